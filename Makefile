@@ -1,0 +1,48 @@
+# `make` lists the targets. Tools are called as modules: a script's first line can't hold a path
+# with a space in it, `python -m` can.
+SHELL := /bin/sh
+PY := .venv/bin/python
+CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
+	do printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+demo: .venv/installed ## index the standard library on local workers, and on one thread
+	$(PY) examples/index_sources.py --compare --workers 2
+
+test: lint ## run all checks and the whole test suite
+	$(PY) -m pytest
+
+lint: .venv/installed-dev ## format, lint, types, import contracts
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+
+test-all: ## run the suite under every CPython from 3.11 that is found
+	@PYTHON='$(PYTHON)' sh tests/every_python.sh
+
+bench: .venv/installed-dev ## run the benchmarks
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
+
+clean: ## remove environments and caches
+	rm -rf .venv .venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@for python in $(CANDIDATES); do \
+	if command -v "$$python" >/dev/null 2>&1 && "$$python" -c '$(IS_NEW_ENOUGH)' 2>/dev/null; \
+	then "$$python" -m venv .venv; exit; fi; done; \
+	echo 'make: no Python from 3.11 found; install one, or name it: make PYTHON=/path/to/python' >&2; exit 1
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable .
+	@touch .venv/installed
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch .venv/installed-dev .venv/installed

@@ -1,0 +1,26 @@
+"""distio: concurrent Python as a value, on threads, on all cores, on many machines."""
+
+from distio import errors, io, result
+from distio.core.ops.base import IO
+from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
+from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
+from distio.runtime.cluster import Cluster, RunHandle
+
+__all__ = [
+    "IO",
+    "Cluster",
+    "ComputationStatus",
+    "DomainErrors",
+    "Errors",
+    "MatchError",
+    "MultipleExceptions",
+    "Ok",
+    "Panic",
+    "Result",
+    "RunHandle",
+    "TracedException",
+    "errors",
+    "io",
+    "result",
+    "seq",
+]

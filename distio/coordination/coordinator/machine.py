@@ -1,0 +1,443 @@
+"""The coordinator's state machine: `handle(now, event) -> [Command]`.
+
+Rules
+-----
+- A member is admitted with the next incarnation number. What comes from an incarnation that is
+  not (or no longer) a member is dropped and counted in `stale`.
+- A run is alive while any of its fibers is. Each fiber is counted on one member, or NOWHERE
+  while it waits for a place. Links keep their order, so a fiber's start is always told before
+  its end, and a run's count can't touch zero too early.
+- Fibers are placed on the worker with the most room; what finds none waits in the backlog, and
+  goes out first-in first-out.
+- A wait for a fiber elsewhere is recorded here and passed on to the fiber's host. When the fiber
+  moves, its waiters move with it. To ask for what has already ended is answered at once.
+- A member whose link broke is lost. If another member watches its process, the loss waits for
+  that member's word on how the process exited (or for the loss of that member), never for a clock.
+- A lost member's fibers end as lost. Their waiters are told the reason.
+- A run whose living fibers all seem to wait for fibers is suspected of a deadlock. Each member
+  that hosts some of it, or the outcome of some, is asked; only if all of them confirm, and
+  nothing has moved meanwhile, it is one.
+
+Its parts: `placement` (members and their load), `registry` (fibers and runs), `timers`,
+`deadlock`. Locks, semaphores and variables join them here, as parts of their own that are asked
+by one message each and answer by a grant: register-or-grant is one step of this machine.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple
+
+from distio.coordination.coordinator.deadlock import explain
+from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
+from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
+from distio.coordination.coordinator.timers import Timer, Timers
+from distio.errors import DistioBug
+from distio.protocol import messages as m
+from distio.protocol.ids import home_of, name_of
+
+__all__ = ["Coordinator", "Disconnected", "Event", "Joined", "Received", "Send", "Tick"]
+
+
+class Joined(NamedTuple):
+    """A member has shaken hands; the answer is a Welcome to the `next_incarnation`."""
+
+    hello: m.Hello
+
+
+class Received(NamedTuple):
+    """A member said something."""
+
+    member: int
+    message: m.MemberMessage
+
+
+class Disconnected(NamedTuple):
+    """The link to a member broke; it doesn't come back."""
+
+    member: int
+
+
+class Tick(NamedTuple):
+    """Time has passed."""
+
+
+Event = Joined | Received | Disconnected | Tick
+
+
+class Send(NamedTuple):
+    """The one kind of command: say this to this member."""
+
+    member: int
+    message: m.CoordinatorMessage
+
+
+class Coordinator:
+    """Decides; its shell carries the messages and keeps the clock."""
+
+    def __init__(self) -> None:
+        self.members: dict[int, Member] = {}
+        self.fibers: dict[int, FiberRecord] = {}
+        self.runs: dict[int, Run] = {}
+        self.timers = Timers()
+        self.backlog: deque[m.Chunk] = deque()
+        self.stale = 0
+        """How many messages came too late to mean anything."""
+        self.next_incarnation = 1
+        self._exits: dict[tuple[str, int], str] = {}
+        """By host and process: how it exited, if that is known before its link broke."""
+        self._now = 0.0
+        self._commands: list[Send] = []
+
+    def handle(self, now: float, event: Event) -> list[Send]:
+        """Take up one event.
+
+        Args:
+            now: seconds on a clock that never goes back.
+            event: what happened.
+
+        Returns:
+            What to say to whom, in order.
+        """
+        self._now = now
+        if isinstance(event, Received):
+            if event.member in self.members:
+                _HANDLERS[type(event.message)](self, self.members[event.member], event.message)
+            else:
+                self.stale += 1
+        elif isinstance(event, Joined):
+            self._join(event.hello)
+        elif isinstance(event, Disconnected):
+            self._disconnected(event.member)
+        self._fire_timers()
+        self._place_backlog()
+        self._balance()
+        commands, self._commands = self._commands, []
+        return commands
+
+    def next_deadline(self) -> float | None:
+        """When a Tick is due at the latest; None: only other events matter."""
+        return self.timers.next_deadline()
+
+    def _send(self, member: int, message: m.CoordinatorMessage) -> None:
+        self.members[member].sent += 1
+        self._commands.append(Send(member, message))
+
+    # -- members --------------------------------------------------------------------------
+
+    def _join(self, hello: m.Hello) -> None:
+        member = Member(self.next_incarnation, hello)
+        self.next_incarnation += 1
+        self.members[member.id] = member
+        # part of the handshake, so not counted as sent
+        self._commands.append(Send(member.id, m.Welcome(member.id)))
+
+    def _goodbye(self, member: Member, message: m.Goodbye) -> None:
+        self._lose(member.id, "it left the cluster")
+
+    def _worker_exited(self, watcher: Member, message: m.WorkerExited) -> None:
+        place = watcher.hello.host, message.pid
+        for member in self.members.values():
+            if (member.hello.host, member.hello.pid) == place and member.is_gone:
+                self._lose(member.id, message.reason)
+                return
+        self._exits[place] = message.reason
+
+    def _disconnected(self, id: int) -> None:
+        member = self.members.get(id)
+        if member is None:
+            self.stale += 1
+            return
+        member.is_gone = True
+        reason = self._exits.pop((member.hello.host, member.hello.pid), None)
+        if reason is not None or not self._is_watched(member):
+            self._lose(id, reason or "its connection broke")
+
+    def _is_watched(self, worker: Member) -> bool:
+        """Whether a member is there that will tell how this one's process exited."""
+        family = worker.hello.family
+        return bool(family) and any(
+            other.hello.family == family and not other.is_worker for other in self.members.values()
+        )
+
+    def _lose(self, lost: int, reason: str) -> None:
+        member = self.members.pop(lost)
+        for watched in list(self.members.values()):
+            if watched.is_gone and not self._is_watched(watched):
+                self._lose(watched.id, "its connection broke")
+        self.timers.drop_member(lost)
+        name = member.name()
+        for id, run in list(self.runs.items()):
+            if run.owner == lost:
+                self._end_run(id, run, f"{name} that had started it is gone: {reason}")
+                continue
+            run.count(lost, -run.alive_at.get(lost, 0))
+            for fiber in run.fibers:
+                record = self.fibers[fiber]
+                if record.host == lost and record.lost is None:
+                    self._lose_fiber(fiber, record, name, reason)
+                if lost in record.waiters:
+                    record.waiters.remove(lost)
+            self._check_end(id, run)
+
+    def _lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+        record.ended = True
+        record.lost = (worker, reason)
+        for waiter in record.waiters:
+            if waiter in self.members:
+                self._send(waiter, m.FiberLost(fiber, worker, reason))
+        record.waiters.clear()
+
+    # -- runs -----------------------------------------------------------------------------
+
+    def _start_run(self, member: Member, message: m.StartRun) -> None:
+        self.runs[message.run] = Run(member.id)
+
+    def _check_end(self, id: int, run: Run) -> None:
+        if run.alive == 0:
+            self._end_run(id, run)
+        else:
+            run.has_moved()
+            self._suspect_deadlock(id, run)
+
+    def _end_run(self, id: int, run: Run, deadlock: str = "") -> None:
+        told = {run.owner, *run.alive_at, *(self.fibers[fiber].host for fiber in run.fibers)}
+        for fiber in run.fibers:
+            record = self.fibers.pop(fiber)
+            for waiter in record.waiters:
+                if waiter in self.members and waiter != run.owner and record.ended is False:
+                    told.add(waiter)
+        self.timers.drop(id)
+        if run.alive_at.get(NOWHERE):
+            self.backlog = deque(chunk for chunk in self.backlog if chunk.run != id)
+        del self.runs[id]
+        for member in sorted(told):
+            if member in self.members:
+                self.members[member].blocked.pop(id, None)
+                self._send(member, m.RunEnded(id, deadlock))
+
+    def _progress(self, member: Member, message: m.Progress) -> None:
+        member.told(message)
+        for told in message.runs:
+            run = self.runs.get(told.run)
+            if run is None:
+                member.blocked.pop(told.run, None)
+                self.stale += 1
+                continue
+            run.has_moved()
+            started = sum(count for _, count in told.started)
+            run.count(member.id, started - told.finished)
+            for fiber, epoch in told.ended:
+                self._fiber_ended(member, run, fiber, epoch)
+            if run.alive == 0:
+                self._end_run(told.run, run)
+        for id in list(member.blocked):
+            run = self.runs.get(id)
+            if run is not None:
+                self._suspect_deadlock(id, run)
+
+    def _fiber_ended(self, member: Member, run: Run, fiber: int, epoch: int) -> None:
+        record = self.fibers.get(fiber)
+        if record is None or record.epoch != epoch or record.host != member.id or record.ended:
+            self.stale += 1
+            return
+        record.ended = True
+        run.count(member.id, -1)
+        if record.is_unwanted and not record.waiters:
+            del self.fibers[fiber]
+            run.fibers.discard(fiber)
+
+    # -- placement ------------------------------------------------------------------------
+
+    def _offer(self, member: Member, message: m.Offer) -> None:
+        member.solicited = False
+        if not message.chunks:
+            member.offers_in_vain = True
+        for chunk in message.chunks:
+            run = self.runs.get(chunk.run)
+            if run is None:
+                self.stale += 1
+                continue
+            for fiber, epoch in chunk.fibers:
+                record = self.fibers.get(fiber)
+                if record is None:
+                    record = self.fibers[fiber] = FiberRecord(chunk.run, NOWHERE, epoch)
+                    run.fibers.add(fiber)
+                record.host = NOWHERE
+                record.epoch = epoch
+            run.move(member.id, NOWHERE, len(chunk.fibers))
+            self.backlog.append(chunk)
+
+    def _place_backlog(self) -> None:
+        while self.backlog:
+            taker = choose_taker(self.members.values())
+            if taker is None:
+                return
+            self._place(taker, self.backlog.popleft())
+
+    def _place(self, taker: Member, chunk: m.Chunk) -> None:
+        moved = []
+        for fiber, epoch in chunk.fibers:
+            record = self.fibers[fiber]
+            record.host = taker.id
+            record.epoch = epoch + 1
+            moved.append((fiber, record.epoch))
+        self.runs[chunk.run].move(NOWHERE, taker.id, len(moved))
+        self._send(taker.id, m.Place(m.Chunk(chunk.run, moved, chunk.payload)))
+        taker.placed(chunk)
+        for fiber, _ in moved:
+            if any(waiter != taker.id for waiter in self.fibers[fiber].waiters):
+                self._send(taker.id, m.SendOutcome(chunk.run, fiber))
+
+    def _balance(self) -> None:
+        if self.backlog:
+            return
+        found = choose_giver(self.members.values())
+        if found is not None:
+            giver, count = found
+            giver.solicited = True
+            self._send(giver.id, m.Solicit(count))
+
+    # -- outcomes -------------------------------------------------------------------------
+
+    def _await_outcomes(self, member: Member, message: m.AwaitOutcomes) -> None:
+        if message.run in self.runs:
+            self.runs[message.run].has_moved()
+        for fiber in message.fibers:
+            record = self.fibers.get(fiber) or self._record_at_home(message.run, fiber)
+            if record is None:
+                self._send(member.id, m.FiberLost(fiber, "", "its run is over, or its maker lost"))
+            elif record.lost is not None:
+                self._send(member.id, m.FiberLost(fiber, *record.lost))
+            else:
+                if member.id not in record.waiters:
+                    record.waiters.append(member.id)
+                if record.host not in (NOWHERE, member.id):
+                    self._send(record.host, m.SendOutcome(record.run, fiber))
+
+    def _record_at_home(self, id: int, fiber: int) -> FiberRecord | None:
+        """Make the record of a fiber that never left its maker."""
+        run, home = self.runs.get(id), home_of(fiber)
+        if run is None or home not in self.members:
+            return None
+        run.fibers.add(fiber)
+        record = self.fibers[fiber] = FiberRecord(id, home, 0)
+        return record
+
+    def _outcome_unknown(self, member: Member, message: m.OutcomeUnknown) -> None:
+        record = self.fibers.get(message.fiber)
+        if record is None or record.host != member.id:
+            self.stale += 1  # it has moved on, and its new host was asked
+            return
+        self._lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
+
+    def _outcome_ready(self, member: Member, message: m.OutcomeReady) -> None:
+        record = self.fibers.get(message.fiber)
+        if record is None or record.host != member.id:
+            self.stale += 1
+            return
+        self.runs[record.run].has_moved()
+        for waiter in record.waiters:
+            if waiter in self.members:
+                self._send(waiter, m.Outcome(message.fiber, message.payload))
+        record.waiters.clear()
+
+    def _forget(self, member: Member, message: m.Forget) -> None:
+        dropped: dict[int, list[int]] = {}
+        for fiber in message.fibers:
+            record = self.fibers.get(fiber)
+            if record is None:
+                continue
+            record.is_unwanted = True
+            if record.host in self.members and not record.waiters:
+                dropped.setdefault(record.host, []).append(fiber)
+            if record.ended and not record.waiters:
+                del self.fibers[fiber]
+                self.runs[record.run].fibers.discard(fiber)
+        for host, fibers in dropped.items():
+            self._send(host, m.DropOutcomes(fibers))
+
+    # -- timers ---------------------------------------------------------------------------
+
+    def _start_timer(self, member: Member, message: m.StartTimer) -> None:
+        if message.run not in self.runs:
+            self.stale += 1
+            return
+        deadline = self._now + message.seconds
+        self.timers.start(Timer(deadline, message.fiber, message.epoch, member.id, message.run))
+
+    def _fire_timers(self) -> None:
+        for timer in self.timers.due(self._now):
+            self._send(timer.member, m.TimerFired(timer.fiber, timer.epoch))
+
+    # -- deadlock -------------------------------------------------------------------------
+
+    def _suspect_deadlock(self, id: int, run: Run) -> None:
+        """Ask around if all fibers of this run seem to wait for fibers."""
+        if run.asked or self.timers.of_run(id) or NOWHERE in run.alive_at:
+            return
+        for member, alive in run.alive_at.items():
+            if not self._seems_blocked(member, id, alive):
+                return
+        waited_for = (self.fibers[fiber] for fiber in run.fibers)
+        hosts = {record.host for record in waited_for if record.waiters}
+        run.edges.clear()
+        run.question += 1
+        run.asked = (set(run.alive_at) | hosts) & self.members.keys()
+        for member in sorted(run.asked):
+            self._send(member, m.DescribeWaits(id, run.question))
+
+    def _seems_blocked(self, id: int, run: int, alive: int) -> bool:
+        member = self.members.get(id)
+        return member is not None and member.is_up_to_date and member.blocked.get(run, 0) == alive
+
+    def _waits(self, member: Member, message: m.Waits) -> None:
+        run = self.runs.get(message.run)
+        if run is None or member.id not in run.asked or run.question != message.question:
+            self.stale += 1
+        elif not message.is_quiet:
+            run.has_moved()
+        else:
+            run.edges += message.edges
+            run.asked.discard(member.id)
+            if not run.asked:
+                self._end_run(message.run, run, f"nothing can ever wake it: {explain(run.edges)}")
+
+    def validate(self) -> None:
+        """Check what must always hold; tests call this after every event.
+
+        Raises:
+            DistioBug: something doesn't, and the story of it.
+        """
+        for id, run in self.runs.items():
+            self._require(run.alive == sum(run.alive_at.values()), f"run {name_of(id)} miscounts")
+            self._require(min(run.alive_at.values(), default=1) > 0, f"run {name_of(id)} < 0")
+            waiting = sum(len(chunk.fibers) for chunk in self.backlog if chunk.run == id)
+            self._require(run.alive_at.get(NOWHERE, 0) == waiting, "the backlog is miscounted")
+            for fiber in run.fibers:
+                self._require(self.fibers[fiber].run == id, f"fiber {name_of(fiber)} has two runs")
+        for fiber, record in self.fibers.items():
+            self._require(record.run in self.runs, f"fiber {name_of(fiber)} outlives its run")
+            at_home = record.host == NOWHERE or record.host in self.members
+            self._require(at_home or record.lost is not None, f"fiber {name_of(fiber)} is nowhere")
+        for chunk in self.backlog:
+            self._require(chunk.run in self.runs, "the backlog holds fibers of no run")
+
+    def _require(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise DistioBug(what)
+
+
+_HANDLERS: dict[type, Any] = {
+    m.AwaitOutcomes: Coordinator._await_outcomes,
+    m.Forget: Coordinator._forget,
+    m.Goodbye: Coordinator._goodbye,
+    m.Offer: Coordinator._offer,
+    m.OutcomeReady: Coordinator._outcome_ready,
+    m.OutcomeUnknown: Coordinator._outcome_unknown,
+    m.Progress: Coordinator._progress,
+    m.StartRun: Coordinator._start_run,
+    m.StartTimer: Coordinator._start_timer,
+    m.Waits: Coordinator._waits,
+    m.WorkerExited: Coordinator._worker_exited,
+}

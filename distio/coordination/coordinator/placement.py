@@ -1,0 +1,103 @@
+"""Where fibers go: what is known of each member's load, and who takes the next chunk.
+
+A member tells how many fibers are ready in it, and how many of our messages it had handled when
+it said so. What was placed there since is added: so the load is never guessed from silence.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from distio.protocol.messages import Chunk, Hello, Progress
+
+__all__ = ["AHEAD", "Member", "choose_giver", "choose_taker"]
+
+AHEAD: Final = 2
+"""A worker is given more while fewer than this many fibers a thread are ready in it."""
+
+
+class Member:
+    """What the coordinator knows of one member."""
+
+    def __init__(self, id: int, hello: Hello) -> None:
+        self.id = id
+        self.hello = hello
+        self.sent = 0
+        """How many messages were sent to it."""
+        self.received = 0
+        """How many of them it had handled when it last told."""
+        self._ready = 0
+        self._placed: deque[tuple[int, int]] = deque()
+        """(which message, how many fibers) of what was placed there and isn't in `_ready` yet."""
+        self.blocked: dict[int, int] = {}
+        """By run: how many fibers waited for others when it last told."""
+        self.offers_in_vain = False
+        """It had nothing that could move, and has started nothing since."""
+        self.solicited = False
+        self.is_gone = False
+        """Its link broke, and how its process exited is still to be told."""
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether it takes fibers of any run."""
+        return self.hello.kind == "worker"
+
+    @property
+    def load(self) -> int:
+        """How many fibers are ready there, as far as is known."""
+        return self._ready + sum(count for _, count in self._placed)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes more."""
+        return not self.is_gone and self.load < AHEAD * self.hello.threads
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether it had handled all our messages when it last told."""
+        return self.received == self.sent
+
+    def placed(self, chunk: Chunk) -> None:
+        """A chunk is being sent there (counted in `sent` already)."""
+        self._placed.append((self.sent, len(chunk.fibers)))
+
+    def told(self, progress: Progress) -> None:
+        """Take up its own word."""
+        self.received = progress.received
+        self._ready = progress.ready
+        while self._placed and self._placed[0][0] <= progress.received:
+            self._placed.popleft()
+        for run in progress.runs:
+            self.blocked[run.run] = run.blocked
+            if run.started:
+                self.offers_in_vain = False
+
+    def name(self) -> str:
+        """How it is called in messages to people."""
+        return f"{self.hello.kind} {self.id} (process {self.hello.pid} on {self.hello.host})"
+
+
+def choose_taker(members: Iterable[Member]) -> Member | None:
+    """The worker with the most room, or None if none has any."""
+    takers = [member for member in members if member.is_worker and member.has_room]
+    return min(
+        takers, key=lambda member: (member.load / member.hello.threads, member.id), default=None
+    )
+
+
+def choose_giver(members: Iterable[Member]) -> tuple[Member, int] | None:
+    """Who should give work away, and how many fibers, if some worker has nothing to do."""
+    workers = [member for member in members if member.is_worker and not member.is_gone]
+    if all(worker.load for worker in workers):
+        return None
+    givers = [
+        worker
+        for worker in workers
+        if worker.load > worker.hello.threads and not worker.solicited and not worker.offers_in_vain
+    ]
+    giver = max(givers, key=lambda worker: worker.load, default=None)
+    if giver is None:
+        return None
+    return giver, (giver.load - giver.hello.threads + 1) // 2

@@ -1,0 +1,69 @@
+"""What the coordinator remembers of fibers and runs.
+
+A fiber that never left its maker has no record here: the id tells where it is, and counts tell
+how many there are. A record is made when a fiber is shipped, or waited for from elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["NOWHERE", "FiberRecord", "Run"]
+
+NOWHERE: Final = -1
+"""The host of a fiber that waits for a place."""
+
+
+class FiberRecord:
+    """One fiber that was shipped or is waited for from elsewhere."""
+
+    __slots__ = ("ended", "epoch", "host", "is_unwanted", "lost", "run", "waiters")
+
+    def __init__(self, run: int, host: int, epoch: int) -> None:
+        self.run = run
+        self.host = host
+        self.epoch = epoch
+        self.ended = False
+        self.is_unwanted = False
+        """Whether nobody will ask for the outcome."""
+        self.waiters: list[int] = []
+        """The members that wait for the outcome."""
+        self.lost: tuple[str, str] | None = None
+        """(worker, reason) if there will never be an outcome."""
+
+
+class Run:
+    """One run: who wants to know of its end, and how many of its fibers are alive where."""
+
+    __slots__ = ("alive", "alive_at", "asked", "edges", "fibers", "owner", "question")
+
+    def __init__(self, owner: int) -> None:
+        self.owner = owner
+        self.alive = 0
+        self.alive_at: dict[int, int] = {}
+        """How many fibers are alive on each member, and at NOWHERE."""
+        self.fibers: set[int] = set()
+        """The fibers of this run that have a record."""
+        self.asked: set[int] = set()
+        """The members that are still to describe who waits for whom."""
+        self.question = 0
+        self.edges: list[tuple[int, list[int]]] = []
+
+    def has_moved(self) -> None:
+        """Something happened in it: what was asked about a deadlock is moot."""
+        self.asked.clear()
+        self.edges.clear()
+
+    def count(self, member: int, change: int) -> None:
+        """So many fibers more (or fewer) are alive on this member."""
+        self.alive += change
+        left = self.alive_at.get(member, 0) + change
+        if left:
+            self.alive_at[member] = left
+        else:
+            self.alive_at.pop(member, None)
+
+    def move(self, origin: int, target: int, count: int) -> None:
+        """So many fibers went from one member to another."""
+        self.count(origin, -count)
+        self.count(target, count)

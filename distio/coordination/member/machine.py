@@ -1,0 +1,532 @@
+"""A member's state machine: what happens to the fibers that one process hosts.
+
+Rules
+-----
+- A fiber hosted here is in exactly one place: in `ready`, in `parked`, or in the hands of the
+  thread that steps it.
+- Children start first-in first-out. What wakes goes to the end of `ready`.
+- A wait among fibers of one member never leaves it. Registering and looking whether it has
+  happened already is one step, under the caller's mutex: no wake-up can be lost.
+- An outcome lives in the handle of its fiber. For a fiber that others may ask for (placed here,
+  or its handle has left) the handle is kept in `hosted` until nobody wants it, at the latest
+  until the run ends.
+- What the coordinator is to hear goes to `outbox`, in order; counts are gathered and told in one
+  `Progress`, always before anything that depends on them.
+
+Nothing here runs user code: pickling and unpickling are work items that a pool thread takes from
+`ready` (`Parcel`, `Offering`, `Posting`), outside the mutex.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, final
+
+from distio.coordination.member.runs import LocalRun
+from distio.core.fiber import Fiber, Handle
+from distio.core.ops.base import IO
+from distio.core.snapshot import Packed
+from distio.errors import DistioBug, TracedException, UnknownFiber, WorkerLost
+from distio.protocol import messages as m
+from distio.protocol.ids import fiber_id, name_of, sequence_of
+from distio.protocol.requests import AwaitFibers, Request, SleepUntil
+from distio.result import Panic, Result
+
+__all__ = ["Member", "Offering", "Parcel", "Posting", "Work"]
+
+
+@final
+class Parcel:
+    """Fibers that came in one pickle; opening it puts them into `ready`."""
+
+    __slots__ = ("chunk",)
+
+    def __init__(self, chunk: m.Chunk) -> None:
+        self.chunk = chunk
+
+
+@final
+class Offering:
+    """So many fibers are to be offered to others."""
+
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
+@final
+class Posting:
+    """The outcome of this fiber is to be sent to whoever waits for it elsewhere."""
+
+    __slots__ = ("handle", "run")
+
+    def __init__(self, run: int, handle: Handle[Any, Any, Any]) -> None:
+        self.run = run
+        self.handle = handle
+
+
+Work = Fiber | Parcel | Offering | Posting
+
+
+@final
+class _Waiting:
+    """A fiber that waits for several others, and the Results so far."""
+
+    __slots__ = ("fiber", "missing", "results")
+
+    def __init__(self, fiber: Fiber, results: list[Any], missing: int) -> None:
+        self.fiber = fiber
+        self.results = results
+        self.missing = missing
+
+
+@final
+class _Here:
+    """Ties a handle to this member: its fiber is, or was, hosted here."""
+
+
+_HERE = _Here()
+
+
+@final
+class _Away:
+    """Ties a handle to a fiber that was shipped from here; dies with the last such handle."""
+
+    __slots__ = ("fiber", "forgotten", "is_shared")
+
+    def __init__(self, fiber: int, forgotten: deque[int], is_shared: bool) -> None:
+        self.fiber = fiber
+        self.forgotten = forgotten
+        self.is_shared = is_shared
+        """Whether a copy of the handle is in other hands: then it must not be forgotten."""
+
+    def __del__(self) -> None:
+        if not self.is_shared:
+            self.forgotten.append(self.fiber)
+
+
+class Member:
+    """Decides; its host steps the fibers, carries the messages, and guards it with a mutex."""
+
+    def __init__(self, incarnation: int, *, ships: bool = False) -> None:
+        self.incarnation = incarnation
+        self.ships = ships
+        """Whether children are offered to the cluster before they are run here."""
+        self.ready: deque[Work] = deque()
+        self.parked: dict[int, Fiber] = {}
+        self.hosted: dict[int, Handle[Any, Any, Any]] = {}
+        """Handles of fibers here that others may ask for."""
+        self.awaited: dict[int, Handle[Any, Any, Any]] = {}
+        """Handles of fibers elsewhere that some fiber here waits for."""
+        self.asked: set[int] = set()
+        """Fibers here whose outcome somebody elsewhere waits for."""
+        self.runs: dict[int, LocalRun] = {}
+        self.outbox: list[m.MemberMessage] = []
+        self.ended_runs: list[tuple[LocalRun, m.RunEnded]] = []
+        """Runs that have ended since the host last looked."""
+        self.stale = 0
+        """How many messages came too late to mean anything."""
+        self.stepping = 0
+        """How many work items are in the hands of threads (the host counts)."""
+        self._received = 0
+        self._untold: dict[int, LocalRun] = {}
+        self._last_told = (0, 0)
+        self._in_parcels = 0
+        self._sequence = 0
+        self._forgotten: deque[int] = deque()
+
+    # -- runs and children ----------------------------------------------------------------
+
+    def start_root(self, io: IO[Any, Any, Any], context: Any) -> Fiber:
+        """Begin a run, whose id is its root's; the root is not queued yet."""
+        id = self._next_ids(1)
+        run = self.runs[id] = LocalRun(id, self._untold)
+        self.outbox.append(m.StartRun(id))
+        return self._make(run, id, io, context)
+
+    def spawn(self, parent: Fiber, ios: Sequence[IO[Any, Any, Any]]) -> list[Fiber]:
+        """Make the children that `parent` asked for and answer it with their handles.
+
+        Returns:
+            Those that the host is to offer to the cluster: to be `shipped` or `keep`-ed.
+        """
+        run, context = self.runs[parent.run], parent.context
+        first = self._next_ids(len(ios))
+        children = [self._make(run, id, io, context) for id, io in enumerate(ios, first)]
+        parent.value = [child.handle for child in children]
+        if self.ships:
+            return children
+        self.ready.extend(children)
+        return []
+
+    def _next_ids(self, count: int) -> int:
+        first = fiber_id(self.incarnation, self._sequence)
+        self._sequence += count
+        return first
+
+    def _make(self, run: LocalRun, id: int, io: IO[Any, Any, Any], context: Any) -> Fiber:
+        fiber = Fiber(id, run.id, io, context)
+        fiber.handle = Handle(id)
+        fiber.handle.tie = _HERE
+        run.started(sequence_of(id))
+        return fiber
+
+    def queue(self, work: Work) -> None:
+        """Put work at the end of the queue."""
+        self.ready.append(work)
+
+    # -- what a fiber asks ----------------------------------------------------------------
+
+    def await_fibers(self, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]]) -> bool:
+        """Answer with the Results of these fibers, or park `fiber` until they are there.
+
+        Returns:
+            Whether it was answered at once.
+        """
+        run = self.runs[fiber.run]
+        results: list[Any] = [None] * len(handles)
+        waiting = _Waiting(fiber, results, 0)
+        ask: list[int] = []
+        for index, stated in enumerate(handles):
+            handle = stated if stated.outcome is not None else self._own(run, stated, ask)
+            if run.unobserved:
+                run.unobserved.pop(handle.id, None)
+            if handle.outcome is not None:
+                results[index] = handle.outcome
+                continue
+            waiting.missing += 1
+            if handle.waiters is None:
+                handle.waiters = [(waiting, index)]
+            else:
+                handle.waiters.append((waiting, index))
+        if ask:
+            self.outbox.append(m.AwaitOutcomes(run.id, ask))
+        if waiting.missing == 0:
+            fiber.value = results
+            return True
+        run.block(1)
+        self.parked[fiber.id] = fiber
+        return False
+
+    def _own(
+        self, run: LocalRun, stated: Handle[Any, Any, Any], ask: list[int]
+    ) -> Handle[Any, Any, Any]:
+        """The handle in which this member keeps the outcome; `ask` for it if it is elsewhere."""
+        if stated.tie is _HERE:
+            return stated
+        id = stated.id
+        handle = self.hosted.get(id) or self.awaited.get(id)
+        if handle is None:
+            handle = self.awaited[id] = stated
+            run.known.add(id)
+            ask.append(id)
+        return handle
+
+    def sleep(self, fiber: Fiber, seconds: float) -> None:
+        """Park `fiber` for at least so many seconds."""
+        self.parked[fiber.id] = fiber
+        self.outbox.append(m.StartTimer(fiber.run, fiber.id, fiber.epoch, seconds))
+
+    def park(self, fiber: Fiber) -> None:
+        """Park `fiber` until somebody in this process calls `called_back`."""
+        self.parked[fiber.id] = fiber
+
+    def called_back(self, fiber: Fiber, request: Request, result: Result[Any, Any]) -> None:
+        """The callback of this fiber's request was called, for the first time or again."""
+        if self.parked.get(fiber.id) is not fiber or fiber.request is not request:
+            self.stale += 1
+            return
+        fiber.answer(result)
+        self._unpark(fiber)
+
+    def _unpark(self, fiber: Fiber) -> None:
+        del self.parked[fiber.id]
+        self.ready.append(fiber)
+
+    # -- the end of a fiber ---------------------------------------------------------------
+
+    def is_running(self, run: int) -> bool:
+        """Whether this run goes on; if not, what belongs to it is to be dropped."""
+        return run in self.runs
+
+    def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
+        """The fiber has ended; tell those who wait for it here.
+
+        Args:
+            fiber: one whose run `is_running`.
+            is_observed: whether somebody elsewhere has got its outcome already.
+        """
+        handle, run = fiber.handle, self.runs[fiber.run]
+        assert handle is not None
+        if fiber.epoch == 0:
+            run.finished()
+        else:
+            run.ended(fiber.id, fiber.epoch)
+        if fiber.failure is not None and not is_observed and not handle.waiters:
+            run.unobserved[fiber.id] = fiber.failure
+        self._settle(handle, fiber.outcome())
+
+    def _settle(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
+        handle.outcome = outcome
+        waiters, handle.waiters = handle.waiters, None
+        for waiting, index in waiters or ():
+            waiting.results[index] = outcome
+            waiting.missing -= 1
+            fiber: Fiber = waiting.fiber
+            if waiting.missing == 0 and self.parked.get(fiber.id) is fiber:
+                fiber.value = waiting.results
+                self.runs[fiber.run].block(-1)
+                self._unpark(fiber)
+
+    # -- outcomes for others --------------------------------------------------------------
+
+    def is_asked_for(self, fiber: Fiber) -> bool:
+        """Whether the outcome is to be `posted` before the fiber is finished."""
+        return fiber.id in self.asked
+
+    def posted(
+        self, run: int, fiber: int, payload: bytes, handles: Sequence[Handle[Any, Any, Any]]
+    ) -> None:
+        """The outcome was pickled for others; these handles left with it."""
+        self._export(self.runs[run], handles)
+        self.asked.discard(fiber)
+        self.outbox.append(m.OutcomeReady(fiber, payload))
+
+    def _export(self, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
+        """These handles leave the process: somebody may ask for their outcomes."""
+        for handle in handles:
+            if isinstance(handle.tie, _Away):
+                handle.tie.is_shared = True
+            elif handle.tie is _HERE:
+                self.hosted[handle.id] = handle
+                run.known.add(handle.id)
+
+    # -- shipping -------------------------------------------------------------------------
+
+    def take_offer(self, count: int) -> list[Fiber]:
+        """Take out up to so many of the oldest ready fibers, to be `shipped` or `keep`-ed."""
+        taken: list[Fiber] = []
+        passed: list[Work] = []
+        while self.ready and len(taken) < count:
+            work = self.ready.popleft()
+            if isinstance(work, Fiber):
+                taken.append(work)
+            else:
+                passed.append(work)
+        self.ready.extendleft(reversed(passed))
+        return taken
+
+    def keep(self, fibers: Sequence[Fiber]) -> None:
+        """These can't travel: run them here."""
+        self.ready.extend(fibers)
+
+    def shipped(
+        self, fibers: Sequence[Fiber], payload: bytes, handles: Sequence[Handle[Any, Any, Any]]
+    ) -> None:
+        """These, of one run, were pickled: they leave."""
+        run = self.runs[fibers[0].run]
+        self.tell()
+        self._export(run, handles)
+        chunk = m.Chunk(run.id, [(fiber.id, fiber.epoch) for fiber in fibers], payload)
+        self.outbox.append(m.Offer([chunk]))
+        run.alive -= len(fibers)
+        ask = []
+        for fiber in fibers:
+            handle, fiber.handle = fiber.handle, None
+            assert handle is not None
+            is_shared = self.hosted.pop(fiber.id, None) is not None
+            self.asked.discard(fiber.id)
+            handle.tie = _Away(fiber.id, self._forgotten, is_shared or fiber.epoch > 0)
+            if handle.waiters is not None:
+                self.awaited[fiber.id] = handle
+                run.known.add(fiber.id)
+                ask.append(fiber.id)
+        if ask:
+            self.outbox.append(m.AwaitOutcomes(run.id, ask))
+
+    def ship_root(
+        self, root: Fiber, payload: bytes, handles: Sequence[Handle[Any, Any, Any]]
+    ) -> None:
+        """The root of a run leaves; its outcome is to come here."""
+        assert root.handle is not None
+        root.handle.waiters = []
+        self.shipped([root], payload, handles)
+
+    def offered_nothing(self) -> None:
+        """A request for an offer was in vain."""
+        self.outbox.append(m.Offer([]))
+
+    def opened(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
+        """A parcel was unpickled."""
+        self._in_parcels -= len(chunk.fibers) - 1
+        if chunk.run not in self.runs:
+            return
+        for fiber in fibers:
+            handle = self.hosted.get(fiber.id)
+            if handle is None:  # nobody wants its outcome any more
+                handle = Handle(fiber.id)
+                handle.tie = _HERE
+            fiber.handle = handle
+            self.ready.append(fiber)
+
+    # -- what the coordinator says --------------------------------------------------------
+
+    def receive(self, message: m.CoordinatorMessage) -> None:
+        """Take up one message."""
+        self._received += 1
+        _HANDLERS[type(message)](self, message)
+
+    def _place(self, message: m.Place) -> None:
+        chunk = message.chunk
+        run = self.runs.get(chunk.run)
+        if run is None:
+            run = self.runs[chunk.run] = LocalRun(chunk.run, self._untold)
+        run.alive += len(chunk.fibers)
+        for id, _ in chunk.fibers:
+            # a fiber that comes home finds those who have waited for it here
+            handle = self.awaited.pop(id, None) or Handle(id)
+            handle.tie = _HERE
+            self.hosted[id] = handle
+            run.known.add(id)
+        self._in_parcels += len(chunk.fibers) - 1
+        self.ready.append(Parcel(chunk))
+
+    def _send_outcome(self, message: m.SendOutcome) -> None:
+        handle = self.hosted.get(message.fiber)
+        if handle is None or message.run not in self.runs:
+            self.outbox.append(m.OutcomeUnknown(message.fiber))
+            return
+        run = self.runs[message.run]
+        run.unobserved.pop(message.fiber, None)
+        if handle.outcome is None:
+            self.asked.add(message.fiber)
+            run.known.add(message.fiber)
+        else:
+            run.posting += 1
+            self.ready.appendleft(Posting(run.id, handle))
+
+    def _outcome(self, message: m.Outcome) -> None:
+        self._arrived(message.fiber, Packed(message.payload))
+
+    def _fiber_lost(self, message: m.FiberLost) -> None:
+        exception: Exception
+        if message.worker:
+            exception = WorkerLost(message.worker, message.reason)
+        else:
+            exception = UnknownFiber(f"fiber {name_of(message.fiber)}: {message.reason}")
+        self._arrived(message.fiber, Panic([TracedException(exception, str(exception))], []))
+
+    def _arrived(self, fiber: int, outcome: Any) -> None:
+        handle = self.awaited.pop(fiber, None)
+        if handle is None:
+            self.stale += 1
+        else:
+            self._settle(handle, outcome)
+
+    def _drop_outcomes(self, message: m.DropOutcomes) -> None:
+        for fiber in message.fibers:
+            self.hosted.pop(fiber, None)
+            self.asked.discard(fiber)
+
+    def _timer_fired(self, message: m.TimerFired) -> None:
+        fiber = self.parked.get(message.fiber)
+        if fiber is None or fiber.epoch != message.epoch:
+            self.stale += 1
+            return
+        # whoever sleeps until a moment has to look at the clock again
+        fiber.value = False if isinstance(fiber.request, SleepUntil) else None
+        self._unpark(fiber)
+
+    def _solicit(self, message: m.Solicit) -> None:
+        self.ready.appendleft(Offering(message.count))
+
+    def _describe_waits(self, message: m.DescribeWaits) -> None:
+        edges = [
+            (fiber.id, [handle.id for handle in fiber.request.handles if handle.outcome is None])
+            for fiber in self.parked.values()
+            if fiber.run == message.run and isinstance(fiber.request, AwaitFibers)
+        ]
+        run = self.runs.get(message.run)
+        is_quiet = run is None or (run.alive == run.blocked and not run.posting)
+        self.outbox.append(m.Waits(message.run, message.question, is_quiet, edges))
+
+    def _run_ended(self, message: m.RunEnded) -> None:
+        run = self.runs.pop(message.run, None)
+        if run is None:
+            self.stale += 1
+            return
+        self._untold.pop(run.id, None)
+        for id in run.known:
+            self.hosted.pop(id, None)
+            self.awaited.pop(id, None)
+            self.asked.discard(id)
+        if run.alive:
+            self._drop_fibers(run.id)
+        self.ended_runs.append((run, message))
+
+    def _drop_fibers(self, run: int) -> None:
+        """Drop what a run that was cut short has left here."""
+        kept: deque[Work] = deque()
+        for work in self.ready:
+            if isinstance(work, Parcel) and work.chunk.run == run:
+                self._in_parcels -= len(work.chunk.fibers) - 1
+            elif not (isinstance(work, Fiber | Posting) and work.run == run):
+                kept.append(work)
+        self.ready = kept
+        self.parked = {id: fiber for id, fiber in self.parked.items() if fiber.run != run}
+
+    # -- what the coordinator hears -------------------------------------------------------
+
+    @property
+    def load(self) -> int:
+        """How many fibers are ready or being stepped."""
+        return len(self.ready) + self._in_parcels + self.stepping
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to tell."""
+        return bool(self.outbox or self._untold or self._forgotten)
+
+    def tell(self) -> None:
+        """Put what the coordinator doesn't know yet into the outbox."""
+        if self._forgotten:
+            forgotten = [self._forgotten.popleft() for _ in range(len(self._forgotten))]
+            self.outbox.append(m.Forget(forgotten))
+        told = (self._received, self.load)
+        if not self._untold and told == self._last_told:
+            return
+        self._last_told = told
+        runs = [run.tell() for run in self._untold.values()]
+        self._untold.clear()
+        self.outbox.append(m.Progress(*told, runs))
+
+    def validate(self) -> None:
+        """Check what must always hold; tests call this after every event.
+
+        Raises:
+            DistioBug: something doesn't.
+        """
+        ready = [work.id for work in self.ready if isinstance(work, Fiber)]
+        if len(set(ready)) != len(ready) or any(id in self.parked for id in ready):
+            raise DistioBug("a fiber is in two places")
+        for fiber in self.parked.values():
+            request = fiber.request
+            if isinstance(request, AwaitFibers) and all(h.outcome for h in request.handles):
+                raise DistioBug(f"fiber {name_of(fiber.id)} waits for what has happened")
+        if self._in_parcels < 0:
+            raise DistioBug("parcels are miscounted")
+
+
+_HANDLERS: dict[type, Any] = {
+    m.DescribeWaits: Member._describe_waits,
+    m.DropOutcomes: Member._drop_outcomes,
+    m.FiberLost: Member._fiber_lost,
+    m.Outcome: Member._outcome,
+    m.Place: Member._place,
+    m.RunEnded: Member._run_ended,
+    m.SendOutcome: Member._send_outcome,
+    m.Solicit: Member._solicit,
+    m.TimerFired: Member._timer_fired,
+}

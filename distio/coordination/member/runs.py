@@ -1,0 +1,79 @@
+"""What one member knows of one run, and what it has yet to tell of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distio.protocol.messages import RunProgress
+from distio.result import Result
+
+__all__ = ["LocalRun"]
+
+
+class LocalRun:
+    """The part of a run that one member hosts."""
+
+    __slots__ = (
+        "_ended",
+        "_finished",
+        "_started",
+        "_untold",
+        "alive",
+        "blocked",
+        "id",
+        "known",
+        "posting",
+        "unobserved",
+    )
+
+    def __init__(self, id: int, untold: dict[int, LocalRun]) -> None:
+        self.id = id
+        self.alive = 0
+        """How many of its fibers are here and haven't ended."""
+        self.blocked = 0
+        """How many of them wait for other fibers."""
+        self.posting = 0
+        """How many outcomes are on their way to somebody elsewhere."""
+        self.known: set[int] = set()
+        """The fibers for which the member keeps a handle or an entry; dropped with the run."""
+        self.unobserved: dict[int, Result[Any, Any]] = {}
+        """The failures of fibers that nobody has waited for."""
+        self._untold = untold
+        """Where a run enters itself when there is something to tell."""
+        self._started: list[tuple[int, int]] = []
+        self._finished = 0
+        self._ended: list[tuple[int, int]] = []
+
+    def started(self, sequence: int) -> None:
+        """The fiber with this sequence number was made here."""
+        self._untold[self.id] = self
+        self.alive += 1
+        if self._started:
+            first, count = self._started[-1]
+            if first + count == sequence:
+                self._started[-1] = (first, count + 1)
+                return
+        self._started.append((sequence, 1))
+
+    def finished(self) -> None:
+        """A fiber that was made here and never left has ended."""
+        self._untold[self.id] = self
+        self.alive -= 1
+        self._finished += 1
+
+    def ended(self, fiber: int, epoch: int) -> None:
+        """A fiber that was placed here has ended."""
+        self._untold[self.id] = self
+        self.alive -= 1
+        self._ended.append((fiber, epoch))
+
+    def block(self, change: int) -> None:
+        """So many fibers more (or fewer) wait for fibers."""
+        self._untold[self.id] = self
+        self.blocked += change
+
+    def tell(self) -> RunProgress:
+        """What is to be told, once."""
+        progress = RunProgress(self.id, self._started, self._finished, self._ended, self.blocked)
+        self._started, self._finished, self._ended = [], 0, []
+        return progress

@@ -1,0 +1,72 @@
+"""The interpreter: one loop that steps one fiber until it has something to say.
+
+It knows no scheduler. Each operation evaluates itself (`_evaluate`), pushing a frame for what
+is to be done with the outcome; when an outcome is there, the innermost frame is popped and told
+(`_succeeded` or `_failed`). Each of the three returns the IO to evaluate next, or None when the
+outcome is in the fiber. The shape is that of a CEK machine whose continuation is a list: depth
+is bounded by memory, and the continuation is data.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final
+
+from distio.core.ops.base import IO
+from distio.errors import MatchError
+from distio.protocol.requests import FINISHED, YIELDED, Request
+
+if TYPE_CHECKING:
+    from distio.core.fiber import Fiber
+
+__all__ = ["FUEL", "step"]
+
+FUEL: Final = 5_000
+"""Turns of the loop after which a fiber has to let others on: about a millisecond."""
+
+
+def step(fiber: Fiber, fuel: int = FUEL) -> Request:
+    """Step `fiber` until it ends, yields, runs out of fuel, or asks for something.
+
+    Args:
+        fiber: the fiber; its previous request, if any, was answered.
+        fuel: how many turns the loop may take.
+
+    Returns:
+        FINISHED, YIELDED (also when the fuel is used up), or the request to answer.
+
+    Raises:
+        KeyboardInterrupt: the only exception of user code that isn't turned into a panic.
+    """
+    stack = fiber.stack
+    pop = stack.pop
+    node: Any = fiber.go_on()  # Any: user functions may have returned anything
+    turns = repeat(None, fuel)
+    while True:
+        try:
+            for _ in turns:
+                if node is not None:
+                    node = node._evaluate(fiber)
+                elif fiber.request is not None:
+                    return fiber.request
+                elif not stack:
+                    return FINISHED
+                elif fiber.failure is None:
+                    node = pop()._succeeded(fiber)
+                else:
+                    node = pop()._failed(fiber)
+            fiber.next = node
+            return YIELDED if fiber.request is None else fiber.request
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
+            fiber.crash(exception if _is_io(node) else _not_an_io(node))
+            node = None
+
+
+def _is_io(node: Any) -> bool:
+    return node is None or isinstance(node, IO)
+
+
+def _not_an_io(node: Any) -> MatchError:
+    return MatchError(f"an IO was expected here, but got {node!r} of type {type(node).__name__}")

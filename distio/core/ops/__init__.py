@@ -1,0 +1,54 @@
+"""The operations: one class each, holding its fields, its evaluation and its frame.
+
+To add one: write the class beside its siblings, name it here, give it a constructor in
+`distio.io` (or a method of `IO`) and a test.
+"""
+
+from distio.core.ops.base import IO, Frame
+from distio.core.ops.concurrency import Async, Parallel, Sleep, SleepUntil, Wait, Yield
+from distio.core.ops.context import ContraMapRead, DeferRead, DeferReadIO, Read
+from distio.core.ops.failures import (
+    Attempt,
+    Catch,
+    Fail,
+    Finally,
+    MapError,
+    MapPanic,
+    OnFailure,
+    Recover,
+)
+from distio.core.ops.lists import Sequence, ThenKeep, Zip
+from distio.core.ops.values import Defer, DeferIO, FlatMap, Flatten, Map, Pure, Rec
+
+__all__ = [
+    "IO",
+    "Async",
+    "Attempt",
+    "Catch",
+    "ContraMapRead",
+    "Defer",
+    "DeferIO",
+    "DeferRead",
+    "DeferReadIO",
+    "Fail",
+    "Finally",
+    "FlatMap",
+    "Flatten",
+    "Frame",
+    "Map",
+    "MapError",
+    "MapPanic",
+    "OnFailure",
+    "Parallel",
+    "Pure",
+    "Read",
+    "Rec",
+    "Recover",
+    "Sequence",
+    "Sleep",
+    "SleepUntil",
+    "ThenKeep",
+    "Wait",
+    "Yield",
+    "Zip",
+]

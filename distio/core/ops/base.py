@@ -1,0 +1,303 @@
+"""`IO`, the type of programs: its methods, its repr, and how it becomes bytes."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import distio.core.ops as ops
+from distio.errors import MatchError, TracedException
+from distio.result import Result
+
+if TYPE_CHECKING:
+    from distio.core.fiber import Fiber, Handle
+
+__all__ = ["IO", "Around", "Frame", "Next", "require_io", "spread"]
+
+R = TypeVar("R", contravariant=True)
+E = TypeVar("E", covariant=True)
+A = TypeVar("A", covariant=True)
+X = TypeVar("X")
+R2 = TypeVar("R2")
+E2 = TypeVar("E2")
+A2 = TypeVar("A2")
+
+
+class Frame:
+    """What an operation leaves on the stack to do later."""
+
+    __slots__ = ()
+
+    def _succeeded(self, fiber: Fiber) -> IO[Any, Any, Any] | None:
+        """Act on `fiber.value`; return the IO to evaluate next, or None: the value is there."""
+        return None
+
+    def _failed(self, fiber: Fiber) -> IO[Any, Any, Any] | None:
+        """Act on `fiber.failure`; by default the failure goes on to the next frame."""
+        return None
+
+    def _as_frame(self) -> Frame:
+        """This frame without what it no longer needs, for a snapshot."""
+        return self
+
+
+class IO(Generic[R, E, A]):
+    """A program: it reads a context `R`, may fail with errors `E`, and computes an `A`.
+
+    An IO is a value, and lazy: nothing happens until `run`. Make one with the functions of
+    `distio.io` and the methods below, never by subclassing. Running one never raises: what goes
+    wrong is in the `Result`. An IO of any depth builds, runs, prints and pickles.
+
+    >>> from distio import io
+    >>> io.pure(20).map(lambda x: x + 1).then_keep(io.pure("ignored")).run(None)
+    Ok(success=21)
+    """
+
+    __slots__ = ()
+
+    # The fields, in the order of the constructor. The IOs that an operation is made of are all in
+    # its first field: `io`, one of them, or `ios`, a tuple. All other fields are data.
+    _names: ClassVar[tuple[str, ...]] = ()
+
+    def _evaluate(self, fiber: Fiber) -> IO[Any, Any, Any] | None:
+        """Start this operation; return the IO to evaluate next, or None: the outcome is there."""
+        raise NotImplementedError
+
+    # -- values ---------------------------------------------------------------------------
+
+    def map(self, f: Callable[[A], A2]) -> IO[R, E, A2]:
+        """Apply `f` to the value."""
+        return ops.Map(self, f)
+
+    def flat_map(self, f: Callable[[A], IO[R2, E2, A2]]) -> IO[Any, E | E2, A2]:
+        """Go on with the IO that `f` makes of the value."""
+        return ops.FlatMap(self, f)
+
+    def flatten(self: IO[Any, Any, IO[R2, E2, A2]]) -> IO[Any, Any, A2]:
+        """Run the IO that this one computes."""
+        if isinstance(self, ops.Pure):
+            return require_io(self.value, "flatten")
+        return ops.Flatten(self)
+
+    # -- lists ----------------------------------------------------------------------------
+
+    def then(self, *others: Any) -> IO[Any, Any, Any]:
+        """Run this, then each of `others` (IOs, or one iterable of them); keep the last value."""
+        return ops.Sequence((self, *spread(others)))
+
+    def then_keep(self, *args: Any) -> IO[R, E, A]:
+        """Run this, then each of `args`; keep the value of this one."""
+        return ops.ThenKeep((self, *spread(args)))
+
+    def zip(self, *others: Any) -> IO[Any, Any, list[Any]]:
+        """Run this, then each of `others`; compute the list of all values."""
+        return ops.Zip((self, *spread(others)))
+
+    def ap(self: IO[Any, Any, Callable[..., X]], *arg: Any) -> IO[Any, Any, X]:
+        """Call the function that this computes with the values of `arg`."""
+        return self.zip(*arg).map(_apply)
+
+    # -- concurrency ----------------------------------------------------------------------
+
+    def parallel(self, *others: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:
+        """Start a fiber for this and each of `others`; compute the list of their handles."""
+        return ops.Parallel((self, *spread(others)))
+
+    def zip_par(self, *others: Any) -> IO[Any, Any, list[Any]]:
+        """Run this and `others` at the same time; compute the list of all values."""
+        return ops.concurrency.zip_par((self, *spread(others)))
+
+    # -- context --------------------------------------------------------------------------
+
+    def contra_map_read(self, f: Callable[[R2], R]) -> IO[R2, E, A]:
+        """Run this with `f(context)` as its context."""
+        return ops.ContraMapRead(self, f)
+
+    # -- failures -------------------------------------------------------------------------
+
+    def catch(self, handler: Callable[[list[Any]], IO[R2, E2, A2]]) -> IO[Any, E2, A | A2]:
+        """On Errors, go on with `handler(errors)`."""
+        return ops.Catch(self, handler)
+
+    def map_error(self, f: Callable[[Any], E2]) -> IO[R, E2, A]:
+        """Apply `f` to each error, of Errors and of a Panic."""
+        return ops.MapError(self, f)
+
+    def recover(
+        self, handler: Callable[[list[TracedException], list[Any]], IO[R2, E2, A2]]
+    ) -> IO[Any, E | E2, A | A2]:
+        """On a Panic, go on with `handler(exceptions, errors)`."""
+        return ops.Recover(self, handler)
+
+    def map_panic(self, f: Callable[[TracedException], Any]) -> IO[R, E, A]:
+        """Apply `f` to each exception of a Panic."""
+        return ops.MapPanic(self, f)
+
+    def attempt(self) -> IO[R, Any, Result[E, A]]:
+        """Never fail: compute the Result."""
+        return ops.Attempt(self)
+
+    def finally_(self, after: Callable[[Result[Any, Any]], IO[Any, Any, Any]]) -> IO[R, E, A]:
+        """Run `after(result)` whatever happened, then go on with the result.
+
+        When `after` fails too, both failures are kept.
+        """
+        return ops.Finally(self, after)
+
+    def on_failure(
+        self, handler: Callable[[Result[Any, Any]], IO[R2, E2, A2]]
+    ) -> IO[Any, E2, A | A2]:
+        """On Errors or a Panic, go on with `handler(result)`."""
+        return ops.OnFailure(self, handler)
+
+    # -- running --------------------------------------------------------------------------
+
+    def run(
+        self, context: R, pool_size: int = 1, idle_time: float = 0.01, *, on: Any = None
+    ) -> Result[Any, A]:
+        """Run this program and wait for it and for every fiber it started.
+
+        Args:
+            context: what `io.read` reads.
+            pool_size: how many threads of this process step fibers. With `on`, fibers that
+                live here are stepped by the cluster's own threads and this is not used.
+            idle_time: accepted for programs written for raffiot, and ignored: an idle thread
+                blocks until there is work, so there is no time to choose.
+            on: a `Cluster`; the root stays in this process and its children travel.
+
+        Returns:
+            Ok, Errors or Panic: whatever the program does, nothing is raised.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C ends the run.
+
+        >>> from distio import io
+        >>> io.defer(lambda: 1 / 0).map_panic(lambda e: e.exception).run(None).is_panic()
+        True
+        """
+        from distio.runtime.run import run
+
+        return run(self, context, pool_size, on)
+
+    # -- as text and as bytes -------------------------------------------------------------
+
+    def _fields(self) -> tuple[Any, ...]:
+        return tuple([getattr(self, name) for name in self._names])
+
+    def _inner(self) -> str:
+        names = self._names[:1]
+        return names[0] if names and names[0] in ("io", "ios") else ""
+
+    def __repr__(self) -> str:
+        fields = self._fields()
+        name = type(self).__name__
+        inner = self._inner()
+        if inner == "io":
+            return f"IO(….{name}({', '.join(map(_brief, fields[1:]))}))"
+        if inner == "ios":
+            return f"IO({name} of {len(fields[0])})"
+        return f"IO({name}({', '.join(map(_brief, fields))}))"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as a flat list of operations, so that depth costs no recursion."""
+        if not self._inner():
+            return type(self), self._fields()
+        return _assemble, (_flatten(self),)
+
+
+Next = IO[Any, Any, Any] | None
+
+
+class Around(IO[Any, Any, Any], Frame):
+    """What operations share that run an IO and then do something with its outcome.
+
+    The operation is its own frame: nothing in it changes.
+    """
+
+    __slots__ = _names = ("io", "f")
+
+    def __init__(self, io: Any, f: Callable[..., Any]) -> None:
+        self.io = io
+        self.f = f
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.stack.append(self)
+        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+    def _as_frame(self) -> Frame:
+        return type(self)(None, self.f)
+
+
+def _flatten(root: IO[Any, Any, Any]) -> list[Any]:
+    """List the operations below `root`, each after those it is made of, each once.
+
+    An operation becomes `(class, where its parts are in the list, its other fields)`; whatever
+    is found where an IO should be is kept as `(None, it, ())`, to fail when it is run.
+    """
+    places: dict[int, int] = {}
+    program: list[Any] = []
+    pending: list[Any] = [root]
+    while pending:
+        node = pending[-1]
+        if id(node) in places:
+            pending.pop()
+            continue
+        inner = node._inner() if isinstance(node, IO) else ""
+        fields = node._fields() if isinstance(node, IO) else ()
+        parts: tuple[Any, ...] = ()
+        if inner:
+            parts = (fields[0],) if inner == "io" else fields[0]
+        missing = [part for part in parts if id(part) not in places]
+        if missing:
+            pending.extend(reversed(missing))
+            continue
+        pending.pop()
+        places[id(node)] = len(program)
+        if not isinstance(node, IO):
+            program.append((None, node, ()))
+        elif inner == "io":
+            program.append((type(node), places[id(parts[0])], fields[1:]))
+        elif inner == "ios":
+            program.append((type(node), tuple([places[id(part)] for part in parts]), fields[1:]))
+        else:
+            program.append((type(node), None, fields))
+    return program
+
+
+def _assemble(program: list[Any]) -> Any:
+    """Make the IO again from its flat list."""
+    nodes: list[Any] = []
+    for operation, parts, fields in program:
+        if operation is None:
+            nodes.append(parts)
+        elif parts is None:
+            nodes.append(operation(*fields))
+        elif isinstance(parts, int):
+            nodes.append(operation(nodes[parts], *fields))
+        else:
+            nodes.append(operation(tuple([nodes[part] for part in parts]), *fields))
+    return nodes[-1]
+
+
+def require_io(io: Any, where: str) -> IO[Any, Any, Any]:
+    """Return `io`, or raise a MatchError that says which function returned something else."""
+    if isinstance(io, IO):
+        return io
+    raise MatchError(f"{where}: expected an IO, but got {io!r} of type {type(io).__name__}")
+
+
+def spread(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments, or the items of the only argument if that is an iterable."""
+    if len(args) == 1 and isinstance(args[0], Iterable):
+        return tuple(args[0])
+    return args
+
+
+def _apply(values: list[Any]) -> Any:
+    return values[0](*values[1:])
+
+
+def _brief(field: Any) -> str:
+    name = getattr(field, "__qualname__", None)
+    return str(name) if callable(field) and name else reprlib.repr(field)

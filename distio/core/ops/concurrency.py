@@ -1,0 +1,142 @@
+"""Operations that ask the runtime for something."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, final
+
+from distio.core.fiber import Fiber, Handle
+from distio.core.ops.base import IO, Frame, Next
+from distio.core.ops.failures import Fail
+from distio.core.ops.values import Call, Pure
+from distio.errors import MatchError
+from distio.protocol import requests
+from distio.result import Errors, Ok, Result
+from distio.result import zip as zip_results
+
+__all__ = ["Async", "Parallel", "Sleep", "SleepUntil", "Wait", "Yield", "zip_par"]
+
+
+@final
+class Yield(IO[Any, Any, Any]):
+    """Give way to other fibers."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.value = None
+        fiber.request = requests.YIELDED
+        return None
+
+
+@final
+class Parallel(IO[Any, Any, Any]):
+    """Start a fiber for each IO; the value is the list of handles."""
+
+    __slots__ = _names = ("ios",)
+
+    def __init__(self, ios: tuple[Any, ...]) -> None:
+        self.ios = ios
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.Spawn(self.ios)
+        return None
+
+
+@final
+class Wait(IO[Any, Any, Any]):
+    """Wait until fibers have ended; the value is the list of their Results."""
+
+    __slots__ = _names = ("handles",)
+
+    def __init__(self, handles: tuple[Any, ...]) -> None:
+        self.handles = handles
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        for handle in self.handles:
+            if not isinstance(handle, Handle):
+                raise MatchError(
+                    f"wait: expected a fiber that parallel returned, "
+                    f"but got {handle!r} of type {type(handle).__name__}"
+                )
+        if self.handles:
+            fiber.request = requests.AwaitFibers(self.handles)
+        else:
+            fiber.value = []
+        return None
+
+
+@final
+class Async(Call):
+    """Call a function with a callback; the outcome is the Result that the callback is given."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.AwaitCallback(self.f, self.args, self.kwargs)
+        return None
+
+
+@final
+class Sleep(IO[Any, Any, Any]):
+    """Pause for a number of seconds."""
+
+    __slots__ = _names = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        seconds = _finite(self.seconds, "sleep", "a number of seconds")
+        fiber.value = None
+        if seconds > 0:
+            fiber.request = requests.Sleep(seconds)
+        return None
+
+
+@final
+class SleepUntil(IO[Any, Any, Any], Frame):
+    """Pause until a moment, given as the number of seconds that `time.time` will show."""
+
+    __slots__ = _names = ("epoch_in_seconds",)
+
+    def __init__(self, epoch_in_seconds: float) -> None:
+        self.epoch_in_seconds = epoch_in_seconds
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        epoch = _finite(self.epoch_in_seconds, "sleep_until", "a moment in seconds, as time.time()")
+        fiber.stack.append(self)
+        fiber.request = requests.SleepUntil(epoch)
+        return None
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        is_past, fiber.value = fiber.value, None
+        return None if is_past else self
+
+
+def _finite(number: Any, name: str, expected: str) -> float:
+    if isinstance(number, int | float) and math.isfinite(number):
+        return float(number)
+    raise MatchError(f"{name}: expected {expected}, finite, but got {number!r}")
+
+
+def zip_par(ios: tuple[Any, ...]) -> IO[Any, Any, Any]:
+    """Start all, wait for all, merge their Results."""
+    return Parallel(ios).flat_map(_wait_for_all)
+
+
+def _wait_for_all(handles: list[Any]) -> IO[Any, Any, Any]:
+    return Wait(tuple(handles)).flat_map(_merge)
+
+
+def _merge(results: list[Result[Any, Any]]) -> IO[Any, Any, Any]:
+    return from_result(zip_results(results))
+
+
+def from_result(r: Result[Any, Any]) -> IO[Any, Any, Any]:
+    """The IO whose outcome is this Result."""
+    if isinstance(r, Ok):
+        return Pure(r.success)
+    if isinstance(r, Errors):
+        return Fail(list(r.errors))
+    return Fail(list(r.errors), list(r.exceptions))  # type: ignore[attr-defined]  # a Panic

@@ -1,0 +1,183 @@
+"""Operations on failures.
+
+A handler that itself fails adds its failure to the one it was called for: nothing is lost.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from distio.core.fiber import Fiber
+from distio.core.ops.base import IO, Around, Frame, Next, require_io
+from distio.errors import TracedException
+from distio.result import Errors, Ok, Panic, Result, sequence
+
+__all__ = [
+    "Attempt",
+    "Catch",
+    "Fail",
+    "Finally",
+    "Keep",
+    "MapError",
+    "MapPanic",
+    "OnFailure",
+    "Recover",
+]
+
+
+@final
+class Fail(IO[Any, Any, Any]):
+    """A failure: Errors if `exceptions` is None, a Panic otherwise."""
+
+    __slots__ = _names = ("errors", "exceptions")
+
+    def __init__(self, errors: list[Any], exceptions: list[TracedException] | None = None) -> None:
+        self.errors = errors
+        self.exceptions = exceptions
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        if self.exceptions is None:
+            fiber.failure = Errors(list(self.errors))
+        else:
+            fiber.failure = Panic(list(self.exceptions), list(self.errors))
+        return None
+
+
+@final
+class Attempt(IO[Any, Any, Any], Frame):
+    """The Result as the value."""
+
+    __slots__ = _names = ("io",)
+
+    def __init__(self, io: Any) -> None:
+        self.io = io
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.stack.append(self)
+        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.value = Ok(fiber.value)
+        return None
+
+    def _failed(self, fiber: Fiber) -> Next:
+        fiber.value = fiber.failure
+        fiber.failure = None
+        return None
+
+    def _as_frame(self) -> Frame:
+        return Attempt(None)
+
+
+@final
+class Catch(Around):
+    """On Errors, go on with the IO that a function makes of them."""
+
+    __slots__ = ()
+
+    def _failed(self, fiber: Fiber) -> Next:
+        if not isinstance(fiber.failure, Errors):
+            return None
+        io = require_io(self.f(fiber.failure.errors), "catch")
+        fiber.failure = None
+        return io
+
+
+@final
+class Recover(Around):
+    """On a Panic, go on with the IO that a function makes of its exceptions and errors."""
+
+    __slots__ = ()
+
+    def _failed(self, fiber: Fiber) -> Next:
+        if not isinstance(fiber.failure, Panic):
+            return None
+        io = require_io(self.f(fiber.failure.exceptions, fiber.failure.errors), "recover")
+        fiber.failure = None
+        return io
+
+
+@final
+class OnFailure(Around):
+    """On any failure, go on with the IO that a function makes of the Result."""
+
+    __slots__ = ()
+
+    def _failed(self, fiber: Fiber) -> Next:
+        io = require_io(self.f(fiber.failure), "on_failure")
+        fiber.failure = None
+        return io
+
+
+@final
+class MapError(Around):
+    """Apply a function to each error."""
+
+    __slots__ = ()
+
+    def _failed(self, fiber: Fiber) -> Next:
+        failure = fiber.failure
+        assert failure is not None
+        errors = [self.f(error) for error in failure.errors]
+        if isinstance(failure, Errors):
+            fiber.failure = Errors(errors)
+        else:
+            fiber.failure = Panic(failure.exceptions, errors)
+        return None
+
+
+@final
+class MapPanic(Around):
+    """Apply a function to each exception of a Panic."""
+
+    __slots__ = ()
+
+    def _failed(self, fiber: Fiber) -> Next:
+        failure = fiber.failure
+        if isinstance(failure, Panic):
+            exceptions = [
+                TracedException.ensure_traced(self.f(traced)) for traced in failure.exceptions
+            ]
+            fiber.failure = Panic(exceptions, failure.errors)
+        return None
+
+
+@final
+class Finally(Around):
+    """Run the IO that a function makes of the Result, then go on with the Result."""
+
+    __slots__ = ()
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        return self._after(fiber, Ok(fiber.value))
+
+    def _failed(self, fiber: Fiber) -> Next:
+        assert fiber.failure is not None
+        return self._after(fiber, fiber.failure)
+
+    def _after(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
+        fiber.failure = None
+        # pushed first: should `f` raise, the result is merged with that panic
+        fiber.stack.append(Keep(result))
+        return require_io(self.f(result), "finally_")
+
+
+@final
+class Keep(Frame):
+    """Put an earlier result back, merged with whatever has failed since."""
+
+    __slots__ = ("result",)
+
+    def __init__(self, result: Result[Any, Any]) -> None:
+        self.result = result
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.answer(self.result)
+        return None
+
+    def _failed(self, fiber: Fiber) -> Next:
+        assert fiber.failure is not None
+        merged = sequence(fiber.failure, self.result)
+        assert isinstance(merged, Errors | Panic)
+        fiber.failure = merged
+        return None

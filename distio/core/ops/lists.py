@@ -1,0 +1,118 @@
+"""Operations on several IOs, one after the other."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from distio.core.fiber import Fiber
+from distio.core.ops.base import IO, Frame, Next
+from distio.core.ops.failures import Keep
+from distio.result import Ok
+
+__all__ = ["Sequence", "ThenKeep", "Zip"]
+
+
+class _Several(IO[Any, Any, Any]):
+    """What operations on a tuple of IOs share."""
+
+    __slots__ = _names = ("ios",)
+
+    def __init__(self, ios: tuple[Any, ...]) -> None:
+        self.ios = ios
+
+
+@final
+class Sequence(_Several):
+    """Each in turn; the value is the last one's."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        if not self.ios:
+            fiber.value = None
+            return None
+        if len(self.ios) > 1:
+            fiber.stack.append(_SequenceFrame(self.ios, 1))
+        return self.ios[0]  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+
+@final
+class _SequenceFrame(Frame):
+    """Where a sequence has got to: a tuple and an index, never a live iterator."""
+
+    __slots__ = ("index", "ios")
+
+    def __init__(self, ios: tuple[Any, ...], index: int) -> None:
+        self.ios = ios
+        self.index = index
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _SequenceFrame, (self.ios[self.index :], 0)
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        io = self.ios[self.index]
+        self.index += 1
+        if self.index < len(self.ios):
+            fiber.stack.append(self)
+        return io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+
+@final
+class Zip(_Several):
+    """Each in turn; the value is the list of all values."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        if not self.ios:
+            fiber.value = []
+            return None
+        fiber.stack.append(_ZipFrame(self.ios, 1, []))
+        return self.ios[0]  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+
+@final
+class _ZipFrame(Frame):
+    """Where a zip has got to, and the values so far."""
+
+    __slots__ = ("index", "ios", "values")
+
+    def __init__(self, ios: tuple[Any, ...], index: int, values: list[Any]) -> None:
+        self.ios = ios
+        self.index = index
+        self.values = values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ZipFrame, (self.ios[self.index :], 0, self.values)
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        self.values.append(fiber.value)
+        if self.index == len(self.ios):
+            fiber.value = self.values
+            return None
+        fiber.stack.append(self)
+        self.index += 1
+        return self.ios[self.index - 1]  # type: ignore[no-any-return]  # as above
+
+
+@final
+class ThenKeep(_Several):
+    """Each in turn; the value is the first one's."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.stack.append(_ThenKeepFrame(self.ios[1:]))
+        return self.ios[0]  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+
+@final
+class _ThenKeepFrame(Frame):
+    __slots__ = ("ios",)
+
+    def __init__(self, ios: tuple[Any, ...]) -> None:
+        self.ios = ios
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.stack.append(Keep(Ok(fiber.value)))
+        return Sequence(self.ios)

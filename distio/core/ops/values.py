@@ -1,0 +1,115 @@
+"""Operations on values: pure, defer, map, flat_map and their like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from distio.core.fiber import Fiber
+from distio.core.ops.base import IO, Around, Frame, Next, require_io
+
+__all__ = ["Call", "Defer", "DeferIO", "FlatMap", "Flatten", "Map", "Pure", "Rec"]
+
+
+@final
+class Pure(IO[Any, Any, Any]):
+    """A value."""
+
+    __slots__ = _names = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.value = self.value
+        return None
+
+
+class Call(IO[Any, Any, Any]):
+    """What operations share that call a function with arguments."""
+
+    __slots__ = _names = ("f", "args", "kwargs")
+
+    def __init__(
+        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self.f = f
+        self.args = args
+        self.kwargs = kwargs
+
+
+@final
+class Defer(Call):
+    """A call; its result is the value."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.value = self.f(*self.args, **self.kwargs)
+        return None
+
+
+@final
+class DeferIO(Call):
+    """A call; its result is the IO to go on with."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        io = self.f(*self.args, **self.kwargs)
+        return io or require_io(io, "defer_io")
+
+
+@final
+class Map(Around):
+    """Apply a function to the value."""
+
+    __slots__ = ()
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.value = self.f(fiber.value)
+        return None
+
+
+@final
+class FlatMap(Around):
+    """Go on with the IO that a function makes of the value."""
+
+    __slots__ = ()
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        io = self.f(fiber.value)
+        return io or require_io(io, "flat_map")
+
+
+@final
+class Flatten(IO[Any, Any, Any], Frame):
+    """Go on with the IO that the value is."""
+
+    __slots__ = _names = ("io",)
+
+    def __init__(self, io: Any) -> None:
+        self.io = io
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.stack.append(self)
+        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        return require_io(fiber.value, "flatten")
+
+    def _as_frame(self) -> Frame:
+        return Flatten(None)
+
+
+@final
+class Rec(IO[Any, Any, Any]):
+    """Go on with the IO that a function makes of this very operation."""
+
+    __slots__ = _names = ("f",)
+
+    def __init__(self, f: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]]) -> None:
+        self.f = f
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        return require_io(self.f(self), "rec")

@@ -1,0 +1,114 @@
+"""Why something can't be pickled, in words for the one who wrote it.
+
+Pickle names the innermost object it choked on. This walks from the program down to it, trying
+each part, and tells the way: operation, function, captured variable, type.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from distio.core.fiber import Fiber
+from distio.core.ops.base import IO, Frame
+
+__all__ = ["why_it_stays"]
+
+_DEEPEST: Final = 12
+_MOST_PARTS: Final = 10_000
+
+
+def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: Exception) -> str:
+    """The way from `obj` to what can't be pickled.
+
+    Args:
+        obj: what `dump` failed on.
+        dump: raises if its argument can't be pickled.
+        error: what it raised.
+    """
+    way: list[str] = []
+    for _ in range(_DEEPEST):
+        found = next(_failing(obj, dump), None)
+        if found is None:
+            break
+        step, obj = found
+        if step:
+            way.append(step)
+    reason = f"{type(error).__name__}: {error}"
+    what = f"type {_type_name(obj)}"
+    return f"{', '.join(way)}: {what} can't be pickled ({reason})" if way else f"{what}: {reason}"
+
+
+def _failing(obj: Any, dump: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
+    for step, part in _parts(obj):
+        if part is None or isinstance(part, int | str | bytes | float):
+            continue
+        try:
+            dump(part)
+        except Exception:  # noqa: BLE001 (that it fails is what we look for)
+            yield step, part
+
+
+def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(obj, IO):
+        yield from _parts_of_io(obj)
+    elif isinstance(obj, types.MethodType):
+        yield f"method {_place(obj.__func__)}", obj.__self__
+    elif isinstance(obj, types.FunctionType):
+        yield from _parts_of_function(obj)
+    elif isinstance(obj, dict):
+        for key, value in obj.items():
+            yield f"key {key!r}", value
+    elif isinstance(obj, list | tuple | set | frozenset):
+        for part in obj:
+            yield "", part
+    elif isinstance(obj, Frame | Fiber):
+        for name in type(obj).__slots__:
+            yield "", getattr(obj, name, None)
+    else:
+        for name, value in getattr(obj, "__dict__", {}).items():
+            yield f"attribute {name!r} of {_type_name(obj)}", value
+
+
+def _parts_of_io(root: IO[Any, Any, Any]) -> Iterator[tuple[str, Any]]:
+    pending: list[Any] = [root]
+    for _ in range(_MOST_PARTS):
+        if not pending:
+            return
+        io = pending.pop()
+        if not isinstance(io, IO):
+            yield "in place of an IO", io
+            continue
+        fields = io._fields()
+        inner = io._inner()
+        if inner:
+            pending.extend([fields[0]] if inner == "io" else fields[0])
+            fields = fields[1:]
+        for field in fields:
+            yield f"operation {type(io).__name__}", field
+
+
+def _parts_of_function(f: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    code = f.__code__
+    for name, cell in zip(code.co_freevars, f.__closure__ or ()):
+        try:
+            value = cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+        yield f"function {_place(f)}, captured variable {name!r}", value
+    for value in f.__defaults__ or ():
+        yield f"function {_place(f)}, default of a parameter", value
+    for name in code.co_names:
+        if name in f.__globals__:
+            yield f"function {_place(f)}, global variable {name!r}", f.__globals__[name]
+
+
+def _place(f: Any) -> str:
+    code = f.__code__
+    return f"{f.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def _type_name(obj: Any) -> str:
+    kind = type(obj)
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")

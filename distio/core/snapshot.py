@@ -1,0 +1,160 @@
+"""Fibers and outcomes to bytes and back.
+
+What no module can be asked for travels by value (cloudpickle). Exceptions travel whole, and
+what doesn't survive the journey arrives as its type name, message and traceback.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any, Final, final
+
+import cloudpickle
+
+from distio.core.fiber import Fiber, Handle
+from distio.core.shipping import why_it_stays
+from distio.errors import CannotShip, ForeignException, TracedException
+from distio.result import Panic, Result
+
+__all__ = [
+    "Packed",
+    "dump_fibers",
+    "dump_outcome",
+    "load_fibers",
+    "load_outcome",
+]
+
+
+@final
+class Packed:
+    """The bytes of an outcome, opened by the first who needs it."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+
+    def open(self) -> Result[Any, Any]:
+        """The Result; a Panic if it can't be made again in this process."""
+        return load_outcome(self.payload)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """Collects the handles that leave with what is pickled: somebody may ask for them."""
+
+    def __init__(self, file: BytesIO) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self.handles: list[Handle[Any, Any, Any]] = []
+
+    def reducer_override(self, obj: Any) -> Any:
+        kind = type(obj)
+        if kind is Handle:
+            self.handles.append(obj)
+        elif kind is TracedException:
+            return self._reduce_traced(obj)
+        return super().reducer_override(obj)
+
+    def _reduce_traced(self, traced: TracedException) -> Any:
+        exception = traced.exception
+        try:
+            payload, handles = _dump(exception)
+            self.handles += handles
+        except Exception:  # noqa: BLE001 (then its text has to do)
+            payload = b""
+        kind = type(exception)
+        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+        return _restore_traced, (payload, name, _text_of(exception), traced.stack_trace)
+
+
+def _text_of(exception: BaseException) -> str:
+    try:
+        return str(exception)
+    except Exception as error:  # noqa: BLE001 (a broken __str__ must not hide the exception)
+        return f"<its text is not to be had: {type(error).__name__}>"
+
+
+def _restore_traced(payload: bytes, name: str, message: str, stack_trace: str) -> TracedException:
+    if payload:
+        try:
+            exception = pickle.loads(payload)
+        except Exception:  # noqa: BLE001 (then its text has to do)
+            exception = None
+        if isinstance(exception, BaseException):
+            return TracedException(exception, stack_trace)
+    return TracedException(ForeignException(name, message), stack_trace)
+
+
+def _dump(obj: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+    file = BytesIO()
+    pickler = _Pickler(file)
+    pickler.dump(obj)
+    return file.getvalue(), pickler.handles
+
+
+_FRESH: Final = 0
+_SUSPENDED: Final = 1
+
+
+def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+    """Pickle fibers, many in one.
+
+    Returns:
+        The bytes, and the handles that they hold.
+
+    Raises:
+        CannotShip: something in one of them can't be pickled; the message says what and where.
+    """
+    states = [_state_of(fiber) for fiber in fibers]
+    try:
+        return _dump(states)
+    except Exception as error:
+        raise CannotShip(why_it_stays(states, _dump, error)) from error
+
+
+def _state_of(fiber: Fiber) -> tuple[Any, ...]:
+    if not fiber.stack and fiber.next is not None:
+        return _FRESH, fiber.next, fiber.context
+    stack = [frame._as_frame() for frame in fiber.stack]
+    return _SUSPENDED, fiber.next, fiber.context, stack, fiber.value, fiber.failure, fiber.request
+
+
+def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> list[Fiber]:
+    """Make the fibers of one payload again.
+
+    Args:
+        run: the run they belong to.
+        ids: (fiber, epoch) of each.
+        payload: what `dump_fibers` returned.
+
+    Raises:
+        Exception: whatever unpickling user data may raise.
+    """
+    fibers = []
+    for (id, epoch), state in zip(ids, pickle.loads(payload)):
+        fiber = Fiber(id, run, state[1], state[2])
+        fiber.epoch = epoch
+        if state[0] == _SUSPENDED:
+            fiber.stack, fiber.value, fiber.failure, fiber.request = state[3:]
+        fibers.append(fiber)
+    return fibers
+
+
+def dump_outcome(result: Result[Any, Any]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+    """Pickle an outcome; what can't be pickled becomes a Panic that says so."""
+    try:
+        return _dump(result)
+    except Exception as error:  # noqa: BLE001 (the panic tells)
+        reason = why_it_stays(result, _dump, error)
+        panic = CannotShip(f"the fiber ended, but its outcome can't leave its process: {reason}")
+        return _dump(Panic([TracedException.in_except_clause(panic)], []))
+
+
+def load_outcome(payload: bytes) -> Result[Any, Any]:
+    """Make an outcome again; a Panic if that fails in this process."""
+    try:
+        result: Result[Any, Any] = pickle.loads(payload)
+    except Exception as error:  # noqa: BLE001 (the panic tells)
+        return Panic([TracedException.in_except_clause(error)], [])
+    return result

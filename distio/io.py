@@ -1,0 +1,283 @@
+"""Programs as values: everything that makes an `IO`.
+
+>>> from distio import io
+>>> def double(x):
+...     return io.defer(lambda: 2 * x)
+>>> io.traverse([1, 2, 3], double).run(None)
+Ok(success=[2, 4, 6])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, Final, TypeVar
+
+from distio.core import ops
+from distio.core.fiber import Handle
+from distio.core.ops.base import IO, spread
+from distio.core.ops.concurrency import from_result as _from_result
+from distio.core.ops.concurrency import zip_par as _zip_par
+from distio.errors import MatchError, TracedException
+from distio.result import Errors, Ok, Panic, Result
+from distio.result import errors as _errors
+
+__all__ = [
+    "IO",
+    "Fiber",
+    "async_",
+    "defer",
+    "defer_io",
+    "defer_read",
+    "defer_read_io",
+    "error",
+    "errors",
+    "from_result",
+    "panic",
+    "parallel",
+    "pure",
+    "read",
+    "rec",
+    "safe",
+    "sequence",
+    "sleep",
+    "sleep_until",
+    "traverse",
+    "wait",
+    "yield_",
+    "zip",
+    "zip_par",
+]
+
+R = TypeVar("R")
+E = TypeVar("E")
+A = TypeVar("A")
+A2 = TypeVar("A2")
+
+Fiber = Handle
+"""What `parallel` returns for each program it started."""
+
+
+# -- values -----------------------------------------------------------------------------------
+
+
+def pure(a: A) -> IO[Any, Any, A]:
+    """The program that computes `a`.
+
+    >>> pure(5).run(None)
+    Ok(success=5)
+    """
+    return ops.Pure(a)
+
+
+def defer(deferred: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
+    """The program that calls `deferred(*args, **kwargs)` when it runs, each time it runs.
+
+    This is where side effects belong. What the call raises is a Panic.
+
+    >>> defer(max, 3, 8).run(None)
+    Ok(success=8)
+    """
+    return ops.Defer(deferred, args, kwargs)
+
+
+def defer_io(deferred: Callable[..., IO[R, E, A]], *args: Any, **kwargs: Any) -> IO[R, E, A]:
+    """The program that `deferred(*args, **kwargs)` returns; called when it runs.
+
+    It makes recursion safe, of any depth:
+
+    >>> def count_down(n):
+    ...     return pure("done") if n == 0 else defer_io(count_down, n - 1)
+    >>> count_down(50_000).run(None)
+    Ok(success='done')
+    """
+    return ops.DeferIO(deferred, args, kwargs)
+
+
+def rec(f: Callable[[IO[R, E, A]], IO[R, E, A]]) -> IO[R, E, A]:
+    """The program `f(itself)`: a loop ties its knot with it.
+
+    >>> left = [3, 2, 1]
+    >>> rec(lambda again: defer(left.pop).flat_map(lambda _: again if left else pure("empty"))
+    ...     ).run(None)
+    Ok(success='empty')
+    """
+    return ops.Rec(f)
+
+
+def safe(f: Callable[..., IO[R, E, A]]) -> Callable[..., IO[R, E, A]]:
+    """Decorate a function that returns an IO, so that what it raises is a Panic of that IO.
+
+    >>> @safe
+    ... def divide(a, b):
+    ...     return pure(a / b)
+    >>> divide(1, 0).run(None).is_panic()
+    True
+    """
+
+    @wraps(f)
+    def wrapper(*args: Any, **kwargs: Any) -> IO[R, E, A]:
+        return ops.DeferIO(f, args, kwargs)
+
+    return wrapper
+
+
+# -- context ----------------------------------------------------------------------------------
+
+read: Final[IO[Any, Any, Any]] = ops.Read()
+"""The program that computes its context, the value given to `run`."""
+
+
+def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
+    """The program that calls `deferred(context, *args, **kwargs)`.
+
+    If the call returns a Result, that is the outcome; any other value is a success.
+
+    >>> defer_read(lambda context, x: context + x, 1).run(41)
+    Ok(success=42)
+    """
+    return ops.DeferRead(deferred, args, kwargs)
+
+
+def defer_read_io(deferred: Callable[..., IO[R, E, A]], *args: Any, **kwargs: Any) -> IO[R, E, A]:
+    """The program that `deferred(context, *args, **kwargs)` returns.
+
+    >>> defer_read_io(lambda context: pure(context * 2)).run(21)
+    Ok(success=42)
+    """
+    return ops.DeferReadIO(deferred, args, kwargs)
+
+
+# -- failures ---------------------------------------------------------------------------------
+
+
+def error(err: E) -> IO[Any, E, Any]:
+    """The program that fails on one expected error.
+
+    >>> error("not found").run(None)
+    Errors(errors=['not found'])
+    """
+    return ops.Fail([err])
+
+
+def errors(*errs: Any) -> IO[Any, Any, Any]:
+    """The program that fails on these errors, or on the items of one iterable of them.
+
+    >>> errors("too long", "not a number").run(None)
+    Errors(errors=['too long', 'not a number'])
+    """
+    failure = _errors(*errs)
+    assert isinstance(failure, Errors)
+    return ops.Fail(failure.errors)
+
+
+def panic(*exceptions: Any, errors: Iterable[E] | None = None) -> IO[Any, E, Any]:
+    """The program that fails on these exceptions, or on those of one iterable.
+
+    >>> panic(ValueError("impossible")).run(None).is_panic()
+    True
+    """
+    traced = TracedException.ensure_list_traced(spread(exceptions))
+    return ops.Fail(list(errors) if errors else [], traced)
+
+
+def from_result(r: Result[E, A]) -> IO[Any, E, A]:
+    """The program whose outcome is `r`.
+
+    >>> from_result(Ok(3)).run(None)
+    Ok(success=3)
+    """
+    if isinstance(r, Ok | Errors | Panic):
+        return _from_result(r)
+    return panic(MatchError(f"from_result: expected a Result, but got {r!r}"))
+
+
+# -- lists ------------------------------------------------------------------------------------
+
+
+def sequence(*l: Any) -> IO[Any, Any, Any]:  # noqa: E741 (raffiot's name)
+    """Run these programs, or those of one iterable, in turn; compute the last value.
+
+    >>> sequence(pure(1), pure(2)).run(None)
+    Ok(success=2)
+    """
+    return ops.Sequence(spread(l))
+
+
+def zip(*l: Any) -> IO[Any, Any, list[Any]]:  # noqa: E741 (raffiot's name)
+    """Run these programs, or those of one iterable, in turn; compute the list of values.
+
+    >>> zip(pure(1), pure(2)).run(None)
+    Ok(success=[1, 2])
+    """
+    return ops.Zip(spread(l))
+
+
+def traverse(l: Iterable[A], f: Callable[[A], IO[R, E, A2]]) -> IO[R, E, list[A2]]:  # noqa: E741
+    """Run `f(item)` for each item in turn; compute the list of values.
+
+    >>> traverse(["a", "b"], lambda s: pure(s.upper())).run(None)
+    Ok(success=['A', 'B'])
+    """
+    return ops.Zip(tuple([ops.DeferIO(f, (a,), {}) for a in l]))
+
+
+# -- concurrency ------------------------------------------------------------------------------
+
+
+def parallel(*l: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:  # noqa: E741
+    """Start a fiber for each program, or for each of one iterable; don't wait for them.
+
+    The value is the list of fibers, in the same order; `wait` takes them. On a cluster the
+    fibers go where there is room.
+
+    >>> parallel(pure(1), pure(2)).flat_map(wait).run(None)
+    Ok(success=[Ok(success=1), Ok(success=2)])
+    """
+    return ops.Parallel(spread(l))
+
+
+def wait(*l: Any) -> IO[Any, Any, list[Result[Any, Any]]]:  # noqa: E741
+    """Wait until these fibers, or those of one iterable, have ended; compute their Results.
+
+    Waiting holds no thread, and a fiber can be waited for any number of times.
+    """
+    return ops.Wait(spread(l))
+
+
+def zip_par(*others: Any) -> IO[Any, Any, list[Any]]:
+    """Run these programs, or those of one iterable, at the same time; compute all values.
+
+    All of them are waited for; if some fail, all failures are kept.
+
+    >>> zip_par(pure(1), pure(2)).run(None)
+    Ok(success=[1, 2])
+    """
+    return _zip_par(spread(others))
+
+
+yield_: Final[IO[Any, Any, None]] = ops.Yield()
+"""The program that gives other fibers a turn."""
+
+
+def async_(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
+    """The program that calls `f(context, callback, *args, **kwargs)` and waits for the callback.
+
+    `f` starts something and returns at once. Whenever that is done, call `callback(result)`
+    with a Result, from any thread, once; the first call counts. Until then the fiber is
+    suspended and holds no thread. The callback belongs to its process.
+
+    >>> async_(lambda context, callback: callback(Ok(2))).run(None)
+    Ok(success=2)
+    """
+    return ops.Async(f, args, kwargs)
+
+
+def sleep(seconds: float) -> IO[Any, Any, None]:
+    """Pause for at least this many seconds; for none if `seconds` is 0 or less."""
+    return ops.Sleep(seconds)
+
+
+def sleep_until(epoch_in_seconds: float) -> IO[Any, Any, None]:
+    """Pause at least until `time.time()` reaches this number of seconds."""
+    return ops.SleepUntil(epoch_in_seconds)

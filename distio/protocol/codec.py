@@ -1,0 +1,98 @@
+"""Messages to frames and back.
+
+All messages that wait for a peer go out as one batch: a header frame (MessagePack), and a frame
+of its own for each payload over 64 KiB, which ZeroMQ then sends without copying it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+from distio.protocol import messages as m
+
+__all__ = ["DETACH_BYTES", "MalformedFrame", "from_coordinator", "from_member"]
+
+DETACH_BYTES: Final = 64 * 1024
+"""A payload of more bytes than this travels in a frame of its own."""
+
+T = TypeVar("T")
+
+
+class MalformedFrame(Exception):
+    """A peer sent what isn't a batch of messages."""
+
+
+class _Batch(msgspec.Struct, Generic[T], frozen=True, array_like=True, gc=False):
+    messages: list[T]
+    detached: list[tuple[int, int]]
+    """(message, chunk in it) for each further frame, in their order."""
+
+
+class _Codec(Generic[T]):
+    def __init__(self, union: Any) -> None:
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(_Batch[union])
+
+    def encode(self, messages: Sequence[T]) -> list[bytes]:
+        """The frames of one batch."""
+        detached: list[tuple[int, int]] = []
+        frames: list[bytes] = []
+        slim = list(messages)
+        for index, message in enumerate(messages):
+            for part, payload in enumerate(_payloads(message)):
+                if len(payload) > DETACH_BYTES:
+                    slim[index] = _with_payload(slim[index], part, b"")
+                    detached.append((index, part))
+                    frames.append(payload)
+        return [self._encoder.encode(_Batch(slim, detached)), *frames]
+
+    def decode(self, frames: Sequence[Any]) -> list[T]:
+        """The messages of one batch.
+
+        Raises:
+            MalformedFrame: the frames don't come from `encode`.
+        """
+        try:
+            batch = self._decoder.decode(frames[0])
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise MalformedFrame(str(error)) from error
+        messages: list[T] = batch.messages
+        if len(batch.detached) != len(frames) - 1:
+            raise MalformedFrame(
+                f"{len(batch.detached)} frames were announced, {len(frames) - 1} came"
+            )
+        for (index, part), frame in zip(batch.detached, frames[1:]):
+            if index >= len(messages) or part >= len(_payloads(messages[index])):
+                raise MalformedFrame(f"no payload {part} in message {index}")
+            messages[index] = _with_payload(messages[index], part, bytes(frame))
+        return messages
+
+
+def _payloads(message: Any) -> list[bytes]:
+    if isinstance(message, m.Offer):
+        return [chunk.payload for chunk in message.chunks]
+    if isinstance(message, m.Place):
+        return [message.chunk.payload]
+    if isinstance(message, m.OutcomeReady | m.Outcome):
+        return [message.payload]
+    return []
+
+
+def _with_payload(message: Any, part: int, payload: bytes) -> Any:
+    if isinstance(message, m.Offer):
+        chunks = list(message.chunks)
+        chunks[part] = msgspec.structs.replace(chunks[part], payload=payload)
+        return m.Offer(chunks)
+    if isinstance(message, m.Place):
+        return m.Place(msgspec.structs.replace(message.chunk, payload=payload))
+    return msgspec.structs.replace(message, payload=payload)
+
+
+from_member: Final = _Codec[m.MemberMessage](m.MemberMessage)
+"""What members say."""
+
+from_coordinator: Final = _Codec[m.CoordinatorMessage](m.CoordinatorMessage)
+"""What the coordinator says."""

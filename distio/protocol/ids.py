@@ -1,0 +1,41 @@
+"""Ids are integers that a member makes without asking anybody.
+
+A fiber id is `(incarnation, sequence)` packed into one integer: the incarnation is the number
+that the coordinator gave to this life of the member which made the fiber, and the sequence
+counts the fibers made in that life. A run has the id of its root fiber.
+"""
+
+from __future__ import annotations
+
+__all__ = ["SEQUENCE_BITS", "fiber_id", "home_of", "name_of", "sequence_of"]
+
+SEQUENCE_BITS = 40
+_SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1
+
+
+def fiber_id(incarnation: int, sequence: int) -> int:
+    """Pack the id of the `sequence`-th fiber made by `incarnation`.
+
+    >>> home_of(fiber_id(3, 7)), sequence_of(fiber_id(3, 7))
+    (3, 7)
+    """
+    return incarnation << SEQUENCE_BITS | sequence
+
+
+def home_of(fiber: int) -> int:
+    """The incarnation of the member that made this fiber."""
+    return fiber >> SEQUENCE_BITS
+
+
+def sequence_of(fiber: int) -> int:
+    """Which of its maker's fibers this is."""
+    return fiber & _SEQUENCE_MASK
+
+
+def name_of(fiber: int) -> str:
+    """How a fiber is called in messages to people.
+
+    >>> name_of(fiber_id(3, 7))
+    '3.7'
+    """
+    return f"{home_of(fiber)}.{sequence_of(fiber)}"

@@ -1,0 +1,286 @@
+"""What is said between a member and the coordinator.
+
+Members ask in the imperative and report in the past tense; the coordinator does the same. User
+data is opaque: `payload` holds bytes that only members open.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "AwaitOutcomes",
+    "Chunk",
+    "CoordinatorMessage",
+    "DescribeWaits",
+    "DropOutcomes",
+    "FiberLost",
+    "Forget",
+    "Goodbye",
+    "Hello",
+    "Listen",
+    "MemberMessage",
+    "Message",
+    "Offer",
+    "Outcome",
+    "OutcomeReady",
+    "OutcomeUnknown",
+    "Place",
+    "Progress",
+    "Refused",
+    "RunEnded",
+    "RunProgress",
+    "SendOutcome",
+    "Shutdown",
+    "Solicit",
+    "StartRun",
+    "StartTimer",
+    "TimerFired",
+    "Waits",
+    "Welcome",
+    "WorkerExited",
+]
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Base of all messages; on the wire each is tagged with its name."""
+
+
+class Chunk(msgspec.Struct, frozen=True, gc=False):
+    """Some fibers of one run in one pickle; they move together."""
+
+    run: int
+    fibers: list[tuple[int, int]]
+    """(fiber, epoch) of each, in the order in which they lie in the payload."""
+    payload: bytes
+
+
+class RunProgress(msgspec.Struct, frozen=True, gc=False):
+    """What became of one run on one member since it last told."""
+
+    run: int
+    started: list[tuple[int, int]]
+    """Fibers made here: ranges of sequence numbers, (first, how many)."""
+    finished: int
+    """How many of the fibers that were made here ended here."""
+    ended: list[tuple[int, int]]
+    """(fiber, epoch) of the fibers that were placed here and have ended."""
+    blocked: int
+    """How many fibers here wait for other fibers, now."""
+
+
+# -- from a member ----------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True, gc=False):
+    """The first message of a member's sending socket."""
+
+    protocol: int
+    python: str
+    kind: str
+    threads: int
+    host: str
+    pid: int
+    token: bytes
+    """Random; pairs the sending socket with the listening one."""
+    family: str = ""
+    """Shared by a client and the worker processes that it started: it sees how they exit."""
+
+
+class Listen(Message, frozen=True, gc=False):
+    """The first and only message of a member's listening socket."""
+
+    token: bytes
+
+
+class StartRun(Message, frozen=True, gc=False):
+    """A run begins; this member wants to know when it ends."""
+
+    run: int
+
+
+class Offer(Message, frozen=True, gc=False):
+    """Fibers that may go elsewhere; an empty offer answers a `Solicit` in vain."""
+
+    chunks: list[Chunk]
+
+
+class Progress(Message, frozen=True, gc=False):
+    """How a member fares; sent when it runs dry or has something to tell."""
+
+    received: int
+    """How many messages it had handled when it said so."""
+    ready: int
+    """How many fibers could run at once, or do."""
+    runs: list[RunProgress]
+
+
+class AwaitOutcomes(Message, frozen=True, gc=False):
+    """Some fiber here, of this run, waits for these fibers, which are elsewhere."""
+
+    run: int
+    fibers: list[int]
+
+
+class OutcomeReady(Message, frozen=True, gc=False):
+    """An outcome that somebody elsewhere waits for."""
+
+    fiber: int
+    payload: bytes
+
+
+class OutcomeUnknown(Message, frozen=True, gc=False):
+    """An outcome was asked for that isn't here."""
+
+    fiber: int
+
+
+class Forget(Message, frozen=True, gc=False):
+    """Nobody will ever ask for the outcomes of these fibers."""
+
+    fibers: list[int]
+
+
+class StartTimer(Message, frozen=True, gc=False):
+    """Wake this fiber in so many seconds, not earlier."""
+
+    run: int
+    fiber: int
+    epoch: int
+    seconds: float
+
+
+class Waits(Message, frozen=True, gc=False):
+    """Which fibers of a run wait for which, on this member."""
+
+    run: int
+    question: int
+    is_quiet: bool
+    """Whether all fibers of the run that are here wait for fibers, and nothing is on its way."""
+    edges: list[tuple[int, list[int]]]
+
+
+class WorkerExited(Message, frozen=True, gc=False):
+    """How a worker process that this member had started came to its end."""
+
+    pid: int
+    reason: str
+
+
+class Goodbye(Message, frozen=True, gc=False):
+    """This member leaves of its own will; it hosts nothing any more."""
+
+
+# -- from the coordinator ---------------------------------------------------------------------
+
+
+class Welcome(Message, frozen=True, gc=False):
+    """You are this incarnation."""
+
+    incarnation: int
+
+
+class Refused(Message, frozen=True, gc=False):
+    """You can't join, and why."""
+
+    reason: str
+
+
+class Place(Message, frozen=True, gc=False):
+    """Host these fibers."""
+
+    chunk: Chunk
+
+
+class SendOutcome(Message, frozen=True, gc=False):
+    """Send this fiber's outcome as soon as it is there."""
+
+    run: int
+    fiber: int
+
+
+class Outcome(Message, frozen=True, gc=False):
+    """The outcome that you wait for."""
+
+    fiber: int
+    payload: bytes
+
+
+class FiberLost(Message, frozen=True, gc=False):
+    """The fiber that you wait for has no outcome and never will."""
+
+    fiber: int
+    worker: str
+    reason: str
+
+
+class DropOutcomes(Message, frozen=True, gc=False):
+    """Don't keep the outcomes of these fibers."""
+
+    fibers: list[int]
+
+
+class TimerFired(Message, frozen=True, gc=False):
+    """The time is over."""
+
+    fiber: int
+    epoch: int
+
+
+class Solicit(Message, frozen=True, gc=False):
+    """Others have nothing to do: offer up to so many of your oldest ready fibers."""
+
+    count: int
+
+
+class DescribeWaits(Message, frozen=True, gc=False):
+    """Tell which fibers of this run wait for which: it seems to be deadlocked."""
+
+    run: int
+    question: int
+    """Comes back with the answer."""
+
+
+class RunEnded(Message, frozen=True, gc=False):
+    """Nothing of this run is left, or nothing of it may be left: drop what you hold of it."""
+
+    run: int
+    deadlock: str = ""
+    """If not empty: the run could never have gone on, and why."""
+
+
+class Shutdown(Message, frozen=True, gc=False):
+    """The cluster closes: end."""
+
+    reason: str = ""
+
+
+MemberMessage = (
+    Hello
+    | Listen
+    | StartRun
+    | Offer
+    | Progress
+    | AwaitOutcomes
+    | OutcomeReady
+    | OutcomeUnknown
+    | Forget
+    | StartTimer
+    | Waits
+    | WorkerExited
+    | Goodbye
+)
+CoordinatorMessage = (
+    Welcome
+    | Refused
+    | Place
+    | SendOutcome
+    | Outcome
+    | FiberLost
+    | DropOutcomes
+    | TimerFired
+    | Solicit
+    | DescribeWaits
+    | RunEnded
+    | Shutdown
+)

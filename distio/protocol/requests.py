@@ -1,0 +1,113 @@
+"""What a fiber asks its runtime: the whole waist between a program and whatever runs it.
+
+`step` hands one of these back when a fiber stops stepping. The runtime answers by giving the
+fiber a value (or a failure) and stepping it again. Requests are plain data, so a fiber that is
+parked on one can be pickled together with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, final
+
+__all__ = [
+    "FINISHED",
+    "YIELDED",
+    "AwaitCallback",
+    "AwaitFibers",
+    "Request",
+    "Sleep",
+    "SleepUntil",
+    "Spawn",
+]
+
+
+class Request:
+    """Base of everything that `step` may return."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return type(self).__name__
+
+
+@final
+class Finished(Request):
+    """The fiber has ended; its outcome is its value or its failure."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "FINISHED"
+
+
+@final
+class Yielded(Request):
+    """The fiber gave way, or ran out of fuel; it can go on at any time."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "YIELDED"
+
+
+FINISHED: Final = Finished()
+YIELDED: Final = Yielded()
+
+
+@final
+class Spawn(Request):
+    """Start one fiber for each IO; answered by the list of their handles."""
+
+    __slots__ = ("ios",)
+
+    def __init__(self, ios: Sequence[Any]) -> None:
+        self.ios = ios
+
+
+@final
+class AwaitFibers(Request):
+    """Wait until all these fibers have ended; answered by the list of their Results."""
+
+    __slots__ = ("handles",)
+
+    def __init__(self, handles: Sequence[Any]) -> None:
+        self.handles = handles
+
+
+@final
+class Sleep(Request):
+    """Wait for at least so many seconds; answered by None."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+@final
+class SleepUntil(Request):
+    """Wait until the wall clock shows `epoch_in_seconds`.
+
+    Answered by True when the moment is past, by False when it may not be yet: clocks drift
+    against each other, so whoever sleeps until a moment looks at the wall clock again.
+    """
+
+    __slots__ = ("epoch_in_seconds",)
+
+    def __init__(self, epoch_in_seconds: float) -> None:
+        self.epoch_in_seconds = epoch_in_seconds
+
+
+@final
+class AwaitCallback(Request):
+    """Call `f(context, callback, ...)`; answered by the Result that the callback is given."""
+
+    __slots__ = ("args", "f", "kwargs")
+
+    def __init__(
+        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self.f = f
+        self.args = args
+        self.kwargs = kwargs

@@ -1,0 +1,69 @@
+"""Where coordinators may listen, and the directories of local ones."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from distio.errors import ClusterError
+
+__all__ = ["LONGEST_IPC_PATH", "check_bind", "check_url", "private_directory"]
+
+LONGEST_IPC_PATH: Final = 100
+"""A little less than what the system allows for the path of a socket (107 bytes on Linux)."""
+
+
+def check_url(url: str) -> str:
+    """Return `url` if a coordinator can be reached by such a one.
+
+    Raises:
+        ClusterError: it can't, and why.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    is_tcp = parts.scheme == "tcp" and parts.hostname and port is not None
+    is_ipc = parts.scheme == "ipc" and len(url) > len("ipc://")
+    if not (is_tcp or is_ipc):
+        raise ClusterError(
+            f"the URL of a coordinator is tcp://HOST:PORT or ipc://PATH, but got {url!r}"
+        )
+    return url
+
+
+def check_bind(url: str) -> str:
+    """Return `url` if a coordinator may listen there.
+
+    Raises:
+        ClusterError: it may not: beyond loopback anybody could send programs to run.
+    """
+    check_url(url)
+    parts = urlsplit(url)
+    if parts.scheme == "ipc":
+        return url
+    host = parts.hostname or ""
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = host == "localhost"
+    if not is_loopback:
+        raise ClusterError(
+            f"refused to listen on {url}: beyond loopback anybody who reaches the port could run "
+            f"programs here, and there are no keys yet to keep them out; use tcp://127.0.0.1:PORT"
+        )
+    return url
+
+
+def private_directory() -> Path:
+    """Make a directory (0700) for the socket of a local coordinator."""
+    directory = Path(tempfile.mkdtemp(prefix="distio-"))
+    if len(os.fsencode(directory)) > LONGEST_IPC_PATH - 20:
+        directory.rmdir()
+        directory = Path(tempfile.mkdtemp(prefix="distio-", dir="/tmp"))
+    return directory

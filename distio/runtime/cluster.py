@@ -1,0 +1,213 @@
+"""Clusters, as a program sees them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+from distio.core.ops.base import IO
+from distio.errors import ClusterError
+from distio.protocol.messages import WorkerExited
+from distio.result import Result
+from distio.runtime.addresses import private_directory
+from distio.runtime.host import Ticket, log
+from distio.runtime.launching import describe_exit, start_program
+from distio.runtime.link import LinkedHost, connect
+
+__all__ = ["Cluster", "RunHandle"]
+
+E = TypeVar("E", covariant=True)
+A = TypeVar("A", covariant=True)
+
+_MAY_TAKE_SECONDS: Final = 3.0
+
+
+class RunHandle(Generic[E, A]):
+    """A run that `Cluster.submit` started."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        self._ticket = ticket
+
+    def done(self) -> bool:
+        """Whether the run, its root and all that it started, has ended."""
+        return self._ticket.is_over
+
+    def result(self, timeout: float | None = None) -> Result[E, A]:
+        """Wait for the run to end.
+
+        Args:
+            timeout: for how many seconds at most; None: as long as it takes.
+
+        Raises:
+            TimeoutError: it took longer. The run goes on; ask again.
+        """
+        if not self._ticket.wait(timeout):
+            raise TimeoutError(f"the run has not ended within {timeout:g} seconds")
+        return self._ticket.result()
+
+
+class Cluster:
+    """A coordinator and its workers, on which programs run.
+
+    >>> from distio import Cluster, io
+    >>> with Cluster.local(workers=2) as cluster:
+    ...     io.zip_par([io.pure(n) for n in range(3)]).run(None, on=cluster)
+    Ok(success=[0, 1, 2])
+    """
+
+    def __init__(self, host: LinkedHost, threads: int, processes: _Processes | None = None) -> None:
+        self._host = host
+        self._processes = processes
+        self._is_closed = False
+        host.start(threads, "distio-client")
+        self._link = threading.Thread(target=host.listen, name="distio-link", daemon=True)
+        self._link.start()
+
+    @classmethod
+    def local(cls, workers: int | None = None, threads: int = 1) -> Self:
+        """Start a cluster of worker processes on this machine.
+
+        Args:
+            workers: how many processes; by default one for each core.
+            threads: how many threads each of them steps fibers with.
+
+        Raises:
+            ClusterError: it can't be started, and why.
+        """
+        if workers is None:
+            workers = len(os.sched_getaffinity(0))
+        if workers < 1 or threads < 1:
+            raise ClusterError(
+                f"a local cluster takes at least 1 worker of at least 1 thread, "
+                f"but got workers={workers}, threads={threads}"
+            )
+        processes = _Processes(workers, threads)
+        try:
+            host = connect(processes.url, "client", 1, family=processes.family)
+        except BaseException:
+            processes.stop()
+            raise
+        cluster = cls(host, 1, processes)
+        processes.watch(host)
+        return cluster
+
+    @classmethod
+    def connect(cls, url: str, *, timeout: float = 10.0) -> Self:
+        """Join the cluster whose coordinator listens at `url`.
+
+        Args:
+            url: as `distio coordinator` prints it.
+            timeout: how many seconds to wait for its answer.
+
+        Raises:
+            ClusterError: nobody answers there, or the versions don't match.
+        """
+        return cls(connect(url, "client", 1, timeout=timeout), 1)
+
+    def run(self, io: IO[Any, E, A], context: Any) -> Result[E, A]:
+        """What `io.run(context, on=cluster)` does."""
+        ticket = self._host.begin(io, context)
+        ticket.wait()
+        return ticket.result()
+
+    def submit(self, io: IO[Any, E, A], context: Any) -> RunHandle[E, A]:
+        """Start `io` on a worker, root and all, and don't wait for it.
+
+        Raises:
+            CannotShip: the program or its context can't be pickled; the message says why.
+            ClusterError: the cluster is closed.
+        """
+        if self._is_closed:
+            raise ClusterError("this cluster is closed")
+        return RunHandle(self._host.submit(io, context))
+
+    def close(self) -> None:
+        """End the cluster; runs that go on are cut short. May be called again."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._processes is not None:
+            self._processes.stop()
+        self._host.leave()
+        self._link.join(_MAY_TAKE_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Processes:
+    """The processes of a local cluster."""
+
+    def __init__(self, workers: int, threads: int) -> None:
+        self.family = secrets.token_hex(8)
+        self._directory = private_directory()
+        self.url = f"ipc://{self._directory / 'coordinator'}"
+        self._is_stopping = False
+        self._alive = workers
+        self._lock = threading.Lock()
+        self.coordinator = start_program(
+            "distio.runtime.coordinator_process", self.url, str(self._directory)
+        )
+        options = ["--threads", str(threads), "--family", self.family]
+        self.workers = [
+            start_program("distio_worker.local", self.url, *options) for _ in range(workers)
+        ]
+
+    def watch(self, host: LinkedHost) -> None:
+        """Tell the coordinator how worker processes end; end with the coordinator."""
+        for worker in self.workers:
+            threading.Thread(target=self._watch, args=(worker, host), daemon=True).start()
+        threading.Thread(target=self._watch_coordinator, args=(host,), daemon=True).start()
+
+    def _watch(self, worker: subprocess.Popen[bytes], host: LinkedHost) -> None:
+        reason = describe_exit(worker.wait())
+        with self._lock:
+            if self._is_stopping:
+                return
+            self._alive -= 1
+        log.warning("worker process %d was lost: %s", worker.pid, reason)
+        host.say(WorkerExited(worker.pid, reason))
+        if self._alive == 0:
+            host.close(f"the last worker process was lost: {reason}")
+
+    def _watch_coordinator(self, host: LinkedHost) -> None:
+        reason = describe_exit(self.coordinator.wait())
+        if not self._is_stopping:
+            log.error("the coordinator process was lost: %s", reason)
+            host.close(f"the coordinator process was lost: {reason}")
+
+    def stop(self) -> None:
+        """End all of them, and remove what they leave behind."""
+        with self._lock:
+            self._is_stopping = True
+        processes = [*self.workers, self.coordinator]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.close()
+        for process in processes:
+            try:
+                process.wait(_MAY_TAKE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        _remove(self._directory)
+
+
+def _remove(directory: Path) -> None:
+    for path in directory.glob("*"):
+        path.unlink(missing_ok=True)
+    if directory.exists():
+        directory.rmdir()

@@ -1,0 +1,283 @@
+"""A member's link to the coordinator: two sockets and one thread.
+
+Whoever has something to say sends it himself, under the host's mutex, on the sending socket: no
+hop to another thread. The link thread only listens, and carries what was held back for a moment
+so that it goes out in one frame with what follows. It never runs user code.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import zmq
+
+from distio.coordination.member import Member
+from distio.core.fiber import Fiber
+from distio.core.ops.base import IO
+from distio.core.snapshot import dump_fibers
+from distio.errors import ClusterClosed, ClusterError, HandshakeRefused, TracedException
+from distio.protocol import messages as m
+from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.version import PROTOCOL, PYTHON
+from distio.result import Panic
+from distio.runtime.addresses import check_url
+from distio.runtime.host import Host, Ticket, log, log_failures
+from distio.runtime.sockets import dealer, receive, send
+
+__all__ = ["LinkedHost", "connect"]
+
+_HOLD_BACK_MS: Final = 1
+_HANDSHAKE_SECONDS: Final = 10.0
+_FAREWELL_MS: Final = 500
+"""How long the last words may take on their way, if nobody listens any more."""
+
+
+def connect(
+    url: str,
+    kind: str,
+    threads: int,
+    *,
+    family: str = "",
+    timeout: float = _HANDSHAKE_SECONDS,
+    lifeline: int | None = None,
+) -> LinkedHost:
+    """Join the cluster whose coordinator listens at `url`.
+
+    Args:
+        url: `tcp://HOST:PORT` or `ipc://PATH`.
+        kind: "worker" or "client".
+        threads: how many threads will step fibers.
+        family: see `Hello.family`.
+        timeout: how many seconds to wait for an answer.
+        lifeline: a file descriptor; the link closes when it comes to its end.
+
+    Raises:
+        ClusterError: nobody answers, or the coordinator refuses.
+    """
+    check_url(url)
+    context: zmq.Context[Any] = zmq.Context()
+    try:
+        sender, listener = dealer(context, url), dealer(context, url)
+        token = os.urandom(16)
+        hello = m.Hello(
+            PROTOCOL, PYTHON, kind, threads, platform.node(), os.getpid(), token, family
+        )
+        send(sender, from_member.encode([hello]))
+        send(listener, from_member.encode([m.Listen(token)]))
+        incarnation = _await_welcome(listener, sender, url, timeout, lifeline)
+    except BaseException:
+        context.destroy(linger=0)
+        raise
+    member = Member(incarnation, ships=kind == "client")
+    return LinkedHost(member, context, sender, listener, lifeline)
+
+
+def _await_welcome(
+    listener: zmq.Socket[Any],
+    sender: zmq.Socket[Any],
+    url: str,
+    timeout: float,
+    lifeline: int | None,
+) -> int:
+    poller = zmq.Poller()
+    poller.register(listener, zmq.POLLIN)
+    poller.register(sender, zmq.POLLIN)
+    if lifeline is not None:
+        poller.register(lifeline, zmq.POLLIN | zmq.POLLERR)
+    ready = poller.poll(int(timeout * 1000))
+    if any(source == lifeline for source, _ in ready):
+        raise ClusterClosed("the program that started it has ended")
+    if not ready:
+        raise ClusterError(
+            f"no coordinator answers at {url} (waited {timeout:g} s); "
+            f"start one with `distio coordinator --bind URL`, or check the URL"
+        )
+    frames = ready[0][0].recv_multipart(copy=False)
+    try:
+        answer = from_coordinator.decode([frame.buffer for frame in frames])[0]
+    except (MalformedFrame, IndexError) as error:
+        raise HandshakeRefused(f"what answers at {url} is no coordinator of distio") from error
+    if isinstance(answer, m.Welcome):
+        return answer.incarnation
+    reason = answer.reason if isinstance(answer, m.Refused | m.Shutdown) else repr(answer)
+    raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")
+
+
+class LinkedHost(Host):
+    """A host whose member belongs to a cluster."""
+
+    def __init__(
+        self,
+        member: Member,
+        context: zmq.Context[Any],
+        sender: zmq.Socket[Any],
+        listener: zmq.Socket[Any],
+        lifeline: int | None,
+    ) -> None:
+        super().__init__(member)
+        self.link = self
+        self.on_close: Callable[[str], None] = lambda reason: None
+        self._context = context
+        self._sender = sender
+        self._listener = listener
+        self._lifeline = lifeline
+        self._last_sent = 0.0
+        self._is_held_back = False
+        self._is_closed = False
+        self._close_reason = ""
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_writer, False)
+
+    # -- saying (with the mutex held) -----------------------------------------------------
+
+    def said(self) -> None:
+        if not self.member.has_news:
+            return
+        if not self.member.ready or time.monotonic() - self._last_sent > _HOLD_BACK_MS / 1000:
+            self._send()
+        elif not self._is_held_back:
+            self._is_held_back = True
+            self._wake_link()
+
+    def idle(self) -> float | None:
+        self._send()
+        return None
+
+    def rested(self) -> None:
+        """Never called: here `idle` sets no time."""
+
+    def _send(self) -> None:
+        self._is_held_back = False
+        member = self.member
+        member.tell()
+        if not member.outbox or self._is_closed:
+            return
+        batch, member.outbox = member.outbox, []
+        send(self._sender, from_member.encode(batch))
+        self._last_sent = time.monotonic()
+
+    def say(self, *messages: m.MemberMessage) -> None:
+        """Send these at once (takes the mutex)."""
+        with self.mutex:
+            self.member.outbox += messages
+            self._send()
+
+    def _wake_link(self) -> None:
+        with suppress(BlockingIOError):  # then it has been woken often enough
+            os.write(self._wake_writer, b"!")
+
+    # -- listening ------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """Carry messages until the link closes; what the link thread does."""
+        try:
+            reason = self._carry()
+        except Exception as error:  # noqa: BLE001 (whoever waits for us is told)
+            log.critical("the link to the coordinator failed", exc_info=error)
+            reason = f"the link to the coordinator failed: {error}"
+        self._closed(reason)
+
+    def _carry(self) -> str:
+        poller = zmq.Poller()
+        poller.register(self._listener, zmq.POLLIN)
+        poller.register(self._wake_reader, zmq.POLLIN)
+        if self._lifeline is not None:
+            poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
+        while not self._is_closed:
+            timeout = _HOLD_BACK_MS if self._is_held_back else None
+            events = dict(poller.poll(timeout))
+            if self._wake_reader in events:
+                os.read(self._wake_reader, 4096)
+            elif self._is_held_back:
+                with self.mutex:
+                    self._send()
+            if self._listener in events and (reason := self._hear()):
+                return reason
+            if self._lifeline in events and not os.read(self._lifeline or 0, 4096):
+                return "the program that started it has ended"
+        return self._close_reason
+
+    def _hear(self) -> str:
+        """Take up all that has come; a reason if the coordinator has closed the link."""
+        while (frames := receive(self._listener)) is not None:
+            messages = from_coordinator.decode([frame.buffer for frame in frames])
+            with self.mutex:
+                for message in messages:
+                    if isinstance(message, m.Shutdown):
+                        return message.reason or "the cluster was closed"
+                    self.member.receive(message)
+                ended = self.close_ended_runs() if self.member.ended_runs else []
+                self.wake()
+                if not self.member.ready:
+                    self._send()
+            if any(run.unobserved for run in ended):
+                # what a log handler does is not for this thread
+                threading.Thread(target=log_failures, args=(ended,), daemon=True).start()
+        return ""
+
+    def close(self, reason: str = "") -> None:
+        """Close the link; takes effect as soon as the link thread sees it."""
+        self._close_reason = reason
+        self._is_closed = True
+        self._wake_link()
+
+    def leave(self) -> None:
+        """Take leave of the coordinator, and close the link."""
+        with self.mutex:
+            self.member.outbox.append(m.Goodbye())
+            self._send()
+        self.close()
+
+    def _closed(self, reason: str) -> None:
+        with self.mutex:
+            self._is_closed = True
+            tickets, self.tickets = list(self.tickets.values()), {}
+        self.stop()
+        self._sender.close(linger=_FAREWELL_MS)
+        self._context.destroy(linger=0)
+        for ticket in tickets:
+            ticket.end(_cut_short(reason or "the cluster was closed"))
+        self.on_close(reason)
+
+    # -- runs -----------------------------------------------------------------------------
+
+    def begin(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
+        """Run `io` with its root in this process."""
+        with self.mutex:
+            ticket, root = self._start(io, context)
+            self.member.queue(root)
+            self.wake()
+        return ticket
+
+    def submit(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
+        """Run `io` with its root on a worker.
+
+        Raises:
+            CannotShip: it can't be pickled.
+        """
+        payload, handles = dump_fibers([Fiber(0, 0, io, context)])
+        with self.mutex:
+            ticket, root = self._start(io, context)
+            self.member.ship_root(root, payload, handles)
+            self._send()
+        return ticket
+
+    def _start(self, io: IO[Any, Any, Any], context: Any) -> tuple[Ticket, Fiber]:
+        root = self.member.start_root(io, context)
+        ticket = Ticket(root)
+        if self._is_closed:
+            ticket.end(_cut_short("the cluster was closed"))
+        else:
+            self.tickets[ticket.run] = ticket
+        return ticket, root
+
+
+def _cut_short(reason: str) -> Panic[Any, Any]:
+    closed = ClusterClosed(f"the run was cut short: {reason}")
+    return Panic([TracedException(closed, str(closed))], [])

@@ -1,0 +1,120 @@
+"""A run in this process: threads, and the coordinator's machine beside them.
+
+The machine that decides for a cluster decides here too; its messages just don't leave the
+process. Newcomers read this file first: it is the whole of a runtime without any network.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any, final
+
+from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
+from distio.coordination.member import Member
+from distio.coordination.member.runs import LocalRun
+from distio.core.fiber import Fiber
+from distio.core.ops.base import IO
+from distio.protocol.messages import Hello
+from distio.protocol.version import PROTOCOL, PYTHON
+from distio.result import Result
+from distio.runtime.host import Host, Ticket, log_failures
+
+__all__ = ["run_in_process"]
+
+
+def run_in_process(io: IO[Any, Any, Any], context: Any, pool_size: int) -> Result[Any, Any]:
+    """Run `io` on this thread and `pool_size - 1` more."""
+    return _LocalHost(pool_size).run(io, context)
+
+
+@final
+class _LocalHost(Host):
+    """The caller's thread is the first of the pool."""
+
+    def __init__(self, pool_size: int) -> None:
+        hello = Hello(PROTOCOL, PYTHON, "client", pool_size, "", os.getpid(), b"")
+        self._coordinator = Coordinator()
+        self._coordinator.handle(time.monotonic(), Joined(hello))
+        super().__init__(Member(1))
+        self.link = self
+        self._pool_size = pool_size
+        self._ended: list[LocalRun] = []
+        self._interrupt: KeyboardInterrupt | None = None
+        self._watched_until = float("inf")
+        """Until when an idle thread waits for the next timer; infinite if none does."""
+
+    def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
+        with self.mutex:
+            root = self.member.start_root(io, context)
+            ticket = self.tickets[root.id] = Ticket(root)
+            self.member.queue(root)
+        threads = [
+            threading.Thread(target=self.work, name=f"distio-{index}", daemon=True)
+            for index in range(1, self._pool_size)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self.work()
+        finally:
+            self.stop()
+        if self._interrupt is not None:
+            # fibers that other threads are stepping are left to themselves
+            raise self._interrupt
+        for thread in threads:
+            thread.join()
+        log_failures(self._ended)
+        return ticket.result()
+
+    def interrupted(self, fiber: Fiber, interrupt: KeyboardInterrupt) -> bool:
+        self._interrupt = interrupt
+        self.stop()
+        return False
+
+    # -- the link -------------------------------------------------------------------------
+
+    def said(self) -> None:
+        deadline = self._coordinator.next_deadline()
+        if deadline is not None and deadline <= time.monotonic():
+            self._happened(Tick())
+        if self.member.outbox:
+            self._exchange()
+            deadline = self._coordinator.next_deadline()
+            if deadline is not None and deadline < self._watched_until:
+                self.wake_one()  # to wait for the new, earlier deadline
+
+    def idle(self) -> float | None:
+        self.member.tell()
+        self._exchange()
+        deadline = self._coordinator.next_deadline()
+        if deadline is None:
+            return None
+        now = time.monotonic()
+        if deadline <= now:
+            self._happened(Tick())
+            return 0.0
+        if self._watched_until <= deadline and self._watched_until > now:
+            return None  # another thread waits for it
+        self._watched_until = deadline
+        return deadline - now
+
+    def rested(self) -> None:
+        self._watched_until = float("inf")
+        self.wake_one()  # to wait for the next deadline while this thread works
+
+    def _exchange(self) -> None:
+        """Carry messages to and fro until nobody has anything to say."""
+        while self.member.outbox:
+            batch, self.member.outbox = self.member.outbox, []
+            for message in batch:
+                self._happened(Received(1, message))
+
+    def _happened(self, event: Event) -> None:
+        for command in self._coordinator.handle(time.monotonic(), event):
+            self.member.receive(command.message)
+        if self.member.ended_runs:
+            self.is_stopping = True
+            self.wake_all()
+            self._ended = self.close_ended_runs()

@@ -1,0 +1,64 @@
+"""ZeroMQ sockets as this project uses them.
+
+Limits are lifted where dropping or blocking would be the alternative: queues are ours. Peers on
+other machines are watched by heartbeats, which libzmq's own thread answers: a process that holds
+the interpreter's lock for minutes stays alive.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import zmq
+
+__all__ = ["COPY", "Frames", "dealer", "receive", "router", "send"]
+
+_HEARTBEAT_MS: Final = 2_000
+_HEARTBEAT_TIMEOUT_MS: Final = 10_000
+_LARGEST_MESSAGE_BYTES: Final = 8 * 1024**3
+COPY: Final = 64 * 1024
+"""Frames up to this size are copied; larger ones are handed over."""
+
+Frames = list[Any]
+
+
+def dealer(context: zmq.Context[Any], url: str) -> zmq.Socket[Any]:
+    """A member's socket, connected to the coordinator at `url`."""
+    socket: zmq.Socket[Any] = context.socket(zmq.DEALER)
+    _configure(socket)
+    socket.setsockopt(zmq.RECONNECT_IVL, 5)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
+    socket.connect(url)
+    return socket
+
+
+def router(context: zmq.Context[Any]) -> zmq.Socket[Any]:
+    """The coordinator's socket, not bound yet."""
+    socket: zmq.Socket[Any] = context.socket(zmq.ROUTER)
+    _configure(socket)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    return socket
+
+
+def _configure(socket: zmq.Socket[Any]) -> None:
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, _LARGEST_MESSAGE_BYTES)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, _HEARTBEAT_TIMEOUT_MS)
+
+
+def send(socket: zmq.Socket[Any], frames: Frames) -> None:
+    """Send at once; payloads that are large enough aren't copied."""
+    is_large = len(frames) > 1 and any(len(frame) > COPY for frame in frames)
+    socket.send_multipart(frames, zmq.DONTWAIT, copy=not is_large)
+
+
+def receive(socket: zmq.Socket[Any]) -> list[zmq.Frame] | None:
+    """The frames of the next message, or None if there is none now."""
+    try:
+        return socket.recv_multipart(zmq.DONTWAIT, copy=False)
+    except zmq.Again:
+        return None

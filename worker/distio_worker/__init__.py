@@ -1,0 +1,1 @@
+"""The `distio-worker` daemon: a process that hosts fibers for a cluster."""
