@@ -16,7 +16,7 @@ import cloudpickle
 from distio.core.fiber import Fiber, Handle
 from distio.core.shipping import why_it_stays
 from distio.errors import CannotShip, ForeignException, TracedException
-from distio.result import Panic, Result
+from distio.result import Ok, Panic, Result
 
 __all__ = [
     "Packed",
@@ -93,6 +93,9 @@ def _dump(obj: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
     return file.getvalue(), pickler.handles
 
 
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
+"""What the plain pickler does as well, and much faster."""
+
 _FRESH: Final = 0
 _SUSPENDED: Final = 1
 
@@ -143,6 +146,8 @@ def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> lis
 
 def dump_outcome(result: Result[Any, Any]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
     """Pickle an outcome; what can't be pickled becomes a Panic that says so."""
+    if type(result) is Ok and type(result.success) in _PLAIN:
+        return pickle.dumps(result, pickle.HIGHEST_PROTOCOL), []
     try:
         return _dump(result)
     except Exception as error:  # noqa: BLE001 (the panic tells)

@@ -76,8 +76,8 @@ def _payloads(message: Any) -> list[bytes]:
         return [chunk.payload for chunk in message.chunks]
     if isinstance(message, m.Place):
         return [message.chunk.payload]
-    if isinstance(message, m.OutcomeReady | m.Outcome):
-        return [message.payload]
+    if isinstance(message, m.OutcomesReady | m.Outcomes):
+        return message.payloads
     return []
 
 
@@ -88,7 +88,9 @@ def _with_payload(message: Any, part: int, payload: bytes) -> Any:
         return m.Offer(chunks)
     if isinstance(message, m.Place):
         return m.Place(msgspec.structs.replace(message.chunk, payload=payload))
-    return msgspec.structs.replace(message, payload=payload)
+    payloads = list(message.payloads)
+    payloads[part] = payload
+    return msgspec.structs.replace(message, payloads=payloads)
 
 
 from_member: Final = _Codec[m.MemberMessage](m.MemberMessage)

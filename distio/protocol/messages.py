@@ -22,15 +22,15 @@ __all__ = [
     "MemberMessage",
     "Message",
     "Offer",
-    "Outcome",
-    "OutcomeReady",
     "OutcomeUnknown",
+    "Outcomes",
+    "OutcomesReady",
     "Place",
     "Progress",
     "Refused",
     "RunEnded",
     "RunProgress",
-    "SendOutcome",
+    "SendOutcomes",
     "Shutdown",
     "Solicit",
     "StartRun",
@@ -122,11 +122,12 @@ class AwaitOutcomes(Message, frozen=True, gc=False):
     fibers: list[int]
 
 
-class OutcomeReady(Message, frozen=True, gc=False):
-    """An outcome that somebody elsewhere waits for."""
+class OutcomesReady(Message, frozen=True, gc=False):
+    """Outcomes that somebody elsewhere waits for."""
 
-    fiber: int
-    payload: bytes
+    fibers: list[int]
+    payloads: list[bytes]
+    """One for each fiber, so that each finds its own way."""
 
 
 class OutcomeUnknown(Message, frozen=True, gc=False):
@@ -192,18 +193,18 @@ class Place(Message, frozen=True, gc=False):
     chunk: Chunk
 
 
-class SendOutcome(Message, frozen=True, gc=False):
-    """Send this fiber's outcome as soon as it is there."""
+class SendOutcomes(Message, frozen=True, gc=False):
+    """Send the outcome of each of these fibers as soon as it is there."""
 
     run: int
-    fiber: int
+    fibers: list[int]
 
 
-class Outcome(Message, frozen=True, gc=False):
-    """The outcome that you wait for."""
+class Outcomes(Message, frozen=True, gc=False):
+    """Outcomes that you wait for."""
 
-    fiber: int
-    payload: bytes
+    fibers: list[int]
+    payloads: list[bytes]
 
 
 class FiberLost(Message, frozen=True, gc=False):
@@ -262,7 +263,7 @@ MemberMessage = (
     | Offer
     | Progress
     | AwaitOutcomes
-    | OutcomeReady
+    | OutcomesReady
     | OutcomeUnknown
     | Forget
     | StartTimer
@@ -274,8 +275,8 @@ CoordinatorMessage = (
     Welcome
     | Refused
     | Place
-    | SendOutcome
-    | Outcome
+    | SendOutcomes
+    | Outcomes
     | FiberLost
     | DropOutcomes
     | TimerFired

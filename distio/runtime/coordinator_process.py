@@ -116,12 +116,19 @@ class CoordinatorProcess:
             events = dict(poller.poll(self._milliseconds_to_wait()))
             if self._stop_reader in events or self._lifeline in events:
                 break
-            self._note_disconnects()
+            if self._monitor in events:
+                self._note_disconnects()
             self._take_up()
-            self._report_disconnects()
-            self._happened(Tick())
+            if self._gone:
+                self._report_disconnects()
+            if self._is_timer_due():
+                self._happened(Tick())
             self._send_batches()
         self._shut_down()
+
+    def _is_timer_due(self) -> bool:
+        deadline = self._machine.next_deadline()
+        return deadline is not None and deadline <= time.monotonic()
 
     def _milliseconds_to_wait(self) -> int | None:
         deadline = self._machine.next_deadline()
@@ -195,8 +202,7 @@ class CoordinatorProcess:
     def _report_disconnects(self) -> None:
         """After all that the lost member had said was taken up."""
         gone, self._gone = self._gone, []
-        if gone:
-            self._take_up()
+        self._take_up()
         for member in gone:
             if self._listener_of.pop(member, None) is not None:
                 self._happened(Disconnected(member))

@@ -37,8 +37,12 @@ _MOST_IN_CHUNK: Final = 256
 class Link(Protocol):
     """What carries a member's messages. Its methods are called with the host's mutex held."""
 
-    def said(self) -> None:
-        """There may be something to carry; there may be more soon."""
+    def said(self, *, more_follows: bool = False) -> None:
+        """There may be something to carry.
+
+        Args:
+            more_follows: what is being said isn't complete: hold it back, but only for a moment.
+        """
 
     def idle(self) -> float | None:
         """A thread found nothing to do: carry everything now.
@@ -315,6 +319,9 @@ class Host:
         size = max(1, min(len(fibers) // _CHUNKS, _MOST_IN_CHUNK))
         for start in range(0, len(fibers), size):
             self._ship_chunk(fibers[start : start + size])
+            with self.mutex:
+                # their parent goes on, and often waits for them at once
+                self.link.said(more_follows=start + size >= len(fibers))
 
     def _ship_chunk(self, fibers: Sequence[Fiber]) -> None:
         try:
@@ -333,7 +340,6 @@ class Host:
         with self.mutex:
             if self.member.is_running(fibers[0].run):
                 self.member.shipped(fibers, payload, handles)
-                self.link.said()
 
     def _warn_that_it_stays(self, reason: str) -> None:
         with self.mutex:
@@ -363,7 +369,7 @@ class Host:
                 fiber.epoch = epoch
         with self.mutex:
             self.member.opened(chunk, fibers)
-            self.wake()
+            self.wake(spare=1)
 
     def _post(self, posting: Posting) -> None:
         outcome = posting.handle.outcome

@@ -136,10 +136,11 @@ class LinkedHost(Host):
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
-    def said(self) -> None:
+    def said(self, *, more_follows: bool = False) -> None:
         if not self.member.has_news:
             return
-        if not self.member.ready or time.monotonic() - self._last_sent > _HOLD_BACK_MS / 1000:
+        is_time = time.monotonic() - self._last_sent > _HOLD_BACK_MS / 1000
+        if not more_follows and (is_time or not self.member.ready):
             self._send()
         elif not self._is_held_back:
             self._is_held_back = True

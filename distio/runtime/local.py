@@ -75,7 +75,7 @@ class _LocalHost(Host):
 
     # -- the link -------------------------------------------------------------------------
 
-    def said(self) -> None:
+    def said(self, *, more_follows: bool = False) -> None:
         deadline = self._coordinator.next_deadline()
         if deadline is not None and deadline <= time.monotonic():
             self._happened(Tick())

@@ -86,6 +86,7 @@ class Coordinator:
         self.next_incarnation = 1
         self._exits: dict[tuple[str, int], str] = {}
         """By host and process: how it exited, if that is known before its link broke."""
+        self._loads_changed = False
         self._now = 0.0
         self._commands: list[Send] = []
 
@@ -111,7 +112,9 @@ class Coordinator:
             self._disconnected(event.member)
         self._fire_timers()
         self._place_backlog()
-        self._balance()
+        if self._loads_changed:
+            self._loads_changed = False
+            self._balance()
         commands, self._commands = self._commands, []
         return commands
 
@@ -218,6 +221,7 @@ class Coordinator:
 
     def _progress(self, member: Member, message: m.Progress) -> None:
         member.told(message)
+        self._loads_changed = True
         for told in message.runs:
             run = self.runs.get(told.run)
             if run is None:
@@ -285,9 +289,13 @@ class Coordinator:
         self.runs[chunk.run].move(NOWHERE, taker.id, len(moved))
         self._send(taker.id, m.Place(m.Chunk(chunk.run, moved, chunk.payload)))
         taker.placed(chunk)
-        for fiber, _ in moved:
-            if any(waiter != taker.id for waiter in self.fibers[fiber].waiters):
-                self._send(taker.id, m.SendOutcome(chunk.run, fiber))
+        wanted = [
+            fiber
+            for fiber, _ in moved
+            if any(waiter != taker.id for waiter in self.fibers[fiber].waiters)
+        ]
+        if wanted:
+            self._send(taker.id, m.SendOutcomes(chunk.run, wanted))
 
     def _balance(self) -> None:
         if self.backlog:
@@ -303,6 +311,7 @@ class Coordinator:
     def _await_outcomes(self, member: Member, message: m.AwaitOutcomes) -> None:
         if message.run in self.runs:
             self.runs[message.run].has_moved()
+        wanted: dict[tuple[int, int], list[int]] = {}
         for fiber in message.fibers:
             record = self.fibers.get(fiber) or self._record_at_home(message.run, fiber)
             if record is None:
@@ -313,7 +322,9 @@ class Coordinator:
                 if member.id not in record.waiters:
                     record.waiters.append(member.id)
                 if record.host not in (NOWHERE, member.id):
-                    self._send(record.host, m.SendOutcome(record.run, fiber))
+                    wanted.setdefault((record.host, record.run), []).append(fiber)
+        for (host, run), fibers in wanted.items():
+            self._send(host, m.SendOutcomes(run, fibers))
 
     def _record_at_home(self, id: int, fiber: int) -> FiberRecord | None:
         """Make the record of a fiber that never left its maker."""
@@ -331,16 +342,22 @@ class Coordinator:
             return
         self._lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
 
-    def _outcome_ready(self, member: Member, message: m.OutcomeReady) -> None:
-        record = self.fibers.get(message.fiber)
-        if record is None or record.host != member.id:
-            self.stale += 1
-            return
-        self.runs[record.run].has_moved()
-        for waiter in record.waiters:
+    def _outcomes_ready(self, member: Member, message: m.OutcomesReady) -> None:
+        outgoing: dict[int, m.Outcomes] = {}
+        for fiber, payload in zip(message.fibers, message.payloads):
+            record = self.fibers.get(fiber)
+            if record is None or record.host != member.id:
+                self.stale += 1
+                continue
+            self.runs[record.run].has_moved()
+            for waiter in record.waiters:
+                outcomes = outgoing.setdefault(waiter, m.Outcomes([], []))
+                outcomes.fibers.append(fiber)
+                outcomes.payloads.append(payload)
+            record.waiters.clear()
+        for waiter, outcomes in outgoing.items():
             if waiter in self.members:
-                self._send(waiter, m.Outcome(message.fiber, message.payload))
-        record.waiters.clear()
+                self._send(waiter, outcomes)
 
     def _forget(self, member: Member, message: m.Forget) -> None:
         dropped: dict[int, list[int]] = {}
@@ -433,7 +450,7 @@ _HANDLERS: dict[type, Any] = {
     m.Forget: Coordinator._forget,
     m.Goodbye: Coordinator._goodbye,
     m.Offer: Coordinator._offer,
-    m.OutcomeReady: Coordinator._outcome_ready,
+    m.OutcomesReady: Coordinator._outcomes_ready,
     m.OutcomeUnknown: Coordinator._outcome_unknown,
     m.Progress: Coordinator._progress,
     m.StartRun: Coordinator._start_run,

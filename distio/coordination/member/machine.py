@@ -130,6 +130,7 @@ class Member:
         """How many messages came too late to mean anything."""
         self.stepping = 0
         """How many work items are in the hands of threads (the host counts)."""
+        self._posted = m.OutcomesReady([], [])
         self._received = 0
         self._untold: dict[int, LocalRun] = {}
         self._last_told = (0, 0)
@@ -292,7 +293,8 @@ class Member:
         """The outcome was pickled for others; these handles left with it."""
         self._export(self.runs[run], handles)
         self.asked.discard(fiber)
-        self.outbox.append(m.OutcomeReady(fiber, payload))
+        self._posted.fibers.append(fiber)
+        self._posted.payloads.append(payload)
 
     def _export(self, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
         """These handles leave the process: somebody may ask for their outcomes."""
@@ -393,22 +395,24 @@ class Member:
         self._in_parcels += len(chunk.fibers) - 1
         self.ready.append(Parcel(chunk))
 
-    def _send_outcome(self, message: m.SendOutcome) -> None:
-        handle = self.hosted.get(message.fiber)
-        if handle is None or message.run not in self.runs:
-            self.outbox.append(m.OutcomeUnknown(message.fiber))
-            return
-        run = self.runs[message.run]
-        run.unobserved.pop(message.fiber, None)
-        if handle.outcome is None:
-            self.asked.add(message.fiber)
-            run.known.add(message.fiber)
-        else:
-            run.posting += 1
-            self.ready.appendleft(Posting(run.id, handle))
+    def _send_outcomes(self, message: m.SendOutcomes) -> None:
+        run = self.runs.get(message.run)
+        for fiber in message.fibers:
+            handle = self.hosted.get(fiber)
+            if run is None or handle is None:
+                self.outbox.append(m.OutcomeUnknown(fiber))
+                continue
+            run.unobserved.pop(fiber, None)
+            if handle.outcome is None:
+                self.asked.add(fiber)
+                run.known.add(fiber)
+            else:
+                run.posting += 1
+                self.ready.appendleft(Posting(run.id, handle))
 
-    def _outcome(self, message: m.Outcome) -> None:
-        self._arrived(message.fiber, Packed(message.payload))
+    def _outcomes(self, message: m.Outcomes) -> None:
+        for fiber, payload in zip(message.fibers, message.payloads):
+            self._arrived(fiber, Packed(payload))
 
     def _fiber_lost(self, message: m.FiberLost) -> None:
         exception: Exception
@@ -487,13 +491,16 @@ class Member:
     @property
     def has_news(self) -> bool:
         """Whether there is something to tell."""
-        return bool(self.outbox or self._untold or self._forgotten)
+        return bool(self.outbox or self._untold or self._forgotten or self._posted.fibers)
 
     def tell(self) -> None:
         """Put what the coordinator doesn't know yet into the outbox."""
         if self._forgotten:
             forgotten = [self._forgotten.popleft() for _ in range(len(self._forgotten))]
             self.outbox.append(m.Forget(forgotten))
+        if self._posted.fibers:  # before it is told that these fibers have ended
+            self.outbox.append(self._posted)
+            self._posted = m.OutcomesReady([], [])
         told = (self._received, self.load)
         if not self._untold and told == self._last_told:
             return
@@ -523,10 +530,10 @@ _HANDLERS: dict[type, Any] = {
     m.DescribeWaits: Member._describe_waits,
     m.DropOutcomes: Member._drop_outcomes,
     m.FiberLost: Member._fiber_lost,
-    m.Outcome: Member._outcome,
+    m.Outcomes: Member._outcomes,
     m.Place: Member._place,
     m.RunEnded: Member._run_ended,
-    m.SendOutcome: Member._send_outcome,
+    m.SendOutcomes: Member._send_outcomes,
     m.Solicit: Member._solicit,
     m.TimerFired: Member._timer_fired,
 }

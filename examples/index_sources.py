@@ -1,0 +1,350 @@
+"""Index a directory of Python sources on all cores.
+
+Every ``.py`` file is tokenised and parsed; what they contain is merged into one report. Files
+that can't be read as Python are in the report too, by name and reason.
+
+    python examples/index_sources.py --compare
+    python examples/index_sources.py --directory ~/projects --workers 4
+    distio run examples/index_sources.py -- ~/projects
+"""
+
+from __future__ import annotations
+
+import ast
+import heapq
+import keyword
+import os
+import sysconfig
+import time
+import tokenize
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from importlib.util import decode_source
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from distio import IO, Cluster, Errors, Ok, io
+from distio.io import Fiber
+
+FILES_PER_BATCH: Final = 12
+TOP: Final = 10
+
+
+# -- what we want to know: plain data, merged without regard to order ------------------------
+
+
+@dataclass(frozen=True)
+class Function:
+    """Where a function is and how many lines it has."""
+
+    lines: int
+    file: str
+    line: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that is not Python, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What one file contains."""
+
+    file: str
+    lines: int
+    classes: int
+    names: Counter[str]
+    functions: list[Function]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What any number of files contain."""
+
+    files: int = 0
+    lines: int = 0
+    classes: int = 0
+    functions: int = 0
+    names: Counter[str] = field(default_factory=Counter)
+    largest: list[Function] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    @staticmethod
+    def of_file(file: FileReport) -> Report:
+        return Report(
+            files=1,
+            lines=file.lines,
+            classes=file.classes,
+            functions=len(file.functions),
+            names=file.names,
+            largest=_largest(file.functions),
+        )
+
+    @staticmethod
+    def merge(reports: Iterable[Report]) -> Report:
+        """The report on all their files: the same whichever way the files are grouped."""
+        parts = list(reports)
+        names: Counter[str] = Counter()
+        for part in parts:
+            names.update(part.names)
+        return Report(
+            files=sum(part.files for part in parts),
+            lines=sum(part.lines for part in parts),
+            classes=sum(part.classes for part in parts),
+            functions=sum(part.functions for part in parts),
+            names=names,
+            largest=_largest(function for part in parts for function in part.largest),
+            failures=sorted(
+                (failure for part in parts for failure in part.failures),
+                key=lambda failure: failure.file,
+            ),
+        )
+
+    def most_frequent_names(self) -> list[tuple[str, int]]:
+        return sorted(self.names.items(), key=lambda item: (-item[1], item[0]))[:TOP]
+
+    def totals(self) -> str:
+        return (
+            f"{self.files:,} files, {self.lines:,} lines, {self.classes:,} classes, "
+            f"{self.functions:,} functions, {len(self.names):,} different names"
+        )
+
+    def __str__(self) -> str:
+        sections = {
+            "Largest functions": [f"{f.lines:>9,}  {place(f)}" for f in self.largest],
+            "Most frequent names": [f"{n:>9,}  {name}" for name, n in self.most_frequent_names()],
+            "Not Python": [f"  {failure.file}: {failure.reason}" for failure in self.failures],
+        }
+        text = [f"{title}:\n" + "\n".join(lines) for title, lines in sections.items() if lines]
+        return "\n\n".join([self.totals(), *text])
+
+
+def _largest(functions: Iterable[Function]) -> list[Function]:
+    return sorted(functions, key=lambda f: (-f.lines, f.file, f.line, f.name))[:TOP]
+
+
+def place(function: Function) -> str:
+    return f"{function.name} ({function.file}:{function.line})"
+
+
+# -- from the bytes of a file to its report: pure functions ----------------------------------
+
+NOT_PYTHON: Final = (SyntaxError, tokenize.TokenError, ValueError, LookupError, RecursionError)
+"""What `index_source` raises on files that are not Python."""
+
+
+def index_source(file: str, source: bytes) -> FileReport:
+    """What `source` contains."""
+    text = decode_source(source)
+    # what is odd about somebody else's sources is none of our business
+    warnings.filterwarnings("ignore", module=r"<indexed>")
+    nodes = list(ast.walk(ast.parse(text, "<indexed>")))
+    tokens = tokenize.generate_tokens(StringIO(text).readline)
+    return FileReport(
+        file=file,
+        lines=text.count("\n") + (not text.endswith("\n") and text != ""),
+        classes=sum(isinstance(node, ast.ClassDef) for node in nodes),
+        names=Counter(
+            token.string
+            for token in tokens
+            if token.type == tokenize.NAME and not keyword.iskeyword(token.string)
+        ),
+        functions=[
+            Function(
+                (node.end_lineno or node.lineno) - node.lineno + 1, file, node.lineno, node.name
+            )
+            for node in nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ],
+    )
+
+
+def explain(error: Exception) -> str:
+    """Why a file is not Python, on one line."""
+    if isinstance(error, SyntaxError):
+        where = f", line {error.lineno}" if error.lineno else ""
+        return f"{type(error).__name__}{where}: {error.msg}"
+    return f"{type(error).__name__}: {error}".replace("\n", " ")
+
+
+def in_batches(sizes: dict[str, int]) -> list[list[str]]:
+    """Group files so that each batch is about the same work, and worth a message."""
+    count = -(-len(sizes) // FILES_PER_BATCH)
+    loads: list[tuple[int, int, list[str]]] = [(0, index, []) for index in range(count)]
+    for size, file in sorted(((size, file) for file, size in sizes.items()), reverse=True):
+        load, index, batch = heapq.heappop(loads)
+        batch.append(file)
+        heapq.heappush(loads, (load + size, index, batch))
+    return [batch for _, _, batch in sorted(loads, reverse=True)]
+
+
+# -- the program -----------------------------------------------------------------------------
+
+
+def find_sources(root: Path) -> dict[str, int]:
+    """The sizes of all Python files below `root`, installed packages left out."""
+    return {
+        path.relative_to(root).as_posix(): path.stat().st_size
+        for path in root.rglob("*.py")
+        if "site-packages" not in path.relative_to(root).parts and path.is_file()
+    }
+
+
+def index_file(root: Path, file: str) -> IO[Any, Failure, FileReport]:
+    """Index one file. That it is not Python is to be expected: Errors, not a Panic."""
+
+    def index() -> IO[Any, Failure, FileReport]:
+        try:
+            return io.pure(index_source(file, (root / file).read_bytes()))
+        except (*NOT_PYTHON, OSError) as error:
+            return io.error(Failure(file, explain(error)))
+
+    return io.defer_io(index)
+
+
+def index_batch(root: Path, batch: list[str]) -> IO[Any, Any, Report]:
+    """Index some files into one report, which is all that travels back."""
+
+    def index_or_list(file: str) -> IO[Any, Any, Report]:
+        return (
+            index_file(root, file)
+            .map(Report.of_file)
+            .catch(lambda failures: io.pure(Report(failures=failures)))
+        )
+
+    return io.traverse(batch, index_or_list).map(Report.merge)
+
+
+def program(root: Path, on_done: Callable[[], None]) -> IO[Any, str, Report]:
+    """Index all Python files below `root`.
+
+    Args:
+        root: a directory that all workers can read.
+        on_done: called for each file that is done. Only this outermost program calls it, and
+            it never travels: it may well hold a progress bar.
+    """
+
+    def start(sizes: dict[str, int]) -> IO[Any, Any, Report]:
+        batches = in_batches(sizes)
+        return io.parallel([index_batch(root, batch) for batch in batches]).flat_map(
+            lambda fibers: io.traverse(zip(batches, fibers), collect).map(Report.merge)
+        )
+
+    def collect(started: tuple[list[str], Fiber[Any, Any, Report]]) -> IO[Any, Any, Report]:
+        batch, fiber = started
+        return (
+            io.wait(fiber)
+            .flat_map(lambda results: io.from_result(results[0]))
+            .then_keep(io.defer(lambda: [on_done() for _ in batch]))
+        )
+
+    if not root.is_dir():
+        return io.error(f"{root} is not a directory")
+    return io.defer(find_sources, root).flat_map(start)
+
+
+def main(directory: str = "") -> IO[Any, str, Report]:
+    """What `distio run` runs."""
+    return program(Path(directory or standard_library()).absolute(), lambda: None)
+
+
+def standard_library() -> Path:
+    return Path(sysconfig.get_paths()["stdlib"])
+
+
+# -- the script ------------------------------------------------------------------------------
+
+console: Final = Console()
+
+
+def run_with_bar(title: str, root: Path, threads: int, on: Cluster | None) -> tuple[Report, float]:
+    """Run the program; return the report and how many seconds it took."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    ) as progress:
+        bar = progress.add_task(title, total=len(find_sources(root)))
+        start = time.perf_counter()
+        result = program(root, lambda: progress.advance(bar)).run(None, threads, on=on)
+        seconds = time.perf_counter() - start
+    match result:
+        case Ok(report):
+            return report, seconds
+        case Errors(errors):
+            raise SystemExit("\n".join(errors))
+        case _:
+            raise SystemExit(str(result))
+
+
+def show(report: Report) -> None:
+    functions = Table("lines", "largest functions", title=report.totals(), title_justify="left")
+    for function in report.largest:
+        functions.add_row(f"{function.lines:,}", escape(place(function)))
+    names = Table("times", "most frequent names")
+    for name, times in report.most_frequent_names():
+        names.add_row(f"{times:,}", name)
+    failures = Table("not Python", "because")
+    for failure in report.failures:
+        failures.add_row(escape(failure.file), escape(failure.reason))
+    for table in (functions, names, failures):
+        if table.row_count:
+            console.print(table)
+
+
+def script(
+    directory: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, resolve_path=True, help="What to index.")
+    ] = standard_library(),  # noqa: B008 (it is the same throughout)
+    workers: Annotated[
+        int, typer.Option(min=0, help="Worker processes; 0: threads of this process.")
+    ] = len(os.sched_getaffinity(0)),
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each process.")] = 1,
+    compare: Annotated[bool, typer.Option(help="Run on one thread first.")] = False,
+) -> None:
+    """Index the Python sources below a directory; by default, the standard library."""
+    if compare:
+        for file in find_sources(directory):
+            (directory / file).read_bytes()  # so that both runs find it in memory
+        expected, alone = run_with_bar("one thread", directory, 1, None)
+
+    title = count(workers, "worker") if workers else count(threads, "thread")
+    start = time.perf_counter()
+    with Cluster.local(workers=workers, threads=threads) if workers else nullcontext() as cluster:
+        startup = time.perf_counter() - start
+        report, seconds = run_with_bar(title, directory, threads, cluster)
+    show(report)
+    console.print(f"{title}: {seconds:.1f} s, and {startup:.1f} s before that to start the cluster")
+
+    if compare:
+        assert report == expected, "the reports differ"
+        console.print(
+            f"[bold]On {title} it took {startup + seconds:.1f} s, start of the cluster included, "
+            f"instead of {alone:.1f} s on one thread: "
+            f"{alone / (startup + seconds):.2f} times as fast.[/] Both reports are equal."
+        )
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+if __name__ == "__main__":
+    typer.run(script)
