@@ -2,7 +2,8 @@
 # with a space in it, `python -m` can.
 SHELL := /bin/sh
 PY := .venv/bin/python
-CANDIDATES := $(PYTHON) python3 python3.13 python3.12 python3.11 python
+# make PYTHON=/path/to/python takes that one and no other
+CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL := help
@@ -31,13 +32,14 @@ bench: .venv/installed-dev ## run the benchmarks
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
 
 clean: ## remove environments and caches
-	rm -rf .venv .venvs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@for python in $(CANDIDATES); do \
-	if command -v "$$python" >/dev/null 2>&1 && "$$python" -c '$(IS_NEW_ENOUGH)' 2>/dev/null; \
-	then "$$python" -m venv .venv; exit; fi; done; \
-	echo 'make: no Python from 3.11 found; install one, or name it: make PYTHON=/path/to/python' >&2; exit 1
+	if "$$python" -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
+	"$$python" -m venv .venv && exit 0; \
+	rm -rf .venv; exit 1; fi; done; \
+	echo 'No Python from 3.11 found; install one, or name it: make PYTHON=/path/to/python' >&2; exit 1
 
 .venv/installed: pyproject.toml | .venv/bin/python
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable .

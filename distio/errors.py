@@ -9,18 +9,21 @@
     └── DistioError
         ├── Deadlock            nothing can ever wake a run again
         ├── WorkerLost          a fiber ended with the process that hosted it
-        ├── UnknownFiber        a handle was waited for whose outcome is nowhere
+        ├── UnknownFiber        a handle was waited for whose run is over
         ├── CannotShip          something that has to travel can't be pickled
         ├── ForeignException    stands for an exception that didn't survive its journey
         ├── ClusterError        a cluster can't be started, reached or used
         │   ├── HandshakeRefused    the coordinator doesn't accept this process
         │   └── ClusterClosed       the cluster ended while it was in use
         └── DistioBug           a mistake in distio itself
+
+All of them can be pickled: `args` is always what their class has to be called with.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,7 +47,8 @@ __all__ = [
     "WorkerLost",
 ]
 
-E = TypeVar("E")
+E = TypeVar("E", covariant=True)
+E2 = TypeVar("E2")
 
 _OWN_DIRECTORY: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -66,101 +70,138 @@ class TracedException:
     stack_trace: str
 
     @classmethod
-    def in_except_clause(cls, exn: Any) -> TracedException:
+    def in_except_clause(cls, exn: BaseException | TracedException) -> TracedException:
         """Keep an exception that was just caught, with its traceback.
 
         The frames of distio above the first frame of user code are left out.
         """
         if isinstance(exn, TracedException):
             return exn
-        own = exn.with_traceback(_from_user_code(exn.__traceback__))
-        return cls(own, "".join(traceback.format_exception(own)))
+        trace = _from_user_code(exn.__traceback__)
+        return cls(exn, "".join(traceback.format_exception(type(exn), exn, trace)))
 
     @classmethod
-    def with_stack_trace(cls, exn: Any) -> TracedException:
-        """Keep an exception that was never raised, with the place of this call."""
+    def with_stack_trace(cls, exn: BaseException | TracedException) -> TracedException:
+        """Keep an exception that was never raised, with the place in user code that we are at."""
         if isinstance(exn, TracedException):
             return exn
-        stack = traceback.extract_stack()
-        while len(stack) > 1 and stack[-1].filename.startswith(_OWN_DIRECTORY):
-            stack.pop()
-        lines = traceback.format_list(stack) + traceback.format_exception_only(exn)
+        here = frame = sys._getframe()
+        while _is_ours(frame.f_code.co_filename) and frame.f_back is not None:
+            frame = frame.f_back
+        if _is_ours(frame.f_code.co_filename):  # a thread of our own, with no user code above it
+            frame = here.f_back or here
+        lines = traceback.format_stack(frame) + traceback.format_exception_only(exn)
         return cls(exn, "".join(lines))
 
     @classmethod
-    def ensure_traced(cls, exception: Any) -> TracedException:
-        """The exception itself if it is traced already."""
-        return cls.with_stack_trace(exception)
+    def ensure_traced(cls, exception: BaseException | TracedException) -> TracedException:
+        """Keep an exception with its traceback if it was raised, else with the place we are at."""
+        if getattr(exception, "__traceback__", None) is None:
+            return cls.with_stack_trace(exception)
+        return cls.in_except_clause(exception)
 
     @classmethod
-    def ensure_list_traced(cls, exceptions: Iterable[Any]) -> list[TracedException]:
-        """Each of them, traced."""
+    def ensure_list_traced(
+        cls, exceptions: Iterable[BaseException | TracedException]
+    ) -> list[TracedException]:
+        """Apply `ensure_traced` to each of them."""
         return [cls.ensure_traced(exn) for exn in exceptions]
 
     def __str__(self) -> str:
-        return f"{self.exception}\n{self.stack_trace}"
+        # not str(exception): the text of a broken exception must not raise another one
+        head = "".join(traceback.format_exception_only(self.exception))
+        return head + self.stack_trace.rstrip("\n")
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(_OWN_DIRECTORY)
 
 
 def _from_user_code(trace: TracebackType | None) -> TracebackType | None:
     """The traceback from the first frame that isn't ours; all of it if all are ours."""
     start = trace
-    while start is not None and start.tb_frame.f_code.co_filename.startswith(_OWN_DIRECTORY):
+    while start is not None and _is_ours(start.tb_frame.f_code.co_filename):
         start = start.tb_next
     return start or trace
 
 
+@dataclass(eq=False)
 class MatchError(Exception):
     """A value isn't of the kind that was expected there."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+    message: str
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
 
 
 @final
+@dataclass(eq=False)
 class MultipleExceptions(Exception, Generic[E]):
     """Raised for a Panic: all its exceptions, and the errors that came with them."""
 
-    def __init__(self, exceptions: list[TracedException], errors: list[E]) -> None:
-        super().__init__(exceptions, errors)
-        self.exceptions = exceptions
-        self.errors = errors
+    exceptions: list[TracedException]
+    errors: list[E]
+
+    def __post_init__(self) -> None:
+        super().__init__(self.exceptions, self.errors)
 
     @classmethod
-    def merge(cls, *exceptions: Any, errors: Iterable[E] | None = None) -> MultipleExceptions[E]:
-        """Gather exceptions, lists of them, and what other MultipleExceptions hold, in order."""
-        traced: list[TracedException] = []
-        all_errors: list[E] = list(errors) if errors else []
-        pending = list(reversed(exceptions))
+    def merge(
+        cls,
+        *exceptions: BaseException | TracedException | Iterable[Any],
+        errors: Iterable[E2] | None = None,
+    ) -> MultipleExceptions[E2]:
+        """Gather exceptions, lists of them, and what other MultipleExceptions hold.
+
+        Args:
+            exceptions: from left to right, which is the order that they keep.
+            errors: come before the errors that are found in `exceptions`.
+        """
+        found: list[TracedException] = []
+        all_errors: list[Any] = [] if errors is None else list(errors)
+        pending: list[Any] = [*reversed(exceptions)]
         while pending:
             item = pending.pop()
             inner = item.exception if isinstance(item, TracedException) else item
             if isinstance(inner, MultipleExceptions):
                 all_errors += inner.errors
                 pending += reversed(inner.exceptions)
-            elif isinstance(item, Iterable) and not isinstance(item, str):
-                pending += reversed(list(item))
+            elif isinstance(inner, Iterable) and not isinstance(inner, str | BaseException):
+                pending += reversed([*inner])
             else:
-                traced.append(TracedException.ensure_traced(item))
-        return cls(traced, all_errors)
+                found.append(TracedException.ensure_traced(item))
+        return MultipleExceptions(found, all_errors)
 
     def __str__(self) -> str:
-        parts = [f"\nException: {traced}" for traced in self.exceptions]
-        parts += [f"\nError: {error}" for error in self.errors]
-        return "".join(parts)
+        parts = [str(traced) for traced in self.exceptions]
+        parts += [f"Error: {error}" for error in self.errors]
+        return "\n".join(["", *parts]) if parts else "no exceptions, no errors"
 
 
 @final
+@dataclass(eq=False)
 class DomainErrors(Exception, Generic[E]):
     """Raised for Errors: expected failures that nobody handled."""
 
-    def __init__(self, errors: list[E]) -> None:
-        super().__init__(errors)
-        self.errors = errors
+    errors: list[E]
+
+    def __post_init__(self) -> None:
+        super().__init__(self.errors)
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.errors)) or "no errors"
 
 
 class DistioError(Exception):
     """Base of what distio itself raises, or puts into a panic."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @final
@@ -170,25 +211,23 @@ class Deadlock(DistioError):
 
 @final
 class WorkerLost(DistioError):
-    """A fiber ended with the process that hosted it."""
+    """A fiber ended with the process that hosted it, for a reason like "killed by SIGKILL"."""
 
     def __init__(self, worker: str, reason: str) -> None:
-        super().__init__(worker, reason)
+        super().__init__(f"{worker} was lost, and this fiber with it: {reason}")
+        self.args = (worker, reason)
         self.worker = worker
         self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.worker} was lost, and this fiber with it: {self.reason}"
 
 
 @final
 class UnknownFiber(DistioError):
-    """A handle was waited for whose outcome is nowhere to be had."""
+    """A handle was waited for whose run is over: its outcome is nowhere to be had."""
 
 
 @final
 class CannotShip(DistioError):
-    """Something that has to travel can't be pickled; the message leads to it."""
+    """Something that has to travel can't be pickled; the message is the path to it."""
 
 
 @final
@@ -196,9 +235,9 @@ class ForeignException(DistioError):
     """Stands for an exception that could not be made again in this process."""
 
     def __init__(self, type_name: str, message: str) -> None:
-        super().__init__(type_name, message)
+        super().__init__(message)
+        self.args = (type_name, message)
         self.type_name = type_name
-        self.message = message
 
     def __str__(self) -> str:
         return f"{self.type_name}: {self.message}"
@@ -220,4 +259,7 @@ class ClusterClosed(ClusterError):
 
 @final
 class DistioBug(DistioError):
-    """A mistake in distio itself: please report it."""
+    """distio did what it should never do, whatever the program: please report it."""
+
+    def __str__(self) -> str:
+        return f"{self.message} (this is a bug in distio: please report it)"

@@ -6,11 +6,12 @@ through; and so on for the others.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import wraps
-from typing import Any, Generic, NoReturn, TypeVar, final
+from typing import Any, Final, Generic, Never, NoReturn, ParamSpec, TypeVar, final, overload
 
 from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
 
@@ -35,9 +36,10 @@ __all__ = [
 
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
-X = TypeVar("X")
 E2 = TypeVar("E2")
 A2 = TypeVar("A2")
+X = TypeVar("X")
+P = ParamSpec("P")
 
 
 @final
@@ -49,18 +51,21 @@ class ComputationStatus(IntEnum):
 
 
 def seq(*a: Any) -> Any:
-    """The last argument, or the last item of the only one.
+    """The last argument; or the last item of the only one, if that is iterable.
 
-    >>> seq(1, 2), seq([1, 2, 3])
-    (2, 3)
+    It makes one expression of several: the arguments have been evaluated in order.
+
+    >>> seq(1, 2), seq([1, 2, 3]), seq(n * n for n in range(4))
+    (2, 3, 9)
     """
-    items = _spread(a)
-    if not items:
+    items = a[0] if len(a) == 1 and isinstance(a[0], Iterable) else a
+    last = deque(items, maxlen=1)
+    if not last:
         raise ValueError("seq: expected at least one value, but got none")
-    return items[-1]
+    return last[0]
 
 
-def safe(f: Callable[..., Any]) -> Callable[..., Any]:
+def safe(f: Callable[P, Result[E2, A2]]) -> Callable[P, Result[E2, A2]]:
     """Decorate a function that returns a Result: what it raises becomes a Panic.
 
     >>> @safe
@@ -69,9 +74,14 @@ def safe(f: Callable[..., Any]) -> Callable[..., Any]:
     >>> half(1).is_panic()
     True
     """
+    return _guarded(f)
+
+
+def _guarded(f: Callable[P, X]) -> Callable[P, X | Panic[Never, Never]]:
+    """`safe` for functions that may return something else."""
 
     @wraps(f)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> X | Panic[Never, Never]:
         try:
             return f(*args, **kwargs)
         except Exception as exception:  # noqa: BLE001 (that is what it is for)
@@ -80,19 +90,17 @@ def safe(f: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def returns_result(f: Callable[..., A2]) -> Callable[..., Result[Any, A2]]:
+def returns_result(f: Callable[P, A2]) -> Callable[P, Result[Any, A2]]:
     """Decorate any function: what it returns becomes an Ok, what it raises a Panic.
 
-    >>> returns_result(int)("7")
-    Ok(success=7)
+    >>> returns_result(int)("7"), returns_result(int)("seven").is_panic()
+    (Ok(success=7), True)
     """
 
+    @safe
     @wraps(f)
-    def wrapper(*args: Any, **kwargs: Any) -> Result[Any, A2]:
-        try:
-            return Ok(f(*args, **kwargs))
-        except Exception as exception:  # noqa: BLE001 (that is what it is for)
-            return Panic([TracedException.in_except_clause(exception)], [])
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Result[Any, A2]:
+        return Ok(f(*args, **kwargs))
 
     return wrapper
 
@@ -127,119 +135,167 @@ class Result(Generic[E, A]):
 
     def to_computation_status(self) -> ComputationStatus:
         """SUCCEEDED for an Ok, FAILED for all else."""
-        return ComputationStatus.SUCCEEDED if self.is_ok() else ComputationStatus.FAILED
+        return ComputationStatus(isinstance(self, Ok))
 
     def unsafe_fold(
         self,
-        on_success: Callable[[Any], X],
-        on_error: Callable[[list[Any]], X],
-        on_panic: Callable[[list[TracedException], list[Any]], X],
+        on_success: Callable[[A], X],
+        on_error: Callable[[list[E]], X],
+        on_panic: Callable[[list[TracedException], list[E]], X],
     ) -> X:
-        """Call the function for this case."""
+        """`fold`, but what the function raises is let through."""
         if isinstance(self, Ok):
             return on_success(self.success)
         if isinstance(self, Errors):
             return on_error(self.errors)
         if isinstance(self, Panic):
             return on_panic(self.exceptions, self.errors)
-        raise MatchError(f"expected a Result, but got {self!r}")
+        raise MatchError(f"expected Ok, Errors or Panic, but got {self!r}")
+
+    @_guarded
+    def fold(
+        self,
+        on_success: Callable[[A], X],
+        on_error: Callable[[list[E]], X],
+        on_panic: Callable[[list[TracedException], list[E]], X],
+    ) -> X:
+        """Call the one function that is meant for this case, with what it holds."""
+        return self.unsafe_fold(on_success, on_error, on_panic)
 
     def unsafe_fold_raise(
-        self, on_success: Callable[[Any], X], on_error: Callable[[list[Any]], X]
+        self, on_success: Callable[[A], X], on_error: Callable[[list[E]], X]
     ) -> X:
-        """Call the function for this case; raise a Panic."""
+        """Call the function that is meant for this case; raise a Panic as MultipleExceptions."""
         return self.unsafe_fold(on_success, on_error, _raise)
 
+    @_guarded
+    def fold_raise(self, on_success: Callable[[A], X], on_error: Callable[[list[E]], X]) -> X:
+        """`unsafe_fold_raise`, and whatever is raised becomes a Panic again."""
+        return self.unsafe_fold_raise(on_success, on_error)
+
     def raise_on_panic(self) -> Result[E, A]:
-        """This Result; a Panic is raised as MultipleExceptions."""
+        """This Result; but a Panic is raised as MultipleExceptions."""
         if isinstance(self, Panic):
             _raise(self.exceptions, self.errors)
         return self
 
     def unsafe_get(self) -> A:
         """The value; Errors are raised as DomainErrors, a Panic as MultipleExceptions."""
-        if isinstance(self, Errors):
-            raise DomainErrors(self.errors)
-        value: A = self.unsafe_fold_raise(_same, _same)
-        return value
+        return self.unsafe_fold(_same, _raise_errors, _raise)
 
     # -- values ---------------------------------------------------------------------------
 
-    def unsafe_map(self, f: Callable[[Any], A2]) -> Result[E, A2]:
-        """Apply `f` to the value of an Ok."""
-        return Ok(f(self.success)) if isinstance(self, Ok) else self  # type: ignore[return-value]  # no A in it
+    def unsafe_map(self, f: Callable[[A], A2]) -> Result[E, A2]:
+        """`map`, but what `f` raises is let through."""
+        if isinstance(self, Ok):
+            return Ok(f(self.success))
+        return self  # type: ignore[return-value]  # a failure has no A in it
 
-    def unsafe_flat_map(self, f: Callable[[Any], Result[E2, A2]]) -> Result[E | E2, A2]:
-        """The Result that `f` makes of the value of an Ok."""
-        return f(self.success) if isinstance(self, Ok) else self  # type: ignore[return-value]  # no A in it
+    @safe
+    def map(self, f: Callable[[A], A2]) -> Result[E, A2]:
+        """Apply `f` to the value of an Ok."""
+        return self.unsafe_map(f)
+
+    def unsafe_flat_map(self, f: Callable[[A], Result[E2, A2]]) -> Result[E | E2, A2]:
+        """`flat_map`, but what `f` raises is let through."""
+        if isinstance(self, Ok):
+            return f(self.success)
+        return self  # type: ignore[return-value]  # a failure has no A in it
+
+    @safe
+    def flat_map(self, f: Callable[[A], Result[E2, A2]]) -> Result[E | E2, A2]:
+        """Go on with the Result that `f` makes of the value of an Ok."""
+        return self.unsafe_flat_map(f)
 
     def unsafe_tri_map(
         self,
-        f: Callable[[Any], A2],
-        g: Callable[[Any], E2],
-        h: Callable[[TracedException], Any],
+        f: Callable[[A], A2],
+        g: Callable[[E], E2],
+        h: Callable[[TracedException], BaseException | TracedException],
+    ) -> Result[E2, A2]:
+        """`tri_map`, but what the functions raise is let through."""
+        return self.unsafe_map(f).unsafe_map_panic(h).unsafe_map_error(g)
+
+    @safe
+    def tri_map(
+        self,
+        f: Callable[[A], A2],
+        g: Callable[[E], E2],
+        h: Callable[[TracedException], BaseException | TracedException],
     ) -> Result[E2, A2]:
         """Apply `f` to the value, `g` to each error, `h` to each exception."""
-        return self.unsafe_fold(
-            lambda value: Ok(f(value)),
-            lambda errors: Errors([g(error) for error in errors]),
-            lambda exceptions, errors: Panic(
-                TracedException.ensure_list_traced([h(exn) for exn in exceptions]),
-                [g(error) for error in errors],
-            ),
-        )
+        return self.unsafe_tri_map(f, g, h)
 
-    def unsafe_ap(self, *arg: Result[Any, Any]) -> Result[Any, Any]:
-        """Call the function that this holds with the values of `arg`."""
+    def unsafe_ap(self: Result[E2, Callable[..., A2]], *arg: Result[E2, Any]) -> Result[E2, A2]:
+        """`ap`, but what the function raises is let through."""
         return zip((self, *arg)).unsafe_map(lambda values: values[0](*values[1:]))
 
-    def zip(self, *arg: Result[Any, A2]) -> Result[Any, list[Any]]:
-        """The list of all values, or all failures."""
-        return zip((self, *arg))
+    @safe
+    def ap(self: Result[E2, Callable[..., A2]], *arg: Result[E2, Any]) -> Result[E2, A2]:
+        """Call the function that this holds with the values of `arg`; or all failures."""
+        return self.unsafe_ap(*arg)
 
-    def flatten(self) -> Result[Any, Any]:
-        """The Result that is the value."""
-        return self.success if isinstance(self, Ok) else self
+    def zip(self, *arg: Result[E2, A2]) -> Result[E | E2, list[A | A2]]:
+        """The list of all values, or all failures: see the function `zip`."""
+        results: list[Result[E | E2, A | A2]] = [self, *arg]
+        return zip(results)
+
+    def flatten(self: Result[E2, Result[E2, A2]]) -> Result[E2, A2]:
+        """The Result that is the value of an Ok."""
+        return self.unsafe_flat_map(_same)
 
     # -- failures -------------------------------------------------------------------------
 
-    def unsafe_map_error(self, f: Callable[[Any], E2]) -> Result[E2, A]:
-        """Apply `f` to each error of Errors and of a Panic."""
+    def unsafe_map_error(self, f: Callable[[E], E2]) -> Result[E2, A]:
+        """`map_error`, but what `f` raises is let through."""
         if isinstance(self, Errors):
             return Errors([f(error) for error in self.errors])
         if isinstance(self, Panic):
             return Panic(self.exceptions, [f(error) for error in self.errors])
         return self  # type: ignore[return-value]  # an Ok has no E in it
 
-    def unsafe_catch(self, handler: Callable[[list[Any]], Result[E2, A2]]) -> Result[Any, Any]:
-        """On Errors, what `handler` makes of them."""
+    @safe
+    def map_error(self, f: Callable[[E], E2]) -> Result[E2, A]:
+        """Apply `f` to each error, be it of Errors or of a Panic."""
+        return self.unsafe_map_error(f)
+
+    def unsafe_catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E | E2, A | A2]:
+        """`catch`, but what `handler` raises is let through."""
         return handler(self.errors) if isinstance(self, Errors) else self
 
-    def unsafe_map_panic(self, f: Callable[[TracedException], Any]) -> Result[E, A]:
-        """Apply `f` to each exception of a Panic."""
+    @safe
+    def catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E | E2, A | A2]:
+        """Go on with what `handler` makes of Errors: the `except` of Results."""
+        return self.unsafe_catch(handler)
+
+    def unsafe_map_panic(
+        self, f: Callable[[TracedException], BaseException | TracedException]
+    ) -> Result[E, A]:
+        """`map_panic`, but what `f` raises is let through."""
         if isinstance(self, Panic):
             exceptions = TracedException.ensure_list_traced([f(exn) for exn in self.exceptions])
             return Panic(exceptions, self.errors)
         return self
 
+    @safe
+    def map_panic(
+        self, f: Callable[[TracedException], BaseException | TracedException]
+    ) -> Result[E, A]:
+        """Apply `f` to each exception of a Panic."""
+        return self.unsafe_map_panic(f)
+
     def unsafe_recover(
-        self, handler: Callable[[list[TracedException], list[Any]], Result[E2, A2]]
-    ) -> Result[Any, Any]:
-        """On a Panic, what `handler` makes of its exceptions and errors."""
+        self, handler: Callable[[list[TracedException], list[E]], Result[E2, A2]]
+    ) -> Result[E | E2, A | A2]:
+        """`recover`, but what `handler` raises is let through."""
         return handler(self.exceptions, self.errors) if isinstance(self, Panic) else self
 
-    # -- the same, but what is raised becomes a Panic -------------------------------------
-
-    fold = safe(unsafe_fold)
-    fold_raise = safe(unsafe_fold_raise)
-    map = safe(unsafe_map)
-    flat_map = safe(unsafe_flat_map)
-    tri_map = safe(unsafe_tri_map)
-    ap = safe(unsafe_ap)
-    map_error = safe(unsafe_map_error)
-    catch = safe(unsafe_catch)
-    map_panic = safe(unsafe_map_panic)
-    recover = safe(unsafe_recover)
+    @safe
+    def recover(
+        self, handler: Callable[[list[TracedException], list[E]], Result[E2, A2]]
+    ) -> Result[E | E2, A | A2]:
+        """Go on with what `handler` makes of the exceptions and errors of a Panic."""
+        return self.unsafe_recover(handler)
 
 
 @final
@@ -280,11 +336,21 @@ class Panic(Result[E, A]):
 
 
 def ok(a: A2) -> Result[Any, A2]:
-    """`Ok(a)`."""
+    """An Ok with this value.
+
+    >>> ok(1)
+    Ok(success=1)
+    """
     return Ok(a)
 
 
-pure = ok
+def pure(a: A2) -> Result[Any, A2]:
+    """An Ok with this value: `ok`, as it is called for an IO.
+
+    >>> pure(1)
+    Ok(success=1)
+    """
+    return Ok(a)
 
 
 def error(err: E2) -> Result[E2, Any]:
@@ -296,23 +362,44 @@ def error(err: E2) -> Result[E2, Any]:
     return Errors([err])
 
 
+@overload
+def errors(errs: Iterable[E2], /) -> Result[E2, Any]: ...
+@overload
+def errors(*errs: E2) -> Result[E2, Any]: ...
 def errors(*errs: Any) -> Result[Any, Any]:
-    """Errors with these errors, or those of one iterable.
+    """Errors with these errors, or with the items of one iterable that is no string or bytes.
 
-    >>> errors("too long", "too late")
-    Errors(errors=['too long', 'too late'])
+    >>> errors("too long", "too late"), errors([404, 410])
+    (Errors(errors=['too long', 'too late']), Errors(errors=[404, 410]))
     """
-    return Errors(list(_spread(errs)))
+    return Errors([*_spread(errs)])
 
 
-def panic(*exceptions: Any, errors: Iterable[Any] | None = None) -> Result[Any, Any]:
-    """A Panic with these exceptions, or those of one iterable."""
+def panic(
+    *exceptions: BaseException | TracedException | Iterable[BaseException | TracedException],
+    errors: Iterable[Any] | None = None,
+) -> Result[Any, Any]:
+    """A Panic with these exceptions, or with those of one iterable.
+
+    Args:
+        exceptions: those that are not traced yet will be.
+        errors: errors that came before them.
+
+    >>> panic(ValueError("impossible"), errors=["too long"]).errors
+    ['too long']
+    """
     traced = TracedException.ensure_list_traced(_spread(exceptions))
-    return Panic(traced, list(errors) if errors else [])
+    return Panic(traced, [] if errors is None else [*errors])
 
 
-def zip(*l: Any) -> Result[Any, list[Any]]:  # noqa: E741 (raffiot's name)
+def zip(
+    *l: Result[E2, A2] | Iterable[Result[E2, A2]],  # noqa: E741 (raffiot's name)
+) -> Result[E2, list[A2]]:
     """The values of these Results, or of those of one iterable; or all their failures.
+
+    Returns:
+        A Panic if there is one among them, or something that is no Result; else Errors if there
+        are any; both with all the errors, in order.
 
     >>> zip(Ok(1), Ok(2)), zip(Ok(1), error("a"), error("b"))
     (Ok(success=[1, 2]), Errors(errors=['a', 'b']))
@@ -320,29 +407,31 @@ def zip(*l: Any) -> Result[Any, list[Any]]:  # noqa: E741 (raffiot's name)
     return _gather(_spread(l))
 
 
-def sequence(*l: Any) -> Result[Any, Any]:  # noqa: E741 (raffiot's name)
+def sequence(
+    *l: Result[E2, A2] | Iterable[Result[E2, A2]],  # noqa: E741 (raffiot's name)
+) -> Result[E2, A2]:
     """The last value of these Results, or of those of one iterable; or all their failures.
 
-    >>> sequence(Ok(1), Ok(2))
-    Ok(success=2)
+    >>> sequence(Ok(1), Ok(2)), sequence(error("a"), Ok(2), error("b"))
+    (Ok(success=2), Errors(errors=['a', 'b']))
     """
-    gathered = _gather(_spread(l))
-    if isinstance(gathered, Ok):
-        return Ok(gathered.success[-1] if gathered.success else None)
-    return gathered
+    return _gather(_spread(l)).unsafe_map(_last)
 
 
-def traverse(l: Iterable[Any], f: Callable[[Any], Result[E2, A2]]) -> Result[Any, list[A2]]:  # noqa: E741
+def traverse(
+    l: Iterable[X],  # noqa: E741 (raffiot's name)
+    f: Callable[[X], Result[E2, A2]],
+) -> Result[E2, list[A2]]:
     """The values of `f(item)` for each item; or all failures.
 
     >>> traverse([1, 2], lambda n: Ok(n * n))
     Ok(success=[1, 4])
     """
-    careful = safe(f)
-    return _gather([careful(item) for item in l])
+    return _gather(map(safe(f), l))
 
 
 def _gather(results: Iterable[Any]) -> Result[Any, list[Any]]:
+    """All values in order; or all failures in order, as a Panic if one of them is."""
     values: list[Any] = []
     errors: list[Any] = []
     exceptions: list[TracedException] = []
@@ -355,22 +444,33 @@ def _gather(results: Iterable[Any]) -> Result[Any, list[Any]]:
             exceptions += result.exceptions
             errors += result.errors
         else:
-            match = MatchError(f"expected a Result, but got {result!r}")
-            exceptions.append(TracedException.with_stack_trace(match))
+            stray = MatchError(f"expected a Result, but got {result!r}")
+            exceptions.append(TracedException.ensure_traced(stray))
     if exceptions:
         return Panic(exceptions, errors)
     return Errors(errors) if errors else Ok(values)
 
 
-def _spread(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments, or the items of the only argument if that is an iterable."""
-    if len(args) == 1 and isinstance(args[0], Iterable) and not isinstance(args[0], str | bytes):
-        return tuple(args[0])
+_NEVER_SPREAD: Final = (str, bytes, BaseException)
+
+
+def _spread(args: tuple[Any, ...]) -> Iterable[Any]:
+    """The arguments; or the only one, if it is an iterable to be taken for its items."""
+    if len(args) == 1 and isinstance(args[0], Iterable) and not isinstance(args[0], _NEVER_SPREAD):
+        return args[0]
     return args
 
 
-def _same(value: Any) -> Any:
+def _last(values: list[Any]) -> Any:
+    return values[-1] if values else None
+
+
+def _same(value: X) -> X:
     return value
+
+
+def _raise_errors(errors: list[Any]) -> NoReturn:
+    raise DomainErrors(errors)
 
 
 def _raise(exceptions: list[TracedException], errors: list[Any]) -> NoReturn:

@@ -232,8 +232,8 @@ class CoordinatorProcess:
         for member in self._listener_of:
             self._outgoing.setdefault(member, []).append(m.Shutdown("the coordinator ended"))
         self._send_batches()
-        _, alive = psutil.wait_procs(workers, _WORKERS_MAY_TAKE_SECONDS)
-        for worker in alive:
+        self._await_farewells()
+        for worker in workers:
             with suppress(psutil.NoSuchProcess):
                 worker.kill()
         self._router.disable_monitor()
@@ -241,6 +241,15 @@ class CoordinatorProcess:
         parts = urlsplit(self.url)
         if parts.scheme == "ipc":
             Path(parts.path).unlink(missing_ok=True)
+
+    def _await_farewells(self) -> None:
+        """Wait until all members have hung up, or for as long as that may take."""
+        deadline = time.monotonic() + _WORKERS_MAY_TAKE_SECONDS
+        while self._listener_of and (left := deadline - time.monotonic()) > 0:
+            self._monitor.poll(int(left * 1000) + 1)
+            self._note_disconnects()
+            self._report_disconnects()
+            self._outgoing.clear()
 
     def _own_workers(self) -> list[psutil.Process]:
         """The worker processes that belong to the program this coordinator belongs to."""

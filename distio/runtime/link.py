@@ -70,12 +70,12 @@ def connect(
         )
         send(sender, from_member.encode([hello]))
         send(listener, from_member.encode([m.Listen(token)]))
-        incarnation = _await_welcome(listener, sender, url, timeout, lifeline)
+        incarnation, early = _await_welcome(listener, sender, url, timeout, lifeline)
     except BaseException:
         context.destroy(linger=0)
         raise
     member = Member(incarnation, ships=kind == "client")
-    return LinkedHost(member, context, sender, listener, lifeline)
+    return LinkedHost(member, context, sender, listener, lifeline, early)
 
 
 def _await_welcome(
@@ -84,7 +84,8 @@ def _await_welcome(
     url: str,
     timeout: float,
     lifeline: int | None,
-) -> int:
+) -> tuple[int, list[m.CoordinatorMessage]]:
+    """The incarnation, and what else was said in the same breath."""
     poller = zmq.Poller()
     poller.register(listener, zmq.POLLIN)
     poller.register(sender, zmq.POLLIN)
@@ -100,11 +101,11 @@ def _await_welcome(
         )
     frames = ready[0][0].recv_multipart(copy=False)
     try:
-        answer = from_coordinator.decode([frame.buffer for frame in frames])[0]
-    except (MalformedFrame, IndexError) as error:
+        answer, *early = from_coordinator.decode([frame.buffer for frame in frames])
+    except (MalformedFrame, ValueError) as error:
         raise HandshakeRefused(f"what answers at {url} is no coordinator of distio") from error
     if isinstance(answer, m.Welcome):
-        return answer.incarnation
+        return answer.incarnation, early
     reason = answer.reason if isinstance(answer, m.Refused | m.Shutdown) else repr(answer)
     raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")
 
@@ -119,6 +120,7 @@ class LinkedHost(Host):
         sender: zmq.Socket[Any],
         listener: zmq.Socket[Any],
         lifeline: int | None,
+        early: list[m.CoordinatorMessage],
     ) -> None:
         super().__init__(member)
         self.link = self
@@ -127,6 +129,7 @@ class LinkedHost(Host):
         self._sender = sender
         self._listener = listener
         self._lifeline = lifeline
+        self._early = early
         self._last_sent = 0.0
         self._is_held_back = False
         self._is_closed = False
@@ -190,7 +193,8 @@ class LinkedHost(Host):
         poller.register(self._wake_reader, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
-        while not self._is_closed:
+        reason = self._take_up(self._early)
+        while not (self._is_closed or reason):
             timeout = _HOLD_BACK_MS if self._is_held_back else None
             events = dict(poller.poll(timeout))
             if self._wake_reader in events:
@@ -198,28 +202,33 @@ class LinkedHost(Host):
             elif self._is_held_back:
                 with self.mutex:
                     self._send()
-            if self._listener in events and (reason := self._hear()):
-                return reason
+            if self._listener in events:
+                reason = self._hear()
             if self._lifeline in events and not os.read(self._lifeline or 0, 4096):
                 return "the program that started it has ended"
-        return self._close_reason
+        return reason or self._close_reason
 
     def _hear(self) -> str:
         """Take up all that has come; a reason if the coordinator has closed the link."""
         while (frames := receive(self._listener)) is not None:
             messages = from_coordinator.decode([frame.buffer for frame in frames])
-            with self.mutex:
-                for message in messages:
-                    if isinstance(message, m.Shutdown):
-                        return message.reason or "the cluster was closed"
-                    self.member.receive(message)
-                ended = self.close_ended_runs() if self.member.ended_runs else []
-                self.wake()
-                if not self.member.ready:
-                    self._send()
-            if any(run.unobserved for run in ended):
-                # what a log handler does is not for this thread
-                threading.Thread(target=log_failures, args=(ended,), daemon=True).start()
+            if reason := self._take_up(messages):
+                return reason
+        return ""
+
+    def _take_up(self, messages: list[m.CoordinatorMessage]) -> str:
+        with self.mutex:
+            for message in messages:
+                if isinstance(message, m.Shutdown):
+                    return message.reason or "the cluster was closed"
+                self.member.receive(message)
+            ended = self.close_ended_runs() if self.member.ended_runs else []
+            self.wake()
+            if not self.member.ready:
+                self._send()
+        if any(run.unobserved for run in ended):
+            # what a log handler does is not for this thread
+            threading.Thread(target=log_failures, args=(ended,), daemon=True).start()
         return ""
 
     def close(self, reason: str = "") -> None:

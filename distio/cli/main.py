@@ -1,0 +1,174 @@
+"""The command line: `distio run`, `distio coordinator`, `distio version`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+
+from distio.cli import report
+from distio.errors import ClusterError
+
+__all__ = ["main"]
+
+_UsageProblem: Final[type[Exception]] = typer.BadParameter.__mro__[2]
+"""ClickException: of click, or of the copy of it that later versions of typer carry."""
+
+app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    try:
+        code = app(standalone_mode=False, prog_name="distio")
+    except _UsageProblem as problem:
+        problem.show()  # type: ignore[attr-defined]  # the class is known at run time only
+        code = report.USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        report.complain("interrupted")
+        code = report.INTERRUPTED
+    sys.exit(code)
+
+
+@app.command(
+    epilog="Exits with 0 for Ok, 1 for Errors, 2 for a Panic, 64 if it can't be run as asked."
+)
+def run(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE[:NAME]",
+            help="A Python file and the name of an IO in it, or of a function that returns one; "
+            "NAME is main unless given.",
+        ),
+    ],
+    args: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ARGS", help="Put -- before them. The function is called with them, as strings."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            show_default=False,
+            help="Worker processes to start; by default one for each core. 0: run on threads of "
+            "this process.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default=False,
+            help="Threads of each worker, or of this process if --workers is 0; by default 1.",
+        ),
+    ] = None,
+    connect: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            show_default=False,
+            help="Run on the cluster of this coordinator; start no workers. What the file imports "
+            "has to be installed there, the modules beside it too.",
+        ),
+    ] = None,
+) -> int:
+    """Run the program of a file, and print its value.
+
+    Its context is None. The file is loaded as a module is: what it does only
+    when it is run as a script, it doesn't do now.
+    """
+    from distio.cli.programs import ProgramFailed, UsageError, load_program
+
+    if connect is not None and (workers is not None or threads is not None):
+        report.complain(
+            "--connect runs on workers that are there already; "
+            "leave it out, or leave out --workers and --threads"
+        )
+        return report.USAGE
+    try:
+        program = load_program(file, args or [])
+        outcome = _run(program, workers, threads or 1, connect)
+    except (UsageError, ClusterError) as error:
+        report.complain(error)
+        return report.USAGE
+    except ProgramFailed as failure:
+        print(failure, end="", file=sys.stderr)
+        return report.PANIC
+    except KeyboardInterrupt:
+        report.complain("interrupted")
+        return report.INTERRUPTED
+    return report.report(outcome)
+
+
+def _run(program: Any, workers: int | None, threads: int, connect: str | None) -> Any:
+    if workers == 0:
+        return program.run(None, threads)
+
+    from distio.runtime.cluster import Cluster
+
+    joined = Cluster.local(workers, threads) if connect is None else Cluster.connect(connect)
+    with joined as cluster:
+        return program.run(None, on=cluster)
+
+
+@app.command()
+def coordinator(
+    bind: Annotated[
+        str, typer.Option(metavar="URL", help="Where to listen; port 0: any that is free.")
+    ] = "tcp://127.0.0.1:7077",
+) -> int:
+    """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
+
+    Workers join it with `distio-worker URL`; programs run on it with
+    `distio run FILE --connect URL`, or in Python with `Cluster.connect(URL)`.
+    """
+    from distio.runtime.coordinator_process import serve
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    try:
+        serve(bind, _say_ready)
+    except ClusterError as error:
+        report.complain(error)
+        return report.USAGE
+    return report.OK
+
+
+def _say_ready(url: str) -> None:
+    print(f"The coordinator is ready at {url}; join it with: distio-worker {url}", flush=True)
+
+
+@app.command()
+def version() -> int:
+    """Print the version."""
+    from importlib import metadata
+
+    print(f"distio {metadata.version('distio')}")
+    return report.OK
+
+
+def _version_and_exit(is_asked: bool) -> None:
+    if is_asked:
+        raise typer.Exit(version())
+
+
+@app.callback()
+def distio(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version_and_exit, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Run concurrent Python programs on threads, on all cores, or on a cluster."""
+
+
+if __name__ == "__main__":
+    main()
