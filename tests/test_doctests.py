@@ -1,0 +1,27 @@
+"""The examples in the docstrings of public modules run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = [
+    "distio.coordination.coordinator.deadlock",
+    "distio.core.ops.base",
+    "distio.errors",
+    "distio.io",
+    "distio.protocol.ids",
+    "distio.protocol.version",
+    "distio.result",
+    "distio.runtime.cluster",
+    "distio.runtime.launching",
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_run(name: str) -> None:
+    failed, tried = doctest.testmod(importlib.import_module(name))
+    assert tried > 0
+    assert failed == 0
