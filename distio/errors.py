@@ -27,7 +27,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final, Generic, TypeVar, final
 
 __all__ = [
@@ -85,12 +85,13 @@ class TracedException:
         """Keep an exception that was never raised, with the place in user code that we are at."""
         if isinstance(exn, TracedException):
             return exn
-        here = frame = sys._getframe()
-        while _is_ours(frame.f_code.co_filename) and frame.f_back is not None:
-            frame = frame.f_back
-        if _is_ours(frame.f_code.co_filename):  # a thread of our own, with no user code above it
-            frame = here.f_back or here
-        lines = traceback.format_stack(frame) + traceback.format_exception_only(exn)
+        if not isinstance(exn, BaseException):
+            raise TypeError(f"expected an exception, but got {exn!r}")
+        caller = sys._getframe(1)
+        user: FrameType | None = caller
+        while user is not None and _is_ours(user.f_code.co_filename):
+            user = user.f_back
+        lines = traceback.format_stack(user or caller) + traceback.format_exception_only(exn)
         return cls(exn, "".join(lines))
 
     @classmethod

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 seen=''
-for python in ${PYTHON:-} python3.11 python3.12 python3.13 python3.14 \
+for python in "${PYTHON:-python3}" python3.11 python3.12 python3.13 python3.14 \
     "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[1-9]*/bin/python; do
     version=$("$python" -c '
 import platform, sys

@@ -342,6 +342,19 @@ def test_with_the_last_worker_or_the_coordinator_runs_end() -> None:
             assert isinstance(result.exceptions[0].exception, ClusterClosed | WorkerLost)
 
 
+def test_members_see_the_end_of_their_coordinator(coordinator: str) -> None:
+    worker = subprocess.Popen([sys.executable, "-m", "distio_worker.main", coordinator])
+    with Cluster.connect(coordinator) as cluster:
+        run = cluster.submit(io.zip_par(io.defer(os.getpid)).then(io.sleep(1000)), None)
+        pid = io.zip_par(io.defer(os.getpid)).run(None, on=cluster)
+        assert pid == Ok([worker.pid])
+        THREADED[coordinator].stop()
+        result = run.result(timeout=10)
+    assert isinstance(result, Panic)
+    assert isinstance(result.exceptions[0].exception, ClusterClosed)
+    assert worker.wait(timeout=10) == 0
+
+
 def test_closing_a_cluster_cuts_its_runs_short() -> None:
     with Cluster.local(workers=1) as cluster:
         handle = cluster.submit(io.sleep(1000), None)
@@ -356,9 +369,14 @@ def test_closing_a_cluster_cuts_its_runs_short() -> None:
 # -- the handshake ----------------------------------------------------------------------------
 
 
+THREADED: dict[str, CoordinatorProcess] = {}
+"""The coordinators that run in threads of this process, by URL."""
+
+
 @pytest.fixture
 def coordinator() -> Iterator[str]:
     process = CoordinatorProcess("tcp://127.0.0.1:0")
+    THREADED[process.url] = process
     thread = threading.Thread(target=process.run)
     thread.start()
     yield process.url

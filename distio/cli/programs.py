@@ -50,12 +50,12 @@ def load_program(target: str, args: Sequence[str]) -> IO[Any, Any, Any]:
 
 def _split(target: str) -> tuple[Path, str]:
     file, colon, name = target.rpartition(":")
-    if not colon or Path(target).exists():
+    if not colon or os.path.exists(target):
         file, name = target, "main"
     path = Path(file)
     if not file:
         raise UsageError(f"{target!r} names no file; give FILE.py or FILE.py:NAME")
-    if not path.exists():
+    if not os.path.exists(file):  # (Path.exists raises if it may not look)
         raise UsageError(f"there is no file {file!r}; check the path")
     if path.is_dir():
         raise UsageError(f"{file!r} is a directory; give one file of it, like {path / 'main.py'}")

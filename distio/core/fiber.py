@@ -6,6 +6,7 @@ small, picklable, good for waiting.
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 from distio.errors import MatchError, TracedException
@@ -107,7 +108,7 @@ class Fiber:
             self.crash(
                 MatchError(
                     f"the callback given by async_ takes a Result (Ok, Errors or Panic), "
-                    f"but it was called with {result!r} of type {type(result).__name__}"
+                    f"but it was called with {reprlib.repr(result)} of type {type(result).__name__}"
                 )
             )
 

@@ -9,6 +9,7 @@ is bounded by memory, and the continuation is data.
 
 from __future__ import annotations
 
+import reprlib
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,4 +70,5 @@ def _is_io(node: Any) -> bool:
 
 
 def _not_an_io(node: Any) -> MatchError:
-    return MatchError(f"an IO was expected here, but got {node!r} of type {type(node).__name__}")
+    text = reprlib.repr(node)
+    return MatchError(f"an IO was expected here, but got {text} of type {type(node).__name__}")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame
+from distio.result import Result
 
 __all__ = ["why_it_stays"]
 
@@ -63,8 +64,8 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(obj, list | tuple | set | frozenset):
         for part in obj:
             yield "", part
-    elif isinstance(obj, Frame | Fiber):
-        for name in type(obj).__slots__:
+    elif isinstance(obj, Frame | Fiber | Result):
+        for name in getattr(type(obj), "__slots__", ()):
             yield "", getattr(obj, name, None)
     else:
         for name, value in getattr(obj, "__dict__", {}).items():
@@ -97,7 +98,7 @@ def _parts_of_function(f: types.FunctionType) -> Iterator[tuple[str, Any]]:
         except ValueError:  # not bound yet
             continue
         yield f"function {_place(f)}, captured variable {name!r}", value
-    for value in f.__defaults__ or ():
+    for value in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
         yield f"function {_place(f)}, default of a parameter", value
     for name in code.co_names:
         if name in f.__globals__:

@@ -55,9 +55,11 @@ class _Codec(Generic[T]):
         Raises:
             MalformedFrame: the frames don't come from `encode`.
         """
+        if not frames:
+            raise MalformedFrame("no frames came")
         try:
             batch = self._decoder.decode(frames[0])
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedFrame(str(error)) from error
         messages: list[T] = batch.messages
         if len(batch.detached) != len(frames) - 1:
@@ -65,7 +67,8 @@ class _Codec(Generic[T]):
                 f"{len(batch.detached)} frames were announced, {len(frames) - 1} came"
             )
         for (index, part), frame in zip(batch.detached, frames[1:]):
-            if index >= len(messages) or part >= len(_payloads(messages[index])):
+            is_message = 0 <= index < len(messages)
+            if not is_message or not 0 <= part < len(_payloads(messages[index])):
                 raise MalformedFrame(f"no payload {part} in message {index}")
             messages[index] = _with_payload(messages[index], part, bytes(frame))
         return messages

@@ -134,6 +134,7 @@ class LinkedHost(Host):
         self._is_held_back = False
         self._is_closed = False
         self._close_reason = ""
+        self._monitor = listener.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
 
@@ -191,6 +192,7 @@ class LinkedHost(Host):
         poller = zmq.Poller()
         poller.register(self._listener, zmq.POLLIN)
         poller.register(self._wake_reader, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
         reason = self._take_up(self._early)
@@ -204,6 +206,9 @@ class LinkedHost(Host):
                     self._send()
             if self._listener in events:
                 reason = self._hear()
+            if self._monitor in events:
+                # what was sent before is there already; it does not come back as the same member
+                return self._hear() or "the connection to the coordinator broke"
             if self._lifeline in events and not os.read(self._lifeline or 0, 4096):
                 return "the program that started it has ended"
         return reason or self._close_reason
@@ -249,6 +254,7 @@ class LinkedHost(Host):
             self._is_closed = True
             tickets, self.tickets = list(self.tickets.values()), {}
         self.stop()
+        self._listener.disable_monitor()
         self._sender.close(linger=_FAREWELL_MS)
         self._context.destroy(linger=0)
         for ticket in tickets:

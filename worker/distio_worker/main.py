@@ -23,9 +23,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def worker(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where the coordinator listens, as it prints it.")],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Where the coordinator listens, as it prints it.")
+    ],
     threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads that step fibers.")] = 1,
-    processes: Annotated[int, typer.Option(min=1, metavar="N", help="How many worker processes.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many worker processes.")
+    ] = 1,
     lifeline: Annotated[bool, typer.Option(hidden=True, help="End with standard input.")] = False,
 ) -> None:
     """Host fibers for the cluster at URL, until it closes or this process is told to end."""

@@ -76,8 +76,8 @@ class IO(Generic[R, E, A]):
 
     def flatten(self: IO[Any, Any, IO[R2, E2, A2]]) -> IO[Any, Any, A2]:
         """Run the IO that this one computes."""
-        if isinstance(self, ops.Pure):
-            return require_io(self.value, "flatten")
+        if isinstance(self, ops.Pure) and isinstance(self.value, IO):
+            return self.value
         return ops.Flatten(self)
 
     # -- lists ----------------------------------------------------------------------------
@@ -284,7 +284,8 @@ def require_io(io: Any, where: str) -> IO[Any, Any, Any]:
     """Return `io`, or raise a MatchError that says which function returned something else."""
     if isinstance(io, IO):
         return io
-    raise MatchError(f"{where}: expected an IO, but got {io!r} of type {type(io).__name__}")
+    text = reprlib.repr(io)
+    raise MatchError(f"{where}: expected an IO, but got {text} of type {type(io).__name__}")
 
 
 def spread(args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, final
+import reprlib
+from typing import Any, Final, final
 
 from distio.core.fiber import Fiber, Handle
-from distio.core.ops.base import IO, Frame, Next
+from distio.core.ops.base import IO, Frame, Next, require_io
 from distio.core.ops.failures import Fail
-from distio.core.ops.values import Call, Pure
+from distio.core.ops.values import Call, DeferIO, Pure
 from distio.errors import MatchError
 from distio.protocol import requests
 from distio.result import Errors, Ok, Result
@@ -29,6 +30,9 @@ class Yield(IO[Any, Any, Any]):
         return None
 
 
+_NOTHING: Final = DeferIO(require_io, (None, "parallel"), {})
+
+
 @final
 class Parallel(IO[Any, Any, Any]):
     """Start a fiber for each IO; the value is the list of handles."""
@@ -39,7 +43,9 @@ class Parallel(IO[Any, Any, Any]):
         self.ios = ios
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.Spawn(self.ios)
+        # None would mean to a fiber that its outcome is there
+        ios = [_NOTHING if io is None else io for io in self.ios]
+        fiber.request = requests.Spawn(ios)
         return None
 
 
@@ -57,7 +63,7 @@ class Wait(IO[Any, Any, Any]):
             if not isinstance(handle, Handle):
                 raise MatchError(
                     f"wait: expected a fiber that parallel returned, "
-                    f"but got {handle!r} of type {type(handle).__name__}"
+                    f"but got {reprlib.repr(handle)} of type {type(handle).__name__}"
                 )
         if self.handles:
             fiber.request = requests.AwaitFibers(self.handles)
@@ -117,7 +123,7 @@ class SleepUntil(IO[Any, Any, Any], Frame):
 def _finite(number: Any, name: str, expected: str) -> float:
     if isinstance(number, int | float) and math.isfinite(number):
         return float(number)
-    raise MatchError(f"{name}: expected {expected}, finite, but got {number!r}")
+    raise MatchError(f"{name}: expected {expected}, finite, but got {reprlib.repr(number)}")
 
 
 def zip_par(ios: tuple[Any, ...]) -> IO[Any, Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, final
 
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Frame, Next
+from distio.core.ops.base import IO, Frame, Next, require_io
 from distio.core.ops.failures import Keep
 from distio.result import Ok
 
@@ -33,7 +33,7 @@ class Sequence(_Several):
             return None
         if len(self.ios) > 1:
             fiber.stack.append(_SequenceFrame(self.ios, 1))
-        return self.ios[0]  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.ios[0] or require_io(self.ios[0], "sequence")
 
 
 @final
@@ -54,7 +54,7 @@ class _SequenceFrame(Frame):
         self.index += 1
         if self.index < len(self.ios):
             fiber.stack.append(self)
-        return io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return io or require_io(io, "sequence")
 
 
 @final
@@ -68,7 +68,7 @@ class Zip(_Several):
             fiber.value = []
             return None
         fiber.stack.append(_ZipFrame(self.ios, 1, []))
-        return self.ios[0]  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.ios[0] or require_io(self.ios[0], "zip")
 
 
 @final
@@ -90,9 +90,10 @@ class _ZipFrame(Frame):
         if self.index == len(self.ios):
             fiber.value = self.values
             return None
+        io = self.ios[self.index]
         fiber.stack.append(self)
         self.index += 1
-        return self.ios[self.index - 1]  # type: ignore[no-any-return]  # as above
+        return io or require_io(io, "zip")
 
 
 @final

@@ -1,0 +1,339 @@
+"""Exceptions: what they say, what they carry, and that they survive a journey."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from distio import errors
+from distio.errors import (
+    CannotShip,
+    ClusterClosed,
+    ClusterError,
+    Deadlock,
+    DistioBug,
+    DistioError,
+    DomainErrors,
+    ForeignException,
+    HandshakeRefused,
+    MatchError,
+    MultipleExceptions,
+    TracedException,
+    UnknownFiber,
+    WorkerLost,
+)
+from distio.result import Ok, Panic, Result, panic, zip
+
+
+def traced(message: str) -> TracedException:
+    """Never raised: all that tells one from another is the text."""
+    return TracedException(ValueError(message), f"trace of {message}")
+
+
+# each with the text that its str() has to be
+EXCEPTIONS: list[tuple[Exception, str]] = [
+    (MatchError("no IO"), "no IO"),
+    (MatchError(message="no IO"), "no IO"),
+    (
+        MultipleExceptions([traced("a")], ["lost"]),
+        "\nValueError: a\ntrace of a\nError: lost",
+    ),
+    (MultipleExceptions(errors=[], exceptions=[]), "no exceptions, no errors"),
+    (DomainErrors(["too long", 404]), "too long; 404"),
+    (DomainErrors(errors=[]), "no errors"),
+    (DistioError("anything"), "anything"),
+    (Deadlock("1 waits for 2, 2 waits for 1"), "1 waits for 2, 2 waits for 1"),
+    (
+        WorkerLost("worker 3", "killed by SIGKILL"),
+        "worker 3 was lost, and this fiber with it: killed by SIGKILL",
+    ),
+    (WorkerLost(reason="exit 1", worker="w"), "w was lost, and this fiber with it: exit 1"),
+    (UnknownFiber("the run of fiber 5 is over"), "the run of fiber 5 is over"),
+    (CannotShip("f -> variable lock -> Lock"), "f -> variable lock -> Lock"),
+    (ForeignException("lib.Odd", "it broke"), "lib.Odd: it broke"),
+    (ForeignException(message="it broke", type_name="lib.Odd"), "lib.Odd: it broke"),
+    (ClusterError("no port is free"), "no port is free"),
+    (HandshakeRefused("other version"), "other version"),
+    (ClusterClosed("its program ended"), "its program ended"),
+    (DistioBug(message="no fiber 7"), "no fiber 7 (this is a bug in distio: please report it)"),
+]
+
+
+@pytest.mark.parametrize(("exception", "text"), EXCEPTIONS)
+def test_exceptions_say_what_they_carry(exception: Exception, text: str) -> None:
+    assert str(exception) == text
+
+
+def plain(state: object) -> object:
+    """Exceptions inside are equal to themselves only: take their text instead."""
+    if isinstance(state, dict):
+        return {name: plain(value) for name, value in state.items()}
+    if isinstance(state, list):
+        return [plain(item) for item in state]
+    return str(state) if isinstance(state, TracedException) else state
+
+
+@pytest.mark.parametrize(("exception", "text"), EXCEPTIONS)
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_exceptions_survive_a_journey(exception: Exception, text: str, protocol: int) -> None:
+    arrived = pickle.loads(pickle.dumps(exception, protocol))
+    assert type(arrived) is type(exception)
+    assert str(arrived) == text
+    assert plain(vars(arrived)) == plain(vars(exception))
+
+
+def test_the_table_has_every_class() -> None:
+    classes = {getattr(errors, name) for name in errors.__all__} - {TracedException}
+    assert {type(exception) for exception, _ in EXCEPTIONS} == classes
+
+
+@pytest.mark.parametrize(("exception", "text"), EXCEPTIONS)
+def test_exceptions_are_hashed_and_compared_by_identity(exception: Exception, text: str) -> None:
+    assert len({exception, copy.copy(exception), exception}) == 2
+    assert exception != copy.copy(exception)
+
+
+def test_notes_travel_with_an_exception() -> None:
+    lost = WorkerLost("w", "exit 1")
+    lost.add_note("while indexing")
+    assert pickle.loads(pickle.dumps(lost)).__notes__ == ["while indexing"]
+
+
+@pytest.mark.parametrize("kind", [Deadlock, WorkerLost, CannotShip, ClusterError, DistioBug])
+def test_own_exceptions_have_one_base(kind: type[Exception]) -> None:
+    assert issubclass(kind, DistioError)
+
+
+@pytest.mark.parametrize("kind", [HandshakeRefused, ClusterClosed])
+def test_cluster_errors_have_one_base(kind: type[Exception]) -> None:
+    assert issubclass(kind, ClusterError)
+
+
+def test_what_raffiot_knows_is_matched_by_position() -> None:
+    match MultipleExceptions.merge(ValueError("a"), errors=["b"]):
+        case MultipleExceptions([TracedException(exception, _)], [error]):
+            assert (str(exception), error) == ("a", "b")
+        case other:
+            pytest.fail(f"not matched: {other!r}")
+    match DomainErrors([1]):
+        case DomainErrors([n]):
+            assert n == 1
+        case other_errors:
+            pytest.fail(f"not matched: {other_errors!r}")
+
+
+# -- traced -------------------------------------------------------------------------------------
+
+
+def broken() -> int:
+    raise ValueError("on purpose")
+
+
+def caught() -> ValueError:
+    try:
+        broken()
+    except ValueError as exception:
+        return exception
+    raise AssertionError("nothing was raised")
+
+
+def functions_in(trace: str) -> list[str]:
+    """The names of the functions of its frames, outermost first."""
+    frames = [line for line in trace.splitlines() if line.startswith('  File "')]
+    return [line.rpartition(" in ")[2] for line in frames]
+
+
+def test_a_caught_exception_keeps_its_traceback() -> None:
+    exception = caught()
+    expected = "".join(traceback.format_exception(exception))
+    assert TracedException.in_except_clause(exception) == TracedException(exception, expected)
+    assert functions_in(expected) == ["caught", "broken"]
+
+
+def test_frames_of_distio_above_user_code_are_left_out() -> None:
+    result = Ok[str, int](1).map(lambda _: broken())
+    assert isinstance(result, Panic)
+    [panicked] = result.exceptions
+    assert functions_in(panicked.stack_trace) == ["<lambda>", "broken"]
+    assert panicked.stack_trace.endswith("ValueError: on purpose\n")
+
+
+def test_frames_of_distio_below_user_code_are_kept() -> None:
+    def user(_: int) -> int:
+        return Ok[str, int](1).unsafe_map(lambda _: broken()).unsafe_get()
+
+    result = Ok[str, int](1).map(user)
+    assert isinstance(result, Panic)
+    names = functions_in(result.exceptions[0].stack_trace)
+    assert names == ["user", "unsafe_map", "<lambda>", "broken"]
+
+
+def test_frames_of_distio_are_kept_if_there_are_no_others() -> None:
+    class Stray(Result[str, int]):
+        """A fourth kind of Result, which there is not."""
+
+    result = Stray().fold(lambda n: n, len, lambda _, errs: len(errs))
+    assert isinstance(result, Panic)
+    names = functions_in(result.exceptions[0].stack_trace)
+    assert names[-1] == "unsafe_fold"
+    assert isinstance(result.exceptions[0].exception, MatchError)
+
+
+def test_tracing_leaves_the_exception_as_it_was() -> None:
+    result = Ok[str, int](1).map(lambda _: broken())
+    assert isinstance(result, Panic)
+    trace = result.exceptions[0].exception.__traceback__
+    assert trace is not None
+    assert trace.tb_frame.f_globals["__name__"] == "distio.result"
+
+
+def test_the_causes_are_in_the_trace() -> None:
+    try:
+        try:
+            broken()
+        except ValueError as exception:
+            raise KeyError("missing") from exception
+    except KeyError as exception:
+        trace = TracedException.in_except_clause(exception).stack_trace
+    assert "ValueError: on purpose" in trace
+    assert trace.endswith("KeyError: 'missing'\n")
+
+
+def here() -> TracedException:
+    return TracedException.with_stack_trace(ValueError("never raised"))
+
+
+def test_an_exception_that_was_not_raised_has_the_place_of_the_call() -> None:
+    place = here()
+    assert functions_in(place.stack_trace)[-1] == "here"
+    assert errors.__file__ not in place.stack_trace
+    assert place.stack_trace.endswith("ValueError: never raised\n")
+
+
+def test_the_place_is_in_user_code() -> None:
+    def user() -> Panic[object, object]:
+        result = panic([ValueError("a")])
+        assert isinstance(result, Panic)
+        return result
+
+    assert functions_in(user().exceptions[0].stack_trace)[-1] == "user"
+    mistake: Any = 3
+    stray = zip([mistake])
+    assert isinstance(stray, Panic)
+    names = functions_in(stray.exceptions[0].stack_trace)
+    assert names[-1] == "test_the_place_is_in_user_code"
+
+
+def test_traced_exceptions_are_not_traced_again() -> None:
+    once = traced("a")
+    assert TracedException.in_except_clause(once) is once
+    assert TracedException.with_stack_trace(once) is once
+    assert TracedException.ensure_traced(once) is once
+
+
+def test_ensure_traced_prefers_the_traceback_of_the_exception() -> None:
+    raised = TracedException.ensure_traced(caught())
+    assert functions_in(raised.stack_trace) == ["caught", "broken"]
+    place = TracedException.ensure_traced(ValueError("never raised"))
+    expected = "test_ensure_traced_prefers_the_traceback_of_the_exception"
+    assert functions_in(place.stack_trace)[-1] == expected
+
+
+@pytest.mark.parametrize("trace", [TracedException.ensure_traced, panic, MultipleExceptions.merge])
+def test_what_is_no_exception_cannot_be_traced(trace: Callable[[Any], object]) -> None:
+    with pytest.raises(TypeError, match="expected an exception, but got 'oops'"):
+        trace("oops")
+
+
+def test_ensure_list_traced_takes_any_iterable() -> None:
+    def both() -> Iterator[ValueError | TracedException]:
+        yield ValueError("a")
+        yield traced("b")
+
+    first, second = TracedException.ensure_list_traced(both())
+    assert str(first.exception) == "a"
+    assert second == TracedException(second.exception, "trace of b")
+
+
+def test_a_traced_exception_is_shown_before_its_trace() -> None:
+    assert str(traced("a")) == "ValueError: a\ntrace of a"
+
+
+def test_a_traced_exception_without_a_text_is_shown() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert str(TracedException(Mute(), "its trace")).endswith("its trace")
+    assert "Mute" in TracedException.ensure_traced(Mute()).stack_trace
+
+
+def test_traced_exceptions_are_equal_by_field() -> None:
+    exception = ValueError("a")
+    assert TracedException(exception, "x") == TracedException(exception, "x")
+    assert TracedException(exception, "x") != TracedException(exception, "y")
+    assert TracedException(exception, "x") != TracedException(ValueError("a"), "x")
+
+
+def test_traced_exceptions_survive_a_journey() -> None:
+    arrived = pickle.loads(pickle.dumps(traced("a")))
+    assert (repr(arrived.exception), arrived.stack_trace) == ("ValueError('a')", "trace of a")
+
+
+# -- merged -------------------------------------------------------------------------------------
+
+
+def texts(merged: MultipleExceptions[object]) -> str:
+    return " ".join(str(exn.exception) for exn in merged.exceptions)
+
+
+def test_merge_keeps_the_order() -> None:
+    inner = MultipleExceptions([traced("c"), traced("d")], ["y"])
+    outer = MultipleExceptions([traced("b"), TracedException(inner, ""), traced("e")], ["x"])
+    merged: MultipleExceptions[object] = MultipleExceptions.merge(
+        traced("a"), outer, [traced("f"), (traced("g"), [traced("h")])], traced("i"), errors=["w"]
+    )
+    assert texts(merged) == "a b c d e f g h i"
+    assert merged.errors == ["w", "x", "y"]
+
+
+def test_merge_takes_iterators() -> None:
+    merged: MultipleExceptions[object] = MultipleExceptions.merge(
+        (traced(name) for name in "ab"), traced("c"), errors=iter("xy")
+    )
+    assert texts(merged) == "a b c"
+    assert merged.errors == ["x", "y"]
+
+
+def test_merge_traces_what_is_not_traced() -> None:
+    merged: MultipleExceptions[object] = MultipleExceptions.merge(ValueError("a"))
+    assert isinstance(merged, MultipleExceptions)
+    assert isinstance(merged.exceptions[0], TracedException)
+
+
+def test_merge_leaves_what_it_was_given_alone() -> None:
+    nested = MultipleExceptions([traced("a"), traced("b")], ["x"])
+    given = ["w"]
+    merged = MultipleExceptions.merge(nested, traced("c"), errors=given)
+    merged.errors.append("z")
+    assert (len(nested.exceptions), nested.errors, given) == (2, ["x"], ["w"])
+
+
+def test_merge_does_not_take_an_exception_for_its_items() -> None:
+    class Batch(Exception):
+        def __iter__(self) -> Iterator[object]:
+            raise AssertionError("an exception is one exception")
+
+    batch = Batch()
+    merged: MultipleExceptions[object] = MultipleExceptions.merge(batch, traced("a"))
+    assert merged.exceptions[0].exception is batch
+
+
+def test_merge_of_nothing_is_empty() -> None:
+    merged: MultipleExceptions[object] = MultipleExceptions.merge()
+    assert (merged.exceptions, merged.errors) == ([], [])
