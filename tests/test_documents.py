@@ -15,11 +15,13 @@ PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?",
 
 
 def blocks() -> list[tuple[str, str, str]]:
-    return [
-        (f"{path.name}:{path.read_text()[: match.start()].count(chr(10)) + 1}", *match.groups(""))
-        for path in DOCUMENTS
-        for match in PYTHON_BLOCK.finditer(path.read_text())
-    ]
+    found = []
+    for path in DOCUMENTS:
+        text = path.read_text()
+        for match in PYTHON_BLOCK.finditer(text):
+            line = text[: match.start()].count("\n") + 1
+            found.append((f"{path.name}:{line}", match[1], match[2] or ""))
+    return found
 
 
 @pytest.mark.slow

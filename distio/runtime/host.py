@@ -116,19 +116,22 @@ class Host:
 
     def work(self) -> None:
         """What a pool thread does until the host stops."""
-        while (work := self._take()) is not None:
+        work = self._take(is_first=True)
+        while work is not None:
             try:
                 self._do(work)
             except Exception as bug:  # noqa: BLE001 (no run may hang on a mistake of ours)
                 self.broke(bug)
-            with self.mutex:
-                self.member.stepping -= 1
-                self.link.said()
-                self.wake(spare=1)
+            work = self._take()
 
-    def _take(self) -> Work | None:
+    def _take(self, *, is_first: bool = False) -> Work | None:
+        """Finish what was taken before, and take the next; None: the host stops."""
         member = self.member
         with self.mutex:
+            if not is_first:
+                member.stepping -= 1
+                self.link.said()
+                self.wake(spare=1)
             while not self.is_stopping:
                 self._bury_dropped()
                 if not member.ready:
