@@ -19,7 +19,7 @@ import time
 import tokenize
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.util import decode_source
@@ -30,12 +30,13 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import Progress
+from rich.table import Column, Table
 
-from distio import IO, Cluster, Errors, Ok, io
+from distio import IO, Cluster, Ok, io
 from distio.io import Fiber
 
+STANDARD_LIBRARY: Final = Path(sysconfig.get_paths()["stdlib"])
 FILES_PER_BATCH: Final = 12
 TOP: Final = 10
 
@@ -53,7 +54,7 @@ class Function:
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Failure:
     """A file that is not Python, and why."""
 
@@ -65,7 +66,6 @@ class Failure:
 class FileReport:
     """What one file contains."""
 
-    file: str
     lines: int
     classes: int
     names: Counter[str]
@@ -86,14 +86,8 @@ class Report:
 
     @staticmethod
     def of_file(file: FileReport) -> Report:
-        return Report(
-            files=1,
-            lines=file.lines,
-            classes=file.classes,
-            functions=len(file.functions),
-            names=file.names,
-            largest=_largest(file.functions),
-        )
+        largest = _largest(file.functions)
+        return Report(1, file.lines, file.classes, len(file.functions), file.names, largest)
 
     @staticmethod
     def merge(reports: Iterable[Report]) -> Report:
@@ -109,54 +103,45 @@ class Report:
             functions=sum(part.functions for part in parts),
             names=names,
             largest=_largest(function for part in parts for function in part.largest),
-            failures=sorted(
-                (failure for part in parts for failure in part.failures),
-                key=lambda failure: failure.file,
-            ),
+            failures=sorted(failure for part in parts for failure in part.failures),
         )
-
-    def most_frequent_names(self) -> list[tuple[str, int]]:
-        return sorted(self.names.items(), key=lambda item: (-item[1], item[0]))[:TOP]
 
     def totals(self) -> str:
-        return (
-            f"{self.files:,} files, {self.lines:,} lines, {self.classes:,} classes, "
-            f"{self.functions:,} functions, {len(self.names):,} different names"
-        )
+        code = f"{self.lines:,} lines, {self.classes:,} classes, {self.functions:,} functions"
+        return f"{self.files:,} files, {code}, {len(self.names):,} different names"
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """What stands out, as a table."""
+        for f in self.largest:
+            yield "large function", f"{f.lines:,} lines", f"{f.name} ({f.file}:{f.line})"
+        for name, times in sorted(self.names.items(), key=lambda n: (-n[1], n[0]))[:TOP]:
+            yield "frequent name", f"{times:,} times", name
+        for failure in self.failures:
+            yield "not Python", "", f"{failure.file}: {failure.reason}"
 
     def __str__(self) -> str:
-        sections = {
-            "Largest functions": [f"{f.lines:>9,}  {place(f)}" for f in self.largest],
-            "Most frequent names": [f"{n:>9,}  {name}" for name, n in self.most_frequent_names()],
-            "Not Python": [f"  {failure.file}: {failure.reason}" for failure in self.failures],
-        }
-        text = [f"{title}:\n" + "\n".join(lines) for title, lines in sections.items() if lines]
-        return "\n\n".join([self.totals(), *text])
+        rows = [f"{kind:<16}{amount:>14}  {what}" for kind, amount, what in self.rows()]
+        return "\n".join([self.totals(), *rows])
 
 
 def _largest(functions: Iterable[Function]) -> list[Function]:
     return sorted(functions, key=lambda f: (-f.lines, f.file, f.line, f.name))[:TOP]
 
 
-def place(function: Function) -> str:
-    return f"{function.name} ({function.file}:{function.line})"
-
-
 # -- from the bytes of a file to its report: pure functions ----------------------------------
 
-NOT_PYTHON: Final = (SyntaxError, tokenize.TokenError, ValueError, LookupError, RecursionError)
-"""What `index_source` raises on files that are not Python."""
+INVALID = (SyntaxError, tokenize.TokenError, ValueError, LookupError, RecursionError, MemoryError)
+"""What `index_source` raises on files that are not Python, or nested too deep to parse."""
 
 
 def index_source(file: str, source: bytes) -> FileReport:
     """What `source` contains."""
     text = decode_source(source)
     # what is odd about somebody else's sources is none of our business
-    warnings.filterwarnings("ignore", module=r"<indexed>")
-    nodes = list(ast.walk(ast.parse(text, "<indexed>")))
+    warnings.filterwarnings("ignore", module=r"<source>")
+    nodes = list(ast.walk(ast.parse(text, "<source>")))
     tokens = tokenize.generate_tokens(StringIO(text).readline)
     return FileReport(
-        file=file,
         lines=text.count("\n") + (not text.endswith("\n") and text != ""),
         classes=sum(isinstance(node, ast.ClassDef) for node in nodes),
         names=Counter(
@@ -165,21 +150,11 @@ def index_source(file: str, source: bytes) -> FileReport:
             if token.type == tokenize.NAME and not keyword.iskeyword(token.string)
         ),
         functions=[
-            Function(
-                (node.end_lineno or node.lineno) - node.lineno + 1, file, node.lineno, node.name
-            )
+            Function(1 + (node.end_lineno or 0) - node.lineno, file, node.lineno, node.name)
             for node in nodes
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         ],
     )
-
-
-def explain(error: Exception) -> str:
-    """Why a file is not Python, on one line."""
-    if isinstance(error, SyntaxError):
-        where = f", line {error.lineno}" if error.lineno else ""
-        return f"{type(error).__name__}{where}: {error.msg}"
-    return f"{type(error).__name__}: {error}".replace("\n", " ")
 
 
 def in_batches(sizes: dict[str, int]) -> list[list[str]]:
@@ -211,8 +186,8 @@ def index_file(root: Path, file: str) -> IO[Any, Failure, FileReport]:
     def index() -> IO[Any, Failure, FileReport]:
         try:
             return io.pure(index_source(file, (root / file).read_bytes()))
-        except (*NOT_PYTHON, OSError) as error:
-            return io.error(Failure(file, explain(error)))
+        except (*INVALID, OSError) as error:
+            return io.error(Failure(file, f"{type(error).__name__}: {error}"))
 
     return io.defer_io(index)
 
@@ -250,7 +225,7 @@ def program(root: Path, on_done: Callable[[], None]) -> IO[Any, str, Report]:
         return (
             io.wait(fiber)
             .flat_map(lambda results: io.from_result(results[0]))
-            .then_keep(io.defer(lambda: [on_done() for _ in batch]))
+            .then_keep([io.defer(on_done) for _ in batch])
         )
 
     if not root.is_dir():
@@ -260,11 +235,7 @@ def program(root: Path, on_done: Callable[[], None]) -> IO[Any, str, Report]:
 
 def main(directory: str = "") -> IO[Any, str, Report]:
     """What `distio run` runs."""
-    return program(Path(directory or standard_library()).absolute(), lambda: None)
-
-
-def standard_library() -> Path:
-    return Path(sysconfig.get_paths()["stdlib"])
+    return program(Path(directory or STANDARD_LIBRARY).absolute(), lambda: None)
 
 
 # -- the script ------------------------------------------------------------------------------
@@ -274,13 +245,7 @@ console: Final = Console()
 
 def run_with_bar(title: str, root: Path, threads: int, on: Cluster | None) -> tuple[Report, float]:
     """Run the program; return the report and how many seconds it took."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    ) as progress:
+    with Progress(console=console) as progress:
         bar = progress.add_task(title, total=len(find_sources(root)))
         start = time.perf_counter()
         result = program(root, lambda: progress.advance(bar)).run(None, threads, on=on)
@@ -288,31 +253,21 @@ def run_with_bar(title: str, root: Path, threads: int, on: Cluster | None) -> tu
     match result:
         case Ok(report):
             return report, seconds
-        case Errors(errors):
-            raise SystemExit("\n".join(errors))
-        case _:
-            raise SystemExit(str(result))
+        case failure:
+            raise SystemExit(f"{title}: {failure}")
 
 
 def show(report: Report) -> None:
-    functions = Table("lines", "largest functions", title=report.totals(), title_justify="left")
-    for function in report.largest:
-        functions.add_row(f"{function.lines:,}", escape(place(function)))
-    names = Table("times", "most frequent names")
-    for name, times in report.most_frequent_names():
-        names.add_row(f"{times:,}", name)
-    failures = Table("not Python", "because")
-    for failure in report.failures:
-        failures.add_row(escape(failure.file), escape(failure.reason))
-    for table in (functions, names, failures):
-        if table.row_count:
-            console.print(table)
+    table = Table("", Column("how much", justify="right"), "what", title=report.totals())
+    for row in report.rows():
+        table.add_row(*map(escape, row))
+    console.print(table)
 
 
 def script(
     directory: Annotated[
         Path, typer.Option(exists=True, file_okay=False, resolve_path=True, help="What to index.")
-    ] = standard_library(),  # noqa: B008 (it is the same throughout)
+    ] = STANDARD_LIBRARY,
     workers: Annotated[
         int, typer.Option(min=0, help="Worker processes; 0: threads of this process.")
     ] = len(os.sched_getaffinity(0)),
@@ -325,25 +280,19 @@ def script(
             (directory / file).read_bytes()  # so that both runs find it in memory
         expected, alone = run_with_bar("one thread", directory, 1, None)
 
-    title = count(workers, "worker") if workers else count(threads, "thread")
+    crew = f"{workers} worker processes" if workers else f"{threads} threads"
     start = time.perf_counter()
     with Cluster.local(workers=workers, threads=threads) if workers else nullcontext() as cluster:
         startup = time.perf_counter() - start
-        report, seconds = run_with_bar(title, directory, threads, cluster)
+        report, seconds = run_with_bar(crew, directory, threads, cluster)
     show(report)
-    console.print(f"{title}: {seconds:.1f} s, and {startup:.1f} s before that to start the cluster")
+    console.print(f"{crew}: {startup:.1f} s to start, {seconds:.1f} s to index")
 
     if compare:
         assert report == expected, "the reports differ"
-        console.print(
-            f"[bold]On {title} it took {startup + seconds:.1f} s, start of the cluster included, "
-            f"instead of {alone:.1f} s on one thread: "
-            f"{alone / (startup + seconds):.2f} times as fast.[/] Both reports are equal."
-        )
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+        faster = f"[bold]{alone / (startup + seconds):.2f} times as fast[/], start included"
+        console.print(f"One thread took {alone:.1f} s, so {crew} were {faster}.")
+        console.print("Both reports are equal.")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame
 from distio.result import Result
 
-__all__ = ["why_it_stays"]
+__all__ = ["place_of", "why_it_stays"]
 
 _DEEPEST: Final = 12
 _MOST_PARTS: Final = 10_000
@@ -39,6 +39,15 @@ def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: Exception) -> str:
     reason = f"{type(error).__name__}: {error}"
     what = f"type {_type_name(obj)}"
     return f"{', '.join(way)}: {what} can't be pickled ({reason})" if way else f"{what}: {reason}"
+
+
+def place_of(fiber: Fiber) -> object:
+    """What fibers have in common that come from the same place of a program: their first code."""
+    for _, field in _parts_of_io(fiber.next):
+        code = getattr(field, "__code__", None)
+        if code is not None:
+            return code
+    return type(fiber.next)
 
 
 def _failing(obj: Any, dump: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
@@ -72,7 +81,7 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
             yield f"attribute {name!r} of {_type_name(obj)}", value
 
 
-def _parts_of_io(root: IO[Any, Any, Any]) -> Iterator[tuple[str, Any]]:
+def _parts_of_io(root: IO[Any, Any, Any] | None) -> Iterator[tuple[str, Any]]:
     pending: list[Any] = [root]
     for _ in range(_MOST_PARTS):
         if not pending:

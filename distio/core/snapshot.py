@@ -100,8 +100,14 @@ _FRESH: Final = 0
 _SUSPENDED: Final = 1
 
 
-def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+def dump_fibers(
+    fibers: Sequence[Fiber], *, explain: bool = True
+) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
     """Pickle fibers, many in one.
+
+    Args:
+        fibers: which.
+        explain: whether a failure is to lead to what can't be pickled; that takes long.
 
     Returns:
         The bytes, and the handles that they hold.
@@ -113,7 +119,8 @@ def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, A
     try:
         return _dump(states)
     except Exception as error:
-        raise CannotShip(why_it_stays(states, _dump, error)) from error
+        reason = why_it_stays(states, _dump, error) if explain else str(error)
+        raise CannotShip(reason) from error
 
 
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:

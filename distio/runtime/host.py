@@ -18,6 +18,7 @@ from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
 from distio.core.ops.failures import Fail
+from distio.core.shipping import place_of
 from distio.core.snapshot import Packed, dump_fibers, dump_outcome, load_fibers
 from distio.errors import CannotShip, Deadlock, TracedException
 from distio.protocol import messages as m
@@ -99,7 +100,8 @@ class Host:
         self._work_ready = threading.Condition(self.mutex)
         self._idle = 0
         self._dropped: deque[tuple[Fiber, rq.AwaitCallback]] = deque()
-        self._warned: set[str] = set()
+        self._warned: set[object] = set()
+        """The places from which a fiber could not be shipped, and a warning said so."""
 
     # -- threads --------------------------------------------------------------------------
 
@@ -327,15 +329,19 @@ class Host:
                 self.link.said(more_follows=start + size >= len(fibers))
 
     def _ship_chunk(self, fibers: Sequence[Fiber]) -> None:
+        place = place_of(fibers[0]) if len(fibers) == 1 else None
+        is_news = place is not None and place not in self._warned
         try:
-            payload, handles = dump_fibers(fibers)
+            payload, handles = dump_fibers(fibers, explain=is_news)
         except CannotShip as reason:
             if len(fibers) > 1:
                 middle = len(fibers) // 2
                 self._ship_chunk(fibers[:middle])
                 self._ship_chunk(fibers[middle:])
                 return
-            self._warn_that_it_stays(str(reason))
+            if is_news:
+                self._warned.add(place)
+                log.warning("it stays in this process, because it can't be pickled: %s", reason)
             with self.mutex:
                 self.member.keep(fibers)
                 self.wake()
@@ -343,13 +349,6 @@ class Host:
         with self.mutex:
             if self.member.is_running(fibers[0].run):
                 self.member.shipped(fibers, payload, handles)
-
-    def _warn_that_it_stays(self, reason: str) -> None:
-        with self.mutex:
-            if reason in self._warned:
-                return
-            self._warned.add(reason)
-        log.warning("a fiber stays in this process, because it can't be pickled: %s", reason)
 
     def _offer(self, offering: Offering) -> None:
         with self.mutex:

@@ -1,0 +1,63 @@
+"""What the benchmarks share: taking turns, medians, a table.
+
+Each script asks one question and answers it next to a peer, measured in the same run:
+
+==============  =====================================================  ==============  ======
+script          question                                               peer            goal
+==============  =====================================================  ==============  ======
+interpreter.py  how long does a program of pure steps take?            raffiot         ≤ 1/2
+fibers.py       how long do many fibers, and many yields, take?        raffiot,        —
+                                                                       asyncio
+cpu.py          how much faster are two processes on pure CPU work?    bare processes  ≥ 1.8
+main_job.py     how much faster is indexing the standard library?      bare processes  ≥ 1.6
+roundtrip.py    how long until a child on a worker has answered?       ZeroMQ echo     ≤ 10
+throughput.py   how many tiny tasks a second?                          process pool    —
+startup.py      how long does a cluster take to start, and what does   —               —
+                it cost while it is idle?
+==============  =====================================================  ==============  ======
+
+Times depend on what else the machine does; the peers tell how much of it was to be had.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterable, Mapping
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["medians", "seconds", "show", "take_turns"]
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long one call takes."""
+    gc.collect()
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def take_turns(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Measure each once a round, A B A B: what disturbs one disturbs the others."""
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            found[name].append(measure())
+    return found
+
+
+def medians(found: dict[str, list[float]]) -> dict[str, float]:
+    return {name: median(times) for name, times in found.items()}
+
+
+def show(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table."""
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(width=100)
+    console.print(title, highlight=False)
+    console.print(table)

@@ -1,0 +1,153 @@
+"""Messages to frames and back, whatever comes in."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distio.protocol import messages as m
+from distio.protocol.codec import DETACH_BYTES, MalformedFrame, from_coordinator, from_member
+
+MEMBER = get_args(m.MemberMessage)
+COORDINATOR = get_args(m.CoordinatorMessage)
+
+_BASIC: dict[Any, st.SearchStrategy[Any]] = {
+    int: st.integers(0, 2**63),
+    float: st.floats(allow_nan=False),
+    str: st.text(max_size=20),
+    bytes: st.binary(max_size=50),
+    bool: st.booleans(),
+}
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    if kind in _BASIC:
+        return _BASIC[kind]
+    args = get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        fields = msgspec.structs.fields(kind)
+        return st.builds(kind, **{field.name: values(field.type) for field in fields})
+    if kind == list[args]:  # type: ignore[valid-type]
+        return st.lists(values(args[0]), max_size=4)
+    return st.tuples(*map(values, args))
+
+
+def test_every_message_is_in_one_direction() -> None:
+    assert set(MEMBER) | set(COORDINATOR) == set(m.Message.__subclasses__())
+    assert not set(MEMBER) & set(COORDINATOR)
+
+
+@pytest.mark.parametrize("kind", MEMBER, ids=lambda kind: kind.__name__)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_what_members_say_comes_back(kind: Any, data: Any) -> None:
+    messages = data.draw(st.lists(values(kind), max_size=3))
+    assert from_member.decode(from_member.encode(messages)) == messages
+
+
+@pytest.mark.parametrize("kind", COORDINATOR, ids=lambda kind: kind.__name__)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_what_the_coordinator_says_comes_back(kind: Any, data: Any) -> None:
+    messages = data.draw(st.lists(values(kind), max_size=3))
+    assert from_coordinator.decode(from_coordinator.encode(messages)) == messages
+
+
+def test_kinds_may_be_mixed_in_one_batch() -> None:
+    messages: list[Any] = [m.StartRun(1), m.Goodbye(), m.Forget([2]), m.StartRun(3)]
+    assert from_member.decode(from_member.encode(messages)) == messages
+
+
+BIG = b"b" * (DETACH_BYTES + 1)
+JUST = b"j" * DETACH_BYTES
+
+
+def test_big_payloads_travel_in_frames_of_their_own() -> None:
+    small = m.Chunk(1, [(2, 3)], b"small")
+    big = m.Chunk(1, [(4, 5), (6, 7)], BIG)
+    messages: list[Any] = [
+        m.StartRun(1),
+        m.Offer([small, big, small, big]),
+        m.OutcomesReady([8, 9], [b"s", BIG]),
+        m.OutcomesReady([9], [JUST]),
+    ]
+    frames = from_member.encode(messages)
+    assert len(frames) == 4
+    assert all(frame is BIG for frame in frames[1:])  # not copied
+    assert from_member.decode(frames) == messages
+
+
+def test_big_payloads_of_the_coordinator() -> None:
+    messages: list[Any] = [m.Place(m.Chunk(1, [(2, 3)], BIG)), m.Outcomes([1], [BIG])]
+    frames = from_coordinator.encode(messages)
+    assert len(frames) == 3
+    assert len(frames[0]) < 200
+    assert from_coordinator.decode([memoryview(frame) for frame in frames]) == messages
+
+
+def test_encoding_leaves_the_messages_alone() -> None:
+    message = m.Offer([m.Chunk(1, [], BIG)])
+    from_member.encode([message])
+    assert message.chunks[0].payload is BIG
+
+
+def raw(messages: list[Any], detached: list[tuple[int, int]], *frames: bytes) -> list[bytes]:
+    return [msgspec.msgpack.encode((messages, detached)), *frames]
+
+
+OUTCOME = {"type": "OutcomesReady", "fibers": [1], "payloads": [b""]}
+
+MALFORMED: dict[str, list[bytes]] = {
+    "no frames": [],
+    "an empty frame": [b""],
+    "text": [b"hello"],
+    "cut off": [from_member.encode([m.StartRun(1)])[0][:-1]],
+    "trailing bytes": [from_member.encode([m.StartRun(1)])[0] + b"\x00"],
+    "a message of the other direction": from_coordinator.encode([m.Welcome(1)]),
+    "an unknown tag": raw([{"type": "Nonsense"}], []),
+    "a wrong type": raw([{"type": "StartRun", "run": "one"}], []),
+    "a frame too many": raw([OUTCOME], [], b"x"),
+    "a frame too few": raw([OUTCOME], [(0, 0)]),
+    "no such message": raw([OUTCOME], [(1, 0)], b"x"),
+    "no such part": raw([OUTCOME], [(0, 1)], b"x"),
+    "a negative message": raw([OUTCOME], [(-1, 0)], b"x"),
+    "a negative message of none": raw([], [(-1, 0)], b"x"),
+    "a negative part": raw([OUTCOME], [(0, -1)], b"x"),
+    "a payload for what has none": raw([{"type": "Goodbye"}], [(0, 0)], b"x"),
+    "text that isn't UTF-8": [b"\x92\x91\x82\xa4type\xa6Listen\xa5t\xff\xffen\xc4\x00\x90"],
+    "a host that isn't UTF-8": [
+        raw([{"type": "WorkerExited", "pid": 1, "reason": "abc"}], [])[0].replace(
+            b"abc", b"\xff" * 3
+        )
+    ],
+    "very deep": [b"\x93\x90\x90" + b"\x91" * 100_000 + b"\x90"],
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_frames(name: str) -> None:
+    with pytest.raises(MalformedFrame):
+        from_member.decode(MALFORMED[name])
+
+
+@settings(max_examples=300)
+@given(st.lists(st.binary(max_size=60), max_size=3))
+def test_random_bytes_are_malformed_or_a_batch(frames: list[bytes]) -> None:
+    for codec in (from_member, from_coordinator):
+        with contextlib.suppress(MalformedFrame):
+            codec.decode(frames)
+
+
+@settings(max_examples=300)
+@given(values(m.Hello), st.data())
+def test_damaged_frames_are_malformed_or_a_batch(hello: m.Hello, data: Any) -> None:
+    frame = bytearray(from_member.encode([hello, m.StartRun(1)])[0])
+    index = data.draw(st.integers(0, len(frame) - 1))
+    frame[index] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(MalformedFrame):
+        from_member.decode([bytes(frame)])

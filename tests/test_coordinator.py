@@ -1,0 +1,717 @@
+"""The coordinator's machine: an event in, commands out."""
+
+from __future__ import annotations
+
+import pytest
+
+from distio.coordination.coordinator import (
+    Coordinator,
+    Disconnected,
+    Event,
+    Joined,
+    Received,
+    Tick,
+)
+from distio.protocol import messages as m
+from distio.protocol.ids import fiber_id
+from distio.protocol.version import PROTOCOL, PYTHON
+
+Commands = list[tuple[int, m.CoordinatorMessage]]
+
+
+class Scene:
+    """A coordinator that is checked after every event."""
+
+    def __init__(self, workers: int = 0, threads: int = 1) -> None:
+        self.machine = Coordinator()
+        self.now = 0.0
+        self.client = self.join("client")
+        self.workers = [self.join("worker", threads) for _ in range(workers)]
+
+    def happens(self, event: Event) -> Commands:
+        commands = self.machine.handle(self.now, event)
+        self.machine.validate()
+        return [(command.member, command.message) for command in commands]
+
+    def join(self, kind: str, threads: int = 1, family: str = "") -> int:
+        id = self.machine.next_incarnation
+        hello = m.Hello(PROTOCOL, PYTHON, kind, threads, "host", 1000 + id, b"", family)
+        assert (id, m.Welcome(id)) in self.happens(Joined(hello))
+        return id
+
+    def says(self, member: int, message: m.MemberMessage) -> Commands:
+        return self.happens(Received(member, message))
+
+    def breaks(self, member: int) -> Commands:
+        return self.happens(Disconnected(member))
+
+    def tick(self, now: float) -> Commands:
+        self.now = now
+        return self.happens(Tick())
+
+    def tells(
+        self, member: int, *runs: m.RunProgress, ready: int = 0, received: int | None = None
+    ) -> Commands:
+        """The member's progress; by default it has heard everything."""
+        if received is None:
+            received = self.machine.members[member].sent
+        return self.says(member, m.Progress(received, ready, list(runs)))
+
+    def starts(self, owner: int | None = None, fibers: int = 1) -> int:
+        """A run starts, and its owner has made so many fibers."""
+        owner = owner or self.client
+        run = fiber_id(owner, 0)
+        assert self.says(owner, m.StartRun(run)) == []
+        assert self.tells(owner, made(run, fibers), ready=1) == []
+        return run
+
+    def offers(self, member: int, run: int, *fibers: int, epoch: int = 0) -> Commands:
+        return self.says(member, m.Offer([chunk(run, *fibers, epoch=epoch)]))
+
+
+def made(run: int, count: int, *, first: int = 0, finished: int = 0) -> m.RunProgress:
+    return m.RunProgress(run, [(first, count)], finished, [], 0)
+
+
+def ended(run: int, *fibers: int, epoch: int = 1) -> m.RunProgress:
+    return m.RunProgress(run, [], 0, [(fiber, epoch) for fiber in fibers], 0)
+
+
+def finished(run: int, count: int) -> m.RunProgress:
+    return m.RunProgress(run, [], count, [], 0)
+
+
+def blocked(run: int, count: int) -> m.RunProgress:
+    return m.RunProgress(run, [], 0, [], count)
+
+
+def chunk(run: int, *fibers: int, epoch: int = 0) -> m.Chunk:
+    return m.Chunk(run, [(fiber, epoch) for fiber in fibers], b"payload")
+
+
+def placed(run: int, *fibers: int, epoch: int = 1) -> m.Place:
+    return m.Place(chunk(run, *fibers, epoch=epoch))
+
+
+# -- joining and runs -------------------------------------------------------------------------
+
+
+def test_members_are_numbered_in_the_order_they_join() -> None:
+    scene = Scene(workers=2)
+    assert [scene.client, *scene.workers] == [1, 2, 3]
+
+
+def test_a_lost_incarnation_is_never_given_again() -> None:
+    scene = Scene(workers=1)
+    scene.breaks(2)
+    assert scene.join("worker") == 3
+
+
+def test_a_run_ends_when_its_last_fiber_has_ended() -> None:
+    scene = Scene()
+    run = scene.starts(fibers=2)
+    assert scene.tells(1, finished(run, 1)) == []
+    assert scene.tells(1, finished(run, 1)) == [(1, m.RunEnded(run))]
+    assert scene.machine.runs == {}
+
+
+def test_a_start_and_an_end_told_together_end_the_run() -> None:
+    scene = Scene()
+    run = fiber_id(1, 0)
+    scene.says(1, m.StartRun(run))
+    assert scene.tells(1, made(run, 3, finished=3)) == [(1, m.RunEnded(run))]
+
+
+def test_a_run_does_not_end_before_the_fibers_that_left() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=2)
+    child = fiber_id(1, 1)
+    scene.offers(1, run, child)
+    assert scene.tells(1, finished(run, 1)) == []
+    # the child has made a grandchild, told before its own end
+    assert scene.tells(2, m.RunProgress(run, [(0, 1)], 0, [(child, 1)], 0)) == []
+    assert scene.tells(2, finished(run, 1)) == [(1, m.RunEnded(run)), (2, m.RunEnded(run))]
+
+
+def test_runs_end_each_for_itself() -> None:
+    scene = Scene()
+    one = scene.starts()
+    two = fiber_id(1, 1)
+    scene.says(1, m.StartRun(two))
+    scene.tells(1, made(two, 1, first=1))
+    assert scene.tells(1, finished(two, 1)) == [(1, m.RunEnded(two))]
+    assert list(scene.machine.runs) == [one]
+
+
+# -- placement --------------------------------------------------------------------------------
+
+
+def test_an_offer_goes_to_the_worker_with_the_most_room() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=5)
+    first, second, third = (fiber_id(1, n) for n in (1, 2, 3))
+    assert scene.offers(1, run, first) == [(2, placed(run, first))]
+    assert scene.offers(1, run, second) == [(3, placed(run, second))]
+    scene.tells(2, ended(run, first))
+    assert scene.offers(1, run, third) == [(2, placed(run, third))]
+
+
+def test_load_is_measured_by_thread() -> None:
+    scene = Scene()
+    small, big = scene.join("worker", 1), scene.join("worker", 4)
+    run = scene.starts(fibers=7)
+    targets = [scene.offers(1, run, fiber_id(1, n))[0][0] for n in range(1, 6)]
+    assert targets == [small, big, big, big, big]
+
+
+def test_fibers_are_never_placed_on_a_client() -> None:
+    scene = Scene()
+    run = scene.starts(fibers=2)
+    assert scene.offers(1, run, fiber_id(1, 1)) == []
+    worker = scene.machine.next_incarnation
+    hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 9, b"")
+    commands = scene.happens(Joined(hello))
+    assert [(command[0], type(command[1])) for command in commands] == [
+        (worker, m.Welcome),
+        (worker, m.Place),
+    ]
+
+
+def test_what_finds_no_room_waits_and_goes_out_in_order() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=5)
+    fibers = [fiber_id(1, n) for n in range(1, 5)]
+    sent = [scene.offers(1, run, fiber) for fiber in fibers]
+    assert sent == [[(2, placed(run, fibers[0]))], [(2, placed(run, fibers[1]))], [], []]
+    # nothing is placed on the word of a progress older than what was placed
+    assert scene.tells(2, received=1, ready=1) == []
+    assert scene.tells(2, ended(run, fibers[0]), ready=1) == [(2, placed(run, fibers[2]))]
+    assert scene.tells(2, ended(run, fibers[1], fibers[2])) == [(2, placed(run, fibers[3]))]
+
+
+def test_one_worker_that_is_dry_lets_another_be_asked() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=12)
+    scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
+    commands = scene.tells(2, ready=10)
+    assert commands == [(2, m.Solicit(5))]
+    assert scene.tells(3) == []  # asked already
+    moved = fiber_id(1, 10)
+    assert scene.offers(2, run, moved, epoch=1) == [(3, placed(run, moved, epoch=2))]
+
+
+def test_a_member_that_had_nothing_to_give_is_not_asked_again() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=12)
+    scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
+    assert scene.tells(2, ready=10) == [(2, m.Solicit(5))]
+    assert scene.says(2, m.Offer([])) == []
+    assert scene.tells(2, ready=10) == []
+    # it has started something since
+    assert scene.tells(2, made(run, 3), ready=13) == [(2, m.Solicit(6))]
+
+
+def test_a_fiber_that_moved_ends_only_where_it_is() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=2)
+    child = fiber_id(1, 1)
+    scene.offers(1, run, child)
+    scene.offers(2, run, child, epoch=1)
+    epoch = scene.machine.fibers[child].epoch
+    assert epoch == 2
+    host = scene.machine.fibers[child].host
+    scene.tells(1, finished(run, 1))
+    stale = scene.machine.stale
+    assert scene.tells(host, ended(run, child, epoch=1)) == []
+    assert scene.machine.stale == stale + 1
+    assert (1, m.RunEnded(run)) in scene.tells(host, ended(run, child, epoch=2))
+
+
+# -- outcomes ---------------------------------------------------------------------------------
+
+
+def shipped(scene: Scene, count: int = 1) -> tuple[int, list[int]]:
+    """A run whose children went to the first worker in one chunk."""
+    run = scene.starts(fibers=1 + count)
+    children = [fiber_id(1, n) for n in range(1, count + 1)]
+    assert scene.offers(1, run, *children) == [(2, placed(run, *children))]
+    return run, children
+
+
+def test_a_wait_is_passed_on_and_the_outcome_comes_back_once() -> None:
+    scene = Scene(workers=1)
+    run, (child,) = shipped(scene)
+    assert scene.says(1, m.AwaitOutcomes(run, [child])) == [(2, m.SendOutcomes(run, [child]))]
+    ready = m.OutcomesReady([child], [b"result"])
+    assert scene.says(2, ready) == [(1, m.Outcomes([child], [b"result"]))]
+    assert scene.says(2, ready) == []
+
+
+def test_an_outcome_can_be_asked_for_after_the_end() -> None:
+    scene = Scene(workers=1)
+    run, (child,) = shipped(scene)
+    scene.tells(2, ended(run, child))
+    assert scene.says(1, m.AwaitOutcomes(run, [child])) == [(2, m.SendOutcomes(run, [child]))]
+    assert scene.says(2, m.OutcomesReady([child], [b"r"])) == [(1, m.Outcomes([child], [b"r"]))]
+
+
+def test_all_who_wait_get_the_outcome() -> None:
+    scene = Scene(workers=3)
+    run, (child,) = shipped(scene)
+    for member in (1, 3, 4, 3):
+        scene.says(member, m.AwaitOutcomes(run, [child]))
+    assert scene.says(2, m.OutcomesReady([child], [b"r"])) == [
+        (member, m.Outcomes([child], [b"r"])) for member in (1, 3, 4)
+    ]
+
+
+def test_outcomes_told_together_find_their_own_ways() -> None:
+    scene = Scene(workers=2)
+    run, (one, two) = shipped(scene, 2)
+    scene.says(1, m.AwaitOutcomes(run, [one]))
+    scene.says(3, m.AwaitOutcomes(run, [two, one]))
+    commands = scene.says(2, m.OutcomesReady([one, two], [b"1", b"2"]))
+    assert sorted(commands, key=lambda command: command[0]) == [
+        (1, m.Outcomes([one], [b"1"])),
+        (3, m.Outcomes([one, two], [b"1", b"2"])),
+    ]
+
+
+def test_a_fiber_that_never_left_is_asked_for_at_its_home() -> None:
+    scene = Scene(workers=1)
+    run, _ = shipped(scene)
+    assert scene.says(2, m.AwaitOutcomes(run, [run])) == [(1, m.SendOutcomes(run, [run]))]
+
+
+def test_a_wait_moves_with_the_fiber() -> None:
+    scene = Scene(workers=2)
+    run, (child,) = shipped(scene)
+    scene.says(1, m.AwaitOutcomes(run, [child]))
+    scene.tells(2, ready=2)
+    assert scene.offers(2, run, child, epoch=1) == [
+        (3, placed(run, child, epoch=2)),
+        (3, m.SendOutcomes(run, [child])),
+    ]
+
+
+def test_an_outcome_that_nobody_wants_is_dropped() -> None:
+    scene = Scene(workers=1)
+    run, (before, after) = shipped(scene, 2)
+    assert scene.says(1, m.Forget([before])) == [(2, m.DropOutcomes([before]))]
+    scene.tells(2, ended(run, before, after))
+    assert before not in scene.machine.fibers
+    assert scene.says(1, m.Forget([after])) == [(2, m.DropOutcomes([after]))]
+    assert after not in scene.machine.fibers
+
+
+def test_an_outcome_that_somebody_waits_for_is_not_dropped() -> None:
+    scene = Scene(workers=2)
+    run, (child,) = shipped(scene)
+    scene.says(3, m.AwaitOutcomes(run, [child]))
+    assert scene.says(1, m.Forget([child])) == []
+    scene.tells(2, ended(run, child))
+    assert scene.says(2, m.OutcomesReady([child], [b"r"])) == [(3, m.Outcomes([child], [b"r"]))]
+
+
+def test_a_wait_for_a_fiber_of_a_run_that_is_over_is_answered() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts()
+    scene.tells(1, finished(run, 1))
+    ((member, lost),) = scene.says(2, m.AwaitOutcomes(run, [run]))
+    assert member == 2
+    assert isinstance(lost, m.FiberLost)
+    assert lost.worker == ""
+
+
+def test_an_outcome_that_was_not_kept_is_told_as_lost() -> None:
+    scene = Scene(workers=1)
+    run, (child,) = shipped(scene)
+    scene.tells(2, ended(run, child))
+    scene.says(1, m.AwaitOutcomes(run, [child]))
+    ((member, lost),) = scene.says(2, m.OutcomeUnknown(child))
+    assert member == 1
+    assert isinstance(lost, m.FiberLost)
+    assert lost.fiber == child
+
+
+def test_an_unknown_outcome_of_a_fiber_that_came_back_is_not_a_loss() -> None:
+    # the question crossed the fiber's departure; the answer crosses its return
+    scene = Scene(workers=1)
+    run, (child,) = shipped(scene)
+    scene.says(1, m.AwaitOutcomes(run, [child]))
+    assert scene.offers(2, run, child, epoch=1)[0] == (2, placed(run, child, epoch=2))
+    assert scene.says(2, m.OutcomeUnknown(child)) == []
+    assert scene.machine.fibers[child].lost is None
+
+
+# -- timers -----------------------------------------------------------------------------------
+
+
+def test_a_timer_fires_at_its_deadline_and_never_before() -> None:
+    scene = Scene()
+    run = scene.starts()
+    scene.now = 10.0
+    scene.says(1, m.StartTimer(run, run, 0, 2.5))
+    assert scene.machine.next_deadline() == 12.5
+    assert scene.tick(12.499) == []
+    assert scene.tick(12.5) == [(1, m.TimerFired(run, 0))]
+    assert scene.machine.next_deadline() is None
+    assert scene.tick(13.0) == []
+
+
+def test_timers_fire_in_the_order_of_their_deadlines() -> None:
+    scene = Scene()
+    run = scene.starts(fibers=3)
+    for fiber, seconds in ((run, 3.0), (run + 1, 1.0), (run + 2, 2.0)):
+        scene.says(1, m.StartTimer(run, fiber, 0, seconds))
+    assert scene.tick(5.0) == [(1, m.TimerFired(fiber, 0)) for fiber in (run + 1, run + 2, run)]
+
+
+def test_timers_end_with_their_run() -> None:
+    scene = Scene()
+    run = scene.starts()
+    scene.says(1, m.StartTimer(run, run, 0, 1.0))
+    scene.tells(1, finished(run, 1))
+    assert scene.machine.next_deadline() is None
+    assert scene.tick(2.0) == []
+
+
+def test_timers_end_with_their_member() -> None:
+    scene = Scene(workers=1)
+    run, (child,) = shipped(scene)
+    scene.says(2, m.StartTimer(run, child, 1, 1.0))
+    scene.says(1, m.StartTimer(run, run, 0, 2.0))
+    scene.breaks(2)
+    assert scene.tick(3.0) == [(1, m.TimerFired(run, 0))]
+
+
+def test_a_timer_of_a_run_that_is_over_is_stale() -> None:
+    scene = Scene()
+    assert scene.says(1, m.StartTimer(5, 5, 0, 1.0)) == []
+    assert scene.machine.stale == 1
+    assert scene.machine.next_deadline() is None
+
+
+# -- loss -------------------------------------------------------------------------------------
+
+
+def test_the_fibers_of_a_lost_worker_are_lost_to_those_who_wait() -> None:
+    scene = Scene(workers=2)
+    run, (child, other) = shipped(scene, 2)
+    scene.says(1, m.AwaitOutcomes(run, [child]))
+    scene.says(3, m.AwaitOutcomes(run, [child]))
+    commands = scene.breaks(2)
+    assert [member for member, _ in commands] == [1, 3]
+    for _, lost in commands:
+        assert isinstance(lost, m.FiberLost)
+        assert lost.fiber == child
+        assert "worker 2" in lost.worker
+        assert "connection" in lost.reason
+    # who asks later gets the same answer
+    ((_, later),) = scene.says(1, m.AwaitOutcomes(run, [other]))
+    assert isinstance(later, m.FiberLost)
+    assert "worker 2" in later.worker
+    assert (1, m.RunEnded(run)) in scene.tells(1, finished(run, 1))
+
+
+def test_a_run_whose_last_fibers_were_lost_ends() -> None:
+    scene = Scene(workers=1)
+    run, _ = shipped(scene)
+    scene.tells(1, finished(run, 1))
+    assert scene.breaks(2) == [(1, m.RunEnded(run))]
+
+
+def test_a_lost_worker_keeps_neither_waits_nor_fibers_in_the_backlog() -> None:
+    scene = Scene(workers=2)
+    run, (child,) = shipped(scene)
+    scene.says(3, m.AwaitOutcomes(run, [child]))
+    scene.breaks(3)
+    assert scene.says(2, m.OutcomesReady([child], [b"r"])) == []
+
+
+def test_fibers_that_wait_for_a_place_survive_the_loss_of_their_maker() -> None:
+    scene = Scene(workers=1)
+    run, _ = shipped(scene)
+    scene.tells(2, made(run, 1), ready=2)
+    scene.offers(2, run, fiber_id(2, 0))
+    scene.breaks(2)
+    worker = scene.join("worker")
+    assert scene.machine.fibers[fiber_id(2, 0)].host == worker
+
+
+def test_the_loss_of_an_owner_ends_its_runs_everywhere() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=3)
+    scene.offers(1, run, fiber_id(1, 1))
+    scene.offers(1, run, fiber_id(1, 2))
+    commands = scene.breaks(1)
+    assert {member for member, _ in commands} == {2, 3}
+    for _, message in commands:
+        assert isinstance(message, m.RunEnded)
+        assert "client 1" in message.deadlock
+    assert not scene.machine.runs
+    assert not scene.machine.fibers
+
+
+def test_the_loss_of_an_owner_empties_the_backlog_and_the_timers() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=6)
+    for n in range(1, 5):
+        scene.offers(1, run, fiber_id(1, n))
+    scene.says(2, m.StartTimer(run, fiber_id(1, 1), 1, 1.0))
+    assert scene.machine.backlog
+    scene.breaks(1)
+    assert not scene.machine.backlog
+    assert scene.machine.next_deadline() is None
+
+
+def test_a_member_that_says_goodbye_is_lost_at_once() -> None:
+    scene = Scene(workers=1)
+    run, (child,) = shipped(scene)
+    scene.says(1, m.AwaitOutcomes(run, [child]))
+    ((member, lost),) = scene.says(2, m.Goodbye())
+    assert member == 1
+    assert isinstance(lost, m.FiberLost)
+    assert lost.reason == "it left the cluster"
+    assert scene.breaks(2) == []
+    assert scene.machine.stale == 1
+
+
+def family_scene() -> tuple[Scene, int, int, int, int]:
+    scene = Scene()
+    watcher = scene.join("client", family="f")
+    worker = scene.join("worker", family="f")
+    run = scene.starts(fibers=2)
+    child = fiber_id(1, 1)
+    assert scene.offers(1, run, child) == [(worker, placed(run, child))]
+    scene.says(1, m.AwaitOutcomes(run, [child]))
+    return scene, watcher, worker, run, child
+
+
+def test_a_watched_worker_is_lost_when_its_exit_is_told() -> None:
+    scene, watcher, worker, _, _ = family_scene()
+    assert scene.breaks(worker) == []
+    ((member, lost),) = scene.says(watcher, m.WorkerExited(1000 + worker, "killed by signal 9"))
+    assert member == 1
+    assert isinstance(lost, m.FiberLost)
+    assert lost.reason == "killed by signal 9"
+
+
+def test_a_watched_worker_is_lost_at_once_if_its_exit_is_known() -> None:
+    scene, watcher, worker, _, _ = family_scene()
+    assert scene.says(watcher, m.WorkerExited(1000 + worker, "killed by signal 9")) == []
+    ((_, lost),) = scene.breaks(worker)
+    assert isinstance(lost, m.FiberLost)
+    assert lost.reason == "killed by signal 9"
+
+
+def test_a_watched_worker_is_lost_with_its_watcher() -> None:
+    scene, watcher, worker, _, child = family_scene()
+    assert scene.breaks(worker) == []
+    ((member, lost),) = scene.breaks(watcher)
+    assert member == 1
+    assert isinstance(lost, m.FiberLost)
+    assert lost.fiber == child
+
+
+def test_a_worker_that_is_gone_is_given_nothing() -> None:
+    scene, _, worker, run, _ = family_scene()
+    scene.breaks(worker)
+    scene.tells(1, made(run, 1, first=2))
+    assert scene.offers(1, run, fiber_id(1, 2)) == []
+
+
+# -- late messages ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        m.StartRun(1),
+        m.Offer([]),
+        m.Progress(0, 1, []),
+        m.AwaitOutcomes(1, [1]),
+        m.OutcomesReady([1], [b""]),
+        m.OutcomeUnknown(1),
+        m.Forget([1]),
+        m.StartTimer(1, 1, 0, 1.0),
+        m.Waits(1, 1, True, []),
+        m.WorkerExited(1, ""),
+        m.Goodbye(),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_what_a_lost_member_says_is_dropped_and_counted(message: m.MemberMessage) -> None:
+    scene = Scene(workers=1)
+    scene.breaks(2)
+    stale = scene.machine.stale
+    assert scene.says(2, message) == []
+    assert scene.machine.stale == stale + 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        m.Offer([chunk(77, 78)]),
+        m.Progress(0, 0, [m.RunProgress(77, [], 1, [(78, 1)], 1)]),
+        m.OutcomesReady([78], [b""]),
+        m.OutcomeUnknown(78),
+        m.StartTimer(77, 78, 0, 1.0),
+        m.Waits(77, 1, True, []),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_what_is_said_of_a_run_that_is_over_is_dropped_and_counted(
+    message: m.MemberMessage,
+) -> None:
+    scene = Scene(workers=1)
+    assert scene.says(2, message) == []
+    assert scene.machine.stale == 1
+    assert not scene.machine.fibers
+
+
+# -- deadlocks --------------------------------------------------------------------------------
+
+
+def test_a_deadlock_is_confirmed_by_all_and_named() -> None:
+    scene = Scene(workers=1)
+    run, (child,) = shipped(scene)
+    scene.says(1, m.AwaitOutcomes(run, [child]))
+    scene.says(2, m.AwaitOutcomes(run, [run]))
+    scene.tells(1, blocked(run, 1))
+    assert scene.tells(2, blocked(run, 1)) == [
+        (1, m.DescribeWaits(run, 1)),
+        (2, m.DescribeWaits(run, 1)),
+    ]
+    assert scene.says(1, m.Waits(run, 1, True, [(run, [child])])) == []
+    commands = scene.says(2, m.Waits(run, 1, True, [(child, [run])]))
+    assert [member for member, _ in commands] == [1, 2]
+    for _, message in commands:
+        assert isinstance(message, m.RunEnded)
+        assert "fiber 1.0 waits for fiber 1.1" in message.deadlock
+        assert "fiber 1.1 waits for fiber 1.0" in message.deadlock
+
+
+def test_no_deadlock_while_a_member_has_not_heard_everything() -> None:
+    scene = Scene()
+    run = scene.starts()
+    scene.machine.members[1].sent += 1  # something is on its way
+    behind = scene.machine.members[1].sent - 1
+    assert scene.tells(1, blocked(run, 1), received=behind) == []
+    assert scene.tells(1) == [(1, m.DescribeWaits(run, 1))]
+
+
+def test_no_deadlock_while_a_timer_runs() -> None:
+    scene = Scene()
+    run = scene.starts()
+    scene.says(1, m.StartTimer(run, run, 0, 1.0))
+    assert scene.tells(1, blocked(run, 1)) == []
+
+
+def test_no_deadlock_while_a_fiber_waits_for_a_place() -> None:
+    scene = Scene()
+    run = scene.starts(fibers=2)
+    scene.offers(1, run, fiber_id(1, 1))
+    assert scene.tells(1, blocked(run, 1)) == []
+
+
+def test_no_deadlock_while_one_fiber_can_go_on() -> None:
+    scene = Scene()
+    run = scene.starts(fibers=2)
+    assert scene.tells(1, blocked(run, 1)) == []
+
+
+def test_no_deadlock_if_one_member_denies_it() -> None:
+    scene = Scene()
+    run = scene.starts()
+    assert scene.tells(1, blocked(run, 1)) == [(1, m.DescribeWaits(run, 1))]
+    assert scene.says(1, m.Waits(run, 1, False, [])) == []
+    assert run in scene.machine.runs
+
+
+def test_an_answer_to_an_earlier_question_confirms_nothing() -> None:
+    scene = Scene()
+    run = scene.starts()
+    scene.tells(1, blocked(run, 1))
+    assert scene.tells(1, blocked(run, 1)) == [(1, m.DescribeWaits(run, 2))]
+    assert scene.says(1, m.Waits(run, 1, True, [])) == []
+    ((_, message),) = scene.says(1, m.Waits(run, 2, True, [(run, [run])]))
+    assert isinstance(message, m.RunEnded)
+
+
+def test_an_outcome_that_arrives_meanwhile_makes_the_question_moot() -> None:
+    scene = Scene(workers=1)
+    run, (child,) = shipped(scene)
+    scene.says(1, m.AwaitOutcomes(run, [child]))
+    scene.tells(2, ended(run, child))
+    assert scene.tells(1, blocked(run, 1)) == [
+        (1, m.DescribeWaits(run, 1)),
+        (2, m.DescribeWaits(run, 1)),
+    ]
+    scene.says(1, m.Waits(run, 1, True, [(run, [child])]))
+    scene.says(2, m.OutcomesReady([child], [b"r"]))
+    assert scene.says(2, m.Waits(run, 1, True, [])) == []
+    assert run in scene.machine.runs
+
+
+def test_a_loss_that_is_told_meanwhile_makes_the_question_moot() -> None:
+    scene = Scene(workers=1)
+    run, (child,) = shipped(scene)
+    scene.says(1, m.AwaitOutcomes(run, [child]))
+    scene.tells(2, ended(run, child))
+    scene.tells(1, blocked(run, 1))
+    scene.says(1, m.Waits(run, 1, True, [(run, [child])]))
+    ((member, lost),) = scene.says(2, m.OutcomeUnknown(child))
+    assert (member, type(lost)) == (1, m.FiberLost)
+    assert scene.says(2, m.Waits(run, 1, True, [])) == []
+    assert run in scene.machine.runs
+
+
+# -- nothing is left --------------------------------------------------------------------------
+
+
+def test_each_member_that_ever_hosted_a_run_is_told_of_its_end() -> None:
+    scene = Scene(workers=2)
+    run, (child,) = shipped(scene)
+    scene.tells(2, ready=2)
+    assert scene.offers(2, run, child, epoch=1) == [(3, placed(run, child, epoch=2))]
+    scene.says(1, m.Forget([child]))
+    scene.tells(3, ended(run, child, epoch=2))
+    told = {member for member, _ in scene.tells(1, finished(run, 1))}
+    assert told == {1, 2, 3}
+
+
+def test_nothing_of_a_run_that_is_over_is_kept() -> None:
+    scene = Scene(workers=1)
+    run, children = shipped(scene, 3)
+    scene.says(1, m.AwaitOutcomes(run, children))
+    scene.says(2, m.AwaitOutcomes(run, [run]))
+    scene.tells(1, blocked(run, 1))
+    scene.tells(2, ended(run, *children))
+    scene.tells(1, finished(run, 1))
+    machine = scene.machine
+    assert not machine.runs
+    assert not machine.fibers
+    assert not any(member.blocked for member in machine.members.values())
+
+
+def test_an_exit_of_a_process_that_had_left_says_nothing_of_a_later_one() -> None:
+    scene = Scene()
+    watcher = scene.join("client", family="f")
+    worker = scene.join("worker", family="f")
+    scene.says(worker, m.Goodbye())
+    scene.says(watcher, m.WorkerExited(1000 + worker, "exit code 0"))
+    hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 1000 + worker, b"", "f")
+    again = scene.machine.next_incarnation
+    scene.happens(Joined(hello))
+    scene.breaks(again)
+    assert again in scene.machine.members  # its own exit is still to be told
+
+
+def test_a_worker_that_joins_dry_gets_work_from_a_busy_one() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=12)
+    scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
+    scene.tells(2, ready=10)
+    hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 9, b"")
+    assert (2, m.Solicit(5)) in scene.happens(Joined(hello))

@@ -1,0 +1,585 @@
+"""The member's machine: alone, and joined to a coordinator by links that only carry."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from distio import IO, Errors, Ok, Panic, Result, io
+from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
+from distio.coordination.member import Member, Offering, Parcel, Posting
+from distio.core.fiber import Fiber, Handle
+from distio.core.interpreter import step
+from distio.core.snapshot import Packed, dump_fibers, dump_outcome, load_fibers
+from distio.errors import UnknownFiber, WorkerLost
+from distio.protocol import messages as m
+from distio.protocol import requests as rq
+from distio.protocol.ids import fiber_id
+from distio.protocol.version import PROTOCOL, PYTHON
+
+Program = IO[Any, Any, Any]
+
+
+class Node:
+    """A member and the simplest host of it: what is ready is done at once, one after another."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+
+    def work(self) -> bool:
+        """Do one piece of work; False if there is none."""
+        if not self.member.ready:
+            return False
+        work = self.member.ready.popleft()
+        if isinstance(work, Fiber):
+            self.advance(work)
+        elif isinstance(work, Parcel):
+            chunk = work.chunk
+            self.member.opened(chunk, load_fibers(chunk.run, chunk.fibers, chunk.payload))
+        elif isinstance(work, Offering):
+            self.ship(self.member.take_offer(work.count), self.member.offered_nothing)
+        else:
+            self.post(work)
+        self.member.validate()
+        return True
+
+    def advance(self, fiber: Fiber) -> None:
+        member = self.member
+        if isinstance(fiber.request, rq.AwaitFibers):
+            fiber.value = [opened(outcome) for outcome in fiber.value]
+        while member.is_running(fiber.run):
+            request = step(fiber)
+            if isinstance(request, rq.Finished):
+                is_asked_for = member.is_asked_for(fiber)
+                if is_asked_for:
+                    member.posted(fiber.run, fiber.id, *dump_outcome(fiber.outcome()))
+                return member.finish(fiber, is_observed=is_asked_for)
+            if isinstance(request, rq.Spawn):
+                self.ship(member.spawn(fiber, request.ios))
+            elif isinstance(request, rq.AwaitFibers):
+                if not member.await_fibers(fiber, request.handles):
+                    return None
+                fiber.value = [opened(outcome) for outcome in fiber.value]
+            elif isinstance(request, rq.Sleep):
+                return member.sleep(fiber, request.seconds)
+            elif isinstance(request, rq.SleepUntil):
+                return member.sleep(fiber, request.epoch_in_seconds)
+            elif isinstance(request, rq.AwaitCallback):
+                return member.park(fiber)
+            else:
+                return member.queue(fiber)
+        return None
+
+    def ship(self, fibers: Sequence[Fiber], otherwise: Callable[[], None] | None = None) -> None:
+        for fiber in fibers:
+            self.member.shipped([fiber], *dump_fibers([fiber]))
+            fiber.stack.clear()
+        if not fibers and otherwise is not None:
+            otherwise()
+
+    def post(self, posting: Posting) -> None:
+        outcome = posting.handle.outcome
+        packed = (outcome.payload, ()) if isinstance(outcome, Packed) else dump_outcome(outcome)
+        self.member.runs[posting.run].posting -= 1
+        self.member.posted(posting.run, posting.handle.id, *packed)
+
+
+def opened(outcome: Any) -> Any:
+    return outcome.open() if isinstance(outcome, Packed) else outcome
+
+
+class World:
+    """A coordinator, a client (member 1) and workers (2, 3, …), all in one place."""
+
+    def __init__(self, workers: int = 1, *, ships: bool = True) -> None:
+        self.now = 0.0
+        self.coordinator = Coordinator()
+        self.nodes: dict[int, Node] = {}
+        self.sent: list[m.Message] = []
+        """All that was said, in order."""
+        for kind in ["client", *["worker"] * workers]:
+            id = self.coordinator.next_incarnation
+            hello = m.Hello(PROTOCOL, PYTHON, kind, 1, "host", id, b"")
+            self.coordinator.handle(0.0, Joined(hello))
+            self.nodes[id] = Node(Member(id, ships=ships and kind == "client"))
+
+    def __getitem__(self, id: int) -> Member:
+        return self.nodes[id].member
+
+    def start(self, program: Program, context: Any = None) -> Handle[Any, Any, Any]:
+        root = self[1].start_root(program, context)
+        self[1].queue(root)
+        assert root.handle is not None
+        return root.handle
+
+    def event(self, event: Event) -> None:
+        for command in self.coordinator.handle(self.now, event):
+            self.sent.append(command.message)
+            if command.member in self.nodes:
+                self[command.member].receive(command.message)
+                self[command.member].validate()
+        self.coordinator.validate()
+
+    def carry(self) -> bool:
+        """Carry what members have to say; False if they have nothing."""
+        has_carried = False
+        for id, node in self.nodes.items():
+            node.member.tell()
+            while node.member.outbox:
+                has_carried = True
+                message = node.member.outbox.pop(0)
+                self.sent.append(message)
+                self.event(Received(id, message))
+        return has_carried
+
+    def work(self, *ids: int) -> None:
+        """Let these members work (all by default) until nothing can happen before time passes."""
+        for _ in range(10_000):
+            has_worked = [self.nodes[id].work() for id in ids or self.nodes]
+            if not self.carry() and not any(has_worked):
+                return
+        raise AssertionError("it never comes to rest")
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.event(Tick())
+        self.work()
+
+    def said(self, kind: type[m.Message]) -> list[Any]:
+        return [message for message in self.sent if isinstance(message, kind)]
+
+    def is_empty(self) -> bool:
+        """Whether no member keeps anything of any run."""
+        return not any(
+            node.member.ready
+            or node.member.parked
+            or node.member.hosted
+            or node.member.awaited
+            or node.member.asked
+            or node.member.runs
+            for node in self.nodes.values()
+        )
+
+
+def outcome_of(handle: Handle[Any, Any, Any]) -> Any:
+    return opened(handle.outcome)
+
+
+def fail(text: str) -> Any:
+    raise ValueError(text)
+
+
+# -- one member alone -------------------------------------------------------------------------
+
+
+def alone(program: Program) -> tuple[World, Handle[Any, Any, Any]]:
+    world = World(workers=0, ships=False)
+    handle = world.start(program)
+    world.work()
+    return world, handle
+
+
+def test_children_start_first_in_first_out() -> None:
+    order: list[int] = []
+    alone(io.parallel(io.defer(order.append, n) for n in range(5)))
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_a_grandchild_starts_after_the_children_before_it() -> None:
+    order: list[str] = []
+    grandchild = io.parallel(io.defer(order.append, "grandchild"))
+    alone(io.parallel(grandchild, io.defer(order.append, "sibling")))
+    assert order == ["sibling", "grandchild"]
+
+
+def test_a_wait_is_answered_before_during_and_after_the_end() -> None:
+    world = World(workers=0, ships=False)
+    member = world[1]
+    root = member.start_root(io.pure(0), None)
+    child, waiter = member.start_root(io.pure(1), None), member.start_root(io.pure(2), None)
+    assert child.handle is not None
+    handles = [child.handle]
+    waiter.request = rq.AwaitFibers(handles)
+    assert not member.await_fibers(waiter, handles)
+    assert list(member.ready) == []
+    assert step(child) is rq.FINISHED
+    member.finish(child)
+    assert list(member.ready) == [waiter]
+    assert waiter.value == [Ok(1)]
+    assert member.await_fibers(root, handles)
+    assert root.value == [Ok(1)]
+
+
+def test_a_wait_for_several_wakes_once_when_all_are_there() -> None:
+    sleeper = io.sleep(1).then(io.pure("slow"))
+    world, handle = alone(io.parallel(sleeper, io.pure("fast")).flat_map(io.wait))
+    assert handle.outcome is None
+    world.pass_time(1)
+    assert outcome_of(handle) == Ok([Ok("slow"), Ok("fast")])
+
+
+def test_waits_among_fibers_of_one_member_are_not_told() -> None:
+    world, handle = alone(io.zip_par(io.pure(1), io.pure(2)))
+    assert outcome_of(handle) == Ok([1, 2])
+    kinds = {type(message) for message in world.sent}
+    assert kinds <= {m.StartRun, m.Progress, m.RunEnded}
+
+
+def test_a_timer_of_another_life_wakes_nobody() -> None:
+    world, handle = alone(io.sleep(1))
+    world[1].receive(m.TimerFired(handle.id, 7))
+    world[1].receive(m.TimerFired(handle.id + 1, 0))
+    assert world[1].stale == 2
+    assert handle.id in world[1].parked
+
+
+def test_a_callback_counts_once_and_for_its_own_request_only() -> None:
+    world, handle = alone(io.async_(fail).then(io.async_(fail)))
+    member = world[1]
+    fiber = member.parked[handle.id]
+    first = fiber.request
+    assert first is not None
+    member.called_back(fiber, first, Ok(1))
+    member.called_back(fiber, first, Ok(2))
+    assert member.stale == 1
+    world.work()
+    member.called_back(fiber, first, Ok(3))
+    assert member.stale == 2
+    second = fiber.request
+    assert second is not None
+    member.called_back(fiber, second, Ok(4))
+    world.work()
+    assert outcome_of(handle) == Ok(4)
+
+
+def unobserved(world: World) -> dict[int, Result[Any, Any]]:
+    (ended,) = world[1].ended_runs
+    return ended[0].unobserved
+
+
+def test_a_failure_that_nobody_waits_for_is_recorded() -> None:
+    world, _ = alone(io.parallel(io.error("lost"), io.pure(1)).then(io.pure(0)))
+    assert unobserved(world) == {fiber_id(1, 1): Errors(["lost"])}
+
+
+def test_a_failure_that_was_waited_for_is_not_recorded() -> None:
+    early, _ = alone(io.parallel(io.error("seen")).flat_map(io.wait))
+    assert unobserved(early) == {}
+    late, _ = alone(io.parallel(io.error("seen")).then_keep(io.yield_, io.yield_).flat_map(io.wait))
+    assert unobserved(late) == {}
+
+
+def test_a_deadlock_ends_the_run_and_drops_its_fibers() -> None:
+    box: list[Any] = []
+    program = io.parallel(io.defer_io(lambda: io.wait(box))).map(box.extend)
+    world, _ = alone(program)
+    (ended,) = world[1].ended_runs
+    assert "fiber 1.1 waits for fiber 1.1" in ended[1].deadlock
+    assert world.is_empty()
+
+
+def test_run_ended_drops_everything_of_that_run_alone() -> None:
+    world = World(workers=0, ships=False)
+    asleep = io.zip_par(io.sleep(5), io.sleep(5))
+    first, second = world.start(asleep), world.start(asleep)
+    world.work()
+    member = world[1]
+    member.receive(m.RunEnded(first.id))
+    assert {fiber.run for fiber in member.parked.values()} == {second.id}
+    assert list(member.runs) == [second.id]
+    member.receive(m.RunEnded(first.id))
+    assert member.stale == 1
+
+
+def test_run_ended_empties_the_queue_of_fibers_parcels_and_postings() -> None:
+    member = Member(2)
+    run = fiber_id(1, 0)
+    payload, _ = dump_fibers([Fiber(run, run, io.pure(1), None)] * 2)
+    fibers = [(fiber_id(1, n), 1) for n in (1, 2)]
+    member.receive(m.Place(m.Chunk(run, fibers, payload)))
+    member.receive(m.Place(m.Chunk(run + 9, [(fiber_id(1, 19), 1)], payload)))
+    assert member.load == 3
+    member.receive(m.RunEnded(run))
+    assert member.load == 1
+    assert [type(work) for work in member.ready] == [Parcel]
+    assert fiber_id(1, 1) not in member.hosted
+    member.validate()
+
+
+# -- together ---------------------------------------------------------------------------------
+
+
+def test_a_shipped_fiber_runs_elsewhere_and_its_outcome_comes_back() -> None:
+    world = World()
+    handle = world.start(io.parallel(io.read.map(str)).flat_map(io.wait), 7)
+    world.work()
+    assert outcome_of(handle) == Ok([Ok("7")])
+    assert len(world.said(m.Place)) == 1
+    assert len(world.said(m.Outcomes)) == 1
+    assert len(world.said(m.RunEnded)) >= 1
+
+
+def test_failures_come_back_too() -> None:
+    world = World(workers=2)
+    handle = world.start(io.zip_par(io.error("a"), io.defer(fail, "boom"), io.error("b")))
+    world.work()
+    outcome = outcome_of(handle)
+    assert isinstance(outcome, Panic)
+    assert outcome.errors == ["a", "b"]
+    assert str(outcome.exceptions[0].exception) == "boom"
+
+
+def test_a_wait_after_the_end_is_posted() -> None:
+    world = World()
+    handle = world.start(io.parallel(io.pure(1)).then_keep(io.sleep(1)).flat_map(io.wait))
+    world.work()
+    assert world.said(m.AwaitOutcomes) == []
+    world.pass_time(1)
+    assert outcome_of(handle) == Ok([Ok(1)])
+    assert len(world.said(m.AwaitOutcomes)) == 1
+
+
+def test_an_outcome_is_asked_for_once_however_many_wait() -> None:
+    world = World()
+    child = io.parallel(io.sleep(1).then(io.pure(1)))
+    twice = child.flat_map(lambda f: io.wait(f).zip(io.wait(f), io.wait(f[0], f[0])))
+    handle = world.start(twice)
+    world.work()
+    world.pass_time(1)
+    assert outcome_of(handle) == Ok([[Ok(1)], [Ok(1)], [Ok(1), Ok(1)]])
+    assert len(world.said(m.AwaitOutcomes)) == 1
+
+
+def test_grandchildren_and_handles_that_travel_back() -> None:
+    world = World(workers=2)
+    world[2].ships = world[3].ships = True
+    inner = io.parallel(io.pure("grandchild"))  # its value is a list of handles
+    program = io.zip_par(inner, inner).flat_map(lambda fs: io.wait(fs[0][0], fs[1][0]))
+    handle = world.start(program)
+    world.work()
+    assert outcome_of(handle) == Ok([Ok("grandchild")] * 2)
+
+
+def test_a_handle_that_was_exported_is_kept_till_the_end_of_the_run() -> None:
+    world = World()
+    inner = io.parallel(io.pure("kept"))
+    late = io.zip_par(inner).then_keep(io.sleep(5)).flat_map(lambda fs: io.wait(fs[0]))
+    handle = world.start(late)
+    world.work()
+    assert fiber_id(2, 0) in world[2].hosted
+    world.pass_time(5)
+    assert outcome_of(handle) == Ok([Ok("kept")])
+
+
+def test_a_child_waits_for_its_sibling() -> None:
+    world = World(workers=2)
+
+    def watched(fibers: list[Any]) -> Program:
+        return io.parallel(io.wait(fibers)).flat_map(io.wait)
+
+    handle = world.start(io.parallel(io.sleep(1).then(io.pure(1))).flat_map(watched))
+    world.work()
+    world.pass_time(1)
+    assert outcome_of(handle) == Ok([Ok([Ok(1)])])
+
+
+def test_a_handle_that_nobody_holds_is_forgotten_and_its_outcome_dropped() -> None:
+    world = World()
+    # the second child has ended by the time that the handle of the first is let go of
+    world.start(io.parallel(io.pure(1)).then(io.sleep(5)))
+    world.work()
+    gc.collect()
+    world.work()
+    child = fiber_id(1, 1)
+    assert world.said(m.Forget) == [m.Forget([child])]
+    assert child not in world[2].hosted
+    assert child not in world.coordinator.fibers
+
+
+def test_a_handle_that_travelled_is_not_forgotten() -> None:
+    world = World()
+    keeper = io.parallel(io.pure(1)).flat_map(
+        lambda fibers: io.parallel(io.sleep(5).then(io.wait(fibers))).then(io.pure(0))
+    )
+    world.start(keeper)
+    world.work()
+    gc.collect()
+    world.work()
+    assert fiber_id(1, 1) not in [fiber for said in world.said(m.Forget) for fiber in said.fibers]
+    world.pass_time(5)
+    (ended,) = world[1].ended_runs
+    assert ended[1].deadlock == ""
+
+
+def test_drop_outcomes_lets_go() -> None:
+    world = World()
+    handle = world.start(io.parallel(io.pure(1)).then_keep(io.sleep(9)).flat_map(io.wait))
+    world.work()
+    child = fiber_id(1, 1)
+    assert child in world[2].hosted
+    world[2].receive(m.DropOutcomes([child]))
+    assert child not in world[2].hosted
+    world.pass_time(9)
+    outcome = outcome_of(handle)
+    assert isinstance(outcome, Ok)
+    assert isinstance(outcome.success[0].exceptions[0].exception, WorkerLost | UnknownFiber)
+
+
+def test_a_fiber_that_comes_home_finds_those_who_wait() -> None:
+    member = Member(2)
+    run = fiber_id(2, 0)
+    root = member.start_root(io.pure(0), None)
+    assert root.id == run
+    (child,) = _children(member, root, io.pure("home"))
+    handle = child.handle
+    assert handle is not None
+    payload, handles = dump_fibers([child])
+    member.shipped([child], payload, handles)
+    root.request = rq.AwaitFibers([handle])
+    assert not member.await_fibers(root, [handle])
+    assert handle.id in member.awaited
+    member.receive(m.Place(m.Chunk(run, [(handle.id, 1)], payload)))
+    assert handle.id not in member.awaited
+    node = Node(member)
+    while node.work():
+        pass
+    assert root.value == [Ok("home")] or root.outcome() == Ok(0)
+    assert handle.outcome == Ok("home")
+    assert member.runs[run].alive == 0
+
+
+def _children(member: Member, parent: Fiber, *programs: Program) -> list[Fiber]:
+    member.ships = True
+    return member.spawn(parent, programs)
+
+
+def test_a_solicited_member_gives_its_oldest_fibers() -> None:
+    member = Member(2)
+    root = member.start_root(io.pure(0), None)
+    member.ships = False
+    member.spawn(root, [io.pure(n) for n in range(4)])
+    member.receive(m.Solicit(2))
+    assert isinstance(member.ready[0], Offering)
+    member.ready.popleft()
+    taken = member.take_offer(2)
+    assert [fiber.id for fiber in taken] == [fiber_id(2, 1), fiber_id(2, 2)]
+    member.keep(taken)
+    assert member.load == 4
+
+
+def test_what_is_told_comes_before_what_depends_on_it() -> None:
+    world = World(workers=0)
+    world.start(io.parallel(io.pure(1)).flat_map(io.wait))
+    node = world.nodes[1]
+    while node.work():
+        pass
+    node.member.tell()
+    kinds = [type(message) for message in node.member.outbox]
+    assert kinds.index(m.StartRun) < kinds.index(m.Progress) < kinds.index(m.Offer)
+    assert kinds.index(m.Offer) < kinds.index(m.AwaitOutcomes)
+    progress = node.member.outbox[kinds.index(m.Progress)]
+    assert isinstance(progress, m.Progress)
+    assert progress.runs[0].started == [(0, 2)]
+
+
+def test_progress_is_told_once() -> None:
+    member = Member(1)
+    root = member.start_root(io.pure(0), None)
+    member.tell()
+    assert len(member.outbox) == 2
+    member.tell()
+    assert len(member.outbox) == 2
+    step(root)
+    member.finish(root)
+    member.tell()
+    assert member.outbox[2:] == [m.Progress(0, 0, [m.RunProgress(root.run, [], 1, [], 0)])]
+
+
+def test_the_outcome_is_told_before_the_end() -> None:
+    world = World()
+    world.start(io.zip_par(io.pure(1)))
+    world.work()
+    child = fiber_id(1, 1)
+    kinds: list[str] = []
+    for message in world.sent:
+        if isinstance(message, m.OutcomesReady):
+            kinds.append("outcome")
+        elif isinstance(message, m.Progress) and any(
+            (child, 1) in told.ended for told in message.runs
+        ):
+            kinds.append("end")
+    assert kinds == ["outcome", "end"]
+
+
+def test_a_wait_for_what_is_nowhere_is_unknown() -> None:
+    world = World(workers=0)
+    handle = world.start(io.wait(Handle(fiber_id(9, 9))))
+    world.work()
+    outcome = outcome_of(handle)
+    assert isinstance(outcome, Ok)
+    lost = outcome.success[0].exceptions[0].exception
+    assert isinstance(lost, UnknownFiber)
+    assert "9.9" in str(lost)
+
+
+def test_a_failure_elsewhere_that_somebody_waits_for_is_not_recorded() -> None:
+    world = World()
+    world.start(io.parallel(io.error("seen")).flat_map(io.wait))
+    world.work()
+    for id in (1, 2):
+        for run, _ in world[id].ended_runs:
+            assert run.unobserved == {}
+
+
+def test_a_failure_elsewhere_that_nobody_waits_for_is_recorded_there() -> None:
+    world = World()
+    keeping: list[Any] = []
+    world.start(io.parallel(io.error("lost")).map(keeping.extend))
+    world.work()
+    ((run, _),) = world[2].ended_runs
+    assert run.unobserved == {fiber_id(1, 1): Errors(["lost"])}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        io.pure(1),
+        io.parallel(io.pure(1), io.pure(2)).flat_map(io.wait),
+        io.parallel(io.pure(1), io.pure(2)),
+        io.zip_par(io.zip_par(io.pure(1), io.pure(2)), io.sleep(0.5)),
+        io.zip_par(io.parallel(io.pure(1))).flat_map(lambda fs: io.wait(fs[0])),
+        io.zip_par(io.error(1), io.defer(fail, "x")),
+    ],
+    ids=["pure", "wait", "no wait", "nested", "exported", "failed"],
+)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_nothing_of_a_run_that_is_over_is_kept_anywhere(program: Program, workers: int) -> None:
+    world = World(workers)
+    world.start(program)
+    world.work()
+    world.pass_time(1)
+    gc.collect()
+    world.work()
+    assert not world.coordinator.runs
+    assert not world.coordinator.fibers
+    assert world.is_empty()
+
+
+def test_no_deadlock_while_an_outcome_is_about_to_be_told() -> None:
+    # the worker has pickled an outcome and not told it yet when it is asked who waits for whom
+    world = World()
+    handle = world.start(io.parallel(io.pure(1)).then_keep(io.sleep(1)).flat_map(io.wait))
+    world.work()
+    run, child = handle.id, fiber_id(1, 1)
+    worker = world[2]
+    worker.receive(m.SendOutcomes(run, [child]))
+    assert world.nodes[2].work()
+    worker.receive(m.DescribeWaits(run, 1))
+    worker.tell()
+    told = [message for message in worker.outbox if isinstance(message, m.OutcomesReady | m.Waits)]
+    waits = [message for message in told if isinstance(message, m.Waits)]
+    is_outcome_first = isinstance(told[0], m.OutcomesReady)
+    assert is_outcome_first or not waits[0].is_quiet

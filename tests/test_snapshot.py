@@ -1,0 +1,273 @@
+"""Fibers and outcomes as bytes, and why some can't be."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import pytest
+
+from distio import IO, Errors, Ok, Panic, Result, TracedException, io
+from distio.core.fiber import Fiber, Handle
+from distio.core.snapshot import (
+    Packed,
+    dump_fibers,
+    dump_outcome,
+    load_fibers,
+    load_outcome,
+)
+from distio.errors import CannotShip, Deadlock, ForeignException, WorkerLost
+
+Program = IO[Any, Any, Any]
+
+LOCK = threading.Lock()
+
+
+def there_and_back(outcome: Result[Any, Any]) -> Result[Any, Any]:
+    payload, _ = dump_outcome(outcome)
+    return load_outcome(payload)
+
+
+def sent(exception: BaseException) -> TracedException:
+    outcome = there_and_back(Panic([TracedException(exception, "the trace")], ["e"]))
+    assert isinstance(outcome, Panic)
+    assert outcome.errors == ["e"]
+    (traced,) = outcome.exceptions
+    assert traced.stack_trace == "the trace"
+    return traced
+
+
+class Plain(Exception):
+    pass
+
+
+class HoldsALock(Exception):
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.lock = threading.Lock()
+
+
+class WantsTwo(Exception):
+    """Its arguments are not those of its constructor, so it can't be made again."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__(f"{a} and {b}")
+
+
+class Unspeakable(HoldsALock):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Imposter(Exception):
+    def __reduce__(self) -> Any:
+        return str, ("not an exception",)
+
+
+@pytest.mark.parametrize("outcome", [Ok([1, {"a": None}]), Errors(["x", 2]), Ok(None)])
+def test_outcomes_travel(outcome: Result[Any, Any]) -> None:
+    assert there_and_back(outcome) == outcome
+    assert Packed(dump_outcome(outcome)[0]).open() == outcome
+
+
+def test_exceptions_travel_whole() -> None:
+    assert repr(sent(KeyError("k")).exception) == "KeyError('k')"
+    assert type(sent(Plain("p")).exception) is Plain
+    assert sent(Deadlock("d")).exception.args == ("d",)
+    assert str(sent(WorkerLost("w", "r")).exception) == str(WorkerLost("w", "r"))
+    assert type(sent(SystemExit(3)).exception) is SystemExit
+
+
+@pytest.mark.parametrize(
+    ("exception", "message"),
+    [(HoldsALock("locked"), "locked"), (WantsTwo(1, 2), "1 and 2"), (Imposter("i"), "i")],
+)
+def test_an_exception_that_does_not_survive_keeps_its_text(
+    exception: BaseException, message: str
+) -> None:
+    foreign = sent(exception).exception
+    assert isinstance(foreign, ForeignException)
+    assert foreign.type_name == f"{__name__}.{type(exception).__qualname__}"
+    assert foreign.message == message
+
+
+def test_an_exception_without_text_does_not_survive_either() -> None:
+    foreign = sent(Unspeakable("u")).exception
+    assert isinstance(foreign, ForeignException)
+    assert "RuntimeError" in foreign.message
+
+
+def test_one_exception_that_does_not_survive_leaves_the_others_whole() -> None:
+    traced = [TracedException(HoldsALock("l"), ""), TracedException(KeyError("k"), "")]
+    outcome = there_and_back(Panic(traced, []))
+    assert isinstance(outcome, Panic)
+    kinds = [type(each.exception) for each in outcome.exceptions]
+    assert kinds == [ForeignException, KeyError]
+
+
+def test_an_outcome_that_cannot_be_pickled_says_so() -> None:
+    outcome = there_and_back(Ok({"config": [1, threading.Lock()]}))
+    assert isinstance(outcome, Panic)
+    exception = outcome.exceptions[0].exception
+    assert isinstance(exception, CannotShip)
+    assert "outcome" in str(exception)
+    assert "_thread.lock" in str(exception)
+    assert "'config'" in str(exception)
+
+
+def test_errors_that_cannot_be_pickled_say_so() -> None:
+    outcome = there_and_back(Errors([threading.Lock()]))
+    assert isinstance(outcome, Panic)
+    assert "_thread.lock" in str(outcome.exceptions[0].exception)
+
+
+def _explode() -> NoReturn:
+    raise ValueError("not here")
+
+
+class Explosive:
+    def __reduce__(self) -> Any:
+        return _explode, ()
+
+
+def test_an_outcome_that_cannot_be_unpickled_is_a_panic() -> None:
+    outcome = there_and_back(Ok(Explosive()))
+    assert isinstance(outcome, Panic)
+    assert str(outcome.exceptions[0].exception) == "not here"
+    assert isinstance(load_outcome(b"garbage"), Panic)
+    assert isinstance(load_outcome(b""), Panic)
+
+
+def test_the_handles_that_leave_are_told() -> None:
+    first: Handle[Any, Any, Any] = Handle(1)
+    second: Handle[Any, Any, Any] = Handle(2)
+    assert dump_outcome(Ok(({"a": first}, [second])))[1] == [first, second]
+    assert dump_outcome(Ok(1))[1] == []
+    captured = Fiber(5, 1, io.defer_io(lambda: io.wait(first)), second)
+    assert set(dump_fibers([captured])[1]) == {first, second}
+
+
+def test_handles_inside_exceptions_are_told_too() -> None:
+    handle: Handle[Any, Any, Any] = Handle(3)
+    _, handles = dump_outcome(Panic([TracedException(Plain(handle), "")], []))
+    assert handles == [handle]
+
+
+def test_a_handle_arrives_as_an_id() -> None:
+    handle: Handle[Any, Any, Any] = Handle(3)
+    handle.outcome = Ok(LOCK)
+    handle.tie = LOCK
+    outcome = there_and_back(Ok(handle))
+    assert isinstance(outcome, Ok)
+    assert outcome.success == handle
+    assert outcome.success.outcome is None
+    assert outcome.success.tie is None
+
+
+def test_fibers_travel_together_with_their_ids() -> None:
+    fibers = [Fiber(n, 9, io.read.zip(io.pure(n)), "c") for n in (1, 2)]
+    payload, _ = dump_fibers(fibers)
+    copies = load_fibers(9, [(1, 4), (2, 5)], payload)
+    assert [(copy.id, copy.run, copy.epoch, copy.context) for copy in copies] == [
+        (1, 9, 4, "c"),
+        (2, 9, 5, "c"),
+    ]
+
+
+# -- why something stays ----------------------------------------------------------------------
+
+
+def reason(program: Program, context: Any = None) -> str:
+    with pytest.raises(CannotShip) as caught:
+        dump_fibers([Fiber(1, 1, program, context)])
+    return str(caught.value)
+
+
+def captures_a_lock() -> Callable[[], Any]:
+    my_lock = threading.Lock()
+    return lambda: my_lock
+
+
+def uses_a_global() -> Callable[[], Any]:
+    # a function that no module can be asked for travels by value, with its globals
+    return lambda: LOCK
+
+
+class Service:
+    def __init__(self) -> None:
+        self.connection = threading.Lock()
+
+    def serve(self) -> None:
+        pass
+
+
+def test_a_captured_variable_is_named() -> None:
+    text = reason(io.defer(captures_a_lock()))
+    assert "captures_a_lock" in text
+    assert "'my_lock'" in text
+    assert "_thread.lock" in text
+    assert __file__ in text
+
+
+def test_a_captured_variable_deep_in_the_program_is_named() -> None:
+    program = io.pure(1).map(str).then(io.defer(captures_a_lock())).attempt().zip(io.pure(2))
+    assert "'my_lock'" in reason(program)
+
+
+def test_a_captured_function_that_captures_is_named() -> None:
+    inner = captures_a_lock()
+    text = reason(io.defer(lambda: inner()))
+    assert "'inner'" in text
+    assert "'my_lock'" in text
+
+
+def test_a_global_variable_is_named() -> None:
+    namespace: dict[str, Any] = {"SHARED": LOCK}
+    exec("def uses_it():\n    return SHARED", namespace)
+    text = reason(io.defer(namespace["uses_it"]))
+    assert "uses_it" in text
+    assert "global variable 'SHARED'" in text
+
+
+def test_an_attribute_is_named() -> None:
+    text = reason(io.pure(Service()))
+    assert "attribute 'connection' of" in text
+    assert "Service" in text
+    text = reason(io.defer(Service().serve))
+    assert "method" in text
+    assert "'connection'" in text
+
+
+def test_a_nested_container_is_looked_through() -> None:
+    text = reason(io.pure({"a": [1, ("x", {"b": threading.Lock()})]}))
+    assert "key 'a'" in text
+    assert "key 'b'" in text
+    assert "_thread.lock" in text
+
+
+def test_a_default_argument_is_named() -> None:
+    def f(lock: Any = LOCK) -> Any:
+        return lock
+
+    text = reason(io.defer(f))
+    assert "test_a_default_argument_is_named" in text
+    assert "default of a parameter" in text
+
+
+def test_a_keyword_only_default_is_named() -> None:
+    def f(*, lock: Any = LOCK) -> Any:
+        return lock
+
+    assert "default of a parameter" in reason(io.defer(f))
+
+
+def test_an_argument_and_a_context_are_found() -> None:
+    assert "operation Defer" in reason(io.defer(print, threading.Lock()))
+    assert "_thread.lock" in reason(io.pure(1), {"lock": threading.Lock()})
+
+
+def test_something_that_contains_itself_is_walked_once() -> None:
+    loop: list[Any] = [LOCK]
+    loop.insert(0, loop)
+    assert "can't be pickled" in reason(io.pure(loop)) or "cannot pickle" in reason(io.pure(loop))
