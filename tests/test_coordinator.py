@@ -241,7 +241,7 @@ def shipped(scene: Scene, count: int = 1) -> tuple[int, list[int]]:
 def test_a_wait_is_passed_on_and_the_outcome_comes_back_once() -> None:
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
-    assert scene.says(1, m.AwaitOutcomes(run, [child])) == [(2, m.SendOutcomes(run, [child]))]
+    assert scene.says(1, m.AwaitOutcomes(run, [child])) == [(2, m.SendOutcomes(run, [(child, 1)]))]
     ready = m.OutcomesReady([child], [b"result"])
     assert scene.says(2, ready) == [(1, m.Outcomes([child], [b"result"]))]
     assert scene.says(2, ready) == []
@@ -251,7 +251,7 @@ def test_an_outcome_can_be_asked_for_after_the_end() -> None:
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
     scene.tells(2, ended(run, child))
-    assert scene.says(1, m.AwaitOutcomes(run, [child])) == [(2, m.SendOutcomes(run, [child]))]
+    assert scene.says(1, m.AwaitOutcomes(run, [child])) == [(2, m.SendOutcomes(run, [(child, 1)]))]
     assert scene.says(2, m.OutcomesReady([child], [b"r"])) == [(1, m.Outcomes([child], [b"r"]))]
 
 
@@ -280,7 +280,7 @@ def test_outcomes_told_together_find_their_own_ways() -> None:
 def test_a_fiber_that_never_left_is_asked_for_at_its_home() -> None:
     scene = Scene(workers=1)
     run, _ = shipped(scene)
-    assert scene.says(2, m.AwaitOutcomes(run, [run])) == [(1, m.SendOutcomes(run, [run]))]
+    assert scene.says(2, m.AwaitOutcomes(run, [run])) == [(1, m.SendOutcomes(run, [(run, 0)]))]
 
 
 def test_a_wait_moves_with_the_fiber() -> None:
@@ -290,7 +290,7 @@ def test_a_wait_moves_with_the_fiber() -> None:
     scene.tells(2, ready=2)
     assert scene.offers(2, run, child, epoch=1) == [
         (3, placed(run, child, epoch=2)),
-        (3, m.SendOutcomes(run, [child])),
+        (3, m.SendOutcomes(run, [(child, 2)])),
     ]
 
 
@@ -328,7 +328,7 @@ def test_an_outcome_that_was_not_kept_is_told_as_lost() -> None:
     run, (child,) = shipped(scene)
     scene.tells(2, ended(run, child))
     scene.says(1, m.AwaitOutcomes(run, [child]))
-    ((member, lost),) = scene.says(2, m.OutcomeUnknown(child))
+    ((member, lost),) = scene.says(2, m.OutcomeUnknown(child, 1))
     assert member == 1
     assert isinstance(lost, m.FiberLost)
     assert lost.fiber == child
@@ -340,7 +340,7 @@ def test_an_unknown_outcome_of_a_fiber_that_came_back_is_not_a_loss() -> None:
     run, (child,) = shipped(scene)
     scene.says(1, m.AwaitOutcomes(run, [child]))
     assert scene.offers(2, run, child, epoch=1)[0] == (2, placed(run, child, epoch=2))
-    assert scene.says(2, m.OutcomeUnknown(child)) == []
+    assert scene.says(2, m.OutcomeUnknown(child, 1)) == []
     assert scene.machine.fibers[child].lost is None
 
 
@@ -532,7 +532,7 @@ def test_a_worker_that_is_gone_is_given_nothing() -> None:
         m.Progress(0, 1, []),
         m.AwaitOutcomes(1, [1]),
         m.OutcomesReady([1], [b""]),
-        m.OutcomeUnknown(1),
+        m.OutcomeUnknown(1, 0),
         m.Forget([1]),
         m.StartTimer(1, 1, 0, 1.0),
         m.Waits(1, 1, True, []),
@@ -555,7 +555,7 @@ def test_what_a_lost_member_says_is_dropped_and_counted(message: m.MemberMessage
         m.Offer([chunk(77, 78)]),
         m.Progress(0, 0, [m.RunProgress(77, [], 1, [(78, 1)], 1)]),
         m.OutcomesReady([78], [b""]),
-        m.OutcomeUnknown(78),
+        m.OutcomeUnknown(78, 0),
         m.StartTimer(77, 78, 0, 1.0),
         m.Waits(77, 1, True, []),
     ],
@@ -661,7 +661,7 @@ def test_a_loss_that_is_told_meanwhile_makes_the_question_moot() -> None:
     scene.tells(2, ended(run, child))
     scene.tells(1, blocked(run, 1))
     scene.says(1, m.Waits(run, 1, True, [(run, [child])]))
-    ((member, lost),) = scene.says(2, m.OutcomeUnknown(child))
+    ((member, lost),) = scene.says(2, m.OutcomeUnknown(child, 1))
     assert (member, type(lost)) == (1, m.FiberLost)
     assert scene.says(2, m.Waits(run, 1, True, [])) == []
     assert run in scene.machine.runs

@@ -575,7 +575,7 @@ def test_no_deadlock_while_an_outcome_is_about_to_be_told() -> None:
     world.work()
     run, child = handle.id, fiber_id(1, 1)
     worker = world[2]
-    worker.receive(m.SendOutcomes(run, [child]))
+    worker.receive(m.SendOutcomes(run, [(child, 1)]))
     assert world.nodes[2].work()
     worker.receive(m.DescribeWaits(run, 1))
     worker.tell()

@@ -134,6 +134,8 @@ class OutcomeUnknown(Message, frozen=True, gc=False):
     """An outcome was asked for that isn't here."""
 
     fiber: int
+    epoch: int
+    """As it was asked for."""
 
 
 class Forget(Message, frozen=True, gc=False):
@@ -197,7 +199,8 @@ class SendOutcomes(Message, frozen=True, gc=False):
     """Send the outcome of each of these fibers as soon as it is there."""
 
     run: int
-    fibers: list[int]
+    fibers: list[tuple[int, int]]
+    """(fiber, epoch) of each."""
 
 
 class Outcomes(Message, frozen=True, gc=False):

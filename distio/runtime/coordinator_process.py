@@ -42,6 +42,7 @@ __all__ = ["CoordinatorProcess", "serve"]
 log: Final = logging.getLogger("distio.coordinator")
 
 _MOST_AT_ONCE: Final = 500
+_LONGEST_WAIT_SECONDS: Final = 86_400.0
 _WORKERS_MAY_TAKE_SECONDS: Final = 2.0
 
 
@@ -135,7 +136,8 @@ class CoordinatorProcess:
         if deadline is None:
             return None
         # rounded up: a timer never fires early, and no loop spins until it may
-        return max(0, int((deadline - time.monotonic()) * 1000) + 1)
+        seconds = min(deadline - time.monotonic(), _LONGEST_WAIT_SECONDS)
+        return max(0, int(seconds * 1000) + 1)
 
     # -- coming in ------------------------------------------------------------------------
 

@@ -33,6 +33,8 @@ log: Final = logging.getLogger("distio")
 _CHUNKS: Final = 64
 """Into how many pieces the children of one `parallel` are split, so that all cores get some."""
 _MOST_IN_CHUNK: Final = 256
+_LONGEST_WAIT_SECONDS: Final = 86_400.0
+"""The system can't wait for centuries; whoever has to looks again once a day."""
 
 
 class Link(Protocol):
@@ -140,7 +142,7 @@ class Host:
                     patience = self.link.idle()
                     if not member.ready and not self.is_stopping:
                         self._idle += 1
-                        self._work_ready.wait(patience)
+                        self._work_ready.wait(patience and min(patience, _LONGEST_WAIT_SECONDS))
                         self._idle -= 1
                         if patience is not None:
                             self.link.rested()
@@ -279,6 +281,9 @@ class Host:
         callback = Callback(self, fiber, request)
         try:
             request.f(fiber.context, callback, *request.args, **request.kwargs)
+        except KeyboardInterrupt as interrupt:
+            if self.interrupted(fiber, interrupt):
+                callback(Panic([TracedException.in_except_clause(interrupt)], []))
         except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
             callback(Panic([TracedException.in_except_clause(exception)], []))
         return False

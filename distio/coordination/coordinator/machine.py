@@ -132,6 +132,7 @@ class Coordinator:
         member = Member(self.next_incarnation, hello)
         self.next_incarnation += 1
         self.members[member.id] = member
+        self._loads_changed = True
         # part of the handshake, so not counted as sent
         self._commands.append(Send(member.id, m.Welcome(member.id)))
 
@@ -141,10 +142,13 @@ class Coordinator:
     def _worker_exited(self, watcher: Member, message: m.WorkerExited) -> None:
         place = watcher.hello.host, message.pid
         for member in self.members.values():
-            if (member.hello.host, member.hello.pid) == place and member.is_gone:
-                self._lose(member.id, message.reason)
+            if (member.hello.host, member.hello.pid) == place:
+                if member.is_gone:
+                    self._lose(member.id, message.reason)
+                else:
+                    self._exits[place] = message.reason
                 return
-        self._exits[place] = message.reason
+        self.stale += 1
 
     def _disconnected(self, id: int) -> None:
         member = self.members.get(id)
@@ -156,15 +160,16 @@ class Coordinator:
         if reason is not None or not self._is_watched(member):
             self._lose(id, reason or "its connection broke")
 
-    def _is_watched(self, worker: Member) -> bool:
-        """Whether a member is there that will tell how this one's process exited."""
-        family = worker.hello.family
-        return bool(family) and any(
-            other.hello.family == family and not other.is_worker for other in self.members.values()
-        )
+    def _is_watched(self, member: Member) -> bool:
+        """Whether there is a client that will tell how the process of this worker exited."""
+        family = member.hello.family
+        clients = (other for other in self.members.values() if not other.is_worker)
+        return member.is_worker and any(family == other.hello.family != "" for other in clients)
 
     def _lose(self, lost: int, reason: str) -> None:
         member = self.members.pop(lost)
+        self._loads_changed = True
+        self._exits.pop((member.hello.host, member.hello.pid), None)
         for watched in list(self.members.values()):
             if watched.is_gone and not self._is_watched(watched):
                 self._lose(watched.id, "its connection broke")
@@ -204,20 +209,16 @@ class Coordinator:
             self._suspect_deadlock(id, run)
 
     def _end_run(self, id: int, run: Run, deadlock: str = "") -> None:
-        told = {run.owner, *run.alive_at, *(self.fibers[fiber].host for fiber in run.fibers)}
         for fiber in run.fibers:
-            record = self.fibers.pop(fiber)
-            for waiter in record.waiters:
-                if waiter in self.members and waiter != run.owner and record.ended is False:
-                    told.add(waiter)
+            del self.fibers[fiber]
         self.timers.drop(id)
         if run.alive_at.get(NOWHERE):
             self.backlog = deque(chunk for chunk in self.backlog if chunk.run != id)
         del self.runs[id]
-        for member in sorted(told):
-            if member in self.members:
-                self.members[member].blocked.pop(id, None)
-                self._send(member, m.RunEnded(id, deadlock))
+        for member in self.members.values():
+            member.blocked.pop(id, None)
+            if member.id in run.members:
+                self._send(member.id, m.RunEnded(id, deadlock))
 
     def _progress(self, member: Member, message: m.Progress) -> None:
         member.told(message)
@@ -289,13 +290,21 @@ class Coordinator:
         self.runs[chunk.run].move(NOWHERE, taker.id, len(moved))
         self._send(taker.id, m.Place(m.Chunk(chunk.run, moved, chunk.payload)))
         taker.placed(chunk)
-        wanted = [
-            fiber
-            for fiber, _ in moved
-            if any(waiter != taker.id for waiter in self.fibers[fiber].waiters)
-        ]
+        self._say_who_wants(taker, chunk.run, moved)
+
+    def _say_who_wants(self, host: Member, run: int, fibers: list[tuple[int, int]]) -> None:
+        """Tell a new host which outcomes are waited for already, and which nobody wants."""
+        wanted, unwanted = [], []
+        for fiber, epoch in fibers:
+            record = self.fibers[fiber]
+            if any(waiter != host.id for waiter in record.waiters):
+                wanted.append((fiber, epoch))
+            elif record.is_unwanted:
+                unwanted.append(fiber)
         if wanted:
-            self._send(taker.id, m.SendOutcomes(chunk.run, wanted))
+            self._send(host.id, m.SendOutcomes(run, wanted))
+        if unwanted:
+            self._send(host.id, m.DropOutcomes(unwanted))
 
     def _balance(self) -> None:
         if self.backlog:
@@ -311,7 +320,7 @@ class Coordinator:
     def _await_outcomes(self, member: Member, message: m.AwaitOutcomes) -> None:
         if message.run in self.runs:
             self.runs[message.run].has_moved()
-        wanted: dict[tuple[int, int], list[int]] = {}
+        wanted: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for fiber in message.fibers:
             record = self.fibers.get(fiber) or self._record_at_home(message.run, fiber)
             if record is None:
@@ -322,7 +331,7 @@ class Coordinator:
                 if member.id not in record.waiters:
                     record.waiters.append(member.id)
                 if record.host not in (NOWHERE, member.id):
-                    wanted.setdefault((record.host, record.run), []).append(fiber)
+                    wanted.setdefault((record.host, record.run), []).append((fiber, record.epoch))
         for (host, run), fibers in wanted.items():
             self._send(host, m.SendOutcomes(run, fibers))
 
@@ -337,9 +346,10 @@ class Coordinator:
 
     def _outcome_unknown(self, member: Member, message: m.OutcomeUnknown) -> None:
         record = self.fibers.get(message.fiber)
-        if record is None or record.host != member.id:
+        if record is None or record.host != member.id or record.epoch != message.epoch:
             self.stale += 1  # it has moved on, and its new host was asked
             return
+        self.runs[record.run].has_moved()
         self._lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
 
     def _outcomes_ready(self, member: Member, message: m.OutcomesReady) -> None:

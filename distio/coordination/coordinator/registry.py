@@ -35,10 +35,12 @@ class FiberRecord:
 class Run:
     """One run: who wants to know of its end, and how many of its fibers are alive where."""
 
-    __slots__ = ("alive", "alive_at", "asked", "edges", "fibers", "owner", "question")
+    __slots__ = ("alive", "alive_at", "asked", "edges", "fibers", "members", "owner", "question")
 
     def __init__(self, owner: int) -> None:
         self.owner = owner
+        self.members = {owner}
+        """Those that have ever hosted some of it."""
         self.alive = 0
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""
@@ -57,6 +59,7 @@ class Run:
     def count(self, member: int, change: int) -> None:
         """So many fibers more (or fewer) are alive on this member."""
         self.alive += change
+        self.members.add(member)
         left = self.alive_at.get(member, 0) + change
         if left:
             self.alive_at[member] = left

@@ -397,10 +397,10 @@ class Member:
 
     def _send_outcomes(self, message: m.SendOutcomes) -> None:
         run = self.runs.get(message.run)
-        for fiber in message.fibers:
+        for fiber, epoch in message.fibers:
             handle = self.hosted.get(fiber)
             if run is None or handle is None:
-                self.outbox.append(m.OutcomeUnknown(fiber))
+                self.outbox.append(m.OutcomeUnknown(fiber, epoch))
                 continue
             run.unobserved.pop(fiber, None)
             if handle.outcome is None:
@@ -453,7 +453,9 @@ class Member:
             if fiber.run == message.run and isinstance(fiber.request, AwaitFibers)
         ]
         run = self.runs.get(message.run)
-        is_quiet = run is None or (run.alive == run.blocked and not run.posting)
+        is_quiet = run is None or (
+            run.alive == run.blocked and not run.posting and not self._posted.fibers
+        )
         self.outbox.append(m.Waits(message.run, message.question, is_quiet, edges))
 
     def _run_ended(self, message: m.RunEnded) -> None:
