@@ -12,6 +12,7 @@ cpu.py          how much faster are two processes on pure CPU work?    bare proc
 main_job.py     how much faster is indexing the standard library?      bare processes  ≥ 1.6
 roundtrip.py    how long until a child on a worker has answered?       ZeroMQ echo     ≤ 10
 throughput.py   how many tiny tasks a second?                          process pool    —
+loss.py         how long until a killed worker is known to be lost?    —               ≤ 0.1 s
 startup.py      how long does a cluster take to start, and what does   —               —
                 it cost while it is idle?
 ==============  =====================================================  ==============  ======

@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from typing import Any, final
 
 from distio.coordination.member.runs import LocalRun
+from distio.coordination.member.ties import HERE, Away
+from distio.coordination.member.work import Offering, Parcel, Posting, Work
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.core.snapshot import Packed
@@ -33,41 +35,7 @@ from distio.protocol.ids import fiber_id, name_of, sequence_of
 from distio.protocol.requests import AwaitFibers, Request, SleepUntil
 from distio.result import Panic, Result
 
-__all__ = ["Member", "Offering", "Parcel", "Posting", "Work"]
-
-
-@final
-class Parcel:
-    """Fibers that came in one pickle; opening it puts them into `ready`."""
-
-    __slots__ = ("chunk",)
-
-    def __init__(self, chunk: m.Chunk) -> None:
-        self.chunk = chunk
-
-
-@final
-class Offering:
-    """So many fibers are to be offered to others."""
-
-    __slots__ = ("count",)
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-
-@final
-class Posting:
-    """The outcome of this fiber is to be sent to whoever waits for it elsewhere."""
-
-    __slots__ = ("handle", "run")
-
-    def __init__(self, run: int, handle: Handle[Any, Any, Any]) -> None:
-        self.run = run
-        self.handle = handle
-
-
-Work = Fiber | Parcel | Offering | Posting
+__all__ = ["Member"]
 
 
 @final
@@ -80,31 +48,6 @@ class _Waiting:
         self.fiber = fiber
         self.results = results
         self.missing = missing
-
-
-@final
-class _Here:
-    """Ties a handle to this member: its fiber is, or was, hosted here."""
-
-
-_HERE = _Here()
-
-
-@final
-class _Away:
-    """Ties a handle to a fiber that was shipped from here; dies with the last such handle."""
-
-    __slots__ = ("fiber", "forgotten", "is_shared")
-
-    def __init__(self, fiber: int, forgotten: deque[int], is_shared: bool) -> None:
-        self.fiber = fiber
-        self.forgotten = forgotten
-        self.is_shared = is_shared
-        """Whether a copy of the handle is in other hands: then it must not be forgotten."""
-
-    def __del__(self) -> None:
-        if not self.is_shared:
-            self.forgotten.append(self.fiber)
 
 
 class Member:
@@ -170,7 +113,7 @@ class Member:
     def _make(self, run: LocalRun, id: int, io: IO[Any, Any, Any], context: Any) -> Fiber:
         fiber = Fiber(id, run.id, io, context)
         fiber.handle = Handle(id)
-        fiber.handle.tie = _HERE
+        fiber.handle.tie = HERE
         run.started(sequence_of(id))
         return fiber
 
@@ -215,7 +158,7 @@ class Member:
         self, run: LocalRun, stated: Handle[Any, Any, Any], ask: list[int]
     ) -> Handle[Any, Any, Any]:
         """The handle in which this member keeps the outcome; `ask` for it if it is elsewhere."""
-        if stated.tie is _HERE:
+        if stated.tie is HERE:
             return stated
         id = stated.id
         handle = self.hosted.get(id) or self.awaited.get(id)
@@ -299,9 +242,9 @@ class Member:
     def _export(self, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
         """These handles leave the process: somebody may ask for their outcomes."""
         for handle in handles:
-            if isinstance(handle.tie, _Away):
+            if isinstance(handle.tie, Away):
                 handle.tie.is_shared = True
-            elif handle.tie is _HERE:
+            elif handle.tie is HERE:
                 self.hosted[handle.id] = handle
                 run.known.add(handle.id)
 
@@ -340,7 +283,7 @@ class Member:
             assert handle is not None
             is_shared = self.hosted.pop(fiber.id, None) is not None
             self.asked.discard(fiber.id)
-            handle.tie = _Away(fiber.id, self._forgotten, is_shared or fiber.epoch > 0)
+            handle.tie = Away(fiber.id, self._forgotten, is_shared or fiber.epoch > 0)
             if handle.waiters is not None:
                 self.awaited[fiber.id] = handle
                 run.known.add(fiber.id)
@@ -369,7 +312,7 @@ class Member:
             handle = self.hosted.get(fiber.id)
             if handle is None:  # nobody wants its outcome any more
                 handle = Handle(fiber.id)
-                handle.tie = _HERE
+                handle.tie = HERE
             fiber.handle = handle
             self.ready.append(fiber)
 
@@ -389,7 +332,7 @@ class Member:
         for id, _ in chunk.fibers:
             # a fiber that comes home finds those who have waited for it here
             handle = self.awaited.pop(id, None) or Handle(id)
-            handle.tie = _HERE
+            handle.tie = HERE
             self.hosted[id] = handle
             run.known.add(id)
         self._in_parcels += len(chunk.fibers) - 1

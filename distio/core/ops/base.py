@@ -13,7 +13,7 @@ from distio.result import Result
 if TYPE_CHECKING:
     from distio.core.fiber import Fiber, Handle
 
-__all__ = ["IO", "Around", "Frame", "Next", "require_io", "spread"]
+__all__ = ["IO", "Around", "Frame", "Next", "Wrapper", "require_io", "spread"]
 
 R = TypeVar("R", contravariant=True)
 E = TypeVar("E", covariant=True)
@@ -209,24 +209,35 @@ class IO(Generic[R, E, A]):
 Next = IO[Any, Any, Any] | None
 
 
-class Around(IO[Any, Any, Any], Frame):
+class Wrapper(IO[Any, Any, Any], Frame):
     """What operations share that run an IO and then do something with its outcome.
 
     The operation is its own frame: nothing in it changes.
     """
 
-    __slots__ = _names = ("io", "f")
+    __slots__ = ("io",)
+    _names: ClassVar[tuple[str, ...]] = ("io",)
 
-    def __init__(self, io: Any, f: Callable[..., Any]) -> None:
+    def __init__(self, io: Any) -> None:
         self.io = io
-        self.f = f
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(self)
         return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
 
     def _as_frame(self) -> Frame:
-        return type(self)(None, self.f)
+        return type(self)(None, *self._fields()[1:])
+
+
+class Around(Wrapper):
+    """The same, with a function to do it with."""
+
+    __slots__ = ("f",)
+    _names = ("io", "f")
+
+    def __init__(self, io: Any, f: Callable[..., Any]) -> None:
+        self.io = io
+        self.f = f
 
 
 def _flatten(root: IO[Any, Any, Any]) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, final
 
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Around, Frame, Next, require_io
+from distio.core.ops.base import IO, Around, Frame, Next, Wrapper, require_io
 from distio.errors import TracedException
 from distio.result import Errors, Ok, Panic, Result, sequence
 
@@ -44,17 +44,10 @@ class Fail(IO[Any, Any, Any]):
 
 
 @final
-class Attempt(IO[Any, Any, Any], Frame):
+class Attempt(Wrapper):
     """The Result as the value."""
 
-    __slots__ = _names = ("io",)
-
-    def __init__(self, io: Any) -> None:
-        self.io = io
-
-    def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.stack.append(self)
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+    __slots__ = ()
 
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.value = Ok(fiber.value)
@@ -64,9 +57,6 @@ class Attempt(IO[Any, Any, Any], Frame):
         fiber.value = fiber.failure
         fiber.failure = None
         return None
-
-    def _as_frame(self) -> Frame:
-        return Attempt(None)
 
 
 @final

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Around, Frame, Next, require_io
+from distio.core.ops.base import IO, Around, Next, Wrapper, require_io
 
 __all__ = ["Call", "Defer", "DeferIO", "FlatMap", "Flatten", "Map", "Pure", "Rec"]
 
@@ -83,23 +83,13 @@ class FlatMap(Around):
 
 
 @final
-class Flatten(IO[Any, Any, Any], Frame):
+class Flatten(Wrapper):
     """Go on with the IO that the value is."""
 
-    __slots__ = _names = ("io",)
-
-    def __init__(self, io: Any) -> None:
-        self.io = io
-
-    def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.stack.append(self)
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+    __slots__ = ()
 
     def _succeeded(self, fiber: Fiber) -> Next:
         return require_io(fiber.value, "flatten")
-
-    def _as_frame(self) -> Frame:
-        return Flatten(None)
 
 
 @final

@@ -1,0 +1,33 @@
+"""What ties a handle to the member whose process it is in (`Handle.tie`)."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, final
+
+__all__ = ["HERE", "Away"]
+
+
+@final
+class Here:
+    """Ties a handle to this member: its fiber is, or was, hosted here."""
+
+
+HERE: Final = Here()
+
+
+@final
+class Away:
+    """Ties a handle to a fiber that was shipped from here; dies with the last such handle."""
+
+    __slots__ = ("fiber", "forgotten", "is_shared")
+
+    def __init__(self, fiber: int, forgotten: deque[int], is_shared: bool) -> None:
+        self.fiber = fiber
+        self.forgotten = forgotten
+        self.is_shared = is_shared
+        """Whether a copy of the handle is in other hands: then it must not be forgotten."""
+
+    def __del__(self) -> None:
+        if not self.is_shared:
+            self.forgotten.append(self.fiber)
