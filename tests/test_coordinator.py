@@ -715,3 +715,12 @@ def test_a_worker_that_joins_dry_gets_work_from_a_busy_one() -> None:
     scene.tells(2, ready=10)
     hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 9, b"")
     assert (2, m.Solicit(5)) in scene.happens(Joined(hello))
+
+
+def test_two_lost_workers_and_then_their_watcher() -> None:
+    scene = Scene()
+    watcher = scene.join("client", family="one")
+    workers = [scene.join("worker", family="one") for _ in range(2)]
+    assert [scene.breaks(worker) for worker in workers] == [[], []]
+    assert scene.breaks(watcher) == []
+    assert list(scene.machine.members) == [scene.client]

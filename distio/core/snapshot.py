@@ -9,11 +9,13 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from io import BytesIO
+from types import FunctionType
 from typing import Any, Final, final
 
 import cloudpickle
 
 from distio.core.fiber import Fiber, Handle
+from distio.core.functions import PLAIN, is_self_contained, reduce_function
 from distio.core.shipping import why_it_stays
 from distio.errors import CannotShip, ForeignException, TracedException
 from distio.result import Ok, Panic, Result
@@ -47,6 +49,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
     def __init__(self, file: BytesIO) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self.handles: list[Handle[Any, Any, Any]] = []
+        self._is_self_contained: dict[tuple[int, int], bool] = {}
+        """By code and globals, which live as long as what is pickled."""
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -54,7 +58,18 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
             self.handles.append(obj)
         elif kind is TracedException:
             return self._reduce_traced(obj)
+        elif kind is FunctionType:
+            reduced = self._reduce_function(obj)
+            if reduced is not None:
+                return reduced
         return super().reducer_override(obj)
+
+    def _reduce_function(self, f: FunctionType) -> Any:
+        key = id(f.__code__), id(f.__globals__)
+        is_simple = self._is_self_contained.get(key)
+        if is_simple is None:
+            is_simple = self._is_self_contained[key] = is_self_contained(f)
+        return reduce_function(f) if is_simple else None
 
     def _reduce_traced(self, traced: TracedException) -> Any:
         exception = traced.exception
@@ -92,9 +107,6 @@ def _dump(obj: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
     pickler.dump(obj)
     return file.getvalue(), pickler.handles
 
-
-_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
-"""What the plain pickler does as well, and much faster."""
 
 _FRESH: Final = 0
 _SUSPENDED: Final = 1
@@ -153,7 +165,8 @@ def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> lis
 
 def dump_outcome(result: Result[Any, Any]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
     """Pickle an outcome; what can't be pickled becomes a Panic that says so."""
-    if type(result) is Ok and type(result.success) in _PLAIN:
+    if type(result) is Ok and type(result.success) in PLAIN:
+        # the plain pickler does it as well, and much faster
         return pickle.dumps(result, pickle.HIGHEST_PROTOCOL), []
     try:
         return _dump(result)

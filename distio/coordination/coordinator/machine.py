@@ -171,7 +171,8 @@ class Coordinator:
         self._loads_changed = True
         self._exits.pop((member.hello.host, member.hello.pid), None)
         for watched in list(self.members.values()):
-            if watched.is_gone and not self._is_watched(watched):
+            is_there = watched.id in self.members  # it may have been lost with another one
+            if is_there and watched.is_gone and not self._is_watched(watched):
                 self._lose(watched.id, "its connection broke")
         self.timers.drop_member(lost)
         name = member.name()
