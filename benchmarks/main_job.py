@@ -13,7 +13,7 @@ from benchmarks._timing import medians, seconds, show, take_turns
 from distio import Cluster
 from examples import index_sources
 
-ROUNDS = 3
+ROUNDS = 2
 ROOT = index_sources.STANDARD_LIBRARY
 
 
