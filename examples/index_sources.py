@@ -134,12 +134,27 @@ INVALID = (SyntaxError, tokenize.TokenError, ValueError, LookupError, RecursionE
 """What `index_source` raises on files that are not Python, or nested too deep to parse."""
 
 
+def parse(text: str) -> ast.Module:
+    """Parse, in any number of threads.
+
+    Some versions of CPython count the depth of the tree in one place for all threads: now and
+    then two that parse at once stumble over each other ("recursion depth mismatch"), and are
+    right the next time.
+    """
+    for _ in range(20):
+        try:
+            return ast.parse(text, "<source>")
+        except SystemError:
+            continue
+    return ast.parse(text, "<source>")
+
+
 def index_source(file: str, source: bytes) -> FileReport:
     """What `source` contains."""
     text = decode_source(source)
     # what is odd about somebody else's sources is none of our business
     warnings.filterwarnings("ignore", module=r"<source>")
-    nodes = list(ast.walk(ast.parse(text, "<source>")))
+    nodes = list(ast.walk(parse(text)))
     tokens = tokenize.generate_tokens(StringIO(text).readline)
     return FileReport(
         lines=text.count("\n") + (not text.endswith("\n") and text != ""),
