@@ -155,3 +155,20 @@ def test_the_report_reads_as_text(example: ModuleType, root: Path) -> None:
     assert text.startswith("6 files, 12 lines, 1 classes, 3 functions, ")
     assert "long (a.py:2)" in text
     assert "bad/codec.py: SyntaxError: " in text
+
+
+def test_parsers_that_stumble_over_each_other_try_again(
+    example: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = report(example, root, threads=1)
+    parse, stumbled = example.ast.parse, []
+
+    def stumble_once(*args: Any) -> Any:
+        if not stumbled:
+            stumbled.append(args)
+            raise SystemError("AST constructor recursion depth mismatch (before=33, after=28)")
+        return parse(*args)
+
+    monkeypatch.setattr(example.ast, "parse", stumble_once)
+    assert report(example, root, threads=1) == expected
+    assert stumbled
