@@ -161,7 +161,8 @@ def test_parsers_that_stumble_over_each_other_try_again(
     example: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = report(example, root, threads=1)
-    parse, stumbled = example.ast.parse, []
+    parse = example.ast.parse
+    stumbled: list[tuple[Any, ...]] = []
 
     def stumble_once(*args: Any) -> Any:
         if not stumbled:
