@@ -33,6 +33,7 @@ __all__ = [
     "error",
     "errors",
     "from_result",
+    "now",
     "panic",
     "parallel",
     "pure",
@@ -278,6 +279,14 @@ def sleep(seconds: float) -> IO[Any, Any, None]:
     return ops.Sleep(seconds)
 
 
+now: Final[IO[Any, Any, float]] = ops.Now()
+"""The program that reads the clock: what `time.time()` shows, or in a simulation the virtual time.
+
+>>> now.map(lambda seconds: seconds > 0).run(None)
+Ok(success=True)
+"""
+
+
 def sleep_until(epoch_in_seconds: float) -> IO[Any, Any, None]:
-    """Pause at least until `time.time()` reaches this number of seconds."""
+    """Pause at least until `now` is this number of seconds."""
     return ops.SleepUntil(epoch_in_seconds)

@@ -13,12 +13,12 @@ from distio.core.interpreter import step
 from distio.core.snapshot import dump_fibers, load_fibers
 from distio.protocol.requests import (
     FINISHED,
+    NOW,
     YIELDED,
     AwaitCallback,
     AwaitFibers,
     Request,
     Sleep,
-    SleepUntil,
     Spawn,
 )
 
@@ -39,8 +39,8 @@ def answer(fiber: Fiber, request: Request) -> None:
         fiber.value = [Handle(index) for index in range(len(request.ios))]
     elif isinstance(request, AwaitFibers):
         fiber.value = [Ok(handle.id) for handle in request.handles]
-    elif isinstance(request, SleepUntil):
-        fiber.value = True
+    elif request is NOW:
+        fiber.value = 1000.0
     elif isinstance(request, Sleep):
         fiber.value = None
     elif isinstance(request, AwaitCallback):
@@ -109,7 +109,7 @@ def test_fuel_never_changes_what_happens(name: str, between: Callable[[Fiber], F
 
 def test_the_requests_come_in_order() -> None:
     _, asked = complete(PROGRAMS["requests"], 10_000)
-    assert asked == ["Sleep", "Spawn", "AwaitFibers", "SleepUntil"]
+    assert asked == ["Sleep", "Spawn", "AwaitFibers", "Now"]
 
 
 def test_an_endless_loop_yields_after_its_fuel() -> None:
@@ -155,9 +155,6 @@ def test_requests_hold_what_was_asked() -> None:
     sleep = step(fiber_of(io.sleep(2)))
     assert isinstance(sleep, Sleep)
     assert sleep.seconds == 2.0
-    until = step(fiber_of(io.sleep_until(3)))
-    assert isinstance(until, SleepUntil)
-    assert until.epoch_in_seconds == 3.0
     call = step(fiber_of(io.async_(f, 1, x=2)))
     assert isinstance(call, AwaitCallback)
     assert (call.f, call.args, call.kwargs) == (f, (1,), {"x": 2})
@@ -169,15 +166,27 @@ def test_waiting_for_nothing_asks_nothing() -> None:
     assert fiber.outcome() == Ok([])
 
 
-def test_sleep_until_asks_again_until_the_moment_is_past() -> None:
+def test_sleep_until_looks_at_the_clock_again_after_each_sleep() -> None:
     fiber = fiber_of(io.sleep_until(3).then(io.pure("awake")))
-    for _ in range(3):
-        assert isinstance(step(fiber), SleepUntil)
-        fiber.value = False
-    assert isinstance(step(fiber), SleepUntil)
-    fiber.value = True
+    for now in (0.0, 2.5):
+        assert step(fiber) is NOW
+        fiber.value = now
+        request = step(fiber)
+        assert isinstance(request, Sleep)
+        assert request.seconds == 3 - now
+        fiber.value = None
+    assert step(fiber) is NOW
+    fiber.value = 3.0
     assert step(fiber) is FINISHED
     assert fiber.outcome() == Ok("awake")
+
+
+def test_now_is_what_the_clock_shows() -> None:
+    fiber = fiber_of(io.now.map(lambda seconds: seconds + 1))
+    assert step(fiber) is NOW
+    fiber.value = 41.0
+    assert step(fiber) is FINISHED
+    assert fiber.outcome() == Ok(42.0)
 
 
 def test_keyboard_interrupt_passes_through() -> None:

@@ -577,6 +577,12 @@ def test_sleep_until_is_never_early(run: Run) -> None:
     assert outcome.success >= 0
 
 
+def test_now_is_the_time_of_the_wall_clock(run: Run) -> None:
+    outcome = run(io.zip(io.defer(time.time), io.now, io.defer(time.time)))
+    assert isinstance(outcome, Ok)
+    assert outcome.success == sorted(outcome.success)
+
+
 @pytest.mark.parametrize("seconds", [0, -1, -0.0, -1e300])
 def test_sleep_of_nothing_goes_on(run: Run, seconds: float) -> None:
     assert run(io.pure(1).then(io.sleep(seconds))) == Ok(None)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from distio import IO, Errors, Ok, Panic, Result, io
 from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
-from distio.coordination.member import Member, Offering, Parcel, Posting
+from distio.coordination.member import Callback, Hand, Member, Offering, Parcel
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
-from distio.core.snapshot import Packed, dump_fibers, dump_outcome, load_fibers
+from distio.core.snapshot import Packed, dump_fibers
 from distio.errors import UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -28,67 +27,32 @@ class Node:
 
     def __init__(self, member: Member) -> None:
         self.member = member
+        self._hand = Hand(member, self)
 
     def work(self) -> bool:
-        """Do one piece of work; False if there is none."""
-        if not self.member.ready:
+        """Do one piece of work, to its end; False if there is none."""
+        if not self._hand.take():
             return False
-        work = self.member.ready.popleft()
-        if isinstance(work, Fiber):
-            self.advance(work)
-        elif isinstance(work, Parcel):
-            chunk = work.chunk
-            self.member.opened(chunk, load_fibers(chunk.run, chunk.fibers, chunk.payload))
-        elif isinstance(work, Offering):
-            self.ship(self.member.take_offer(work.count), self.member.offered_nothing)
-        else:
-            self.post(work)
+        self._hand.perform()
+        while self._hand.settle():
+            self._hand.perform()
         self.member.validate()
         return True
 
-    def advance(self, fiber: Fiber) -> None:
-        member = self.member
-        if isinstance(fiber.request, rq.AwaitFibers):
-            fiber.value = [opened(outcome) for outcome in fiber.value]
-        while member.is_running(fiber.run):
-            request = step(fiber)
-            if isinstance(request, rq.Finished):
-                is_asked_for = member.is_asked_for(fiber)
-                if is_asked_for:
-                    member.posted(fiber.run, fiber.id, *dump_outcome(fiber.outcome()))
-                return member.finish(fiber, is_observed=is_asked_for)
-            if isinstance(request, rq.Spawn):
-                self.ship(member.spawn(fiber, request.ios))
-            elif isinstance(request, rq.AwaitFibers):
-                if not member.await_fibers(fiber, request.handles):
-                    return None
-                fiber.value = [opened(outcome) for outcome in fiber.value]
-            elif isinstance(request, rq.Sleep):
-                return member.sleep(fiber, request.seconds)
-            elif isinstance(request, rq.SleepUntil):
-                return member.sleep(fiber, request.epoch_in_seconds)
-            elif isinstance(request, rq.AwaitCallback):
-                return member.park(fiber)
-            else:
-                return member.queue(fiber)
-        return None
+    def wall_clock(self) -> float:
+        return 0.0
 
-    def ship(self, fibers: Sequence[Fiber], otherwise: Callable[[], None] | None = None) -> None:
-        for fiber in fibers:
-            self.member.shipped([fiber], *dump_fibers([fiber]))
-            fiber.stack.clear()
-        if not fibers and otherwise is not None:
-            otherwise()
+    def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
+        self.member.called_back(callback.fiber, callback.request, result)
 
-    def post(self, posting: Posting) -> None:
-        outcome = posting.handle.outcome
-        packed = (outcome.payload, ()) if isinstance(outcome, Packed) else dump_outcome(outcome)
-        self.member.runs[posting.run].posting -= 1
-        self.member.posted(posting.run, posting.handle.id, *packed)
+    def let_go(self, callback: Callback) -> None:
+        """Programs here call their callbacks."""
 
+    def stays(self, fiber: Fiber) -> None:
+        raise AssertionError(f"{fiber} can't be pickled")
 
-def opened(outcome: Any) -> Any:
-    return outcome.open() if isinstance(outcome, Packed) else outcome
+    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
+        raise interrupt
 
 
 class World:
@@ -165,7 +129,8 @@ class World:
 
 
 def outcome_of(handle: Handle[Any, Any, Any]) -> Any:
-    return opened(handle.outcome)
+    outcome = handle.outcome
+    return outcome.open() if isinstance(outcome, Packed) else outcome
 
 
 def fail(text: str) -> Any:
@@ -237,7 +202,9 @@ def test_a_timer_of_another_life_wakes_nobody() -> None:
 
 
 def test_a_callback_counts_once_and_for_its_own_request_only() -> None:
-    world, handle = alone(io.async_(fail).then(io.async_(fail)))
+    kept: list[Any] = []
+    keep = io.async_(lambda context, callback: kept.append(callback))
+    world, handle = alone(keep.then(keep))
     member = world[1]
     fiber = member.parked[handle.id]
     first = fiber.request
@@ -253,6 +220,22 @@ def test_a_callback_counts_once_and_for_its_own_request_only() -> None:
     member.called_back(fiber, second, Ok(4))
     world.work()
     assert outcome_of(handle) == Ok(4)
+
+
+def test_a_fiber_that_is_always_answered_at_once_lets_others_on() -> None:
+    member = Member(1)
+    greedy = member.start_root(io.rec(lambda again: io.now.then(again)), None)
+    other = member.start_root(io.pure("had its turn"), None)
+    member.queue(greedy)
+    member.queue(other)
+    hand = Hand(member, Node(member))
+    assert hand.take()
+    hand.perform()
+    for _ in range(1_000):
+        if not hand.settle():
+            break
+        hand.perform()
+    assert list(member.ready) == [other, greedy]
 
 
 def unobserved(world: World) -> dict[int, Result[Any, Any]]:
@@ -463,11 +446,15 @@ def test_a_solicited_member_gives_its_oldest_fibers() -> None:
     member.spawn(root, [io.pure(n) for n in range(4)])
     member.receive(m.Solicit(2))
     assert isinstance(member.ready[0], Offering)
-    member.ready.popleft()
-    taken = member.take_offer(2)
-    assert [fiber.id for fiber in taken] == [fiber_id(2, 1), fiber_id(2, 2)]
-    member.keep(taken)
-    assert member.load == 4
+    hand = Hand(member, Node(member))
+    assert hand.take()
+    hand.perform()
+    while hand.settle():
+        hand.perform()
+    offers = [message for message in member.outbox if isinstance(message, m.Offer)]
+    offered = [id for offer in offers for chunk in offer.chunks for id, _ in chunk.fibers]
+    assert offered == [fiber_id(2, 1), fiber_id(2, 2)]
+    assert member.load == 2
 
 
 def test_what_is_told_comes_before_what_depends_on_it() -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "dump_outcome",
     "load_fibers",
     "load_outcome",
+    "why_it_cannot_ship",
 ]
 
 
@@ -133,6 +134,15 @@ def dump_fibers(
     except Exception as error:
         reason = why_it_stays(states, _dump, error) if explain else str(error)
         raise CannotShip(reason) from error
+
+
+def why_it_cannot_ship(fiber: Fiber) -> str:
+    """What in a fiber that can't be pickled it is, and where; takes long."""
+    try:
+        dump_fibers([fiber])
+    except CannotShip as reason:
+        return str(reason)
+    return "it can be by now"
 
 
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:

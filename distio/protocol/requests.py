@@ -12,13 +12,16 @@ from typing import Any, Final, final
 
 __all__ = [
     "FINISHED",
+    "NOW",
     "YIELDED",
     "AwaitCallback",
     "AwaitFibers",
+    "Finished",
+    "Now",
     "Request",
     "Sleep",
-    "SleepUntil",
     "Spawn",
+    "Yielded",
 ]
 
 
@@ -51,7 +54,18 @@ class Yielded(Request):
         return "YIELDED"
 
 
+@final
+class Now(Request):
+    """Read the wall clock; answered by what it shows, in seconds."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "NOW"
+
+
 FINISHED: Final = Finished()
+NOW: Final = Now()
 YIELDED: Final = Yielded()
 
 
@@ -83,20 +97,6 @@ class Sleep(Request):
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-
-
-@final
-class SleepUntil(Request):
-    """Wait until the wall clock shows `epoch_in_seconds`.
-
-    Answered by True when the moment is past, by False when it may not be yet: clocks drift
-    against each other, so whoever sleeps until a moment looks at the wall clock again.
-    """
-
-    __slots__ = ("epoch_in_seconds",)
-
-    def __init__(self, epoch_in_seconds: float) -> None:
-        self.epoch_in_seconds = epoch_in_seconds
 
 
 @final

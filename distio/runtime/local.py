@@ -14,7 +14,6 @@ from typing import Any, final
 from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
 from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
-from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.protocol.messages import Hello
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -68,7 +67,7 @@ class _LocalHost(Host):
         log_failures(self._ended)
         return ticket.result()
 
-    def interrupted(self, fiber: Fiber, interrupt: KeyboardInterrupt) -> bool:
+    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
         self._interrupt = interrupt
         self.stop()
         return False

@@ -1,6 +1,29 @@
 """One member: its run queue, its parked fibers, and what it has told the coordinator."""
 
+from distio.coordination.member.hand import Hand
 from distio.coordination.member.machine import Member
-from distio.coordination.member.work import Offering, Parcel, Posting, Work
+from distio.coordination.member.work import (
+    Callback,
+    Finishing,
+    Offering,
+    Parcel,
+    Posting,
+    Shipping,
+    Surroundings,
+    Task,
+    Work,
+)
 
-__all__ = ["Member", "Offering", "Parcel", "Posting", "Work"]
+__all__ = [
+    "Callback",
+    "Finishing",
+    "Hand",
+    "Member",
+    "Offering",
+    "Parcel",
+    "Posting",
+    "Shipping",
+    "Surroundings",
+    "Task",
+    "Work",
+]

@@ -13,8 +13,8 @@ Rules
 - What the coordinator is to hear goes to `outbox`, in order; counts are gathered and told in one
   `Progress`, always before anything that depends on them.
 
-Nothing here runs user code: pickling and unpickling are work items that a pool thread takes from
-`ready` (`Parcel`, `Offering`, `Posting`), outside the mutex.
+Nothing here runs user code. Whatever does (stepping, pickling, unpickling, calling) is work that
+a `Hand` takes from `ready` and performs outside the mutex.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from typing import Any, final
 
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import HERE, Away
-from distio.coordination.member.work import Offering, Parcel, Posting, Work
+from distio.coordination.member.work import Offering, Parcel, Posting, Shipping, Task, Work
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.core.snapshot import Packed
-from distio.errors import DistioBug, TracedException, UnknownFiber, WorkerLost
+from distio.errors import Deadlock, DistioBug, TracedException, UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of, sequence_of
-from distio.protocol.requests import AwaitFibers, Request, SleepUntil
+from distio.protocol.requests import AwaitCallback, AwaitFibers, Request
 from distio.result import Panic, Result
 
 __all__ = ["Member"]
@@ -72,7 +72,7 @@ class Member:
         self.stale = 0
         """How many messages came too late to mean anything."""
         self.stepping = 0
-        """How many work items are in the hands of threads (the host counts)."""
+        """How many pieces of work are in hand."""
         self._posted = m.OutcomesReady([], [])
         self._received = 0
         self._untold: dict[int, LocalRun] = {}
@@ -120,6 +120,24 @@ class Member:
     def queue(self, work: Work) -> None:
         """Put work at the end of the queue."""
         self.ready.append(work)
+
+    def take(self, index: int = 0) -> Fiber | Task | None:
+        """Take out work for a hand, the oldest unless told otherwise; None if there is none."""
+        while self.ready:
+            if index:
+                work = self.ready[index]
+                del self.ready[index]
+                index = 0
+            else:
+                work = self.ready.popleft()
+            if isinstance(work, Offering):
+                shipping = self._offer(work.count)
+                if shipping is None:
+                    continue
+                work = shipping
+            self.stepping += 1
+            return work
+        return None
 
     # -- what a fiber asks ----------------------------------------------------------------
 
@@ -184,6 +202,16 @@ class Member:
             return
         fiber.answer(result)
         self._unpark(fiber)
+
+    def let_go(self, fiber: Fiber, request: AwaitCallback) -> None:
+        """The callback of this fiber's request has died without being called."""
+        name = getattr(request.f, "__qualname__", repr(request.f))
+        deadlock = Deadlock(
+            f"fiber {name_of(fiber.id)} waits for a callback that nobody can call any more: "
+            f"{name} has let go of it"
+        )
+        panic = Panic[Any, Any]([TracedException(deadlock, str(deadlock))], [])
+        self.called_back(fiber, request, panic)
 
     def _unpark(self, fiber: Fiber) -> None:
         del self.parked[fiber.id]
@@ -250,8 +278,8 @@ class Member:
 
     # -- shipping -------------------------------------------------------------------------
 
-    def take_offer(self, count: int) -> list[Fiber]:
-        """Take out up to so many of the oldest ready fibers, to be `shipped` or `keep`-ed."""
+    def _offer(self, count: int) -> Shipping | None:
+        """Take out up to so many of the oldest ready fibers, to be shipped."""
         taken: list[Fiber] = []
         passed: list[Work] = []
         while self.ready and len(taken) < count:
@@ -261,7 +289,16 @@ class Member:
             else:
                 passed.append(work)
         self.ready.extendleft(reversed(passed))
-        return taken
+        if not taken:
+            self.outbox.append(m.Offer([]))
+            return None
+        by_run: dict[int, list[Fiber]] = {}
+        for fiber in taken:
+            by_run.setdefault(fiber.run, []).append(fiber)
+        shipping: Shipping | None = None
+        for fibers in by_run.values():
+            shipping = Shipping(fibers, then=shipping)
+        return shipping
 
     def keep(self, fibers: Sequence[Fiber]) -> None:
         """These can't travel: run them here."""
@@ -298,10 +335,6 @@ class Member:
         assert root.handle is not None
         root.handle.waiters = []
         self.shipped([root], payload, handles)
-
-    def offered_nothing(self) -> None:
-        """A request for an offer was in vain."""
-        self.outbox.append(m.Offer([]))
 
     def opened(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
         """A parcel was unpickled."""
@@ -382,8 +415,7 @@ class Member:
         if fiber is None or fiber.epoch != message.epoch:
             self.stale += 1
             return
-        # whoever sleeps until a moment has to look at the clock again
-        fiber.value = False if isinstance(fiber.request, SleepUntil) else None
+        fiber.value = None
         self._unpark(fiber)
 
     def _solicit(self, message: m.Solicit) -> None:

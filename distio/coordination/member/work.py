@@ -1,31 +1,101 @@
 """What a pool thread takes from a member's queue.
 
-Pickling and unpickling run user code, so they are work items beside the fibers themselves.
+Stepping, pickling and unpickling run user code, so each piece of work has two halves: `perform`,
+without the mutex, and `settle`, which tells the machine under the mutex. Fibers, by far the most
+frequent work, have theirs in `hand.py`.
 """
 
 from __future__ import annotations
 
-from typing import Any, final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from distio.core.fiber import Fiber, Handle
+from distio.core.ops.failures import Fail
+from distio.core.snapshot import Packed, dump_fibers, dump_outcome, load_fibers
+from distio.errors import CannotShip, TracedException
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
+from distio.result import Panic, Result
 
-__all__ = ["Offering", "Parcel", "Posting", "Work"]
+if TYPE_CHECKING:
+    from distio.coordination.member.machine import Member
+
+__all__ = [
+    "Calling",
+    "Callback",
+    "Finishing",
+    "Offering",
+    "Parcel",
+    "Posting",
+    "Shipping",
+    "Surroundings",
+    "Task",
+    "Work",
+]
+
+_CHUNKS: Final = 64
+"""Into how many pieces the children of one `parallel` are split, so that all cores get some."""
+_MOST_IN_CHUNK: Final = 256
+
+
+class Surroundings(Protocol):
+    """What work needs from the process around it; never called with the mutex held."""
+
+    def wall_clock(self) -> float:
+        """What `time.time` shows, or is made to show."""
+
+    def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
+        """A callback was called, by any thread."""
+
+    def let_go(self, callback: Callback) -> None:
+        """A callback has died without being called.
+
+        The garbage collector may say so at any time, even in a thread that holds the mutex.
+        """
+
+    def stays(self, fiber: Fiber) -> None:
+        """This fiber was to travel, but it can't be pickled."""
+
+    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
+        """User code raised KeyboardInterrupt (Ctrl-C reaches the main thread alone).
+
+        Returns:
+            Whether the fiber is to go on, with this as its panic.
+        """
 
 
 @final
 class Parcel:
     """Fibers that came in one pickle; opening it puts them into `ready`."""
 
-    __slots__ = ("chunk",)
+    __slots__ = ("_fibers", "chunk")
 
     def __init__(self, chunk: m.Chunk) -> None:
         self.chunk = chunk
+        self._fibers: list[Fiber] = []
+
+    def perform(self, around: Surroundings) -> None:
+        """Unpickle it."""
+        chunk = self.chunk
+        try:
+            self._fibers = load_fibers(chunk.run, chunk.fibers, chunk.payload)
+        except BaseException as exception:  # noqa: BLE001 (each of them ends in this panic)
+            traced = TracedException.in_except_clause(exception)
+            failure = Fail([], [traced])
+            self._fibers = [Fiber(id, chunk.run, failure, None) for id, _ in chunk.fibers]
+            for fiber, (_, epoch) in zip(self._fibers, chunk.fibers):
+                fiber.epoch = epoch
+
+    def settle(self, member: Member) -> Fiber | Task | None:
+        """Its fibers are ready."""
+        member.opened(self.chunk, self._fibers)
+        return None
 
 
 @final
 class Offering:
-    """So many fibers are to be offered to others."""
+    """So many fibers are to be offered to others; becomes a `Shipping` when it is taken."""
 
     __slots__ = ("count",)
 
@@ -34,14 +104,154 @@ class Offering:
 
 
 @final
+class Shipping:
+    """Fibers of one run that are to travel, chunk by chunk; what can't be pickled is kept."""
+
+    __slots__ = ("_chunks", "_handles", "_packed", "_payload", "_stays", "then")
+
+    def __init__(self, fibers: Sequence[Fiber], then: Fiber | Shipping | None = None) -> None:
+        size = max(1, min(len(fibers) // _CHUNKS, _MOST_IN_CHUNK))
+        starts = range((len(fibers) - 1) // size * size, -1, -size)
+        self._chunks = [fibers[start : start + size] for start in starts]
+        """The last one goes first."""
+        self._packed: Sequence[Fiber] = ()
+        self._payload = b""
+        self._handles: list[Handle[Any, Any, Any]] = []
+        self._stays = False
+        self.then = then
+        """What the same thread goes on with."""
+
+    def perform(self, around: Surroundings) -> None:
+        """Pickle the next chunk; halve it until it is clear which of them can't be pickled."""
+        while True:
+            self._packed = fibers = self._chunks.pop()
+            try:
+                self._payload, self._handles = dump_fibers(fibers, explain=False)
+            except CannotShip:
+                if len(fibers) > 1:
+                    middle = len(fibers) // 2
+                    self._chunks += [fibers[middle:], fibers[:middle]]
+                    continue
+                self._stays = True
+                around.stays(fibers[0])
+            else:
+                self._stays = False
+            return
+
+    def settle(self, member: Member) -> Fiber | Task | None:
+        """They leave, or are kept."""
+        if not member.is_running(self._packed[0].run):
+            return self.then if isinstance(self.then, Shipping) else None
+        if self._stays:
+            member.keep(self._packed)
+        else:
+            member.shipped(self._packed, self._payload, self._handles)
+        self._packed, self._payload = (), b""
+        return self if self._chunks else self.then
+
+
+@final
 class Posting:
     """The outcome of this fiber is to be sent to whoever waits for it elsewhere."""
 
-    __slots__ = ("handle", "run")
+    __slots__ = ("_handles", "_payload", "handle", "run")
 
     def __init__(self, run: int, handle: Handle[Any, Any, Any]) -> None:
         self.run = run
         self.handle = handle
+        self._payload = b""
+        self._handles: list[Handle[Any, Any, Any]] = []
+
+    def perform(self, around: Surroundings) -> None:
+        """Pickle it, unless it came as bytes."""
+        outcome = self.handle.outcome
+        if isinstance(outcome, Packed):
+            self._payload = outcome.payload
+        else:
+            self._payload, self._handles = dump_outcome(outcome)
+
+    def settle(self, member: Member) -> Fiber | Task | None:
+        """It leaves."""
+        if member.is_running(self.run):
+            member.runs[self.run].posting -= 1
+            member.posted(self.run, self.handle.id, self._payload, self._handles)
+        return None
 
 
-Work = Fiber | Parcel | Offering | Posting
+@final
+class Finishing:
+    """A fiber has ended that somebody elsewhere waits for: its outcome leaves before its end."""
+
+    __slots__ = ("_handles", "_payload", "fiber")
+
+    def __init__(self, fiber: Fiber) -> None:
+        self.fiber = fiber
+        self._payload = b""
+        self._handles: list[Handle[Any, Any, Any]] = []
+
+    def perform(self, around: Surroundings) -> None:
+        """Pickle the outcome."""
+        self._payload, self._handles = dump_outcome(self.fiber.outcome())
+
+    def settle(self, member: Member) -> Fiber | Task | None:
+        """The outcome leaves, and the fiber has ended."""
+        fiber = self.fiber
+        if member.is_running(fiber.run):
+            member.posted(fiber.run, fiber.id, self._payload, self._handles)
+            member.finish(fiber, is_observed=True)
+        return None
+
+
+@final
+class Calling:
+    """A fiber is parked until its callback is called; this calls the function that gets it."""
+
+    __slots__ = ("fiber", "request")
+
+    def __init__(self, fiber: Fiber, request: rq.AwaitCallback) -> None:
+        self.fiber = fiber
+        self.request = request
+
+    def perform(self, around: Surroundings) -> None:
+        """Call the function; what it raises is the outcome, unless the callback came first."""
+        fiber, request = self.fiber, self.request
+        callback = Callback(around, fiber, request)
+        try:
+            request.f(fiber.context, callback, *request.args, **request.kwargs)
+        except KeyboardInterrupt as interrupt:
+            if around.interrupted(interrupt):
+                callback(Panic([TracedException.in_except_clause(interrupt)], []))
+        except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
+            callback(Panic([TracedException.in_except_clause(exception)], []))
+
+    def settle(self, member: Member) -> Fiber | Task | None:
+        """The rest is the callback's."""
+        return None
+
+
+Task = Parcel | Shipping | Posting | Finishing | Calling
+"""What a pool thread does besides stepping fibers."""
+
+Work = Fiber | Task | Offering
+"""What a member's queue holds."""
+
+
+@final
+class Callback:
+    """What `async_` gives to its function; the first call counts."""
+
+    __slots__ = ("_around", "_is_called", "fiber", "request")
+
+    def __init__(self, around: Surroundings, fiber: Fiber, request: rq.AwaitCallback) -> None:
+        self._around = around
+        self._is_called = False
+        self.fiber = fiber
+        self.request = request
+
+    def __call__(self, result: Result[Any, Any]) -> None:
+        self._is_called = True
+        self._around.called_back(self, result)
+
+    def __del__(self) -> None:
+        if not self._is_called:
+            self._around.let_go(self)

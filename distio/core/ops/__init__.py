@@ -5,7 +5,7 @@ To add one: write the class beside its siblings, name it here, give it a constru
 """
 
 from distio.core.ops.base import IO, Frame
-from distio.core.ops.concurrency import Async, Parallel, Sleep, SleepUntil, Wait, Yield
+from distio.core.ops.concurrency import Async, Now, Parallel, Sleep, SleepUntil, Wait, Yield
 from distio.core.ops.context import ContraMapRead, DeferRead, DeferReadIO, Read
 from distio.core.ops.failures import (
     Attempt,
@@ -38,6 +38,7 @@ __all__ = [
     "Map",
     "MapError",
     "MapPanic",
+    "Now",
     "OnFailure",
     "Parallel",
     "Pure",

@@ -15,7 +15,7 @@ from distio.protocol import requests
 from distio.result import Errors, Ok, Result
 from distio.result import zip as zip_results
 
-__all__ = ["Async", "Parallel", "Sleep", "SleepUntil", "Wait", "Yield", "zip_par"]
+__all__ = ["Async", "Now", "Parallel", "Sleep", "SleepUntil", "Wait", "Yield", "zip_par"]
 
 
 @final
@@ -101,8 +101,23 @@ class Sleep(IO[Any, Any, Any]):
 
 
 @final
+class Now(IO[Any, Any, Any]):
+    """Read the wall clock."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.NOW
+        return None
+
+
+@final
 class SleepUntil(IO[Any, Any, Any], Frame):
-    """Pause until a moment, given as the number of seconds that `time.time` will show."""
+    """Pause until a moment, given as the number of seconds that `time.time` will show.
+
+    It reads the wall clock and sleeps for the rest, again and again: clocks drift against each
+    other, so that after a sleep of the right length the moment may not have come.
+    """
 
     __slots__ = _names = ("epoch_in_seconds",)
 
@@ -110,14 +125,20 @@ class SleepUntil(IO[Any, Any, Any], Frame):
         self.epoch_in_seconds = epoch_in_seconds
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        epoch = _finite(self.epoch_in_seconds, "sleep_until", "a moment in seconds, as time.time()")
+        _finite(self.epoch_in_seconds, "sleep_until", "a moment in seconds, as time.time()")
         fiber.stack.append(self)
-        fiber.request = requests.SleepUntil(epoch)
+        fiber.request = requests.NOW
         return None
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        is_past, fiber.value = fiber.value, None
-        return None if is_past else self
+        now, fiber.value = fiber.value, None
+        if now is None:
+            return self  # it has slept
+        seconds = self.epoch_in_seconds - now
+        if seconds > 0:
+            fiber.stack.append(self)
+            fiber.request = requests.Sleep(seconds)
+        return None
 
 
 def _finite(number: Any, name: str, expected: str) -> float:

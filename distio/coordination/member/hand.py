@@ -1,0 +1,164 @@
+"""A hand: what one thread of a pool does, turn after turn.
+
+A turn is `perform`, without the mutex (user code runs), and then, in one section under the mutex,
+`settle` and, if that leaves nothing to go on with, `take`. A thread of a real pool does so in a
+loop; a simulated pool does so whenever it is that hand's turn. Which of both it is makes no
+difference here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, final
+
+from distio.coordination.member.machine import Member
+from distio.coordination.member.work import Calling, Finishing, Shipping, Surroundings, Task
+from distio.core.fiber import Fiber
+from distio.core.interpreter import step
+from distio.core.snapshot import Packed
+from distio.protocol import requests as rq
+
+__all__ = ["Hand"]
+
+_LONGEST_STREAK: Final = 100
+"""So many requests of a fiber are answered at once; then others have their turn."""
+
+
+@final
+class Hand:
+    """Takes work from a member, performs it, settles it."""
+
+    __slots__ = ("_around", "_member", "_streak", "work")
+
+    def __init__(self, member: Member, around: Surroundings) -> None:
+        self._member = member
+        self._around = around
+        self._streak = 0
+        self.work: Fiber | Task | None = None
+        """What it has in hand."""
+
+    def take(self, index: int = 0) -> bool:
+        """Take work out of the member's queue (mutex held); the oldest unless told otherwise.
+
+        Returns:
+            Whether there was any.
+        """
+        self.work = self._member.take(index)
+        self._streak = 0
+        return self.work is not None
+
+    def perform(self) -> None:
+        """Do the part of it that may run user code (mutex not held)."""
+        work = self.work
+        if type(work) is Fiber:
+            _step(work, self._around)
+        elif work is not None:
+            work.perform(self._around)
+
+    def settle(self) -> bool:
+        """Tell the member what came of it (mutex held).
+
+        Returns:
+            Whether there is something that this hand goes on with at once.
+        """
+        work, member = self.work, self._member
+        assert work is not None
+        following: Fiber | Task | None
+        if type(work) is Fiber:
+            following = _answer(member, work)
+            if following is work:
+                self._streak += 1
+                if self._streak > _LONGEST_STREAK:
+                    member.queue(work)
+                    following = None
+        else:
+            following = work.settle(member)
+        self.work = following
+        if following is None:
+            member.stepping -= 1
+            return False
+        return True
+
+
+def _step(fiber: Fiber, around: Surroundings) -> None:
+    """Step a fiber until it asks for something, and leave that in `fiber.request`."""
+    if type(fiber.request) is rq.AwaitFibers:
+        fiber.value = [_opened(outcome) for outcome in fiber.value]
+    while True:
+        try:
+            request = step(fiber)
+        except KeyboardInterrupt as interrupt:
+            if not around.interrupted(interrupt):
+                fiber.request = None
+                return
+            fiber.crash(interrupt)
+        else:
+            fiber.request = request
+            if request is rq.NOW:
+                fiber.value = around.wall_clock()
+            return
+
+
+def _opened(outcome: Any) -> Any:
+    return outcome.open() if type(outcome) is Packed else outcome
+
+
+def _answer(member: Member, fiber: Fiber) -> Fiber | Task | None:
+    """Answer what the fiber asked for; return what its hand goes on with."""
+    if not member.is_running(fiber.run):
+        return None  # the run was cut short: what is left of it is dropped
+    request: Any = fiber.request
+    following: Fiber | Task | None = _ANSWERS[type(request)](member, fiber, request)
+    return following
+
+
+def _finish(member: Member, fiber: Fiber, request: rq.Finished) -> Fiber | Task | None:
+    if member.is_asked_for(fiber):
+        return Finishing(fiber)
+    # whoever started the run looks at the outcome of its root
+    member.finish(fiber, is_observed=fiber.id == fiber.run)
+    return None
+
+
+def _yield(member: Member, fiber: Fiber, request: rq.Yielded) -> Fiber | Task | None:
+    member.queue(fiber)
+    return None
+
+
+def _spawn(member: Member, fiber: Fiber, request: rq.Spawn) -> Fiber | Task | None:
+    travellers = member.spawn(fiber, request.ios)
+    return Shipping(travellers, then=fiber) if travellers else fiber
+
+
+def _await_fibers(member: Member, fiber: Fiber, request: rq.AwaitFibers) -> Fiber | Task | None:
+    return fiber if member.await_fibers(fiber, request.handles) else None
+
+
+def _sleep(member: Member, fiber: Fiber, request: rq.Sleep) -> Fiber | Task | None:
+    member.sleep(fiber, request.seconds)
+    return None
+
+
+def _await_callback(member: Member, fiber: Fiber, request: rq.AwaitCallback) -> Fiber | Task | None:
+    # parked first: the callback may be called before the function returns, from any thread
+    member.park(fiber)
+    return Calling(fiber, request)
+
+
+def _go_on(member: Member, fiber: Fiber, request: rq.Now) -> Fiber | Task | None:
+    return fiber
+
+
+def _abandon(member: Member, fiber: Fiber, request: None) -> Fiber | Task | None:
+    return None
+
+
+_ANSWERS: Final[dict[type, Any]] = {
+    rq.AwaitCallback: _await_callback,
+    rq.AwaitFibers: _await_fibers,
+    rq.Finished: _finish,
+    rq.Now: _go_on,
+    rq.Sleep: _sleep,
+    rq.Spawn: _spawn,
+    rq.Yielded: _yield,
+    type(None): _abandon,
+}
