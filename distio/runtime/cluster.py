@@ -15,9 +15,10 @@ from distio.errors import ClusterError
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.addresses import private_directory
-from distio.runtime.host import Ticket, log
+from distio.runtime.host import log
 from distio.runtime.launching import describe_exit, start_program
 from distio.runtime.link import LinkedHost, connect
+from distio.runtime.tickets import Ticket
 
 __all__ = ["Cluster", "RunHandle"]
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,18 +23,10 @@ import psutil
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from distio.coordination.coordinator import (
-    Coordinator,
-    Disconnected,
-    Event,
-    Joined,
-    Received,
-    Tick,
-)
+from distio.coordination.coordinator import Coordinator, Switchboard
 from distio.errors import ClusterError
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
-from distio.protocol.version import refusal
 from distio.runtime.addresses import check_bind
 from distio.runtime.sockets import receive, router, send
 
@@ -63,35 +56,20 @@ def serve(url: str, ready: Callable[[str], None]) -> None:
     process.run()
 
 
-class _Peer:
-    """A process that has begun to shake hands."""
-
-    def __init__(self) -> None:
-        self.sender = b""
-        self.listener = b""
-        self.hello: m.Hello | None = None
-        self.fds: list[int] = []
-
-
 class CoordinatorProcess:
     """Carries messages between the machine and its members."""
 
     def __init__(self, url: str, lifeline: int | None = None) -> None:
         check_bind(url)
-        self._machine = Coordinator()
+        self._board = Switchboard(Coordinator(), log.info)
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._lifeline = lifeline
         self._stop_reader, self._stop_writer = os.pipe()
-        self._peers: dict[bytes, _Peer] = {}
-        """By token, those whose handshake isn't complete."""
-        self._member_of: dict[bytes, int] = {}
-        """By the routing id of its sending socket."""
-        self._listener_of: dict[int, bytes] = {}
-        self._member_of_fd: dict[int, int] = {}
-        self._gone: list[int] = []
-        self._outgoing: dict[int, list[m.CoordinatorMessage]] = {}
+        self._address_of_fd: dict[int, bytes] = {}
+        self._gone: list[bytes] = []
+        """Addresses whose connection broke, and which may have said something before."""
         try:
             self._router.bind(url)
         except zmq.ZMQError as error:
@@ -123,16 +101,16 @@ class CoordinatorProcess:
             if self._gone:
                 self._report_disconnects()
             if self._is_timer_due():
-                self._happened(Tick())
+                self._board.tick(time.monotonic())
             self._send_batches()
         self._shut_down()
 
     def _is_timer_due(self) -> bool:
-        deadline = self._machine.next_deadline()
+        deadline = self._board.machine.next_deadline()
         return deadline is not None and deadline <= time.monotonic()
 
     def _milliseconds_to_wait(self) -> int | None:
-        deadline = self._machine.next_deadline()
+        deadline = self._board.machine.next_deadline()
         if deadline is None:
             return None
         # rounded up: a timer never fires early, and no loop spins until it may
@@ -141,98 +119,55 @@ class CoordinatorProcess:
 
     # -- coming in ------------------------------------------------------------------------
 
-    def _take_up(self) -> None:
-        for _ in range(_MOST_AT_ONCE):
+    def _take_up(self, at_most: int | None = _MOST_AT_ONCE) -> None:
+        for _ in range(at_most) if at_most is not None else repeat(None):
             frames = receive(self._router)
             if frames is None:
                 return
-            identity = frames[0].bytes
+            address = frames[0].bytes
             try:
                 messages = from_member.decode([frame.buffer for frame in frames[1:]])
             except (MalformedFrame, IndexError) as error:
-                self._refuse(identity, f"it does not speak our protocol ({error})")
+                self._board.refuse(address, f"it does not speak our protocol ({error})")
                 continue
-            member = self._member_of.get(identity)
-            for message in messages:
-                if isinstance(message, m.Hello | m.Listen):
-                    self._shake_hands(identity, message, frames[0].get(zmq.SRCFD))
-                elif member is not None:
-                    self._happened(Received(member, message))
-
-    def _happened(self, event: Event) -> None:
-        for member, message in self._machine.handle(time.monotonic(), event):
-            self._outgoing.setdefault(member, []).append(message)
-
-    # -- members come and go --------------------------------------------------------------
-
-    def _shake_hands(self, identity: bytes, message: m.Hello | m.Listen, fd: int) -> None:
-        self._note_disconnects()  # the descriptor may have been another member's
-        peer = self._peers.setdefault(message.token, _Peer())
-        peer.fds.append(fd)
-        if isinstance(message, m.Listen):
-            peer.listener = identity
-        else:
-            peer.sender = identity
-            peer.hello = message
-        if peer.hello is None or not peer.listener:
-            return
-        del self._peers[message.token]
-        reason = refusal(peer.hello.protocol, peer.hello.python)
-        if reason is not None:
-            self._refuse(peer.listener, reason)
-            return
-        member = self._machine.next_incarnation
-        self._member_of[peer.sender] = member
-        self._listener_of[member] = peer.listener
-        for descriptor in peer.fds:
-            self._member_of_fd[descriptor] = member
-        self._happened(Joined(peer.hello))
-        log.info("%s %d joined: process %d", peer.hello.kind, member, peer.hello.pid)
-
-    def _refuse(self, identity: bytes, reason: str) -> None:
-        log.warning("refused a peer: %s", reason)
-        with suppress(zmq.ZMQError):
-            send(self._router, [identity, *from_coordinator.encode([m.Refused(reason)])])
+            if any(isinstance(message, m.Hello | m.Listen) for message in messages):
+                self._note_disconnects()  # the descriptor may have been another member's
+                self._address_of_fd[frames[0].get(zmq.SRCFD)] = address
+            self._board.hear(time.monotonic(), address, messages)
 
     def _note_disconnects(self) -> None:
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)
-            member = self._member_of_fd.pop(event["value"], None)
-            if member is not None:
-                self._gone.append(member)
+            address = self._address_of_fd.pop(event["value"], None)
+            if address is not None:
+                self._gone.append(address)
 
     def _report_disconnects(self) -> None:
-        """After all that the lost member had said was taken up."""
+        """After all that was said on these connections was taken up."""
         gone, self._gone = self._gone, []
-        self._take_up()
-        for member in gone:
-            if self._listener_of.pop(member, None) is not None:
-                self._happened(Disconnected(member))
-                self._member_of = {k: v for k, v in self._member_of.items() if v != member}
+        self._take_up(at_most=None)
+        for address in gone:
+            self._board.hang_up(time.monotonic(), address)
 
     # -- going out ------------------------------------------------------------------------
 
     def _send_batches(self) -> None:
-        outgoing, self._outgoing = self._outgoing, {}
-        for member, batch in outgoing.items():
-            listener = self._listener_of.get(member)
-            if listener is None:
-                continue  # lost; its messages are of no use to anybody else
-            try:
-                send(self._router, [listener, *from_coordinator.encode(batch)])
-            except zmq.ZMQError as error:
-                log.info("member %d can't be reached: %s", member, error)
-                self._gone.append(member)
-        if self._gone:
-            self._report_disconnects()
-            self._send_batches()
+        while self._board.outgoing:
+            outgoing, self._board.outgoing = self._board.outgoing, {}
+            for address, batch in outgoing.items():
+                try:
+                    send(self._router, [address, *from_coordinator.encode(batch)])
+                except zmq.ZMQError as error:
+                    log.debug("a peer can't be reached: %s", error)
+                    self._gone.append(address)
+            if self._gone:
+                self._report_disconnects()
 
     # -- the end --------------------------------------------------------------------------
 
     def _shut_down(self) -> None:
         workers = self._own_workers()
-        for member in self._listener_of:
-            self._outgoing.setdefault(member, []).append(m.Shutdown("the coordinator ended"))
+        self._board.shut_down("the coordinator ended")
         self._send_batches()
         self._await_farewells()
         for worker in workers:
@@ -247,16 +182,16 @@ class CoordinatorProcess:
     def _await_farewells(self) -> None:
         """Wait until all members have hung up, or for as long as that may take."""
         deadline = time.monotonic() + _WORKERS_MAY_TAKE_SECONDS
-        while self._listener_of and (left := deadline - time.monotonic()) > 0:
+        while self._board.has_members and (left := deadline - time.monotonic()) > 0:
             self._monitor.poll(int(left * 1000) + 1)
             self._note_disconnects()
             self._report_disconnects()
-            self._outgoing.clear()
+            self._board.outgoing.clear()
 
     def _own_workers(self) -> list[psutil.Process]:
         """The worker processes that belong to the program this coordinator belongs to."""
         processes = []
-        for member in self._machine.members.values():
+        for member in self._board.machine.members.values():
             if self._lifeline is not None and member.is_worker and member.hello.family:
                 with suppress(psutil.NoSuchProcess):
                     processes.append(psutil.Process(member.hello.pid))

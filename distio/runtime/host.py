@@ -17,13 +17,14 @@ from distio.coordination.member import Callback, Hand, Member, Shipping
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.shipping import place_of
-from distio.core.snapshot import Packed, why_it_cannot_ship
-from distio.errors import Deadlock, TracedException
+from distio.core.snapshot import why_it_cannot_ship
+from distio.errors import TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
 from distio.result import Panic, Result
+from distio.runtime.tickets import Tickets
 
-__all__ = ["Host", "Link", "Ticket", "log"]
+__all__ = ["Host", "Link", "log", "log_failures"]
 
 log: Final = logging.getLogger("distio")
 
@@ -52,39 +53,6 @@ class Link(Protocol):
         """The thread that `idle` gave a number of seconds no longer waits."""
 
 
-class Ticket:
-    """One run that somebody in this process waits for."""
-
-    def __init__(self, root: Fiber) -> None:
-        self.run = root.run
-        self._handle = root.handle
-        self._ended = threading.Event()
-        self._failure: Result[Any, Any] | None = None
-
-    def end(self, failure: Result[Any, Any] | None = None) -> None:
-        """The run is over; with `failure`, whatever its root computed."""
-        self._failure = failure
-        self._ended.set()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the run has ended."""
-        return self._ended.is_set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until the run is over; False if that took longer than `timeout` seconds."""
-        return self._ended.wait(timeout)
-
-    def result(self) -> Result[Any, Any]:
-        """The Result of a run that is over."""
-        if self._failure is not None:
-            return self._failure
-        assert self._handle is not None
-        outcome = self._handle.outcome
-        result: Result[Any, Any] = outcome.open() if isinstance(outcome, Packed) else outcome
-        return result
-
-
 class Host:
     """A pool of threads for one member."""
 
@@ -93,7 +61,7 @@ class Host:
         self.mutex = threading.Lock()
         self.link: Link
         self.is_stopping = False
-        self.tickets: dict[int, Ticket] = {}
+        self.tickets = Tickets()
         self._work_ready = threading.Condition(self.mutex)
         self._idle = 0
         self._dropped: deque[tuple[Fiber, rq.AwaitCallback]] = deque()
@@ -168,11 +136,9 @@ class Host:
         traced = TracedException.in_except_clause(bug)
         log.critical("a bug in distio, please report it: %s", traced.stack_trace)
         with self.mutex:
-            tickets, self.tickets = list(self.tickets.values()), {}
             self.is_stopping = True
             self.wake_all()
-        for ticket in tickets:
-            ticket.end(Panic([traced], []))
+            self.tickets.fail(Panic([traced], []))
 
     # -- what work needs ------------------------------------------------------------------
 
@@ -217,22 +183,6 @@ class Host:
         while self._dropped:
             self.member.let_go(*self._dropped.popleft())
 
-    # -- runs -----------------------------------------------------------------------------
-
-    def close_ended_runs(self) -> list[LocalRun]:
-        """Tell those who wait for runs that have ended (mutex held).
-
-        Returns:
-            The runs, for `log_failures`, which must not be called with the mutex held.
-        """
-        ended = self.member.ended_runs
-        self.member.ended_runs = []
-        for run, message in ended:
-            ticket = self.tickets.pop(run.id, None)
-            if ticket is not None:
-                ticket.end(_deadlocked(message.deadlock) if message.deadlock else None)
-        return [run for run, _ in ended]
-
 
 def log_failures(runs: Sequence[LocalRun]) -> None:
     """Log each failure that nobody waited for, once, with its traceback."""
@@ -248,8 +198,3 @@ def _story(failure: Result[Any, Any]) -> str:
         traces = "\n".join(traced.stack_trace for traced in failure.exceptions)
         return f"{traces}\nerrors: {failure.errors!r}" if failure.errors else traces
     return repr(failure)
-
-
-def _deadlocked(reason: str) -> Panic[Any, Any]:
-    deadlock = Deadlock(reason)
-    return Panic([TracedException(deadlock, str(deadlock))], [])

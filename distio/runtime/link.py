@@ -21,14 +21,14 @@ from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.core.snapshot import dump_fibers
-from distio.errors import ClusterClosed, ClusterError, HandshakeRefused, TracedException
+from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.version import PROTOCOL, PYTHON
-from distio.result import Panic
 from distio.runtime.addresses import check_url
-from distio.runtime.host import Host, Ticket, log, log_failures
+from distio.runtime.host import Host, log, log_failures
 from distio.runtime.sockets import dealer, receive, send
+from distio.runtime.tickets import Ticket
 
 __all__ = ["LinkedHost", "connect"]
 
@@ -227,7 +227,7 @@ class LinkedHost(Host):
                 if isinstance(message, m.Shutdown):
                     return message.reason or "the cluster was closed"
                 self.member.receive(message)
-            ended = self.close_ended_runs() if self.member.ended_runs else []
+            ended = self.tickets.close_ended(self.member) if self.member.ended_runs else []
             self.wake()
             if not self.member.ready:
                 self._send()
@@ -252,13 +252,12 @@ class LinkedHost(Host):
     def _closed(self, reason: str) -> None:
         with self.mutex:
             self._is_closed = True
-            tickets, self.tickets = list(self.tickets.values()), {}
         self.stop()
         self._listener.disable_monitor()
         self._sender.close(linger=_FAREWELL_MS)
         self._context.destroy(linger=0)
-        for ticket in tickets:
-            ticket.end(_cut_short(reason or "the cluster was closed"))
+        with self.mutex:
+            self.tickets.cut_short(reason or "the cluster was closed")
         self.on_close(reason)
 
     # -- runs -----------------------------------------------------------------------------
@@ -286,14 +285,4 @@ class LinkedHost(Host):
 
     def _start(self, io: IO[Any, Any, Any], context: Any) -> tuple[Ticket, Fiber]:
         root = self.member.start_root(io, context)
-        ticket = Ticket(root)
-        if self._is_closed:
-            ticket.end(_cut_short("the cluster was closed"))
-        else:
-            self.tickets[ticket.run] = ticket
-        return ticket, root
-
-
-def _cut_short(reason: str) -> Panic[Any, Any]:
-    closed = ClusterClosed(f"the run was cut short: {reason}")
-    return Panic([TracedException(closed, str(closed))], [])
+        return self.tickets.issue(root), root

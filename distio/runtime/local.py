@@ -18,7 +18,7 @@ from distio.core.ops.base import IO
 from distio.protocol.messages import Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
-from distio.runtime.host import Host, Ticket, log_failures
+from distio.runtime.host import Host, log_failures
 
 __all__ = ["run_in_process"]
 
@@ -47,7 +47,7 @@ class _LocalHost(Host):
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
         with self.mutex:
             root = self.member.start_root(io, context)
-            ticket = self.tickets[root.id] = Ticket(root)
+            ticket = self.tickets.issue(root)
             self.member.queue(root)
         threads = [
             threading.Thread(target=self.work, name=f"distio-{index}", daemon=True)
@@ -116,4 +116,4 @@ class _LocalHost(Host):
         if self.member.ended_runs:
             self.is_stopping = True
             self.wake_all()
-            self._ended = self.close_ended_runs()
+            self._ended = self.tickets.close_ended(self.member)

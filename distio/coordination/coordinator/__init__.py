@@ -1,7 +1,4 @@
-"""The coordinator: the registry of fibers, placement, timers, the ends of runs.
-
-To it user programs are opaque bytes: nothing here imports `distio.core` or a pickler.
-"""
+"""The coordinator's machine: `handle(now, event) -> [Send]`, and the switchboard before it."""
 
 from distio.coordination.coordinator.machine import (
     Coordinator,
@@ -12,5 +9,15 @@ from distio.coordination.coordinator.machine import (
     Send,
     Tick,
 )
+from distio.coordination.coordinator.switchboard import Switchboard
 
-__all__ = ["Coordinator", "Disconnected", "Event", "Joined", "Received", "Send", "Tick"]
+__all__ = [
+    "Coordinator",
+    "Disconnected",
+    "Event",
+    "Joined",
+    "Received",
+    "Send",
+    "Switchboard",
+    "Tick",
+]

@@ -1,0 +1,99 @@
+"""Runs that somebody in this process waits for."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from distio.coordination.member import Member
+from distio.coordination.member.runs import LocalRun
+from distio.core.fiber import Fiber
+from distio.core.snapshot import Packed
+from distio.errors import ClusterClosed, Deadlock, TracedException
+from distio.result import Panic, Result
+
+__all__ = ["Ticket", "Tickets"]
+
+
+class Ticket:
+    """One run that somebody waits for."""
+
+    def __init__(self, root: Fiber) -> None:
+        self.run = root.run
+        self._handle = root.handle
+        self._ended = threading.Event()
+        self._failure: Result[Any, Any] | None = None
+
+    def end(self, failure: Result[Any, Any] | None = None) -> None:
+        """The run is over; with `failure`, whatever its root computed."""
+        self._failure = failure
+        self._ended.set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
+        return self._ended.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until the run is over; False if that took longer than `timeout` seconds."""
+        return self._ended.wait(timeout)
+
+    def result(self) -> Result[Any, Any]:
+        """The Result of a run that is over."""
+        if self._failure is not None:
+            return self._failure
+        assert self._handle is not None
+        outcome = self._handle.outcome
+        result: Result[Any, Any] = outcome.open() if isinstance(outcome, Packed) else outcome
+        return result
+
+
+class Tickets:
+    """The tickets of all runs that go on; guarded like the member they belong to."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Ticket] = {}
+        self._closed_because = ""
+
+    def issue(self, root: Fiber) -> Ticket:
+        """The ticket for a run that is about to start; it has ended if no run can start."""
+        ticket = Ticket(root)
+        if self._closed_because:
+            ticket.end(_cut_short(self._closed_because))
+        else:
+            self._open[root.run] = ticket
+        return ticket
+
+    def close_ended(self, member: Member) -> list[LocalRun]:
+        """Tell those who wait for runs that have ended.
+
+        Returns:
+            The runs, some of whose failures nobody may have waited for.
+        """
+        ended, member.ended_runs = member.ended_runs, []
+        for run, message in ended:
+            ticket = self._open.pop(run.id, None)
+            if ticket is not None:
+                ticket.end(_deadlocked(message.deadlock) if message.deadlock else None)
+        return [run for run, _ in ended]
+
+    def cut_short(self, reason: str) -> None:
+        """End all of them, and those that are asked for later: the cluster is no more."""
+        self._closed_because = reason
+        self.fail(_cut_short(reason))
+
+    def fail(self, failure: Result[Any, Any]) -> None:
+        """End all of them with this."""
+        tickets, self._open = list(self._open.values()), {}
+        for ticket in tickets:
+            ticket.end(failure)
+
+
+def _deadlocked(reason: str) -> Panic[Any, Any]:
+    deadlock = Deadlock(reason)
+    return Panic([TracedException(deadlock, str(deadlock))], [])
+
+
+def _cut_short(reason: str) -> Panic[Any, Any]:
+    closed = ClusterClosed(f"the run was cut short: {reason}")
+    return Panic([TracedException(closed, str(closed))], [])
