@@ -15,7 +15,9 @@
         ├── ClusterError        a cluster can't be started, reached or used
         │   ├── HandshakeRefused    the coordinator doesn't accept this process
         │   └── ClusterClosed       the cluster ended while it was in use
+        ├── SimulationLimit     a simulated run took more steps, or time, than it may
         └── DistioBug           a mistake in distio itself
+            └── InvariantBroken     something doesn't hold that always must, and the story of it
 
 All of them can be pickled: `args` is always what their class has to be called with.
 """
@@ -25,7 +27,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, Final, Generic, TypeVar, final
@@ -40,8 +42,10 @@ __all__ = [
     "DomainErrors",
     "ForeignException",
     "HandshakeRefused",
+    "InvariantBroken",
     "MatchError",
     "MultipleExceptions",
+    "SimulationLimit",
     "TracedException",
     "UnknownFiber",
     "WorkerLost",
@@ -259,8 +263,25 @@ class ClusterClosed(ClusterError):
 
 
 @final
+class SimulationLimit(DistioError):
+    """A simulated run took more steps, or more virtual time, than it was allowed to."""
+
+
 class DistioBug(DistioError):
     """distio did what it should never do, whatever the program: please report it."""
 
     def __str__(self) -> str:
         return f"{self.message} (this is a bug in distio: please report it)"
+
+
+@final
+class InvariantBroken(DistioBug):
+    """Something doesn't hold that always must; `story` tells the life of the fiber concerned."""
+
+    def __init__(self, message: str, story: Sequence[str]) -> None:
+        super().__init__(message)
+        self.args = (message, story)
+        self.story = story
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *self.story])

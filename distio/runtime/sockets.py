@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import zmq
 
-__all__ = ["COPY", "Frames", "dealer", "receive", "router", "send"]
+__all__ = ["COPY", "HEARTBEAT_TIMEOUT_MS", "Frames", "dealer", "receive", "router", "send"]
 
 _HEARTBEAT_MS: Final = 2_000
-_HEARTBEAT_TIMEOUT_MS: Final = 10_000
+HEARTBEAT_TIMEOUT_MS: Final = 10_000
 _LARGEST_MESSAGE_BYTES: Final = 8 * 1024**3
 COPY: Final = 64 * 1024
 """Frames up to this size are copied; larger ones are handed over."""
@@ -46,8 +46,8 @@ def _configure(socket: zmq.Socket[Any]) -> None:
     socket.setsockopt(zmq.RCVHWM, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, _LARGEST_MESSAGE_BYTES)
     socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, _HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS)
 
 
 def send(socket: zmq.Socket[Any], frames: Frames) -> None:

@@ -451,6 +451,22 @@ class Coordinator:
         for chunk in self.backlog:
             self._require(chunk.run in self.runs, "the backlog holds fibers of no run")
 
+    def validate_rest(self) -> None:
+        """Check that nothing is left here of runs that have ended.
+
+        Raises:
+            DistioBug: something is.
+        """
+        for what, left in (
+            ("runs", self.runs),
+            ("records of fibers", self.fibers),
+            ("timers", self.timers),
+            ("fibers without a place", self.backlog),
+        ):
+            self._require(not left, f"the coordinator at rest still has {what}: {left!r}")
+        for member in self.members.values():
+            self._require(not member.blocked, f"{member.name()} at rest seems to wait")
+
     def _require(self, holds: bool, what: str) -> None:
         if not holds:
             raise DistioBug(what)

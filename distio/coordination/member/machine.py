@@ -20,9 +20,10 @@ a `Hand` takes from `ready` and performs outside the mutex.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, final
 
+from distio.coordination.member.checks import check_places
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import HERE, Away
 from distio.coordination.member.work import Offering, Parcel, Posting, Shipping, Task, Work
@@ -456,7 +457,12 @@ class Member:
             elif not (isinstance(work, Fiber | Posting) and work.run == run):
                 kept.append(work)
         self.ready = kept
-        self.parked = {id: fiber for id, fiber in self.parked.items() if fiber.run != run}
+        dropped = [fiber for fiber in self.parked.values() if fiber.run == run]
+        for fiber in dropped:
+            del self.parked[fiber.id]
+            if isinstance(fiber.request, AwaitFibers):
+                for handle in fiber.request.handles:
+                    handle.waiters = None  # whoever keeps the handle must not keep the fiber
 
     # -- what the coordinator hears -------------------------------------------------------
 
@@ -486,21 +492,44 @@ class Member:
         self._untold.clear()
         self.outbox.append(m.Progress(*told, runs))
 
-    def validate(self) -> None:
+    def validate(self, in_hand: Iterable[Fiber | Task] | None = None) -> None:
         """Check what must always hold; tests call this after every event.
+
+        Args:
+            in_hand: what the hands hold, if that is known.
 
         Raises:
             DistioBug: something doesn't.
         """
-        ready = [work.id for work in self.ready if isinstance(work, Fiber)]
-        if len(set(ready)) != len(ready) or any(id in self.parked for id in ready):
-            raise DistioBug("a fiber is in two places")
-        for fiber in self.parked.values():
-            request = fiber.request
-            if isinstance(request, AwaitFibers) and all(h.outcome for h in request.handles):
-                raise DistioBug(f"fiber {name_of(fiber.id)} waits for what has happened")
-        if self._in_parcels < 0:
-            raise DistioBug("parcels are miscounted")
+        check_places(self.ready, self.parked, self.runs, in_hand)
+        for id, handle in self.awaited.items():
+            if handle.outcome is not None:
+                raise DistioBug(f"the outcome of fiber {name_of(id)} is there, but still awaited")
+        for id in self.asked:
+            if id not in self.hosted:
+                raise DistioBug(f"fiber {name_of(id)} is asked for, but not hosted here")
+        if self._in_parcels < 0 or self.stepping < 0:
+            raise DistioBug("the load is miscounted")
+
+    def validate_rest(self) -> None:
+        """Check that nothing is left here of runs that have ended.
+
+        Raises:
+            DistioBug: something is.
+        """
+        for what, left in (
+            ("runs", self.runs),
+            ("fibers that are ready", self.ready),
+            ("fibers that are parked", self.parked),
+            ("handles of fibers here", self.hosted),
+            ("handles of fibers elsewhere", self.awaited),
+            ("fibers that are asked for", self.asked),
+            ("things to tell", self.outbox),
+        ):
+            if left:
+                raise DistioBug(f"member {self.incarnation} at rest still has {what}: {left!r}")
+        if self.load:
+            raise DistioBug(f"member {self.incarnation} at rest has a load of {self.load}")
 
 
 _HANDLERS: dict[type, Any] = {

@@ -121,6 +121,17 @@ class Shipping:
         self.then = then
         """What the same thread goes on with."""
 
+    @property
+    def run(self) -> int:
+        """The run they belong to."""
+        return self._packed[0].run if self._packed else self._chunks[-1][0].run
+
+    @property
+    def fibers(self) -> list[Fiber]:
+        """Those that haven't left yet, and the one that goes on then, if it is of the same run."""
+        fibers = [*self._packed, *[fiber for chunk in self._chunks for fiber in chunk]]
+        return [*fibers, self.then] if isinstance(self.then, Fiber) else fibers
+
     def perform(self, around: Surroundings) -> None:
         """Pickle the next chunk; halve it until it is clear which of them can't be pickled."""
         while True:

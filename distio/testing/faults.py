@@ -1,0 +1,58 @@
+"""What may go wrong in a simulation.
+
+Each fault befalls one process: `"client"`, `"worker-1"`, `"worker-2"`, …, or one of the workers,
+at the seed's choice. It comes at a virtual time, or at a moment of the seed's choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+__all__ = ["Break", "Crash", "Cut", "Fault", "Pause"]
+
+
+@dataclass(frozen=True)
+class _Fault:
+    who: str | None = None
+    """The name of a process; None: a worker of the seed's choice."""
+    at: float | None = None
+    """Virtual seconds; None: at the seed's choice."""
+
+
+@final
+@dataclass(frozen=True)
+class Crash(_Fault):
+    """The process is gone at once, as by kill -9; its last words may be lost."""
+
+
+@final
+@dataclass(frozen=True)
+class Pause(_Fault):
+    """The process stands still for a while, as when C code holds the GIL; its links live on."""
+
+    seconds: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
+class Cut(_Fault):
+    """Nothing comes through to it or from it for a while.
+
+    Nothing is lost either, unless it takes longer than the heartbeats' patience: then both sides
+    hold the link for broken.
+    """
+
+    seconds: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
+class Break(_Fault):
+    """One of its connections breaks, or both do, and what was under way may be lost."""
+
+    returns_after: float | None = None
+    """After so many seconds the process, if it is a worker, is started anew: another member."""
+
+
+Fault = Crash | Pause | Cut | Break

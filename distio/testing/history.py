@@ -1,0 +1,89 @@
+"""What happened in a simulation, in lines that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, final
+
+from distio.core.fiber import Handle
+from distio.errors import MatchError
+from distio.protocol.ids import fiber_id, name_of
+
+__all__ = ["Entry", "History"]
+
+
+class Entry(NamedTuple):
+    """One line."""
+
+    seconds: float
+    """Virtual time since the simulation began."""
+    who: str
+    what: str
+    """Each `{}` in it stands for the name of a fiber."""
+    fibers: Sequence[int]
+    """All that it is about, first those that `what` names."""
+
+    def __str__(self) -> str:
+        text = self.what.format(*map(name_of, self.fibers))
+        return f"{self.seconds:.6f} {self.who}: {text}"
+
+
+@final
+class History(Sequence[str]):
+    """The lines of one simulation, in the order in which things happened.
+
+    It is a sequence of strings; `str` of it is the whole text.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+
+    def add(self, seconds: float, who: str, what: str, fibers: Sequence[int] = ()) -> None:
+        """One more line; see `Entry`."""
+        self._entries.append(Entry(seconds, who, what, fibers))
+
+    def of(self, fiber: Handle[Any, Any, Any] | int | str) -> list[str]:
+        """The whole life of one fiber.
+
+        Args:
+            fiber: what `parallel` returned for it, its id, or its name as in the lines ("1.3").
+        """
+        id = _id_of(fiber)
+        return [str(entry) for entry in self._entries if id in entry.fibers]
+
+    @property
+    def fingerprint(self) -> int:
+        """Equal for equal histories; good for counting distinct ones in one process."""
+        return hash(
+            tuple([(each.seconds, each.who, each.what, *each.fibers) for each in self._entries])
+        )
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [str(entry) for entry in self._entries[index]]
+        return str(self._entries[index])
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, self._entries)
+
+    def __str__(self) -> str:
+        return "\n".join(self)
+
+    def __repr__(self) -> str:
+        return f"<history of {len(self)} lines>"
+
+
+def _id_of(fiber: Handle[Any, Any, Any] | int | str) -> int:
+    if isinstance(fiber, Handle):
+        return fiber.id
+    if isinstance(fiber, str):
+        home, _, sequence = fiber.removeprefix("fiber ").partition(".")
+        if not (home.isdecimal() and sequence.isdecimal()):
+            raise MatchError(
+                f"history.of: expected the name of a fiber, as '1.3', but got {fiber!r}"
+            )
+        return fiber_id(int(home), int(sequence))
+    return fiber

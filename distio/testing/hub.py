@@ -1,0 +1,112 @@
+"""The simulated coordinator: the switchboard and the machine, at the end of all wires."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, final
+
+from distio.coordination.coordinator import Coordinator, Switchboard
+from distio.errors import DistioBug, InvariantBroken
+from distio.protocol.codec import from_coordinator, from_member
+from distio.testing.processes import Process
+from distio.testing.stories import story_of_batch
+from distio.testing.wires import Wire
+
+if TYPE_CHECKING:
+    from distio.testing.world import Action, World
+
+__all__ = ["Hub"]
+
+_NAME: Final = "coordinator"
+
+
+@final
+class Hub:
+    """What the coordinator's process does, one batch at a time."""
+
+    def __init__(self, world: World, machine: Coordinator) -> None:
+        self.machine = machine
+        self.board = Switchboard(machine, lambda text: world.note(_NAME, text))
+        self._world = world
+        self._lines: list[tuple[Wire, Action]] = []
+        self._listeners: dict[bytes, Process] = {}
+        self._ticking: Action = (-1, self._tick, None)
+        self._unchecked = 0
+
+    def connect(self, process: Process) -> None:
+        """Another process can be heard from now on."""
+        for wire, address in (
+            (process.speaks, process.speaks_from),
+            (process.introduces, process.listens_at),
+        ):
+            line = wire, address
+            self._lines.append((wire, (-2 - len(self._lines), self._hear, line)))
+        self._listeners[process.listens_at] = process
+
+    def actions(self, out: list[Action]) -> None:
+        """Add what the coordinator could do now."""
+        now = self._world.now
+        for wire, action in self._lines:
+            arrival = wire.arrival
+            if arrival is not None and arrival <= now:
+                out.append(action)
+        deadline = self.machine.next_deadline()
+        if deadline is not None and deadline <= now:
+            out.append(self._ticking)
+
+    def arrivals(self) -> list[float]:
+        """When something arrives here."""
+        arrivals = [wire.arrival for wire, _ in self._lines]
+        return [arrival for arrival in arrivals if arrival is not None]
+
+    def _hear(self, line: tuple[Wire, bytes]) -> None:
+        wire, address = line
+        frames = wire.take()
+        if frames is None:
+            self._hang_up(address)
+        else:
+            self._take_up(address, frames)
+        self._flush()
+
+    def _hang_up(self, address: bytes) -> None:
+        """A connection broke; what has come before, by any of them, is taken up first."""
+        for wire, action in self._lines:
+            while wire.arrival is not None and wire.arrival <= self._world.now:
+                if wire.queue[0][1] is None:
+                    break
+                frames = wire.take()
+                assert frames is not None
+                self._take_up(action[2][1], frames)
+        self.board.hang_up(self._world.now, address)
+        self._lines = [each for each in self._lines if each[1][2][1] != address]
+
+    def _take_up(self, address: bytes, frames: Any) -> None:
+        messages = from_member.decode(frames)
+        self._world.note(_NAME, *story_of_batch("hears", messages))
+        self.board.hear(self._world.now, address, messages)
+
+    def _tick(self, _: None) -> None:
+        self.board.tick(self._world.now)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what the switchboard has for each listener, and check the machine."""
+        outgoing, self.board.outgoing = self.board.outgoing, {}
+        for address, batch in outgoing.items():
+            self._listeners[address].hears.send(
+                from_coordinator.encode(batch), self._world.arrival()
+            )
+        self._unchecked += 1
+        if self._unchecked * 32 >= len(self.machine.fibers):
+            self._unchecked = 0
+            self.validate()
+
+    def validate(self) -> None:
+        """Check what must always hold in the coordinator.
+
+        Raises:
+            InvariantBroken: something doesn't.
+        """
+        try:
+            self.machine.validate()
+        except DistioBug as bug:
+            raise InvariantBroken(f"{_NAME}: {bug.message}", self._world.story(bug)) from bug

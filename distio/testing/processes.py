@@ -1,0 +1,331 @@
+"""A simulated process: the member's machine, its hands, and both ends of its link.
+
+What a pool thread does is a `Hand`, as in production; here nobody but the world decides when it
+is its turn. What a link thread does are the methods `send` and `receive`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, final
+
+from distio.coordination.member import Callback, Finishing, Hand, Member
+from distio.core.fiber import Fiber
+from distio.core.snapshot import why_it_cannot_ship
+from distio.errors import DistioBug, InvariantBroken
+from distio.protocol import messages as m
+from distio.protocol import requests as rq
+from distio.protocol.codec import from_coordinator, from_member
+from distio.protocol.version import PROTOCOL, PYTHON
+from distio.result import Result
+from distio.runtime.launching import describe_exit
+from distio.runtime.tickets import Tickets
+from distio.testing.stories import story_of_batch, story_of_request
+from distio.testing.wires import Wire
+
+if TYPE_CHECKING:
+    from distio.testing.world import Action, World
+
+__all__ = ["FAMILY", "Process"]
+
+FAMILY: Final = "simulation"
+_HOST: Final = "simulation"
+
+
+@final
+class Process:
+    """A client or a worker."""
+
+    def __init__(self, world: World, name: str, kind: str, threads: int, pid: int) -> None:
+        self.name = name
+        self.kind = kind
+        self.pid = pid
+        self.speaks_from = f"{name} speaks, life {pid}".encode()
+        self.listens_at = f"{name} listens, life {pid}".encode()
+        self.speaks, self.introduces, self.hears = Wire(), Wire(), Wire()
+        self.is_paused = False
+        self.has_ended = False
+        self.tickets = Tickets()
+        self._world = world
+        self._threads = threads
+        self._member: Member | None = None
+        self._dropped: deque[Callback] = deque()
+        self._owes_word = False
+        """An idle thread would tell how things are here."""
+        self._unchecked = 0
+        actor = pid * (threads + 4)
+        self._receiving: Action = (actor, self.receive, None)
+        self._sending: Action = (actor + 1, self.send, None)
+        self._burying: Action = (actor + 2, self.bury_dropped, None)
+        self._taking: Action = (actor + 3, self.take, None)
+        self._hands: list[tuple[Hand, Action]] = []
+
+    @property
+    def member(self) -> Member:
+        """The machine, once the process has joined."""
+        assert self._member is not None
+        return self._member
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether the coordinator has let it in."""
+        return self._member is not None
+
+    def begin(self) -> None:
+        """Shake hands."""
+        token = self.speaks_from
+        hello = m.Hello(PROTOCOL, PYTHON, self.kind, self._threads, _HOST, self.pid, token, FAMILY)
+        self.speaks.send(from_member.encode([hello]), self._world.arrival())
+        self.introduces.send(from_member.encode([m.Listen(token)]), self._world.arrival())
+
+    def actions(self, out: list[Action]) -> None:
+        """Add what this process could do now."""
+        if self.has_ended or self.is_paused:
+            return
+        arrival = self.hears.arrival
+        if arrival is not None and arrival <= self._world.now:
+            out.append(self._receiving)
+        member = self._member
+        if member is None:
+            return
+        has_idle_hand = False
+        for hand, action in self._hands:
+            if hand.work is None:
+                has_idle_hand = True
+            else:
+                out.append(action)
+        is_dry = not member.ready
+        if has_idle_hand and not is_dry:
+            out.append(self._taking)
+        if member.has_news or (self._owes_word and has_idle_hand and is_dry):
+            out.append(self._sending)
+        if self._dropped:
+            out.append(self._burying)
+
+    # -- the pool -------------------------------------------------------------------------
+
+    def take(self, _: None) -> None:
+        """An idle hand takes one of the ready fibers, and performs it."""
+        member = self.member
+        hand = next(hand for hand, _ in self._hands if hand.work is None)
+        if hand.take(self._world.pick(len(member.ready))):
+            self._perform(hand)
+        else:
+            self._owes_word = True
+        self._check()
+
+    def _perform(self, hand: Hand) -> None:
+        world, work = self._world, hand.work
+        if not isinstance(work, Fiber):
+            hand.perform()
+            return
+        if self.member.is_running(work.run):
+            world.ledger.stepped(work.id, work.epoch, self.name, world.now)
+        world.steps += 1
+        hand.perform()
+        world.note(self.name, *story_of_request(work))
+
+    def settle(self, hand: Hand) -> None:
+        """What this hand has performed takes effect."""
+        work, ready = hand.work, self.member.ready
+        before = len(ready)
+        is_going_on = hand.settle()
+        if isinstance(work, Fiber):
+            self._settled(work)
+        elif isinstance(work, Finishing):
+            self._ended(work.fiber)
+        self._note_woken(before, work)
+        if is_going_on:
+            self._perform(hand)
+        else:
+            self._owes_word = True
+        self._check()
+
+    def _settled(self, fiber: Fiber) -> None:
+        world, request = self._world, fiber.request
+        if not self.member.is_running(fiber.run):
+            return
+        if isinstance(request, rq.Spawn):
+            children = [handle.id for handle in fiber.value]
+            world.ledger.made(children, self.name)
+            world.note(
+                self.name, "fiber {} has started " + "{} " * len(children), [fiber.id, *children]
+            )
+        elif isinstance(request, rq.Sleep):
+            world.ledger.sleeps(fiber.id, world.now + request.seconds)
+        elif isinstance(request, rq.Finished) and not self.member.is_asked_for(fiber):
+            self._ended(fiber)
+
+    def _ended(self, fiber: Fiber) -> None:
+        if self.member.is_running(fiber.run):
+            self._world.ledger.ended(fiber.id, self.name)
+            self._world.note(self.name, "fiber {} has ended", (fiber.id,))
+
+    def _note_woken(self, before: int, cause: object = None) -> None:
+        ready = self.member.ready
+        for work in islice(ready, before, None):
+            if isinstance(work, Fiber) and work is not cause:
+                self._world.note(self.name, "fiber {} is ready", (work.id,))
+
+    # -- what work needs ------------------------------------------------------------------
+
+    def wall_clock(self) -> float:
+        """The world's."""
+        return self._world.wall_clock()
+
+    def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
+        """A callback was called: by a fiber, or by a thread from outside the simulation."""
+        if self._world.is_foreign():
+            self._world.call_in((self, callback, result))
+        else:
+            self.take_call(callback, result)
+
+    def take_call(self, callback: Callback, result: Result[Any, Any]) -> None:
+        """The callback takes effect."""
+        if self.has_ended:
+            return
+        before = len(self.member.ready)
+        self.member.called_back(callback.fiber, callback.request, result)
+        self._world.note(self.name, "the callback of fiber {} is called", (callback.fiber.id,))
+        self._note_woken(before)
+
+    def let_go(self, callback: Callback) -> None:
+        """May be said by the garbage collector, so what follows from it is done later."""
+        if not self.has_ended:
+            self._dropped.append(callback)
+
+    def bury_dropped(self, _: None) -> None:
+        """Callbacks have died without being called."""
+        while self._dropped:
+            callback = self._dropped.popleft()
+            self.member.let_go(callback.fiber, callback.request)
+        self._check()
+
+    def stays(self, fiber: Fiber) -> None:
+        """Kept for the one who asked for the simulation."""
+        reason = why_it_cannot_ship(fiber)
+        self._world.stayed[reason] = None
+        self._world.note(self.name, "fiber {} can't be pickled and stays", (fiber.id,))
+
+    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
+        """Ctrl-C ends the simulation."""
+        raise interrupt
+
+    # -- the link -------------------------------------------------------------------------
+
+    def send(self, _: None = None) -> None:
+        """Say all that is to be said, in one batch."""
+        self._owes_word = False
+        member, world = self.member, self._world
+        member.tell()
+        if not member.outbox:
+            return
+        batch, member.outbox = member.outbox, []
+        for message in batch:
+            if isinstance(message, m.Offer):
+                for chunk in message.chunks:
+                    world.ledger.left(chunk.fibers, self.name)
+        world.note(self.name, *story_of_batch("says", batch))
+        world.messages += len(batch)
+        self.speaks.send(from_member.encode(batch), world.arrival())
+
+    def receive(self, _: None) -> None:
+        """Take up one batch from the coordinator."""
+        frames = self.hears.take()
+        if frames is None:
+            self.end("the connection to the coordinator broke")
+            return
+        messages = from_coordinator.decode(frames)
+        self._world.messages += len(messages)
+        self._world.note(self.name, *story_of_batch("hears", messages))
+        for message in messages:
+            if isinstance(message, m.Welcome):
+                self._join(message.incarnation)
+            elif isinstance(message, m.Shutdown | m.Refused):
+                self.end(message.reason)
+                return
+            else:
+                self._take_up(message)
+        self._owes_word = True
+        self._check()
+
+    def _join(self, incarnation: int) -> None:
+        parts = self._world.parts
+        self._member = parts.member(incarnation, ships=self.kind == "client")
+        for index in range(self._threads):
+            hand = parts.hand(self._member, self)
+            actor = self.pid * (self._threads + 4) + 4 + index
+            self._hands.append((hand, (actor, self.settle, hand)))
+        self._world.joined(self)
+
+    def _take_up(self, message: m.CoordinatorMessage) -> None:
+        member, world = self.member, self._world
+        if isinstance(message, m.Place):
+            world.ledger.arrived(message.chunk.fibers, self.name)
+        before = len(member.ready)
+        member.receive(message)
+        if isinstance(message, m.TimerFired | m.Outcomes | m.FiberLost):
+            self._note_woken(before)
+        if member.ended_runs:
+            for run in self.tickets.close_ended(member):
+                for fiber in run.unobserved:
+                    world.note(self.name, "nobody has waited for the failed fiber {}", (fiber,))
+
+    def end(self, reason: str) -> None:
+        """The process ends of its own will; what it has said still arrives."""
+        if self.has_ended:
+            return
+        self._world.note(self.name, f"ends: {reason}")
+        self.vanish(lost=0)
+        self.tickets.cut_short(reason)
+        self._world.has_ended(self, describe_exit(0))
+
+    def vanish(self, lost: int) -> None:
+        """The process is no more, nor are the last batches that it has sent."""
+        self.has_ended = True
+        self._hands.clear()
+        self._dropped.clear()
+        self.hears.is_broken = True
+        self.hears.queue.clear()
+        for wire, missing in ((self.speaks, lost), (self.introduces, 0)):
+            if not wire.is_broken:
+                wire.break_(self._world.arrival(), missing)
+        self._world.ledger.lost(self.name)
+
+    def set_cut(self, is_cut: bool) -> None:
+        """Nothing comes through, or everything does again."""
+        for wire in (self.speaks, self.introduces, self.hears):
+            wire.is_cut = is_cut
+
+    def break_links(self, *, speaking: bool, listening: bool, keep_none: bool = False) -> None:
+        """Connections break; how much of what is under way still arrives is left to choice."""
+        wires = [self.speaks] if speaking else []
+        wires += [self.introduces, self.hears] if listening else []
+        for wire in wires:
+            if not wire.is_broken:
+                under_way = len(wire.queue)
+                lost = under_way if keep_none else self._world.pick(under_way + 1)
+                wire.break_(self._world.arrival(), lost)
+
+    # -- checks ---------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """Let the machine check itself; if that takes long, not after every event."""
+        if self._member is None or self.has_ended:
+            return
+        self._unchecked += 1
+        if self._unchecked * 32 >= len(self._member.ready) + len(self._member.parked):
+            self._unchecked = 0
+            self.validate()
+
+    def validate(self) -> None:
+        """Check what must always hold in this process.
+
+        Raises:
+            InvariantBroken: something doesn't.
+        """
+        try:
+            self.member.validate([hand.work for hand, _ in self._hands if hand.work is not None])
+        except DistioBug as bug:
+            raise InvariantBroken(f"{self.name}: {bug.message}", self._world.story(bug)) from bug

@@ -1,0 +1,171 @@
+"""`simulate`: run a program on a simulated cluster."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from distio.core.ops.base import IO, require_io
+from distio.errors import MatchError
+from distio.result import Result
+from distio.runtime.sockets import HEARTBEAT_TIMEOUT_MS
+from distio.testing.choices import Choices, Drawn, Played, parse_schedule
+from distio.testing.faults import Fault
+from distio.testing.history import History
+from distio.testing.world import Limits, Parts, Plan, World
+
+__all__ = ["Simulation", "simulate"]
+
+E = TypeVar("E", covariant=True)
+A = TypeVar("A", covariant=True)
+
+MAX_STEPS = 100_000
+LATENCY = (0.0, 0.002)
+
+
+@dataclass(frozen=True)
+class Simulation(Generic[E, A]):
+    """What came of one simulated run."""
+
+    result: Result[E, A] | None
+    """As `run` returns it; None if a fault took the client."""
+    virtual_seconds: float
+    """How long it took on the virtual clock."""
+    steps: int
+    """How often a fiber was stepped."""
+    messages: int
+    """How many messages went between the processes."""
+    history: History
+    """Who did what, line by line."""
+    stayed: tuple[str, ...]
+    """Why fibers that were to travel stayed where they were: what in them can't be pickled."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<simulation of {self.virtual_seconds:g} virtual seconds, {self.steps} steps, "
+            f"{self.messages} messages: {self.result!r}>"
+        )
+
+
+def simulate(
+    main: IO[Any, E, A] | Callable[[], IO[Any, E, A]],
+    context: Any = None,
+    *,
+    members: int = 3,
+    threads: int = 2,
+    seed: int = 0,
+    latency: float | tuple[float, float] = LATENCY,
+    faults: Sequence[Fault] = (),
+    max_virtual_seconds: float = math.inf,
+    max_steps: int = MAX_STEPS,
+    schedule: str | None = None,
+    parts: Parts = Parts(),  # noqa: B008 (it is frozen)
+) -> Simulation[E, A]:
+    """Run a program on a cluster that is simulated in this thread.
+
+    It is the real interpreter and the real machines of client, workers and coordinator, and what
+    they say is really encoded and pickled; but time is virtual, and passes only when nothing else
+    can happen, and what happens when is chosen by the seed. The same seed gives the same history.
+
+    Args:
+        main: the program, or a function that makes it (for programs that share objects, which
+            every simulation should have anew).
+        context: what `io.read` reads.
+        members: how many workers there are, beside the client.
+        threads: how many threads each process steps fibers with.
+        seed: decides which ready fiber is stepped next, how long messages take, and so on.
+        latency: how many virtual seconds a message takes, or the least and the most.
+        faults: what goes wrong: see `Crash`, `Pause`, `Cut` and `Break`.
+        max_virtual_seconds: when to give up.
+        max_steps: after how many steps of fibers to give up.
+        schedule: in place of a seed, a schedule that `explore` has printed.
+        parts: other machines, for tests of distio's own tests.
+
+    Raises:
+        SimulationLimit: it took more steps or more virtual time than it may.
+        InvariantBroken: distio did what it never should: please report it.
+        KeyboardInterrupt: Ctrl-C, or the program raised it.
+
+    >>> from distio import io
+    >>> three_days = 3 * 24 * 3600
+    >>> simulation = simulate(io.sleep(three_days).then(io.pure("done")))
+    >>> simulation.result, simulation.virtual_seconds >= three_days
+    (Ok(success='done'), True)
+    """
+    plan = Plan(
+        members=_at_least_one(members, "members"),
+        threads=_at_least_one(threads, "threads"),
+        latency=_range_of(latency),
+        faults=faults,
+        limits=Limits(max_steps, max_virtual_seconds),
+        heartbeat_seconds=HEARTBEAT_TIMEOUT_MS / 1000,
+    )
+    choices: Choices = Drawn(seed) if schedule is None else Played(parse_schedule(schedule))
+    return run_world(plan, choices, main, context, parts)
+
+
+def run_world(
+    plan: Plan,
+    choices: Choices,
+    main: IO[Any, E, A] | Callable[[], IO[Any, E, A]],
+    context: Any,
+    parts: Parts,
+) -> Simulation[E, A]:
+    """Simulate one run, with choices of any kind."""
+    io = program_of(main)
+    with _refcounts_only():
+        world = World(plan, choices, parts)
+        world.run(io, context)
+        seconds = world.now
+        world.drain()
+    ticket = world.ticket
+    return Simulation(
+        result=ticket.result() if ticket is not None and ticket.is_over else None,
+        virtual_seconds=seconds,
+        steps=world.steps,
+        messages=world.messages,
+        history=world.history,
+        stayed=tuple(world.stayed),
+    )
+
+
+def program_of(main: IO[Any, E, A] | Callable[[], IO[Any, E, A]]) -> IO[Any, E, A]:
+    """The program, or what the function makes.
+
+    Raises:
+        MatchError: it is neither a program nor a function that makes one.
+    """
+    if isinstance(main, IO):
+        return main
+    return require_io(main() if callable(main) else main, "simulate: the program")
+
+
+@contextmanager
+def _refcounts_only() -> Iterator[None]:
+    """When garbage is collected must not depend on what this process did before."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _at_least_one(number: int, name: str) -> int:
+    if not isinstance(number, int) or number < 1:
+        raise MatchError(f"simulate: {name} is a number from 1, but got {number!r}")
+    return number
+
+
+def _range_of(latency: float | tuple[float, float]) -> tuple[float, float]:
+    low, high = latency if isinstance(latency, tuple) else (latency, latency)
+    if not 0 <= low <= high < math.inf:
+        raise MatchError(
+            f"simulate: latency is a number of seconds, or (least, most), but got {latency!r}"
+        )
+    return low, high

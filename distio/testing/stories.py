@@ -1,0 +1,86 @@
+"""What fibers ask and processes say, as lines of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from distio.core.fiber import Fiber
+from distio.protocol import messages as m
+from distio.protocol import requests as rq
+
+__all__ = ["story_of_batch", "story_of_request"]
+
+_MOST_NAMED: Final = 8
+
+Story = tuple[str, Sequence[int]]
+
+
+def story_of_request(fiber: Fiber) -> Story:
+    """What a fiber asked for when it was stepped."""
+    request = fiber.request
+    if isinstance(request, rq.AwaitFibers):
+        awaited = [handle.id for handle in request.handles]
+        return f"steps fiber {{}}, which waits for {_named(awaited)}", [fiber.id, *awaited]
+    if isinstance(request, rq.Sleep):
+        return f"steps fiber {{}}, which sleeps for {request.seconds:g} s", (fiber.id,)
+    if isinstance(request, rq.Finished):
+        return _ENDS[type(fiber.failure).__name__], (fiber.id,)
+    return _ASKS[type(request)], (fiber.id,)
+
+
+_ENDS: Final = {
+    "NoneType": "steps fiber {}, which ends",
+    "Errors": "steps fiber {}, which ends on Errors",
+    "Panic": "steps fiber {}, which ends on a Panic",
+}
+_ASKS: Final[dict[type, str]] = {
+    rq.AwaitCallback: "steps fiber {}, which waits for a callback",
+    rq.Now: "steps fiber {}, which reads the clock",
+    rq.Spawn: "steps fiber {}, which starts fibers",
+    rq.Yielded: "steps fiber {}, which yields",
+}
+
+
+def story_of_batch(verb: str, batch: Sequence[Any]) -> Story:
+    """What was said in one batch: the names of the messages, and the fibers they are about."""
+    if len(batch) == 1:
+        fibers = _fibers_of(batch[0])
+        return f"{verb} {type(batch[0]).__name__}{_in_brackets(fibers)}", fibers
+    texts, all_fibers = [], []
+    for message in batch:
+        fibers = _fibers_of(message)
+        named = fibers[:_MOST_NAMED]
+        texts.append(type(message).__name__ + _in_brackets(named, len(fibers) - len(named)))
+        all_fibers += named
+    for message in batch:
+        all_fibers += _fibers_of(message)[_MOST_NAMED:]
+    return f"{verb} {', '.join(texts)}", all_fibers
+
+
+def _in_brackets(fibers: Sequence[int], more: int = 0) -> str:
+    return f"({_named(fibers, more)})" if fibers else ""
+
+
+def _named(fibers: Sequence[int], more: int = 0) -> str:
+    names = " ".join(["{}"] * min(len(fibers), _MOST_NAMED))
+    more += max(0, len(fibers) - _MOST_NAMED)
+    return f"{names} and {more} more" if more else names
+
+
+def _fibers_of(message: Any) -> list[int]:
+    if isinstance(message, m.Offer):
+        return [fiber for chunk in message.chunks for fiber, _ in chunk.fibers]
+    if isinstance(message, m.Place):
+        return [fiber for fiber, _ in message.chunk.fibers]
+    if isinstance(message, m.SendOutcomes):
+        return [fiber for fiber, _ in message.fibers]
+    if isinstance(message, m.Progress):
+        return [fiber for run in message.runs for fiber, _ in run.ended]
+    if isinstance(
+        message, m.AwaitOutcomes | m.OutcomesReady | m.Outcomes | m.Forget | m.DropOutcomes
+    ):
+        return list(message.fibers)
+    if isinstance(message, m.StartTimer | m.TimerFired | m.FiberLost | m.OutcomeUnknown):
+        return [message.fiber]
+    return []

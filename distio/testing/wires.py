@@ -1,0 +1,53 @@
+"""One direction of one simulated connection."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import final
+
+__all__ = ["Wire"]
+
+Frames = Sequence[bytes]
+
+
+@final
+class Wire:
+    """Carries frames in the order in which they were sent, each as late as it was told to.
+
+    When it breaks, what its end still gets is decided then; after that comes None.
+    """
+
+    __slots__ = ("_latest", "is_broken", "is_cut", "queue")
+
+    def __init__(self) -> None:
+        self.queue: deque[tuple[float, Frames | None]] = deque()
+        """(when it arrives, what)."""
+        self.is_cut = False
+        """Nothing comes through for now, and nothing is lost."""
+        self.is_broken = False
+        """What is sent is lost."""
+        self._latest = 0.0
+
+    def send(self, frames: Frames | None, arrival: float) -> None:
+        """Put frames onto it, to arrive then or after what was sent before, if that is later."""
+        if self.is_broken:
+            return
+        self._latest = max(self._latest, arrival)
+        self.queue.append((self._latest, frames))
+
+    def break_(self, arrival: float, lost: int) -> None:
+        """It breaks: the last `lost` batches never arrive, and its end sees it at `arrival`."""
+        for _ in range(lost):
+            self.queue.pop()
+        self.send(None, arrival)
+        self.is_broken = True
+
+    @property
+    def arrival(self) -> float | None:
+        """When something arrives next; None: nothing does, as things are."""
+        return self.queue[0][0] if self.queue and not self.is_cut else None
+
+    def take(self) -> Frames | None:
+        """What has arrived."""
+        return self.queue.popleft()[1]

@@ -1,0 +1,389 @@
+"""A whole cluster in one thread: who acts next, when time passes, what goes wrong.
+
+At each step the world gathers what could happen now (a hand takes a fiber or settles one, a batch
+is sent or arrives, a timer is due) and lets the choices pick. Only when nothing can happen does
+time pass, to the next moment at which something can.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any, Final
+
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.member import Hand, Member
+from distio.core.ops.base import IO
+from distio.errors import DistioBug, InvariantBroken, SimulationLimit
+from distio.protocol import requests as rq
+from distio.protocol.ids import name_of
+from distio.protocol.messages import WorkerExited
+from distio.runtime.tickets import Ticket
+from distio.testing.choices import Choices
+from distio.testing.faults import Break, Crash, Cut, Fault, Pause
+from distio.testing.history import History
+from distio.testing.hub import Hub
+from distio.testing.ledger import Ledger
+from distio.testing.outside import Outside
+from distio.testing.processes import Process
+
+__all__ = ["EPOCH", "Action", "Parts", "World"]
+
+EPOCH: Final = 946_684_800.0
+"""What the virtual wall clock shows when a simulation begins: the year 2000 (UTC)."""
+
+Action = tuple[int, Callable[[Any], None], Any]
+"""Something that can happen: (whose doing it is, what to call, with what)."""
+
+_FINE_STEPS: Final = 255
+"""Into how many steps the range of latencies is divided."""
+_LATEST_FAULT: Final = 9
+"""A fault at the seed's choice comes before this power of two events have happened."""
+_FAULTS: Final = -1_000_000
+_MOST_STORIES: Final = 3
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The classes that a world is made of; others than these are for tests of the tests."""
+
+    coordinator: Callable[[], Coordinator] = Coordinator
+    member: Callable[..., Member] = Member
+    hand: Callable[..., Hand] = Hand
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a simulation gives up."""
+
+    steps: int
+    virtual_seconds: float
+
+
+@dataclass
+class Plan:
+    """What a world is to be like."""
+
+    members: int
+    threads: int
+    latency: tuple[float, float]
+    faults: Sequence[Fault] = ()
+    limits: Limits = field(default_factory=lambda: Limits(100_000, float("inf")))
+    heartbeat_seconds: float = 10.0
+
+
+class World:
+    """Everything in one simulation."""
+
+    def __init__(self, plan: Plan, choices: Choices, parts: Parts) -> None:
+        self.parts = parts
+        self.now = 0.0
+        self.steps = 0
+        self.messages = 0
+        self.events = 0
+        self.stayed: dict[str, None] = {}
+        """Why fibers that were to travel could not."""
+        self.history = History()
+        self.ledger = Ledger(self.history)
+        self.pick = choices.pick
+        self.ticket: Ticket | None = None
+        self._plan = plan
+        self._choices = choices
+        self._outside = Outside()
+        self._last_actor = 0
+        self._agenda: list[tuple[float, int, Action]] = []
+        self._agenda_size = 0
+        self._faults_by_event: list[tuple[int, int, Fault]] = []
+        self._hub = Hub(self, parts.coordinator())
+        self._lives = 0
+        self._processes: list[Process] = []
+        self._program: tuple[IO[Any, Any, Any], Any] | None = None
+        self._client = self._start("client", "client")
+        for index in range(plan.members):
+            self._start(f"worker-{index + 1}", "worker")
+        for fault in plan.faults:
+            self._plan_fault(fault)
+
+    # -- what processes ask ---------------------------------------------------------------
+
+    def note(self, who: str, what: str, fibers: Sequence[int] = ()) -> None:
+        """Write a line of history."""
+        self.history.add(self.now, who, what, fibers)
+
+    def wall_clock(self) -> float:
+        """What the virtual wall clock shows."""
+        return EPOCH + self.now
+
+    def arrival(self) -> float:
+        """When what is being sent now will arrive, at the choices' choice."""
+        low, high = self._plan.latency
+        # half of them are as fast as can be: they compete with what else can happen now
+        share = self.pick(2 * _FINE_STEPS) - _FINE_STEPS
+        return self.now + low + (high - low) * max(0, share + 1) / _FINE_STEPS
+
+    def is_foreign(self) -> bool:
+        """Whether whoever asks is a thread from outside the simulation."""
+        return self._outside.is_foreign()
+
+    def call_in(self, call: Any) -> None:
+        """Such a thread called a callback."""
+        self._outside.put(call)
+
+    def joined(self, process: Process) -> None:
+        """A process has become a member; the run begins when the client has."""
+        name = f"joins as member {process.member.incarnation}"
+        self.note(process.name, name)
+        if process is self._client and self._program is not None:
+            root = process.member.start_root(*self._program)
+            self.ticket = process.tickets.issue(root)
+            self.ledger.made([root.id], process.name)
+            process.member.queue(root)
+
+    def has_ended(self, process: Process, reason: str) -> None:
+        """A process is no more; the client sees how its workers end, as that of a local cluster."""
+        if process.kind == "worker":
+            self._at(self.arrival(), self._tell_exit, (process.pid, reason))
+
+    def _tell_exit(self, exit: tuple[int, str]) -> None:
+        client = self._client
+        if client.has_ended or not client.has_joined:
+            return
+        pid, reason = exit
+        client.member.outbox.append(WorkerExited(pid, reason))
+        workers = [each for each in self._processes if each.kind == "worker"]
+        if all(each.has_ended for each in workers):
+            client.end(f"the last worker process was lost: {reason}")
+
+    def story(self, bug: DistioBug) -> list[str]:
+        """The lives of the fibers that a message names."""
+        names = re.findall(r"fiber (\d+\.\d+)", bug.message)
+        return [line for name in dict.fromkeys(names) for line in self.history.of(name)]
+
+    # -- running --------------------------------------------------------------------------
+
+    def run(self, io: IO[Any, Any, Any], context: Any) -> None:
+        """Run the program to its end, and what is left of the cluster to its rest.
+
+        Raises:
+            InvariantBroken: something doesn't hold that always must.
+            SimulationLimit: it took too many steps, or too long.
+        """
+        self._program = io, context
+        while not self._is_over:
+            if not self._act() and not self._pass_time():
+                self._look_around()
+
+    def drain(self) -> None:
+        """Let all that is still under way arrive, and check that nothing of the run is left."""
+        self._program = None
+        while self._act() or self._pass_time(for_timers=False):
+            pass
+        self._check_rest()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._client.has_ended or (self.ticket is not None and self.ticket.is_over)
+
+    def _act(self) -> bool:
+        """Let one of the things happen that can happen now; False if nothing can."""
+        actions: list[Action] = []
+        for process in self._processes:
+            process.actions(actions)
+        self._hub.actions(actions)
+        agenda = self._agenda
+        if agenda and agenda[0][0] <= self.now:
+            actions.append(agenda[0][2])
+        if not actions:
+            return False
+        self.events += 1
+        if self._faults_by_event and self._faults_by_event[0][0] <= self.events:
+            self._befall(heappop(self._faults_by_event)[2])
+            return True
+        if len(actions) > 1:
+            actor, act, subject = self._choose(actions)
+        else:
+            actor, act, subject = actions[0]
+        self._last_actor = actor
+        if actor == _FAULTS:
+            heappop(agenda)
+        act(subject)
+        if self.steps > self._plan.limits.steps:
+            raise SimulationLimit(
+                f"the run has not ended after {self._plan.limits.steps:,} steps "
+                f"({self.now:g} virtual seconds): if it needs more, raise max_steps; "
+                f"else these go round in a circle: {self._living()}"
+            )
+        return True
+
+    def _choose(self, actions: list[Action]) -> Action:
+        actors = [action[0] for action in actions]
+        if self._last_actor in actors:
+            index = actors.index(self._last_actor)
+            actors[0], actors[index] = actors[index], actors[0]
+            actions[0], actions[index] = actions[index], actions[0]
+        return actions[self._choices.pick_actor(actors)]
+
+    def _pass_time(self, *, for_timers: bool = True) -> bool:
+        """Go to the next moment at which something can happen; False if there is none."""
+        moments = self._hub.arrivals()
+        for process in self._processes:
+            if not process.is_paused and not process.has_ended:
+                arrival = process.hears.arrival
+                if arrival is not None:
+                    moments.append(arrival)
+        if self._agenda:
+            moments.append(self._agenda[0][0])
+        deadline = self._hub.machine.next_deadline()
+        if for_timers and deadline is not None:
+            moments.append(deadline)
+        if not moments:
+            return False
+        moment = min(moments)
+        if moment > self._plan.limits.virtual_seconds:
+            raise SimulationLimit(
+                f"the run has not ended after {self._plan.limits.virtual_seconds:g} virtual "
+                f"seconds ({self.steps} steps): if it needs more, raise max_virtual_seconds; "
+                f"else these wait for what takes longer: {self._living()}"
+            )
+        self.now = moment
+        return True
+
+    def _look_around(self) -> None:
+        """Nothing can happen: see whether a callback is dead, or will come from outside."""
+        gc.collect()
+        actions: list[Action] = []
+        for process in self._processes:
+            process.actions(actions)
+        if actions:
+            return
+        if self._awaits_callback() and self._outside.wait():
+            for process, callback, result in self._outside.take():
+                process.take_call(callback, result)
+            return
+        stories = [
+            line for id in self._living_ids()[:_MOST_STORIES] for line in self.history.of(id)
+        ]
+        raise InvariantBroken(
+            f"nothing can ever happen any more, but the run has not ended: {self._living()}",
+            stories,
+        )
+
+    def _awaits_callback(self) -> bool:
+        return any(
+            isinstance(fiber.request, rq.AwaitCallback)
+            for process in self._processes
+            if process.has_joined and not process.has_ended
+            for fiber in process.member.parked.values()
+        )
+
+    def _living_ids(self) -> list[int]:
+        return self.ledger.stranded()
+
+    def _living(self) -> str:
+        living = self._living_ids()
+        names = ", ".join(map(name_of, living[:_MOST_STORIES]))
+        more = f" and {len(living) - _MOST_STORIES} more" if len(living) > _MOST_STORIES else ""
+        return f"fiber {names}{more}" if living else "no fibers"
+
+    # -- the end --------------------------------------------------------------------------
+
+    def _check_rest(self) -> None:
+        """Nothing of a run may be left after its end."""
+        try:
+            self._hub.validate()
+            self._hub.machine.validate_rest()
+            for process in self._processes:
+                if process.has_joined and not process.has_ended:
+                    process.validate()
+                    process.member.validate_rest()
+        except DistioBug as bug:
+            raise InvariantBroken(bug.message, self.story(bug)) from bug
+
+    # -- faults ---------------------------------------------------------------------------
+
+    def _start(self, name: str, kind: str) -> Process:
+        self._lives += 1
+        process = Process(self, name, kind, self._plan.threads, self._lives)
+        self._processes.append(process)
+        self._hub.connect(process)
+        process.begin()
+        return process
+
+    def _at(self, moment: float, act: Callable[[Any], None], subject: Any) -> None:
+        self._agenda_size += 1
+        heappush(self._agenda, (moment, self._agenda_size, (_FAULTS, act, subject)))
+
+    def _plan_fault(self, fault: Fault) -> None:
+        if fault.at is not None:
+            self._at(fault.at, self._befall, fault)
+            return
+        event = 1 << self.pick(_LATEST_FAULT)
+        event += self.pick(event)
+        heappush(self._faults_by_event, (event, len(self._faults_by_event), fault))
+
+    def _befall(self, fault: Fault) -> None:
+        process = self._victim(fault.who)
+        if process is None:
+            return
+        if isinstance(fault, Crash):
+            self.note(process.name, "crashes")
+            process.vanish(lost=self.pick(len(process.speaks.queue) + 1))
+            self.has_ended(process, "killed by SIGKILL")
+        elif isinstance(fault, Pause):
+            self.note(process.name, f"stands still for {fault.seconds:g} s")
+            process.is_paused = True
+            self._at(self.now + fault.seconds, self._resume, process)
+        elif isinstance(fault, Cut):
+            self._cut(process, fault)
+        else:
+            self._break(process, fault)
+
+    def _victim(self, who: str | None) -> Process | None:
+        alive = [each for each in self._processes if not each.has_ended]
+        if who is None:
+            alive = [each for each in alive if each.kind == "worker"]
+            return alive[self.pick(len(alive))] if alive else None
+        return next((each for each in alive if each.name == who), None)
+
+    def _resume(self, process: Process) -> None:
+        self.note(process.name, "goes on")
+        process.is_paused = False
+
+    def _cut(self, process: Process, fault: Cut) -> None:
+        self.note(process.name, f"is cut off for {fault.seconds:g} s")
+        process.set_cut(True)
+        patience = self._plan.heartbeat_seconds
+        if fault.seconds <= patience:
+            self._at(self.now + fault.seconds, self._heal, process)
+        else:
+            self._at(self.now + patience, self._lose_patience, process)
+
+    def _heal(self, process: Process) -> None:
+        self.note(process.name, "is reached again")
+        process.set_cut(False)
+
+    def _lose_patience(self, process: Process) -> None:
+        self.note(process.name, "is held for lost, and holds the coordinator for lost")
+        process.set_cut(False)
+        process.break_links(speaking=True, listening=True, keep_none=True)
+
+    def _break(self, process: Process, fault: Break) -> None:
+        which = self.pick(3)
+        self.note(
+            process.name,
+            ("loses its links", "loses the link it speaks on", "loses the link it listens on")[
+                which
+            ],
+        )
+        process.break_links(speaking=which != 2, listening=which != 1)
+        if fault.returns_after is not None and process.kind == "worker":
+            self._at(self.now + fault.returns_after, self._return, process)
+
+    def _return(self, process: Process) -> None:
+        """Whoever looks after the worker starts it anew."""
+        if not process.has_ended:  # it has not noticed yet that it is alone
+            process.end("it was told to end")
+        self._start(process.name, "worker")
