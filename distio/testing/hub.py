@@ -31,6 +31,9 @@ class Hub:
         self._listeners: dict[bytes, Process] = {}
         self._ticking: Action = (-1, self._tick, None)
         self._unchecked = 0
+        self.is_stale = True
+        """What it could do has to be found out anew."""
+        self._actions: list[Action] = []
 
     def connect(self, process: Process) -> None:
         """Another process can be heard from now on."""
@@ -42,16 +45,21 @@ class Hub:
             self._lines.append((wire, (-2 - len(self._lines), self._hear, line)))
         self._listeners[process.listens_at] = process
 
-    def actions(self, out: list[Action]) -> None:
-        """Add what the coordinator could do now."""
-        now = self._world.now
-        for wire, action in self._lines:
-            arrival = wire.arrival
-            if arrival is not None and arrival <= now:
-                out.append(action)
-        deadline = self.machine.next_deadline()
-        if deadline is not None and deadline <= now:
-            out.append(self._ticking)
+    @property
+    def actions(self) -> list[Action]:
+        """What the coordinator could do now."""
+        if self.is_stale:
+            self.is_stale = False
+            now = self._world.now
+            self._actions = [
+                action
+                for wire, action in self._lines
+                if (arrival := wire.arrival) is not None and arrival <= now
+            ]
+            deadline = self.machine.next_deadline()
+            if deadline is not None and deadline <= now:
+                self._actions.append(self._ticking)
+        return self._actions
 
     def arrivals(self) -> list[float]:
         """When something arrives here."""
@@ -90,11 +98,11 @@ class Hub:
 
     def _flush(self) -> None:
         """Send what the switchboard has for each listener, and check the machine."""
+        self.is_stale = True
         outgoing, self.board.outgoing = self.board.outgoing, {}
         for address, batch in outgoing.items():
-            self._listeners[address].hears.send(
-                from_coordinator.encode(batch), self._world.arrival()
-            )
+            hears = self._listeners[address].hears
+            hears.send(from_coordinator.encode(batch), self._world.arrival())
         self._unchecked += 1
         if self._unchecked * 32 >= len(self.machine.fibers):
             self._unchecked = 0

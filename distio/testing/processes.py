@@ -43,7 +43,8 @@ class Process:
         self.pid = pid
         self.speaks_from = f"{name} speaks, life {pid}".encode()
         self.listens_at = f"{name} listens, life {pid}".encode()
-        self.speaks, self.introduces, self.hears = Wire(), Wire(), Wire()
+        self.speaks, self.introduces = Wire(world.hub), Wire(world.hub)
+        self.hears = Wire(self)
         self.is_paused = False
         self.has_ended = False
         self.tickets = Tickets()
@@ -54,6 +55,9 @@ class Process:
         self._owes_word = False
         """An idle thread would tell how things are here."""
         self._unchecked = 0
+        self.is_stale = True
+        """What it could do has to be found out anew."""
+        self._actions: list[Action] = []
         actor = pid * (threads + 4)
         self._receiving: Action = (actor, self.receive, None)
         self._sending: Action = (actor + 1, self.send, None)
@@ -79,10 +83,17 @@ class Process:
         self.speaks.send(from_member.encode([hello]), self._world.arrival())
         self.introduces.send(from_member.encode([m.Listen(token)]), self._world.arrival())
 
-    def actions(self, out: list[Action]) -> None:
-        """Add what this process could do now."""
-        if self.has_ended or self.is_paused:
-            return
+    @property
+    def actions(self) -> list[Action]:
+        """What this process could do now."""
+        if self.is_stale:
+            self.is_stale = False
+            self._actions = []
+            if not (self.has_ended or self.is_paused):
+                self._find_actions(self._actions)
+        return self._actions
+
+    def _find_actions(self, out: list[Action]) -> None:
         arrival = self.hears.arrival
         if arrival is not None and arrival <= self._world.now:
             out.append(self._receiving)
@@ -185,6 +196,7 @@ class Process:
         """The callback takes effect."""
         if self.has_ended:
             return
+        self.is_stale = True
         before = len(self.member.ready)
         self.member.called_back(callback.fiber, callback.request, result)
         self._world.note(self.name, "the callback of fiber {} is called", (callback.fiber.id,))
@@ -192,6 +204,7 @@ class Process:
 
     def let_go(self, callback: Callback) -> None:
         """May be said by the garbage collector, so what follows from it is done later."""
+        self.is_stale = True
         if not self.has_ended:
             self._dropped.append(callback)
 
@@ -217,6 +230,7 @@ class Process:
     def send(self, _: None = None) -> None:
         """Say all that is to be said, in one batch."""
         self._owes_word = False
+        self.is_stale = True
         member, world = self.member, self._world
         member.tell()
         if not member.outbox:
@@ -283,6 +297,7 @@ class Process:
 
     def vanish(self, lost: int) -> None:
         """The process is no more, nor are the last batches that it has sent."""
+        self.is_stale = True
         self.has_ended = True
         self._hands.clear()
         self._dropped.clear()
@@ -293,13 +308,20 @@ class Process:
                 wire.break_(self._world.arrival(), missing)
         self._world.ledger.lost(self.name)
 
+    def set_paused(self, is_paused: bool) -> None:
+        """It stands still, or goes on."""
+        self.is_paused = is_paused
+        self.is_stale = True
+
     def set_cut(self, is_cut: bool) -> None:
         """Nothing comes through, or everything does again."""
+        self.is_stale = self._world.hub.is_stale = True
         for wire in (self.speaks, self.introduces, self.hears):
             wire.is_cut = is_cut
 
     def break_links(self, *, speaking: bool, listening: bool, keep_none: bool = False) -> None:
         """Connections break; how much of what is under way still arrives is left to choice."""
+        self.is_stale = True
         wires = [self.speaks] if speaking else []
         wires += [self.introduces, self.hears] if listening else []
         for wire in wires:
@@ -312,6 +334,7 @@ class Process:
 
     def _check(self) -> None:
         """Let the machine check itself; if that takes long, not after every event."""
+        self.is_stale = True
         if self._member is None or self.has_ended:
             return
         self._unchecked += 1

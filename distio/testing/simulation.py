@@ -139,9 +139,10 @@ def program_of(main: IO[Any, E, A] | Callable[[], IO[Any, E, A]]) -> IO[Any, E, 
     Raises:
         MatchError: it is neither a program nor a function that makes one.
     """
-    if isinstance(main, IO):
-        return main
-    return require_io(main() if callable(main) else main, "simulate: the program")
+    program: Any = main
+    if callable(program):
+        program = program()
+    return require_io(program, "simulate: the program")
 
 
 @contextmanager
@@ -157,7 +158,7 @@ def _refcounts_only() -> Iterator[None]:
 
 
 def _at_least_one(number: int, name: str) -> int:
-    if not isinstance(number, int) or number < 1:
+    if number < 1:
         raise MatchError(f"simulate: {name} is a number from 1, but got {number!r}")
     return number
 

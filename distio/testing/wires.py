@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import final
+from typing import Protocol, final
 
-__all__ = ["Wire"]
+__all__ = ["Reader", "Wire"]
 
 Frames = Sequence[bytes]
+
+
+class Reader(Protocol):
+    """Whoever is at the end of a wire."""
+
+    is_stale: bool
+    """What it could do has to be found out anew."""
 
 
 @final
@@ -18,9 +25,10 @@ class Wire:
     When it breaks, what its end still gets is decided then; after that comes None.
     """
 
-    __slots__ = ("_latest", "is_broken", "is_cut", "queue")
+    __slots__ = ("_latest", "_reader", "is_broken", "is_cut", "queue")
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self.queue: deque[tuple[float, Frames | None]] = deque()
         """(when it arrives, what)."""
         self.is_cut = False
@@ -35,9 +43,11 @@ class Wire:
             return
         self._latest = max(self._latest, arrival)
         self.queue.append((self._latest, frames))
+        self._reader.is_stale = True
 
     def break_(self, arrival: float, lost: int) -> None:
         """It breaks: the last `lost` batches never arrive, and its end sees it at `arrival`."""
+        self._reader.is_stale = True
         for _ in range(lost):
             self.queue.pop()
         self.send(None, arrival)

@@ -97,7 +97,7 @@ class World:
         self._agenda: list[tuple[float, int, Action]] = []
         self._agenda_size = 0
         self._faults_by_event: list[tuple[int, int, Fault]] = []
-        self._hub = Hub(self, parts.coordinator())
+        self.hub = Hub(self, parts.coordinator())
         self._lives = 0
         self._processes: list[Process] = []
         self._program: tuple[IO[Any, Any, Any], Any] | None = None
@@ -189,15 +189,12 @@ class World:
 
     def _act(self) -> bool:
         """Let one of the things happen that can happen now; False if nothing can."""
-        actions: list[Action] = []
-        for process in self._processes:
-            process.actions(actions)
-        self._hub.actions(actions)
-        agenda = self._agenda
-        if agenda and agenda[0][0] <= self.now:
-            actions.append(agenda[0][2])
+        actions = self._find_actions()
         if not actions:
-            return False
+            self._doubt()
+            actions = self._find_actions()
+            if not actions:
+                return False
         self.events += 1
         if self._faults_by_event and self._faults_by_event[0][0] <= self.events:
             self._befall(heappop(self._faults_by_event)[2])
@@ -208,7 +205,7 @@ class World:
             actor, act, subject = actions[0]
         self._last_actor = actor
         if actor == _FAULTS:
-            heappop(agenda)
+            heappop(self._agenda)
         act(subject)
         if self.steps > self._plan.limits.steps:
             raise SimulationLimit(
@@ -217,6 +214,22 @@ class World:
                 f"else these go round in a circle: {self._living()}"
             )
         return True
+
+    def _find_actions(self) -> list[Action]:
+        actions: list[Action] = []
+        for process in self._processes:
+            actions += process.actions
+        actions += self.hub.actions
+        agenda = self._agenda
+        if agenda and agenda[0][0] <= self.now:
+            actions.append(agenda[0][2])
+        return actions
+
+    def _doubt(self) -> None:
+        """Let everybody look anew for what can be done."""
+        self.hub.is_stale = True
+        for process in self._processes:
+            process.is_stale = True
 
     def _choose(self, actions: list[Action]) -> Action:
         actors = [action[0] for action in actions]
@@ -228,7 +241,7 @@ class World:
 
     def _pass_time(self, *, for_timers: bool = True) -> bool:
         """Go to the next moment at which something can happen; False if there is none."""
-        moments = self._hub.arrivals()
+        moments = self.hub.arrivals()
         for process in self._processes:
             if not process.is_paused and not process.has_ended:
                 arrival = process.hears.arrival
@@ -236,7 +249,7 @@ class World:
                     moments.append(arrival)
         if self._agenda:
             moments.append(self._agenda[0][0])
-        deadline = self._hub.machine.next_deadline()
+        deadline = self.hub.machine.next_deadline()
         if for_timers and deadline is not None:
             moments.append(deadline)
         if not moments:
@@ -249,15 +262,14 @@ class World:
                 f"else these wait for what takes longer: {self._living()}"
             )
         self.now = moment
+        self._doubt()
         return True
 
     def _look_around(self) -> None:
         """Nothing can happen: see whether a callback is dead, or will come from outside."""
         gc.collect()
-        actions: list[Action] = []
-        for process in self._processes:
-            process.actions(actions)
-        if actions:
+        self._doubt()
+        if self._find_actions():
             return
         if self._awaits_callback() and self._outside.wait():
             for process, callback, result in self._outside.take():
@@ -293,8 +305,8 @@ class World:
     def _check_rest(self) -> None:
         """Nothing of a run may be left after its end."""
         try:
-            self._hub.validate()
-            self._hub.machine.validate_rest()
+            self.hub.validate()
+            self.hub.machine.validate_rest()
             for process in self._processes:
                 if process.has_joined and not process.has_ended:
                     process.validate()
@@ -308,7 +320,7 @@ class World:
         self._lives += 1
         process = Process(self, name, kind, self._plan.threads, self._lives)
         self._processes.append(process)
-        self._hub.connect(process)
+        self.hub.connect(process)
         process.begin()
         return process
 
@@ -334,7 +346,7 @@ class World:
             self.has_ended(process, "killed by SIGKILL")
         elif isinstance(fault, Pause):
             self.note(process.name, f"stands still for {fault.seconds:g} s")
-            process.is_paused = True
+            process.set_paused(True)
             self._at(self.now + fault.seconds, self._resume, process)
         elif isinstance(fault, Cut):
             self._cut(process, fault)
@@ -350,7 +362,7 @@ class World:
 
     def _resume(self, process: Process) -> None:
         self.note(process.name, "goes on")
-        process.is_paused = False
+        process.set_paused(False)
 
     def _cut(self, process: Process, fault: Cut) -> None:
         self.note(process.name, f"is cut off for {fault.seconds:g} s")

@@ -437,19 +437,28 @@ class Coordinator:
         Raises:
             DistioBug: something doesn't, and the story of it.
         """
-        for id, run in self.runs.items():
-            self._require(run.alive == sum(run.alive_at.values()), f"run {name_of(id)} miscounts")
-            self._require(min(run.alive_at.values(), default=1) > 0, f"run {name_of(id)} < 0")
-            waiting = sum(len(chunk.fibers) for chunk in self.backlog if chunk.run == id)
-            self._require(run.alive_at.get(NOWHERE, 0) == waiting, "the backlog is miscounted")
-            for fiber in run.fibers:
-                self._require(self.fibers[fiber].run == id, f"fiber {name_of(fiber)} has two runs")
-        for fiber, record in self.fibers.items():
-            self._require(record.run in self.runs, f"fiber {name_of(fiber)} outlives its run")
-            at_home = record.host == NOWHERE or record.host in self.members
-            self._require(at_home or record.lost is not None, f"fiber {name_of(fiber)} is nowhere")
+        waiting: dict[int, int] = {}
         for chunk in self.backlog:
-            self._require(chunk.run in self.runs, "the backlog holds fibers of no run")
+            waiting[chunk.run] = waiting.get(chunk.run, 0) + len(chunk.fibers)
+        for id, run in self.runs.items():
+            counts = run.alive_at
+            if run.alive != sum(counts.values()) or min(counts.values(), default=1) < 1:
+                raise DistioBug(f"run {name_of(id)} counts {run.alive} fibers, but has {counts}")
+            if counts.get(NOWHERE, 0) != waiting.pop(id, 0):
+                raise DistioBug(f"run {name_of(id)} miscounts what waits for a place")
+        if waiting:
+            raise DistioBug(f"the backlog holds fibers of runs that have ended: {waiting}")
+        for fiber, record in self.fibers.items():
+            self._validate_record(fiber, record)
+
+    def _validate_record(self, fiber: int, record: FiberRecord) -> None:
+        run = self.runs.get(record.run)
+        if run is None or fiber not in run.fibers:
+            raise DistioBug(f"fiber {name_of(fiber)} outlives its run")
+        if record.lost is None and record.host != NOWHERE and record.host not in self.members:
+            raise DistioBug(f"fiber {name_of(fiber)} is at a member that is gone, but not lost")
+        if record.lost is not None and record.waiters:
+            raise DistioBug(f"fiber {name_of(fiber)} is lost, but not all who wait were told")
 
     def validate_rest(self) -> None:
         """Check that nothing is left here of runs that have ended.
@@ -463,13 +472,11 @@ class Coordinator:
             ("timers", self.timers),
             ("fibers without a place", self.backlog),
         ):
-            self._require(not left, f"the coordinator at rest still has {what}: {left!r}")
+            if left:
+                raise DistioBug(f"the coordinator at rest still has {what}: {left!r}")
         for member in self.members.values():
-            self._require(not member.blocked, f"{member.name()} at rest seems to wait")
-
-    def _require(self, holds: bool, what: str) -> None:
-        if not holds:
-            raise DistioBug(what)
+            if member.blocked:
+                raise DistioBug(f"{member.name()} at rest seems to wait: {member.blocked}")
 
 
 _HANDLERS: dict[type, Any] = {

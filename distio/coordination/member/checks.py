@@ -32,16 +32,25 @@ def check_places(
     Raises:
         DistioBug: one of it doesn't hold.
     """
-    places = Counter(parked.keys())
-    alive = Counter([fiber.run for fiber in parked.values()])
+    here = list(parked)
+    alive = dict.fromkeys(runs, 0)
+    blocked = dict.fromkeys(runs, 0)
+    for fiber in parked.values():
+        alive[fiber.run] = alive.get(fiber.run, 0) + 1
+        if type(fiber.request) is AwaitFibers:
+            _check_wait(fiber, fiber.request)
+            blocked[fiber.run] = blocked.get(fiber.run, 0) + 1
     for work in ready if in_hand is None else [*ready, *in_hand]:
-        of_run, fibers = _fibers_in(work)
-        places.update(fibers)
-        alive[of_run] += len(fibers)
-    for fiber, count in places.items():
-        if count > 1:
-            raise DistioBug(f"fiber {name_of(fiber)} is in {count} places")
-    blocked = Counter([fiber.run for fiber in parked.values() if _is_blocked(fiber)])
+        if type(work) is Fiber:
+            here.append(work.id)
+            alive[work.run] = alive.get(work.run, 0) + 1
+        else:
+            of_run, fibers = _fibers_in(work)
+            here += fibers
+            alive[of_run] = alive.get(of_run, 0) + len(fibers)
+    if len(set(here)) < len(here):
+        twice, count = Counter(here).most_common(1)[0]
+        raise DistioBug(f"fiber {name_of(twice)} is in {count} places")
     for id, run in runs.items():
         if run.blocked != blocked[id]:
             raise DistioBug(f"{blocked[id]} fibers wait for fibers, but {run.blocked} are counted")
@@ -49,19 +58,15 @@ def check_places(
             raise DistioBug(f"{alive[id]} fibers are alive here, but {run.alive} are counted")
 
 
-def _is_blocked(fiber: Fiber) -> bool:
-    request = fiber.request
-    if not isinstance(request, AwaitFibers):
-        return False
-    if all(handle.outcome is not None for handle in request.handles):
-        raise DistioBug(f"fiber {name_of(fiber.id)} waits for what has happened")
-    return True
+def _check_wait(fiber: Fiber, request: AwaitFibers) -> None:
+    for handle in request.handles:
+        if handle.outcome is None:
+            return
+    raise DistioBug(f"fiber {name_of(fiber.id)} waits for what has happened")
 
 
 def _fibers_in(work: Work) -> tuple[int, list[int]]:
     """The fibers in one piece of work, and their run."""
-    if isinstance(work, Fiber):
-        return work.run, [work.id]
     if isinstance(work, Parcel):
         return work.chunk.run, [fiber for fiber, _ in work.chunk.fibers]
     if isinstance(work, Finishing):
