@@ -58,19 +58,19 @@ class Scene:
         return self.says(member, m.Progress(received, ready, list(runs)))
 
     def starts(self, owner: int | None = None, fibers: int = 1) -> int:
-        """A run starts, and its owner has made so many fibers."""
+        """A run starts, and its owner has made so many fibers, its root among them."""
         owner = owner or self.client
         run = fiber_id(owner, 0)
         assert self.says(owner, m.StartRun(run)) == []
-        assert self.tells(owner, made(run, fibers), ready=1) == []
+        assert self.tells(owner, made(run, fibers - 1), ready=1) == []
         return run
 
     def offers(self, member: int, run: int, *fibers: int, epoch: int = 0) -> Commands:
         return self.says(member, m.Offer([chunk(run, *fibers, epoch=epoch)]))
 
 
-def made(run: int, count: int, *, first: int = 0, finished: int = 0) -> m.RunProgress:
-    return m.RunProgress(run, [(first, count)], finished, [], 0)
+def made(run: int, count: int, *, first: int = 1, finished: int = 0) -> m.RunProgress:
+    return m.RunProgress(run, [(first, count)] if count else [], finished, [], 0)
 
 
 def ended(run: int, *fibers: int, epoch: int = 1) -> m.RunProgress:
@@ -119,7 +119,7 @@ def test_a_start_and_an_end_told_together_end_the_run() -> None:
     scene = Scene()
     run = fiber_id(1, 0)
     scene.says(1, m.StartRun(run))
-    assert scene.tells(1, made(run, 3, finished=3)) == [(1, m.RunEnded(run))]
+    assert scene.tells(1, made(run, 2, finished=3)) == [(1, m.RunEnded(run))]
 
 
 def test_a_run_does_not_end_before_the_fibers_that_left() -> None:
@@ -133,12 +133,17 @@ def test_a_run_does_not_end_before_the_fibers_that_left() -> None:
     assert scene.tells(2, finished(run, 1)) == [(1, m.RunEnded(run)), (2, m.RunEnded(run))]
 
 
+def test_a_run_does_not_end_before_its_owner_has_told_anything_else_of_it() -> None:
+    scene = Scene(workers=1)
+    scene.says(1, m.StartRun(fiber_id(1, 0)))
+    assert m.RunEnded(fiber_id(1, 0)) not in [message for _, message in scene.breaks(2)]
+
+
 def test_runs_end_each_for_itself() -> None:
     scene = Scene()
     one = scene.starts()
     two = fiber_id(1, 1)
     scene.says(1, m.StartRun(two))
-    scene.tells(1, made(two, 1, first=1))
     assert scene.tells(1, finished(two, 1)) == [(1, m.RunEnded(two))]
     assert list(scene.machine.runs) == [one]
 

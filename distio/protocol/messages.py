@@ -60,7 +60,7 @@ class RunProgress(msgspec.Struct, frozen=True, gc=False):
 
     run: int
     started: list[tuple[int, int]]
-    """Fibers made here: ranges of sequence numbers, (first, how many)."""
+    """Children made here: ranges of sequence numbers, (first, how many)."""
     finished: int
     """How many of the fibers that were made here ended here."""
     ended: list[tuple[int, int]]
@@ -94,7 +94,7 @@ class Listen(Message, frozen=True, gc=False):
 
 
 class StartRun(Message, frozen=True, gc=False):
-    """A run begins; this member wants to know when it ends."""
+    """A run begins: its root lives at this member, which wants to know when the run ends."""
 
     run: int
 

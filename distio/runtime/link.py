@@ -30,10 +30,10 @@ from distio.runtime.host import Host, log, log_failures
 from distio.runtime.sockets import dealer, receive, send
 from distio.runtime.tickets import Ticket
 
-__all__ = ["LinkedHost", "connect"]
+__all__ = ["HANDSHAKE_SECONDS", "LinkedHost", "connect"]
 
 _HOLD_BACK_MS: Final = 1
-_HANDSHAKE_SECONDS: Final = 10.0
+HANDSHAKE_SECONDS: Final = 10.0
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if nobody listens any more."""
 
@@ -44,7 +44,7 @@ def connect(
     threads: int,
     *,
     family: str = "",
-    timeout: float = _HANDSHAKE_SECONDS,
+    timeout: float = HANDSHAKE_SECONDS,
     lifeline: int | None = None,
 ) -> LinkedHost:
     """Join the cluster whose coordinator listens at `url`.

@@ -52,6 +52,8 @@ class Process:
         self._threads = threads
         self._member: Member | None = None
         self._dropped: deque[Callback] = deque()
+        self._early: list[m.MemberMessage] = []
+        """What is to be said as soon as it has joined."""
         self._owes_word = False
         """An idle thread would tell how things are here."""
         self._unchecked = 0
@@ -244,6 +246,11 @@ class Process:
         world.messages += len(batch)
         self.speaks.send(from_member.encode(batch), world.arrival())
 
+    def say(self, message: m.MemberMessage) -> None:
+        """Say this with what is said next."""
+        (self._early if self._member is None else self._member.outbox).append(message)
+        self.is_stale = True
+
     def receive(self, _: None) -> None:
         """Take up one batch from the coordinator."""
         frames = self.hears.take()
@@ -271,6 +278,7 @@ class Process:
             hand = parts.hand(self._member, self)
             actor = self.pid * (self._threads + 4) + 4 + index
             self._hands.append((hand, (actor, self.settle, hand)))
+        self._member.outbox += self._early
         self._world.joined(self)
 
     def _take_up(self, message: m.CoordinatorMessage) -> None:

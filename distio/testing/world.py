@@ -21,6 +21,7 @@ from distio.errors import DistioBug, InvariantBroken, SimulationLimit
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
 from distio.protocol.messages import WorkerExited
+from distio.runtime.link import HANDSHAKE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.choices import Choices
 from distio.testing.faults import Break, Crash, Cut, Fault, Pause
@@ -149,10 +150,10 @@ class World:
 
     def _tell_exit(self, exit: tuple[int, str]) -> None:
         client = self._client
-        if client.has_ended or not client.has_joined:
+        if client.has_ended:
             return
         pid, reason = exit
-        client.member.outbox.append(WorkerExited(pid, reason))
+        client.say(WorkerExited(pid, reason))
         workers = [each for each in self._processes if each.kind == "worker"]
         if all(each.has_ended for each in workers):
             client.end(f"the last worker process was lost: {reason}")
@@ -322,7 +323,12 @@ class World:
         self._processes.append(process)
         self.hub.connect(process)
         process.begin()
+        self._at(self.now + HANDSHAKE_SECONDS, self._give_up, process)
         return process
+
+    def _give_up(self, process: Process) -> None:
+        if not process.has_joined:
+            process.end("no coordinator answers")
 
     def _at(self, moment: float, act: Callable[[Any], None], subject: Any) -> None:
         self._agenda_size += 1

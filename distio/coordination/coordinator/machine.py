@@ -200,7 +200,8 @@ class Coordinator:
     # -- runs -----------------------------------------------------------------------------
 
     def _start_run(self, member: Member, message: m.StartRun) -> None:
-        self.runs[message.run] = Run(member.id)
+        run = self.runs[message.run] = Run(member.id)
+        run.count(member.id, 1)  # its root
 
     def _check_end(self, id: int, run: Run) -> None:
         if run.alive == 0:

@@ -88,6 +88,7 @@ class Member:
         """Begin a run, whose id is its root's; the root is not queued yet."""
         id = self._next_ids(1)
         run = self.runs[id] = LocalRun(id, self._untold)
+        run.alive = 1  # as `StartRun` says: a run is never without a fiber
         self.outbox.append(m.StartRun(id))
         return self._make(run, id, io, context)
 
@@ -100,6 +101,7 @@ class Member:
         run, context = self.runs[parent.run], parent.context
         first = self._next_ids(len(ios))
         children = [self._make(run, id, io, context) for id, io in enumerate(ios, first)]
+        run.started(sequence_of(first), len(children))
         parent.value = [child.handle for child in children]
         if self.ships:
             return children
@@ -115,7 +117,6 @@ class Member:
         fiber = Fiber(id, run.id, io, context)
         fiber.handle = Handle(id)
         fiber.handle.tie = HERE
-        run.started(sequence_of(id))
         return fiber
 
     def queue(self, work: Work) -> None:

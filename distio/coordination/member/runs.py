@@ -44,16 +44,18 @@ class LocalRun:
         self._finished = 0
         self._ended: list[tuple[int, int]] = []
 
-    def started(self, sequence: int) -> None:
-        """The fiber with this sequence number was made here."""
+    def started(self, first: int, count: int) -> None:
+        """So many fibers, with sequence numbers from `first`, were made here."""
+        if not count:
+            return
         self._untold[self.id] = self
-        self.alive += 1
+        self.alive += count
         if self._started:
-            first, count = self._started[-1]
-            if first + count == sequence:
-                self._started[-1] = (first, count + 1)
+            start, before = self._started[-1]
+            if start + before == first:
+                self._started[-1] = (start, before + count)
                 return
-        self._started.append((sequence, 1))
+        self._started.append((first, count))
 
     def finished(self) -> None:
         """A fiber that was made here and never left has ended."""
