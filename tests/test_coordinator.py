@@ -510,6 +510,21 @@ def test_a_watched_worker_is_lost_at_once_if_its_exit_is_known() -> None:
     assert lost.reason == "killed by signal 9"
 
 
+def test_a_worker_whose_exit_was_told_before_it_joined_is_lost_when_its_link_breaks() -> None:
+    scene = Scene()
+    watcher = scene.join("client", family="f")
+    pid = 1000 + scene.machine.next_incarnation
+    scene.says(watcher, m.WorkerExited(pid, "killed by signal 9"))
+    worker = scene.join("worker", family="f")
+    run = scene.starts(watcher, fibers=2)
+    scene.offers(watcher, run, fiber_id(watcher, 1))
+    scene.says(watcher, m.AwaitOutcomes(run, [fiber_id(watcher, 1)]))
+    ((member, lost),) = scene.breaks(worker)
+    assert member == watcher
+    assert isinstance(lost, m.FiberLost)
+    assert lost.reason == "killed by signal 9"
+
+
 def test_a_watched_worker_is_lost_with_its_watcher() -> None:
     scene, watcher, worker, _, child = family_scene()
     assert scene.breaks(worker) == []

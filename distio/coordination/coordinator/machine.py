@@ -84,8 +84,12 @@ class Coordinator:
         self.stale = 0
         """How many messages came too late to mean anything."""
         self.next_incarnation = 1
-        self._exits: dict[tuple[str, int], str] = {}
-        """By host and process: how it exited, if that is known before its link broke."""
+        self._exits: dict[tuple[str, int], tuple[str, int]] = {}
+        """By host and process: how it exited and who told, if its link isn't known to be broken.
+
+        The process may even join after that: what it had said was still on its way."""
+        self._leavers: dict[tuple[str, int], str] = {}
+        """By host and process: the family of those that left, and whose exit is still to be told."""
         self._loads_changed = False
         self._now = 0.0
         self._commands: list[Send] = []
@@ -137,18 +141,20 @@ class Coordinator:
         self._commands.append(Send(member.id, m.Welcome(member.id)))
 
     def _goodbye(self, member: Member, message: m.Goodbye) -> None:
+        if self._is_watched(member):
+            self._leavers[member.hello.host, member.hello.pid] = member.hello.family
         self._lose(member.id, "it left the cluster")
 
     def _worker_exited(self, watcher: Member, message: m.WorkerExited) -> None:
         place = watcher.hello.host, message.pid
         for member in self.members.values():
-            if (member.hello.host, member.hello.pid) == place:
-                if member.is_gone:
-                    self._lose(member.id, message.reason)
-                else:
-                    self._exits[place] = message.reason
+            if (member.hello.host, member.hello.pid) == place and member.is_gone:
+                self._lose(member.id, message.reason)
                 return
-        self.stale += 1
+        if self._leavers.pop(place, None) is not None:
+            self.stale += 1
+        else:
+            self._exits[place] = message.reason, watcher.id
 
     def _disconnected(self, id: int) -> None:
         member = self.members.get(id)
@@ -156,9 +162,11 @@ class Coordinator:
             self.stale += 1
             return
         member.is_gone = True
-        reason = self._exits.pop((member.hello.host, member.hello.pid), None)
-        if reason is not None or not self._is_watched(member):
-            self._lose(id, reason or "its connection broke")
+        exit = self._exits.get((member.hello.host, member.hello.pid))
+        if exit is not None:
+            self._lose(id, exit[0])
+        elif not self._is_watched(member):
+            self._lose(id, "its connection broke")
 
     def _is_watched(self, member: Member) -> bool:
         """Whether there is a client that will tell how the process of this worker exited."""
@@ -170,6 +178,10 @@ class Coordinator:
         member = self.members.pop(lost)
         self._loads_changed = True
         self._exits.pop((member.hello.host, member.hello.pid), None)
+        if not member.is_worker:
+            family = member.hello.family
+            self._exits = {place: exit for place, exit in self._exits.items() if exit[1] != lost}
+            self._leavers = {place: of for place, of in self._leavers.items() if of != family}
         for watched in list(self.members.values()):
             is_there = watched.id in self.members  # it may have been lost with another one
             if is_there and watched.is_gone and not self._is_watched(watched):
