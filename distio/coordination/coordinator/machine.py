@@ -89,7 +89,7 @@ class Coordinator:
 
         The process may even join after that: what it had said was still on its way."""
         self._leavers: dict[tuple[str, int], str] = {}
-        """By host and process: the family of those that left, and whose exit is still to be told."""
+        """By host and process, the family of those that left; their exits are still to be told."""
         self._loads_changed = False
         self._now = 0.0
         self._commands: list[Send] = []
