@@ -17,6 +17,9 @@ MODULES = [
     "distio.result",
     "distio.runtime.cluster",
     "distio.runtime.launching",
+    "distio.testing.choices",
+    "distio.testing.exploration",
+    "distio.testing.simulation",
 ]
 
 

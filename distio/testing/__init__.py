@@ -1,7 +1,26 @@
-"""Test kit: a whole cluster in one thread, under a seed."""
+"""Test kit: a whole cluster in one thread, under a seed.
 
+`simulate` runs a program once, `explore` under many seeds. With pytest, the fixture
+`cluster_simulation` is `explore` with as many seeds as the test's marker says.
+"""
+
+from distio.testing.exploration import CheckFailed, Exploration, explore
 from distio.testing.faults import Break, Crash, Cut, Fault, Pause
 from distio.testing.history import History
 from distio.testing.simulation import Simulation, simulate
+from distio.testing.world import Parts
 
-__all__ = ["Break", "Crash", "Cut", "Fault", "History", "Pause", "Simulation", "simulate"]
+__all__ = [
+    "Break",
+    "CheckFailed",
+    "Crash",
+    "Cut",
+    "Exploration",
+    "Fault",
+    "History",
+    "Parts",
+    "Pause",
+    "Simulation",
+    "explore",
+    "simulate",
+]

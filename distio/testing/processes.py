@@ -163,7 +163,7 @@ class Process:
             children = [handle.id for handle in fiber.value]
             world.ledger.made(children, self.name)
             world.note(
-                self.name, "fiber {} has started " + "{} " * len(children), [fiber.id, *children]
+                self.name, "fiber {} has started" + " {}" * len(children), [fiber.id, *children]
             )
         elif isinstance(request, rq.Sleep):
             world.ledger.sleeps(fiber.id, world.now + request.seconds)

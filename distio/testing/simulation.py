@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from distio.core.ops.base import IO, require_io
 from distio.errors import MatchError
@@ -18,13 +18,13 @@ from distio.testing.faults import Fault
 from distio.testing.history import History
 from distio.testing.world import Limits, Parts, Plan, World
 
-__all__ = ["Simulation", "simulate"]
+__all__ = ["LATENCY", "MAX_STEPS", "Simulation", "plan_for", "run_world", "simulate"]
 
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 
-MAX_STEPS = 100_000
-LATENCY = (0.0, 0.002)
+MAX_STEPS: Final = 100_000
+LATENCY: Final = (0.0, 0.002)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,25 @@ def simulate(
     >>> simulation.result, simulation.virtual_seconds >= three_days
     (Ok(success='done'), True)
     """
-    plan = Plan(
+    plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps)
+    choices: Choices = Drawn(seed) if schedule is None else Played(parse_schedule(schedule))
+    return run_world(plan, choices, main, context, parts)
+
+
+def plan_for(
+    members: int,
+    threads: int,
+    latency: float | tuple[float, float],
+    faults: Sequence[Fault],
+    max_virtual_seconds: float,
+    max_steps: int,
+) -> Plan:
+    """What a world is to be like.
+
+    Raises:
+        MatchError: it can't be like that.
+    """
+    return Plan(
         members=_at_least_one(members, "members"),
         threads=_at_least_one(threads, "threads"),
         latency=_range_of(latency),
@@ -104,8 +122,6 @@ def simulate(
         limits=Limits(max_steps, max_virtual_seconds),
         heartbeat_seconds=HEARTBEAT_TIMEOUT_MS / 1000,
     )
-    choices: Choices = Drawn(seed) if schedule is None else Played(parse_schedule(schedule))
-    return run_world(plan, choices, main, context, parts)
 
 
 def run_world(

@@ -1,0 +1,239 @@
+"""`explore`: run a program under many seeds, and make what goes wrong small.
+
+A failing seed is first read off as a schedule, the list of its choices that weren't tame. Then
+whatever can be left out is: workers, threads, faults, and choices, by halves, quarters and so on
+(delta debugging: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar, final
+
+from distio.core.ops.base import IO
+from distio.errors import InvariantBroken, SimulationLimit
+from distio.testing.choices import Choices, Drawn, Played, show_schedule
+from distio.testing.faults import Fault
+from distio.testing.simulation import LATENCY, MAX_STEPS, Simulation, plan_for, run_world
+from distio.testing.world import Parts, Plan
+
+__all__ = ["CheckFailed", "Exploration", "explore"]
+
+E = TypeVar("E")
+A = TypeVar("A")
+
+Program = IO[Any, E, A] | Callable[[], IO[Any, E, A]]
+Check = Callable[[Simulation[Any, Any]], object]
+
+_MOST_TRIES: Final = 400
+"""So many simulations are spent on making a failure smaller."""
+_FRESH_SEEDS: Final = 20
+"""So many seeds are tried for each smaller cluster, whose choices mean something else."""
+
+
+@final
+@dataclass(frozen=True)
+class Exploration:
+    """What `explore` has seen, if all was well."""
+
+    seeds: int
+    """How many simulations there were."""
+    histories: int
+    """How many of them had a history of their own."""
+    steps: int
+    """How many steps of fibers they took together."""
+    virtual_seconds: float
+    """How long they took together, on their virtual clocks."""
+
+
+@final
+class CheckFailed(AssertionError):
+    """`explore` found a run that breaks the check, or an invariant of distio."""
+
+    def __init__(self, what: str, seed: int, line: str, history: str) -> None:
+        super().__init__(what, seed, line, history)
+        self.what = what
+        self.seed = seed
+        """The seed that found it."""
+        self.line = line
+        """A call that repeats it, made as small as could be."""
+        self.history = history
+        """What happens in that call."""
+
+    def __str__(self) -> str:
+        return f"{self.what}\nfound by seed {self.seed}; this repeats it:\n    {self.line}"
+
+
+def explore(
+    main: Program[E, A],
+    context: Any = None,
+    check: Check | None = None,
+    seeds: Iterable[int] = range(1000),
+    *,
+    members: int = 3,
+    threads: int = 2,
+    latency: float | tuple[float, float] = LATENCY,
+    faults: Sequence[Fault] = (),
+    max_virtual_seconds: float = math.inf,
+    max_steps: int = MAX_STEPS,
+    parts: Parts = Parts(),  # noqa: B008 (it is frozen)
+) -> Exploration:
+    """Simulate a program under many seeds, until one breaks `check` or an invariant.
+
+    That one is then made smaller, and a line is printed that repeats it.
+
+    Args:
+        main: the program, or a function that makes it anew for each seed.
+        context: what `io.read` reads.
+        check: takes the `Simulation`; raises, or returns False, if something is wrong with it.
+        seeds: which.
+        members: see `simulate`, here and below.
+        threads: see `simulate`.
+        latency: see `simulate`.
+        faults: see `simulate`.
+        max_virtual_seconds: see `simulate`; to take longer is a failure.
+        max_steps: see `simulate`; to take more is a failure.
+        parts: see `simulate`.
+
+    Raises:
+        CheckFailed: one of the seeds did; it holds the line.
+
+    >>> from distio import Ok, io
+    >>> def is_sum(simulation):
+    ...     assert simulation.result == Ok(3)
+    >>> explore(io.zip_par(io.pure(1), io.pure(2)).map(sum), None, is_sum, range(10)).seeds
+    10
+    """
+    plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps)
+    subject = _Subject(main, context, check, parts)
+    histories: set[int] = set()
+    count = steps = 0
+    seconds = 0.0
+    for seed in seeds:
+        drawn = Drawn(seed)
+        simulation, failure = subject.run(plan, drawn)
+        if failure is not None:
+            raise subject.explain(seed, _Case(plan, drawn.schedule), failure) from failure
+        assert simulation is not None
+        histories.add(simulation.history.fingerprint)
+        count += 1
+        steps += simulation.steps
+        seconds += simulation.virtual_seconds
+    return Exploration(count, len(histories), steps, seconds)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One run: a cluster and a schedule."""
+
+    plan: Plan
+    schedule: dict[int, int]
+
+    def line(self) -> str:
+        """The call that repeats it."""
+        plan, options = self.plan, ""
+        if plan.latency != LATENCY:
+            options += f", latency={plan.latency}"
+        if plan.faults:
+            options += f", faults={list(plan.faults)}"
+        if plan.limits.steps != MAX_STEPS:
+            options += f", max_steps={plan.limits.steps}"
+        if plan.limits.virtual_seconds != math.inf:
+            options += f", max_virtual_seconds={plan.limits.virtual_seconds}"
+        return (
+            f"simulate(main, context, members={plan.members}, threads={plan.threads}{options}, "
+            f"schedule={show_schedule(self.schedule)!r})"
+        )
+
+
+class _Subject:
+    """What is explored."""
+
+    def __init__(self, main: Program[Any, Any], context: Any, check: Check | None, parts: Parts):
+        self._main = main
+        self._context = context
+        self._check = check
+        self._parts = parts
+        self._tries_left = _MOST_TRIES
+
+    def run(
+        self, plan: Plan, choices: Choices
+    ) -> tuple[Simulation[Any, Any] | None, Exception | None]:
+        """Simulate once; return what came of it, and what is wrong with that."""
+        try:
+            simulation = run_world(plan, choices, self._main, self._context, self._parts)
+        except (InvariantBroken, SimulationLimit) as failure:
+            return None, failure
+        try:
+            if self._check is not None and self._check(simulation) is False:
+                return simulation, AssertionError(f"the check says no to {simulation!r}")
+        except Exception as failure:  # noqa: BLE001 (whatever a check raises is its verdict)
+            return simulation, failure
+        return simulation, None
+
+    def explain(self, seed: int, case: _Case, failure: Exception) -> CheckFailed:
+        """Make a failing case smaller, and say how to repeat it."""
+        kind = type(failure)
+        case = self._with_fewer_switches(self._with_less(case, kind), kind)
+        line = case.line()
+        print(line)
+        simulation, last = self.run(case.plan, Played(case.schedule))
+        history = str(simulation.history) if simulation is not None else str(last)
+        return CheckFailed(f"{kind.__name__}: {last or failure}", seed, line, history)
+
+    def _fails(self, case: _Case, kind: type[Exception]) -> bool:
+        self._tries_left -= 1
+        return type(self.run(case.plan, Played(case.schedule))[1]) is kind
+
+    def _with_less(self, case: _Case, kind: type[Exception]) -> _Case:
+        """Fewer workers, threads and faults, as long as it fails like that."""
+        is_smaller = True
+        while is_smaller and self._tries_left > 0:
+            is_smaller = False
+            for plan in _smaller(case.plan):
+                found = self._fails_with(plan, case, kind)
+                if found is not None:
+                    case, is_smaller = found, True
+                    break
+        return case
+
+    def _fails_with(self, plan: Plan, case: _Case, kind: type[Exception]) -> _Case | None:
+        for schedule in ({}, case.schedule):
+            if self._fails(_Case(plan, schedule), kind):
+                return _Case(plan, schedule)
+        for seed in range(_FRESH_SEEDS):
+            self._tries_left -= 1
+            drawn = Drawn(seed)
+            if type(self.run(plan, drawn)[1]) is kind:
+                return _Case(plan, drawn.schedule)
+        return None
+
+    def _with_fewer_switches(self, case: _Case, kind: type[Exception]) -> _Case:
+        """Tame as many choices as possible, in ever smaller groups."""
+        places = sorted(case.schedule)
+        size = max(1, len(places))
+        while places and self._tries_left > 0:
+            start = 0
+            while start < len(places) and self._tries_left > 0:
+                kept = places[:start] + places[start + size :]
+                shorter = _Case(case.plan, {place: case.schedule[place] for place in kept})
+                if self._fails(shorter, kind):
+                    case, places = shorter, kept
+                else:
+                    start += size
+            if size == 1:
+                break
+            size = (size + 1) // 2
+        return case
+
+
+def _smaller(plan: Plan) -> Iterator[Plan]:
+    """Plans with less in them, the smallest first."""
+    for members in range(1, plan.members):
+        yield replace(plan, members=members)
+    if plan.threads > 1:
+        yield replace(plan, threads=1)
+    for index in range(len(plan.faults)):
+        yield replace(plan, faults=[*plan.faults[:index], *plan.faults[index + 1 :]])
