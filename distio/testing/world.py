@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.member import Hand, Member
+from distio.coordination.rest import check_rest
 from distio.core.ops.base import IO
 from distio.errors import DistioBug, InvariantBroken, SimulationLimit
 from distio.protocol import requests as rq
@@ -312,6 +313,9 @@ class World:
                 if process.has_joined and not process.has_ended:
                     process.validate()
                     process.member.validate_rest()
+                    check_rest(process.name, {"things to say": process.member.outbox})
+                    if process.member.load:
+                        raise DistioBug(f"{process.name} at rest has a load")
         except DistioBug as bug:
             raise InvariantBroken(bug.message, self.story(bug)) from bug
 

@@ -32,6 +32,7 @@ from distio.coordination.coordinator.deadlock import explain
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
 from distio.coordination.coordinator.timers import Timer, Timers
+from distio.coordination.rest import check_rest
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
@@ -479,17 +480,17 @@ class Coordinator:
         Raises:
             DistioBug: something is.
         """
-        for what, left in (
-            ("runs", self.runs),
-            ("records of fibers", self.fibers),
-            ("timers", self.timers),
-            ("fibers without a place", self.backlog),
-        ):
-            if left:
-                raise DistioBug(f"the coordinator at rest still has {what}: {left!r}")
+        check_rest(
+            "the coordinator",
+            {
+                "runs": self.runs,
+                "records of fibers": self.fibers,
+                "timers": self.timers,
+                "fibers without a place": self.backlog,
+            },
+        )
         for member in self.members.values():
-            if member.blocked:
-                raise DistioBug(f"{member.name()} at rest seems to wait: {member.blocked}")
+            check_rest(member.name(), {"fibers that seem to wait": member.blocked})
 
 
 _HANDLERS: dict[type, Any] = {

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
+from typing import Any
 
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.work import Finishing, Parcel, Shipping, Task, Work
-from distio.core.fiber import Fiber
+from distio.core.fiber import Fiber, Handle
 from distio.errors import DistioBug
 from distio.protocol.ids import name_of
 from distio.protocol.requests import AwaitFibers
 
-__all__ = ["check_places"]
+__all__ = ["check_handles", "check_places"]
 
 
 def check_places(
@@ -56,6 +57,24 @@ def check_places(
             raise DistioBug(f"{blocked[id]} fibers wait for fibers, but {run.blocked} are counted")
         if in_hand is not None and run.alive != alive[id]:
             raise DistioBug(f"{alive[id]} fibers are alive here, but {run.alive} are counted")
+
+
+def check_handles(
+    hosted: Mapping[int, Handle[Any, Any, Any]],
+    awaited: Mapping[int, Handle[Any, Any, Any]],
+    asked: Set[int],
+) -> None:
+    """What is awaited isn't there yet, and what is asked for is to be had here.
+
+    Raises:
+        DistioBug: one of it doesn't hold.
+    """
+    for id, handle in awaited.items():
+        if handle.outcome is not None:
+            raise DistioBug(f"the outcome of fiber {name_of(id)} is there, but still awaited")
+    for id in asked:
+        if id not in hosted:
+            raise DistioBug(f"fiber {name_of(id)} is asked for, but not hosted here")
 
 
 def _check_wait(fiber: Fiber, request: AwaitFibers) -> None:

@@ -23,10 +23,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
-from distio.coordination.member.checks import check_places
+from distio.coordination.member.checks import check_handles, check_places
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import HERE, Away
 from distio.coordination.member.work import Offering, Parcel, Posting, Shipping, Task, Work
+from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.core.snapshot import Packed
@@ -503,12 +504,7 @@ class Member:
             DistioBug: something doesn't.
         """
         check_places(self.ready, self.parked, self.runs, in_hand)
-        for id, handle in self.awaited.items():
-            if handle.outcome is not None:
-                raise DistioBug(f"the outcome of fiber {name_of(id)} is there, but still awaited")
-        for id in self.asked:
-            if id not in self.hosted:
-                raise DistioBug(f"fiber {name_of(id)} is asked for, but not hosted here")
+        check_handles(self.hosted, self.awaited, self.asked)
         if self._in_parcels < 0 or self.stepping < 0:
             raise DistioBug("the load is miscounted")
 
@@ -518,19 +514,17 @@ class Member:
         Raises:
             DistioBug: something is.
         """
-        for what, left in (
-            ("runs", self.runs),
-            ("fibers that are ready", self.ready),
-            ("fibers that are parked", self.parked),
-            ("handles of fibers here", self.hosted),
-            ("handles of fibers elsewhere", self.awaited),
-            ("fibers that are asked for", self.asked),
-            ("things to tell", self.outbox),
-        ):
-            if left:
-                raise DistioBug(f"member {self.incarnation} at rest still has {what}: {left!r}")
-        if self.load:
-            raise DistioBug(f"member {self.incarnation} at rest has a load of {self.load}")
+        check_rest(
+            f"member {self.incarnation}",
+            {
+                "runs": self.runs,
+                "fibers that are ready": self.ready,
+                "fibers that are parked": self.parked,
+                "handles of fibers here": self.hosted,
+                "handles of fibers elsewhere": self.awaited,
+                "fibers that are asked for": self.asked,
+            },
+        )
 
 
 _HANDLERS: dict[type, Any] = {
