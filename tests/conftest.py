@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from distio import IO, Cluster, Result
+from distio.runtime.local import _LocalHost
 
 # how long an example takes says nothing on a busy machine
 settings.register_profile("distio", deadline=None)
@@ -47,3 +48,21 @@ def run(request: pytest.FixtureRequest) -> Run:
 def run_in_process(request: pytest.FixtureRequest) -> Run:
     """The same, for programs whose fibers share what can't be pickled."""
     return lambda io, context=None: run_at(request.param, io, context)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """After every run, and after every test, nothing of a run is left in this process."""
+    run_to_the_end = _LocalHost.run
+
+    def run(host: _LocalHost, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
+        result = run_to_the_end(host, io, context)  # what is interrupted may leave fibers
+        host.validate_rest()
+        return result
+
+    monkeypatch.setattr(_LocalHost, "run", run)
+    yield
+    if shared_cluster.cache_info().currsize:
+        host = shared_cluster()._host
+        with host.mutex:
+            host.member.validate_rest()

@@ -72,6 +72,15 @@ class _LocalHost(Host):
         self.stop()
         return False
 
+    def validate_rest(self) -> None:
+        """Check, when all runs have ended, that nothing of them is left.
+
+        Raises:
+            DistioBug: something is.
+        """
+        self.member.validate_rest()
+        self._coordinator.validate_rest()
+
     # -- the link -------------------------------------------------------------------------
 
     def said(self, *, more_follows: bool = False) -> None:
