@@ -135,7 +135,7 @@ class Process:
             return
         if self.member.is_running(work.run):
             world.ledger.stepped(work.id, work.epoch, self.name, world.now)
-        world.steps += 1
+        world.stepped()
         hand.perform()
         world.note(self.name, *story_of_request(work))
 

@@ -138,9 +138,8 @@ def run_world(
         world.run(io, context)
         seconds = world.now
         world.drain()
-    ticket = world.ticket
     return Simulation(
-        result=ticket.result() if ticket is not None and ticket.is_over else None,
+        result=world.result,
         virtual_seconds=seconds,
         steps=world.steps,
         messages=world.messages,

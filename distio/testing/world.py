@@ -22,6 +22,7 @@ from distio.errors import DistioBug, InvariantBroken, SimulationLimit
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
 from distio.protocol.messages import WorkerExited
+from distio.result import Result
 from distio.runtime.link import HANDSHAKE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.choices import Choices
@@ -46,6 +47,7 @@ _LATEST_FAULT: Final = 9
 """A fault at the seed's choice comes before this power of two events have happened."""
 _FAULTS: Final = -1_000_000
 _MOST_STORIES: Final = 3
+_MOST_IDLE_EVENTS: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class World:
         self.steps = 0
         self.messages = 0
         self.events = 0
+        self._idle_events = 0
+        """How many there were since a fiber was stepped."""
         self.stayed: dict[str, None] = {}
         """Why fibers that were to travel could not."""
         self.history = History()
@@ -114,6 +118,11 @@ class World:
     def note(self, who: str, what: str, fibers: Sequence[int] = ()) -> None:
         """Write a line of history."""
         self.history.add(self.now, who, what, fibers)
+
+    def stepped(self) -> None:
+        """A fiber is being stepped."""
+        self.steps += 1
+        self._idle_events = 0
 
     def wall_clock(self) -> float:
         """What the virtual wall clock shows."""
@@ -177,6 +186,12 @@ class World:
         while not self._is_over:
             if not self._act() and not self._pass_time():
                 self._look_around()
+        if self.result is None and not self._client.has_ended:
+            assert self.ticket is not None
+            root = self.ticket.run
+            raise InvariantBroken(
+                f"the run has ended before its root, fiber {name_of(root)}", self.history.of(root)
+            )
 
     def drain(self) -> None:
         """Let all that is still under way arrive, and check that nothing of the run is left."""
@@ -184,6 +199,11 @@ class World:
         while self._act() or self._pass_time(for_timers=False):
             pass
         self._check_rest()
+
+    @property
+    def result(self) -> Result[Any, Any] | None:
+        """The Result of the run, if it has one."""
+        return self.ticket.result() if self.ticket is not None and self.ticket.is_over else None
 
     @property
     def _is_over(self) -> bool:
@@ -209,6 +229,9 @@ class World:
         if actor == _FAULTS:
             heappop(self._agenda)
         act(subject)
+        self._idle_events += 1
+        if self._idle_events > _MOST_IDLE_EVENTS:
+            raise InvariantBroken("the processes talk and talk, and no fiber makes a step", ())
         if self.steps > self._plan.limits.steps:
             raise SimulationLimit(
                 f"the run has not ended after {self._plan.limits.steps:,} steps "

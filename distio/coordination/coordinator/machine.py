@@ -460,6 +460,9 @@ class Coordinator:
                 raise DistioBug(f"run {name_of(id)} counts {run.alive} fibers, but has {counts}")
             if counts.get(NOWHERE, 0) != waiting.pop(id, 0):
                 raise DistioBug(f"run {name_of(id)} miscounts what waits for a place")
+        for id in self.timers.runs:
+            if id not in self.runs:
+                raise DistioBug(f"timers outlive run {name_of(id)}")
         if waiting:
             raise DistioBug(f"the backlog holds fibers of runs that have ended: {waiting}")
         for fiber, record in self.fibers.items():

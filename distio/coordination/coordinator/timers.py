@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -46,6 +47,11 @@ class Timers:
     def of_run(self, run: int) -> int:
         """How many timers of this run are running."""
         return self._of_run.get(run, 0)
+
+    @property
+    def runs(self) -> Iterable[int]:
+        """The runs that have timers."""
+        return self._of_run
 
     def drop(self, run: int) -> None:
         """Forget the timers of a run that has ended."""

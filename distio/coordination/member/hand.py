@@ -8,7 +8,7 @@ difference here.
 
 from __future__ import annotations
 
-from typing import Any, Final, final
+from typing import Any, Final
 
 from distio.coordination.member.machine import Member
 from distio.coordination.member.work import Calling, Finishing, Shipping, Surroundings, Task
@@ -23,7 +23,6 @@ _LONGEST_STREAK: Final = 100
 """So many requests of a fiber are answered at once; then others have their turn."""
 
 
-@final
 class Hand:
     """Takes work from a member, performs it, settles it."""
 

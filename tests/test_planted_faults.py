@@ -1,0 +1,283 @@
+"""The simulation finds mistakes: each is planted in a copy of a machine, and found.
+
+What the simulation would not find here, it would not find in the machines themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from distio import IO, Ok, io
+from distio.coordination.coordinator import Coordinator, Event, Received, Send
+from distio.coordination.coordinator import machine as coordinator_machine
+from distio.coordination.coordinator.placement import Member as Peer
+from distio.coordination.coordinator.registry import Run
+from distio.coordination.coordinator.timers import Timer, Timers
+from distio.coordination.member import Hand, Member
+from distio.coordination.member import machine as member_machine
+from distio.core.fiber import Fiber, Handle
+from distio.protocol import messages as m
+from distio.testing import CheckFailed, Crash, Fault, Parts, Simulation, explore
+
+Program = IO[Any, Any, Any]
+Plant = Callable[[pytest.MonkeyPatch], Parts]
+
+
+# -- programs ---------------------------------------------------------------------------------
+
+
+def tree(depth: int) -> Program:
+    """Fibers that start fibers, some of which sleep; 2 ** depth of them compute a 1."""
+    if depth == 0:
+        return io.sleep(0.01).then(io.pure(1))
+    return io.zip_par(tree(depth - 1), io.yield_.then(tree(depth - 1))).map(sum)
+
+
+def late_waits(depth: int) -> Program:
+    """The same, but many of them end before they are waited for."""
+    if depth == 0:
+        return io.pure(1)
+    children = io.parallel(late_waits(depth - 1), io.yield_.then(late_waits(depth - 1)))
+    return children.flat_map(lambda fibers: io.yield_.then(io.wait(fibers))).map(total)
+
+
+def crowd() -> Program:
+    """More fibers than threads, waited for when some of them have moved."""
+    one = io.yield_.then(io.yield_, io.pure(1))
+    later = io.yield_.then(io.yield_, io.yield_)
+    return io.parallel([one] * 16).flat_map(lambda fibers: later.then(io.wait(fibers))).map(total)
+
+
+def total(results: Sequence[Any]) -> int:
+    return sum(result.success for result in results)
+
+
+# -- mistakes ---------------------------------------------------------------------------------
+
+
+class ParksWithoutLooking(Member):
+    """A wake-up before park is lost: it parks the fiber whatever has happened already."""
+
+    def await_fibers(self, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]]) -> bool:
+        if super().await_fibers(fiber, handles):
+            self.runs[fiber.run].block(1)
+            self.parked[fiber.id] = fiber
+        return False
+
+
+class ForgetsAWaiter(Member):
+    """A finished fiber's waiter isn't told."""
+
+    def _settle(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
+        if handle.waiters:
+            handle.waiters.pop()
+        super()._settle(handle, outcome)
+
+
+class TellsTwice(Member):
+    """A fiber that has ended is counted twice."""
+
+    def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
+        super().finish(fiber, is_observed=is_observed)
+        self.runs[fiber.run].finished()
+
+
+class ShipsAndKeeps(Member):
+    """What leaves also stays."""
+
+    def shipped(
+        self, fibers: Sequence[Fiber], payload: bytes, handles: Sequence[Handle[Any, Any, Any]]
+    ) -> None:
+        super().shipped(fibers, payload, handles)
+        for fiber in fibers:
+            fiber.handle = Handle(fiber.id)
+            self.queue(fiber)
+
+
+class HastyTimers(Timers):
+    """A timer fires early."""
+
+    def due(self, now: float) -> list[Timer]:
+        return super().due(now + 0.001)
+
+
+class LosesATimer(Timers):
+    """A timer never fires."""
+
+    def start(self, timer: Timer) -> None:
+        if timer.fiber % 3:
+            super().start(timer)
+
+
+class KeepsTimers(Timers):
+    """The timers of a run outlive it."""
+
+    def drop(self, run: int) -> None:
+        """Nothing."""
+
+
+class AppliesOffersTwice(Coordinator):
+    """A batch is applied twice."""
+
+    def handle(self, now: float, event: Event) -> list[Send]:
+        commands = super().handle(now, event)
+        if isinstance(event, Received) and isinstance(event.message, m.Offer):
+            commands += super().handle(now, event)
+        return commands
+
+
+class PlacesInTheSameEpoch(Coordinator):
+    """A fiber is placed, and its epoch doesn't grow."""
+
+    def _place(self, taker: Peer, chunk: m.Chunk) -> None:
+        fibers = [(fiber, max(0, epoch - 1)) for fiber, epoch in chunk.fibers]
+        super()._place(taker, m.Chunk(chunk.run, fibers, chunk.payload))
+
+
+class ForgetsWhoWaits(Coordinator):
+    """When a fiber moves, its waiters don't move with it."""
+
+    def _say_who_wants(self, host: Peer, run: int, fibers: list[tuple[int, int]]) -> None:
+        """Nothing."""
+
+
+class NeverLosesAnyone(Coordinator):
+    """Who waits for a lost fiber isn't told."""
+
+    def _lose_fiber(self, fiber: int, record: Any, worker: str, reason: str) -> None:
+        record.ended = True
+        record.lost = (worker, reason)
+
+
+class SettlesOnlyOnce(Hand):
+    """The children of a fiber are started, and the fiber itself is dropped."""
+
+    def settle(self) -> bool:
+        is_going_on = super().settle()
+        if is_going_on and self.work is not None and not isinstance(self.work, Fiber):
+            self.work = None
+            self._member.stepping -= 1
+            return False
+        return is_going_on
+
+
+def with_timers(timers: type[Timers]) -> Plant:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+        monkeypatch.setattr(coordinator_machine, "Timers", timers)
+        return Parts()
+
+    return plant
+
+
+def with_parts(**parts: Any) -> Plant:
+    return lambda monkeypatch: Parts(**parts)
+
+
+def believes_old_epochs(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """An epoch isn't checked: a member's word on a fiber that has moved on is believed."""
+
+    def outcome_unknown(machine: Coordinator, member: Peer, message: m.OutcomeUnknown) -> None:
+        record = machine.fibers.get(message.fiber)
+        if record is not None and record.lost is None:
+            machine._lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
+
+    monkeypatch.setitem(coordinator_machine._HANDLERS, m.OutcomeUnknown, outcome_unknown)
+    return Parts()
+
+
+def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """Outcomes that nobody has waited for yet are dropped."""
+    monkeypatch.setattr(
+        Member,
+        "_export",
+        lambda member, run, handles: None,  # what leaves isn't kept
+    )
+    monkeypatch.setattr(Member, "is_asked_for", lambda member, fiber: False)
+    return Parts()
+
+
+def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """A run begins without its root, which is told of later."""
+
+    def start_root(member: Member, program: Program, context: Any) -> Fiber:
+        root = start(member, program, context)
+        member.runs[root.run].alive = 0
+        member.runs[root.run].started(0, 1)
+        return root
+
+    def start_run(machine: Coordinator, member: Peer, message: m.StartRun) -> None:
+        machine.runs[message.run] = Run(member.id)
+
+    start = Member.start_root
+    monkeypatch.setattr(Member, "start_root", start_root)
+    monkeypatch.setitem(coordinator_machine._HANDLERS, m.StartRun, start_run)
+    return Parts()
+
+
+def leaves_runs(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """What a member knows of a run outlives it."""
+
+    def run_ended(member: Member, message: m.RunEnded) -> None:
+        known = set(member.hosted)
+        hosted = dict(member.hosted)
+        end(member, message)
+        member.hosted.update({id: hosted[id] for id in known})
+
+    end = Member._run_ended
+    monkeypatch.setitem(member_machine._HANDLERS, m.RunEnded, run_ended)
+    return Parts()
+
+
+KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(1).then(io.pure(h)))
+
+MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
+    "a wake-up before park is lost": (with_parts(member=ParksWithoutLooking), late_waits(3), 8, ()),
+    "a finished fiber's waiter isn't told": (with_parts(member=ForgetsAWaiter), tree(2), 4, ()),
+    "a timer fires early": (with_timers(HastyTimers), tree(3), 8, ()),
+    "a timer never fires": (with_timers(LosesATimer), tree(3), 8, ()),
+    "a timer outlives its run": (with_timers(KeepsTimers), tree(3), 8, [Crash("client")]),
+    "a batch is applied twice": (with_parts(coordinator=AppliesOffersTwice), tree(2), 4, ()),
+    "an epoch isn't checked": (believes_old_epochs, crowd(), 16, ()),
+    "an epoch doesn't grow": (with_parts(coordinator=PlacesInTheSameEpoch), crowd(), 16, ()),
+    "an end is counted twice": (with_parts(member=TellsTwice), tree(2), 4, ()),
+    "what leaves also stays": (with_parts(member=ShipsAndKeeps), tree(2), 4, ()),
+    "waiters don't move along": (with_parts(coordinator=ForgetsWhoWaits), crowd(), 16, ()),
+    "nobody is told of a loss": (
+        with_parts(coordinator=NeverLosesAnyone),
+        tree(3),
+        8,
+        [Crash(), Crash()],
+    ),
+    "a fiber is dropped": (with_parts(hand=SettlesOnlyOnce), tree(2), 4, ()),
+    "an outcome is dropped": (drops_outcomes, tree(2), 4, ()),
+    "a run begins without its root": (starts_runs_empty, tree(2), 4, [Crash()]),
+    "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
+}
+
+
+def is_right(value: int | None, faults: Sequence[Fault]) -> Callable[[Simulation[Any, Any]], bool]:
+    def check(simulation: Simulation[Any, Any]) -> bool:
+        # with faults, other Results are right as well; what must hold is held by invariants
+        return bool(faults) or value is None or simulation.result == Ok(value)
+
+    return check
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant, program, value, faults = MISTAKES[name]
+    parts = plant(monkeypatch)
+    with pytest.raises(CheckFailed) as found:
+        explore(program, None, is_right(value, faults), faults=faults, parts=parts)
+    assert found.value.seed < 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MISTAKES)
+def test_nothing_is_found_where_nothing_is_planted(name: str) -> None:
+    _, program, value, faults = MISTAKES[name]
+    explore(program, None, is_right(value, faults), range(30), faults=faults)
