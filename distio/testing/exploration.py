@@ -168,7 +168,7 @@ class _Subject:
             return None, failure
         try:
             if self._check is not None and self._check(simulation) is False:
-                return simulation, AssertionError(f"the check says no to {simulation!r}")
+                return simulation, AssertionError("the check says no")
         except Exception as failure:  # noqa: BLE001 (whatever a check raises is its verdict)
             return simulation, failure
         return simulation, None
@@ -181,7 +181,10 @@ class _Subject:
         print(line)
         simulation, last = self.run(case.plan, Played(case.schedule))
         history = str(simulation.history) if simulation is not None else str(last)
-        return CheckFailed(f"{kind.__name__}: {last or failure}", seed, line, history)
+        what = f"{kind.__name__}: {last or failure}"
+        if simulation is not None:
+            what = f"{what.rstrip(': ')} (result: {simulation.result!r})"
+        return CheckFailed(what, seed, line, history)
 
     def _fails(self, case: _Case, kind: type[Exception]) -> bool:
         self._tries_left -= 1
