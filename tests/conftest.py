@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from distio import IO, Cluster, Result
 from distio.runtime.local import _LocalHost
+from distio.testing import simulate
 
 # how long an example takes says nothing on a busy machine
 settings.register_profile("distio", deadline=None)
@@ -20,7 +21,7 @@ settings.load_profile("distio")
 Run = Callable[..., Result[Any, Any]]
 
 IN_PROCESS = {"1 thread": 1, "4 threads": 4}
-PLACES = [*IN_PROCESS, "cluster"]
+PLACES = [*IN_PROCESS, "cluster", "simulation"]
 
 
 @cache
@@ -35,6 +36,10 @@ def run_at(place: str, io: IO[Any, Any, Any], context: Any = None) -> Result[Any
     """Run `io` at one of PLACES."""
     if place == "cluster":
         return io.run(context, on=shared_cluster())
+    if place == "simulation":
+        result = simulate(io, context).result
+        assert result is not None
+        return result
     return io.run(context, IN_PROCESS[place])
 
 
@@ -47,6 +52,12 @@ def run(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture(params=[*IN_PROCESS])
 def run_in_process(request: pytest.FixtureRequest) -> Run:
     """The same, for programs whose fibers share what can't be pickled."""
+    return lambda io, context=None: run_at(request.param, io, context)
+
+
+@pytest.fixture(params=[*IN_PROCESS, "cluster"])
+def run_in_real_time(request: pytest.FixtureRequest) -> Run:
+    """The same, where clocks are real."""
     return lambda io, context=None: run_at(request.param, io, context)
 
 

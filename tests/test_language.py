@@ -562,23 +562,23 @@ def elapsed(program: Program) -> Program:
     return io.zip(clock, program, clock).map(lambda t: t[2] - t[0])
 
 
-def test_sleep_is_never_early(run: Run) -> None:
-    outcome = run(io.zip_par(elapsed(io.sleep(n / 1000)) for n in (1, 5, 20, 10)))
+def test_sleep_is_never_early(run_in_real_time: Run) -> None:
+    outcome = run_in_real_time(io.zip_par(elapsed(io.sleep(n / 1000)) for n in (1, 5, 20, 10)))
     assert isinstance(outcome, Ok)
     assert all(took >= n / 1000 for took, n in zip(outcome.success, (1, 5, 20, 10)))
 
 
-def test_sleep_until_is_never_early(run: Run) -> None:
+def test_sleep_until_is_never_early(run_in_real_time: Run) -> None:
     def to(moment: float) -> Program:
         return io.sleep_until(moment).then(io.defer(time.time)).map(lambda now: now - moment)
 
-    outcome = run(io.defer(time.time).flat_map(lambda now: to(now + 0.02)))
+    outcome = run_in_real_time(io.defer(time.time).flat_map(lambda now: to(now + 0.02)))
     assert isinstance(outcome, Ok)
     assert outcome.success >= 0
 
 
-def test_now_is_the_time_of_the_wall_clock(run: Run) -> None:
-    outcome = run(io.zip(io.defer(time.time), io.now, io.defer(time.time)))
+def test_now_is_the_time_of_the_wall_clock(run_in_real_time: Run) -> None:
+    outcome = run_in_real_time(io.zip(io.defer(time.time), io.now, io.defer(time.time)))
     assert isinstance(outcome, Ok)
     assert outcome.success == sorted(outcome.success)
 
