@@ -18,9 +18,10 @@ Rules
   that hosts some of it, or the outcome of some, is asked; only if all of them confirm, and
   nothing has moved meanwhile, it is one.
 
-Its parts: `placement` (members and their load), `registry` (fibers and runs), `timers`,
-`deadlock`. Locks, semaphores and variables join them here, as parts of their own that are asked
-by one message each and answer by a grant: register-or-grant is one step of this machine.
+Its parts: `placement` (members and their load), `exits` (how their processes ended), `registry`
+(fibers and runs), `timers`, `deadlock`. Locks, semaphores and variables join them here, as parts
+of their own that are asked by one message each and answer by a grant: register-or-grant is one
+step of this machine.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from distio.coordination.coordinator.deadlock import explain
+from distio.coordination.coordinator.exits import Exits
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
 from distio.coordination.coordinator.timers import Timer, Timers
@@ -85,12 +87,7 @@ class Coordinator:
         self.stale = 0
         """How many messages came too late to mean anything."""
         self.next_incarnation = 1
-        self._exits: dict[tuple[str, int], tuple[str, int]] = {}
-        """By host and process: how it exited and who told, if its link isn't known to be broken.
-
-        The process may even join after that: what it had said was still on its way."""
-        self._leavers: dict[tuple[str, int], str] = {}
-        """By host and process, the family of those that left; their exits are still to be told."""
+        self._exits = Exits()
         self._loads_changed = False
         self._now = 0.0
         self._commands: list[Send] = []
@@ -143,7 +140,7 @@ class Coordinator:
 
     def _goodbye(self, member: Member, message: m.Goodbye) -> None:
         if self._is_watched(member):
-            self._leavers[member.hello.host, member.hello.pid] = member.hello.family
+            self._exits.left(member)
         self._lose(member.id, "it left the cluster")
 
     def _worker_exited(self, watcher: Member, message: m.WorkerExited) -> None:
@@ -152,10 +149,8 @@ class Coordinator:
             if (member.hello.host, member.hello.pid) == place and member.is_gone:
                 self._lose(member.id, message.reason)
                 return
-        if self._leavers.pop(place, None) is not None:
+        if not self._exits.told(watcher, message.pid, message.reason):
             self.stale += 1
-        else:
-            self._exits[place] = message.reason, watcher.id
 
     def _disconnected(self, id: int) -> None:
         member = self.members.get(id)
@@ -163,11 +158,9 @@ class Coordinator:
             self.stale += 1
             return
         member.is_gone = True
-        exit = self._exits.get((member.hello.host, member.hello.pid))
-        if exit is not None:
-            self._lose(id, exit[0])
-        elif not self._is_watched(member):
-            self._lose(id, "its connection broke")
+        reason = self._exits.reason_of(member)
+        if reason is not None or not self._is_watched(member):
+            self._lose(id, reason or "its connection broke")
 
     def _is_watched(self, member: Member) -> bool:
         """Whether there is a client that will tell how the process of this worker exited."""
@@ -178,11 +171,7 @@ class Coordinator:
     def _lose(self, lost: int, reason: str) -> None:
         member = self.members.pop(lost)
         self._loads_changed = True
-        self._exits.pop((member.hello.host, member.hello.pid), None)
-        if not member.is_worker:
-            family = member.hello.family
-            self._exits = {place: exit for place, exit in self._exits.items() if exit[1] != lost}
-            self._leavers = {place: of for place, of in self._leavers.items() if of != family}
+        self._exits.forget(member)
         for watched in list(self.members.values()):
             is_there = watched.id in self.members  # it may have been lost with another one
             if is_there and watched.is_gone and not self._is_watched(watched):

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 from distio.coordination.member.checks import check_handles, check_places
+from distio.coordination.member.news import News
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import HERE, Away
 from distio.coordination.member.work import Offering, Parcel, Posting, Shipping, Task, Work
@@ -75,20 +76,16 @@ class Member:
         """How many messages came too late to mean anything."""
         self.stepping = 0
         """How many pieces of work are in hand."""
-        self._posted = m.OutcomesReady([], [])
-        self._received = 0
-        self._untold: dict[int, LocalRun] = {}
-        self._last_told = (0, 0)
+        self._news = News()
         self._in_parcels = 0
         self._sequence = 0
-        self._forgotten: deque[int] = deque()
 
     # -- runs and children ----------------------------------------------------------------
 
     def start_root(self, io: IO[Any, Any, Any], context: Any) -> Fiber:
         """Begin a run, whose id is its root's; the root is not queued yet."""
         id = self._next_ids(1)
-        run = self.runs[id] = LocalRun(id, self._untold)
+        run = self.runs[id] = LocalRun(id, self._news.untold)
         run.alive = 1  # as `StartRun` says: a run is never without a fiber
         self.outbox.append(m.StartRun(id))
         return self._make(run, id, io, context)
@@ -267,8 +264,7 @@ class Member:
         """The outcome was pickled for others; these handles left with it."""
         self._export(self.runs[run], handles)
         self.asked.discard(fiber)
-        self._posted.fibers.append(fiber)
-        self._posted.payloads.append(payload)
+        self._news.post(fiber, payload)
 
     def _export(self, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
         """These handles leave the process: somebody may ask for their outcomes."""
@@ -323,7 +319,7 @@ class Member:
             assert handle is not None
             is_shared = self.hosted.pop(fiber.id, None) is not None
             self.asked.discard(fiber.id)
-            handle.tie = Away(fiber.id, self._forgotten, is_shared or fiber.epoch > 0)
+            handle.tie = Away(fiber.id, self._news.forgotten, is_shared or fiber.epoch > 0)
             if handle.waiters is not None:
                 self.awaited[fiber.id] = handle
                 run.known.add(fiber.id)
@@ -356,14 +352,14 @@ class Member:
 
     def receive(self, message: m.CoordinatorMessage) -> None:
         """Take up one message."""
-        self._received += 1
+        self._news.received += 1
         _HANDLERS[type(message)](self, message)
 
     def _place(self, message: m.Place) -> None:
         chunk = message.chunk
         run = self.runs.get(chunk.run)
         if run is None:
-            run = self.runs[chunk.run] = LocalRun(chunk.run, self._untold)
+            run = self.runs[chunk.run] = LocalRun(chunk.run, self._news.untold)
         run.alive += len(chunk.fibers)
         for id, _ in chunk.fibers:
             # a fiber that comes home finds those who have waited for it here
@@ -432,7 +428,7 @@ class Member:
         ]
         run = self.runs.get(message.run)
         is_quiet = run is None or (
-            run.alive == run.blocked and not run.posting and not self._posted.fibers
+            run.alive == run.blocked and not run.posting and not self._news.has_posted
         )
         self.outbox.append(m.Waits(message.run, message.question, is_quiet, edges))
 
@@ -441,7 +437,7 @@ class Member:
         if run is None:
             self.stale += 1
             return
-        self._untold.pop(run.id, None)
+        self._news.untold.pop(run.id, None)
         for id in run.known:
             self.hosted.pop(id, None)
             self.awaited.pop(id, None)
@@ -476,23 +472,11 @@ class Member:
     @property
     def has_news(self) -> bool:
         """Whether there is something to tell."""
-        return bool(self.outbox or self._untold or self._forgotten or self._posted.fibers)
+        return bool(self.outbox or self._news)
 
     def tell(self) -> None:
         """Put what the coordinator doesn't know yet into the outbox."""
-        if self._forgotten:
-            forgotten = [self._forgotten.popleft() for _ in range(len(self._forgotten))]
-            self.outbox.append(m.Forget(forgotten))
-        if self._posted.fibers:  # before it is told that these fibers have ended
-            self.outbox.append(self._posted)
-            self._posted = m.OutcomesReady([], [])
-        told = (self._received, self.load)
-        if not self._untold and told == self._last_told:
-            return
-        self._last_told = told
-        runs = [run.tell() for run in self._untold.values()]
-        self._untold.clear()
-        self.outbox.append(m.Progress(*told, runs))
+        self._news.tell(self.load, self.outbox)
 
     def validate(self, in_hand: Iterable[Fiber | Task] | None = None) -> None:
         """Check what must always hold; tests call this after every event.

@@ -1,0 +1,53 @@
+"""What the coordinator doesn't know yet of a member: gathered here, and told at once."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from distio.coordination.member.runs import LocalRun
+from distio.protocol import messages as m
+
+__all__ = ["News"]
+
+
+class News:
+    """Counts and lists that grow until they are told."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        """How many messages were handled."""
+        self.untold: dict[int, LocalRun] = {}
+        """Runs of which there is something to tell."""
+        self.forgotten: deque[int] = deque()
+        """Fibers whose outcomes nobody here can ask for any more."""
+        self._posted = m.OutcomesReady([], [])
+        self._last_told = (0, 0)
+
+    def post(self, fiber: int, payload: bytes) -> None:
+        """An outcome for others."""
+        self._posted.fibers.append(fiber)
+        self._posted.payloads.append(payload)
+
+    @property
+    def has_posted(self) -> bool:
+        """Whether an outcome is to be told."""
+        return bool(self._posted.fibers)
+
+    def __bool__(self) -> bool:
+        return bool(self.untold or self.forgotten or self._posted.fibers)
+
+    def tell(self, load: int, outbox: list[m.MemberMessage]) -> None:
+        """Put all of it into the outbox; nothing if the coordinator knows it, and this load."""
+        if self.forgotten:
+            forgotten = [self.forgotten.popleft() for _ in range(len(self.forgotten))]
+            outbox.append(m.Forget(forgotten))
+        if self._posted.fibers:  # before it is told that these fibers have ended
+            outbox.append(self._posted)
+            self._posted = m.OutcomesReady([], [])
+        told = (self.received, load)
+        if not self.untold and told == self._last_told:
+            return
+        self._last_told = told
+        runs = [run.tell() for run in self.untold.values()]
+        self.untold.clear()
+        outbox.append(m.Progress(*told, runs))
