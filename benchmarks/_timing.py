@@ -13,6 +13,7 @@ main_job.py     how much faster is indexing the standard library?      bare proc
 roundtrip.py    how long until a child on a worker has answered?       ZeroMQ echo     ≤ 10
 throughput.py   how many tiny tasks a second?                          process pool    —
 loss.py         how long until a killed worker is known to be lost?    —               ≤ 0.1 s
+simulation.py   how many steps does a simulation do in a second?       —               ≥ 20,000
 startup.py      how long does a cluster take to start, and what does   —               —
                 it cost while it is idle?
 ==============  =====================================================  ==============  ======
