@@ -21,8 +21,10 @@ from distio.errors import (
     DomainErrors,
     ForeignException,
     HandshakeRefused,
+    InvariantBroken,
     MatchError,
     MultipleExceptions,
+    SimulationLimit,
     TracedException,
     UnknownFiber,
     WorkerLost,
@@ -60,7 +62,12 @@ EXCEPTIONS: list[tuple[Exception, str]] = [
     (ClusterError("no port is free"), "no port is free"),
     (HandshakeRefused("other version"), "other version"),
     (ClusterClosed("its program ended"), "its program ended"),
+    (SimulationLimit("too long"), "too long"),
     (DistioBug(message="no fiber 7"), "no fiber 7 (this is a bug in distio: please report it)"),
+    (
+        InvariantBroken("no fiber 7", ["it was born", "it was lost"]),
+        "no fiber 7 (this is a bug in distio: please report it)\nit was born\nit was lost",
+    ),
 ]
 
 

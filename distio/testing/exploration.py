@@ -27,8 +27,10 @@ A = TypeVar("A")
 Program = IO[Any, E, A] | Callable[[], IO[Any, E, A]]
 Check = Callable[[Simulation[Any, Any]], object]
 
-_MOST_TRIES: Final = 400
+_MOST_TRIES: Final = 800
 """So many simulations are spent on making a failure smaller."""
+_MOST_ALONE: Final = 200
+"""So many choices are tried alone."""
 _FRESH_SEEDS: Final = 20
 """So many seeds are tried for each smaller cluster, whose choices mean something else."""
 
@@ -203,7 +205,8 @@ class _Subject:
         return case
 
     def _fails_with(self, plan: Plan, case: _Case, kind: type[Exception]) -> _Case | None:
-        for schedule in ({}, case.schedule):
+        tame: dict[int, int] = {}
+        for schedule in (tame, case.schedule):
             if self._fails(_Case(plan, schedule), kind):
                 return _Case(plan, schedule)
         for seed in range(_FRESH_SEEDS):
@@ -214,21 +217,30 @@ class _Subject:
         return None
 
     def _with_fewer_switches(self, case: _Case, kind: type[Exception]) -> _Case:
-        """Tame as many choices as possible, in ever smaller groups."""
-        places = sorted(case.schedule)
-        size = max(1, len(places))
-        while places and self._tries_left > 0:
-            start = 0
-            while start < len(places) and self._tries_left > 0:
-                kept = places[:start] + places[start + size :]
-                shorter = _Case(case.plan, {place: case.schedule[place] for place in kept})
-                if self._fails(shorter, kind):
-                    case, places = shorter, kept
-                else:
-                    start += size
-            if size == 1:
+        """Tame as many choices as possible: all but one, else in ever smaller groups."""
+        for place, choice in sorted(case.schedule.items())[:_MOST_ALONE]:
+            alone = _Case(case.plan, {place: choice})
+            if self._fails(alone, kind):
+                return alone
+        size = max(1, len(case.schedule))
+        while case.schedule and self._tries_left > 0:
+            shorter = self._without_groups(case, size, kind)
+            if size == 1 and len(shorter.schedule) == len(case.schedule):
                 break
-            size = (size + 1) // 2
+            case, size = shorter, max(1, size // 2)
+        return case
+
+    def _without_groups(self, case: _Case, size: int, kind: type[Exception]) -> _Case:
+        """Leave out each group of so many choices, if it fails like that without them."""
+        places = sorted(case.schedule)
+        start = 0
+        while start < len(places) and self._tries_left > 0:
+            kept = places[:start] + places[start + size :]
+            shorter = _Case(case.plan, {place: case.schedule[place] for place in kept})
+            if self._fails(shorter, kind):
+                case, places = shorter, kept
+            else:
+                start += size
         return case
 
 

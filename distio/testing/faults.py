@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from distio.errors import MatchError
+
 __all__ = ["Break", "Crash", "Cut", "Fault", "Pause"]
 
 
@@ -18,6 +20,15 @@ class _Fault:
     """The name of a process; None: a worker of the seed's choice."""
     at: float | None = None
     """Virtual seconds; None: at the seed's choice."""
+
+    def __post_init__(self) -> None:
+        for name in ("at", "seconds", "returns_after"):
+            number = getattr(self, name, None)
+            if number is not None and not number >= 0:
+                raise MatchError(
+                    f"{type(self).__name__}: {name} is a number of seconds from 0, "
+                    f"but got {number!r}"
+                )
 
 
 @final

@@ -76,14 +76,15 @@ class History(Sequence[str]):
         return f"<history of {len(self)} lines>"
 
 
-def _id_of(fiber: Handle[Any, Any, Any] | int | str) -> int:
+def _id_of(fiber: Any) -> int:
     if isinstance(fiber, Handle):
         return fiber.id
+    if isinstance(fiber, int):
+        return fiber
     if isinstance(fiber, str):
         home, _, sequence = fiber.removeprefix("fiber ").partition(".")
-        if not (home.isdecimal() and sequence.isdecimal()):
-            raise MatchError(
-                f"history.of: expected the name of a fiber, as '1.3', but got {fiber!r}"
-            )
-        return fiber_id(int(home), int(sequence))
-    return fiber
+        if home.isdecimal() and sequence.isdecimal():
+            return fiber_id(int(home), int(sequence))
+    raise MatchError(
+        f"history.of: expected a fiber, its id, or its name as '1.3', but got {fiber!r}"
+    )

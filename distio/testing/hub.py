@@ -29,6 +29,7 @@ class Hub:
         self._world = world
         self._lines: list[tuple[Wire, Action]] = []
         self._listeners: dict[bytes, Process] = {}
+        self._names: dict[bytes, str] = {}
         self._ticking: Action = (-1, self._tick, None)
         self._unchecked = 0
         self.is_stale = True
@@ -42,6 +43,7 @@ class Hub:
             (process.introduces, process.listens_at),
         ):
             line = wire, address
+            self._names[address] = process.name
             self._lines.append((wire, (-2 - len(self._lines), self._hear, line)))
         self._listeners[process.listens_at] = process
 
@@ -89,7 +91,7 @@ class Hub:
 
     def _take_up(self, address: bytes, frames: Any) -> None:
         messages = from_member.decode(frames)
-        self._world.note(_NAME, *story_of_batch("hears", messages))
+        self._world.note(_NAME, *story_of_batch(f"hears from {self._names[address]}:", messages))
         self.board.hear(self._world.now, address, messages)
 
     def _tick(self, _: None) -> None:

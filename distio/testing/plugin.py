@@ -18,10 +18,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--seeds N`."""
     parser.getgroup("distio").addoption(
         "--seeds",
-        type=int,
+        type=_at_least_one,
         metavar="N",
         help="how many seeds cluster_simulation tries in each test, whatever the test says",
     )
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("there has to be a seed")  # pytest says which option it was
+    return number
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -32,7 +32,7 @@ class Simulation(Generic[E, A]):
     """What came of one simulated run."""
 
     result: Result[E, A] | None
-    """As `run` returns it; None if a fault took the client."""
+    """As `run` returns it; None if a fault took the client, or kept it from joining."""
     virtual_seconds: float
     """How long it took on the virtual clock."""
     steps: int
@@ -97,6 +97,8 @@ def simulate(
     (Ok(success='done'), True)
     """
     plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps)
+    if not isinstance(seed, int):
+        raise MatchError(f"simulate: seed is a whole number, but got {seed!r}")
     choices: Choices = Drawn(seed) if schedule is None else Played(parse_schedule(schedule))
     return run_world(plan, choices, main, context, parts)
 
@@ -114,9 +116,15 @@ def plan_for(
     Raises:
         MatchError: it can't be like that.
     """
+    names = {"client", *[f"worker-{index + 1}" for index in range(_count(members, "members"))]}
+    for fault in _list_of_faults(faults):
+        if fault.who is not None and fault.who not in names:
+            raise MatchError(
+                f"{fault!r} befalls nobody: the processes are {', '.join(sorted(names))}"
+            )
     return Plan(
-        members=_at_least_one(members, "members"),
-        threads=_at_least_one(threads, "threads"),
+        members=members,
+        threads=_count(threads, "threads"),
         latency=_range_of(latency),
         faults=faults,
         limits=Limits(max_steps, max_virtual_seconds),
@@ -172,16 +180,26 @@ def _refcounts_only() -> Iterator[None]:
             gc.enable()
 
 
-def _at_least_one(number: int, name: str) -> int:
-    if number < 1:
-        raise MatchError(f"simulate: {name} is a number from 1, but got {number!r}")
-    return number
+def _count(number: Any, name: str) -> int:
+    if isinstance(number, int) and number >= 1:
+        return number
+    raise MatchError(f"simulate: {name} is a number from 1, but got {number!r}")
 
 
-def _range_of(latency: float | tuple[float, float]) -> tuple[float, float]:
-    low, high = latency if isinstance(latency, tuple) else (latency, latency)
-    if not 0 <= low <= high < math.inf:
-        raise MatchError(
-            f"simulate: latency is a number of seconds, or (least, most), but got {latency!r}"
-        )
-    return low, high
+def _list_of_faults(faults: Any) -> Sequence[Fault]:
+    if isinstance(faults, Sequence) and all(isinstance(each, Fault) for each in faults):
+        return faults
+    raise MatchError(
+        f"simulate: faults is a list of Crash(), Pause(), Cut() and Break(), but got {faults!r}"
+    )
+
+
+def _range_of(latency: Any) -> tuple[float, float]:
+    pair = latency if isinstance(latency, tuple | list) else (latency, latency)
+    if len(pair) == 2 and all(isinstance(each, int | float) for each in pair):
+        low, high = pair
+        if 0 <= low <= high < math.inf:
+            return low, high
+    raise MatchError(
+        f"simulate: latency is a number of seconds, or (least, most), but got {latency!r}"
+    )

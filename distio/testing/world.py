@@ -272,21 +272,22 @@ class World:
                 arrival = process.hears.arrival
                 if arrival is not None:
                     moments.append(arrival)
-        if self._agenda:
-            moments.append(self._agenda[0][0])
+        moment = self._next_moment()
+        if moment is not None:
+            moments.append(moment)
         deadline = self.hub.machine.next_deadline()
         if for_timers and deadline is not None:
             moments.append(deadline)
         if not moments:
             return False
-        moment = min(moments)
-        if moment > self._plan.limits.virtual_seconds:
+        earliest = min(moments)
+        if earliest > self._plan.limits.virtual_seconds:
             raise SimulationLimit(
                 f"the run has not ended after {self._plan.limits.virtual_seconds:g} virtual "
                 f"seconds ({self.steps} steps): if it needs more, raise max_virtual_seconds; "
                 f"else these wait for what takes longer: {self._living()}"
             )
-        self.now = moment
+        self.now = earliest
         self._doubt()
         return True
 
@@ -350,12 +351,29 @@ class World:
         self._processes.append(process)
         self.hub.connect(process)
         process.begin()
-        self._at(self.now + HANDSHAKE_SECONDS, self._give_up, process)
+        self._await_handshake(process)
         return process
 
+    def _await_handshake(self, process: Process) -> None:
+        # however slow the messages of this world are
+        patience = HANDSHAKE_SECONDS + 4 * self._plan.latency[1]
+        self._at(self.now + patience, self._give_up, process)
+
     def _give_up(self, process: Process) -> None:
-        if not process.has_joined:
+        if process.is_paused:
+            self._await_handshake(process)  # it will look at what has come before it gives up
+        elif not process.has_joined:
             process.end("no coordinator answers")
+
+    def _next_moment(self) -> float | None:
+        """When something on the agenda is due; handshakes that are over are no reason to wait."""
+        agenda = self._agenda
+        while agenda:
+            moment, _, (_, act, subject) = agenda[0]
+            if act != self._give_up or not (subject.has_joined or subject.has_ended):
+                return moment
+            heappop(agenda)
+        return None
 
     def _at(self, moment: float, act: Callable[[Any], None], subject: Any) -> None:
         self._agenda_size += 1
@@ -394,6 +412,8 @@ class World:
         return next((each for each in alive if each.name == who), None)
 
     def _resume(self, process: Process) -> None:
+        if process.has_ended:
+            return
         self.note(process.name, "goes on")
         process.set_paused(False)
 

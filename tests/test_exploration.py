@@ -1,0 +1,572 @@
+"""Many seeds, and what fails made small: what `explore` promises, and what pytest gains."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NoReturn
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distio import IO, MatchError, Ok, io
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.member import Member
+from distio.core.fiber import Fiber
+from distio.errors import InvariantBroken, SimulationLimit
+from distio.protocol import messages as m
+from distio.testing import (
+    Break,
+    CheckFailed,
+    Crash,
+    Cut,
+    Fault,
+    Parts,
+    Pause,
+    Simulation,
+    explore,
+    simulate,
+)
+from distio.testing.choices import Drawn, parse_schedule, show_schedule
+from distio.testing.simulation import LATENCY, MAX_STEPS, plan_for, run_world
+
+pytest_plugins = ["pytester"]
+
+Program = IO[Any, Any, Any]
+Seen = Simulation[Any, Any]
+
+
+class Account:
+    """Stays in its process, so those who capture it share it."""
+
+    def __init__(self) -> None:
+        self.balance = 0
+        self.deposits: list[int] = []
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an account stays where it is")
+
+    def write(self, balance: int) -> None:
+        self.balance = balance
+
+
+def race() -> Program:
+    """Two deposits; each reads, sleeps and writes."""
+    account = Account()
+    deposit = io.defer(lambda: account.balance).flat_map(
+        lambda before: io.sleep(0.01).then(io.defer(lambda: account.write(before + 1)))
+    )
+    return io.zip_par(deposit, deposit).then(io.defer(lambda: account.balance))
+
+
+def both_arrived(simulation: Seen) -> bool:
+    return simulation.result == Ok(2)
+
+
+def unordered() -> Program:
+    """Three deposits of their own; which is first is a matter of the schedule."""
+    account = Account()
+
+    def deposit(n: int) -> Program:
+        return io.defer(lambda: account.deposits.append(n))
+
+    return io.zip_par([deposit(n) for n in range(3)]).then(io.defer(lambda: account.deposits))
+
+
+def in_order(simulation: Seen) -> None:
+    assert simulation.result == Ok([0, 1, 2])
+
+
+PAIR: Final = io.zip_par(io.pure(1), io.pure(2))
+SLEEPERS: Final = io.zip_par([io.sleep(0.01).then(io.pure(n)) for n in range(4)]).map(sum)
+
+
+def is_six(simulation: Seen) -> bool:
+    return simulation.result == Ok(6)
+
+
+def always_wrong(simulation: Seen) -> bool:
+    return False
+
+
+def failure_of(*arguments: Any, **options: Any) -> CheckFailed:
+    """What `explore` raises."""
+    with pytest.raises(CheckFailed) as caught:
+        explore(*arguments, **options)
+    return caught.value
+
+
+def repeat(line: str, main: Any, context: Any = None, parts: Parts | None = None) -> Seen:
+    """What somebody does who pastes the line."""
+    repeated = partial(simulate, parts=parts) if parts else simulate
+    faults = {kind.__name__: kind for kind in (Break, Crash, Cut, Pause)}
+    simulation = eval(line, {"simulate": repeated, "main": main, "context": context, **faults})
+    assert isinstance(simulation, Simulation)
+    return simulation
+
+
+def schedule_of(line: str) -> dict[int, int]:
+    found = re.search(r"schedule='(.*)'", line)
+    assert found is not None
+    return parse_schedule(found[1])
+
+
+# -- all is well ------------------------------------------------------------------------------
+
+
+def test_what_was_seen_is_counted() -> None:
+    simulations = [simulate(SLEEPERS, seed=seed) for seed in range(10)]
+    seen = explore(SLEEPERS, None, is_six, range(10))
+    assert seen.seeds == 10
+    assert seen.histories == len({str(each.history) for each in simulations}) > 1
+    assert seen.steps == sum(each.steps for each in simulations)
+    assert seen.virtual_seconds == pytest.approx(sum(each.virtual_seconds for each in simulations))
+
+
+def test_equal_histories_are_counted_once() -> None:
+    assert explore(SLEEPERS, seeds=[7, 7, 8, 7]).histories == 2
+
+
+def test_the_check_sees_each_simulation() -> None:
+    seen: list[Seen] = []
+    explore(SLEEPERS, None, seen.append, range(3, 6))
+    expected = [str(simulate(SLEEPERS, seed=seed).history) for seed in range(3, 6)]
+    assert [str(each.history) for each in seen] == expected
+
+
+def test_only_false_means_that_a_check_says_no() -> None:
+    values: list[Any] = [None, 0, "", True]
+    seen = explore(io.pure(1), None, lambda _: values.pop(), range(4))
+    assert (seen.seeds, values) == (4, [])
+
+
+def test_a_function_makes_the_program_anew_for_each_seed() -> None:
+    made: list[Account] = []
+
+    def main() -> Program:
+        account = Account()
+        made.append(account)
+        return io.defer(lambda: account.write(account.balance + 1))
+
+    explore(main, seeds=range(5))
+    assert [account.balance for account in made] == [1] * 5
+
+
+def test_the_context_is_what_the_program_reads() -> None:
+    explore(io.zip_par(io.read), 5, lambda simulation: simulation.result == Ok([5]), range(3))
+
+
+def test_the_options_are_those_of_simulate() -> None:
+    def check(simulation: Seen) -> None:
+        history = str(simulation.history)
+        assert simulation.virtual_seconds >= 4
+        assert "worker-2" in history
+        assert "worker-3" not in history
+        assert "1.500000 worker-2: crashes" in history
+
+    faults = [Crash("worker-2", at=1.5)]
+    explore(io.pure(1), None, check, range(5), members=2, threads=1, latency=1, faults=faults)
+
+
+# -- what goes wrong --------------------------------------------------------------------------
+
+
+def test_a_race_is_found_and_the_printed_line_repeats_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failure = failure_of(race, None, both_arrived)
+    line = capsys.readouterr().out.removesuffix("\n")
+    assert line == failure.line
+    again = repeat(line, race)
+    assert again.result == Ok(1)
+    assert str(again.history) == failure.history
+    assert str(failure) == (
+        f"{failure.what}\nfound by seed {failure.seed}; this repeats it:\n    {line}"
+    )
+
+
+def test_a_race_is_made_as_small_as_can_be() -> None:
+    faults = [Pause(), Crash("worker-2"), Cut(seconds=0.1)]
+    failure = failure_of(race, None, both_arrived, faults=faults)
+    assert failure.line == "simulate(main, context, members=1, threads=1, schedule='')"
+
+
+def test_the_seed_breaks_the_check_too() -> None:
+    failure = failure_of(unordered, None, in_order)
+    with pytest.raises(AssertionError):
+        in_order(simulate(unordered, seed=failure.seed))
+    for seed in range(failure.seed):
+        in_order(simulate(unordered, seed=seed))
+
+
+def test_no_choice_is_superfluous() -> None:
+    failure = failure_of(unordered, None, in_order)
+    assert failure.line.startswith("simulate(main, context, members=1, threads=1, schedule=")
+    with pytest.raises(AssertionError):
+        in_order(repeat(failure.line, unordered))
+    schedule = schedule_of(failure.line)
+    assert len(schedule) == 1
+    in_order(repeat("simulate(main, context, members=1, threads=1, schedule='')", unordered))
+
+
+@pytest.mark.slow
+def test_each_choice_that_is_left_is_needed() -> None:
+    def check(simulation: Seen) -> None:
+        assert simulation.result != Ok([1, 2, 0])
+
+    failure = failure_of(unordered, None, check)
+    schedule = schedule_of(failure.line)
+    assert 0 < len(schedule) < 10
+    for place in schedule:
+        less = {other: choice for other, choice in schedule.items() if other != place}
+        check(simulate(unordered, members=1, threads=1, schedule=show_schedule(less)))
+
+
+@pytest.mark.slow
+def test_only_the_fault_that_matters_is_left() -> None:
+    faults = [Pause(), Crash(), Cut(), Pause("client")]
+
+    def nobody_crashes(simulation: Seen) -> None:
+        assert "crashes" not in str(simulation.history)
+
+    failure = failure_of(PAIR, None, nobody_crashes, faults=faults)
+    assert "faults=[Crash(who=None, at=None)]" in failure.line
+    assert "crashes" in str(repeat(failure.line, PAIR).history)
+
+
+@pytest.mark.slow
+def test_only_as_many_workers_are_left_as_it_takes() -> None:
+    def second_worker_is_idle(simulation: Seen) -> None:
+        assert "worker-2: steps" not in str(simulation.history)
+
+    failure = failure_of(PAIR, None, second_worker_is_idle, members=4)
+    assert "members=2, threads=1" in failure.line
+    assert "worker-2: steps" in str(repeat(failure.line, PAIR).history)
+
+
+@pytest.mark.slow
+def test_what_is_made_smaller_still_fails_in_the_same_way() -> None:
+    def check(simulation: Seen) -> None:
+        raise (ValueError if "worker-2" in str(simulation.history) else KeyError)("no")
+
+    failure = failure_of(PAIR, None, check)
+    assert failure.what.startswith("ValueError: no")
+    assert "members=2, threads=1" in failure.line
+
+
+def test_what_a_check_raises_is_the_cause() -> None:
+    reason = RuntimeError("the check itself")
+
+    def check(simulation: Seen) -> None:
+        raise reason
+
+    failure = failure_of(io.pure(1), None, check)
+    assert failure.__cause__ is reason
+    assert failure.what == "RuntimeError: the check itself (result: Ok(success=1))"
+
+
+def test_a_check_that_returns_false_fails_with_the_result() -> None:
+    failure = failure_of(race, None, both_arrived)
+    assert failure.what == "AssertionError: the check says no (result: Ok(success=1))"
+
+
+def test_the_first_seed_that_fails_is_the_last_one_tried() -> None:
+    tried: list[int] = []
+
+    def seeds() -> Any:
+        for seed in (4, 5, 6):
+            tried.append(seed)
+            yield seed
+
+    assert failure_of(io.pure(1), None, always_wrong, seeds()).seed == 4
+    assert tried == [4]
+
+
+def test_options_that_matter_are_in_the_line() -> None:
+    failure = failure_of(
+        io.pure(1),
+        None,
+        always_wrong,
+        latency=(0.5, 1),
+        max_steps=77,
+        max_virtual_seconds=99,
+    )
+    assert "latency=(0.5, 1), max_steps=77, max_virtual_seconds=99" in failure.line
+    assert repeat(failure.line, io.pure(1)).virtual_seconds >= 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Crash("worker-1", at=0.5), Pause("client"), Cut(at=0.5, seconds=2), Break(returns_after=3.5)],
+)
+def test_faults_can_be_read_from_the_line(fault: Fault) -> None:
+    def nothing_comes(simulation: Seen) -> bool:
+        return not re.search("crashes|stands still|is cut off|loses", str(simulation.history))
+
+    failure = failure_of(io.sleep(1), None, nothing_comes, faults=[fault])
+    assert f"faults=[{fault!r}]" in failure.line
+    assert not nothing_comes(repeat(failure.line, io.sleep(1)))
+
+
+def test_a_failed_check_can_be_pickled() -> None:
+    failure = failure_of(race, None, both_arrived)
+    copy = pickle.loads(pickle.dumps(failure))
+    assert isinstance(copy, AssertionError)
+    assert str(copy) == str(failure)
+
+
+def test_ctrl_c_in_a_check_leaves_the_exploration() -> None:
+    def check(simulation: Seen) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        explore(io.pure(1), None, check)
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(MatchError, match="members is a number from 1"):
+        explore(io.pure(1), members=0)
+    with pytest.raises(MatchError, match="expected an IO, but got 5"):
+        explore(lambda: 5)  # type: ignore[arg-type,return-value]
+
+
+# -- limits -----------------------------------------------------------------------------------
+
+
+def test_too_many_steps_are_a_failure() -> None:
+    circle: Program = io.rec(lambda again: io.yield_.then(again))
+    failure = failure_of(io.zip_par(circle, circle), max_steps=50)
+    assert failure.what.startswith("SimulationLimit: the run has not ended after 50 steps")
+    assert "members=1, threads=1, max_steps=50" in failure.line
+    with pytest.raises(SimulationLimit):
+        repeat(failure.line, circle)
+
+
+def test_too_much_time_is_a_failure() -> None:
+    failure = failure_of(io.sleep(100), max_virtual_seconds=50)
+    assert failure.what.startswith("SimulationLimit: the run has not ended after 50 virtual sec")
+    with pytest.raises(SimulationLimit):
+        repeat(failure.line, io.sleep(100))
+
+
+# -- broken invariants ------------------------------------------------------------------------
+
+
+class LightSleeper(Member):
+    """Lets fibers sleep for half the time."""
+
+    def sleep(self, fiber: Fiber, seconds: float) -> None:
+        super().sleep(fiber, seconds / 2)
+
+
+class HeavySleeper(Member):
+    """Asks nobody to wake its fibers."""
+
+    def sleep(self, fiber: Fiber, seconds: float) -> None:
+        self.park(fiber)
+
+
+class Doubler(Member):
+    """Queues each fiber that comes twice."""
+
+    def opened(self, chunk: m.Chunk, fibers: Any) -> None:
+        super().opened(chunk, fibers)
+        self.ready.extend(fibers)
+
+
+class Hoarder(Member):
+    """Keeps the handle of each fiber that ends here."""
+
+    def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
+        super().finish(fiber, is_observed=is_observed)
+        assert fiber.handle is not None
+        self.hosted[fiber.id] = fiber.handle
+
+
+class Thief(Member):
+    """Runs here what it has sent away."""
+
+    def shipped(self, fibers: Any, payload: bytes, handles: Any) -> None:
+        kept = [fiber.handle for fiber in fibers]
+        super().shipped(fibers, payload, handles)
+        for fiber, handle in zip(fibers, kept):
+            fiber.handle = handle
+        self.ready.extend(fibers)
+        self.runs[fibers[0].run].alive += len(fibers)
+
+
+class Timeless(Coordinator):
+    """Looks at no clock."""
+
+    def next_deadline(self) -> float | None:
+        return None
+
+
+SABOTAGES: Final[list[tuple[Parts, str, bool]]] = [
+    (Parts(member=LightSleeper), r"fiber \d\.\d woke 0\.00\d+ s early", True),
+    (Parts(member=HeavySleeper), "nothing can ever happen any more, but the run has not", True),
+    (Parts(member=Doubler), r"worker-\d: fiber \d\.\d is in 2 places", True),
+    (Parts(member=Hoarder), r"member \d at rest still has handles of fibers here", False),
+    (Parts(member=Thief), r"fiber \d\.\d is stepped by client, but it is ", True),
+    (Parts(coordinator=Timeless), "nothing can ever happen any more, but the run has not", True),
+]
+
+
+@pytest.mark.parametrize(("parts", "message", "has_story"), SABOTAGES)
+def test_a_broken_invariant_is_told_with_the_story_of_its_fiber(
+    parts: Parts, message: str, has_story: bool
+) -> None:
+    with pytest.raises(InvariantBroken, match=message) as caught:
+        simulate(SLEEPERS, parts=parts)
+    story = caught.value.story
+    assert bool(story) is has_story
+    assert str(caught.value).splitlines()[1:] == [*story]
+    name = re.search(r"fiber (\d+\.\d+)", caught.value.message)
+    if has_story:
+        assert name is not None
+        assert all(re.match(r"\d+\.\d{6} \S+: ", line) and name[1] in line for line in story[:3])
+
+
+@pytest.mark.parametrize("parts", [parts for parts, _, _ in SABOTAGES])
+def test_a_broken_invariant_is_a_failure_that_its_line_repeats(parts: Parts) -> None:
+    failure = failure_of(SLEEPERS, parts=parts)
+    assert failure.what.startswith("InvariantBroken: ")
+    assert "members=1, threads=1" in failure.line
+    with pytest.raises(InvariantBroken) as caught:
+        repeat(failure.line, SLEEPERS, parts=parts)
+    assert failure.history == str(caught.value)
+
+
+# -- schedules --------------------------------------------------------------------------------
+
+schedules = st.dictionaries(st.integers(0, 100), st.integers(0, 500), max_size=20)
+
+
+@given(schedules)
+def test_a_schedule_survives_as_text(schedule: dict[int, int]) -> None:
+    assert parse_schedule(show_schedule(schedule)) == schedule
+
+
+def test_a_schedule_is_shown_in_the_order_of_its_choices() -> None:
+    assert show_schedule({12: 3, 4: 1}) == "4:1 12:3"
+    assert show_schedule({}) == ""
+
+
+@pytest.mark.parametrize("text", ["x", "1", "1:", ":1", "1:x", "-1:2", "1:2,3:4", "1:2:3"])
+def test_what_is_no_schedule_is_refused(text: str) -> None:
+    with pytest.raises(MatchError, match="a schedule is a list like '3:1 9:2'"):
+        parse_schedule(text)
+
+
+programs: st.SearchStrategy[Callable[[], Program]] = st.sampled_from(
+    [race, unordered, lambda: SLEEPERS]
+)
+faults = st.lists(st.sampled_from([Crash(), Pause(), Cut(), Break(returns_after=0.1)]), max_size=2)
+
+
+@pytest.mark.slow
+@settings(max_examples=25)
+@given(programs, st.integers(0, 10**9), st.integers(1, 3), faults)
+def test_the_schedule_of_a_seed_gives_the_same_history(
+    main: Callable[[], Program], seed: int, members: int, faults: list[Fault]
+) -> None:
+    drawn = Drawn(seed)
+    plan = plan_for(members, 2, LATENCY, faults, float("inf"), MAX_STEPS)
+    first = run_world(plan, drawn, main, None, Parts())
+    schedule = show_schedule(drawn.schedule)
+    second = simulate(main, members=members, faults=faults, schedule=schedule)
+    assert str(second.history) == str(first.history)
+    assert str(second.history) == str(
+        simulate(main, members=members, faults=faults, seed=seed).history
+    )
+
+
+@settings(max_examples=25)
+@given(schedules)
+def test_any_schedule_can_be_played(schedule: dict[int, int]) -> None:
+    assert simulate(SLEEPERS, schedule=show_schedule(schedule)).result == Ok(6)
+
+
+# -- pytest -----------------------------------------------------------------------------------
+
+COUNTING: Final = """
+import pytest
+from distio import io
+
+def count(cluster_simulation):
+    print("seeds:", cluster_simulation(io.pure(1)).seeds)
+
+def test_default(cluster_simulation):
+    count(cluster_simulation)
+
+@pytest.mark.seeds(3)
+def test_marked(cluster_simulation):
+    count(cluster_simulation)
+
+@pytest.mark.seeds(4)
+class TestMarked:
+    def test_class(self, cluster_simulation):
+        count(cluster_simulation)
+"""
+
+RACING: Final = """
+from distio import Ok, io
+
+class Account:
+    balance = 0
+
+    def __reduce__(self):
+        raise TypeError
+
+def main():
+    account = Account()
+    deposit = io.defer(lambda: account.balance).flat_map(
+        lambda before: io.sleep(0.01).then(
+            io.defer(lambda: setattr(account, "balance", before + 1))
+        )
+    )
+    return io.zip_par(deposit, deposit).then(io.defer(lambda: account.balance))
+
+def test_deposits(cluster_simulation):
+    cluster_simulation(main, None, lambda simulation: simulation.result == Ok(2))
+"""
+
+
+def seeds_in(pytester: pytest.Pytester, *options: str) -> list[int]:
+    """How many seeds each of the tests tries."""
+    pytester.makepyfile(COUNTING)
+    run = pytester.runpytest_inprocess("-s", "--strict-markers", *options)
+    run.assert_outcomes(passed=3)
+    return [int(count) for count in re.findall(r"seeds: (\d+)", run.stdout.str())]
+
+
+def test_a_test_tries_20_seeds_or_as_many_as_its_marker_says(pytester: pytest.Pytester) -> None:
+    assert seeds_in(pytester) == [20, 3, 4]
+
+
+def test_the_option_is_stronger_than_the_marker(pytester: pytest.Pytester) -> None:
+    assert seeds_in(pytester, "--seeds", "5") == [5, 5, 5]
+
+
+def test_a_test_that_fails_shows_the_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(RACING)
+    run = pytester.runpytest_inprocess()
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(
+        [
+            "E * found by seed *; this repeats it:",
+            "E * simulate(main, context, members=1, threads=1, schedule='')",
+            "*Captured stdout call*",
+            "simulate(main, context, members=1, threads=1, schedule='')",
+        ]
+    )
+
+
+def test_pytest_tells_of_the_marker_and_the_option(pytester: pytest.Pytester) -> None:
+    run = pytester.runpytest_inprocess("--markers")
+    run.stdout.fnmatch_lines(["@pytest.mark.seeds(n): how many seeds*"])
+    run = pytester.runpytest_inprocess("--help")
+    run.stdout.fnmatch_lines(["*--seeds=N*"])
