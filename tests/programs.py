@@ -1,0 +1,651 @@
+"""Programs as data: a strategy that draws them, the IO of each, and the Result it must have.
+
+A program is a tree of small dataclasses; its repr can be pasted into a test. Two functions say
+what each of them means: `to_io` in the language of distio, `expected` in plain Python, where a
+fiber is started by computing its outcome at once. That is allowed because no schedule changes an
+outcome: fibers share nothing, and wait only for those that were there before, or that they made.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache, partial, reduce
+from typing import Any, Literal, NoReturn
+
+from hypothesis import strategies as st
+
+from distio import IO, Errors, Ok, Panic, Result, TracedException, io
+
+Io = IO[Any, Any, Any]
+Outcome = Result[Any, Any]
+Failure = Errors[Any, Any] | Panic[Any, Any]
+Strategy = st.SearchStrategy[Any]
+Which = tuple[int, ...] | Literal["all", "reversed"]
+
+
+# -- programs ---------------------------------------------------------------------------------
+
+
+class Program:
+    """A program as data."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Be shown by Hypothesis as data; how it was drawn is a story that can be very long."""
+        printer.text(repr(self))
+
+
+@dataclass(frozen=True)
+class Pure(Program):
+    value: Any
+
+
+@dataclass(frozen=True)
+class Bound(Program):
+    """The value that was bound last: by an arrow, to what it was called with."""
+
+
+@dataclass(frozen=True)
+class Read(Program):
+    """The context."""
+
+
+@dataclass(frozen=True)
+class Yield(Program):
+    """Give way to other fibers."""
+
+
+@dataclass(frozen=True)
+class Sleep(Program):
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Defer(Program):
+    f: Function | Raises
+    value: Any
+
+
+@dataclass(frozen=True)
+class Fail(Program):
+    """Errors: one at least, since merging with other outcomes forgets a failure without any."""
+
+    errors: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Crash(Program):
+    """A Panic: exceptions by name and argument."""
+
+    exceptions: tuple[tuple[str, int], ...]
+    errors: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Async(Program):
+    """A callback that is called in one of many ways."""
+
+    how: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Fibers(Program):
+    """Do something with fibers in sight: "hold" them as a value, "wait", or "join" them.
+
+    To join is to wait, then to go on with their values, or to fail as the first that failed.
+    """
+
+    how: str
+    which: Which
+
+
+@dataclass(frozen=True)
+class Attempt(Program):
+    program: Program
+
+
+@dataclass(frozen=True)
+class Apply(Program):
+    """A method that takes a function on values: "map", "map_error", …"""
+
+    how: str
+    program: Program
+    f: Function | Raises
+
+
+@dataclass(frozen=True)
+class On(Program):
+    """A method that takes a function to a program: "flat_map", "catch", "finally_", …"""
+
+    how: str
+    program: Program
+    arrow: Arrow
+
+
+@dataclass(frozen=True)
+class DeferIO(Program):
+    arrow: Arrow
+    value: Any
+
+
+@dataclass(frozen=True)
+class Traverse(Program):
+    items: tuple[Any, ...]
+    arrow: Arrow
+
+
+@dataclass(frozen=True)
+class Several(Program):
+    """Several in turn, or at once: "zip", "sequence", "then", "then_keep", "zip_par"."""
+
+    how: str
+    programs: tuple[Program, ...]
+
+
+@dataclass(frozen=True)
+class Start(Program):
+    """Start fibers; the body has them in sight, and so have those that it starts."""
+
+    children: tuple[Program, ...]
+    body: Program
+
+
+@dataclass(frozen=True)
+class Adopt(Program):
+    """Of all fibers, the body has those in sight that are in the value of a program."""
+
+    program: Program
+    body: Program
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a program sees: fibers, the youngest last, and the value that was bound last."""
+
+    fibers: tuple[Any, ...] = ()
+    value: Any = None
+
+    def bind(self, *values: Any) -> Scope:
+        """Bind the one value, or the tuple of several."""
+        return replace(self, value=values[0] if len(values) == 1 else values)
+
+    def start(self, fibers: list[Any]) -> Scope:
+        return replace(self, fibers=(*self.fibers, *fibers))
+
+    def adopt(self, value: Any) -> Scope:
+        return replace(self, fibers=tuple(_fibers_in(value)))
+
+    def choose(self, which: Which) -> list[Any]:
+        """Some fibers, counted from the youngest, round and round: any number is good."""
+        if which == "all":
+            return [*self.fibers]
+        if which == "reversed":
+            return [*reversed(self.fibers)]
+        return [self.fibers[-1 - age % len(self.fibers)] for age in which if self.fibers]
+
+
+def _fibers_in(value: Any) -> Iterator[Any]:
+    match value:
+        case io.Fiber() | Forked():
+            yield value
+        case list() | tuple():
+            for item in value:
+                yield from _fibers_in(item)
+        case Ok(inner) | Errors(inner) | Panic(_, inner):
+            yield from _fibers_in(inner)
+
+
+# -- functions in programs --------------------------------------------------------------------
+
+
+class Trouble(Exception):
+    """An exception that is no builtin."""
+
+
+EXCEPTIONS: dict[str, type[Exception]] = {
+    each.__name__: each for each in (ValueError, KeyError, StopIteration, Trouble)
+}
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of one argument, prepared for any; but "trouble" is for exceptions."""
+
+    name: str
+    n: int
+
+    def python(self) -> Callable[..., Any]:
+        return FUNCTIONS[self.name](self.n)
+
+
+@dataclass(frozen=True)
+class Raises:
+    """A function that raises, of any number of arguments."""
+
+    exception: str
+    n: int
+
+    def python(self) -> Callable[..., Any]:
+        return partial(_raise, self.exception, self.n)
+
+
+Arrow = Program | Raises
+"""A function to a program, which finds bound what the function was called with."""
+
+
+def _raise(exception: str, n: int, *_: Any) -> NoReturn:
+    raise EXCEPTIONS[exception](n)
+
+
+def _trouble(n: int, traced: TracedException) -> Exception:
+    return Trouble(n, type(traced.exception).__name__)
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, list | tuple | str) else 0
+
+
+def _pair(n: int, value: Any) -> Any:
+    return n, value
+
+
+# functions of all shapes that travel: of a module, with arguments, and as closures
+FUNCTIONS: dict[str, Callable[[int], Callable[[Any], Any]]] = {
+    "size": lambda n: _size,
+    "pair": lambda n: partial(_pair, n),
+    "add": lambda n: lambda x: x + n if isinstance(x, int) else [x, n],
+    "divide": lambda n: lambda x: n // x if isinstance(x, int) else _pair(n, x),
+    "trouble": lambda n: partial(_trouble, n),
+}
+
+
+def _call_back(context: Any, callback: Callable[[Any], None], how: str, *, value: Any) -> None:
+    if how == "errors":
+        callback(Errors([value]))
+    elif how == "panic":
+        callback(Panic([_traced(Trouble(value))], [context]))
+    elif how == "timer":
+        threading.Timer(0.001, callback, [Ok((context, value))]).start()
+    elif how != "raise":
+        callback(Ok((context, value)))
+    if how == "twice":
+        callback(Errors(["too late"]))
+    if how in ("raise", "ok, raise"):
+        raise Trouble(value)
+
+
+def _traced(exception: Exception) -> TracedException:
+    return TracedException(exception, "")
+
+
+# -- in the language of distio ----------------------------------------------------------------
+
+
+def to_io(program: Program, scope: Scope = Scope()) -> Io:
+    """The program, made of what distio offers to its users."""
+    match program:
+        case Pure(value):
+            return io.pure(value)
+        case Bound():
+            return io.pure(scope.value)
+        case Read():
+            return io.read
+        case Yield():
+            return io.yield_
+        case Sleep(seconds):
+            return io.sleep(seconds)
+        case Defer(f, value):
+            return io.defer(f.python(), value)
+        case Fail(errors):
+            return io.error(errors[0]) if len(errors) == 1 else io.errors(*errors)
+        case Crash(exceptions, errors):
+            return io.panic(*_made(exceptions), errors=errors)
+        case Async(how, value):
+            return io.async_(_call_back, how, value=value)
+        case Fibers("hold", which):
+            return io.pure(scope.choose(which))
+        case Fibers("wait", which):
+            return io.wait(*scope.choose(which))
+        case Fibers("join", which):
+            waited: Io = io.wait(scope.choose(which))
+            return waited.flat_map(lambda results: io.traverse(results, io.from_result))
+        case Attempt(inner):
+            return to_io(inner, scope).attempt()
+        case Apply(how, inner, function):
+            return getattr(to_io(inner, scope), how)(function.python())  # type: ignore[no-any-return]
+        case On(how, inner, arrow):
+            return getattr(to_io(inner, scope), how)(_to_arrow(arrow, scope))  # type: ignore[no-any-return]
+        case DeferIO(arrow, value):
+            return io.defer_io(_to_arrow(arrow, scope), value)
+        case Traverse(items, arrow):
+            return io.traverse(items, _to_arrow(arrow, scope))
+        case Several("then" | "then_keep" as how, (first, *others)):
+            return getattr(to_io(first, scope), how)(*[to_io(each, scope) for each in others])  # type: ignore[no-any-return]
+        case Several(how, inners):
+            return getattr(io, how)([to_io(each, scope) for each in inners])  # type: ignore[no-any-return]
+        case Start(children, body):
+            started: Io = io.parallel([to_io(each, scope) for each in children])
+            return started.flat_map(lambda fibers: to_io(body, scope.start(fibers)))
+        case Adopt(inner, body):
+            return to_io(inner, scope).flat_map(lambda value: to_io(body, scope.adopt(value)))
+    raise TypeError(program)
+
+
+def _to_arrow(arrow: Arrow, scope: Scope) -> Callable[..., Io]:
+    return arrow.python() if isinstance(arrow, Raises) else partial(_follow, arrow, scope)
+
+
+def _follow(program: Program, scope: Scope, *values: Any) -> Io:
+    return to_io(program, scope.bind(*values))
+
+
+def _made(exceptions: tuple[tuple[str, int], ...]) -> list[Exception]:
+    return [EXCEPTIONS[name](n) for name, n in exceptions]
+
+
+# -- in plain Python --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Forked:
+    """The handle of a fiber that has its outcome from the start."""
+
+    result: Outcome
+
+
+class Failed(Exception):
+    """Raised for a failure that is more than one exception."""
+
+    def __init__(self, failure: Any) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+def expected(program: Program, context: Any) -> Outcome:
+    """The Result that the program must have in this context."""
+    return _outcome(_value, program, Scope(), context)
+
+
+def _outcome(f: Callable[..., Any], *args: Any) -> Outcome:
+    """What comes of a call."""
+    try:
+        return Ok(f(*args))
+    except Failed as failed:
+        return failed.failure  # type: ignore[no-any-return]
+    except Exception as raised:  # noqa: BLE001 (whatever user code raises is a panic)
+        return Panic([_traced(raised)], [])
+
+
+def _get(result: Outcome) -> Any:
+    if isinstance(result, Ok):
+        return result.success
+    raise Failed(result)
+
+
+def _value(program: Program, scope: Scope, context: Any) -> Any:
+    """The value of a program; its failure is raised."""
+    match program:
+        case Pure(value):
+            return value
+        case Bound():
+            return scope.value
+        case Read():
+            return context
+        case Yield() | Sleep():
+            return None
+        case Defer(f, value):
+            return f.python()(value)
+        case Fail(errors):
+            raise Failed(Errors([*errors]))
+        case Crash(exceptions, errors):
+            raise Failed(Panic([_traced(each) for each in _made(exceptions)], [*errors]))
+        case Async("errors", value):
+            raise Failed(Errors([value]))
+        case Async("panic", value):
+            raise Failed(Panic([_traced(Trouble(value))], [context]))
+        case Async("raise", value):
+            raise Trouble(value)
+        case Async(_, value):
+            return context, value
+        case Fibers("hold", which):
+            return scope.choose(which)
+        case Fibers("wait", which):
+            return [fiber.result for fiber in scope.choose(which)]
+        case Fibers("join", which):
+            return [_get(fiber.result) for fiber in scope.choose(which)]
+        case Attempt(inner):
+            return _outcome(_value, inner, scope, context)
+        case Apply("map", inner, function):
+            return function.python()(_value(inner, scope, context))
+        case Apply("contra_map_read", inner, function):
+            return _value(inner, scope, function.python()(context))
+        case Apply(how, inner, function):
+            return _mapped(how, _outcome(_value, inner, scope, context), function.python())
+        case On("flat_map", inner, arrow):
+            return _called(arrow, scope, context, _value(inner, scope, context))
+        case On(how, inner, arrow):
+            result = _outcome(_value, inner, scope, context)
+            return _handled(how, result, arrow, scope, context)
+        case DeferIO(arrow, value):
+            return _called(arrow, scope, context, value)
+        case Traverse(items, arrow):
+            return [_called(arrow, scope, context, item) for item in items]
+        case Several("zip_par", inners):
+            return _get(_merged([_outcome(_value, each, scope, context) for each in inners]))
+        case Several(how, inners):
+            return _chosen(how, [_value(each, scope, context) for each in inners])
+        case Start(children, body):
+            forked = [Forked(_outcome(_value, each, scope, context)) for each in children]
+            return _value(body, scope.start(forked), context)
+        case Adopt(inner, body):
+            return _value(body, scope.adopt(_value(inner, scope, context)), context)
+    raise TypeError(program)
+
+
+def _called(arrow: Arrow, scope: Scope, context: Any, *values: Any) -> Any:
+    if isinstance(arrow, Raises):
+        return arrow.python()(*values)
+    return _value(arrow, scope.bind(*values), context)
+
+
+def _chosen(how: str, values: list[Any]) -> Any:
+    if how == "zip":
+        return values
+    return values[0] if how == "then_keep" else [None, *values][-1]
+
+
+def _mapped(how: str, result: Any, f: Callable[[Any], Any]) -> Any:
+    """map_error and map_panic: they touch failures only."""
+    try:
+        match result:
+            case Errors(errors) if how == "map_error":
+                result = Errors([f(error) for error in errors])
+            case Panic(exceptions, errors) if how == "map_error":
+                result = Panic(exceptions, [f(error) for error in errors])
+            case Panic(exceptions, errors) if how == "map_panic":
+                result = Panic([_traced(f(traced)) for traced in exceptions], errors)
+    except Exception as raised:  # noqa: BLE001
+        raise _added(result, raised) from None
+    return _get(result)
+
+
+def _handled(how: str, result: Any, arrow: Arrow, scope: Scope, context: Any) -> Any:
+    """What a handler makes of a Result; it may raise before it has a program to go on with."""
+    if how == "finally_":
+        after = _outcome(_called, arrow, scope, context, result)
+        return _get(result if after.is_ok() else _merged([after, result]))
+    arguments = _what_it_handles(how, result)
+    if arguments is None:
+        return _get(result)
+    if isinstance(arrow, Raises):
+        raise _added(result, EXCEPTIONS[arrow.exception](arrow.n))
+    return _value(arrow, scope.bind(*arguments), context)
+
+
+def _what_it_handles(how: str, result: Any) -> tuple[Any, ...] | None:
+    match how, result:
+        case "catch", Errors(errors):
+            return (errors,)
+        case "recover", Panic(exceptions, errors):
+            return exceptions, errors
+        case "on_failure", Errors() | Panic():
+            return (result,)
+    return None
+
+
+def _added(failure: Failure, raised: Exception) -> Failed:
+    """A failure, and what the function raised that was called because of it."""
+    exceptions = failure.exceptions if isinstance(failure, Panic) else []
+    return Failed(Panic([*exceptions, _traced(raised)], failure.errors))
+
+
+def _merged(results: list[Any]) -> Outcome:
+    """All values, or all failures in one."""
+    failures = [result for result in results if not isinstance(result, Ok)]
+    panics = [failure for failure in failures if isinstance(failure, Panic)]
+    errors = [error for failure in failures for error in failure.errors]
+    if panics:
+        return Panic([traced for panic in panics for traced in panic.exceptions], errors)
+    return Errors(errors) if failures else Ok([result.success for result in results])
+
+
+def comparable(value: Any) -> Any:
+    """The same without tracebacks and identities, in values too."""
+    match value:
+        case Ok(success):
+            return "Ok", comparable(success)
+        case Errors(errors):
+            return "Errors", comparable(errors)
+        case Panic(exceptions, errors):
+            return "Panic", comparable(exceptions), comparable(errors)
+        case TracedException(exception):
+            return type(exception).__name__, comparable(exception.args)
+        case io.Fiber() | Forked():
+            return "fiber"
+        case list() | tuple():
+            return type(value)(map(comparable, value))
+    return value
+
+
+# -- the strategy -----------------------------------------------------------------------------
+
+
+@st.composite
+def _either(draw: st.DrawFn, *strategies: Strategy) -> Any:
+    """One of these, each as likely; `one_of` would count the alternatives that are inside."""
+    return draw(strategies[draw(st.integers(0, len(strategies) - 1))])
+
+
+def _tuples(items: Strategy, min_size: int = 0, max_size: int = 3) -> Strategy:
+    return st.lists(items, min_size=min_size, max_size=max_size).map(tuple)
+
+
+_numbers = st.integers(-3, 9)
+_names = st.sampled_from([*EXCEPTIONS])
+_values = st.one_of(
+    _numbers, st.sampled_from(["", "ab"]), _tuples(_numbers, 0, 2), st.lists(_numbers, max_size=2)
+)
+_raises = st.builds(Raises, _names, _numbers)
+_on_any = st.builds(Function, st.sampled_from(["pair", "add", "size", "divide"]), _numbers)
+_on_panics = st.builds(Function, st.just("trouble"), _numbers)
+_functions = _either(_on_any, _on_any, _raises)
+_panic_functions = _either(_on_panics, _on_panics, _raises)
+_failures = _either(
+    st.builds(Fail, _tuples(_values, 1)),
+    st.builds(Crash, _tuples(st.tuples(_names, _numbers), 1, 2), _tuples(_values)),
+)
+_which = _either(st.sampled_from(["all", "reversed"]), _tuples(st.integers(0, 4)))
+_fibers = st.builds(Fibers, st.sampled_from(["wait", "join", "hold"]), _which)
+_wait_for_all = Fibers("wait", "all")
+
+_AT_ONCE = ["ok", "errors", "panic", "twice", "raise", "ok, raise"]
+
+
+def _leaves(threads: bool) -> Strategy:
+    return _either(
+        st.one_of(st.builds(Pure, _values), st.just(Bound()), st.just(Read())),
+        st.one_of(st.just(Yield()), st.builds(Sleep, st.sampled_from([0, 0.0005, 0.001, 0.002]))),
+        st.builds(Defer, _functions, _values),
+        _failures,
+        st.builds(Async, st.sampled_from([*_AT_ONCE, "timer"] if threads else _AT_ONCE), _values),
+        _fibers,
+    )
+
+
+def _on_values(inner: Strategy, arrows: Strategy) -> Strategy:
+    return st.one_of(
+        st.builds(Apply, st.sampled_from(["map", "contra_map_read"]), inner, _functions),
+        st.builds(On, st.just("flat_map"), inner, arrows),
+        st.builds(DeferIO, arrows, _values),
+        st.builds(Traverse, _tuples(_values), arrows),
+        st.builds(Several, st.sampled_from(["zip", "sequence"]), _tuples(inner)),
+        st.builds(Several, st.sampled_from(["then", "then_keep"]), _tuples(inner, 1)),
+    )
+
+
+def _on_failures(inner: Strategy, arrows: Strategy) -> Strategy:
+    failing = _either(_failures, _failures, inner)
+    return st.one_of(
+        st.builds(Attempt, inner),
+        st.builds(Apply, st.just("map_error"), failing, _functions),
+        st.builds(Apply, st.just("map_panic"), failing, _panic_functions),
+        *[
+            st.builds(On, st.just(how), failing, arrows)
+            for how in ("catch", "recover", "on_failure", "finally_")
+        ],
+    )
+
+
+def _on_fibers(inner: Strategy) -> Strategy:
+    """To start fibers; and what to do with them: mostly something."""
+    adopted = st.builds(Adopt, _either(st.just(_wait_for_all), inner), _either(_fibers, inner))
+    bodies = _either(_fibers, inner, adopted)
+    return _either(
+        st.builds(Start, _tuples(inner, 0, 4), bodies),
+        st.builds(Start, _tuples(inner, 1), st.just(_wait_for_all)),
+        st.builds(Several, st.just("zip_par"), _tuples(inner)),
+        adopted,
+    )
+
+
+@st.composite
+def _programs(draw: st.DrawFn, depth: int, threads: bool) -> Any:
+    """Programs of some depth: a strategy that names no others, so that its repr stays short."""
+    return draw(_programs_of(depth, threads))
+
+
+@cache
+def _programs_of(depth: int, threads: bool) -> Strategy:
+    if depth == 0:
+        return _leaves(threads)
+    inner = _programs(depth - 1, threads)
+    arrows = _either(inner, inner, _raises)
+    return _either(
+        _leaves(threads),
+        _on_values(inner, arrows),
+        _on_failures(inner, arrows),
+        _on_fibers(inner),
+    )
+
+
+def _raised(program: Program, layer: tuple[tuple[Program, ...], Program]) -> Program:
+    """One more level: the program becomes a child, with siblings."""
+    siblings, body = layer
+    return Start((program, *siblings), body)
+
+
+def _report(programs: tuple[Program, ...]) -> Program:
+    """A program that shows what becomes of each, and of the context."""
+    return Several("zip", (*map(Attempt, programs), Read()))
+
+
+def programs(threads: bool = False) -> st.SearchStrategy[Program]:
+    """Programs, small to medium; with `threads`, some callbacks are called by other threads."""
+    few = _programs(2, threads)
+    reports = _tuples(_programs(3, threads), 1, 8).map(_report)
+    bodies = _either(_fibers, st.builds(Adopt, st.just(_wait_for_all), _fibers), few)
+    layers = st.tuples(_tuples(few, 0, 1), bodies)
+    towers = st.builds(partial(reduce, _raised), st.lists(layers, min_size=1, max_size=4), few)
+    return _either(_programs(5, threads), reports, reports, towers)
