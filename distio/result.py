@@ -435,20 +435,25 @@ def _gather(results: Iterable[Any]) -> Result[Any, list[Any]]:
     values: list[Any] = []
     errors: list[Any] = []
     exceptions: list[TracedException] = []
+    # a failure may be empty, and is one nevertheless
+    has_errors = has_panic = False
     for result in results:
         if isinstance(result, Ok):
             values.append(result.success)
         elif isinstance(result, Errors):
+            has_errors = True
             errors += result.errors
         elif isinstance(result, Panic):
+            has_panic = True
             exceptions += result.exceptions
             errors += result.errors
         else:
+            has_panic = True
             stray = MatchError(f"expected a Result, but got {result!r}")
             exceptions.append(TracedException.ensure_traced(stray))
-    if exceptions:
+    if has_panic:
         return Panic(exceptions, errors)
-    return Errors(errors) if errors else Ok(values)
+    return Errors(errors) if has_errors else Ok(values)
 
 
 _NEVER_SPREAD: Final = (str, bytes, BaseException)

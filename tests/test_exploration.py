@@ -207,8 +207,7 @@ def test_no_choice_is_superfluous() -> None:
     assert failure.line.startswith("simulate(main, context, members=1, threads=1, schedule=")
     with pytest.raises(AssertionError):
         in_order(repeat(failure.line, unordered))
-    schedule = schedule_of(failure.line)
-    assert len(schedule) == 1
+    assert len(schedule_of(failure.line)) <= 2
     in_order(repeat("simulate(main, context, members=1, threads=1, schedule='')", unordered))
 
 

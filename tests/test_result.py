@@ -304,6 +304,8 @@ GATHERED: list[tuple[list[Any], AnyResult]] = [
     ([Panic([BAD], [])], Panic([BAD], [])),
     ([OK, 3, ERRORS, PANIC], Panic([stray(3), BAD], ["x", "y", "z"])),
     ([None], Panic([stray(None)], [])),
+    ([OK, Errors([])], Errors([])),
+    ([Panic([], []), OK, Errors([])], Panic([], [])),
 ]  # fmt: skip
 
 

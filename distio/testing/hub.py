@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from distio.coordination.coordinator import Coordinator, Switchboard
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol.codec import from_coordinator, from_member
-from distio.testing.processes import Process
+from distio.testing.processes import CHECKED_AT_ONCE, Process
 from distio.testing.stories import story_of_batch
 from distio.testing.wires import Wire
 
@@ -34,7 +34,8 @@ class Hub:
         self._unchecked = 0
         self.is_stale = True
         """What it could do has to be found out anew."""
-        self._actions: list[Action] = []
+        self.actions: list[Action] = []
+        """What it could do."""
 
     def connect(self, process: Process) -> None:
         """Another process can be heard from now on."""
@@ -47,21 +48,18 @@ class Hub:
             self._lines.append((wire, (-2 - len(self._lines), self._hear, line)))
         self._listeners[process.listens_at] = process
 
-    @property
-    def actions(self) -> list[Action]:
-        """What the coordinator could do now."""
-        if self.is_stale:
-            self.is_stale = False
-            now = self._world.now
-            self._actions = [
-                action
-                for wire, action in self._lines
-                if (arrival := wire.arrival) is not None and arrival <= now
-            ]
-            deadline = self.machine.next_deadline()
-            if deadline is not None and deadline <= now:
-                self._actions.append(self._ticking)
-        return self._actions
+    def look(self) -> None:
+        """Find out anew what the coordinator could do now."""
+        self.is_stale = False
+        now = self._world.now
+        self.actions = [
+            action
+            for wire, action in self._lines
+            if (arrival := wire.arrival) is not None and arrival <= now
+        ]
+        deadline = self.machine.next_deadline()
+        if deadline is not None and deadline <= now:
+            self.actions.append(self._ticking)
 
     def arrivals(self) -> list[float]:
         """When something arrives here."""
@@ -106,7 +104,7 @@ class Hub:
             hears = self._listeners[address].hears
             hears.send(from_coordinator.encode(batch), self._world.arrival())
         self._unchecked += 1
-        if self._unchecked * 32 >= len(self.machine.fibers):
+        if self._unchecked * CHECKED_AT_ONCE >= len(self.machine.fibers):
             self._unchecked = 0
             self.validate()
 

@@ -27,8 +27,11 @@ from distio.testing.wires import Wire
 if TYPE_CHECKING:
     from distio.testing.world import Action, World
 
-__all__ = ["FAMILY", "Process"]
+__all__ = ["CHECKED_AT_ONCE", "FAMILY", "Process"]
 
+CHECKED_AT_ONCE: Final = 8
+"""A machine with at most so many fibers is checked after every event, one with more as often as
+keeps the cost of an event the same."""
 FAMILY: Final = "simulation"
 _HOST: Final = "simulation"
 
@@ -59,7 +62,8 @@ class Process:
         self._unchecked = 0
         self.is_stale = True
         """What it could do has to be found out anew."""
-        self._actions: list[Action] = []
+        self.actions: list[Action] = []
+        """What it could do."""
         actor = pid * (threads + 4)
         self._receiving: Action = (actor, self.receive, None)
         self._sending: Action = (actor + 1, self.send, None)
@@ -85,15 +89,12 @@ class Process:
         self.speaks.send(from_member.encode([hello]), self._world.arrival())
         self.introduces.send(from_member.encode([m.Listen(token)]), self._world.arrival())
 
-    @property
-    def actions(self) -> list[Action]:
-        """What this process could do now."""
-        if self.is_stale:
-            self.is_stale = False
-            self._actions = []
-            if not (self.has_ended or self.is_paused):
-                self._find_actions(self._actions)
-        return self._actions
+    def look(self) -> None:
+        """Find out anew what this process could do now."""
+        self.is_stale = False
+        self.actions = []
+        if not (self.has_ended or self.is_paused):
+            self._find_actions(self.actions)
 
     def _find_actions(self, out: list[Action]) -> None:
         arrival = self.hears.arrival
@@ -120,13 +121,14 @@ class Process:
 
     def take(self, _: None) -> None:
         """An idle hand takes one of the ready fibers, and performs it."""
-        member = self.member
-        hand = next(hand for hand, _ in self._hands if hand.work is None)
-        if hand.take(self._world.pick(len(member.ready))):
+        self._take(next(hand for hand, _ in self._hands if hand.work is None))
+        self._check()
+
+    def _take(self, hand: Hand) -> None:
+        if hand.take(self._world.pick(len(self.member.ready))):
             self._perform(hand)
         else:
             self._owes_word = True
-        self._check()
 
     def _perform(self, hand: Hand) -> None:
         world, work = self._world, hand.work
@@ -140,7 +142,7 @@ class Process:
         world.note(self.name, *story_of_request(work))
 
     def settle(self, hand: Hand) -> None:
-        """What this hand has performed takes effect."""
+        """What this hand has performed takes effect; it may take the next in the same breath."""
         work, ready = hand.work, self.member.ready
         before = len(ready)
         is_going_on = hand.settle()
@@ -148,9 +150,12 @@ class Process:
             self._settled(work)
         elif isinstance(work, Finishing):
             self._ended(work.fiber)
-        self._note_woken(before, work)
+        if len(ready) > before:
+            self._note_woken(before, work)
         if is_going_on:
             self._perform(hand)
+        elif ready and self._world.pick(4) < 3:
+            self._take(hand)
         else:
             self._owes_word = True
         self._check()
@@ -290,6 +295,7 @@ class Process:
         if isinstance(message, m.TimerFired | m.Outcomes | m.FiberLost):
             self._note_woken(before)
         if member.ended_runs:
+            world.is_over = world.is_over or self.kind == "client"
             for run in self.tickets.close_ended(member):
                 for fiber in run.unobserved:
                     world.note(self.name, "nobody has waited for the failed fiber {}", (fiber,))
@@ -346,7 +352,8 @@ class Process:
         if self._member is None or self.has_ended:
             return
         self._unchecked += 1
-        if self._unchecked * 32 >= len(self._member.ready) + len(self._member.parked):
+        fibers = len(self._member.ready) + len(self._member.parked)
+        if self._unchecked * CHECKED_AT_ONCE >= fibers:
             self._unchecked = 0
             self.validate()
 

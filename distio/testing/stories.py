@@ -8,6 +8,7 @@ from typing import Any, Final
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
+from distio.result import Errors, Panic
 
 __all__ = ["story_of_batch", "story_of_request"]
 
@@ -19,20 +20,21 @@ Story = tuple[str, Sequence[int]]
 def story_of_request(fiber: Fiber) -> Story:
     """What a fiber asked for when it was stepped."""
     request = fiber.request
+    story = _ASKS.get(type(request))
+    if story is not None:
+        return story, (fiber.id,)
     if isinstance(request, rq.AwaitFibers):
         awaited = [handle.id for handle in request.handles]
         return f"steps fiber {{}}, which waits for {_named(awaited)}", [fiber.id, *awaited]
     if isinstance(request, rq.Sleep):
         return f"steps fiber {{}}, which sleeps for {request.seconds:g} s", (fiber.id,)
-    if isinstance(request, rq.Finished):
-        return _ENDS[type(fiber.failure).__name__], (fiber.id,)
-    return _ASKS[type(request)], (fiber.id,)
+    return _ENDS[type(fiber.failure)], (fiber.id,)
 
 
-_ENDS: Final = {
-    "NoneType": "steps fiber {}, which ends",
-    "Errors": "steps fiber {}, which ends on Errors",
-    "Panic": "steps fiber {}, which ends on a Panic",
+_ENDS: Final[dict[type, str]] = {
+    type(None): "steps fiber {}, which ends",
+    Errors: "steps fiber {}, which ends on Errors",
+    Panic: "steps fiber {}, which ends on a Panic",
 }
 _ASKS: Final[dict[type, str]] = {
     rq.AwaitCallback: "steps fiber {}, which waits for a callback",

@@ -90,6 +90,8 @@ class World:
         self.events = 0
         self._idle_events = 0
         """How many there were since a fiber was stepped."""
+        self.is_over = False
+        """Whether the run has ended, or its client."""
         self.stayed: dict[str, None] = {}
         """Why fibers that were to travel could not."""
         self.history = History()
@@ -106,6 +108,7 @@ class World:
         self.hub = Hub(self, parts.coordinator())
         self._lives = 0
         self._processes: list[Process] = []
+        self._everybody: list[Process | Hub] = []
         self._program: tuple[IO[Any, Any, Any], Any] | None = None
         self._client = self._start("client", "client")
         for index in range(plan.members):
@@ -155,7 +158,9 @@ class World:
 
     def has_ended(self, process: Process, reason: str) -> None:
         """A process is no more; the client sees how its workers end, as that of a local cluster."""
-        if process.kind == "worker":
+        if process is self._client:
+            self.is_over = True
+        else:
             self._at(self.arrival(), self._tell_exit, (process.pid, reason))
 
     def _tell_exit(self, exit: tuple[int, str]) -> None:
@@ -183,7 +188,7 @@ class World:
             SimulationLimit: it took too many steps, or too long.
         """
         self._program = io, context
-        while not self._is_over:
+        while not self.is_over:
             if not self._act() and not self._pass_time():
                 self._look_around()
         if self.result is None and not self._client.has_ended:
@@ -204,10 +209,6 @@ class World:
     def result(self) -> Result[Any, Any] | None:
         """The Result of the run, if it has one."""
         return self.ticket.result() if self.ticket is not None and self.ticket.is_over else None
-
-    @property
-    def _is_over(self) -> bool:
-        return self._client.has_ended or (self.ticket is not None and self.ticket.is_over)
 
     def _act(self) -> bool:
         """Let one of the things happen that can happen now; False if nothing can."""
@@ -242,9 +243,10 @@ class World:
 
     def _find_actions(self) -> list[Action]:
         actions: list[Action] = []
-        for process in self._processes:
-            actions += process.actions
-        actions += self.hub.actions
+        for each in self._everybody:
+            if each.is_stale:
+                each.look()
+            actions += each.actions
         agenda = self._agenda
         if agenda and agenda[0][0] <= self.now:
             actions.append(agenda[0][2])
@@ -252,9 +254,8 @@ class World:
 
     def _doubt(self) -> None:
         """Let everybody look anew for what can be done."""
-        self.hub.is_stale = True
-        for process in self._processes:
-            process.is_stale = True
+        for each in self._everybody:
+            each.is_stale = True
 
     def _choose(self, actions: list[Action]) -> Action:
         actors = [action[0] for action in actions]
@@ -349,6 +350,7 @@ class World:
         self._lives += 1
         process = Process(self, name, kind, self._plan.threads, self._lives)
         self._processes.append(process)
+        self._everybody = [*self._processes, self.hub]
         self.hub.connect(process)
         process.begin()
         self._await_handshake(process)
