@@ -108,6 +108,7 @@ def explore(
     >>> explore(io.zip_par(io.pure(1), io.pure(2)).map(sum), None, is_sum, range(10)).seeds
     10
     """
+    __tracebackhide__ = True  # pytest then shows the check, not this function
     plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps)
     subject = _Subject(main, context, check, parts)
     histories: set[int] = set()
@@ -170,7 +171,8 @@ class _Subject:
             return None, failure
         try:
             if self._check is not None and self._check(simulation) is False:
-                return simulation, AssertionError("the check says no")
+                no = AssertionError(f"the check says no to {simulation.result!r}")
+                return simulation, no
         except Exception as failure:  # noqa: BLE001 (whatever a check raises is its verdict)
             return simulation, failure
         return simulation, None
@@ -183,10 +185,10 @@ class _Subject:
         print(line)
         simulation, last = self.run(case.plan, Played(case.schedule))
         history = str(simulation.history) if simulation is not None else str(last)
-        what = f"{kind.__name__}: {last or failure}"
-        if simulation is not None:
-            what = f"{what.rstrip(': ')} (result: {simulation.result!r})"
-        return CheckFailed(what, seed, line, history)
+        text = str(last or failure)
+        if not text and simulation is not None:
+            text = f"the check fails for {simulation.result!r}"
+        return CheckFailed(f"{kind.__name__}: {text}", seed, line, history)
 
     def _fails(self, case: _Case, kind: type[Exception]) -> bool:
         self._tries_left -= 1
