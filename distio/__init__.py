@@ -1,8 +1,9 @@
 """distio: concurrent Python as a value, on threads, on all cores, on many machines."""
 
-from distio import errors, io, result
+from distio import errors, io, resource, result
 from distio.core.ops.base import IO
 from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
+from distio.resource import Resource
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
 from distio.runtime.cluster import Cluster, RunHandle
 
@@ -16,11 +17,13 @@ __all__ = [
     "MultipleExceptions",
     "Ok",
     "Panic",
+    "Resource",
     "Result",
     "RunHandle",
     "TracedException",
     "errors",
     "io",
+    "resource",
     "result",
     "seq",
 ]

@@ -26,6 +26,7 @@ __all__ = [
     "IO",
     "Fiber",
     "async_",
+    "bracket",
     "defer",
     "defer_io",
     "defer_read",
@@ -191,6 +192,28 @@ def from_result(r: Result[E, A]) -> IO[Any, E, A]:
     if isinstance(r, Ok | Errors | Panic):
         return _from_result(r)
     return panic(MatchError(f"from_result: expected a Result, but got {r!r}"))
+
+
+def bracket(
+    create: IO[R, E, A],
+    use: Callable[[A], IO[Any, Any, A2]],
+    release: Callable[[A, Result[Any, A2]], IO[Any, Any, Any]],
+) -> IO[Any, Any, Any]:
+    """Compute a value, use it, release it: what `distio.resource` is made of.
+
+    Args:
+        create: computes the value.
+        use: makes the program that uses it.
+        release: makes the program that is run then, whatever the Result of the use was. Its
+            outcome is the outcome of all: a release that has nothing to say ends in
+            `from_result(result)`.
+
+    >>> def release(name, result):
+    ...     return from_result(result).map(lambda value: (name, value))
+    >>> bracket(pure("a file"), lambda name: pure(len(name)), release).run(None)
+    Ok(success=('a file', 6))
+    """
+    return ops.Bracket(create, use, release)
 
 
 # -- lists ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ MODULES = [
     "distio.io",
     "distio.protocol.ids",
     "distio.protocol.version",
+    "distio.resource",
     "distio.result",
     "distio.runtime.cluster",
     "distio.runtime.launching",

@@ -18,12 +18,14 @@ from distio.core.ops.failures import (
     Recover,
 )
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
+from distio.core.ops.resources import Bracket
 from distio.core.ops.values import Defer, DeferIO, FlatMap, Flatten, Map, Pure, Rec
 
 __all__ = [
     "IO",
     "Async",
     "Attempt",
+    "Bracket",
     "Catch",
     "ContraMapRead",
     "Defer",

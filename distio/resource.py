@@ -1,0 +1,507 @@
+"""Resources: values that are released whatever happens while they are used.
+
+>>> from distio import io, resource
+>>> log = []
+>>> file = resource.from_open_close(
+...     lambda: log.append("open"), lambda it, status: log.append("close")
+... )
+>>> file.with_(io.defer(log.append, "use")).then(io.defer(lambda: log)).run(None)
+Ok(success=['open', 'use', 'close'])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Generic, TypeVar, final
+
+from distio import io
+from distio.core.ops.base import IO, require_io, spread
+from distio.errors import DomainErrors, MatchError, MultipleExceptions
+from distio.result import ComputationStatus, Errors, Ok, Panic, Result
+from distio.result import sequence as _sequence
+from distio.result import zip as _zip_results
+
+__all__ = [
+    "Resource",
+    "async_",
+    "defer",
+    "defer_read",
+    "defer_read_resource",
+    "defer_resource",
+    "error",
+    "errors",
+    "from_io_resource",
+    "from_open_close",
+    "from_open_close_io",
+    "from_result",
+    "from_with",
+    "lift_io",
+    "noop_close",
+    "panic",
+    "pure",
+    "read",
+    "sleep",
+    "sleep_until",
+    "traverse",
+    "yield_",
+    "zip",
+    "zip_par",
+]
+
+R = TypeVar("R", contravariant=True)
+E = TypeVar("E", covariant=True)
+A = TypeVar("A", covariant=True)
+R2 = TypeVar("R2")
+E2 = TypeVar("E2")
+A2 = TypeVar("A2")
+X = TypeVar("X")
+
+Close = Callable[[ComputationStatus], IO[Any, Any, Any]]
+"""What releases a resource; it is told whether the computation that used it went well."""
+_Step = Callable[[Result[Any, Any]], IO[Any, Any, Any]]
+"""The same, told the whole Result; it computes True if a failure is to be swallowed."""
+
+
+@final
+class Resource(Generic[R, E, A]):
+    """What can be opened, used and closed, as a value: nothing happens until it is used.
+
+    Args:
+        create: computes what is to be used, and the function that releases it.
+    """
+
+    __slots__ = ("create",)
+
+    def __init__(self, create: IO[R, E, tuple[A, Close]]) -> None:
+        self.create = require_io(create, "Resource")
+
+    def __repr__(self) -> str:
+        return f"Resource({self.create!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Resource, (self.create,)
+
+    # -- use ------------------------------------------------------------------------------
+
+    def use(self, fun: Callable[[A], IO[R2, E2, X]]) -> IO[Any, Any, X]:
+        """Open it, run `fun(it)`, and close it whatever came of that.
+
+        Failures of the release are added to those of the use.
+        """
+        return io.bracket(self.create, partial(_use, fun), _release)
+
+    def with_(self, the_io: IO[R2, E2, X]) -> IO[Any, Any, X]:
+        """Open it, run `the_io`, and close it."""
+        return self.use(partial(_constant, the_io))
+
+    # -- transform ------------------------------------------------------------------------
+
+    def map(self, f: Callable[[A], A2]) -> Resource[R, E, A2]:
+        """Apply `f` to what is opened."""
+        return Resource(self.create.flat_map(partial(_mapped, f)))
+
+    def flat_map(self, f: Callable[[A], Resource[R2, E2, A2]]) -> Resource[Any, Any, A2]:
+        """Open this, then the resource that `f` makes of it; close them in reverse order."""
+        return Resource(self.create.flat_map(partial(_chained, f)))
+
+    def flatten(self: Resource[Any, Any, Resource[R2, E2, A2]]) -> Resource[Any, Any, A2]:
+        """Open the resource that this one opens."""
+        return self.flat_map(_same)
+
+    def then(self, rs: Resource[R2, E2, A2]) -> Resource[Any, Any, A2]:
+        """Open this, then `rs`, which is what is used."""
+        return self.flat_map(partial(_constant, rs))
+
+    def zip(self, *rs: Any) -> Resource[Any, Any, list[Any]]:
+        """Open this and `rs`, one after another; use the list of them."""
+        return zip(self, *spread(rs))
+
+    def zip_par(self, *rs: Any) -> Resource[Any, Any, list[Any]]:
+        """Open this and `rs` at the same time; use the list of them."""
+        return zip_par(self, *spread(rs))
+
+    def ap(self: Resource[Any, Any, Callable[..., X]], *arg: Any) -> Resource[Any, Any, X]:
+        """Open this, a function, and its arguments; use what it returns."""
+        return self.zip(*arg).map(_apply)
+
+    def contra_map_read(self, f: Callable[[R2], Any]) -> Resource[R2, E, A]:
+        """Open and close this with `f(context)` as the context."""
+        return self._around(lambda each: each.contra_map_read(f))
+
+    # -- failures to open -----------------------------------------------------------------
+
+    def catch(
+        self, handler: Callable[[list[Any]], Resource[R2, E2, A2]]
+    ) -> Resource[Any, Any, Any]:
+        """If it fails to open on Errors, open `handler(errors)`."""
+        return Resource(self.create.catch(lambda errs: _create(handler(errs), "catch")))
+
+    def recover(
+        self, handler: Callable[[list[Any], list[Any]], Resource[R2, E2, A2]]
+    ) -> Resource[Any, Any, Any]:
+        """If it fails to open on a Panic, open `handler(exceptions, errors)`."""
+        return Resource(
+            self.create.recover(lambda exns, errs: _create(handler(exns, errs), "recover"))
+        )
+
+    def on_failure(
+        self, handler: Callable[[Result[Any, Any]], Resource[R2, E2, A2]]
+    ) -> Resource[Any, Any, Any]:
+        """If it fails to open, open `handler(result)`."""
+        return Resource(self.create.on_failure(lambda r: _create(handler(r), "on_failure")))
+
+    def map_error(self, f: Callable[[Any], E2]) -> Resource[R, E2, A]:
+        """Apply `f` to the errors of opening and closing."""
+        return self._around(lambda each: each.map_error(f))
+
+    def map_panic(self, f: Callable[[Any], Any]) -> Resource[R, E, A]:
+        """Apply `f` to the exceptions of opening and closing."""
+        return self._around(lambda each: each.map_panic(f))
+
+    def attempt(self) -> Resource[R, Any, Result[E, A]]:
+        """Never fail to open: what is used is the Result."""
+        return Resource(self.create.attempt().map(_attempted))
+
+    def finally_(
+        self, after: Callable[[Result[Any, Any]], Resource[Any, Any, Any]]
+    ) -> Resource[R, E, A]:
+        """Open `after(result)` too, whether this could be opened or not."""
+        return self.attempt().flat_map(
+            lambda first: (
+                _checked(after(first), "finally_")
+                .attempt()
+                .flat_map(lambda second: from_result(_sequence(second, first)))
+            )
+        )
+
+    def _around(
+        self, wrap: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]]
+    ) -> Resource[Any, Any, A]:
+        """Apply `wrap` to what opens it and to what closes it."""
+        return Resource(wrap(self.create).map(partial(_wrapped, wrap)))
+
+
+# -- closing ----------------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Closers:
+    """What releases a resource made of several: each is told the Result so far, in this order."""
+
+    steps: tuple[_Step, ...]
+
+    def __call__(self, status: ComputationStatus) -> IO[Any, Any, Any]:
+        """As any function that closes; whoever calls it has no Result to give."""
+        return self.after(Ok(None) if status else Errors([]), 0)
+
+    def after(self, result: Result[Any, Any], index: int = 0) -> IO[Any, Any, Any]:
+        """Run them; the outcome is `result` with what failed in closing, unless one swallows it."""
+        if index == len(self.steps):
+            return io.from_result(result)
+        closed = io.defer_io(self.steps[index], result).attempt()
+        return closed.flat_map(lambda closing: self.after(_outcome(closing, result), index + 1))
+
+
+def _outcome(closing: Result[Any, Any], result: Result[Any, Any]) -> Result[Any, Any]:
+    if isinstance(closing, Ok):
+        return Ok(None) if closing.success is True and not isinstance(result, Ok) else result
+    return _sequence(closing, result)
+
+
+def _closers(close: Close) -> _Closers:
+    return close if isinstance(close, _Closers) else _Closers((partial(_by_status, close),))
+
+
+def _by_status(close: Close, result: Result[Any, Any]) -> IO[Any, Any, None]:
+    return io.defer_io(close, result.to_computation_status()).map(_nothing)
+
+
+def _use(fun: Callable[[Any], IO[Any, Any, Any]], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
+    return require_io(fun(created[0]), "use")
+
+
+def _release(created: tuple[Any, Close], result: Result[Any, Any]) -> IO[Any, Any, Any]:
+    return _closers(created[1]).after(result)
+
+
+def _give_up(closers: _Closers, failure: Result[Any, Any]) -> IO[Any, Any, Any]:
+    """Close what was opened before something else failed to open; there is nothing to swallow."""
+    return (
+        closers.after(failure)
+        .attempt()
+        .flat_map(lambda outcome: io.from_result(failure if isinstance(outcome, Ok) else outcome))
+    )
+
+
+def _mapped(f: Callable[[Any], Any], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
+    a, close = created
+    made = io.defer(f, a).map(lambda b: (b, close))
+    return made.on_failure(partial(_give_up, _closers(close)))
+
+
+def _chained(f: Callable[[Any], Any], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
+    a, close = created
+    closers = _closers(close)
+    inner = io.defer_io(lambda: _create(f(a), "flat_map"))
+    both = inner.map(lambda it: (it[0], _Closers(_closers(it[1]).steps + closers.steps)))
+    return both.on_failure(partial(_give_up, closers))
+
+
+def _wrapped(
+    wrap: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]], created: tuple[Any, Close]
+) -> tuple[Any, Close]:
+    a, close = created
+    steps = tuple([partial(_wrapped_step, wrap, step) for step in _closers(close).steps])
+    return a, _Closers(steps)
+
+
+def _wrapped_step(
+    wrap: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]], step: _Step, result: Result[Any, Any]
+) -> IO[Any, Any, Any]:
+    return wrap(io.defer_io(step, result))
+
+
+def _attempted(result: Result[Any, tuple[Any, Close]]) -> tuple[Result[Any, Any], Close]:
+    if isinstance(result, Ok):
+        a, close = result.success
+        return Ok(a), close
+    return result, noop_close
+
+
+# -- small functions, by name so that programs stay easy to pickle ----------------------------
+
+
+def _checked(resource: Any, where: str) -> Resource[Any, Any, Any]:
+    if isinstance(resource, Resource):
+        return resource
+    raise MatchError(
+        f"{where}: expected a Resource, but got {resource!r} of type {type(resource).__name__}"
+    )
+
+
+def _create(resource: Any, where: str) -> IO[Any, Any, Any]:
+    return _checked(resource, where).create
+
+
+def _without_close(a: Any) -> tuple[Any, Close]:
+    return a, noop_close
+
+
+def _constant(value: X, _: Any) -> X:
+    return value
+
+
+def _same(value: X) -> X:
+    return value
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def _apply(values: list[Any]) -> Any:
+    return values[0](*values[1:])
+
+
+# -- making -----------------------------------------------------------------------------------
+
+
+def noop_close(cs: ComputationStatus) -> IO[Any, Any, None]:
+    """The release of what needs none."""
+    return io.pure(None)
+
+
+def lift_io(mio: IO[R2, E2, A2]) -> Resource[R2, E2, A2]:
+    """Use what an IO computes; its release does nothing."""
+    return Resource(require_io(mio, "lift_io").map(_without_close))
+
+
+def pure(a: A2) -> Resource[Any, Any, A2]:
+    """Use this value."""
+    return lift_io(io.pure(a))
+
+
+def defer(deferred: Callable[..., A2], *args: Any, **kwargs: Any) -> Resource[Any, Any, A2]:
+    """Use what `deferred(*args, **kwargs)` returns."""
+    return lift_io(io.defer(deferred, *args, **kwargs))
+
+
+def defer_resource(
+    deferred: Callable[..., Resource[R2, E2, A2]], *args: Any, **kwargs: Any
+) -> Resource[R2, E2, A2]:
+    """The resource that `deferred(*args, **kwargs)` returns; called when it is opened."""
+    return Resource(
+        io.defer(deferred, *args, **kwargs).flat_map(partial(_create, where="defer_resource"))
+    )
+
+
+def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> Resource[Any, Any, Any]:
+    """Use what `deferred(context, *args, **kwargs)` returns."""
+    return lift_io(io.defer_read(deferred, *args, **kwargs))
+
+
+def defer_read_resource(
+    deferred: Callable[..., Resource[R2, E2, A2]], *args: Any, **kwargs: Any
+) -> Resource[R2, E2, A2]:
+    """The resource that `deferred(context, *args, **kwargs)` returns."""
+    made = io.read.map(lambda context: deferred(context, *args, **kwargs))
+    return Resource(made.flat_map(partial(_create, where="defer_read_resource")))
+
+
+read: Final[Resource[Any, Any, Any]] = lift_io(io.read)
+"""Use the context."""
+
+
+def error(err: E2) -> Resource[Any, E2, Any]:
+    """Fail to open, on one error."""
+    return Resource(io.error(err))
+
+
+def errors(*errs: Any) -> Resource[Any, Any, Any]:
+    """Fail to open, on these errors, or on the items of one iterable."""
+    return Resource(io.errors(*errs))
+
+
+def panic(*exceptions: Any, errors: Iterable[E2] | None = None) -> Resource[Any, E2, Any]:
+    """Fail to open, on these exceptions, or on those of one iterable."""
+    return Resource(io.panic(*exceptions, errors=errors))
+
+
+def from_result(r: Result[E2, A2]) -> Resource[Any, E2, A2]:
+    """Use the success of `r`, or fail as it does."""
+    return lift_io(io.from_result(r))
+
+
+def from_io_resource(mio: IO[R2, E2, Resource[Any, Any, A2]]) -> Resource[R2, Any, A2]:
+    """The resource that an IO computes."""
+    return Resource(mio.flat_map(partial(_create, where="from_io_resource")))
+
+
+def from_open_close_io(
+    open: IO[R2, E2, A2], close: Callable[[A2, ComputationStatus], IO[Any, Any, Any]]
+) -> Resource[R2, E2, A2]:
+    """Open by an IO; close by the IO `close(it, status)`."""
+    return Resource(open.map(lambda a: (a, partial(close, a))))
+
+
+def from_open_close(
+    open: Callable[[], A2], close: Callable[[A2, ComputationStatus], Any]
+) -> Resource[Any, Any, A2]:
+    """Open by `open()`; close by `close(it, status)`."""
+    return Resource(io.defer(open).map(lambda a: (a, partial(io.defer, close, a))))
+
+
+def from_with(the_io: IO[R2, E2, Any]) -> Resource[R2, E2, Any]:
+    """Use a context manager, as `with` does: `from_with(io.defer(open, path))`.
+
+    What fails in the use reaches `__exit__` as its exception: that of the Panic (or all of them as
+    a `MultipleExceptions`), or `DomainErrors`. If `__exit__` returns true, the failure is
+    swallowed and the outcome of the use is `Ok(None)`.
+    """
+    return Resource(the_io.map(_enter))
+
+
+def _enter(manager: Any) -> tuple[Any, Close]:
+    kind = type(manager)
+    enter, exit = kind.__enter__, kind.__exit__
+    return enter(manager), _Closers((partial(_exit, exit, manager),))
+
+
+def _exit(exit: Callable[..., Any], manager: Any, result: Result[Any, Any]) -> IO[Any, Any, bool]:
+    exception = _exception_of(result)
+    if exception is None:
+        return io.defer(exit, manager, None, None, None)
+    return io.defer(exit, manager, type(exception), exception, exception.__traceback__).map(bool)
+
+
+def _exception_of(result: Result[Any, Any]) -> BaseException | None:
+    if isinstance(result, Panic):
+        if len(result.exceptions) == 1 and not result.errors:
+            return result.exceptions[0].exception
+        return MultipleExceptions(result.exceptions, result.errors)
+    return DomainErrors(result.errors) if isinstance(result, Errors) else None
+
+
+# -- several ----------------------------------------------------------------------------------
+
+
+def zip(*rs: Any) -> Resource[Any, Any, list[Any]]:
+    """Open these, or those of one iterable, one after another; close them in reverse order.
+
+    If one fails to open, those that were opened before are closed.
+    """
+    return Resource(io.defer_io(_open_from, spread(rs)))
+
+
+def _open_from(rs: Sequence[Any]) -> IO[Any, Any, Any]:
+    opened: list[tuple[Any, Close]] = []
+
+    def open_next(index: int) -> IO[Any, Any, Any]:
+        if index == len(rs):
+            return io.pure(([a for a, _ in opened], _closers_of(opened)))
+        create = io.defer_io(_create, rs[index], "zip")
+        create = create.on_failure(lambda r: _give_up(_closers_of(opened), r))
+        return create.flat_map(lambda it: then_next(index, it))
+
+    def then_next(index: int, created: tuple[Any, Close]) -> IO[Any, Any, Any]:
+        opened.append(created)
+        return open_next(index + 1)
+
+    return open_next(0)
+
+
+def _closers_of(opened: Sequence[tuple[Any, Close]]) -> _Closers:
+    """Closes them in reverse order."""
+    return _Closers(
+        tuple([step for _, close in reversed(opened) for step in _closers(close).steps])
+    )
+
+
+def zip_par(*rs: Any) -> Resource[Any, Any, list[Any]]:
+    """Open these, or those of one iterable, at the same time; close them in reverse order.
+
+    Each is opened by a fiber of its own, and what it opens comes back as a value: so it must be
+    able to travel when the run is on a cluster, and a lock, which belongs to the fiber that takes
+    it, can't be taken like this.
+    """
+    creates = [_create(each, "zip_par") for each in spread(rs)]
+    return Resource(io.parallel(creates).flat_map(io.wait).flat_map(_gathered))
+
+
+def _gathered(results: list[Result[Any, tuple[Any, Close]]]) -> IO[Any, Any, Any]:
+    opened = [result.success for result in results if isinstance(result, Ok)]
+    if len(opened) == len(results):
+        return io.pure(([a for a, _ in opened], _closers_of(opened)))
+    return _give_up(_closers_of(opened), _zip_results(results))
+
+
+def traverse(
+    l: Iterable[A2],  # noqa: E741 (raffiot's name)
+    f: Callable[[A2], Resource[Any, Any, X]],
+) -> Resource[Any, Any, list[X]]:
+    """Open `f(item)` for each item, one after another."""
+    return zip([defer_resource(f, item) for item in l])
+
+
+# -- concurrency ------------------------------------------------------------------------------
+
+yield_: Final[Resource[Any, Any, None]] = lift_io(io.yield_)
+"""Give other fibers a turn while opening."""
+
+
+def async_(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Resource[Any, Any, Any]:
+    """Use what a callback is given: see `io.async_`."""
+    return lift_io(io.async_(f, *args, **kwargs))
+
+
+def sleep(seconds: float) -> Resource[Any, Any, None]:
+    """Pause while opening: see `io.sleep`."""
+    return lift_io(io.sleep(seconds))
+
+
+def sleep_until(epoch_in_seconds: float) -> Resource[Any, Any, None]:
+    """Pause while opening: see `io.sleep_until`."""
+    return lift_io(io.sleep_until(epoch_in_seconds))
