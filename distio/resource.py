@@ -14,11 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, Final, Generic, TypeVar, final
 
 from distio import io
+from distio.core import ops
 from distio.core.ops.base import IO, require_io, spread
 from distio.errors import DomainErrors, MatchError, MultipleExceptions
+from distio.protocol.requests import Lock
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result
 from distio.result import sequence as _sequence
 from distio.result import zip as _zip_results
@@ -38,10 +41,14 @@ __all__ = [
     "from_result",
     "from_with",
     "lift_io",
+    "lock",
     "noop_close",
     "panic",
     "pure",
+    "rate_limit",
     "read",
+    "reentrant_lock",
+    "semaphore",
     "sleep",
     "sleep_until",
     "traverse",
@@ -505,3 +512,86 @@ def sleep(seconds: float) -> Resource[Any, Any, None]:
 def sleep_until(epoch_in_seconds: float) -> Resource[Any, Any, None]:
     """Pause while opening: see `io.sleep_until`."""
     return lift_io(io.sleep_until(epoch_in_seconds))
+
+
+# -- controlling concurrency ------------------------------------------------------------------
+
+
+def _of_lock(key_lock: Lock) -> Resource[Any, Any, None]:
+    return from_open_close_io(ops.Acquire(key_lock).map(_nothing), partial(_give_back, key_lock))
+
+
+def _give_back(key_lock: Lock, _: Any, status: ComputationStatus) -> IO[Any, Any, None]:
+    return ops.Release(key_lock)
+
+
+reentrant_lock: Final[IO[Any, Any, Resource[Any, Any, None]]] = ops.MakeLock().map(_of_lock)
+"""The program that makes a lock: a resource that only one fiber has at a time.
+
+It is good everywhere: fibers on other processes of the cluster wait for it too, first come first
+served, and waiting holds no thread. The fiber that has it may take it again. It is given back
+when its use is over, at the latest when the fiber ends or is lost.
+
+>>> reentrant_lock.flat_map(lambda lock: lock.with_(lock.with_(io.pure("twice")))).run(None)
+Ok(success='twice')
+"""
+
+
+def lock(name: str) -> Resource[Any, Any, None]:
+    """The reentrant lock of this name, which all runs of a cluster share.
+
+    >>> lock("the printer").with_(io.pure("printed")).run(None)
+    Ok(success='printed')
+    """
+    return _of_lock(Lock(_require_name(name, "lock")))
+
+
+def semaphore(tokens: int, *, name: str | None = None) -> IO[Any, Any, Resource[Any, Any, None]]:
+    """The program that makes a resource that at most `tokens` fibers have at a time.
+
+    Args:
+        tokens: how many, from 1.
+        name: if there is one, all runs of a cluster that name it share the same tokens.
+
+    >>> semaphore(5).flat_map(lambda five: five.with_(io.pure("one of five"))).run(None)
+    Ok(success='one of five')
+    """
+    return io.defer_io(_counted, "semaphore", tokens, 0.0, name)
+
+
+def rate_limit(
+    n: int, per_seconds: float, *, name: str | None = None
+) -> IO[Any, Any, Resource[Any, Any, None]]:
+    """The program that makes a resource of which at most `n` uses start in any `per_seconds`.
+
+    Whoever comes too early waits, first come first served.
+
+    Args:
+        n: how many, from 1.
+        per_seconds: the length of the window in which they are counted, in seconds.
+        name: if there is one, all runs of a cluster that name it are counted together.
+    """
+    return io.defer_io(_counted, "rate_limit", n, per_seconds, name)
+
+
+def _counted(
+    what: str, tokens: Any, per_seconds: Any, name: str | None
+) -> IO[Any, Any, Resource[Any, Any, None]]:
+    if not isinstance(tokens, int) or tokens < 1:
+        raise MatchError(f"{what}: expected a number from 1, but got {tokens!r}")
+    if what == "rate_limit" and not (
+        isinstance(per_seconds, int | float) and 0 < per_seconds < inf
+    ):
+        raise MatchError(
+            f"rate_limit: expected a number of seconds above 0, but got {per_seconds!r}"
+        )
+    if name is not None:
+        key = _require_name(name, what)
+        return io.pure(_of_lock(Lock(key, tokens, float(per_seconds))))
+    return ops.MakeLock().map(lambda made: _of_lock(Lock(made.key, tokens, float(per_seconds))))
+
+
+def _require_name(name: Any, what: str) -> str:
+    if isinstance(name, str):
+        return name
+    raise MatchError(f"{what}: expected a name, but got {name!r} of type {type(name).__name__}")

@@ -192,7 +192,7 @@ def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Parts:
     """Outcomes that nobody has waited for yet are dropped."""
     monkeypatch.setattr(
         Member,
-        "_export",
+        "export",
         lambda member, run, handles: None,  # what leaves isn't kept
     )
     monkeypatch.setattr(Member, "is_asked_for", lambda member, fiber: False)

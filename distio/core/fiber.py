@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from distio.core.ops.base import IO, Frame
     from distio.protocol.requests import Request
 
-__all__ = ["Fiber", "Handle"]
+__all__ = ["Fiber", "Handle", "Held"]
 
 R = TypeVar("R", contravariant=True)
 E = TypeVar("E", covariant=True)
@@ -57,6 +57,29 @@ class Handle(Generic[R, E, A]):
 
 
 @final
+class Held:
+    """A lock in the hands of a fiber."""
+
+    __slots__ = ("count", "is_changed", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.count = 1
+        """How often it was taken and not given back yet."""
+        self.value = value
+        """The value of the variable that it guards, or the bytes of it (a `PackedValue`)."""
+        self.is_changed = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _held, (self.count, self.value, self.is_changed)
+
+
+def _held(count: int, value: Any, is_changed: bool) -> Held:
+    held = Held(value)
+    held.count, held.is_changed = count, is_changed
+    return held
+
+
+@final
 class Fiber:
     """One running IO."""
 
@@ -65,6 +88,7 @@ class Fiber:
         "epoch",
         "failure",
         "handle",
+        "holds",
         "id",
         "next",
         "request",
@@ -87,6 +111,8 @@ class Fiber:
         """What the fiber is suspended on."""
         self.handle: Handle[Any, Any, Any] | None = None
         """Where the outcome is to be put, if it is wanted in this process."""
+        self.holds: dict[int | str, Held] | None = None
+        """By key, the locks that it holds."""
 
     def go_on(self) -> IO[Any, Any, Any] | None:
         """Leave the suspension behind; return what to evaluate next."""

@@ -22,8 +22,10 @@ from distio.result import Ok, Panic, Result
 
 __all__ = [
     "Packed",
+    "PackedValue",
     "dump_fibers",
     "dump_outcome",
+    "dump_value",
     "load_fibers",
     "load_outcome",
     "why_it_cannot_ship",
@@ -42,6 +44,27 @@ class Packed:
     def open(self) -> Result[Any, Any]:
         """The Result; a Panic if it can't be made again in this process."""
         return load_outcome(self.payload)
+
+
+@final
+class PackedValue:
+    """The bytes of a variable's value, opened by the fiber that gets it."""
+
+    __slots__ = ("payload",)
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedValue, (self.payload,)
+
+    def open(self) -> Any:
+        """The value.
+
+        Raises:
+            Exception: whatever unpickling user data may raise.
+        """
+        return pickle.loads(self.payload)
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
@@ -146,10 +169,11 @@ def why_it_cannot_ship(fiber: Fiber) -> str:
 
 
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:
-    if not fiber.stack and fiber.next is not None:
+    if not fiber.stack and fiber.next is not None and not fiber.holds:
         return _FRESH, fiber.next, fiber.context
     stack = [frame._as_frame() for frame in fiber.stack]
-    return _SUSPENDED, fiber.next, fiber.context, stack, fiber.value, fiber.failure, fiber.request
+    outcome = fiber.value, fiber.failure, fiber.request
+    return _SUSPENDED, fiber.next, fiber.context, stack, *outcome, fiber.holds
 
 
 def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> list[Fiber]:
@@ -168,7 +192,7 @@ def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> lis
         fiber = Fiber(id, run, state[1], state[2])
         fiber.epoch = epoch
         if state[0] == _SUSPENDED:
-            fiber.stack, fiber.value, fiber.failure, fiber.request = state[3:]
+            fiber.stack, fiber.value, fiber.failure, fiber.request, fiber.holds = state[3:]
         fibers.append(fiber)
     return fibers
 
@@ -184,6 +208,19 @@ def dump_outcome(result: Result[Any, Any]) -> tuple[bytes, list[Handle[Any, Any,
         reason = why_it_stays(result, _dump, error)
         panic = CannotShip(f"the fiber ended, but its outcome can't leave its process: {reason}")
         return _dump(Panic([TracedException.in_except_clause(panic)], []))
+
+
+def dump_value(value: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+    """Pickle the value of a variable.
+
+    Raises:
+        CannotShip: it can't be pickled; the message says what in it, and where.
+    """
+    try:
+        return _dump(value)
+    except Exception as error:
+        reason = why_it_stays(value, _dump, error)
+        raise CannotShip(f"the value of a Var can't leave its process: {reason}") from error
 
 
 def load_outcome(payload: bytes) -> Result[Any, Any]:

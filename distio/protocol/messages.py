@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
+    "AcquireLock",
     "AwaitOutcomes",
     "Chunk",
     "CoordinatorMessage",
@@ -19,6 +20,8 @@ __all__ = [
     "Goodbye",
     "Hello",
     "Listen",
+    "LockGranted",
+    "LockRefused",
     "MemberMessage",
     "Message",
     "Offer",
@@ -28,6 +31,7 @@ __all__ = [
     "Place",
     "Progress",
     "Refused",
+    "ReleaseLock",
     "RunEnded",
     "RunProgress",
     "SendOutcomes",
@@ -35,6 +39,7 @@ __all__ = [
     "Solicit",
     "StartRun",
     "StartTimer",
+    "StoreValue",
     "TimerFired",
     "Waits",
     "Welcome",
@@ -153,6 +158,36 @@ class StartTimer(Message, frozen=True, gc=False):
     seconds: float
 
 
+class AcquireLock(Message, frozen=True, gc=False):
+    """This fiber waits for a lock; see `distio.protocol.requests.Lock`."""
+
+    run: int
+    fiber: int
+    epoch: int
+    lock: int | str
+    tokens: int
+    per_seconds: float
+
+
+class ReleaseLock(Message, frozen=True, gc=False):
+    """This fiber gives a lock back."""
+
+    run: int
+    fiber: int
+    epoch: int
+    lock: int | str
+    value: bytes | None
+    """The variable's new value, if it has one."""
+
+
+class StoreValue(Message, frozen=True, gc=False):
+    """A variable was made, which lives as long as its run."""
+
+    run: int
+    lock: int | str
+    value: bytes
+
+
 class Waits(Message, frozen=True, gc=False):
     """Which fibers of a run wait for which, on this member."""
 
@@ -231,6 +266,25 @@ class TimerFired(Message, frozen=True, gc=False):
     epoch: int
 
 
+class LockGranted(Message, frozen=True, gc=False):
+    """The lock is this fiber's."""
+
+    fiber: int
+    epoch: int
+    lock: int | str
+    value: bytes
+    """The variable's value."""
+
+
+class LockRefused(Message, frozen=True, gc=False):
+    """This fiber can't have the lock, ever."""
+
+    fiber: int
+    epoch: int
+    lock: int | str
+    reason: str
+
+
 class Solicit(Message, frozen=True, gc=False):
     """Others have nothing to do: offer up to so many of your oldest ready fibers."""
 
@@ -270,6 +324,9 @@ MemberMessage = (
     | OutcomeUnknown
     | Forget
     | StartTimer
+    | AcquireLock
+    | ReleaseLock
+    | StoreValue
     | Waits
     | WorkerExited
     | Goodbye
@@ -283,6 +340,8 @@ CoordinatorMessage = (
     | FiberLost
     | DropOutcomes
     | TimerFired
+    | LockGranted
+    | LockRefused
     | Solicit
     | DescribeWaits
     | RunEnded

@@ -8,16 +8,22 @@ parked on one can be pickled together with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 __all__ = [
     "FINISHED",
     "NOW",
     "YIELDED",
+    "Acquire",
     "AwaitCallback",
     "AwaitFibers",
     "Finished",
+    "Lock",
+    "MakeLock",
+    "NOTHING",
     "Now",
+    "Release",
     "Request",
     "Sleep",
     "Spawn",
@@ -97,6 +103,75 @@ class Sleep(Request):
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What fibers acquire and release: a lock, a semaphore, a limit of starts, a variable."""
+
+    key: int | str
+    """An id, or a name that all runs of a cluster share."""
+    tokens: int = 0
+    """How many may hold it at a time; 0: one, who may take it again (it is reentrant)."""
+    per_seconds: float = 0.0
+    """If it limits starts: in windows of what length `tokens` are counted."""
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether those who wait for it wait for time to pass, and nobody holds it."""
+        return self.per_seconds > 0
+
+
+@final
+class Nothing:
+    """Stands where no value is."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING: Final = Nothing()
+
+
+@final
+class MakeLock(Request):
+    """Make a lock, or with a value a variable; answered by a `Lock`."""
+
+    __slots__ = ("handles", "payload", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.payload = b""
+        """The value as bytes, if it is to leave the process."""
+        self.handles: Sequence[Any] = ()
+        """The handles of fibers that are in it."""
+
+
+@final
+class Acquire(Request):
+    """Wait for this lock; answered by the variable's value, or None."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self, lock: Lock) -> None:
+        self.lock = lock
+
+
+@final
+class Release(Request):
+    """Give this lock back; answered by None at once."""
+
+    __slots__ = ("handles", "lock", "payload")
+
+    def __init__(self, lock: Lock) -> None:
+        self.lock = lock
+        self.payload: bytes | None = None
+        """The variable's new value as bytes, if it has one and it is to leave the process."""
+        self.handles: Sequence[Any] = ()
+        """The handles of fibers that are in it."""
 
 
 @final

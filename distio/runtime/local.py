@@ -36,7 +36,7 @@ class _LocalHost(Host):
         hello = Hello(PROTOCOL, PYTHON, "client", pool_size, "", os.getpid(), b"")
         self._coordinator = Coordinator()
         self._coordinator.handle(time.monotonic(), Joined(hello))
-        super().__init__(Member(1))
+        super().__init__(Member(1, keeps_values=True))
         self.link = self
         self._pool_size = pool_size
         self._ended: list[LocalRun] = []

@@ -1,7 +1,6 @@
 """The coordinator's machine: `handle(now, event) -> [Send]`, and the switchboard before it."""
 
-from distio.coordination.coordinator.machine import (
-    Coordinator,
+from distio.coordination.coordinator.events import (
     Disconnected,
     Event,
     Joined,
@@ -9,6 +8,7 @@ from distio.coordination.coordinator.machine import (
     Send,
     Tick,
 )
+from distio.coordination.coordinator.machine import Coordinator
 from distio.coordination.coordinator.switchboard import Switchboard
 
 __all__ = [

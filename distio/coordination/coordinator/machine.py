@@ -27,10 +27,18 @@ step of this machine.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any
 
 from distio.coordination.coordinator.deadlock import explain
+from distio.coordination.coordinator.events import (
+    Disconnected,
+    Event,
+    Joined,
+    Received,
+    Send,
+)
 from distio.coordination.coordinator.exits import Exits
+from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
 from distio.coordination.coordinator.timers import Timer, Timers
@@ -39,40 +47,7 @@ from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
 
-__all__ = ["Coordinator", "Disconnected", "Event", "Joined", "Received", "Send", "Tick"]
-
-
-class Joined(NamedTuple):
-    """A member has shaken hands; the answer is a Welcome to the `next_incarnation`."""
-
-    hello: m.Hello
-
-
-class Received(NamedTuple):
-    """A member said something."""
-
-    member: int
-    message: m.MemberMessage
-
-
-class Disconnected(NamedTuple):
-    """The link to a member broke; it doesn't come back."""
-
-    member: int
-
-
-class Tick(NamedTuple):
-    """Time has passed."""
-
-
-Event = Joined | Received | Disconnected | Tick
-
-
-class Send(NamedTuple):
-    """The one kind of command: say this to this member."""
-
-    member: int
-    message: m.CoordinatorMessage
+__all__ = ["Coordinator"]
 
 
 class Coordinator:
@@ -83,6 +58,7 @@ class Coordinator:
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
         self.timers = Timers()
+        self.locks = Locks(self._say, self._run_moved)
         self.backlog: deque[m.Chunk] = deque()
         self.stale = 0
         """How many messages came too late to mean anything."""
@@ -122,11 +98,17 @@ class Coordinator:
 
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""
-        return self.timers.next_deadline()
+        timer, window = self.timers.next_deadline(), self.locks.next_deadline()
+        return timer if window is None else window if timer is None else min(timer, window)
 
     def _send(self, member: int, message: m.CoordinatorMessage) -> None:
         self.members[member].sent += 1
         self._commands.append(Send(member, message))
+
+    def _say(self, member: int, message: m.CoordinatorMessage) -> None:
+        """The same, if it is a member still."""
+        if member in self.members:
+            self._send(member, message)
 
     # -- members --------------------------------------------------------------------------
 
@@ -177,6 +159,7 @@ class Coordinator:
             if is_there and watched.is_gone and not self._is_watched(watched):
                 self._lose(watched.id, "its connection broke")
         self.timers.drop_member(lost)
+        self.locks.member_gone(self._now, lost)
         name = member.name()
         for id, run in list(self.runs.items()):
             if run.owner == lost:
@@ -194,6 +177,7 @@ class Coordinator:
     def _lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         record.ended = True
         record.lost = (worker, reason)
+        self.locks.fiber_gone(self._now, fiber)
         for waiter in record.waiters:
             if waiter in self.members:
                 self._send(waiter, m.FiberLost(fiber, worker, reason))
@@ -216,6 +200,7 @@ class Coordinator:
         for fiber in run.fibers:
             del self.fibers[fiber]
         self.timers.drop(id)
+        self.locks.run_gone(self._now, id)
         if run.alive_at.get(NOWHERE):
             self.backlog = deque(chunk for chunk in self.backlog if chunk.run != id)
         del self.runs[id]
@@ -274,6 +259,7 @@ class Coordinator:
                     run.fibers.add(fiber)
                 record.host = NOWHERE
                 record.epoch = epoch
+                self.locks.moved(fiber, NOWHERE, epoch)
             run.move(member.id, NOWHERE, len(chunk.fibers))
             self.backlog.append(chunk)
 
@@ -290,6 +276,7 @@ class Coordinator:
             record = self.fibers[fiber]
             record.host = taker.id
             record.epoch = epoch + 1
+            self.locks.moved(fiber, taker.id, record.epoch)
             moved.append((fiber, record.epoch))
         self.runs[chunk.run].move(NOWHERE, taker.id, len(moved))
         self._send(taker.id, m.Place(m.Chunk(chunk.run, moved, chunk.payload)))
@@ -400,6 +387,42 @@ class Coordinator:
     def _fire_timers(self) -> None:
         for timer in self.timers.due(self._now):
             self._send(timer.member, m.TimerFired(timer.fiber, timer.epoch))
+        self.locks.tick(self._now)
+
+    # -- locks ----------------------------------------------------------------------------
+
+    def _acquire_lock(self, member: Member, message: m.AcquireLock) -> None:
+        if self._is_current(member, message):
+            self.runs[message.run].has_moved()
+            self.locks.acquire(self._now, member.id, message)
+        else:
+            self.stale += 1
+
+    def _release_lock(self, member: Member, message: m.ReleaseLock) -> None:
+        is_current = self._is_current(member, message)
+        fiber, lock = message.fiber, message.lock
+        if not (is_current and self.locks.release(self._now, fiber, lock, message.value)):
+            self.stale += 1
+
+    def _store_value(self, member: Member, message: m.StoreValue) -> None:
+        if message.run in self.runs:
+            self.locks.store(message.run, message.lock, message.value)
+        else:
+            self.stale += 1
+
+    def _is_current(self, member: Member, message: m.AcquireLock | m.ReleaseLock) -> bool:
+        """Whether this member, and nobody else, hosts the fiber, in this epoch."""
+        record = self.fibers.get(message.fiber)
+        if message.run not in self.runs:
+            return False
+        if record is None:
+            return message.epoch == 0 and home_of(message.fiber) == member.id
+        is_here = record.host == member.id and record.epoch == message.epoch
+        return is_here and record.lost is None
+
+    def _run_moved(self, run: int) -> None:
+        if run in self.runs:
+            self.runs[run].has_moved()
 
     # -- deadlock -------------------------------------------------------------------------
 
@@ -410,6 +433,8 @@ class Coordinator:
         for member, alive in run.alive_at.items():
             if not self._seems_blocked(member, id, alive):
                 return
+        if self.locks.may_wake(id):
+            return
         waited_for = (self.fibers[fiber] for fiber in run.fibers)
         hosts = {record.host for record in waited_for if record.waiters}
         run.edges.clear()
@@ -432,7 +457,8 @@ class Coordinator:
             run.edges += message.edges
             run.asked.discard(member.id)
             if not run.asked:
-                self._end_run(message.run, run, f"nothing can ever wake it: {explain(run.edges)}")
+                edges = run.edges + self.locks.edges(message.run)
+                self._end_run(message.run, run, f"nothing can ever wake it: {explain(edges)}")
 
     def validate(self) -> None:
         """Check what must always hold; tests call this after every event.
@@ -452,6 +478,10 @@ class Coordinator:
         for id in self.timers.runs:
             if id not in self.runs:
                 raise DistioBug(f"timers outlive run {name_of(id)}")
+        self.locks.validate()
+        for fiber, host, of_run in self.locks.fibers:
+            if of_run not in self.runs or (host != NOWHERE and host not in self.members):
+                raise DistioBug(f"fiber {name_of(fiber)} is gone, but holds or waits for a lock")
         if waiting:
             raise DistioBug(f"the backlog holds fibers of runs that have ended: {waiting}")
         for fiber, record in self.fibers.items():
@@ -478,6 +508,7 @@ class Coordinator:
                 "runs": self.runs,
                 "records of fibers": self.fibers,
                 "timers": self.timers,
+                "locks and variables": self.locks,
                 "fibers without a place": self.backlog,
             },
         )
@@ -486,6 +517,7 @@ class Coordinator:
 
 
 _HANDLERS: dict[type, Any] = {
+    m.AcquireLock: Coordinator._acquire_lock,
     m.AwaitOutcomes: Coordinator._await_outcomes,
     m.Forget: Coordinator._forget,
     m.Goodbye: Coordinator._goodbye,
@@ -493,8 +525,10 @@ _HANDLERS: dict[type, Any] = {
     m.OutcomesReady: Coordinator._outcomes_ready,
     m.OutcomeUnknown: Coordinator._outcome_unknown,
     m.Progress: Coordinator._progress,
+    m.ReleaseLock: Coordinator._release_lock,
     m.StartRun: Coordinator._start_run,
     m.StartTimer: Coordinator._start_timer,
+    m.StoreValue: Coordinator._store_value,
     m.Waits: Coordinator._waits,
     m.WorkerExited: Coordinator._worker_exited,
 }

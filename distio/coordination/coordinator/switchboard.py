@@ -15,14 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from distio.coordination.coordinator.machine import (
-    Coordinator,
-    Disconnected,
-    Event,
-    Joined,
-    Received,
-    Tick,
-)
+from distio.coordination.coordinator.events import Disconnected, Event, Joined, Received, Tick
+from distio.coordination.coordinator.machine import Coordinator
 from distio.protocol import messages as m
 from distio.protocol.version import refusal
 

@@ -11,7 +11,7 @@ from distio.coordination.member.work import Finishing, Parcel, Shipping, Task, W
 from distio.core.fiber import Fiber, Handle
 from distio.errors import DistioBug
 from distio.protocol.ids import name_of
-from distio.protocol.requests import AwaitFibers
+from distio.protocol.requests import Acquire, AwaitFibers
 
 __all__ = ["check_handles", "check_places"]
 
@@ -41,6 +41,8 @@ def check_places(
         if type(fiber.request) is AwaitFibers:
             _check_wait(fiber, fiber.request)
             blocked[fiber.run] = blocked.get(fiber.run, 0) + 1
+        elif type(fiber.request) is Acquire and not fiber.request.lock.is_limit:
+            blocked[fiber.run] = blocked.get(fiber.run, 0) + 1
     for work in ready if in_hand is None else [*ready, *in_hand]:
         if type(work) is Fiber:
             here.append(work.id)
@@ -54,7 +56,7 @@ def check_places(
         raise DistioBug(f"fiber {name_of(twice)} is in {count} places")
     for id, run in runs.items():
         if run.blocked != blocked[id]:
-            raise DistioBug(f"{blocked[id]} fibers wait for fibers, but {run.blocked} are counted")
+            raise DistioBug(f"{blocked[id]} fibers wait for others, but {run.blocked} are counted")
         if in_hand is not None and run.alive != alive[id]:
             raise DistioBug(f"{alive[id]} fibers are alive here, but {run.alive} are counted")
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from distio.coordination.member.locks import acquire, make_lock, release
 from distio.coordination.member.machine import Member
 from distio.coordination.member.work import Calling, Finishing, Shipping, Surroundings, Task
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
-from distio.core.snapshot import Packed
+from distio.core.snapshot import Packed, PackedValue, dump_value
+from distio.errors import CannotShip
 from distio.protocol import requests as rq
 
 __all__ = ["Hand"]
@@ -50,6 +52,8 @@ class Hand:
         work = self.work
         if type(work) is Fiber:
             _step(work, self._around)
+            if type(work.request) in _WITH_VALUE and not self._member.keeps_values:
+                _pack(work, work.request)
         elif work is not None:
             work.perform(self._around)
 
@@ -80,8 +84,11 @@ class Hand:
 
 def _step(fiber: Fiber, around: Surroundings) -> None:
     """Step a fiber until it asks for something, and leave that in `fiber.request`."""
-    if type(fiber.request) is rq.AwaitFibers:
+    answered = type(fiber.request)
+    if answered is rq.AwaitFibers:
         fiber.value = [_opened(outcome) for outcome in fiber.value]
+    elif answered is rq.Acquire and type(fiber.value) is PackedValue:
+        _unpack(fiber)
     while True:
         try:
             request = step(fiber)
@@ -95,6 +102,35 @@ def _step(fiber: Fiber, around: Surroundings) -> None:
             if request is rq.NOW:
                 fiber.value = around.wall_clock()
             return
+
+
+def _unpack(fiber: Fiber) -> None:
+    """Open the value of the variable that the fiber has just got."""
+    request: Any = fiber.request
+    assert fiber.holds is not None
+    held = fiber.holds[request.lock.key]
+    try:
+        fiber.value = held.value = fiber.value.open()
+    except Exception as exception:  # noqa: BLE001 (whatever user data does is a panic)
+        fiber.value = None
+        fiber.crash(exception)
+
+
+def _pack(fiber: Fiber, request: Any) -> None:
+    """Pickle the value of a variable that is about to leave the process."""
+    value = request.value if type(request) is rq.MakeLock else _changed_value(fiber, request)
+    if value is rq.NOTHING:
+        return
+    try:
+        request.payload, request.handles = dump_value(value)
+    except CannotShip as exception:
+        fiber.crash(exception)
+
+
+def _changed_value(fiber: Fiber, request: rq.Release) -> Any:
+    assert fiber.holds is not None
+    held = fiber.holds[request.lock.key]
+    return held.value if held.is_changed else rq.NOTHING
 
 
 def _opened(outcome: Any) -> Any:
@@ -137,6 +173,22 @@ def _sleep(member: Member, fiber: Fiber, request: rq.Sleep) -> Fiber | Task | No
     return None
 
 
+def _make_lock(member: Member, fiber: Fiber, request: rq.MakeLock) -> Fiber | Task | None:
+    if fiber.failure is None:
+        make_lock(member, fiber, request)
+    return fiber
+
+
+def _acquire(member: Member, fiber: Fiber, request: rq.Acquire) -> Fiber | Task | None:
+    acquire(member, fiber, request.lock)
+    return None
+
+
+def _release(member: Member, fiber: Fiber, request: rq.Release) -> Fiber | Task | None:
+    release(member, fiber, request.lock.key, request.payload, request.handles)
+    return fiber
+
+
 def _await_callback(member: Member, fiber: Fiber, request: rq.AwaitCallback) -> Fiber | Task | None:
     # parked first: the callback may be called before the function returns, from any thread
     member.park(fiber)
@@ -151,11 +203,16 @@ def _abandon(member: Member, fiber: Fiber, request: None) -> Fiber | Task | None
     return None
 
 
+_WITH_VALUE: Final = (rq.MakeLock, rq.Release)
+
 _ANSWERS: Final[dict[type, Any]] = {
+    rq.Acquire: _acquire,
     rq.AwaitCallback: _await_callback,
     rq.AwaitFibers: _await_fibers,
     rq.Finished: _finish,
+    rq.MakeLock: _make_lock,
     rq.Now: _go_on,
+    rq.Release: _release,
     rq.Sleep: _sleep,
     rq.Spawn: _spawn,
     rq.Yielded: _yield,

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, final
 
 from distio.coordination.member.checks import check_handles, check_places
+from distio.coordination.member.locks import granted, refused, release
 from distio.coordination.member.news import News
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import HERE, Away
@@ -56,8 +57,14 @@ class _Waiting:
 class Member:
     """Decides; its host steps the fibers, carries the messages, and guards it with a mutex."""
 
-    def __init__(self, incarnation: int, *, ships: bool = False) -> None:
+    def __init__(
+        self, incarnation: int, *, ships: bool = False, keeps_values: bool = False
+    ) -> None:
         self.incarnation = incarnation
+        self.keeps_values = keeps_values
+        """Whether it is alone in its cluster: then the values of variables stay here as they are,
+        and the coordinator sees to nothing but whose turn it is."""
+        self.values: dict[int | str, Any] = {}
         self.ships = ships
         """Whether children are offered to the cluster before they are run here."""
         self.ready: deque[Work] = deque()
@@ -84,7 +91,7 @@ class Member:
 
     def start_root(self, io: IO[Any, Any, Any], context: Any) -> Fiber:
         """Begin a run, whose id is its root's; the root is not queued yet."""
-        id = self._next_ids(1)
+        id = self.next_ids(1)
         run = self.runs[id] = LocalRun(id, self._news.untold)
         run.alive = 1  # as `StartRun` says: a run is never without a fiber
         self.outbox.append(m.StartRun(id))
@@ -97,7 +104,7 @@ class Member:
             Those that the host is to offer to the cluster: to be `shipped` or `keep`-ed.
         """
         run, context = self.runs[parent.run], parent.context
-        first = self._next_ids(len(ios))
+        first = self.next_ids(len(ios))
         children = [self._make(run, id, io, context) for id, io in enumerate(ios, first)]
         run.started(sequence_of(first), len(children))
         parent.value = [child.handle for child in children]
@@ -106,7 +113,8 @@ class Member:
         self.ready.extend(children)
         return []
 
-    def _next_ids(self, count: int) -> int:
+    def next_ids(self, count: int) -> int:
+        """So many ids in a row, of which this is the first."""
         first = fiber_id(self.incarnation, self._sequence)
         self._sequence += count
         return first
@@ -201,7 +209,7 @@ class Member:
             self.stale += 1
             return
         fiber.answer(result)
-        self._unpark(fiber)
+        self.unpark(fiber)
 
     def let_go(self, fiber: Fiber, request: AwaitCallback) -> None:
         """The callback of this fiber's request has died without being called."""
@@ -213,7 +221,8 @@ class Member:
         panic = Panic[Any, Any]([TracedException(deadlock, str(deadlock))], [])
         self.called_back(fiber, request, panic)
 
-    def _unpark(self, fiber: Fiber) -> None:
+    def unpark(self, fiber: Fiber) -> None:
+        """A parked fiber has got what it waits for."""
         del self.parked[fiber.id]
         self.ready.append(fiber)
 
@@ -232,6 +241,9 @@ class Member:
         """
         handle, run = fiber.handle, self.runs[fiber.run]
         assert handle is not None
+        for key, held in list((fiber.holds or {}).items()):
+            for _ in range(held.count):
+                release(self, fiber, key)
         if fiber.epoch == 0:
             run.finished()
         else:
@@ -250,7 +262,7 @@ class Member:
             if waiting.missing == 0 and self.parked.get(fiber.id) is fiber:
                 fiber.value = waiting.results
                 self.runs[fiber.run].block(-1)
-                self._unpark(fiber)
+                self.unpark(fiber)
 
     # -- outcomes for others --------------------------------------------------------------
 
@@ -262,11 +274,11 @@ class Member:
         self, run: int, fiber: int, payload: bytes, handles: Sequence[Handle[Any, Any, Any]]
     ) -> None:
         """The outcome was pickled for others; these handles left with it."""
-        self._export(self.runs[run], handles)
+        self.export(self.runs[run], handles)
         self.asked.discard(fiber)
         self._news.post(fiber, payload)
 
-    def _export(self, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
+    def export(self, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
         """These handles leave the process: somebody may ask for their outcomes."""
         for handle in handles:
             if isinstance(handle.tie, Away):
@@ -309,7 +321,7 @@ class Member:
         """These, of one run, were pickled: they leave."""
         run = self.runs[fibers[0].run]
         self.tell()
-        self._export(run, handles)
+        self.export(run, handles)
         chunk = m.Chunk(run.id, [(fiber.id, fiber.epoch) for fiber in fibers], payload)
         self.outbox.append(m.Offer([chunk]))
         run.alive -= len(fibers)
@@ -415,7 +427,7 @@ class Member:
             self.stale += 1
             return
         fiber.value = None
-        self._unpark(fiber)
+        self.unpark(fiber)
 
     def _solicit(self, message: m.Solicit) -> None:
         self.ready.appendleft(Offering(message.count))
@@ -438,6 +450,8 @@ class Member:
             self.stale += 1
             return
         self._news.untold.pop(run.id, None)
+        for key in run.values:
+            del self.values[key]
         for id in run.known:
             self.hosted.pop(id, None)
             self.awaited.pop(id, None)
@@ -507,6 +521,7 @@ class Member:
                 "handles of fibers here": self.hosted,
                 "handles of fibers elsewhere": self.awaited,
                 "fibers that are asked for": self.asked,
+                "values of variables": self.values,
             },
         )
 
@@ -515,6 +530,8 @@ _HANDLERS: dict[type, Any] = {
     m.DescribeWaits: Member._describe_waits,
     m.DropOutcomes: Member._drop_outcomes,
     m.FiberLost: Member._fiber_lost,
+    m.LockGranted: granted,
+    m.LockRefused: refused,
     m.Outcomes: Member._outcomes,
     m.Place: Member._place,
     m.RunEnded: Member._run_ended,

@@ -24,6 +24,7 @@ class LocalRun:
         "known",
         "posting",
         "unobserved",
+        "values",
     )
 
     def __init__(self, id: int, untold: dict[int, LocalRun]) -> None:
@@ -38,6 +39,8 @@ class LocalRun:
         """The fibers for which the member keeps a handle or an entry; dropped with the run."""
         self.unobserved: dict[int, Result[Any, Any]] = {}
         """The failures of fibers that nobody has waited for."""
+        self.values: list[int | str] = []
+        """The variables whose values the member keeps; dropped with the run."""
         self._untold = untold
         """Where a run enters itself when there is something to tell."""
         self._started: list[tuple[int, int]] = []

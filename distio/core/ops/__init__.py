@@ -18,11 +18,13 @@ from distio.core.ops.failures import (
     Recover,
 )
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
+from distio.core.ops.locks import Acquire, MakeLock, Peek, Poke, Release
 from distio.core.ops.resources import Bracket
 from distio.core.ops.values import Defer, DeferIO, FlatMap, Flatten, Map, Pure, Rec
 
 __all__ = [
     "IO",
+    "Acquire",
     "Async",
     "Attempt",
     "Bracket",
@@ -37,16 +39,20 @@ __all__ = [
     "FlatMap",
     "Flatten",
     "Frame",
+    "MakeLock",
     "Map",
     "MapError",
     "MapPanic",
     "Now",
     "OnFailure",
     "Parallel",
+    "Peek",
+    "Poke",
     "Pure",
     "Read",
     "Rec",
     "Recover",
+    "Release",
     "Sequence",
     "Sleep",
     "SleepUntil",
