@@ -6,6 +6,7 @@ from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedEx
 from distio.resource import Resource
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
 from distio.runtime.cluster import Cluster, RunHandle
+from distio.var import UpdateResult, Var
 
 __all__ = [
     "IO",
@@ -21,6 +22,8 @@ __all__ = [
     "Result",
     "RunHandle",
     "TracedException",
+    "UpdateResult",
+    "Var",
     "errors",
     "io",
     "resource",

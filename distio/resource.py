@@ -231,6 +231,8 @@ def _use(fun: Callable[[Any], IO[Any, Any, Any]], created: tuple[Any, Close]) ->
 
 
 def _release(created: tuple[Any, Close], result: Result[Any, Any]) -> IO[Any, Any, Any]:
+    if type(created[1]) is _Unlock:  # by far the most frequent, and quick like this
+        return ops.Release(created[1].lock, result)
     return _closers(created[1]).after(result)
 
 
@@ -517,15 +519,27 @@ def sleep_until(epoch_in_seconds: float) -> Resource[Any, Any, None]:
 # -- controlling concurrency ------------------------------------------------------------------
 
 
-def _of_lock(key_lock: Lock) -> Resource[Any, Any, None]:
-    return from_open_close_io(ops.Acquire(key_lock).map(_nothing), partial(_give_back, key_lock))
+@final
+@dataclass(frozen=True, slots=True)
+class _Unlock:
+    """What gives a lock back."""
+
+    lock: Lock
+
+    def __call__(self, status: ComputationStatus) -> IO[Any, Any, None]:
+        return ops.Release(self.lock)
 
 
-def _give_back(key_lock: Lock, _: Any, status: ComputationStatus) -> IO[Any, Any, None]:
-    return ops.Release(key_lock)
+def of_lock(of: Lock) -> Resource[Any, Any, None]:
+    """A lock as a resource."""
+    return Resource(ops.Acquire(of).map(partial(_taken, _Unlock(of))))
 
 
-reentrant_lock: Final[IO[Any, Any, Resource[Any, Any, None]]] = ops.MakeLock().map(_of_lock)
+def _taken(unlock: _Unlock, _: Any) -> tuple[None, Close]:
+    return None, unlock
+
+
+reentrant_lock: Final[IO[Any, Any, Resource[Any, Any, None]]] = ops.MakeLock().map(of_lock)
 """The program that makes a lock: a resource that only one fiber has at a time.
 
 It is good everywhere: fibers on other processes of the cluster wait for it too, first come first
@@ -543,7 +557,7 @@ def lock(name: str) -> Resource[Any, Any, None]:
     >>> lock("the printer").with_(io.pure("printed")).run(None)
     Ok(success='printed')
     """
-    return _of_lock(Lock(_require_name(name, "lock")))
+    return of_lock(Lock(_require_name(name, "lock")))
 
 
 def semaphore(tokens: int, *, name: str | None = None) -> IO[Any, Any, Resource[Any, Any, None]]:
@@ -587,8 +601,8 @@ def _counted(
         )
     if name is not None:
         key = _require_name(name, what)
-        return io.pure(_of_lock(Lock(key, tokens, float(per_seconds))))
-    return ops.MakeLock().map(lambda made: _of_lock(Lock(made.key, tokens, float(per_seconds))))
+        return io.pure(of_lock(Lock(key, tokens, float(per_seconds))))
+    return ops.MakeLock().map(lambda made: of_lock(Lock(made.key, tokens, float(per_seconds))))
 
 
 def _require_name(name: Any, what: str) -> str:

@@ -89,7 +89,8 @@ class Coordinator:
         elif isinstance(event, Disconnected):
             self._disconnected(event.member)
         self._fire_timers()
-        self._place_backlog()
+        if self.backlog:
+            self._place_backlog()
         if self._loads_changed:
             self._loads_changed = False
             self._balance()

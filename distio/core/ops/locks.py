@@ -6,13 +6,15 @@ variable whose lock one holds, and to find out that one doesn't hold it, takes n
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 from distio.core.fiber import Fiber, Held
 from distio.core.ops.base import IO, Next
+from distio.core.ops.failures import Keep
 from distio.errors import MatchError
 from distio.protocol import requests
 from distio.protocol.requests import Lock
+from distio.result import Ok, Result
 
 __all__ = ["Acquire", "MakeLock", "Peek", "Poke", "Release"]
 
@@ -29,6 +31,9 @@ class MakeLock(IO[Any, Any, Any]):
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.request = requests.MakeLock(self.value)
         return None
+
+
+_NONE: Final[Result[Any, Any]] = Ok(None)
 
 
 class _OnLock(IO[Any, Any, Any]):
@@ -70,12 +75,19 @@ class Acquire(_OnLock):
 
 @final
 class Release(_OnLock):
-    """Give a lock back."""
+    """Give a lock back; the outcome is a Result that was there before."""
 
-    __slots__ = ()
+    __slots__ = ("result",)
+    _names = ("lock", "result")
+
+    def __init__(self, lock: Lock, result: Result[Any, Any] = _NONE) -> None:
+        super().__init__(lock)
+        self.result = result
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.value = None
+        # pushed first: whatever goes wrong here is added to the result
+        fiber.stack.append(Keep(self.result))
         if self.lock.is_limit:
             return None  # nobody holds it
         held = self._require(fiber)

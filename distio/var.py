@@ -1,0 +1,179 @@
+"""Variables that fibers share, wherever they run.
+
+>>> from distio import Var, io
+>>> def count(var):
+...     add = var.update(lambda n: (n + 1, None))
+...     return io.zip_par([add] * 10).then(var.get())
+>>> Var.create(0).flat_map(count).run(None)
+Ok(success=10)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar, final
+
+from distio import io, resource
+from distio.core import ops
+from distio.core.ops.base import IO, require_io, spread
+from distio.protocol.requests import Lock
+from distio.resource import Resource, of_lock
+
+__all__ = ["UpdateResult", "Var"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class UpdateResult(Generic[A, B]):
+    """What came of an update."""
+
+    old_value: A
+    new_value: A
+    returned: B
+    """What the function returned besides the new value."""
+
+
+@final
+class Var(Generic[A]):
+    """A variable: one value that any fiber of its run can read and set, one at a time.
+
+    Make one with `Var.create`. It is small and travels; its value is kept by the coordinator, as
+    bytes, and is copied to whoever uses it, so on a cluster it has to be picklable, and what is
+    changed inside it counts only once it is set. It lives as long as the run that made it.
+
+    Each use takes the lock of the variable. Inside `var.lock().with_(...)` a fiber may use it any
+    number of times, and nobody comes between; the value then travels once each way.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Var, (self._lock,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Var) and other._lock == self._lock
+
+    def __hash__(self) -> int:
+        return hash(self._lock)
+
+    def __repr__(self) -> str:
+        return f"<Var {self._lock.key}>"
+
+    @classmethod
+    def create(cls, a: B) -> IO[Any, Any, Var[B]]:
+        """The program that makes a variable whose value is `a`."""
+        return ops.MakeLock(a).map(Var)
+
+    @classmethod
+    def create_rs(cls, a: B) -> Resource[Any, Any, Var[B]]:
+        """The same as a resource, whose release does nothing."""
+        return resource.lift_io(cls.create(a))
+
+    def lock(self) -> Resource[Any, Any, None]:
+        """The reentrant lock that every use of the variable takes."""
+        return of_lock(self._lock)
+
+    def _locked(self, use: IO[Any, Any, B]) -> IO[Any, Any, B]:
+        return self.lock().with_(use)
+
+    def _then(self, f: Callable[[A], IO[Any, Any, B]]) -> IO[Any, Any, B]:
+        """Go on with `f(value)`; the fiber holds the lock."""
+        return ops.Peek(self._lock).flat_map(f)
+
+    # -- reading and setting --------------------------------------------------------------
+
+    def get(self) -> IO[Any, Any, A]:
+        """Compute the value."""
+        return self._locked(ops.Peek(self._lock))
+
+    def get_rs(self) -> Resource[Any, Any, A]:
+        """Use the value; nobody else can use the variable meanwhile."""
+        return self.lock().then(resource.lift_io(ops.Peek(self._lock)))
+
+    def set(self, v: A) -> IO[Any, Any, None]:
+        """Make `v` the value."""
+        return self._locked(ops.Poke(self._lock, v))
+
+    def set_rs(self, v: A) -> Resource[Any, Any, None]:
+        """Make `v` the value; nobody else can use the variable until the release."""
+        return self.lock().then(resource.lift_io(ops.Poke(self._lock, v)))
+
+    def get_and_set(self, v: A) -> IO[Any, Any, A]:
+        """Make `v` the value; compute the one before."""
+        return self._locked(self._swapped(v))
+
+    def get_and_set_rs(self, v: A) -> Resource[Any, Any, A]:
+        """The same; nobody else can use the variable until the release."""
+        return self.lock().then(resource.lift_io(self._swapped(v)))
+
+    def _swapped(self, v: A) -> IO[Any, Any, A]:
+        return ops.Peek(self._lock).then_keep(ops.Poke(self._lock, v))
+
+    # -- updating -------------------------------------------------------------------------
+
+    def update(self, f: Callable[[A], tuple[A, B]]) -> IO[Any, Any, UpdateResult[A, B]]:
+        """Set the variable to the first of `f(value)`; the second is for whoever wants it.
+
+        `f` is called once, while nobody else can use the variable. If it raises, the value stays.
+        """
+        return self._locked(self._then(lambda old: self._updated(old, f(old))))
+
+    def update_io(
+        self, f: Callable[[A], IO[Any, Any, tuple[A, B]]]
+    ) -> IO[Any, Any, UpdateResult[A, B]]:
+        """The same with a function that returns a program."""
+
+        def then(old: A) -> IO[Any, Any, UpdateResult[A, B]]:
+            computed = require_io(f(old), "update_io")
+            return computed.flat_map(partial(self._updated, old))
+
+        return self._locked(self._then(then))
+
+    def update_rs(
+        self, f: Callable[[A], Resource[Any, Any, tuple[A, B]]]
+    ) -> Resource[Any, Any, UpdateResult[A, B]]:
+        """The same with a function that returns a resource, until whose release nobody else can
+        use the variable."""
+        opened = self.lock().then(resource.lift_io(ops.Peek(self._lock)))
+        return opened.flat_map(
+            lambda old: f(old).flat_map(lambda new: resource.lift_io(self._updated(old, new)))
+        )
+
+    def _updated(self, old: A, new: tuple[A, B]) -> IO[Any, Any, UpdateResult[A, B]]:
+        value, returned = new
+        result = UpdateResult(old, value, returned)
+        return ops.Poke(self._lock, value).then(io.pure(result))
+
+    # -- several --------------------------------------------------------------------------
+
+    def traverse(self, f: Callable[[A], IO[Any, Any, B]]) -> IO[Any, Any, Var[B]]:
+        """Make another variable, whose value is what `f(value)` computes."""
+        return self._locked(self._then(f).flat_map(Var.create))
+
+    @classmethod
+    def zip(cls, *vars: Any) -> IO[Any, Any, list[Any]]:
+        """Compute the values of these variables, or of those of one iterable, at one moment."""
+        several = spread(vars)
+        # in one order everywhere, so that two who do this never wait for each other
+        locks = [each.lock() for each in sorted(several, key=lambda each: each._lock.key)]
+        return resource.zip(locks).with_(io.zip([ops.Peek(each._lock) for each in several]))
+
+    def zip_with(self, *vars: Any) -> IO[Any, Any, list[Any]]:
+        """Compute the values of this variable and of `vars`, at one moment."""
+        return Var.zip(self, *spread(vars))
+
+    def ap(self, *arg: Any) -> IO[Any, Any, Any]:
+        """Call the function in this variable with the values of others."""
+        return self.zip_with(*arg).map(_applied)
+
+
+def _applied(values: list[Any]) -> Any:
+    return values[0](*values[1:])
