@@ -12,6 +12,8 @@ cpu.py          how much faster are two processes on pure CPU work?    bare proc
 main_job.py     how much faster is indexing the standard library?      bare processes  ≥ 1.6
 roundtrip.py    how long until a child on a worker has answered?       ZeroMQ echo     ≤ 10
 throughput.py   how many tiny tasks a second?                          process pool    —
+locks.py        how fast does a contended lock go from hand to hand?   asyncio,        ≤ 1.5
+                                                                       a manager
 loss.py         how long until a killed worker is known to be lost?    —               ≤ 0.1 s
 simulation.py   how many steps does a simulation do in a second?       —               ≥ 20,000
 startup.py      how long does a cluster take to start, and what does   —               —

@@ -1,0 +1,93 @@
+"""How fast does a lock go from hand to hand, in one process and between processes?
+
+In one process the peer is asyncio's lock; between processes a lock of multiprocessing's manager.
+Whoever has it gives way once before giving it back, so that everybody has to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+from benchmarks._timing import medians, seconds, show, take_turns
+from distio import IO, Cluster, Resource, io, resource
+
+FIBERS, EACH = 100, 500
+PROCESSES, EACH_OF_CLUSTER = 4, 500
+ROUNDS = 3
+
+
+def hand_offs(fibers: int, each: int) -> IO[Any, Any, Any]:
+    def take(lock: Resource[Any, Any, None], left: int) -> IO[Any, Any, Any]:
+        if left == 0:
+            return io.pure(None)
+        return lock.with_(io.yield_).flat_map(lambda _: take(lock, left - 1))
+
+    return resource.reentrant_lock.flat_map(
+        lambda lock: io.zip_par([io.defer_io(take, lock, each) for _ in range(fibers)])
+    )
+
+
+async def hand_offs_of_asyncio() -> None:
+    lock = asyncio.Lock()
+
+    async def take() -> None:
+        for _ in range(EACH):
+            async with lock:
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*[take() for _ in range(FIBERS)])
+
+
+def take_of_manager(lock: Any, ready: Barrier) -> None:
+    ready.wait()
+    for _ in range(EACH_OF_CLUSTER):
+        with lock:
+            pass
+
+
+def hand_offs_of_manager() -> float:
+    with multiprocessing.Manager() as manager:
+        lock, ready = manager.Lock(), multiprocessing.Barrier(PROCESSES + 1)
+        takers = [
+            multiprocessing.Process(target=take_of_manager, args=(lock, ready))
+            for _ in range(PROCESSES)
+        ]
+        for taker in takers:
+            taker.start()
+
+        def all_of_them() -> None:
+            ready.wait()
+            for taker in takers:
+                taker.join()
+
+        return seconds(all_of_them)
+
+
+def main() -> None:
+    with Cluster.local(workers=2, threads=2) as cluster:
+        on_cluster = hand_offs(PROCESSES, EACH_OF_CLUSTER)
+        on_cluster.run(None, on=cluster)
+        found = medians(
+            take_turns(
+                {
+                    "distio": lambda: seconds(lambda: hand_offs(FIBERS, EACH).run(None)),
+                    "asyncio": lambda: seconds(lambda: asyncio.run(hand_offs_of_asyncio())),
+                    "distio, 2 workers": lambda: seconds(lambda: on_cluster.run(None, on=cluster)),
+                    "manager, 4 processes": hand_offs_of_manager,
+                },
+                ROUNDS,
+            )
+        )
+    counts = [FIBERS * EACH] * 2 + [PROCESSES * EACH_OF_CLUSTER] * 2
+    rows = [
+        [name, f"{count / took:,.0f}", f"{took / count * 1e6:.0f}"]
+        for (name, took), count in zip(found.items(), counts)
+    ]
+    show(f"a contended lock, median of {ROUNDS}", ["", "hand-offs/s", "µs each"], rows)
+
+
+if __name__ == "__main__":
+    main()
