@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from types import UnionType
 from typing import Any, get_args
 
 import msgspec
@@ -22,6 +23,7 @@ _BASIC: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=20),
     bytes: st.binary(max_size=50),
     bool: st.booleans(),
+    type(None): st.none(),
 }
 
 
@@ -29,6 +31,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if kind in _BASIC:
         return _BASIC[kind]
     args = get_args(kind)
+    if isinstance(kind, UnionType):
+        return st.one_of(*map(values, args))
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         fields = msgspec.structs.fields(kind)
         return st.builds(kind, **{field.name: values(field.type) for field in fields})

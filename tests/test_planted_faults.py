@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Ok, io
+from distio import IO, Ok, Resource, Var, io, resource
 from distio.coordination.coordinator import Coordinator, Event, Received, Send
 from distio.coordination.coordinator import machine as coordinator_machine
+from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member as Peer
 from distio.coordination.coordinator.registry import Run
 from distio.coordination.coordinator.timers import Timer, Timers
@@ -164,6 +165,49 @@ class SettlesOnlyOnce(Hand):
         return is_going_on
 
 
+class NeverFrees(Locks):
+    """What a fiber that is gone has held stays taken."""
+
+    def fiber_gone(self, now: float, fiber: int) -> None:
+        """Nothing."""
+
+
+class LetsTwoIn(Locks):
+    """To look whether a lock is free and to take it are two steps."""
+
+    def release(self, now: float, fiber: int, key: int | str, value: bytes | None) -> bool:
+        lock = self._locks.get(key)
+        if lock is not None and len(lock.queue) > 1:
+            self._grant(now, lock.queue.popleft(), self._claims[lock.queue[0]], key, lock)
+        return super().release(now, fiber, key, value)
+
+
+class ForgetsTheNext(Locks):
+    """A lock is given back, and whoever waits for it isn't told."""
+
+    def _serve(self, now: float, key: int | str, lock: Any) -> None:
+        if len(lock.queue) < 2 or now == 0.0:
+            super()._serve(now, key, lock)
+
+
+class KeepsOldValues(Locks):
+    """The new value of a variable comes after its lock is free."""
+
+    def release(self, now: float, fiber: int, key: int | str, value: bytes | None) -> bool:
+        released = super().release(now, fiber, key, None)
+        if released and value is not None and key in self._locks:
+            self._locks[key].value = value
+        return released
+
+
+def with_locks(locks: type[Locks]) -> Plant:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+        monkeypatch.setattr(coordinator_machine, "Locks", locks)
+        return Parts()
+
+    return plant
+
+
 def with_timers(timers: type[Timers]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
         monkeypatch.setattr(coordinator_machine, "Timers", timers)
@@ -231,6 +275,24 @@ def leaves_runs(monkeypatch: pytest.MonkeyPatch) -> Parts:
     return Parts()
 
 
+def counted() -> Program:
+    """Fibers that take turns at a variable, under a lock of their own as well."""
+
+    def add(lock: Resource[Any, Any, None], var: Var[int]) -> Program:
+        one = var.get().flat_map(lambda n: io.sleep(0.001).then(var.set(n + 1)))
+        return lock.with_(one)
+
+    both = io.zip(resource.reentrant_lock, Var.create(0))
+    return both.flat_map(lambda made: io.zip_par([add(*made)] * 4).attempt().then(made[1].get()))
+
+
+def updates() -> Program:
+    """Fibers that add to a variable at the same time."""
+    return Var.create(0).flat_map(
+        lambda var: io.zip_par([var.update(lambda n: (n + 1, None))] * 4).then(var.get())
+    )
+
+
 KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(1).then(io.pure(h)))
 
 MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
@@ -254,6 +316,10 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "a fiber is dropped": (with_parts(hand=SettlesOnlyOnce), tree(2), 4, ()),
     "an outcome is dropped": (drops_outcomes, tree(2), 4, ()),
     "a run begins without its root": (starts_runs_empty, tree(2), 4, [Crash()]),
+    "a lock isn't freed with its fiber": (with_locks(NeverFrees), counted(), 4, [Crash()]),
+    "a lock has two holders": (with_locks(LetsTwoIn), counted(), 4, ()),
+    "who waits for a lock isn't told": (with_locks(ForgetsTheNext), counted(), 4, ()),
+    "a value comes after its lock": (with_locks(KeepsOldValues), updates(), 4, ()),
     "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
 }
 

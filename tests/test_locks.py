@@ -1,0 +1,388 @@
+"""Locks, semaphores, limits of starts and variables: one meaning everywhere."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distio import IO, Errors, Ok, Panic, Resource, Result, UpdateResult, Var, io, resource
+from distio.errors import CannotShip, Deadlock, MatchError
+from distio.testing import Break, Crash, Cut, Fault, Pause, Simulation, explore, simulate
+from tests.conftest import Run, shared_cluster
+
+Program = IO[Any, Any, Any]
+Lock = Resource[Any, Any, None]
+
+
+class Diary:
+    """What captures it stays in its process; so it shows in what order things happened."""
+
+    def __init__(self) -> None:
+        self.lines: list[Any] = []
+
+    def write(self, line: Any) -> Program:
+        return io.defer(self.lines.append, line)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a diary is private")
+
+
+def exceptions(result: Result[Any, Any] | None) -> list[BaseException]:
+    assert isinstance(result, Panic), result
+    return [traced.exception for traced in result.exceptions]
+
+
+def with_lock(use: Callable[[Lock], Program]) -> Program:
+    return resource.reentrant_lock.flat_map(use)
+
+
+def read_then_write(var: Var[Any]) -> Program:
+    """Unsafe, unless somebody sees to it that nobody comes between."""
+    return var.get().flat_map(lambda n: io.yield_.then(io.sleep(0.0001), var.set(n + 1)))
+
+
+# -- locks ------------------------------------------------------------------------------------
+
+
+def test_only_one_fiber_at_a_time_has_a_lock(run: Run) -> None:
+    def program(lock: Lock) -> Program:
+        return Var.create(0).flat_map(
+            lambda var: io.zip_par([lock.with_(read_then_write(var))] * 12).then(var.get())
+        )
+
+    assert run(with_lock(program)) == Ok(12)
+
+
+def test_without_a_lock_they_come_between() -> None:
+    unsafe = Var.create(0).flat_map(
+        lambda var: io.zip_par([read_then_write(var)] * 4).then(var.get())
+    )
+    assert simulate(unsafe).result != Ok(4)
+
+
+def test_the_fiber_that_has_it_may_take_it_again(run: Run) -> None:
+    def nested(lock: Lock) -> Program:
+        inner = lock.with_(lock.with_(io.pure("in")).then(io.yield_, io.pure("still in")))
+        return io.zip_par(lock.with_(inner), lock.with_(io.pure("other")))
+
+    assert run(with_lock(nested)) == Ok(["still in", "other"])
+
+
+def test_each_lock_is_another(run: Run) -> None:
+    both = io.zip(resource.reentrant_lock, resource.reentrant_lock)
+    program = both.flat_map(
+        lambda locks: locks[0].with_(io.parallel(locks[1].with_(io.pure("free"))).flat_map(io.wait))
+    )
+    assert run(program) == Ok([Ok("free")])
+
+
+def test_a_thousand_fibers_are_served_in_order() -> None:
+    diary = Diary()
+
+    def program(lock: Lock) -> Program:
+        takers = io.parallel([lock.with_(diary.write(n)) for n in range(1_000)])
+        return lock.with_(takers.then_keep(io.sleep(0.001)))  # all of them ask meanwhile
+
+    assert isinstance(with_lock(program).run(None, 1), Ok)
+    assert diary.lines == list(range(1_000))
+
+
+@pytest.mark.parametrize("failure", [io.error("no"), io.defer(lambda: 1 // 0)], ids=["E", "P"])
+def test_a_failure_gives_the_lock_back(run: Run, failure: Program) -> None:
+    def program(lock: Lock) -> Program:
+        failing = lock.with_(failure).attempt()
+        return io.zip_par(failing, failing).then(lock.with_(io.pure("free")))
+
+    assert run(with_lock(program)) == Ok("free")
+
+
+def test_what_is_not_held_cannot_be_given_back(run: Run) -> None:
+    def release_twice(lock: Lock) -> Program:
+        return lock.create.flat_map(lambda it: it[1](1).then(it[1](1)))
+
+    (exception,) = exceptions(run(with_lock(release_twice)))
+    assert isinstance(exception, MatchError)
+    assert "doesn't hold the lock" in str(exception)
+
+
+def test_a_fiber_that_ends_gives_back_what_it_holds(run: Run) -> None:
+    def program(lock: Lock) -> Program:
+        careless = lock.create.then(io.pure("gone"))  # never releases
+        return io.zip_par(careless, careless).then(lock.with_(io.pure("free")))
+
+    assert run(with_lock(program)) == Ok("free")
+
+
+def test_two_that_wait_for_each_other_are_named(run: Run) -> None:
+    def crossed(locks: list[Lock]) -> Program:
+        one, two = locks
+        return io.zip_par(
+            one.with_(io.sleep(0.02).then(two.with_(io.pure(1)))),
+            two.with_(io.sleep(0.02).then(one.with_(io.pure(2)))),
+        )
+
+    result = run(io.zip(resource.reentrant_lock, resource.reentrant_lock).flat_map(crossed))
+    (exception,) = exceptions(result)
+    assert isinstance(exception, Deadlock)
+    assert str(exception).count("waits for fiber") == 2
+
+
+def test_a_named_lock_is_one_for_all_runs(run: Run) -> None:
+    program = resource.lock("printer").with_(io.yield_.then(io.pure("printed")))
+    assert run(io.zip_par([program] * 4)) == Ok(["printed"] * 4)
+
+
+def test_a_named_lock_holds_between_runs_of_a_cluster() -> None:
+    cluster = shared_cluster()
+    holds = resource.lock("door").with_(io.sleep(0.1).then(io.now))
+    first = cluster.submit(io.zip(io.now, holds), None)
+    second = cluster.submit(holds, None)
+    one, two = first.result(10), second.result(10)
+    assert isinstance(one, Ok)
+    assert isinstance(two, Ok)
+    assert abs(two.success - one.success[1]) >= 0.1
+
+
+# -- semaphores and limits --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 5])
+def test_a_semaphore_lets_so_many_in(run_in_process: Run, tokens: int) -> None:
+    inside, most, guard = 0, 0, threading.Lock()
+
+    def change(by: int) -> None:
+        nonlocal inside, most
+        with guard:
+            inside += by
+            most = max(most, inside)
+
+    def program(semaphore: Lock) -> Program:
+        use = io.defer(change, 1).then(io.yield_, io.yield_, io.defer(change, -1))
+        return io.zip_par([semaphore.with_(use)] * 20)
+
+    assert isinstance(run_in_process(resource.semaphore(tokens).flat_map(program)), Ok)
+    assert most == tokens
+
+
+def test_a_semaphore_is_not_reentrant(run: Run) -> None:
+    twice = resource.semaphore(2).flat_map(lambda two: two.with_(two.with_(io.pure("both"))))
+    assert run(twice) == Ok("both")
+    never = resource.semaphore(1).flat_map(lambda one: one.with_(one.with_(io.pure("never"))))
+    (exception,) = exceptions(run(never))
+    assert isinstance(exception, Deadlock)
+
+
+@pytest.mark.parametrize("tokens", [0, -1, 1.5, "2", None])
+def test_a_semaphore_has_a_token_at_least(run: Run, tokens: Any) -> None:
+    (exception,) = exceptions(run(resource.semaphore(tokens)))
+    assert f"semaphore: expected a number from 1, but got {tokens!r}" in str(exception)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan, "1"])
+def test_a_limit_has_a_window(run: Run, seconds: Any) -> None:
+    (exception,) = exceptions(run(resource.rate_limit(1, seconds)))
+    assert "rate_limit: expected a number of seconds above 0" in str(exception)
+
+
+def test_a_name_means_one_thing_at_a_time(run: Run) -> None:
+    def program(semaphores: list[Lock]) -> Program:
+        three, five = semaphores
+        return three.with_(five.with_(io.pure("never")).attempt())
+
+    both = io.zip(resource.semaphore(3, name="api"), resource.semaphore(5, name="api"))
+    result = run(both.flat_map(program))
+    assert isinstance(result, Ok)
+    (exception,) = exceptions(result.success)
+    assert "'api' is in use as a semaphore of 3 tokens" in str(exception)
+    assert run(both.flat_map(lambda each: each[1].with_(io.pure("later")))) == Ok("later")
+
+
+def starts(n: int, per_seconds: float, uses: int) -> Program:
+    return resource.rate_limit(n, per_seconds).flat_map(
+        lambda limit: io.zip_par([limit.with_(io.now)] * uses)
+    )
+
+
+@given(st.integers(1, 4), st.sampled_from([0.5, 1, 60]), st.integers(1, 12), st.integers(0, 99))
+def test_no_window_sees_more_starts_than_its_limit(
+    n: int, per_seconds: float, uses: int, seed: int
+) -> None:
+    result = simulate(starts(n, per_seconds, uses), seed=seed, latency=0.0).result
+    assert isinstance(result, Ok)
+    moments = sorted(result.success)
+    assert len(moments) == uses
+    for first, beyond in zip(moments, moments[n:]):
+        assert beyond - first >= per_seconds - 1e-6
+    assert moments[-1] - moments[0] <= per_seconds * ((uses - 1) // n) + 1e-6
+
+
+def test_a_limit_counts_in_real_time_too(run_in_process: Run) -> None:
+    result = run_in_process(starts(2, 0.05, 5))
+    assert isinstance(result, Ok)
+    moments = sorted(result.success)
+    assert moments[4] - moments[0] >= 0.09
+
+
+# -- variables --------------------------------------------------------------------------------
+
+
+def test_updates_from_everywhere_are_all_counted(run: Run) -> None:
+    def count(var: Var[int], left: int) -> Program:
+        if left == 0:
+            return io.pure(None)
+        return var.update(lambda n: (n + 1, None)).flat_map(lambda _: count(var, left - 1))
+
+    program = Var.create(0).flat_map(
+        lambda var: io.zip_par([io.defer_io(count, var, 25)] * 8).then(var.get())
+    )
+    assert run(program) == Ok(200)
+
+
+ON_VAR: dict[str, tuple[Callable[[Any], Program], Any, int]] = {
+    "get": (lambda var: var.get(), 1, 1),
+    "set": (lambda var: var.set(5), None, 5),
+    "get_and_set": (lambda var: var.get_and_set(5), 1, 5),
+    "update": (lambda var: var.update(lambda n: (n + 1, "was")), UpdateResult(1, 2, "was"), 2),
+    "update_io": (
+        lambda var: var.update_io(lambda n: io.yield_.then(io.pure((n + 1, "was")))),
+        UpdateResult(1, 2, "was"),
+        2,
+    ),
+    "update_rs": (
+        lambda var: var.update_rs(lambda n: resource.pure((n + 1, "was"))).use(io.pure),
+        UpdateResult(1, 2, "was"),
+        2,
+    ),
+    "get_rs": (lambda var: var.get_rs().use(io.pure), 1, 1),
+    "set_rs": (lambda var: var.set_rs(5).use(io.pure), None, 5),
+    "get_and_set_rs": (lambda var: var.get_and_set_rs(5).use(io.pure), 1, 5),
+    "traverse": (
+        lambda var: var.traverse(lambda n: io.pure(n + 1)).flat_map(lambda other: other.get()),
+        2,
+        1,
+    ),
+    "zip_with": (lambda var: var.zip_with(var, var), [1, 1, 1], 1),
+    "nested": (
+        lambda var: var.lock().with_(var.set(7).then(var.update(lambda n: (n * 2, n)), var.get())),
+        14,
+        14,
+    ),
+    "update that raises": (
+        lambda var: var.update(lambda n: 1 // 0).attempt().map(lambda r: r.is_panic()),
+        True,
+        1,
+    ),
+    "failure after a set": (
+        lambda var: var.lock().with_(var.set(3).then(io.error("no"))).attempt(),
+        Errors(["no"]),
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ON_VAR)
+def test_a_variable(run: Run, name: str) -> None:
+    use, computed, left = ON_VAR[name]
+    program = Var.create(1).flat_map(lambda var: io.zip(use(var), var.get()))
+    assert run(program) == Ok([computed, left])
+    # a fiber elsewhere sees the same
+    program = Var.create(1).flat_map(
+        lambda var: io.zip(io.zip_par(io.defer_io(use, var)), io.zip_par(var.get()))
+    )
+    assert run(program) == Ok([[computed], [left]])
+
+
+def test_variables_are_read_at_one_moment(run: Run) -> None:
+    program = io.zip(Var.create(1), Var.create(2), Var.create(lambda a, b: a + b)).flat_map(
+        lambda vs: io.zip(Var.zip(vs), Var.zip(*vs[:2]), vs[2].ap(vs[0], vs[1]))
+    )
+    result = run(program.map(lambda each: (each[0][:2], each[1], each[2])))
+    assert result == Ok(([1, 2], [1, 2], 3))
+
+
+def test_variables_read_together_in_any_order_don_t_wait_for_each_other(run: Run) -> None:
+    program = io.zip(Var.create(1), Var.create(2)).flat_map(
+        lambda vs: io.zip_par([Var.zip(vs), Var.zip(vs[1], vs[0])] * 5)
+    )
+    assert run(program) == Ok([[1, 2], [2, 1]] * 5)
+
+
+def test_a_handle_goes_through_a_variable_to_another_worker() -> None:
+    def program(var: Var[Any]) -> Program:
+        started = io.parallel(io.sleep(0.02).then(io.pure("outcome")))
+        waiter = var.get().flat_map(io.wait)
+        return started.flat_map(var.set).then(io.zip_par(waiter, waiter))
+
+    made = Var.create(None).flat_map(program)
+    expected: Result[Any, Any] = Ok([[Ok("outcome")], [Ok("outcome")]])
+    assert made.run(None, on=shared_cluster()) == expected
+    explore(made, None, lambda simulation: simulation.result == expected, range(50))
+
+
+def test_a_value_that_cannot_travel_is_refused_where_it_is_set() -> None:
+    cluster = shared_cluster()
+    (exception,) = exceptions(Var.create(threading.Lock()).run(None, on=cluster))
+    assert isinstance(exception, CannotShip)
+    assert "the value of a Var can't leave its process" in str(exception)
+
+    def keeps_the_old(var: Var[Any]) -> Program:
+        return io.zip(var.set(threading.Lock()).attempt(), var.get())
+
+    result = Var.create(1).flat_map(keeps_the_old).run(None, on=cluster)
+    assert isinstance(result, Ok)
+    refused, value = result.success
+    assert isinstance(exceptions(refused)[0], CannotShip)
+    assert value == 1
+
+
+def test_in_one_process_a_value_is_what_it_is() -> None:
+    thing = threading.Lock()
+    result = Var.create(thing).flat_map(lambda var: var.get()).run(None)
+    assert isinstance(result, Ok)
+    assert result.success is thing
+
+
+# -- under every seed -------------------------------------------------------------------------
+
+
+def crowd(lock: Lock) -> Program:
+    return Var.create(0).flat_map(
+        lambda var: io.zip_par([lock.with_(read_then_write(var))] * 5).then(var.get())
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "faults", [[], [Pause()], [Cut(), Cut("client")]], ids=["none", "pause", "cut"]
+)
+def test_exclusion_holds_under_every_seed(faults: list[Fault]) -> None:
+    explore(with_lock(crowd), None, lambda s: s.result == Ok(5), range(100), faults=faults)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "faults",
+    [[Crash()], [Crash(), Crash()], [Break(returns_after=0.01)], [Cut(seconds=30)]],
+    ids=["crash", "crashes", "break", "cut"],
+)
+def test_a_lost_holder_blocks_nobody(faults: list[Fault]) -> None:
+    """The simulation would find a lock that nobody gives back: the run would never end."""
+
+    def program() -> Program:
+        one = io.sleep(0.001).then(io.yield_, io.pure(1))
+        return resource.semaphore(2).flat_map(
+            lambda two: with_lock(
+                lambda lock: io.zip_par([two.with_(lock.with_(one)).attempt()] * 6)
+            )
+        )
+
+    def check(simulation: Simulation[Any, Any]) -> None:
+        assert simulation.result is not None
+
+    explore(program, None, check, range(150), faults=faults)
