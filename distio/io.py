@@ -26,6 +26,7 @@ __all__ = [
     "IO",
     "Fiber",
     "async_",
+    "blocking",
     "bracket",
     "defer",
     "defer_io",
@@ -33,6 +34,8 @@ __all__ = [
     "defer_read_io",
     "error",
     "errors",
+    "from_coroutine",
+    "from_future",
     "from_result",
     "now",
     "panic",
@@ -300,6 +303,56 @@ def async_(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any
 def sleep(seconds: float) -> IO[Any, Any, None]:
     """Pause for at least this many seconds; for none if `seconds` is 0 or less."""
     return ops.Sleep(seconds)
+
+
+def blocking(f: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
+    """The program that calls `f(*args, **kwargs)` on a thread that may be held up.
+
+    Use it for what waits: files, databases, `requests`. The threads that step fibers are few, and
+    go on meanwhile; as many others are made as there are such calls at the same time.
+
+    >>> blocking(max, 3, 8).run(None)
+    Ok(success=8)
+    """
+    return ops.Blocking(f, args, kwargs)
+
+
+def from_coroutine(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
+    """The program that awaits `f(*args, **kwargs)` on the event loop of its process.
+
+    >>> import asyncio
+    >>> from_coroutine(asyncio.sleep, 0, "slept").run(None)
+    Ok(success='slept')
+    """
+    return ops.Coroutine(f, args, kwargs)
+
+
+def from_future(make: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
+    """The program that waits for the future that `make(*args, **kwargs)` returns.
+
+    Args:
+        make: starts something and returns a `concurrent.futures.Future`, or what has its methods
+            `add_done_callback`, `exception` and `result`.
+
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> with ThreadPoolExecutor(1) as pool:
+    ...     from_future(pool.submit, max, 3, 8).run(None)
+    Ok(success=8)
+    """
+    return ops.Async(_await_future, (make, args, kwargs), {})
+
+
+def _await_future(
+    context: Any, callback: Callable[[Any], None], make: Any, args: Any, kwargs: Any
+) -> None:
+    def done(future: Any) -> None:
+        try:
+            result: Result[Any, Any] = Ok(future.result())
+        except BaseException as exception:  # noqa: BLE001 (it is the outcome, whatever it is)
+            result = Panic([TracedException.in_except_clause(exception)], [])
+        callback(result)
+
+    make(*args, **kwargs).add_done_callback(done)
 
 
 now: Final[IO[Any, Any, float]] = ops.Now()

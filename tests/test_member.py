@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -47,6 +49,12 @@ class Node:
 
     def let_go(self, callback: Callback) -> None:
         """Programs here call their callbacks."""
+
+    def elsewhere(self, call: Callable[[], None]) -> None:
+        call()
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        asyncio.run(run())
 
     def stays(self, fiber: Fiber) -> None:
         raise AssertionError(f"{fiber} can't be pickled")

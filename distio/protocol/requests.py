@@ -16,6 +16,7 @@ __all__ = [
     "NOW",
     "YIELDED",
     "Acquire",
+    "AwaitBlocking",
     "AwaitCallback",
     "AwaitFibers",
     "Finished",
@@ -172,6 +173,28 @@ class Release(Request):
         """The variable's new value as bytes, if it has one and it is to leave the process."""
         self.handles: Sequence[Any] = ()
         """The handles of fibers that are in it."""
+
+
+@final
+class AwaitBlocking(Request):
+    """Call `f(...)` on a thread that may be held up; answered by what it returns or raises.
+
+    If it is a coroutine function, it runs on the event loop of the process instead.
+    """
+
+    __slots__ = ("args", "f", "is_coroutine", "kwargs")
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        is_coroutine: bool,
+    ) -> None:
+        self.f = f
+        self.args = args
+        self.kwargs = kwargs
+        self.is_coroutine = is_coroutine
 
 
 @final

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
 from distio.coordination.member import Callback, Hand, Member, Shipping
@@ -22,6 +22,7 @@ from distio.errors import TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
 from distio.result import Panic, Result
+from distio.runtime.blocking import call_elsewhere
 from distio.runtime.tickets import Tickets
 
 __all__ = ["Host", "Link", "log", "log_failures"]
@@ -64,7 +65,7 @@ class Host:
         self.tickets = Tickets()
         self._work_ready = threading.Condition(self.mutex)
         self._idle = 0
-        self._dropped: deque[tuple[Fiber, rq.AwaitCallback]] = deque()
+        self._dropped: deque[tuple[Fiber, rq.AwaitCallback | rq.AwaitBlocking]] = deque()
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
 
@@ -149,6 +150,16 @@ class Host:
     def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
         """User code raised KeyboardInterrupt: here, it becomes a panic."""
         return True
+
+    def elsewhere(self, call: Callable[[], None]) -> None:
+        """On a thread of its own."""
+        call_elsewhere(call)
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """On that of all hosts in this process."""
+        from distio.runtime.event_loop import run_on_loop  # asyncio takes long to import
+
+        run_on_loop(run)
 
     def stays(self, fiber: Fiber) -> None:
         """Warn, once for each place of a program."""

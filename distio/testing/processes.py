@@ -6,7 +6,9 @@ is its turn. What a link thread does are the methods `send` and `receive`.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -34,6 +36,8 @@ CHECKED_AT_ONCE: Final = 8
 keeps the cost of an event the same."""
 FAMILY: Final = "simulation"
 _HOST: Final = "simulation"
+_WAKES: Final = (m.FiberLost, m.LockGranted, m.LockRefused, m.Outcomes, m.TimerFired)
+"""What may make parked fibers ready."""
 
 
 @final
@@ -222,6 +226,14 @@ class Process:
             self.member.let_go(callback.fiber, callback.request)
         self._check()
 
+    def elsewhere(self, call: Callable[[], None]) -> None:
+        """Called at once: in a simulation nothing is held up by it."""
+        call()
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run to its end at once, on a loop of its own."""
+        asyncio.run(run())
+
     def stays(self, fiber: Fiber) -> None:
         """Kept for the one who asked for the simulation."""
         reason = why_it_cannot_ship(fiber)
@@ -292,7 +304,7 @@ class Process:
             world.ledger.arrived(message.chunk.fibers, self.name)
         before = len(member.ready)
         member.receive(message)
-        if isinstance(message, m.TimerFired | m.Outcomes | m.FiberLost):
+        if isinstance(message, _WAKES):
             self._note_woken(before)
         if member.ended_runs:
             world.is_over = world.is_over or self.kind == "client"

@@ -28,7 +28,9 @@ def story_of_request(fiber: Fiber) -> Story:
         return f"steps fiber {{}}, which waits for {_named(awaited)}", [fiber.id, *awaited]
     if isinstance(request, rq.Sleep):
         return f"steps fiber {{}}, which sleeps for {request.seconds:g} s", (fiber.id,)
-    return _ENDS[type(fiber.failure)], (fiber.id,)
+    if isinstance(request, rq.Finished):
+        return _ENDS[type(fiber.failure)], (fiber.id,)
+    return f"steps fiber {{}}, which asks for {type(request).__name__}", (fiber.id,)
 
 
 _ENDS: Final[dict[type, str]] = {
@@ -37,7 +39,11 @@ _ENDS: Final[dict[type, str]] = {
     Panic: "steps fiber {}, which ends on a Panic",
 }
 _ASKS: Final[dict[type, str]] = {
+    rq.Acquire: "steps fiber {}, which waits for a lock",
+    rq.AwaitBlocking: "steps fiber {}, which calls what may block",
     rq.AwaitCallback: "steps fiber {}, which waits for a callback",
+    rq.MakeLock: "steps fiber {}, which makes a lock",
+    rq.Release: "steps fiber {}, which gives a lock back",
     rq.Now: "steps fiber {}, which reads the clock",
     rq.Spawn: "steps fiber {}, which starts fibers",
     rq.Yielded: "steps fiber {}, which yields",
@@ -83,6 +89,18 @@ def _fibers_of(message: Any) -> list[int]:
         message, m.AwaitOutcomes | m.OutcomesReady | m.Outcomes | m.Forget | m.DropOutcomes
     ):
         return list(message.fibers)
-    if isinstance(message, m.StartTimer | m.TimerFired | m.FiberLost | m.OutcomeUnknown):
+    if isinstance(message, _OF_ONE_FIBER):
         return [message.fiber]
     return []
+
+
+_OF_ONE_FIBER: Final = (
+    m.AcquireLock,
+    m.FiberLost,
+    m.LockGranted,
+    m.LockRefused,
+    m.OutcomeUnknown,
+    m.ReleaseLock,
+    m.StartTimer,
+    m.TimerFired,
+)

@@ -12,7 +12,14 @@ from typing import Any, Final
 
 from distio.coordination.member.locks import acquire, make_lock, release
 from distio.coordination.member.machine import Member
-from distio.coordination.member.work import Calling, Finishing, Shipping, Surroundings, Task
+from distio.coordination.member.work import (
+    Calling,
+    Delegating,
+    Finishing,
+    Shipping,
+    Surroundings,
+    Task,
+)
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.core.snapshot import Packed, PackedValue, dump_value
@@ -195,6 +202,11 @@ def _await_callback(member: Member, fiber: Fiber, request: rq.AwaitCallback) -> 
     return Calling(fiber, request)
 
 
+def _await_blocking(member: Member, fiber: Fiber, request: rq.AwaitBlocking) -> Fiber | Task | None:
+    member.park(fiber)
+    return Delegating(fiber, request)
+
+
 def _go_on(member: Member, fiber: Fiber, request: rq.Now) -> Fiber | Task | None:
     return fiber
 
@@ -207,6 +219,7 @@ _WITH_VALUE: Final = (rq.MakeLock, rq.Release)
 
 _ANSWERS: Final[dict[type, Any]] = {
     rq.Acquire: _acquire,
+    rq.AwaitBlocking: _await_blocking,
     rq.AwaitCallback: _await_callback,
     rq.AwaitFibers: _await_fibers,
     rq.Finished: _finish,

@@ -36,7 +36,7 @@ from distio.core.snapshot import Packed
 from distio.errors import Deadlock, DistioBug, TracedException, UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of, sequence_of
-from distio.protocol.requests import AwaitCallback, AwaitFibers, Request
+from distio.protocol.requests import AwaitBlocking, AwaitCallback, AwaitFibers, Request
 from distio.result import Panic, Result
 
 __all__ = ["Member"]
@@ -211,7 +211,7 @@ class Member:
         fiber.answer(result)
         self.unpark(fiber)
 
-    def let_go(self, fiber: Fiber, request: AwaitCallback) -> None:
+    def let_go(self, fiber: Fiber, request: AwaitCallback | AwaitBlocking) -> None:
         """The callback of this fiber's request has died without being called."""
         name = getattr(request.f, "__qualname__", repr(request.f))
         deadlock = Deadlock(

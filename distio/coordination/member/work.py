@@ -7,7 +7,8 @@ frequent work, have theirs in `hand.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from distio.core.fiber import Fiber, Handle
@@ -16,7 +17,7 @@ from distio.core.snapshot import Packed, dump_fibers, dump_outcome, load_fibers
 from distio.errors import CannotShip, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
-from distio.result import Panic, Result
+from distio.result import Ok, Panic, Result
 
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Calling",
     "Callback",
+    "Delegating",
     "Finishing",
     "Offering",
     "Parcel",
@@ -53,6 +55,12 @@ class Surroundings(Protocol):
 
         The garbage collector may say so at any time, even in a thread that holds the mutex.
         """
+
+    def elsewhere(self, call: Callable[[], None]) -> None:
+        """Call this on a thread that isn't one of the pool's; returns at once."""
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run this on the event loop of the process; returns at once."""
 
     def stays(self, fiber: Fiber) -> None:
         """This fiber was to travel, but it can't be pickled."""
@@ -240,7 +248,46 @@ class Calling:
         return None
 
 
-Task = Parcel | Shipping | Posting | Finishing | Calling
+@final
+class Delegating:
+    """A fiber is parked until a call that may block has returned; this has it called elsewhere."""
+
+    __slots__ = ("fiber", "request")
+
+    def __init__(self, fiber: Fiber, request: rq.AwaitBlocking) -> None:
+        self.fiber = fiber
+        self.request = request
+
+    def perform(self, around: Surroundings) -> None:
+        """Hand the call over."""
+        callback = Callback(around, self.fiber, self.request)
+        if self.request.is_coroutine:
+            around.on_loop(partial(_await, self.request, callback))
+        else:
+            around.elsewhere(partial(_call, self.request, callback))
+
+    def settle(self, member: Member) -> Fiber | Task | None:
+        """The rest is the callback's."""
+        return None
+
+
+def _call(request: rq.AwaitBlocking, callback: Callback) -> None:
+    try:
+        result: Result[Any, Any] = Ok(request.f(*request.args, **request.kwargs))
+    except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
+        result = Panic([TracedException.in_except_clause(exception)], [])
+    callback(result)
+
+
+async def _await(request: rq.AwaitBlocking, callback: Callback) -> None:
+    try:
+        result: Result[Any, Any] = Ok(await request.f(*request.args, **request.kwargs))
+    except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
+        result = Panic([TracedException.in_except_clause(exception)], [])
+    callback(result)
+
+
+Task = Delegating | Parcel | Shipping | Posting | Finishing | Calling
 """What a pool thread does besides stepping fibers."""
 
 Work = Fiber | Task | Offering
@@ -253,7 +300,9 @@ class Callback:
 
     __slots__ = ("_around", "_is_called", "fiber", "request")
 
-    def __init__(self, around: Surroundings, fiber: Fiber, request: rq.AwaitCallback) -> None:
+    def __init__(
+        self, around: Surroundings, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
+    ) -> None:
         self._around = around
         self._is_called = False
         self.fiber = fiber

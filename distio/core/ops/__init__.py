@@ -5,7 +5,17 @@ To add one: write the class beside its siblings, name it here, give it a constru
 """
 
 from distio.core.ops.base import IO, Frame
-from distio.core.ops.concurrency import Async, Now, Parallel, Sleep, SleepUntil, Wait, Yield
+from distio.core.ops.concurrency import (
+    Async,
+    Blocking,
+    Coroutine,
+    Now,
+    Parallel,
+    Sleep,
+    SleepUntil,
+    Wait,
+    Yield,
+)
 from distio.core.ops.context import ContraMapRead, DeferRead, DeferReadIO, Read
 from distio.core.ops.failures import (
     Attempt,
@@ -27,9 +37,11 @@ __all__ = [
     "Acquire",
     "Async",
     "Attempt",
+    "Blocking",
     "Bracket",
     "Catch",
     "ContraMapRead",
+    "Coroutine",
     "Defer",
     "DeferIO",
     "DeferRead",

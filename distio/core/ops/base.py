@@ -180,6 +180,23 @@ class IO(Generic[R, E, A]):
 
         return run(self, context, pool_size, on)
 
+    async def run_async(self, context: R, pool_size: int = 1, *, on: Any = None) -> Result[Any, A]:
+        """`run` from asyncio: `await main.run_async(context)`; the event loop goes on meanwhile.
+
+        Args:
+            context: as for `run`.
+            pool_size: as for `run`; the threads are others than the event loop's.
+            on: as for `run`.
+
+        >>> import asyncio
+        >>> from distio import io
+        >>> asyncio.run(io.pure(5).run_async(None))
+        Ok(success=5)
+        """
+        from distio.runtime.run import run_async
+
+        return await run_async(self, context, pool_size, on)
+
     # -- as text and as bytes -------------------------------------------------------------
 
     def _fields(self) -> tuple[Any, ...]:

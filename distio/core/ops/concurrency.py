@@ -15,7 +15,17 @@ from distio.protocol import requests
 from distio.result import Errors, Ok, Result
 from distio.result import zip as zip_results
 
-__all__ = ["Async", "Now", "Parallel", "Sleep", "SleepUntil", "Wait", "Yield", "zip_par"]
+__all__ = [
+    "Async",
+    "Blocking",
+    "Now",
+    "Parallel",
+    "Sleep",
+    "SleepUntil",
+    "Wait",
+    "Yield",
+    "zip_par",
+]
 
 
 @final
@@ -80,6 +90,28 @@ class Async(Call):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.request = requests.AwaitCallback(self.f, self.args, self.kwargs)
+        return None
+
+
+@final
+class Blocking(Call):
+    """A call that may take its time, on a thread of its own; its result is the value."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.AwaitBlocking(self.f, self.args, self.kwargs, False)
+        return None
+
+
+@final
+class Coroutine(Call):
+    """A call of a coroutine function, on the event loop of the process; its result is the value."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.AwaitBlocking(self.f, self.args, self.kwargs, True)
         return None
 
 
