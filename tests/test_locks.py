@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import select
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +103,34 @@ def test_a_failure_gives_the_lock_back(run: Run, failure: Program) -> None:
         return io.zip_par(failing, failing).then(lock.with_(io.pure("free")))
 
     assert run(with_lock(program)) == Ok("free")
+
+
+def hear(path: str) -> bool:
+    """Whether somebody tells, before long."""
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    ready, _, _ = select.select([pipe], [], [], 10)
+    os.close(pipe)
+    return bool(ready)
+
+
+def tell(path: str) -> None:
+    with open(path, "w") as pipe:
+        pipe.write("here I am")
+
+
+def test_a_lock_is_free_at_once_even_if_its_fiber_goes_on(tmp_path: Path) -> None:
+    """One fiber gives the lock back, and then holds its thread until the other has had it."""
+    path = str(tmp_path / "pipe")
+    os.mkfifo(path)
+    both_ends = os.open(path, os.O_RDWR)  # so that nobody waits for the other to open it
+
+    def program(lock: Lock) -> Program:
+        first = lock.with_(io.sleep(0.02)).then(io.defer(hear, path))
+        second = io.sleep(0.01).then(lock.with_(io.defer(tell, path)))
+        return io.zip_par(first, second)
+
+    assert with_lock(program).run(None, on=shared_cluster()) == Ok([True, None])
+    os.close(both_ends)
 
 
 def test_what_is_not_held_cannot_be_given_back(run: Run) -> None:

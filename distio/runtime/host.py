@@ -100,6 +100,8 @@ class Host:
                     if isinstance(done, Shipping):
                         # when all are shipped, their parent goes on and often waits for them
                         self.link.said(more_follows=hand.work is not done)
+                    elif self.member.outbox:
+                        self.link.said()  # others may wait for what this fiber has given back
                     if self._idle:
                         self.wake()
                     return not self.is_stopping
