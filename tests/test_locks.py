@@ -417,3 +417,66 @@ def test_a_lost_holder_blocks_nobody(faults: list[Fault]) -> None:
         assert simulation.result is not None
 
     explore(program, None, check, range(150), faults=faults)
+
+
+INSIDE: dict[tuple[int, int], int] = {}
+"""By world and lock, how many fibers are in it. All simulated processes see this one."""
+
+
+def enter(world: int, lock: int, tokens: int) -> None:
+    INSIDE[world, lock] = INSIDE.get((world, lock), 0) + 1
+    assert INSIDE[world, lock] <= tokens, f"{INSIDE[world, lock]} fibers have lock {lock}"
+
+
+def leave(world: int, lock: int) -> None:
+    INSIDE[world, lock] -= 1
+
+
+TOKENS = [1, 1, 2, 3]
+"""Two locks and two semaphores."""
+BODIES = [io.yield_, io.sleep(0.001), io.error("E"), io.defer(len, 5), io.zip_par(io.yield_)]
+
+Section = tuple[list[int], int]
+
+
+def section(world: int, locks: list[Lock], taken: list[int], body: int) -> Program:
+    program = BODIES[body]
+    for lock in reversed(taken):
+        inside = io.defer(enter, world, lock, TOKENS[lock]).then(program)
+        left = inside.finally_(lambda _, lock=lock: io.defer(leave, world, lock))  # type: ignore[misc]
+        program = locks[lock].with_(left)
+    return program.attempt()
+
+
+# always taken in one order, so that nobody waits in a circle
+SECTIONS = st.tuples(
+    st.lists(st.sampled_from(range(len(TOKENS))), unique=True, max_size=3).map(sorted),
+    st.integers(0, len(BODIES) - 1),
+)
+
+
+@pytest.mark.slow
+@given(
+    st.lists(st.lists(SECTIONS, min_size=1, max_size=4), min_size=1, max_size=6),
+    st.integers(0, 2**32),
+    st.lists(st.builds(Pause) | st.builds(Cut), max_size=2),
+)
+def test_whatever_fibers_do_with_locks_never_too_many_have_one(
+    fibers: list[list[Section]], seed: int, faults: list[Fault]
+) -> None:
+    world = len(INSIDE)
+    makers = [resource.reentrant_lock] * 2 + [resource.semaphore(n) for n in TOKENS[2:]]
+
+    def program(locks: list[Lock]) -> Program:
+        return io.zip_par(
+            [
+                io.sequence([section(world, locks, *each) for each in sections])
+                for sections in fibers
+            ]
+        )
+
+    result = simulate(io.zip(makers).flat_map(program), seed=seed, faults=faults).result
+    assert isinstance(result, Ok), result
+    for outcome in result.success:
+        assert not (outcome.is_panic() and "fibers have lock" in str(outcome)), outcome
+    assert not any(count for (of, _), count in INSIDE.items() if of == world)
