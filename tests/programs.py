@@ -16,7 +16,18 @@ from typing import Any, Literal, NoReturn
 
 from hypothesis import strategies as st
 
-from distio import IO, Errors, Ok, Panic, Result, TracedException, io
+from distio import (
+    IO,
+    Errors,
+    Ok,
+    Panic,
+    Resource,
+    Result,
+    TracedException,
+    Var,
+    io,
+    resource,
+)
 
 Io = IO[Any, Any, Any]
 Outcome = Result[Any, Any]
@@ -161,6 +172,31 @@ class Adopt(Program):
 
 
 @dataclass(frozen=True)
+class Elsewhere(Program):
+    """A call that isn't made by a thread of the pool: "blocking" or "coroutine"."""
+
+    how: str
+    f: Function | Raises
+    value: Any
+
+
+@dataclass(frozen=True)
+class Within(Program):
+    """A program run in something: a "lock", the same lock "twice", a "semaphore", a "resource"."""
+
+    how: str
+    program: Program
+
+
+@dataclass(frozen=True)
+class Tally(Program):
+    """Fibers that add to one variable, each its number, in "update"s or under its "lock"."""
+
+    how: str
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Scope:
     """What a program sees: fibers, the youngest last, and the value that was bound last."""
 
@@ -298,6 +334,14 @@ def to_io(program: Program, scope: Scope = Scope()) -> Io:
             return io.sleep(seconds)
         case Defer(f, value):
             return io.defer(f.python(), value)
+        case Elsewhere("blocking", f, value):
+            return io.blocking(f.python(), value)
+        case Elsewhere(_, f, value):
+            return io.from_coroutine(_awaited, f.python(), value)
+        case Within(how, inner):
+            return RESOURCES[how].flat_map(lambda made: made.with_(to_io(inner, scope)))
+        case Tally(how, numbers):
+            return Var.create(0).flat_map(partial(_tally, how, numbers))
         case Fail(errors):
             return io.error(errors[0]) if len(errors) == 1 else io.errors(*errors)
         case Crash(exceptions, errors):
@@ -331,6 +375,28 @@ def to_io(program: Program, scope: Scope = Scope()) -> Io:
         case Adopt(inner, body):
             return to_io(inner, scope).flat_map(lambda value: to_io(body, scope.adopt(value)))
     raise TypeError(program)
+
+
+async def _awaited(f: Callable[..., Any], value: Any) -> Any:
+    return f(value)
+
+
+RESOURCES: dict[str, IO[Any, Any, Resource[Any, Any, Any]]] = {
+    "lock": resource.reentrant_lock,
+    "twice": resource.reentrant_lock.map(lambda lock: lock.then(lock)),
+    "semaphore": resource.semaphore(2),
+    "resource": io.pure(resource.from_open_close(lambda: "open", lambda it, status: None)),
+}
+
+
+def _tally(how: str, numbers: tuple[int, ...], var: Var[int]) -> Io:
+    return io.zip_par([_add(how, var, n) for n in numbers]).then(var.get())
+
+
+def _add(how: str, var: Var[int], n: int) -> Io:
+    if how == "update":
+        return var.update(lambda total: (total + n, total))
+    return var.lock().with_(var.get().flat_map(lambda total: io.yield_.then(var.set(total + n))))
 
 
 def _to_arrow(arrow: Arrow, scope: Scope) -> Callable[..., Io]:
@@ -397,6 +463,14 @@ def _value(program: Program, scope: Scope, context: Any) -> Any:
             return None
         case Defer(f, value):
             return f.python()(value)
+        case Elsewhere("coroutine", Raises("StopIteration"), _):
+            raise RuntimeError("coroutine raised StopIteration")  # Python's own rule
+        case Elsewhere(_, f, value):
+            return f.python()(value)
+        case Within(_, inner):
+            return _value(inner, scope, context)
+        case Tally(_, numbers):
+            return sum(numbers)
         case Fail(errors):
             raise Failed(Errors([*errors]))
         case Crash(exceptions, errors):
@@ -568,6 +642,8 @@ def _leaves(threads: bool) -> Strategy:
         st.one_of(st.builds(Pure, _values), st.just(Bound()), st.just(Read())),
         st.one_of(st.just(Yield()), st.builds(Sleep, st.sampled_from([0, 0.0005, 0.001, 0.002]))),
         st.builds(Defer, _functions, _values),
+        st.builds(Elsewhere, st.sampled_from(["blocking", "coroutine"]), _functions, _values),
+        st.builds(Tally, st.sampled_from(["update", "lock"]), _tuples(_numbers)),
         _failures,
         st.builds(Async, st.sampled_from([*_AT_ONCE, "timer"] if threads else _AT_ONCE), _values),
         _fibers,
@@ -606,6 +682,7 @@ def _on_fibers(inner: Strategy) -> Strategy:
         st.builds(Start, _tuples(inner, 0, 4), bodies),
         st.builds(Start, _tuples(inner, 1), st.just(_wait_for_all)),
         st.builds(Several, st.just("zip_par"), _tuples(inner)),
+        st.builds(Within, st.sampled_from([*RESOURCES]), inner),
         adopted,
     )
 

@@ -210,7 +210,8 @@ def test_the_strategy_draws_all_there_is() -> None:
     handlers = {"catch", "recover", "on_failure", "finally_"}
     several = {"zip", "sequence", "then", "then_keep", "zip_par"}
     fibers = {"hold", "wait", "join"}
-    assert names | methods | handlers | several | fibers <= found.keys()
+    within = {"lock", "twice", "semaphore", "resource", "update", "blocking", "coroutine"}
+    assert names | methods | handlers | several | fibers | within <= found.keys()
     assert depths[0]
     assert depths[4]
     assert max(sizes) < 200
