@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from distio.coordination.coordinator.checks import check, check_at_rest
 from distio.coordination.coordinator.deadlock import explain
 from distio.coordination.coordinator.events import (
     Disconnected,
@@ -42,10 +43,8 @@ from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
 from distio.coordination.coordinator.timers import Timer, Timers
-from distio.coordination.rest import check_rest
-from distio.errors import DistioBug
 from distio.protocol import messages as m
-from distio.protocol.ids import home_of, name_of
+from distio.protocol.ids import home_of
 
 __all__ = ["Coordinator"]
 
@@ -465,37 +464,9 @@ class Coordinator:
         """Check what must always hold; tests call this after every event.
 
         Raises:
-            DistioBug: something doesn't, and the story of it.
+            DistioBug: something doesn't.
         """
-        waiting: dict[int, int] = {}
-        for chunk in self.backlog:
-            waiting[chunk.run] = waiting.get(chunk.run, 0) + len(chunk.fibers)
-        for id, run in self.runs.items():
-            counts = run.alive_at
-            if run.alive != sum(counts.values()) or min(counts.values(), default=1) < 1:
-                raise DistioBug(f"run {name_of(id)} counts {run.alive} fibers, but has {counts}")
-            if counts.get(NOWHERE, 0) != waiting.pop(id, 0):
-                raise DistioBug(f"run {name_of(id)} miscounts what waits for a place")
-        for id in self.timers.runs:
-            if id not in self.runs:
-                raise DistioBug(f"timers outlive run {name_of(id)}")
-        self.locks.validate()
-        for fiber, host, of_run in self.locks.fibers:
-            if of_run not in self.runs or (host != NOWHERE and host not in self.members):
-                raise DistioBug(f"fiber {name_of(fiber)} is gone, but holds or waits for a lock")
-        if waiting:
-            raise DistioBug(f"the backlog holds fibers of runs that have ended: {waiting}")
-        for fiber, record in self.fibers.items():
-            self._validate_record(fiber, record)
-
-    def _validate_record(self, fiber: int, record: FiberRecord) -> None:
-        run = self.runs.get(record.run)
-        if run is None or fiber not in run.fibers:
-            raise DistioBug(f"fiber {name_of(fiber)} outlives its run")
-        if record.lost is None and record.host != NOWHERE and record.host not in self.members:
-            raise DistioBug(f"fiber {name_of(fiber)} is at a member that is gone, but not lost")
-        if record.lost is not None and record.waiters:
-            raise DistioBug(f"fiber {name_of(fiber)} is lost, but not all who wait were told")
+        check(self)
 
     def validate_rest(self) -> None:
         """Check that nothing is left here of runs that have ended.
@@ -503,18 +474,7 @@ class Coordinator:
         Raises:
             DistioBug: something is.
         """
-        check_rest(
-            "the coordinator",
-            {
-                "runs": self.runs,
-                "records of fibers": self.fibers,
-                "timers": self.timers,
-                "locks and variables": self.locks,
-                "fibers without a place": self.backlog,
-            },
-        )
-        for member in self.members.values():
-            check_rest(member.name(), {"fibers that seem to wait": member.blocked})
+        check_at_rest(self)
 
 
 _HANDLERS: dict[type, Any] = {

@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, final
+from typing import Any
 
 from distio.coordination.member.checks import check_handles, check_places
 from distio.coordination.member.locks import granted, refused, release
 from distio.coordination.member.news import News
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import HERE, Away
+from distio.coordination.member.waits import await_fibers, settle
 from distio.coordination.member.work import Offering, Parcel, Posting, Shipping, Task, Work
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
@@ -40,18 +41,6 @@ from distio.protocol.requests import AwaitBlocking, AwaitCallback, AwaitFibers, 
 from distio.result import Panic, Result
 
 __all__ = ["Member"]
-
-
-@final
-class _Waiting:
-    """A fiber that waits for several others, and the Results so far."""
-
-    __slots__ = ("fiber", "missing", "results")
-
-    def __init__(self, fiber: Fiber, results: list[Any], missing: int) -> None:
-        self.fiber = fiber
-        self.results = results
-        self.missing = missing
 
 
 class Member:
@@ -155,44 +144,7 @@ class Member:
         Returns:
             Whether it was answered at once.
         """
-        run = self.runs[fiber.run]
-        results: list[Any] = [None] * len(handles)
-        waiting = _Waiting(fiber, results, 0)
-        ask: list[int] = []
-        for index, stated in enumerate(handles):
-            handle = stated if stated.outcome is not None else self._own(run, stated, ask)
-            if run.unobserved:
-                run.unobserved.pop(handle.id, None)
-            if handle.outcome is not None:
-                results[index] = handle.outcome
-                continue
-            waiting.missing += 1
-            if handle.waiters is None:
-                handle.waiters = [(waiting, index)]
-            else:
-                handle.waiters.append((waiting, index))
-        if ask:
-            self.outbox.append(m.AwaitOutcomes(run.id, ask))
-        if waiting.missing == 0:
-            fiber.value = results
-            return True
-        run.block(1)
-        self.parked[fiber.id] = fiber
-        return False
-
-    def _own(
-        self, run: LocalRun, stated: Handle[Any, Any, Any], ask: list[int]
-    ) -> Handle[Any, Any, Any]:
-        """The handle in which this member keeps the outcome; `ask` for it if it is elsewhere."""
-        if stated.tie is HERE:
-            return stated
-        id = stated.id
-        handle = self.hosted.get(id) or self.awaited.get(id)
-        if handle is None:
-            handle = self.awaited[id] = stated
-            run.known.add(id)
-            ask.append(id)
-        return handle
+        return await_fibers(self, fiber, handles)
 
     def sleep(self, fiber: Fiber, seconds: float) -> None:
         """Park `fiber` for at least so many seconds."""
@@ -253,16 +205,7 @@ class Member:
         self._settle(handle, fiber.outcome())
 
     def _settle(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
-        handle.outcome = outcome
-        waiters, handle.waiters = handle.waiters, None
-        for waiting, index in waiters or ():
-            waiting.results[index] = outcome
-            waiting.missing -= 1
-            fiber: Fiber = waiting.fiber
-            if waiting.missing == 0 and self.parked.get(fiber.id) is fiber:
-                fiber.value = waiting.results
-                self.runs[fiber.run].block(-1)
-                self.unpark(fiber)
+        settle(self, handle, outcome)
 
     # -- outcomes for others --------------------------------------------------------------
 
