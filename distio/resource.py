@@ -12,17 +12,17 @@ Ok(success=['open', 'use', 'close'])
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import Any, Final, Generic, TypeVar, final
 
 from distio import io
+from distio.closing import Close, Unlock, all_of, closers, enter, give_up, release, wrap
 from distio.core import ops
 from distio.core.ops.base import IO, require_io, spread
-from distio.errors import DomainErrors, MatchError, MultipleExceptions
+from distio.errors import MatchError
 from distio.protocol.requests import Lock
-from distio.result import ComputationStatus, Errors, Ok, Panic, Result
+from distio.result import ComputationStatus, Ok, Result
 from distio.result import sequence as _sequence
 from distio.result import zip as _zip_results
 
@@ -65,11 +65,6 @@ E2 = TypeVar("E2")
 A2 = TypeVar("A2")
 X = TypeVar("X")
 
-Close = Callable[[ComputationStatus], IO[Any, Any, Any]]
-"""What releases a resource; it is told whether the computation that used it went well."""
-_Step = Callable[[Result[Any, Any]], IO[Any, Any, Any]]
-"""The same, told the whole Result; it computes True if a failure is to be swallowed."""
-
 
 @final
 class Resource(Generic[R, E, A]):
@@ -97,7 +92,7 @@ class Resource(Generic[R, E, A]):
 
         Failures of the release are added to those of the use.
         """
-        return io.bracket(self.create, partial(_use, fun), _release)
+        return io.bracket(self.create, partial(_use, fun), release)
 
     def with_(self, the_io: IO[R2, E2, X]) -> IO[Any, Any, X]:
         """Open it, run `the_io`, and close it."""
@@ -190,87 +185,30 @@ class Resource(Generic[R, E, A]):
         return Resource(wrap(self.create).map(partial(_wrapped, wrap)))
 
 
-# -- closing ----------------------------------------------------------------------------------
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Closers:
-    """What releases a resource made of several: each is told the Result so far, in this order."""
-
-    steps: tuple[_Step, ...]
-
-    def __call__(self, status: ComputationStatus) -> IO[Any, Any, Any]:
-        """As any function that closes; whoever calls it has no Result to give."""
-        return self.after(Ok(None) if status else Errors([]), 0)
-
-    def after(self, result: Result[Any, Any], index: int = 0) -> IO[Any, Any, Any]:
-        """Run them; the outcome is `result` with what failed in closing, unless one swallows it."""
-        if index == len(self.steps):
-            return io.from_result(result)
-        closed = io.defer_io(self.steps[index], result).attempt()
-        return closed.flat_map(lambda closing: self.after(_outcome(closing, result), index + 1))
-
-
-def _outcome(closing: Result[Any, Any], result: Result[Any, Any]) -> Result[Any, Any]:
-    if isinstance(closing, Ok):
-        return Ok(None) if closing.success is True and not isinstance(result, Ok) else result
-    return _sequence(closing, result)
-
-
-def _closers(close: Close) -> _Closers:
-    return close if isinstance(close, _Closers) else _Closers((partial(_by_status, close),))
-
-
-def _by_status(close: Close, result: Result[Any, Any]) -> IO[Any, Any, None]:
-    return io.defer_io(close, result.to_computation_status()).map(_nothing)
+# -- opening ----------------------------------------------------------------------------------
 
 
 def _use(fun: Callable[[Any], IO[Any, Any, Any]], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
     return require_io(fun(created[0]), "use")
 
 
-def _release(created: tuple[Any, Close], result: Result[Any, Any]) -> IO[Any, Any, Any]:
-    if type(created[1]) is _Unlock:  # by far the most frequent, and quick like this
-        return ops.Release(created[1].lock, result)
-    return _closers(created[1]).after(result)
-
-
-def _give_up(closers: _Closers, failure: Result[Any, Any]) -> IO[Any, Any, Any]:
-    """Close what was opened before something else failed to open; there is nothing to swallow."""
-    return (
-        closers.after(failure)
-        .attempt()
-        .flat_map(lambda outcome: io.from_result(failure if isinstance(outcome, Ok) else outcome))
-    )
-
-
 def _mapped(f: Callable[[Any], Any], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
     a, close = created
     made = io.defer(f, a).map(lambda b: (b, close))
-    return made.on_failure(partial(_give_up, _closers(close)))
+    return made.on_failure(partial(give_up, closers(close)))
 
 
 def _chained(f: Callable[[Any], Any], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
-    a, close = created
-    closers = _closers(close)
-    inner = io.defer_io(lambda: _create(f(a), "flat_map"))
-    both = inner.map(lambda it: (it[0], _Closers(_closers(it[1]).steps + closers.steps)))
-    return both.on_failure(partial(_give_up, closers))
+    inner = io.defer_io(lambda: _create(f(created[0]), "flat_map"))
+    both = inner.map(lambda it: (it[0], all_of([created, it])))
+    return both.on_failure(partial(give_up, closers(created[1])))
 
 
 def _wrapped(
-    wrap: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]], created: tuple[Any, Close]
+    around: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]], created: tuple[Any, Close]
 ) -> tuple[Any, Close]:
     a, close = created
-    steps = tuple([partial(_wrapped_step, wrap, step) for step in _closers(close).steps])
-    return a, _Closers(steps)
-
-
-def _wrapped_step(
-    wrap: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]], step: _Step, result: Result[Any, Any]
-) -> IO[Any, Any, Any]:
-    return wrap(io.defer_io(step, result))
+    return a, wrap(around, close)
 
 
 def _attempted(result: Result[Any, tuple[Any, Close]]) -> tuple[Result[Any, Any], Close]:
@@ -305,10 +243,6 @@ def _constant(value: X, _: Any) -> X:
 
 def _same(value: X) -> X:
     return value
-
-
-def _nothing(_: Any) -> None:
-    return None
 
 
 def _apply(values: list[Any]) -> Any:
@@ -410,28 +344,7 @@ def from_with(the_io: IO[R2, E2, Any]) -> Resource[R2, E2, Any]:
     a `MultipleExceptions`), or `DomainErrors`. If `__exit__` returns true, the failure is
     swallowed and the outcome of the use is `Ok(None)`.
     """
-    return Resource(the_io.map(_enter))
-
-
-def _enter(manager: Any) -> tuple[Any, Close]:
-    kind = type(manager)
-    enter, exit = kind.__enter__, kind.__exit__
-    return enter(manager), _Closers((partial(_exit, exit, manager),))
-
-
-def _exit(exit: Callable[..., Any], manager: Any, result: Result[Any, Any]) -> IO[Any, Any, bool]:
-    exception = _exception_of(result)
-    if exception is None:
-        return io.defer(exit, manager, None, None, None)
-    return io.defer(exit, manager, type(exception), exception, exception.__traceback__).map(bool)
-
-
-def _exception_of(result: Result[Any, Any]) -> BaseException | None:
-    if isinstance(result, Panic):
-        if len(result.exceptions) == 1 and not result.errors:
-            return result.exceptions[0].exception
-        return MultipleExceptions(result.exceptions, result.errors)
-    return DomainErrors(result.errors) if isinstance(result, Errors) else None
+    return Resource(the_io.map(enter))
 
 
 # -- several ----------------------------------------------------------------------------------
@@ -450,9 +363,9 @@ def _open_from(rs: Sequence[Any]) -> IO[Any, Any, Any]:
 
     def open_next(index: int) -> IO[Any, Any, Any]:
         if index == len(rs):
-            return io.pure(([a for a, _ in opened], _closers_of(opened)))
+            return io.pure(([a for a, _ in opened], all_of(opened)))
         create = io.defer_io(_create, rs[index], "zip")
-        create = create.on_failure(lambda r: _give_up(_closers_of(opened), r))
+        create = create.on_failure(lambda r: give_up(all_of(opened), r))
         return create.flat_map(lambda it: then_next(index, it))
 
     def then_next(index: int, created: tuple[Any, Close]) -> IO[Any, Any, Any]:
@@ -460,13 +373,6 @@ def _open_from(rs: Sequence[Any]) -> IO[Any, Any, Any]:
         return open_next(index + 1)
 
     return open_next(0)
-
-
-def _closers_of(opened: Sequence[tuple[Any, Close]]) -> _Closers:
-    """Closes them in reverse order."""
-    return _Closers(
-        tuple([step for _, close in reversed(opened) for step in _closers(close).steps])
-    )
 
 
 def zip_par(*rs: Any) -> Resource[Any, Any, list[Any]]:
@@ -483,8 +389,8 @@ def zip_par(*rs: Any) -> Resource[Any, Any, list[Any]]:
 def _gathered(results: list[Result[Any, tuple[Any, Close]]]) -> IO[Any, Any, Any]:
     opened = [result.success for result in results if isinstance(result, Ok)]
     if len(opened) == len(results):
-        return io.pure(([a for a, _ in opened], _closers_of(opened)))
-    return _give_up(_closers_of(opened), _zip_results(results))
+        return io.pure(([a for a, _ in opened], all_of(opened)))
+    return give_up(all_of(opened), _zip_results(results))
 
 
 def traverse(
@@ -519,23 +425,12 @@ def sleep_until(epoch_in_seconds: float) -> Resource[Any, Any, None]:
 # -- controlling concurrency ------------------------------------------------------------------
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class _Unlock:
-    """What gives a lock back."""
-
-    lock: Lock
-
-    def __call__(self, status: ComputationStatus) -> IO[Any, Any, None]:
-        return ops.Release(self.lock)
-
-
 def of_lock(of: Lock) -> Resource[Any, Any, None]:
     """A lock as a resource."""
-    return Resource(ops.Acquire(of).map(partial(_taken, _Unlock(of))))
+    return Resource(ops.Acquire(of).map(partial(_taken, Unlock(of))))
 
 
-def _taken(unlock: _Unlock, _: Any) -> tuple[None, Close]:
+def _taken(unlock: Unlock, _: Any) -> tuple[None, Close]:
     return None, unlock
 
 

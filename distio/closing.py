@@ -1,0 +1,134 @@
+"""How resources are closed: what `distio.resource` has the interpreter do after each use.
+
+A resource that is made of several has one closer for each. They run in the reverse order of
+opening; each is told the Result so far, and may add its own failure to it, or swallow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, final
+
+from distio import io
+from distio.core import ops
+from distio.core.ops.base import IO
+from distio.errors import DomainErrors, MultipleExceptions
+from distio.protocol.requests import Lock
+from distio.result import ComputationStatus, Errors, Ok, Panic, Result, sequence
+
+__all__ = ["Close", "Closers", "Unlock", "all_of", "closers", "enter", "give_up", "release", "wrap"]
+
+Program = IO[Any, Any, Any]
+Close = Callable[[ComputationStatus], Program]
+"""What releases a resource; it is told whether the computation that used it went well."""
+Step = Callable[[Result[Any, Any]], Program]
+"""The same, told the whole Result; it computes True if a failure is to be swallowed."""
+Created = tuple[Any, Close]
+"""What is used, and what closes it."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Closers:
+    """What closes a resource made of several, in the order in which they run."""
+
+    steps: tuple[Step, ...]
+
+    def __call__(self, status: ComputationStatus) -> Program:
+        """As any function that closes; whoever calls it has no Result to give."""
+        return self.after(Ok(None) if status else Errors([]))
+
+    def after(self, result: Result[Any, Any], index: int = 0) -> Program:
+        """Run them; the outcome is `result` with what failed in closing, unless one swallows it."""
+        if index == len(self.steps):
+            return io.from_result(result)
+        closed = io.defer_io(self.steps[index], result).attempt()
+        return closed.flat_map(lambda closing: self.after(_outcome(closing, result), index + 1))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Unlock:
+    """What gives a lock back."""
+
+    lock: Lock
+
+    def __call__(self, status: ComputationStatus) -> Program:
+        """As any function that closes."""
+        return ops.Release(self.lock)
+
+
+def _outcome(closing: Result[Any, Any], result: Result[Any, Any]) -> Result[Any, Any]:
+    if isinstance(closing, Ok):
+        return Ok(None) if closing.success is True and not isinstance(result, Ok) else result
+    return sequence(closing, result)
+
+
+def closers(close: Close) -> Closers:
+    """Any function that closes, as one of several."""
+    return close if isinstance(close, Closers) else Closers((partial(_by_status, close),))
+
+
+def _by_status(close: Close, result: Result[Any, Any]) -> Program:
+    return io.defer_io(close, result.to_computation_status()).map(_nothing)
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def all_of(opened: Sequence[Created]) -> Closers:
+    """What closes all of these, in reverse order."""
+    return Closers(tuple([step for _, close in reversed(opened) for step in closers(close).steps]))
+
+
+def wrap(around: Callable[[Program], Program], close: Close) -> Closers:
+    """Apply a function to each program that closes something."""
+    return Closers(tuple([partial(_wrapped, around, step) for step in closers(close).steps]))
+
+
+def _wrapped(around: Callable[[Program], Program], step: Step, result: Result[Any, Any]) -> Program:
+    return around(io.defer_io(step, result))
+
+
+def release(created: Created, result: Result[Any, Any]) -> Program:
+    """Close what was used, with this Result; the outcome is the outcome of it all."""
+    close = created[1]
+    if type(close) is Unlock:  # by far the most frequent, and quick like this
+        return ops.Release(close.lock, result)
+    return closers(close).after(result)
+
+
+def give_up(opened: Closers, failure: Result[Any, Any]) -> Program:
+    """Close what was opened before something else failed to open; there is nothing to swallow."""
+    closed = opened.after(failure).attempt()
+    return closed.flat_map(
+        lambda outcome: io.from_result(failure if isinstance(outcome, Ok) else outcome)
+    )
+
+
+# -- context managers -------------------------------------------------------------------------
+
+
+def enter(manager: Any) -> Created:
+    """Enter a context manager; it is closed by its `__exit__`."""
+    kind = type(manager)
+    enter, exit = kind.__enter__, kind.__exit__
+    return enter(manager), Closers((partial(_exit, exit, manager),))
+
+
+def _exit(exit: Callable[..., Any], manager: Any, result: Result[Any, Any]) -> Program:
+    exception = _exception_of(result)
+    if exception is None:
+        return io.defer(exit, manager, None, None, None)
+    return io.defer(exit, manager, type(exception), exception, exception.__traceback__).map(bool)
+
+
+def _exception_of(result: Result[Any, Any]) -> BaseException | None:
+    if isinstance(result, Panic):
+        if len(result.exceptions) == 1 and not result.errors:
+            return result.exceptions[0].exception
+        return MultipleExceptions(result.exceptions, result.errors)
+    return DomainErrors(result.errors) if isinstance(result, Errors) else None
