@@ -6,6 +6,7 @@ from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedEx
 from distio.resource import Resource
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
 from distio.runtime.cluster import Cluster, RunHandle
+from distio.val import Val
 from distio.var import UpdateResult, Var
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RunHandle",
     "TracedException",
     "UpdateResult",
+    "Val",
     "Var",
     "errors",
     "io",

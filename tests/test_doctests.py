@@ -21,6 +21,7 @@ MODULES = [
     "distio.testing.choices",
     "distio.testing.exploration",
     "distio.testing.simulation",
+    "distio.val",
     "distio.var",
 ]
 
