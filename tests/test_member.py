@@ -442,6 +442,22 @@ def test_a_fiber_that_comes_home_finds_those_who_wait() -> None:
     assert member.runs[run].alive == 0
 
 
+def test_a_fiber_that_came_home_is_not_forgotten() -> None:
+    """It was awaited when it left, and is when it comes back: nobody may drop its outcome."""
+    member = Member(1, ships=True)
+    root = member.start_root(io.pure(0), None)
+    (child,) = _children(member, root, io.pure("home"))
+    handle = root.value[0]
+    root.request = rq.AwaitFibers([handle])
+    assert not member.await_fibers(root, [handle])
+    payload, handles = dump_fibers([child])
+    member.shipped([child], payload, handles)
+    member.receive(m.Place(m.Chunk(root.run, [(child.id, 1)], payload)))
+    gc.collect()
+    member.tell()
+    assert not any(isinstance(message, m.Forget) for message in member.outbox)
+
+
 def _children(member: Member, parent: Fiber, *programs: Program) -> list[Fiber]:
     member.ships = True
     return member.spawn(parent, programs)

@@ -918,3 +918,12 @@ def test_who_was_cut_off_for_long_comes_back_with_its_fibers() -> None:
         for fiber in started:
             life = simulation.history.of(fiber)
             assert len(lines(life, "worker-1: hears", "Place(")) == 1
+
+
+@pytest.mark.slow
+def test_fibers_that_wander_to_and_fro_are_waited_for() -> None:
+    """More fibers than threads, made on a worker: others ask for them, and some come home."""
+    one = io.pure(1).zip(io.sleep(0.05))
+    crowd = io.zip_par(io.defer_io(lambda: io.zip_par([one] * 12))).map(lambda all: len(all[0]))
+    for seed in range(150):
+        assert simulate(crowd, members=2, threads=1, seed=seed).result == Ok(12), seed

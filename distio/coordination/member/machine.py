@@ -319,6 +319,9 @@ class Member:
         for id, _ in chunk.fibers:
             # a fiber that comes home finds those who have waited for it here
             handle = self.awaited.pop(id, None) or Handle(id)
+            if isinstance(handle.tie, Away):
+                # it is wanted as before: the tie that dies here must not say otherwise
+                handle.tie.is_shared = True
             handle.tie = HERE
             self.hosted[id] = handle
             run.known.add(id)
