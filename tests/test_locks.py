@@ -372,6 +372,15 @@ def test_a_value_that_cannot_travel_is_refused_where_it_is_set() -> None:
     assert value == 1
 
 
+def test_a_variable_of_a_run_that_is_over_says_so(run: Run) -> None:
+    made = run(Var.create(1))
+    assert isinstance(made, Ok)
+    for use in (made.success.get(), made.success.set(2), made.success.update(lambda n: (n, n))):
+        (exception,) = exceptions(run(use))
+        assert isinstance(exception, MatchError)
+        assert "belongs to a run that is over" in str(exception)
+
+
 def test_in_one_process_a_value_is_what_it_is() -> None:
     thing = threading.Lock()
     result = Var.create(thing).flat_map(lambda var: var.get()).run(None)

@@ -117,6 +117,8 @@ class Lock:
     """How many may hold it at a time; 0: one, who may take it again (it is reentrant)."""
     per_seconds: float = 0.0
     """If it limits starts: in windows of what length `tokens` are counted."""
+    has_value: bool = False
+    """Whether it guards the value of a variable."""
 
     @property
     def is_limit(self) -> bool:

@@ -25,7 +25,7 @@ __all__ = ["acquire", "granted", "make_lock", "refused", "release"]
 def make_lock(member: Member, fiber: Fiber, request: MakeLock) -> None:
     """Answer with a new lock; with a value, a variable."""
     key = member.next_ids(1)
-    fiber.value = Lock(key)
+    fiber.value = Lock(key, has_value=request.value is not NOTHING)
     if request.value is NOTHING:
         return
     run = member.runs[fiber.run]
@@ -71,8 +71,15 @@ def granted(member: Member, message: m.LockGranted) -> None:
     if fiber is None:
         return
     request = fiber.request
+    assert isinstance(request, Acquire)
     fiber.value = None
-    if isinstance(request, Acquire) and request.lock.is_limit:
+    if request.lock.is_limit:
+        member.unpark(fiber)
+        return
+    is_there = message.lock in member.values if member.keeps_values else bool(message.value)
+    if request.lock.has_value and not is_there:
+        member.outbox.append(m.ReleaseLock(fiber.run, fiber.id, fiber.epoch, message.lock, None))
+        _fail(fiber, "this Var belongs to a run that is over, and its value is gone with it")
         member.unpark(fiber)
         return
     value: Any = PackedValue(message.value) if message.value else None
@@ -91,9 +98,13 @@ def refused(member: Member, message: m.LockRefused) -> None:
     """The fiber can't have the lock."""
     fiber = _waiting(member, message)
     if fiber is not None:
-        refusal = MatchError(message.reason)
-        fiber.failure = Panic([TracedException(refusal, str(refusal))], [])
+        _fail(fiber, message.reason)
         member.unpark(fiber)
+
+
+def _fail(fiber: Fiber, reason: str) -> None:
+    refusal = MatchError(reason)
+    fiber.failure = Panic([TracedException(refusal, str(refusal))], [])
 
 
 def _waiting(member: Member, message: m.LockGranted | m.LockRefused) -> Fiber | None:
