@@ -116,8 +116,8 @@ class Host:
                     self._idle += 1
                     self._work_ready.wait(patience and min(patience, _LONGEST_WAIT_SECONDS))
                     self._idle -= 1
-                    if patience is not None:
-                        self.link.rested()
+                if patience is not None:
+                    self.link.rested()  # whether or not it has: it doesn't wait any more
         return False
 
     def wake(self, spare: int = 0) -> None:
