@@ -95,10 +95,7 @@ def _wrapped(around: Callable[[Program], Program], step: Step, result: Result[An
 
 def release(created: Created, result: Result[Any, Any]) -> Program:
     """Close what was used, with this Result; the outcome is the outcome of it all."""
-    close = created[1]
-    if type(close) is Unlock:  # by far the most frequent, and quick like this
-        return ops.Release(close.lock, result)
-    return closers(close).after(result)
+    return closers(created[1]).after(result)
 
 
 def give_up(opened: Closers, failure: Result[Any, Any]) -> Program:

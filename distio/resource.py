@@ -74,16 +74,18 @@ class Resource(Generic[R, E, A]):
         create: computes what is to be used, and the function that releases it.
     """
 
-    __slots__ = ("create",)
+    __slots__ = ("_lock", "create")
 
     def __init__(self, create: IO[R, E, tuple[A, Close]]) -> None:
         self.create = require_io(create, "Resource")
+        self._lock: Lock | None = None
+        """The lock that it takes, if it is nothing but that."""
 
     def __repr__(self) -> str:
         return f"Resource({self.create!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Resource, (self.create,)
+        return (Resource, (self.create,)) if self._lock is None else (of_lock, (self._lock,))
 
     # -- use ------------------------------------------------------------------------------
 
@@ -96,6 +98,8 @@ class Resource(Generic[R, E, A]):
 
     def with_(self, the_io: IO[R2, E2, X]) -> IO[Any, Any, X]:
         """Open it, run `the_io`, and close it."""
+        if self._lock is not None:  # by far the most frequent, and quick like this
+            return ops.Locked(require_io(the_io, "with_"), self._lock)
         return self.use(partial(_constant, the_io))
 
     # -- transform ------------------------------------------------------------------------
@@ -427,7 +431,9 @@ def sleep_until(epoch_in_seconds: float) -> Resource[Any, Any, None]:
 
 def of_lock(of: Lock) -> Resource[Any, Any, None]:
     """A lock as a resource."""
-    return Resource(ops.Acquire(of).map(partial(_taken, Unlock(of))))
+    taken = Resource(ops.Acquire(of).map(partial(_taken, Unlock(of))))
+    taken._lock = of
+    return taken
 
 
 def _taken(unlock: Unlock, _: Any) -> tuple[None, Close]:

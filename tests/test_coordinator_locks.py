@@ -1,149 +1,248 @@
-"""The coordinator's machine and locks: who is granted what, when."""
+"""The coordinator's machine and locks: to whom tokens are lent, when, and for how many turns."""
 
 from __future__ import annotations
 
-import itertools
-
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
-from tests.test_coordinator import Scene, finished, placed
+from tests.test_coordinator import Scene, finished
 
 Commands = list[tuple[int, m.CoordinatorMessage]]
+Key = int | str
 
 
 def asks(
-    scene: Scene, member: int, run: int, fiber: int, *, epoch: int = 0, lock: int | str = 7,
-    tokens: int = 0, per_seconds: float = 0.0,
+    scene: Scene, member: int, count: int = 1, *, lock: Key = 7, tokens: int = 0,
+    per_seconds: float = 0.0, is_ahead: bool = False,
 ) -> Commands:  # fmt: skip
-    return scene.says(member, m.AcquireLock(run, fiber, epoch, lock, tokens, per_seconds))
+    return scene.says(member, m.AwaitTurns(lock, tokens, per_seconds, count, is_ahead))
 
 
-def gives_back(
-    scene: Scene, member: int, run: int, fiber: int, *, epoch: int = 0, lock: int | str = 7,
-    value: bytes | None = None,
-) -> Commands:  # fmt: skip
-    return scene.says(member, m.ReleaseLock(run, fiber, epoch, lock, value))
-
-
-def granted(
-    member: int, fiber: int, *, epoch: int = 0, lock: int | str = 7, value: bytes = b""
+def returns(
+    scene: Scene, member: int, count: int = 1, *, lock: Key = 7, value: bytes | None = None
 ) -> Commands:
-    return [(member, m.LockGranted(fiber, epoch, lock, value))]
+    return scene.says(member, m.ReturnTokens(lock, count, value))
 
 
-def test_a_lock_goes_to_those_who_wait_in_order() -> None:
+def lent(
+    member: int, count: int = 1, turns: int = 1, *, is_kept: bool = False, lock: Key = 7,
+    value: bytes = b"",
+) -> Commands:  # fmt: skip
+    return [(member, m.TokensLent(lock, count, turns, is_kept, value))]
+
+
+def blocked(run: int, count: int = 1) -> m.RunProgress:
+    return m.RunProgress(run, [], 0, [], count)
+
+
+def kept(member: int, count: int = 1, turns: int = 1, **rest: bytes | Key) -> Commands:
+    return lent(member, count, turns, is_kept=True, **rest)  # type: ignore[arg-type]  # by name
+
+
+def recalled(member: int, lock: Key = 7) -> Commands:
+    return [(member, m.RecallTokens(lock))]
+
+
+def test_who_asks_alone_keeps_the_lock_until_somebody_else_asks() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    assert asks(scene, 2) == kept(2)
+    assert asks(scene, 3) == recalled(2)
+    assert asks(scene, 1) == []
+    assert returns(scene, 2) == lent(3)
+    assert returns(scene, 3) == kept(1)
+
+
+def test_members_are_served_in_order() -> None:
+    scene = Scene(workers=3)
+    scene.starts()
+    asks(scene, 1)
+    order = [2, 3, 4, 2, 3, 4, 2]
+    for member in order:
+        asks(scene, member)
+    served = []
+    holder = 1
+    for _ in order:
+        ((holder, message),) = returns(scene, holder)
+        assert isinstance(message, m.TokensLent)
+        assert message.turns == 1
+        served.append(holder)
+    assert served == order
+
+
+def test_fibers_in_a_row_get_their_turns_at_once() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    asks(scene, 1)
+    asks(scene, 2)
+    asks(scene, 2, count=2)
+    asks(scene, 3)
+    assert returns(scene, 1) == lent(2, turns=3)
+    assert returns(scene, 2) == kept(3)
+
+
+def test_who_had_turns_already_comes_first() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    asks(scene, 1)
+    asks(scene, 2)
+    asks(scene, 3, is_ahead=True)
+    assert returns(scene, 1) == lent(3)
+
+
+def test_who_waits_no_longer_is_passed_over() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    asks(scene, 1)
+    asks(scene, 2)
+    asks(scene, 3)
+    asks(scene, 2)
+    assert scene.says(2, m.ForgoTurns(7, 2)) == []
+    assert returns(scene, 1) == kept(3)
+
+
+def test_what_is_said_before_one_hears_of_keeping_is_no_wait() -> None:
+    scene = Scene(workers=1)
+    scene.starts()
+    assert asks(scene, 1) == kept(1)
+    assert asks(scene, 1) == []
+    assert asks(scene, 2) == recalled(1)
+    assert returns(scene, 1) == kept(2)
+
+
+def test_the_tokens_of_a_semaphore_are_kept_by_who_is_alone_and_else_lent_one_by_one() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    assert asks(scene, 1, tokens=3) == kept(1, 3)
+    assert asks(scene, 2, count=3, tokens=3) == recalled(1)
+    assert returns(scene, 1, 2) == lent(2, 2, turns=2)
+    assert asks(scene, 3, tokens=3) == []
+    assert returns(scene, 1) == lent(2)
+    assert returns(scene, 2) == lent(3)
+
+
+def test_a_limit_lets_start_when_its_window_is_over_and_not_before() -> None:
     scene = Scene()
-    run = scene.starts(fibers=1_000)
-    fibers = [fiber_id(1, n) for n in range(1_000)]
-    assert asks(scene, 1, run, fibers[0]) == granted(1, fibers[0])
-    for fiber in fibers[1:]:
-        assert asks(scene, 1, run, fiber) == []
-    for fiber, following in itertools.pairwise(fibers):
-        assert gives_back(scene, 1, run, fiber) == granted(1, following)
-
-
-def test_a_semaphore_is_granted_while_there_are_tokens() -> None:
-    scene = Scene()
-    run = scene.starts(fibers=3)
-    one, two, three = [fiber_id(1, n) for n in range(3)]
-    assert asks(scene, 1, run, one, tokens=2) == granted(1, one)
-    assert asks(scene, 1, run, two, tokens=2) == granted(1, two)
-    assert asks(scene, 1, run, three, tokens=2) == []
-    assert gives_back(scene, 1, run, two) == granted(1, three)
-
-
-def test_a_limit_grants_when_its_window_is_over_and_not_before() -> None:
-    scene = Scene()
-    run = scene.starts(fibers=3)
-    fibers = [fiber_id(1, n) for n in range(3)]
-    grants = [asks(scene, 1, run, fiber, tokens=2, per_seconds=10.0) for fiber in fibers]
-    assert grants == [granted(1, fibers[0]), granted(1, fibers[1]), []]
+    scene.starts()
+    first = asks(scene, 1, 3, tokens=2, per_seconds=10.0)
+    assert first == lent(1, 0, turns=2)
     assert scene.machine.next_deadline() == 10.0
     assert scene.tick(9.9) == []
-    assert scene.tick(10.0) == granted(1, fibers[2])
+    assert scene.tick(10.0) == lent(1, 0)
 
 
-def test_the_lock_of_a_lost_member_goes_to_the_next() -> None:
+def test_the_tokens_of_a_lost_member_go_to_the_next() -> None:
     scene = Scene(workers=2)
-    run = scene.starts(fibers=3)
-    one, two = fiber_id(1, 1), fiber_id(1, 2)
-    assert (2, placed(run, one)) in scene.offers(1, run, one)
-    scene.tells(2, ready=9)
-    assert (3, placed(run, two)) in scene.offers(1, run, two)
-    assert asks(scene, 2, run, one, epoch=1) == granted(2, one, epoch=1)
-    assert asks(scene, 3, run, two, epoch=1) == []
-    assert asks(scene, 1, run, run) == []
-    assert granted(3, two, epoch=1)[0] in scene.breaks(2)
-    assert granted(1, run)[0] in scene.breaks(3)
+    scene.starts()
+    asks(scene, 2)
+    asks(scene, 3)
+    asks(scene, 1)
+    assert lent(3)[0] in scene.breaks(2)
+    assert kept(1)[0] in scene.breaks(3)
 
 
-def test_whoever_is_lost_in_the_queue_is_passed_over() -> None:
+def test_who_is_lost_in_the_queue_is_passed_over() -> None:
     scene = Scene(workers=1)
-    run = scene.starts(fibers=3)
-    child, last = fiber_id(1, 1), fiber_id(1, 2)
-    scene.offers(1, run, child)
-    assert asks(scene, 1, run, run) == granted(1, run)
-    assert asks(scene, 2, run, child, epoch=1) == []
-    assert asks(scene, 1, run, last) == []
+    scene.starts()
+    asks(scene, 1)
+    asks(scene, 2)
     scene.breaks(2)
-    assert gives_back(scene, 1, run, run) == granted(1, last)
+    assert returns(scene, 1) == []
+    scene.machine.locks.validate()
+    assert len(scene.machine.locks) == 0
 
 
-def test_a_word_of_an_old_epoch_frees_nothing() -> None:
+def test_a_token_travels_with_its_fiber() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=2)
     child = fiber_id(1, 1)
-    scene.offers(1, run, child)
-    asks(scene, 2, run, child, epoch=1)
-    scene.tells(2, ready=9)
-    assert (3, placed(run, child, epoch=2)) in scene.offers(2, run, child, epoch=1)
-    assert asks(scene, 1, run, run) == []
+    assert asks(scene, 1) == kept(1)
+    chunk = m.Chunk(run, [(child, 0)], b"", [(7, 0, 1)])
+    moved = m.Chunk(run, [(child, 1)], b"", [(7, 0, 1)])
+    assert (2, m.Place(moved)) in scene.says(1, m.Offer([chunk]))
     stale = scene.machine.stale
-    assert gives_back(scene, 2, run, child, epoch=1) == []
-    assert gives_back(scene, 3, run, child, epoch=1) == []
-    assert scene.machine.stale == stale + 2
-    assert gives_back(scene, 3, run, child, epoch=2) == granted(1, run)
+    assert returns(scene, 1) == []
+    assert scene.machine.stale == stale + 1
+    assert asks(scene, 3) == []
+    assert returns(scene, 2) == kept(3)
 
 
-def test_nobody_else_can_give_a_lock_back() -> None:
+def test_a_token_that_is_on_its_way_when_its_run_ends_is_free() -> None:
     scene = Scene()
-    run = scene.starts(fibers=2)
-    other = fiber_id(1, 1)
-    asks(scene, 1, run, run)
-    assert gives_back(scene, 1, run, other) == []
-    assert scene.machine.stale == 1
-    assert asks(scene, 1, run, other) == []
+    one = scene.starts(fibers=2)
+    scene.starts(scene.join("client"))
+    assert asks(scene, 1, lock="door") == kept(1, lock="door")
+    chunk = m.Chunk(one, [(fiber_id(1, 1), 0)], b"", [("door", 0, 1)])
+    scene.says(1, m.Offer([chunk]))
+    assert asks(scene, 2, lock="door") == []
+    assert kept(2, lock="door")[0] in scene.breaks(1)
 
 
-def test_the_end_of_a_run_frees_its_named_locks_for_others() -> None:
-    scene = Scene()
-    one = scene.starts()
-    two = scene.starts(scene.join("client"))
-    assert asks(scene, 1, one, one, lock="door") == granted(1, one, lock="door")
-    assert asks(scene, 2, two, two, lock="door") == []
-    assert granted(2, two, lock="door")[0] in scene.tells(1, finished(one, 1))
+def test_who_returns_what_it_does_not_have_frees_nothing() -> None:
+    scene = Scene(workers=1)
+    scene.starts()
+    asks(scene, 1)
+    assert returns(scene, 2) == []
+    assert returns(scene, 1, 2) == []
+    assert scene.machine.stale == 2
+    assert asks(scene, 2) == recalled(1)
 
 
-def test_a_value_comes_with_the_grant_and_lives_as_long_as_its_run() -> None:
-    scene = Scene()
-    run = scene.starts(fibers=2)
-    other = fiber_id(1, 1)
+def test_a_value_comes_with_the_token_and_lives_as_long_as_its_run() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts()
     assert scene.says(1, m.StoreValue(run, 9, b"first")) == []
-    assert asks(scene, 1, run, run, lock=9) == granted(1, run, lock=9, value=b"first")
-    assert asks(scene, 1, run, other, lock=9) == []
-    following = granted(1, other, lock=9, value=b"second")
-    assert gives_back(scene, 1, run, run, lock=9, value=b"second") == following
-    assert gives_back(scene, 1, run, other, lock=9) == []
-    assert asks(scene, 1, run, run, lock=9) == granted(1, run, lock=9, value=b"second")
-    scene.tells(1, finished(run, 2))
+    assert asks(scene, 1, lock=9) == kept(1, lock=9, value=b"first")
+    assert asks(scene, 2, lock=9) == recalled(1, 9)
+    assert returns(scene, 1, lock=9, value=b"second") == kept(2, lock=9, value=b"second")
+    assert scene.says(2, m.StoreValue(run, 9, b"third")) == []
+    assert returns(scene, 2, lock=9) == []
+    assert asks(scene, 1, lock=9) == kept(1, lock=9, value=b"third")
+    returns(scene, 1, lock=9)
+    scene.tells(1, finished(run, 1))
     scene.machine.validate_rest()
 
 
+def test_a_value_outlives_the_member_that_had_set_it() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts()
+    scene.says(1, m.StoreValue(run, 9, b"first"))
+    asks(scene, 2, lock=9)
+    scene.says(2, m.StoreValue(run, 9, b"second"))
+    scene.breaks(2)
+    assert asks(scene, 1, lock=9) == kept(1, lock=9, value=b"second")
+
+
 def test_a_name_that_is_in_use_as_something_else_is_refused() -> None:
-    scene = Scene()
-    run = scene.starts(fibers=2)
-    asks(scene, 1, run, run, lock="api", tokens=3)
-    ((member, refused),) = asks(scene, 1, run, fiber_id(1, 1), lock="api", tokens=5)
-    assert member == 1
+    scene = Scene(workers=1)
+    scene.starts()
+    asks(scene, 1, lock="api", tokens=3)
+    ((member, refused),) = asks(scene, 2, lock="api", tokens=5)
+    assert member == 2
     assert isinstance(refused, m.LockRefused)
     assert "in use as a semaphore of 3 tokens" in refused.reason
+
+
+def test_who_waits_for_the_lock_of_another_run_is_asked_once_until_something_moves() -> None:
+    scene = Scene()
+    run = scene.starts()
+    asks(scene, 1, lock="door")
+    assert scene.tells(1, blocked(run)) == [(1, m.DescribeWaits(run, 1))]
+    answer = m.Waits(run, 1, True, [], [(run, "door")], [])
+    assert scene.says(1, answer) == []
+    assert scene.tells(1) == []
+    assert scene.tells(1, blocked(run)) == [(1, m.DescribeWaits(run, 2))]
+
+
+def test_a_run_whose_own_fibers_hold_all_it_waits_for_is_deadlocked() -> None:
+    scene = Scene()
+    run = scene.starts(fibers=2)
+    asks(scene, 1, lock=7)
+    asks(scene, 1, lock=8)
+    assert scene.tells(1, blocked(run, 2)) == [(1, m.DescribeWaits(run, 1))]
+    other = fiber_id(1, 1)
+    held: list[tuple[Key, list[int]]] = [(7, [run]), (8, [other])]
+    answer = m.Waits(run, 1, True, [], [(run, 8), (other, 7)], held)
+    ((member, ended),) = scene.says(1, answer)
+    assert member == 1
+    assert isinstance(ended, m.RunEnded)
+    assert "fiber 1.0 waits for fiber 1.1, fiber 1.1 waits for fiber 1.0" in ended.deadlock

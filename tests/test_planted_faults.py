@@ -19,6 +19,7 @@ from distio.coordination.coordinator.registry import Run
 from distio.coordination.coordinator.timers import Timer, Timers
 from distio.coordination.member import Hand, Member
 from distio.coordination.member import machine as member_machine
+from distio.coordination.member.locks import Locks as LocalLocks
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
 from distio.testing import CheckFailed, Crash, Fault, Parts, Simulation, explore
@@ -166,20 +167,20 @@ class SettlesOnlyOnce(Hand):
 
 
 class NeverFrees(Locks):
-    """What a fiber that is gone has held stays taken."""
+    """What a member that is gone has held stays taken."""
 
-    def fiber_gone(self, now: float, fiber: int) -> None:
+    def member_gone(self, now: float, member: int) -> None:
         """Nothing."""
 
 
 class LetsTwoIn(Locks):
     """To look whether a lock is free and to take it are two steps."""
 
-    def release(self, now: float, fiber: int, key: int | str, value: bytes | None) -> bool:
-        lock = self._locks.get(key)
-        if lock is not None and len(lock.queue) > 1:
-            self._grant(now, lock.queue.popleft(), self._claims[lock.queue[0]], key, lock)
-        return super().release(now, fiber, key, value)
+    def wait(self, now: float, member: int, message: m.AwaitTurns) -> None:
+        lock = self._locks.get(message.lock)
+        if lock is not None:
+            lock.free += 1
+        super().wait(now, member, message)
 
 
 class ForgetsTheNext(Locks):
@@ -193,11 +194,35 @@ class ForgetsTheNext(Locks):
 class KeepsOldValues(Locks):
     """The new value of a variable comes after its lock is free."""
 
-    def release(self, now: float, fiber: int, key: int | str, value: bytes | None) -> bool:
-        released = super().release(now, fiber, key, None)
-        if released and value is not None and key in self._locks:
+    def take_back(
+        self, now: float, member: int, key: int | str, count: int, value: bytes | None = None
+    ) -> bool:
+        taken = super().take_back(now, member, key, count, None)
+        if taken and value is not None and key in self._locks:
             self._locks[key].value = value
-        return released
+        return taken
+
+
+class LeavesTokensBehind(Locks):
+    """A fiber goes elsewhere, and what it holds isn't said to have moved."""
+
+    def move(self, held: Sequence[tuple[int | str, int, int]], origin: int, target: int) -> None:
+        """Nothing."""
+
+
+class KeepsWhatIsRecalled(LocalLocks):
+    """Others wait, and nobody is told."""
+
+    def recalled(self, message: m.RecallTokens) -> None:
+        """Nothing."""
+
+
+def with_local_locks(locks: type[LocalLocks]) -> Plant:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+        monkeypatch.setattr(member_machine, "Locks", locks)
+        return Parts()
+
+    return plant
 
 
 def with_locks(locks: type[Locks]) -> Plant:
@@ -293,6 +318,12 @@ def updates() -> Program:
     )
 
 
+def long_uses() -> Program:
+    """Fibers that use a semaphore for so long that some are taken elsewhere meanwhile."""
+    use = io.yield_.then(*[io.yield_] * 8)
+    return resource.semaphore(12).flat_map(lambda sem: io.zip_par([sem.with_(use)] * 24))
+
+
 KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(1).then(io.pure(h)))
 
 MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
@@ -320,6 +351,8 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "a lock has two holders": (with_locks(LetsTwoIn), counted(), 4, ()),
     "who waits for a lock isn't told": (with_locks(ForgetsTheNext), counted(), 4, ()),
     "a value comes after its lock": (with_locks(KeepsOldValues), updates(), 4, ()),
+    "what is recalled is kept": (with_local_locks(KeepsWhatIsRecalled), counted(), 4, ()),
+    "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
     "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
 }
 

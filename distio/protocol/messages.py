@@ -9,18 +9,18 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
-    "AcquireLock",
     "AwaitOutcomes",
+    "AwaitTurns",
     "Chunk",
     "CoordinatorMessage",
     "DescribeWaits",
     "DropOutcomes",
     "FiberLost",
+    "ForgoTurns",
     "Forget",
     "Goodbye",
     "Hello",
     "Listen",
-    "LockGranted",
     "LockRefused",
     "MemberMessage",
     "Message",
@@ -30,8 +30,9 @@ __all__ = [
     "OutcomesReady",
     "Place",
     "Progress",
+    "RecallTokens",
     "Refused",
-    "ReleaseLock",
+    "ReturnTokens",
     "RunEnded",
     "RunProgress",
     "SendOutcomes",
@@ -41,6 +42,7 @@ __all__ = [
     "StartTimer",
     "StoreValue",
     "TimerFired",
+    "TokensLent",
     "Waits",
     "Welcome",
     "WorkerExited",
@@ -58,6 +60,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     fibers: list[tuple[int, int]]
     """(fiber, epoch) of each, in the order in which they lie in the payload."""
     payload: bytes
+    held: list[tuple[int | str, int, int]] = []
+    """What they hold together: (lock, its tokens as in `Lock`, how many of them)."""
 
 
 class RunProgress(msgspec.Struct, frozen=True, gc=False):
@@ -71,7 +75,7 @@ class RunProgress(msgspec.Struct, frozen=True, gc=False):
     ended: list[tuple[int, int]]
     """(fiber, epoch) of the fibers that were placed here and have ended."""
     blocked: int
-    """How many fibers here wait for other fibers, now."""
+    """How many fibers here wait for other fibers or for locks, now."""
 
 
 # -- from a member ----------------------------------------------------------------------------
@@ -158,30 +162,36 @@ class StartTimer(Message, frozen=True, gc=False):
     seconds: float
 
 
-class AcquireLock(Message, frozen=True, gc=False):
-    """This fiber waits for a lock; see `distio.protocol.requests.Lock`."""
+class AwaitTurns(Message, frozen=True, gc=False):
+    """Fibers here wait for a lock; see `distio.protocol.requests.Lock`."""
 
-    run: int
-    fiber: int
-    epoch: int
     lock: int | str
     tokens: int
     per_seconds: float
+    count: int
+    """How many."""
+    is_ahead: bool = False
+    """Whether they come before all others: they had been given turns."""
 
 
-class ReleaseLock(Message, frozen=True, gc=False):
-    """This fiber gives a lock back."""
+class ForgoTurns(Message, frozen=True, gc=False):
+    """So many fibers here wait for this lock no longer."""
 
-    run: int
-    fiber: int
-    epoch: int
     lock: int | str
-    value: bytes | None
+    count: int
+
+
+class ReturnTokens(Message, frozen=True, gc=False):
+    """Tokens of a lock that are of no use here any more."""
+
+    lock: int | str
+    count: int
+    value: bytes | None = None
     """The variable's new value, if it has one."""
 
 
 class StoreValue(Message, frozen=True, gc=False):
-    """A variable was made, which lives as long as its run."""
+    """A variable, which lives as long as its run, was made or set."""
 
     run: int
     lock: int | str
@@ -196,6 +206,10 @@ class Waits(Message, frozen=True, gc=False):
     is_quiet: bool
     """Whether all fibers of the run that are here wait for fibers, and nothing is on its way."""
     edges: list[tuple[int, list[int]]]
+    for_locks: list[tuple[int, int | str]] = []
+    """(fiber, lock) of each that waits for a lock."""
+    held: list[tuple[int | str, list[int]]] = []
+    """Which fibers of the run hold which locks; of a semaphore, once for each token."""
 
 
 class WorkerExited(Message, frozen=True, gc=False):
@@ -266,21 +280,29 @@ class TimerFired(Message, frozen=True, gc=False):
     epoch: int
 
 
-class LockGranted(Message, frozen=True, gc=False):
-    """The lock is this fiber's."""
+class TokensLent(Message, frozen=True, gc=False):
+    """Tokens of a lock for fibers that wait for it."""
 
-    fiber: int
-    epoch: int
     lock: int | str
+    count: int
+    """How many; none of a limit, which lets fibers start and has nothing to return."""
+    turns: int
+    """How many fibers may have them, one after another, before they are returned."""
+    is_kept: bool
+    """Whether they may be used without limit until they are recalled: nobody else waits."""
     value: bytes
     """The variable's value."""
 
 
-class LockRefused(Message, frozen=True, gc=False):
-    """This fiber can't have the lock, ever."""
+class RecallTokens(Message, frozen=True, gc=False):
+    """Others wait: return the tokens when the fibers that wait now have had their turns."""
 
-    fiber: int
-    epoch: int
+    lock: int | str
+
+
+class LockRefused(Message, frozen=True, gc=False):
+    """The fibers that wait for this lock can't have it, ever."""
+
     lock: int | str
     reason: str
 
@@ -324,8 +346,9 @@ MemberMessage = (
     | OutcomeUnknown
     | Forget
     | StartTimer
-    | AcquireLock
-    | ReleaseLock
+    | AwaitTurns
+    | ForgoTurns
+    | ReturnTokens
     | StoreValue
     | Waits
     | WorkerExited
@@ -340,7 +363,8 @@ CoordinatorMessage = (
     | FiberLost
     | DropOutcomes
     | TimerFired
-    | LockGranted
+    | TokensLent
+    | RecallTokens
     | LockRefused
     | Solicit
     | DescribeWaits

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 __all__ = [
     "FINISHED",
@@ -29,6 +29,7 @@ __all__ = [
     "Sleep",
     "Spawn",
     "Yielded",
+    "conflict",
 ]
 
 
@@ -124,6 +125,26 @@ class Lock:
     def is_limit(self) -> bool:
         """Whether those who wait for it wait for time to pass, and nobody holds it."""
         return self.per_seconds > 0
+
+
+class _Kind(Protocol):
+    """What tells one kind of lock from another."""
+
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def per_seconds(self) -> float: ...
+
+
+def conflict(key: int | str, in_use: _Kind, wanted: _Kind) -> str:
+    """Why a lock that is in use as one kind can't be had as another."""
+    return f"{key!r} is in use as {_describe(in_use)}, and can't be {_describe(wanted)} as well"
+
+
+def _describe(kind: _Kind) -> str:
+    if kind.per_seconds:
+        return f"a limit of {kind.tokens} starts in {kind.per_seconds:g} s"
+    return f"a semaphore of {kind.tokens} tokens" if kind.tokens else "a reentrant lock"
 
 
 @final

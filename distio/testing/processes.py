@@ -36,7 +36,7 @@ CHECKED_AT_ONCE: Final = 8
 keeps the cost of an event the same."""
 FAMILY: Final = "simulation"
 _HOST: Final = "simulation"
-_WAKES: Final = (m.FiberLost, m.LockGranted, m.LockRefused, m.Outcomes, m.TimerFired)
+_WAKES: Final = (m.FiberLost, m.TokensLent, m.LockRefused, m.Outcomes, m.TimerFired)
 """What may make parked fibers ready."""
 
 

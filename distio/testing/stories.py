@@ -95,12 +95,8 @@ def _fibers_of(message: Any) -> list[int]:
 
 
 _OF_ONE_FIBER: Final = (
-    m.AcquireLock,
     m.FiberLost,
-    m.LockGranted,
-    m.LockRefused,
     m.OutcomeUnknown,
-    m.ReleaseLock,
     m.StartTimer,
     m.TimerFired,
 )

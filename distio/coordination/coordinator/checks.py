@@ -26,9 +26,9 @@ def check(machine: Coordinator) -> None:
         if id not in machine.runs:
             raise DistioBug(f"timers outlive run {name_of(id)}")
     machine.locks.validate()
-    for fiber, host, run in machine.locks.fibers:
-        if run not in machine.runs or not _is_somewhere(machine, host):
-            raise DistioBug(f"fiber {name_of(fiber)} is gone, but holds or waits for a lock")
+    for member in machine.locks.members:
+        if not _is_somewhere(machine, member):
+            raise DistioBug(f"member {member} is gone, but has or waits for a lock")
     for fiber, record in machine.fibers.items():
         _check_record(machine, fiber, record)
 

@@ -6,10 +6,32 @@ from collections.abc import Sequence
 from typing import Final
 
 from distio.protocol.ids import name_of
+from distio.protocol.messages import Waits
 
-__all__ = ["explain"]
+__all__ = ["edges_of", "explain"]
 
 _MOST_LINES: Final = 10
+
+
+def edges_of(
+    answers: Sequence[Waits],
+) -> tuple[list[tuple[int, list[int]]], dict[int | str, list[int]]]:
+    """Put together what the members have answered.
+
+    Returns:
+        Which fiber waits for which, and who holds each lock that is waited for, as far as they
+        are fibers of this run.
+    """
+    edges = [edge for answer in answers for edge in answer.edges]
+    holders: dict[int | str, list[int]] = {
+        key: [] for answer in answers for _, key in answer.for_locks
+    }
+    for answer in answers:
+        for key, fibers in answer.held:
+            if key in holders:
+                holders[key] += fibers
+    edges += [(fiber, holders[key]) for answer in answers for fiber, key in answer.for_locks]
+    return edges, holders
 
 
 def explain(edges: Sequence[tuple[int, list[int]]]) -> str:

@@ -1,221 +1,239 @@
-"""Locks, semaphores, limits of starts, and the values of variables.
+"""Whose turn it is, among members: locks, semaphores, limits of starts, values of variables.
 
 Rules
 -----
-- To register and to grant is one step. Whoever waits is served first-in first-out.
-- A lock belongs to a fiber, never to a clock: it is free again when its fiber gives it back, ends
-  or is lost. When a fiber moves, what it holds moves with it.
-- A lock is remembered while somebody holds it or waits for it, a variable until its run ends, a
+- The tokens of a lock (one, or those of a semaphore) are here or lent to members; a member gives
+  them to its fibers (`coordination/member/locks.py`). To register and to lend is one step.
+- Members say how many of their fibers wait. They are served first-in first-out: a token is lent
+  for so many turns as fibers of that member wait in a row at the head of the queue (of a
+  semaphore, for one turn, so that no later waiter overtakes another's turn).
+- If nobody else waits for them or has any, all tokens are lent to be kept: the member serves its
+  own fibers, and asks no more, until they are recalled, which is when somebody else waits.
+- A token belongs to a member and its fibers, never to a clock: it comes back when they return it,
+  or when the member is lost. When a fiber moves, the tokens that it holds move with it.
+- A lock is remembered while tokens of it are lent or waited for, a variable until its run ends, a
   limit until its window is over.
 - A name means one thing at a time: whoever asks for it with other tokens is refused.
 - A limit never lets more than `tokens` start in any window of `per_seconds`: the next start is
   granted when the window that began with the oldest of the last `tokens` starts is over.
-
-The coordinator checks epochs before anything gets here.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Final, final
 
+from distio.coordination.coordinator.registry import NOWHERE
 from distio.errors import DistioBug
 from distio.protocol import messages as m
-from distio.protocol.ids import name_of
+from distio.protocol.requests import conflict
 
 __all__ = ["Locks"]
 
 Key = int | str
-Say = Callable[[int, m.LockGranted | m.LockRefused], None]
+Say = Callable[[int, m.TokensLent | m.RecallTokens | m.LockRefused], None]
 """Tells a member."""
 
 _NO_VALUE: Final = b""
 
 
 @final
-class _Claim:
-    """What one fiber holds and waits for, and where it is."""
+class _Waiting:
+    """So many fibers of one member, next to each other in a queue."""
 
-    __slots__ = ("epoch", "holds", "member", "run", "waits")
+    __slots__ = ("count", "member")
 
-    def __init__(self, run: int) -> None:
-        self.run = run
-        self.member = 0
-        self.epoch = 0
-        self.holds: dict[Key, None] = {}
-        """In the order in which they were granted."""
-        self.waits: Key | None = None
+    def __init__(self, member: int, count: int) -> None:
+        self.member = member
+        self.count = count
 
 
 @final
 class _Lock:
     """One lock."""
 
-    __slots__ = ("holders", "per_seconds", "queue", "starts", "tokens", "value")
+    __slots__ = ("free", "keeper", "lent", "per_seconds", "queue", "starts", "tokens", "value")
 
     def __init__(self, tokens: int, per_seconds: float) -> None:
         self.tokens = tokens
+        """As fibers ask for it: 0 is a reentrant lock."""
         self.per_seconds = per_seconds
-        self.holders: dict[int, int] = {}
-        """By fiber: how many tokens it holds."""
-        self.queue: deque[int] = deque()
-        """The fibers that wait; one that waits no more is passed over."""
+        self.free = tokens or 1
+        """How many tokens are here; of a limit, they never leave."""
+        self.lent: dict[int, int] = {}
+        """How many are at each member."""
+        self.keeper: int | None = None
+        """The member that keeps them until they are recalled."""
+        self.queue: deque[_Waiting] = deque()
         self.starts: deque[float] = deque()
         """Of a limit: when the last ones started."""
         self.value: bytes | None = None
 
-    def has_room(self, now: float) -> bool:
-        """Whether one more may have it now."""
-        if self.per_seconds:
-            while self.starts and self.starts[0] + self.per_seconds <= now:
-                self.starts.popleft()
-            return len(self.starts) < self.tokens
-        if self.tokens:
-            return sum(self.holders.values()) < self.tokens
-        return not self.holders
+    def room(self, now: float) -> int:
+        """How many turns can be given now."""
+        if not self.per_seconds:
+            return self.free
+        while self.starts and self.starts[0] + self.per_seconds <= now:
+            self.starts.popleft()
+        return self.tokens - len(self.starts)
+
+    def lend(self, member: int, count: int) -> None:
+        """So many tokens go there; they come back if `count` is negative."""
+        self.free -= count
+        left = self.lent.get(member, 0) + count
+        if left:
+            self.lent[member] = left
+        else:
+            self.lent.pop(member, None)
+
+    def enqueue(self, member: int, count: int, *, first: bool) -> None:
+        """So many fibers of this member wait, too."""
+        queue = self.queue
+        neighbour = queue and queue[0 if first else -1]
+        if neighbour and neighbour.member == member:
+            neighbour.count += count
+        elif first:
+            queue.appendleft(_Waiting(member, count))
+        else:
+            queue.append(_Waiting(member, count))
+
+    def dequeue(self, member: int, count: int) -> None:
+        """So many of them wait no longer: their last ones."""
+        kept: deque[_Waiting] = deque()
+        for waiting in reversed(self.queue):
+            if waiting.member == member and count:
+                gone = min(count, waiting.count)
+                waiting.count -= gone
+                count -= gone
+            if waiting.count:
+                kept.appendleft(waiting)
+        self.queue = kept
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing of it has to be remembered."""
-        return not (self.holders or self.queue or self.starts) and self.value is None
+        return not (self.lent or self.queue or self.starts) and self.value is None
 
 
 class Locks:
     """All locks of a cluster."""
 
-    def __init__(self, say: Say, moved: Callable[[int], None]) -> None:
+    def __init__(self, say: Say) -> None:
         self._say = say
-        self._moved = moved
-        """Called with a run when one of its fibers was given what it waited for."""
         self._locks: dict[Key, _Lock] = {}
-        self._claims: dict[int, _Claim] = {}
-        """By fiber, for those that hold or wait for something."""
-        self._of_run: dict[int, set[int]] = {}
-        """The fibers with a claim."""
         self._values_of_run: dict[int, list[Key]] = {}
         self._windows: list[tuple[float, Key]] = []
         """When the windows of limits end."""
 
-    # -- what fibers ask ------------------------------------------------------------------
+    # -- what members say -----------------------------------------------------------------
 
-    def acquire(self, now: float, member: int, message: m.AcquireLock) -> None:
-        """This fiber waits for a lock; it is granted at once if it is free."""
-        key, fiber = message.lock, message.fiber
+    def wait(self, now: float, member: int, message: m.AwaitTurns) -> None:
+        """Fibers of this member wait for a lock; if it is free, it is theirs at once."""
+        key = message.lock
         lock = self._locks.get(key)
         if lock is None:
             lock = self._locks[key] = _Lock(message.tokens, message.per_seconds)
         elif (lock.tokens, lock.per_seconds) != (message.tokens, message.per_seconds):
-            reason = (
-                f"{key!r} is in use as {_kind(lock.tokens, lock.per_seconds)}, "
-                f"and can't be {_kind(message.tokens, message.per_seconds)} as well"
-            )
-            self._say(member, m.LockRefused(fiber, message.epoch, key, reason))
+            self._say(member, m.LockRefused(key, conflict(key, lock, message)))
             return
-        claim = self._claims.get(fiber)
-        if claim is None:
-            claim = self._claims[fiber] = _Claim(message.run)
-            self._of_run.setdefault(message.run, set()).add(fiber)
-        claim.member, claim.epoch, claim.waits = member, message.epoch, key
-        lock.queue.append(fiber)
+        elif lock.keeper == member:
+            return  # said before it heard that it has them all
+        lock.enqueue(member, message.count, first=message.is_ahead)
         self._serve(now, key, lock)
+        if lock.keeper is not None and lock.queue:
+            self._say(lock.keeper, m.RecallTokens(key))
+            lock.keeper = None
 
-    def release(self, now: float, fiber: int, key: Key, value: bytes | None) -> bool:
-        """This fiber gives a lock back; False if it didn't hold it."""
+    def forgo(self, member: int, key: Key, count: int) -> None:
+        """So many fibers of this member wait no longer."""
         lock = self._locks.get(key)
-        if lock is None or fiber not in lock.holders:
+        if lock is not None:
+            lock.dequeue(member, count)
+            self._tidy(key, lock)
+
+    def take_back(
+        self, now: float, member: int, key: Key, count: int, value: bytes | None = None
+    ) -> bool:
+        """This member returns tokens; False if it had none."""
+        lock = self._locks.get(key)
+        if lock is None or lock.lent.get(member, 0) < count:
             return False
         if value is not None:
             lock.value = value
-        lock.holders[fiber] -= 1
-        if not lock.holders[fiber]:
-            del lock.holders[fiber]
-            self._claims[fiber].holds.pop(key)
-            self._tidy_claim(fiber)
+        if lock.keeper == member:
+            lock.keeper = None
+        lock.lend(member, -count)
         self._serve(now, key, lock)
         return True
 
     def store(self, run: int, key: Key, value: bytes) -> None:
-        """A variable was made."""
-        lock = self._locks[key] = _Lock(0, 0.0)
+        """A variable of this run was made, or set."""
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = _Lock(0, 0.0)
+        if lock.value is None:
+            self._values_of_run.setdefault(run, []).append(key)
         lock.value = value
-        self._values_of_run.setdefault(run, []).append(key)
 
     # -- what becomes of fibers -----------------------------------------------------------
 
-    def moved(self, fiber: int, member: int, epoch: int) -> None:
-        """A fiber goes to another member."""
-        claim = self._claims.get(fiber)
-        if claim is not None:
-            claim.member, claim.epoch = member, epoch
+    def move(self, held: Sequence[tuple[Key, int, int]], origin: int, target: int) -> None:
+        """Fibers go from one member to another (or NOWHERE) with what they hold."""
+        for key, _, count in held:
+            lock = self._locks.get(key)
+            if lock is not None and lock.lent.get(origin, 0) >= count:
+                if lock.keeper == origin:
+                    lock.keeper = None
+                lock.lend(origin, -count)
+                lock.lend(target, count)
 
-    def fiber_gone(self, now: float, fiber: int) -> None:
-        """A fiber has ended or is lost: what it holds is free."""
-        claim = self._claims.pop(fiber, None)
-        if claim is None:
-            return
-        fibers = self._of_run[claim.run]
-        fibers.discard(fiber)
-        if not fibers:
-            del self._of_run[claim.run]
-        for key in claim.holds:
-            lock = self._locks[key]
-            del lock.holders[fiber]
-            self._serve(now, key, lock)
-        if claim.waits is not None and claim.waits in self._locks:
-            self._serve(now, claim.waits, self._locks[claim.waits])
+    def drop(self, now: float, held: Sequence[tuple[Key, int, int]], origin: int) -> None:
+        """Fibers that were on their way are gone: what they held is free."""
+        for key, _, count in held:
+            self.take_back(now, origin, key, count)
 
     def member_gone(self, now: float, member: int) -> None:
-        """A member is lost, and its fibers with it."""
-        for fiber in [each for each, claim in self._claims.items() if claim.member == member]:
-            self.fiber_gone(now, fiber)
+        """A member is lost, and its fibers with it: what they held is free."""
+        for key, lock in list(self._locks.items()):
+            lock.queue = deque(each for each in lock.queue if each.member != member)
+            if not self.take_back(now, member, key, lock.lent.get(member, 0)):
+                raise DistioBug(f"lock {key!r} can't be taken back")
 
-    def run_gone(self, now: float, run: int) -> None:
-        """A run has ended."""
-        for fiber in list(self._of_run.get(run, ())):
-            self.fiber_gone(now, fiber)
+    def run_gone(self, run: int) -> None:
+        """A run has ended, and with it its variables."""
         for key in self._values_of_run.pop(run, ()):
-            self._locks[key].value = None
-            self._tidy_lock(key, self._locks[key])
+            lock = self._locks[key]
+            lock.value = None
+            self._tidy(key, lock)
 
-    # -- granting -------------------------------------------------------------------------
+    # -- lending --------------------------------------------------------------------------
 
     def _serve(self, now: float, key: Key, lock: _Lock) -> None:
-        queue = lock.queue
-        while queue:
-            claim = self._claims.get(queue[0])
-            if claim is None or claim.waits != key:
-                queue.popleft()
-            elif lock.has_room(now):
-                self._grant(now, queue.popleft(), claim, key, lock)
+        while lock.queue and (room := lock.room(now)) > 0:
+            waiting = lock.queue[0]
+            turns = waiting.count if lock.tokens == 0 else min(room, waiting.count)
+            waiting.count -= turns
+            if not waiting.count:
+                lock.queue.popleft()
+            if lock.per_seconds:
+                lock.starts.extend([now] * turns)
+                heappush(self._windows, (now + lock.per_seconds, key))
+                self._say(waiting.member, m.TokensLent(key, 0, turns, False, _NO_VALUE))
             else:
-                break
-        self._tidy_lock(key, lock)
+                self._lend(waiting.member, turns, key, lock)
+        self._tidy(key, lock)
 
-    def _grant(self, now: float, fiber: int, claim: _Claim, key: Key, lock: _Lock) -> None:
-        claim.waits = None
-        if lock.per_seconds:
-            lock.starts.append(now)
-            heappush(self._windows, (now + lock.per_seconds, key))
-        else:
-            lock.holders[fiber] = lock.holders.get(fiber, 0) + 1
-            claim.holds[key] = None
+    def _lend(self, member: int, turns: int, key: Key, lock: _Lock) -> None:
+        is_kept = not lock.queue and lock.lent.keys() <= {member}
+        count = lock.free if is_kept else 1 if lock.tokens == 0 else turns
+        lock.lend(member, count)
+        lock.keeper = member if is_kept else None
         value = _NO_VALUE if lock.value is None else lock.value
-        self._say(claim.member, m.LockGranted(fiber, claim.epoch, key, value))
-        self._moved(claim.run)
-        self._tidy_claim(fiber)
+        self._say(member, m.TokensLent(key, count, turns, is_kept, value))
 
-    def _tidy_claim(self, fiber: int) -> None:
-        claim = self._claims[fiber]
-        if claim.waits is None and not claim.holds:
-            del self._claims[fiber]
-            fibers = self._of_run[claim.run]
-            fibers.discard(fiber)
-            if not fibers:
-                del self._of_run[claim.run]
-
-    def _tidy_lock(self, key: Key, lock: _Lock) -> None:
+    def _tidy(self, key: Key, lock: _Lock) -> None:
         if lock.is_idle:
             self._locks.pop(key, None)
 
@@ -231,37 +249,34 @@ class Locks:
             _, key = heappop(self._windows)
             lock = self._locks.get(key)
             if lock is not None:
-                lock.has_room(now)  # forgets the starts that are too old
+                lock.room(now)  # forgets the starts that are too old
                 self._serve(now, key, lock)
 
     # -- deadlocks ------------------------------------------------------------------------
 
-    def may_wake(self, run: int) -> bool:
-        """Whether a fiber of this run waits for time to pass, or for another run."""
-        return any(
-            lock.per_seconds or any(self._claims[each].run != run for each in lock.holders)
-            for _, lock in self._waits_of(run)
-        )
-
-    def edges(self, run: int) -> list[tuple[int, list[int]]]:
-        """Which fibers of this run wait for which, because of locks."""
-        return [(fiber, list(lock.holders)) for fiber, lock in self._waits_of(run)]
-
-    def _waits_of(self, run: int) -> Iterator[tuple[int, _Lock]]:
-        for fiber in sorted(self._of_run.get(run, ())):
-            waits = self._claims[fiber].waits
-            if waits is not None:
-                yield fiber, self._locks[waits]
+    def all_held(self, held: Mapping[Key, Sequence[int]]) -> bool:
+        """Whether no token of these locks is anywhere but in the hands of these fibers."""
+        for key, fibers in held.items():
+            lock = self._locks.get(key)
+            if lock is None or len(fibers) < (lock.tokens or 1):
+                return False
+        return True
 
     # -- checks ---------------------------------------------------------------------------
 
     @property
-    def fibers(self) -> Iterator[tuple[int, int, int]]:
-        """Each fiber that holds or waits for something, its member and its run."""
-        return ((fiber, claim.member, claim.run) for fiber, claim in self._claims.items())
+    def members(self) -> set[int]:
+        """Those that have tokens, or wait for some; NOWHERE if some are on their way."""
+        found: set[int] = set()
+        for lock in self._locks.values():
+            found |= lock.lent.keys()
+            found.update(waiting.member for waiting in lock.queue)
+        return found
 
     def __len__(self) -> int:
-        return len(self._claims) + len(self._values_of_run)
+        """How many of them somebody has or waits for, and how many runs have variables."""
+        used = sum(1 for lock in self._locks.values() if lock.lent or lock.queue)
+        return used + len(self._values_of_run)
 
     def validate(self) -> None:
         """Check what must always hold.
@@ -270,19 +285,15 @@ class Locks:
             DistioBug: something doesn't.
         """
         for key, lock in self._locks.items():
-            held = sum(lock.holders.values())
-            if held > max(1, lock.tokens):
-                raise DistioBug(f"lock {key!r} of {lock.tokens} tokens is held {held} times")
-            for fiber in lock.holders:
-                if fiber not in self._claims or key not in self._claims[fiber].holds:
-                    raise DistioBug(
-                        f"lock {key!r} is held by fiber {name_of(fiber)}, which is gone"
-                    )
+            if lock.free + sum(lock.lent.values()) != (lock.tokens or 1) or lock.free < 0:
+                raise DistioBug(
+                    f"lock {key!r} of {lock.tokens} tokens has {lock.free} and has lent {lock.lent}"
+                )
+            if lock.keeper is not None and (lock.queue or lock.keeper not in lock.lent):
+                raise DistioBug(f"lock {key!r} is kept by {lock.keeper}, but others wait")
+            if lock.queue and lock.free and not lock.per_seconds:
+                raise DistioBug(f"lock {key!r} is free, but {len(lock.queue)} wait for it")
             if lock.is_idle:
                 raise DistioBug(f"lock {key!r} is kept for nobody")
-
-
-def _kind(tokens: int, per_seconds: float) -> str:
-    if per_seconds:
-        return f"a limit of {tokens} starts in {per_seconds:g} s"
-    return f"a semaphore of {tokens} tokens" if tokens else "a reentrant lock"
+            if NOWHERE in {waiting.member for waiting in lock.queue}:
+                raise DistioBug(f"lock {key!r} is waited for from nowhere")

@@ -30,7 +30,7 @@ from collections import deque
 from typing import Any
 
 from distio.coordination.coordinator.checks import check, check_at_rest
-from distio.coordination.coordinator.deadlock import explain
+from distio.coordination.coordinator.deadlock import edges_of, explain
 from distio.coordination.coordinator.events import (
     Disconnected,
     Event,
@@ -57,7 +57,7 @@ class Coordinator:
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
         self.timers = Timers()
-        self.locks = Locks(self._say, self._run_moved)
+        self.locks = Locks(self._say)
         self.backlog: deque[m.Chunk] = deque()
         self.stale = 0
         """How many messages came too late to mean anything."""
@@ -177,7 +177,6 @@ class Coordinator:
     def _lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         record.ended = True
         record.lost = (worker, reason)
-        self.locks.fiber_gone(self._now, fiber)
         for waiter in record.waiters:
             if waiter in self.members:
                 self._send(waiter, m.FiberLost(fiber, worker, reason))
@@ -200,8 +199,11 @@ class Coordinator:
         for fiber in run.fibers:
             del self.fibers[fiber]
         self.timers.drop(id)
-        self.locks.run_gone(self._now, id)
+        self.locks.run_gone(id)
         if run.alive_at.get(NOWHERE):
+            for chunk in self.backlog:
+                if chunk.run == id:
+                    self.locks.drop(self._now, chunk.held, NOWHERE)
             self.backlog = deque(chunk for chunk in self.backlog if chunk.run != id)
         del self.runs[id]
         for member in self.members.values():
@@ -250,6 +252,7 @@ class Coordinator:
         for chunk in message.chunks:
             run = self.runs.get(chunk.run)
             if run is None:
+                self.locks.drop(self._now, chunk.held, member.id)
                 self.stale += 1
                 continue
             for fiber, epoch in chunk.fibers:
@@ -259,7 +262,7 @@ class Coordinator:
                     run.fibers.add(fiber)
                 record.host = NOWHERE
                 record.epoch = epoch
-                self.locks.moved(fiber, NOWHERE, epoch)
+            self.locks.move(chunk.held, member.id, NOWHERE)
             run.move(member.id, NOWHERE, len(chunk.fibers))
             self.backlog.append(chunk)
 
@@ -276,10 +279,10 @@ class Coordinator:
             record = self.fibers[fiber]
             record.host = taker.id
             record.epoch = epoch + 1
-            self.locks.moved(fiber, taker.id, record.epoch)
             moved.append((fiber, record.epoch))
         self.runs[chunk.run].move(NOWHERE, taker.id, len(moved))
-        self._send(taker.id, m.Place(m.Chunk(chunk.run, moved, chunk.payload)))
+        self.locks.move(chunk.held, NOWHERE, taker.id)
+        self._send(taker.id, m.Place(m.Chunk(chunk.run, moved, chunk.payload, chunk.held)))
         taker.placed(chunk)
         self._say_who_wants(taker, chunk.run, moved)
 
@@ -391,17 +394,15 @@ class Coordinator:
 
     # -- locks ----------------------------------------------------------------------------
 
-    def _acquire_lock(self, member: Member, message: m.AcquireLock) -> None:
-        if self._is_current(member, message):
-            self.runs[message.run].has_moved()
-            self.locks.acquire(self._now, member.id, message)
-        else:
-            self.stale += 1
+    def _await_turns(self, member: Member, message: m.AwaitTurns) -> None:
+        self.locks.wait(self._now, member.id, message)
 
-    def _release_lock(self, member: Member, message: m.ReleaseLock) -> None:
-        is_current = self._is_current(member, message)
-        fiber, lock = message.fiber, message.lock
-        if not (is_current and self.locks.release(self._now, fiber, lock, message.value)):
+    def _forgo_turns(self, member: Member, message: m.ForgoTurns) -> None:
+        self.locks.forgo(member.id, message.lock, message.count)
+
+    def _return_tokens(self, member: Member, message: m.ReturnTokens) -> None:
+        lock, count = message.lock, message.count
+        if not self.locks.take_back(self._now, member.id, lock, count, message.value):
             self.stale += 1
 
     def _store_value(self, member: Member, message: m.StoreValue) -> None:
@@ -410,34 +411,18 @@ class Coordinator:
         else:
             self.stale += 1
 
-    def _is_current(self, member: Member, message: m.AcquireLock | m.ReleaseLock) -> bool:
-        """Whether this member, and nobody else, hosts the fiber, in this epoch."""
-        record = self.fibers.get(message.fiber)
-        if message.run not in self.runs:
-            return False
-        if record is None:
-            return message.epoch == 0 and home_of(message.fiber) == member.id
-        is_here = record.host == member.id and record.epoch == message.epoch
-        return is_here and record.lost is None
-
-    def _run_moved(self, run: int) -> None:
-        if run in self.runs:
-            self.runs[run].has_moved()
-
     # -- deadlock -------------------------------------------------------------------------
 
     def _suspect_deadlock(self, id: int, run: Run) -> None:
         """Ask around if all fibers of this run seem to wait for fibers."""
-        if run.asked or self.timers.of_run(id) or NOWHERE in run.alive_at:
+        if run.asked or run.is_innocent or self.timers.of_run(id) or NOWHERE in run.alive_at:
             return
         for member, alive in run.alive_at.items():
             if not self._seems_blocked(member, id, alive):
                 return
-        if self.locks.may_wake(id):
-            return
         waited_for = (self.fibers[fiber] for fiber in run.fibers)
         hosts = {record.host for record in waited_for if record.waiters}
-        run.edges.clear()
+        run.waits.clear()
         run.question += 1
         run.asked = (set(run.alive_at) | hosts) & self.members.keys()
         for member in sorted(run.asked):
@@ -454,11 +439,19 @@ class Coordinator:
         elif not message.is_quiet:
             run.has_moved()
         else:
-            run.edges += message.edges
+            run.waits.append(message)
             run.asked.discard(member.id)
             if not run.asked:
-                edges = run.edges + self.locks.edges(message.run)
-                self._end_run(message.run, run, f"nothing can ever wake it: {explain(edges)}")
+                self._judge(message.run, run)
+
+    def _judge(self, id: int, run: Run) -> None:
+        """All of it waits, and it was quiet wherever it is: is it for one another?"""
+        edges, holders = edges_of(run.waits)
+        if self.locks.all_held(holders):
+            self._end_run(id, run, f"nothing can ever wake it: {explain(edges)}")
+        else:  # a lock is on its way, or another run's
+            run.has_moved()
+            run.is_innocent = True
 
     def validate(self) -> None:
         """Check what must always hold; tests call this after every event.
@@ -478,15 +471,16 @@ class Coordinator:
 
 
 _HANDLERS: dict[type, Any] = {
-    m.AcquireLock: Coordinator._acquire_lock,
     m.AwaitOutcomes: Coordinator._await_outcomes,
+    m.AwaitTurns: Coordinator._await_turns,
     m.Forget: Coordinator._forget,
+    m.ForgoTurns: Coordinator._forgo_turns,
     m.Goodbye: Coordinator._goodbye,
     m.Offer: Coordinator._offer,
     m.OutcomesReady: Coordinator._outcomes_ready,
     m.OutcomeUnknown: Coordinator._outcome_unknown,
     m.Progress: Coordinator._progress,
-    m.ReleaseLock: Coordinator._release_lock,
+    m.ReturnTokens: Coordinator._return_tokens,
     m.StartRun: Coordinator._start_run,
     m.StartTimer: Coordinator._start_timer,
     m.StoreValue: Coordinator._store_value,

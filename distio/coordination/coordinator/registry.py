@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from distio.protocol.messages import Waits
+
 __all__ = ["NOWHERE", "FiberRecord", "Run"]
 
 NOWHERE: Final = -1
@@ -35,7 +37,17 @@ class FiberRecord:
 class Run:
     """One run: who wants to know of its end, and how many of its fibers are alive where."""
 
-    __slots__ = ("alive", "alive_at", "asked", "edges", "fibers", "members", "owner", "question")
+    __slots__ = (
+        "alive",
+        "alive_at",
+        "asked",
+        "fibers",
+        "is_innocent",
+        "members",
+        "owner",
+        "question",
+        "waits",
+    )
 
     def __init__(self, owner: int) -> None:
         self.owner = owner
@@ -49,12 +61,16 @@ class Run:
         self.asked: set[int] = set()
         """The members that are still to describe who waits for whom."""
         self.question = 0
-        self.edges: list[tuple[int, list[int]]] = []
+        self.is_innocent = False
+        """Whether it waits for others' locks, and nothing has moved in it since that was found."""
+        self.waits: list[Waits] = []
+        """What was answered."""
 
     def has_moved(self) -> None:
         """Something happened in it: what was asked about a deadlock is moot."""
+        self.is_innocent = False
         self.asked.clear()
-        self.edges.clear()
+        self.waits.clear()
 
     def count(self, member: int, change: int) -> None:
         """So many fibers more (or fewer) are alive on this member."""

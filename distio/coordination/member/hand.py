@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from distio.coordination.member.locks import acquire, make_lock, release
 from distio.coordination.member.machine import Member
 from distio.coordination.member.work import (
     Calling,
@@ -182,17 +181,16 @@ def _sleep(member: Member, fiber: Fiber, request: rq.Sleep) -> Fiber | Task | No
 
 def _make_lock(member: Member, fiber: Fiber, request: rq.MakeLock) -> Fiber | Task | None:
     if fiber.failure is None:
-        make_lock(member, fiber, request)
+        member.locks.make(fiber, request)
     return fiber
 
 
 def _acquire(member: Member, fiber: Fiber, request: rq.Acquire) -> Fiber | Task | None:
-    acquire(member, fiber, request.lock)
-    return None
+    return fiber if member.locks.acquire(fiber, request.lock) else None
 
 
 def _release(member: Member, fiber: Fiber, request: rq.Release) -> Fiber | Task | None:
-    release(member, fiber, request.lock.key, request.payload, request.handles)
+    member.locks.release(fiber, request.lock.key, request.payload, request.handles)
     return fiber
 
 

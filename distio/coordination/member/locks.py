@@ -1,120 +1,414 @@
-"""A member's part in locks and variables: fibers that ask for them, and what they are given.
+"""A member's part in locks and variables: which of its fibers has which lock, and who waits.
 
-Whose turn it is decides the coordinator. What a fiber holds is in the fiber (`Fiber.holds`) and
-travels with it.
+Rules
+-----
+- A member gives its fibers the tokens that the coordinator has lent it. Those who wait here are
+  served first-in first-out. To register and to grant is one step.
+- While it keeps a lock, nobody elsewhere waits for it: its fibers hand it on among themselves,
+  and no message is sent. Otherwise each fiber that waits is told to the coordinator, which gives
+  turns in the order in which it hears of them; a token without a turn goes back.
+- What a fiber holds is in the fiber (`Fiber.holds`) and travels with it, and so do the tokens.
+- The value of a variable comes with its token, as bytes, and goes back with it. What is set in
+  between is told at once, so that it outlives this member.
+- A lock that nobody here uses is kept for a while, for the next who does; not more than
+  `_MOST_IDLE` of them, and none longer than the runs that have used it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.core.fiber import Fiber, Handle, Held
 from distio.core.snapshot import PackedValue
-from distio.errors import MatchError, TracedException
+from distio.errors import DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
-from distio.protocol.requests import NOTHING, Acquire, Lock, MakeLock
+from distio.protocol.ids import name_of
+from distio.protocol.requests import NOTHING, Acquire, Lock, MakeLock, conflict
 from distio.result import Panic
 
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
 
-__all__ = ["acquire", "granted", "make_lock", "refused", "release"]
+__all__ = ["Locks"]
+
+Key = int | str
+
+_MOST_IDLE: Final = 1_000
+_VALUE_GONE: Final = "this Var belongs to a run that is over, and its value is gone with it"
 
 
-def make_lock(member: Member, fiber: Fiber, request: MakeLock) -> None:
-    """Answer with a new lock; with a value, a variable."""
-    key = member.next_ids(1)
-    fiber.value = Lock(key, has_value=request.value is not NOTHING)
-    if request.value is NOTHING:
-        return
-    run = member.runs[fiber.run]
-    if member.keeps_values:
-        member.values[key] = request.value
-        run.values.append(key)
-    member.export(run, request.handles)
-    member.outbox.append(m.StoreValue(fiber.run, key, request.payload))
+@final
+class _Lock:
+    """One lock, as far as it is here."""
 
-
-def acquire(member: Member, fiber: Fiber, lock: Lock) -> None:
-    """Park the fiber until the lock is its."""
-    member.parked[fiber.id] = fiber
-    if not lock.is_limit:
-        member.runs[fiber.run].block(1)
-    member.outbox.append(
-        m.AcquireLock(fiber.run, fiber.id, fiber.epoch, lock.key, lock.tokens, lock.per_seconds)
+    __slots__ = (
+        "free",
+        "holders",
+        "is_changed",
+        "is_kept",
+        "key",
+        "per_seconds",
+        "queue",
+        "runs",
+        "tokens",
+        "turns",
+        "value",
     )
 
+    def __init__(self, key: Key, tokens: int, per_seconds: float) -> None:
+        self.key = key
+        self.tokens = tokens
+        """As in `requests.Lock`: 0 if it is reentrant."""
+        self.per_seconds = per_seconds
+        self.free = 0
+        """How many tokens are here and in nobody's hands."""
+        self.holders: dict[int, Fiber] = {}
+        self.queue: deque[Fiber] = deque()
+        """Those that wait, parked; the first `turns` of them may be served."""
+        self.turns = 0
+        self.is_kept = False
+        """Whether all of them may."""
+        self.value = b""
+        """Of a variable; empty while there is no token here."""
+        self.is_changed = False
+        """Whether the coordinator doesn't know the value yet."""
+        self.runs: set[int] = set()
+        """Those whose fibers have used it here."""
 
-def release(
-    member: Member,
-    fiber: Fiber,
-    key: int | str,
-    payload: bytes | None = None,
-    handles: Sequence[Handle[Any, Any, Any]] = (),
-) -> None:
-    """The fiber, which holds it, gives a lock back, with its variable's value if that is new."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether no fiber here has anything to do with it."""
+        return not (self.holders or self.queue)
+
+
+class Locks:
+    """The locks that the fibers of one member hold and wait for."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self._locks: dict[Key, _Lock] = {}
+        self._idle: dict[Key, None] = {}
+        """Those that are kept for nobody, in the order in which they became so."""
+        self.values: dict[Key, Any] = {}
+        """Of a member that is alone: the values of variables, as they are."""
+
+    # -- what fibers ask ------------------------------------------------------------------
+
+    def make(self, fiber: Fiber, request: MakeLock) -> None:
+        """Answer with a new lock; with a value, a variable."""
+        member = self._member
+        key = member.next_ids(1)
+        fiber.value = Lock(key, has_value=request.value is not NOTHING)
+        if request.value is NOTHING:
+            return
+        run = member.runs[fiber.run]
+        if member.keeps_values:
+            self.values[key] = request.value
+            run.values.append(key)
+        member.export(run, request.handles)
+        member.outbox.append(m.StoreValue(fiber.run, key, request.payload))
+
+    def acquire(self, fiber: Fiber, request: Lock) -> bool:
+        """Answer when the lock is the fiber's; park it until then.
+
+        Returns:
+            Whether it was answered at once.
+        """
+        lock = self._find(request.key, request.tokens, request.per_seconds)
+        if lock.tokens != request.tokens or lock.per_seconds != request.per_seconds:
+            _fail(fiber, conflict(request.key, lock, request))
+            return True
+        self._used_by(fiber, lock)
+        if lock.is_kept and lock.free and not lock.queue:
+            self._idle.pop(lock.key, None)
+            self._grant(fiber, lock)
+            return True
+        lock.queue.append(fiber)
+        self._member.parked[fiber.id] = fiber
+        if not lock.per_seconds:
+            self._member.runs[fiber.run].block(1)
+        if not lock.is_kept:
+            self._ask(lock, 1)
+        return False
+
+    def release(
+        self,
+        fiber: Fiber,
+        key: Key,
+        payload: bytes | None = None,
+        handles: Sequence[Handle[Any, Any, Any]] = (),
+    ) -> None:
+        """The fiber, which holds it, gives a token back, with its variable's value if changed."""
+        member, lock = self._member, self._locks[key]
+        assert fiber.holds is not None
+        held = fiber.holds[key]
+        if lock.tokens:
+            held.count -= 1
+        if not lock.tokens or not held.count:
+            del fiber.holds[key], lock.holders[fiber.id]
+        if member.keeps_values and held.is_changed:
+            self.values[key] = held.value
+        elif payload is not None:
+            member.export(member.runs[fiber.run], handles)
+            lock.value, lock.is_changed = payload, True
+        lock.free += 1
+        self._serve(lock)
+        if lock.is_changed and not member.keeps_values:
+            lock.is_changed = False
+            member.outbox.append(m.StoreValue(fiber.run, key, lock.value))
+
+    def release_all(self, fiber: Fiber) -> None:
+        """The fiber has ended: what it holds is free."""
+        while fiber.holds:
+            self.release(fiber, next(reversed(fiber.holds)))
+
+    # -- what the coordinator says --------------------------------------------------------
+
+    def lent(self, message: m.TokensLent) -> None:
+        """Tokens have come, or turns of a limit."""
+        lock = self._locks.get(message.lock)
+        if lock is None:  # nobody here waits any more
+            self._member.stale += 1
+            if message.count:
+                self._member.outbox.append(m.ReturnTokens(message.lock, message.count))
+            return
+        lock.turns = min(lock.turns + message.turns, len(lock.queue))
+        lock.value = message.value
+        if lock.per_seconds:
+            self._start(lock)
+            return
+        if message.is_kept:
+            lock.is_kept, lock.turns = True, 0
+        lock.free += message.count
+        self._serve(lock)
+
+    def recalled(self, message: m.RecallTokens) -> None:
+        """Somebody elsewhere waits: those who wait here already have their turns, and no more."""
+        lock = self._locks.get(message.lock)
+        if lock is None or not lock.is_kept:
+            self._member.stale += 1
+            return
+        lock.is_kept = False
+        lock.turns = len(lock.queue)
+        self._serve(lock)
+
+    def refused(self, message: m.LockRefused) -> None:
+        """Nobody here can have this lock."""
+        lock = self._locks.get(message.lock)
+        if lock is None:
+            self._member.stale += 1
+            return
+        while lock.queue:
+            fiber = self._next(lock)
+            _fail(fiber, message.reason)
+            self._member.unpark(fiber)
+        self._tidy(lock)
+
+    # -- fibers that move -----------------------------------------------------------------
+
+    def leave(self, fibers: Sequence[Fiber]) -> list[tuple[Key, int, int]]:
+        """These fibers leave with what they hold; `left` is to be called when that was said."""
+        counts: dict[Key, int] = {}
+        for fiber in fibers:
+            for key, held in (fiber.holds or {}).items():
+                lock = self._locks[key]
+                del lock.holders[fiber.id]
+                counts[key] = counts.get(key, 0) + (held.count if lock.tokens else 1)
+        return [(key, self._locks[key].tokens, count) for key, count in counts.items()]
+
+    def left(self, held: Sequence[tuple[Key, int, int]]) -> None:
+        """It was said: what isn't all here can't be kept, and those who had turns ask anew."""
+        for key, _, _ in held:
+            lock = self._locks[key]
+            served = len(lock.queue) if lock.is_kept else min(lock.turns, len(lock.queue))
+            lock.is_kept, lock.turns = False, 0
+            if served:
+                self._ask(lock, served, is_ahead=True)
+            self._serve(lock)
+
+    def arrived(self, held: Sequence[tuple[Key, int, int]], fibers: Sequence[Fiber]) -> None:
+        """Fibers came with what they hold; what none of them has after all goes back."""
+        for key, tokens, count in held:
+            self._find(key, tokens, 0.0).free += count
+        for fiber in fibers:
+            for key, mine in (fiber.holds or {}).items():
+                lock = self._locks[key]
+                lock.free -= mine.count if lock.tokens else 1
+                lock.holders[fiber.id] = fiber
+                self._used_by(fiber, lock)
+        for key, _, _ in held:
+            self._serve(self._locks[key])
+
+    def lost(self, held: Sequence[tuple[Key, int, int]]) -> None:
+        """Fibers came, but nobody wants them any more: what they hold is free."""
+        for key, _, count in held:
+            self._member.outbox.append(m.ReturnTokens(key, count))
+
+    # -- the end of a run -----------------------------------------------------------------
+
+    def run_gone(self, run: int, keys: Sequence[Key]) -> None:
+        """Nothing of this run has anything to do with these locks any more."""
+        for key in keys:
+            lock = self._locks[key]
+            lock.runs.discard(run)
+            self._forgo(lock, run)
+            for fiber in [each for each in lock.holders.values() if each.run == run]:
+                assert fiber.holds is not None
+                lock.free += fiber.holds[key].count if lock.tokens else 1
+                del lock.holders[fiber.id]
+            if lock.is_idle and not lock.runs:
+                lock.is_kept = False
+            self._serve(lock)
+
+    def _forgo(self, lock: _Lock, run: int) -> None:
+        """The fibers of this run wait no longer."""
+        before = len(lock.queue)
+        lock.queue = deque(fiber for fiber in lock.queue if fiber.run != run)
+        gone = before - len(lock.queue)
+        # those who had turns are as good as others: what was asked for too many is taken back
+        asked = 0 if lock.is_kept else max(0, before - lock.turns)
+        lock.turns = min(lock.turns, len(lock.queue))
+        if forgone := min(gone, asked):
+            self._member.outbox.append(m.ForgoTurns(lock.key, forgone))
+
+    # -- granting -------------------------------------------------------------------------
+
+    def _find(self, key: Key, tokens: int, per_seconds: float) -> _Lock:
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = _Lock(key, tokens, per_seconds)
+        return lock
+
+    def _used_by(self, fiber: Fiber, lock: _Lock) -> None:
+        if fiber.run not in lock.runs:
+            lock.runs.add(fiber.run)
+            self._member.runs[fiber.run].locks[lock.key] = None
+
+    def _ask(self, lock: _Lock, count: int, *, is_ahead: bool = False) -> None:
+        self._member.outbox.append(
+            m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, count, is_ahead)
+        )
+
+    def _start(self, lock: _Lock) -> None:
+        """Let those start whose turn it is: a limit is held by nobody."""
+        while lock.turns and lock.queue:
+            fiber = self._next(lock)
+            fiber.value = None
+            lock.turns -= 1
+            self._member.unpark(fiber)
+        lock.turns = 0
+        self._tidy(lock)
+
+    def _serve(self, lock: _Lock) -> None:
+        while lock.free and lock.queue and (lock.is_kept or lock.turns):
+            fiber = self._next(lock)
+            if not lock.is_kept:
+                lock.turns -= 1
+            self._grant(fiber, lock)
+            self._member.unpark(fiber)
+        if lock.free and not lock.is_kept:
+            value = lock.value if lock.is_changed else None
+            self._member.outbox.append(m.ReturnTokens(lock.key, lock.free, value))
+            lock.free, lock.is_changed = 0, False
+        self._tidy(lock)
+
+    def _next(self, lock: _Lock) -> Fiber:
+        """Take the first who waits out of the queue."""
+        fiber = lock.queue.popleft()
+        if not lock.per_seconds:
+            self._member.runs[fiber.run].block(-1)
+        return fiber
+
+    def _grant(self, fiber: Fiber, lock: _Lock) -> None:
+        request = fiber.request
+        assert isinstance(request, Acquire)
+        key, value = lock.key, None
+        if request.lock.has_value:
+            if self._member.keeps_values:
+                is_there = key in self.values
+                value = self.values.get(key)
+            else:
+                is_there = bool(lock.value)
+                value = PackedValue(lock.value)
+            if not is_there:
+                _fail(fiber, _VALUE_GONE)
+                return
+        lock.free -= 1
+        lock.holders[fiber.id] = fiber
+        if fiber.holds is None:
+            fiber.holds = {key: Held(value)}
+        elif key in fiber.holds:
+            fiber.holds[key].count += 1
+        else:
+            fiber.holds[key] = Held(value)
+        fiber.value = value
+
+    def _tidy(self, lock: _Lock) -> None:
+        """Forget it if nobody needs it; keep it for the next if it is kept, but not too many."""
+        if not lock.is_idle:
+            return
+        if not lock.is_kept:
+            self._idle.pop(lock.key, None)
+            del self._locks[lock.key]
+            for run in lock.runs:
+                self._member.runs[run].locks.pop(lock.key, None)
+            return
+        self._idle[lock.key] = None
+        if len(self._idle) > _MOST_IDLE:
+            oldest = self._locks[next(iter(self._idle))]
+            oldest.is_kept = False
+            self._serve(oldest)
+
+    # -- deadlocks and checks -------------------------------------------------------------
+
+    def held_by(self, run: int) -> list[tuple[Key, list[int]]]:
+        """Which fibers of this run hold which locks; of a semaphore, once for each token."""
+        held = []
+        for key in self._member.runs[run].locks:
+            lock = self._locks[key]
+            fibers = [
+                fiber.id
+                for fiber in lock.holders.values()
+                if fiber.run == run
+                for _ in range(_count(fiber, lock))
+            ]
+            if fibers:
+                held.append((key, fibers))
+        return held
+
+    def __len__(self) -> int:
+        return len(self._locks) + len(self.values)
+
+    def validate(self) -> None:
+        """Check what must always hold.
+
+        Raises:
+            DistioBug: something doesn't.
+        """
+        for key, lock in self._locks.items():
+            if lock.is_idle and not lock.is_kept:
+                raise DistioBug(f"lock {key!r} is remembered for nobody")
+            if lock.free < 0 or (lock.free and lock.queue) or (lock.free and not lock.is_kept):
+                raise DistioBug(f"lock {key!r} is free {lock.free} times, for nobody")
+            if lock.turns > len(lock.queue):
+                raise DistioBug(f"lock {key!r} has {lock.turns} turns for {len(lock.queue)} fibers")
+            held = sum(_count(fiber, lock) for fiber in lock.holders.values())
+            if held > max(1, lock.tokens):
+                raise DistioBug(f"lock {key!r} of {lock.tokens} tokens is held {held} times")
+            for fiber in lock.queue:
+                if self._member.parked.get(fiber.id) is not fiber:
+                    raise DistioBug(
+                        f"fiber {name_of(fiber.id)} waits for {key!r}, and isn't parked"
+                    )
+
+
+def _count(fiber: Fiber, lock: _Lock) -> int:
     assert fiber.holds is not None
-    held = fiber.holds[key]
-    held.count -= 1
-    if not held.count:
-        del fiber.holds[key]
-    if member.keeps_values and held.is_changed:
-        member.values[key] = held.value
-    member.export(member.runs[fiber.run], handles)
-    member.outbox.append(m.ReleaseLock(fiber.run, fiber.id, fiber.epoch, key, payload))
-
-
-def granted(member: Member, message: m.LockGranted) -> None:
-    """The lock is the fiber's."""
-    fiber = _waiting(member, message)
-    if fiber is None:
-        return
-    request = fiber.request
-    assert isinstance(request, Acquire)
-    fiber.value = None
-    if request.lock.is_limit:
-        member.unpark(fiber)
-        return
-    is_there = message.lock in member.values if member.keeps_values else bool(message.value)
-    if request.lock.has_value and not is_there:
-        member.outbox.append(m.ReleaseLock(fiber.run, fiber.id, fiber.epoch, message.lock, None))
-        _fail(fiber, "this Var belongs to a run that is over, and its value is gone with it")
-        member.unpark(fiber)
-        return
-    value: Any = PackedValue(message.value) if message.value else None
-    if member.keeps_values:
-        value = member.values.get(message.lock)
-    holds = fiber.holds = fiber.holds or {}
-    if message.lock in holds:
-        holds[message.lock].count += 1
-    else:
-        holds[message.lock] = Held(value)
-    fiber.value = value
-    member.unpark(fiber)
-
-
-def refused(member: Member, message: m.LockRefused) -> None:
-    """The fiber can't have the lock."""
-    fiber = _waiting(member, message)
-    if fiber is not None:
-        _fail(fiber, message.reason)
-        member.unpark(fiber)
+    return fiber.holds[lock.key].count if lock.tokens else 1
 
 
 def _fail(fiber: Fiber, reason: str) -> None:
     refusal = MatchError(reason)
     fiber.failure = Panic([TracedException(refusal, str(refusal))], [])
-
-
-def _waiting(member: Member, message: m.LockGranted | m.LockRefused) -> Fiber | None:
-    """The fiber that waits for this lock, which it does no longer; None if none does."""
-    fiber = member.parked.get(message.fiber)
-    if fiber is not None and fiber.epoch == message.epoch and isinstance(fiber.request, Acquire):
-        lock = fiber.request.lock
-        if lock.key == message.lock:
-            if not lock.is_limit:
-                member.runs[fiber.run].block(-1)
-            return fiber
-    member.stale += 1
-    return None

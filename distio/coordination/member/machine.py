@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from distio.coordination.member.checks import check_handles, check_places
-from distio.coordination.member.locks import granted, refused, release
+from distio.coordination.member.locks import Locks
 from distio.coordination.member.news import News
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import HERE, Away
@@ -37,7 +37,7 @@ from distio.core.snapshot import Packed
 from distio.errors import Deadlock, DistioBug, TracedException, UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of, sequence_of
-from distio.protocol.requests import AwaitBlocking, AwaitCallback, AwaitFibers, Request
+from distio.protocol.requests import Acquire, AwaitBlocking, AwaitCallback, AwaitFibers, Request
 from distio.result import Panic, Result
 
 __all__ = ["Member"]
@@ -53,7 +53,6 @@ class Member:
         self.keeps_values = keeps_values
         """Whether it is alone in its cluster: then the values of variables stay here as they are,
         and the coordinator sees to nothing but whose turn it is."""
-        self.values: dict[int | str, Any] = {}
         self.ships = ships
         """Whether children are offered to the cluster before they are run here."""
         self.ready: deque[Work] = deque()
@@ -65,6 +64,7 @@ class Member:
         self.asked: set[int] = set()
         """Fibers here whose outcome somebody elsewhere waits for."""
         self.runs: dict[int, LocalRun] = {}
+        self.locks = Locks(self)
         self.outbox: list[m.MemberMessage] = []
         self.ended_runs: list[tuple[LocalRun, m.RunEnded]] = []
         """Runs that have ended since the host last looked."""
@@ -193,9 +193,8 @@ class Member:
         """
         handle, run = fiber.handle, self.runs[fiber.run]
         assert handle is not None
-        for key, held in list((fiber.holds or {}).items()):
-            for _ in range(held.count):
-                release(self, fiber, key)
+        if fiber.holds:
+            self.locks.release_all(fiber)
         if fiber.epoch == 0:
             run.finished()
         else:
@@ -265,8 +264,10 @@ class Member:
         run = self.runs[fibers[0].run]
         self.tell()
         self.export(run, handles)
-        chunk = m.Chunk(run.id, [(fiber.id, fiber.epoch) for fiber in fibers], payload)
-        self.outbox.append(m.Offer([chunk]))
+        held = self.locks.leave(fibers)
+        ids = [(fiber.id, fiber.epoch) for fiber in fibers]
+        self.outbox.append(m.Offer([m.Chunk(run.id, ids, payload, held)]))
+        self.locks.left(held)
         run.alive -= len(fibers)
         ask = []
         for fiber in fibers:
@@ -294,7 +295,9 @@ class Member:
         """A parcel was unpickled."""
         self._in_parcels -= len(chunk.fibers) - 1
         if chunk.run not in self.runs:
+            self.locks.lost(chunk.held)
             return
+        self.locks.arrived(chunk.held, fibers)
         for fiber in fibers:
             handle = self.hosted.get(fiber.id)
             if handle is None:  # nobody wants its outcome any more
@@ -384,11 +387,17 @@ class Member:
             for fiber in self.parked.values()
             if fiber.run == message.run and isinstance(fiber.request, AwaitFibers)
         ]
+        for_locks = [
+            (fiber.id, fiber.request.lock.key)
+            for fiber in self.parked.values()
+            if fiber.run == message.run and isinstance(fiber.request, Acquire)
+        ]
         run = self.runs.get(message.run)
         is_quiet = run is None or (
             run.alive == run.blocked and not run.posting and not self._news.has_posted
         )
-        self.outbox.append(m.Waits(message.run, message.question, is_quiet, edges))
+        held = [] if run is None else self.locks.held_by(message.run)
+        self.outbox.append(m.Waits(message.run, message.question, is_quiet, edges, for_locks, held))
 
     def _run_ended(self, message: m.RunEnded) -> None:
         run = self.runs.pop(message.run, None)
@@ -397,13 +406,14 @@ class Member:
             return
         self._news.untold.pop(run.id, None)
         for key in run.values:
-            del self.values[key]
+            del self.locks.values[key]
         for id in run.known:
             self.hosted.pop(id, None)
             self.awaited.pop(id, None)
             self.asked.discard(id)
         if run.alive:
             self._drop_fibers(run.id)
+        self.locks.run_gone(run.id, list(run.locks))
         self.ended_runs.append((run, message))
 
     def _drop_fibers(self, run: int) -> None:
@@ -412,6 +422,7 @@ class Member:
         for work in self.ready:
             if isinstance(work, Parcel) and work.chunk.run == run:
                 self._in_parcels -= len(work.chunk.fibers) - 1
+                self.locks.lost(work.chunk.held)
             elif not (isinstance(work, Fiber | Posting) and work.run == run):
                 kept.append(work)
         self.ready = kept
@@ -449,6 +460,7 @@ class Member:
         """
         check_places(self.ready, self.parked, self.runs, in_hand)
         check_handles(self.hosted, self.awaited, self.asked)
+        self.locks.validate()
         if self._in_parcels < 0 or self.stepping < 0:
             raise DistioBug("the load is miscounted")
 
@@ -467,7 +479,7 @@ class Member:
                 "handles of fibers here": self.hosted,
                 "handles of fibers elsewhere": self.awaited,
                 "fibers that are asked for": self.asked,
-                "values of variables": self.values,
+                "locks and values of variables": self.locks,
             },
         )
 
@@ -476,12 +488,13 @@ _HANDLERS: dict[type, Any] = {
     m.DescribeWaits: Member._describe_waits,
     m.DropOutcomes: Member._drop_outcomes,
     m.FiberLost: Member._fiber_lost,
-    m.LockGranted: granted,
-    m.LockRefused: refused,
+    m.LockRefused: lambda member, message: member.locks.refused(message),
     m.Outcomes: Member._outcomes,
     m.Place: Member._place,
+    m.RecallTokens: lambda member, message: member.locks.recalled(message),
     m.RunEnded: Member._run_ended,
     m.SendOutcomes: Member._send_outcomes,
     m.Solicit: Member._solicit,
     m.TimerFired: Member._timer_fired,
+    m.TokensLent: lambda member, message: member.locks.lent(message),
 }

@@ -22,6 +22,7 @@ class LocalRun:
         "blocked",
         "id",
         "known",
+        "locks",
         "posting",
         "unobserved",
         "values",
@@ -32,13 +33,15 @@ class LocalRun:
         self.alive = 0
         """How many of its fibers are here and haven't ended."""
         self.blocked = 0
-        """How many of them wait for other fibers."""
+        """How many of them wait for other fibers or for locks."""
         self.posting = 0
         """How many outcomes are on their way to somebody elsewhere."""
         self.known: set[int] = set()
         """The fibers for which the member keeps a handle or an entry; dropped with the run."""
         self.unobserved: dict[int, Result[Any, Any]] = {}
         """The failures of fibers that nobody has waited for."""
+        self.locks: dict[int | str, None] = {}
+        """The locks that its fibers have used here and that the member still knows."""
         self.values: list[int | str] = []
         """The variables whose values the member keeps; dropped with the run."""
         self._untold = untold
@@ -73,7 +76,7 @@ class LocalRun:
         self._ended.append((fiber, epoch))
 
     def block(self, change: int) -> None:
-        """So many fibers more (or fewer) wait for fibers."""
+        """So many fibers more (or fewer) wait for fibers or locks."""
         self._untold[self.id] = self
         self.blocked += change
 

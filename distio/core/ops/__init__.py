@@ -28,7 +28,7 @@ from distio.core.ops.failures import (
     Recover,
 )
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
-from distio.core.ops.locks import Acquire, MakeLock, Peek, Poke, Release
+from distio.core.ops.locks import Acquire, Locked, MakeLock, Peek, Poke, Release
 from distio.core.ops.resources import Bracket
 from distio.core.ops.values import Defer, DeferIO, FlatMap, Flatten, Map, Pure, Rec
 
@@ -51,6 +51,7 @@ __all__ = [
     "FlatMap",
     "Flatten",
     "Frame",
+    "Locked",
     "MakeLock",
     "Map",
     "MapError",

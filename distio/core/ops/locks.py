@@ -6,17 +6,17 @@ variable whose lock one holds, and to find out that one doesn't hold it, takes n
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, final
 
 from distio.core.fiber import Fiber, Held
-from distio.core.ops.base import IO, Next
+from distio.core.ops.base import IO, Frame, Next, Wrapper
 from distio.core.ops.failures import Keep
 from distio.errors import MatchError
 from distio.protocol import requests
 from distio.protocol.requests import Lock
 from distio.result import Ok, Result
 
-__all__ = ["Acquire", "MakeLock", "Peek", "Poke", "Release"]
+__all__ = ["Acquire", "Locked", "MakeLock", "Peek", "Poke", "Release"]
 
 
 @final
@@ -33,9 +33,6 @@ class MakeLock(IO[Any, Any, Any]):
         return None
 
 
-_NONE: Final[Result[Any, Any]] = Ok(None)
-
-
 class _OnLock(IO[Any, Any, Any]):
     """What operations share that have to do with one lock."""
 
@@ -45,17 +42,6 @@ class _OnLock(IO[Any, Any, Any]):
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
 
-    def _held(self, fiber: Fiber) -> Held | None:
-        return fiber.holds.get(self.lock.key) if fiber.holds else None
-
-    def _require(self, fiber: Fiber) -> Held:
-        held = self._held(fiber)
-        if held is None:
-            raise MatchError(
-                f"this fiber doesn't hold {_name_of(self.lock)}, so it can't release it"
-            )
-        return held
-
 
 @final
 class Acquire(_OnLock):
@@ -64,37 +50,67 @@ class Acquire(_OnLock):
     __slots__ = ()
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        held = self._held(fiber)
-        if held is None or self.lock.tokens:
-            fiber.request = requests.Acquire(self.lock)
-        else:
-            held.count += 1
-            fiber.value = held.value
+        _take(fiber, self.lock)
         return None
 
 
 @final
 class Release(_OnLock):
-    """Give a lock back; the outcome is a Result that was there before."""
+    """Give a lock back."""
 
-    __slots__ = ("result",)
-    _names = ("lock", "result")
-
-    def __init__(self, lock: Lock, result: Result[Any, Any] = _NONE) -> None:
-        super().__init__(lock)
-        self.result = result
+    __slots__ = ()
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.value = None
+        _give_back(fiber, self.lock)
+        return None
+
+
+@final
+class Locked(Wrapper):
+    """Run an IO while holding a lock."""
+
+    __slots__ = ("lock",)
+    _names = ("io", "lock")
+
+    def __init__(self, io: Any, lock: Lock) -> None:
+        self.io = io
+        self.lock = lock
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.stack.append(self)
+        _take(fiber, self.lock)
+        return None
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.stack.append(_Unlock(self.lock))
+        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+    def _as_frame(self) -> Frame:
+        return self  # the IO is still to come
+
+
+@final
+class _Unlock(Frame):
+    """A lock that is to be given back, whatever comes of its use."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self, lock: Lock) -> None:
+        self.lock = lock
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        return self._give_back(fiber, Ok(fiber.value))
+
+    def _failed(self, fiber: Fiber) -> Next:
+        failure, fiber.failure = fiber.failure, None
+        assert failure is not None
+        return self._give_back(fiber, failure)
+
+    def _give_back(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
         # pushed first: whatever goes wrong here is added to the result
-        fiber.stack.append(Keep(self.result))
-        if self.lock.is_limit:
-            return None  # nobody holds it
-        held = self._require(fiber)
-        if held.count > 1 and not self.lock.tokens:
-            held.count -= 1
-        else:
-            fiber.request = requests.Release(self.lock)
+        fiber.stack.append(Keep(result))
+        _give_back(fiber, self.lock)
         return None
 
 
@@ -105,7 +121,7 @@ class Peek(_OnLock):
     __slots__ = ()
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.value = self._require(fiber).value
+        fiber.value = _require(fiber, self.lock).value
         return None
 
 
@@ -121,11 +137,37 @@ class Poke(_OnLock):
         self.value = value
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        held = self._require(fiber)
+        held = _require(fiber, self.lock)
         held.value = self.value
         held.is_changed = True
         fiber.value = None
         return None
+
+
+def _take(fiber: Fiber, lock: Lock) -> None:
+    held = fiber.holds.get(lock.key) if fiber.holds else None
+    if held is None or lock.tokens:
+        fiber.request = requests.Acquire(lock)
+    else:
+        held.count += 1
+        fiber.value = held.value
+
+
+def _give_back(fiber: Fiber, lock: Lock) -> None:
+    if lock.per_seconds:
+        return  # nobody holds it
+    held = _require(fiber, lock)
+    if held.count > 1 and not lock.tokens:
+        held.count -= 1
+    else:
+        fiber.request = requests.Release(lock)
+
+
+def _require(fiber: Fiber, lock: Lock) -> Held:
+    held = fiber.holds.get(lock.key) if fiber.holds else None
+    if held is None:
+        raise MatchError(f"this fiber doesn't hold {_name_of(lock)}, so it can't release it")
+    return held
 
 
 def _name_of(lock: Lock) -> str:
