@@ -246,3 +246,22 @@ def test_a_run_whose_own_fibers_hold_all_it_waits_for_is_deadlocked() -> None:
     assert member == 1
     assert isinstance(ended, m.RunEnded)
     assert "fiber 1.0 waits for fiber 1.1, fiber 1.1 waits for fiber 1.0" in ended.deadlock
+
+
+def test_an_answer_is_moot_when_a_token_moves_that_it_waits_for() -> None:
+    """Between two answers, the one who waited has had the lock, and goes on."""
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=2)
+    child = fiber_id(1, 1)
+    scene.offers(1, run, child)
+    asks(scene, 1)
+    asks(scene, 2)
+    scene.tells(2, blocked(run))
+    questions = scene.tells(1, m.RunProgress(run, [], 0, [], 1))
+    assert {member for member, _ in questions} == {1, 2}
+    assert scene.says(2, m.Waits(run, 1, True, [], [(child, 7)], [])) == []
+    assert returns(scene, 1) == kept(2)
+    assert asks(scene, 1) == recalled(2)
+    assert returns(scene, 2) == kept(1)
+    answer = m.Waits(run, 1, True, [(run, [child])], [], [(7, [run])])
+    assert scene.says(1, answer) == []

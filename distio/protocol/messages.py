@@ -6,6 +6,8 @@ data is opaque: `payload` holds bytes that only members open.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "LockRefused",
     "MemberMessage",
     "Message",
+    "OF_LOCKS",
     "Offer",
     "OutcomeUnknown",
     "Outcomes",
@@ -118,7 +121,7 @@ class Progress(Message, frozen=True, gc=False):
     """How a member fares; sent when it runs dry or has something to tell."""
 
     received: int
-    """How many messages it had handled when it said so."""
+    """How many messages it had handled when it said so, but for those of OF_LOCKS."""
     ready: int
     """How many fibers could run at once, or do."""
     runs: list[RunProgress]
@@ -354,6 +357,9 @@ MemberMessage = (
     | WorkerExited
     | Goodbye
 )
+OF_LOCKS: Final = (TokensLent, RecallTokens, LockRefused)
+"""What the coordinator says that isn't counted as `Progress.received`: it changes no load."""
+
 CoordinatorMessage = (
     Welcome
     | Refused

@@ -33,6 +33,8 @@ from distio.runtime.tickets import Ticket
 __all__ = ["HANDSHAKE_SECONDS", "LinkedHost", "connect"]
 
 _HOLD_BACK_MS: Final = 1
+_LONGEST_SILENCE_SECONDS: Final = 0.05
+"""How long a member that is never idle may keep to itself how many of its fibers wait."""
 HANDSHAKE_SECONDS: Final = 10.0
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if nobody listens any more."""
@@ -141,26 +143,30 @@ class LinkedHost(Host):
     # -- saying (with the mutex held) -----------------------------------------------------
 
     def said(self, *, more_follows: bool = False) -> None:
-        if not self.member.has_news:
+        member = self.member
+        if not member.has_news and not member.has_stirred:
             return
-        is_time = time.monotonic() - self._last_sent > _HOLD_BACK_MS / 1000
-        if not more_follows and (is_time or not self.member.ready):
-            self._send()
+        silent_for = time.monotonic() - self._last_sent
+        if not member.has_news and silent_for < _LONGEST_SILENCE_SECONDS:
+            return
+        is_time = silent_for > _HOLD_BACK_MS / 1000
+        if not more_follows and (is_time or not member.ready):
+            self._send(all_of_it=silent_for > _LONGEST_SILENCE_SECONDS)
         elif not self._is_held_back:
             self._is_held_back = True
             self._wake_link()
 
     def idle(self) -> float | None:
-        self._send()
+        self._send(all_of_it=True)
         return None
 
     def rested(self) -> None:
         """Never called: here `idle` sets no time."""
 
-    def _send(self) -> None:
+    def _send(self, *, all_of_it: bool = False) -> None:
         self._is_held_back = False
         member = self.member
-        member.tell()
+        member.tell(all_of_it=all_of_it)
         if not member.outbox or self._is_closed:
             return
         batch, member.outbox = member.outbox, []

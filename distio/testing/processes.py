@@ -248,10 +248,12 @@ class Process:
 
     def send(self, _: None = None) -> None:
         """Say all that is to be said, in one batch."""
-        self._owes_word = False
         self.is_stale = True
         member, world = self.member, self._world
-        member.tell()
+        is_idle = not member.ready and any(hand.work is None for hand, _ in self._hands)
+        member.tell(all_of_it=is_idle)
+        if is_idle:
+            self._owes_word = False
         if not member.outbox:
             return
         batch, member.outbox = member.outbox, []

@@ -120,8 +120,10 @@ class _Lock:
 class Locks:
     """All locks of a cluster."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say, moved: Callable[[Key], None]) -> None:
         self._say = say
+        self._moved = moved
+        """Called with a lock of which tokens are lent or returned."""
         self._locks: dict[Key, _Lock] = {}
         self._values_of_run: dict[int, list[Key]] = {}
         self._windows: list[tuple[float, Key]] = []
@@ -165,6 +167,7 @@ class Locks:
         if lock.keeper == member:
             lock.keeper = None
         lock.lend(member, -count)
+        self._moved(key)
         self._serve(now, key, lock)
         return True
 
@@ -229,6 +232,7 @@ class Locks:
         is_kept = not lock.queue and lock.lent.keys() <= {member}
         count = lock.free if is_kept else 1 if lock.tokens == 0 else turns
         lock.lend(member, count)
+        self._moved(key)
         lock.keeper = member if is_kept else None
         value = _NO_VALUE if lock.value is None else lock.value
         self._say(member, m.TokensLent(key, count, turns, is_kept, value))

@@ -57,12 +57,14 @@ class Coordinator:
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
         self.timers = Timers()
-        self.locks = Locks(self._say)
+        self.locks = Locks(self._say_of_lock, self._token_moved)
         self.backlog: deque[m.Chunk] = deque()
         self.stale = 0
         """How many messages came too late to mean anything."""
         self.next_incarnation = 1
         self._exits = Exits()
+        self._suspects: list[int] = []
+        """Runs of which members are asked, or were, who waits for whom."""
         self._loads_changed = False
         self._now = 0.0
         self._commands: list[Send] = []
@@ -105,10 +107,10 @@ class Coordinator:
         self.members[member].sent += 1
         self._commands.append(Send(member, message))
 
-    def _say(self, member: int, message: m.CoordinatorMessage) -> None:
-        """The same, if it is a member still."""
+    def _say_of_lock(self, member: int, message: m.CoordinatorMessage) -> None:
+        """One of `m.OF_LOCKS`, if it is a member still: not counted as sent."""
         if member in self.members:
-            self._send(member, message)
+            self._commands.append(Send(member, message))
 
     # -- members --------------------------------------------------------------------------
 
@@ -424,6 +426,7 @@ class Coordinator:
         hosts = {record.host for record in waited_for if record.waiters}
         run.waits.clear()
         run.question += 1
+        self._suspects.append(id)
         run.asked = (set(run.alive_at) | hosts) & self.members.keys()
         for member in sorted(run.asked):
             self._send(member, m.DescribeWaits(id, run.question))
@@ -431,6 +434,15 @@ class Coordinator:
     def _seems_blocked(self, id: int, run: int, alive: int) -> bool:
         member = self.members.get(id)
         return member is not None and member.is_up_to_date and member.blocked.get(run, 0) == alive
+
+    def _token_moved(self, lock: int | str) -> None:
+        """A token of this lock has come or gone: an answer that somebody waits for it is moot."""
+        for id in list(self._suspects):
+            run = self.runs.get(id)
+            if run is None or not run.asked:
+                self._suspects.remove(id)
+            elif any(lock == key for answer in run.waits for _, key in answer.for_locks):
+                run.has_moved()
 
     def _waits(self, member: Member, message: m.Waits) -> None:
         run = self.runs.get(message.run)

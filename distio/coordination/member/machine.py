@@ -81,10 +81,13 @@ class Member:
     def start_root(self, io: IO[Any, Any, Any], context: Any) -> Fiber:
         """Begin a run, whose id is its root's; the root is not queued yet."""
         id = self.next_ids(1)
-        run = self.runs[id] = LocalRun(id, self._news.untold)
+        run = self.runs[id] = self._new_run(id)
         run.alive = 1  # as `StartRun` says: a run is never without a fiber
         self.outbox.append(m.StartRun(id))
         return self._make(run, id, io, context)
+
+    def _new_run(self, id: int) -> LocalRun:
+        return LocalRun(id, self._news.untold, self._news.stirred)
 
     def spawn(self, parent: Fiber, ios: Sequence[IO[Any, Any, Any]]) -> list[Fiber]:
         """Make the children that `parent` asked for and answer it with their handles.
@@ -262,7 +265,7 @@ class Member:
     ) -> None:
         """These, of one run, were pickled: they leave."""
         run = self.runs[fibers[0].run]
-        self.tell()
+        self.tell(all_of_it=False)
         self.export(run, handles)
         held = self.locks.leave(fibers)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
@@ -310,14 +313,15 @@ class Member:
 
     def receive(self, message: m.CoordinatorMessage) -> None:
         """Take up one message."""
-        self._news.received += 1
+        if type(message) not in m.OF_LOCKS:
+            self._news.received += 1
         _HANDLERS[type(message)](self, message)
 
     def _place(self, message: m.Place) -> None:
         chunk = message.chunk
         run = self.runs.get(chunk.run)
         if run is None:
-            run = self.runs[chunk.run] = LocalRun(chunk.run, self._news.untold)
+            run = self.runs[chunk.run] = self._new_run(chunk.run)
         run.alive += len(chunk.fibers)
         for id, _ in chunk.fibers:
             # a fiber that comes home finds those who have waited for it here
@@ -405,6 +409,7 @@ class Member:
             self.stale += 1
             return
         self._news.untold.pop(run.id, None)
+        self._news.stirred.pop(run.id, None)
         for key in run.values:
             del self.locks.values[key]
         for id in run.known:
@@ -442,12 +447,17 @@ class Member:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is something to tell."""
+        """Whether there is something to tell at once."""
         return bool(self.outbox or self._news)
 
-    def tell(self) -> None:
-        """Put what the coordinator doesn't know yet into the outbox."""
-        self._news.tell(self.load, self.outbox)
+    @property
+    def has_stirred(self) -> bool:
+        """Whether there is something to tell before long."""
+        return bool(self._news.stirred)
+
+    def tell(self, *, all_of_it: bool = True) -> None:
+        """Put what the coordinator doesn't know yet into the outbox; see `News.tell`."""
+        self._news.tell(self.load, self.outbox, all_of_it=all_of_it)
 
     def validate(self, in_hand: Iterable[Fiber | Task] | None = None) -> None:
         """Check what must always hold; tests call this after every event.

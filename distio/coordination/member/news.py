@@ -18,6 +18,8 @@ class News:
         """How many messages were handled."""
         self.untold: dict[int, LocalRun] = {}
         """Runs of which there is something to tell."""
+        self.stirred: dict[int, LocalRun] = {}
+        """Runs in which fibers have begun or ceased to wait for others."""
         self.forgotten: deque[int] = deque()
         """Fibers whose outcomes nobody here can ask for any more."""
         self._posted = m.OutcomesReady([], [])
@@ -36,8 +38,15 @@ class News:
     def __bool__(self) -> bool:
         return bool(self.untold or self.forgotten or self._posted.fibers)
 
-    def tell(self, load: int, outbox: list[m.MemberMessage]) -> None:
-        """Put all of it into the outbox; nothing if the coordinator knows it, and this load."""
+    def tell(self, load: int, outbox: list[m.MemberMessage], *, all_of_it: bool) -> None:
+        """Put it into the outbox; nothing if the coordinator knows it.
+
+        Args:
+            load: see `Member.load`.
+            outbox: what is to be said.
+            all_of_it: also what nothing waits for while there is work: the load, how much was
+                heard, and how many fibers wait for others.
+        """
         if self.forgotten:
             forgotten = [self.forgotten.popleft() for _ in range(len(self.forgotten))]
             outbox.append(m.Forget(forgotten))
@@ -45,7 +54,12 @@ class News:
             outbox.append(self._posted)
             self._posted = m.OutcomesReady([], [])
         told = (self.received, load)
-        if not self.untold and told == self._last_told:
+        if all_of_it:
+            for run in self.stirred.values():
+                if run.has_stirred:
+                    self.untold[run.id] = run
+            self.stirred.clear()
+        if not self.untold and (told == self._last_told or not all_of_it):
             return
         self._last_told = told
         runs = [run.tell() for run in self.untold.values()]

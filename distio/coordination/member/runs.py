@@ -17,6 +17,8 @@ class LocalRun:
         "_ended",
         "_finished",
         "_started",
+        "_stirred",
+        "_told_blocked",
         "_untold",
         "alive",
         "blocked",
@@ -28,7 +30,7 @@ class LocalRun:
         "values",
     )
 
-    def __init__(self, id: int, untold: dict[int, LocalRun]) -> None:
+    def __init__(self, id: int, untold: dict[int, LocalRun], stirred: dict[int, LocalRun]) -> None:
         self.id = id
         self.alive = 0
         """How many of its fibers are here and haven't ended."""
@@ -46,6 +48,9 @@ class LocalRun:
         """The variables whose values the member keeps; dropped with the run."""
         self._untold = untold
         """Where a run enters itself when there is something to tell."""
+        self._stirred = stirred
+        """Where it enters itself when `blocked` has changed."""
+        self._told_blocked = 0
         self._started: list[tuple[int, int]] = []
         self._finished = 0
         self._ended: list[tuple[int, int]] = []
@@ -77,11 +82,17 @@ class LocalRun:
 
     def block(self, change: int) -> None:
         """So many fibers more (or fewer) wait for fibers or locks."""
-        self._untold[self.id] = self
+        self._stirred[self.id] = self
         self.blocked += change
+
+    @property
+    def has_stirred(self) -> bool:
+        """Whether another number waits than was told."""
+        return self.blocked != self._told_blocked
 
     def tell(self) -> RunProgress:
         """What is to be told, once."""
+        self._told_blocked = self.blocked
         progress = RunProgress(self.id, self._started, self._finished, self._ended, self.blocked)
         self._started, self._finished, self._ended = [], 0, []
         return progress
