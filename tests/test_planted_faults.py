@@ -17,9 +17,10 @@ from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member as Peer
 from distio.coordination.coordinator.registry import Run
 from distio.coordination.coordinator.timers import Timer, Timers
-from distio.coordination.member import Hand, Member
+from distio.coordination.member import Hand, Member, waits
 from distio.coordination.member import machine as member_machine
 from distio.coordination.member.locks import Locks as LocalLocks
+from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
 from distio.testing import CheckFailed, Crash, Fault, Parts, Simulation, explore
@@ -63,8 +64,10 @@ def total(results: Sequence[Any]) -> int:
 class ParksWithoutLooking(Member):
     """A wake-up before park is lost: it parks the fiber whatever has happened already."""
 
-    def await_fibers(self, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]]) -> bool:
-        if super().await_fibers(fiber, handles):
+    def await_fibers(
+        self, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]], enough: int | None = None
+    ) -> bool:
+        if super().await_fibers(fiber, handles, enough):
             self.runs[fiber.run].block(1)
             self.parked[fiber.id] = fiber
         return False
@@ -75,7 +78,7 @@ class ForgetsAWaiter(Member):
 
     def _settle(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
         if handle.waiters:
-            handle.waiters.pop()
+            handle.waiters.popitem()
         super()._settle(handle, outcome)
 
 
@@ -286,6 +289,18 @@ def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Parts:
     return Parts()
 
 
+def leaves_entries(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """A wait that is over leaves its entries with the fibers that haven't ended."""
+    monkeypatch.setattr(waits, "strike_out", lambda waiting: None)
+    return Parts()
+
+
+def leaves_entries_unseen(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """The same, and the member doesn't check it: the program itself goes wrong."""
+    monkeypatch.setattr(member_machine, "check_waiters", lambda *places: None)
+    return leaves_entries(monkeypatch)
+
+
 def leaves_runs(monkeypatch: pytest.MonkeyPatch) -> Parts:
     """What a member knows of a run outlives it."""
 
@@ -324,11 +339,23 @@ def long_uses() -> Program:
     return resource.semaphore(12).flat_map(lambda sem: io.zip_par([sem.with_(use)] * 24))
 
 
+def one_by_one() -> Program:
+    """Fibers are waited for until the first of them ends, then until all have."""
+    children = io.parallel([io.sleep(0.001 * n).then(io.pure(1)) for n in range(4)])
+
+    def wait(fibers: list[Any]) -> Program:
+        return ops.WaitSome(tuple(fibers), 1).then(io.wait(fibers))
+
+    return children.flat_map(wait).map(total)
+
+
 KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(1).then(io.pure(h)))
 
 MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "a wake-up before park is lost": (with_parts(member=ParksWithoutLooking), late_waits(3), 8, ()),
     "a finished fiber's waiter isn't told": (with_parts(member=ForgetsAWaiter), tree(2), 4, ()),
+    "a wait that is over leaves its entries": (leaves_entries, one_by_one(), 4, ()),
+    "an old entry wakes a newer wait": (leaves_entries_unseen, one_by_one(), 4, ()),
     "a timer fires early": (with_timers(HastyTimers), tree(3), 8, ()),
     "a timer never fires": (with_timers(LosesATimer), tree(3), 8, ()),
     "a timer outlives its run": (with_timers(KeepsTimers), tree(3), 8, [Crash("client")]),

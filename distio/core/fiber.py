@@ -38,8 +38,9 @@ class Handle(Generic[R, E, A]):
         self.id = id
         self.outcome: Any = None
         """The fiber's Result, or the bytes of it (a `Packed`), or None while it goes on."""
-        self.waiters: list[Any] | None = None
-        """Who is to be told of the outcome (the member's business)."""
+        self.waiters: dict[Any, int] | None = None
+        """Who is to be told of the outcome, and how often each has named it; None: nobody has ever
+        waited for it in this process (the member's business)."""
         self.tie: object | None = None
         """What ties it to its member (the member's business); None for an unpickled copy."""
 

@@ -89,12 +89,17 @@ class Spawn(Request):
 
 @final
 class AwaitFibers(Request):
-    """Wait until all these fibers have ended; answered by the list of their Results."""
+    """Wait until enough of these fibers have ended; answered by a list, in their order.
 
-    __slots__ = ("handles",)
+    It holds the Result of each fiber that has ended by then, and None for each other one.
+    """
 
-    def __init__(self, handles: Sequence[Any]) -> None:
+    __slots__ = ("enough", "handles")
+
+    def __init__(self, handles: Sequence[Any], enough: int | None = None) -> None:
         self.handles = handles
+        self.enough = len(handles) if enough is None else enough
+        """How many must have ended: at most all. A fiber that is named twice counts twice."""
 
 
 @final

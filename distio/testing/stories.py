@@ -25,7 +25,8 @@ def story_of_request(fiber: Fiber) -> Story:
         return story, (fiber.id,)
     if isinstance(request, rq.AwaitFibers):
         awaited = [handle.id for handle in request.handles]
-        return f"steps fiber {{}}, which waits for {_named(awaited)}", [fiber.id, *awaited]
+        some = f"{request.enough} of " if request.enough < len(awaited) else ""
+        return f"steps fiber {{}}, which waits for {some}{_named(awaited)}", [fiber.id, *awaited]
     if isinstance(request, rq.Sleep):
         return f"steps fiber {{}}, which sleeps for {request.seconds:g} s", (fiber.id,)
     if isinstance(request, rq.Finished):

@@ -13,7 +13,7 @@ from distio.errors import DistioBug
 from distio.protocol.ids import name_of
 from distio.protocol.requests import Acquire, AwaitFibers
 
-__all__ = ["check_handles", "check_places"]
+__all__ = ["check_handles", "check_places", "check_waiters"]
 
 
 def check_places(
@@ -79,11 +79,30 @@ def check_handles(
             raise DistioBug(f"fiber {name_of(id)} is asked for, but not hosted here")
 
 
+def check_waiters(
+    ready: Iterable[Work],
+    parked: Mapping[int, Fiber],
+    hosted: Mapping[int, Handle[Any, Any, Any]],
+    awaited: Mapping[int, Handle[Any, Any, Any]],
+) -> None:
+    """Whoever is to be told of an outcome waits for it still.
+
+    Raises:
+        DistioBug: somebody has gone on, and was not struck out.
+    """
+    fibers = [*parked.values(), *[work for work in ready if type(work) is Fiber]]
+    handles = [*[fiber.handle for fiber in fibers], *hosted.values(), *awaited.values()]
+    for handle in handles:
+        for waiting in (handle.waiters if handle is not None else None) or ():
+            waiter: Fiber = waiting.fiber
+            if parked.get(waiter.id) is not waiter or waiter.request is not waiting.request:
+                raise DistioBug(f"fiber {name_of(waiter.id)} is entered for a wait that is over")
+
+
 def _check_wait(fiber: Fiber, request: AwaitFibers) -> None:
-    for handle in request.handles:
-        if handle.outcome is None:
-            return
-    raise DistioBug(f"fiber {name_of(fiber.id)} waits for what has happened")
+    ended = sum(handle.outcome is not None for handle in request.handles)
+    if ended >= request.enough:
+        raise DistioBug(f"fiber {name_of(fiber.id)} waits for what has happened")
 
 
 def _fibers_in(work: Work) -> tuple[int, list[int]]:

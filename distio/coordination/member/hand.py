@@ -171,7 +171,8 @@ def _spawn(member: Member, fiber: Fiber, request: rq.Spawn) -> Fiber | Task | No
 
 
 def _await_fibers(member: Member, fiber: Fiber, request: rq.AwaitFibers) -> Fiber | Task | None:
-    return fiber if member.await_fibers(fiber, request.handles) else None
+    is_answered = member.await_fibers(fiber, request.handles, request.enough)
+    return fiber if is_answered else None
 
 
 def _sleep(member: Member, fiber: Fiber, request: rq.Sleep) -> Fiber | Task | None:

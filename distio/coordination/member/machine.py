@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from distio.coordination.member.checks import check_handles, check_places
+from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.locks import Locks
 from distio.coordination.member.news import News
 from distio.coordination.member.runs import LocalRun
@@ -141,13 +141,20 @@ class Member:
 
     # -- what a fiber asks ----------------------------------------------------------------
 
-    def await_fibers(self, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]]) -> bool:
-        """Answer with the Results of these fibers, or park `fiber` until they are there.
+    def await_fibers(
+        self, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]], enough: int | None = None
+    ) -> bool:
+        """Answer with the Results of these fibers, or park `fiber` until enough are there.
+
+        Args:
+            fiber: who waits.
+            handles: for which fibers.
+            enough: how many of them must have ended; None: all.
 
         Returns:
             Whether it was answered at once.
         """
-        return await_fibers(self, fiber, handles)
+        return await_fibers(self, fiber, handles, len(handles) if enough is None else enough)
 
     def sleep(self, fiber: Fiber, seconds: float) -> None:
         """Park `fiber` for at least so many seconds."""
@@ -291,7 +298,7 @@ class Member:
     ) -> None:
         """The root of a run leaves; its outcome is to come here."""
         assert root.handle is not None
-        root.handle.waiters = []
+        root.handle.waiters = {}
         self.shipped([root], payload, handles)
 
     def opened(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
@@ -471,6 +478,7 @@ class Member:
         check_places(self.ready, self.parked, self.runs, in_hand)
         check_handles(self.hosted, self.awaited, self.asked)
         self.locks.validate()
+        check_waiters(self.ready, self.parked, self.hosted, self.awaited)
         if self._in_parcels < 0 or self.stepping < 0:
             raise DistioBug("the load is miscounted")
 

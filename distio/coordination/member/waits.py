@@ -1,4 +1,12 @@
-"""A member's part in waiting: who waits for which fibers, and who is told of an outcome."""
+"""A member's part in waiting: who waits for which fibers, and who is told of an outcome.
+
+A fiber that waits is entered with each fiber that it waits for (`Handle.waiters`). When enough of
+them have ended it is struck out everywhere, in the step that wakes it: no entry outlives its wait,
+so none can wake the same fiber from a later one.
+
+An outcome that is elsewhere is asked for once. It stays in `Member.awaited` until it is there, even
+if those who wanted it have gone on meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -13,48 +21,59 @@ from distio.protocol import messages as m
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
 
-__all__ = ["await_fibers", "settle"]
+__all__ = ["Waiting", "await_fibers", "settle", "strike_out"]
 
 
 @final
-class _Waiting:
-    """A fiber that waits for several others, and the Results so far."""
+class Waiting:
+    """A fiber that waits for some of several others."""
 
-    __slots__ = ("fiber", "missing", "results")
+    __slots__ = ("fiber", "handles", "missing", "request")
 
-    def __init__(self, fiber: Fiber, results: list[Any]) -> None:
+    def __init__(self, fiber: Fiber, handles: list[Handle[Any, Any, Any]], missing: int) -> None:
         self.fiber = fiber
-        self.results = results
-        self.missing = 0
+        self.request = fiber.request
+        self.handles = handles
+        """Those in which this member keeps the outcomes."""
+        self.missing = missing
+        """How many of them have yet to end before it goes on."""
+
+    def outcomes(self) -> list[Any]:
+        """What there is."""
+        return [handle.outcome for handle in self.handles]
 
 
-def await_fibers(member: Member, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]]) -> bool:
-    """Answer with the Results of these fibers, or park `fiber` until they are there.
+def await_fibers(
+    member: Member, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]], enough: int
+) -> bool:
+    """Answer with the Results of these fibers, or park `fiber` until enough are there.
 
     Returns:
         Whether it was answered at once.
     """
     run = member.runs[fiber.run]
-    results: list[Any] = [None] * len(handles)
-    waiting = _Waiting(fiber, results)
     ask: list[int] = []
-    for index, stated in enumerate(handles):
+    own: list[Handle[Any, Any, Any]] = []
+    pending: list[Handle[Any, Any, Any]] = []
+    for stated in handles:
         handle = stated if stated.outcome is not None else _own(member, run, stated, ask)
-        if run.unobserved:
+        own.append(handle)
+        if handle.outcome is None:
+            pending.append(handle)
+        elif run.unobserved:
             run.unobserved.pop(handle.id, None)
-        if handle.outcome is not None:
-            results[index] = handle.outcome
-            continue
-        waiting.missing += 1
-        if handle.waiters is None:
-            handle.waiters = [(waiting, index)]
-        else:
-            handle.waiters.append((waiting, index))
     if ask:
         member.outbox.append(m.AwaitOutcomes(run.id, ask))
-    if waiting.missing == 0:
-        fiber.value = results
+    waiting = Waiting(fiber, own, enough - (len(own) - len(pending)))
+    if waiting.missing <= 0:
+        fiber.value = waiting.outcomes()
         return True
+    for handle in pending:
+        waiters = handle.waiters
+        if waiters is None:
+            handle.waiters = {waiting: 1}
+        else:
+            waiters[waiting] = waiters.get(waiting, 0) + 1
     run.block(1)
     member.parked[fiber.id] = fiber
     return False
@@ -70,20 +89,28 @@ def _own(
     handle = member.hosted.get(id) or member.awaited.get(id)
     if handle is None:
         handle = member.awaited[id] = stated
+        handle.waiters = handle.waiters or {}  # if it comes and goes, it is still asked for
         run.known.add(id)
         ask.append(id)
     return handle
 
 
 def settle(member: Member, handle: Handle[Any, Any, Any], outcome: Any) -> None:
-    """The outcome is there: wake those who waited for nothing else."""
+    """The outcome is there: wake those for whom it was enough."""
     handle.outcome = outcome
     waiters, handle.waiters = handle.waiters, None
-    for waiting, index in waiters or ():
-        waiting.results[index] = outcome
-        waiting.missing -= 1
+    for waiting, times in (waiters or {}).items():
+        waiting.missing -= times
         fiber: Fiber = waiting.fiber
-        if waiting.missing == 0 and member.parked.get(fiber.id) is fiber:
-            fiber.value = waiting.results
+        if waiting.missing <= 0 and member.parked.get(fiber.id) is fiber:
+            strike_out(waiting)
+            fiber.value = waiting.outcomes()
             member.runs[fiber.run].block(-1)
             member.unpark(fiber)
+
+
+def strike_out(waiting: Waiting) -> None:
+    """It waits no longer: whoever hasn't ended yet need not tell it."""
+    for handle in waiting.handles:
+        if handle.waiters:
+            handle.waiters.pop(waiting, None)

@@ -14,6 +14,7 @@ from distio.core.ops.concurrency import (
     Sleep,
     SleepUntil,
     Wait,
+    WaitSome,
     Yield,
 )
 from distio.core.ops.context import ContraMapRead, DeferRead, DeferReadIO, Read
@@ -71,6 +72,7 @@ __all__ = [
     "SleepUntil",
     "ThenKeep",
     "Wait",
+    "WaitSome",
     "Yield",
     "Zip",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "Sleep",
     "SleepUntil",
     "Wait",
+    "WaitSome",
     "Yield",
     "zip_par",
 ]
@@ -69,17 +70,43 @@ class Wait(IO[Any, Any, Any]):
         self.handles = handles
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        for handle in self.handles:
-            if not isinstance(handle, Handle):
-                raise MatchError(
-                    f"wait: expected a fiber that parallel returned, "
-                    f"but got {reprlib.repr(handle)} of type {type(handle).__name__}"
-                )
+        _require_handles(self.handles)
         if self.handles:
             fiber.request = requests.AwaitFibers(self.handles)
         else:
             fiber.value = []
         return None
+
+
+@final
+class WaitSome(IO[Any, Any, Any]):
+    """Wait until at least `enough` of some fibers have ended.
+
+    The value is a list in the order of the fibers: the Result of each that has ended, and None for
+    each other one. With `enough` 0 nobody waits: the value tells who has ended.
+    """
+
+    __slots__ = _names = ("handles", "enough")
+
+    def __init__(self, handles: tuple[Any, ...], enough: int) -> None:
+        self.handles = handles
+        self.enough = enough
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        _require_handles(self.handles)
+        if not 0 <= self.enough <= len(self.handles):
+            raise MatchError(f"wait: {self.enough} of {len(self.handles)} fibers can't be had")
+        fiber.request = requests.AwaitFibers(self.handles, self.enough)
+        return None
+
+
+def _require_handles(handles: tuple[Any, ...]) -> None:
+    for handle in handles:
+        if not isinstance(handle, Handle):
+            raise MatchError(
+                f"wait: expected a fiber that parallel returned, "
+                f"but got {reprlib.repr(handle)} of type {type(handle).__name__}"
+            )
 
 
 @final
