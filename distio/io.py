@@ -10,7 +10,7 @@ Ok(success=[2, 4, 6])
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, TypeVar
 
 from distio.core import ops
@@ -19,6 +19,7 @@ from distio.core.ops.base import IO, spread
 from distio.core.ops.concurrency import from_result as _from_result
 from distio.core.ops.concurrency import zip_par as _zip_par
 from distio.errors import MatchError, TracedException
+from distio.progress import Bar
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import errors as _errors
 
@@ -48,6 +49,7 @@ __all__ = [
     "sleep",
     "sleep_until",
     "traverse",
+    "traverse_par",
     "wait",
     "yield_",
     "zip",
@@ -272,15 +274,105 @@ def wait(*l: Any) -> IO[Any, Any, list[Result[Any, Any]]]:  # noqa: E741
     return ops.Wait(spread(l))
 
 
-def zip_par(*others: Any) -> IO[Any, Any, list[Any]]:
+Progress = Callable[[int, int | None], object] | bool | None
+"""What `progress` may be: a function of how many items are done, and of how many; or True."""
+
+
+def zip_par(
+    *others: Any, at_most: int | None = None, progress: Progress = None
+) -> IO[Any, Any, list[Any]]:
     """Run these programs, or those of one iterable, at the same time; compute all values.
 
     All of them are waited for; if some fail, all failures are kept.
 
+    Args:
+        others: the programs.
+        at_most: how many of them may run at a time; None: all. With a number it is
+            `traverse_par` of the programs: see there, also for what an iterable may be.
+        progress: see `traverse_par`.
+
+    Raises:
+        TypeError: `at_most` is no int, or `progress` is something else.
+        ValueError: `at_most` is less than 1.
+
     >>> zip_par(pure(1), pure(2)).run(None)
     Ok(success=[1, 2])
+    >>> zip_par((pure(n) for n in range(5)), at_most=2).run(None)
+    Ok(success=[0, 1, 2, 3, 4])
     """
-    return _zip_par(spread(others))
+    if at_most is None and not progress:
+        return _zip_par(spread(others))
+    programs = others[0] if len(others) == 1 and isinstance(others[0], Iterable) else others
+    return _bounded(programs, _itself, at_most, progress)
+
+
+def traverse_par(
+    items: Iterable[A],
+    f: Callable[[A], IO[R, E, A2]],
+    *,
+    at_most: int | None = None,
+    progress: Progress = None,
+) -> IO[R, E, list[A2]]:
+    """Run `f(item)` for each item, at most so many at the same time; compute the list of values.
+
+    The values are in the order of the items. All items are run, whichever of them fail; then all
+    failures are kept. If the iterable raises, no more items are run; that is a panic, together with
+    the failures of those that were.
+
+    With `at_most`, items are taken when their turn comes: an iterable may be of any length, also
+    one that is made on the way, like a generator (which can be gone through only once, so such a
+    program can be run only once). Items that take microseconds share a fiber, in chunks of up to
+    4,096 that take about 15 ms together; items that take longer than half of that have a fiber
+    each. So no more is taken ahead of the work than `at_most` chunks hold. Items of one chunk run
+    one after another: an item must not wait for what a later one does.
+
+    Args:
+        items: a list, a tuple or a range, which can travel with the program; or any iterable, with
+            which the program stays in its process.
+        f: makes the program of an item; called where that runs.
+        at_most: how many items are worked on at a time; None: all, each in a fiber of its own.
+        progress: called as `progress(done, total)` whenever some items are done, last with all of
+            them, in the fiber that waits for them; `total` is None if only the end will tell. If it
+            raises, no more items are run, and that is a panic. True: a bar on standard error, if
+            that is a terminal.
+
+    Raises:
+        TypeError: `at_most` is no int, or `progress` is something else.
+        ValueError: `at_most` is less than 1.
+
+    >>> traverse_par(range(5), lambda n: pure(n * n), at_most=2).run(None)
+    Ok(success=[0, 1, 4, 9, 16])
+    """
+    if at_most is None and not progress:
+        return _zip_par(tuple([ops.DeferIO(f, (item,), {}) for item in items]))
+    return _bounded(items, f, at_most, progress)
+
+
+def _bounded(items: Any, f: Callable[[Any], Any], at_most: Any, progress: Any) -> IO[Any, Any, Any]:
+    if at_most is not None:
+        if not isinstance(at_most, int) or isinstance(at_most, bool):
+            raise TypeError(f"at_most is a whole number from 1, or None, but got {at_most!r}")
+        if at_most < 1:
+            raise ValueError(f"at_most is a whole number from 1, or None, but got {at_most}")
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise TypeError(f"progress is a function, True or None, but got {progress!r}")
+    if isinstance(items, list | tuple):
+        items = tuple(items)  # a list may be changed before the program has run
+    if progress is True:
+        return ops.Bracket(defer(Bar), partial(_show, items, f, at_most), _take_away)
+    return ops.TraversePar(items, f, at_most, progress or None)
+
+
+def _show(items: Any, f: Callable[[Any], Any], at_most: int | None, bar: Bar) -> IO[Any, Any, Any]:
+    return ops.TraversePar(items, f, at_most, bar)
+
+
+def _take_away(bar: Bar, result: Result[Any, Any]) -> IO[Any, Any, Any]:
+    return defer(bar.close).then(from_result(result))
+
+
+def _itself(program: A) -> A:
+    return program
 
 
 yield_: Final[IO[Any, Any, None]] = ops.Yield()

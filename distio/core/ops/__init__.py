@@ -5,6 +5,7 @@ To add one: write the class beside its siblings, name it here, give it a constru
 """
 
 from distio.core.ops.base import IO, Frame
+from distio.core.ops.bounded import Chunk, TraversePar
 from distio.core.ops.concurrency import (
     Async,
     Blocking,
@@ -41,6 +42,7 @@ __all__ = [
     "Blocking",
     "Bracket",
     "Catch",
+    "Chunk",
     "ContraMapRead",
     "Coroutine",
     "Defer",
@@ -71,6 +73,7 @@ __all__ = [
     "Sleep",
     "SleepUntil",
     "ThenKeep",
+    "TraversePar",
     "Wait",
     "WaitSome",
     "Yield",

@@ -1,0 +1,331 @@
+"""Many items, some of them at a time: what `traverse_par` and `zip_par` do with `at_most`.
+
+The parent gives out chunks of items, each to a fiber of its own, never more than `at_most` at a
+time, and waits until one of them has ended. A chunk works on its items one after another, and tells
+what came of each, and how long all took.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, Final, final
+
+from distio.core.chunks import ChunkSizes
+from distio.core.fiber import Fiber, Handle
+from distio.core.ops.base import IO, Frame, Next, require_io
+from distio.core.ops.concurrency import Parallel, WaitSome
+from distio.protocol import requests
+from distio.result import Errors, Ok, Panic, Result
+from distio.result import zip as zip_results
+
+__all__ = ["Chunk", "TraversePar"]
+
+Failure = Errors[Any, Any] | Panic[Any, Any]
+Progress = Callable[[int, int | None], object]
+
+_STEPS_OF_PROGRESS: Final = 64
+"""If nothing is left to give out, progress is told in about so many steps."""
+
+
+# -- what a child does ------------------------------------------------------------------------
+
+
+@final
+class Chunk(IO[Any, Any, Any], Frame):
+    """Some items in turn; the value is their values, their failures, and how many seconds it took.
+
+    The value of an item that failed is None. A failure is a pair of its item's place in the chunk
+    and what it is.
+    """
+
+    __slots__ = _names = ("items", "f")
+
+    def __init__(self, items: list[Any], f: Callable[[Any], Any]) -> None:
+        self.items = items
+        self.f = f
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.stack.append(self)
+        fiber.request = requests.NOW
+        return None
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        return _ChunkFrame(self.items, self.f, [], [], fiber.value)._go_on(fiber)
+
+
+@final
+class _ChunkFrame(Frame):
+    """Where a chunk has got to."""
+
+    __slots__ = ("f", "failures", "index", "items", "start", "values")
+
+    def __init__(
+        self,
+        items: list[Any],
+        f: Callable[[Any], Any],
+        values: list[Any],
+        failures: list[tuple[int, Failure]],
+        start: float,
+    ) -> None:
+        self.items = items
+        self.index = 0
+        self.f = f
+        self.values = values
+        self.failures = failures
+        self.start = start
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # another process has another clock, which must not be compared with this one's
+        left = self.items[self.index :]
+        return _ChunkFrame, (left, self.f, self.values, self.failures, math.nan)
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        self.values.append(fiber.value)
+        return self._go_on(fiber)
+
+    def _failed(self, fiber: Fiber) -> Next:
+        assert fiber.failure is not None
+        self.failures.append((len(self.values), fiber.failure))
+        self.values.append(None)
+        fiber.failure = None
+        return self._go_on(fiber)
+
+    def _go_on(self, fiber: Fiber) -> Next:
+        if self.index == len(self.items):
+            fiber.stack.append(_ChunkEnd(self.values, self.failures, self.start))
+            fiber.request = requests.NOW
+            return None
+        item = self.items[self.index]
+        self.index += 1
+        # pushed first: what `f` raises is this item's panic
+        fiber.stack.append(self)
+        io = self.f(item)
+        return io or require_io(io, "traverse_par")
+
+
+@final
+class _ChunkEnd(Frame):
+    """All items are done; what is missing is how long it took."""
+
+    __slots__ = ("failures", "start", "values")
+
+    def __init__(
+        self, values: list[Any], failures: list[tuple[int, Failure]], start: float
+    ) -> None:
+        self.values = values
+        self.failures = failures
+        self.start = start
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ChunkEnd, (self.values, self.failures, math.nan)
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.value = self.values, self.failures, fiber.value - self.start
+        return None
+
+
+# -- where items come from --------------------------------------------------------------------
+
+
+@final
+class _Listed:
+    """Items of a tuple or a range: plain data."""
+
+    __slots__ = ("_index", "_items")
+
+    def __init__(self, items: tuple[Any, ...] | range) -> None:
+        self._items = items
+        self._index = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Listed, (self._items[self._index :],)
+
+    @property
+    def left(self) -> int:
+        """How many have not been taken."""
+        return len(self._items) - self._index
+
+    def take(self, count: int, taken: list[Any]) -> None:
+        """Add so many items, or what there is, to those that were taken."""
+        taken += self._items[self._index : self._index + count]
+        self._index = min(self._index + count, len(self._items))
+
+
+@final
+class _Iterated:
+    """Items of any iterable. It can't travel, and so neither can who has it."""
+
+    __slots__ = ("_iterator", "left")
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._iterator: Iterator[Any] = iter(items)
+        self.left: int | None = None
+        """None: nobody knows."""
+
+    def take(self, count: int, taken: list[Any]) -> None:
+        """The same; if the iterator raises, those before that have been added."""
+        before = len(taken)
+        for item in islice(self._iterator, count):
+            taken.append(item)
+        if len(taken) - before < count:
+            self.left = 0
+
+
+_NO_MORE: Final = range(0)
+
+
+# -- what the parent does ---------------------------------------------------------------------
+
+
+@final
+class TraversePar(IO[Any, Any, Any]):
+    """Run `f(item)` for each item, at most so many at a time; the value is the list of values."""
+
+    __slots__ = _names = ("items", "f", "at_most", "progress")
+
+    def __init__(
+        self,
+        items: Iterable[Any],
+        f: Callable[[Any], Any],
+        at_most: int | None,
+        progress: Progress | None,
+    ) -> None:
+        self.items = items
+        self.f = f
+        self.at_most = at_most
+        """None: all at the same time."""
+        self.progress = progress
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        loop = _Loop(self)
+        fiber.stack.append(loop)
+        return loop._go_on(fiber)
+
+
+@final
+class _Loop(Frame):
+    """Where a traversal has got to: plain data, but for an iterator.
+
+    It lies on the stack whenever user code runs: what the iterator or the callback raises comes
+    back to it as a failure. Then nothing more is given out, and what is under way is waited for.
+    """
+
+    __slots__ = (
+        "at_most",
+        "done",
+        "f",
+        "failures",
+        "progress",
+        "sizes",
+        "source",
+        "taken",
+        "total",
+        "under_way",
+        "values",
+    )
+
+    def __init__(self, traversal: TraversePar) -> None:
+        items = traversal.items
+        self.source: _Listed | _Iterated
+        self.total: int | None
+        if isinstance(items, tuple | range):
+            self.source, self.total = _Listed(items), len(items)
+        else:
+            self.source, self.total = _Iterated(items), None
+        self.f = traversal.f
+        self.progress = traversal.progress
+        self.at_most = traversal.at_most or sys.maxsize
+        self.sizes = ChunkSizes(self.at_most)
+        self.taken: list[Any] = []
+        """Items of a chunk whose fiber is not there yet."""
+        self.under_way: list[tuple[Handle[Any, Any, Any], int, int]] = []
+        """Fibers, and for each the place of its first item, and how many items it has."""
+        self.values: list[Any] = []
+        """By place."""
+        self.failures: list[tuple[int, Failure]] = []
+        """By place; -1 for what the iterator or the callback has raised."""
+        self.done = 0
+        """How many items."""
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.stack.append(self)
+        if self.taken:
+            self._has_started(fiber.value[0])
+        else:
+            self._have_ended(fiber.value)
+        return self._go_on(fiber)
+
+    def _failed(self, fiber: Fiber) -> Next:
+        assert fiber.failure is not None
+        self.failures.append((-1, fiber.failure))
+        fiber.failure = None
+        self.source, self.progress = _Listed(_NO_MORE), None
+        fiber.stack.append(self)
+        return self._go_on(fiber)
+
+    def _go_on(self, fiber: Fiber) -> Next:
+        if not self.taken and self.source.left != 0 and len(self.under_way) < self.at_most:
+            self.source.take(self.sizes.next(self.source.left), self.taken)
+        if self.taken:
+            return Parallel((Chunk(self.taken, self.f),))
+        if self.under_way:
+            return WaitSome(tuple([handle for handle, _, _ in self.under_way]), self._enough())
+        fiber.stack.pop()
+        self._finish(fiber)
+        return None
+
+    def _enough(self) -> int:
+        """How many of those under way must have ended before there is something to do."""
+        count = len(self.under_way)
+        if self.source.left != 0:
+            return 1
+        return count if self.progress is None else max(1, count // _STEPS_OF_PROGRESS)
+
+    def _has_started(self, handle: Handle[Any, Any, Any]) -> None:
+        count = len(self.taken)
+        self.under_way.append((handle, len(self.values), count))
+        self.values += [None] * count
+        self.taken = []
+
+    def _have_ended(self, results: list[Result[Any, Any] | None]) -> None:
+        ended: list[int] = []
+        going_on = []
+        for chunk, result in zip(self.under_way, results):
+            if result is None:
+                going_on.append(chunk)
+                continue
+            _, first, count = chunk
+            self._take_up(first, count, result)
+            ended.append(count)
+        self.under_way = going_on
+        for count in ended:
+            self.done += count
+            if self.progress is not None:
+                self.progress(self.done, self.total)
+
+    def _take_up(self, first: int, count: int, result: Result[Any, Any]) -> None:
+        """What came of one chunk."""
+        if isinstance(result, Ok):
+            values, failures, seconds = result.success
+            self.values[first : first + count] = values
+            self.failures += [(first + place, failure) for place, failure in failures]
+            self.sizes.learn(count, seconds)
+        else:  # the fiber was lost, and all its items with it
+            assert isinstance(result, Errors | Panic)
+            self.failures.append((first, result))
+
+    def _finish(self, fiber: Fiber) -> None:
+        if not self.failures:
+            fiber.value = self.values
+            return
+        self.failures.sort(key=_place_of)
+        failure = zip_results([failure for _, failure in self.failures])
+        assert isinstance(failure, Errors | Panic)
+        fiber.failure = failure
+
+
+def _place_of(failure: tuple[int, Failure]) -> int:
+    return failure[0]
