@@ -1,0 +1,577 @@
+"""traverse_par and zip_par with at_most: some items at a time."""
+
+from __future__ import annotations
+
+import io as text
+import os
+import pickle
+import signal
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distio import IO, Cluster, Errors, Ok, Panic, Var, io
+from distio.core import ops
+from distio.core.chunks import MOST_IN_CHUNK
+from distio.core.fiber import Fiber, Handle
+from distio.core.interpreter import step
+from distio.core.snapshot import dump_fibers, load_fibers
+from distio.errors import MatchError, WorkerLost
+from distio.protocol import requests as rq
+from distio.testing import Crash, Simulation, explore, simulate
+from tests.conftest import Run, run_at, shared_cluster
+
+Program = IO[Any, Any, Any]
+
+SLOW = 0.02
+"""Seconds; items that take as long go one by one."""
+
+
+def square(n: int) -> Program:
+    return io.pure(n * n)
+
+
+def squares(count: int) -> Any:
+    return Ok([n * n for n in range(count)])
+
+
+def exceptions_of(result: Any) -> list[str]:
+    return [str(traced.exception) for traced in result.exceptions]
+
+
+# -- values -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_most", [None, 1, 2, 7, 1_000])
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_values_are_in_the_order_of_the_items(run: Run, at_most: int | None, count: int) -> None:
+    def late_if_early(n: int) -> Program:
+        return io.sleep(0.001 * (3 - n % 4)).then(square(n))
+
+    assert run(io.traverse_par(range(count), late_if_early, at_most=at_most)) == squares(count)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter, set, dict.fromkeys])
+def test_items_may_be_any_iterable(run_in_process: Run, kind: Callable[..., Any]) -> None:
+    program = io.traverse_par(kind(range(9)), square, at_most=2)
+    assert run_in_process(program) == squares(9)
+
+
+def test_many_tiny_items(run: Run) -> None:
+    assert run(io.traverse_par(range(20_000), square, at_most=3)) == squares(20_000)
+
+
+def test_a_program_can_be_run_again() -> None:
+    items = [1, 2, 3]
+    program = io.traverse_par(items, square, at_most=2)
+    items.clear()
+    assert program.run(None) == Ok([1, 4, 9])
+    assert program.run(None) == Ok([1, 4, 9])
+
+
+def test_zip_par_takes_programs_of_any_kind(run: Run) -> None:
+    programs = [io.sleep(0.001).then(square(n)) for n in range(9)]
+    assert run(io.zip_par(programs, at_most=2)) == squares(9)
+    assert run(io.zip_par(*programs, at_most=20)) == squares(9)
+    assert run(io.zip_par(at_most=1)) == Ok([])
+    assert run(io.zip_par(io.pure(5), at_most=1)) == Ok([5])
+
+
+def test_zip_par_takes_them_from_a_generator(run_in_process: Run) -> None:
+    assert run_in_process(io.zip_par((square(n) for n in range(9)), at_most=2)) == squares(9)
+
+
+def test_the_context_is_that_of_the_parent(run: Run) -> None:
+    program = io.traverse_par([1, 2, 3], lambda n: io.read.map(lambda x: x + n), at_most=2)
+    assert run(program.contra_map_read(lambda context: context * 10), 4) == Ok([41, 42, 43])
+
+
+def test_one_in_another(run: Run) -> None:
+    def row(n: int) -> Program:
+        return io.traverse_par(range(n), lambda m: io.pure(n * m), at_most=2)
+
+    expected = [[n * m for m in range(n)] for n in range(12)]
+    assert run(io.traverse_par(range(12), row, at_most=3)) == Ok(expected)
+
+
+def test_nothing_is_left_on_the_stack_for_what_comes_then(run: Run) -> None:
+    first = io.traverse_par(range(5), square, at_most=2).map(sum)
+    second = io.traverse_par(range(5), io.error, at_most=2).catch(lambda errors: io.pure(errors))
+    assert run(io.zip(first, second, io.read), 7) == Ok([30, [0, 1, 2, 3, 4], 7])
+
+
+# -- at most ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_most", [0, -1])
+def test_at_most_is_a_number_from_one(at_most: int) -> None:
+    with pytest.raises(ValueError, match=f"at_most is a whole number from 1.*{at_most}"):
+        io.traverse_par([1], square, at_most=at_most)
+    with pytest.raises(ValueError, match="at_most"):
+        io.zip_par(io.pure(1), at_most=at_most)
+
+
+@pytest.mark.parametrize("at_most", [True, False, 1.0, "2"])
+def test_at_most_is_a_whole_number(at_most: Any) -> None:
+    with pytest.raises(TypeError, match="at_most is a whole number from 1"):
+        io.traverse_par([1], square, at_most=at_most)
+
+
+def test_so_many_are_worked_on_and_never_more() -> None:
+    """Twelve items of a second each, three at a time, take four seconds."""
+    program = io.traverse_par(range(12), lambda n: io.sleep(1), at_most=3)
+    assert 4 <= simulate(program).virtual_seconds < 5
+    assert (
+        12
+        <= simulate(io.traverse_par(range(12), lambda n: io.sleep(1), at_most=1)).virtual_seconds
+        < 13
+    )
+    assert (
+        1
+        <= simulate(io.traverse_par(range(12), lambda n: io.sleep(1), at_most=99)).virtual_seconds
+        < 2
+    )
+
+
+def counted(var: Var[tuple[int, int]], n: int) -> Program:
+    """An item that counts how many are worked on with it, and the most there ever were."""
+    enter = var.update(lambda seen: ((seen[0] + 1, max(seen[1], seen[0] + 1)), None))
+    leave = var.update(lambda seen: ((seen[0] - 1, seen[1]), None))
+    return enter.then(io.yield_, leave)
+
+
+def crowd(count: int, at_most: int) -> Program:
+    """How many items are worked on in the end, and how many there were at a time at the most."""
+
+    def watch(var: Var[tuple[int, int]]) -> Program:
+        return io.traverse_par(range(count), partial(counted, var), at_most=at_most).then(var.get())
+
+    return Var.create((0, 0)).flat_map(watch)
+
+
+def test_never_more_at_once_wherever_they_are(run: Run) -> None:
+    now, most = run(crowd(40, 3)).unsafe_get()
+    assert now == 0
+    assert 1 <= most <= 3
+
+
+@pytest.mark.slow
+def test_never_more_at_once_under_every_seed() -> None:
+    most: set[int] = set()
+
+    def check(simulation: Simulation[Any, Any]) -> bool:
+        assert isinstance(simulation.result, Ok)
+        most.add(simulation.result.success[1])
+        return bool(simulation.result.success[0] == 0)
+
+    explore(crowd(8, 2), None, check, range(1_000))
+    assert most <= {1, 2}
+    assert 2 in most
+
+
+def test_one_at_a_time_is_one_after_another(run_in_process: Run) -> None:
+    seen: list[str] = []
+
+    def item(n: int) -> Program:
+        return io.sequence(
+            io.defer(seen.append, f"{n} begins"), io.yield_, io.defer(seen.append, f"{n} ends")
+        )
+
+    run_in_process(io.traverse_par(range(5), item, at_most=1))
+    assert seen == [f"{n} {what}" for n in range(5) for what in ("begins", "ends")]
+
+
+# -- laziness ---------------------------------------------------------------------------------
+
+
+class Counted:
+    """A source of numbers that knows how many of them it was asked for beyond those done."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.taken = self.done = self.most_ahead = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for n in range(self.count):
+            self.taken += 1
+            self.most_ahead = max(self.most_ahead, self.taken - self.done)
+            yield n
+
+    def item(self, seconds: float, n: int) -> Program:
+        return io.sleep(seconds).then(io.defer(self.finish))
+
+    def finish(self) -> None:
+        self.done += 1
+
+
+@pytest.mark.slow
+def test_slow_items_are_not_taken_before_there_is_room_for_them() -> None:
+    source = Counted(20)
+    program = io.traverse_par(source, partial(source.item, SLOW), at_most=3)
+    assert program.run(None).is_ok()
+    assert source.most_ahead == 3
+
+
+def test_no_more_is_taken_than_chunks_hold() -> None:
+    source = Counted(40_000)
+    assert io.traverse_par(source, partial(source.item, 0.0), at_most=2).run(None).is_ok()
+    assert source.taken == source.done == 40_000
+    assert source.most_ahead <= 2 * MOST_IN_CHUNK
+
+
+def test_nothing_is_taken_before_the_program_runs() -> None:
+    source = Counted(5)
+    program = io.traverse_par(iter(source), square, at_most=2)
+    assert source.taken == 0
+    assert program.run(None) == squares(5)
+
+
+def test_a_source_that_waits_holds_nobody_up() -> None:
+    """The first item is worked on before the second one is there."""
+    seen: list[str] = []
+
+    def source() -> Iterator[int]:
+        yield 1
+        deadline = time.monotonic() + 60
+        while not seen and time.monotonic() < deadline:
+            time.sleep(0.001)
+        yield 2
+
+    program = io.traverse_par(source(), lambda n: io.defer(seen.append, f"{n}"), at_most=2)
+    assert program.run(None, 2).is_ok()
+    assert seen == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_a_million_items_take_the_memory_of_their_values() -> None:
+    seen: list[int] = []
+    nothing = io.pure(None)
+
+    def source() -> Iterator[int]:
+        for n in range(1_000_000):
+            if n in (100_000, 999_999):
+                seen.append(tracemalloc.get_traced_memory()[0])
+            yield n
+
+    program = io.traverse_par(source(), lambda n: nothing, at_most=4)
+    tracemalloc.start()
+    try:
+        result = program.run(None)
+    finally:
+        tracemalloc.stop()
+    assert len(result.unsafe_get()) == 1_000_000
+    of_values = 900_000 * 8 * 9 / 8  # a list is a little longer than its items
+    assert seen[1] - seen[0] < of_values + 2_000_000
+
+
+# -- failures ---------------------------------------------------------------------------------
+
+
+def troubled(n: int) -> Program:
+    if n % 5 == 0:
+        return io.error(n)
+    if n % 7 == 0:
+        raise ValueError(n)
+    return io.sleep(0.001 * (n % 3)).then(io.pure(n))
+
+
+@pytest.mark.parametrize("at_most", [1, 2, 50])
+def test_all_failures_are_kept_in_the_order_of_the_items(run: Run, at_most: int) -> None:
+    result: Any = run(io.traverse_par(range(30), troubled, at_most=at_most))
+    assert exceptions_of(result) == ["7", "14", "21", "28"]
+    assert result.errors == [0, 5, 10, 15, 20, 25]
+
+
+def test_errors_alone_are_errors(run: Run) -> None:
+    assert run(io.traverse_par([1, 2], io.error, at_most=1)) == Errors([1, 2])
+    assert run(io.zip_par(io.errors(), io.pure(1), at_most=1)) == Errors([])
+
+
+def test_what_is_no_program_is_the_panic_of_its_item(run: Run) -> None:
+    makers: Any = [lambda: 5, lambda: None, lambda: io.error("a")]
+    result: Any = run(io.traverse_par(makers, lambda make: make(), at_most=1))
+    assert result.errors == ["a"]
+    first, second = (traced.exception for traced in result.exceptions)
+    assert isinstance(first, MatchError)
+    assert str(first) == "an IO was expected here, but got 5 of type int"
+    assert str(second) == "traverse_par: expected an IO, but got None of type NoneType"
+
+
+def broken(count: int) -> Iterator[int]:
+    yield from range(count)
+    raise KeyError("broken")
+
+
+@pytest.mark.parametrize("at_most", [1, 2, 50])
+def test_if_the_iterator_raises_that_comes_first_and_the_others_are_kept(
+    run_in_process: Run, at_most: int
+) -> None:
+    done: list[int] = []
+
+    def item(n: int) -> Program:
+        return io.sleep(0.001).then(io.defer(done.append, n), io.error(n))
+
+    result: Any = run_in_process(io.traverse_par(broken(9), item, at_most=at_most))
+    assert exceptions_of(result) == ["'broken'"]
+    assert result.errors == [*range(9)]
+    assert sorted(done) == [*range(9)]
+
+
+def test_if_the_iterator_raises_at_once_that_is_all(run_in_process: Run) -> None:
+    assert exceptions_of(run_in_process(io.traverse_par(broken(0), square, at_most=2))) == [
+        "'broken'"
+    ]
+
+
+def test_what_can_not_be_iterated_is_a_panic() -> None:
+    items: Any = 5
+    result: Any = io.traverse_par(items, square, at_most=2).run(None)
+    assert exceptions_of(result) == ["'int' object is not iterable"]
+
+
+# -- progress ---------------------------------------------------------------------------------
+
+
+def told(program: Callable[..., Program], run: Run) -> list[tuple[int, int | None]]:
+    seen: list[tuple[int, int | None]] = []
+    run(program(progress=lambda done, total: seen.append((done, total))))
+    return seen
+
+
+@pytest.mark.parametrize("at_most", [None, 1, 3])
+def test_progress_grows_to_the_total(run: Run, at_most: int | None) -> None:
+    seen = told(partial(io.traverse_par, range(50), square, at_most=at_most), run)
+    assert seen[-1] == (50, 50)
+    assert seen == sorted(set(seen))
+    assert {total for _, total in seen} == {50}
+
+
+def test_progress_of_items_that_fail_counts_them(run: Run) -> None:
+    programs = [io.error(1), io.pure(2), io.panic(ValueError(3))]
+    assert told(partial(io.zip_par, programs, at_most=2), run)[-1] == (3, 3)
+    assert told(partial(io.zip_par, programs), run)[-1] == (3, 3)
+
+
+def test_progress_of_slow_items_is_told_one_by_one() -> None:
+    items = [0.1 * (n + 1) for n in range(4)]
+    seen: list[tuple[int, int | None]] = []
+    simulate(lambda: io.traverse_par(items, io.sleep, progress=lambda *told: seen.append(told)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_progress_of_a_generator_has_no_total(run_in_process: Run) -> None:
+    seen = told(partial(io.traverse_par, iter(range(9)), square, at_most=2), run_in_process)
+    assert seen[-1] == (9, None)
+    assert {total for _, total in seen} == {None}
+
+
+def test_without_items_there_is_no_progress(run_in_process: Run) -> None:
+    assert told(partial(io.traverse_par, [], square, at_most=2), run_in_process) == []
+
+
+def test_if_progress_raises_no_more_is_begun_and_that_comes_first(run_in_process: Run) -> None:
+    begun: list[int] = []
+    ended: list[int] = []
+    calls: list[int] = []
+
+    def item(n: int) -> Program:
+        begin, end = io.defer(begun.append, n), io.defer(ended.append, n)
+        return begin.then(io.sleep(SLOW), end, io.error(n))
+
+    def progress(done: int, total: int | None) -> None:
+        calls.append(done)
+        raise ValueError("no more")
+
+    program = io.traverse_par(range(100), item, at_most=2, progress=progress)
+    result: Any = run_in_process(program)
+    assert exceptions_of(result) == ["no more"]
+    assert calls == [1]
+    assert len(begun) < 100
+    assert sorted(begun) == sorted(ended) == result.errors
+
+
+@pytest.mark.parametrize("progress", [1, "yes"])
+def test_progress_is_a_function_or_true(progress: Any) -> None:
+    with pytest.raises(TypeError, match="progress is a function, True or None"):
+        io.traverse_par([1], square, at_most=1, progress=progress)
+
+
+def test_no_progress_is_no_progress() -> None:
+    assert io.traverse_par([1, 2], square, progress=False).run(None) == Ok([1, 4])
+    assert io.traverse_par([1, 2], square, at_most=1, progress=False).run(None) == Ok([1, 4])
+
+
+class Terminal(text.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+SHOW_CURSOR = "\x1b[?25h"
+ERASE_LINE = "\x1b[2K"
+
+
+@pytest.mark.parametrize("item", [square, io.error])
+def test_a_bar_is_shown_and_gone_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, item: Callable[[int], Program]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    result = io.traverse_par(range(7), item, at_most=2, progress=True).run(None)
+    assert result == (squares(7) if item is square else Errors([*range(7)]))
+    shown = terminal.getvalue()
+    assert "7/7" in shown
+    assert SHOW_CURSOR in shown
+    last_bar = shown.rindex("7/7")
+    assert ERASE_LINE in shown[last_bar:]
+
+
+def test_without_a_terminal_there_is_no_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    program = io.zip_par(io.pure(1), io.pure(2), progress=True)
+    assert program.run(None) == Ok([1, 2])
+    assert capfd.readouterr() == ("", "")
+
+
+# -- on a cluster -----------------------------------------------------------------------------
+
+
+def pid_after(seconds: float, n: int) -> Program:
+    return io.defer(time.sleep, seconds).then(io.defer(os.getpid))
+
+
+def test_work_is_spread_over_the_workers() -> None:
+    program = io.traverse_par(range(12), partial(pid_after, SLOW), at_most=4)
+    pids = set(run_at("cluster", program).unsafe_get())
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+
+
+def test_the_root_may_travel_too() -> None:
+    handle = shared_cluster().submit(io.traverse_par(range(99), square, at_most=3), None)
+    assert handle.result(timeout=60) == squares(99)
+
+
+def kill_one(seen: str, n: int) -> Program:
+    if n == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return io.defer(time.sleep, SLOW).then(io.defer(Path(seen, str(n)).touch))
+
+
+@pytest.mark.slow
+def test_a_lost_worker_costs_the_items_that_it_had_and_no_others(tmp_path: Path) -> None:
+    calls: list[tuple[int, int | None]] = []
+    program = io.traverse_par(
+        range(6), partial(kill_one, str(tmp_path)), at_most=1, progress=lambda *c: calls.append(c)
+    )
+    with Cluster.local(workers=2, threads=1) as cluster:
+        result: Any = program.run(None, on=cluster)
+    assert [type(traced.exception) for traced in result.exceptions] == [WorkerLost]
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1", "3", "4", "5"}
+    assert calls[-1] == (6, 6)
+
+
+def test_a_lost_worker_costs_no_more_than_it_had_under_every_seed() -> None:
+    def check(simulation: Simulation[Any, Any]) -> None:
+        result: Any = simulation.result
+        if isinstance(result, Panic):
+            kinds = [type(traced.exception) for traced in result.exceptions]
+            assert kinds == [WorkerLost] * len(kinds)
+            assert 1 <= len(kinds) <= 2
+        else:
+            assert result == squares(6)
+
+    def item(n: int) -> Program:
+        return io.sleep(0.1).then(square(n))
+
+    crash = Crash("worker-1")
+    program = io.traverse_par(range(6), item, at_most=2)
+    explore(program, None, check, range(50), faults=[crash])
+
+
+@pytest.mark.slow
+def test_values_are_right_under_every_seed() -> None:
+    """Those that start many are on workers, and travel in the middle of it."""
+
+    def row(n: int) -> Program:
+        return io.traverse_par(range(4), lambda m: io.yield_.then(io.pure(n + m)), at_most=2)
+
+    expected: Any = Ok([[n + m for m in range(4)] for n in range(4)])
+    explore(
+        io.traverse_par(range(4), row, at_most=3),
+        None,
+        lambda simulation: simulation.result == expected,
+        range(1_000),
+    )
+
+
+# -- as bytes ---------------------------------------------------------------------------------
+
+
+class Drive:
+    """Runs a fiber and its children alone, and pickles it whenever it asks for one of these."""
+
+    def __init__(self, *pickled: str) -> None:
+        self.pickled = pickled
+        self.results: dict[int, Any] = {}
+        self.clock = 0.0
+        self.asked: set[str] = set()
+
+    def run(self, program: Program) -> Any:
+        fiber = Fiber(0, 0, program, None)
+        while True:
+            request: Any = step(fiber, fuel=3)
+            if request is rq.FINISHED:
+                return fiber.outcome()
+            fiber.request = request
+            kind = type(request).__name__
+            if kind in self.pickled:
+                (fiber,) = load_fibers(0, [(0, 0)], dump_fibers([fiber])[0])
+                self.asked.add(kind)
+            self.answer(fiber, request)
+
+    def answer(self, fiber: Fiber, request: Any) -> None:
+        if isinstance(request, rq.Spawn):
+            fiber.value = [self.start(child) for child in request.ios]
+        elif isinstance(request, rq.AwaitFibers):
+            left = len(request.handles) - request.enough  # the last ones end first
+            results = [self.results[handle.id] for handle in request.handles]
+            fiber.value = [None] * left + results[left:]
+        elif request is rq.NOW:
+            self.clock += 1e-4
+            fiber.value = self.clock
+
+    def start(self, program: Program) -> Handle[Any, Any, Any]:
+        handle = Handle[Any, Any, Any](len(self.results) + 1)
+        self.results[handle.id] = None  # its place is taken
+        self.results[handle.id] = self.run(program)
+        return handle
+
+
+# who has moved has another clock, and learns nothing of how long it took: then no chunks grow
+@pytest.mark.parametrize("pickled", [("Spawn", "AwaitFibers", "Yielded"), ("AwaitFibers", "Now")])
+@pytest.mark.parametrize("items", [tuple(range(40)), range(40)])
+def test_it_can_be_pickled_wherever_it_has_got_to(items: Any, pickled: tuple[str, ...]) -> None:
+    drive = Drive(*pickled)
+    assert drive.run(ops.TraversePar(items, square, 3, None)) == squares(40)
+    assert drive.asked == {*pickled}
+    failed = Drive(*pickled).run(ops.TraversePar(items, troubled_at_once, 3, None))
+    assert failed.errors == [0, 10, 20, 30]
+    assert exceptions_of(failed) == ["7", "17", "27", "37"]
+
+
+def troubled_at_once(n: int) -> Program:
+    if n % 10 == 7:
+        raise ValueError(n)
+    return io.error(n) if n % 10 == 0 else io.yield_
+
+
+def test_an_iterator_stays_where_it_is() -> None:
+    program = io.traverse_par((n for n in range(3)), square, at_most=1)
+    with pytest.raises(TypeError, match="generator"):
+        pickle.dumps(program)
