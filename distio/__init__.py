@@ -1,6 +1,7 @@
 """distio: concurrent Python as a value, on threads, on all cores, on many machines."""
 
 from distio import errors, io, resource, result
+from distio.core.located import Located
 from distio.core.ops.base import IO
 from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
 from distio.resource import Resource
@@ -15,6 +16,7 @@ __all__ = [
     "ComputationStatus",
     "DomainErrors",
     "Errors",
+    "Located",
     "MatchError",
     "MultipleExceptions",
     "Ok",

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from distio.core import ops
 from distio.core.fiber import Handle
+from distio.core.located import Located
 from distio.core.ops.base import IO, spread
 from distio.core.ops.concurrency import from_result as _from_result
 from distio.core.ops.concurrency import zip_par as _zip_par
@@ -26,7 +27,9 @@ from distio.result import errors as _errors
 __all__ = [
     "IO",
     "Fiber",
+    "Located",
     "async_",
+    "at",
     "blocking",
     "bracket",
     "defer",
@@ -38,6 +41,7 @@ __all__ = [
     "from_coroutine",
     "from_future",
     "from_result",
+    "located",
     "now",
     "panic",
     "parallel",
@@ -458,3 +462,34 @@ Ok(success=True)
 def sleep_until(epoch_in_seconds: float) -> IO[Any, Any, None]:
     """Pause at least until `now` is this number of seconds."""
     return ops.SleepUntil(epoch_in_seconds)
+
+
+# -- objects that stay where they are ---------------------------------------------------------
+
+
+def located(make: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, Located[A]]:
+    """The program that makes an object and keeps it in the process where it was made.
+
+    What can't be copied or shouldn't be (a connection, a big table, an object that several fibers
+    change) is reached by its `Located`, from anywhere: its methods are programs.
+
+    Args:
+        make: makes the object; it is called in the process of the fiber that runs this.
+
+    >>> located(dict, a=1).flat_map(lambda table: table.get("a")).run(None)
+    Ok(success=1)
+    """
+    return ops.Locate(make, args, kwargs)
+
+
+def at(ref: Located[A], f: Callable[..., A2], *args: Any, **kwargs: Any) -> IO[Any, Any, A2]:
+    """The program that calls `f(object, *args, **kwargs)` where the located object is.
+
+    For what isn't one method of it. Nobody else uses the object during the call.
+
+    >>> located(list).flat_map(lambda words: at(words, len)).run(None)
+    Ok(success=0)
+    """
+    if isinstance(ref, Located):
+        return ops.at(ref, f, args, kwargs)
+    raise MatchError(f"at: expected what io.located computes, but got {ref!r}")

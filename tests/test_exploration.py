@@ -388,9 +388,9 @@ class Hoarder(Member):
 class Thief(Member):
     """Runs here what it has sent away."""
 
-    def shipped(self, fibers: Any, payload: bytes, handles: Any) -> None:
+    def shipped(self, fibers: Any, payload: bytes, handles: Any, target: int = 0) -> None:
         kept = [fiber.handle for fiber in fibers]
-        super().shipped(fibers, payload, handles)
+        super().shipped(fibers, payload, handles, target)
         for fiber, handle in zip(fibers, kept):
             fiber.handle = handle
         self.ready.extend(fibers)

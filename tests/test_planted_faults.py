@@ -94,9 +94,13 @@ class ShipsAndKeeps(Member):
     """What leaves also stays."""
 
     def shipped(
-        self, fibers: Sequence[Fiber], payload: bytes, handles: Sequence[Handle[Any, Any, Any]]
+        self,
+        fibers: Sequence[Fiber],
+        payload: bytes,
+        handles: Sequence[Handle[Any, Any, Any]],
+        target: int = 0,
     ) -> None:
-        super().shipped(fibers, payload, handles)
+        super().shipped(fibers, payload, handles, target)
         for fiber in fibers:
             fiber.handle = Handle(fiber.id)
             self.queue(fiber)

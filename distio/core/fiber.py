@@ -91,6 +91,7 @@ class Fiber:
         "handle",
         "holds",
         "id",
+        "is_pinned",
         "next",
         "request",
         "run",
@@ -114,6 +115,8 @@ class Fiber:
         """Where the outcome is to be put, if it is wanted in this process."""
         self.holds: dict[int | str, Held] | None = None
         """By key, the locks that it holds."""
+        self.is_pinned = False
+        """Whether it can't leave its member, for it uses what is kept there."""
 
     def go_on(self) -> IO[Any, Any, Any] | None:
         """Leave the suspension behind; return what to evaluate next."""

@@ -65,6 +65,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
     held: list[tuple[int | str, int, int]] = []
     """What they hold together: (lock, its tokens as in `Lock`, how many of them)."""
+    target: int = 0
+    """The member where they belong and stay; 0: anywhere."""
 
 
 class RunProgress(msgspec.Struct, frozen=True, gc=False):

@@ -19,7 +19,9 @@ __all__ = [
     "AwaitBlocking",
     "AwaitCallback",
     "AwaitFibers",
+    "FindObject",
     "Finished",
+    "KeepObject",
     "Lock",
     "MakeLock",
     "NOTHING",
@@ -28,6 +30,7 @@ __all__ = [
     "Request",
     "Sleep",
     "Spawn",
+    "SpawnAt",
     "Yielded",
     "conflict",
 ]
@@ -85,6 +88,37 @@ class Spawn(Request):
 
     def __init__(self, ios: Sequence[Any]) -> None:
         self.ios = ios
+
+
+@final
+class SpawnAt(Request):
+    """Start a fiber on one member, which it can't leave; answered by a list of its handle."""
+
+    __slots__ = ("home", "io")
+
+    def __init__(self, home: int, io: Any) -> None:
+        self.home = home
+        self.io = io
+
+
+@final
+class KeepObject(Request):
+    """Keep this object in this process; answered by a reference to it, good everywhere."""
+
+    __slots__ = ("obj",)
+
+    def __init__(self, obj: Any) -> None:
+        self.obj = obj
+
+
+@final
+class FindObject(Request):
+    """Answered by an object that is kept in this process."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: int) -> None:
+        self.key = key
 
 
 @final

@@ -168,7 +168,7 @@ class Process:
         world, request = self._world, fiber.request
         if not self.member.is_running(fiber.run):
             return
-        if isinstance(request, rq.Spawn):
+        if isinstance(request, rq.Spawn | rq.SpawnAt):
             children = [handle.id for handle in fiber.value]
             world.ledger.made(children, self.name)
             world.note(

@@ -43,10 +43,13 @@ _ASKS: Final[dict[type, str]] = {
     rq.Acquire: "steps fiber {}, which waits for a lock",
     rq.AwaitBlocking: "steps fiber {}, which calls what may block",
     rq.AwaitCallback: "steps fiber {}, which waits for a callback",
+    rq.FindObject: "steps fiber {}, which looks for an object",
+    rq.KeepObject: "steps fiber {}, which locates an object",
     rq.MakeLock: "steps fiber {}, which makes a lock",
     rq.Release: "steps fiber {}, which gives a lock back",
     rq.Now: "steps fiber {}, which reads the clock",
     rq.Spawn: "steps fiber {}, which starts fibers",
+    rq.SpawnAt: "steps fiber {}, which starts a fiber on a certain member",
     rq.Yielded: "steps fiber {}, which yields",
 }
 

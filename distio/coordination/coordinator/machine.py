@@ -27,7 +27,9 @@ step of this machine.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from distio.coordination.coordinator.checks import check, check_at_rest
 from distio.coordination.coordinator.deadlock import edges_of, explain
@@ -49,6 +51,9 @@ from distio.protocol.ids import home_of
 __all__ = ["Coordinator"]
 
 
+_MOST_DEPARTED: Final = 1_000
+
+
 class Coordinator:
     """Decides; its shell carries the messages and keeps the clock."""
 
@@ -63,6 +68,8 @@ class Coordinator:
         """How many messages came too late to mean anything."""
         self.next_incarnation = 1
         self._exits = Exits()
+        self._departed: dict[int, tuple[str, str]] = {}
+        """The members lost last, and why: fibers may still be sent to them."""
         self._suspects: list[int] = []
         """Runs of which members are asked, or were, who waits for whom."""
         self._loads_changed = False
@@ -163,6 +170,9 @@ class Coordinator:
         self.timers.drop_member(lost)
         self.locks.member_gone(self._now, lost)
         name = member.name()
+        self._departed[lost] = name, reason
+        if len(self._departed) > _MOST_DEPARTED:
+            del self._departed[next(iter(self._departed))]
         for id, run in list(self.runs.items()):
             if run.owner == lost:
                 self._end_run(id, run, f"{name} that had started it is gone: {reason}")
@@ -266,7 +276,20 @@ class Coordinator:
                 record.epoch = epoch
             self.locks.move(chunk.held, member.id, NOWHERE)
             run.move(member.id, NOWHERE, len(chunk.fibers))
-            self.backlog.append(chunk)
+            if not chunk.target:
+                self.backlog.append(chunk)
+            elif chunk.target in self.members:
+                self._place(self.members[chunk.target], chunk)
+            else:
+                self._lose_chunk(chunk, run)
+
+    def _lose_chunk(self, chunk: m.Chunk, run: Run) -> None:
+        """The only member where these fibers could go is gone."""
+        worker, reason = self._departed.get(chunk.target, (f"member {chunk.target}", "it is gone"))
+        run.count(NOWHERE, -len(chunk.fibers))
+        for fiber, _ in chunk.fibers:
+            self._lose_fiber(fiber, self.fibers[fiber], worker, reason)
+        self._check_end(chunk.run, run)
 
     def _place_backlog(self) -> None:
         while self.backlog:
@@ -284,7 +307,7 @@ class Coordinator:
             moved.append((fiber, record.epoch))
         self.runs[chunk.run].move(NOWHERE, taker.id, len(moved))
         self.locks.move(chunk.held, NOWHERE, taker.id)
-        self._send(taker.id, m.Place(m.Chunk(chunk.run, moved, chunk.payload, chunk.held)))
+        self._send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
         taker.placed(chunk)
         self._say_who_wants(taker, chunk.run, moved)
 

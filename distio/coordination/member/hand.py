@@ -170,6 +170,21 @@ def _spawn(member: Member, fiber: Fiber, request: rq.Spawn) -> Fiber | Task | No
     return Shipping(travellers, then=fiber) if travellers else fiber
 
 
+def _spawn_at(member: Member, fiber: Fiber, request: rq.SpawnAt) -> Fiber | Task | None:
+    traveller = member.spawn_at(fiber, request.home, request.io)
+    return Shipping([traveller], then=fiber, target=request.home) if traveller else fiber
+
+
+def _keep_object(member: Member, fiber: Fiber, request: rq.KeepObject) -> Fiber | Task | None:
+    member.keep_object(fiber, request.obj)
+    return fiber
+
+
+def _find_object(member: Member, fiber: Fiber, request: rq.FindObject) -> Fiber | Task | None:
+    member.find_object(fiber, request.key)
+    return fiber
+
+
 def _await_fibers(member: Member, fiber: Fiber, request: rq.AwaitFibers) -> Fiber | Task | None:
     is_answered = member.await_fibers(fiber, request.handles, request.enough)
     return fiber if is_answered else None
@@ -221,12 +236,15 @@ _ANSWERS: Final[dict[type, Any]] = {
     rq.AwaitBlocking: _await_blocking,
     rq.AwaitCallback: _await_callback,
     rq.AwaitFibers: _await_fibers,
+    rq.FindObject: _find_object,
     rq.Finished: _finish,
+    rq.KeepObject: _keep_object,
     rq.MakeLock: _make_lock,
     rq.Now: _go_on,
     rq.Release: _release,
     rq.Sleep: _sleep,
     rq.Spawn: _spawn,
+    rq.SpawnAt: _spawn_at,
     rq.Yielded: _yield,
     type(None): _abandon,
 }

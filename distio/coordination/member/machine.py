@@ -32,9 +32,10 @@ from distio.coordination.member.waits import await_fibers, settle
 from distio.coordination.member.work import Offering, Parcel, Posting, Shipping, Task, Work
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
+from distio.core.located import Located
 from distio.core.ops.base import IO
 from distio.core.snapshot import Packed
-from distio.errors import Deadlock, DistioBug, TracedException, UnknownFiber, WorkerLost
+from distio.errors import Deadlock, DistioBug, MatchError, TracedException, UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of, sequence_of
 from distio.protocol.requests import Acquire, AwaitBlocking, AwaitCallback, AwaitFibers, Request
@@ -65,6 +66,8 @@ class Member:
         """Fibers here whose outcome somebody elsewhere waits for."""
         self.runs: dict[int, LocalRun] = {}
         self.locks = Locks(self)
+        self.objects: dict[int, Any] = {}
+        """What is kept here for fibers everywhere; see `distio.core.located`."""
         self.outbox: list[m.MemberMessage] = []
         self.ended_runs: list[tuple[LocalRun, m.RunEnded]] = []
         """Runs that have ended since the host last looked."""
@@ -85,6 +88,39 @@ class Member:
         run.alive = 1  # as `StartRun` says: a run is never without a fiber
         self.outbox.append(m.StartRun(id))
         return self._make(run, id, io, context)
+
+    def spawn_at(self, parent: Fiber, home: int, io: IO[Any, Any, Any]) -> Fiber | None:
+        """Make a child that belongs to one member and answer `parent` with its handle.
+
+        It gets no context, so that nothing has to travel that it doesn't use.
+
+        Returns:
+            The child, if it is to be shipped there.
+        """
+        run, id = self.runs[parent.run], self.next_ids(1)
+        child = self._make(run, id, io, None)
+        run.started(sequence_of(id), 1)
+        parent.value = [child.handle]
+        if home != self.incarnation:
+            return child
+        child.is_pinned = True
+        self.ready.append(child)
+        return None
+
+    def keep_object(self, fiber: Fiber, obj: Any) -> None:
+        """Answer with a reference to an object that is kept here until the run ends."""
+        key = self.next_ids(1)
+        self.objects[key] = obj
+        self.runs[fiber.run].objects.append(key)
+        fiber.value = Located(self.incarnation, key, type(obj).__name__)
+
+    def find_object(self, fiber: Fiber, key: int) -> None:
+        """Answer with an object that is kept here."""
+        if key in self.objects:
+            fiber.value = self.objects[key]
+            return
+        gone = MatchError("this object was located in a run that is over, and is gone with it")
+        fiber.failure = Panic([TracedException(gone, str(gone))], [])
 
     def _new_run(self, id: int) -> LocalRun:
         return LocalRun(id, self._news.untold, self._news.stirred)
@@ -247,7 +283,7 @@ class Member:
         passed: list[Work] = []
         while self.ready and len(taken) < count:
             work = self.ready.popleft()
-            if isinstance(work, Fiber):
+            if isinstance(work, Fiber) and not work.is_pinned:
                 taken.append(work)
             else:
                 passed.append(work)
@@ -268,15 +304,19 @@ class Member:
         self.ready.extend(fibers)
 
     def shipped(
-        self, fibers: Sequence[Fiber], payload: bytes, handles: Sequence[Handle[Any, Any, Any]]
+        self,
+        fibers: Sequence[Fiber],
+        payload: bytes,
+        handles: Sequence[Handle[Any, Any, Any]],
+        target: int = 0,
     ) -> None:
-        """These, of one run, were pickled: they leave."""
+        """These, of one run, were pickled: they leave, for this member if one is named."""
         run = self.runs[fibers[0].run]
         self.tell(all_of_it=False)
         self.export(run, handles)
         held = self.locks.leave(fibers)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
-        self.outbox.append(m.Offer([m.Chunk(run.id, ids, payload, held)]))
+        self.outbox.append(m.Offer([m.Chunk(run.id, ids, payload, held, target)]))
         self.locks.left(held)
         run.alive -= len(fibers)
         ask = []
@@ -314,6 +354,7 @@ class Member:
                 handle = Handle(fiber.id)
                 handle.tie = HERE
             fiber.handle = handle
+            fiber.is_pinned = chunk.target != 0
             self.ready.append(fiber)
 
     # -- what the coordinator says --------------------------------------------------------
@@ -419,6 +460,8 @@ class Member:
         self._news.stirred.pop(run.id, None)
         for key in run.values:
             del self.locks.values[key]
+        for key in run.objects:
+            del self.objects[key]
         for id in run.known:
             self.hosted.pop(id, None)
             self.awaited.pop(id, None)
@@ -498,6 +541,7 @@ class Member:
                 "handles of fibers elsewhere": self.awaited,
                 "fibers that are asked for": self.asked,
                 "locks and values of variables": self.locks,
+                "objects": self.objects,
             },
         )
 

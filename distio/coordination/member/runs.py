@@ -25,6 +25,7 @@ class LocalRun:
         "id",
         "known",
         "locks",
+        "objects",
         "posting",
         "unobserved",
         "values",
@@ -44,6 +45,8 @@ class LocalRun:
         """The failures of fibers that nobody has waited for."""
         self.locks: dict[int | str, None] = {}
         """The locks that its fibers have used here and that the member still knows."""
+        self.objects: list[int] = []
+        """The objects that are kept for it; dropped with the run."""
         self.values: list[int | str] = []
         """The variables whose values the member keeps; dropped with the run."""
         self._untold = untold

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
-from distio.core.snapshot import Packed, dump_fibers, dump_outcome, load_fibers
+from distio.core.snapshot import (
+    Packed,
+    dump_fibers,
+    dump_outcome,
+    load_fibers,
+    why_it_cannot_ship,
+)
 from distio.errors import CannotShip, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -115,9 +121,11 @@ class Offering:
 class Shipping:
     """Fibers of one run that are to travel, chunk by chunk; what can't be pickled is kept."""
 
-    __slots__ = ("_chunks", "_handles", "_packed", "_payload", "_stays", "then")
+    __slots__ = ("_chunks", "_handles", "_packed", "_payload", "_stays", "_target", "then")
 
-    def __init__(self, fibers: Sequence[Fiber], then: Fiber | Shipping | None = None) -> None:
+    def __init__(
+        self, fibers: Sequence[Fiber], then: Fiber | Shipping | None = None, target: int = 0
+    ) -> None:
         size = max(1, min(len(fibers) // _CHUNKS, _MOST_IN_CHUNK))
         starts = range((len(fibers) - 1) // size * size, -1, -size)
         self._chunks = [fibers[start : start + size] for start in starts]
@@ -126,6 +134,8 @@ class Shipping:
         self._payload = b""
         self._handles: list[Handle[Any, Any, Any]] = []
         self._stays = False
+        self._target = target
+        """The member that they are for; 0: any."""
         self.then = then
         """What the same thread goes on with."""
 
@@ -152,7 +162,10 @@ class Shipping:
                     self._chunks += [fibers[middle:], fibers[:middle]]
                     continue
                 self._stays = True
-                around.stays(fibers[0])
+                if self._target:
+                    _refuse(fibers[0])
+                else:
+                    around.stays(fibers[0])
             else:
                 self._stays = False
             return
@@ -164,9 +177,15 @@ class Shipping:
         if self._stays:
             member.keep(self._packed)
         else:
-            member.shipped(self._packed, self._payload, self._handles)
+            member.shipped(self._packed, self._payload, self._handles, self._target)
         self._packed, self._payload = (), b""
         return self if self._chunks else self.then
+
+
+def _refuse(fiber: Fiber) -> None:
+    """It belongs elsewhere and can't travel: it fails here."""
+    refusal = CannotShip(f"a call of a located object can't travel: {why_it_cannot_ship(fiber)}")
+    fiber.next = Fail([], [TracedException(refusal, str(refusal))])
 
 
 @final

@@ -30,6 +30,7 @@ from distio.core.ops.failures import (
     Recover,
 )
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
+from distio.core.ops.located import Locate, at
 from distio.core.ops.locks import Acquire, Locked, MakeLock, Peek, Poke, Release
 from distio.core.ops.resources import Bracket
 from distio.core.ops.values import Defer, DeferIO, FlatMap, Flatten, Map, Pure, Rec
@@ -54,6 +55,7 @@ __all__ = [
     "FlatMap",
     "Flatten",
     "Frame",
+    "Locate",
     "Locked",
     "MakeLock",
     "Map",
@@ -78,4 +80,5 @@ __all__ = [
     "WaitSome",
     "Yield",
     "Zip",
+    "at",
 ]

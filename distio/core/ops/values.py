@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Around, Next, Wrapper, require_io
@@ -28,7 +28,8 @@ class Pure(IO[Any, Any, Any]):
 class Call(IO[Any, Any, Any]):
     """What operations share that call a function with arguments."""
 
-    __slots__ = _names = ("f", "args", "kwargs")
+    __slots__ = ("args", "f", "kwargs")
+    _names: ClassVar[tuple[str, ...]] = ("f", "args", "kwargs")
 
     def __init__(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]

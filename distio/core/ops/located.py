@@ -1,0 +1,93 @@
+"""Operations on objects that stay where they are.
+
+A call is a fiber of its own that goes to the member which has the object, and can't be taken away
+from there. It holds the lock of the object, so calls are made one at a time, first come first
+served. Its loss, its outcome and its waits are those of any fiber.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from distio.core.fiber import Fiber
+from distio.core.located import Located
+from distio.core.ops.base import IO, Frame, Next
+from distio.core.ops.concurrency import Wait, from_result
+from distio.core.ops.locks import Locked
+from distio.core.ops.values import Call, FlatMap
+from distio.protocol import requests
+from distio.protocol.requests import Lock
+
+__all__ = ["Locate", "at"]
+
+Program = IO[Any, Any, Any]
+
+
+@final
+class Locate(Call):
+    """Call a function and keep what it returns here; the value is its `Located`."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        # in one step: between the two the fiber could be moved, and the object with it
+        fiber.request = requests.KeepObject(self.f(*self.args, **self.kwargs))
+        return None
+
+
+@final
+class _SpawnAt(IO[Any, Any, Any]):
+    """Start a fiber on one member, which it can't leave; the value is a list of its handle."""
+
+    __slots__ = _names = ("io", "home")
+
+    def __init__(self, io: Program, home: int) -> None:
+        self.io = io
+        self.home = home
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.SpawnAt(self.home, self.io)
+        return None
+
+
+@final
+class _CallHere(Call, Frame):
+    """Call a function with an object of this member, and more arguments."""
+
+    __slots__ = ("key",)
+    _names = ("key", "f", "args", "kwargs")
+
+    def __init__(
+        self, key: int, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        super().__init__(f, args, kwargs)
+        self.key = key
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.stack.append(self)
+        fiber.request = requests.FindObject(self.key)
+        return None
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.value = self.f(fiber.value, *self.args, **self.kwargs)
+        return None
+
+
+def at(
+    located: Located[Any],
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> Program:
+    """Call `f(object, ...)` where the object is; the value is what it returns."""
+    call = Locked(_CallHere(located._key, f, args, kwargs), Lock(located._key))
+    return FlatMap(_SpawnAt(call, located._home), _wait)
+
+
+def _wait(handles: list[Any]) -> Program:
+    return FlatMap(Wait(tuple(handles)), _first)
+
+
+def _first(results: list[Any]) -> Program:
+    return from_result(results[0])
