@@ -12,6 +12,7 @@ cpu.py          how much faster are two processes on pure CPU work?    bare proc
 main_job.py     how much faster is indexing the standard library?      bare processes  ≥ 1.6
 roundtrip.py    how long until a child on a worker has answered?       ZeroMQ echo     ≤ 10
 throughput.py   how many tiny tasks a second?                          process pool    —
+bounded.py      how long do many items take, four at a time?           process pool    —
 locks.py        how fast does a contended lock go from hand to hand?   asyncio,        ≤ 1.5
                                                                        a manager
 loss.py         how long until a killed worker is known to be lost?    —               ≤ 0.1 s

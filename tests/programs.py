@@ -28,6 +28,7 @@ from distio import (
     io,
     resource,
 )
+from distio.core import ops
 
 Io = IO[Any, Any, Any]
 Outcome = Result[Any, Any]
@@ -153,6 +154,24 @@ class Several(Program):
 
     how: str
     programs: tuple[Program, ...]
+
+
+@dataclass(frozen=True)
+class AtMost(Program):
+    """So many at a time: `traverse_par` of a "list" or of an "iterable", or "zip_par"."""
+
+    how: str
+    items: tuple[Any, ...]
+    arrow: Arrow
+    at_most: int | None
+
+
+@dataclass(frozen=True)
+class Some(Program):
+    """Wait for some of the fibers in sight, then for all; both waits must agree."""
+
+    enough: int
+    which: Which
 
 
 @dataclass(frozen=True)
@@ -365,6 +384,17 @@ def to_io(program: Program, scope: Scope = Scope()) -> Io:
             return io.defer_io(_to_arrow(arrow, scope), value)
         case Traverse(items, arrow):
             return io.traverse(items, _to_arrow(arrow, scope))
+        case AtMost("zip_par", items, arrow, at_most):
+            to_program = _to_arrow(arrow, scope)
+            return io.zip_par([io.defer_io(to_program, item) for item in items], at_most=at_most)
+        case AtMost(how, items, arrow, at_most):
+            source = items if how == "list" else OnceMore(items)
+            return io.traverse_par(source, _to_arrow(arrow, scope), at_most=at_most)
+        case Some(enough, which):
+            fibers = scope.choose(which)
+            enough = min(enough, len(fibers))
+            some: Io = ops.WaitSome(tuple(fibers), enough)
+            return some.flat_map(partial(_wait_for_the_rest, fibers, enough))
         case Several("then" | "then_keep" as how, (first, *others)):
             return getattr(to_io(first, scope), how)(*[to_io(each, scope) for each in others])  # type: ignore[no-any-return]
         case Several(how, inners):
@@ -387,6 +417,28 @@ RESOURCES: dict[str, IO[Any, Any, Resource[Any, Any, Any]]] = {
     "semaphore": resource.semaphore(2),
     "resource": io.pure(resource.from_open_close(lambda: "open", lambda it, status: None)),
 }
+
+
+class OnceMore:
+    """An iterable that is no list, and travels."""
+
+    def __init__(self, items: tuple[Any, ...]) -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
+
+
+def _wait_for_the_rest(fibers: list[Any], enough: int, some: list[Any]) -> Io:
+    """Enough must have been seen, and what was seen must be seen again."""
+    if len(some) - some.count(None) < enough:
+        return io.pure("too few have ended")
+    return io.wait(fibers).map(
+        lambda results: [
+            comparable(first) in (None, comparable(last)) and comparable(last)
+            for first, last in zip(some, results)
+        ]
+    )
 
 
 def _tally(how: str, numbers: tuple[int, ...], var: Var[int]) -> Io:
@@ -506,6 +558,10 @@ def _value(program: Program, scope: Scope, context: Any) -> Any:
             return _called(arrow, scope, context, value)
         case Traverse(items, arrow):
             return [_called(arrow, scope, context, item) for item in items]
+        case AtMost(_, items, arrow, _):
+            return _get(_merged([_outcome(_called, arrow, scope, context, item) for item in items]))
+        case Some(_, which):
+            return [comparable(fiber.result) for fiber in scope.choose(which)]
         case Several("zip_par", inners):
             return _get(_merged([_outcome(_value, each, scope, context) for each in inners]))
         case Several(how, inners):
@@ -631,7 +687,10 @@ _failures = _either(
     st.builds(Crash, _tuples(st.tuples(_names, _numbers), 0, 2), _tuples(_values)),
 )
 _which = _either(st.sampled_from(["all", "reversed"]), _tuples(st.integers(0, 4)))
-_fibers = st.builds(Fibers, st.sampled_from(["wait", "join", "hold"]), _which)
+_fibers = _either(
+    *[st.builds(Fibers, st.just(how), _which) for how in ("wait", "join", "hold")],
+    st.builds(Some, st.integers(0, 3), _which),
+)
 _wait_for_all = Fibers("wait", "all")
 
 _AT_ONCE = ["ok", "errors", "panic", "twice", "raise", "ok, raise"]
@@ -674,6 +733,12 @@ def _on_failures(inner: Strategy, arrows: Strategy) -> Strategy:
     )
 
 
+def _limited(inner: Strategy) -> tuple[Strategy, ...]:
+    """What is traversed, with what, and how much of it at a time."""
+    items = _tuples(_values, 0, 6)
+    return items, _either(inner, inner, _raises), st.sampled_from([None, 1, 2, 3, 9])
+
+
 def _on_fibers(inner: Strategy) -> Strategy:
     """To start fibers; and what to do with them: mostly something."""
     adopted = st.builds(Adopt, _either(st.just(_wait_for_all), inner), _either(_fibers, inner))
@@ -682,6 +747,7 @@ def _on_fibers(inner: Strategy) -> Strategy:
         st.builds(Start, _tuples(inner, 0, 4), bodies),
         st.builds(Start, _tuples(inner, 1), st.just(_wait_for_all)),
         st.builds(Several, st.just("zip_par"), _tuples(inner)),
+        st.builds(AtMost, st.sampled_from(["list", "iterable", "zip_par"]), *_limited(inner)),
         st.builds(Within, st.sampled_from([*RESOURCES]), inner),
         adopted,
     )

@@ -16,6 +16,7 @@ from tests.programs import (
     Apply,
     Arrow,
     Async,
+    AtMost,
     Attempt,
     Bound,
     Crash,
@@ -29,6 +30,7 @@ from tests.programs import (
     Raises,
     Read,
     Several,
+    Some,
     Start,
     Traverse,
     comparable,
@@ -131,6 +133,15 @@ BY_HAND: dict[str, tuple[Program, Any]] = {
     "sequence of none": (Several("sequence", ()), ("Ok", None)),
     "zip stops": (Several("zip", (FAILED, CRASHED)), ERRORS),
     "zip_par does not": (Several("zip_par", (FAILED, CRASHED)), ("Panic", [KEY], ["a", "b", "e"])),
+    "traverse_par": (AtMost("list", (1, 2, 3), Bound(), 2), ("Ok", [1, 2, 3])),
+    "traverse_par keeps all failures": (
+        AtMost("iterable", (1, 2), On("flat_map", Bound(), Several("zip", (FAILED,))), 1),
+        ("Errors", ["a", "b", "a", "b"]),
+    ),
+    "wait for some, then all": (
+        Start((Pure(1), FAILED), Some(1, "reversed")),
+        ("Ok", [ERRORS, ("Ok", 1)]),
+    ),
     "traverse": (Traverse((1, 2), Bound()), ("Ok", [1, 2])),
     "async_ called twice": (Async("twice", 1), ("Ok", (7, 1))),
     "async_ that raises": (Async("raise", 1), ("Panic", [("Trouble", (1,))], [])),
@@ -188,6 +199,8 @@ def generations(part: Any) -> int:
             return max(1 + generations(children), generations(body))
         case Several("zip_par", children) if children:
             return 1 + generations(children)
+        case AtMost(_, items, arrow, _) if items:
+            return 1 + generations(arrow)
     return max(map(generations, parts(part)), default=0)
 
 
@@ -210,8 +223,9 @@ def test_the_strategy_draws_all_there_is() -> None:
     handlers = {"catch", "recover", "on_failure", "finally_"}
     several = {"zip", "sequence", "then", "then_keep", "zip_par"}
     fibers = {"hold", "wait", "join"}
+    limited = {"list", "iterable"}
     within = {"lock", "twice", "semaphore", "resource", "update", "blocking", "coroutine"}
-    assert names | methods | handlers | several | fibers | within <= found.keys()
+    assert names | methods | handlers | several | fibers | limited | within <= found.keys()
     assert depths[0]
     assert depths[4]
     assert max(sizes) < 200
