@@ -14,7 +14,10 @@ roundtrip.py    how long until a child on a worker has answered?       ZeroMQ ec
 throughput.py   how many tiny tasks a second?                          process pool    —
 bounded.py      how long do many items take, four at a time?           process pool    —
 locks.py        how fast does a contended lock go from hand to hand?   asyncio,        ≤ 1.5
-                                                                       a manager
+                                                                       a manager,
+                                                                       dask
+memory.py       how much memory does a sleeping fiber take?            raffiot,        ≤ 1,000
+                                                                       asyncio
 loss.py         how long until a killed worker is known to be lost?    —               ≤ 0.1 s
 simulation.py   how many steps does a simulation do in a second?       —               ≥ 20,000
 startup.py      how long does a cluster take to start, and what does   —               —

@@ -1,13 +1,15 @@
 """How fast does a lock go from hand to hand, in one process and between processes?
 
-In one process the peer is asyncio's lock; between processes a lock of multiprocessing's manager.
-Whoever has it gives way once before giving it back, so that everybody has to wait.
+In one process the peer is asyncio's lock; between processes a lock of multiprocessing's manager
+and, if it is installed (`pip install distributed`), that of dask. Whoever has it in one process
+gives way once before giving it back, so that everybody has to wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from importlib.util import find_spec
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -15,7 +17,7 @@ from benchmarks._timing import medians, seconds, show, take_turns
 from distio import IO, Cluster, Resource, io, resource
 
 FIBERS, EACH = 100, 500
-PROCESSES, EACH_OF_CLUSTER = 4, 500
+PROCESSES, EACH_OF_CLUSTER, EACH_OF_DASK = 4, 500, 50
 ROUNDS = 3
 
 
@@ -66,7 +68,27 @@ def hand_offs_of_manager() -> float:
         return seconds(all_of_them)
 
 
+def take_of_dask(_: int) -> None:
+    from distributed import Lock
+
+    lock = Lock("contended")
+    for _ in range(EACH_OF_DASK):
+        with lock:
+            pass
+
+
+def hand_offs_of_dask() -> float:
+    from distributed import Client
+
+    with Client(n_workers=2, threads_per_worker=2, dashboard_address=None) as client:
+        client.gather(client.map(take_of_dask, range(PROCESSES), pure=False))
+        return seconds(
+            lambda: client.gather(client.map(take_of_dask, range(PROCESSES), pure=False))
+        )
+
+
 def main() -> None:
+    peers = {"dask, 2 workers": hand_offs_of_dask} if find_spec("distributed") else {}
     with Cluster.local(workers=2, threads=2) as cluster:
         on_cluster = hand_offs(PROCESSES, EACH_OF_CLUSTER)
         on_cluster.run(None, on=cluster)
@@ -77,11 +99,12 @@ def main() -> None:
                     "asyncio": lambda: seconds(lambda: asyncio.run(hand_offs_of_asyncio())),
                     "distio, 2 workers": lambda: seconds(lambda: on_cluster.run(None, on=cluster)),
                     "manager, 4 processes": hand_offs_of_manager,
+                    **peers,
                 },
                 ROUNDS,
             )
         )
-    counts = [FIBERS * EACH] * 2 + [PROCESSES * EACH_OF_CLUSTER] * 2
+    counts = [FIBERS * EACH] * 2 + [PROCESSES * EACH_OF_CLUSTER] * 2 + [PROCESSES * EACH_OF_DASK]
     rows = [
         [name, f"{count / took:,.0f}", f"{took / count * 1e6:.0f}"]
         for (name, took), count in zip(found.items(), counts)
