@@ -372,6 +372,17 @@ def test_a_value_that_cannot_travel_is_refused_where_it_is_set() -> None:
     assert value == 1
 
 
+def test_a_variable_of_an_earlier_run_is_not_taken_for_one_of_this_run(run_in_process: Run) -> None:
+    made = run_in_process(Var.create("old"))
+    assert isinstance(made, Ok)
+    both = Var.create("new").flat_map(lambda new: io.zip(new.get(), made.success.get().attempt()))
+    result = run_in_process(both)
+    assert isinstance(result, Ok)
+    new, old = result.success
+    assert new == "new"
+    assert isinstance(exceptions(old)[0], MatchError)
+
+
 def test_a_variable_of_a_run_that_is_over_says_so(run: Run) -> None:
     made = run(Var.create(1))
     assert isinstance(made, Ok)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, final
+from itertools import count
+from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
 from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
 from distio.core.ops.base import IO
+from distio.protocol.ids import fiber_id
 from distio.protocol.messages import Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
@@ -28,6 +30,11 @@ def run_in_process(io: IO[Any, Any, Any], context: Any, pool_size: int) -> Resul
     return _LocalHost(pool_size).run(io, context)
 
 
+_KEYS: Final = count(fiber_id(0, 1))
+"""Each run here is a cluster of its own, but what is kept from one must mean nothing in another:
+ids of an incarnation that no member has."""
+
+
 @final
 class _LocalHost(Host):
     """The caller's thread is the first of the pool."""
@@ -36,7 +43,7 @@ class _LocalHost(Host):
         hello = Hello(PROTOCOL, PYTHON, "client", pool_size, "", os.getpid(), b"")
         self._coordinator = Coordinator()
         self._coordinator.handle(time.monotonic(), Joined(hello))
-        super().__init__(Member(1, keeps_values=True))
+        super().__init__(Member(1, keeps_values=True, new_key=_KEYS.__next__))
         self.link = self
         self._pool_size = pool_size
         self._ended: list[LocalRun] = []

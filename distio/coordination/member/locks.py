@@ -99,7 +99,7 @@ class Locks:
     def make(self, fiber: Fiber, request: MakeLock) -> None:
         """Answer with a new lock; with a value, a variable."""
         member = self._member
-        key = member.next_ids(1)
+        key = member.new_key()
         fiber.value = Lock(key, has_value=request.value is not NOTHING)
         if request.value is NOTHING:
             return

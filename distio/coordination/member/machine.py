@@ -20,7 +20,8 @@ a `Hand` takes from `ready` and performs outside the mutex.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
@@ -48,9 +49,16 @@ class Member:
     """Decides; its host steps the fibers, carries the messages, and guards it with a mutex."""
 
     def __init__(
-        self, incarnation: int, *, ships: bool = False, keeps_values: bool = False
+        self,
+        incarnation: int,
+        *,
+        ships: bool = False,
+        keeps_values: bool = False,
+        new_key: Callable[[], int] | None = None,
     ) -> None:
         self.incarnation = incarnation
+        self.new_key = new_key or partial(self.next_ids, 1)
+        """Makes the id of a lock, a variable or an object."""
         self.keeps_values = keeps_values
         """Whether it is alone in its cluster: then the values of variables stay here as they are,
         and the coordinator sees to nothing but whose turn it is."""
@@ -109,7 +117,7 @@ class Member:
 
     def keep_object(self, fiber: Fiber, obj: Any) -> None:
         """Answer with a reference to an object that is kept here until the run ends."""
-        key = self.next_ids(1)
+        key = self.new_key()
         self.objects[key] = obj
         self.runs[fiber.run].objects.append(key)
         fiber.value = Located(self.incarnation, key, type(obj).__name__)
