@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Errors, Ok, io
-from distio.coordination.member import Member
+from distio.coordination.member import Member, Parcel
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
@@ -154,6 +154,10 @@ def test_a_fiber_that_is_named_twice_counts_twice() -> None:
     family.end(0)
     assert family.woke()
     assert family.parent.value == [Ok(0), Ok(0), None]
+    assert not family.wait(1, 1, 1)
+    family.end(1)
+    assert family.woke()
+    assert family.parent.value == [Ok(1), Ok(1)]
 
 
 def test_none_is_always_enough() -> None:
@@ -249,6 +253,24 @@ def test_to_look_without_waiting_asks_so_that_the_next_look_knows() -> None:
     world.work()
     world.pass_time(1)
     assert outcome_of(handle) == Ok([[None], [Ok("done")]])
+
+
+def test_what_was_asked_for_stays_asked_for_when_it_comes_and_goes() -> None:
+    family = Family(1)
+    (handle,), (child,) = family.handles, family.children
+    assert isinstance(child, Fiber)
+    payload, _ = dump_fibers([child])
+    family.member.shipped([child], payload, [])
+    assert family.wait(0)
+    assert list(family.member.awaited) == [handle.id]
+    family.member.receive(m.Place(m.Chunk(family.parent.run, [(handle.id, 1)], payload)))
+    assert list(family.member.awaited) == []
+    parcel = family.member.take()
+    assert isinstance(parcel, Parcel)
+    (back,) = load_fibers(family.parent.run, [(handle.id, 1)], payload)
+    family.member.opened(parcel.chunk, [back])
+    family.member.shipped([back], payload, [])
+    assert list(family.member.awaited) == [handle.id]
 
 
 def test_a_fiber_that_has_got_its_answer_travels_with_it() -> None:
