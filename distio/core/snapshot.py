@@ -16,6 +16,7 @@ import cloudpickle
 
 from distio.core.fiber import Fiber, Handle
 from distio.core.functions import PLAIN, is_self_contained, reduce_function
+from distio.core.ops.bounded import Worked
 from distio.core.shipping import why_it_stays
 from distio.errors import CannotShip, ForeignException, TracedException
 from distio.result import Ok, Panic, Result
@@ -202,12 +203,34 @@ def dump_outcome(result: Result[Any, Any]) -> tuple[bytes, list[Handle[Any, Any,
     if type(result) is Ok and type(result.success) in PLAIN:
         # the plain pickler does it as well, and much faster
         return pickle.dumps(result, pickle.HIGHEST_PROTOCOL), []
+    if type(result) is Ok and type(result.success) is Worked:
+        return _dump_worked(result.success)
     try:
         return _dump(result)
     except Exception as error:  # noqa: BLE001 (the panic tells)
-        reason = why_it_stays(result, _dump, error)
-        panic = CannotShip(f"the fiber ended, but its outcome can't leave its process: {reason}")
-        return _dump(Panic([TracedException.in_except_clause(panic)], []))
+        return _dump(_stays(result, error))
+
+
+def _dump_worked(worked: Worked) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+    """Pickle what came of several items: one of them that can't be pickled harms no other."""
+    try:
+        return _dump(Ok(worked))
+    except Exception:  # noqa: BLE001 (the panics of the items tell)
+        return _dump(Ok(worked.map(_itself_or_why)))
+
+
+def _itself_or_why(result: Result[Any, Any]) -> Result[Any, Any]:
+    try:
+        _dump(result)
+    except Exception as error:  # noqa: BLE001 (the panic tells)
+        return _stays(result, error)
+    return result
+
+
+def _stays(result: Result[Any, Any], error: Exception) -> Panic[Any, Any]:
+    reason = why_it_stays(result, _dump, error)
+    panic = CannotShip(f"the fiber ended, but its outcome can't leave its process: {reason}")
+    return Panic([TracedException.in_except_clause(panic)], [])
 
 
 def dump_value(value: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:

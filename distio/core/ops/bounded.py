@@ -21,7 +21,7 @@ from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
 
-__all__ = ["Chunk", "TraversePar"]
+__all__ = ["Chunk", "TraversePar", "Worked"]
 
 Failure = Errors[Any, Any] | Panic[Any, Any]
 Progress = Callable[[int, int | None], object]
@@ -34,12 +34,39 @@ _STEPS_OF_PROGRESS: Final = 64
 
 
 @final
-class Chunk(IO[Any, Any, Any], Frame):
-    """Some items in turn; the value is their values, their failures, and how many seconds it took.
+class Worked:
+    """What came of a chunk."""
 
-    The value of an item that failed is None. A failure is a pair of its item's place in the chunk
-    and what it is.
-    """
+    __slots__ = ("failures", "seconds", "values")
+
+    def __init__(
+        self, values: list[Any], failures: list[tuple[int, Failure]], seconds: float
+    ) -> None:
+        self.values = values
+        """Of each item; None for one that has failed."""
+        self.failures = failures
+        """With the places of their items in the chunk."""
+        self.seconds = seconds
+        """How long it took; nan if nobody knows."""
+
+    def map(self, f: Callable[[Result[Any, Any]], Result[Any, Any]]) -> Worked:
+        """The same with another Result for each item."""
+        results: list[Result[Any, Any]] = [Ok(value) for value in self.values]
+        for place, failure in self.failures:
+            results[place] = failure
+        results = [f(result) for result in results]
+        values = [result.success if isinstance(result, Ok) else None for result in results]
+        failures = [
+            (place, result)
+            for place, result in enumerate(results)
+            if isinstance(result, Errors | Panic)
+        ]
+        return Worked(values, failures, self.seconds)
+
+
+@final
+class Chunk(IO[Any, Any, Any], Frame):
+    """Some items in turn, whichever of them fail; the value is a `Worked`."""
 
     __slots__ = _names = ("items", "f")
 
@@ -123,7 +150,7 @@ class _ChunkEnd(Frame):
         return _ChunkEnd, (self.values, self.failures, math.nan)
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        fiber.value = self.values, self.failures, fiber.value - self.start
+        fiber.value = Worked(self.values, self.failures, fiber.value - self.start)
         return None
 
 
@@ -309,10 +336,10 @@ class _Loop(Frame):
     def _take_up(self, first: int, count: int, result: Result[Any, Any]) -> None:
         """What came of one chunk."""
         if isinstance(result, Ok):
-            values, failures, seconds = result.success
-            self.values[first : first + count] = values
-            self.failures += [(first + place, failure) for place, failure in failures]
-            self.sizes.learn(count, seconds)
+            worked: Worked = result.success
+            self.values[first : first + count] = worked.values
+            self.failures += [(first + place, failure) for place, failure in worked.failures]
+            self.sizes.learn(count, worked.seconds)
         else:  # the fiber was lost, and all its items with it
             assert isinstance(result, Errors | Panic)
             self.failures.append((first, result))
