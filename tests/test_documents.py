@@ -1,44 +1,90 @@
-"""The code in the documents runs, and prints what they say."""
+"""The code in the documents runs, and prints what they say: on threads, and on a cluster.
+
+A block that makes sense on threads alone stands below a comment that says why:
+`<!-- threads: its fibers share a list -->`.
+"""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import shared_cluster
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.M | re.S)
+BLOCK = re.compile(
+    r"^(<!-- threads: [^\n]+ -->\n)?```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?",
+    re.M | re.S,
+)
 
 
-def blocks() -> list[tuple[str, str, str]]:
+@dataclass(frozen=True)
+class Block:
+    """A block of code in a document."""
+
+    place: str
+    is_for_threads: bool
+    code: str
+    printed: str
+
+
+def blocks() -> list[Block]:
     found = []
     for path in DOCUMENTS:
         text = path.read_text()
-        for match in PYTHON_BLOCK.finditer(text):
-            line = text[: match.start()].count("\n") + 1
-            found.append((f"{path.name}:{line}", match[1], match[2] or ""))
+        for match in BLOCK.finditer(text):
+            line = text.count("\n", 0, match.start(2))
+            place = f"{path.name}:{line}"
+            found.append(Block(place, match[1] is not None, match[2], match[3] or ""))
     return found
+
+
+def pattern_of(line: str) -> str:
+    """`...` stands for any lines if it is one, else for any part of its line."""
+    return r"(?:.*\n)*" if line == "...\n" else ".*".join(map(re.escape, line.split("...")))
+
+
+def run_block(block: Block, directory: Path, *arguments: str | Path) -> str:
+    """Run a block by `python *arguments`; return its standard error, having seen its output."""
+    (directory / "block.py").write_text(block.code)
+    command = [sys.executable, *arguments, "block.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=directory)
+    assert done.returncode == 0, done.stderr
+    pattern = "".join(map(pattern_of, block.printed.splitlines(keepends=True)))
+    assert re.fullmatch(pattern, done.stdout), done.stdout + done.stderr
+    return done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", blocks(), ids=lambda block: block.place)
+def test_a_block_of_code_prints_what_the_document_says(block: Block, tmp_path: Path) -> None:
+    run_block(block, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("code", "printed"), [block[1:] for block in blocks()], ids=[b[0] for b in blocks()]
+    "block",
+    [block for block in blocks() if not block.is_for_threads],
+    ids=lambda block: block.place,
 )
-def test_a_block_of_code_prints_what_the_document_says(
-    code: str, printed: str, tmp_path: Path
+def test_on_a_cluster_it_prints_the_same_and_everything_travels(
+    block: Block, tmp_path: Path
 ) -> None:
-    script = tmp_path / "block.py"
-    script.write_text(code)
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=60, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    pattern = ".*".join(map(re.escape, printed.split("...")))  # `...` stands for anything
-    assert re.fullmatch(pattern, done.stdout), done.stdout
+    processes = shared_cluster()._processes
+    assert processes is not None
+    driver = Path(__file__).with_name("on_cluster.py")
+    assert run_block(block, tmp_path, driver, processes.url) == ""  # of what stays, it warns
+
+
+def test_each_comment_in_a_document_says_why_a_block_is_for_threads() -> None:
+    comments = sum(path.read_text().count("<!--") for path in DOCUMENTS)
+    assert comments == sum(block.is_for_threads for block in blocks())
 
 
 def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
