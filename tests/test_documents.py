@@ -100,3 +100,9 @@ def test_the_map_of_the_code_is_true() -> None:
         for name in line.split("  ")[0].split(", "):
             path = name if "/" in name else f"distio/{name}"
             assert (ROOT / path).exists(), name
+
+
+def test_no_line_of_a_document_is_longer_than_100_characters_except_of_what_is_printed() -> None:
+    for path in DOCUMENTS:
+        written = re.sub(r"^```text\n.*?^```$", "", path.read_text(), flags=re.M | re.S)
+        assert [line for line in written.splitlines() if len(line) > 100] == [], path.name
