@@ -1,13 +1,15 @@
 """Run a script with its programs on a cluster: `python on_cluster.py URL SCRIPT`.
 
-What the script runs without `on=` runs on the cluster that listens at URL, as if the script had
-named it. Everything else is as if Python itself had been given the script.
+What the script runs without `on=` runs on the cluster whose coordinator listens at URL. All else is
+as if Python itself had been given the script.
 """
 
 from __future__ import annotations
 
 import runpy
 import sys
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 from distio import IO, Cluster, Result
@@ -16,19 +18,21 @@ from distio.runtime import run as door
 
 def main() -> None:
     url, script = sys.argv[1:]
-    runs = 0
     run_there = door.run
-    with Cluster.connect(url) as cluster:
+    with ExitStack() as stack:
+
+        @cache
+        def cluster() -> Cluster:
+            """Made when it is needed: the script may fork, which is no good with threads."""
+            return stack.enter_context(Cluster.connect(url))
 
         def run(io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any) -> Result[Any, Any]:
-            nonlocal runs
-            runs += on is None
-            return run_there(io, context, pool_size, cluster if on is None else on)
+            return run_there(io, context, pool_size, cluster() if on is None else on)
 
         door.run = run
         runpy.run_path(script, run_name="__main__")
-    if not runs:
-        sys.exit("nothing ran on the cluster")
+        if not cluster.cache_info().currsize:
+            sys.exit("nothing ran on the cluster: say in the document why it is for threads")
 
 
 if __name__ == "__main__":

@@ -106,3 +106,20 @@ def test_no_line_of_a_document_is_longer_than_100_characters_except_of_what_is_p
     for path in DOCUMENTS:
         written = re.sub(r"^```text\n.*?^```$", "", path.read_text(), flags=re.M | re.S)
         assert [line for line in written.splitlines() if len(line) > 100] == [], path.name
+
+
+def test_links_lead_to_files_and_headings_that_exist() -> None:
+    for path in DOCUMENTS:
+        for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
+            file, _, heading = link.partition("#")
+            target = path.parent / file if file else path
+            assert target.exists(), f"{path.name}: {link}"
+            headings = re.findall(r"^#+ (.*)", target.read_text(), re.M)
+            anchors = [re.sub(r"[^\w -]", "", each).replace(" ", "-").lower() for each in headings]
+            assert not heading or heading in anchors, f"{path.name}: {link}"
+
+
+def test_the_readme_leads_to_each_chapter_of_the_guide() -> None:
+    end = (ROOT / "README.md").read_text().split("The guide, in the order")[1]
+    for chapter in (ROOT / "docs" / "guide").glob("*.md"):
+        assert f"(docs/guide/{chapter.name})" in end
