@@ -12,6 +12,7 @@ import pytest
 
 from distio import IO, Cluster, Located, Ok, Panic, Resource, Result, io, resource
 from distio.coordination.member import Hand, Member
+from distio.coordination.member.objects import spawn_at
 from distio.core.fiber import Fiber
 from distio.errors import CannotShip, MatchError, WorkerLost
 from distio.protocol import messages as m
@@ -218,7 +219,7 @@ def test_under_losses_calls_are_made_or_end_in_a_panic() -> None:
 def test_a_call_is_not_given_away() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), None)
-    assert member.spawn_at(root, 2, io.pure(1)) is None
+    assert spawn_at(member, root, 2, io.pure(1)) is None
     member.spawn(root, [io.pure(2)])
     member.receive(m.Solicit(2))
     hand = Hand(member, Node(member))
@@ -240,7 +241,7 @@ def test_who_asks_from_elsewhere_sends_the_call_to_where_the_object_is() -> None
     member = Member(2)
     root = member.start_root(io.pure(0), "context")
     root.request = rq.SpawnAt(7, io.pure(1))
-    child = member.spawn_at(root, 7, io.pure(1))
+    child = spawn_at(member, root, 7, io.pure(1))
     assert isinstance(child, Fiber)
     assert child.context is None
     member.shipped([child], b"call", [], 7)

@@ -17,7 +17,7 @@ from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member as Peer
 from distio.coordination.coordinator.registry import Run
 from distio.coordination.coordinator.timers import Timer, Timers
-from distio.coordination.member import Hand, Member, waits
+from distio.coordination.member import Hand, Member, endings, waits
 from distio.coordination.member import machine as member_machine
 from distio.coordination.member.locks import Locks as LocalLocks
 from distio.core import ops
@@ -314,7 +314,7 @@ def leaves_runs(monkeypatch: pytest.MonkeyPatch) -> Parts:
         end(member, message)
         member.hosted.update({id: hosted[id] for id in known})
 
-    end = Member._run_ended
+    end = endings.run_ended
     monkeypatch.setitem(member_machine._HANDLERS, m.RunEnded, run_ended)
     return Parts()
 

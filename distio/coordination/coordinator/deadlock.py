@@ -1,16 +1,96 @@
-"""Who waits for whom, in words."""
+"""Runs that nothing can ever wake: they are suspected, asked about, and named.
+
+A run whose living fibers all seem to wait is suspected. Each member that hosts some of it, or the
+outcome of some, is asked; only if all of them confirm, nothing has moved meanwhile, and all locks
+that are waited for are in the hands of its own fibers, it is a deadlock.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from distio.coordination.coordinator.placement import Member
+from distio.coordination.coordinator.registry import NOWHERE, Run
+from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.protocol.messages import Waits
 
-__all__ = ["edges_of", "explain"]
+if TYPE_CHECKING:
+    from distio.coordination.coordinator.machine import Coordinator
+
+__all__ = ["Suspicions", "edges_of", "explain"]
 
 _MOST_LINES: Final = 10
+
+
+class Suspicions:
+    """Which runs are suspected of a deadlock, and what is asked about them."""
+
+    def __init__(self, machine: Coordinator) -> None:
+        self._machine = machine
+        self._suspects: set[int] = set()
+        """Runs of which members are asked, or were, who waits for whom."""
+
+    def forget(self, run: int) -> None:
+        """It has ended."""
+        self._suspects.discard(run)
+
+    def suspect(self, id: int, run: Run) -> None:
+        """Ask around if all fibers of this run seem to wait for fibers."""
+        if (
+            run.asked
+            or run.is_innocent
+            or self._machine.timers.of_run(id)
+            or NOWHERE in run.alive_at
+        ):
+            return
+        for member, alive in run.alive_at.items():
+            if not self._seems_blocked(member, id, alive):
+                return
+        waited_for = (self._machine.fibers[fiber] for fiber in run.fibers)
+        hosts = {record.host for record in waited_for if record.waiters}
+        run.waits.clear()
+        run.question += 1
+        self._suspects.add(id)
+        run.asked = (set(run.alive_at) | hosts) & self._machine.members.keys()
+        for member in sorted(run.asked):
+            self._machine.send(member, m.DescribeWaits(id, run.question))
+
+    def _seems_blocked(self, id: int, run: int, alive: int) -> bool:
+        member = self._machine.members.get(id)
+        return member is not None and member.is_up_to_date and member.blocked.get(run, 0) == alive
+
+    def token_moved(self, lock: int | str) -> None:
+        """A token of this lock has come or gone: an answer that somebody waits for it is moot."""
+        for id in list(self._suspects):
+            run = self._machine.runs.get(id)
+            if run is None or not run.asked:
+                self._suspects.discard(id)
+            elif any(lock == key for answer in run.waits for _, key in answer.for_locks):
+                run.has_moved()
+
+    def answered(self, member: Member, message: m.Waits) -> None:
+        """A member has described who waits for whom there."""
+        run = self._machine.runs.get(message.run)
+        if run is None or member.id not in run.asked or run.question != message.question:
+            self._machine.stale += 1
+        elif not message.is_quiet:
+            run.has_moved()
+        else:
+            run.waits.append(message)
+            run.asked.discard(member.id)
+            if not run.asked:
+                self._judge(message.run, run)
+
+    def _judge(self, id: int, run: Run) -> None:
+        """All of it waits, and it was quiet wherever it is: is it for one another?"""
+        edges, holders = edges_of(run.waits)
+        if self._machine.locks.all_held(holders):
+            self._machine.end_run(id, run, f"nothing can ever wake it: {explain(edges)}")
+        else:  # a lock is on its way, or another run's
+            run.has_moved()
+            run.is_innocent = True
 
 
 def edges_of(

@@ -32,7 +32,7 @@ from typing import Any, Final
 import msgspec
 
 from distio.coordination.coordinator.checks import check, check_at_rest
-from distio.coordination.coordinator.deadlock import edges_of, explain
+from distio.coordination.coordinator.deadlock import Suspicions
 from distio.coordination.coordinator.events import (
     Disconnected,
     Event,
@@ -62,7 +62,8 @@ class Coordinator:
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
         self.timers = Timers()
-        self.locks = Locks(self._say_of_lock, self._token_moved)
+        self.suspicions = Suspicions(self)
+        self.locks = Locks(self._say_of_lock, self.suspicions.token_moved)
         self.backlog: deque[m.Chunk] = deque()
         self.stale = 0
         """How many messages came too late to mean anything."""
@@ -70,8 +71,6 @@ class Coordinator:
         self._exits = Exits()
         self._departed: dict[int, tuple[str, str]] = {}
         """The members lost last, and why: fibers may still be sent to them."""
-        self._suspects: list[int] = []
-        """Runs of which members are asked, or were, who waits for whom."""
         self._loads_changed = False
         self._now = 0.0
         self._commands: list[Send] = []
@@ -110,7 +109,7 @@ class Coordinator:
         timer, window = self.timers.next_deadline(), self.locks.next_deadline()
         return timer if window is None else window if timer is None else min(timer, window)
 
-    def _send(self, member: int, message: m.CoordinatorMessage) -> None:
+    def send(self, member: int, message: m.CoordinatorMessage) -> None:
         self.members[member].sent += 1
         self._commands.append(Send(member, message))
 
@@ -175,7 +174,7 @@ class Coordinator:
             del self._departed[next(iter(self._departed))]
         for id, run in list(self.runs.items()):
             if run.owner == lost:
-                self._end_run(id, run, f"{name} that had started it is gone: {reason}")
+                self.end_run(id, run, f"{name} that had started it is gone: {reason}")
                 continue
             run.count(lost, -run.alive_at.get(lost, 0))
             for fiber in run.fibers:
@@ -191,7 +190,7 @@ class Coordinator:
         record.lost = (worker, reason)
         for waiter in record.waiters:
             if waiter in self.members:
-                self._send(waiter, m.FiberLost(fiber, worker, reason))
+                self.send(waiter, m.FiberLost(fiber, worker, reason))
         record.waiters.clear()
 
     # -- runs -----------------------------------------------------------------------------
@@ -202,12 +201,12 @@ class Coordinator:
 
     def _check_end(self, id: int, run: Run) -> None:
         if run.alive == 0:
-            self._end_run(id, run)
+            self.end_run(id, run)
         else:
             run.has_moved()
-            self._suspect_deadlock(id, run)
+            self.suspicions.suspect(id, run)
 
-    def _end_run(self, id: int, run: Run, deadlock: str = "") -> None:
+    def end_run(self, id: int, run: Run, deadlock: str = "") -> None:
         for fiber in run.fibers:
             del self.fibers[fiber]
         self.timers.drop(id)
@@ -218,10 +217,11 @@ class Coordinator:
                     self.locks.drop(self._now, chunk.held, NOWHERE)
             self.backlog = deque(chunk for chunk in self.backlog if chunk.run != id)
         del self.runs[id]
+        self.suspicions.forget(id)
         for member in self.members.values():
             member.blocked.pop(id, None)
             if member.id in run.members:
-                self._send(member.id, m.RunEnded(id, deadlock))
+                self.send(member.id, m.RunEnded(id, deadlock))
 
     def _progress(self, member: Member, message: m.Progress) -> None:
         member.told(message)
@@ -238,11 +238,11 @@ class Coordinator:
             for fiber, epoch in told.ended:
                 self._fiber_ended(member, run, fiber, epoch)
             if run.alive == 0:
-                self._end_run(told.run, run)
+                self.end_run(told.run, run)
         for id in list(member.blocked):
             run = self.runs.get(id)
             if run is not None:
-                self._suspect_deadlock(id, run)
+                self.suspicions.suspect(id, run)
 
     def _fiber_ended(self, member: Member, run: Run, fiber: int, epoch: int) -> None:
         record = self.fibers.get(fiber)
@@ -307,7 +307,7 @@ class Coordinator:
             moved.append((fiber, record.epoch))
         self.runs[chunk.run].move(NOWHERE, taker.id, len(moved))
         self.locks.move(chunk.held, NOWHERE, taker.id)
-        self._send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
+        self.send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
         taker.placed(chunk)
         self._say_who_wants(taker, chunk.run, moved)
 
@@ -321,9 +321,9 @@ class Coordinator:
             elif record.is_unwanted:
                 unwanted.append(fiber)
         if wanted:
-            self._send(host.id, m.SendOutcomes(run, wanted))
+            self.send(host.id, m.SendOutcomes(run, wanted))
         if unwanted:
-            self._send(host.id, m.DropOutcomes(unwanted))
+            self.send(host.id, m.DropOutcomes(unwanted))
 
     def _balance(self) -> None:
         if self.backlog:
@@ -332,7 +332,7 @@ class Coordinator:
         if found is not None:
             giver, count = found
             giver.solicited = True
-            self._send(giver.id, m.Solicit(count))
+            self.send(giver.id, m.Solicit(count))
 
     # -- outcomes -------------------------------------------------------------------------
 
@@ -343,16 +343,16 @@ class Coordinator:
         for fiber in message.fibers:
             record = self.fibers.get(fiber) or self._record_at_home(message.run, fiber)
             if record is None:
-                self._send(member.id, m.FiberLost(fiber, "", "its run is over, or its maker lost"))
+                self.send(member.id, m.FiberLost(fiber, "", "its run is over, or its maker lost"))
             elif record.lost is not None:
-                self._send(member.id, m.FiberLost(fiber, *record.lost))
+                self.send(member.id, m.FiberLost(fiber, *record.lost))
             else:
                 if member.id not in record.waiters:
                     record.waiters.append(member.id)
                 if record.host not in (NOWHERE, member.id):
                     wanted.setdefault((record.host, record.run), []).append((fiber, record.epoch))
         for (host, run), fibers in wanted.items():
-            self._send(host, m.SendOutcomes(run, fibers))
+            self.send(host, m.SendOutcomes(run, fibers))
 
     def _record_at_home(self, id: int, fiber: int) -> FiberRecord | None:
         """Make the record of a fiber that never left its maker."""
@@ -386,7 +386,7 @@ class Coordinator:
             record.waiters.clear()
         for waiter, outcomes in outgoing.items():
             if waiter in self.members:
-                self._send(waiter, outcomes)
+                self.send(waiter, outcomes)
 
     def _forget(self, member: Member, message: m.Forget) -> None:
         dropped: dict[int, list[int]] = {}
@@ -401,7 +401,7 @@ class Coordinator:
                 del self.fibers[fiber]
                 self.runs[record.run].fibers.discard(fiber)
         for host, fibers in dropped.items():
-            self._send(host, m.DropOutcomes(fibers))
+            self.send(host, m.DropOutcomes(fibers))
 
     # -- timers ---------------------------------------------------------------------------
 
@@ -414,7 +414,7 @@ class Coordinator:
 
     def _fire_timers(self) -> None:
         for timer in self.timers.due(self._now):
-            self._send(timer.member, m.TimerFired(timer.fiber, timer.epoch))
+            self.send(timer.member, m.TimerFired(timer.fiber, timer.epoch))
         self.locks.tick(self._now)
 
     # -- locks ----------------------------------------------------------------------------
@@ -435,58 +435,6 @@ class Coordinator:
             self.locks.store(message.run, message.lock, message.value)
         else:
             self.stale += 1
-
-    # -- deadlock -------------------------------------------------------------------------
-
-    def _suspect_deadlock(self, id: int, run: Run) -> None:
-        """Ask around if all fibers of this run seem to wait for fibers."""
-        if run.asked or run.is_innocent or self.timers.of_run(id) or NOWHERE in run.alive_at:
-            return
-        for member, alive in run.alive_at.items():
-            if not self._seems_blocked(member, id, alive):
-                return
-        waited_for = (self.fibers[fiber] for fiber in run.fibers)
-        hosts = {record.host for record in waited_for if record.waiters}
-        run.waits.clear()
-        run.question += 1
-        self._suspects.append(id)
-        run.asked = (set(run.alive_at) | hosts) & self.members.keys()
-        for member in sorted(run.asked):
-            self._send(member, m.DescribeWaits(id, run.question))
-
-    def _seems_blocked(self, id: int, run: int, alive: int) -> bool:
-        member = self.members.get(id)
-        return member is not None and member.is_up_to_date and member.blocked.get(run, 0) == alive
-
-    def _token_moved(self, lock: int | str) -> None:
-        """A token of this lock has come or gone: an answer that somebody waits for it is moot."""
-        for id in list(self._suspects):
-            run = self.runs.get(id)
-            if run is None or not run.asked:
-                self._suspects.remove(id)
-            elif any(lock == key for answer in run.waits for _, key in answer.for_locks):
-                run.has_moved()
-
-    def _waits(self, member: Member, message: m.Waits) -> None:
-        run = self.runs.get(message.run)
-        if run is None or member.id not in run.asked or run.question != message.question:
-            self.stale += 1
-        elif not message.is_quiet:
-            run.has_moved()
-        else:
-            run.waits.append(message)
-            run.asked.discard(member.id)
-            if not run.asked:
-                self._judge(message.run, run)
-
-    def _judge(self, id: int, run: Run) -> None:
-        """All of it waits, and it was quiet wherever it is: is it for one another?"""
-        edges, holders = edges_of(run.waits)
-        if self.locks.all_held(holders):
-            self._end_run(id, run, f"nothing can ever wake it: {explain(edges)}")
-        else:  # a lock is on its way, or another run's
-            run.has_moved()
-            run.is_innocent = True
 
     def validate(self) -> None:
         """Check what must always hold; tests call this after every event.
@@ -519,6 +467,6 @@ _HANDLERS: dict[type, Any] = {
     m.StartRun: Coordinator._start_run,
     m.StartTimer: Coordinator._start_timer,
     m.StoreValue: Coordinator._store_value,
-    m.Waits: Coordinator._waits,
+    m.Waits: lambda machine, member, message: machine.suspicions.answered(member, message),
     m.WorkerExited: Coordinator._worker_exited,
 }

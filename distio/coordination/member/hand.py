@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from distio.coordination.member.machine import Member
+from distio.coordination.member.objects import find_object, keep_object, spawn_at
 from distio.coordination.member.work import (
     Calling,
     Delegating,
@@ -171,17 +172,17 @@ def _spawn(member: Member, fiber: Fiber, request: rq.Spawn) -> Fiber | Task | No
 
 
 def _spawn_at(member: Member, fiber: Fiber, request: rq.SpawnAt) -> Fiber | Task | None:
-    traveller = member.spawn_at(fiber, request.home, request.io)
+    traveller = spawn_at(member, fiber, request.home, request.io)
     return Shipping([traveller], then=fiber, target=request.home) if traveller else fiber
 
 
 def _keep_object(member: Member, fiber: Fiber, request: rq.KeepObject) -> Fiber | Task | None:
-    member.keep_object(fiber, request.obj)
+    keep_object(member, fiber, request.obj)
     return fiber
 
 
 def _find_object(member: Member, fiber: Fiber, request: rq.FindObject) -> Fiber | Task | None:
-    member.find_object(fiber, request.key)
+    find_object(member, fiber, request.key)
     return fiber
 
 

@@ -25,21 +25,21 @@ from functools import partial
 from typing import Any
 
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
+from distio.coordination.member.endings import run_ended
 from distio.coordination.member.locks import Locks
 from distio.coordination.member.news import News
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import HERE, Away
-from distio.coordination.member.waits import await_fibers, settle
+from distio.coordination.member.waits import await_fibers, describe_waits, settle
 from distio.coordination.member.work import Offering, Parcel, Posting, Shipping, Task, Work
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
-from distio.core.located import Located
 from distio.core.ops.base import IO
 from distio.core.snapshot import Packed
-from distio.errors import Deadlock, DistioBug, MatchError, TracedException, UnknownFiber, WorkerLost
+from distio.errors import Deadlock, DistioBug, TracedException, UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of, sequence_of
-from distio.protocol.requests import Acquire, AwaitBlocking, AwaitCallback, AwaitFibers, Request
+from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request
 from distio.result import Panic, Result
 
 __all__ = ["Member"]
@@ -84,7 +84,7 @@ class Member:
         self.stepping = 0
         """How many pieces of work are in hand."""
         self._news = News()
-        self._in_parcels = 0
+        self.in_parcels = 0
         self._sequence = 0
 
     # -- runs and children ----------------------------------------------------------------
@@ -95,40 +95,7 @@ class Member:
         run = self.runs[id] = self._new_run(id)
         run.alive = 1  # as `StartRun` says: a run is never without a fiber
         self.outbox.append(m.StartRun(id))
-        return self._make(run, id, io, context)
-
-    def spawn_at(self, parent: Fiber, home: int, io: IO[Any, Any, Any]) -> Fiber | None:
-        """Make a child that belongs to one member and answer `parent` with its handle.
-
-        It gets no context, so that nothing has to travel that it doesn't use.
-
-        Returns:
-            The child, if it is to be shipped there.
-        """
-        run, id = self.runs[parent.run], self.next_ids(1)
-        child = self._make(run, id, io, None)
-        run.started(sequence_of(id), 1)
-        parent.value = [child.handle]
-        if home != self.incarnation:
-            return child
-        child.is_pinned = True
-        self.ready.append(child)
-        return None
-
-    def keep_object(self, fiber: Fiber, obj: Any) -> None:
-        """Answer with a reference to an object that is kept here until the run ends."""
-        key = self.new_key()
-        self.objects[key] = obj
-        self.runs[fiber.run].objects.append(key)
-        fiber.value = Located(self.incarnation, key, type(obj).__name__)
-
-    def find_object(self, fiber: Fiber, key: int) -> None:
-        """Answer with an object that is kept here."""
-        if key in self.objects:
-            fiber.value = self.objects[key]
-            return
-        gone = MatchError("this object was located in a run that is over, and is gone with it")
-        fiber.failure = Panic([TracedException(gone, str(gone))], [])
+        return self.make(run, id, io, context)
 
     def _new_run(self, id: int) -> LocalRun:
         return LocalRun(id, self._news.untold, self._news.stirred)
@@ -141,7 +108,7 @@ class Member:
         """
         run, context = self.runs[parent.run], parent.context
         first = self.next_ids(len(ios))
-        children = [self._make(run, id, io, context) for id, io in enumerate(ios, first)]
+        children = [self.make(run, id, io, context) for id, io in enumerate(ios, first)]
         run.started(sequence_of(first), len(children))
         parent.value = [child.handle for child in children]
         if self.ships:
@@ -155,7 +122,7 @@ class Member:
         self._sequence += count
         return first
 
-    def _make(self, run: LocalRun, id: int, io: IO[Any, Any, Any], context: Any) -> Fiber:
+    def make(self, run: LocalRun, id: int, io: IO[Any, Any, Any], context: Any) -> Fiber:
         fiber = Fiber(id, run.id, io, context)
         fiber.handle = Handle(id)
         fiber.handle.tie = HERE
@@ -351,7 +318,7 @@ class Member:
 
     def opened(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
         """A parcel was unpickled."""
-        self._in_parcels -= len(chunk.fibers) - 1
+        self.in_parcels -= len(chunk.fibers) - 1
         if chunk.run not in self.runs:
             self.locks.lost(chunk.held)
             return
@@ -388,7 +355,7 @@ class Member:
             handle.tie = HERE
             self.hosted[id] = handle
             run.known.add(id)
-        self._in_parcels += len(chunk.fibers) - 1
+        self.in_parcels += len(chunk.fibers) - 1
         self.ready.append(Parcel(chunk))
 
     def _send_outcomes(self, message: m.SendOutcomes) -> None:
@@ -441,72 +408,27 @@ class Member:
     def _solicit(self, message: m.Solicit) -> None:
         self.ready.appendleft(Offering(message.count))
 
-    def _describe_waits(self, message: m.DescribeWaits) -> None:
-        edges = [
-            (fiber.id, [handle.id for handle in fiber.request.handles if handle.outcome is None])
-            for fiber in self.parked.values()
-            if fiber.run == message.run and isinstance(fiber.request, AwaitFibers)
-        ]
-        for_locks = [
-            (fiber.id, fiber.request.lock.key)
-            for fiber in self.parked.values()
-            if fiber.run == message.run and isinstance(fiber.request, Acquire)
-        ]
-        run = self.runs.get(message.run)
-        is_quiet = run is None or (
-            run.alive == run.blocked and not run.posting and not self._news.has_posted
-        )
-        held = [] if run is None else self.locks.held_by(message.run)
-        self.outbox.append(m.Waits(message.run, message.question, is_quiet, edges, for_locks, held))
-
-    def _run_ended(self, message: m.RunEnded) -> None:
-        run = self.runs.pop(message.run, None)
-        if run is None:
-            self.stale += 1
-            return
-        self._news.untold.pop(run.id, None)
-        self._news.stirred.pop(run.id, None)
-        for key in run.values:
-            del self.locks.values[key]
-        for key in run.objects:
-            del self.objects[key]
-        for id in run.known:
-            self.hosted.pop(id, None)
-            self.awaited.pop(id, None)
-            self.asked.discard(id)
-        if run.alive:
-            self._drop_fibers(run.id)
-        self.locks.run_gone(run.id, list(run.locks))
-        self.ended_runs.append((run, message))
-
-    def _drop_fibers(self, run: int) -> None:
-        """Drop what a run that was cut short has left here."""
-        kept: deque[Work] = deque()
-        for work in self.ready:
-            if isinstance(work, Parcel) and work.chunk.run == run:
-                self._in_parcels -= len(work.chunk.fibers) - 1
-                self.locks.lost(work.chunk.held)
-            elif not (isinstance(work, Fiber | Posting) and work.run == run):
-                kept.append(work)
-        self.ready = kept
-        dropped = [fiber for fiber in self.parked.values() if fiber.run == run]
-        for fiber in dropped:
-            del self.parked[fiber.id]
-            if isinstance(fiber.request, AwaitFibers):
-                for handle in fiber.request.handles:
-                    handle.waiters = None  # whoever keeps the handle must not keep the fiber
-
     # -- what the coordinator hears -------------------------------------------------------
 
     @property
     def load(self) -> int:
         """How many fibers are ready or being stepped."""
-        return len(self.ready) + self._in_parcels + self.stepping
+        return len(self.ready) + self.in_parcels + self.stepping
 
     @property
     def has_news(self) -> bool:
         """Whether there is something to tell at once."""
         return bool(self.outbox or self._news)
+
+    @property
+    def has_posted(self) -> bool:
+        """Whether an outcome for others is to be told."""
+        return self._news.has_posted
+
+    def nothing_to_tell(self, run: int) -> None:
+        """This run is over: what there was to tell of it is moot."""
+        self._news.untold.pop(run, None)
+        self._news.stirred.pop(run, None)
 
     @property
     def has_stirred(self) -> bool:
@@ -530,7 +452,7 @@ class Member:
         check_handles(self.hosted, self.awaited, self.asked)
         self.locks.validate()
         check_waiters(self.ready, self.parked, self.hosted, self.awaited)
-        if self._in_parcels < 0 or self.stepping < 0:
+        if self.in_parcels < 0 or self.stepping < 0:
             raise DistioBug("the load is miscounted")
 
     def validate_rest(self) -> None:
@@ -555,14 +477,14 @@ class Member:
 
 
 _HANDLERS: dict[type, Any] = {
-    m.DescribeWaits: Member._describe_waits,
+    m.DescribeWaits: describe_waits,
     m.DropOutcomes: Member._drop_outcomes,
     m.FiberLost: Member._fiber_lost,
     m.LockRefused: lambda member, message: member.locks.refused(message),
     m.Outcomes: Member._outcomes,
     m.Place: Member._place,
     m.RecallTokens: lambda member, message: member.locks.recalled(message),
-    m.RunEnded: Member._run_ended,
+    m.RunEnded: run_ended,
     m.SendOutcomes: Member._send_outcomes,
     m.Solicit: Member._solicit,
     m.TimerFired: Member._timer_fired,

@@ -17,11 +17,12 @@ from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import HERE
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
+from distio.protocol.requests import Acquire, AwaitFibers
 
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
 
-__all__ = ["Waiting", "await_fibers", "settle", "strike_out"]
+__all__ = ["Waiting", "await_fibers", "describe_waits", "settle", "strike_out"]
 
 
 @final
@@ -114,3 +115,23 @@ def strike_out(waiting: Waiting) -> None:
     for handle in waiting.handles:
         if handle.waiters:
             handle.waiters.pop(waiting, None)
+
+
+def describe_waits(member: Member, message: m.DescribeWaits) -> None:
+    """Tell which fibers of a run wait for which, and which locks they hold."""
+    edges = [
+        (fiber.id, [handle.id for handle in fiber.request.handles if handle.outcome is None])
+        for fiber in member.parked.values()
+        if fiber.run == message.run and isinstance(fiber.request, AwaitFibers)
+    ]
+    for_locks = [
+        (fiber.id, fiber.request.lock.key)
+        for fiber in member.parked.values()
+        if fiber.run == message.run and isinstance(fiber.request, Acquire)
+    ]
+    run = member.runs.get(message.run)
+    is_quiet = run is None or (
+        run.alive == run.blocked and not run.posting and not member.has_posted
+    )
+    held = [] if run is None else member.locks.held_by(message.run)
+    member.outbox.append(m.Waits(message.run, message.question, is_quiet, edges, for_locks, held))

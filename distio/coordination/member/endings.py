@@ -1,0 +1,55 @@
+"""How a member takes leave of a run."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from distio.coordination.member.work import Parcel, Posting, Work
+from distio.core.fiber import Fiber
+from distio.protocol import messages as m
+from distio.protocol.requests import AwaitFibers
+
+if TYPE_CHECKING:
+    from distio.coordination.member.machine import Member
+
+__all__ = ["run_ended"]
+
+
+def run_ended(member: Member, message: m.RunEnded) -> None:
+    """Nothing of this run is left, or may be left: drop what is here of it."""
+    run = member.runs.pop(message.run, None)
+    if run is None:
+        member.stale += 1
+        return
+    member.nothing_to_tell(run.id)
+    for key in run.values:
+        del member.locks.values[key]
+    for key in run.objects:
+        del member.objects[key]
+    for id in run.known:
+        member.hosted.pop(id, None)
+        member.awaited.pop(id, None)
+        member.asked.discard(id)
+    if run.alive:
+        _drop_fibers(member, run.id)
+    member.locks.run_gone(run.id, list(run.locks))
+    member.ended_runs.append((run, message))
+
+
+def _drop_fibers(member: Member, run: int) -> None:
+    """Drop what a run that was cut short has left here."""
+    kept: deque[Work] = deque()
+    for work in member.ready:
+        if isinstance(work, Parcel) and work.chunk.run == run:
+            member.in_parcels -= len(work.chunk.fibers) - 1
+            member.locks.lost(work.chunk.held)
+        elif not (isinstance(work, Fiber | Posting) and work.run == run):
+            kept.append(work)
+    member.ready = kept
+    dropped = [fiber for fiber in member.parked.values() if fiber.run == run]
+    for fiber in dropped:
+        del member.parked[fiber.id]
+        if isinstance(fiber.request, AwaitFibers):
+            for handle in fiber.request.handles:
+                handle.waiters = None  # whoever keeps the handle must not keep the fiber
