@@ -12,9 +12,9 @@ Key = int | str
 
 def asks(
     scene: Scene, member: int, count: int = 1, *, lock: Key = 7, tokens: int = 0,
-    per_seconds: float = 0.0, is_ahead: bool = False,
+    per_seconds: float = 0.0, is_ahead: bool = False, run: int = 99,
 ) -> Commands:  # fmt: skip
-    return scene.says(member, m.AwaitTurns(lock, tokens, per_seconds, count, is_ahead))
+    return scene.says(member, m.AwaitTurns(lock, tokens, per_seconds, run, count, is_ahead))
 
 
 def returns(
@@ -96,7 +96,7 @@ def test_who_waits_no_longer_is_passed_over() -> None:
     asks(scene, 2)
     asks(scene, 3)
     asks(scene, 2)
-    assert scene.says(2, m.ForgoTurns(7, 2)) == []
+    assert scene.says(2, m.ForgoTurns(7, 99, 2)) == []
     assert returns(scene, 1) == kept(3)
 
 
@@ -145,7 +145,10 @@ def test_who_is_lost_in_the_queue_is_passed_over() -> None:
     scene.starts()
     asks(scene, 1)
     asks(scene, 2)
+    asks(scene, 1)
+    asks(scene, 2)
     scene.breaks(2)
+    assert returns(scene, 1) == kept(1)
     assert returns(scene, 1) == []
     scene.machine.locks.validate()
     assert len(scene.machine.locks) == 0
@@ -265,3 +268,17 @@ def test_an_answer_is_moot_when_a_token_moves_that_it_waits_for() -> None:
     assert returns(scene, 2) == kept(1)
     answer = m.Waits(run, 1, True, [(run, [child])], [], [(7, [run])])
     assert scene.says(1, answer) == []
+
+
+def test_the_last_one_to_wait_for_a_lock_makes_its_run_suspect() -> None:
+    """Nothing else may be said of it: as many wait elsewhere as did when that was told."""
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=2)
+    asks(scene, 2, run=run)
+    scene.tells(1, blocked(run))
+    question = [(1, m.DescribeWaits(run, 1))]
+    assert asks(scene, 1, run=run) == [*recalled(2), *question]
+    answer = m.Waits(run, 1, True, [], [(run, 7)], [])
+    assert scene.says(1, answer) == []
+    assert returns(scene, 2) == kept(1)
+    assert asks(scene, 1, lock=8, run=run) == kept(1, lock=8)

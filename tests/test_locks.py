@@ -151,14 +151,25 @@ def test_a_fiber_that_ends_gives_back_what_it_holds(run: Run) -> None:
 
 
 def test_two_that_wait_for_each_other_are_named(run: Run) -> None:
-    def crossed(locks: list[Lock]) -> Program:
-        one, two = locks
-        return io.zip_par(
-            one.with_(io.sleep(0.02).then(two.with_(io.pure(1)))),
-            two.with_(io.sleep(0.02).then(one.with_(io.pure(2)))),
+    def both_are_in(count: Var[int]) -> Program:
+        return count.get().flat_map(
+            lambda n: (
+                io.pure(n) if n == 2 else io.sleep(0.001).then(io.defer_io(both_are_in, count))
+            )
         )
 
-    result = run(io.zip(resource.reentrant_lock, resource.reentrant_lock).flat_map(crossed))
+    def meet(count: Var[int]) -> Program:
+        return count.update(lambda n: (n + 1, None)).then(both_are_in(count))
+
+    def crossed(made: list[Any]) -> Program:
+        one, two, count = made
+        return io.zip_par(
+            one.with_(meet(count).then(two.with_(io.pure(1)))),
+            two.with_(meet(count).then(one.with_(io.pure(2)))),
+        )
+
+    made = io.zip(resource.reentrant_lock, resource.reentrant_lock, Var.create(0))
+    result = run(made.flat_map(crossed))
     (exception,) = exceptions(result)
     assert isinstance(exception, Deadlock)
     assert str(exception).count("waits for fiber") == 2

@@ -13,6 +13,7 @@ from distio.core import ops
 from distio.core.fiber import Fiber
 from distio.core.snapshot import dump_fibers
 from distio.protocol import messages as m
+from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Lock
 from tests.test_member import Node
 
@@ -69,7 +70,8 @@ def scene() -> Iterator[Scene]:
 
 
 def asked(count: int = 1, lock: Lock = LOCK, *, is_ahead: bool = False) -> m.AwaitTurns:
-    return m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, count, is_ahead)
+    run = fiber_id(1, 0)
+    return m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, run, count, is_ahead)
 
 
 def test_a_lock_that_is_kept_goes_from_hand_to_hand_without_a_word(scene: Scene) -> None:
@@ -221,7 +223,7 @@ def test_a_run_that_is_cut_short_waits_no_longer_and_frees_what_it_held(scene: S
     scene.work()
     scene.said()
     scene.hears(m.RunEnded(scene.run.id, "cut short"))
-    assert scene.said() == [m.ForgoTurns(7, 1), m.ReturnTokens(7, 1)]
+    assert scene.said() == [m.ForgoTurns(7, scene.run.id, 1), m.ReturnTokens(7, 1)]
     assert list(scene.member.parked) != []
 
 
@@ -252,9 +254,31 @@ def test_all_who_wait_are_refused(scene: Scene) -> None:
     assert len(scene.member.locks) == 0
 
 
-def test_to_wait_for_a_lock_counts_as_blocked_to_wait_for_a_limit_does_not(scene: Scene) -> None:
-    scene.start(ops.Locked(HELD, LOCK), ops.Locked(HELD, LIMIT))
+def test_who_waits_for_the_coordinator_is_counted_there_who_waits_here_is_told(
+    scene: Scene,
+) -> None:
+    run = scene.member.runs[scene.run.id]
+    scene.start(ops.Locked(HELD, LOCK), ops.Locked(HELD, LOCK), ops.Locked(HELD, LIMIT))
+    assert (run.blocked, run.asked) == (0, 2)
+    scene.lend(turns=2)
+    assert (run.blocked, run.asked) == (1, 0)
+    scene.member.tell()
+    told = [message for message in scene.said() if isinstance(message, m.Progress)]
+    assert [progress.blocked for message in told for progress in message.runs] == [1]
+
+
+def test_who_begins_to_wait_is_told_even_if_another_has_ceased_to(scene: Scene) -> None:
+    """The one who goes on may make a deadlock of it: the coordinator must look again."""
+    scene.start(*[ops.Locked(HELD, LOCK)] * 2)
+    scene.lend(is_kept=True)
+    scene.member.tell()
+    scene.said()
+    scene.start(ops.Locked(HELD, LOCK))
+    scene.work(3)
     assert scene.member.runs[scene.run.id].blocked == 1
+    scene.member.tell()
+    told = [message for message in scene.said() if isinstance(message, m.Progress)]
+    assert [progress.blocked for message in told for progress in message.runs] == [1]
 
 
 def test_a_hand_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> None:
@@ -269,3 +293,11 @@ def test_a_hand_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> 
     assert isinstance(hand.work, Fiber)
     hand.perform()
     assert not hand.settle()
+
+
+def test_a_run_of_which_something_is_to_be_told_is_not_quiet(scene: Scene) -> None:
+    """Its last fiber here has ended: to wait for nobody is no deadlock."""
+    scene.member.finish(scene.run)
+    scene.hears(m.DescribeWaits(scene.run.id, 1))
+    (waits,) = [message for message in scene.said() if isinstance(message, m.Waits)]
+    assert not waits.is_quiet

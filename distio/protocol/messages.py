@@ -80,7 +80,7 @@ class RunProgress(msgspec.Struct, frozen=True, gc=False):
     ended: list[tuple[int, int]]
     """(fiber, epoch) of the fibers that were placed here and have ended."""
     blocked: int
-    """How many fibers here wait for other fibers or for locks, now."""
+    """How many fibers here wait, now, for other fibers or for locks that are here."""
 
 
 # -- from a member ----------------------------------------------------------------------------
@@ -173,16 +173,18 @@ class AwaitTurns(Message, frozen=True, gc=False):
     lock: int | str
     tokens: int
     per_seconds: float
+    run: int
     count: int
-    """How many."""
+    """How many, all of this run."""
     is_ahead: bool = False
     """Whether they come before all others: they had been given turns."""
 
 
 class ForgoTurns(Message, frozen=True, gc=False):
-    """So many fibers here wait for this lock no longer."""
+    """So many fibers here, of this run, wait for this lock no longer."""
 
     lock: int | str
+    run: int
     count: int
 
 

@@ -236,7 +236,8 @@ class LinkedHost(Host):
             ended = self.tickets.close_ended(self.member) if self.member.ended_runs else []
             self.wake()
             if not self.member.ready:
-                self._send()
+                # no idle thread will do it: none was woken
+                self._send(all_of_it=not self.member.stepping)
         if any(run.unobserved for run in ended):
             # what a log handler does is not for this thread
             threading.Thread(target=log_failures, args=(ended,), daemon=True).start()

@@ -59,7 +59,9 @@ class Suspicions:
 
     def _seems_blocked(self, id: int, run: int, alive: int) -> bool:
         member = self._machine.members.get(id)
-        return member is not None and member.is_up_to_date and member.blocked.get(run, 0) == alive
+        if member is None or not member.is_up_to_date:
+            return False
+        return member.blocked.get(run, 0) + self._machine.locks.waiting(id, run) == alive
 
     def token_moved(self, lock: int | str) -> None:
         """A token of this lock has come or gone: an answer that somebody waits for it is moot."""

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
+from math import inf
 from typing import Final, final
 
 from distio.coordination.coordinator.registry import NOWHERE
@@ -41,12 +42,13 @@ _NO_VALUE: Final = b""
 
 @final
 class _Waiting:
-    """So many fibers of one member, next to each other in a queue."""
+    """So many fibers of one run at one member, next to each other in a queue."""
 
-    __slots__ = ("count", "member")
+    __slots__ = ("count", "member", "run")
 
-    def __init__(self, member: int, count: int) -> None:
+    def __init__(self, member: int, run: int, count: int) -> None:
         self.member = member
+        self.run = run
         self.count = count
 
 
@@ -88,28 +90,30 @@ class _Lock:
         else:
             self.lent.pop(member, None)
 
-    def enqueue(self, member: int, count: int, *, first: bool) -> None:
-        """So many fibers of this member wait, too."""
+    def enqueue(self, member: int, run: int, count: int, *, first: bool) -> None:
+        """So many fibers of this run at this member wait, too."""
         queue = self.queue
         neighbour = queue and queue[0 if first else -1]
-        if neighbour and neighbour.member == member:
+        if neighbour and neighbour.member == member and neighbour.run == run:
             neighbour.count += count
         elif first:
-            queue.appendleft(_Waiting(member, count))
+            queue.appendleft(_Waiting(member, run, count))
         else:
-            queue.append(_Waiting(member, count))
+            queue.append(_Waiting(member, run, count))
 
-    def dequeue(self, member: int, count: int) -> None:
-        """So many of them wait no longer: their last ones."""
+    def dequeue(self, member: int, run: int, count: int) -> int:
+        """So many of them wait no longer: their last ones; return how many there were."""
         kept: deque[_Waiting] = deque()
+        left = count
         for waiting in reversed(self.queue):
-            if waiting.member == member and count:
-                gone = min(count, waiting.count)
+            if waiting.member == member and waiting.run == run and left:
+                gone = min(left, waiting.count)
                 waiting.count -= gone
-                count -= gone
+                left -= gone
             if waiting.count:
                 kept.appendleft(waiting)
         self.queue = kept
+        return count - left
 
     @property
     def is_idle(self) -> bool:
@@ -125,6 +129,8 @@ class Locks:
         self._moved = moved
         """Called with a lock of which tokens are lent or returned."""
         self._locks: dict[Key, _Lock] = {}
+        self._waiting: dict[tuple[int, int], int] = {}
+        """By member and run: how many fibers wait in queues of locks."""
         self._values_of_run: dict[int, list[Key]] = {}
         self._windows: list[tuple[float, Key]] = []
         """When the windows of limits end."""
@@ -142,17 +148,18 @@ class Locks:
             return
         elif lock.keeper == member:
             return  # said before it heard that it has them all
-        lock.enqueue(member, message.count, first=message.is_ahead)
+        lock.enqueue(member, message.run, message.count, first=message.is_ahead)
+        self._count(lock, member, message.run, message.count)
         self._serve(now, key, lock)
         if lock.keeper is not None and lock.queue:
             self._say(lock.keeper, m.RecallTokens(key))
             lock.keeper = None
 
-    def forgo(self, member: int, key: Key, count: int) -> None:
-        """So many fibers of this member wait no longer."""
+    def forgo(self, member: int, key: Key, run: int, count: int) -> None:
+        """So many fibers of this run at this member wait no longer."""
         lock = self._locks.get(key)
         if lock is not None:
-            lock.dequeue(member, count)
+            self._count(lock, member, run, -lock.dequeue(member, run, count))
             self._tidy(key, lock)
 
     def take_back(
@@ -200,7 +207,9 @@ class Locks:
     def member_gone(self, now: float, member: int) -> None:
         """A member is lost, and its fibers with it: what they held is free."""
         for key, lock in list(self._locks.items()):
-            lock.queue = deque(each for each in lock.queue if each.member != member)
+            waiting = [each for each in lock.queue if each.member == member]
+            for run, count in [(each.run, each.count) for each in waiting]:
+                self.forgo(member, key, run, count)
             if not self.take_back(now, member, key, lock.lent.get(member, 0)):
                 raise DistioBug(f"lock {key!r} can't be taken back")
 
@@ -215,18 +224,37 @@ class Locks:
 
     def _serve(self, now: float, key: Key, lock: _Lock) -> None:
         while lock.queue and (room := lock.room(now)) > 0:
-            waiting = lock.queue[0]
-            turns = waiting.count if lock.tokens == 0 else min(room, waiting.count)
-            waiting.count -= turns
-            if not waiting.count:
-                lock.queue.popleft()
+            member = lock.queue[0].member
+            turns = self._turns(lock, member, room if lock.tokens else inf)
             if lock.per_seconds:
                 lock.starts.extend([now] * turns)
                 heappush(self._windows, (now + lock.per_seconds, key))
-                self._say(waiting.member, m.TokensLent(key, 0, turns, False, _NO_VALUE))
+                self._say(member, m.TokensLent(key, 0, turns, False, _NO_VALUE))
             else:
-                self._lend(waiting.member, turns, key, lock)
+                self._lend(member, turns, key, lock)
         self._tidy(key, lock)
+
+    def _turns(self, lock: _Lock, member: int, most: float) -> int:
+        """Take out of the queue who waits at this member in a row, but not more than `most`."""
+        turns = 0
+        while lock.queue and turns < most and lock.queue[0].member == member:
+            waiting = lock.queue[0]
+            count = int(min(most - turns, waiting.count))
+            self._count(lock, member, waiting.run, -count)
+            waiting.count -= count
+            turns += count
+            if not waiting.count:
+                lock.queue.popleft()
+        return turns
+
+    def _count(self, lock: _Lock, member: int, run: int, change: int) -> None:
+        if lock.per_seconds or not change:
+            return  # who waits for time to pass is no reason to suspect a deadlock
+        left = self._waiting.get((member, run), 0) + change
+        if left:
+            self._waiting[member, run] = left
+        else:
+            del self._waiting[member, run]
 
     def _lend(self, member: int, turns: int, key: Key, lock: _Lock) -> None:
         is_kept = not lock.queue and lock.lent.keys() <= {member}
@@ -258,6 +286,10 @@ class Locks:
 
     # -- deadlocks ------------------------------------------------------------------------
 
+    def waiting(self, member: int, run: int) -> int:
+        """How many fibers of this run at this member wait here for locks."""
+        return self._waiting.get((member, run), 0)
+
     def all_held(self, held: Mapping[Key, Sequence[int]]) -> bool:
         """Whether no token of these locks is anywhere but in the hands of these fibers."""
         for key, fibers in held.items():
@@ -280,7 +312,7 @@ class Locks:
     def __len__(self) -> int:
         """How many of them somebody has or waits for, and how many runs have variables."""
         used = sum(1 for lock in self._locks.values() if lock.lent or lock.queue)
-        return used + len(self._values_of_run)
+        return used + len(self._values_of_run) + len(self._waiting)
 
     def validate(self) -> None:
         """Check what must always hold.
@@ -288,6 +320,14 @@ class Locks:
         Raises:
             DistioBug: something doesn't.
         """
+        in_queues = sum(
+            each.count
+            for lock in self._locks.values()
+            for each in lock.queue
+            if not lock.per_seconds
+        )
+        if in_queues != sum(self._waiting.values()):
+            raise DistioBug(f"{in_queues} fibers wait for locks, but {self._waiting} are counted")
         for key, lock in self._locks.items():
             if lock.free + sum(lock.lent.values()) != (lock.tokens or 1) or lock.free < 0:
                 raise DistioBug(

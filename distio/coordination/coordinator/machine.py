@@ -421,9 +421,13 @@ class Coordinator:
 
     def _await_turns(self, member: Member, message: m.AwaitTurns) -> None:
         self.locks.wait(self._now, member.id, message)
+        run = self.runs.get(message.run)
+        if run is not None:
+            run.has_moved()
+            self.suspicions.suspect(message.run, run)
 
     def _forgo_turns(self, member: Member, message: m.ForgoTurns) -> None:
-        self.locks.forgo(member.id, message.lock, message.count)
+        self.locks.forgo(member.id, message.lock, message.run, message.count)
 
     def _return_tokens(self, member: Member, message: m.ReturnTokens) -> None:
         lock, count = message.lock, message.count

@@ -55,8 +55,11 @@ def check_places(
         twice, count = Counter(here).most_common(1)[0]
         raise DistioBug(f"fiber {name_of(twice)} is in {count} places")
     for id, run in runs.items():
-        if run.blocked != blocked[id]:
-            raise DistioBug(f"{blocked[id]} fibers wait for others, but {run.blocked} are counted")
+        if run.blocked + run.asked != blocked[id]:
+            raise DistioBug(
+                f"{blocked[id]} fibers wait for others, "
+                f"but {run.blocked} and {run.asked} are counted"
+            )
         if in_hand is not None and run.alive != alive[id]:
             raise DistioBug(f"{alive[id]} fibers are alive here, but {run.alive} are counted")
 

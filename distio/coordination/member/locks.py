@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.core.fiber import Fiber, Handle, Held
@@ -66,10 +68,12 @@ class _Lock:
         """How many tokens are here and in nobody's hands."""
         self.holders: dict[int, Fiber] = {}
         self.queue: deque[Fiber] = deque()
-        """Those that wait, parked; the first `turns` of them may be served."""
+        """Those that wait, parked."""
         self.turns = 0
+        """How many of them, from the first, are to be served with the tokens that are here; for
+        the others the coordinator was asked."""
         self.is_kept = False
-        """Whether all of them may."""
+        """Whether there is no need to ask it: all of them are."""
         self.value = b""
         """Of a variable; empty while there is no token here."""
         self.is_changed = False
@@ -127,10 +131,11 @@ class Locks:
             return True
         lock.queue.append(fiber)
         self._member.parked[fiber.id] = fiber
-        if not lock.per_seconds:
+        if lock.is_kept:
+            lock.turns += 1
             self._member.runs[fiber.run].block(1)
-        if not lock.is_kept:
-            self._ask(lock, 1)
+        else:
+            self._ask(lock, [fiber])
         return False
 
     def release(
@@ -174,13 +179,16 @@ class Locks:
             if message.count:
                 self._member.outbox.append(m.ReturnTokens(message.lock, message.count))
             return
-        lock.turns = min(lock.turns + message.turns, len(lock.queue))
         lock.value = message.value
+        before = lock.turns
+        lock.turns = min(before + message.turns, len(lock.queue))
         if lock.per_seconds:
             self._start(lock)
             return
         if message.is_kept:
-            lock.is_kept, lock.turns = True, 0
+            lock.is_kept, lock.turns = True, len(lock.queue)
+        for fiber in islice(lock.queue, before, lock.turns):
+            self._answered(fiber)
         lock.free += message.count
         self._serve(lock)
 
@@ -191,7 +199,6 @@ class Locks:
             self._member.stale += 1
             return
         lock.is_kept = False
-        lock.turns = len(lock.queue)
         self._serve(lock)
 
     def refused(self, message: m.LockRefused) -> None:
@@ -201,7 +208,9 @@ class Locks:
             self._member.stale += 1
             return
         while lock.queue:
-            fiber = self._next(lock)
+            fiber = lock.queue.popleft()
+            if not lock.per_seconds:
+                self._member.runs[fiber.run].ask(-1)
             _fail(fiber, message.reason)
             self._member.unpark(fiber)
         self._tidy(lock)
@@ -222,10 +231,11 @@ class Locks:
         """It was said: what isn't all here can't be kept, and those who had turns ask anew."""
         for key, _, _ in held:
             lock = self._locks[key]
-            served = len(lock.queue) if lock.is_kept else min(lock.turns, len(lock.queue))
+            served = list(islice(lock.queue, lock.turns))
             lock.is_kept, lock.turns = False, 0
-            if served:
-                self._ask(lock, served, is_ahead=True)
+            for fiber in served:
+                self._member.runs[fiber.run].block(-1)
+            self._ask(lock, served, is_ahead=True)
             self._serve(lock)
 
     def arrived(self, held: Sequence[tuple[Key, int, int]], fibers: Sequence[Fiber]) -> None:
@@ -264,14 +274,12 @@ class Locks:
 
     def _forgo(self, lock: _Lock, run: int) -> None:
         """The fibers of this run wait no longer."""
-        before = len(lock.queue)
-        lock.queue = deque(fiber for fiber in lock.queue if fiber.run != run)
-        gone = before - len(lock.queue)
-        # those who had turns are as good as others: what was asked for too many is taken back
-        asked = 0 if lock.is_kept else max(0, before - lock.turns)
-        lock.turns = min(lock.turns, len(lock.queue))
-        if forgone := min(gone, asked):
-            self._member.outbox.append(m.ForgoTurns(lock.key, forgone))
+        with_turns = [fiber for fiber in islice(lock.queue, lock.turns) if fiber.run != run]
+        others = list(islice(lock.queue, lock.turns, None))
+        kept = [fiber for fiber in others if fiber.run != run]
+        lock.queue, lock.turns = deque([*with_turns, *kept]), len(with_turns)
+        if forgone := len(others) - len(kept):
+            self._member.outbox.append(m.ForgoTurns(lock.key, run, forgone))
 
     # -- granting -------------------------------------------------------------------------
 
@@ -286,15 +294,26 @@ class Locks:
             lock.runs.add(fiber.run)
             self._member.runs[fiber.run].locks[lock.key] = None
 
-    def _ask(self, lock: _Lock, count: int, *, is_ahead: bool = False) -> None:
-        self._member.outbox.append(
-            m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, count, is_ahead)
-        )
+    def _ask(self, lock: _Lock, fibers: Sequence[Fiber], *, is_ahead: bool = False) -> None:
+        """Tell the coordinator that these wait, in this order."""
+        runs = [(run, len(list(those))) for run, those in groupby(fibers, attrgetter("run"))]
+        for run, count in reversed(runs) if is_ahead else runs:
+            if not lock.per_seconds:
+                self._member.runs[run].ask(count)
+            self._member.outbox.append(
+                m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, run, count, is_ahead)
+            )
+
+    def _answered(self, fiber: Fiber) -> None:
+        """It has its turn: from now on it waits for others here."""
+        run = self._member.runs[fiber.run]
+        run.ask(-1)
+        run.block(1)
 
     def _start(self, lock: _Lock) -> None:
         """Let those start whose turn it is: a limit is held by nobody."""
         while lock.turns and lock.queue:
-            fiber = self._next(lock)
+            fiber = lock.queue.popleft()
             fiber.value = None
             lock.turns -= 1
             self._member.unpark(fiber)
@@ -302,10 +321,10 @@ class Locks:
         self._tidy(lock)
 
     def _serve(self, lock: _Lock) -> None:
-        while lock.free and lock.queue and (lock.is_kept or lock.turns):
-            fiber = self._next(lock)
-            if not lock.is_kept:
-                lock.turns -= 1
+        while lock.free and lock.turns:
+            fiber = lock.queue.popleft()
+            lock.turns -= 1
+            self._member.runs[fiber.run].block(-1)
             self._grant(fiber, lock)
             self._member.unpark(fiber)
         if lock.free and not lock.is_kept:
@@ -313,13 +332,6 @@ class Locks:
             self._member.outbox.append(m.ReturnTokens(lock.key, lock.free, value))
             lock.free, lock.is_changed = 0, False
         self._tidy(lock)
-
-    def _next(self, lock: _Lock) -> Fiber:
-        """Take the first who waits out of the queue."""
-        fiber = lock.queue.popleft()
-        if not lock.per_seconds:
-            self._member.runs[fiber.run].block(-1)
-        return fiber
 
     def _grant(self, fiber: Fiber, lock: _Lock) -> None:
         request = fiber.request
@@ -392,7 +404,7 @@ class Locks:
                 raise DistioBug(f"lock {key!r} is remembered for nobody")
             if lock.free < 0 or (lock.free and lock.queue) or (lock.free and not lock.is_kept):
                 raise DistioBug(f"lock {key!r} is free {lock.free} times, for nobody")
-            if lock.turns > len(lock.queue):
+            if lock.turns > len(lock.queue) or (lock.is_kept and lock.turns < len(lock.queue)):
                 raise DistioBug(f"lock {key!r} has {lock.turns} turns for {len(lock.queue)} fibers")
             held = sum(_count(fiber, lock) for fiber in lock.holders.values())
             if held > max(1, lock.tokens):

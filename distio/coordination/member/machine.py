@@ -420,10 +420,9 @@ class Member:
         """Whether there is something to tell at once."""
         return bool(self.outbox or self._news)
 
-    @property
-    def has_posted(self) -> bool:
-        """Whether an outcome for others is to be told."""
-        return self._news.has_posted
+    def has_to_tell_of(self, run: int) -> bool:
+        """Whether fibers of this run were started or ended, or outcomes posted, since it told."""
+        return run in self._news.untold or self._news.has_posted
 
     def nothing_to_tell(self, run: int) -> None:
         """This run is over: what there was to tell of it is moot."""

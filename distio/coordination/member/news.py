@@ -19,7 +19,7 @@ class News:
         self.untold: dict[int, LocalRun] = {}
         """Runs of which there is something to tell."""
         self.stirred: dict[int, LocalRun] = {}
-        """Runs in which fibers have begun or ceased to wait for others."""
+        """Runs in which fibers have begun to wait for others."""
         self.forgotten: deque[int] = deque()
         """Fibers whose outcomes nobody here can ask for any more."""
         self._posted = m.OutcomesReady([], [])
@@ -55,9 +55,7 @@ class News:
             self._posted = m.OutcomesReady([], [])
         told = (self.received, load)
         if all_of_it:
-            for run in self.stirred.values():
-                if run.has_stirred:
-                    self.untold[run.id] = run
+            self.untold.update(self.stirred)
             self.stirred.clear()
         if not self.untold and (told == self._last_told or not all_of_it):
             return

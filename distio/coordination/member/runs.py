@@ -18,9 +18,9 @@ class LocalRun:
         "_finished",
         "_started",
         "_stirred",
-        "_told_blocked",
         "_untold",
         "alive",
+        "asked",
         "blocked",
         "id",
         "known",
@@ -36,7 +36,9 @@ class LocalRun:
         self.alive = 0
         """How many of its fibers are here and haven't ended."""
         self.blocked = 0
-        """How many of them wait for other fibers or for locks."""
+        """How many of them wait for others here: for fibers, or for locks that are here."""
+        self.asked = 0
+        """How many of them wait for locks of which the coordinator was asked."""
         self.posting = 0
         """How many outcomes are on their way to somebody elsewhere."""
         self.known: set[int] = set()
@@ -52,8 +54,7 @@ class LocalRun:
         self._untold = untold
         """Where a run enters itself when there is something to tell."""
         self._stirred = stirred
-        """Where it enters itself when `blocked` has changed."""
-        self._told_blocked = 0
+        """Where it enters itself when a fiber has begun to wait."""
         self._started: list[tuple[int, int]] = []
         self._finished = 0
         self._ended: list[tuple[int, int]] = []
@@ -83,19 +84,18 @@ class LocalRun:
         self.alive -= 1
         self._ended.append((fiber, epoch))
 
-    def block(self, change: int) -> None:
-        """So many fibers more (or fewer) wait for fibers or locks."""
-        self._stirred[self.id] = self
-        self.blocked += change
+    def ask(self, change: int) -> None:
+        """So many fibers more (or fewer) wait for the coordinator, which counts them itself."""
+        self.asked += change
 
-    @property
-    def has_stirred(self) -> bool:
-        """Whether another number waits than was told."""
-        return self.blocked != self._told_blocked
+    def block(self, change: int) -> None:
+        """So many fibers more (or fewer) wait for others here."""
+        if change > 0:  # told even if others have ceased to: it may be what makes a deadlock
+            self._stirred[self.id] = self
+        self.blocked += change
 
     def tell(self) -> RunProgress:
         """What is to be told, once."""
-        self._told_blocked = self.blocked
         progress = RunProgress(self.id, self._started, self._finished, self._ended, self.blocked)
         self._started, self._finished, self._ended = [], 0, []
         return progress

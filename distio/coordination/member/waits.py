@@ -131,7 +131,9 @@ def describe_waits(member: Member, message: m.DescribeWaits) -> None:
     ]
     run = member.runs.get(message.run)
     is_quiet = run is None or (
-        run.alive == run.blocked and not run.posting and not member.has_posted
+        run.alive == run.blocked + run.asked
+        and not run.posting
+        and not member.has_to_tell_of(run.id)
     )
     held = [] if run is None else member.locks.held_by(message.run)
     member.outbox.append(m.Waits(message.run, message.question, is_quiet, edges, for_locks, held))
