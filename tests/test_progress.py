@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Errors, Ok, io
+from distio.progress import Bar
 from tests.conftest import Run
 from tests.test_bounded import SLOW, exceptions_of, square, squares
 
@@ -121,6 +122,18 @@ def test_a_bar_is_shown_and_gone_in_the_end(
     assert SHOW_CURSOR in shown
     last_bar = shown.rindex("7/7")
     assert ERASE_LINE in shown[last_bar:]
+
+
+def test_a_bar_that_nobody_closes_is_gone_with_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after Ctrl-C: then no more of the program is run."""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bar = Bar()
+    bar(1, 2)
+    assert SHOW_CURSOR not in terminal.getvalue()
+    del bar
+    assert SHOW_CURSOR in terminal.getvalue()
 
 
 def test_without_a_terminal_there_is_no_bar(capfd: pytest.CaptureFixture[str]) -> None:

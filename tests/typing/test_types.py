@@ -41,6 +41,9 @@ def test_sequences() -> None:
     assert_type(io.pure(5).flat_map(show), IO[Any, Any, str])
     assert_type(io.pure(io.pure(5)).flatten(), IO[Any, Any, int])
     assert_type(io.traverse([1, 2], show), IO[Any, Never, list[str]])
+    assert_type(io.traverse_par([1, 2], show), IO[Any, Never, list[str]])
+    assert_type(io.traverse_par(iter([1, 2]), show, at_most=2), IO[Any, Never, list[str]])
+    assert_type(io.zip_par(io.pure(1), at_most=2, progress=True), IO[Any, Any, list[Any]])
     assert_type(io.pure(5).then_keep(io.pure("x")), IO[Any, Any, int])
     assert_type(io.zip(io.pure(1), io.pure(2)), IO[Any, Any, list[Any]])
 
