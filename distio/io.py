@@ -328,7 +328,8 @@ def traverse_par(
     program can be run only once). Items that take microseconds share a fiber, in chunks of up to
     4,096 that take about 15 ms together; items that take longer than half of that have a fiber
     each. So no more is taken ahead of the work than `at_most` chunks hold. Items of one chunk run
-    one after another: an item must not wait for what a later one does.
+    one after another: an item must not wait for what a later one does. A lost worker costs the
+    items of the chunks that it had, and each of these chunks is one `WorkerLost` panic.
 
     Args:
         items: a list, a tuple or a range, which can travel with the program; or any iterable, with
