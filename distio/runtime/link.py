@@ -236,8 +236,8 @@ class LinkedHost(Host):
             ended = self.tickets.close_ended(self.member) if self.member.ended_runs else []
             self.wake()
             if not self.member.ready:
-                # no idle thread will do it: none was woken
-                self._send(all_of_it=not self.member.stepping)
+                # a thread that is idle has told all it knew, and isn't woken for this
+                self._send(all_of_it=self._idle > 0)
         if any(run.unobserved for run in ended):
             # what a log handler does is not for this thread
             threading.Thread(target=log_failures, args=(ended,), daemon=True).start()
