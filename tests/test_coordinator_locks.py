@@ -282,3 +282,15 @@ def test_the_last_one_to_wait_for_a_lock_makes_its_run_suspect() -> None:
     assert scene.says(1, answer) == []
     assert returns(scene, 2) == kept(1)
     assert asks(scene, 1, lock=8, run=run) == kept(1, lock=8)
+
+
+def test_a_member_that_has_caught_up_makes_a_run_suspect_of_which_it_tells_nothing() -> None:
+    """All its fibers wait in queues here: that was said before it had heard everything."""
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=2)
+    asks(scene, 1, run=run)
+    scene.offers(1, run, fiber_id(1, 1))
+    scene.tells(1, blocked(run))
+    assert asks(scene, 2, run=run) == recalled(1)
+    asked = {(member, type(message)) for member, message in scene.tells(2)}
+    assert asked == {(1, m.DescribeWaits), (2, m.DescribeWaits)}

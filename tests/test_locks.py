@@ -511,3 +511,28 @@ def test_whatever_fibers_do_with_locks_never_too_many_have_one(
     for outcome in result.success:
         assert not (outcome.is_panic() and "fibers have lock" in str(outcome)), outcome
     assert not any(count for (of, _), count in INSIDE.items() if of == world)
+
+
+def open_twice(lock: Lock) -> Program:
+    return lock.with_(io.zip_par(lock.with_(io.pure("inside"))))
+
+
+def crossed(locks: list[Lock]) -> Program:
+    """Two that may, or may not, have taken both locks before the other has taken one."""
+    one, two = locks
+    return io.zip_par(one.with_(two.with_(io.pure(1))), two.with_(one.with_(io.pure(2))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "program",
+    [
+        resource.reentrant_lock.flat_map(open_twice),
+        io.zip(resource.reentrant_lock, resource.reentrant_lock).flat_map(crossed),
+        io.parallel(resource.reentrant_lock.flat_map(open_twice)).flat_map(io.wait),
+    ],
+    ids=["the root has it", "crossed", "a child has it"],
+)
+def test_to_wait_in_vain_is_found_under_every_seed(program: Program) -> None:
+    """A run that nothing can wake, and that hasn't ended, breaks an invariant."""
+    explore(program, None, lambda simulation: simulation.result is not None, range(400))

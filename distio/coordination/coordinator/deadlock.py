@@ -61,7 +61,7 @@ class Suspicions:
         member = self._machine.members.get(id)
         if member is None or not member.is_up_to_date:
             return False
-        return member.blocked.get(run, 0) + self._machine.locks.waiting(id, run) == alive
+        return member.blocked.get(run, 0) + self._machine.locks.waiting(id).get(run, 0) == alive
 
     def token_moved(self, lock: int | str) -> None:
         """A token of this lock has come or gone: an answer that somebody waits for it is moot."""

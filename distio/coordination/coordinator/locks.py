@@ -129,7 +129,7 @@ class Locks:
         self._moved = moved
         """Called with a lock of which tokens are lent or returned."""
         self._locks: dict[Key, _Lock] = {}
-        self._waiting: dict[tuple[int, int], int] = {}
+        self._waiting: dict[int, dict[int, int]] = {}
         """By member and run: how many fibers wait in queues of locks."""
         self._values_of_run: dict[int, list[Key]] = {}
         self._windows: list[tuple[float, Key]] = []
@@ -250,11 +250,12 @@ class Locks:
     def _count(self, lock: _Lock, member: int, run: int, change: int) -> None:
         if lock.per_seconds or not change:
             return  # who waits for time to pass is no reason to suspect a deadlock
-        left = self._waiting.get((member, run), 0) + change
-        if left:
-            self._waiting[member, run] = left
-        else:
-            del self._waiting[member, run]
+        runs = self._waiting.setdefault(member, {})
+        runs[run] = runs.get(run, 0) + change
+        if not runs[run]:
+            del runs[run]
+        if not runs:
+            del self._waiting[member]
 
     def _lend(self, member: int, turns: int, key: Key, lock: _Lock) -> None:
         is_kept = not lock.queue and lock.lent.keys() <= {member}
@@ -286,9 +287,9 @@ class Locks:
 
     # -- deadlocks ------------------------------------------------------------------------
 
-    def waiting(self, member: int, run: int) -> int:
-        """How many fibers of this run at this member wait here for locks."""
-        return self._waiting.get((member, run), 0)
+    def waiting(self, member: int) -> Mapping[int, int]:
+        """By run: how many fibers at this member wait here for locks."""
+        return self._waiting.get(member, {})
 
     def all_held(self, held: Mapping[Key, Sequence[int]]) -> bool:
         """Whether no token of these locks is anywhere but in the hands of these fibers."""
@@ -326,7 +327,7 @@ class Locks:
             for each in lock.queue
             if not lock.per_seconds
         )
-        if in_queues != sum(self._waiting.values()):
+        if in_queues != sum(sum(runs.values()) for runs in self._waiting.values()):
             raise DistioBug(f"{in_queues} fibers wait for locks, but {self._waiting} are counted")
         for key, lock in self._locks.items():
             if lock.free + sum(lock.lent.values()) != (lock.tokens or 1) or lock.free < 0:

@@ -239,7 +239,7 @@ class Coordinator:
                 self._fiber_ended(member, run, fiber, epoch)
             if run.alive == 0:
                 self.end_run(told.run, run)
-        for id in list(member.blocked):
+        for id in {**member.blocked, **self.locks.waiting(member.id)}:
             run = self.runs.get(id)
             if run is not None:
                 self.suspicions.suspect(id, run)
