@@ -23,6 +23,7 @@ lint: .venv/installed-dev ## format, lint, types, import contracts
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m pyright --pythonpath $(PY)
 	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
 test-all: ## run the suite under every CPython from 3.11 that is found

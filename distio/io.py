@@ -9,9 +9,9 @@ Ok(success=[2, 4, 6])
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial, wraps
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar, overload
 
 from distio.core import ops
 from distio.core.fiber import Handle
@@ -64,6 +64,7 @@ R = TypeVar("R")
 E = TypeVar("E")
 A = TypeVar("A")
 A2 = TypeVar("A2")
+A_co = TypeVar("A_co", covariant=True)
 
 Fiber = Handle
 """What `parallel` returns for each program it started."""
@@ -237,6 +238,10 @@ def sequence(*l: Any) -> IO[Any, Any, Any]:  # noqa: E741 (raffiot's name)
     return ops.Sequence(spread(l))
 
 
+@overload
+def zip(ios: Iterable[IO[R, E, A]], /) -> IO[R, E, list[A]]: ...
+@overload
+def zip(*ios: Any) -> IO[Any, Any, list[Any]]: ...
 def zip(*l: Any) -> IO[Any, Any, list[Any]]:  # noqa: E741 (raffiot's name)
     """Run these programs, or those of one iterable, in turn; compute the list of values.
 
@@ -258,6 +263,10 @@ def traverse(l: Iterable[A], f: Callable[[A], IO[R, E, A2]]) -> IO[R, E, list[A2
 # -- concurrency ------------------------------------------------------------------------------
 
 
+@overload
+def parallel(ios: Iterable[IO[R, E, A]], /) -> IO[R, Any, list[Handle[R, E, A]]]: ...
+@overload
+def parallel(*ios: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]: ...
 def parallel(*l: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:  # noqa: E741
     """Start a fiber for each program, or for each of one iterable; don't wait for them.
 
@@ -270,6 +279,10 @@ def parallel(*l: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:  # noqa: E74
     return ops.Parallel(spread(l))
 
 
+@overload
+def wait(fibers: Iterable[Handle[Any, E, A]], /) -> IO[Any, Any, list[Result[E, A]]]: ...
+@overload
+def wait(*fibers: Handle[Any, E, A]) -> IO[Any, Any, list[Result[E, A]]]: ...
 def wait(*l: Any) -> IO[Any, Any, list[Result[Any, Any]]]:  # noqa: E741
     """Wait until these fibers, or those of one iterable, have ended; compute their Results.
 
@@ -282,6 +295,14 @@ Progress = Callable[[int, int | None], object] | bool | None
 """What `progress` may be: a function of how many items are done, and of how many; or True."""
 
 
+@overload
+def zip_par(
+    ios: Iterable[IO[R, E, A]], /, *, at_most: int | None = None, progress: Progress = None
+) -> IO[R, E, list[A]]: ...
+@overload
+def zip_par(
+    *others: Any, at_most: int | None = None, progress: Progress = None
+) -> IO[Any, Any, list[Any]]: ...
 def zip_par(
     *others: Any, at_most: int | None = None, progress: Progress = None
 ) -> IO[Any, Any, list[Any]]:
@@ -414,7 +435,9 @@ def blocking(f: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
     return ops.Blocking(f, args, kwargs)
 
 
-def from_coroutine(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
+def from_coroutine(
+    f: Callable[..., Coroutine[Any, Any, A]], *args: Any, **kwargs: Any
+) -> IO[Any, Any, A]:
     """The program that awaits `f(*args, **kwargs)` on the event loop of its process.
 
     >>> import asyncio
@@ -424,7 +447,14 @@ def from_coroutine(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, 
     return ops.Coroutine(f, args, kwargs)
 
 
-def from_future(make: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
+class _Future(Protocol[A_co]):
+    """What `from_future` needs of a future."""
+
+    def add_done_callback(self, fn: Callable[[Any], Any], /) -> Any: ...
+    def result(self) -> A_co: ...
+
+
+def from_future(make: Callable[..., _Future[A]], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
     """The program that waits for the future that `make(*args, **kwargs)` returns.
 
     Args:

@@ -140,13 +140,13 @@ class Resource(Generic[R, E, A]):
 
     def catch(
         self, handler: Callable[[list[Any]], Resource[R2, E2, A2]]
-    ) -> Resource[Any, Any, Any]:
+    ) -> Resource[Any, E2, A | A2]:
         """If it fails to open on Errors, open `handler(errors)`."""
         return Resource(self.create.catch(lambda errs: _create(handler(errs), "catch")))
 
     def recover(
         self, handler: Callable[[list[Any], list[Any]], Resource[R2, E2, A2]]
-    ) -> Resource[Any, Any, Any]:
+    ) -> Resource[Any, E | E2, A | A2]:
         """If it fails to open on a Panic, open `handler(exceptions, errors)`."""
         return Resource(
             self.create.recover(lambda exns, errs: _create(handler(exns, errs), "recover"))
@@ -154,7 +154,7 @@ class Resource(Generic[R, E, A]):
 
     def on_failure(
         self, handler: Callable[[Result[Any, Any]], Resource[R2, E2, A2]]
-    ) -> Resource[Any, Any, Any]:
+    ) -> Resource[Any, E2, A | A2]:
         """If it fails to open, open `handler(result)`."""
         return Resource(self.create.on_failure(lambda r: _create(handler(r), "on_failure")))
 

@@ -90,7 +90,8 @@ def test_what_a_coroutine_raises_is_a_panic(run: Run) -> None:
 
 
 def test_what_is_no_coroutine_function_is_a_panic(run: Run) -> None:
-    assert isinstance(the_exception(run(io.from_coroutine(len, "abc"))), TypeError)
+    wrong: Any = len
+    assert isinstance(the_exception(run(io.from_coroutine(wrong, "abc"))), TypeError)
 
 
 def test_all_coroutines_run_on_one_loop(run_in_process: Run) -> None:

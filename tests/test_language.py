@@ -366,9 +366,11 @@ def test_from_result_of_anything_else(run: Run) -> None:
 
 
 def test_wait_for_anything_else(run: Run) -> None:
-    assert kinds(run(io.wait(3))) == ["MatchError"]
-    assert kinds(run(io.wait(None))) == ["MatchError"]
-    outcome = run(io.parallel(io.pure(1)).flat_map(lambda fibers: io.wait([*fibers, "x"])))
+    wrong: list[Any] = [3, None]
+    wrong_text: Any = "x"
+    for each in wrong:
+        assert kinds(run(io.wait(each))) == ["MatchError"]
+    outcome = run(io.parallel(io.pure(1)).flat_map(lambda fibers: io.wait(*fibers, wrong_text)))
     assert "'x'" in texts(outcome)[0]
 
 

@@ -1,0 +1,139 @@
+"""What type checkers infer of `io`: nothing here runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from concurrent.futures import Future
+from typing import Any, Never, assert_type
+
+from distio import (
+    IO,
+    Located,
+    Ok,
+    Result,
+    TracedException,
+    io,
+)
+
+
+def double(n: int) -> int:
+    return 2 * n
+
+
+def show(n: int) -> IO[Any, Never, str]:
+    return io.pure(str(n))
+
+
+def handle(errors: list[Any]) -> IO[Any, Never, str]:
+    return io.pure("")
+
+
+def handle_panic(exceptions: list[TracedException], errors: list[Any]) -> IO[Any, Never, str]:
+    return io.pure("")
+
+
+def after(result: Result[Any, Any]) -> IO[Any, Never, str]:
+    return io.pure("")
+
+
+def call_back(context: Any, callback: Any) -> None:
+    callback(Ok(1))
+
+
+async def fetch(n: int) -> str:
+    return str(n)
+
+
+def start(n: int) -> Future[int]:
+    return Future()
+
+
+def values(five: IO[int, str, int]) -> None:
+    assert_type(io.pure(5), IO[Any, Any, int])
+    assert_type(io.defer(double, 5), IO[Any, Any, int])
+    assert_type(io.defer_io(show, 5), IO[Any, Never, str])
+    assert_type(io.safe(show)(5), IO[Any, Never, str])
+    assert_type(five.map(double), IO[int, str, int])
+    assert_type(five.flat_map(show), IO[Any, str, str])
+    assert_type(io.pure(five).flatten(), IO[Any, Any, int])
+    assert_type(five.then(show(1)), IO[Any, Any, Any])
+    assert_type(five.then_keep(show(1)), IO[int, str, int])
+    assert_type(five.zip(five), IO[Any, Any, list[Any]])
+    assert_type(io.pure(double).ap(five), IO[Any, Any, int])
+
+
+def context(five: IO[int, str, int]) -> None:
+    assert_type(io.read, IO[Any, Any, Any])
+    assert_type(io.defer_read(double), IO[Any, Any, Any])
+    assert_type(io.defer_read_io(show), IO[Any, Never, str])
+    assert_type(five.contra_map_read(len), IO[Sized, str, int])
+
+
+def failures(five: IO[int, str, int], ok: Result[str, int]) -> None:
+    assert_type(io.error("no"), IO[Any, str, Any])
+    assert_type(io.errors("no", "nor this"), IO[Any, Any, Any])
+    assert_type(io.from_result(ok), IO[Any, str, int])
+    assert_type(five.catch(handle), IO[Any, Never, int | str])
+    assert_type(five.map_error(len), IO[int, int, int])
+    assert_type(five.recover(handle_panic), IO[Any, str, int | str])
+    assert_type(five.map_panic(lambda e: e), IO[int, str, int])
+    assert_type(five.attempt(), IO[int, Any, Result[str, int]])
+    assert_type(five.finally_(after), IO[int, str, int])
+    assert_type(five.on_failure(after), IO[Any, Never, int | str])
+    assert_type(io.bracket(five, show, lambda a, r: io.from_result(r)), IO[Any, Any, Any])
+
+
+def lists(five: IO[int, str, int]) -> None:
+    assert_type(io.sequence(five, five), IO[Any, Any, Any])
+    assert_type(io.zip([five, five]), IO[int, str, list[int]])
+    assert_type(io.zip(five, show(1)), IO[Any, Any, list[Any]])
+    assert_type(io.traverse([1, 2], show), IO[Any, Never, list[str]])
+    assert_type(io.traverse_par([1, 2], show, at_most=2), IO[Any, Never, list[str]])
+    assert_type(io.zip_par([five, five], at_most=2), IO[int, str, list[int]])
+    assert_type(io.zip_par(five, show(1)), IO[Any, Any, list[Any]])
+
+
+def fibers(five: IO[int, str, int], fibers: list[io.Fiber[int, str, int]]) -> None:
+    assert_type(io.parallel([five, five]), IO[int, Any, list[io.Fiber[int, str, int]]])
+    assert_type(io.parallel(five, show(1)), IO[Any, Any, list[io.Fiber[Any, Any, Any]]])
+    assert_type(five.parallel(five), IO[Any, Any, list[io.Fiber[Any, Any, Any]]])
+    assert_type(five.zip_par(five), IO[Any, Any, list[Any]])
+    assert_type(io.wait(fibers), IO[Any, Any, list[Result[str, int]]])
+    assert_type(io.wait(fibers[0], fibers[1]), IO[Any, Any, list[Result[str, int]]])
+    assert_type(io.yield_, IO[Any, Any, None])
+    assert_type(io.async_(call_back), IO[Any, Any, Any])
+    assert_type(io.sleep(1), IO[Any, Any, None])
+    assert_type(io.sleep_until(1), IO[Any, Any, None])
+    assert_type(io.now, IO[Any, Any, float])
+    assert_type(io.blocking(double, 5), IO[Any, Any, int])
+    assert_type(io.from_coroutine(fetch, 5), IO[Any, Any, str])
+    assert_type(io.from_future(start, 5), IO[Any, Any, int])
+
+
+def located(words: Located[list[str]]) -> None:
+    assert_type(words.append("x"), IO[Any, Any, Any])
+    assert_type(io.at(words, len), IO[Any, Any, int])
+
+
+def loop(again: IO[int, str, int]) -> IO[int, str, int]:
+    return again
+
+
+def shelf() -> list[str]:
+    return []
+
+
+def more() -> None:
+    assert_type(io.rec(loop), IO[int, str, int])
+    failing: IO[Any, str, Any] = io.panic(ValueError(), errors=["no"])
+    assert_type(failing, IO[Any, str, Any])
+    assert_type(io.located(shelf), IO[Any, Any, Located[list[str]]])
+
+
+def what_is_wrong(five: IO[int, str, int]) -> None:
+    io.wait(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    io.from_coroutine(double, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    five.map("no function")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    five.flat_map(double)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    io.traverse([1], double)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    five.run("no number")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

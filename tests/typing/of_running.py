@@ -1,0 +1,44 @@
+"""What type checkers infer of `running`: nothing here runs."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+from distio import (
+    IO,
+    Cluster,
+    Result,
+    RunHandle,
+)
+from distio.testing import (
+    Exploration,
+    History,
+    Simulation,
+    explore,
+    simulate,
+)
+
+
+def running(five: IO[int, str, int], cluster: Cluster, run: RunHandle[str, int]) -> None:
+    assert_type(five.run(1), Result[Any, int])
+    assert_type(Cluster.local(workers=2), Cluster)
+    assert_type(Cluster.connect("ipc:///tmp/x"), Cluster)
+    assert_type(cluster.run(five, 1), Result[str, int])
+    assert_type(cluster.submit(five, 1), RunHandle[str, int])
+    cluster.close()
+    assert_type(run.result(), Result[str, int])
+    assert_type(run.done(), bool)
+
+
+def testing(five: IO[int, str, int], simulation: Simulation[str, int]) -> None:
+    assert_type(simulate(five, 1), Simulation[str, int])
+    assert_type(explore(five, 1), Exploration)
+    assert_type(simulation.result, Result[str, int] | None)
+    assert_type(simulation.history, History)
+    assert_type(simulation.virtual_seconds, float)
+    assert_type(simulation.steps, int)
+    assert_type(simulation.messages, int)
+
+
+async def from_asyncio(five: IO[int, str, int]) -> None:
+    assert_type(await five.run_async(1), Result[Any, int])

@@ -1,0 +1,34 @@
+"""Each public name is mentioned where it is said what type checkers infer: none is forgotten."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import distio
+import distio_worker
+from distio import IO, Cluster, Resource, Result, RunHandle, Val, Var, io, resource, result
+
+HERE = Path(__file__).parent
+TEXT = "\n".join(path.read_text() for path in HERE.glob("of_*.py"))
+SAID = set(re.findall(r"(?<=\.)\w+", TEXT))
+
+
+@pytest.mark.parametrize("module", [io, resource, result], ids=lambda module: module.__name__)
+def test_each_function_of_a_module_is_typed(module: ModuleType) -> None:
+    functions = {name for name in module.__all__ if not isinstance(getattr(module, name), type)}
+    assert functions - SAID - {"seq"} == set()
+
+
+@pytest.mark.parametrize("kind", [IO, Cluster, Resource, Result, RunHandle, Val, Var])
+def test_each_method_of_a_class_is_typed(kind: type) -> None:
+    assert {name for name in vars(kind) if not name.startswith("_")} - SAID == set()
+
+
+def test_both_packages_say_that_they_are_typed() -> None:
+    for package in (distio, distio_worker):
+        assert package.__file__ is not None
+        assert (Path(package.__file__).parent / "py.typed").exists()
