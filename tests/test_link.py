@@ -1,0 +1,69 @@
+"""A member's link to its coordinator, which is played by the test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import zmq
+
+from distio.protocol import messages as m
+from distio.protocol.codec import from_coordinator, from_member
+from distio.runtime.link import LinkedHost, connect
+
+_PATIENCE_MS = 10_000
+
+
+class Counterpart:
+    """A coordinator that says what the test wants, and one member."""
+
+    def __init__(self, router: zmq.Socket[bytes]) -> None:
+        self._router = router
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        with ThreadPoolExecutor(1) as pool:
+            joining = pool.submit(connect, f"tcp://127.0.0.1:{port}", "worker", 1)
+            first, second = self.hear(), self.hear()
+            self._listener, _ = first if isinstance(first[1][0], m.Listen) else second
+            self.say(m.Welcome(1))
+            self.host: LinkedHost = joining.result()
+        self.host.start(1, "test")
+        self._link = threading.Thread(target=self.host.listen)
+        self._link.start()
+
+    def say(self, *messages: m.CoordinatorMessage) -> None:
+        self._router.send_multipart([self._listener, *from_coordinator.encode(list(messages))])
+
+    def hear(self) -> tuple[bytes, list[m.MemberMessage]]:
+        """Who says something, and what."""
+        assert self._router.poll(_PATIENCE_MS), "nothing was said"
+        address, *frames = self._router.recv_multipart()
+        return address, from_member.decode(frames)
+
+    def wait_until_idle(self) -> None:
+        while True:
+            with self.host.mutex:
+                if self.host._idle:
+                    return
+
+    def close(self) -> None:
+        self.host.close()
+        self._link.join()
+
+
+@pytest.fixture
+def counterpart() -> Iterator[Counterpart]:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        counterpart = Counterpart(router)
+        yield counterpart
+        counterpart.close()
+
+
+def test_what_wakes_nobody_is_told_as_heard(counterpart: Counterpart) -> None:
+    """Else the coordinator would never again hold a member that is idle for up to date."""
+    counterpart.wait_until_idle()
+    counterpart.say(m.DropOutcomes([]))
+    _, (progress,) = counterpart.hear()
+    assert isinstance(progress, m.Progress)
+    assert progress.received == 1
