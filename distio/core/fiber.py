@@ -42,7 +42,8 @@ class Handle(Generic[R, E, A]):
         """Who is to be told of the outcome, and how often each has named it; None: nobody has ever
         waited for it in this process (the member's business)."""
         self.tie: object | None = None
-        """What ties it to its member (the member's business); None for an unpickled copy."""
+        """What ties it to its member (the member's business); None for an unpickled copy, and when
+        its run was cut short."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Handle, (self.id,)

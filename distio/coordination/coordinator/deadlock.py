@@ -89,7 +89,7 @@ class Suspicions:
         """All of it waits, and it was quiet wherever it is: is it for one another?"""
         edges, holders = edges_of(run.waits)
         if self._machine.locks.all_held(holders):
-            self._machine.end_run(id, run, f"nothing can ever wake it: {explain(edges)}")
+            self._machine.end_run(id, run, f"nothing can ever wake this run: {explain(edges)}")
         else:  # a lock is on its way, or another run's
             run.has_moved()
             run.is_innocent = True

@@ -52,6 +52,10 @@ __all__ = ["Coordinator"]
 
 
 _MOST_DEPARTED: Final = 1_000
+_NOWHERE_TO_BE_HAD: Final = (
+    "its outcome is nowhere to be had, because its run is over or its maker is gone; "
+    "wait for a fiber in the run that started it"
+)
 
 
 class Coordinator:
@@ -174,7 +178,7 @@ class Coordinator:
             del self._departed[next(iter(self._departed))]
         for id, run in list(self.runs.items()):
             if run.owner == lost:
-                self.end_run(id, run, f"{name} that had started it is gone: {reason}")
+                self.end_run(id, run, f"{name}, which had started this run, is gone: {reason}")
                 continue
             run.count(lost, -run.alive_at.get(lost, 0))
             for fiber in run.fibers:
@@ -341,9 +345,9 @@ class Coordinator:
             self.runs[message.run].has_moved()
         wanted: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for fiber in message.fibers:
-            record = self.fibers.get(fiber) or self._record_at_home(message.run, fiber)
+            record = self.fibers.get(fiber) or self._record_at_home(member, message.run, fiber)
             if record is None:
-                self.send(member.id, m.FiberLost(fiber, "", "its run is over, or its maker lost"))
+                self.send(member.id, m.FiberLost(fiber, "", _NOWHERE_TO_BE_HAD))
             elif record.lost is not None:
                 self.send(member.id, m.FiberLost(fiber, *record.lost))
             else:
@@ -354,10 +358,10 @@ class Coordinator:
         for (host, run), fibers in wanted.items():
             self.send(host, m.SendOutcomes(run, fibers))
 
-    def _record_at_home(self, id: int, fiber: int) -> FiberRecord | None:
-        """Make the record of a fiber that never left its maker."""
+    def _record_at_home(self, asker: Member, id: int, fiber: int) -> FiberRecord | None:
+        """Make the record of a fiber that never left its maker, who doesn't ask if it is there."""
         run, home = self.runs.get(id), home_of(fiber)
-        if run is None or home not in self.members:
+        if run is None or home == asker.id or home not in self.members:
             return None
         run.fibers.add(fiber)
         record = self.fibers[fiber] = FiberRecord(id, home, 0)
@@ -369,7 +373,7 @@ class Coordinator:
             self.stale += 1  # it has moved on, and its new host was asked
             return
         self.runs[record.run].has_moved()
-        self._lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
+        self._lose_fiber(message.fiber, record, "", _NOWHERE_TO_BE_HAD)
 
     def _outcomes_ready(self, member: Member, message: m.OutcomesReady) -> None:
         outgoing: dict[int, m.Outcomes] = {}

@@ -50,6 +50,8 @@ def _drop_fibers(member: Member, run: int) -> None:
     dropped = [fiber for fiber in member.parked.values() if fiber.run == run]
     for fiber in dropped:
         del member.parked[fiber.id]
+        if fiber.handle is not None:
+            fiber.handle.tie = None  # it is here no more: a later run must not wait for it
         if isinstance(fiber.request, AwaitFibers):
             for handle in fiber.request.handles:
                 handle.waiters = None  # whoever keeps the handle must not keep the fiber

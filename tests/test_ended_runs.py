@@ -1,0 +1,99 @@
+"""What is left of a run that has ended: handles of its fibers, and callbacks."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from distio import IO, Errors, Ok, Panic, Result, io
+from distio.errors import Deadlock, UnknownFiber
+from distio.protocol.ids import name_of
+from tests.conftest import Run, shared_cluster
+
+Program = IO[Any, Any, Any]
+
+
+def value(result: Result[Any, Any]) -> Any:
+    assert isinstance(result, Ok), result
+    return result.success
+
+
+def exception(result: Result[Any, Any]) -> BaseException:
+    assert isinstance(result, Panic), result
+    (traced,) = result.exceptions
+    return traced.exception
+
+
+# -- handles ----------------------------------------------------------------------------------
+
+
+def started(run: Run) -> Any:
+    """The handle of a fiber whose run is over."""
+    (handle,) = value(run(io.parallel(io.pure("it"))))
+    return handle
+
+
+WAITS: dict[str, Callable[[Any], Program]] = {
+    "in the root": lambda handle: io.wait(handle).map(lambda results: results[0]),
+    "in a child": lambda handle: io.zip_par(io.wait(handle)).map(lambda values: values[0][0]),
+    "beside a fiber of the same number": lambda handle: (
+        io.parallel(io.sleep(0.01)).then(io.wait(handle)).map(lambda results: results[0])
+    ),
+}
+
+
+@pytest.mark.parametrize("where", WAITS)
+def test_an_outcome_that_nobody_has_is_nowhere_to_be_had(run_in_real_time: Run, where: str) -> None:
+    """Neither a deadlock nor a lost worker, and not the outcome of somebody else."""
+    run = run_in_real_time  # each simulation is another cluster, whose fibers have the same names
+    handle = pickle.loads(pickle.dumps(started(run)))  # a handle itself may have the outcome
+    unknown = exception(value(run(WAITS[where](handle))))
+    assert isinstance(unknown, UnknownFiber)
+    assert f"fiber {name_of(handle.id)}: its outcome is nowhere to be had" in str(unknown)
+    assert "wait for a fiber in the run that started it" in str(unknown)
+
+
+def test_a_run_is_not_asked_for_what_it_left_to_the_cluster() -> None:
+    cluster = shared_cluster()
+    handle = started(lambda program: program.run(None, on=cluster))
+    unknown = exception(value(WAITS["in the root"](handle).run(None, on=cluster)))
+    assert isinstance(unknown, UnknownFiber)
+
+
+def test_an_outcome_that_somebody_has_can_be_had_again(run: Run) -> None:
+    children = io.parallel(io.pure("it"), io.error("e"))
+    handles = value(run(children.flat_map(lambda fibers: io.wait(fibers).then(io.pure(fibers)))))
+    assert run(io.wait(handles)) == Ok([Ok("it"), Errors(["e"])])
+
+
+def test_a_fiber_of_a_run_that_was_cut_short_has_no_outcome(run_in_process: Run) -> None:
+    box: list[Any] = []
+    waits = io.rec(
+        lambda again: io.defer_io(lambda: io.wait(box) if box else io.yield_.then(again))
+    )
+    cut_short = run_in_process(io.parallel(waits).map(box.extend))
+    assert isinstance(exception(cut_short), Deadlock)
+    unknown = exception(value(run_in_process(io.wait(box)))[0])
+    assert isinstance(unknown, UnknownFiber)
+
+
+# -- callbacks --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [Ok("late"), Errors(["late"]), "late"], ids=repr)
+def test_a_callback_that_is_called_after_the_end_changes_nothing(run: Run, late: Any) -> None:
+    kept: list[Callable[[Any], None]] = []
+
+    def start(_: Any, callback: Any) -> None:
+        kept.append(callback)
+        callback(Ok("in time"))
+
+    program = io.async_(start)
+    first = run(program)
+    kept[0](late)
+    assert first == Ok("in time")
+    assert run(io.async_(start).zip(io.defer(kept[0], late))) == Ok(["in time", None])
+    kept[1](late)
