@@ -40,12 +40,27 @@ class Closers:
         """As any function that closes; whoever calls it has no Result to give."""
         return self.after(Ok(None) if status else Errors([]))
 
-    def after(self, result: Result[Any, Any], index: int = 0) -> Program:
-        """Run them; the outcome is `result` with what failed in closing, unless one swallows it."""
+    def after(self, result: Result[Any, Any]) -> Program:
+        """Run them; the outcome is `result` with what failed in closing, unless one swallows it.
+
+        What failed in closing comes first, in the order in which it did, as in raffiot.
+        """
+        return self._go_on(0, result, Ok(None))
+
+    def _go_on(self, index: int, used: Result[Any, Any], closed: Result[Any, Any]) -> Program:
+        """Run those from `index`; `closed` is what failed in closing so far."""
+        so_far = used if isinstance(closed, Ok) else sequence(closed, used)
         if index == len(self.steps):
-            return io.from_result(result)
-        closed = io.defer_io(self.steps[index], result).attempt()
-        return closed.flat_map(lambda closing: self.after(_outcome(closing, result), index + 1))
+            return io.from_result(so_far)
+
+        def then(closing: Result[Any, Any]) -> Program:
+            if not isinstance(closing, Ok):
+                return self._go_on(index + 1, used, sequence(closed, closing))
+            if closing.success is True and not isinstance(so_far, Ok):
+                return self._go_on(index + 1, Ok(None), Ok(None))
+            return self._go_on(index + 1, used, closed)
+
+        return io.defer_io(self.steps[index], so_far).attempt().flat_map(then)
 
 
 @final
@@ -58,12 +73,6 @@ class Unlock:
     def __call__(self, status: ComputationStatus) -> Program:
         """As any function that closes."""
         return ops.Release(self.lock)
-
-
-def _outcome(closing: Result[Any, Any], result: Result[Any, Any]) -> Result[Any, Any]:
-    if isinstance(closing, Ok):
-        return Ok(None) if closing.success is True and not isinstance(result, Ok) else result
-    return sequence(closing, result)
 
 
 def closers(close: Close) -> Closers:

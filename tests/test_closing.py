@@ -96,14 +96,14 @@ def test_what_was_opened_before_a_failure_is_closed(run_in_process: Run, how: st
 def test_failures_of_closing_are_added_to_those_of_the_use(run_in_process: Run) -> None:
     log: Log = []
     both = opens(log, "a", fails="close").then(opens(log, "b", fails="close"))
-    assert run_in_process(both.with_(io.pure(1))) == Errors(["close a", "close b"])
+    assert run_in_process(both.with_(io.pure(1))) == Errors(["close b", "close a"])
     failed = run_in_process(both.with_(io.error("use")))
     assert isinstance(failed, Errors)
-    assert sorted(failed.errors) == ["close a", "close b", "use"]
+    assert failed.errors == ["close b", "close a", "use"]
     panicked = run_in_process(both.with_(io.defer(lambda: 1 // 0)))
     assert isinstance(panicked, Panic)
     assert [type(each.exception) for each in panicked.exceptions] == [ZeroDivisionError]
-    assert sorted(panicked.errors) == ["close a", "close b"]
+    assert panicked.errors == ["close b", "close a"]
 
 
 def test_wrappers_apply_to_opening_and_closing_and_not_to_the_use(run_in_process: Run) -> None:
