@@ -57,7 +57,7 @@ def test_a_deadlock_is_found_under_every_seed() -> None:
 
 
 def test_who_was_asked_tells_if_it_goes_on_and_waits_again() -> None:
-    """The number of those who wait is what it was, but for whom they wait is not."""
+    """It waits for a lock, which the coordinator counts, and then for a fiber, which it is told."""
     member = Member(1)
     node = Node(member)
     root = member.start_root(io.pure(None), None)
@@ -65,7 +65,7 @@ def test_who_was_asked_tells_if_it_goes_on_and_waits_again() -> None:
     member.spawn(root, [of_lock(Lock("door")).with_(io.wait(root.handle))])
     assert node.work()
     member.tell()
-    assert blocked(member) == [1]
+    assert blocked(member) == [0]
     member.receive(m.DescribeWaits(root.run, 1))
     member.receive(m.TokensLent("door", 1, 1, True, b""))
     assert node.work()
