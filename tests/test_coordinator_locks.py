@@ -11,10 +11,12 @@ Key = int | str
 
 
 def asks(
-    scene: Scene, member: int, count: int = 1, *, lock: Key = 7, tokens: int = 0,
+    scene: Scene, member: int, *fibers: int, lock: Key = 7, tokens: int = 0,
     per_seconds: float = 0.0, is_ahead: bool = False, run: int = 99,
 ) -> Commands:  # fmt: skip
-    return scene.says(member, m.AwaitTurns(lock, tokens, per_seconds, run, count, is_ahead))
+    """Fibers of this member ask for turns, or one of the same number."""
+    asking = list(fibers) or [member]
+    return scene.says(member, m.AwaitTurns(lock, tokens, per_seconds, run, asking, is_ahead))
 
 
 def returns(
@@ -24,18 +26,18 @@ def returns(
 
 
 def lent(
-    member: int, count: int = 1, turns: int = 1, *, is_kept: bool = False, lock: Key = 7,
+    member: int, count: int = 1, *fibers: int, is_kept: bool = False, lock: Key = 7,
     value: bytes = b"",
 ) -> Commands:  # fmt: skip
-    return [(member, m.TokensLent(lock, count, turns, is_kept, value))]
+    return [(member, m.TokensLent(lock, count, list(fibers) or [member], is_kept, value))]
 
 
 def blocked(run: int, count: int = 1) -> m.RunProgress:
     return m.RunProgress(run, [], 0, [], count)
 
 
-def kept(member: int, count: int = 1, turns: int = 1, **rest: bytes | Key) -> Commands:
-    return lent(member, count, turns, is_kept=True, **rest)  # type: ignore[arg-type]  # by name
+def kept(member: int, count: int = 1, *fibers: int, **rest: bytes | Key) -> Commands:
+    return lent(member, count, *fibers, is_kept=True, **rest)  # type: ignore[arg-type]  # by name
 
 
 def recalled(member: int, lock: Key = 7) -> Commands:
@@ -57,26 +59,25 @@ def test_members_are_served_in_order() -> None:
     scene.starts()
     asks(scene, 1)
     order = [2, 3, 4, 2, 3, 4, 2]
-    for member in order:
-        asks(scene, member)
+    for fiber, member in enumerate(order):
+        asks(scene, member, fiber)
     served = []
     holder = 1
     for _ in order:
         ((holder, message),) = returns(scene, holder)
         assert isinstance(message, m.TokensLent)
-        assert message.turns == 1
-        served.append(holder)
-    assert served == order
+        served += message.turns
+    assert served == [*range(len(order))]
 
 
 def test_fibers_in_a_row_get_their_turns_at_once() -> None:
     scene = Scene(workers=2)
     scene.starts()
     asks(scene, 1)
-    asks(scene, 2)
-    asks(scene, 2, count=2)
+    asks(scene, 2, 21)
+    asks(scene, 2, 22, 23)
     asks(scene, 3)
-    assert returns(scene, 1) == lent(2, turns=3)
+    assert returns(scene, 1) == lent(2, 1, 21, 22, 23)
     assert returns(scene, 2) == kept(3)
 
 
@@ -85,19 +86,32 @@ def test_who_had_turns_already_comes_first() -> None:
     scene.starts()
     asks(scene, 1)
     asks(scene, 2)
-    asks(scene, 3, is_ahead=True)
-    assert returns(scene, 1) == lent(3)
+    asks(scene, 3, 31, 32, is_ahead=True)
+    assert returns(scene, 1) == lent(3, 1, 31, 32)
 
 
 def test_who_waits_no_longer_is_passed_over() -> None:
     scene = Scene(workers=2)
     scene.starts()
     asks(scene, 1)
+    asks(scene, 2, 21)
+    asks(scene, 3, 31)
+    asks(scene, 2, 22)
+    assert scene.says(2, m.ForgoTurns(7, [21])) == []
+    assert returns(scene, 1) == lent(3, 1, 31)
+    assert scene.says(2, m.ForgoTurns(7, [22])) == []
+    assert returns(scene, 3) == []
+
+
+def test_who_has_its_turn_when_it_gives_up_is_no_longer_in_the_queue() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    asks(scene, 1)
     asks(scene, 2)
     asks(scene, 3)
-    asks(scene, 2)
-    assert scene.says(2, m.ForgoTurns(7, 99, 2)) == []
-    assert returns(scene, 1) == kept(3)
+    assert returns(scene, 1) == lent(2)
+    assert scene.says(2, m.ForgoTurns(7, [2])) == []
+    assert returns(scene, 2) == kept(3)
 
 
 def test_what_is_said_before_one_hears_of_keeping_is_no_wait() -> None:
@@ -113,21 +127,21 @@ def test_the_tokens_of_a_semaphore_are_kept_by_who_is_alone_and_else_lent_one_by
     scene = Scene(workers=2)
     scene.starts()
     assert asks(scene, 1, tokens=3) == kept(1, 3)
-    assert asks(scene, 2, count=3, tokens=3) == recalled(1)
-    assert returns(scene, 1, 2) == lent(2, 2, turns=2)
+    assert asks(scene, 2, 21, 22, 23, tokens=3) == recalled(1)
+    assert returns(scene, 1, 2) == lent(2, 2, 21, 22)
     assert asks(scene, 3, tokens=3) == []
-    assert returns(scene, 1) == lent(2)
+    assert returns(scene, 1) == lent(2, 1, 23)
     assert returns(scene, 2) == lent(3)
 
 
 def test_a_limit_lets_start_when_its_window_is_over_and_not_before() -> None:
     scene = Scene()
     scene.starts()
-    first = asks(scene, 1, 3, tokens=2, per_seconds=10.0)
-    assert first == lent(1, 0, turns=2)
+    first = asks(scene, 1, 11, 12, 13, tokens=2, per_seconds=10.0)
+    assert first == lent(1, 0, 11, 12)
     assert scene.machine.next_deadline() == 10.0
     assert scene.tick(9.9) == []
-    assert scene.tick(10.0) == lent(1, 0)
+    assert scene.tick(10.0) == lent(1, 0, 13)
 
 
 def test_the_tokens_of_a_lost_member_go_to_the_next() -> None:
@@ -144,9 +158,9 @@ def test_who_is_lost_in_the_queue_is_passed_over() -> None:
     scene = Scene(workers=1)
     scene.starts()
     asks(scene, 1)
-    asks(scene, 2)
+    asks(scene, 2, 21)
     asks(scene, 1)
-    asks(scene, 2)
+    asks(scene, 2, 22)
     scene.breaks(2)
     assert returns(scene, 1) == kept(1)
     assert returns(scene, 1) == []

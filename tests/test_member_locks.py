@@ -14,7 +14,7 @@ from distio.core.fiber import Fiber
 from distio.core.snapshot import dump_fibers
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
-from distio.protocol.requests import Lock
+from distio.protocol.requests import Acquire, Lock
 from tests.test_member import Node
 
 LOCK = Lock(7)
@@ -53,13 +53,18 @@ class Scene:
         self.member.receive(message)
         self.member.validate()
 
-    def lend(
-        self, count: int = 1, turns: int = 1, *, is_kept: bool = False, lock: Lock = LOCK
-    ) -> None:
-        self.hears(m.TokensLent(lock.key, count, turns, is_kept, b""))
+    def lend(self, *turns: Fiber, count: int = 1, is_kept: bool = False, lock: Lock = LOCK) -> None:
+        """Lend tokens for these turns; for all that wait unless it says which."""
+        waiting = [fiber for fiber in self.member.parked.values() if _waits_for(lock, fiber)]
+        ids = [fiber.id for fiber in turns or waiting]
+        self.hears(m.TokensLent(lock.key, count, ids, is_kept, b""))
 
     def waiting(self, fibers: list[Fiber]) -> list[bool]:
         return [fiber.id in self.member.parked for fiber in fibers]
+
+
+def _waits_for(lock: Lock, fiber: Fiber) -> bool:
+    return isinstance(fiber.request, Acquire) and fiber.request.lock == lock
 
 
 @pytest.fixture
@@ -69,14 +74,14 @@ def scene() -> Iterator[Scene]:
     scene.member.validate()
 
 
-def asked(count: int = 1, lock: Lock = LOCK, *, is_ahead: bool = False) -> m.AwaitTurns:
-    run = fiber_id(1, 0)
-    return m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, run, count, is_ahead)
+def asked(*fibers: Fiber, lock: Lock = LOCK, is_ahead: bool = False) -> m.AwaitTurns:
+    run, ids = fiber_id(1, 0), [fiber.id for fiber in fibers]
+    return m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, run, ids, is_ahead)
 
 
 def test_a_lock_that_is_kept_goes_from_hand_to_hand_without_a_word(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(HELD, LOCK)] * 3)
-    assert scene.said() == [asked()] * 3
+    assert scene.said() == [asked(fiber) for fiber in fibers]
     scene.lend(is_kept=True)
     assert scene.waiting(fibers) == [False, True, True]
     scene.work(3)
@@ -84,6 +89,18 @@ def test_a_lock_that_is_kept_goes_from_hand_to_hand_without_a_word(scene: Scene)
     scene.work(6)
     assert scene.waiting(fibers) == [False, False, False]
     assert scene.said() == []
+
+
+def test_who_asked_while_the_lock_was_on_its_way_waits_here_and_not_there(scene: Scene) -> None:
+    first, second = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
+    scene.said()
+    scene.lend(first, is_kept=True)
+    assert scene.said() == [m.ForgoTurns(7, [second.id])]
+    scene.hears(m.RecallTokens(7))
+    scene.work(3)
+    assert scene.waiting([second]) == [False]
+    scene.work(3)
+    assert scene.said() == [m.ReturnTokens(7, 1)]
 
 
 def test_a_thousand_fibers_are_served_in_order(scene: Scene) -> None:
@@ -111,7 +128,7 @@ def test_what_is_recalled_goes_back_when_those_who_wait_have_had_their_turns(sce
     scene.hears(m.RecallTokens(7))
     assert scene.said() == []
     fibers += scene.start(ops.Locked(HELD, LOCK))
-    assert scene.said() == [asked()]
+    assert scene.said() == [asked(fibers[-1])]
     scene.work(3)
     assert scene.said() == []
     assert scene.waiting(fibers) == [False, False, True]
@@ -132,7 +149,7 @@ def test_what_is_recalled_and_not_in_use_goes_back_at_once(scene: Scene) -> None
 def test_a_turn_serves_one_fiber(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(io.pure(1), LOCK)] * 3)
     scene.said()
-    scene.lend(turns=2)
+    scene.lend(*fibers[:2])
     scene.work(4)
     assert scene.waiting(fibers) == [False, False, True]
     assert scene.said() == [m.ReturnTokens(7, 1)]
@@ -145,7 +162,7 @@ def test_tokens_that_nobody_waits_for_any_more_go_back(scene: Scene) -> None:
 
 def test_a_semaphore_lets_in_as_many_as_it_has_tokens(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(HELD, TWO)] * 3)
-    scene.lend(2, is_kept=True, lock=TWO)
+    scene.lend(count=2, is_kept=True, lock=TWO)
     assert scene.waiting(fibers) == [False, False, True]
     scene.hears(m.RecallTokens("two"))
     scene.said()
@@ -157,7 +174,7 @@ def test_a_semaphore_lets_in_as_many_as_it_has_tokens(scene: Scene) -> None:
 def test_nobody_holds_a_limit(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(HELD, LIMIT)] * 3)
     scene.said()
-    scene.lend(0, 2, lock=LIMIT)
+    scene.lend(*fibers[:2], count=0, lock=LIMIT)
     assert scene.waiting(fibers) == [False, False, True]
     scene.work(4)
     assert scene.said() == []
@@ -176,7 +193,7 @@ def test_who_leaves_takes_its_token_along_and_those_who_had_turns_ask_first(scen
     assert isinstance(progress, m.Progress)
     assert isinstance(offer, m.Offer)
     assert offer.chunks[0].held == [(7, 0, 1)]
-    assert ask == asked(2, is_ahead=True)
+    assert ask == asked(*others, is_ahead=True)
     assert scene.waiting(others) == [True, True]
 
 
@@ -217,13 +234,13 @@ def test_the_end_of_a_run_returns_what_was_kept_for_it(scene: Scene) -> None:
 
 def test_a_run_that_is_cut_short_waits_no_longer_and_frees_what_it_held(scene: Scene) -> None:
     other = scene.member.start_root(io.pure(None), None)
-    scene.start(*[ops.Locked(HELD, LOCK)] * 2)
-    scene.lend()
+    first, second = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
+    scene.lend(first)
     scene.member.spawn(other, [ops.Locked(HELD, LOCK)])
     scene.work()
     scene.said()
     scene.hears(m.RunEnded(scene.run.id, "cut short"))
-    assert scene.said() == [m.ForgoTurns(7, scene.run.id, 1), m.ReturnTokens(7, 1)]
+    assert scene.said() == [m.ForgoTurns(7, [second.id]), m.ReturnTokens(7, 1)]
     assert list(scene.member.parked) != []
 
 
@@ -258,9 +275,9 @@ def test_who_waits_for_the_coordinator_is_counted_there_who_waits_here_is_told(
     scene: Scene,
 ) -> None:
     run = scene.member.runs[scene.run.id]
-    scene.start(ops.Locked(HELD, LOCK), ops.Locked(HELD, LOCK), ops.Locked(HELD, LIMIT))
+    fibers = scene.start(ops.Locked(HELD, LOCK), ops.Locked(HELD, LOCK), ops.Locked(HELD, LIMIT))
     assert (run.blocked, run.asked) == (0, 2)
-    scene.lend(turns=2)
+    scene.lend(*fibers[:2])
     assert (run.blocked, run.asked) == (1, 0)
     scene.member.tell()
     told = [message for message in scene.said() if isinstance(message, m.Progress)]

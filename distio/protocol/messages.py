@@ -174,18 +174,17 @@ class AwaitTurns(Message, frozen=True, gc=False):
     tokens: int
     per_seconds: float
     run: int
-    count: int
-    """How many, all of this run."""
+    fibers: list[int]
+    """Which, in this order, all of this run."""
     is_ahead: bool = False
     """Whether they come before all others: they had been given turns."""
 
 
 class ForgoTurns(Message, frozen=True, gc=False):
-    """So many fibers here, of this run, wait for this lock no longer."""
+    """These fibers here wait for this lock no longer."""
 
     lock: int | str
-    run: int
-    count: int
+    fibers: list[int]
 
 
 class ReturnTokens(Message, frozen=True, gc=False):
@@ -293,8 +292,8 @@ class TokensLent(Message, frozen=True, gc=False):
     lock: int | str
     count: int
     """How many; none of a limit, which lets fibers start and has nothing to return."""
-    turns: int
-    """How many fibers may have them, one after another, before they are returned."""
+    turns: list[int]
+    """The fibers that may have them, one after another, before they are returned."""
     is_kept: bool
     """Whether they may be used without limit until they are recalled: nobody else waits."""
     value: bytes

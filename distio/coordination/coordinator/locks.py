@@ -4,7 +4,7 @@ Rules
 -----
 - The tokens of a lock (one, or those of a semaphore) are here or lent to members; a member gives
   them to its fibers (`coordination/member/locks.py`). To register and to lend is one step.
-- Members say how many of their fibers wait. They are served first-in first-out: a token is lent
+- Members say which of their fibers wait. They are served first-in first-out: a token is lent
   for so many turns as fibers of that member wait in a row at the head of the queue (of a
   semaphore, for one turn, so that no later waiter overtakes another's turn).
 - If nobody else waits for them or has any, all tokens are lent to be kept: the member serves its
@@ -20,11 +20,11 @@ Rules
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from math import inf
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from distio.coordination.coordinator.registry import NOWHERE
 from distio.errors import DistioBug
@@ -40,16 +40,11 @@ Say = Callable[[int, m.TokensLent | m.RecallTokens | m.LockRefused], None]
 _NO_VALUE: Final = b""
 
 
-@final
-class _Waiting:
-    """So many fibers of one run at one member, next to each other in a queue."""
+class _Waiting(NamedTuple):
+    """Where a fiber is that waits."""
 
-    __slots__ = ("count", "member", "run")
-
-    def __init__(self, member: int, run: int, count: int) -> None:
-        self.member = member
-        self.run = run
-        self.count = count
+    member: int
+    run: int
 
 
 @final
@@ -68,7 +63,8 @@ class _Lock:
         """How many are at each member."""
         self.keeper: int | None = None
         """The member that keeps them until they are recalled."""
-        self.queue: deque[_Waiting] = deque()
+        self.queue: OrderedDict[int, _Waiting] = OrderedDict()
+        """By fiber, in the order in which they are served."""
         self.starts: deque[float] = deque()
         """Of a limit: when the last ones started."""
         self.value: bytes | None = None
@@ -89,31 +85,6 @@ class _Lock:
             self.lent[member] = left
         else:
             self.lent.pop(member, None)
-
-    def enqueue(self, member: int, run: int, count: int, *, first: bool) -> None:
-        """So many fibers of this run at this member wait, too."""
-        queue = self.queue
-        neighbour = queue and queue[0 if first else -1]
-        if neighbour and neighbour.member == member and neighbour.run == run:
-            neighbour.count += count
-        elif first:
-            queue.appendleft(_Waiting(member, run, count))
-        else:
-            queue.append(_Waiting(member, run, count))
-
-    def dequeue(self, member: int, run: int, count: int) -> int:
-        """So many of them wait no longer: their last ones; return how many there were."""
-        kept: deque[_Waiting] = deque()
-        left = count
-        for waiting in reversed(self.queue):
-            if waiting.member == member and waiting.run == run and left:
-                gone = min(left, waiting.count)
-                waiting.count -= gone
-                left -= gone
-            if waiting.count:
-                kept.appendleft(waiting)
-        self.queue = kept
-        return count - left
 
     @property
     def is_idle(self) -> bool:
@@ -148,19 +119,27 @@ class Locks:
             return
         elif lock.keeper == member:
             return  # said before it heard that it has them all
-        lock.enqueue(member, message.run, message.count, first=message.is_ahead)
-        self._count(lock, member, message.run, message.count)
+        waiting = _Waiting(member, message.run)
+        lock.queue.update(dict.fromkeys(message.fibers, waiting))
+        if message.is_ahead:
+            for fiber in reversed(message.fibers):
+                lock.queue.move_to_end(fiber, last=False)
+        self._count(lock, waiting, len(message.fibers))
         self._serve(now, key, lock)
         if lock.keeper is not None and lock.queue:
             self._say(lock.keeper, m.RecallTokens(key))
             lock.keeper = None
 
-    def forgo(self, member: int, key: Key, run: int, count: int) -> None:
-        """So many fibers of this run at this member wait no longer."""
+    def forgo(self, key: Key, fibers: Sequence[int]) -> None:
+        """These fibers wait no longer, unless they had their turns meanwhile."""
         lock = self._locks.get(key)
-        if lock is not None:
-            self._count(lock, member, run, -lock.dequeue(member, run, count))
-            self._tidy(key, lock)
+        if lock is None:
+            return
+        for fiber in fibers:
+            waiting = lock.queue.pop(fiber, None)
+            if waiting is not None:
+                self._count(lock, waiting, -1)
+        self._tidy(key, lock)
 
     def take_back(
         self, now: float, member: int, key: Key, count: int, value: bytes | None = None
@@ -207,9 +186,7 @@ class Locks:
     def member_gone(self, now: float, member: int) -> None:
         """A member is lost, and its fibers with it: what they held is free."""
         for key, lock in list(self._locks.items()):
-            waiting = [each for each in lock.queue if each.member == member]
-            for run, count in [(each.run, each.count) for each in waiting]:
-                self.forgo(member, key, run, count)
+            self.forgo(key, [fiber for fiber, at in lock.queue.items() if at.member == member])
             if not self.take_back(now, member, key, lock.lent.get(member, 0)):
                 raise DistioBug(f"lock {key!r} can't be taken back")
 
@@ -224,32 +201,32 @@ class Locks:
 
     def _serve(self, now: float, key: Key, lock: _Lock) -> None:
         while lock.queue and (room := lock.room(now)) > 0:
-            member = lock.queue[0].member
+            member = next(iter(lock.queue.values())).member
             turns = self._turns(lock, member, room if lock.tokens else inf)
             if lock.per_seconds:
-                lock.starts.extend([now] * turns)
+                lock.starts.extend([now] * len(turns))
                 heappush(self._windows, (now + lock.per_seconds, key))
                 self._say(member, m.TokensLent(key, 0, turns, False, _NO_VALUE))
             else:
                 self._lend(member, turns, key, lock)
         self._tidy(key, lock)
 
-    def _turns(self, lock: _Lock, member: int, most: float) -> int:
+    def _turns(self, lock: _Lock, member: int, most: float) -> list[int]:
         """Take out of the queue who waits at this member in a row, but not more than `most`."""
-        turns = 0
-        while lock.queue and turns < most and lock.queue[0].member == member:
-            waiting = lock.queue[0]
-            count = int(min(most - turns, waiting.count))
-            self._count(lock, member, waiting.run, -count)
-            waiting.count -= count
-            turns += count
-            if not waiting.count:
-                lock.queue.popleft()
+        turns: list[int] = []
+        while lock.queue and len(turns) < most:
+            fiber, waiting = next(iter(lock.queue.items()))
+            if waiting.member != member:
+                break
+            del lock.queue[fiber]
+            self._count(lock, waiting, -1)
+            turns.append(fiber)
         return turns
 
-    def _count(self, lock: _Lock, member: int, run: int, change: int) -> None:
-        if lock.per_seconds or not change:
+    def _count(self, lock: _Lock, waiting: _Waiting, change: int) -> None:
+        if lock.per_seconds:
             return  # who waits for time to pass is no reason to suspect a deadlock
+        member, run = waiting
         runs = self._waiting.setdefault(member, {})
         runs[run] = runs.get(run, 0) + change
         if not runs[run]:
@@ -257,9 +234,9 @@ class Locks:
         if not runs:
             del self._waiting[member]
 
-    def _lend(self, member: int, turns: int, key: Key, lock: _Lock) -> None:
+    def _lend(self, member: int, turns: list[int], key: Key, lock: _Lock) -> None:
         is_kept = not lock.queue and lock.lent.keys() <= {member}
-        count = lock.free if is_kept else 1 if lock.tokens == 0 else turns
+        count = lock.free if is_kept else 1 if lock.tokens == 0 else len(turns)
         lock.lend(member, count)
         self._moved(key)
         lock.keeper = member if is_kept else None
@@ -307,7 +284,7 @@ class Locks:
         found: set[int] = set()
         for lock in self._locks.values():
             found |= lock.lent.keys()
-            found.update(waiting.member for waiting in lock.queue)
+            found.update(waiting.member for waiting in lock.queue.values())
         return found
 
     def __len__(self) -> int:
@@ -321,12 +298,7 @@ class Locks:
         Raises:
             DistioBug: something doesn't.
         """
-        in_queues = sum(
-            each.count
-            for lock in self._locks.values()
-            for each in lock.queue
-            if not lock.per_seconds
-        )
+        in_queues = sum(len(lock.queue) for lock in self._locks.values() if not lock.per_seconds)
         if in_queues != sum(sum(runs.values()) for runs in self._waiting.values()):
             raise DistioBug(f"{in_queues} fibers wait for locks, but {self._waiting} are counted")
         for key, lock in self._locks.items():
@@ -340,5 +312,5 @@ class Locks:
                 raise DistioBug(f"lock {key!r} is free, but {len(lock.queue)} wait for it")
             if lock.is_idle:
                 raise DistioBug(f"lock {key!r} is kept for nobody")
-            if NOWHERE in {waiting.member for waiting in lock.queue}:
+            if NOWHERE in {waiting.member for waiting in lock.queue.values()}:
                 raise DistioBug(f"lock {key!r} is waited for from nowhere")

@@ -431,7 +431,7 @@ class Coordinator:
             self.suspicions.suspect(message.run, run)
 
     def _forgo_turns(self, member: Member, message: m.ForgoTurns) -> None:
-        self.locks.forgo(member.id, message.lock, message.run, message.count)
+        self.locks.forgo(message.lock, message.fibers)
 
     def _return_tokens(self, member: Member, message: m.ReturnTokens) -> None:
         lock, count = message.lock, message.count

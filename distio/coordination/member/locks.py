@@ -16,9 +16,9 @@ Rules
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -46,13 +46,13 @@ class _Lock:
     """One lock, as far as it is here."""
 
     __slots__ = (
+        "asked",
         "free",
         "holders",
         "is_changed",
         "is_kept",
         "key",
         "per_seconds",
-        "queue",
         "runs",
         "tokens",
         "turns",
@@ -67,11 +67,11 @@ class _Lock:
         self.free = 0
         """How many tokens are here and in nobody's hands."""
         self.holders: dict[int, Fiber] = {}
-        self.queue: deque[Fiber] = deque()
-        """Those that wait, parked."""
-        self.turns = 0
-        """How many of them, from the first, are to be served with the tokens that are here; for
-        the others the coordinator was asked."""
+        self.turns: OrderedDict[int, Fiber] = OrderedDict()
+        """Those that wait, parked, and are to be served with the tokens that are here, in this
+        order."""
+        self.asked: OrderedDict[int, Fiber] = OrderedDict()
+        """Those that wait for turns, for which the coordinator was asked, in this order."""
         self.is_kept = False
         """Whether there is no need to ask it: all of them are."""
         self.value = b""
@@ -84,7 +84,7 @@ class _Lock:
     @property
     def is_idle(self) -> bool:
         """Whether no fiber here has anything to do with it."""
-        return not (self.holders or self.queue)
+        return not (self.holders or self.turns or self.asked)
 
 
 class Locks:
@@ -125,18 +125,30 @@ class Locks:
             _fail(fiber, conflict(request.key, lock, request))
             return True
         self._used_by(fiber, lock)
-        if lock.is_kept and lock.free and not lock.queue:
+        if lock.is_kept and lock.free and not lock.turns:
             self._idle.pop(lock.key, None)
             self._grant(fiber, lock)
             return True
-        lock.queue.append(fiber)
         self._member.parked[fiber.id] = fiber
         if lock.is_kept:
-            lock.turns += 1
+            lock.turns[fiber.id] = fiber
             self._member.runs[fiber.run].block(1)
         else:
+            lock.asked[fiber.id] = fiber
             self._ask(lock, [fiber])
         return False
+
+    def give_up(self, fiber: Fiber, request: Lock) -> None:
+        """The fiber, which is parked on it, waits no longer."""
+        lock, run = self._locks[request.key], self._member.runs[fiber.run]
+        if lock.turns.pop(fiber.id, None) is not None:
+            run.block(-1)
+        else:
+            del lock.asked[fiber.id]
+            self._member.outbox.append(m.ForgoTurns(lock.key, [fiber.id]))
+            if not lock.per_seconds:
+                run.ask(-1)
+        self._serve(lock)
 
     def release(
         self,
@@ -180,15 +192,16 @@ class Locks:
                 self._member.outbox.append(m.ReturnTokens(message.lock, message.count))
             return
         lock.value = message.value
-        before = lock.turns
-        lock.turns = min(before + message.turns, len(lock.queue))
+        turns = [id for id in message.turns if id in lock.asked]  # the others have given up
         if lock.per_seconds:
-            self._start(lock)
+            self._start(lock, turns)
             return
+        self._have_turns(lock, turns)
         if message.is_kept:
-            lock.is_kept, lock.turns = True, len(lock.queue)
-        for fiber in islice(lock.queue, before, lock.turns):
-            self._answered(fiber)
+            lock.is_kept = True
+            if late := list(lock.asked):  # what it asked for them crossed this message
+                self._member.outbox.append(m.ForgoTurns(lock.key, late))
+                self._have_turns(lock, late)
         lock.free += message.count
         self._serve(lock)
 
@@ -207,8 +220,8 @@ class Locks:
         if lock is None:
             self._member.stale += 1
             return
-        while lock.queue:
-            fiber = lock.queue.popleft()
+        while lock.asked:
+            _, fiber = lock.asked.popitem(last=False)
             if not lock.per_seconds:
                 self._member.runs[fiber.run].ask(-1)
             _fail(fiber, message.reason)
@@ -231,11 +244,12 @@ class Locks:
         """It was said: what isn't all here can't be kept, and those who had turns ask anew."""
         for key, _, _ in held:
             lock = self._locks[key]
-            served = list(islice(lock.queue, lock.turns))
-            lock.is_kept, lock.turns = False, 0
-            for fiber in served:
+            served, lock.turns = lock.turns, OrderedDict()
+            lock.is_kept = False
+            lock.asked = OrderedDict([*served.items(), *lock.asked.items()])
+            for fiber in served.values():
                 self._member.runs[fiber.run].block(-1)
-            self._ask(lock, served, is_ahead=True)
+            self._ask(lock, list(served.values()), is_ahead=True)
             self._serve(lock)
 
     def arrived(self, held: Sequence[tuple[Key, int, int]], fibers: Sequence[Fiber]) -> None:
@@ -274,12 +288,13 @@ class Locks:
 
     def _forgo(self, lock: _Lock, run: int) -> None:
         """The fibers of this run wait no longer."""
-        with_turns = [fiber for fiber in islice(lock.queue, lock.turns) if fiber.run != run]
-        others = list(islice(lock.queue, lock.turns, None))
-        kept = [fiber for fiber in others if fiber.run != run]
-        lock.queue, lock.turns = deque([*with_turns, *kept]), len(with_turns)
-        if forgone := len(others) - len(kept):
-            self._member.outbox.append(m.ForgoTurns(lock.key, run, forgone))
+        for id in [id for id, fiber in lock.turns.items() if fiber.run == run]:
+            del lock.turns[id]
+        forgone = [id for id, fiber in lock.asked.items() if fiber.run == run]
+        for id in forgone:
+            del lock.asked[id]
+        if forgone:
+            self._member.outbox.append(m.ForgoTurns(lock.key, forgone))
 
     # -- granting -------------------------------------------------------------------------
 
@@ -296,34 +311,33 @@ class Locks:
 
     def _ask(self, lock: _Lock, fibers: Sequence[Fiber], *, is_ahead: bool = False) -> None:
         """Tell the coordinator that these wait, in this order."""
-        runs = [(run, len(list(those))) for run, those in groupby(fibers, attrgetter("run"))]
-        for run, count in reversed(runs) if is_ahead else runs:
+        runs = [(run, [each.id for each in of]) for run, of in groupby(fibers, attrgetter("run"))]
+        for run, ids in reversed(runs) if is_ahead else runs:
             if not lock.per_seconds:
-                self._member.runs[run].ask(count)
+                self._member.runs[run].ask(len(ids))
             self._member.outbox.append(
-                m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, run, count, is_ahead)
+                m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, run, ids, is_ahead)
             )
 
-    def _answered(self, fiber: Fiber) -> None:
-        """It has its turn: from now on it waits for others here."""
-        run = self._member.runs[fiber.run]
-        run.ask(-1)
-        run.block(1)
+    def _have_turns(self, lock: _Lock, ids: Sequence[int]) -> None:
+        """It is their turn: from now on they wait for others here."""
+        for id in ids:
+            fiber = lock.turns[id] = lock.asked.pop(id)
+            run = self._member.runs[fiber.run]
+            run.ask(-1)
+            run.block(1)
 
-    def _start(self, lock: _Lock) -> None:
+    def _start(self, lock: _Lock, ids: Sequence[int]) -> None:
         """Let those start whose turn it is: a limit is held by nobody."""
-        while lock.turns and lock.queue:
-            fiber = lock.queue.popleft()
+        for id in ids:
+            fiber = lock.asked.pop(id)
             fiber.value = None
-            lock.turns -= 1
             self._member.unpark(fiber)
-        lock.turns = 0
         self._tidy(lock)
 
     def _serve(self, lock: _Lock) -> None:
         while lock.free and lock.turns:
-            fiber = lock.queue.popleft()
-            lock.turns -= 1
+            _, fiber = lock.turns.popitem(last=False)
             self._member.runs[fiber.run].block(-1)
             self._grant(fiber, lock)
             self._member.unpark(fiber)
@@ -402,14 +416,14 @@ class Locks:
         for key, lock in self._locks.items():
             if lock.is_idle and not lock.is_kept:
                 raise DistioBug(f"lock {key!r} is remembered for nobody")
-            if lock.free < 0 or (lock.free and lock.queue) or (lock.free and not lock.is_kept):
+            if lock.free < 0 or (lock.free and (lock.turns or not lock.is_kept)):
                 raise DistioBug(f"lock {key!r} is free {lock.free} times, for nobody")
-            if lock.turns > len(lock.queue) or (lock.is_kept and lock.turns < len(lock.queue)):
-                raise DistioBug(f"lock {key!r} has {lock.turns} turns for {len(lock.queue)} fibers")
+            if lock.is_kept and lock.asked:
+                raise DistioBug(f"lock {key!r} is kept, but {len(lock.asked)} fibers ask for it")
             held = sum(_count(fiber, lock) for fiber in lock.holders.values())
             if held > max(1, lock.tokens):
                 raise DistioBug(f"lock {key!r} of {lock.tokens} tokens is held {held} times")
-            for fiber in lock.queue:
+            for fiber in [*lock.turns.values(), *lock.asked.values()]:
                 if self._member.parked.get(fiber.id) is not fiber:
                     raise DistioBug(
                         f"fiber {name_of(fiber.id)} waits for {key!r}, and isn't parked"
