@@ -12,6 +12,7 @@ from distio.coordination.coordinator import (
     Received,
     Tick,
 )
+from distio.coordination.coordinator.timers import Timer, Timers
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -388,6 +389,41 @@ def test_timers_end_with_their_member() -> None:
     scene.says(1, m.StartTimer(run, run, 0, 2.0))
     scene.breaks(2)
     assert scene.tick(3.0) == [(1, m.TimerFired(run, 0))]
+
+
+def test_a_timer_that_is_stopped_wakes_nobody_and_counts_for_nothing() -> None:
+    scene = Scene()
+    run = scene.starts(fibers=2)
+    scene.says(1, m.StartTimer(run, run, 1, 1.0))
+    scene.says(1, m.StartTimer(run, run + 1, 2, 5.0))
+    scene.says(1, m.StopTimer(run, 1))
+    assert scene.machine.next_deadline() == 5.0
+    scene.says(1, m.StopTimer(run + 1, 2))
+    assert scene.machine.next_deadline() is None
+    assert scene.machine.timers.of_run(run) == 0
+    assert scene.tick(9.0) == []
+
+
+def test_who_sleeps_again_is_not_woken_by_the_timer_that_it_stopped() -> None:
+    scene = Scene()
+    run = scene.starts()
+    scene.says(1, m.StartTimer(run, run, 1, 1.0))
+    scene.says(1, m.StopTimer(run, 1))
+    scene.says(1, m.StartTimer(run, run, 2, 3.0))
+    assert scene.tick(2.0) == []
+    assert scene.tick(3.0) == [(1, m.TimerFired(run, 2))]
+    assert scene.says(1, m.StopTimer(run, 2)) == []
+    assert scene.machine.stale == 1
+
+
+def test_timers_that_were_stopped_cost_no_memory() -> None:
+    timers = Timers()
+    timers.start(Timer(0.5, 0, 0, 1, 1))
+    for number in range(1, 10_000):
+        timers.start(Timer(1.0 + number, 1, number, 1, 1))
+        assert timers.stop(1, number)
+    assert len(timers) == 1
+    assert len(timers._heap) < 200
 
 
 def test_a_timer_of_a_run_that_is_over_is_stale() -> None:

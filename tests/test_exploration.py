@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NoReturn
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -357,14 +358,17 @@ def test_too_much_time_is_a_failure() -> None:
 class LightSleeper(Member):
     """Lets fibers sleep for half the time."""
 
-    def sleep(self, fiber: Fiber, seconds: float) -> None:
-        super().sleep(fiber, seconds / 2)
+    def sleep(self, fiber: Fiber) -> None:
+        super().sleep(fiber)
+        timer = self.outbox.pop()
+        assert isinstance(timer, m.StartTimer)
+        self.outbox.append(msgspec.structs.replace(timer, seconds=timer.seconds / 2))
 
 
 class HeavySleeper(Member):
     """Asks nobody to wake its fibers."""
 
-    def sleep(self, fiber: Fiber, seconds: float) -> None:
+    def sleep(self, fiber: Fiber) -> None:
         self.park(fiber)
 
 
@@ -492,6 +496,7 @@ def test_any_schedule_can_be_played(schedule: dict[int, int]) -> None:
 # -- pytest -----------------------------------------------------------------------------------
 
 COUNTING: Final = """
+import msgspec
 import pytest
 from distio import io
 

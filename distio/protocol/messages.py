@@ -43,6 +43,7 @@ __all__ = [
     "Solicit",
     "StartRun",
     "StartTimer",
+    "StopTimer",
     "StoreValue",
     "TimerFired",
     "TokensLent",
@@ -163,8 +164,16 @@ class StartTimer(Message, frozen=True, gc=False):
 
     run: int
     fiber: int
-    epoch: int
+    timer: int
+    """The number that this member gives it: no later sleep of the fiber has the same."""
     seconds: float
+
+
+class StopTimer(Message, frozen=True, gc=False):
+    """This fiber sleeps no longer."""
+
+    fiber: int
+    timer: int
 
 
 class AwaitTurns(Message, frozen=True, gc=False):
@@ -283,7 +292,7 @@ class TimerFired(Message, frozen=True, gc=False):
     """The time is over."""
 
     fiber: int
-    epoch: int
+    timer: int
 
 
 class TokensLent(Message, frozen=True, gc=False):
@@ -352,6 +361,7 @@ MemberMessage = (
     | OutcomeUnknown
     | Forget
     | StartTimer
+    | StopTimer
     | AwaitTurns
     | ForgoTurns
     | ReturnTokens

@@ -140,10 +140,12 @@ class AwaitFibers(Request):
 class Sleep(Request):
     """Wait for at least so many seconds; answered by None."""
 
-    __slots__ = ("seconds",)
+    __slots__ = ("seconds", "timer")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.timer = 0
+        """The number of the timer (the member's business)."""
 
 
 @final

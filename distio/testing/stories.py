@@ -102,5 +102,6 @@ _OF_ONE_FIBER: Final = (
     m.FiberLost,
     m.OutcomeUnknown,
     m.StartTimer,
+    m.StopTimer,
     m.TimerFired,
 )

@@ -414,11 +414,15 @@ class Coordinator:
             self.stale += 1
             return
         deadline = self._now + message.seconds
-        self.timers.start(Timer(deadline, message.fiber, message.epoch, member.id, message.run))
+        self.timers.start(Timer(deadline, message.fiber, message.timer, member.id, message.run))
+
+    def _stop_timer(self, member: Member, message: m.StopTimer) -> None:
+        if not self.timers.stop(message.fiber, message.timer):
+            self.stale += 1  # it has fired meanwhile
 
     def _fire_timers(self) -> None:
         for timer in self.timers.due(self._now):
-            self.send(timer.member, m.TimerFired(timer.fiber, timer.epoch))
+            self.send(timer.member, m.TimerFired(timer.fiber, timer.number))
         self.locks.tick(self._now)
 
     # -- locks ----------------------------------------------------------------------------
@@ -474,6 +478,7 @@ _HANDLERS: dict[type, Any] = {
     m.ReturnTokens: Coordinator._return_tokens,
     m.StartRun: Coordinator._start_run,
     m.StartTimer: Coordinator._start_timer,
+    m.StopTimer: Coordinator._stop_timer,
     m.StoreValue: Coordinator._store_value,
     m.Waits: lambda machine, member, message: machine.suspicions.answered(member, message),
     m.WorkerExited: Coordinator._worker_exited,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 __all__ = ["Timer", "Timers"]
+
+_FEW: Final = 100
+"""So many timers that were stopped aren't worth clearing away."""
 
 
 class Timer(NamedTuple):
@@ -14,22 +17,42 @@ class Timer(NamedTuple):
 
     deadline: float
     fiber: int
-    epoch: int
+    number: int
+    """As its member calls it."""
     member: int
     run: int
 
 
 class Timers:
-    """A heap of deadlines, and how many of them each run has."""
+    """A heap of deadlines, and how many of them each run has.
+
+    A fiber has one timer at a time. One that is stopped stays in the heap until it comes to the
+    top, or until most of the heap is such.
+    """
 
     def __init__(self) -> None:
         self._heap: list[Timer] = []
+        self._running: dict[int, Timer] = {}
+        """By fiber."""
         self._of_run: dict[int, int] = {}
 
     def start(self, timer: Timer) -> None:
         """Add a timer."""
         heappush(self._heap, timer)
+        self._running[timer.fiber] = timer
         self._of_run[timer.run] = self._of_run.get(timer.run, 0) + 1
+
+    def stop(self, fiber: int, number: int) -> bool:
+        """Forget a timer; False if there is none: it has fired."""
+        timer = self._running.get(fiber)
+        if timer is None or timer.number != number:
+            return False
+        self._end(timer)
+        if len(self._heap) > 2 * len(self._running) + _FEW:
+            self._heap = list(self._running.values())
+            heapify(self._heap)
+        self._clear_top()
+        return True
 
     def next_deadline(self) -> float | None:
         """When to look again; None: there is nothing to wait for."""
@@ -40,8 +63,9 @@ class Timers:
         due = []
         while self._heap and self._heap[0].deadline <= now:
             timer = heappop(self._heap)
-            self._count_down(timer.run)
+            self._end(timer)
             due.append(timer)
+            self._clear_top()
         return due
 
     def of_run(self, run: int) -> int:
@@ -55,24 +79,31 @@ class Timers:
 
     def drop(self, run: int) -> None:
         """Forget the timers of a run that has ended."""
-        if self._of_run.pop(run, 0):
-            self._heap = [timer for timer in self._heap if timer.run != run]
-            heapify(self._heap)
+        if run in self._of_run:
+            self._drop(lambda timer: timer.run == run)
 
     def drop_member(self, member: int) -> None:
         """Forget the timers of a member that was lost."""
-        for timer in self._heap:
-            if timer.member == member:
-                self._count_down(timer.run)
-        self._heap = [timer for timer in self._heap if timer.member != member]
+        self._drop(lambda timer: timer.member == member)
+
+    def _drop(self, is_over: Callable[[Timer], bool]) -> None:
+        for timer in [timer for timer in self._running.values() if is_over(timer)]:
+            self._end(timer)
+        self._heap = list(self._running.values())
         heapify(self._heap)
 
-    def _count_down(self, run: int) -> None:
-        left = self._of_run[run] - 1
+    def _end(self, timer: Timer) -> None:
+        del self._running[timer.fiber]
+        left = self._of_run[timer.run] - 1
         if left:
-            self._of_run[run] = left
+            self._of_run[timer.run] = left
         else:
-            del self._of_run[run]
+            del self._of_run[timer.run]
+
+    def _clear_top(self) -> None:
+        """Nobody is woken for a timer that was stopped."""
+        while self._heap and self._running.get(self._heap[0].fiber) is not self._heap[0]:
+            heappop(self._heap)
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._running)

@@ -192,7 +192,7 @@ def _await_fibers(member: Member, fiber: Fiber, request: rq.AwaitFibers) -> Fibe
 
 
 def _sleep(member: Member, fiber: Fiber, request: rq.Sleep) -> Fiber | Task | None:
-    member.sleep(fiber, request.seconds)
+    member.sleep(fiber)
     return None
 
 

@@ -39,7 +39,7 @@ from distio.core.snapshot import Packed
 from distio.errors import Deadlock, DistioBug, TracedException, UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of, sequence_of
-from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request
+from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request, Sleep
 from distio.result import Panic, Result
 
 __all__ = ["Member"]
@@ -86,6 +86,7 @@ class Member:
         self._news = News()
         self.in_parcels = 0
         self._sequence = 0
+        self._timers = 0
 
     # -- runs and children ----------------------------------------------------------------
 
@@ -167,10 +168,14 @@ class Member:
         """
         return await_fibers(self, fiber, handles, len(handles) if enough is None else enough)
 
-    def sleep(self, fiber: Fiber, seconds: float) -> None:
-        """Park `fiber` for at least so many seconds."""
+    def sleep(self, fiber: Fiber) -> None:
+        """Park `fiber` for at least as many seconds as it asks for."""
+        request = fiber.request
+        assert isinstance(request, Sleep)
+        self._timers += 1
+        request.timer = self._timers
         self.parked[fiber.id] = fiber
-        self.outbox.append(m.StartTimer(fiber.run, fiber.id, fiber.epoch, seconds))
+        self.outbox.append(m.StartTimer(fiber.run, fiber.id, request.timer, request.seconds))
 
     def park(self, fiber: Fiber) -> None:
         """Park `fiber` until somebody in this process calls `called_back`."""
@@ -399,7 +404,8 @@ class Member:
 
     def _timer_fired(self, message: m.TimerFired) -> None:
         fiber = self.parked.get(message.fiber)
-        if fiber is None or fiber.epoch != message.epoch:
+        request = None if fiber is None else fiber.request
+        if fiber is None or type(request) is not Sleep or request.timer != message.timer:
             self.stale += 1
             return
         fiber.value = None
