@@ -2,6 +2,9 @@
 
 ::
 
+    BaseException
+    └── Cancelled               a fiber was cancelled
+
     Exception
     ├── MatchError              a value isn't of the kind that was expected there
     ├── MultipleExceptions      raised for a Panic: all its exceptions and errors
@@ -33,6 +36,7 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Generic, TypeVar, final
 
 __all__ = [
+    "Cancelled",
     "CannotShip",
     "ClusterClosed",
     "ClusterError",
@@ -212,6 +216,18 @@ class DistioError(Exception):
 @final
 class Deadlock(DistioError):
     """Nothing can ever wake a run again; the message names who waits for whom."""
+
+
+@final
+class Cancelled(BaseException):
+    """A fiber was cancelled. Not an Exception: nobody is to handle it by mistake."""
+
+    def __init__(self, fiber: str) -> None:
+        super().__init__(fiber)
+        self.fiber = fiber
+
+    def __str__(self) -> str:
+        return f"fiber {self.fiber} was cancelled"
 
 
 @final

@@ -18,7 +18,7 @@ from distio.core.fiber import Handle
 from distio.core.located import Located
 from distio.core.ops.base import IO, spread
 from distio.core.ops.concurrency import from_result as _from_result
-from distio.core.ops.concurrency import zip_par as _zip_par
+from distio.core.ops.together import zip_par as _zip_par
 from distio.errors import MatchError, TracedException
 from distio.progress import Bar
 from distio.result import Errors, Ok, Panic, Result
@@ -43,6 +43,7 @@ __all__ = [
     "from_result",
     "located",
     "now",
+    "on_cancel",
     "panic",
     "parallel",
     "pure",
@@ -54,6 +55,7 @@ __all__ = [
     "sleep_until",
     "traverse",
     "traverse_par",
+    "uncancelable",
     "wait",
     "yield_",
     "zip",
@@ -224,6 +226,27 @@ def bracket(
     Ok(success=('a file', 6))
     """
     return ops.Bracket(create, use, release)
+
+
+# -- cancellation -----------------------------------------------------------------------------
+
+
+def uncancelable(io: IO[R, E, A]) -> IO[R, E, A]:
+    """Run `io` so that it can't be cancelled: whoever cancels the fiber waits for its end.
+
+    >>> uncancelable(pure("whole")).run(None)
+    Ok(success='whole')
+    """
+    return ops.Uncancelable(io)
+
+
+def on_cancel(io: IO[R, E, A], after: IO[Any, Any, Any]) -> IO[R, E, A]:
+    """If the fiber is cancelled in `io`, run `after`, which can't be cancelled.
+
+    >>> on_cancel(pure("done"), defer(print, "given up")).run(None)
+    Ok(success='done')
+    """
+    return ops.on_cancel(io, after)
 
 
 # -- lists ------------------------------------------------------------------------------------
@@ -423,16 +446,25 @@ def sleep(seconds: float) -> IO[Any, Any, None]:
     return ops.Sleep(seconds)
 
 
-def blocking(f: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
+def blocking(
+    f: Callable[..., A], *args: Any, abandon_on_cancel: bool = False, **kwargs: Any
+) -> IO[Any, Any, A]:
     """The program that calls `f(*args, **kwargs)` on a thread that may be held up.
 
     Use it for what waits: files, databases, `requests`. The threads that step fibers are few, and
     go on meanwhile; as many others are made as there are such calls at the same time.
 
+    Args:
+        f: what is called.
+        args: what it is called with.
+        abandon_on_cancel: a thread can't be stopped, so a fiber that is cancelled in here waits for
+            `f` to return; unless this is true, then `f` is left to itself.
+        kwargs: what else it is called with.
+
     >>> blocking(max, 3, 8).run(None)
     Ok(success=8)
     """
-    return ops.Blocking(f, args, kwargs)
+    return ops.Blocking(f, args, kwargs, abandon_on_cancel)
 
 
 def from_coroutine(

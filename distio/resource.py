@@ -199,13 +199,13 @@ def _use(fun: Callable[[Any], IO[Any, Any, Any]], created: tuple[Any, Close]) ->
 def _mapped(f: Callable[[Any], Any], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
     a, close = created
     made = io.defer(f, a).map(lambda b: (b, close))
-    return made.on_failure(partial(give_up, closers(close)))
+    return ops.GiveUp(made, partial(give_up, closers(close)))
 
 
 def _chained(f: Callable[[Any], Any], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
     inner = io.defer_io(lambda: _create(f(created[0]), "flat_map"))
     both = inner.map(lambda it: (it[0], all_of([created, it])))
-    return both.on_failure(partial(give_up, closers(created[1])))
+    return ops.GiveUp(both, partial(give_up, closers(created[1])))
 
 
 def _wrapped(
@@ -331,7 +331,7 @@ def from_open_close_io(
     open: IO[R2, E2, A2], close: Callable[[A2, ComputationStatus], IO[Any, Any, Any]]
 ) -> Resource[R2, E2, A2]:
     """Open by an IO; close by the IO `close(it, status)`."""
-    return Resource(open.map(lambda a: (a, partial(close, a))))
+    return Resource(io.uncancelable(open).map(lambda a: (a, partial(close, a))))
 
 
 def from_open_close(
@@ -369,7 +369,7 @@ def _open_from(rs: Sequence[Any]) -> IO[Any, Any, Any]:
         if index == len(rs):
             return io.pure(([a for a, _ in opened], all_of(opened)))
         create = io.defer_io(_create, rs[index], "zip")
-        create = create.on_failure(lambda r: give_up(all_of(opened), r))
+        create = ops.GiveUp(create, lambda r: give_up(all_of(opened), r))
         return create.flat_map(lambda it: then_next(index, it))
 
     def then_next(index: int, created: tuple[Any, Close]) -> IO[Any, Any, Any]:
@@ -387,7 +387,8 @@ def zip_par(*rs: Any) -> Resource[Any, Any, list[Any]]:
     it, can't be taken like this.
     """
     creates = [_create(each, "zip_par") for each in spread(rs)]
-    return Resource(io.parallel(creates).flat_map(io.wait).flat_map(_gathered))
+    opened = io.parallel(creates).flat_map(io.wait).flat_map(_gathered)
+    return Resource(io.uncancelable(opened))
 
 
 def _gathered(results: list[Result[Any, tuple[Any, Close]]]) -> IO[Any, Any, Any]:

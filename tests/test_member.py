@@ -53,8 +53,9 @@ class Node:
     def elsewhere(self, call: Callable[[], None]) -> None:
         call()
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         asyncio.run(run())
+        return lambda: None
 
     def stays(self, fiber: Fiber) -> None:
         raise AssertionError(f"{fiber} can't be pickled")

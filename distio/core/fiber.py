@@ -7,10 +7,11 @@ small, picklable, good for waiting.
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
-from distio.errors import MatchError, TracedException
+from distio.errors import Cancelled, MatchError, TracedException
 from distio.protocol.ids import name_of
+from distio.protocol.requests import Acquire, Spawn, SpawnAt
 from distio.result import Errors, Ok, Panic, Result
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from distio.protocol.requests import Request
 
 __all__ = ["Fiber", "Handle", "Held"]
+
+_GIVING: Final = (Acquire, Spawn, SpawnAt)
+"""The answer to these must not be lost: whoever gets it has to see to it first."""
 
 R = TypeVar("R", contravariant=True)
 E = TypeVar("E", covariant=True)
@@ -47,6 +51,29 @@ class Handle(Generic[R, E, A]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Handle, (self.id,)
+
+    def cancel(self) -> IO[Any, Any, Result[E, A]]:
+        """The program that cancels the fiber, and waits until it has ended.
+
+        The fiber runs what its resources and `finally_`s have to do, and ends in a Panic that
+        holds `Cancelled`; unless it has ended before, or can't be cancelled where it is.
+
+        Returns:
+            A program whose value is the fiber's Result.
+
+        >>> from distio import io
+        >>> io.parallel(io.sleep(1000)).flat_map(lambda fibers: fibers[0].cancel()).run(None)
+        Ok(success=Panic(...Cancelled('fiber ... was cancelled')...))
+        """
+        from distio.core.ops.cancelling import cancel
+
+        return cancel(self)
+
+    def cancel_soon(self) -> IO[Any, Any, None]:
+        """The same, but it doesn't wait: cancelled it will be."""
+        from distio.core.ops.cancelling import Cancel
+
+        return Cancel((self,))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Handle) and other.id == self.id
@@ -87,15 +114,20 @@ class Fiber:
 
     __slots__ = (
         "context",
+        "creating",
         "epoch",
         "failure",
         "handle",
         "holds",
         "id",
+        "is_cancelled",
         "is_pinned",
+        "is_spared",
+        "is_unwinding",
         "next",
         "request",
         "run",
+        "shield",
         "stack",
         "value",
     )
@@ -118,6 +150,18 @@ class Fiber:
         """By key, the locks that it holds."""
         self.is_pinned = False
         """Whether it can't leave its member, for it uses what is kept there."""
+        self.is_cancelled = False
+        """Whether somebody has asked for its cancellation."""
+        self.is_unwinding = False
+        """Whether it has failed for that: it runs what releases, and ends."""
+        self.shield = 0
+        """In how many programs it is that can't be cancelled."""
+        self.creating = 0
+        """In how many programs it is whose value is to be released: it is cancelled only where
+        they wait."""
+        self.is_spared = False
+        """Whether the cancellation of its run leaves it alone: who can't be cancelled started
+        it."""
 
     def go_on(self) -> IO[Any, Any, Any] | None:
         """Leave the suspension behind; return what to evaluate next."""
@@ -145,7 +189,49 @@ class Fiber:
 
     def crash(self, exception: BaseException) -> None:
         """Turn the current outcome into a panic on `exception`, keeping earlier failures."""
-        traced = TracedException.in_except_clause(exception)
+        self._add(TracedException.in_except_clause(exception))
+
+    # -- cancellation ---------------------------------------------------------------------
+
+    def is_exposed(self, *, waits: bool = False) -> bool:
+        """Whether it is to be cancelled, and can be, here.
+
+        Args:
+            waits: whether it waits for something that it hasn't got yet.
+        """
+        return (
+            self.is_cancelled
+            and not self.is_unwinding
+            and not self.shield
+            and (waits or not (self.creating or type(self.request) in _GIVING))
+        )
+
+    def unwind(self) -> None:
+        """Leave whatever it is at, and fail with `Cancelled`."""
+        self.is_unwinding = True
+        self.next = self.request = None
+        self._fail_as_cancelled()
+
+    def lower_shield(self) -> None:
+        """A program that can't be cancelled is over, and its outcome is there."""
+        self.shield -= 1
+        if self.shield:
+            return
+        if self.is_unwinding and self.failure is None:
+            self._fail_as_cancelled()  # what releases may swallow a failure, but not this one
+        elif self.is_exposed():
+            self.unwind()
+
+    @property
+    def lets_pass(self) -> bool:
+        """Whether its failure is its cancellation, which no handler sees."""
+        return self.is_unwinding and not self.shield
+
+    def _fail_as_cancelled(self) -> None:
+        cancelled = Cancelled(name_of(self.id))
+        self._add(TracedException(cancelled, str(cancelled)))
+
+    def _add(self, traced: TracedException) -> None:
         failure = self.failure
         if failure is None:
             self.failure = Panic([traced], [])

@@ -135,6 +135,18 @@ def _dump(obj: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
 
 _FRESH: Final = 0
 _SUSPENDED: Final = 1
+_REST: Final = (
+    "value",
+    "failure",
+    "request",
+    "holds",
+    "is_cancelled",
+    "is_unwinding",
+    "is_spared",
+    "shield",
+    "creating",
+)
+"""What else there is to a fiber that has begun."""
 
 
 def dump_fibers(
@@ -170,11 +182,11 @@ def why_it_cannot_ship(fiber: Fiber) -> str:
 
 
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:
-    if not fiber.stack and fiber.next is not None and not fiber.holds:
+    has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.is_cancelled
+    if not (has_begun or fiber.is_spared):
         return _FRESH, fiber.next, fiber.context
-    stack = [frame._as_frame() for frame in fiber.stack]
-    outcome = fiber.value, fiber.failure, fiber.request
-    return _SUSPENDED, fiber.next, fiber.context, stack, *outcome, fiber.holds
+    state = fiber.next, fiber.context, [frame._as_frame() for frame in fiber.stack]
+    return _SUSPENDED, *state, *[getattr(fiber, name) for name in _REST]
 
 
 def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> list[Fiber]:
@@ -193,7 +205,9 @@ def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> lis
         fiber = Fiber(id, run, state[1], state[2])
         fiber.epoch = epoch
         if state[0] == _SUSPENDED:
-            fiber.stack, fiber.value, fiber.failure, fiber.request, fiber.holds = state[3:]
+            fiber.stack = state[3]
+            for name, value in zip(_REST, state[4:]):
+                setattr(fiber, name, value)
         fibers.append(fiber)
     return fibers
 

@@ -13,11 +13,14 @@ import msgspec
 __all__ = [
     "AwaitOutcomes",
     "AwaitTurns",
+    "CancelFibers",
+    "CancelRun",
     "Chunk",
     "CoordinatorMessage",
     "DescribeWaits",
     "DropOutcomes",
     "FiberLost",
+    "FibersCancelled",
     "ForgoTurns",
     "Forget",
     "Goodbye",
@@ -36,6 +39,7 @@ __all__ = [
     "RecallTokens",
     "Refused",
     "ReturnTokens",
+    "RunCancelled",
     "RunEnded",
     "RunProgress",
     "SendOutcomes",
@@ -157,6 +161,20 @@ class Forget(Message, frozen=True, gc=False):
     """Nobody will ever ask for the outcomes of these fibers."""
 
     fibers: list[int]
+
+
+class CancelFibers(Message, frozen=True, gc=False):
+    """Cancel these fibers, wherever they are."""
+
+    run: int
+    """That of the fiber which asks for it."""
+    fibers: list[int]
+
+
+class CancelRun(Message, frozen=True, gc=False):
+    """Cancel all fibers of this run, wherever they are."""
+
+    run: int
 
 
 class StartTimer(Message, frozen=True, gc=False):
@@ -288,6 +306,18 @@ class DropOutcomes(Message, frozen=True, gc=False):
     fibers: list[int]
 
 
+class FibersCancelled(Message, frozen=True, gc=False):
+    """These fibers, which are here, have been cancelled."""
+
+    fibers: list[int]
+
+
+class RunCancelled(Message, frozen=True, gc=False):
+    """This run has been cancelled: all fibers of it that are here."""
+
+    run: int
+
+
 class TimerFired(Message, frozen=True, gc=False):
     """The time is over."""
 
@@ -360,6 +390,8 @@ MemberMessage = (
     | OutcomesReady
     | OutcomeUnknown
     | Forget
+    | CancelFibers
+    | CancelRun
     | StartTimer
     | StopTimer
     | AwaitTurns
@@ -381,6 +413,8 @@ CoordinatorMessage = (
     | Outcomes
     | FiberLost
     | DropOutcomes
+    | FibersCancelled
+    | RunCancelled
     | TimerFired
     | TokensLent
     | RecallTokens

@@ -19,6 +19,7 @@ __all__ = [
     "AwaitBlocking",
     "AwaitCallback",
     "AwaitFibers",
+    "CancelFibers",
     "FindObject",
     "Finished",
     "KeepObject",
@@ -128,12 +129,27 @@ class AwaitFibers(Request):
     It holds the Result of each fiber that has ended by then, and None for each other one.
     """
 
-    __slots__ = ("enough", "handles")
+    __slots__ = ("enough", "entry", "handles")
 
     def __init__(self, handles: Sequence[Any], enough: int | None = None) -> None:
         self.handles = handles
         self.enough = len(handles) if enough is None else enough
         """How many must have ended: at most all. A fiber that is named twice counts twice."""
+        self.entry: Any = None
+        """How the wait is entered with those fibers (the member's business)."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return AwaitFibers, (self.handles, self.enough)
+
+
+@final
+class CancelFibers(Request):
+    """Have these fibers cancelled; answered by None at once."""
+
+    __slots__ = ("handles",)
+
+    def __init__(self, handles: Sequence[Any]) -> None:
+        self.handles = handles
 
 
 @final
@@ -246,7 +262,7 @@ class AwaitBlocking(Request):
     If it is a coroutine function, it runs on the event loop of the process instead.
     """
 
-    __slots__ = ("args", "f", "is_coroutine", "kwargs")
+    __slots__ = ("args", "f", "is_abandoned", "is_coroutine", "is_stopped", "kwargs", "stop")
 
     def __init__(
         self,
@@ -254,11 +270,22 @@ class AwaitBlocking(Request):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         is_coroutine: bool,
+        is_abandoned: bool = False,
     ) -> None:
         self.f = f
         self.args = args
         self.kwargs = kwargs
         self.is_coroutine = is_coroutine
+        self.is_abandoned = is_abandoned
+        """Whether a fiber that is cancelled lets go of it, and doesn't wait for its end."""
+        self.stop: Callable[[], None] | None = None
+        """Cancels what runs, if that is possible (the host's business)."""
+        self.is_stopped = False
+        """Whether that was done."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = self.f, self.args, self.kwargs, self.is_coroutine, self.is_abandoned
+        return AwaitBlocking, fields
 
 
 @final

@@ -22,8 +22,17 @@ def _loop() -> asyncio.AbstractEventLoop:
 _starting = threading.Lock()
 
 
-def run_on_loop(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a coroutine that never raises; returns at once."""
+def run_on_loop(run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run a coroutine that never raises, unless it is cancelled; returns at once.
+
+    Returns:
+        What cancels it, from any thread.
+    """
     with _starting:
         loop = _loop()
-    asyncio.run_coroutine_threadsafe(run(), loop)
+    future = asyncio.run_coroutine_threadsafe(run(), loop)
+
+    def cancel() -> None:
+        future.cancel()
+
+    return cancel

@@ -157,11 +157,11 @@ class Host:
         """On a thread of its own."""
         call_elsewhere(call)
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         """On that of all hosts in this process."""
         from distio.runtime.event_loop import run_on_loop  # asyncio takes long to import
 
-        run_on_loop(run)
+        return run_on_loop(run)
 
     def stays(self, fiber: Fiber) -> None:
         """Warn, once for each place of a program."""

@@ -36,7 +36,15 @@ CHECKED_AT_ONCE: Final = 8
 keeps the cost of an event the same."""
 FAMILY: Final = "simulation"
 _HOST: Final = "simulation"
-_WAKES: Final = (m.FiberLost, m.TokensLent, m.LockRefused, m.Outcomes, m.TimerFired)
+_WAKES: Final = (
+    m.FiberLost,
+    m.FibersCancelled,
+    m.LockRefused,
+    m.Outcomes,
+    m.RunCancelled,
+    m.TimerFired,
+    m.TokensLent,
+)
 """What may make parked fibers ready."""
 
 

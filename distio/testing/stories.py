@@ -43,6 +43,7 @@ _ASKS: Final[dict[type, str]] = {
     rq.Acquire: "steps fiber {}, which waits for a lock",
     rq.AwaitBlocking: "steps fiber {}, which calls what may block",
     rq.AwaitCallback: "steps fiber {}, which waits for a callback",
+    rq.CancelFibers: "steps fiber {}, which cancels fibers",
     rq.FindObject: "steps fiber {}, which looks for an object",
     rq.KeepObject: "steps fiber {}, which locates an object",
     rq.MakeLock: "steps fiber {}, which makes a lock",
@@ -90,7 +91,14 @@ def _fibers_of(message: Any) -> list[int]:
     if isinstance(message, m.Progress):
         return [fiber for run in message.runs for fiber, _ in run.ended]
     if isinstance(
-        message, m.AwaitOutcomes | m.OutcomesReady | m.Outcomes | m.Forget | m.DropOutcomes
+        message,
+        m.AwaitOutcomes
+        | m.CancelFibers
+        | m.DropOutcomes
+        | m.FibersCancelled
+        | m.Forget
+        | m.Outcomes
+        | m.OutcomesReady,
     ):
         return list(message.fibers)
     if isinstance(message, _OF_ONE_FIBER):

@@ -314,6 +314,7 @@ class Coordinator:
         self.send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
         taker.placed(chunk)
         self._say_who_wants(taker, chunk.run, moved)
+        self._say_who_is_cancelled(taker, chunk.run, moved)
 
     def _say_who_wants(self, host: Member, run: int, fibers: list[tuple[int, int]]) -> None:
         """Tell a new host which outcomes are waited for already, and which nobody wants."""
@@ -328,6 +329,13 @@ class Coordinator:
             self.send(host.id, m.SendOutcomes(run, wanted))
         if unwanted:
             self.send(host.id, m.DropOutcomes(unwanted))
+
+    def _say_who_is_cancelled(self, host: Member, run: int, fibers: list[tuple[int, int]]) -> None:
+        if self.runs[run].is_cancelled:
+            self.send(host.id, m.RunCancelled(run))
+        cancelled = [fiber for fiber, _ in fibers if self.fibers[fiber].is_cancelled]
+        if cancelled:
+            self.send(host.id, m.FibersCancelled(cancelled))
 
     def _balance(self) -> None:
         if self.backlog:
@@ -407,6 +415,35 @@ class Coordinator:
         for host, fibers in dropped.items():
             self.send(host, m.DropOutcomes(fibers))
 
+    # -- cancellation ---------------------------------------------------------------------
+
+    def _cancel_fibers(self, member: Member, message: m.CancelFibers) -> None:
+        """Pass it on to where they are; who is on the way is told when it is there."""
+        if message.run in self.runs:
+            self.runs[message.run].has_moved()
+        at: dict[int, list[int]] = {}
+        for fiber in message.fibers:
+            record = self.fibers.get(fiber) or self._record_at_home(member, message.run, fiber)
+            if record is None or record.ended:
+                self.stale += 1
+                continue
+            record.is_cancelled = True
+            self.runs[record.run].has_moved()
+            if record.host != NOWHERE:
+                at.setdefault(record.host, []).append(fiber)
+        for host, fibers in at.items():
+            self.send(host, m.FibersCancelled(fibers))
+
+    def _cancel_run(self, member: Member, message: m.CancelRun) -> None:
+        run = self.runs.get(message.run)
+        if run is None:
+            self.stale += 1
+            return
+        run.is_cancelled = True
+        run.has_moved()
+        for host in sorted(run.members & self.members.keys()):
+            self.send(host, m.RunCancelled(message.run))
+
     # -- timers ---------------------------------------------------------------------------
 
     def _start_timer(self, member: Member, message: m.StartTimer) -> None:
@@ -468,6 +505,8 @@ class Coordinator:
 _HANDLERS: dict[type, Any] = {
     m.AwaitOutcomes: Coordinator._await_outcomes,
     m.AwaitTurns: Coordinator._await_turns,
+    m.CancelFibers: Coordinator._cancel_fibers,
+    m.CancelRun: Coordinator._cancel_run,
     m.Forget: Coordinator._forget,
     m.ForgoTurns: Coordinator._forgo_turns,
     m.Goodbye: Coordinator._goodbye,

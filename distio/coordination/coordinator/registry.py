@@ -19,7 +19,7 @@ NOWHERE: Final = -1
 class FiberRecord:
     """One fiber that was shipped or is waited for from elsewhere."""
 
-    __slots__ = ("ended", "epoch", "host", "is_unwanted", "lost", "run", "waiters")
+    __slots__ = ("ended", "epoch", "host", "is_cancelled", "is_unwanted", "lost", "run", "waiters")
 
     def __init__(self, run: int, host: int, epoch: int) -> None:
         self.run = run
@@ -28,6 +28,8 @@ class FiberRecord:
         self.ended = False
         self.is_unwanted = False
         """Whether nobody will ask for the outcome."""
+        self.is_cancelled = False
+        """Whether wherever it goes, it is to be cancelled."""
         self.waiters: list[int] = []
         """The members that wait for the outcome."""
         self.lost: tuple[str, str] | None = None
@@ -42,6 +44,7 @@ class Run:
         "alive_at",
         "asked",
         "fibers",
+        "is_cancelled",
         "is_innocent",
         "members",
         "owner",
@@ -61,6 +64,8 @@ class Run:
         self.asked: set[int] = set()
         """The members that are still to describe who waits for whom."""
         self.question = 0
+        self.is_cancelled = False
+        """Whether wherever some of it goes, it is to be cancelled."""
         self.is_innocent = False
         """Whether it waits for others' locks, and nothing has moved in it since that was found."""
         self.waits: list[Waits] = []

@@ -23,6 +23,7 @@ def run_ended(member: Member, message: m.RunEnded) -> None:
         member.stale += 1
         return
     member.nothing_to_tell(run.id)
+    member.cancelling.run_gone(run.id)
     for key in run.values:
         del member.locks.values[key]
     for key in run.objects:

@@ -149,6 +149,11 @@ def _answer(member: Member, fiber: Fiber) -> Fiber | Task | None:
     if not member.is_running(fiber.run):
         return None  # the run was cut short: what is left of it is dropped
     request: Any = fiber.request
+    if member.cancelling:
+        member.cancelling.tell(fiber)
+    if fiber.is_cancelled and type(request) in _WAITING and fiber.is_exposed(waits=True):
+        fiber.unwind()
+        return fiber
     following: Fiber | Task | None = _ANSWERS[type(request)](member, fiber, request)
     return following
 
@@ -230,13 +235,21 @@ def _abandon(member: Member, fiber: Fiber, request: None) -> Fiber | Task | None
     return None
 
 
+def _cancel_fibers(member: Member, fiber: Fiber, request: rq.CancelFibers) -> Fiber | Task | None:
+    member.cancelling.ask(fiber.run, request.handles)
+    return fiber
+
+
 _WITH_VALUE: Final = (rq.MakeLock, rq.Release)
+_WAITING: Final = (rq.Acquire, rq.AwaitBlocking, rq.AwaitCallback, rq.AwaitFibers, rq.Sleep)
+"""Who is to be cancelled doesn't begin with one of these."""
 
 _ANSWERS: Final[dict[type, Any]] = {
     rq.Acquire: _acquire,
     rq.AwaitBlocking: _await_blocking,
     rq.AwaitCallback: _await_callback,
     rq.AwaitFibers: _await_fibers,
+    rq.CancelFibers: _cancel_fibers,
     rq.FindObject: _find_object,
     rq.Finished: _finish,
     rq.KeepObject: _keep_object,

@@ -24,12 +24,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.endings import run_ended
 from distio.coordination.member.locks import Locks
 from distio.coordination.member.news import News
 from distio.coordination.member.runs import LocalRun
-from distio.coordination.member.ties import HERE, Away
+from distio.coordination.member.ties import Away, Here
 from distio.coordination.member.waits import await_fibers, describe_waits, settle
 from distio.coordination.member.work import Offering, Parcel, Posting, Shipping, Task, Work
 from distio.coordination.rest import check_rest
@@ -40,7 +41,7 @@ from distio.errors import Deadlock, DistioBug, TracedException, UnknownFiber, Wo
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of, sequence_of
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request, Sleep
-from distio.result import Panic, Result
+from distio.result import Ok, Panic, Result
 
 __all__ = ["Member"]
 
@@ -74,6 +75,7 @@ class Member:
         """Fibers here whose outcome somebody elsewhere waits for."""
         self.runs: dict[int, LocalRun] = {}
         self.locks = Locks(self)
+        self.cancelling = Cancelling(self)
         self.objects: dict[int, Any] = {}
         """What is kept here for fibers everywhere; see `distio.core.located`."""
         self.outbox: list[m.MemberMessage] = []
@@ -110,6 +112,9 @@ class Member:
         run, context = self.runs[parent.run], parent.context
         first = self.next_ids(len(ios))
         children = [self.make(run, id, io, context) for id, io in enumerate(ios, first)]
+        if parent.shield or parent.is_spared:
+            for child in children:
+                child.is_spared = True
         run.started(sequence_of(first), len(children))
         parent.value = [child.handle for child in children]
         if self.ships:
@@ -126,7 +131,7 @@ class Member:
     def make(self, run: LocalRun, id: int, io: IO[Any, Any, Any], context: Any) -> Fiber:
         fiber = Fiber(id, run.id, io, context)
         fiber.handle = Handle(id)
-        fiber.handle.tie = HERE
+        fiber.handle.tie = run.tie
         return fiber
 
     def queue(self, work: Work) -> None:
@@ -148,6 +153,8 @@ class Member:
                     continue
                 work = shipping
             self.stepping += 1
+            if self.cancelling and isinstance(work, Fiber):
+                self.cancelling.tell(work)
             return work
         return None
 
@@ -191,6 +198,9 @@ class Member:
 
     def let_go(self, fiber: Fiber, request: AwaitCallback | AwaitBlocking) -> None:
         """The callback of this fiber's request has died without being called."""
+        if fiber.is_exposed(waits=True):  # it was stopped before it had begun
+            self.called_back(fiber, request, Ok(None))
+            return
         name = getattr(request.f, "__qualname__", repr(request.f))
         deadlock = Deadlock(
             f"fiber {name_of(fiber.id)} waits for a callback that nobody can call any more: "
@@ -221,11 +231,15 @@ class Member:
         assert handle is not None
         if fiber.holds:
             self.locks.release_all(fiber)
+        if self.cancelling:
+            self.cancelling.ended(fiber)
         if fiber.epoch == 0:
             run.finished()
         else:
             run.ended(fiber.id, fiber.epoch)
-        if fiber.failure is not None and not is_observed and not handle.waiters:
+        is_news = fiber.failure is not None and not _is_cancellation(fiber)
+        if is_news and not is_observed and not handle.waiters:
+            assert fiber.failure is not None
             run.unobserved[fiber.id] = fiber.failure
         self._settle(handle, fiber.outcome())
 
@@ -251,7 +265,7 @@ class Member:
         for handle in handles:
             if isinstance(handle.tie, Away):
                 handle.tie.is_shared = True
-            elif handle.tie is HERE:
+            elif type(handle.tie) is Here:
                 self.hosted[handle.id] = handle
                 run.known.add(handle.id)
 
@@ -298,6 +312,8 @@ class Member:
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
         self.outbox.append(m.Offer([m.Chunk(run.id, ids, payload, held, target)]))
         self.locks.left(held)
+        if self.cancelling:
+            self.cancelling.left(fibers)
         run.alive -= len(fibers)
         ask = []
         for fiber in fibers:
@@ -332,7 +348,7 @@ class Member:
             handle = self.hosted.get(fiber.id)
             if handle is None:  # nobody wants its outcome any more
                 handle = Handle(fiber.id)
-                handle.tie = HERE
+                handle.tie = self.runs[chunk.run].tie
             fiber.handle = handle
             fiber.is_pinned = chunk.target != 0
             self.ready.append(fiber)
@@ -357,7 +373,7 @@ class Member:
             if isinstance(handle.tie, Away):
                 # it is wanted as before: the tie that dies here must not say otherwise
                 handle.tie.is_shared = True
-            handle.tie = HERE
+            handle.tie = run.tie
             self.hosted[id] = handle
             run.known.add(id)
         self.in_parcels += len(chunk.fibers) - 1
@@ -476,19 +492,33 @@ class Member:
                 "handles of fibers elsewhere": self.awaited,
                 "fibers that are asked for": self.asked,
                 "locks and values of variables": self.locks,
+                "fibers that are to be cancelled": self.cancelling,
                 "objects": self.objects,
             },
         )
+
+
+def _is_cancellation(fiber: Fiber) -> bool:
+    """Whether it has failed for nothing else, which isn't worth telling anybody."""
+    failure = fiber.failure
+    return (
+        fiber.is_unwinding
+        and isinstance(failure, Panic)
+        and len(failure.exceptions) == 1
+        and not failure.errors
+    )
 
 
 _HANDLERS: dict[type, Any] = {
     m.DescribeWaits: describe_waits,
     m.DropOutcomes: Member._drop_outcomes,
     m.FiberLost: Member._fiber_lost,
+    m.FibersCancelled: lambda member, message: member.cancelling.hear(message),
     m.LockRefused: lambda member, message: member.locks.refused(message),
     m.Outcomes: Member._outcomes,
     m.Place: Member._place,
     m.RecallTokens: lambda member, message: member.locks.recalled(message),
+    m.RunCancelled: lambda member, message: member.cancelling.hear_of_run(message),
     m.RunEnded: run_ended,
     m.SendOutcomes: Member._send_outcomes,
     m.Solicit: Member._solicit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from distio.coordination.member.ties import Here
 from distio.protocol.messages import RunProgress
 from distio.result import Result
 
@@ -27,12 +28,15 @@ class LocalRun:
         "locks",
         "objects",
         "posting",
+        "tie",
         "unobserved",
         "values",
     )
 
     def __init__(self, id: int, untold: dict[int, LocalRun], stirred: dict[int, LocalRun]) -> None:
         self.id = id
+        self.tie = Here(id)
+        """That of the handles of all its fibers that are here."""
         self.alive = 0
         """How many of its fibers are here and haven't ended."""
         self.blocked = 0

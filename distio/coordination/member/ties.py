@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, final
+from typing import final
 
-__all__ = ["HERE", "Away"]
+__all__ = ["Away", "Here"]
 
 
 @final
 class Here:
-    """Ties a handle to this member: its fiber is, or was, hosted here."""
+    """Ties a handle to this member: its fiber, one of this run, is or was hosted here."""
 
+    __slots__ = ("run",)
 
-HERE: Final = Here()
+    def __init__(self, run: int) -> None:
+        self.run = run
 
 
 @final

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from distio.coordination.member.runs import LocalRun
-from distio.coordination.member.ties import HERE
+from distio.coordination.member.ties import Here
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
 from distio.protocol.requests import Acquire, AwaitFibers
@@ -22,7 +22,14 @@ from distio.protocol.requests import Acquire, AwaitFibers
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
 
-__all__ = ["Waiting", "await_fibers", "describe_waits", "settle", "strike_out"]
+__all__ = [
+    "Waiting",
+    "await_fibers",
+    "describe_waits",
+    "give_up_waiting",
+    "settle",
+    "strike_out",
+]
 
 
 @final
@@ -69,6 +76,9 @@ def await_fibers(
     if waiting.missing <= 0:
         fiber.value = waiting.outcomes()
         return True
+    request = fiber.request
+    assert isinstance(request, AwaitFibers)
+    request.entry = waiting
     for handle in pending:
         waiters = handle.waiters
         if waiters is None:
@@ -84,7 +94,7 @@ def _own(
     member: Member, run: LocalRun, stated: Handle[Any, Any, Any], ask: list[int]
 ) -> Handle[Any, Any, Any]:
     """The handle in which this member keeps the outcome; `ask` for it if it is elsewhere."""
-    if stated.tie is HERE:
+    if type(stated.tie) is Here:
         return stated
     id = stated.id
     handle = member.hosted.get(id) or member.awaited.get(id)
@@ -115,6 +125,12 @@ def strike_out(waiting: Waiting) -> None:
     for handle in waiting.handles:
         if handle.waiters:
             handle.waiters.pop(waiting, None)
+
+
+def give_up_waiting(member: Member, fiber: Fiber, request: AwaitFibers) -> None:
+    """The fiber, which is parked on it, waits no longer, whatever becomes of the others."""
+    strike_out(request.entry)
+    member.runs[fiber.run].block(-1)
 
 
 def describe_waits(member: Member, message: m.DescribeWaits) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "Parcel",
     "Posting",
     "Shipping",
+    "Stopping",
     "Surroundings",
     "Task",
     "Work",
@@ -65,8 +66,12 @@ class Surroundings(Protocol):
     def elsewhere(self, call: Callable[[], None]) -> None:
         """Call this on a thread that isn't one of the pool's; returns at once."""
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run this on the event loop of the process; returns at once."""
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+        """Run this on the event loop of the process; returns at once.
+
+        Returns:
+            What cancels it.
+        """
 
     def stays(self, fiber: Fiber) -> None:
         """This fiber was to travel, but it can't be pickled."""
@@ -271,23 +276,28 @@ class Calling:
 class Delegating:
     """A fiber is parked until a call that may block has returned; this has it called elsewhere."""
 
-    __slots__ = ("fiber", "request")
+    __slots__ = ("_stop", "fiber", "request")
 
     def __init__(self, fiber: Fiber, request: rq.AwaitBlocking) -> None:
         self.fiber = fiber
         self.request = request
+        self._stop: Callable[[], None] | None = None
 
     def perform(self, around: Surroundings) -> None:
         """Hand the call over."""
         callback = Callback(around, self.fiber, self.request)
         if self.request.is_coroutine:
-            around.on_loop(partial(_await, self.request, callback))
+            self._stop = around.on_loop(partial(_await, self.request, callback))
         else:
             around.elsewhere(partial(_call, self.request, callback))
 
     def settle(self, member: Member) -> Fiber | Task | None:
-        """The rest is the callback's."""
-        return None
+        """The rest is the callback's, unless the fiber was cancelled meanwhile."""
+        fiber, stop = self.fiber, self._stop
+        if stop is None or fiber.request is not self.request:
+            return None
+        self.request.stop = stop
+        return Stopping(self.request) if fiber.is_exposed(waits=True) else None
 
 
 def _call(request: rq.AwaitBlocking, callback: Callback) -> None:
@@ -299,14 +309,39 @@ def _call(request: rq.AwaitBlocking, callback: Callback) -> None:
 
 
 async def _await(request: rq.AwaitBlocking, callback: Callback) -> None:
+    from asyncio import CancelledError  # takes long to import, and is there by now
+
     try:
         result: Result[Any, Any] = Ok(await request.f(*request.args, **request.kwargs))
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
-        result = Panic([TracedException.in_except_clause(exception)], [])
+        if request.is_stopped and isinstance(exception, CancelledError):
+            result = Ok(None)  # as it was to: the fiber is cancelled
+        else:
+            result = Panic([TracedException.in_except_clause(exception)], [])
     callback(result)
 
 
-Task = Delegating | Parcel | Shipping | Posting | Finishing | Calling
+@final
+class Stopping:
+    """A call of a fiber that is cancelled is to be stopped."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: rq.AwaitBlocking) -> None:
+        self._request = request
+
+    def perform(self, around: Surroundings) -> None:
+        """Stop it; the fiber goes on when it has ended."""
+        self._request.is_stopped = True
+        if self._request.stop is not None:
+            self._request.stop()
+
+    def settle(self, member: Member) -> Fiber | Task | None:
+        """The rest is the callback's."""
+        return None
+
+
+Task = Delegating | Parcel | Shipping | Posting | Finishing | Calling | Stopping
 """What a pool thread does besides stepping fibers."""
 
 Work = Fiber | Task | Offering

@@ -6,6 +6,7 @@ To add one: write the class beside its siblings, name it here, give it a constru
 
 from distio.core.ops.base import IO, Frame
 from distio.core.ops.bounded import Chunk, TraversePar
+from distio.core.ops.cancelling import Cancel, GiveUp, OnCancel, Uncancelable, on_cancel
 from distio.core.ops.concurrency import (
     Async,
     Blocking,
@@ -42,6 +43,7 @@ __all__ = [
     "Attempt",
     "Blocking",
     "Bracket",
+    "Cancel",
     "Catch",
     "Chunk",
     "ContraMapRead",
@@ -55,6 +57,7 @@ __all__ = [
     "FlatMap",
     "Flatten",
     "Frame",
+    "GiveUp",
     "Locate",
     "Locked",
     "MakeLock",
@@ -62,6 +65,7 @@ __all__ = [
     "MapError",
     "MapPanic",
     "Now",
+    "OnCancel",
     "OnFailure",
     "Parallel",
     "Peek",
@@ -76,9 +80,11 @@ __all__ = [
     "SleepUntil",
     "ThenKeep",
     "TraversePar",
+    "Uncancelable",
     "Wait",
     "WaitSome",
     "Yield",
     "Zip",
     "at",
+    "on_cancel",
 ]

@@ -106,7 +106,7 @@ class IO(Generic[R, E, A]):
 
     def zip_par(self, *others: Any) -> IO[Any, Any, list[Any]]:
         """Run this and `others` at the same time; compute the list of all values."""
-        return ops.concurrency.zip_par((self, *spread(others)))
+        return ops.together.zip_par((self, *spread(others)))
 
     # -- context --------------------------------------------------------------------------
 
@@ -150,6 +150,16 @@ class IO(Generic[R, E, A]):
     ) -> IO[Any, E2, A | A2]:
         """On Errors or a Panic, go on with `handler(result)`."""
         return ops.OnFailure(self, handler)
+
+    # -- cancellation ---------------------------------------------------------------------
+
+    def uncancelable(self) -> IO[R, E, A]:
+        """Run this so that it can't be cancelled: whoever cancels the fiber waits for its end."""
+        return ops.Uncancelable(self)
+
+    def on_cancel(self, after: IO[Any, Any, Any]) -> IO[R, E, A]:
+        """If the fiber is cancelled in here, run `after`, which can't be cancelled."""
+        return ops.on_cancel(self, after)
 
     # -- running --------------------------------------------------------------------------
 

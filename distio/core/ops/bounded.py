@@ -17,6 +17,8 @@ from distio.core.chunks import ChunkSizes
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO, Frame, Next, require_io
 from distio.core.ops.concurrency import Parallel, WaitSome
+from distio.core.ops.failures import Keep
+from distio.core.ops.together import cancel_all
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
@@ -115,6 +117,8 @@ class _ChunkFrame(Frame):
 
     def _failed(self, fiber: Fiber) -> Next:
         assert fiber.failure is not None
+        if fiber.lets_pass:
+            return None
         self.failures.append((len(self.values), fiber.failure))
         self.values.append(None)
         fiber.failure = None
@@ -287,11 +291,19 @@ class _Loop(Frame):
 
     def _failed(self, fiber: Fiber) -> Next:
         assert fiber.failure is not None
+        if fiber.lets_pass:
+            return self._cancel(fiber, fiber.failure)
         self.failures.append((-1, fiber.failure))
         fiber.failure = None
         self.source, self.progress = _Listed(_NO_MORE), None
         fiber.stack.append(self)
         return self._go_on(fiber)
+
+    def _cancel(self, fiber: Fiber, failure: Failure) -> Next:
+        """The fiber is cancelled: so are those under way, whose ends are waited for."""
+        fiber.stack.append(Keep.shielded(fiber, failure))
+        fiber.failure = None
+        return cancel_all(tuple([handle for handle, _, _ in self.under_way]))
 
     def _go_on(self, fiber: Fiber) -> Next:
         if not self.taken and self.source.left != 0 and len(self.under_way) < self.at_most:

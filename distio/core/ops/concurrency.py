@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
 from distio.core.fiber import Fiber, Handle
@@ -13,7 +14,6 @@ from distio.core.ops.values import Call, DeferIO, Pure
 from distio.errors import MatchError
 from distio.protocol import requests
 from distio.result import Errors, Ok, Result
-from distio.result import zip as zip_results
 
 __all__ = [
     "Async",
@@ -25,7 +25,8 @@ __all__ = [
     "Wait",
     "WaitSome",
     "Yield",
-    "zip_par",
+    "from_result",
+    "require_handles",
 ]
 
 
@@ -70,7 +71,7 @@ class Wait(IO[Any, Any, Any]):
         self.handles = handles
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        _require_handles(self.handles)
+        require_handles(self.handles, "wait")
         if self.handles:
             fiber.request = requests.AwaitFibers(self.handles)
         else:
@@ -93,18 +94,19 @@ class WaitSome(IO[Any, Any, Any]):
         self.enough = enough
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        _require_handles(self.handles)
+        require_handles(self.handles, "wait")
         if not 0 <= self.enough <= len(self.handles):
             raise MatchError(f"wait: {self.enough} of {len(self.handles)} fibers can't be had")
         fiber.request = requests.AwaitFibers(self.handles, self.enough)
         return None
 
 
-def _require_handles(handles: tuple[Any, ...]) -> None:
+def require_handles(handles: tuple[Any, ...], where: str) -> None:
+    """Raise a MatchError if one of them isn't a fiber's."""
     for handle in handles:
         if not isinstance(handle, Handle):
             raise MatchError(
-                f"wait: expected a fiber that parallel returned, "
+                f"{where}: expected a fiber that parallel returned, "
                 f"but got {reprlib.repr(handle)} of type {type(handle).__name__}"
             )
 
@@ -124,10 +126,22 @@ class Async(Call):
 class Blocking(Call):
     """A call that may take its time, on a thread of its own; its result is the value."""
 
-    __slots__ = ()
+    __slots__ = ("is_abandoned",)
+    _names = ("f", "args", "kwargs", "is_abandoned")
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        is_abandoned: bool,
+    ) -> None:
+        super().__init__(f, args, kwargs)
+        self.is_abandoned = is_abandoned
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.AwaitBlocking(self.f, self.args, self.kwargs, False)
+        fields = self.f, self.args, self.kwargs, False, self.is_abandoned
+        fiber.request = requests.AwaitBlocking(*fields)
         return None
 
 
@@ -204,19 +218,6 @@ def _finite(number: Any, name: str, expected: str) -> float:
     if isinstance(number, int | float) and math.isfinite(number):
         return float(number)
     raise MatchError(f"{name}: expected {expected}, finite, but got {reprlib.repr(number)}")
-
-
-def zip_par(ios: tuple[Any, ...]) -> IO[Any, Any, Any]:
-    """Start all, wait for all, merge their Results."""
-    return Parallel(ios).flat_map(_wait_for_all)
-
-
-def _wait_for_all(handles: list[Any]) -> IO[Any, Any, Any]:
-    return Wait(tuple(handles)).flat_map(_merge)
-
-
-def _merge(results: list[Result[Any, Any]]) -> IO[Any, Any, Any]:
-    return from_result(zip_results(results))
 
 
 def from_result(r: Result[Any, Any]) -> IO[Any, Any, Any]:

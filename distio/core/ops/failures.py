@@ -54,6 +54,8 @@ class Attempt(Wrapper):
         return None
 
     def _failed(self, fiber: Fiber) -> Next:
+        if fiber.lets_pass:
+            return None
         fiber.value = fiber.failure
         fiber.failure = None
         return None
@@ -80,7 +82,7 @@ class Recover(Around):
     __slots__ = ()
 
     def _failed(self, fiber: Fiber) -> Next:
-        if not isinstance(fiber.failure, Panic):
+        if not isinstance(fiber.failure, Panic) or fiber.lets_pass:
             return None
         io = require_io(self.f(fiber.failure.exceptions, fiber.failure.errors), "recover")
         fiber.failure = None
@@ -94,6 +96,8 @@ class OnFailure(Around):
     __slots__ = ()
 
     def _failed(self, fiber: Fiber) -> Next:
+        if fiber.lets_pass:
+            return None
         io = require_io(self.f(fiber.failure), "on_failure")
         fiber.failure = None
         return io
@@ -124,7 +128,7 @@ class MapPanic(Around):
 
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
-        if isinstance(failure, Panic):
+        if isinstance(failure, Panic) and not fiber.lets_pass:
             exceptions = [
                 TracedException.ensure_traced(self.f(traced)) for traced in failure.exceptions
             ]
@@ -148,7 +152,7 @@ class Finally(Around):
     def _after(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
         fiber.failure = None
         # pushed first: should `f` raise, the result is merged with that panic
-        fiber.stack.append(Keep(result))
+        fiber.stack.append(Keep.shielded(fiber, result))
         return require_io(self.f(result), "finally_")
 
 
@@ -156,13 +160,23 @@ class Finally(Around):
 class Keep(Frame):
     """Put an earlier result back, merged with whatever has failed since."""
 
-    __slots__ = ("result",)
+    __slots__ = ("is_shield", "result")
 
-    def __init__(self, result: Result[Any, Any]) -> None:
+    def __init__(self, result: Result[Any, Any], is_shield: bool = False) -> None:
         self.result = result
+        self.is_shield = is_shield
+        """Whether what runs until then can't be cancelled."""
+
+    @classmethod
+    def shielded(cls, fiber: Fiber, result: Result[Any, Any]) -> Keep:
+        """The frame for a program that this fiber begins with, and that can't be cancelled."""
+        fiber.shield += 1
+        return cls(result, True)
 
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.answer(self.result)
+        if self.is_shield:
+            fiber.lower_shield()
         return None
 
     def _failed(self, fiber: Fiber) -> Next:
@@ -170,4 +184,6 @@ class Keep(Frame):
         merged = sequence(fiber.failure, self.result)
         assert isinstance(merged, Errors | Panic)
         fiber.failure = merged
+        if self.is_shield:
+            fiber.lower_shield()
         return None

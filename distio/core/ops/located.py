@@ -15,6 +15,7 @@ from distio.core.located import Located
 from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.concurrency import Wait, from_result
 from distio.core.ops.locks import Locked
+from distio.core.ops.together import wait_together
 from distio.core.ops.values import Call, FlatMap
 from distio.protocol import requests
 from distio.protocol.requests import Lock
@@ -86,7 +87,8 @@ def at(
 
 
 def _wait(handles: list[Any]) -> Program:
-    return FlatMap(Wait(tuple(handles)), _first)
+    call = tuple(handles)
+    return FlatMap(wait_together(call, Wait(call)), _first)
 
 
 def _first(results: list[Any]) -> Program:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Final, final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.base import Frame, Next, Wrapper, require_io
@@ -32,9 +32,18 @@ class Bracket(Wrapper):
         self.use = use
         self.release = release
 
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.creating += 1
+        return super()._evaluate(fiber)
+
     def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.creating -= 1
         fiber.stack.append(Release(self.release, fiber.value))
         return require_io(self.use(fiber.value), "bracket: the function that uses")
+
+    def _failed(self, fiber: Fiber) -> Next:
+        fiber.creating -= 1
+        return None
 
 
 @final
@@ -48,15 +57,39 @@ class Release(Frame):
         self.value = value
 
     def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.shield += 1
+        fiber.stack.append(UNSHIELD)
         return require_io(self.release(self.value, Ok(fiber.value)), _RELEASES)
 
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
         assert failure is not None
+        fiber.shield += 1
+        fiber.stack.append(UNSHIELD)
         # should the function itself raise, that is added to the failure
         io = require_io(self.release(self.value, failure), _RELEASES)
         fiber.failure = None
         return io
 
 
-_RELEASES = "bracket: the function that releases"
+@final
+class Unshield(Frame):
+    """The end of a program that can't be cancelled."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "UNSHIELD"
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.lower_shield()
+        return None
+
+    def _failed(self, fiber: Fiber) -> Next:
+        fiber.lower_shield()
+        return None
+
+
+UNSHIELD: Final = Unshield()
+
+_RELEASES: Final = "bracket: the function that releases"

@@ -1,0 +1,154 @@
+"""A member's part in cancellation: who is to be told, who wakes, and what it waits for no more.
+
+Rules
+-----
+- A fiber that is parked wakes at once, and is struck out wherever it waits; unless it can't be
+  cancelled there, then it is only marked. One that is ready or in a hand is told when it is taken,
+  or before it is parked.
+- What can't be stopped (a call on another thread) is waited for, unless it is to be abandoned.
+- Whoever isn't here is the coordinator's business: it finds the host, or remembers it until there
+  is one. A fiber that leaves before it was told is told there.
+- The cancellation of a run reaches the fibers that are here now, and those that come; but not
+  those that were started by who couldn't be cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, final
+
+from distio.coordination.member.ties import Here
+from distio.coordination.member.waits import give_up_waiting
+from distio.coordination.member.work import Stopping
+from distio.core.fiber import Fiber, Handle
+from distio.protocol import messages as m
+from distio.protocol import requests as rq
+
+if TYPE_CHECKING:
+    from distio.coordination.member.machine import Member
+
+__all__ = ["Cancelling"]
+
+
+@final
+class Cancelling:
+    """Which fibers of a member are to be cancelled and haven't been told."""
+
+    __slots__ = ("_fibers", "_member", "_runs")
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self._fibers: dict[int, set[int]] = {}
+        """By run: fibers that are ready, or in hand."""
+        self._runs: set[int] = set()
+        """Those that are cancelled as a whole."""
+
+    def __bool__(self) -> bool:
+        return bool(self._fibers or self._runs)
+
+    def __len__(self) -> int:
+        return len(self._fibers) + len(self._runs)
+
+    # -- who is to be cancelled -----------------------------------------------------------
+
+    def ask(self, run: int, handles: Sequence[Handle[Any, Any, Any]]) -> None:
+        """A fiber of this run cancels these."""
+        elsewhere = []
+        for stated in handles:
+            is_here = type(stated.tie) is Here
+            handle = stated if is_here else self._member.hosted.get(stated.id)
+            if handle is None:
+                elsewhere.append(stated.id)
+            else:
+                self._cancel(handle)
+        if elsewhere:
+            self._member.outbox.append(m.CancelFibers(run, elsewhere))
+
+    def hear(self, message: m.FibersCancelled) -> None:
+        """These are here, or have left meanwhile."""
+        for id in message.fibers:
+            handle = self._member.hosted.get(id)
+            if handle is None:
+                self._member.stale += 1
+            else:
+                self._cancel(handle)
+
+    def hear_of_run(self, message: m.RunCancelled) -> None:
+        """All that is here, and all that comes."""
+        run = message.run
+        if run not in self._member.runs:
+            self._member.stale += 1
+        elif run not in self._runs:
+            self._runs.add(run)
+            for fiber in [each for each in self._member.parked.values() if each.run == run]:
+                if not fiber.is_spared:
+                    self._wake(fiber)
+
+    def _cancel(self, handle: Handle[Any, Any, Any]) -> None:
+        """Cancel a fiber that is here, unless it has ended."""
+        fiber = self._member.parked.get(handle.id)
+        if fiber is not None:
+            self._wake(fiber)
+        elif handle.outcome is None and isinstance(handle.tie, Here):
+            self._fibers.setdefault(handle.tie.run, set()).add(handle.id)
+
+    # -- those that are parked ------------------------------------------------------------
+
+    def _wake(self, fiber: Fiber) -> None:
+        fiber.is_cancelled = True
+        if not fiber.is_exposed(waits=True):
+            return
+        request = fiber.request
+        if type(request) is rq.AwaitBlocking and not request.is_abandoned:
+            if request.stop is not None:
+                self._member.queue(Stopping(request))
+            return
+        self._give_up(fiber, request)
+        fiber.unwind()
+        self._member.unpark(fiber)
+
+    def _give_up(self, fiber: Fiber, request: rq.Request | None) -> None:
+        """It waits no longer."""
+        if isinstance(request, rq.AwaitFibers):
+            give_up_waiting(self._member, fiber, request)
+        elif isinstance(request, rq.Acquire):
+            self._member.locks.give_up(fiber, request.lock)
+        elif isinstance(request, rq.Sleep):
+            self._member.outbox.append(m.StopTimer(fiber.id, request.timer))
+
+    # -- those that are not ---------------------------------------------------------------
+
+    def tell(self, fiber: Fiber) -> None:
+        """It has been taken, or has asked for something: if it is to be cancelled, it knows now."""
+        fibers = self._fibers.get(fiber.run)
+        if fibers is not None and fiber.id in fibers:
+            self._forget(fiber.run, fibers, fiber.id)
+            fiber.is_cancelled = True
+        elif fiber.run in self._runs and not fiber.is_spared:
+            fiber.is_cancelled = True
+
+    def left(self, fibers: Sequence[Fiber]) -> None:
+        """These have left for elsewhere: who wasn't told is to be told there."""
+        run = fibers[0].run
+        asked = self._fibers.get(run, set())
+        untold = [fiber.id for fiber in fibers if fiber.id in asked]
+        for id in untold:
+            self._forget(run, asked, id)
+        if untold:
+            self._member.outbox.append(m.CancelFibers(run, untold))
+
+    def ended(self, fiber: Fiber) -> None:
+        """It has ended, whether it was told or not."""
+        fibers = self._fibers.get(fiber.run)
+        if fibers is not None and fiber.id in fibers:
+            self._forget(fiber.run, fibers, fiber.id)
+
+    def _forget(self, run: int, fibers: set[int], id: int) -> None:
+        fibers.remove(id)
+        if not fibers:
+            del self._fibers[run]
+
+    def run_gone(self, run: int) -> None:
+        """There is nobody left to be told."""
+        self._fibers.pop(run, None)
+        self._runs.discard(run)
