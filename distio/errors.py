@@ -11,6 +11,7 @@
     ├── DomainErrors            raised for Errors: expected failures that nobody handled
     └── DistioError
         ├── Deadlock            nothing can ever wake a run again
+        ├── TimedOut            what has a time limit took longer
         ├── WorkerLost          a fiber ended with the process that hosted it
         ├── UnknownFiber        a handle was waited for whose run is over
         ├── CannotShip          something that has to travel can't be pickled
@@ -50,6 +51,7 @@ __all__ = [
     "MatchError",
     "MultipleExceptions",
     "SimulationLimit",
+    "TimedOut",
     "TracedException",
     "UnknownFiber",
     "WorkerLost",
@@ -239,6 +241,16 @@ class WorkerLost(DistioError):
         self.args = (worker, reason)
         self.worker = worker
         self.reason = reason
+
+
+@final
+class TimedOut(DistioError):
+    """What `timeout` had limited took longer."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"it took longer than {seconds:g} s")
+        self.args = (seconds,)
+        self.seconds = seconds
 
 
 @final

@@ -23,21 +23,35 @@ from distio.errors import MatchError, TracedException
 from distio.progress import Bar
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import errors as _errors
+from distio.structured import (
+    Scope,
+    current_fiber,
+    first_ok,
+    on_cancel,
+    race,
+    scope,
+    timeout,
+    uncancelable,
+)
+from distio.structured import fail_fast as _fail_fast
 
 __all__ = [
     "IO",
     "Fiber",
     "Located",
+    "Scope",
     "async_",
     "at",
     "blocking",
     "bracket",
+    "current_fiber",
     "defer",
     "defer_io",
     "defer_read",
     "defer_read_io",
     "error",
     "errors",
+    "first_ok",
     "from_coroutine",
     "from_future",
     "from_result",
@@ -47,12 +61,15 @@ __all__ = [
     "panic",
     "parallel",
     "pure",
+    "race",
     "read",
     "rec",
     "safe",
+    "scope",
     "sequence",
     "sleep",
     "sleep_until",
+    "timeout",
     "traverse",
     "traverse_par",
     "uncancelable",
@@ -228,27 +245,6 @@ def bracket(
     return ops.Bracket(create, use, release)
 
 
-# -- cancellation -----------------------------------------------------------------------------
-
-
-def uncancelable(io: IO[R, E, A]) -> IO[R, E, A]:
-    """Run `io` so that it can't be cancelled: whoever cancels the fiber waits for its end.
-
-    >>> uncancelable(pure("whole")).run(None)
-    Ok(success='whole')
-    """
-    return ops.Uncancelable(io)
-
-
-def on_cancel(io: IO[R, E, A], after: IO[Any, Any, Any]) -> IO[R, E, A]:
-    """If the fiber is cancelled in `io`, run `after`, which can't be cancelled.
-
-    >>> on_cancel(pure("done"), defer(print, "given up")).run(None)
-    Ok(success='done')
-    """
-    return ops.on_cancel(io, after)
-
-
 # -- lists ------------------------------------------------------------------------------------
 
 
@@ -320,18 +316,24 @@ Progress = Callable[[int, int | None], object] | bool | None
 
 @overload
 def zip_par(
-    ios: Iterable[IO[R, E, A]], /, *, at_most: int | None = None, progress: Progress = None
+    ios: Iterable[IO[R, E, A]],
+    /,
+    *,
+    at_most: int | None = None,
+    progress: Progress = None,
+    fail_fast: bool = False,
 ) -> IO[R, E, list[A]]: ...
 @overload
 def zip_par(
-    *others: Any, at_most: int | None = None, progress: Progress = None
+    *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = False
 ) -> IO[Any, Any, list[Any]]: ...
 def zip_par(
-    *others: Any, at_most: int | None = None, progress: Progress = None
+    *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = False
 ) -> IO[Any, Any, list[Any]]:
     """Run these programs, or those of one iterable, at the same time; compute all values.
 
-    All of them are waited for; if some fail, all failures are kept.
+    All of them are waited for; if some fail, all failures are kept. If this is cancelled, so are
+    they.
 
     Args:
         others: the programs.
@@ -349,9 +351,9 @@ def zip_par(
     Ok(success=[0, 1, 2, 3, 4])
     """
     if at_most is None and not progress:
-        return _zip_par(spread(others))
+        return _fail_fast(spread(others)) if fail_fast else _zip_par(spread(others))
     programs = others[0] if len(others) == 1 and isinstance(others[0], Iterable) else others
-    return _bounded(programs, _itself, at_most, progress)
+    return _bounded(programs, _itself, at_most, progress, fail_fast)
 
 
 def traverse_par(
@@ -360,6 +362,7 @@ def traverse_par(
     *,
     at_most: int | None = None,
     progress: Progress = None,
+    fail_fast: bool = False,
 ) -> IO[R, E, list[A2]]:
     """Run `f(item)` for each item, at most so many at the same time; compute the list of values.
 
@@ -384,6 +387,8 @@ def traverse_par(
             them, in the fiber that waits for them; `total` is None if only the end will tell. If it
             raises, no more items are run, and that is a panic. True: a bar on standard error, if
             that is a terminal.
+        fail_fast: whether the first failure cancels the items that are under way, and no more are
+            run.
 
     Raises:
         TypeError: `at_most` is no int, or `progress` is something else.
@@ -393,11 +398,14 @@ def traverse_par(
     Ok(success=[0, 1, 4, 9, 16])
     """
     if at_most is None and not progress:
-        return _zip_par(tuple([ops.DeferIO(f, (item,), {}) for item in items]))
-    return _bounded(items, f, at_most, progress)
+        programs = [ops.DeferIO(f, (item,), {}) for item in items]
+        return _fail_fast(programs) if fail_fast else _zip_par(tuple(programs))
+    return _bounded(items, f, at_most, progress, fail_fast)
 
 
-def _bounded(items: Any, f: Callable[[Any], Any], at_most: Any, progress: Any) -> IO[Any, Any, Any]:
+def _bounded(
+    items: Any, f: Callable[[Any], Any], at_most: Any, progress: Any, fail_fast: bool
+) -> IO[Any, Any, Any]:
     if at_most is not None:
         if not isinstance(at_most, int) or isinstance(at_most, bool):
             raise TypeError(f"at_most is a whole number from 1, or None, but got {at_most!r}")
@@ -407,13 +415,10 @@ def _bounded(items: Any, f: Callable[[Any], Any], at_most: Any, progress: Any) -
         raise TypeError(f"progress is a function, True or None, but got {progress!r}")
     if isinstance(items, list | tuple):
         items = tuple(items)  # a list may be changed before the program has run
+    traversal = partial(ops.TraversePar, items, f, at_most, fail_fast=fail_fast)
     if progress is True:
-        return ops.Bracket(defer(Bar), partial(_show, items, f, at_most), _take_away)
-    return ops.TraversePar(items, f, at_most, progress or None)
-
-
-def _show(items: Any, f: Callable[[Any], Any], at_most: int | None, bar: Bar) -> IO[Any, Any, Any]:
-    return ops.TraversePar(items, f, at_most, bar)
+        return ops.Bracket(defer(Bar), traversal, _take_away)
+    return traversal(progress or None)
 
 
 def _take_away(bar: Bar, result: Result[Any, Any]) -> IO[Any, Any, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from distio import errors
 from distio.errors import (
+    Cancelled,
     CannotShip,
     ClusterClosed,
     ClusterError,
@@ -25,6 +26,7 @@ from distio.errors import (
     MatchError,
     MultipleExceptions,
     SimulationLimit,
+    TimedOut,
     TracedException,
     UnknownFiber,
     WorkerLost,
@@ -38,7 +40,9 @@ def traced(message: str) -> TracedException:
 
 
 # each with the text that its str() has to be
-EXCEPTIONS: list[tuple[Exception, str]] = [
+EXCEPTIONS: list[tuple[BaseException, str]] = [
+    (Cancelled("1.7"), "fiber 1.7 was cancelled"),
+    (TimedOut(2.5), "it took longer than 2.5 s"),
     (MatchError("no IO"), "no IO"),
     (MatchError(message="no IO"), "no IO"),
     (
@@ -72,7 +76,7 @@ EXCEPTIONS: list[tuple[Exception, str]] = [
 
 
 @pytest.mark.parametrize(("exception", "text"), EXCEPTIONS)
-def test_exceptions_say_what_they_carry(exception: Exception, text: str) -> None:
+def test_exceptions_say_what_they_carry(exception: BaseException, text: str) -> None:
     assert str(exception) == text
 
 
@@ -87,7 +91,7 @@ def plain(state: object) -> object:
 
 @pytest.mark.parametrize(("exception", "text"), EXCEPTIONS)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_exceptions_survive_a_journey(exception: Exception, text: str, protocol: int) -> None:
+def test_exceptions_survive_a_journey(exception: BaseException, text: str, protocol: int) -> None:
     arrived = pickle.loads(pickle.dumps(exception, protocol))
     assert type(arrived) is type(exception)
     assert str(arrived) == text
@@ -100,7 +104,9 @@ def test_the_table_has_every_class() -> None:
 
 
 @pytest.mark.parametrize(("exception", "text"), EXCEPTIONS)
-def test_exceptions_are_hashed_and_compared_by_identity(exception: Exception, text: str) -> None:
+def test_exceptions_are_hashed_and_compared_by_identity(
+    exception: BaseException, text: str
+) -> None:
     assert len({exception, copy.copy(exception), exception}) == 2
     assert exception != copy.copy(exception)
 

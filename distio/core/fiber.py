@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from distio.core.ops.base import IO, Frame
     from distio.protocol.requests import Request
 
-__all__ = ["Fiber", "Handle", "Held"]
+__all__ = ["WHOLE", "Fiber", "Handle", "Held", "Region"]
 
 _GIVING: Final = (Acquire, Spawn, SpawnAt)
 """The answer to these must not be lost: whoever gets it has to see to it first."""
@@ -109,26 +109,60 @@ def _held(count: int, value: Any, is_changed: bool) -> Held:
 
 
 @final
+class Region:
+    """A part of a fiber's program that can be cancelled on its own."""
+
+    __slots__ = ("children", "creating", "interrupted", "key", "shield")
+
+    def __init__(self, key: int, shield: int, creating: int) -> None:
+        self.key = key
+        self.shield = shield
+        """That of the fiber where the region begins: only there it can be cancelled."""
+        self.creating = creating
+        """The same."""
+        self.interrupted: Region | None = None
+        """What the fiber was unwinding when this was cancelled."""
+        self.children: list[Handle[Any, Any, Any]] | None = None
+        """If it is a scope: the fibers that were started in it."""
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if not self.key:
+            return "WHOLE"
+        return _region, (self.key, self.shield, self.creating, self.interrupted, self.children)
+
+
+def _region(key: int, shield: int, creating: int, *rest: Any) -> Region:
+    region = Region(key, shield, creating)
+    region.interrupted, region.children = rest
+    return region
+
+
+WHOLE: Final = Region(0, 0, 0)
+"""All of a fiber's program."""
+
+
+@final
 class Fiber:
     """One running IO."""
 
     __slots__ = (
         "context",
         "creating",
+        "cuts",
         "epoch",
         "failure",
         "handle",
         "holds",
         "id",
-        "is_cancelled",
         "is_pinned",
         "is_spared",
-        "is_unwinding",
         "next",
+        "regions",
         "request",
         "run",
         "shield",
         "stack",
+        "unwinding",
         "value",
     )
 
@@ -150,10 +184,13 @@ class Fiber:
         """By key, the locks that it holds."""
         self.is_pinned = False
         """Whether it can't leave its member, for it uses what is kept there."""
-        self.is_cancelled = False
-        """Whether somebody has asked for its cancellation."""
-        self.is_unwinding = False
-        """Whether it has failed for that: it runs what releases, and ends."""
+        self.regions: list[Region] | None = None
+        """The parts of its program that it is in and that can be cancelled on their own, each in
+        the one before."""
+        self.cuts: list[Region] | None = None
+        """Those of them (or the whole of it) that are to be cancelled, the outermost first."""
+        self.unwinding: Region | None = None
+        """The one that has failed for that: the fiber runs what releases until it is out of it."""
         self.shield = 0
         """In how many programs it is that can't be cancelled."""
         self.creating = 0
@@ -193,39 +230,83 @@ class Fiber:
 
     # -- cancellation ---------------------------------------------------------------------
 
+    def cancel(self, key: int) -> None:
+        """The region of this key, or all of it, is to be cancelled, unless it has left it."""
+        region = self._region(key)
+        cuts = self.cuts or []
+        if region is not None and region not in cuts and region is not self.unwinding:
+            outer = [WHOLE, *(self.regions or ())]
+            self.cuts = sorted([*cuts, region], key=outer.index)
+
+    def _region(self, key: int) -> Region | None:
+        if not key:
+            return WHOLE
+        return next((region for region in self.regions or () if region.key == key), None)
+
     def is_exposed(self, *, waits: bool = False) -> bool:
-        """Whether it is to be cancelled, and can be, here.
+        """Whether something of it is to be cancelled, and can be, where it is.
 
         Args:
             waits: whether it waits for something that it hasn't got yet.
         """
-        return (
-            self.is_cancelled
-            and not self.is_unwinding
-            and not self.shield
-            and (waits or not (self.creating or type(self.request) in _GIVING))
-        )
+        return bool(self.cuts) and self._exposed(waits) is not None
 
-    def unwind(self) -> None:
-        """Leave whatever it is at, and fail with `Cancelled`."""
-        self.is_unwinding = True
+    def _exposed(self, waits: bool) -> Region | None:
+        if self.lets_pass or (not waits and type(self.request) in _GIVING):
+            return None
+        for region in self.cuts or ():
+            is_whole = waits or self.creating == region.creating
+            if self.shield == region.shield and is_whole:
+                return region
+        return None
+
+    def unwind(self, *, waits: bool = False) -> None:
+        """Leave whatever it is at, and fail with `Cancelled`; it `is_exposed`."""
+        region = self._exposed(waits)
+        assert region is not None
+        assert self.cuts is not None
+        self.cuts = [each for each in self.cuts if each is not region] or None
+        if region is not WHOLE:
+            region.interrupted = self.unwinding
+        self.unwinding = region
         self.next = self.request = None
         self._fail_as_cancelled()
 
     def lower_shield(self) -> None:
         """A program that can't be cancelled is over, and its outcome is there."""
         self.shield -= 1
-        if self.shield:
-            return
-        if self.is_unwinding and self.failure is None:
+        if self.lets_pass and self.failure is None:
             self._fail_as_cancelled()  # what releases may swallow a failure, but not this one
         elif self.is_exposed():
             self.unwind()
 
     @property
     def lets_pass(self) -> bool:
-        """Whether its failure is its cancellation, which no handler sees."""
-        return self.is_unwinding and not self.shield
+        """Whether its failure is a cancellation, which no handler sees."""
+        return self.unwinding is not None and self.shield == self.unwinding.shield
+
+    def enter(self, key: int) -> Region:
+        """A region begins here."""
+        region = Region(key, self.shield, self.creating)
+        self.regions = [*(self.regions or ()), region]
+        return region
+
+    def leave(self, region: Region) -> bool:
+        """It ends here; return whether it was cancelled. Then what else has failed is left."""
+        self.regions = [each for each in self.regions or () if each is not region] or None
+        self.cuts = [each for each in self.cuts or () if each is not region] or None
+        if self.unwinding is not region:
+            return False
+        self.unwinding = region.interrupted
+        assert isinstance(self.failure, Panic)
+        exceptions, errors = self.failure.exceptions, self.failure.errors
+        index = next(n for n, each in enumerate(exceptions) if self._is_own(each.exception))
+        rest = [*exceptions[:index], *exceptions[index + 1 :]]
+        self.failure = Panic(rest, errors) if rest else Errors(errors) if errors else None
+        return True
+
+    def _is_own(self, exception: BaseException) -> bool:
+        return isinstance(exception, Cancelled) and exception.fiber == name_of(self.id)
 
     def _fail_as_cancelled(self) -> None:
         cancelled = Cancelled(name_of(self.id))

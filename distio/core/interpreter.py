@@ -39,7 +39,7 @@ def step(fiber: Fiber, fuel: int = FUEL) -> Request:
     Raises:
         KeyboardInterrupt: the only exception of user code that isn't turned into a panic.
     """
-    if fiber.is_cancelled and fiber.is_exposed():
+    if fiber.cuts and fiber.is_exposed():
         fiber.unwind()
     stack = fiber.stack
     pop = stack.pop

@@ -19,6 +19,7 @@ from distio.core.functions import PLAIN, is_self_contained, reduce_function
 from distio.core.ops.bounded import Worked
 from distio.core.shipping import why_it_stays
 from distio.errors import CannotShip, ForeignException, TracedException
+from distio.protocol.requests import AwaitFibers
 from distio.result import Ok, Panic, Result
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "dump_value",
     "load_fibers",
     "load_outcome",
+    "outcome_in",
     "why_it_cannot_ship",
 ]
 
@@ -136,12 +138,12 @@ def _dump(obj: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
 _FRESH: Final = 0
 _SUSPENDED: Final = 1
 _REST: Final = (
-    "value",
     "failure",
     "request",
     "holds",
-    "is_cancelled",
-    "is_unwinding",
+    "regions",
+    "cuts",
+    "unwinding",
     "is_spared",
     "shield",
     "creating",
@@ -182,11 +184,22 @@ def why_it_cannot_ship(fiber: Fiber) -> str:
 
 
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:
-    has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.is_cancelled
+    has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.cuts
     if not (has_begun or fiber.is_spared):
         return _FRESH, fiber.next, fiber.context
-    state = fiber.next, fiber.context, [frame._as_frame() for frame in fiber.stack]
+    value = fiber.value
+    if type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
+        value = [outcome_in(each) for each in value]
+    state = fiber.next, fiber.context, [frame._as_frame() for frame in fiber.stack], value
     return _SUSPENDED, *state, *[getattr(fiber, name) for name in _REST]
+
+
+def outcome_in(handle: Any) -> Any:
+    """What has come of one of those that a fiber has waited for: a Result, a Packed one, or None.
+
+    It is in the handle, or in the handle's place if the fiber has moved meanwhile.
+    """
+    return handle.outcome if type(handle) is Handle else handle
 
 
 def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> list[Fiber]:
@@ -205,8 +218,8 @@ def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> lis
         fiber = Fiber(id, run, state[1], state[2])
         fiber.epoch = epoch
         if state[0] == _SUSPENDED:
-            fiber.stack = state[3]
-            for name, value in zip(_REST, state[4:]):
+            fiber.stack, fiber.value = state[3:5]
+            for name, value in zip(_REST, state[5:]):
                 setattr(fiber, name, value)
         fibers.append(fiber)
     return fibers

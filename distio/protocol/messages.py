@@ -168,7 +168,8 @@ class CancelFibers(Message, frozen=True, gc=False):
 
     run: int
     """That of the fiber which asks for it."""
-    fibers: list[int]
+    cuts: list[tuple[int, int]]
+    """(fiber, region) of each; region 0 is all of it."""
 
 
 class CancelRun(Message, frozen=True, gc=False):
@@ -307,9 +308,9 @@ class DropOutcomes(Message, frozen=True, gc=False):
 
 
 class FibersCancelled(Message, frozen=True, gc=False):
-    """These fibers, which are here, have been cancelled."""
+    """These fibers, which are here, have been cancelled, or regions of them."""
 
-    fibers: list[int]
+    cuts: list[tuple[int, int]]
 
 
 class RunCancelled(Message, frozen=True, gc=False):

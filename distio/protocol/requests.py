@@ -22,6 +22,7 @@ __all__ = [
     "CancelFibers",
     "FindObject",
     "Finished",
+    "HERE",
     "KeepObject",
     "Lock",
     "MakeLock",
@@ -91,6 +92,10 @@ class Spawn(Request):
         self.ios = ios
 
 
+HERE: Final = 0
+"""The member where the fiber is that asks."""
+
+
 @final
 class SpawnAt(Request):
     """Start a fiber on one member, which it can't leave; answered by a list of its handle."""
@@ -144,12 +149,14 @@ class AwaitFibers(Request):
 
 @final
 class CancelFibers(Request):
-    """Have these fibers cancelled; answered by None at once."""
+    """Have these fibers, or regions of them, cancelled; answered by None at once."""
 
-    __slots__ = ("handles",)
+    __slots__ = ("handles", "region")
 
-    def __init__(self, handles: Sequence[Any]) -> None:
+    def __init__(self, handles: Sequence[Any], region: int = 0) -> None:
         self.handles = handles
+        self.region = region
+        """The key of the part of them that is to be cancelled; 0: all of it."""
 
 
 @final

@@ -43,6 +43,10 @@ class Ledger:
         deadline = self._asleep.pop(fiber, now)
         self._require(now >= deadline, fiber, f"woke {deadline - now:g} s early")
 
+    def cancelled(self, fiber: int) -> None:
+        """It sleeps no longer: it unwinds."""
+        self._asleep.pop(fiber, None)
+
     def sleeps(self, fiber: int, until: float) -> None:
         """It must not go on before this moment."""
         self._asleep[fiber] = until

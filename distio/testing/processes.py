@@ -147,6 +147,8 @@ class Process:
         if not isinstance(work, Fiber):
             hand.perform()
             return
+        if work.unwinding is not None and work.request is None:
+            world.ledger.cancelled(work.id)
         if self.member.is_running(work.run):
             world.ledger.stepped(work.id, work.epoch, self.name, world.now)
         world.stepped()

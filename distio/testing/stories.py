@@ -86,19 +86,15 @@ def _fibers_of(message: Any) -> list[int]:
         return [fiber for chunk in message.chunks for fiber, _ in chunk.fibers]
     if isinstance(message, m.Place):
         return [fiber for fiber, _ in message.chunk.fibers]
+    if isinstance(message, m.CancelFibers | m.FibersCancelled):
+        return [fiber for fiber, _ in message.cuts]
     if isinstance(message, m.SendOutcomes):
         return [fiber for fiber, _ in message.fibers]
     if isinstance(message, m.Progress):
         return [fiber for run in message.runs for fiber, _ in run.ended]
     if isinstance(
         message,
-        m.AwaitOutcomes
-        | m.CancelFibers
-        | m.DropOutcomes
-        | m.FibersCancelled
-        | m.Forget
-        | m.Outcomes
-        | m.OutcomesReady,
+        m.AwaitOutcomes | m.DropOutcomes | m.Forget | m.Outcomes | m.OutcomesReady,
     ):
         return list(message.fibers)
     if isinstance(message, _OF_ONE_FIBER):

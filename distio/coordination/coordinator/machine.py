@@ -278,6 +278,7 @@ class Coordinator:
                     run.fibers.add(fiber)
                 record.host = NOWHERE
                 record.epoch = epoch
+                record.heard(member.received)
             self.locks.move(chunk.held, member.id, NOWHERE)
             run.move(member.id, NOWHERE, len(chunk.fibers))
             if not chunk.target:
@@ -333,9 +334,9 @@ class Coordinator:
     def _say_who_is_cancelled(self, host: Member, run: int, fibers: list[tuple[int, int]]) -> None:
         if self.runs[run].is_cancelled:
             self.send(host.id, m.RunCancelled(run))
-        cancelled = [fiber for fiber, _ in fibers if self.fibers[fiber].is_cancelled]
-        if cancelled:
-            self.send(host.id, m.FibersCancelled(cancelled))
+        cuts = [(fiber, region) for fiber, _ in fibers for region in self.fibers[fiber].cuts]
+        if cuts:
+            self._tell_of_cuts(host, cuts)
 
     def _balance(self) -> None:
         if self.backlog:
@@ -421,18 +422,25 @@ class Coordinator:
         """Pass it on to where they are; who is on the way is told when it is there."""
         if message.run in self.runs:
             self.runs[message.run].has_moved()
-        at: dict[int, list[int]] = {}
-        for fiber in message.fibers:
+        at: dict[int, list[tuple[int, int]]] = {}
+        for fiber, region in message.cuts:
             record = self.fibers.get(fiber) or self._record_at_home(member, message.run, fiber)
             if record is None or record.ended:
                 self.stale += 1
                 continue
-            record.is_cancelled = True
             self.runs[record.run].has_moved()
-            if record.host != NOWHERE:
-                at.setdefault(record.host, []).append(fiber)
-        for host, fibers in at.items():
-            self.send(host, m.FibersCancelled(fibers))
+            if record.host == NOWHERE:
+                record.cuts[region] = 0  # it is told when it has a place
+            else:
+                record.heard(self.members[record.host].received)
+                at.setdefault(record.host, []).append((fiber, region))
+        for host, cuts in at.items():
+            self._tell_of_cuts(self.members[host], cuts)
+
+    def _tell_of_cuts(self, host: Member, cuts: list[tuple[int, int]]) -> None:
+        self.send(host.id, m.FibersCancelled(cuts))
+        for fiber, region in cuts:
+            self.fibers[fiber].cuts[region] = host.sent
 
     def _cancel_run(self, member: Member, message: m.CancelRun) -> None:
         run = self.runs.get(message.run)

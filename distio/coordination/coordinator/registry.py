@@ -19,7 +19,7 @@ NOWHERE: Final = -1
 class FiberRecord:
     """One fiber that was shipped or is waited for from elsewhere."""
 
-    __slots__ = ("ended", "epoch", "host", "is_cancelled", "is_unwanted", "lost", "run", "waiters")
+    __slots__ = ("cuts", "ended", "epoch", "host", "is_unwanted", "lost", "run", "waiters")
 
     def __init__(self, run: int, host: int, epoch: int) -> None:
         self.run = run
@@ -28,12 +28,17 @@ class FiberRecord:
         self.ended = False
         self.is_unwanted = False
         """Whether nobody will ask for the outcome."""
-        self.is_cancelled = False
-        """Whether wherever it goes, it is to be cancelled."""
+        self.cuts: dict[int, int] = {}
+        """The regions of it that are to be cancelled (0: all of it), and which message has told
+        its host, as long as that may not have been heard."""
         self.waiters: list[int] = []
         """The members that wait for the outcome."""
         self.lost: tuple[str, str] | None = None
         """(worker, reason) if there will never be an outcome."""
+
+    def heard(self, count: int) -> None:
+        """Its host has handled so many messages: what they told, it or the fiber knows."""
+        self.cuts = {region: told for region, told in self.cuts.items() if told > count}
 
 
 class Run:

@@ -15,7 +15,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.member.ties import Here
 from distio.coordination.member.waits import give_up_waiting
@@ -29,49 +29,51 @@ if TYPE_CHECKING:
 
 __all__ = ["Cancelling"]
 
+_ALL: Final = 0
+"""The region that is all of a fiber's program."""
+
 
 @final
 class Cancelling:
     """Which fibers of a member are to be cancelled and haven't been told."""
 
-    __slots__ = ("_fibers", "_member", "_runs")
+    __slots__ = ("_fibers", "_member", "_runs", "is_pending")
 
     def __init__(self, member: Member) -> None:
         self._member = member
-        self._fibers: dict[int, set[int]] = {}
-        """By run: fibers that are ready, or in hand."""
+        self._fibers: dict[int, dict[int, list[int]]] = {}
+        """By run: fibers that are ready, or in hand, and the regions of them."""
         self._runs: set[int] = set()
         """Those that are cancelled as a whole."""
-
-    def __bool__(self) -> bool:
-        return bool(self._fibers or self._runs)
+        self.is_pending = False
+        """Whether there is anybody to be told."""
 
     def __len__(self) -> int:
         return len(self._fibers) + len(self._runs)
 
     # -- who is to be cancelled -----------------------------------------------------------
 
-    def ask(self, run: int, handles: Sequence[Handle[Any, Any, Any]]) -> None:
-        """A fiber of this run cancels these."""
+    def ask(self, run: int, handles: Sequence[Handle[Any, Any, Any]], region: int) -> None:
+        """A fiber of this run cancels these, or a region of them."""
         elsewhere = []
         for stated in handles:
             is_here = type(stated.tie) is Here
             handle = stated if is_here else self._member.hosted.get(stated.id)
             if handle is None:
-                elsewhere.append(stated.id)
+                elsewhere.append((stated.id, region))
             else:
-                self._cancel(handle)
+                self._cancel(handle, region)
         if elsewhere:
             self._member.outbox.append(m.CancelFibers(run, elsewhere))
 
     def hear(self, message: m.FibersCancelled) -> None:
         """These are here, or have left meanwhile."""
-        for id in message.fibers:
+        for id, region in message.cuts:
             handle = self._member.hosted.get(id)
             if handle is None:
                 self._member.stale += 1
             else:
-                self._cancel(handle)
+                self._cancel(handle, region)
 
     def hear_of_run(self, message: m.RunCancelled) -> None:
         """All that is here, and all that comes."""
@@ -80,22 +82,25 @@ class Cancelling:
             self._member.stale += 1
         elif run not in self._runs:
             self._runs.add(run)
+            self.is_pending = True
             for fiber in [each for each in self._member.parked.values() if each.run == run]:
                 if not fiber.is_spared:
-                    self._wake(fiber)
+                    self._wake(fiber, _ALL)
 
-    def _cancel(self, handle: Handle[Any, Any, Any]) -> None:
+    def _cancel(self, handle: Handle[Any, Any, Any], region: int) -> None:
         """Cancel a fiber that is here, unless it has ended."""
         fiber = self._member.parked.get(handle.id)
         if fiber is not None:
-            self._wake(fiber)
+            self._wake(fiber, region)
         elif handle.outcome is None and isinstance(handle.tie, Here):
-            self._fibers.setdefault(handle.tie.run, set()).add(handle.id)
+            fibers = self._fibers.setdefault(handle.tie.run, {})
+            fibers.setdefault(handle.id, []).append(region)
+            self.is_pending = True
 
     # -- those that are parked ------------------------------------------------------------
 
-    def _wake(self, fiber: Fiber) -> None:
-        fiber.is_cancelled = True
+    def _wake(self, fiber: Fiber, region: int) -> None:
+        fiber.cancel(region)
         if not fiber.is_exposed(waits=True):
             return
         request = fiber.request
@@ -104,7 +109,7 @@ class Cancelling:
                 self._member.queue(Stopping(request))
             return
         self._give_up(fiber, request)
-        fiber.unwind()
+        fiber.unwind(waits=True)
         self._member.unpark(fiber)
 
     def _give_up(self, fiber: Fiber, request: rq.Request | None) -> None:
@@ -120,35 +125,35 @@ class Cancelling:
 
     def tell(self, fiber: Fiber) -> None:
         """It has been taken, or has asked for something: if it is to be cancelled, it knows now."""
-        fibers = self._fibers.get(fiber.run)
-        if fibers is not None and fiber.id in fibers:
-            self._forget(fiber.run, fibers, fiber.id)
-            fiber.is_cancelled = True
-        elif fiber.run in self._runs and not fiber.is_spared:
-            fiber.is_cancelled = True
+        for region in self._take(fiber.run, fiber.id):
+            fiber.cancel(region)
+        if fiber.run in self._runs and not fiber.is_spared:
+            fiber.cancel(_ALL)
 
     def left(self, fibers: Sequence[Fiber]) -> None:
         """These have left for elsewhere: who wasn't told is to be told there."""
         run = fibers[0].run
-        asked = self._fibers.get(run, set())
-        untold = [fiber.id for fiber in fibers if fiber.id in asked]
-        for id in untold:
-            self._forget(run, asked, id)
-        if untold:
-            self._member.outbox.append(m.CancelFibers(run, untold))
+        cuts = [(each.id, region) for each in fibers for region in self._take(run, each.id)]
+        if cuts:
+            self._member.outbox.append(m.CancelFibers(run, cuts))
 
     def ended(self, fiber: Fiber) -> None:
         """It has ended, whether it was told or not."""
-        fibers = self._fibers.get(fiber.run)
-        if fibers is not None and fiber.id in fibers:
-            self._forget(fiber.run, fibers, fiber.id)
+        self._take(fiber.run, fiber.id)
 
-    def _forget(self, run: int, fibers: set[int], id: int) -> None:
-        fibers.remove(id)
+    def _take(self, run: int, id: int) -> Sequence[int]:
+        """The regions of a fiber that are to be cancelled; they are forgotten."""
+        fibers = self._fibers.get(run)
+        if fibers is None:
+            return ()
+        regions = fibers.pop(id, ())
         if not fibers:
             del self._fibers[run]
+            self.is_pending = bool(self._fibers or self._runs)
+        return regions
 
     def run_gone(self, run: int) -> None:
         """There is nobody left to be told."""
         self._fibers.pop(run, None)
         self._runs.discard(run)
+        self.is_pending = bool(self._fibers or self._runs)

@@ -22,7 +22,7 @@ from distio.coordination.member.work import (
 )
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
-from distio.core.snapshot import Packed, PackedValue, dump_value
+from distio.core.snapshot import Packed, PackedValue, dump_value, outcome_in
 from distio.errors import CannotShip
 from distio.protocol import requests as rq
 
@@ -93,7 +93,7 @@ def _step(fiber: Fiber, around: Surroundings) -> None:
     """Step a fiber until it asks for something, and leave that in `fiber.request`."""
     answered = type(fiber.request)
     if answered is rq.AwaitFibers:
-        fiber.value = [_opened(outcome) for outcome in fiber.value]
+        fiber.value = [_opened(outcome_in(each)) for each in fiber.value]
     elif answered is rq.Acquire and type(fiber.value) is PackedValue:
         _unpack(fiber)
     while True:
@@ -149,10 +149,10 @@ def _answer(member: Member, fiber: Fiber) -> Fiber | Task | None:
     if not member.is_running(fiber.run):
         return None  # the run was cut short: what is left of it is dropped
     request: Any = fiber.request
-    if member.cancelling:
+    if member.cancelling.is_pending:
         member.cancelling.tell(fiber)
-    if fiber.is_cancelled and type(request) in _WAITING and fiber.is_exposed(waits=True):
-        fiber.unwind()
+    if fiber.cuts and type(request) in _WAITING and fiber.is_exposed(waits=True):
+        fiber.unwind(waits=True)
         return fiber
     following: Fiber | Task | None = _ANSWERS[type(request)](member, fiber, request)
     return following
@@ -236,7 +236,7 @@ def _abandon(member: Member, fiber: Fiber, request: None) -> Fiber | Task | None
 
 
 def _cancel_fibers(member: Member, fiber: Fiber, request: rq.CancelFibers) -> Fiber | Task | None:
-    member.cancelling.ask(fiber.run, request.handles)
+    member.cancelling.ask(fiber.run, request.handles, request.region)
     return fiber
 
 

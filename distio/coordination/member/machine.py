@@ -112,7 +112,7 @@ class Member:
         run, context = self.runs[parent.run], parent.context
         first = self.next_ids(len(ios))
         children = [self.make(run, id, io, context) for id, io in enumerate(ios, first)]
-        if parent.shield or parent.is_spared:
+        if self.spares(parent):
             for child in children:
                 child.is_spared = True
         run.started(sequence_of(first), len(children))
@@ -121,6 +121,10 @@ class Member:
             return children
         self.ready.extend(children)
         return []
+
+    def spares(self, parent: Fiber) -> bool:
+        """Whether the cancellation of the run is to leave the children of this fiber alone."""
+        return parent.shield > 0 or parent.is_spared
 
     def next_ids(self, count: int) -> int:
         """So many ids in a row, of which this is the first."""
@@ -153,7 +157,7 @@ class Member:
                     continue
                 work = shipping
             self.stepping += 1
-            if self.cancelling and isinstance(work, Fiber):
+            if self.cancelling.is_pending and isinstance(work, Fiber):
                 self.cancelling.tell(work)
             return work
         return None
@@ -231,7 +235,7 @@ class Member:
         assert handle is not None
         if fiber.holds:
             self.locks.release_all(fiber)
-        if self.cancelling:
+        if self.cancelling.is_pending:
             self.cancelling.ended(fiber)
         if fiber.epoch == 0:
             run.finished()
@@ -312,7 +316,7 @@ class Member:
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
         self.outbox.append(m.Offer([m.Chunk(run.id, ids, payload, held, target)]))
         self.locks.left(held)
-        if self.cancelling:
+        if self.cancelling.is_pending:
             self.cancelling.left(fibers)
         run.alive -= len(fibers)
         ask = []
@@ -502,7 +506,7 @@ def _is_cancellation(fiber: Fiber) -> bool:
     """Whether it has failed for nothing else, which isn't worth telling anybody."""
     failure = fiber.failure
     return (
-        fiber.is_unwinding
+        fiber.unwinding is not None
         and isinstance(failure, Panic)
         and len(failure.exceptions) == 1
         and not failure.errors

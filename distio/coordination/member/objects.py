@@ -9,6 +9,7 @@ from distio.core.located import Located
 from distio.core.ops.base import IO
 from distio.errors import MatchError, TracedException
 from distio.protocol.ids import sequence_of
+from distio.protocol.requests import HERE
 from distio.result import Panic
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ def spawn_at(member: Member, parent: Fiber, home: int, io: IO[Any, Any, Any]) ->
     """
     run, id = member.runs[parent.run], member.next_ids(1)
     child = member.make(run, id, io, None)
+    child.is_spared = member.spares(parent)
     run.started(sequence_of(id), 1)
     parent.value = [child.handle]
-    if home != member.incarnation:
+    if home not in (HERE, member.incarnation):
         return child
     child.is_pinned = True
     member.ready.append(child)

@@ -46,10 +46,6 @@ class Waiting:
         self.missing = missing
         """How many of them have yet to end before it goes on."""
 
-    def outcomes(self) -> list[Any]:
-        """What there is."""
-        return [handle.outcome for handle in self.handles]
-
 
 def await_fibers(
     member: Member, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]], enough: int
@@ -74,7 +70,7 @@ def await_fibers(
         member.outbox.append(m.AwaitOutcomes(run.id, ask))
     waiting = Waiting(fiber, own, enough - (len(own) - len(pending)))
     if waiting.missing <= 0:
-        fiber.value = waiting.outcomes()
+        fiber.value = own
         return True
     request = fiber.request
     assert isinstance(request, AwaitFibers)
@@ -115,13 +111,15 @@ def settle(member: Member, handle: Handle[Any, Any, Any], outcome: Any) -> None:
         fiber: Fiber = waiting.fiber
         if waiting.missing <= 0 and member.parked.get(fiber.id) is fiber:
             strike_out(waiting)
-            fiber.value = waiting.outcomes()
+            fiber.value = waiting.handles
             member.runs[fiber.run].block(-1)
             member.unpark(fiber)
 
 
 def strike_out(waiting: Waiting) -> None:
     """It waits no longer: whoever hasn't ended yet need not tell it."""
+    assert isinstance(waiting.request, AwaitFibers)
+    waiting.request.entry = None  # they refer to each other
     for handle in waiting.handles:
         if handle.waiters:
             handle.waiters.pop(waiting, None)

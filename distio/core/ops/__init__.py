@@ -33,7 +33,10 @@ from distio.core.ops.failures import (
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
 from distio.core.ops.located import Locate, at
 from distio.core.ops.locks import Acquire, Locked, MakeLock, Peek, Poke, Release
+from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
+from distio.core.ops.scopes import StartIn, scope, zip_par_fast
+from distio.core.ops.together import Race
 from distio.core.ops.values import Defer, DeferIO, FlatMap, Flatten, Map, Pure, Rec
 
 __all__ = [
@@ -48,6 +51,7 @@ __all__ = [
     "Chunk",
     "ContraMapRead",
     "Coroutine",
+    "CurrentFiber",
     "Defer",
     "DeferIO",
     "DeferRead",
@@ -71,6 +75,7 @@ __all__ = [
     "Peek",
     "Poke",
     "Pure",
+    "Race",
     "Read",
     "Rec",
     "Recover",
@@ -78,6 +83,7 @@ __all__ = [
     "Sequence",
     "Sleep",
     "SleepUntil",
+    "StartIn",
     "ThenKeep",
     "TraversePar",
     "Uncancelable",
@@ -87,4 +93,7 @@ __all__ = [
     "Zip",
     "at",
     "on_cancel",
+    "scope",
+    "timeout",
+    "zip_par_fast",
 ]

@@ -161,6 +161,12 @@ class IO(Generic[R, E, A]):
         """If the fiber is cancelled in here, run `after`, which can't be cancelled."""
         return ops.on_cancel(self, after)
 
+    def timeout(self, seconds: float, otherwise: IO[Any, Any, A2] | None = None) -> IO[R, Any, Any]:
+        """Run this; if it takes longer, cancel it: then `otherwise`, or the error `TimedOut`."""
+        from distio.structured import timeout
+
+        return timeout(self, seconds, otherwise)
+
     # -- running --------------------------------------------------------------------------
 
     def run(

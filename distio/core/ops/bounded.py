@@ -16,9 +16,10 @@ from typing import Any, Final, final
 from distio.core.chunks import ChunkSizes
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO, Frame, Next, require_io
-from distio.core.ops.concurrency import Parallel, WaitSome
+from distio.core.ops.cancelling import Cancel
+from distio.core.ops.concurrency import Parallel, Wait, WaitSome
 from distio.core.ops.failures import Keep
-from distio.core.ops.together import cancel_all
+from distio.core.ops.together import besides_cancellation, cancel_all
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
@@ -70,11 +71,13 @@ class Worked:
 class Chunk(IO[Any, Any, Any], Frame):
     """Some items in turn, whichever of them fail; the value is a `Worked`."""
 
-    __slots__ = _names = ("items", "f")
+    __slots__ = _names = ("items", "f", "fail_fast")
 
-    def __init__(self, items: list[Any], f: Callable[[Any], Any]) -> None:
+    def __init__(self, items: list[Any], f: Callable[[Any], Any], fail_fast: bool = False) -> None:
         self.items = items
         self.f = f
+        self.fail_fast = fail_fast
+        """Whether no item is run after one that has failed."""
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(self)
@@ -82,14 +85,15 @@ class Chunk(IO[Any, Any, Any], Frame):
         return None
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        return _ChunkFrame(self.items, self.f, [], [], fiber.value)._go_on(fiber)
+        frame = _ChunkFrame(self.items, self.f, [], [], fiber.value, self.fail_fast)
+        return frame._go_on(fiber)
 
 
 @final
 class _ChunkFrame(Frame):
     """Where a chunk has got to."""
 
-    __slots__ = ("f", "failures", "index", "items", "start", "values")
+    __slots__ = ("f", "fail_fast", "failures", "index", "items", "start", "values")
 
     def __init__(
         self,
@@ -98,9 +102,11 @@ class _ChunkFrame(Frame):
         values: list[Any],
         failures: list[tuple[int, Failure]],
         start: float,
+        fail_fast: bool,
     ) -> None:
         self.items = items
         self.index = 0
+        self.fail_fast = fail_fast
         self.f = f
         self.values = values
         self.failures = failures
@@ -109,7 +115,8 @@ class _ChunkFrame(Frame):
     def __reduce__(self) -> tuple[Any, ...]:
         # another process has another clock, which must not be compared with this one's
         left = self.items[self.index :]
-        return _ChunkFrame, (left, self.f, self.values, self.failures, math.nan)
+        fields = self.f, self.values, self.failures, math.nan, self.fail_fast
+        return _ChunkFrame, (left, *fields)
 
     def _succeeded(self, fiber: Fiber) -> Next:
         self.values.append(fiber.value)
@@ -125,7 +132,7 @@ class _ChunkFrame(Frame):
         return self._go_on(fiber)
 
     def _go_on(self, fiber: Fiber) -> Next:
-        if self.index == len(self.items):
+        if self.index == len(self.items) or (self.fail_fast and self.failures):
             fiber.stack.append(_ChunkEnd(self.values, self.failures, self.start))
             fiber.request = requests.NOW
             return None
@@ -215,7 +222,7 @@ _NO_MORE: Final = range(0)
 class TraversePar(IO[Any, Any, Any]):
     """Run `f(item)` for each item, at most so many at a time; the value is the list of values."""
 
-    __slots__ = _names = ("items", "f", "at_most", "progress")
+    __slots__ = _names = ("items", "f", "at_most", "progress", "fail_fast")
 
     def __init__(
         self,
@@ -223,11 +230,14 @@ class TraversePar(IO[Any, Any, Any]):
         f: Callable[[Any], Any],
         at_most: int | None,
         progress: Progress | None,
+        fail_fast: bool = False,
     ) -> None:
         self.items = items
         self.f = f
         self.at_most = at_most
         """None: all at the same time."""
+        self.fail_fast = fail_fast
+        """Whether the first failure is the end of it."""
         self.progress = progress
 
     def _evaluate(self, fiber: Fiber) -> Next:
@@ -248,6 +258,7 @@ class _Loop(Frame):
         "at_most",
         "done",
         "f",
+        "fail_fast",
         "failures",
         "progress",
         "sizes",
@@ -268,6 +279,7 @@ class _Loop(Frame):
             self.source, self.total = _Iterated(items), None
         self.f = traversal.f
         self.progress = traversal.progress
+        self.fail_fast = traversal.fail_fast
         self.at_most = traversal.at_most or sys.maxsize
         self.sizes = ChunkSizes(self.at_most)
         self.taken: list[Any] = []
@@ -306,20 +318,28 @@ class _Loop(Frame):
         return cancel_all(tuple([handle for handle, _, _ in self.under_way]))
 
     def _go_on(self, fiber: Fiber) -> Next:
+        if self.fail_fast and self.failures:
+            return self._give_up()
         if not self.taken and self.source.left != 0 and len(self.under_way) < self.at_most:
             self.source.take(self.sizes.next(self.source.left), self.taken)
         if self.taken:
-            return Parallel((Chunk(self.taken, self.f),))
+            return Parallel((Chunk(self.taken, self.f, self.fail_fast),))
         if self.under_way:
             return WaitSome(tuple([handle for handle, _, _ in self.under_way]), self._enough())
         fiber.stack.pop()
         self._finish(fiber)
         return None
 
+    def _give_up(self) -> Next:
+        """Something has failed: cancel what is under way, and wait for its end."""
+        self.source, self.taken, self.fail_fast = _Listed(_NO_MORE), [], False
+        handles = tuple([handle for handle, _, _ in self.under_way])
+        return Cancel(handles).then(Wait(handles))
+
     def _enough(self) -> int:
         """How many of those under way must have ended before there is something to do."""
         count = len(self.under_way)
-        if self.source.left != 0:
+        if self.source.left != 0 or self.fail_fast:
             return 1
         return count if self.progress is None else max(1, count // _STEPS_OF_PROGRESS)
 
@@ -336,8 +356,8 @@ class _Loop(Frame):
             if result is None:
                 going_on.append(chunk)
                 continue
-            _, first, count = chunk
-            self._take_up(first, count, result)
+            handle, first, count = chunk
+            self._take_up(handle, first, count, result)
             ended.append(count)
         self.under_way = going_on
         for count in ended:
@@ -345,16 +365,19 @@ class _Loop(Frame):
             if self.progress is not None:
                 self.progress(self.done, self.total)
 
-    def _take_up(self, first: int, count: int, result: Result[Any, Any]) -> None:
+    def _take_up(
+        self, handle: Handle[Any, Any, Any], first: int, count: int, result: Result[Any, Any]
+    ) -> None:
         """What came of one chunk."""
         if isinstance(result, Ok):
             worked: Worked = result.success
             self.values[first : first + count] = worked.values
             self.failures += [(first + place, failure) for place, failure in worked.failures]
             self.sizes.learn(count, worked.seconds)
-        else:  # the fiber was lost, and all its items with it
-            assert isinstance(result, Errors | Panic)
-            self.failures.append((first, result))
+        elif failure := besides_cancellation(handle, result):
+            # the fiber was lost, and all its items with it, or it was cancelled and could not
+            # release something
+            self.failures.append((first, failure))
 
     def _finish(self, fiber: Fiber) -> None:
         if not self.failures:

@@ -26,6 +26,7 @@ __all__ = [
     "WaitSome",
     "Yield",
     "from_result",
+    "is_finite",
     "require_handles",
 ]
 
@@ -214,8 +215,13 @@ class SleepUntil(IO[Any, Any, Any], Frame):
         return None
 
 
+def is_finite(number: Any) -> bool:
+    """Whether it is a number, and one that clocks know."""
+    return isinstance(number, int | float) and math.isfinite(number)
+
+
 def _finite(number: Any, name: str, expected: str) -> float:
-    if isinstance(number, int | float) and math.isfinite(number):
+    if is_finite(number):
         return float(number)
     raise MatchError(f"{name}: expected {expected}, finite, but got {reprlib.repr(number)}")
 

@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, final
 
-from distio.core.fiber import Handle
-from distio.core.ops.base import IO
+from distio.core.fiber import Fiber, Handle
+from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.cancelling import Cancel, OnCancel
 from distio.core.ops.concurrency import Parallel, Wait, from_result
-from distio.result import Result
+from distio.core.ops.failures import Keep
+from distio.errors import Cancelled
+from distio.protocol import requests
+from distio.protocol.ids import name_of
+from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
 
-__all__ = ["cancel_all", "wait_together", "zip_par"]
+__all__ = ["besides_cancellation", "cancel_all", "Race", "wait_together", "zip_par"]
 
 Program = IO[Any, Any, Any]
+Handles = tuple[Handle[Any, Any, Any], ...]
+Failure = Errors[Any, Any] | Panic[Any, Any]
 
 
-def wait_together(handles: tuple[Handle[Any, Any, Any], ...], waiting: Program) -> Program:
+def wait_together(handles: Handles, waiting: Program) -> Program:
     """Do what waits for these fibers; if it is cancelled, cancel them and wait for their ends."""
     return OnCancel(waiting, partial(cancel_all, handles))
 
 
-def cancel_all(handles: tuple[Handle[Any, Any, Any], ...]) -> Program:
+def cancel_all(handles: Handles) -> Program:
     """Cancel these fibers, and wait until all of them have ended; the value is their Results."""
     return Cancel(handles).then(Wait(handles))
+
+
+def besides_cancellation(
+    handle: Handle[Any, Any, Any], result: Result[Any, Any] | None
+) -> Failure | None:
+    """What a fiber has failed for, besides its own cancellation."""
+    if isinstance(result, Panic):
+        own = name_of(handle.id)
+        rest = [
+            traced
+            for traced in result.exceptions
+            if not (isinstance(traced.exception, Cancelled) and traced.exception.fiber == own)
+        ]
+        if len(rest) == len(result.exceptions):
+            return result
+        if rest:
+            return Panic(rest, result.errors)
+        return Errors(result.errors) if result.errors else None
+    return result if isinstance(result, Errors) else None
+
+
+# -- all of them ------------------------------------------------------------------------------
 
 
 def zip_par(ios: tuple[Any, ...]) -> Program:
@@ -39,3 +68,86 @@ def _wait_for_all(handles: list[Any]) -> Program:
 
 def _merge(results: list[Result[Any, Any]]) -> Program:
     return from_result(zip_results(results))
+
+
+# -- the first of them ------------------------------------------------------------------------
+
+
+@final
+class Race(IO[Any, Any, Any]):
+    """Start a fiber for each IO; the outcome is that of the first to end, or to succeed.
+
+    The others are cancelled. If none succeeds, the outcome is all their failures.
+    """
+
+    __slots__ = _names = ("ios", "has_to_succeed")
+
+    def __init__(self, ios: tuple[Any, ...], has_to_succeed: bool) -> None:
+        self.ios = ios
+        self.has_to_succeed = has_to_succeed
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.stack.append(_Race(self.has_to_succeed))
+        return Parallel(self.ios)
+
+
+@final
+class _Race(Frame):
+    """The runners have started, or some of them have ended."""
+
+    __slots__ = ("has_to_succeed", "runners")
+
+    def __init__(self, has_to_succeed: bool) -> None:
+        self.has_to_succeed = has_to_succeed
+        self.runners: Handles = ()
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        if not self.runners:
+            self.runners = tuple(fiber.value)
+            return self._wait(fiber, 1)
+        results: list[Result[Any, Any] | None] = fiber.value
+        ended = [result for result in results if result is not None]
+        for result in ended:
+            if type(result) is Ok or not self.has_to_succeed:
+                return self._won(fiber, result, results)
+        if len(ended) < len(results):
+            return self._wait(fiber, len(ended) + 1)
+        fiber.answer(zip_results(ended))
+        return None
+
+    def _wait(self, fiber: Fiber, enough: int) -> Next:
+        fiber.stack.append(self)
+        fiber.request = requests.AwaitFibers(self.runners, enough)
+        return None
+
+    def _won(
+        self,
+        fiber: Fiber,
+        winner: Result[Any, Any],
+        results: Sequence[Result[Any, Any] | None],
+    ) -> Next:
+        losers = tuple([each for each, result in zip(self.runners, results) if result is None])
+        if not losers:
+            fiber.answer(winner)
+            return None
+        merge = partial(_with_losers, winner, losers)
+        return wait_together(losers, cancel_all(losers)).flat_map(merge)
+
+    def _failed(self, fiber: Fiber) -> Next:
+        """It can only be a cancellation: the runners end with it."""
+        assert fiber.failure is not None
+        fiber.stack.append(Keep.shielded(fiber, fiber.failure))
+        fiber.failure = None
+        return cancel_all(self.runners)
+
+
+def _with_losers(
+    winner: Result[Any, Any], losers: Handles, results: list[Result[Any, Any]]
+) -> Program:
+    """The winner's Result, and with it what the losers had to release and couldn't."""
+    failures = [
+        failure
+        for loser, result in zip(losers, results)
+        if (failure := besides_cancellation(loser, result)) is not None and failure is not result
+    ]
+    return from_result(zip_results([*failures, winner]) if failures else winner)

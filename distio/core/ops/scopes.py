@@ -1,0 +1,225 @@
+"""Scopes: fibers that end before the program does in which they were started.
+
+A scope is a region (`ops/regions.py`) that knows its children. Whoever is started in it runs in
+the same scope itself, as a region of its own fiber: so a child may start more, and sees to it that
+they end before it does; what a scope is need not be known anywhere else. A fiber that fails cuts
+the region of its parent, which then cancels its other children and fails with all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, final
+
+from distio.core.fiber import Fiber, Handle, Region
+from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
+from distio.core.ops.concurrency import Wait, WaitSome, from_result
+from distio.core.ops.failures import Finally, Keep
+from distio.core.ops.locks import MakeLock
+from distio.core.ops.regions import Cut
+from distio.core.ops.together import besides_cancellation, cancel_all
+from distio.core.ops.values import FlatMap, Pure
+from distio.errors import MatchError
+from distio.protocol import requests
+from distio.protocol.requests import Lock
+from distio.result import Errors, Ok, Panic, Result
+from distio.result import zip as zip_results
+
+__all__ = ["InScope", "StartIn", "scope", "zip_par_fast"]
+
+Program = IO[Any, Any, Any]
+
+_MANY: Final = 64
+"""So many children are kept, ended or not, before it is worth looking who has ended."""
+
+
+def scope(program: Callable[[int], Program]) -> Program:
+    """Run what a function makes of a new scope's key, until all that it started has ended."""
+    return FlatMap(MakeLock(), partial(_scope, program))
+
+
+def _scope(program: Callable[[int], Program], made: Lock) -> Program:
+    assert isinstance(made.key, int)
+    return InScope(require_io(program(made.key), "scope"), made.key)
+
+
+def zip_par_fast(ios: tuple[Any, ...]) -> Program:
+    """Start all, wait for all; the first failure cancels the others."""
+    return scope(partial(_start_all, ios))
+
+
+def _start_all(ios: tuple[Any, ...], key: int) -> Program:
+    return FlatMap(StartIn(ios, key), _wait_for_all)
+
+
+def _wait_for_all(handles: list[Any]) -> Program:
+    return FlatMap(Wait(tuple(handles)), _values)
+
+
+def _values(results: list[Result[Any, Any]]) -> Program:
+    return from_result(zip_results(results))
+
+
+@final
+class StartIn(IO[Any, Any, Any]):
+    """Start a fiber for each IO in a scope; the value is the list of handles."""
+
+    __slots__ = _names = ("ios", "key")
+
+    def __init__(self, ios: tuple[Any, ...], key: int) -> None:
+        self.ios = ios
+        self.key = key
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        region = _find(fiber, self.key)
+        assert region.children is not None
+        if len(region.children) > _MANY and len(region.children).bit_count() == 1:
+            fiber.stack.append(_Look(region, self))
+            return WaitSome(tuple(region.children), 0)
+        fiber.stack.append(_Started(region))
+        fiber.request = requests.Spawn([_child(io, self.key, fiber.handle) for io in self.ios])
+        return None
+
+
+def _find(fiber: Fiber, key: int) -> Region:
+    for region in reversed(fiber.regions or ()):
+        if region.key == key and region.children is not None:
+            return region
+    raise MatchError(
+        "this scope isn't open in this fiber: start fibers in the program that scope was given, "
+        "or in a fiber that was started in it"
+    )
+
+
+def _child(io: Any, key: int, parent: Any) -> Program:
+    return Finally(InScope(io, key), partial(_tell, parent, key))
+
+
+def _tell(parent: Handle[Any, Any, Any], key: int, result: Result[Any, Any]) -> Program:
+    """A child that has failed, and wasn't just cancelled, cuts its parent's part of the scope."""
+    return Pure(None) if isinstance(result, Ok) else _TellParent(parent, key, result)
+
+
+@final
+class _TellParent(IO[Any, Any, Any]):
+    """Cut the parent's region, unless the fiber has failed for its cancellation alone."""
+
+    __slots__ = _names = ("parent", "key", "result")
+
+    def __init__(self, parent: Handle[Any, Any, Any], key: int, result: Result[Any, Any]) -> None:
+        self.parent = parent
+        self.key = key
+        self.result = result
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        assert fiber.handle is not None
+        fiber.value = None
+        if besides_cancellation(fiber.handle, self.result) is None:
+            return None
+        return Cut(self.parent, self.key)
+
+
+@final
+class _Started(Frame):
+    """Children were started: they belong to the scope before anything else happens."""
+
+    __slots__ = ("region",)
+
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        assert self.region.children is not None
+        self.region.children += fiber.value
+        return None
+
+
+@final
+class _Look(Frame):
+    """Forget the children that have ended well."""
+
+    __slots__ = ("region", "then")
+
+    def __init__(self, region: Region, then: StartIn) -> None:
+        self.region = region
+        self.then = then
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        children, results = self.region.children, fiber.value
+        assert children is not None
+        left = [each for each, result in zip(children, results) if not isinstance(result, Ok)]
+        self.region.children = left
+        return self.then
+
+
+@final
+class InScope(Wrapper):
+    """Run an IO in which fibers can be started, and wait for them."""
+
+    __slots__ = ("key",)
+    _names = ("io", "key")
+
+    def __init__(self, io: Any, key: int) -> None:
+        super().__init__(io)
+        self.key = key
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        region = fiber.enter(self.key)
+        region.children = []
+        fiber.stack.append(_Scope(region))
+        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+
+@final
+class _Scope(Frame):
+    """The end of the program in a scope, and then the end of its children."""
+
+    __slots__ = ("region", "result")
+
+    def __init__(self, region: Region, result: Result[Any, Any] | None = None) -> None:
+        self.region = region
+        self.result = result
+        """That of the program, when the children are waited for."""
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        children = self.region.children
+        if self.result is None and children:
+            fiber.stack.append(_Scope(self.region, Ok(fiber.value)))
+            return Wait(tuple(children))
+        fiber.leave(self.region)
+        if self.result is not None:
+            assert children is not None
+            fiber.answer(_merged(self.result, tuple(children), fiber.value))
+        return None
+
+    def _failed(self, fiber: Fiber) -> Next:
+        fiber.leave(self.region)
+        failure, fiber.failure = fiber.failure, None
+        fiber.stack.append(Keep.shielded(fiber, Ok(None) if failure is None else failure))
+        children = tuple(self.region.children or ())
+        return FlatMap(cancel_all(children), partial(_failures, children))
+
+
+def _failures(
+    children: tuple[Handle[Any, Any, Any], ...], results: list[Result[Any, Any]]
+) -> Program:
+    return from_result(_merged(Ok(None), children, results))
+
+
+def _merged(
+    result: Result[Any, Any],
+    children: tuple[Handle[Any, Any, Any], ...],
+    results: list[Result[Any, Any]],
+) -> Result[Any, Any]:
+    """The program's Result, and with it the failures of its children."""
+    failures = [
+        failure
+        for child, of_child in zip(children, results)
+        if (failure := besides_cancellation(child, of_child)) is not None
+    ]
+    if not failures:
+        return result
+    merged = zip_results([*([] if isinstance(result, Ok) else [result]), *failures])
+    assert isinstance(merged, Errors | Panic)
+    return merged

@@ -1,0 +1,407 @@
+"""Cancellation, as programs see it, in every place: who ends, what is released, what is seen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from distio import IO, Errors, Ok, Panic, Resource, Result, Var, io, resource
+from distio.core import ops
+from distio.errors import Cancelled
+from tests.conftest import Run
+
+Program = IO[Any, Any, Any]
+
+FOREVER = io.sleep(1_000_000)
+
+
+def is_cancelled(result: Result[Any, Any]) -> bool:
+    """Whether a fiber has ended for its cancellation alone."""
+    if not isinstance(result, Panic) or result.errors or len(result.exceptions) != 1:
+        return False
+    return isinstance(result.exceptions[0].exception, Cancelled)
+
+
+def cancelled_after(seconds: float, program: Program) -> Program:
+    """Start a program, cancel it after a while; the Result that it ends with."""
+    return cancelled_when(io.sleep(seconds), program)
+
+
+def cancelled_when(ready: Program, program: Program) -> Program:
+    return io.parallel(program).flat_map(
+        lambda fibers: ready.then(fibers[0].cancel()).map(_without_ids)
+    )
+
+
+def _without_ids(result: Result[Any, Any]) -> Any:
+    """What can be compared."""
+    if not isinstance(result, Panic):
+        return result
+    return [*[type(traced.exception).__name__ for traced in result.exceptions], *result.errors]
+
+
+ALONE: Result[Any, Any] = Ok(["Cancelled"])
+
+
+def says(var: Var[Any], word: str) -> Program:
+    return var.update(lambda words: ([*words, word], None)).then(io.pure(None))
+
+
+def noting(var: Var[Any], name: str) -> Resource[Any, Any, Any]:
+    """A resource that notes when it is opened and closed."""
+    return resource.from_open_close_io(
+        says(var, f"open {name}"), lambda _, status: says(var, f"close {name}")
+    )
+
+
+def with_notes(program: Callable[[Var[Any]], Program]) -> Program:
+    """Run a program that notes things; its value, and the notes."""
+    return Var.create([]).flat_map(lambda var: io.zip(program(var), var.get()))
+
+
+# -- where a fiber is when it is cancelled ------------------------------------------------------
+
+
+def waits_for_a_lock(seconds: float) -> Program:
+    return resource.reentrant_lock.flat_map(
+        lambda lock: lock.with_(cancelled_after(seconds, lock.with_(io.pure("never"))))
+    )
+
+
+def waits_for_a_semaphore(seconds: float) -> Program:
+    return resource.semaphore(1).flat_map(
+        lambda one: one.with_(cancelled_after(seconds, one.with_(io.pure("never"))))
+    )
+
+
+def waits_for_a_limit(seconds: float) -> Program:
+    return resource.rate_limit(1, 1_000_000).flat_map(
+        lambda limit: limit.with_(io.pure(0)).then(
+            cancelled_after(seconds, limit.with_(io.pure("never")))
+        )
+    )
+
+
+def waits_for_a_variable(seconds: float) -> Program:
+    return Var.create(0).flat_map(
+        lambda var: var.lock().with_(cancelled_after(seconds, var.update(lambda n: (n, n))))
+    )
+
+
+def waits_for_a_fiber(seconds: float) -> Program:
+    return io.parallel(FOREVER).flat_map(
+        lambda others: cancelled_after(seconds, io.wait(others)).then_keep(others[0].cancel())
+    )
+
+
+def never_calls_back(context: Any, callback: Any) -> None:
+    KEPT.append(callback)
+
+
+KEPT: list[Any] = []
+
+WAITS: dict[str, Callable[[float], Program]] = {
+    "a timer": lambda seconds: cancelled_after(seconds, FOREVER),
+    "a lock": waits_for_a_lock,
+    "a semaphore": waits_for_a_semaphore,
+    "a limit": waits_for_a_limit,
+    "a variable": waits_for_a_variable,
+    "a fiber": waits_for_a_fiber,
+    "a callback": lambda seconds: cancelled_after(seconds, io.async_(never_calls_back)),
+    "others, all": lambda seconds: cancelled_after(seconds, io.zip_par(FOREVER, FOREVER)),
+    "others, some at a time": lambda seconds: cancelled_after(
+        seconds, io.traverse_par(range(1_000_000), lambda _: FOREVER, at_most=2)
+    ),
+}
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01], ids=["soon", "parked"])
+@pytest.mark.parametrize("what", WAITS)
+def test_who_waits_is_cancelled(run: Run, what: str, seconds: float) -> None:
+    assert run(WAITS[what](seconds)) == ALONE
+
+
+def test_who_never_waits_is_cancelled(run: Run) -> None:
+    def busy() -> Program:
+        return io.yield_.flat_map(lambda _: busy())
+
+    assert run(cancelled_when(io.sequence([io.yield_] * 5), busy())) == ALONE
+
+
+def test_who_runs_without_a_break_is_cancelled(run: Run) -> None:
+    def busy() -> Program:
+        return io.pure(0).flat_map(lambda _: busy())
+
+    assert run(cancelled_when(io.sequence([io.yield_] * 5), busy())) == ALONE
+
+
+def test_who_has_ended_keeps_its_result(run: Run) -> None:
+    def cancel_twice(fibers: list[Any]) -> Program:
+        ended = io.wait(fibers).then(fibers[0].cancel())
+        return io.zip(ended, ended)
+
+    assert run(io.parallel(io.pure(5)).flat_map(cancel_twice)) == Ok([Ok(5), Ok(5)])
+
+
+def test_to_cancel_oneself(run: Run) -> None:
+    me = io.current_fiber.flat_map(lambda fiber: fiber.cancel())
+    assert is_cancelled(run(me.then(io.pure("never"))))
+
+
+def test_to_cancel_soon_is_not_to_wait(run: Run) -> None:
+    held = io.uncancelable(io.sleep(0.05)).then(io.pure("never"))
+    program = io.parallel(held).flat_map(
+        lambda fibers: (
+            fibers[0]
+            .cancel_soon()
+            .then(io.wait(fibers))
+            .map(lambda results: _without_ids(results[0]))
+        )
+    )
+    assert run(program) == ALONE
+
+
+def test_many_fibers_are_cancelled_at_once(run: Run) -> None:
+    assert run(cancel_many(500)) == Ok(500)
+
+
+def test_ten_thousand_fibers_are_cancelled_at_once(run_in_process: Run) -> None:
+    assert run_in_process(cancel_many(10_000)) == Ok(10_000)
+
+
+def cancel_many(count: int) -> Program:
+    def cancel_all(fibers: list[Any]) -> Program:
+        cancelled = io.sequence([fiber.cancel_soon() for fiber in fibers])
+        return cancelled.then(io.wait(fibers)).map(
+            lambda results: sum(is_cancelled(result) for result in results)
+        )
+
+    return io.parallel([FOREVER] * count).flat_map(cancel_all)
+
+
+# -- who sees it ------------------------------------------------------------------------------
+
+
+HANDLERS: dict[str, Callable[[Program], Program]] = {
+    "catch": lambda main: main.catch(lambda errs: io.pure("caught")),
+    "recover": lambda main: main.recover(lambda exns, errs: io.pure("recovered")),
+    "attempt": lambda main: main.attempt(),
+    "on_failure": lambda main: main.on_failure(lambda result: io.pure("handled")),
+    "map_panic": lambda main: main.map_panic(lambda traced: ValueError("another")),
+    "map_error": lambda main: main.map_error(lambda error: "another"),
+}
+
+
+@pytest.mark.parametrize("name", HANDLERS)
+def test_no_handler_sees_a_cancellation(run: Run, name: str) -> None:
+    handled = HANDLERS[name](FOREVER).then(io.pure("never"))
+    assert run(cancelled_after(0.01, handled)) == ALONE
+
+
+def test_whoever_waits_for_it_sees_it(run: Run) -> None:
+    program = io.parallel(FOREVER).flat_map(
+        lambda fibers: fibers[0].cancel_soon().then(io.wait(fibers).map(lambda rs: rs[0]))
+    )
+    result = run(program)
+    assert isinstance(result, Ok)
+    assert is_cancelled(result.success)
+
+
+def test_in_what_releases_handlers_work_as_ever(run: Run) -> None:
+    after = io.panic(ValueError("a")).recover(lambda exns, errs: io.error("b"))
+    main = FOREVER.finally_(lambda _: after.catch(lambda errs: io.pure(errs)))
+    assert run(cancelled_after(0.01, main)) == ALONE
+
+
+# -- what is released -------------------------------------------------------------------------
+
+
+def test_resources_are_closed_in_reverse_order(run: Run) -> None:
+    def program(var: Var[Any]) -> Program:
+        both = noting(var, "one").flat_map(lambda _: noting(var, "two"))
+        return cancelled_after(0.05, both.with_(FOREVER))
+
+    words = ["open one", "open two", "close two", "close one"]
+    assert run(with_notes(program)) == Ok([["Cancelled"], words])
+
+
+def test_finally_runs_whole(run: Run) -> None:
+    def program(var: Var[Any]) -> Program:
+        after = io.sequence(io.sleep(0.01), says(var, "slept"), io.yield_, says(var, "done"))
+        return cancelled_after(0.02, FOREVER.finally_(lambda _: after))
+
+    assert run(with_notes(program)) == Ok([["Cancelled"], ["slept", "done"]])
+
+
+def test_on_cancel_runs_then_and_only_then(run: Run) -> None:
+    def program(var: Var[Any]) -> Program:
+        noted = says(var, "cancelled")
+        return io.sequence(
+            io.on_cancel(io.pure(1), noted),
+            io.error("no").on_cancel(noted).attempt(),
+            cancelled_after(0.01, FOREVER.on_cancel(says(var, "inner")).on_cancel(noted)),
+        )
+
+    assert run(with_notes(program)) == Ok([["Cancelled"], ["inner", "cancelled"]])
+
+
+def test_what_fails_in_releasing_is_added(run: Run) -> None:
+    main = FOREVER.finally_(lambda _: io.error("stuck")).on_cancel(io.panic(ValueError("bad")))
+    assert run(cancelled_after(0.01, main)) == Ok(["ValueError", "Cancelled", "stuck"])
+
+
+def test_what_swallows_failures_does_not_swallow_this(run: Run) -> None:
+    class Swallower:
+        def __enter__(self) -> None:
+            """Nothing to do."""
+
+        def __exit__(self, *failure: Any) -> bool:
+            return True
+
+    main = resource.from_with(io.defer(Swallower)).with_(FOREVER).then(io.pure("never"))
+    assert run(cancelled_after(0.01, main)) == ALONE
+
+
+def test_the_holder_of_a_lock_gives_it_back(run: Run) -> None:
+    program = resource.reentrant_lock.flat_map(
+        lambda lock: cancelled_after(0.01, lock.with_(lock.with_(FOREVER))).then(
+            lock.with_(io.pure("mine"))
+        )
+    )
+    assert run(program) == Ok("mine")
+
+
+def test_who_is_cancelled_in_the_middle_of_a_queue_is_passed_over(run: Run) -> None:
+    def program(var: Var[Any], lock: Resource[Any, Any, None]) -> Program:
+        def queue(fibers: list[Any], names: list[str]) -> Program:
+            if not names:
+                return io.sleep(0.02).then(fibers[1].cancel(), io.pure(fibers))
+            mine = lock.with_(says(var, names[0]))
+            return io.sleep(0.01).then(
+                io.parallel(mine).flat_map(lambda new: queue([*fibers, *new], names[1:]))
+            )
+
+        return lock.with_(queue([], ["a", "b", "c"])).flat_map(io.wait).map(len)
+
+    made = resource.reentrant_lock
+    noted = with_notes(lambda var: made.flat_map(lambda lock: program(var, lock)))
+    assert run(noted) == Ok([3, ["a", "c"]])
+
+
+def test_a_callback_that_comes_later_means_nothing(run_in_process: Run) -> None:
+    kept: list[Any] = []
+    waits = io.async_(lambda _, callback: kept.append(callback))
+    late = io.defer(lambda: kept.pop()(Ok("late")))
+    again = io.parallel(waits).flat_map(
+        lambda fibers: io.sleep(0.01).then(fibers[0].cancel(), late, io.sleep(0.01), io.pure("on"))
+    )
+    assert run_in_process(again) == Ok("on")
+
+
+# -- what can't be cancelled ------------------------------------------------------------------
+
+
+def test_what_is_uncancelable_is_done_first(run: Run) -> None:
+    def program(var: Var[Any]) -> Program:
+        held = io.uncancelable(io.sequence(io.sleep(0.02), says(var, "done")))
+        return cancelled_after(0.01, held.then(says(var, "never")))
+
+    assert run(with_notes(program)) == Ok([["Cancelled"], ["done"]])
+
+
+def test_opening_is_whole(run: Run) -> None:
+    """Between what is opened and its being noted nothing comes, however long it takes to open."""
+
+    def program(var: Var[Any]) -> Program:
+        def opened() -> Resource[Any, Any, Any]:
+            slowly = io.sequence(says(var, "open"), io.yield_, io.sleep(0.03), io.yield_)
+            return resource.from_open_close_io(slowly, lambda _, status: says(var, "close"))
+
+        return cancelled_after(0.015, opened().map(lambda it: it).with_(FOREVER))
+
+    assert run(with_notes(program)) == Ok([["Cancelled"], ["open", "close"]])
+
+
+def test_who_waits_for_a_lock_in_opening_closes_what_is_open(run: Run) -> None:
+    def program(var: Var[Any], lock: Resource[Any, Any, None]) -> Program:
+        both = noting(var, "door").flat_map(lambda _: lock)
+        return lock.with_(cancelled_after(0.03, both.with_(io.pure("never"))))
+
+    made = resource.reentrant_lock
+    noted = with_notes(lambda var: made.flat_map(lambda lock: program(var, lock)))
+    assert run(noted) == Ok([["Cancelled"], ["open door", "close door"]])
+
+
+# -- other threads ----------------------------------------------------------------------------
+
+
+def test_a_call_on_another_thread_is_waited_for() -> None:
+    started, go_on, ended = threading.Event(), threading.Event(), []
+
+    def call() -> None:
+        started.set()
+        go_on.wait()
+        ended.append("ended")
+
+    program = io.parallel(io.blocking(call)).flat_map(
+        lambda fibers: io.blocking(started.wait).then(
+            fibers[0].cancel_soon(),
+            io.defer(go_on.set),
+            io.wait(fibers).map(lambda results: (_without_ids(results[0]), list(ended))),
+        )
+    )
+    assert program.run(None) == Ok((["Cancelled"], ["ended"]))
+
+
+def test_a_call_that_may_be_abandoned_is_not() -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def call() -> None:
+        started.set()
+        go_on.wait()
+
+    program = io.parallel(io.blocking(call, abandon_on_cancel=True)).flat_map(
+        lambda fibers: io.blocking(started.wait).then(fibers[0].cancel().map(_without_ids))
+    )
+    assert program.run(None) == ALONE
+    go_on.set()
+
+
+def test_a_coroutine_is_cancelled_and_may_clean_up() -> None:
+    seen: list[str] = []
+
+    async def waits(started: threading.Event) -> None:
+        import asyncio
+
+        try:
+            started.set()
+            await asyncio.sleep(1_000_000)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    started = threading.Event()
+    program = io.parallel(io.from_coroutine(waits, started)).flat_map(
+        lambda fibers: io.blocking(started.wait).then(fibers[0].cancel().map(_without_ids))
+    )
+    assert program.run(None) == ALONE
+    assert seen == ["cancelled"]
+
+
+# -- bad input --------------------------------------------------------------------------------
+
+
+def test_only_fibers_can_be_cancelled(run: Run) -> None:
+    result = run(ops.Cancel(("no fiber",)))  # type: ignore[arg-type]  # that's the point
+    assert isinstance(result, Panic)
+    assert "cancel: expected a fiber" in str(result.exceptions[0].exception)
+
+
+def test_errors_of_a_fiber_that_is_cancelled_too_late_are_its_own(run: Run) -> None:
+    program = io.parallel(io.error("own")).flat_map(
+        lambda fibers: io.wait(fibers).then(fibers[0].cancel())
+    )
+    assert run(program) == Ok(Errors(["own"]))
