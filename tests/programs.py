@@ -208,6 +208,14 @@ class Within(Program):
 
 
 @dataclass(frozen=True)
+class Structured(Program):
+    """A program in a scope, a race or a time limit that changes nothing in its outcome."""
+
+    how: str
+    program: Program
+
+
+@dataclass(frozen=True)
 class Tally(Program):
     """Fibers that add to one variable, each its number, in "update"s or under its "lock"."""
 
@@ -359,6 +367,8 @@ def to_io(program: Program, scope: Scope = Scope()) -> Io:
             return io.from_coroutine(_awaited, f.python(), value)
         case Within(how, inner):
             return RESOURCES[how].flat_map(lambda made: made.with_(to_io(inner, scope)))
+        case Structured(how, inner):
+            return STRUCTURES[how](to_io(inner, scope))
         case Tally(how, numbers):
             return Var.create(0).flat_map(partial(_tally, how, numbers))
         case Fail(errors):
@@ -417,6 +427,32 @@ RESOURCES: dict[str, IO[Any, Any, Resource[Any, Any, Any]]] = {
     "semaphore": resource.semaphore(2),
     "resource": io.pure(resource.from_open_close(lambda: "open", lambda it, status: None)),
 }
+
+
+FOREVER: Io = io.sleep(1_000_000)
+
+STRUCTURES: dict[str, Callable[[Io], Io]] = {
+    "scope": lambda main: io.scope(lambda s: main),
+    "child": lambda main: io.scope(lambda s: s.start(main).flat_map(_join)),
+    "child among others": lambda main: io.scope(
+        lambda s: s.start(io.yield_).then(s.start(main).flat_map(_join))
+    ),
+    "race": lambda main: io.race(FOREVER, main, FOREVER),
+    "time limit": lambda main: main.timeout(1_000_000),
+    "after a time limit": lambda main: FOREVER.timeout(0.001, main),
+    "after a cancellation": lambda main: io.parallel(FOREVER, FOREVER).flat_map(
+        lambda fibers: io.zip_par([fiber.cancel() for fiber in fibers]).then(main)
+    ),
+    "cancelled in vain": lambda main: io.parallel(main).flat_map(
+        lambda fibers: io.wait(fibers).then(fibers[0].cancel()).flat_map(io.from_result)
+    ),
+    "uncancelable": io.uncancelable,
+    "on_cancel": lambda main: main.on_cancel(io.error("never")),
+}
+
+
+def _join(fiber: Any) -> Io:
+    return io.wait(fiber).flat_map(lambda results: io.from_result(results[0]))
 
 
 class OnceMore:
@@ -519,7 +555,7 @@ def _value(program: Program, scope: Scope, context: Any) -> Any:
             raise RuntimeError("coroutine raised StopIteration")  # Python's own rule
         case Elsewhere(_, f, value):
             return f.python()(value)
-        case Within(_, inner):
+        case Within(_, inner) | Structured(_, inner):
             return _value(inner, scope, context)
         case Tally(_, numbers):
             return sum(numbers)
@@ -749,6 +785,7 @@ def _on_fibers(inner: Strategy) -> Strategy:
         st.builds(Several, st.just("zip_par"), _tuples(inner)),
         st.builds(AtMost, st.sampled_from(["list", "iterable", "zip_par"]), *_limited(inner)),
         st.builds(Within, st.sampled_from([*RESOURCES]), inner),
+        st.builds(Structured, st.sampled_from([*STRUCTURES]), inner),
         adopted,
     )
 
