@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from distio import IO, Cluster, Result
-from distio.runtime.local import _LocalHost
+from distio.runtime.local import LocalHost
 from distio.testing import simulate
 
 # how long an example takes says nothing on a busy machine
@@ -64,14 +64,14 @@ def run_in_real_time(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture(autouse=True)
 def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """After every run, and after every test, nothing of a run is left in this process."""
-    run_to_the_end = _LocalHost.run
+    run_to_the_end = LocalHost.run
 
-    def run(host: _LocalHost, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
+    def run(host: LocalHost, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
         result = run_to_the_end(host, io, context)  # what is interrupted may leave fibers
         host.validate_rest()
         return result
 
-    monkeypatch.setattr(_LocalHost, "run", run)
+    monkeypatch.setattr(LocalHost, "run", run)
     yield
     if shared_cluster.cache_info().currsize:
         host = shared_cluster()._host

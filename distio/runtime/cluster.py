@@ -16,6 +16,7 @@ from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.addresses import private_directory
 from distio.runtime.host import log
+from distio.runtime.interrupts import interruptible
 from distio.runtime.launching import describe_exit, start_program
 from distio.runtime.link import LinkedHost, connect
 from distio.runtime.tickets import Ticket
@@ -31,12 +32,29 @@ _MAY_TAKE_SECONDS: Final = 3.0
 class RunHandle(Generic[E, A]):
     """A run that `Cluster.submit` started."""
 
-    def __init__(self, ticket: Ticket) -> None:
+    def __init__(self, host: LinkedHost, ticket: Ticket) -> None:
+        self._host = host
         self._ticket = ticket
 
     def done(self) -> bool:
         """Whether the run, its root and all that it started, has ended."""
         return self._ticket.is_over
+
+    def cancel(self) -> None:
+        """Cancel all its fibers, wherever they are; returns at once.
+
+        They release what they hold. The Result of a run whose root is cancelled is a Panic that
+        holds `Cancelled`.
+        """
+        self._host.cancel_run(self._ticket.run)
+
+    def _wait(self) -> Result[E, A]:
+        """The result; Ctrl-C cancels the run."""
+        with interruptible(self.cancel, self._describe):
+            return self.result()
+
+    def _describe(self) -> str:
+        return "" if self.done() else self._host.describe_run(self._ticket.run)
 
     def result(self, timeout: float | None = None) -> Result[E, A]:
         """Wait for the run to end.
@@ -112,9 +130,10 @@ class Cluster:
 
     def run(self, io: IO[Any, E, A], context: Any) -> Result[E, A]:
         """What `io.run(context, on=cluster)` does."""
-        ticket = self._host.begin(io, context)
-        ticket.wait()
-        return ticket.result()
+        return self._begin(io, context)._wait()
+
+    def _begin(self, io: IO[Any, E, A], context: Any) -> RunHandle[E, A]:
+        return RunHandle(self._host, self._host.begin(io, context))
 
     def submit(self, io: IO[Any, E, A], context: Any) -> RunHandle[E, A]:
         """Start `io` on a worker, root and all, and don't wait for it.
@@ -125,7 +144,7 @@ class Cluster:
         """
         if self._is_closed:
             raise ClusterError("this cluster is closed")
-        return RunHandle(self._host.submit(io, context))
+        return RunHandle(self._host, self._host.submit(io, context))
 
     def close(self) -> None:
         """End the cluster; runs that go on are cut short. May be called again."""

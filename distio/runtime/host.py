@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, Protocol
 
-from distio.coordination.member import Callback, Hand, Member, Shipping
+from distio.coordination.member import Callback, Hand, Member, Shipping, describe_fibers
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.shipping import place_of
@@ -21,6 +21,7 @@ from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
+from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
 from distio.runtime.blocking import call_elsewhere
 from distio.runtime.tickets import Tickets
@@ -119,6 +120,21 @@ class Host:
                 if patience is not None:
                     self.link.rested()  # whether or not it has: it doesn't wait any more
         return False
+
+    # -- cancellation ---------------------------------------------------------------------
+
+    def cancel_run(self, run: int) -> None:
+        """Cancel all fibers of this run, here and elsewhere; returns at once."""
+        with self.mutex:
+            if self.member.is_running(run):
+                self.member.outbox.append(CancelRun(run))
+                self.link.said()
+                self.wake()
+
+    def describe_run(self, run: int) -> str:
+        """Which fibers of this run go on; empty if it is over."""
+        with self.mutex:
+            return describe_fibers(self.member, run)
 
     def wake(self, spare: int = 0) -> None:
         """Wake threads for what is ready (mutex held); the caller takes `spare` of it itself."""

@@ -17,17 +17,13 @@ from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
 from distio.core.ops.base import IO
 from distio.protocol.ids import fiber_id
-from distio.protocol.messages import Hello
+from distio.protocol.messages import CancelRun, Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
 from distio.runtime.host import Host, log_failures
+from distio.runtime.interrupts import interruptible
 
-__all__ = ["run_in_process"]
-
-
-def run_in_process(io: IO[Any, Any, Any], context: Any, pool_size: int) -> Result[Any, Any]:
-    """Run `io` on this thread and `pool_size - 1` more."""
-    return _LocalHost(pool_size).run(io, context)
+__all__ = ["LocalHost"]
 
 
 _KEYS: Final = count(fiber_id(0, 1))
@@ -36,8 +32,8 @@ ids of an incarnation that no member has."""
 
 
 @final
-class _LocalHost(Host):
-    """The caller's thread is the first of the pool."""
+class LocalHost(Host):
+    """One run, by the thread that calls `run`, which is the first of the pool, and others."""
 
     def __init__(self, pool_size: int) -> None:
         hello = Hello(PROTOCOL, PYTHON, "client", pool_size, "", os.getpid(), b"")
@@ -47,13 +43,19 @@ class _LocalHost(Host):
         self.link = self
         self._pool_size = pool_size
         self._ended: list[LocalRun] = []
+        self._run = 0
+        self._is_cancelled = False
         self._interrupt: KeyboardInterrupt | None = None
+        """What user code has raised: it leaves `run` when all has been released."""
         self._watched_until = float("inf")
         """Until when an idle thread waits for the next timer; infinite if none does."""
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
         with self.mutex:
             root = self.member.start_root(io, context)
+            self._run = root.run
+            if self._is_cancelled:
+                self.member.outbox.append(CancelRun(root.run))
             ticket = self.tickets.issue(root)
             self.member.queue(root)
         threads = [
@@ -63,21 +65,30 @@ class _LocalHost(Host):
         for thread in threads:
             thread.start()
         try:
-            self.work()
+            with interruptible(self.cancel, self._describe):
+                self.work()
         finally:
             self.stop()
-        if self._interrupt is not None:
-            # fibers that other threads are stepping are left to themselves
-            raise self._interrupt
         for thread in threads:
             thread.join()
+        if self._interrupt is not None:
+            raise self._interrupt
         log_failures(self._ended)
         return ticket.result()
 
+    def cancel(self) -> None:
+        """Cancel the run, also if it is still to begin; returns at once."""
+        with self.mutex:
+            self._is_cancelled = True
+        self.cancel_run(self._run)
+
+    def _describe(self) -> str:
+        return self.describe_run(self._run)
+
     def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
         self._interrupt = interrupt
-        self.stop()
-        return False
+        self.cancel()
+        return True
 
     def validate_rest(self) -> None:
         """Check, when all runs have ended, that nothing of them is left.

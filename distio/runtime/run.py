@@ -10,21 +10,32 @@ from distio.result import Result
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
 __all__ = ["run", "run_async"]
 
 
 def run(io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any) -> Result[Any, Any]:
     """Run `io` in this process, or with its children on the cluster `on`."""
-    if on is None:
-        from distio.runtime.local import run_in_process
+    wait, _ = _begin(io, context, pool_size, on)
+    return wait()
 
-        return run_in_process(io, context, max(1, pool_size))
+
+def _begin(
+    io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any
+) -> tuple[Callable[[], Result[Any, Any]], Callable[[], None]]:
+    """What runs it to its end, and what cancels it meanwhile."""
+    if on is None:
+        from distio.runtime.local import LocalHost
+
+        host = LocalHost(max(1, pool_size))
+        return partial(host.run, io, context), host.cancel
     from distio.runtime.cluster import Cluster
 
     if not isinstance(on, Cluster):
         raise TypeError(f"run: `on` takes a Cluster, but got {on!r} of type {type(on).__name__}")
-    return on.run(io, context)
+    handle = on._begin(io, context)
+    return handle._wait, handle.cancel
 
 
 async def run_async(
@@ -32,29 +43,33 @@ async def run_async(
 ) -> Result[Any, Any]:
     """The same, from asyncio: the loop goes on meanwhile.
 
-    Whoever cancels the task no longer waits, but the run goes on to its end.
+    If the task is cancelled, so is the run; the task ends when all of it has ended.
     """
     import asyncio  # takes long to import, and few need it
 
     from distio.runtime.blocking import call_elsewhere
 
+    wait, cancel = _begin(io, context, pool_size, on)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result[Any, Any]] = loop.create_future()
 
     def work() -> None:
         try:
-            settle = partial(_settle, future, run(io, context, pool_size, on), None)
+            settle = partial(_settle, future, wait(), None)
         except BaseException as exception:  # noqa: BLE001 (it is the caller's)
             settle = partial(_settle, future, None, exception)
         loop.call_soon_threadsafe(settle)
 
     call_elsewhere(work)
-    return await future
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        cancel()
+        await asyncio.wait([future])
+        raise
 
 
 def _settle(future: asyncio.Future[Any], result: Any, exception: BaseException | None) -> None:
-    if future.done():
-        return
     if exception is not None:
         future.set_exception(exception)
     else:

@@ -2,6 +2,7 @@
 
 from distio.coordination.member.hand import Hand
 from distio.coordination.member.machine import Member
+from distio.coordination.member.status import describe_fibers
 from distio.coordination.member.work import (
     Callback,
     Finishing,
@@ -26,4 +27,5 @@ __all__ = [
     "Surroundings",
     "Task",
     "Work",
+    "describe_fibers",
 ]

@@ -1,0 +1,42 @@
+"""What a member can tell of its fibers to somebody who asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from distio.core.fiber import Fiber
+from distio.protocol import requests as rq
+from distio.protocol.ids import name_of
+
+if TYPE_CHECKING:
+    from distio.coordination.member.machine import Member
+
+__all__ = ["describe_fibers", "state_of"]
+
+_MOST_NAMED: Final = 5
+
+_STATES: Final[dict[type, str]] = {
+    rq.Acquire: "waits for a lock",
+    rq.AwaitBlocking: "waits for a call on another thread",
+    rq.AwaitCallback: "waits for a callback",
+    rq.AwaitFibers: "waits for fibers",
+    rq.Sleep: "sleeps",
+}
+
+
+def state_of(fiber: Fiber) -> str:
+    """What a parked fiber is at, in words."""
+    return _STATES.get(type(fiber.request), "runs")
+
+
+def describe_fibers(member: Member, run: int) -> str:
+    """Which fibers of a run are here, and what they are at; empty if the run is over."""
+    if not member.is_running(run):
+        return ""
+    parked = [fiber for fiber in member.parked.values() if fiber.run == run]
+    named = [f"fiber {name_of(fiber.id)} {state_of(fiber)}" for fiber in parked[:_MOST_NAMED]]
+    if len(parked) > len(named):
+        named.append(f"{len(parked) - len(named)} more wait")
+    if others := member.runs[run].alive - len(parked):
+        named.append(f"{others} {'fiber runs' if others == 1 else 'fibers run'}")
+    return ", ".join(named) or "fibers on other members"

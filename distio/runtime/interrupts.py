@@ -1,0 +1,131 @@
+"""Ctrl-C while the main thread runs programs: the first cancels them, the second gives up.
+
+Python calls a signal's handler in the main thread, wherever that is: in the middle of a machine,
+perhaps, with its mutex held. So the handler does nothing itself: a thread of its own does. It
+raises KeyboardInterrupt only where a function of the user would raise it, or if all is given up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from functools import cache
+from queue import SimpleQueue
+from types import FrameType
+from typing import Final
+
+__all__ = ["interruptible"]
+
+_PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_RUNTIME: Final = os.path.join(_PACKAGE, "runtime") + os.sep
+_CALLS: Final = os.path.join(_PACKAGE, "core", "ops", "values.py")
+"""Where functions of the user are called that may be written in C: these have no frame."""
+_PATIENCE_SECONDS: Final = 1.0
+"""How long a program may take to be cancelled before it is told what it is at."""
+
+log: Final = logging.getLogger("distio")
+
+
+class interruptible:
+    """What runs in it is cancelled by the first Ctrl-C.
+
+    When it has ended, or at the second Ctrl-C, KeyboardInterrupt is raised. Only the main thread
+    hears signals, and a handler that the program has installed itself is left alone.
+
+    Args:
+        cancel: cancels it, and returns at once; called by another thread.
+        describe: what of it goes on, in words; empty if nothing does.
+    """
+
+    def __init__(self, cancel: Callable[[], None], describe: Callable[[], str]) -> None:
+        self.cancel = cancel
+        self.describe = describe
+        self._is_outermost = False
+        self._is_heard = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> None:
+        if not self._is_heard:
+            return
+        self._is_outermost = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._is_outermost:
+            _messenger()
+            signal.signal(signal.SIGINT, _heard)
+        _running.append(self)
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_heard:
+            return
+        _running.remove(self)
+        if self._is_outermost:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if _count.times:
+                _count.times = 0
+                raise KeyboardInterrupt
+
+
+class _Count:
+    times = 0
+
+
+_running: Final[list[interruptible]] = []
+"""Those that the main thread is in, the outermost first."""
+_count: Final = _Count()
+"""How often Ctrl-C was heard since the outermost began."""
+
+
+def _heard(number: int, frame: FrameType | None) -> None:
+    """The handler."""
+    _count.times += 1
+    if _count.times == 1:
+        for run in _running:
+            _messenger().put(run.cancel)
+        _messenger().put(_report_later)
+    if _count.times > 1 or _is_in_user_code(frame):
+        raise KeyboardInterrupt
+
+
+def _is_in_user_code(frame: FrameType | None) -> bool:
+    """Whether what a function raises here is what the user's function raises."""
+    if frame is not None and frame.f_code.co_filename == _CALLS:
+        return _can_be_cancelled(frame)
+    is_innermost = True
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(_PACKAGE):
+            return not (is_innermost or name.startswith(_RUNTIME)) and _can_be_cancelled(frame)
+        is_innermost = False
+        frame = frame.f_back
+    return False
+
+
+def _can_be_cancelled(frame: FrameType) -> bool:
+    """Whether the operation that calls is not one that releases something."""
+    fiber = frame.f_locals.get("fiber")
+    return getattr(fiber, "shield", 1) == 0
+
+
+@cache
+def _messenger() -> SimpleQueue[Callable[[], None]]:
+    """Carries out what the handler asks for; put is safe in handlers."""
+    calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def carry_out() -> None:
+        while True:
+            calls.get()()
+
+    threading.Thread(target=carry_out, name="distio-interrupts", daemon=True).start()
+    return calls
+
+
+def _report_later() -> None:
+    threading.Timer(_PATIENCE_SECONDS, _report).start()
+
+
+def _report() -> None:
+    if _count.times:
+        going_on = "; ".join(filter(None, [run.describe() for run in list(_running)]))
+        if going_on:
+            log.warning("interrupted; Ctrl-C again gives up what still goes on: %s", going_on)
