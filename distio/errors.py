@@ -3,7 +3,7 @@
 ::
 
     Exception
-    ├── MatchError              a value isn't of the kind that was expected there
+    ├── MatchError              a TypeError: a value isn't of the kind that was expected there
     ├── MultipleExceptions      raised for a Panic: all its exceptions and errors
     ├── DomainErrors            raised for Errors: expected failures that nobody handled
     └── DistioError
@@ -131,7 +131,7 @@ def _from_user_code(trace: TracebackType | None) -> TracebackType | None:
 
 
 @dataclass(eq=False)
-class MatchError(Exception):
+class MatchError(TypeError):
     """A value isn't of the kind that was expected there."""
 
     message: str

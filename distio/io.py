@@ -13,10 +13,10 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial, wraps
 from typing import Any, Final, Protocol, TypeVar, overload
 
-from distio.core import ops
+from distio.core import expect, ops
 from distio.core.fiber import Handle
 from distio.core.located import Located
-from distio.core.ops.base import IO, spread
+from distio.core.ops.base import IO, failing, programs, require_io, spread
 from distio.core.ops.concurrency import from_result as _from_result
 from distio.core.ops.concurrency import zip_par as _zip_par
 from distio.errors import MatchError, TracedException
@@ -127,6 +127,8 @@ def safe(f: Callable[..., IO[R, E, A]]) -> Callable[..., IO[R, E, A]]:
     True
     """
 
+    expect.function(f, "safe")
+
     @wraps(f)
     def wrapper(*args: Any, **kwargs: Any) -> IO[R, E, A]:
         return ops.DeferIO(f, args, kwargs)
@@ -201,7 +203,9 @@ def from_result(r: Result[E, A]) -> IO[Any, E, A]:
     """
     if isinstance(r, Ok | Errors | Panic):
         return _from_result(r)
-    return panic(MatchError(f"from_result: expected a Result, but got {r!r}"))
+    return failing(
+        f"from_result: expected a Result (Ok, Errors or Panic), but got {expect.shown(r)}"
+    )
 
 
 def bracket(
@@ -223,7 +227,11 @@ def bracket(
     >>> bracket(pure("a file"), lambda name: pure(len(name)), release).run(None)
     Ok(success=('a file', 6))
     """
-    return ops.Bracket(create, use, release)
+    return ops.Bracket(
+        require_io(create, "bracket"),
+        expect.function(use, "bracket"),
+        expect.function(release, "bracket"),
+    )
 
 
 # -- lists ------------------------------------------------------------------------------------
@@ -235,7 +243,7 @@ def sequence(*l: Any) -> IO[Any, Any, Any]:  # noqa: E741 (raffiot's name)
     >>> sequence(pure(1), pure(2)).run(None)
     Ok(success=2)
     """
-    return ops.Sequence(spread(l))
+    return ops.Sequence(programs(l, "sequence"))
 
 
 @overload
@@ -248,7 +256,7 @@ def zip(*l: Any) -> IO[Any, Any, list[Any]]:  # noqa: E741 (raffiot's name)
     >>> zip(pure(1), pure(2)).run(None)
     Ok(success=[1, 2])
     """
-    return ops.Zip(spread(l))
+    return ops.Zip(programs(l, "zip"))
 
 
 def traverse(l: Iterable[A], f: Callable[[A], IO[R, E, A2]]) -> IO[R, E, list[A2]]:  # noqa: E741
@@ -257,7 +265,10 @@ def traverse(l: Iterable[A], f: Callable[[A], IO[R, E, A2]]) -> IO[R, E, list[A2
     >>> traverse(["a", "b"], lambda s: pure(s.upper())).run(None)
     Ok(success=['A', 'B'])
     """
-    return ops.Zip(tuple([ops.DeferIO(f, (a,), {}) for a in l]))
+    expect.function(f, "traverse")
+    if wrong := expect.no_items(l, "traverse"):
+        return failing(wrong)
+    return ops.Zip(tuple([ops.Traversed(f, (a,), {}) for a in l]))
 
 
 # -- concurrency ------------------------------------------------------------------------------
@@ -276,7 +287,7 @@ def parallel(*l: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:  # noqa: E74
     >>> parallel(pure(1), pure(2)).flat_map(wait).run(None)
     Ok(success=[Ok(success=1), Ok(success=2)])
     """
-    return ops.Parallel(spread(l))
+    return ops.Parallel(programs(l, "parallel"))
 
 
 @overload
@@ -326,9 +337,9 @@ def zip_par(
     Ok(success=[0, 1, 2, 3, 4])
     """
     if at_most is None and not progress:
-        return _zip_par(spread(others))
-    programs = others[0] if len(others) == 1 and isinstance(others[0], Iterable) else others
-    return _bounded(programs, _itself, at_most, progress)
+        return _zip_par(programs(others, "zip_par"))
+    items = others[0] if len(others) == 1 and isinstance(others[0], Iterable) else others
+    return _bounded(items, _itself, at_most, progress, "zip_par")
 
 
 def traverse_par(
@@ -369,19 +380,23 @@ def traverse_par(
     >>> traverse_par(range(5), lambda n: pure(n * n), at_most=2).run(None)
     Ok(success=[0, 1, 4, 9, 16])
     """
+    expect.function(f, "traverse_par")
+    if wrong := expect.no_items(items, "traverse_par"):
+        return failing(wrong)
     if at_most is None and not progress:
-        return _zip_par(tuple([ops.DeferIO(f, (item,), {}) for item in items]))
-    return _bounded(items, f, at_most, progress)
+        return _zip_par(tuple([ops.TraversedPar(f, (item,), {}) for item in items]))
+    return _bounded(items, f, at_most, progress, "traverse_par")
 
 
-def _bounded(items: Any, f: Callable[[Any], Any], at_most: Any, progress: Any) -> IO[Any, Any, Any]:
+def _bounded(
+    items: Any, f: Callable[[Any], Any], at_most: Any, progress: Any, where: str
+) -> IO[Any, Any, Any]:
     if at_most is not None:
-        if not isinstance(at_most, int) or isinstance(at_most, bool):
-            raise TypeError(f"at_most is a whole number from 1, or None, but got {at_most!r}")
-        if at_most < 1:
-            raise ValueError(f"at_most is a whole number from 1, or None, but got {at_most}")
+        expect.whole(at_most, where, "at_most", or_none=True)
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
-        raise TypeError(f"progress is a function, True or None, but got {progress!r}")
+        raise MatchError(
+            f"{where}: progress is a function, True or None, but got {expect.shown(progress)}"
+        )
     if isinstance(items, list | tuple):
         items = tuple(items)  # a list may be changed before the program has run
     if progress is True:
@@ -398,7 +413,7 @@ def _take_away(bar: Bar, result: Result[Any, Any]) -> IO[Any, Any, Any]:
 
 
 def _itself(program: A) -> A:
-    return program
+    return require_io(program, "zip_par")  # type: ignore[return-value]  # what came in
 
 
 yield_: Final[IO[Any, Any, None]] = ops.Yield()
@@ -466,6 +481,7 @@ def from_future(make: Callable[..., _Future[A]], *args: Any, **kwargs: Any) -> I
     ...     from_future(pool.submit, max, 3, 8).run(None)
     Ok(success=8)
     """
+    expect.function(make, "from_future")
     return ops.Async(_await_future, (make, args, kwargs), {})
 
 
@@ -479,7 +495,10 @@ def _await_future(
             result = Panic([TracedException.in_except_clause(exception)], [])
         callback(result)
 
-    make(*args, **kwargs).add_done_callback(done)
+    future = make(*args, **kwargs)
+    if not hasattr(future, "add_done_callback"):
+        raise expect.returned("from_future", make, "a future", future, "return what submit returns")
+    future.add_done_callback(done)
 
 
 now: Final[IO[Any, Any, float]] = ops.Now()
@@ -523,4 +542,4 @@ def at(ref: Located[A], f: Callable[..., A2], *args: Any, **kwargs: Any) -> IO[A
     """
     if isinstance(ref, Located):
         return ops.at(ref, f, args, kwargs)
-    raise MatchError(f"at: expected what io.located computes, but got {ref!r}")
+    raise MatchError(f"at: expected what io.located computes, but got {expect.shown(ref)}")

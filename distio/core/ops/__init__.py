@@ -33,7 +33,17 @@ from distio.core.ops.lists import Sequence, ThenKeep, Zip
 from distio.core.ops.located import Locate, at
 from distio.core.ops.locks import Acquire, Locked, MakeLock, Peek, Poke, Release
 from distio.core.ops.resources import Bracket
-from distio.core.ops.values import Defer, DeferIO, FlatMap, Flatten, Map, Pure, Rec
+from distio.core.ops.values import (
+    Defer,
+    DeferIO,
+    FlatMap,
+    Flatten,
+    Map,
+    Pure,
+    Rec,
+    Traversed,
+    TraversedPar,
+)
 
 __all__ = [
     "IO",
@@ -75,7 +85,9 @@ __all__ = [
     "Sleep",
     "SleepUntil",
     "ThenKeep",
+    "Traversed",
     "TraversePar",
+    "TraversedPar",
     "Wait",
     "WaitSome",
     "Yield",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import reprlib
-from typing import Any, Final, final
+from typing import Any, final
 
+from distio.core import expect
 from distio.core.fiber import Fiber, Handle
-from distio.core.ops.base import IO, Frame, Next, require_io
+from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.failures import Fail
-from distio.core.ops.values import Call, DeferIO, Pure
+from distio.core.ops.values import Call, Pure
 from distio.errors import MatchError
 from distio.protocol import requests
 from distio.result import Errors, Ok, Result
@@ -41,9 +40,6 @@ class Yield(IO[Any, Any, Any]):
         return None
 
 
-_NOTHING: Final = DeferIO(require_io, (None, "parallel"), {})
-
-
 @final
 class Parallel(IO[Any, Any, Any]):
     """Start a fiber for each IO; the value is the list of handles."""
@@ -54,9 +50,7 @@ class Parallel(IO[Any, Any, Any]):
         self.ios = ios
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        # None would mean to a fiber that its outcome is there
-        ios = [_NOTHING if io is None else io for io in self.ios]
-        fiber.request = requests.Spawn(ios)
+        fiber.request = requests.Spawn(list(self.ios))
         return None
 
 
@@ -103,10 +97,7 @@ class WaitSome(IO[Any, Any, Any]):
 def _require_handles(handles: tuple[Any, ...]) -> None:
     for handle in handles:
         if not isinstance(handle, Handle):
-            raise MatchError(
-                f"wait: expected a fiber that parallel returned, "
-                f"but got {reprlib.repr(handle)} of type {type(handle).__name__}"
-            )
+            expect.fiber(handle, "wait")
 
 
 @final
@@ -114,6 +105,7 @@ class Async(Call):
     """Call a function with a callback; the outcome is the Result that the callback is given."""
 
     __slots__ = ()
+    _called = "async_"
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.request = requests.AwaitCallback(self.f, self.args, self.kwargs)
@@ -125,6 +117,7 @@ class Blocking(Call):
     """A call that may take its time, on a thread of its own; its result is the value."""
 
     __slots__ = ()
+    _called = "blocking"
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.request = requests.AwaitBlocking(self.f, self.args, self.kwargs, False)
@@ -136,6 +129,7 @@ class Coroutine(Call):
     """A call of a coroutine function, on the event loop of the process; its result is the value."""
 
     __slots__ = ()
+    _called = "from_coroutine"
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.request = requests.AwaitBlocking(self.f, self.args, self.kwargs, True)
@@ -152,7 +146,7 @@ class Sleep(IO[Any, Any, Any]):
         self.seconds = seconds
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        seconds = _finite(self.seconds, "sleep", "a number of seconds")
+        seconds = expect.finite(self.seconds, "sleep", "a number of seconds")
         fiber.value = None
         if seconds > 0:
             fiber.request = requests.Sleep(seconds)
@@ -184,7 +178,7 @@ class SleepUntil(IO[Any, Any, Any], Frame):
         self.epoch_in_seconds = epoch_in_seconds
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        _finite(self.epoch_in_seconds, "sleep_until", "a moment in seconds, as time.time()")
+        expect.finite(self.epoch_in_seconds, "sleep_until", "a moment in seconds, like time.time()")
         fiber.stack.append(self)
         fiber.request = requests.NOW
         return None
@@ -198,12 +192,6 @@ class SleepUntil(IO[Any, Any, Any], Frame):
             fiber.stack.append(self)
             fiber.request = requests.Sleep(seconds)
         return None
-
-
-def _finite(number: Any, name: str, expected: str) -> float:
-    if isinstance(number, int | float) and math.isfinite(number):
-        return float(number)
-    raise MatchError(f"{name}: expected {expected}, finite, but got {reprlib.repr(number)}")
 
 
 def zip_par(ios: tuple[Any, ...]) -> IO[Any, Any, Any]:

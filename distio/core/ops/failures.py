@@ -64,11 +64,12 @@ class Catch(Around):
     """On Errors, go on with the IO that a function makes of them."""
 
     __slots__ = ()
+    _called = "catch"
 
     def _failed(self, fiber: Fiber) -> Next:
         if not isinstance(fiber.failure, Errors):
             return None
-        io = require_io(self.f(fiber.failure.errors), "catch")
+        io = require_io(self.f(fiber.failure.errors), "catch", self.f)
         fiber.failure = None
         return io
 
@@ -78,11 +79,13 @@ class Recover(Around):
     """On a Panic, go on with the IO that a function makes of its exceptions and errors."""
 
     __slots__ = ()
+    _called = "recover"
 
     def _failed(self, fiber: Fiber) -> Next:
         if not isinstance(fiber.failure, Panic):
             return None
-        io = require_io(self.f(fiber.failure.exceptions, fiber.failure.errors), "recover")
+        exceptions, errors = fiber.failure.exceptions, fiber.failure.errors
+        io = require_io(self.f(exceptions, errors), "recover", self.f)
         fiber.failure = None
         return io
 
@@ -92,9 +95,10 @@ class OnFailure(Around):
     """On any failure, go on with the IO that a function makes of the Result."""
 
     __slots__ = ()
+    _called = "on_failure"
 
     def _failed(self, fiber: Fiber) -> Next:
-        io = require_io(self.f(fiber.failure), "on_failure")
+        io = require_io(self.f(fiber.failure), "on_failure", self.f)
         fiber.failure = None
         return io
 
@@ -104,6 +108,7 @@ class MapError(Around):
     """Apply a function to each error."""
 
     __slots__ = ()
+    _called = "map_error"
 
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
@@ -121,6 +126,7 @@ class MapPanic(Around):
     """Apply a function to each exception of a Panic."""
 
     __slots__ = ()
+    _called = "map_panic"
 
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
@@ -137,6 +143,7 @@ class Finally(Around):
     """Run the IO that a function makes of the Result, then go on with the Result."""
 
     __slots__ = ()
+    _called = "finally_"
 
     def _succeeded(self, fiber: Fiber) -> Next:
         return self._after(fiber, Ok(fiber.value))
@@ -149,7 +156,7 @@ class Finally(Around):
         fiber.failure = None
         # pushed first: should `f` raise, the result is merged with that panic
         fiber.stack.append(Keep(result))
-        return require_io(self.f(result), "finally_")
+        return require_io(self.f(result), "finally_", self.f)
 
 
 @final

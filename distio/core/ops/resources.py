@@ -34,7 +34,7 @@ class Bracket(Wrapper):
 
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.stack.append(Release(self.release, fiber.value))
-        return require_io(self.use(fiber.value), "bracket: the function that uses")
+        return require_io(self.use(fiber.value), "bracket", self.use)
 
 
 @final
@@ -48,15 +48,12 @@ class Release(Frame):
         self.value = value
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        return require_io(self.release(self.value, Ok(fiber.value)), _RELEASES)
+        return require_io(self.release(self.value, Ok(fiber.value)), "bracket", self.release)
 
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
         assert failure is not None
         # should the function itself raise, that is added to the failure
-        io = require_io(self.release(self.value, failure), _RELEASES)
+        io = require_io(self.release(self.value, failure), "bracket", self.release)
         fiber.failure = None
         return io
-
-
-_RELEASES = "bracket: the function that releases"
