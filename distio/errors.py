@@ -90,7 +90,9 @@ class TracedException:
         if isinstance(exn, TracedException):
             return exn
         if not isinstance(exn, BaseException):
-            raise TypeError(f"expected an exception, but got {exn!r}")
+            raise MatchError(
+                f"expected an exception, but got {exn!r}; give one, like ValueError('why')"
+            )
         caller = sys._getframe(1)
         user: FrameType | None = caller
         while user is not None and _is_ours(user.f_code.co_filename):
@@ -101,9 +103,9 @@ class TracedException:
     @classmethod
     def ensure_traced(cls, exception: BaseException | TracedException) -> TracedException:
         """Keep an exception with its traceback if it was raised, else with the place we are at."""
-        if getattr(exception, "__traceback__", None) is None:
-            return cls.with_stack_trace(exception)
-        return cls.in_except_clause(exception)
+        if isinstance(exception, BaseException) and exception.__traceback__ is not None:
+            return cls.in_except_clause(exception)
+        return cls.with_stack_trace(exception)
 
     @classmethod
     def ensure_list_traced(

@@ -23,6 +23,7 @@ from distio.errors import MatchError, TracedException
 from distio.progress import Bar
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import errors as _errors
+from distio.result import panic as _panic
 
 __all__ = [
     "IO",
@@ -191,8 +192,9 @@ def panic(*exceptions: Any, errors: Iterable[E] | None = None) -> IO[Any, E, Any
     >>> panic(ValueError("impossible")).run(None).is_panic()
     True
     """
-    traced = TracedException.ensure_list_traced(spread(exceptions))
-    return ops.Fail(list(errors) if errors else [], traced)
+    failure = _panic(*exceptions, errors=errors)
+    assert isinstance(failure, Panic)
+    return ops.Fail(failure.errors, failure.exceptions)
 
 
 def from_result(r: Result[E, A]) -> IO[Any, E, A]:
@@ -299,7 +301,11 @@ def wait(*l: Any) -> IO[Any, Any, list[Result[Any, Any]]]:  # noqa: E741
 
     Waiting holds no thread, and a fiber can be waited for any number of times.
     """
-    return ops.Wait(spread(l))
+    fibers = spread(l)
+    for fiber in fibers:
+        if not isinstance(fiber, Handle):
+            return failing(expect.no_fiber(fiber, "wait"))
+    return ops.Wait(fibers)
 
 
 Progress = Callable[[int, int | None], object] | bool | None
@@ -392,7 +398,7 @@ def _bounded(
     items: Any, f: Callable[[Any], Any], at_most: Any, progress: Any, where: str
 ) -> IO[Any, Any, Any]:
     if at_most is not None:
-        expect.whole(at_most, where, "at_most", or_none=True)
+        expect.whole(at_most, where, "at_most is a whole number from 1, or None")
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
         raise MatchError(
             f"{where}: progress is a function, True or None, but got {expect.shown(progress)}"
@@ -435,6 +441,8 @@ def async_(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any
 
 def sleep(seconds: float) -> IO[Any, Any, None]:
     """Pause for at least this many seconds; for none if `seconds` is 0 or less."""
+    if wrong := expect.no_time(seconds, "sleep", "a number of seconds"):
+        return failing(wrong)
     return ops.Sleep(seconds)
 
 
@@ -511,6 +519,8 @@ Ok(success=True)
 
 def sleep_until(epoch_in_seconds: float) -> IO[Any, Any, None]:
     """Pause at least until `now` is this number of seconds."""
+    if wrong := expect.no_time(epoch_in_seconds, "sleep_until", "a moment like time.time()"):
+        return failing(wrong)
     return ops.SleepUntil(epoch_in_seconds)
 
 

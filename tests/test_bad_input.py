@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import math
 import re
+import reprlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from distio import IO, MatchError, Ok, Panic, io, resource
+from distio import IO, Cluster, MatchError, Ok, Panic, io, resource
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.protocol.requests import FINISHED
@@ -18,6 +21,7 @@ from tests.conftest import Run
 Program = IO[Any, Any, Any]
 
 bad: Any = 5
+no_located: Any = None
 
 
 def five(*_: Any) -> Any:
@@ -65,7 +69,7 @@ RETURNS_NO_IO: dict[str, Callable[[Any], Any]] = {
 def test_a_function_that_returns_no_io_is_named_with_its_place(run: Run, name: str) -> None:
     said = text(run(RETURNS_NO_IO[name](five)))
     assert said == (
-        f"{name.split()[0]}: expected an IO from {here(five)}, but it returned 5 of type int; "
+        f"{name.split()[0]}: expected an IO from {here(five)}, but got 5 of type int; "
         f"io.pure makes an IO of a value"
     )
 
@@ -79,17 +83,17 @@ async def a_coroutine() -> int:
 
 
 INSTEAD_OF_IO: dict[str, tuple[Callable[[], Any], str]] = {
-    "nothing": (lambda: None, "it returned None; a function needs `return` before its IO"),
-    "0": (lambda: 0, "it returned 0 of type int; io.pure"),
-    "text": (lambda: "text", "it returned 'text' of type str; io.pure"),
+    "nothing": (lambda: None, "but got None; a function needs `return` before its IO"),
+    "0": (lambda: 0, "but got 0 of type int; io.pure"),
+    "text": (lambda: "text", "but got 'text' of type str; io.pure"),
     "a coroutine": (a_coroutine, "io.from_coroutine makes an IO of an async function"),
     "a generator": (a_generator, "a function with `yield` is no program"),
     "a Result": (lambda: Ok(1), "io.from_result makes an IO of a Result"),
     "a list": (lambda: [io.pure(1)], "of type list; io.zip and io.zip_par make one IO of a list"),
     "a resource": (lambda: resource.pure(1), "call its method use or with_"),
-    "a function": (lambda: five, f"it returned {here(five)}; call the function"),
+    "a function": (lambda: five, f"but got {here(five)}; call the function"),
     "a class": (lambda: IO, "call the function if it returns an IO"),
-    "many lines": (lambda: Lines(), "it returned <one two> of type Lines; io.pure"),
+    "many lines": (lambda: Lines(), "but got <one two> of type Lines; io.pure"),
 }
 
 
@@ -121,7 +125,7 @@ def test_who_returned_no_io_is_known_even_if_others_have_their_turn_then(fuel: i
 
 def test_a_function_without_a_place_is_named(run: Run) -> None:
     function: Any = max
-    assert "from the function max, but it returned 2" in text(run(io.defer_io(function, 1, 2)))
+    assert "from the function max, but got 2" in text(run(io.defer_io(function, 1, 2)))
 
 
 # -- functions --------------------------------------------------------------------------------
@@ -234,3 +238,140 @@ def test_anything_that_python_iterates_over_is_an_iterable(run: Run) -> None:
     items: Any = Old()
     assert io.traverse(items, io.pure).run(None) == Ok([7, 8])
     assert io.traverse_par(items, io.pure).run(None) == Ok([7, 8])
+
+
+def test_the_values_of_a_dict_are_asked_for(run: Run) -> None:
+    assert text(run(io.zip({"a": io.pure(1)}))).endswith("; give the values() of the dict")
+
+
+def test_some_of_the_programs_at_a_time(run: Run) -> None:
+    said = "zip_par: expected an IO, but got 5 of type int"
+    assert text(run(io.zip_par(io.pure(1), bad, at_most=1))).startswith(said)
+
+
+def test_a_function_in_place_of_its_value(run: Run) -> None:
+    said = "ap: expected a function, but got 1 of type int"
+    assert text(run(io.pure(1).ap(io.pure(2)))).startswith(said)  # type: ignore[misc]
+
+
+# -- fibers, times, results, exceptions -------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [5, None, "x", io.pure(1), [[]]], ids=repr)
+def test_what_is_no_fiber_is_not_waited_for(run: Run, wrong: Any) -> None:
+    said = text(run(io.wait(wrong)))
+    assert said.startswith("wait: expected a fiber that parallel returned, but got ")
+    assert said.endswith("as in io.parallel(...).flat_map(io.wait)")
+
+
+def test_a_list_of_fibers_among_others_is_no_fiber(run: Run) -> None:
+    fibers = io.parallel(io.pure(1))
+    twice: Any = lambda found: io.wait(found, found)  # noqa: E731 (of a type that hides the mistake)
+    assert "but got [<Fiber" in text(run(fibers.flat_map(twice)))
+
+
+@pytest.mark.parametrize("wrong", ["1", None, math.nan, math.inf, 10**400, True], ids=reprlib.repr)
+def test_a_time_is_a_finite_number(run: Run, wrong: Any) -> None:
+    said = "sleep: expected a number of seconds, finite, but got "
+    assert text(run(io.sleep(wrong))).startswith(said)
+    said = "sleep_until: expected a moment like time.time(), finite, but got "
+    assert text(run(io.sleep_until(wrong))).startswith(said)
+
+
+def test_what_is_no_result(run: Run) -> None:
+    said = "from_result: expected a Result (Ok, Errors or Panic), but got 5 of type int"
+    assert text(run(io.from_result(bad))) == said
+
+
+@pytest.mark.parametrize("wrong", ["text", None, ValueError, 5], ids=repr)
+def test_what_is_no_exception_is_no_panic(wrong: Any) -> None:
+    said = re.escape(f"expected an exception, but got {wrong!r}; give one, like ValueError('why')")
+    with pytest.raises(MatchError, match=said):
+        io.panic(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["text", 5], ids=repr)
+def test_the_errors_of_a_panic_are_a_list(wrong: Any) -> None:
+    said = re.escape(f"panic: errors is a list of them, but got {wrong!r}; give [{wrong!r}]")
+    with pytest.raises(MatchError, match=said):
+        io.panic(ValueError(), errors=wrong)
+
+
+def test_a_mapped_exception_is_an_exception(run: Run) -> None:
+    said = text(run(io.panic(ValueError()).map_panic(five)))
+    assert said.startswith(f"map_panic: expected an exception from {here(five)}, but got 5 of")
+
+
+# -- async functions and others ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [io.defer, io.blocking])
+def test_an_async_function_is_no_plain_one(run: Run, make: Callable[..., Program]) -> None:
+    said = text(run(make(a_coroutine)))
+    assert said.startswith(f"{make.__name__}: expected a value from {here(a_coroutine)}, but got ")
+    assert said.endswith("; io.from_coroutine makes an IO of an async function")
+
+
+async def takes_a_callback(context: Any, callback: Any) -> None:
+    """Never awaited."""
+
+
+def test_an_async_function_never_calls_back(run: Run) -> None:
+    said = text(run(io.async_(takes_a_callback)))
+    assert said.startswith(f"async_: expected a value from {here(takes_a_callback)}, but got ")
+
+
+def test_a_plain_function_makes_no_coroutine_and_no_future(run: Run) -> None:
+    said = text(run(io.from_coroutine(five)))
+    assert said.startswith(f"from_coroutine: expected a coroutine from {here(five)}, but got 5 of")
+    said = text(run(io.from_future(five)))
+    assert said.startswith(f"from_future: expected a future from {here(five)}, but got 5 of type")
+
+
+def test_a_callback_takes_a_result(run: Run) -> None:
+    def call_back(context: Any, callback: Any) -> None:
+        callback(5)
+
+    assert text(run(io.async_(call_back))) == (
+        "the callback given by async_ takes a Result (Ok, Errors or Panic), but it was called "
+        "with 5 of type int; give it Ok(value)"
+    )
+
+
+# -- options ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["2", None, 2.5, True], ids=repr)
+def test_the_size_of_a_pool_is_a_whole_number(wrong: Any) -> None:
+    with pytest.raises(MatchError, match=f"run: pool_size is a whole number, but got {wrong!r}"):
+        io.pure(1).run(None, wrong)
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_pool_has_a_thread_at_least(size: int) -> None:
+    assert io.pure(1).run(None, size) == Ok(1)
+
+
+def test_raffiots_name_for_the_idle_time_is_accepted() -> None:
+    assert io.pure(1).run(None, 1, nighttime=0.1) == Ok(1)
+
+
+@pytest.mark.parametrize("wrong", ["cluster", 5, Cluster], ids=repr)
+def test_a_run_is_on_a_cluster(wrong: Any) -> None:
+    with pytest.raises(MatchError, match=r"run: `on` takes a Cluster, but got .*; make one with"):
+        io.pure(1).run(None, on=wrong)
+    with pytest.raises(MatchError, match=r"run: `on` takes a Cluster, but got .*; make one with"):
+        asyncio.run(io.pure(1).run_async(None, on=wrong))
+
+
+@pytest.mark.parametrize("wrong", ["2", 2.5, True], ids=repr)
+def test_at_most_and_progress_name_their_function(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=f"zip_par: at_most is a whole number .* got {wrong!r}"):
+        io.zip_par(io.pure(1), at_most=wrong)
+    with pytest.raises(TypeError, match="traverse_par: progress is a function, True or None"):
+        io.traverse_par([1], io.pure, progress="yes")  # type: ignore[arg-type]
+
+
+def test_at_calls_a_function_where_a_located_object_is() -> None:
+    with pytest.raises(MatchError, match=r"at: expected what io\.located computes, but got None"):
+        io.at(no_located, len)

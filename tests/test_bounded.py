@@ -299,7 +299,7 @@ def test_what_is_no_program_is_the_panic_of_its_item(run: Run) -> None:
     assert isinstance(first, MatchError)
     for exception, returned in ((first, "5 of type int"), (second, "None")):
         assert str(exception).startswith("traverse_par: expected an IO from the function ")
-        assert f"but it returned {returned}; " in str(exception)
+        assert f"but got {returned}; " in str(exception)
 
 
 def broken(count: int) -> Iterator[int]:

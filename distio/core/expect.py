@@ -11,6 +11,7 @@ import math
 import reprlib
 from collections.abc import Callable, Iterable
 from functools import partial
+from inspect import isroutine
 from types import CoroutineType, GeneratorType
 from typing import Any, TypeVar
 
@@ -19,12 +20,19 @@ from distio.errors import MatchError
 from distio.result import Result
 
 __all__ = [
-    "fiber",
-    "finite",
     "function",
     "instead_of_io",
+    "integer",
+    "is_count",
+    "is_time",
     "named",
+    "no_coroutine",
+    "no_count",
+    "no_fiber",
     "no_items",
+    "no_name",
+    "no_time",
+    "no_window",
     "returned",
     "shown",
     "whole",
@@ -44,7 +52,7 @@ def shown(value: Any) -> str:
     """
     if value is None:
         return "None"
-    if hasattr(value, "__code__"):
+    if isroutine(value):
         return named(value)
     # the classes of operations are nobody's business
     kind = "IO" if hasattr(value, "_evaluate") else type(value).__name__
@@ -68,7 +76,7 @@ def named(f: Any) -> str:
 def returned(where: str, f: Any, expected: str, value: Any, advice: str) -> MatchError:
     """What to raise when a function of the user has returned something else."""
     return MatchError(
-        f"{where}: expected {expected} from {named(f)}, but it returned {shown(value)}; {advice}"
+        f"{where}: expected {expected} from {named(f)}, but got {shown(value)}; {advice}"
     )
 
 
@@ -99,6 +107,69 @@ _ADVICE: list[tuple[type | tuple[type, ...], str]] = [
 ]
 
 
+# -- kinds of numbers -------------------------------------------------------------------------
+
+
+def is_time(found: Any) -> bool:
+    """Whether it is a number of seconds that a float can hold: finite, and no bool."""
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return False
+    try:
+        return math.isfinite(found)
+    except OverflowError:  # of an int
+        return False
+
+
+def is_count(found: Any) -> bool:
+    """Whether it is an int from 1, and no bool."""
+    return isinstance(found, int) and not isinstance(found, bool) and found >= 1
+
+
+# -- what is wrong with it -------------------------------------------------------------------
+
+
+def no_fiber(found: Any, where: str) -> str:
+    """What to say of what is no fiber."""
+    return (
+        f"{where}: expected a fiber that parallel returned, but got {shown(found)}; "
+        f"give fibers, or one list of them, as in io.parallel(...).flat_map(io.wait)"
+    )
+
+
+def no_items(found: Any, where: str) -> str | None:
+    """What to say of what can't be iterated over; None if it can."""
+    if isinstance(found, Iterable) or hasattr(type(found), "__getitem__"):
+        return None
+    return f"{where}: expected a list or another iterable, but got {shown(found)}"
+
+
+def no_time(found: Any, where: str, expected: str) -> str | None:
+    """What to say of what is no number of seconds that a float can hold; None if it is."""
+    return (
+        None if is_time(found) else f"{where}: expected {expected}, finite, but got {shown(found)}"
+    )
+
+
+def no_count(found: Any, where: str) -> str | None:
+    """What to say of what is no whole number from 1; None if it is."""
+    return None if is_count(found) else f"{where}: expected a number from 1, but got {shown(found)}"
+
+
+def no_window(found: Any, where: str) -> str | None:
+    """What to say of what is no number of seconds above 0; None if it is."""
+    expected = "a number of seconds above 0"
+    if wrong := no_time(found, where, expected):
+        return wrong
+    return None if found > 0 else f"{where}: expected {expected}, but got {shown(found)}"
+
+
+def no_name(found: Any, where: str) -> str | None:
+    """What to say of what is no text, or an empty one; None if it is."""
+    if isinstance(found, str) and found:
+        return None
+    return f"{where}: expected a name, but got {shown(found)}; give a str that isn't empty"
+
+
 # -- checks -----------------------------------------------------------------------------------
 
 
@@ -111,45 +182,26 @@ def function(f: F, where: str) -> F:
     )
 
 
-def fiber(handle: Any, where: str) -> Handle[Any, Any, Any]:
-    """Return `handle` if it is a fiber."""
-    if isinstance(handle, Handle):
-        return handle
-    raise MatchError(
-        f"{where}: expected a fiber that parallel returned, but got {shown(handle)}; "
-        f"give fibers, or one list of them, as in io.parallel(...).flat_map(io.wait)"
-    )
+def integer(number: Any, where: str, expected: str) -> int:
+    """Return `number` if it is an int, and no bool."""
+    if isinstance(number, int) and not isinstance(number, bool):
+        return number
+    raise MatchError(f"{where}: {expected}, but got {shown(number)}")
 
 
-def finite(number: Any, where: str, expected: str) -> float:
-    """Return `number` as a float, if it has a finite one."""
-    if isinstance(number, int | float) and not isinstance(number, bool):
-        try:
-            as_float = float(number)
-        except OverflowError:
-            as_float = math.inf
-        if math.isfinite(as_float):
-            return as_float
-    raise MatchError(f"{where}: expected {expected}, finite, but got {shown(number)}")
-
-
-def whole(number: Any, where: str, name: str, *, least: int = 1, or_none: bool = False) -> int:
-    """Return `number`, the argument `name`, if it is an int, no bool, and large enough.
+def whole(number: Any, where: str, expected: str) -> int:
+    """Return `number` if it is an int from 1, and no bool.
 
     Raises:
         MatchError: it is no int.
         ValueError: it is too small.
     """
-    expected = f"{name} is a whole number from {least}" + (", or None" if or_none else "")
-    if not isinstance(number, int) or isinstance(number, bool):
-        raise MatchError(f"{where}: {expected}, but got {shown(number)}")
-    if number < least:
+    if integer(number, where, expected) < 1:
         raise ValueError(f"{where}: {expected}, but got {number}")
-    return number
+    return int(number)
 
 
-def no_items(found: Any, where: str) -> str | None:
-    """What to say of what can't be iterated over; None if it can."""
-    if isinstance(found, Iterable) or hasattr(type(found), "__getitem__"):
-        return None
-    return f"{where}: expected a list or another iterable, but got {shown(found)}"
+def no_coroutine(value: Any, where: str, f: Any) -> None:
+    """Refuse what an async function returns to those who don't await it."""
+    if type(value) is CoroutineType:
+        raise returned(where, f, "a value", value, instead_of_io(value))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from distio.core import expect
 from distio.core.ops.base import IO
+from distio.errors import MatchError
 from distio.result import Result
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ __all__ = ["run", "run_async"]
 
 def run(io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any) -> Result[Any, Any]:
     """Run `io` in this process, or with its children on the cluster `on`."""
+    expect.integer(pool_size, "run", "pool_size is a whole number")
     if on is None:
         from distio.runtime.local import run_in_process
 
@@ -23,7 +26,10 @@ def run(io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any) -> Result[
     from distio.runtime.cluster import Cluster
 
     if not isinstance(on, Cluster):
-        raise TypeError(f"run: `on` takes a Cluster, but got {on!r} of type {type(on).__name__}")
+        raise MatchError(
+            f"run: `on` takes a Cluster, but got {expect.shown(on)}; "
+            f"make one with Cluster.local() or Cluster.connect(url)"
+        )
     return on.run(io, context)
 
 

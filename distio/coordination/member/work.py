@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
+from distio.core import expect
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
 from distio.core.snapshot import (
@@ -255,7 +257,8 @@ class Calling:
         fiber, request = self.fiber, self.request
         callback = Callback(around, fiber, request)
         try:
-            request.f(fiber.context, callback, *request.args, **request.kwargs)
+            started = request.f(fiber.context, callback, *request.args, **request.kwargs)
+            expect.no_coroutine(started, "async_", request.f)
         except KeyboardInterrupt as interrupt:
             if around.interrupted(interrupt):
                 callback(Panic([TracedException.in_except_clause(interrupt)], []))
@@ -292,7 +295,9 @@ class Delegating:
 
 def _call(request: rq.AwaitBlocking, callback: Callback) -> None:
     try:
-        result: Result[Any, Any] = Ok(request.f(*request.args, **request.kwargs))
+        value = request.f(*request.args, **request.kwargs)
+        expect.no_coroutine(value, "blocking", request.f)
+        result: Result[Any, Any] = Ok(value)
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
         result = Panic([TracedException.in_except_clause(exception)], [])
     callback(result)
@@ -300,7 +305,11 @@ def _call(request: rq.AwaitBlocking, callback: Callback) -> None:
 
 async def _await(request: rq.AwaitBlocking, callback: Callback) -> None:
     try:
-        result: Result[Any, Any] = Ok(await request.f(*request.args, **request.kwargs))
+        made = request.f(*request.args, **request.kwargs)
+        if not isawaitable(made):
+            advice = "for other functions there are io.defer and io.blocking"
+            raise expect.returned("from_coroutine", request.f, "a coroutine", made, advice)
+        result: Result[Any, Any] = Ok(await made)
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
         result = Panic([TracedException.in_except_clause(exception)], [])
     callback(result)

@@ -166,22 +166,31 @@ class IO(Generic[R, E, A]):
     # -- running --------------------------------------------------------------------------
 
     def run(
-        self, context: R, pool_size: int = 1, idle_time: float = 0.01, *, on: Any = None
+        self,
+        context: R,
+        pool_size: int = 1,
+        idle_time: float = 0.01,
+        *,
+        on: Any = None,
+        nighttime: float | None = None,
     ) -> Result[Any, A]:
         """Run this program and wait for it and for every fiber it started.
 
         Args:
             context: what `io.read` reads.
-            pool_size: how many threads of this process step fibers. With `on`, fibers that
-                live here are stepped by the cluster's own threads and this is not used.
+            pool_size: how many threads of this process step fibers; less than 1 counts as 1, as
+                in raffiot. With `on`, fibers that live here are stepped by the cluster's own
+                threads and this is not used.
             idle_time: accepted for programs written for raffiot, and ignored: an idle thread
                 blocks until there is work, so there is no time to choose.
             on: a `Cluster`; the root stays in this process and its children travel.
+            nighttime: what raffiot calls `idle_time`; ignored, too.
 
         Returns:
             Ok, Errors or Panic: whatever the program does, nothing is raised.
 
         Raises:
+            TypeError: `pool_size` is no int, or `on` no cluster.
             KeyboardInterrupt: Ctrl-C ends the run.
 
         >>> from distio import io
@@ -342,16 +351,18 @@ def programs(args: tuple[Any, ...], where: str) -> tuple[IO[Any, Any, Any], ...]
     found = args if args and isinstance(args[0], IO) else spread(args)
     for io in found:
         if not isinstance(io, IO):
-            return tuple([_program(found, index, where) for index in range(len(found))])
+            is_dict = len(args) == 1 and isinstance(args[0], dict)
+            advice = "give the values() of the dict" if is_dict else ""
+            return tuple([_program(found, index, where, advice) for index in range(len(found))])
     return found
 
 
-def _program(found: tuple[Any, ...], index: int, where: str) -> IO[Any, Any, Any]:
+def _program(found: tuple[Any, ...], index: int, where: str, advice: str) -> IO[Any, Any, Any]:
     io = found[index]
     if isinstance(io, IO):
         return io
     place = f" as number {index + 1} of {len(found)}" if len(found) > 1 else ""
-    advice = expect.instead_of_io(io)
+    advice = advice or expect.instead_of_io(io)
     return failing(f"{where}: expected an IO{place}, but got {expect.shown(io)}; {advice}")
 
 
@@ -361,14 +372,14 @@ def failing(message: str) -> IO[Any, Any, Any]:
 
 
 def spread(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments, or the items of the only argument if that is an iterable."""
-    if len(args) == 1 and isinstance(args[0], Iterable):
+    """The arguments, or the items of the only one if that is an iterable and no text."""
+    if len(args) == 1 and isinstance(args[0], Iterable) and not isinstance(args[0], str | bytes):
         return tuple(args[0])
     return args
 
 
 def _apply(values: list[Any]) -> Any:
-    return values[0](*values[1:])
+    return expect.function(values[0], "ap")(*values[1:])
 
 
 def _brief(field: Any) -> str:

@@ -64,7 +64,6 @@ class Wait(IO[Any, Any, Any]):
         self.handles = handles
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        _require_handles(self.handles)
         if self.handles:
             fiber.request = requests.AwaitFibers(self.handles)
         else:
@@ -87,17 +86,13 @@ class WaitSome(IO[Any, Any, Any]):
         self.enough = enough
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        _require_handles(self.handles)
+        for handle in self.handles:
+            if not isinstance(handle, Handle):
+                raise MatchError(expect.no_fiber(handle, "wait"))
         if not 0 <= self.enough <= len(self.handles):
             raise MatchError(f"wait: {self.enough} of {len(self.handles)} fibers can't be had")
         fiber.request = requests.AwaitFibers(self.handles, self.enough)
         return None
-
-
-def _require_handles(handles: tuple[Any, ...]) -> None:
-    for handle in handles:
-        if not isinstance(handle, Handle):
-            expect.fiber(handle, "wait")
 
 
 @final
@@ -146,10 +141,9 @@ class Sleep(IO[Any, Any, Any]):
         self.seconds = seconds
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        seconds = expect.finite(self.seconds, "sleep", "a number of seconds")
         fiber.value = None
-        if seconds > 0:
-            fiber.request = requests.Sleep(seconds)
+        if self.seconds > 0:
+            fiber.request = requests.Sleep(float(self.seconds))
         return None
 
 
@@ -178,7 +172,6 @@ class SleepUntil(IO[Any, Any, Any], Frame):
         self.epoch_in_seconds = epoch_in_seconds
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        expect.finite(self.epoch_in_seconds, "sleep_until", "a moment in seconds, like time.time()")
         fiber.stack.append(self)
         fiber.request = requests.NOW
         return None

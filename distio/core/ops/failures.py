@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
+from distio.core import expect
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Around, Frame, Next, Wrapper, require_io
 from distio.errors import TracedException
@@ -131,11 +132,16 @@ class MapPanic(Around):
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
         if isinstance(failure, Panic):
-            exceptions = [
-                TracedException.ensure_traced(self.f(traced)) for traced in failure.exceptions
-            ]
+            exceptions = [self._mapped(traced) for traced in failure.exceptions]
             fiber.failure = Panic(exceptions, failure.errors)
         return None
+
+    def _mapped(self, traced: TracedException) -> TracedException:
+        made = self.f(traced)
+        if not isinstance(made, BaseException | TracedException):
+            advice = "return one, like ValueError('why')"
+            raise expect.returned("map_panic", self.f, "an exception", made, advice)
+        return TracedException.ensure_traced(made)
 
 
 @final

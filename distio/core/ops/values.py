@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import CoroutineType
 from typing import Any, ClassVar, final
 
 from distio.core import expect
@@ -61,7 +62,9 @@ class Defer(Call):
     _called = "defer"
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.value = self.f(*self.args, **self.kwargs)
+        value = fiber.value = self.f(*self.args, **self.kwargs)
+        if type(value) is CoroutineType:
+            expect.no_coroutine(value, "defer", self.f)
         return None
 
 
