@@ -62,7 +62,8 @@ class Defer(Call):
     _called = "defer"
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        value = fiber.value = self.f(*self.args, **self.kwargs)
+        value = self.f(*self.args, **self.kwargs) if self.kwargs else self.f(*self.args)
+        fiber.value = value
         if type(value) is CoroutineType:
             expect.no_coroutine(value, "defer", self.f)
         return None
@@ -75,7 +76,7 @@ class DeferIO(Call):
     _called = "defer_io"
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        io = self.f(*self.args, **self.kwargs)
+        io = self.f(*self.args, **self.kwargs) if self.kwargs else self.f(*self.args)  # quicker
         return io or require_io(io, self._called, self.f)
 
 
