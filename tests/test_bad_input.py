@@ -341,15 +341,13 @@ def test_a_callback_takes_a_result(run: Run) -> None:
 # -- options ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrong", ["2", None, 2.5, True], ids=repr)
-def test_the_size_of_a_pool_is_a_whole_number(wrong: Any) -> None:
-    with pytest.raises(MatchError, match=f"run: pool_size is a whole number, but got {wrong!r}"):
+@pytest.mark.parametrize("wrong", ["2", None, 2.5, True, 0, -3], ids=repr)
+def test_a_pool_has_a_thread_at_least(wrong: Any) -> None:
+    expected = f"run: pool_size, the number of threads: expected a number from 1, but got {wrong!r}"
+    with pytest.raises(TypeError, match=re.escape(expected)):
         io.pure(1).run(None, wrong)
-
-
-@pytest.mark.parametrize("size", [0, -3])
-def test_a_pool_has_a_thread_at_least(size: int) -> None:
-    assert io.pure(1).run(None, size) == Ok(1)
+    with pytest.raises(TypeError, match=re.escape(expected)):
+        asyncio.run(io.pure(1).run_async(None, wrong))
 
 
 def test_raffiots_name_for_the_idle_time_is_accepted() -> None:

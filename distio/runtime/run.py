@@ -18,11 +18,12 @@ __all__ = ["run", "run_async"]
 
 def run(io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any) -> Result[Any, Any]:
     """Run `io` in this process, or with its children on the cluster `on`."""
-    expect.integer(pool_size, "run", "pool_size is a whole number")
+    if wrong := expect.no_count(pool_size, "run: pool_size, the number of threads"):
+        raise MatchError(wrong)
     if on is None:
         from distio.runtime.local import run_in_process
 
-        return run_in_process(io, context, max(1, pool_size))
+        return run_in_process(io, context, pool_size)
     from distio.runtime.cluster import Cluster
 
     if not isinstance(on, Cluster):

@@ -178,9 +178,8 @@ class IO(Generic[R, E, A]):
 
         Args:
             context: what `io.read` reads.
-            pool_size: how many threads of this process step fibers; less than 1 counts as 1, as
-                in raffiot. With `on`, fibers that live here are stepped by the cluster's own
-                threads and this is not used.
+            pool_size: how many threads of this process step fibers, from 1. With `on`, fibers
+                that live here are stepped by the cluster's own threads and this is not used.
             idle_time: accepted for programs written for raffiot, and ignored: an idle thread
                 blocks until there is work, so there is no time to choose.
             on: a `Cluster`; the root stays in this process and its children travel.
@@ -190,7 +189,7 @@ class IO(Generic[R, E, A]):
             Ok, Errors or Panic: whatever the program does, nothing is raised.
 
         Raises:
-            TypeError: `pool_size` is no int, or `on` no cluster.
+            MatchError: `pool_size` is no number from 1, or `on` no cluster.
             KeyboardInterrupt: Ctrl-C ends the run.
 
         >>> from distio import io
