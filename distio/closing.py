@@ -12,13 +12,24 @@ from functools import partial
 from typing import Any, final
 
 from distio import io
-from distio.core import ops
-from distio.core.ops.base import IO
-from distio.errors import DomainErrors, MultipleExceptions
+from distio.core import expect, ops
+from distio.core.ops.base import IO, require_io
+from distio.errors import DomainErrors, MatchError, MultipleExceptions
 from distio.protocol.requests import Lock
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result, sequence
 
-__all__ = ["Close", "Closers", "Unlock", "all_of", "closers", "enter", "give_up", "release", "wrap"]
+__all__ = [
+    "Close",
+    "Closers",
+    "Unlock",
+    "all_of",
+    "closers",
+    "enter",
+    "give_up",
+    "is_created",
+    "release",
+    "wrap",
+]
 
 Program = IO[Any, Any, Any]
 Close = Callable[[ComputationStatus], Program]
@@ -75,13 +86,22 @@ class Unlock:
         return ops.Release(self.lock)
 
 
+def is_created(found: Any) -> bool:
+    """Whether it is a value and the function that releases it."""
+    return isinstance(found, tuple | list) and len(found) == 2 and callable(found[1])
+
+
 def closers(close: Close) -> Closers:
     """Any function that closes, as one of several."""
     return close if isinstance(close, Closers) else Closers((partial(_by_status, close),))
 
 
 def _by_status(close: Close, result: Result[Any, Any]) -> Program:
-    return io.defer_io(close, result.to_computation_status()).map(_nothing)
+    return io.defer_io(_closing, close, result.to_computation_status()).map(_nothing)
+
+
+def _closing(close: Close, status: ComputationStatus) -> Program:
+    return require_io(close(status), "closing a resource", close)
 
 
 def _nothing(_: Any) -> None:
@@ -104,6 +124,8 @@ def _wrapped(around: Callable[[Program], Program], step: Step, result: Result[An
 
 def release(created: Created, result: Result[Any, Any]) -> Program:
     """Close what was used, with this Result; the outcome is the outcome of it all."""
+    if not is_created(created):  # the use has failed on that already
+        return io.from_result(result)
     return closers(created[1]).after(result)
 
 
@@ -121,6 +143,11 @@ def give_up(opened: Closers, failure: Result[Any, Any]) -> Program:
 def enter(manager: Any) -> Created:
     """Enter a context manager; it is closed by its `__exit__`."""
     kind = type(manager)
+    if not (hasattr(kind, "__enter__") and hasattr(kind, "__exit__")):
+        raise MatchError(
+            f"resource.from_with: expected a context manager, but got {expect.shown(manager)}; "
+            f"give the program that makes one, like io.defer(open, path)"
+        )
     enter, exit = kind.__enter__, kind.__exit__
     return enter(manager), Closers((partial(_exit, exit, manager),))
 

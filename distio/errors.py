@@ -6,7 +6,7 @@
     └── Cancelled               a fiber was cancelled
 
     Exception
-    ├── MatchError              a value isn't of the kind that was expected there
+    ├── MatchError              a TypeError: a value isn't of the kind that was expected there
     ├── MultipleExceptions      raised for a Panic: all its exceptions and errors
     ├── DomainErrors            raised for Errors: expected failures that nobody handled
     └── DistioError
@@ -96,7 +96,9 @@ class TracedException:
         if isinstance(exn, TracedException):
             return exn
         if not isinstance(exn, BaseException):
-            raise TypeError(f"expected an exception, but got {exn!r}")
+            raise MatchError(
+                f"expected an exception, but got {exn!r}; give one, like ValueError('why')"
+            )
         caller = sys._getframe(1)
         user: FrameType | None = caller
         while user is not None and _is_ours(user.f_code.co_filename):
@@ -107,9 +109,9 @@ class TracedException:
     @classmethod
     def ensure_traced(cls, exception: BaseException | TracedException) -> TracedException:
         """Keep an exception with its traceback if it was raised, else with the place we are at."""
-        if getattr(exception, "__traceback__", None) is None:
-            return cls.with_stack_trace(exception)
-        return cls.in_except_clause(exception)
+        if isinstance(exception, BaseException) and exception.__traceback__ is not None:
+            return cls.in_except_clause(exception)
+        return cls.with_stack_trace(exception)
 
     @classmethod
     def ensure_list_traced(
@@ -137,7 +139,7 @@ def _from_user_code(trace: TracebackType | None) -> TracebackType | None:
 
 
 @dataclass(eq=False)
-class MatchError(Exception):
+class MatchError(TypeError):
     """A value isn't of the kind that was expected there."""
 
     message: str

@@ -13,16 +13,17 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial, wraps
 from typing import Any, Final, Protocol, TypeVar, overload
 
-from distio.core import ops
+from distio.core import expect, ops
 from distio.core.fiber import Handle
 from distio.core.located import Located
-from distio.core.ops.base import IO, spread
+from distio.core.ops.base import IO, failing, programs, require_io, spread
 from distio.core.ops.concurrency import from_result as _from_result
 from distio.core.ops.together import zip_par as _zip_par
 from distio.errors import MatchError, TracedException
 from distio.progress import Bar
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import errors as _errors
+from distio.result import panic as _panic
 from distio.structured import (
     Scope,
     current_fiber,
@@ -146,6 +147,8 @@ def safe(f: Callable[..., IO[R, E, A]]) -> Callable[..., IO[R, E, A]]:
     True
     """
 
+    expect.function(f, "safe")
+
     @wraps(f)
     def wrapper(*args: Any, **kwargs: Any) -> IO[R, E, A]:
         return ops.DeferIO(f, args, kwargs)
@@ -208,8 +211,9 @@ def panic(*exceptions: Any, errors: Iterable[E] | None = None) -> IO[Any, E, Any
     >>> panic(ValueError("impossible")).run(None).is_panic()
     True
     """
-    traced = TracedException.ensure_list_traced(spread(exceptions))
-    return ops.Fail(list(errors) if errors else [], traced)
+    failure = _panic(*exceptions, errors=errors)
+    assert isinstance(failure, Panic)
+    return ops.Fail(failure.errors, failure.exceptions)
 
 
 def from_result(r: Result[E, A]) -> IO[Any, E, A]:
@@ -220,7 +224,9 @@ def from_result(r: Result[E, A]) -> IO[Any, E, A]:
     """
     if isinstance(r, Ok | Errors | Panic):
         return _from_result(r)
-    return panic(MatchError(f"from_result: expected a Result, but got {r!r}"))
+    return failing(
+        f"from_result: expected a Result (Ok, Errors or Panic), but got {expect.shown(r)}"
+    )
 
 
 def bracket(
@@ -242,7 +248,11 @@ def bracket(
     >>> bracket(pure("a file"), lambda name: pure(len(name)), release).run(None)
     Ok(success=('a file', 6))
     """
-    return ops.Bracket(create, use, release)
+    return ops.Bracket(
+        require_io(create, "bracket"),
+        expect.function(use, "bracket"),
+        expect.function(release, "bracket"),
+    )
 
 
 # -- lists ------------------------------------------------------------------------------------
@@ -254,7 +264,7 @@ def sequence(*l: Any) -> IO[Any, Any, Any]:  # noqa: E741 (raffiot's name)
     >>> sequence(pure(1), pure(2)).run(None)
     Ok(success=2)
     """
-    return ops.Sequence(spread(l))
+    return ops.Sequence(programs(l, "sequence"))
 
 
 @overload
@@ -267,7 +277,7 @@ def zip(*l: Any) -> IO[Any, Any, list[Any]]:  # noqa: E741 (raffiot's name)
     >>> zip(pure(1), pure(2)).run(None)
     Ok(success=[1, 2])
     """
-    return ops.Zip(spread(l))
+    return ops.Zip(programs(l, "zip"))
 
 
 def traverse(l: Iterable[A], f: Callable[[A], IO[R, E, A2]]) -> IO[R, E, list[A2]]:  # noqa: E741
@@ -276,7 +286,10 @@ def traverse(l: Iterable[A], f: Callable[[A], IO[R, E, A2]]) -> IO[R, E, list[A2
     >>> traverse(["a", "b"], lambda s: pure(s.upper())).run(None)
     Ok(success=['A', 'B'])
     """
-    return ops.Zip(tuple([ops.DeferIO(f, (a,), {}) for a in l]))
+    expect.function(f, "traverse")
+    if wrong := expect.no_items(l, "traverse"):
+        return failing(wrong)
+    return ops.Zip(tuple([ops.Traversed(f, (a,), {}) for a in l]))
 
 
 # -- concurrency ------------------------------------------------------------------------------
@@ -295,7 +308,7 @@ def parallel(*l: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:  # noqa: E74
     >>> parallel(pure(1), pure(2)).flat_map(wait).run(None)
     Ok(success=[Ok(success=1), Ok(success=2)])
     """
-    return ops.Parallel(spread(l))
+    return ops.Parallel(programs(l, "parallel"))
 
 
 @overload
@@ -307,7 +320,11 @@ def wait(*l: Any) -> IO[Any, Any, list[Result[Any, Any]]]:  # noqa: E741
 
     Waiting holds no thread, and a fiber can be waited for any number of times.
     """
-    return ops.Wait(spread(l))
+    fibers = spread(l)
+    for fiber in fibers:
+        if not isinstance(fiber, Handle):
+            return failing(expect.no_fiber(fiber, "wait"))
+    return ops.Wait(fibers)
 
 
 Progress = Callable[[int, int | None], object] | bool | None
@@ -351,9 +368,10 @@ def zip_par(
     Ok(success=[0, 1, 2, 3, 4])
     """
     if at_most is None and not progress:
-        return _fail_fast(spread(others)) if fail_fast else _zip_par(spread(others))
-    programs = others[0] if len(others) == 1 and isinstance(others[0], Iterable) else others
-    return _bounded(programs, _itself, at_most, progress, fail_fast)
+        found = programs(others, "zip_par")
+        return _fail_fast(found) if fail_fast else _zip_par(found)
+    items = others[0] if len(others) == 1 and isinstance(others[0], Iterable) else others
+    return _bounded(items, _itself, at_most, progress, fail_fast, "zip_par")
 
 
 def traverse_par(
@@ -397,22 +415,24 @@ def traverse_par(
     >>> traverse_par(range(5), lambda n: pure(n * n), at_most=2).run(None)
     Ok(success=[0, 1, 4, 9, 16])
     """
+    expect.function(f, "traverse_par")
+    if wrong := expect.no_items(items, "traverse_par"):
+        return failing(wrong)
     if at_most is None and not progress:
-        programs = [ops.DeferIO(f, (item,), {}) for item in items]
-        return _fail_fast(programs) if fail_fast else _zip_par(tuple(programs))
-    return _bounded(items, f, at_most, progress, fail_fast)
+        found = tuple([ops.TraversedPar(f, (item,), {}) for item in items])
+        return _fail_fast(found) if fail_fast else _zip_par(found)
+    return _bounded(items, f, at_most, progress, fail_fast, "traverse_par")
 
 
 def _bounded(
-    items: Any, f: Callable[[Any], Any], at_most: Any, progress: Any, fail_fast: bool
+    items: Any, f: Callable[[Any], Any], at_most: Any, progress: Any, fail_fast: bool, where: str
 ) -> IO[Any, Any, Any]:
     if at_most is not None:
-        if not isinstance(at_most, int) or isinstance(at_most, bool):
-            raise TypeError(f"at_most is a whole number from 1, or None, but got {at_most!r}")
-        if at_most < 1:
-            raise ValueError(f"at_most is a whole number from 1, or None, but got {at_most}")
+        expect.whole(at_most, where, "at_most is a whole number from 1, or None")
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
-        raise TypeError(f"progress is a function, True or None, but got {progress!r}")
+        raise MatchError(
+            f"{where}: progress is a function, True or None, but got {expect.shown(progress)}"
+        )
     if isinstance(items, list | tuple):
         items = tuple(items)  # a list may be changed before the program has run
     traversal = partial(ops.TraversePar, items, f, at_most, fail_fast=fail_fast)
@@ -426,7 +446,7 @@ def _take_away(bar: Bar, result: Result[Any, Any]) -> IO[Any, Any, Any]:
 
 
 def _itself(program: A) -> A:
-    return program
+    return require_io(program, "zip_par")  # type: ignore[return-value]  # what came in
 
 
 yield_: Final[IO[Any, Any, None]] = ops.Yield()
@@ -448,6 +468,8 @@ def async_(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any
 
 def sleep(seconds: float) -> IO[Any, Any, None]:
     """Pause for at least this many seconds; for none if `seconds` is 0 or less."""
+    if wrong := expect.no_time(seconds, "sleep", "a number of seconds"):
+        return failing(wrong)
     return ops.Sleep(seconds)
 
 
@@ -503,6 +525,7 @@ def from_future(make: Callable[..., _Future[A]], *args: Any, **kwargs: Any) -> I
     ...     from_future(pool.submit, max, 3, 8).run(None)
     Ok(success=8)
     """
+    expect.function(make, "from_future")
     return ops.Async(_await_future, (make, args, kwargs), {})
 
 
@@ -516,7 +539,10 @@ def _await_future(
             result = Panic([TracedException.in_except_clause(exception)], [])
         callback(result)
 
-    make(*args, **kwargs).add_done_callback(done)
+    future = make(*args, **kwargs)
+    if not hasattr(future, "add_done_callback"):
+        raise expect.returned("from_future", make, "a future", future, "return what submit returns")
+    future.add_done_callback(done)
 
 
 now: Final[IO[Any, Any, float]] = ops.Now()
@@ -529,6 +555,8 @@ Ok(success=True)
 
 def sleep_until(epoch_in_seconds: float) -> IO[Any, Any, None]:
     """Pause at least until `now` is this number of seconds."""
+    if wrong := expect.no_time(epoch_in_seconds, "sleep_until", "a moment like time.time()"):
+        return failing(wrong)
     return ops.SleepUntil(epoch_in_seconds)
 
 
@@ -560,4 +588,4 @@ def at(ref: Located[A], f: Callable[..., A2], *args: Any, **kwargs: Any) -> IO[A
     """
     if isinstance(ref, Located):
         return ops.at(ref, f, args, kwargs)
-    raise MatchError(f"at: expected what io.located computes, but got {ref!r}")
+    raise MatchError(f"at: expected what io.located computes, but got {expect.shown(ref)}")

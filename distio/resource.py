@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from math import inf
 from typing import Any, Final, Generic, TypeVar, final
 
 from distio import io
-from distio.closing import Close, Unlock, all_of, closers, enter, give_up, release, wrap
-from distio.core import ops
-from distio.core.ops.base import IO, require_io, spread
+from distio.closing import Close, Unlock, all_of, closers, enter, give_up, is_created, release, wrap
+from distio.core import expect, ops
+from distio.core.ops.base import IO, failing, require_io, spread
 from distio.errors import MatchError
 from distio.protocol.requests import Lock
 from distio.result import ComputationStatus, Ok, Result
@@ -94,46 +93,51 @@ class Resource(Generic[R, E, A]):
 
         Failures of the release are added to those of the use.
         """
+        expect.function(fun, "Resource.use")
         return io.bracket(self.create, partial(_use, fun), release)
 
     def with_(self, the_io: IO[R2, E2, X]) -> IO[Any, Any, X]:
         """Open it, run `the_io`, and close it."""
+        require_io(the_io, "Resource.with_")
         if self._lock is not None:  # by far the most frequent, and quick like this
-            return ops.Locked(require_io(the_io, "with_"), self._lock)
+            return ops.Locked(the_io, self._lock)
         return self.use(partial(_constant, the_io))
 
     # -- transform ------------------------------------------------------------------------
 
     def map(self, f: Callable[[A], A2]) -> Resource[R, E, A2]:
         """Apply `f` to what is opened."""
+        expect.function(f, "Resource.map")
         return Resource(self.create.flat_map(partial(_mapped, f)))
 
     def flat_map(self, f: Callable[[A], Resource[R2, E2, A2]]) -> Resource[Any, Any, A2]:
         """Open this, then the resource that `f` makes of it; close them in reverse order."""
-        return Resource(self.create.flat_map(partial(_chained, f)))
+        return self._chain(f, "Resource.flat_map")
 
     def flatten(self: Resource[Any, Any, Resource[R2, E2, A2]]) -> Resource[Any, Any, A2]:
         """Open the resource that this one opens."""
-        return self.flat_map(_same)
+        where = "Resource.flatten"
+        return self._chain(partial(require_resource, where=where), where)
 
     def then(self, rs: Resource[R2, E2, A2]) -> Resource[Any, Any, A2]:
         """Open this, then `rs`, which is what is used."""
-        return self.flat_map(partial(_constant, rs))
+        return self.flat_map(partial(_constant, require_resource(rs, "Resource.then")))
 
     def zip(self, *rs: Any) -> Resource[Any, Any, list[Any]]:
         """Open this and `rs`, one after another; use the list of them."""
-        return zip(self, *spread(rs))
+        return _zipped((self, *spread(rs)), "Resource.zip")
 
     def zip_par(self, *rs: Any) -> Resource[Any, Any, list[Any]]:
         """Open this and `rs` at the same time; use the list of them."""
-        return zip_par(self, *spread(rs))
+        return _zipped_par((self, *spread(rs)), "Resource.zip_par")
 
     def ap(self: Resource[Any, Any, Callable[..., X]], *arg: Any) -> Resource[Any, Any, X]:
         """Open this, a function, and its arguments; use what it returns."""
-        return self.zip(*arg).map(_apply)
+        return _zipped((self, *spread(arg)), "Resource.ap").map(_apply)
 
     def contra_map_read(self, f: Callable[[R2], Any]) -> Resource[R2, E, A]:
         """Open and close this with `f(context)` as the context."""
+        expect.function(f, "Resource.contra_map_read")
         return self._around(lambda each: each.contra_map_read(f))
 
     # -- failures to open -----------------------------------------------------------------
@@ -142,28 +146,39 @@ class Resource(Generic[R, E, A]):
         self, handler: Callable[[list[Any]], Resource[R2, E2, A2]]
     ) -> Resource[Any, E2, A | A2]:
         """If it fails to open on Errors, open `handler(errors)`."""
-        return Resource(self.create.catch(lambda errs: _create(handler(errs), "catch")))
+        expect.function(handler, "Resource.catch")
+        return Resource(
+            self.create.catch(lambda errs: _create(handler(errs), "Resource.catch", handler))
+        )
 
     def recover(
         self, handler: Callable[[list[Any], list[Any]], Resource[R2, E2, A2]]
     ) -> Resource[Any, E | E2, A | A2]:
         """If it fails to open on a Panic, open `handler(exceptions, errors)`."""
+        expect.function(handler, "Resource.recover")
         return Resource(
-            self.create.recover(lambda exns, errs: _create(handler(exns, errs), "recover"))
+            self.create.recover(
+                lambda exns, errs: _create(handler(exns, errs), "Resource.recover", handler)
+            )
         )
 
     def on_failure(
         self, handler: Callable[[Result[Any, Any]], Resource[R2, E2, A2]]
     ) -> Resource[Any, E2, A | A2]:
         """If it fails to open, open `handler(result)`."""
-        return Resource(self.create.on_failure(lambda r: _create(handler(r), "on_failure")))
+        expect.function(handler, "Resource.on_failure")
+        return Resource(
+            self.create.on_failure(lambda r: _create(handler(r), "Resource.on_failure", handler))
+        )
 
     def map_error(self, f: Callable[[Any], E2]) -> Resource[R, E2, A]:
         """Apply `f` to the errors of opening and closing."""
+        expect.function(f, "Resource.map_error")
         return self._around(lambda each: each.map_error(f))
 
     def map_panic(self, f: Callable[[Any], Any]) -> Resource[R, E, A]:
         """Apply `f` to the exceptions of opening and closing."""
+        expect.function(f, "Resource.map_panic")
         return self._around(lambda each: each.map_panic(f))
 
     def attempt(self) -> Resource[R, Any, Result[E, A]]:
@@ -174,13 +189,18 @@ class Resource(Generic[R, E, A]):
         self, after: Callable[[Result[Any, Any]], Resource[Any, Any, Any]]
     ) -> Resource[R, E, A]:
         """Open `after(result)` too, whether this could be opened or not."""
+        expect.function(after, "Resource.finally_")
         return self.attempt().flat_map(
             lambda first: (
-                _checked(after(first), "finally_")
+                require_resource(after(first), "Resource.finally_", after)
                 .attempt()
                 .flat_map(lambda second: from_result(_sequence(second, first)))
             )
         )
+
+    def _chain(self, f: Callable[[Any], Any], where: str) -> Resource[Any, Any, Any]:
+        expect.function(f, where)
+        return Resource(self.create.flat_map(partial(_chained, f, where)))
 
     def _around(
         self, wrap: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]]
@@ -192,32 +212,43 @@ class Resource(Generic[R, E, A]):
 # -- opening ----------------------------------------------------------------------------------
 
 
+def _pair(created: Any) -> tuple[Any, Close]:
+    if is_created(created):
+        return created[0], created[1]
+    raise MatchError(
+        f"Resource: expected that its program computes a value and the function that releases it, "
+        f"but it computed {expect.shown(created)}; resource.lift_io takes any program"
+    )
+
+
 def _use(fun: Callable[[Any], IO[Any, Any, Any]], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
-    return require_io(fun(created[0]), "use")
+    a, _ = _pair(created)
+    return require_io(fun(a), "Resource.use", fun)
 
 
 def _mapped(f: Callable[[Any], Any], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
-    a, close = created
+    a, close = _pair(created)
     made = io.defer(f, a).map(lambda b: (b, close))
     return ops.GiveUp(made, partial(give_up, closers(close)))
 
 
-def _chained(f: Callable[[Any], Any], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
-    inner = io.defer_io(lambda: _create(f(created[0]), "flat_map"))
+def _chained(f: Callable[[Any], Any], where: str, created: tuple[Any, Close]) -> IO[Any, Any, Any]:
+    a, close = _pair(created)
+    inner = io.defer_io(lambda: _create(f(a), where, f))
     both = inner.map(lambda it: (it[0], all_of([created, it])))
-    return ops.GiveUp(both, partial(give_up, closers(created[1])))
+    return ops.GiveUp(both, partial(give_up, closers(close)))
 
 
 def _wrapped(
     around: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]], created: tuple[Any, Close]
 ) -> tuple[Any, Close]:
-    a, close = created
+    a, close = _pair(created)
     return a, wrap(around, close)
 
 
 def _attempted(result: Result[Any, tuple[Any, Close]]) -> tuple[Result[Any, Any], Close]:
     if isinstance(result, Ok):
-        a, close = result.success
+        a, close = _pair(result.success)
         return Ok(a), close
     return result, noop_close
 
@@ -225,16 +256,19 @@ def _attempted(result: Result[Any, tuple[Any, Close]]) -> tuple[Result[Any, Any]
 # -- small functions, by name so that programs stay easy to pickle ----------------------------
 
 
-def _checked(resource: Any, where: str) -> Resource[Any, Any, Any]:
+def require_resource(resource: Any, where: str, f: Any = None) -> Resource[Any, Any, Any]:
+    """Return the resource; if it is none, `f` is the function of the user that returned it."""
     if isinstance(resource, Resource):
         return resource
-    raise MatchError(
-        f"{where}: expected a Resource, but got {resource!r} of type {type(resource).__name__}"
-    )
+    maker = "resource.lift_io" if isinstance(resource, IO) else "resource.pure"
+    advice = f"{maker} makes a Resource of it"
+    if f is not None:
+        raise expect.returned(where, f, "a Resource", resource, advice)
+    raise MatchError(f"{where}: expected a Resource, but got {expect.shown(resource)}; {advice}")
 
 
-def _create(resource: Any, where: str) -> IO[Any, Any, Any]:
-    return _checked(resource, where).create
+def _create(resource: Any, where: str, f: Any = None) -> IO[Any, Any, Any]:
+    return require_resource(resource, where, f).create
 
 
 def _without_close(a: Any) -> tuple[Any, Close]:
@@ -245,12 +279,8 @@ def _constant(value: X, _: Any) -> X:
     return value
 
 
-def _same(value: X) -> X:
-    return value
-
-
 def _apply(values: list[Any]) -> Any:
-    return values[0](*values[1:])
+    return expect.function(values[0], "Resource.ap")(*values[1:])
 
 
 # -- making -----------------------------------------------------------------------------------
@@ -263,7 +293,7 @@ def noop_close(cs: ComputationStatus) -> IO[Any, Any, None]:
 
 def lift_io(mio: IO[R2, E2, A2]) -> Resource[R2, E2, A2]:
     """Use what an IO computes; its release does nothing."""
-    return Resource(require_io(mio, "lift_io").map(_without_close))
+    return Resource(require_io(mio, "resource.lift_io").map(_without_close))
 
 
 def pure(a: A2) -> Resource[Any, Any, A2]:
@@ -280,9 +310,10 @@ def defer_resource(
     deferred: Callable[..., Resource[R2, E2, A2]], *args: Any, **kwargs: Any
 ) -> Resource[R2, E2, A2]:
     """The resource that `deferred(*args, **kwargs)` returns; called when it is opened."""
-    return Resource(
-        io.defer(deferred, *args, **kwargs).flat_map(partial(_create, where="defer_resource"))
-    )
+    where = "resource.defer_resource"
+    expect.function(deferred, where)
+    made = io.defer(deferred, *args, **kwargs)
+    return Resource(made.flat_map(partial(_create, where=where, f=deferred)))
 
 
 def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> Resource[Any, Any, Any]:
@@ -294,8 +325,10 @@ def defer_read_resource(
     deferred: Callable[..., Resource[R2, E2, A2]], *args: Any, **kwargs: Any
 ) -> Resource[R2, E2, A2]:
     """The resource that `deferred(context, *args, **kwargs)` returns."""
+    where = "resource.defer_read_resource"
+    expect.function(deferred, where)
     made = io.read.map(lambda context: deferred(context, *args, **kwargs))
-    return Resource(made.flat_map(partial(_create, where="defer_read_resource")))
+    return Resource(made.flat_map(partial(_create, where=where, f=deferred)))
 
 
 read: Final[Resource[Any, Any, Any]] = lift_io(io.read)
@@ -324,20 +357,27 @@ def from_result(r: Result[E2, A2]) -> Resource[Any, E2, A2]:
 
 def from_io_resource(mio: IO[R2, E2, Resource[Any, Any, A2]]) -> Resource[R2, Any, A2]:
     """The resource that an IO computes."""
-    return Resource(mio.flat_map(partial(_create, where="from_io_resource")))
+    where = "resource.from_io_resource"
+    return Resource(require_io(mio, where).flat_map(partial(_create, where=where)))
 
 
 def from_open_close_io(
     open: IO[R2, E2, A2], close: Callable[[A2, ComputationStatus], IO[Any, Any, Any]]
 ) -> Resource[R2, E2, A2]:
     """Open by an IO; close by the IO `close(it, status)`."""
-    return Resource(io.uncancelable(open).map(lambda a: (a, partial(close, a))))
+    where = "resource.from_open_close_io"
+    expect.function(close, where)
+    opened = io.uncancelable(require_io(open, where))
+    return Resource(opened.map(lambda a: (a, partial(close, a))))
 
 
 def from_open_close(
     open: Callable[[], A2], close: Callable[[A2, ComputationStatus], Any]
 ) -> Resource[Any, Any, A2]:
     """Open by `open()`; close by `close(it, status)`."""
+    where = "resource.from_open_close"
+    expect.function(open, where)
+    expect.function(close, where)
     return Resource(io.defer(open).map(lambda a: (a, partial(io.defer, close, a))))
 
 
@@ -348,7 +388,7 @@ def from_with(the_io: IO[R2, E2, Any]) -> Resource[R2, E2, Any]:
     a `MultipleExceptions`), or `DomainErrors`. If `__exit__` returns true, the failure is
     swallowed and the outcome of the use is `Ok(None)`.
     """
-    return Resource(the_io.map(enter))
+    return Resource(require_io(the_io, "resource.from_with").map(enter))
 
 
 # -- several ----------------------------------------------------------------------------------
@@ -359,21 +399,25 @@ def zip(*rs: Any) -> Resource[Any, Any, list[Any]]:
 
     If one fails to open, those that were opened before are closed.
     """
-    return Resource(io.defer_io(_open_from, spread(rs)))
+    return _zipped(spread(rs), "resource.zip")
 
 
-def _open_from(rs: Sequence[Any]) -> IO[Any, Any, Any]:
+def _zipped(rs: Sequence[Any], where: str) -> Resource[Any, Any, list[Any]]:
+    return Resource(io.defer_io(_open_from, rs, where))
+
+
+def _open_from(rs: Sequence[Any], where: str) -> IO[Any, Any, Any]:
     opened: list[tuple[Any, Close]] = []
 
     def open_next(index: int) -> IO[Any, Any, Any]:
         if index == len(rs):
             return io.pure(([a for a, _ in opened], all_of(opened)))
-        create = io.defer_io(_create, rs[index], "zip")
+        create = io.defer_io(_create, rs[index], where)
         create = ops.GiveUp(create, lambda r: give_up(all_of(opened), r))
         return create.flat_map(lambda it: then_next(index, it))
 
     def then_next(index: int, created: tuple[Any, Close]) -> IO[Any, Any, Any]:
-        opened.append(created)
+        opened.append(_pair(created))
         return open_next(index + 1)
 
     return open_next(0)
@@ -386,7 +430,11 @@ def zip_par(*rs: Any) -> Resource[Any, Any, list[Any]]:
     able to travel when the run is on a cluster, and a lock, which belongs to the fiber that takes
     it, can't be taken like this.
     """
-    creates = [_create(each, "zip_par") for each in spread(rs)]
+    return _zipped_par(spread(rs), "resource.zip_par")
+
+
+def _zipped_par(rs: Sequence[Any], where: str) -> Resource[Any, Any, list[Any]]:
+    creates = [_create(each, where) for each in rs]
     opened = io.parallel(creates).flat_map(io.wait).flat_map(_gathered)
     return Resource(io.uncancelable(opened))
 
@@ -403,7 +451,12 @@ def traverse(
     f: Callable[[A2], Resource[Any, Any, X]],
 ) -> Resource[Any, Any, list[X]]:
     """Open `f(item)` for each item, one after another."""
-    return zip([defer_resource(f, item) for item in l])
+    where = "resource.traverse"
+    expect.function(f, where)
+    if wrong := expect.no_items(l, where):
+        return Resource(failing(wrong))
+    made = [io.defer(f, item).flat_map(partial(_create, where=where, f=f)) for item in l]
+    return _zipped([Resource(each) for each in made], where)
 
 
 # -- concurrency ------------------------------------------------------------------------------
@@ -459,7 +512,9 @@ def lock(name: str) -> Resource[Any, Any, None]:
     >>> lock("the printer").with_(io.pure("printed")).run(None)
     Ok(success='printed')
     """
-    return of_lock(Lock(_require_name(name, "lock")))
+    if wrong := expect.no_name(name, "lock"):
+        raise MatchError(wrong)
+    return of_lock(Lock(name))
 
 
 def semaphore(tokens: int, *, name: str | None = None) -> IO[Any, Any, Resource[Any, Any, None]]:
@@ -472,7 +527,9 @@ def semaphore(tokens: int, *, name: str | None = None) -> IO[Any, Any, Resource[
     >>> semaphore(5).flat_map(lambda five: five.with_(io.pure("one of five"))).run(None)
     Ok(success='one of five')
     """
-    return io.defer_io(_counted, "semaphore", tokens, 0.0, name)
+    if wrong := expect.no_count(tokens, "semaphore") or _no_name(name, "semaphore"):
+        return failing(wrong)
+    return io.defer_io(_counted, tokens, 0.0, name)
 
 
 def rate_limit(
@@ -487,27 +544,19 @@ def rate_limit(
         per_seconds: the length of the window in which they are counted, in seconds.
         name: if there is one, all runs of a cluster that name it are counted together.
     """
-    return io.defer_io(_counted, "rate_limit", n, per_seconds, name)
+    wrong = expect.no_count(n, "rate_limit") or expect.no_window(per_seconds, "rate_limit")
+    if wrong := wrong or _no_name(name, "rate_limit"):
+        return failing(wrong)
+    return io.defer_io(_counted, n, float(per_seconds), name)
+
+
+def _no_name(name: Any, where: str) -> str | None:
+    return None if name is None else expect.no_name(name, where)
 
 
 def _counted(
-    what: str, tokens: Any, per_seconds: Any, name: str | None
+    tokens: int, per_seconds: float, name: str | None
 ) -> IO[Any, Any, Resource[Any, Any, None]]:
-    if not isinstance(tokens, int) or tokens < 1:
-        raise MatchError(f"{what}: expected a number from 1, but got {tokens!r}")
-    if what == "rate_limit" and not (
-        isinstance(per_seconds, int | float) and 0 < per_seconds < inf
-    ):
-        raise MatchError(
-            f"rate_limit: expected a number of seconds above 0, but got {per_seconds!r}"
-        )
     if name is not None:
-        key = _require_name(name, what)
-        return io.pure(of_lock(Lock(key, tokens, float(per_seconds))))
-    return ops.MakeLock().map(lambda made: of_lock(Lock(made.key, tokens, float(per_seconds))))
-
-
-def _require_name(name: Any, what: str) -> str:
-    if isinstance(name, str):
-        return name
-    raise MatchError(f"{what}: expected a name, but got {name!r} of type {type(name).__name__}")
+        return io.pure(of_lock(Lock(name, tokens, per_seconds)))
+    return ops.MakeLock().map(lambda made: of_lock(Lock(made.key, tokens, per_seconds)))

@@ -388,6 +388,8 @@ def panic(
     >>> panic(ValueError("impossible"), errors=["too long"]).errors
     ['too long']
     """
+    if isinstance(errors, str) or not isinstance(errors, Iterable | None):
+        raise MatchError(f"panic: errors is a list of them, but got {errors!r}; give [{errors!r}]")
     traced = TracedException.ensure_list_traced(_spread(exceptions))
     return Panic(traced, [] if errors is None else [*errors])
 

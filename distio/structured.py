@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, final
 
-from distio.core import ops
+from distio.core import expect, ops
 from distio.core.fiber import Handle
-from distio.core.ops.base import IO, require_io, spread
-from distio.core.ops.concurrency import is_finite
+from distio.core.ops.base import IO, programs, require_io
 from distio.core.ops.failures import Fail
-from distio.errors import TimedOut
+from distio.errors import MatchError, TimedOut
 
 __all__ = [
     "Scope",
@@ -47,7 +46,7 @@ def uncancelable(io: IO[R, E, A]) -> IO[R, E, A]:
     >>> io.uncancelable(io.pure("whole")).run(None)
     Ok(success='whole')
     """
-    return ops.Uncancelable(io)
+    return ops.Uncancelable(require_io(io, "uncancelable"))
 
 
 def on_cancel(io: IO[R, E, A], after: IO[Any, Any, Any]) -> IO[R, E, A]:
@@ -57,7 +56,7 @@ def on_cancel(io: IO[R, E, A], after: IO[Any, Any, Any]) -> IO[R, E, A]:
     >>> io.on_cancel(io.pure("done"), io.defer(print, "given up")).run(None)
     Ok(success='done')
     """
-    return ops.on_cancel(io, after)
+    return ops.on_cancel(require_io(io, "on_cancel"), after)
 
 
 # -- scopes -----------------------------------------------------------------------------------
@@ -81,7 +80,7 @@ class Scope:
         It may be called in the scope's own program, and in the fibers that were started in it:
         these then end before the fiber does that has started them.
         """
-        return ops.StartIn((io,), self._key).map(_first)
+        return ops.StartIn((require_io(io, "start"),), self._key).map(_first)
 
     def __repr__(self) -> str:
         return f"<Scope {self._key}>"
@@ -106,7 +105,7 @@ def scope(f: Callable[[Scope], IO[R, E, A]]) -> IO[R, Any, A]:
     >>> io.scope(both).run(None)
     Errors(errors=['no'])
     """
-    return ops.scope(_OfKey(f))
+    return ops.scope(_OfKey(expect.function(f, "scope")))
 
 
 @final
@@ -119,7 +118,7 @@ class _OfKey:
         self.f = f
 
     def __call__(self, key: int) -> IO[Any, Any, Any]:
-        return require_io(self.f(Scope(key)), "scope")
+        return require_io(self.f(Scope(key)), "scope", self.f)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _OfKey, (self.f,)
@@ -158,7 +157,7 @@ def first_ok(*ios: Any) -> IO[Any, Any, Any]:
 
 
 def _runners(ios: tuple[Any, ...], where: str) -> tuple[Any, ...]:
-    runners = spread(ios)
+    runners = programs(ios, where)
     if not runners:
         raise ValueError(f"{where}: expected at least one program, but got none")
     return runners
@@ -181,7 +180,7 @@ def timeout(
         otherwise: what is run then; by default the outcome is the error `TimedOut(seconds)`.
 
     Raises:
-        ValueError: `seconds` is no finite number.
+        MatchError: `seconds` is no finite number.
 
     >>> from distio import io
     >>> io.timeout(io.sleep(1000), 0.01).run(None)
@@ -189,8 +188,8 @@ def timeout(
     >>> io.timeout(io.sleep(1000), 0.01, io.pure("enough")).run(None)
     Ok(success='enough')
     """
-    if not is_finite(seconds):
-        raise ValueError(f"timeout: expected a finite number of seconds, but got {seconds!r}")
+    if wrong := expect.no_time(seconds, "timeout", "a number of seconds"):
+        raise MatchError(wrong)
     if otherwise is None:
         otherwise = Fail([TimedOut(seconds)])
     return ops.timeout(require_io(io, "timeout"), seconds, require_io(otherwise, "timeout"))

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
 from distio import io, resource
-from distio.core.ops.base import IO, spread
+from distio.core import expect
+from distio.core.ops.base import IO, require_io, spread
+from distio.errors import MatchError
 from distio.resource import Resource
 
 __all__ = ["Val"]
@@ -67,7 +69,7 @@ class Val(Generic[A]):
         >>> Val(1).map(str)
         Val(value='1')
         """
-        return Val(f(self.value))
+        return Val(expect.function(f, "Val.map")(self.value))
 
     def traverse(self, f: Callable[[A], IO[Any, Any, B]]) -> IO[Any, Any, Val[B]]:
         """The program that computes the Val of what `f(value)` computes.
@@ -75,7 +77,8 @@ class Val(Generic[A]):
         >>> Val(1).traverse(lambda n: io.pure(n + 1)).run(None)
         Ok(success=Val(value=2))
         """
-        return io.defer_io(f, self.value).map(Val)
+        expect.function(f, "Val.traverse")
+        return io.defer_io(lambda: require_io(f(self.value), "Val.traverse", f)).map(Val)
 
     def flat_map(self, f: Callable[[A], Val[B]]) -> Val[B]:
         """What `f(value)` returns, a Val.
@@ -83,7 +86,11 @@ class Val(Generic[A]):
         >>> Val(1).flat_map(lambda n: Val([n]))
         Val(value=[1])
         """
-        return f(self.value)
+        made: Any = expect.function(f, "Val.flat_map")(self.value)
+        if not isinstance(made, Val):
+            advice = "Val makes one of a value; map takes a function that returns a value"
+            raise expect.returned("Val.flat_map", f, "a Val", made, advice)
+        return made
 
     def flatten(self: Val[Val[B]]) -> Val[B]:
         """The Val inside of this one.
@@ -91,7 +98,7 @@ class Val(Generic[A]):
         >>> Val(Val(1)).flatten()
         Val(value=1)
         """
-        return self.value
+        return _require_val(self.value, "Val.flatten")
 
     @classmethod
     def zip(cls, *vals: Any) -> Val[list[Any]]:
@@ -100,7 +107,7 @@ class Val(Generic[A]):
         >>> Val.zip(Val(1), Val("a"))
         Val(value=[1, 'a'])
         """
-        return Val([each.value for each in spread(vals)])
+        return Val([_require_val(each, "Val.zip").value for each in spread(vals)])
 
     def zip_with(self, *vals: Any) -> Val[list[Any]]:
         """The Val of the list of this value and of those of `vals`.
@@ -116,5 +123,13 @@ class Val(Generic[A]):
         >>> Val(max).ap(Val(1), Val(2))
         Val(value=2)
         """
-        function: Any = self.value
-        return Val(function(*[each.value for each in spread(arg)]))
+        function: Any = expect.function(self.value, "Val.ap")  # type: ignore[type-var]  # it may be
+        return Val(function(*[_require_val(each, "Val.ap").value for each in spread(arg)]))
+
+
+def _require_val(found: Any, where: str) -> Val[Any]:
+    if isinstance(found, Val):
+        return found
+    raise MatchError(
+        f"{where}: expected a Val, but got {expect.shown(found)}; Val(value) makes one"
+    )

@@ -16,10 +16,11 @@ from functools import partial
 from typing import Any, Generic, TypeVar, final
 
 from distio import io, resource
-from distio.core import ops
-from distio.core.ops.base import IO, require_io, spread
+from distio.core import expect, ops
+from distio.core.ops.base import IO, failing, require_io, spread
+from distio.errors import MatchError
 from distio.protocol.requests import Lock
-from distio.resource import Resource, of_lock
+from distio.resource import Resource, of_lock, require_resource
 
 __all__ = ["UpdateResult", "Var"]
 
@@ -53,6 +54,11 @@ class Var(Generic[A]):
     __slots__ = ("_lock",)
 
     def __init__(self, lock: Lock) -> None:
+        if not isinstance(lock, Lock):
+            raise MatchError(
+                f"Var: expected a lock, but got {expect.shown(lock)}; "
+                f"Var.create(value) is the program that makes a variable"
+            )
         self._lock = lock
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -124,16 +130,19 @@ class Var(Generic[A]):
 
         `f` is called once, while nobody else can use the variable. If it raises, the value stays.
         """
-        return self._locked(self._then(lambda old: self._updated(old, f(old))))
+        expect.function(f, "Var.update")
+        return self._locked(self._then(lambda old: self._updated("Var.update", f, old, f(old))))
 
     def update_io(
         self, f: Callable[[A], IO[Any, Any, tuple[A, B]]]
     ) -> IO[Any, Any, UpdateResult[A, B]]:
         """The same with a function that returns a program."""
 
+        expect.function(f, "Var.update_io")
+
         def then(old: A) -> IO[Any, Any, UpdateResult[A, B]]:
-            computed = require_io(f(old), "update_io")
-            return computed.flat_map(partial(self._updated, old))
+            computed = require_io(f(old), "Var.update_io", f)
+            return computed.flat_map(partial(self._updated, "Var.update_io", f, old))
 
         return self._locked(self._then(then))
 
@@ -142,12 +151,21 @@ class Var(Generic[A]):
     ) -> Resource[Any, Any, UpdateResult[A, B]]:
         """The same with a function that returns a resource, until whose release nobody else can
         use the variable."""
-        opened = self.lock().then(resource.lift_io(ops.Peek(self._lock)))
-        return opened.flat_map(
-            lambda old: f(old).flat_map(lambda new: resource.lift_io(self._updated(old, new)))
-        )
+        expect.function(f, "Var.update_rs")
 
-    def _updated(self, old: A, new: tuple[A, B]) -> IO[Any, Any, UpdateResult[A, B]]:
+        def then(old: A) -> Resource[Any, Any, UpdateResult[A, B]]:
+            made = require_resource(f(old), "Var.update_rs", f)
+            updated = partial(self._updated, "Var.update_rs", f, old)
+            return made.flat_map(lambda new: resource.lift_io(updated(new)))
+
+        return self.lock().then(resource.lift_io(ops.Peek(self._lock))).flat_map(then)
+
+    def _updated(self, where: str, f: Any, old: A, new: Any) -> IO[Any, Any, UpdateResult[A, B]]:
+        if not (isinstance(new, tuple | list) and len(new) == 2):
+            raise MatchError(
+                f"{where}: expected a pair (new value, what is returned) from {expect.named(f)}, "
+                f"but got {expect.shown(new)}; if nothing is returned, give (new value, None)"
+            )
         value, returned = new
         result = UpdateResult(old, value, returned)
         return ops.Poke(self._lock, value).then(io.pure(result))
@@ -156,24 +174,33 @@ class Var(Generic[A]):
 
     def traverse(self, f: Callable[[A], IO[Any, Any, B]]) -> IO[Any, Any, Var[B]]:
         """Make another variable, whose value is what `f(value)` computes."""
-        return self._locked(self._then(f).flat_map(Var.create))
+        expect.function(f, "Var.traverse")
+        made = self._then(lambda value: require_io(f(value), "Var.traverse", f))
+        return self._locked(made.flat_map(Var.create))
 
     @classmethod
     def zip(cls, *vars: Any) -> IO[Any, Any, list[Any]]:
         """Compute the values of these variables, or of those of one iterable, at one moment."""
-        several = spread(vars)
+        return cls._zipped(spread(vars), "Var.zip")
+
+    @classmethod
+    def _zipped(cls, several: tuple[Any, ...], where: str) -> IO[Any, Any, list[Any]]:
+        for each in several:
+            if not isinstance(each, Var):
+                advice = "Var.create(value) is the program that makes one"
+                return failing(f"{where}: expected a Var, but got {expect.shown(each)}; {advice}")
         # in one order everywhere, so that two who do this never wait for each other
         locks = [each.lock() for each in sorted(several, key=lambda each: each._lock.key)]
         return resource.zip(locks).with_(io.zip([ops.Peek(each._lock) for each in several]))
 
     def zip_with(self, *vars: Any) -> IO[Any, Any, list[Any]]:
         """Compute the values of this variable and of `vars`, at one moment."""
-        return Var.zip(self, *spread(vars))
+        return self._zipped((self, *spread(vars)), "Var.zip_with")
 
     def ap(self, *arg: Any) -> IO[Any, Any, Any]:
         """Call the function in this variable with the values of others."""
-        return self.zip_with(*arg).map(_applied)
+        return self._zipped((self, *spread(arg)), "Var.ap").map(_applied)
 
 
 def _applied(values: list[Any]) -> Any:
-    return values[0](*values[1:])
+    return expect.function(values[0], "Var.ap")(*values[1:])

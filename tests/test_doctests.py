@@ -9,6 +9,7 @@ import pytest
 
 MODULES = [
     "distio.coordination.coordinator.deadlock",
+    "distio.core.expect",
     "distio.core.ops.base",
     "distio.errors",
     "distio.io",

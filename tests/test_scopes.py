@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Errors, Ok, Panic, Var, io, resource
-from distio.errors import TimedOut
+from distio.errors import MatchError, TimedOut
 from distio.testing import simulate
 from tests.conftest import Run
 from tests.test_cancelling import FOREVER, cancelled_after, is_cancelled, says, with_notes
@@ -279,7 +279,7 @@ def test_a_limit_takes_as_long_as_it_says_and_no_longer() -> None:
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), "1", None])
 def test_limits_are_numbers(seconds: Any) -> None:
-    with pytest.raises(ValueError, match="timeout: expected a finite number of seconds"):
+    with pytest.raises(MatchError, match="timeout: expected a number of seconds, finite, but got"):
         io.timeout(io.pure(1), seconds)
 
 

@@ -220,7 +220,8 @@ class Fiber:
             self.crash(
                 MatchError(
                     f"the callback given by async_ takes a Result (Ok, Errors or Panic), "
-                    f"but it was called with {reprlib.repr(result)} of type {type(result).__name__}"
+                    f"but it was called with {reprlib.repr(result)} of type "
+                    f"{type(result).__name__}; give it Ok(value)"
                 )
             )
 

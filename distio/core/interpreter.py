@@ -9,11 +9,10 @@ is bounded by memory, and the continuation is data.
 
 from __future__ import annotations
 
-import reprlib
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
-from distio.core.ops.base import IO
+from distio.core.ops.base import IO, no_io
 from distio.errors import MatchError
 from distio.protocol.requests import FINISHED, YIELDED, Request
 
@@ -43,27 +42,32 @@ def step(fiber: Fiber, fuel: int = FUEL) -> Request:
         fiber.unwind()
     stack = fiber.stack
     pop = stack.pop
+    at: Any = None  # the operation or frame that has returned the node
     node: Any = fiber.go_on()  # Any: user functions may have returned anything
     turns = repeat(None, fuel)
     while True:
         try:
             for _ in turns:
                 if node is not None:
-                    node = node._evaluate(fiber)
+                    node, at = node._evaluate(fiber), node
                 elif fiber.request is not None:
                     return fiber.request
                 elif not stack:
                     return FINISHED
                 elif fiber.failure is None:
-                    node = pop()._succeeded(fiber)
+                    at = pop()
+                    node = at._succeeded(fiber)
                 else:
-                    node = pop()._failed(fiber)
+                    at = pop()
+                    node = at._failed(fiber)
+            if not _is_io(node):
+                raise _not_an_io(node, at)  # in the next step nobody knows who returned it
             fiber.next = node
             return YIELDED if fiber.request is None else fiber.request
         except KeyboardInterrupt:
             raise
         except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
-            fiber.crash(exception if _is_io(node) else _not_an_io(node))
+            fiber.crash(exception if _is_io(node) else _not_an_io(node, at))
             node = None
 
 
@@ -71,6 +75,6 @@ def _is_io(node: Any) -> bool:
     return node is None or isinstance(node, IO)
 
 
-def _not_an_io(node: Any) -> MatchError:
-    text = reprlib.repr(node)
-    return MatchError(f"an IO was expected here, but got {text} of type {type(node).__name__}")
+def _not_an_io(node: Any, at: Any) -> MatchError:
+    # operations call no other function of the user last than their own
+    return no_io(node, getattr(at, "_called", "a fiber"), getattr(at, "f", None))

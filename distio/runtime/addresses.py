@@ -6,7 +6,7 @@ import ipaddress
 import os
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from distio.errors import ClusterError
@@ -17,13 +17,13 @@ LONGEST_IPC_PATH: Final = 100
 """A little less than what the system allows for the path of a socket (107 bytes on Linux)."""
 
 
-def check_url(url: str) -> str:
+def check_url(url: Any) -> str:
     """Return `url` if a coordinator can be reached by such a one.
 
     Raises:
         ClusterError: it can't, and why.
     """
-    parts = urlsplit(url)
+    parts = urlsplit(url if isinstance(url, str) else "")
     try:
         port = parts.port
     except ValueError:
@@ -32,9 +32,10 @@ def check_url(url: str) -> str:
     is_ipc = parts.scheme == "ipc" and len(url) > len("ipc://")
     if not (is_tcp or is_ipc):
         raise ClusterError(
-            f"the URL of a coordinator is tcp://HOST:PORT or ipc://PATH, but got {url!r}"
+            f"the URL of a coordinator is tcp://HOST:PORT or ipc://PATH, but got {url!r}; "
+            f"give one like tcp://127.0.0.1:7077"
         )
-    return url
+    return str(url)
 
 
 def check_bind(url: str) -> str:

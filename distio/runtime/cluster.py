@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
-from distio.core.ops.base import IO
-from distio.errors import ClusterError
+from distio.core import expect
+from distio.core.ops.base import IO, require_io
+from distio.errors import ClusterClosed, ClusterError, MatchError
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.addresses import private_directory
@@ -19,7 +20,7 @@ from distio.runtime.host import log
 from distio.runtime.interrupts import interruptible
 from distio.runtime.launching import describe_exit, start_program
 from distio.runtime.link import LinkedHost, connect
-from distio.runtime.tickets import Ticket
+from distio.runtime.tickets import CLOSED, Ticket
 
 __all__ = ["Cluster", "RunHandle"]
 
@@ -65,6 +66,9 @@ class RunHandle(Generic[E, A]):
         Raises:
             TimeoutError: it took longer. The run goes on; ask again.
         """
+        expected = "a number of seconds"
+        if timeout is not None and (wrong := expect.no_time(timeout, "result", expected)):
+            raise MatchError(wrong)
         if not self._ticket.wait(timeout):
             raise TimeoutError(f"the run has not ended within {timeout:g} seconds")
         return self._ticket.result()
@@ -100,11 +104,12 @@ class Cluster:
         """
         if workers is None:
             workers = len(os.sched_getaffinity(0))
-        if workers < 1 or threads < 1:
-            raise ClusterError(
-                f"a local cluster takes at least 1 worker of at least 1 thread, "
-                f"but got workers={workers}, threads={threads}"
-            )
+        for name, number in (("workers", workers), ("threads", threads)):
+            if not expect.is_count(number):
+                raise ClusterError(
+                    f"a local cluster takes at least 1 worker of at least 1 thread, "
+                    f"but got {name}={number!r}; give whole numbers from 1"
+                )
         processes = _Processes(workers, threads)
         try:
             host = connect(processes.url, "client", 1, family=processes.family)
@@ -125,12 +130,15 @@ class Cluster:
 
         Raises:
             ClusterError: nobody answers there, or the versions don't match.
+            TypeError: `timeout` is no number of seconds above 0.
         """
+        if wrong := expect.no_window(timeout, "Cluster.connect"):
+            raise MatchError(wrong)
         return cls(connect(url, "client", 1, timeout=timeout), 1)
 
     def run(self, io: IO[Any, E, A], context: Any) -> Result[E, A]:
         """What `io.run(context, on=cluster)` does."""
-        return self._begin(io, context)._wait()
+        return self._begin(require_io(io, "Cluster.run"), context)._wait()
 
     def _begin(self, io: IO[Any, E, A], context: Any) -> RunHandle[E, A]:
         return RunHandle(self._host, self._host.begin(io, context))
@@ -140,11 +148,12 @@ class Cluster:
 
         Raises:
             CannotShip: the program or its context can't be pickled; the message says why.
-            ClusterError: the cluster is closed.
+            ClusterClosed: the cluster is closed.
         """
         if self._is_closed:
-            raise ClusterError("this cluster is closed")
-        return RunHandle(self._host, self._host.submit(io, context))
+            raise ClusterClosed(CLOSED)
+        ticket = self._host.submit(require_io(io, "Cluster.submit"), context)
+        return RunHandle(self._host, ticket)
 
     def close(self) -> None:
         """End the cluster; runs that go on are cut short. May be called again."""

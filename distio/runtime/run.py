@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from distio.core import expect
 from distio.core.ops.base import IO
+from distio.errors import MatchError
 from distio.result import Result
 
 if TYPE_CHECKING:
@@ -25,15 +27,20 @@ def _begin(
     io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any
 ) -> tuple[Callable[[], Result[Any, Any]], Callable[[], None]]:
     """What runs it to its end, and what cancels it meanwhile."""
+    if wrong := expect.no_count(pool_size, "run: pool_size, the number of threads"):
+        raise MatchError(wrong)
     if on is None:
         from distio.runtime.local import LocalHost
 
-        host = LocalHost(max(1, pool_size))
+        host = LocalHost(pool_size)
         return partial(host.run, io, context), host.cancel
     from distio.runtime.cluster import Cluster
 
     if not isinstance(on, Cluster):
-        raise TypeError(f"run: `on` takes a Cluster, but got {on!r} of type {type(on).__name__}")
+        raise MatchError(
+            f"run: `on` takes a Cluster, but got {expect.shown(on)}; "
+            f"make one with Cluster.local() or Cluster.connect(url)"
+        )
     handle = on._begin(io, context)
     return handle._wait, handle.cancel
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Final
 
 from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
@@ -12,7 +12,12 @@ from distio.core.snapshot import Packed
 from distio.errors import ClusterClosed, Deadlock, TracedException
 from distio.result import Panic, Result
 
-__all__ = ["Ticket", "Tickets"]
+__all__ = ["CLOSED", "Ticket", "Tickets"]
+
+CLOSED: Final = (
+    "this cluster is closed and runs nothing more; make another with Cluster.local or "
+    "Cluster.connect, and run programs inside its `with` block"
+)
 
 
 class Ticket:
@@ -59,7 +64,7 @@ class Tickets:
         """The ticket for a run that is about to start; it has ended if no run can start."""
         ticket = Ticket(root)
         if self._closed_because:
-            ticket.end(_cut_short(self._closed_because))
+            ticket.end(_closed(f"{CLOSED} ({self._closed_because})"))
         else:
             self._open[root.run] = ticket
         return ticket
@@ -80,7 +85,7 @@ class Tickets:
     def cut_short(self, reason: str) -> None:
         """End all of them, and those that are asked for later: the cluster is no more."""
         self._closed_because = reason
-        self.fail(_cut_short(reason))
+        self.fail(_closed(f"the run was cut short: {reason}"))
 
     def fail(self, failure: Result[Any, Any]) -> None:
         """End all of them with this."""
@@ -94,6 +99,6 @@ def _deadlocked(reason: str) -> Panic[Any, Any]:
     return Panic([TracedException(deadlock, str(deadlock))], [])
 
 
-def _cut_short(reason: str) -> Panic[Any, Any]:
-    closed = ClusterClosed(f"the run was cut short: {reason}")
+def _closed(message: str) -> Panic[Any, Any]:
+    closed = ClusterClosed(message)
     return Panic([TracedException(closed, str(closed))], [])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Final, Protocol, final
+from typing import Any, Final, Protocol, final
 
 from distio.errors import MatchError
 
@@ -94,7 +94,7 @@ def show_schedule(schedule: Mapping[int, int]) -> str:
     return " ".join(f"{place}:{choice}" for place, choice in sorted(schedule.items()))
 
 
-def parse_schedule(text: str) -> dict[int, int]:
+def parse_schedule(text: Any) -> dict[int, int]:
     """A schedule from text.
 
     Raises:
@@ -104,8 +104,8 @@ def parse_schedule(text: str) -> dict[int, int]:
     {3: 1, 9: 2}
     """
     schedule = {}
-    for entry in text.split():
-        place, _, choice = entry.partition(":")
+    for entry in text.split() if isinstance(text, str) else [text]:
+        place, _, choice = str(entry).partition(":")
         if not (place.isdecimal() and choice.isdecimal()):
             raise MatchError(
                 f"a schedule is a list like '3:1 9:2' (which choice, what was chosen), "

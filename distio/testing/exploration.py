@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar, final
 
+from distio.core import expect
 from distio.core.ops.base import IO
-from distio.errors import InvariantBroken, SimulationLimit
+from distio.errors import InvariantBroken, MatchError, SimulationLimit
 from distio.testing.choices import Choices, Drawn, Played, show_schedule
 from distio.testing.faults import Fault
 from distio.testing.simulation import LATENCY, MAX_STEPS, Simulation, plan_for, run_world
@@ -110,12 +111,16 @@ def explore(
     """
     __tracebackhide__ = True  # pytest then shows the check, not this function
     plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps)
+    if check is not None:
+        expect.function(check, "explore: check")
+    if wrong := expect.no_items(seeds, "explore: seeds"):
+        raise MatchError(wrong)
     subject = _Subject(main, context, check, parts)
     histories: set[int] = set()
     count = steps = 0
     seconds = 0.0
     for seed in seeds:
-        drawn = Drawn(seed)
+        drawn = Drawn(expect.integer(seed, "explore", "a seed is a whole number"))
         simulation, failure = subject.run(plan, drawn)
         if failure is not None:
             raise subject.explain(seed, _Case(plan, drawn.schedule), failure) from failure

@@ -7,8 +7,9 @@ at the seed's choice. It comes at a virtual time, or at a moment of the seed's c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
+from distio.core import expect
 from distio.errors import MatchError
 
 __all__ = ["Break", "Crash", "Cut", "Fault", "Pause"]
@@ -22,9 +23,16 @@ class _Fault:
     """Virtual seconds; None: at the seed's choice."""
 
     def __post_init__(self) -> None:
+        who: Any = self.who
+        if not isinstance(who, str | None):
+            raise MatchError(
+                f"{type(self).__name__}: who is a name like 'worker-1', or None, but got {who!r}"
+            )
         for name in ("at", "seconds", "returns_after"):
-            number = getattr(self, name, None)
-            if number is not None and not number >= 0:
+            number: Any = getattr(self, name, 0)
+            if number is None and name != "seconds":
+                continue
+            if not expect.is_time(number) or number < 0:
                 raise MatchError(
                     f"{type(self).__name__}: {name} is a number of seconds from 0, "
                     f"but got {number!r}"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.errors import MatchError
 from distio.result import Result
@@ -97,8 +98,7 @@ def simulate(
     (Ok(success='done'), True)
     """
     plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps)
-    if not isinstance(seed, int):
-        raise MatchError(f"simulate: seed is a whole number, but got {seed!r}")
+    expect.integer(seed, "simulate", "seed is a whole number")
     choices: Choices = Drawn(seed) if schedule is None else Played(parse_schedule(schedule))
     return run_world(plan, choices, main, context, parts)
 
@@ -127,7 +127,7 @@ def plan_for(
         threads=_count(threads, "threads"),
         latency=_range_of(latency),
         faults=faults,
-        limits=Limits(max_steps, max_virtual_seconds),
+        limits=_limits(max_steps, max_virtual_seconds),
         heartbeat_seconds=HEARTBEAT_TIMEOUT_MS / 1000,
     )
 
@@ -165,7 +165,8 @@ def program_of(main: IO[Any, E, A] | Callable[[], IO[Any, E, A]]) -> IO[Any, E, 
     program: Any = main
     if callable(program):
         program = program()
-    return require_io(program, "simulate: the program")
+        return require_io(program, "simulate", main)
+    return require_io(program, "simulate")
 
 
 @contextmanager
@@ -181,9 +182,18 @@ def _refcounts_only() -> Iterator[None]:
 
 
 def _count(number: Any, name: str) -> int:
-    if isinstance(number, int) and number >= 1:
-        return number
+    if expect.is_count(number):
+        return int(number)
     raise MatchError(f"simulate: {name} is a number from 1, but got {number!r}")
+
+
+def _limits(steps: Any, seconds: Any) -> Limits:
+    if seconds == math.inf or (expect.is_time(seconds) and seconds >= 0):
+        return Limits(_count(steps, "max_steps"), seconds)
+    raise MatchError(
+        f"simulate: max_virtual_seconds is a number of seconds from 0, or math.inf, "
+        f"but got {expect.shown(seconds)}"
+    )
 
 
 def _list_of_faults(faults: Any) -> Sequence[Fault]:
@@ -196,9 +206,9 @@ def _list_of_faults(faults: Any) -> Sequence[Fault]:
 
 def _range_of(latency: Any) -> tuple[float, float]:
     pair = latency if isinstance(latency, tuple | list) else (latency, latency)
-    if len(pair) == 2 and all(isinstance(each, int | float) for each in pair):
+    if len(pair) == 2 and all(expect.is_time(each) for each in pair):
         low, high = pair
-        if 0 <= low <= high < math.inf:
+        if 0 <= low <= high:
             return low, high
     raise MatchError(
         f"simulate: latency is a number of seconds, or (least, most), but got {latency!r}"

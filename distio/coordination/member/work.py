@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
+from distio.core import expect
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
 from distio.core.snapshot import (
@@ -260,7 +262,8 @@ class Calling:
         fiber, request = self.fiber, self.request
         callback = Callback(around, fiber, request)
         try:
-            request.f(fiber.context, callback, *request.args, **request.kwargs)
+            started = request.f(fiber.context, callback, *request.args, **request.kwargs)
+            expect.no_coroutine(started, "async_", request.f)
         except KeyboardInterrupt as interrupt:
             if around.interrupted(interrupt):
                 callback(Panic([TracedException.in_except_clause(interrupt)], []))
@@ -302,7 +305,9 @@ class Delegating:
 
 def _call(request: rq.AwaitBlocking, callback: Callback) -> None:
     try:
-        result: Result[Any, Any] = Ok(request.f(*request.args, **request.kwargs))
+        value = request.f(*request.args, **request.kwargs)
+        expect.no_coroutine(value, "blocking", request.f)
+        result: Result[Any, Any] = Ok(value)
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
         result = Panic([TracedException.in_except_clause(exception)], [])
     callback(result)
@@ -312,7 +317,11 @@ async def _await(request: rq.AwaitBlocking, callback: Callback) -> None:
     from asyncio import CancelledError  # takes long to import, and is there by now
 
     try:
-        result: Result[Any, Any] = Ok(await request.f(*request.args, **request.kwargs))
+        made = request.f(*request.args, **request.kwargs)
+        if not isawaitable(made):
+            advice = "for other functions there are io.defer and io.blocking"
+            raise expect.returned("from_coroutine", request.f, "a coroutine", made, advice)
+        result: Result[Any, Any] = Ok(await made)
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
         if request.is_stopped and isinstance(exception, CancelledError):
             result = Ok(None)  # as it was to: the fiber is cancelled

@@ -37,7 +37,17 @@ from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
 from distio.core.ops.scopes import StartIn, scope, zip_par_fast
 from distio.core.ops.together import Race
-from distio.core.ops.values import Defer, DeferIO, FlatMap, Flatten, Map, Pure, Rec
+from distio.core.ops.values import (
+    Defer,
+    DeferIO,
+    FlatMap,
+    Flatten,
+    Map,
+    Pure,
+    Rec,
+    Traversed,
+    TraversedPar,
+)
 
 __all__ = [
     "IO",
@@ -85,7 +95,9 @@ __all__ = [
     "SleepUntil",
     "StartIn",
     "ThenKeep",
+    "Traversed",
     "TraversePar",
+    "TraversedPar",
     "Uncancelable",
     "Wait",
     "WaitSome",

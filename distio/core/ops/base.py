@@ -7,13 +7,25 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import distio.core.ops as ops
+from distio.core import expect
 from distio.errors import MatchError, TracedException
 from distio.result import Result
 
 if TYPE_CHECKING:
     from distio.core.fiber import Fiber, Handle
 
-__all__ = ["IO", "Around", "Frame", "Next", "Wrapper", "require_io", "spread"]
+__all__ = [
+    "IO",
+    "Around",
+    "Frame",
+    "Next",
+    "Wrapper",
+    "failing",
+    "no_io",
+    "programs",
+    "require_io",
+    "spread",
+]
 
 R = TypeVar("R", contravariant=True)
 E = TypeVar("E", covariant=True)
@@ -84,29 +96,29 @@ class IO(Generic[R, E, A]):
 
     def then(self, *others: Any) -> IO[Any, Any, Any]:
         """Run this, then each of `others` (IOs, or one iterable of them); keep the last value."""
-        return ops.Sequence((self, *spread(others)))
+        return ops.Sequence((self, *programs(others, "then")))
 
     def then_keep(self, *args: Any) -> IO[R, E, A]:
         """Run this, then each of `args`; keep the value of this one."""
-        return ops.ThenKeep((self, *spread(args)))
+        return ops.ThenKeep((self, *programs(args, "then_keep")))
 
     def zip(self, *others: Any) -> IO[Any, Any, list[Any]]:
         """Run this, then each of `others`; compute the list of all values."""
-        return ops.Zip((self, *spread(others)))
+        return ops.Zip((self, *programs(others, "zip")))
 
     def ap(self: IO[Any, Any, Callable[..., X]], *arg: Any) -> IO[Any, Any, X]:
         """Call the function that this computes with the values of `arg`."""
-        return self.zip(*arg).map(_apply)
+        return ops.Zip((self, *programs(arg, "ap"))).map(_apply)
 
     # -- concurrency ----------------------------------------------------------------------
 
     def parallel(self, *others: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:
         """Start a fiber for this and each of `others`; compute the list of their handles."""
-        return ops.Parallel((self, *spread(others)))
+        return ops.Parallel((self, *programs(others, "parallel")))
 
     def zip_par(self, *others: Any) -> IO[Any, Any, list[Any]]:
         """Run this and `others` at the same time; compute the list of all values."""
-        return ops.together.zip_par((self, *spread(others)))
+        return ops.together.zip_par((self, *programs(others, "zip_par")))
 
     # -- context --------------------------------------------------------------------------
 
@@ -170,22 +182,30 @@ class IO(Generic[R, E, A]):
     # -- running --------------------------------------------------------------------------
 
     def run(
-        self, context: R, pool_size: int = 1, idle_time: float = 0.01, *, on: Any = None
+        self,
+        context: R,
+        pool_size: int = 1,
+        idle_time: float = 0.01,
+        *,
+        on: Any = None,
+        nighttime: float | None = None,
     ) -> Result[Any, A]:
         """Run this program and wait for it and for every fiber it started.
 
         Args:
             context: what `io.read` reads.
-            pool_size: how many threads of this process step fibers. With `on`, fibers that
-                live here are stepped by the cluster's own threads and this is not used.
+            pool_size: how many threads of this process step fibers, from 1. With `on`, fibers
+                that live here are stepped by the cluster's own threads and this is not used.
             idle_time: accepted for programs written for raffiot, and ignored: an idle thread
                 blocks until there is work, so there is no time to choose.
             on: a `Cluster`; the root stays in this process and its children travel.
+            nighttime: what raffiot calls `idle_time`; ignored, too.
 
         Returns:
             Ok, Errors or Panic: whatever the program does, nothing is raised.
 
         Raises:
+            MatchError: `pool_size` is no number from 1, or `on` no cluster.
             KeyboardInterrupt: Ctrl-C ends the run.
 
         >>> from distio import io
@@ -267,10 +287,12 @@ class Around(Wrapper):
 
     __slots__ = ("f",)
     _names = ("io", "f")
+    _called: ClassVar[str]
+    """What its users call it."""
 
     def __init__(self, io: Any, f: Callable[..., Any]) -> None:
         self.io = io
-        self.f = f
+        self.f = f if callable(f) else expect.function(f, self._called)  # type: ignore[redundant-expr]  # quick
 
 
 def _flatten(root: IO[Any, Any, Any]) -> list[Any]:
@@ -324,23 +346,55 @@ def _assemble(program: list[Any]) -> Any:
     return nodes[-1]
 
 
-def require_io(io: Any, where: str) -> IO[Any, Any, Any]:
-    """Return `io`, or raise a MatchError that says which function returned something else."""
+def require_io(io: Any, where: str, f: Any = None) -> IO[Any, Any, Any]:
+    """Return `io`, or raise a MatchError; `f` is the function of the user that returned it."""
     if isinstance(io, IO):
         return io
-    text = reprlib.repr(io)
-    raise MatchError(f"{where}: expected an IO, but got {text} of type {type(io).__name__}")
+    raise no_io(io, where, f)
+
+
+def no_io(found: Any, where: str, f: Any) -> MatchError:
+    """What to raise for something that stands where an IO should be."""
+    advice = expect.instead_of_io(found)
+    if f is not None:
+        return expect.returned(where, f, "an IO", found, advice)
+    return MatchError(f"{where}: expected an IO, but got {expect.shown(found)}; {advice}")
+
+
+def programs(args: tuple[Any, ...], where: str) -> tuple[IO[Any, Any, Any], ...]:
+    """The IOs among the arguments, or in the only one; for anything else, one that is a panic."""
+    found = args if args and isinstance(args[0], IO) else spread(args)
+    for io in found:
+        if not isinstance(io, IO):
+            is_dict = len(args) == 1 and isinstance(args[0], dict)
+            advice = "give the values() of the dict" if is_dict else ""
+            return tuple([_program(found, index, where, advice) for index in range(len(found))])
+    return found
+
+
+def _program(found: tuple[Any, ...], index: int, where: str, advice: str) -> IO[Any, Any, Any]:
+    io = found[index]
+    if isinstance(io, IO):
+        return io
+    place = f" as number {index + 1} of {len(found)}" if len(found) > 1 else ""
+    advice = advice or expect.instead_of_io(io)
+    return failing(f"{where}: expected an IO{place}, but got {expect.shown(io)}; {advice}")
+
+
+def failing(message: str) -> IO[Any, Any, Any]:
+    """A panic on a mistake that is seen now; its trace shows the user's code that we are in."""
+    return ops.Fail([], [TracedException.with_stack_trace(MatchError(message))])
 
 
 def spread(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments, or the items of the only argument if that is an iterable."""
-    if len(args) == 1 and isinstance(args[0], Iterable):
+    """The arguments, or the items of the only one if that is an iterable and no text."""
+    if len(args) == 1 and isinstance(args[0], Iterable) and not isinstance(args[0], str | bytes):
         return tuple(args[0])
     return args
 
 
 def _apply(values: list[Any]) -> Any:
-    return values[0](*values[1:])
+    return expect.function(values[0], "ap")(*values[1:])
 
 
 def _brief(field: Any) -> str:

@@ -141,7 +141,7 @@ class _ChunkFrame(Frame):
         # pushed first: what `f` raises is this item's panic
         fiber.stack.append(self)
         io = self.f(item)
-        return io or require_io(io, "traverse_par")
+        return require_io(io, "traverse_par", self.f)
 
 
 @final

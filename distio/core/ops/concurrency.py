@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import reprlib
 from collections.abc import Callable, Mapping
-from typing import Any, Final, final
+from typing import Any, final
 
+from distio.core import expect
 from distio.core.fiber import Fiber, Handle
-from distio.core.ops.base import IO, Frame, Next, require_io
+from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.failures import Fail
-from distio.core.ops.values import Call, DeferIO, Pure
+from distio.core.ops.values import Call, Pure
 from distio.errors import MatchError
 from distio.protocol import requests
 from distio.result import Errors, Ok, Result
@@ -26,7 +25,6 @@ __all__ = [
     "WaitSome",
     "Yield",
     "from_result",
-    "is_finite",
     "require_handles",
 ]
 
@@ -43,9 +41,6 @@ class Yield(IO[Any, Any, Any]):
         return None
 
 
-_NOTHING: Final = DeferIO(require_io, (None, "parallel"), {})
-
-
 @final
 class Parallel(IO[Any, Any, Any]):
     """Start a fiber for each IO; the value is the list of handles."""
@@ -56,9 +51,7 @@ class Parallel(IO[Any, Any, Any]):
         self.ios = ios
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        # None would mean to a fiber that its outcome is there
-        ios = [_NOTHING if io is None else io for io in self.ios]
-        fiber.request = requests.Spawn(ios)
+        fiber.request = requests.Spawn(list(self.ios))
         return None
 
 
@@ -72,7 +65,6 @@ class Wait(IO[Any, Any, Any]):
         self.handles = handles
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        require_handles(self.handles, "wait")
         if self.handles:
             fiber.request = requests.AwaitFibers(self.handles)
         else:
@@ -106,10 +98,7 @@ def require_handles(handles: tuple[Any, ...], where: str) -> None:
     """Raise a MatchError if one of them isn't a fiber's."""
     for handle in handles:
         if not isinstance(handle, Handle):
-            raise MatchError(
-                f"{where}: expected a fiber that parallel returned, "
-                f"but got {reprlib.repr(handle)} of type {type(handle).__name__}"
-            )
+            raise MatchError(expect.no_fiber(handle, where))
 
 
 @final
@@ -117,6 +106,7 @@ class Async(Call):
     """Call a function with a callback; the outcome is the Result that the callback is given."""
 
     __slots__ = ()
+    _called = "async_"
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.request = requests.AwaitCallback(self.f, self.args, self.kwargs)
@@ -129,6 +119,7 @@ class Blocking(Call):
 
     __slots__ = ("is_abandoned",)
     _names = ("f", "args", "kwargs", "is_abandoned")
+    _called = "blocking"
 
     def __init__(
         self,
@@ -151,6 +142,7 @@ class Coroutine(Call):
     """A call of a coroutine function, on the event loop of the process; its result is the value."""
 
     __slots__ = ()
+    _called = "from_coroutine"
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.request = requests.AwaitBlocking(self.f, self.args, self.kwargs, True)
@@ -167,10 +159,9 @@ class Sleep(IO[Any, Any, Any]):
         self.seconds = seconds
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        seconds = _finite(self.seconds, "sleep", "a number of seconds")
         fiber.value = None
-        if seconds > 0:
-            fiber.request = requests.Sleep(seconds)
+        if self.seconds > 0:
+            fiber.request = requests.Sleep(float(self.seconds))
         return None
 
 
@@ -199,7 +190,6 @@ class SleepUntil(IO[Any, Any, Any], Frame):
         self.epoch_in_seconds = epoch_in_seconds
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        _finite(self.epoch_in_seconds, "sleep_until", "a moment in seconds, as time.time()")
         fiber.stack.append(self)
         fiber.request = requests.NOW
         return None
@@ -213,17 +203,6 @@ class SleepUntil(IO[Any, Any, Any], Frame):
             fiber.stack.append(self)
             fiber.request = requests.Sleep(seconds)
         return None
-
-
-def is_finite(number: Any) -> bool:
-    """Whether it is a number, and one that clocks know."""
-    return isinstance(number, int | float) and math.isfinite(number)
-
-
-def _finite(number: Any, name: str, expected: str) -> float:
-    if is_finite(number):
-        return float(number)
-    raise MatchError(f"{name}: expected {expected}, finite, but got {reprlib.repr(number)}")
 
 
 def from_result(r: Result[Any, Any]) -> IO[Any, Any, Any]:

@@ -28,6 +28,7 @@ class ContraMapRead(Around):
     """Run an IO with another context."""
 
     __slots__ = ()
+    _called = "contra_map_read"
 
     def _evaluate(self, fiber: Fiber) -> Next:
         context = self.f(fiber.context)
@@ -55,6 +56,7 @@ class DeferRead(Call):
     """A call with the context as first argument; a Result is unwrapped, all else is the value."""
 
     __slots__ = ()
+    _called = "defer_read"
 
     def _evaluate(self, fiber: Fiber) -> Next:
         value = self.f(fiber.context, *self.args, **self.kwargs)
@@ -70,7 +72,8 @@ class DeferReadIO(Call):
     """A call with the context as first argument; its result is the IO to go on with."""
 
     __slots__ = ()
+    _called = "defer_read_io"
 
     def _evaluate(self, fiber: Fiber) -> Next:
         io = self.f(fiber.context, *self.args, **self.kwargs)
-        return require_io(io, "defer_read_io")
+        return require_io(io, "defer_read_io", self.f)

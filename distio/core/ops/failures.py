@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
+from distio.core import expect
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Around, Frame, Next, Wrapper, require_io
 from distio.errors import TracedException
@@ -66,11 +67,12 @@ class Catch(Around):
     """On Errors, go on with the IO that a function makes of them."""
 
     __slots__ = ()
+    _called = "catch"
 
     def _failed(self, fiber: Fiber) -> Next:
         if not isinstance(fiber.failure, Errors):
             return None
-        io = require_io(self.f(fiber.failure.errors), "catch")
+        io = require_io(self.f(fiber.failure.errors), "catch", self.f)
         fiber.failure = None
         return io
 
@@ -80,11 +82,13 @@ class Recover(Around):
     """On a Panic, go on with the IO that a function makes of its exceptions and errors."""
 
     __slots__ = ()
+    _called = "recover"
 
     def _failed(self, fiber: Fiber) -> Next:
         if not isinstance(fiber.failure, Panic) or fiber.lets_pass:
             return None
-        io = require_io(self.f(fiber.failure.exceptions, fiber.failure.errors), "recover")
+        exceptions, errors = fiber.failure.exceptions, fiber.failure.errors
+        io = require_io(self.f(exceptions, errors), "recover", self.f)
         fiber.failure = None
         return io
 
@@ -94,11 +98,12 @@ class OnFailure(Around):
     """On any failure, go on with the IO that a function makes of the Result."""
 
     __slots__ = ()
+    _called = "on_failure"
 
     def _failed(self, fiber: Fiber) -> Next:
         if fiber.lets_pass:
             return None
-        io = require_io(self.f(fiber.failure), "on_failure")
+        io = require_io(self.f(fiber.failure), "on_failure", self.f)
         fiber.failure = None
         return io
 
@@ -108,6 +113,7 @@ class MapError(Around):
     """Apply a function to each error."""
 
     __slots__ = ()
+    _called = "map_error"
 
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
@@ -125,15 +131,21 @@ class MapPanic(Around):
     """Apply a function to each exception of a Panic."""
 
     __slots__ = ()
+    _called = "map_panic"
 
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
         if isinstance(failure, Panic) and not fiber.lets_pass:
-            exceptions = [
-                TracedException.ensure_traced(self.f(traced)) for traced in failure.exceptions
-            ]
+            exceptions = [self._mapped(traced) for traced in failure.exceptions]
             fiber.failure = Panic(exceptions, failure.errors)
         return None
+
+    def _mapped(self, traced: TracedException) -> TracedException:
+        made = self.f(traced)
+        if not isinstance(made, BaseException | TracedException):
+            advice = "return one, like ValueError('why')"
+            raise expect.returned("map_panic", self.f, "an exception", made, advice)
+        return TracedException.ensure_traced(made)
 
 
 @final
@@ -141,6 +153,7 @@ class Finally(Around):
     """Run the IO that a function makes of the Result, then go on with the Result."""
 
     __slots__ = ()
+    _called = "finally_"
 
     def _succeeded(self, fiber: Fiber) -> Next:
         return self._after(fiber, Ok(fiber.value))
@@ -153,7 +166,7 @@ class Finally(Around):
         fiber.failure = None
         # pushed first: should `f` raise, the result is merged with that panic
         fiber.stack.append(Keep.shielded(fiber, result))
-        return require_io(self.f(result), "finally_")
+        return require_io(self.f(result), "finally_", self.f)
 
 
 @final

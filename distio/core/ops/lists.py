@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, final
 
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Frame, Next, require_io
+from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.failures import Keep
 from distio.result import Ok
 
 __all__ = ["Sequence", "ThenKeep", "Zip"]
+
+Program = IO[Any, Any, Any]
 
 
 class _Several(IO[Any, Any, Any]):
@@ -17,7 +19,7 @@ class _Several(IO[Any, Any, Any]):
 
     __slots__ = _names = ("ios",)
 
-    def __init__(self, ios: tuple[Any, ...]) -> None:
+    def __init__(self, ios: tuple[Program, ...]) -> None:
         self.ios = ios
 
 
@@ -33,7 +35,7 @@ class Sequence(_Several):
             return None
         if len(self.ios) > 1:
             fiber.stack.append(_SequenceFrame(self.ios, 1))
-        return self.ios[0] or require_io(self.ios[0], "sequence")
+        return self.ios[0]
 
 
 @final
@@ -42,7 +44,7 @@ class _SequenceFrame(Frame):
 
     __slots__ = ("index", "ios")
 
-    def __init__(self, ios: tuple[Any, ...], index: int) -> None:
+    def __init__(self, ios: tuple[Program, ...], index: int) -> None:
         self.ios = ios
         self.index = index
 
@@ -54,7 +56,7 @@ class _SequenceFrame(Frame):
         self.index += 1
         if self.index < len(self.ios):
             fiber.stack.append(self)
-        return io or require_io(io, "sequence")
+        return io
 
 
 @final
@@ -68,7 +70,7 @@ class Zip(_Several):
             fiber.value = []
             return None
         fiber.stack.append(_ZipFrame(self.ios, 1, []))
-        return self.ios[0] or require_io(self.ios[0], "zip")
+        return self.ios[0]
 
 
 @final
@@ -77,7 +79,7 @@ class _ZipFrame(Frame):
 
     __slots__ = ("index", "ios", "values")
 
-    def __init__(self, ios: tuple[Any, ...], index: int, values: list[Any]) -> None:
+    def __init__(self, ios: tuple[Program, ...], index: int, values: list[Any]) -> None:
         self.ios = ios
         self.index = index
         self.values = values
@@ -93,7 +95,7 @@ class _ZipFrame(Frame):
         io = self.ios[self.index]
         fiber.stack.append(self)
         self.index += 1
-        return io or require_io(io, "zip")
+        return io
 
 
 @final
@@ -104,14 +106,14 @@ class ThenKeep(_Several):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(_ThenKeepFrame(self.ios[1:]))
-        return self.ios[0]  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.ios[0]
 
 
 @final
 class _ThenKeepFrame(Frame):
     __slots__ = ("ios",)
 
-    def __init__(self, ios: tuple[Any, ...]) -> None:
+    def __init__(self, ios: tuple[Program, ...]) -> None:
         self.ios = ios
 
     def _succeeded(self, fiber: Fiber) -> Next:

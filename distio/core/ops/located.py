@@ -30,6 +30,7 @@ class Locate(Call):
     """Call a function and keep what it returns here; the value is its `Located`."""
 
     __slots__ = ()
+    _called = "located"
 
     def _evaluate(self, fiber: Fiber) -> Next:
         # in one step: between the two the fiber could be moved, and the object with it
@@ -58,6 +59,7 @@ class _CallHere(Call, Frame):
 
     __slots__ = ("key",)
     _names = ("key", "f", "args", "kwargs")
+    _called = "at"
 
     def __init__(
         self, key: int, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -39,7 +39,7 @@ class Bracket(Wrapper):
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.creating -= 1
         fiber.stack.append(Release(self.release, fiber.value))
-        return require_io(self.use(fiber.value), "bracket: the function that uses")
+        return require_io(self.use(fiber.value), "bracket", self.use)
 
     def _failed(self, fiber: Fiber) -> Next:
         fiber.creating -= 1
@@ -59,7 +59,7 @@ class Release(Frame):
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.shield += 1
         fiber.stack.append(UNSHIELD)
-        return require_io(self.release(self.value, Ok(fiber.value)), _RELEASES)
+        return require_io(self.release(self.value, Ok(fiber.value)), "bracket", self.release)
 
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
@@ -67,7 +67,7 @@ class Release(Frame):
         fiber.shield += 1
         fiber.stack.append(UNSHIELD)
         # should the function itself raise, that is added to the failure
-        io = require_io(self.release(self.value, failure), _RELEASES)
+        io = require_io(self.release(self.value, failure), "bracket", self.release)
         fiber.failure = None
         return io
 
@@ -91,5 +91,3 @@ class Unshield(Frame):
 
 
 UNSHIELD: Final = Unshield()
-
-_RELEASES: Final = "bracket: the function that releases"

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import CoroutineType
 from typing import Any, ClassVar, final
 
+from distio.core import expect
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Around, Next, Wrapper, require_io
 
-__all__ = ["Call", "Defer", "DeferIO", "FlatMap", "Flatten", "Map", "Pure", "Rec"]
+__all__ = [
+    "Call",
+    "Defer",
+    "DeferIO",
+    "FlatMap",
+    "Flatten",
+    "Map",
+    "Pure",
+    "Rec",
+    "Traversed",
+    "TraversedPar",
+]
 
 
 @final
@@ -30,11 +43,13 @@ class Call(IO[Any, Any, Any]):
 
     __slots__ = ("args", "f", "kwargs")
     _names: ClassVar[tuple[str, ...]] = ("f", "args", "kwargs")
+    _called: ClassVar[str]
+    """What its users call it."""
 
     def __init__(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        self.f = f
+        self.f = f if callable(f) else expect.function(f, self._called)  # type: ignore[redundant-expr]  # quick
         self.args = args
         self.kwargs = kwargs
 
@@ -44,21 +59,41 @@ class Defer(Call):
     """A call; its result is the value."""
 
     __slots__ = ()
+    _called = "defer"
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.value = self.f(*self.args, **self.kwargs)
+        value = self.f(*self.args, **self.kwargs) if self.kwargs else self.f(*self.args)
+        fiber.value = value
+        if type(value) is CoroutineType:
+            expect.no_coroutine(value, "defer", self.f)
         return None
 
 
-@final
 class DeferIO(Call):
     """A call; its result is the IO to go on with."""
 
     __slots__ = ()
+    _called = "defer_io"
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        io = self.f(*self.args, **self.kwargs)
-        return io or require_io(io, "defer_io")
+        io = self.f(*self.args, **self.kwargs) if self.kwargs else self.f(*self.args)  # quicker
+        return io or require_io(io, self._called, self.f)
+
+
+@final
+class Traversed(DeferIO):
+    """The IO of one item."""
+
+    __slots__ = ()
+    _called = "traverse"
+
+
+@final
+class TraversedPar(DeferIO):
+    """The same, of one among many at the same time."""
+
+    __slots__ = ()
+    _called = "traverse_par"
 
 
 @final
@@ -66,6 +101,7 @@ class Map(Around):
     """Apply a function to the value."""
 
     __slots__ = ()
+    _called = "map"
 
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.value = self.f(fiber.value)
@@ -77,10 +113,11 @@ class FlatMap(Around):
     """Go on with the IO that a function makes of the value."""
 
     __slots__ = ()
+    _called = "flat_map"
 
     def _succeeded(self, fiber: Fiber) -> Next:
         io = self.f(fiber.value)
-        return io or require_io(io, "flat_map")
+        return io or require_io(io, "flat_map", self.f)
 
 
 @final
@@ -100,7 +137,7 @@ class Rec(IO[Any, Any, Any]):
     __slots__ = _names = ("f",)
 
     def __init__(self, f: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]]) -> None:
-        self.f = f
+        self.f = expect.function(f, "rec")
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        return require_io(self.f(self), "rec")
+        return require_io(self.f(self), "rec", self.f)

@@ -1,0 +1,207 @@
+"""What is said of bad input: what was expected, what came, where, and what to do.
+
+All checks of what users give are here, as functions that return it, or raise a `MatchError`. A
+mistake in what a program is made of is raised at once; what a program works on (programs in a
+list, fibers, numbers) may be computed, and is a panic of that program.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable, Iterable
+from functools import partial
+from inspect import isroutine
+from types import CoroutineType, GeneratorType
+from typing import Any, TypeVar
+
+from distio.core.fiber import Handle
+from distio.errors import MatchError
+from distio.result import Result
+
+__all__ = [
+    "function",
+    "instead_of_io",
+    "integer",
+    "is_count",
+    "is_time",
+    "named",
+    "no_coroutine",
+    "no_count",
+    "no_fiber",
+    "no_items",
+    "no_name",
+    "no_time",
+    "no_window",
+    "returned",
+    "shown",
+    "whole",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+# -- in words ---------------------------------------------------------------------------------
+
+
+def shown(value: Any) -> str:
+    """A value on one line: short, and with its type.
+
+    >>> shown(5), shown(None)
+    ('5 of type int', 'None')
+    """
+    if value is None:
+        return "None"
+    if isroutine(value):
+        return named(value)
+    # the classes of operations are nobody's business
+    kind = "IO" if hasattr(value, "_evaluate") else type(value).__name__
+    return f"{' '.join(reprlib.repr(value).split())} of type {kind}"
+
+
+def named(f: Any) -> str:
+    """A function by its name and the place of its definition, if it was written in Python.
+
+    >>> named(len)
+    'the function len'
+    """
+    while isinstance(f, partial):
+        f = f.func
+    name = getattr(f, "__qualname__", type(f).__qualname__)
+    code = getattr(f, "__code__", None)
+    place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    return f"the function {name}{place}"
+
+
+def returned(where: str, f: Any, expected: str, value: Any, advice: str) -> MatchError:
+    """What to raise when a function of the user has returned something else."""
+    return MatchError(
+        f"{where}: expected {expected} from {named(f)}, but got {shown(value)}; {advice}"
+    )
+
+
+def instead_of_io(value: Any) -> str:
+    """What to do about something that stands where an IO should be."""
+    if isinstance(value, CoroutineType):
+        value.close()  # it is told here that nobody awaits it
+    for kind, advice in _ADVICE:
+        if isinstance(value, kind):
+            return advice
+    if hasattr(type(value), "with_"):
+        return "to use a resource, call its method use or with_"
+    if callable(value):
+        return "call the function if it returns an IO; if not, give it to io.defer"
+    return "io.pure makes an IO of a value"
+
+
+_ADVICE: list[tuple[type | tuple[type, ...], str]] = [
+    (
+        type(None),
+        "a function needs `return` before its IO; if there is nothing to do: io.pure(None)",
+    ),
+    (CoroutineType, "io.from_coroutine makes an IO of an async function"),
+    (GeneratorType, "a function with `yield` is no program; join IOs with flat_map or io.zip"),
+    (Result, "io.from_result makes an IO of a Result"),
+    (Handle, "io.wait makes an IO of fibers"),
+    ((list, tuple, set, dict), "io.zip and io.zip_par make one IO of a list of them"),
+]
+
+
+# -- kinds of numbers -------------------------------------------------------------------------
+
+
+def is_time(found: Any) -> bool:
+    """Whether it is a number of seconds that a float can hold: finite, and no bool."""
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return False
+    try:
+        return math.isfinite(found)
+    except OverflowError:  # of an int
+        return False
+
+
+def is_count(found: Any) -> bool:
+    """Whether it is an int from 1, and no bool."""
+    return isinstance(found, int) and not isinstance(found, bool) and found >= 1
+
+
+# -- what is wrong with it -------------------------------------------------------------------
+
+
+def no_fiber(found: Any, where: str) -> str:
+    """What to say of what is no fiber."""
+    return (
+        f"{where}: expected a fiber that parallel returned, but got {shown(found)}; "
+        f"give fibers, or one list of them, as in io.parallel(...).flat_map(io.wait)"
+    )
+
+
+def no_items(found: Any, where: str) -> str | None:
+    """What to say of what can't be iterated over; None if it can."""
+    if isinstance(found, Iterable) or hasattr(type(found), "__getitem__"):
+        return None
+    return f"{where}: expected a list or another iterable, but got {shown(found)}"
+
+
+def no_time(found: Any, where: str, expected: str) -> str | None:
+    """What to say of what is no number of seconds that a float can hold; None if it is."""
+    return (
+        None if is_time(found) else f"{where}: expected {expected}, finite, but got {shown(found)}"
+    )
+
+
+def no_count(found: Any, where: str) -> str | None:
+    """What to say of what is no whole number from 1; None if it is."""
+    return None if is_count(found) else f"{where}: expected a number from 1, but got {shown(found)}"
+
+
+def no_window(found: Any, where: str) -> str | None:
+    """What to say of what is no number of seconds above 0; None if it is."""
+    expected = "a number of seconds above 0"
+    if wrong := no_time(found, where, expected):
+        return wrong
+    return None if found > 0 else f"{where}: expected {expected}, but got {shown(found)}"
+
+
+def no_name(found: Any, where: str) -> str | None:
+    """What to say of what is no text, or an empty one; None if it is."""
+    if isinstance(found, str) and found:
+        return None
+    return f"{where}: expected a name, but got {shown(found)}; give a str that isn't empty"
+
+
+# -- checks -----------------------------------------------------------------------------------
+
+
+def function(f: F, where: str) -> F:
+    """Return `f` if it can be called."""
+    if callable(f):
+        return f
+    raise MatchError(
+        f"{where}: expected a function, but got {shown(f)}; give the function, not what it returns"
+    )
+
+
+def integer(number: Any, where: str, expected: str) -> int:
+    """Return `number` if it is an int, and no bool."""
+    if isinstance(number, int) and not isinstance(number, bool):
+        return number
+    raise MatchError(f"{where}: {expected}, but got {shown(number)}")
+
+
+def whole(number: Any, where: str, expected: str) -> int:
+    """Return `number` if it is an int from 1, and no bool.
+
+    Raises:
+        MatchError: it is no int.
+        ValueError: it is too small.
+    """
+    if integer(number, where, expected) < 1:
+        raise ValueError(f"{where}: {expected}, but got {number}")
+    return int(number)
+
+
+def no_coroutine(value: Any, where: str, f: Any) -> None:
+    """Refuse what an async function returns to those who don't await it."""
+    if type(value) is CoroutineType:
+        raise returned(where, f, "a value", value, instead_of_io(value))

@@ -1,0 +1,375 @@
+"""What is said of bad input: what was expected, what came, where, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import re
+import reprlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from distio import IO, Cluster, MatchError, Ok, Panic, io, resource
+from distio.core.fiber import Fiber
+from distio.core.interpreter import step
+from distio.protocol.requests import FINISHED
+from tests.conftest import Run
+
+Program = IO[Any, Any, Any]
+
+bad: Any = 5
+no_located: Any = None
+
+
+def five(*_: Any) -> Any:
+    return 5
+
+
+def here(f: Callable[..., Any]) -> str:
+    """How a message names a function of this file."""
+    code = f.__code__
+    return f"the function {f.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def texts(outcome: Any) -> list[str]:
+    assert isinstance(outcome, Panic), outcome
+    return [str(traced.exception) for traced in outcome.exceptions]
+
+
+def text(outcome: Any) -> str:
+    """The message of the MatchError with which a program has ended."""
+    assert isinstance(outcome, Panic), outcome
+    assert isinstance(outcome.exceptions[-1].exception, MatchError)
+    return texts(outcome)[-1]
+
+
+# -- functions that must return an IO ---------------------------------------------------------
+
+RETURNS_NO_IO: dict[str, Callable[[Any], Any]] = {
+    "defer_io": lambda f: io.defer_io(f),
+    "rec": lambda f: io.rec(f),
+    "defer_read_io": lambda f: io.defer_read_io(f),
+    "flat_map": lambda f: io.pure(1).flat_map(f),
+    "catch": lambda f: io.error(1).catch(f),
+    "recover": lambda f: io.panic(ValueError()).recover(f),
+    "on_failure": lambda f: io.error(1).on_failure(f),
+    "finally_": lambda f: io.pure(1).finally_(f),
+    "traverse": lambda f: io.traverse([1, 2], f),
+    "traverse_par": lambda f: io.traverse_par([1], f),
+    "traverse_par of some": lambda f: io.traverse_par([1], f, at_most=1),
+    "bracket to use": lambda f: io.bracket(io.pure(1), f, lambda _, result: io.from_result(result)),
+    "bracket to release": lambda f: io.bracket(io.pure(1), io.pure, f),
+}
+
+
+@pytest.mark.parametrize("name", RETURNS_NO_IO)
+def test_a_function_that_returns_no_io_is_named_with_its_place(run: Run, name: str) -> None:
+    said = text(run(RETURNS_NO_IO[name](five)))
+    assert said == (
+        f"{name.split()[0]}: expected an IO from {here(five)}, but got 5 of type int; "
+        f"io.pure makes an IO of a value"
+    )
+
+
+def a_generator() -> Iterator[Program]:
+    yield io.pure(1)
+
+
+async def a_coroutine() -> int:
+    return 1
+
+
+INSTEAD_OF_IO: dict[str, tuple[Callable[[], Any], str]] = {
+    "nothing": (lambda: None, "but got None; a function needs `return` before its IO"),
+    "0": (lambda: 0, "but got 0 of type int; io.pure"),
+    "text": (lambda: "text", "but got 'text' of type str; io.pure"),
+    "a coroutine": (a_coroutine, "io.from_coroutine makes an IO of an async function"),
+    "a generator": (a_generator, "a function with `yield` is no program"),
+    "a Result": (lambda: Ok(1), "io.from_result makes an IO of a Result"),
+    "a list": (lambda: [io.pure(1)], "of type list; io.zip and io.zip_par make one IO of a list"),
+    "a resource": (lambda: resource.pure(1), "call its method use or with_"),
+    "a function": (lambda: five, f"but got {here(five)}; call the function"),
+    "a class": (lambda: IO, "call the function if it returns an IO"),
+    "many lines": (lambda: Lines(), "but got <one two> of type Lines; io.pure"),
+}
+
+
+class Lines:
+    def __repr__(self) -> str:
+        return "<one\ntwo>"
+
+
+@pytest.mark.parametrize("name", INSTEAD_OF_IO)
+def test_what_came_is_shown_and_what_to_do_about_it(run: Run, name: str) -> None:
+    function, said = INSTEAD_OF_IO[name]
+    assert said in text(run(io.defer_io(function)))
+    assert "\n" not in text(run(io.defer_io(function)))
+
+
+def test_a_fiber_in_place_of_an_io(run: Run) -> None:
+    first: Any = lambda fibers: fibers[0]  # noqa: E731 (of a type that hides the mistake)
+    program = io.parallel(io.pure(1)).flat_map(first)
+    assert "io.wait makes an IO of fibers" in text(run(program))
+
+
+@pytest.mark.parametrize("fuel", range(1, 6))
+def test_who_returned_no_io_is_known_even_if_others_have_their_turn_then(fuel: int) -> None:
+    fiber = Fiber(1, 1, io.pure(1).map(abs).flat_map(five), None)
+    while step(fiber, fuel) is not FINISHED:
+        pass
+    assert text(fiber.outcome()).startswith(f"flat_map: expected an IO from {here(five)}")
+
+
+def test_a_function_without_a_place_is_named(run: Run) -> None:
+    function: Any = max
+    assert "from the function max, but got 2" in text(run(io.defer_io(function, 1, 2)))
+
+
+# -- functions --------------------------------------------------------------------------------
+
+TAKES_A_FUNCTION: dict[str, Callable[[Any], Any]] = {
+    "map": io.pure(1).map,
+    "flat_map": io.pure(1).flat_map,
+    "contra_map_read": io.pure(1).contra_map_read,
+    "catch": io.pure(1).catch,
+    "map_error": io.pure(1).map_error,
+    "recover": io.pure(1).recover,
+    "map_panic": io.pure(1).map_panic,
+    "finally_": io.pure(1).finally_,
+    "on_failure": io.pure(1).on_failure,
+    "defer": io.defer,
+    "defer_io": io.defer_io,
+    "rec": io.rec,
+    "safe": io.safe,
+    "defer_read": io.defer_read,
+    "defer_read_io": io.defer_read_io,
+    "async_": io.async_,
+    "blocking": io.blocking,
+    "from_coroutine": io.from_coroutine,
+    "from_future": io.from_future,
+    "located": io.located,
+    "traverse": lambda f: io.traverse([], f),
+    "traverse_par": lambda f: io.traverse_par([], f),
+    "bracket": lambda f: io.bracket(io.pure(1), f, five),
+    "bracket ": lambda f: io.bracket(io.pure(1), io.pure, f),
+}
+
+
+@pytest.mark.parametrize("name", TAKES_A_FUNCTION)
+def test_what_is_no_function_is_refused_at_once(name: str) -> None:
+    said = f"{name.strip()}: expected a function, but got {{}}; give the function, not what it"
+    for wrong, shown in ((None, "None"), (io.pure(1), "IO(Pure(1)) of type IO")):
+        with pytest.raises(MatchError, match=re.escape(said.format(shown))):
+            TAKES_A_FUNCTION[name](wrong)
+
+
+def test_a_match_error_is_a_type_error() -> None:
+    with pytest.raises(TypeError):
+        io.defer(bad)
+
+
+# -- lists of programs ------------------------------------------------------------------------
+
+TAKES_PROGRAMS: dict[str, Callable[..., Any]] = {
+    "then": lambda *ios: io.pure(1).then(*ios),
+    "then_keep": lambda *ios: io.pure(1).then_keep(*ios),
+    "zip": lambda *ios: io.zip(*ios),
+    "zip ": lambda *ios: io.pure(1).zip(*ios),
+    "ap": lambda *ios: io.pure(max).ap(*ios),
+    "sequence": lambda *ios: io.sequence(*ios),
+    "zip_par": lambda *ios: io.zip_par(*ios),
+    "zip_par ": lambda *ios: io.pure(1).zip_par(*ios),
+    "parallel": lambda *ios: joined(io.parallel(*ios)),
+    "parallel ": lambda *ios: joined(io.pure(1).parallel(*ios)),
+}
+
+
+def joined(fibers: Program) -> Program:
+    """Fail as the fibers do."""
+    return fibers.flat_map(io.wait).flat_map(lambda all: io.traverse(all, io.from_result))
+
+
+@pytest.mark.parametrize("name", TAKES_PROGRAMS)
+def test_what_is_no_program_is_named_with_its_place_in_the_list(run: Run, name: str) -> None:
+    make = TAKES_PROGRAMS[name]
+    for program in (make(io.pure(1), 3, io.pure(2)), make([io.pure(1), 3, io.pure(2)])):
+        outcome = run(program)
+        assert text(outcome) == (
+            f"{name.strip()}: expected an IO as number 2 of 3, but got 3 of type int; "
+            f"io.pure makes an IO of a value"
+        )
+
+
+@pytest.mark.parametrize("name", TAKES_PROGRAMS)
+def test_one_thing_that_is_no_program(run: Run, name: str) -> None:
+    said = f"{name.strip()}: expected an IO, but got "
+    assert text(run(TAKES_PROGRAMS[name](5))).startswith(f"{said}5 of type int; ")
+    assert text(run(TAKES_PROGRAMS[name](None))).startswith(f"{said}None; ")
+    assert text(run(TAKES_PROGRAMS[name]({"a": io.pure(1)}))).startswith(f"{said}'a' of type str")
+
+
+def test_the_panic_shows_where_the_program_was_built(run: Run) -> None:
+    frame = inspect.currentframe()
+    assert frame is not None
+    program, line = io.zip(io.pure(1), bad), frame.f_lineno
+    outcome: Any = run(program)
+    (traced,) = outcome.exceptions
+    assert f'File "{__file__}", line {line}, in test_the_panic_shows' in traced.stack_trace
+
+
+def test_items_that_cannot_be_iterated_over(run: Run) -> None:
+    for name, program in (
+        ("traverse", io.traverse(bad, io.pure)),
+        ("traverse_par", io.traverse_par(bad, io.pure)),
+        ("traverse_par", io.traverse_par(bad, io.pure, at_most=1)),
+    ):
+        said = text(run(program))
+        assert said == f"{name}: expected a list or another iterable, but got 5 of type int"
+
+
+def test_anything_that_python_iterates_over_is_an_iterable(run: Run) -> None:
+    class Old:
+        def __getitem__(self, index: int) -> int:
+            return [7, 8][index]
+
+    items: Any = Old()
+    assert io.traverse(items, io.pure).run(None) == Ok([7, 8])
+    assert io.traverse_par(items, io.pure).run(None) == Ok([7, 8])
+
+
+def test_the_values_of_a_dict_are_asked_for(run: Run) -> None:
+    assert text(run(io.zip({"a": io.pure(1)}))).endswith("; give the values() of the dict")
+
+
+def test_some_of_the_programs_at_a_time(run: Run) -> None:
+    said = "zip_par: expected an IO, but got 5 of type int"
+    assert text(run(io.zip_par(io.pure(1), bad, at_most=1))).startswith(said)
+
+
+def test_a_function_in_place_of_its_value(run: Run) -> None:
+    said = "ap: expected a function, but got 1 of type int"
+    assert text(run(io.pure(1).ap(io.pure(2)))).startswith(said)  # type: ignore[misc]
+
+
+# -- fibers, times, results, exceptions -------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [5, None, "x", io.pure(1), [[]]], ids=repr)
+def test_what_is_no_fiber_is_not_waited_for(run: Run, wrong: Any) -> None:
+    said = text(run(io.wait(wrong)))
+    assert said.startswith("wait: expected a fiber that parallel returned, but got ")
+    assert said.endswith("as in io.parallel(...).flat_map(io.wait)")
+
+
+def test_a_list_of_fibers_among_others_is_no_fiber(run: Run) -> None:
+    fibers = io.parallel(io.pure(1))
+    twice: Any = lambda found: io.wait(found, found)  # noqa: E731 (of a type that hides the mistake)
+    assert "but got [<Fiber" in text(run(fibers.flat_map(twice)))
+
+
+@pytest.mark.parametrize("wrong", ["1", None, math.nan, math.inf, 10**400, True], ids=reprlib.repr)
+def test_a_time_is_a_finite_number(run: Run, wrong: Any) -> None:
+    said = "sleep: expected a number of seconds, finite, but got "
+    assert text(run(io.sleep(wrong))).startswith(said)
+    said = "sleep_until: expected a moment like time.time(), finite, but got "
+    assert text(run(io.sleep_until(wrong))).startswith(said)
+
+
+def test_what_is_no_result(run: Run) -> None:
+    said = "from_result: expected a Result (Ok, Errors or Panic), but got 5 of type int"
+    assert text(run(io.from_result(bad))) == said
+
+
+@pytest.mark.parametrize("wrong", ["text", None, ValueError, 5], ids=repr)
+def test_what_is_no_exception_is_no_panic(wrong: Any) -> None:
+    said = re.escape(f"expected an exception, but got {wrong!r}; give one, like ValueError('why')")
+    with pytest.raises(MatchError, match=said):
+        io.panic(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["text", 5], ids=repr)
+def test_the_errors_of_a_panic_are_a_list(wrong: Any) -> None:
+    said = re.escape(f"panic: errors is a list of them, but got {wrong!r}; give [{wrong!r}]")
+    with pytest.raises(MatchError, match=said):
+        io.panic(ValueError(), errors=wrong)
+
+
+def test_a_mapped_exception_is_an_exception(run: Run) -> None:
+    said = text(run(io.panic(ValueError()).map_panic(five)))
+    assert said.startswith(f"map_panic: expected an exception from {here(five)}, but got 5 of")
+
+
+# -- async functions and others ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [io.defer, io.blocking])
+def test_an_async_function_is_no_plain_one(run: Run, make: Callable[..., Program]) -> None:
+    said = text(run(make(a_coroutine)))
+    assert said.startswith(f"{make.__name__}: expected a value from {here(a_coroutine)}, but got ")
+    assert said.endswith("; io.from_coroutine makes an IO of an async function")
+
+
+async def takes_a_callback(context: Any, callback: Any) -> None:
+    """Never awaited."""
+
+
+def test_an_async_function_never_calls_back(run: Run) -> None:
+    said = text(run(io.async_(takes_a_callback)))
+    assert said.startswith(f"async_: expected a value from {here(takes_a_callback)}, but got ")
+
+
+def test_a_plain_function_makes_no_coroutine_and_no_future(run: Run) -> None:
+    said = text(run(io.from_coroutine(five)))
+    assert said.startswith(f"from_coroutine: expected a coroutine from {here(five)}, but got 5 of")
+    said = text(run(io.from_future(five)))
+    assert said.startswith(f"from_future: expected a future from {here(five)}, but got 5 of type")
+
+
+def test_a_callback_takes_a_result(run: Run) -> None:
+    def call_back(context: Any, callback: Any) -> None:
+        callback(5)
+
+    assert text(run(io.async_(call_back))) == (
+        "the callback given by async_ takes a Result (Ok, Errors or Panic), but it was called "
+        "with 5 of type int; give it Ok(value)"
+    )
+
+
+# -- options ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["2", None, 2.5, True, 0, -3], ids=repr)
+def test_a_pool_has_a_thread_at_least(wrong: Any) -> None:
+    expected = f"run: pool_size, the number of threads: expected a number from 1, but got {wrong!r}"
+    with pytest.raises(TypeError, match=re.escape(expected)):
+        io.pure(1).run(None, wrong)
+    with pytest.raises(TypeError, match=re.escape(expected)):
+        asyncio.run(io.pure(1).run_async(None, wrong))
+
+
+def test_raffiots_name_for_the_idle_time_is_accepted() -> None:
+    assert io.pure(1).run(None, 1, nighttime=0.1) == Ok(1)
+
+
+@pytest.mark.parametrize("wrong", ["cluster", 5, Cluster], ids=repr)
+def test_a_run_is_on_a_cluster(wrong: Any) -> None:
+    with pytest.raises(MatchError, match=r"run: `on` takes a Cluster, but got .*; make one with"):
+        io.pure(1).run(None, on=wrong)
+    with pytest.raises(MatchError, match=r"run: `on` takes a Cluster, but got .*; make one with"):
+        asyncio.run(io.pure(1).run_async(None, on=wrong))
+
+
+@pytest.mark.parametrize("wrong", ["2", 2.5, True], ids=repr)
+def test_at_most_and_progress_name_their_function(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=f"zip_par: at_most is a whole number .* got {wrong!r}"):
+        io.zip_par(io.pure(1), at_most=wrong)
+    with pytest.raises(TypeError, match="traverse_par: progress is a function, True or None"):
+        io.traverse_par([1], io.pure, progress="yes")  # type: ignore[arg-type]
+
+
+def test_at_calls_a_function_where_a_located_object_is() -> None:
+    with pytest.raises(MatchError, match=r"at: expected what io\.located computes, but got None"):
+        io.at(no_located, len)
