@@ -95,7 +95,9 @@ def main() -> None:
         "asyncio": lambda: asyncio.run(_cancel_tasks()),
     }
     found = take_turns(parked, ROUNDS)
-    show(f"{FIBERS:,} fibers that sleep are cancelled", columns, rows("0.3 s", found, 1, "{:.3f} s"))
+    show(
+        f"{FIBERS:,} fibers that sleep are cancelled", columns, rows("0.3 s", found, 1, "{:.3f} s")
+    )
     races: dict[str, Callable[[], float]] = {
         "distio": race_often,
         "asyncio": lambda: asyncio.run(_race_tasks()),

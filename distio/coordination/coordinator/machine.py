@@ -19,9 +19,9 @@ Rules
   nothing has moved meanwhile, it is one.
 
 Its parts: `placement` (members and their load), `exits` (how their processes ended), `registry`
-(fibers and runs), `timers`, `deadlock`. Locks, semaphores and variables join them here, as parts
-of their own that are asked by one message each and answer by a grant: register-or-grant is one
-step of this machine.
+(fibers and runs), `timers`, `deadlock`, `cancelling`. Locks, semaphores and variables join them
+here, as parts of their own that are asked by one message each and answer by a grant:
+register-or-grant is one step of this machine.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ from typing import Any, Final
 
 import msgspec
 
+from distio.coordination.coordinator.cancelling import (
+    cancel_fibers,
+    cancel_run,
+    say_who_is_cancelled,
+)
 from distio.coordination.coordinator.checks import check, check_at_rest
 from distio.coordination.coordinator.deadlock import Suspicions
 from distio.coordination.coordinator.events import (
@@ -315,7 +320,7 @@ class Coordinator:
         self.send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
         taker.placed(chunk)
         self._say_who_wants(taker, chunk.run, moved)
-        self._say_who_is_cancelled(taker, chunk.run, moved)
+        say_who_is_cancelled(self, taker, chunk.run, moved)
 
     def _say_who_wants(self, host: Member, run: int, fibers: list[tuple[int, int]]) -> None:
         """Tell a new host which outcomes are waited for already, and which nobody wants."""
@@ -330,13 +335,6 @@ class Coordinator:
             self.send(host.id, m.SendOutcomes(run, wanted))
         if unwanted:
             self.send(host.id, m.DropOutcomes(unwanted))
-
-    def _say_who_is_cancelled(self, host: Member, run: int, fibers: list[tuple[int, int]]) -> None:
-        if self.runs[run].is_cancelled:
-            self.send(host.id, m.RunCancelled(run))
-        cuts = [(fiber, region) for fiber, _ in fibers for region in self.fibers[fiber].cuts]
-        if cuts:
-            self._tell_of_cuts(host, cuts)
 
     def _balance(self) -> None:
         if self.backlog:
@@ -354,7 +352,7 @@ class Coordinator:
             self.runs[message.run].has_moved()
         wanted: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for fiber in message.fibers:
-            record = self.fibers.get(fiber) or self._record_at_home(member, message.run, fiber)
+            record = self.fibers.get(fiber) or self.record_at_home(member, message.run, fiber)
             if record is None:
                 self.send(member.id, m.FiberLost(fiber, "", _NOWHERE_TO_BE_HAD))
             elif record.lost is not None:
@@ -367,7 +365,7 @@ class Coordinator:
         for (host, run), fibers in wanted.items():
             self.send(host, m.SendOutcomes(run, fibers))
 
-    def _record_at_home(self, asker: Member, id: int, fiber: int) -> FiberRecord | None:
+    def record_at_home(self, asker: Member, id: int, fiber: int) -> FiberRecord | None:
         """Make the record of a fiber that never left its maker, who doesn't ask if it is there."""
         run, home = self.runs.get(id), home_of(fiber)
         if run is None or home == asker.id or home not in self.members:
@@ -415,42 +413,6 @@ class Coordinator:
                 self.runs[record.run].fibers.discard(fiber)
         for host, fibers in dropped.items():
             self.send(host, m.DropOutcomes(fibers))
-
-    # -- cancellation ---------------------------------------------------------------------
-
-    def _cancel_fibers(self, member: Member, message: m.CancelFibers) -> None:
-        """Pass it on to where they are; who is on the way is told when it is there."""
-        if message.run in self.runs:
-            self.runs[message.run].has_moved()
-        at: dict[int, list[tuple[int, int]]] = {}
-        for fiber, region in message.cuts:
-            record = self.fibers.get(fiber) or self._record_at_home(member, message.run, fiber)
-            if record is None or record.ended:
-                self.stale += 1
-                continue
-            self.runs[record.run].has_moved()
-            if record.host == NOWHERE:
-                record.cuts[region] = 0  # it is told when it has a place
-            else:
-                record.heard(self.members[record.host].received)
-                at.setdefault(record.host, []).append((fiber, region))
-        for host, cuts in at.items():
-            self._tell_of_cuts(self.members[host], cuts)
-
-    def _tell_of_cuts(self, host: Member, cuts: list[tuple[int, int]]) -> None:
-        self.send(host.id, m.FibersCancelled(cuts))
-        for fiber, region in cuts:
-            self.fibers[fiber].cuts[region] = host.sent
-
-    def _cancel_run(self, member: Member, message: m.CancelRun) -> None:
-        run = self.runs.get(message.run)
-        if run is None:
-            self.stale += 1
-            return
-        run.is_cancelled = True
-        run.has_moved()
-        for host in sorted(run.members & self.members.keys()):
-            self.send(host, m.RunCancelled(message.run))
 
     # -- timers ---------------------------------------------------------------------------
 
@@ -513,8 +475,8 @@ class Coordinator:
 _HANDLERS: dict[type, Any] = {
     m.AwaitOutcomes: Coordinator._await_outcomes,
     m.AwaitTurns: Coordinator._await_turns,
-    m.CancelFibers: Coordinator._cancel_fibers,
-    m.CancelRun: Coordinator._cancel_run,
+    m.CancelFibers: cancel_fibers,
+    m.CancelRun: cancel_run,
     m.Forget: Coordinator._forget,
     m.ForgoTurns: Coordinator._forgo_turns,
     m.Goodbye: Coordinator._goodbye,

@@ -29,15 +29,22 @@ from distio.coordination.member.checks import check_handles, check_places, check
 from distio.coordination.member.endings import run_ended
 from distio.coordination.member.locks import Locks
 from distio.coordination.member.news import News
+from distio.coordination.member.outcomes import (
+    drop_outcomes,
+    export,
+    fiber_lost,
+    is_cancellation,
+    send_outcomes,
+    take_outcomes,
+)
 from distio.coordination.member.runs import LocalRun
-from distio.coordination.member.ties import Away, Here
+from distio.coordination.member.ties import Away
 from distio.coordination.member.waits import await_fibers, describe_waits, settle
-from distio.coordination.member.work import Offering, Parcel, Posting, Shipping, Task, Work
+from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Work
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
-from distio.core.snapshot import Packed
-from distio.errors import Deadlock, DistioBug, TracedException, UnknownFiber, WorkerLost
+from distio.errors import Deadlock, DistioBug, TracedException
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of, sequence_of
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request, Sleep
@@ -241,14 +248,11 @@ class Member:
             run.finished()
         else:
             run.ended(fiber.id, fiber.epoch)
-        is_news = fiber.failure is not None and not _is_cancellation(fiber)
+        is_news = fiber.failure is not None and not is_cancellation(fiber)
         if is_news and not is_observed and not handle.waiters:
             assert fiber.failure is not None
             run.unobserved[fiber.id] = fiber.failure
-        self._settle(handle, fiber.outcome())
-
-    def _settle(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
-        settle(self, handle, outcome)
+        settle(self, handle, fiber.outcome())
 
     # -- outcomes for others --------------------------------------------------------------
 
@@ -266,12 +270,7 @@ class Member:
 
     def export(self, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
         """These handles leave the process: somebody may ask for their outcomes."""
-        for handle in handles:
-            if isinstance(handle.tie, Away):
-                handle.tie.is_shared = True
-            elif type(handle.tie) is Here:
-                self.hosted[handle.id] = handle
-                run.known.add(handle.id)
+        export(self, run, handles)
 
     # -- shipping -------------------------------------------------------------------------
 
@@ -383,45 +382,6 @@ class Member:
         self.in_parcels += len(chunk.fibers) - 1
         self.ready.append(Parcel(chunk))
 
-    def _send_outcomes(self, message: m.SendOutcomes) -> None:
-        run = self.runs.get(message.run)
-        for fiber, epoch in message.fibers:
-            handle = self.hosted.get(fiber)
-            if run is None or handle is None:
-                self.outbox.append(m.OutcomeUnknown(fiber, epoch))
-                continue
-            run.unobserved.pop(fiber, None)
-            if handle.outcome is None:
-                self.asked.add(fiber)
-                run.known.add(fiber)
-            else:
-                run.posting += 1
-                self.ready.appendleft(Posting(run.id, handle))
-
-    def _outcomes(self, message: m.Outcomes) -> None:
-        for fiber, payload in zip(message.fibers, message.payloads):
-            self._arrived(fiber, Packed(payload))
-
-    def _fiber_lost(self, message: m.FiberLost) -> None:
-        exception: Exception
-        if message.worker:
-            exception = WorkerLost(message.worker, message.reason)
-        else:
-            exception = UnknownFiber(f"fiber {name_of(message.fiber)}: {message.reason}")
-        self._arrived(message.fiber, Panic([TracedException(exception, str(exception))], []))
-
-    def _arrived(self, fiber: int, outcome: Any) -> None:
-        handle = self.awaited.pop(fiber, None)
-        if handle is None:
-            self.stale += 1
-        else:
-            self._settle(handle, outcome)
-
-    def _drop_outcomes(self, message: m.DropOutcomes) -> None:
-        for fiber in message.fibers:
-            self.hosted.pop(fiber, None)
-            self.asked.discard(fiber)
-
     def _timer_fired(self, message: m.TimerFired) -> None:
         fiber = self.parked.get(message.fiber)
         request = None if fiber is None else fiber.request
@@ -502,29 +462,18 @@ class Member:
         )
 
 
-def _is_cancellation(fiber: Fiber) -> bool:
-    """Whether it has failed for nothing else, which isn't worth telling anybody."""
-    failure = fiber.failure
-    return (
-        fiber.unwinding is not None
-        and isinstance(failure, Panic)
-        and len(failure.exceptions) == 1
-        and not failure.errors
-    )
-
-
 _HANDLERS: dict[type, Any] = {
     m.DescribeWaits: describe_waits,
-    m.DropOutcomes: Member._drop_outcomes,
-    m.FiberLost: Member._fiber_lost,
+    m.DropOutcomes: drop_outcomes,
+    m.FiberLost: fiber_lost,
     m.FibersCancelled: lambda member, message: member.cancelling.hear(message),
     m.LockRefused: lambda member, message: member.locks.refused(message),
-    m.Outcomes: Member._outcomes,
+    m.Outcomes: take_outcomes,
     m.Place: Member._place,
     m.RecallTokens: lambda member, message: member.locks.recalled(message),
     m.RunCancelled: lambda member, message: member.cancelling.hear_of_run(message),
     m.RunEnded: run_ended,
-    m.SendOutcomes: Member._send_outcomes,
+    m.SendOutcomes: send_outcomes,
     m.Solicit: Member._solicit,
     m.TimerFired: Member._timer_fired,
     m.TokensLent: lambda member, message: member.locks.lent(message),

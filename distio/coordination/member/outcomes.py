@@ -1,0 +1,99 @@
+"""A member's part in outcomes that leave it, or come to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from distio.coordination.member.runs import LocalRun
+from distio.coordination.member.ties import Away, Here
+from distio.coordination.member.waits import settle
+from distio.coordination.member.work import Posting
+from distio.core.fiber import Fiber, Handle
+from distio.core.snapshot import Packed
+from distio.errors import TracedException, UnknownFiber, WorkerLost
+from distio.protocol import messages as m
+from distio.protocol.ids import name_of
+from distio.result import Panic
+
+if TYPE_CHECKING:
+    from distio.coordination.member.machine import Member
+
+__all__ = [
+    "drop_outcomes",
+    "export",
+    "fiber_lost",
+    "is_cancellation",
+    "send_outcomes",
+    "take_outcomes",
+]
+
+
+def is_cancellation(fiber: Fiber) -> bool:
+    """Whether it has failed for nothing else, which isn't worth telling anybody."""
+    failure = fiber.failure
+    return (
+        fiber.unwinding is not None
+        and isinstance(failure, Panic)
+        and len(failure.exceptions) == 1
+        and not failure.errors
+    )
+
+
+def export(member: Member, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
+    """These handles leave the process: somebody may ask for their outcomes."""
+    for handle in handles:
+        if isinstance(handle.tie, Away):
+            handle.tie.is_shared = True
+        elif type(handle.tie) is Here:
+            member.hosted[handle.id] = handle
+            run.known.add(handle.id)
+
+
+def send_outcomes(member: Member, message: m.SendOutcomes) -> None:
+    """Somebody elsewhere waits for these: those that are there go out at once."""
+    run = member.runs.get(message.run)
+    for fiber, epoch in message.fibers:
+        handle = member.hosted.get(fiber)
+        if run is None or handle is None:
+            member.outbox.append(m.OutcomeUnknown(fiber, epoch))
+            continue
+        run.unobserved.pop(fiber, None)
+        if handle.outcome is None:
+            member.asked.add(fiber)
+            run.known.add(fiber)
+        else:
+            run.posting += 1
+            member.ready.appendleft(Posting(run.id, handle))
+
+
+def drop_outcomes(member: Member, message: m.DropOutcomes) -> None:
+    """Nobody will ask for these any more."""
+    for fiber in message.fibers:
+        member.hosted.pop(fiber, None)
+        member.asked.discard(fiber)
+
+
+def take_outcomes(member: Member, message: m.Outcomes) -> None:
+    """What was awaited has come."""
+    for fiber, payload in zip(message.fibers, message.payloads):
+        _arrived(member, fiber, Packed(payload))
+
+
+def fiber_lost(member: Member, message: m.FiberLost) -> None:
+    """What was awaited will never come."""
+    exception: Exception
+    if message.worker:
+        exception = WorkerLost(message.worker, message.reason)
+    else:
+        exception = UnknownFiber(f"fiber {name_of(message.fiber)}: {message.reason}")
+    panic = Panic[Any, Any]([TracedException(exception, str(exception))], [])
+    _arrived(member, message.fiber, panic)
+
+
+def _arrived(member: Member, fiber: int, outcome: Any) -> None:
+    handle = member.awaited.pop(fiber, None)
+    if handle is None:
+        member.stale += 1
+    else:
+        settle(member, handle, outcome)
