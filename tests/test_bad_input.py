@@ -244,6 +244,11 @@ def test_the_values_of_a_dict_are_asked_for(run: Run) -> None:
     assert text(run(io.zip({"a": io.pure(1)}))).endswith("; give the values() of the dict")
 
 
+def test_a_text_is_no_list(run: Run) -> None:
+    said = "zip: expected an IO, but got 'ab' of type str; io.pure makes an IO of a value"
+    assert text(run(io.zip("ab"))) == said
+
+
 def test_some_of_the_programs_at_a_time(run: Run) -> None:
     said = "zip_par: expected an IO, but got 5 of type int"
     assert text(run(io.zip_par(io.pure(1), bad, at_most=1))).startswith(said)
