@@ -33,6 +33,7 @@ from distio.core.ops.failures import (
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
 from distio.core.ops.located import Locate, at
 from distio.core.ops.locks import Acquire, Locked, MakeLock, Peek, Poke, Release
+from distio.core.ops.recurrences import Repeat, Retry, RetryPanic
 from distio.core.ops.resources import Bracket
 from distio.core.ops.values import Defer, DeferIO, FlatMap, Flatten, Map, Pure, Rec
 
@@ -73,6 +74,9 @@ __all__ = [
     "Rec",
     "Recover",
     "Release",
+    "Repeat",
+    "Retry",
+    "RetryPanic",
     "Sequence",
     "Sleep",
     "SleepUntil",
