@@ -127,11 +127,22 @@ class Schedule:
         return Then(self, require_schedule("then", other))
 
     def __and__(self, other: Schedule) -> Schedule:
-        """As long as both go on, after the longer delay."""
+        """As long as both go on, after the longer delay.
+
+        Raises:
+            TypeError: `other` is no schedule.
+
+        >>> recurs(5) & spaced(10)
+        Both(left=Recurs(n=5), right=Spaced(seconds=10.0))
+        """
         return Both(self, require_schedule("&", other))
 
     def __or__(self, other: Schedule) -> Schedule:
-        """As long as one of them goes on, after the shorter delay of those that do."""
+        """As long as one of them goes on, after the shorter delay of those that do.
+
+        Raises:
+            TypeError: `other` is no schedule.
+        """
         return Either(self, require_schedule("|", other))
 
 

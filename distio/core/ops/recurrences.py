@@ -118,7 +118,6 @@ class _Attempt(Frame):
         """Where the schedule has got to."""
 
     def _begin(self, fiber: Fiber) -> Next:
-        fiber.value = None
         fiber.stack.append(self)
         return self.recurrence.io
 
@@ -131,7 +130,7 @@ class _Attempt(Frame):
 
     def _ended(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
         if self.recurrence._is_asked_after(result):
-            fiber.value = fiber.failure = None
+            fiber.failure = None
             fiber.stack.append(_Decision(self, result, None))
             fiber.request = requests.NOW
         return None
