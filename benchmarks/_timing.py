@@ -18,6 +18,8 @@ locks.py        how fast does a contended lock go from hand to hand?   asyncio, 
                                                                        dask
 memory.py       how much memory does a sleeping fiber take?            raffiot,        ≤ 1,000
                                                                        asyncio
+cancelling.py   how long does it take to cancel: fibers, the losers    asyncio         ≤ 0.3 s,
+                of a race, a run?                                                      30 µs
 loss.py         how long until a killed worker is known to be lost?    —               ≤ 0.1 s
 simulation.py   how many steps does a simulation do in a second?       —               ≥ 20,000
 startup.py      how long does a cluster take to start, and what does   —               —

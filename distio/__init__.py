@@ -1,12 +1,13 @@
 """distio: concurrent Python as a value, on threads, on all cores, on many machines."""
 
-from distio import errors, io, resource, result
+from distio import errors, io, resource, result, schedule
 from distio.core.located import Located
 from distio.core.ops.base import IO
 from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
 from distio.resource import Resource
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
 from distio.runtime.cluster import Cluster, RunHandle
+from distio.schedule import Schedule
 from distio.val import Val
 from distio.var import UpdateResult, Var
 
@@ -24,6 +25,7 @@ __all__ = [
     "Resource",
     "Result",
     "RunHandle",
+    "Schedule",
     "TracedException",
     "UpdateResult",
     "Val",
@@ -32,5 +34,6 @@ __all__ = [
     "io",
     "resource",
     "result",
+    "schedule",
     "seq",
 ]

@@ -63,6 +63,7 @@ __all__ = [
     "parallel",
     "pure",
     "race",
+    "random",
     "read",
     "rec",
     "safe",
@@ -549,6 +550,15 @@ now: Final[IO[Any, Any, float]] = ops.Now()
 """The program that reads the clock: what `time.time()` shows, or in a simulation the virtual time.
 
 >>> now.map(lambda seconds: seconds > 0).run(None)
+Ok(success=True)
+"""
+
+random: Final[IO[Any, Any, float]] = ops.Random()
+"""The program that draws a random number, from 0 up to, but not, 1; each time another one.
+
+It is not for secrets. In a simulation the seed says which numbers come.
+
+>>> random.map(lambda drawn: 0 <= drawn < 1).run(None)
 Ok(success=True)
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Errors, Ok, Panic, Resource, Result, Var, io, resource
+from distio import IO, Errors, Ok, Panic, Resource, Result, Var, io, resource, schedule
 from distio.core import ops
 from distio.errors import Cancelled
 from tests.conftest import Run
@@ -192,6 +192,9 @@ HANDLERS: dict[str, Callable[[Program], Program]] = {
     "on_failure": lambda main: main.on_failure(lambda result: io.pure("handled")),
     "map_panic": lambda main: main.map_panic(lambda traced: ValueError("another")),
     "map_error": lambda main: main.map_error(lambda error: "another"),
+    "retry": lambda main: main.retry(schedule.forever),
+    "retry_panic": lambda main: main.retry_panic(schedule.forever, BaseException),
+    "repeat": lambda main: main.repeat(schedule.forever),
 }
 
 

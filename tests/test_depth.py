@@ -10,12 +10,13 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from distio import IO, Errors, Ok, Result, io
+from distio import IO, Errors, Ok, Result, io, schedule
 
 Program = IO[Any, Any, Any]
 
 N = 100_000
 ONE = io.pure(1)
+NO_MORE = schedule.recurs(0)
 
 
 def add_one(n: int) -> int:
@@ -53,6 +54,8 @@ CHAINS: dict[str, tuple[Program, Callable[[Program], Program], Callable[[Any], b
     "zip": (io.pure(0), lambda p: p.zip(ONE), lambda r: depth_of(r.success) == N),
     "attempt": (io.pure(0), lambda p: p.attempt(), lambda r: depth_of(r) == N + 1),
     "finally": (io.pure(0), lambda p: p.finally_(nothing), lambda r: r == Ok(0)),
+    "retry": (io.error(0), lambda p: p.retry(NO_MORE), lambda r: r == Errors([0])),
+    "repeat": (io.pure(0), lambda p: p.repeat(NO_MORE), lambda r: r == Ok(0)),
     "context": (
         io.read,
         lambda p: p.contra_map_read(add_one),

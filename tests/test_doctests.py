@@ -19,6 +19,7 @@ MODULES = [
     "distio.result",
     "distio.runtime.cluster",
     "distio.runtime.launching",
+    "distio.schedule",
     "distio.testing.choices",
     "distio.testing.exploration",
     "distio.testing.simulation",

@@ -20,12 +20,14 @@ from distio import (
     Resource,
     Result,
     RunHandle,
+    Schedule,
     UpdateResult,
     Val,
     Var,
     io,
     resource,
     result,
+    schedule,
     val,
     var,
 )
@@ -62,8 +64,8 @@ def members_of(cls: type) -> set[str]:
 
 # -- the guide --------------------------------------------------------------------------------
 
-MODULES = [distio, io, resource, result, val, var]
-CLASSES = [IO, Cluster, Resource, Result, RunHandle, UpdateResult, Val, Var]
+MODULES = [distio, io, resource, result, schedule, val, var]
+CLASSES = [IO, Cluster, Resource, Result, RunHandle, Schedule, UpdateResult, Val, Var]
 
 
 def names_of_distio() -> Iterator[tuple[str, str]]:

@@ -44,6 +44,9 @@ class Node:
     def wall_clock(self) -> float:
         return 0.0
 
+    def random(self) -> float:
+        return 0.5
+
     def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
         self.member.called_back(callback.fiber, callback.request, result)
 

@@ -76,10 +76,10 @@ class ParksWithoutLooking(Member):
 class ForgetsAWaiter(Member):
     """A finished fiber's waiter isn't told."""
 
-    def _settle(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
-        if handle.waiters:
-            handle.waiters.popitem()
-        super()._settle(handle, outcome)
+    def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
+        if fiber.handle is not None and fiber.handle.waiters:
+            fiber.handle.waiters.popitem()
+        super().finish(fiber, is_observed=is_observed)
 
 
 class TellsTwice(Member):

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, final
 __all__ = [
     "FINISHED",
     "NOW",
+    "RANDOM",
     "YIELDED",
     "Acquire",
     "AwaitBlocking",
@@ -28,6 +29,7 @@ __all__ = [
     "MakeLock",
     "NOTHING",
     "Now",
+    "Random",
     "Release",
     "Request",
     "Sleep",
@@ -77,8 +79,19 @@ class Now(Request):
         return "NOW"
 
 
+@final
+class Random(Request):
+    """Draw a random number; answered by one from 0 up to, but not, 1."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "RANDOM"
+
+
 FINISHED: Final = Finished()
 NOW: Final = Now()
+RANDOM: Final = Random()
 YIELDED: Final = Yielded()
 
 

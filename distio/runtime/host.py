@@ -7,6 +7,7 @@ An idle thread blocks on `_work_ready` and is woken the moment there is work for
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -66,6 +67,7 @@ class Host:
         self.tickets = Tickets()
         self._work_ready = threading.Condition(self.mutex)
         self._idle = 0
+        self._random = random.Random().random
         self._dropped: deque[tuple[Fiber, rq.AwaitCallback | rq.AwaitBlocking]] = deque()
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
@@ -164,6 +166,10 @@ class Host:
     def wall_clock(self) -> float:
         """The system's."""
         return time.time()
+
+    def random(self) -> float:
+        """Drawn by a generator of this host's own: a program may have seeded Python's."""
+        return self._random()
 
     def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
         """User code raised KeyboardInterrupt: here, it becomes a panic."""

@@ -3,6 +3,9 @@
 Every choice is a number below a count, and 0 is always the tamest: go on with whoever acted last,
 take the oldest, deliver at once. A schedule is the list of the choices that were not tame, so a
 short one is one that a person can follow.
+
+What the simulated program draws by `io.random` is no choice: it comes from a generator of its own,
+so that a program which draws makes the same choices as one that doesn't.
 """
 
 from __future__ import annotations
@@ -28,12 +31,33 @@ class Choices(Protocol):
     def pick_actor(self, actors: Sequence[int]) -> int:
         """Who acts next: an index into the numbers of those who could; 0 acted last."""
 
+    def random(self) -> float:
+        """What the program draws."""
+
+    @property
+    def has_drawn(self) -> bool:
+        """Whether the program has drawn anything."""
+
+
+class _Chances:
+    """What the program draws under a seed."""
+
+    def __init__(self, seed: int) -> None:
+        # of a text: the numbers have nothing to do with those that the choices are made from
+        self._draw = Random(f"the program draws, under seed {seed}").random
+        self.has_drawn = False
+
+    def random(self) -> float:
+        self.has_drawn = True
+        return self._draw()
+
 
 @final
-class Drawn:
+class Drawn(_Chances):
     """Choices drawn from a seed; they can be read off as a schedule afterwards."""
 
     def __init__(self, seed: int) -> None:
+        super().__init__(seed)
         # `random()` is the one method whose sequence Python promises to keep
         self._random = Random(seed).random
         self._tempers: dict[int, float] = {}
@@ -69,10 +93,11 @@ class Drawn:
 
 
 @final
-class Played:
-    """Choices played back; what the schedule doesn't say is tame."""
+class Played(_Chances):
+    """Choices played back; what the schedule doesn't say is tame. The program draws by the seed."""
 
-    def __init__(self, schedule: Mapping[int, int]) -> None:
+    def __init__(self, schedule: Mapping[int, int], seed: int) -> None:
+        super().__init__(seed)
         self.schedule = dict(schedule)
         self._made = 0
 

@@ -123,7 +123,7 @@ def explore(
         drawn = Drawn(expect.integer(seed, "explore", "a seed is a whole number"))
         simulation, failure = subject.run(plan, drawn)
         if failure is not None:
-            raise subject.explain(seed, _Case(plan, drawn.schedule), failure) from failure
+            raise subject.explain(_Case(plan, drawn.schedule, seed), failure) from failure
         assert simulation is not None
         histories.add(simulation.history.fingerprint)
         count += 1
@@ -134,14 +134,21 @@ def explore(
 
 @dataclass(frozen=True)
 class _Case:
-    """One run: a cluster and a schedule."""
+    """One run: a cluster, a schedule, and the seed by which the program draws."""
 
     plan: Plan
     schedule: dict[int, int]
+    seed: int
 
-    def line(self) -> str:
-        """The call that repeats it."""
+    def choices(self) -> Played:
+        """Those that repeat it."""
+        return Played(self.schedule, self.seed)
+
+    def line(self, *, has_drawn: bool) -> str:
+        """The call that repeats it; without the seed, if the program has drawn nothing."""
         plan, options = self.plan, ""
+        if has_drawn:
+            options += f", seed={self.seed}"
         if plan.latency != LATENCY:
             options += f", latency={plan.latency}"
         if plan.faults:
@@ -182,13 +189,14 @@ class _Subject:
             return simulation, failure
         return simulation, None
 
-    def explain(self, seed: int, case: _Case, failure: Exception) -> CheckFailed:
+    def explain(self, case: _Case, failure: Exception) -> CheckFailed:
         """Make a failing case smaller, and say how to repeat it."""
-        kind = type(failure)
+        kind, seed = type(failure), case.seed
         case = self._with_fewer_switches(self._with_less(case, kind), kind)
-        line = case.line()
+        choices = case.choices()
+        simulation, last = self.run(case.plan, choices)
+        line = case.line(has_drawn=choices.has_drawn)
         print(line)
-        simulation, last = self.run(case.plan, Played(case.schedule))
         history = str(simulation.history) if simulation is not None else str(last)
         text = str(last or failure)
         if not text and simulation is not None:
@@ -197,7 +205,7 @@ class _Subject:
 
     def _fails(self, case: _Case, kind: type[Exception]) -> bool:
         self._tries_left -= 1
-        return type(self.run(case.plan, Played(case.schedule))[1]) is kind
+        return type(self.run(case.plan, case.choices())[1]) is kind
 
     def _with_less(self, case: _Case, kind: type[Exception]) -> _Case:
         """Fewer workers, threads and faults, as long as it fails like that."""
@@ -214,19 +222,20 @@ class _Subject:
     def _fails_with(self, plan: Plan, case: _Case, kind: type[Exception]) -> _Case | None:
         tame: dict[int, int] = {}
         for schedule in (tame, case.schedule):
-            if self._fails(_Case(plan, schedule), kind):
-                return _Case(plan, schedule)
+            smaller = _Case(plan, schedule, case.seed)
+            if self._fails(smaller, kind):
+                return smaller
         for seed in range(_FRESH_SEEDS):
             self._tries_left -= 1
             drawn = Drawn(seed)
             if type(self.run(plan, drawn)[1]) is kind:
-                return _Case(plan, drawn.schedule)
+                return _Case(plan, drawn.schedule, seed)
         return None
 
     def _with_fewer_switches(self, case: _Case, kind: type[Exception]) -> _Case:
         """Tame as many choices as possible: all but one, else in ever smaller groups."""
         for place, choice in sorted(case.schedule.items())[:_MOST_ALONE]:
-            alone = _Case(case.plan, {place: choice})
+            alone = replace(case, schedule={place: choice})
             if self._fails(alone, kind):
                 return alone
         size = max(1, len(case.schedule))
@@ -243,7 +252,7 @@ class _Subject:
         start = 0
         while start < len(places) and self._tries_left > 0:
             kept = places[:start] + places[start + size :]
-            shorter = _Case(case.plan, {place: case.schedule[place] for place in kept})
+            shorter = replace(case, schedule={place: case.schedule[place] for place in kept})
             if self._fails(shorter, kind):
                 case, places = shorter, kept
             else:

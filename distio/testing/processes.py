@@ -206,6 +206,10 @@ class Process:
         """The world's."""
         return self._world.wall_clock()
 
+    def random(self) -> float:
+        """By the world's seed."""
+        return self._world.random()
+
     def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
         """A callback was called: by a fiber, or by a thread from outside the simulation."""
         if self._world.is_foreign():

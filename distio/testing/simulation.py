@@ -78,12 +78,14 @@ def simulate(
         context: what `io.read` reads.
         members: how many workers there are, beside the client.
         threads: how many threads each process steps fibers with.
-        seed: decides which ready fiber is stepped next, how long messages take, and so on.
+        seed: decides which ready fiber is stepped next, how long messages take, and so on; and
+            what `io.random` draws.
         latency: how many virtual seconds a message takes, or the least and the most.
         faults: what goes wrong: see `Crash`, `Pause`, `Cut` and `Break`.
         max_virtual_seconds: when to give up.
         max_steps: after how many steps of fibers to give up.
-        schedule: in place of a seed, a schedule that `explore` has printed.
+        schedule: a schedule that `explore` has printed; then the seed decides nothing but what
+            `io.random` draws.
         parts: other machines, for tests of distio's own tests.
 
     Raises:
@@ -99,7 +101,7 @@ def simulate(
     """
     plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps)
     expect.integer(seed, "simulate", "seed is a whole number")
-    choices: Choices = Drawn(seed) if schedule is None else Played(parse_schedule(schedule))
+    choices: Choices = Drawn(seed) if schedule is None else Played(parse_schedule(schedule), seed)
     return run_world(plan, choices, main, context, parts)
 
 

@@ -97,6 +97,7 @@ class World:
         self.history = History()
         self.ledger = Ledger(self.history)
         self.pick = choices.pick
+        self.random = choices.random
         self.ticket: Ticket | None = None
         self._plan = plan
         self._choices = choices

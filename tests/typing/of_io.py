@@ -105,6 +105,7 @@ def fibers(five: IO[int, str, int], fibers: list[io.Fiber[int, str, int]]) -> No
     assert_type(io.sleep(1), IO[Any, Any, None])
     assert_type(io.sleep_until(1), IO[Any, Any, None])
     assert_type(io.now, IO[Any, Any, float])
+    assert_type(io.random, IO[Any, Any, float])
     assert_type(io.blocking(double, 5), IO[Any, Any, int])
     assert_type(io.from_coroutine(fetch, 5), IO[Any, Any, str])
     assert_type(io.from_future(start, 5), IO[Any, Any, int])

@@ -10,20 +10,35 @@ import pytest
 
 import distio
 import distio_worker
-from distio import IO, Cluster, Resource, Result, RunHandle, Val, Var, io, resource, result
+from distio import (
+    IO,
+    Cluster,
+    Resource,
+    Result,
+    RunHandle,
+    Schedule,
+    Val,
+    Var,
+    io,
+    resource,
+    result,
+    schedule,
+)
 
 HERE = Path(__file__).parent
 TEXT = "\n".join(path.read_text() for path in HERE.glob("of_*.py"))
 SAID = set(re.findall(r"(?<=\.)\w+", TEXT))
 
 
-@pytest.mark.parametrize("module", [io, resource, result], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [io, resource, result, schedule], ids=lambda module: module.__name__
+)
 def test_each_function_of_a_module_is_typed(module: ModuleType) -> None:
     functions = {name for name in module.__all__ if not isinstance(getattr(module, name), type)}
     assert functions - SAID - {"seq"} == set()
 
 
-@pytest.mark.parametrize("kind", [IO, Cluster, Resource, Result, RunHandle, Val, Var])
+@pytest.mark.parametrize("kind", [IO, Cluster, Resource, Result, RunHandle, Schedule, Val, Var])
 def test_each_method_of_a_class_is_typed(kind: type) -> None:
     assert {name for name in vars(kind) if not name.startswith("_")} - SAID == set()
 

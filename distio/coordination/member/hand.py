@@ -108,6 +108,8 @@ def _step(fiber: Fiber, around: Surroundings) -> None:
             fiber.request = request
             if request is rq.NOW:
                 fiber.value = around.wall_clock()
+            elif request is rq.RANDOM:
+                fiber.value = around.random()
             return
 
 
@@ -227,7 +229,7 @@ def _await_blocking(member: Member, fiber: Fiber, request: rq.AwaitBlocking) -> 
     return Delegating(fiber, request)
 
 
-def _go_on(member: Member, fiber: Fiber, request: rq.Now) -> Fiber | Task | None:
+def _go_on(member: Member, fiber: Fiber, request: rq.Now | rq.Random) -> Fiber | Task | None:
     return fiber
 
 
@@ -255,6 +257,7 @@ _ANSWERS: Final[dict[type, Any]] = {
     rq.KeepObject: _keep_object,
     rq.MakeLock: _make_lock,
     rq.Now: _go_on,
+    rq.Random: _go_on,
     rq.Release: _release,
     rq.Sleep: _sleep,
     rq.Spawn: _spawn,

@@ -56,6 +56,9 @@ class Surroundings(Protocol):
     def wall_clock(self) -> float:
         """What `time.time` shows, or is made to show."""
 
+    def random(self) -> float:
+        """A random number from 0 up to, but not, 1."""
+
     def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
         """A callback was called, by any thread."""
 

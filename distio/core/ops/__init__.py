@@ -13,6 +13,7 @@ from distio.core.ops.concurrency import (
     Coroutine,
     Now,
     Parallel,
+    Random,
     Sleep,
     SleepUntil,
     Wait,
@@ -33,6 +34,7 @@ from distio.core.ops.failures import (
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
 from distio.core.ops.located import Locate, at
 from distio.core.ops.locks import Acquire, Locked, MakeLock, Peek, Poke, Release
+from distio.core.ops.recurrences import Repeat, Retry, RetryPanic
 from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
 from distio.core.ops.scopes import StartIn, scope, zip_par_fast
@@ -86,10 +88,14 @@ __all__ = [
     "Poke",
     "Pure",
     "Race",
+    "Random",
     "Read",
     "Rec",
     "Recover",
     "Release",
+    "Repeat",
+    "Retry",
+    "RetryPanic",
     "Sequence",
     "Sleep",
     "SleepUntil",

@@ -10,6 +10,7 @@ import distio.core.ops as ops
 from distio.core import expect
 from distio.errors import MatchError, TracedException
 from distio.result import Result
+from distio.schedule import Schedule, require_schedule
 
 if TYPE_CHECKING:
     from distio.core.fiber import Fiber, Handle
@@ -178,6 +179,59 @@ class IO(Generic[R, E, A]):
         from distio.structured import timeout
 
         return timeout(self, seconds, otherwise)
+
+    # -- again and again ------------------------------------------------------------------
+
+    def repeat(self, schedule: Schedule) -> IO[R, E, A]:
+        """On success, run this again as long as the schedule says; compute the last value.
+
+        The first failure ends it.
+
+        Raises:
+            TypeError: `schedule` is none.
+
+        >>> from distio import io, schedule
+        >>> left = [3, 2, 1]
+        >>> io.defer(left.pop).repeat(schedule.recurs(2)).run(None)
+        Ok(success=3)
+        """
+        return ops.Repeat(self, require_schedule("repeat", schedule))
+
+    def retry(self, schedule: Schedule) -> IO[R, E, A]:
+        """On Errors, run this again as long as the schedule says.
+
+        When the schedule is done, the last failure is the outcome. A Panic is not retried.
+
+        Raises:
+            TypeError: `schedule` is none.
+
+        >>> from distio import io, schedule
+        >>> answers = ["there", None, None]
+        >>> call = io.defer(answers.pop).flat_map(lambda x: io.pure(x) if x else io.error("busy"))
+        >>> call.retry(schedule.exponential(0.001).jittered().times(5)).run(None)
+        Ok(success='there')
+        """
+        return ops.Retry(self, require_schedule("retry", schedule))
+
+    def retry_panic(self, schedule: Schedule, *exceptions: type[BaseException]) -> IO[R, E, A]:
+        """On a Panic with exceptions of these classes alone, run this again as `retry` does.
+
+        If only one of its exceptions is of another class, the Panic is not retried. Errors that it
+        holds beside make no difference.
+
+        Args:
+            schedule: says how often, and after which delays.
+            exceptions: the classes, at least one.
+
+        Raises:
+            TypeError: `schedule` is none, there is no class, or one is no class of exceptions.
+
+        >>> from distio import io, schedule
+        >>> io.defer(lambda: 1 / 0).retry_panic(schedule.recurs(3), OSError).run(None).is_panic()
+        True
+        """
+        schedule = require_schedule("retry_panic", schedule)
+        return ops.RetryPanic(self, schedule, require_exceptions("retry_panic", exceptions))
 
     # -- running --------------------------------------------------------------------------
 
@@ -384,6 +438,15 @@ def _program(found: tuple[Any, ...], index: int, where: str, advice: str) -> IO[
 def failing(message: str) -> IO[Any, Any, Any]:
     """A panic on a mistake that is seen now; its trace shows the user's code that we are in."""
     return ops.Fail([], [TracedException.with_stack_trace(MatchError(message))])
+
+
+def require_exceptions(where: str, kinds: tuple[Any, ...]) -> tuple[type[BaseException], ...]:
+    """Return these classes of exceptions, or raise a TypeError that says what else was given."""
+    for kind in kinds or [None]:
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            got = reprlib.repr(kind) if kinds else "none"
+            raise TypeError(f"{where}: expected at least one class of exceptions, but got {got}")
+    return kinds
 
 
 def spread(args: tuple[Any, ...]) -> tuple[Any, ...]:

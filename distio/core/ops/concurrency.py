@@ -19,6 +19,7 @@ __all__ = [
     "Blocking",
     "Now",
     "Parallel",
+    "Random",
     "Sleep",
     "SleepUntil",
     "Wait",
@@ -173,6 +174,17 @@ class Now(IO[Any, Any, Any]):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.request = requests.NOW
+        return None
+
+
+@final
+class Random(IO[Any, Any, Any]):
+    """Draw a random number."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.RANDOM
         return None
 
 
