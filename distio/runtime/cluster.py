@@ -8,7 +8,7 @@ import subprocess
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar, final
 
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
@@ -49,14 +49,6 @@ class RunHandle(Generic[E, A]):
         """
         self._host.cancel_run(self._ticket.run)
 
-    def _wait(self) -> Result[E, A]:
-        """The result; Ctrl-C cancels the run."""
-        with interruptible(self.cancel, self._describe):
-            return self.result()
-
-    def _describe(self) -> str:
-        return "" if self.done() else self._host.describe_run(self._ticket.run)
-
     def result(self, timeout: float | None = None) -> Result[E, A]:
         """Wait for the run to end.
 
@@ -72,6 +64,33 @@ class RunHandle(Generic[E, A]):
         if not self._ticket.wait(timeout):
             raise TimeoutError(f"the run has not ended within {timeout:g} seconds")
         return self._ticket.result()
+
+
+@final
+class _Runner:
+    """A run whose root is in this process, for the thread that waits for it."""
+
+    def __init__(self, host: LinkedHost) -> None:
+        self._host = host
+        self._ticket: Ticket | None = None
+        self._is_cancelled = False
+
+    def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
+        with interruptible(self.cancel, self._describe):
+            self._ticket = self._host.begin(io, context)
+            if self._is_cancelled:
+                self.cancel()
+            self._ticket.wait()
+            return self._ticket.result()
+
+    def cancel(self) -> None:
+        """Cancel the run, also if it is still to begin; returns at once."""
+        self._is_cancelled = True
+        if self._ticket is not None:
+            self._host.cancel_run(self._ticket.run)
+
+    def _describe(self) -> str:
+        return "" if self._ticket is None else self._host.describe_run(self._ticket.run)
 
 
 class Cluster:
@@ -138,10 +157,10 @@ class Cluster:
 
     def run(self, io: IO[Any, E, A], context: Any) -> Result[E, A]:
         """What `io.run(context, on=cluster)` does."""
-        return self._begin(require_io(io, "Cluster.run"), context)._wait()
+        return self._runner().run(require_io(io, "Cluster.run"), context)
 
-    def _begin(self, io: IO[Any, E, A], context: Any) -> RunHandle[E, A]:
-        return RunHandle(self._host, self._host.begin(io, context))
+    def _runner(self) -> _Runner:
+        return _Runner(self._host)
 
     def submit(self, io: IO[Any, E, A], context: Any) -> RunHandle[E, A]:
         """Start `io` on a worker, root and all, and don't wait for it.

@@ -22,6 +22,7 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
 from distio.runtime.host import Host, log_failures
 from distio.runtime.interrupts import interruptible
+from distio.runtime.tickets import Ticket
 
 __all__ = ["LocalHost"]
 
@@ -51,30 +52,33 @@ class LocalHost(Host):
         """Until when an idle thread waits for the next timer; infinite if none does."""
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
-        with self.mutex:
-            root = self.member.start_root(io, context)
-            self._run = root.run
-            if self._is_cancelled:
-                self.member.outbox.append(CancelRun(root.run))
-            ticket = self.tickets.issue(root)
-            self.member.queue(root)
-        threads = [
-            threading.Thread(target=self.work, name=f"distio-{index}", daemon=True)
-            for index in range(1, self._pool_size)
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            with interruptible(self.cancel, self._describe):
+        with interruptible(self.cancel, self._describe):
+            ticket = self._start(io, context)
+            threads = [
+                threading.Thread(target=self.work, name=f"distio-{index}", daemon=True)
+                for index in range(1, self._pool_size)
+            ]
+            for thread in threads:
+                thread.start()
+            try:
                 self.work()
-        finally:
-            self.stop()
+            finally:
+                self.stop()
         for thread in threads:
             thread.join()
         if self._interrupt is not None:
             raise self._interrupt
         log_failures(self._ended)
         return ticket.result()
+
+    def _start(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
+        with self.mutex:
+            root = self.member.start_root(io, context)
+            self._run = root.run
+            if self._is_cancelled:
+                self.member.outbox.append(CancelRun(root.run))
+            self.member.queue(root)
+            return self.tickets.issue(root)
 
     def cancel(self) -> None:
         """Cancel the run, also if it is still to begin; returns at once."""

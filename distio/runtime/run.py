@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from distio.core import expect
 from distio.core.ops.base import IO
@@ -12,28 +12,29 @@ from distio.result import Result
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
 __all__ = ["run", "run_async"]
 
 
 def run(io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any) -> Result[Any, Any]:
     """Run `io` in this process, or with its children on the cluster `on`."""
-    wait, _ = _begin(io, context, pool_size, on)
-    return wait()
+    return _runner(pool_size, on).run(io, context)
 
 
-def _begin(
-    io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any
-) -> tuple[Callable[[], Result[Any, Any]], Callable[[], None]]:
-    """What runs it to its end, and what cancels it meanwhile."""
+class _Runner(Protocol):
+    """Runs one program; the thread that calls `run` waits for it."""
+
+    def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]: ...
+    def cancel(self) -> None: ...
+
+
+def _runner(pool_size: int, on: Any) -> _Runner:
     if wrong := expect.no_count(pool_size, "run: pool_size, the number of threads"):
         raise MatchError(wrong)
     if on is None:
         from distio.runtime.local import LocalHost
 
-        host = LocalHost(pool_size)
-        return partial(host.run, io, context), host.cancel
+        return LocalHost(pool_size)
     from distio.runtime.cluster import Cluster
 
     if not isinstance(on, Cluster):
@@ -41,8 +42,7 @@ def _begin(
             f"run: `on` takes a Cluster, but got {expect.shown(on)}; "
             f"make one with Cluster.local() or Cluster.connect(url)"
         )
-    handle = on._begin(io, context)
-    return handle._wait, handle.cancel
+    return on._runner()
 
 
 async def run_async(
@@ -56,13 +56,13 @@ async def run_async(
 
     from distio.runtime.blocking import call_elsewhere
 
-    wait, cancel = _begin(io, context, pool_size, on)
+    runner = _runner(pool_size, on)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result[Any, Any]] = loop.create_future()
 
     def work() -> None:
         try:
-            settle = partial(_settle, future, wait(), None)
+            settle = partial(_settle, future, runner.run(io, context), None)
         except BaseException as exception:  # noqa: BLE001 (it is the caller's)
             settle = partial(_settle, future, None, exception)
         loop.call_soon_threadsafe(settle)
@@ -71,7 +71,7 @@ async def run_async(
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        cancel()
+        runner.cancel()
         await asyncio.wait([future])
         raise
 
