@@ -327,7 +327,10 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"max_virtual_seconds": math.nan}, "max_virtual_seconds is a number of seconds from 0"),
     ({"max_virtual_seconds": -1}, "max_virtual_seconds is a number of seconds from 0"),
     ({"schedule": 5}, "a schedule is a list like '3:1 9:2' (which choice, what was chosen), but"),
-    ({"faults": [Crash]}, "faults is a list of Crash(), Pause(), Cut() and Break(), but got [<cl"),
+    (
+        {"faults": [Crash]},
+        "faults is a list of Crash(), Pause(), Cut(), Break() and Interrupt(), but got [<cl",
+    ),
 ]
 
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distio import IO, Resource, io, resource
-from distio.testing import simulate
+from distio.testing import Fault, Interrupt, simulate
 from tests.programs import FOREVER
-from tests.test_generated_simulation import EXAMPLES, SEEDS, SHAPES
+from tests.test_generated_simulation import EXAMPLES, HARMFUL, HARMLESS, SEEDS, SHAPES
 
 Io = IO[Any, Any, Any]
 Build = Callable[[Resource[Any, Any, None]], Io]
@@ -167,5 +167,40 @@ def test_what_was_opened_is_closed_wherever_it_was_cancelled(examples: int) -> N
         assert "Deadlock" not in repr(simulation.result)
         assert COUNTS["opened"] == COUNTS["closed"]
         assert simulation.virtual_seconds < 10  # nobody was forgotten who would wait for ever
+
+    check()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_leaves_nothing_open(examples: int) -> None:
+    @settings(max_examples=examples)
+    @given(PROGRAMS, SEEDS, SHAPES, st.none() | st.sampled_from([0.0, 0.001, 0.005]))
+    def check(build: Build, seed: int, shape: tuple[int, int], at: float | None) -> None:
+        COUNTS.clear()
+        program = resource.reentrant_lock.flat_map(build).timeout(1.0)
+        simulation = simulate(
+            program, members=shape[0], threads=shape[1], seed=seed, faults=[Interrupt(at=at)]
+        )
+        assert simulation.result is not None
+        assert COUNTS["opened"] == COUNTS["closed"]
+        assert simulation.virtual_seconds < 10
+
+    check()
+
+
+@pytest.mark.slow
+def test_whoever_is_lost_meanwhile_nothing_hangs_and_nothing_is_left(examples: int) -> None:
+    @settings(max_examples=examples)
+    @given(PROGRAMS, SEEDS, SHAPES, st.lists(HARMFUL | HARMLESS, min_size=1, max_size=3))
+    def check(build: Build, seed: int, shape: tuple[int, int], faults: list[Fault]) -> None:
+        program = resource.reentrant_lock.flat_map(build).timeout(1.0)
+        simulation = simulate(
+            program,
+            members=shape[0],
+            threads=shape[1],
+            seed=seed,
+            faults=[*faults, Interrupt(at=0.005)],
+        )
+        assert simulation.virtual_seconds < 100
 
     check()

@@ -5,7 +5,7 @@
 """
 
 from distio.testing.exploration import CheckFailed, Exploration, explore
-from distio.testing.faults import Break, Crash, Cut, Fault, Pause
+from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Pause
 from distio.testing.history import History
 from distio.testing.simulation import Simulation, simulate
 from distio.testing.world import Parts
@@ -18,6 +18,7 @@ __all__ = [
     "Exploration",
     "Fault",
     "History",
+    "Interrupt",
     "Parts",
     "Pause",
     "Simulation",

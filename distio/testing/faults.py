@@ -12,7 +12,7 @@ from typing import Any, final
 from distio.core import expect
 from distio.errors import MatchError
 
-__all__ = ["Break", "Crash", "Cut", "Fault", "Pause"]
+__all__ = ["Break", "Crash", "Cut", "Fault", "Interrupt", "Pause"]
 
 
 @dataclass(frozen=True)
@@ -74,4 +74,19 @@ class Break(_Fault):
     """After so many seconds the process, if it is a worker, is started anew: another member."""
 
 
-Fault = Crash | Pause | Cut | Break
+@final
+@dataclass(frozen=True)
+class Interrupt(_Fault):
+    """Somebody presses Ctrl-C where the run was started: it is cancelled."""
+
+    who: str | None = "client"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.who != "client":
+            raise MatchError(
+                f"Interrupt: only the 'client' can be interrupted, but got {self.who!r}"
+            )
+
+
+Fault = Break | Crash | Cut | Interrupt | Pause

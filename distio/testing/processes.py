@@ -254,6 +254,11 @@ class Process:
         self._world.stayed[reason] = None
         self._world.note(self.name, "fiber {} can't be pickled and stays", (fiber.id,))
 
+    def cancel_run(self, run: int) -> None:
+        """As the one who waits for it may ask."""
+        self.member.outbox.append(m.CancelRun(run))
+        self.is_stale = True
+
     def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
         """Ctrl-C ends the simulation."""
         raise interrupt

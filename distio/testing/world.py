@@ -26,7 +26,7 @@ from distio.result import Result
 from distio.runtime.link import HANDSHAKE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.choices import Choices
-from distio.testing.faults import Break, Crash, Cut, Fault, Pause
+from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Pause
 from distio.testing.history import History
 from distio.testing.hub import Hub
 from distio.testing.ledger import Ledger
@@ -114,6 +114,7 @@ class World:
         self._client = self._start("client", "client")
         for index in range(plan.members):
             self._start(f"worker-{index + 1}", "worker")
+        self._is_interrupted = False
         for fault in plan.faults:
             self._plan_fault(fault)
 
@@ -154,6 +155,8 @@ class World:
         if process is self._client and self._program is not None:
             root = process.member.start_root(*self._program)
             self.ticket = process.tickets.issue(root)
+            if self._is_interrupted:
+                self._cancel(process)
             self.ledger.made([root.id], process.name)
             process.member.queue(root)
 
@@ -404,6 +407,10 @@ class World:
             self._at(self.now + fault.seconds, self._resume, process)
         elif isinstance(fault, Cut):
             self._cut(process, fault)
+        elif isinstance(fault, Interrupt):
+            self.note(process.name, "is interrupted")
+            self._is_interrupted = True
+            self._cancel(process)
         else:
             self._break(process, fault)
 
@@ -413,6 +420,10 @@ class World:
             alive = [each for each in alive if each.kind == "worker"]
             return alive[self.pick(len(alive))] if alive else None
         return next((each for each in alive if each.name == who), None)
+
+    def _cancel(self, client: Process) -> None:
+        if self.ticket is not None and not self.ticket.is_over:
+            client.cancel_run(self.ticket.run)
 
     def _resume(self, process: Process) -> None:
         if process.has_ended:
