@@ -99,7 +99,8 @@ def nested(inner: Build) -> Build:
 
 
 def cancelled(milliseconds: int, inner: Build) -> Build:
-    return lambda lock: io.parallel(inner(lock)).flat_map(
+    """It ends by itself in the end: with its parent, `parallel` doesn't cancel it."""
+    return lambda lock: io.parallel(inner(lock).timeout(1.0)).flat_map(
         lambda fibers: io.sleep(milliseconds / 1000).then(fibers[0].cancel())
     )
 
