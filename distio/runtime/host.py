@@ -109,9 +109,11 @@ class Host:
                         self.wake()
                     return not self.is_stopping
                 self.link.said()
-                self.wake(spare=1)
+                if self._idle:
+                    self.wake(spare=1)
             while not self.is_stopping:
-                self._bury_dropped()
+                if self._dropped:
+                    self._bury_dropped()
                 if hand.take():
                     return True
                 patience = self.link.idle()

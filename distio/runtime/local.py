@@ -48,6 +48,8 @@ class LocalHost(Host):
         self._is_cancelled = False
         self._interrupt: KeyboardInterrupt | None = None
         """What user code has raised: it leaves `run` when all has been released."""
+        self._deadline: float | None = None
+        """When the coordinator is to be asked again at the latest."""
         self._watched_until = float("inf")
         """Until when an idle thread waits for the next timer; infinite if none does."""
 
@@ -106,19 +108,17 @@ class LocalHost(Host):
     # -- the link -------------------------------------------------------------------------
 
     def said(self, *, more_follows: bool = False) -> None:
-        deadline = self._coordinator.next_deadline()
-        if deadline is not None and deadline <= time.monotonic():
+        if self._deadline is not None and self._deadline <= time.monotonic():
             self._happened(Tick())
         if self.member.outbox:
             self._exchange()
-            deadline = self._coordinator.next_deadline()
-            if deadline is not None and deadline < self._watched_until:
+            if self._deadline is not None and self._deadline < self._watched_until:
                 self.wake_one()  # to wait for the new, earlier deadline
 
     def idle(self) -> float | None:
         self.member.tell()
         self._exchange()
-        deadline = self._coordinator.next_deadline()
+        deadline = self._deadline
         if deadline is None:
             return None
         now = time.monotonic()
@@ -144,6 +144,7 @@ class LocalHost(Host):
     def _happened(self, event: Event) -> None:
         for command in self._coordinator.handle(time.monotonic(), event):
             self.member.receive(command.message)
+        self._deadline = self._coordinator.next_deadline()
         if self.member.ended_runs:
             self.is_stopping = True
             self.wake_all()

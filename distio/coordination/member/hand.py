@@ -148,7 +148,7 @@ def _opened(outcome: Any) -> Any:
 
 def _answer(member: Member, fiber: Fiber) -> Fiber | Task | None:
     """Answer what the fiber asked for; return what its hand goes on with."""
-    if not member.is_running(fiber.run):
+    if fiber.run not in member.runs:
         return None  # the run was cut short: what is left of it is dropped
     request: Any = fiber.request
     if member.cancelling.is_pending:

@@ -88,7 +88,8 @@ class Race(IO[Any, Any, Any]):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(_Race(self.has_to_succeed))
-        return Parallel(self.ios)
+        fiber.request = requests.Spawn(self.ios)
+        return None
 
 
 @final
@@ -107,10 +108,14 @@ class _Race(Frame):
             return self._wait(fiber, 1)
         results: list[Result[Any, Any] | None] = fiber.value
         ended = [result for result in results if result is not None]
+        is_over = len(ended) == len(results)
         for result in ended:
             if type(result) is Ok or not self.has_to_succeed:
-                return self._won(fiber, result, results)
-        if len(ended) < len(results):
+                if not is_over:
+                    return self._won(result, results)
+                fiber.answer(result)
+                return None
+        if not is_over:
             return self._wait(fiber, len(ended) + 1)
         fiber.answer(zip_results(ended))
         return None
@@ -120,16 +125,8 @@ class _Race(Frame):
         fiber.request = requests.AwaitFibers(self.runners, enough)
         return None
 
-    def _won(
-        self,
-        fiber: Fiber,
-        winner: Result[Any, Any],
-        results: Sequence[Result[Any, Any] | None],
-    ) -> Next:
+    def _won(self, winner: Result[Any, Any], results: Sequence[Result[Any, Any] | None]) -> Next:
         losers = tuple([each for each, result in zip(self.runners, results) if result is None])
-        if not losers:
-            fiber.answer(winner)
-            return None
         merge = partial(_with_losers, winner, losers)
         return wait_together(losers, cancel_all(losers)).flat_map(merge)
 
