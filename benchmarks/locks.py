@@ -89,7 +89,7 @@ def hand_offs_of_dask() -> float:
 
 def main() -> None:
     peers = {"dask, 2 workers": hand_offs_of_dask} if find_spec("distributed") else {}
-    with Cluster.local(workers=2, threads=2) as cluster:
+    with Cluster.local(workers=2) as cluster:
         on_cluster = hand_offs(PROCESSES, EACH_OF_CLUSTER)
         on_cluster.run(None, on=cluster)
         found = medians(

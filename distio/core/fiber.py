@@ -276,6 +276,8 @@ class Fiber:
     def lower_shield(self) -> None:
         """A program that can't be cancelled is over, and its outcome is there."""
         self.shield -= 1
+        if self.unwinding is None and self.cuts is None:
+            return  # by far the most frequent
         if self.lets_pass and self.failure is None:
             self._fail_as_cancelled()  # what releases may swallow a failure, but not this one
         elif self.is_exposed():

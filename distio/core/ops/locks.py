@@ -109,7 +109,7 @@ class _Unlock(Frame):
 
     def _give_back(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
         # pushed first: whatever goes wrong here is added to the result
-        fiber.stack.append(Keep.shielded(fiber, result))
+        fiber.stack.append(Keep(result))
         _give_back(fiber, self.lock)
         return None
 
