@@ -10,7 +10,7 @@ import reprlib
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 from distio.errors import Cancelled, MatchError, TracedException
-from distio.protocol.ids import name_of
+from distio.protocol.ids import label_of, name_of
 from distio.protocol.requests import Acquire, Spawn, SpawnAt
 from distio.result import Errors, Ok, Panic, Result
 
@@ -156,6 +156,7 @@ class Fiber:
         "id",
         "is_pinned",
         "is_spared",
+        "name",
         "next",
         "regions",
         "request",
@@ -174,6 +175,8 @@ class Fiber:
         """The IO to evaluate when stepping goes on; None: hand the outcome to a frame."""
         self.stack: list[Frame] = []
         self.context = context
+        self.name: str | None = None
+        """What the program that it runs calls it."""
         self.value: Any = None
         self.failure: Errors[Any, Any] | Panic[Any, Any] | None = None
         self.request: Request | None = None
@@ -322,5 +325,10 @@ class Fiber:
         else:
             self.failure = Panic([*failure.exceptions, traced], failure.errors)
 
+    @property
+    def label(self) -> str:
+        """How it is called in messages to people: "1.3", or "1.3 (fetch)" if it has a name."""
+        return label_of(self.id, self.name)
+
     def __repr__(self) -> str:
-        return f"<running fiber {name_of(self.id)}>"
+        return f"<running fiber {self.label}>"

@@ -139,6 +139,7 @@ _FRESH: Final = 0
 _SUSPENDED: Final = 1
 _REST: Final = (
     "failure",
+    "name",
     "request",
     "holds",
     "regions",

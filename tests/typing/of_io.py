@@ -110,6 +110,11 @@ def fibers(five: IO[int, str, int], fibers: list[io.Fiber[int, str, int]]) -> No
     assert_type(io.from_future(start, 5), IO[Any, Any, int])
 
 
+def names(five: IO[int, str, int]) -> None:
+    assert_type(io.named("five", five), IO[int, str, int])
+    assert_type(five.named("five"), IO[int, str, int])
+
+
 def located(words: Located[list[str]]) -> None:
     assert_type(words.append("x"), IO[Any, Any, Any])
     assert_type(io.at(words, len), IO[Any, Any, int])

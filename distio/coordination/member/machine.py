@@ -207,7 +207,7 @@ class Member:
             return
         name = getattr(request.f, "__qualname__", repr(request.f))
         deadlock = Deadlock(
-            f"fiber {name_of(fiber.id)} waits for a callback that nobody can call any more: "
+            f"fiber {fiber.label} waits for a callback that nobody can call any more: "
             f"{name} has let go of it"
         )
         panic = Panic[Any, Any]([TracedException(deadlock, str(deadlock))], [])
@@ -245,6 +245,8 @@ class Member:
         if is_news and not is_observed and not handle.waiters:
             assert fiber.failure is not None
             run.unobserved[fiber.id] = fiber.failure
+            if fiber.name is not None:
+                run.names[fiber.id] = fiber.name
         self._settle(handle, fiber.outcome())
 
     def _settle(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:

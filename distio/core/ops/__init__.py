@@ -33,6 +33,7 @@ from distio.core.ops.failures import (
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
 from distio.core.ops.located import Locate, at
 from distio.core.ops.locks import Acquire, Locked, MakeLock, Peek, Poke, Release
+from distio.core.ops.names import Named, named
 from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
 from distio.core.ops.scopes import StartIn, scope, zip_par_fast
@@ -78,6 +79,7 @@ __all__ = [
     "Map",
     "MapError",
     "MapPanic",
+    "Named",
     "Now",
     "OnCancel",
     "OnFailure",
@@ -104,6 +106,7 @@ __all__ = [
     "Yield",
     "Zip",
     "at",
+    "named",
     "on_cancel",
     "scope",
     "timeout",
