@@ -20,6 +20,7 @@ from distio.core.ops.base import IO, failing, programs, require_io, spread
 from distio.core.ops.concurrency import from_result as _from_result
 from distio.core.ops.together import zip_par as _zip_par
 from distio.errors import MatchError, TracedException
+from distio.local import Local
 from distio.progress import Bar
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import errors as _errors
@@ -40,6 +41,7 @@ from distio.structured import fail_fast as _fail_fast
 __all__ = [
     "IO",
     "Fiber",
+    "Local",
     "Located",
     "Scope",
     "async_",

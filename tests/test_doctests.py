@@ -13,6 +13,7 @@ MODULES = [
     "distio.core.ops.base",
     "distio.errors",
     "distio.io",
+    "distio.local",
     "distio.protocol.ids",
     "distio.protocol.version",
     "distio.resource",

@@ -156,6 +156,7 @@ class Fiber:
         "id",
         "is_pinned",
         "is_spared",
+        "locals",
         "name",
         "next",
         "regions",
@@ -177,6 +178,8 @@ class Fiber:
         self.context = context
         self.name: str | None = None
         """What the program that it runs calls it."""
+        self.locals: dict[str, Any] | None = None
+        """Values that it has by name; fibers share the dict, so it is never changed."""
         self.value: Any = None
         self.failure: Errors[Any, Any] | Panic[Any, Any] | None = None
         self.request: Request | None = None

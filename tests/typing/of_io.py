@@ -115,6 +115,16 @@ def names(five: IO[int, str, int]) -> None:
     assert_type(five.named("five"), IO[int, str, int])
 
 
+def locals_of_fibers(five: IO[int, str, int]) -> None:
+    local = io.Local("depth", 0)
+    assert_type(local, io.Local[int])
+    assert_type(local.name, str)
+    assert_type(local.default, int)
+    assert_type(local.get, IO[Any, Any, int])
+    assert_type(local.set(1), IO[Any, Any, None])
+    assert_type(local.with_(1, five), IO[int, str, int])
+
+
 def located(words: Located[list[str]]) -> None:
     assert_type(words.append("x"), IO[Any, Any, Any])
     assert_type(io.at(words, len), IO[Any, Any, int])

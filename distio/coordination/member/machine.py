@@ -115,6 +115,9 @@ class Member:
         if self.spares(parent):
             for child in children:
                 child.is_spared = True
+        if parent.locals is not None:
+            for child in children:
+                child.locals = parent.locals
         run.started(sequence_of(first), len(children))
         parent.value = [child.handle for child in children]
         if self.ships:

@@ -31,6 +31,7 @@ from distio.core.ops.failures import (
     Recover,
 )
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
+from distio.core.ops.local import GetLocal, SetLocal, WithLocal
 from distio.core.ops.located import Locate, at
 from distio.core.ops.locks import Acquire, Locked, MakeLock, Peek, Poke, Release
 from distio.core.ops.names import Named, named
@@ -72,6 +73,7 @@ __all__ = [
     "FlatMap",
     "Flatten",
     "Frame",
+    "GetLocal",
     "GiveUp",
     "Locate",
     "Locked",
@@ -93,6 +95,7 @@ __all__ = [
     "Recover",
     "Release",
     "Sequence",
+    "SetLocal",
     "Sleep",
     "SleepUntil",
     "StartIn",
@@ -103,6 +106,7 @@ __all__ = [
     "Uncancelable",
     "Wait",
     "WaitSome",
+    "WithLocal",
     "Yield",
     "Zip",
     "at",
