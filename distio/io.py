@@ -19,6 +19,7 @@ from distio.core.located import Located
 from distio.core.ops.base import IO, failing, programs, require_io, spread
 from distio.core.ops.concurrency import from_result as _from_result
 from distio.core.ops.together import zip_par as _zip_par
+from distio.core.status import Status
 from distio.errors import MatchError, TracedException
 from distio.local import Local
 from distio.progress import Bar
@@ -44,6 +45,7 @@ __all__ = [
     "Local",
     "Located",
     "Scope",
+    "Status",
     "async_",
     "at",
     "blocking",

@@ -11,6 +11,7 @@ MODULES = [
     "distio.coordination.coordinator.deadlock",
     "distio.core.expect",
     "distio.core.ops.base",
+    "distio.core.status",
     "distio.errors",
     "distio.io",
     "distio.local",

@@ -115,6 +115,14 @@ def names(five: IO[int, str, int]) -> None:
     assert_type(five.named("five"), IO[int, str, int])
 
 
+def asking(fiber: io.Fiber[int, str, int], status: io.Status) -> None:
+    assert_type(fiber.status(), IO[Any, Any, io.Status])
+    assert_type(status.fiber, str)
+    assert_type(status.name, str | None)
+    assert_type(status.state, str)
+    assert_type(status.where, str | None)
+
+
 def locals_of_fibers(five: IO[int, str, int]) -> None:
     local = io.Local("depth", 0)
     assert_type(local, io.Local[int])

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from distio.coordination.member.asking import Asking
 from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.endings import run_ended
@@ -76,6 +77,7 @@ class Member:
         self.runs: dict[int, LocalRun] = {}
         self.locks = Locks(self)
         self.cancelling = Cancelling(self)
+        self.asking = Asking(self)
         self.objects: dict[int, Any] = {}
         """What is kept here for fibers everywhere; see `distio.core.located`."""
         self.outbox: list[m.MemberMessage] = []
@@ -359,6 +361,7 @@ class Member:
                 handle = Handle(fiber.id)
                 handle.tie = self.runs[chunk.run].tie
             fiber.handle = handle
+            handle.name = fiber.name
             fiber.is_pinned = chunk.target != 0
             self.ready.append(fiber)
 
@@ -519,6 +522,7 @@ def _is_cancellation(fiber: Fiber) -> bool:
 
 
 _HANDLERS: dict[type, Any] = {
+    m.DescribeFiber: lambda member, message: member.asking.answer(message),
     m.DescribeWaits: describe_waits,
     m.DropOutcomes: Member._drop_outcomes,
     m.FiberLost: Member._fiber_lost,
@@ -531,6 +535,7 @@ _HANDLERS: dict[type, Any] = {
     m.RunEnded: run_ended,
     m.SendOutcomes: Member._send_outcomes,
     m.Solicit: Member._solicit,
+    m.StatusTold: lambda member, message: member.asking.hear(message),
     m.TimerFired: Member._timer_fired,
     m.TokensLent: lambda member, message: member.locks.lent(message),
 }

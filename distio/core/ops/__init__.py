@@ -4,6 +4,7 @@ To add one: write the class beside its siblings, name it here, give it a constru
 `distio.io` (or a method of `IO`) and a test.
 """
 
+from distio.core.ops.asking import AskStatus
 from distio.core.ops.base import IO, Frame
 from distio.core.ops.bounded import Chunk, TraversePar
 from distio.core.ops.cancelling import Cancel, GiveUp, OnCancel, Uncancelable, on_cancel
@@ -54,6 +55,7 @@ from distio.core.ops.values import (
 __all__ = [
     "IO",
     "Acquire",
+    "AskStatus",
     "Async",
     "Attempt",
     "Blocking",

@@ -25,7 +25,7 @@ class Named(Wrapper):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(_RestoreName(fiber.name))
-        fiber.name = self.name
+        fiber.rename(self.name)
         return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
 
 
@@ -40,7 +40,7 @@ class _RestoreName(Frame):
 
     def _succeeded(self, fiber: Fiber) -> Next:
         if fiber.stack:
-            fiber.name = self.name
+            fiber.rename(self.name)
         return None
 
     _failed = _succeeded
