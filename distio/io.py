@@ -19,7 +19,9 @@ from distio.core.located import Located
 from distio.core.ops.base import IO, failing, programs, require_io, spread
 from distio.core.ops.concurrency import from_result as _from_result
 from distio.core.ops.together import zip_par as _zip_par
+from distio.core.status import Status
 from distio.errors import MatchError, TracedException
+from distio.local import Local
 from distio.progress import Bar
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import errors as _errors
@@ -28,6 +30,7 @@ from distio.structured import (
     Scope,
     current_fiber,
     first_ok,
+    named,
     on_cancel,
     race,
     scope,
@@ -39,8 +42,10 @@ from distio.structured import fail_fast as _fail_fast
 __all__ = [
     "IO",
     "Fiber",
+    "Local",
     "Located",
     "Scope",
+    "Status",
     "async_",
     "at",
     "blocking",
@@ -57,6 +62,7 @@ __all__ = [
     "from_future",
     "from_result",
     "located",
+    "named",
     "now",
     "on_cancel",
     "panic",

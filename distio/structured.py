@@ -15,6 +15,7 @@ __all__ = [
     "Scope",
     "current_fiber",
     "first_ok",
+    "named",
     "on_cancel",
     "race",
     "scope",
@@ -34,6 +35,27 @@ current_fiber: Final[IO[Any, Any, Handle[Any, Any, Any]]] = ops.CurrentFiber()
 >>> io.current_fiber.run(None)
 Ok(success=<Fiber 1.0>)
 """
+
+
+def named(name: str, io: IO[R, E, A]) -> IO[R, E, A]:
+    """Run `io` in a fiber that has a name meanwhile: for people, wherever fibers are named to them.
+
+    Fibers that are started in there have names of their own, or none. A fiber that fails in there
+    still has the name when that is logged, if nothing else was left for it to do.
+
+    Args:
+        name: a str that isn't empty; many fibers may have the same.
+        io: what runs.
+
+    Raises:
+        MatchError: `name` is something else.
+
+    >>> from distio import io
+    >>> io.named("fetch", io.current_fiber.flat_map(lambda fiber: fiber.status())).map(
+    ...     lambda status: status.name).run(None)
+    Ok(success='fetch')
+    """
+    return ops.named(require_io(io, "named"), name)
 
 
 def uncancelable(io: IO[R, E, A]) -> IO[R, E, A]:

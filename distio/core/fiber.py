@@ -10,12 +10,13 @@ import reprlib
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 from distio.errors import Cancelled, MatchError, TracedException
-from distio.protocol.ids import name_of
+from distio.protocol.ids import label_of, name_of
 from distio.protocol.requests import Acquire, Spawn, SpawnAt
 from distio.result import Errors, Ok, Panic, Result
 
 if TYPE_CHECKING:
     from distio.core.ops.base import IO, Frame
+    from distio.core.status import Status
     from distio.protocol.requests import Request
 
 __all__ = ["WHOLE", "Fiber", "Handle", "Held", "Region"]
@@ -36,10 +37,12 @@ class Handle(Generic[R, E, A]):
     is kept, so an outcome lives no longer than the handles to it. Pickled, it is only an id.
     """
 
-    __slots__ = ("id", "outcome", "tie", "waiters")
+    __slots__ = ("id", "name", "outcome", "tie", "waiters")
 
     def __init__(self, id: int) -> None:
         self.id = id
+        self.name: str | None = None
+        """That of the fiber, as long as it is in this process."""
         self.outcome: Any = None
         """The fiber's Result, or the bytes of it (a `Packed`), or None while it goes on."""
         self.waiters: dict[Any, int] | None = None
@@ -74,6 +77,21 @@ class Handle(Generic[R, E, A]):
         from distio.core.ops.cancelling import Cancel
 
         return Cancel((self,))
+
+    def status(self) -> IO[Any, Any, Status]:
+        """The program that asks what the fiber is at, wherever it is.
+
+        Returns:
+            A program whose value is a `Status`: it never fails, also for a fiber that has ended,
+            is lost, or was in another run.
+
+        >>> from distio import io
+        >>> io.current_fiber.flat_map(lambda fiber: fiber.status()).run(None)
+        Ok(success=Status(fiber='1.0', name=None, state='running', where='member 1'))
+        """
+        from distio.core.ops.asking import AskStatus
+
+        return AskStatus(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Handle) and other.id == self.id
@@ -156,6 +174,8 @@ class Fiber:
         "id",
         "is_pinned",
         "is_spared",
+        "locals",
+        "name",
         "next",
         "regions",
         "request",
@@ -174,6 +194,10 @@ class Fiber:
         """The IO to evaluate when stepping goes on; None: hand the outcome to a frame."""
         self.stack: list[Frame] = []
         self.context = context
+        self.name: str | None = None
+        """What the program that it runs calls it."""
+        self.locals: dict[str, Any] | None = None
+        """Values that it has by name; fibers share the dict, so it is never changed."""
         self.value: Any = None
         self.failure: Errors[Any, Any] | Panic[Any, Any] | None = None
         self.request: Request | None = None
@@ -324,5 +348,16 @@ class Fiber:
         else:
             self.failure = Panic([*failure.exceptions, traced], failure.errors)
 
+    def rename(self, name: str | None) -> None:
+        """The program calls it so from now on."""
+        self.name = name
+        if self.handle is not None:
+            self.handle.name = name
+
+    @property
+    def label(self) -> str:
+        """How it is called in messages to people: "1.3", or "1.3 (fetch)" if it has a name."""
+        return label_of(self.id, self.name)
+
     def __repr__(self) -> str:
-        return f"<running fiber {name_of(self.id)}>"
+        return f"<running fiber {self.label}>"

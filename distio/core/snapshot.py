@@ -139,6 +139,7 @@ _FRESH: Final = 0
 _SUSPENDED: Final = 1
 _REST: Final = (
     "failure",
+    "name",
     "request",
     "holds",
     "regions",
@@ -186,12 +187,13 @@ def why_it_cannot_ship(fiber: Fiber) -> str:
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:
     has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.cuts
     if not (has_begun or fiber.is_spared):
-        return _FRESH, fiber.next, fiber.context
+        return _FRESH, fiber.next, fiber.context, fiber.locals
     value = fiber.value
     if type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
         value = [outcome_in(each) for each in value]
-    state = fiber.next, fiber.context, [frame._as_frame() for frame in fiber.stack], value
-    return _SUSPENDED, *state, *[getattr(fiber, name) for name in _REST]
+    start = fiber.next, fiber.context, fiber.locals
+    stack = [frame._as_frame() for frame in fiber.stack]
+    return _SUSPENDED, *start, stack, value, *[getattr(fiber, name) for name in _REST]
 
 
 def outcome_in(handle: Any) -> Any:
@@ -216,10 +218,10 @@ def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> lis
     fibers = []
     for (id, epoch), state in zip(ids, pickle.loads(payload)):
         fiber = Fiber(id, run, state[1], state[2])
-        fiber.epoch = epoch
+        fiber.epoch, fiber.locals = epoch, state[3]
         if state[0] == _SUSPENDED:
-            fiber.stack, fiber.value = state[3:5]
-            for name, value in zip(_REST, state[5:]):
+            fiber.stack, fiber.value = state[4:6]
+            for name, value in zip(_REST, state[6:]):
                 setattr(fiber, name, value)
         fibers.append(fiber)
     return fibers

@@ -7,7 +7,7 @@ counts the fibers made in that life. A run has the id of its root fiber.
 
 from __future__ import annotations
 
-__all__ = ["SEQUENCE_BITS", "fiber_id", "home_of", "name_of", "sequence_of"]
+__all__ = ["SEQUENCE_BITS", "fiber_id", "home_of", "label_of", "name_of", "sequence_of"]
 
 SEQUENCE_BITS = 40
 _SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1
@@ -39,3 +39,12 @@ def name_of(fiber: int) -> str:
     '3.7'
     """
     return f"{home_of(fiber)}.{sequence_of(fiber)}"
+
+
+def label_of(fiber: int, name: str | None) -> str:
+    """The same, with the name that its program gives it, if it has one.
+
+    >>> label_of(fiber_id(3, 7), "fetch")
+    '3.7 (fetch)'
+    """
+    return f"{name_of(fiber)} ({name})" if name else name_of(fiber)

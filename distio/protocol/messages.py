@@ -11,14 +11,17 @@ from typing import Final
 import msgspec
 
 __all__ = [
+    "AskStatus",
     "AwaitOutcomes",
     "AwaitTurns",
     "CancelFibers",
     "CancelRun",
     "Chunk",
     "CoordinatorMessage",
+    "DescribeFiber",
     "DescribeWaits",
     "DropOutcomes",
+    "FiberDescribed",
     "FiberLost",
     "FibersCancelled",
     "ForgoTurns",
@@ -47,6 +50,7 @@ __all__ = [
     "Solicit",
     "StartRun",
     "StartTimer",
+    "StatusTold",
     "StopTimer",
     "StoreValue",
     "TimerFired",
@@ -176,6 +180,27 @@ class CancelRun(Message, frozen=True, gc=False):
     """Cancel all fibers of this run, wherever they are."""
 
     run: int
+
+
+class AskStatus(Message, frozen=True, gc=False):
+    """A fiber here, of this run, asks after one that isn't here."""
+
+    run: int
+    fiber: int
+    """Who asks."""
+    question: int
+    """The number that this member gives it."""
+    of: int
+    """After whom."""
+
+
+class FiberDescribed(Message, frozen=True, gc=False):
+    """What a fiber is at; answers a `DescribeFiber`."""
+
+    question: int
+    state: str
+    """In words; empty: it isn't here."""
+    name: str | None
 
 
 class StartTimer(Message, frozen=True, gc=False):
@@ -359,6 +384,28 @@ class Solicit(Message, frozen=True, gc=False):
     count: int
 
 
+class DescribeFiber(Message, frozen=True, gc=False):
+    """Tell what this fiber is at, which is or was there: somebody asks after it."""
+
+    question: int
+    """Comes back with the answer."""
+    fiber: int
+
+
+class StatusTold(Message, frozen=True, gc=False):
+    """What the fiber is at that you asked after."""
+
+    fiber: int
+    """Who has asked."""
+    question: int
+    """The number that you gave it."""
+    state: str
+    """In words; see `distio.core.status`."""
+    name: str | None
+    member: int
+    """Where it is; 0: nowhere."""
+
+
 class DescribeWaits(Message, frozen=True, gc=False):
     """Tell which fibers of this run wait for which: it seems to be deadlocked."""
 
@@ -393,6 +440,8 @@ MemberMessage = (
     | Forget
     | CancelFibers
     | CancelRun
+    | AskStatus
+    | FiberDescribed
     | StartTimer
     | StopTimer
     | AwaitTurns
@@ -421,6 +470,8 @@ CoordinatorMessage = (
     | RecallTokens
     | LockRefused
     | Solicit
+    | DescribeFiber
+    | StatusTold
     | DescribeWaits
     | RunEnded
     | Shutdown

@@ -17,6 +17,7 @@ __all__ = [
     "RANDOM",
     "YIELDED",
     "Acquire",
+    "AskStatus",
     "AwaitBlocking",
     "AwaitCallback",
     "AwaitFibers",
@@ -170,6 +171,18 @@ class CancelFibers(Request):
         self.handles = handles
         self.region = region
         """The key of the part of them that is to be cancelled; 0: all of it."""
+
+
+@final
+class AskStatus(Request):
+    """What is this fiber at? Answered by a `Status`."""
+
+    __slots__ = ("handle", "question")
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.question = 0
+        """The number of the question, if others are asked (the member's business)."""
 
 
 @final

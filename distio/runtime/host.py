@@ -21,7 +21,7 @@ from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
-from distio.protocol.ids import name_of
+from distio.protocol.ids import label_of
 from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
 from distio.runtime.blocking import call_elsewhere
@@ -225,9 +225,8 @@ def log_failures(runs: Sequence[LocalRun]) -> None:
     """Log each failure that nobody waited for, once, with its traceback."""
     for run in runs:
         for fiber, failure in run.unobserved.items():
-            log.error(
-                "fiber %s failed, and nobody waited for it: %s", name_of(fiber), _story(failure)
-            )
+            label = label_of(fiber, run.names.get(fiber))
+            log.error("fiber %s failed, and nobody waited for it: %s", label, _story(failure))
 
 
 def _story(failure: Result[Any, Any]) -> str:

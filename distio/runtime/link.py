@@ -238,6 +238,8 @@ class LinkedHost(Host):
             if not self.member.ready:
                 # a thread that is idle has told all it knew, and isn't woken for this
                 self._send(all_of_it=self._idle > 0)
+            elif self.member.outbox:
+                self._is_held_back = True  # all threads may be busy for long: they don't say it
         if any(run.unobserved for run in ended):
             # what a log handler does is not for this thread
             threading.Thread(target=log_failures, args=(ended,), daemon=True).start()

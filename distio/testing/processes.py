@@ -42,6 +42,7 @@ _WAKES: Final = (
     m.LockRefused,
     m.Outcomes,
     m.RunCancelled,
+    m.StatusTold,
     m.TimerFired,
     m.TokensLent,
 )

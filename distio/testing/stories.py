@@ -43,6 +43,7 @@ _ENDS: Final[dict[type, str]] = {
 }
 _ASKS: Final[dict[type, str]] = {
     rq.Acquire: "steps fiber {}, which waits for a lock",
+    rq.AskStatus: "steps fiber {}, which asks after a fiber",
     rq.AwaitBlocking: "steps fiber {}, which calls what may block",
     rq.AwaitCallback: "steps fiber {}, which waits for a callback",
     rq.CancelFibers: "steps fiber {}, which cancels fibers",

@@ -111,6 +111,29 @@ def fibers(five: IO[int, str, int], fibers: list[io.Fiber[int, str, int]]) -> No
     assert_type(io.from_future(start, 5), IO[Any, Any, int])
 
 
+def names(five: IO[int, str, int]) -> None:
+    assert_type(io.named("five", five), IO[int, str, int])
+    assert_type(five.named("five"), IO[int, str, int])
+
+
+def asking(fiber: io.Fiber[int, str, int], status: io.Status) -> None:
+    assert_type(fiber.status(), IO[Any, Any, io.Status])
+    assert_type(status.fiber, str)
+    assert_type(status.name, str | None)
+    assert_type(status.state, str)
+    assert_type(status.where, str | None)
+
+
+def locals_of_fibers(five: IO[int, str, int]) -> None:
+    local = io.Local("depth", 0)
+    assert_type(local, io.Local[int])
+    assert_type(local.name, str)
+    assert_type(local.default, int)
+    assert_type(local.get, IO[Any, Any, int])
+    assert_type(local.set(1), IO[Any, Any, None])
+    assert_type(local.with_(1, five), IO[int, str, int])
+
+
 def located(words: Located[list[str]]) -> None:
     assert_type(words.append("x"), IO[Any, Any, Any])
     assert_type(io.at(words, len), IO[Any, Any, int])

@@ -26,6 +26,7 @@ def check(machine: Coordinator) -> None:
         if id not in machine.runs:
             raise DistioBug(f"timers outlive run {name_of(id)}")
     machine.locks.validate()
+    machine.questions.validate()
     for member in machine.locks.members:
         if not _is_somewhere(machine, member):
             raise DistioBug(f"member {member} is gone, but has or waits for a lock")
@@ -73,6 +74,7 @@ def check_at_rest(machine: Coordinator) -> None:
             "runs": machine.runs,
             "records of fibers": machine.fibers,
             "timers": machine.timers,
+            "questions after fibers": machine.questions,
             "locks and variables": machine.locks,
             "fibers without a place": machine.backlog,
         },

@@ -19,9 +19,9 @@ Rules
   nothing has moved meanwhile, it is one.
 
 Its parts: `placement` (members and their load), `exits` (how their processes ended), `registry`
-(fibers and runs), `timers`, `deadlock`, `cancelling`. Locks, semaphores and variables join them
-here, as parts of their own that are asked by one message each and answer by a grant:
-register-or-grant is one step of this machine.
+(fibers and runs), `timers`, `questions` (who asks after whom), `deadlock`, `cancelling`. Locks,
+semaphores and variables join them here, as parts of their own that are asked by one message each
+and answer by a grant: register-or-grant is one step of this machine.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from distio.coordination.coordinator.events import (
 from distio.coordination.coordinator.exits import Exits
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
+from distio.coordination.coordinator.questions import Questions
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
 from distio.coordination.coordinator.timers import Timer, Timers
 from distio.protocol import messages as m
@@ -72,6 +73,7 @@ class Coordinator:
         self.runs: dict[int, Run] = {}
         self.timers = Timers()
         self.suspicions = Suspicions(self)
+        self.questions = Questions(self)
         self.locks = Locks(self._say_of_lock, self.suspicions.token_moved)
         self.backlog: deque[m.Chunk] = deque()
         self.stale = 0
@@ -193,6 +195,7 @@ class Coordinator:
                 if lost in record.waiters:
                     record.waiters.remove(lost)
             self._check_end(id, run)
+        self.questions.members_gone()
 
     def _lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         record.ended = True
@@ -219,6 +222,7 @@ class Coordinator:
         for fiber in run.fibers:
             del self.fibers[fiber]
         self.timers.drop(id)
+        self.questions.run_gone(id)
         self.locks.run_gone(id)
         if run.alive_at.get(NOWHERE):
             for chunk in self.backlog:
@@ -473,10 +477,12 @@ class Coordinator:
 
 
 _HANDLERS: dict[type, Any] = {
+    m.AskStatus: lambda machine, member, asked: machine.questions.ask(member.id, asked),
     m.AwaitOutcomes: Coordinator._await_outcomes,
     m.AwaitTurns: Coordinator._await_turns,
     m.CancelFibers: cancel_fibers,
     m.CancelRun: cancel_run,
+    m.FiberDescribed: lambda machine, member, said: machine.questions.answered(member, said),
     m.Forget: Coordinator._forget,
     m.ForgoTurns: Coordinator._forgo_turns,
     m.Goodbye: Coordinator._goodbye,

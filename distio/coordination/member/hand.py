@@ -237,17 +237,29 @@ def _abandon(member: Member, fiber: Fiber, request: None) -> Fiber | Task | None
     return None
 
 
+def _ask_status(member: Member, fiber: Fiber, request: rq.AskStatus) -> Fiber | Task | None:
+    return fiber if member.asking.ask(fiber, request) else None
+
+
 def _cancel_fibers(member: Member, fiber: Fiber, request: rq.CancelFibers) -> Fiber | Task | None:
     member.cancelling.ask(fiber.run, request.handles, request.region)
     return fiber
 
 
 _WITH_VALUE: Final = (rq.MakeLock, rq.Release)
-_WAITING: Final = (rq.Acquire, rq.AwaitBlocking, rq.AwaitCallback, rq.AwaitFibers, rq.Sleep)
+_WAITING: Final = (
+    rq.Acquire,
+    rq.AskStatus,
+    rq.AwaitBlocking,
+    rq.AwaitCallback,
+    rq.AwaitFibers,
+    rq.Sleep,
+)
 """Who is to be cancelled doesn't begin with one of these."""
 
 _ANSWERS: Final[dict[type, Any]] = {
     rq.Acquire: _acquire,
+    rq.AskStatus: _ask_status,
     rq.AwaitBlocking: _await_blocking,
     rq.AwaitCallback: _await_callback,
     rq.AwaitFibers: _await_fibers,

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from distio.coordination.member.asking import Asking
 from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.endings import run_ended
@@ -46,7 +47,7 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.errors import Deadlock, DistioBug, TracedException
 from distio.protocol import messages as m
-from distio.protocol.ids import fiber_id, name_of, sequence_of
+from distio.protocol.ids import fiber_id, sequence_of
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request, Sleep
 from distio.result import Ok, Panic, Result
 
@@ -83,6 +84,7 @@ class Member:
         self.runs: dict[int, LocalRun] = {}
         self.locks = Locks(self)
         self.cancelling = Cancelling(self)
+        self.asking = Asking(self)
         self.objects: dict[int, Any] = {}
         """What is kept here for fibers everywhere; see `distio.core.located`."""
         self.outbox: list[m.MemberMessage] = []
@@ -122,6 +124,9 @@ class Member:
         if self.spares(parent):
             for child in children:
                 child.is_spared = True
+        if parent.locals is not None:
+            for child in children:
+                child.locals = parent.locals
         run.started(sequence_of(first), len(children))
         parent.value = [child.handle for child in children]
         if self.ships:
@@ -214,7 +219,7 @@ class Member:
             return
         name = getattr(request.f, "__qualname__", repr(request.f))
         deadlock = Deadlock(
-            f"fiber {name_of(fiber.id)} waits for a callback that nobody can call any more: "
+            f"fiber {fiber.label} waits for a callback that nobody can call any more: "
             f"{name} has let go of it"
         )
         panic = Panic[Any, Any]([TracedException(deadlock, str(deadlock))], [])
@@ -252,6 +257,8 @@ class Member:
         if is_news and not is_observed and not handle.waiters:
             assert fiber.failure is not None
             run.unobserved[fiber.id] = fiber.failure
+            if fiber.name is not None:
+                run.names[fiber.id] = fiber.name
         settle(self, handle, fiber.outcome())
 
     # -- outcomes for others --------------------------------------------------------------
@@ -353,6 +360,7 @@ class Member:
                 handle = Handle(fiber.id)
                 handle.tie = self.runs[chunk.run].tie
             fiber.handle = handle
+            handle.name = fiber.name
             fiber.is_pinned = chunk.target != 0
             self.ready.append(fiber)
 
@@ -463,6 +471,7 @@ class Member:
 
 
 _HANDLERS: dict[type, Any] = {
+    m.DescribeFiber: lambda member, message: member.asking.answer(message),
     m.DescribeWaits: describe_waits,
     m.DropOutcomes: drop_outcomes,
     m.FiberLost: fiber_lost,
@@ -475,6 +484,7 @@ _HANDLERS: dict[type, Any] = {
     m.RunEnded: run_ended,
     m.SendOutcomes: send_outcomes,
     m.Solicit: Member._solicit,
+    m.StatusTold: lambda member, message: member.asking.hear(message),
     m.TimerFired: Member._timer_fired,
     m.TokensLent: lambda member, message: member.locks.lent(message),
 }

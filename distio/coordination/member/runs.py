@@ -26,6 +26,7 @@ class LocalRun:
         "id",
         "known",
         "locks",
+        "names",
         "objects",
         "posting",
         "tie",
@@ -49,6 +50,8 @@ class LocalRun:
         """The fibers for which the member keeps a handle or an entry; dropped with the run."""
         self.unobserved: dict[int, Result[Any, Any]] = {}
         """The failures of fibers that nobody has waited for."""
+        self.names: dict[int, str] = {}
+        """Those of such fibers that have one."""
         self.locks: dict[int | str, None] = {}
         """The locks that its fibers have used here and that the member still knows."""
         self.objects: list[int] = []

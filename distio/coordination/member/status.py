@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 from distio.core.fiber import Fiber
 from distio.protocol import requests as rq
-from distio.protocol.ids import name_of
 
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
@@ -17,6 +16,7 @@ _MOST_NAMED: Final = 5
 
 _STATES: Final[dict[type, str]] = {
     rq.Acquire: "waits for a lock",
+    rq.AskStatus: "waits for a status",
     rq.AwaitBlocking: "waits for a call on another thread",
     rq.AwaitCallback: "waits for a callback",
     rq.AwaitFibers: "waits for fibers",
@@ -34,7 +34,7 @@ def describe_fibers(member: Member, run: int) -> str:
     if not member.is_running(run):
         return ""
     parked = [fiber for fiber in member.parked.values() if fiber.run == run]
-    named = [f"fiber {name_of(fiber.id)} {state_of(fiber)}" for fiber in parked[:_MOST_NAMED]]
+    named = [f"fiber {fiber.label} {state_of(fiber)}" for fiber in parked[:_MOST_NAMED]]
     if len(parked) > len(named):
         named.append(f"{len(parked) - len(named)} more wait")
     if others := member.runs[run].alive - len(parked):

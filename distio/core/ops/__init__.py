@@ -4,6 +4,7 @@ To add one: write the class beside its siblings, name it here, give it a constru
 `distio.io` (or a method of `IO`) and a test.
 """
 
+from distio.core.ops.asking import AskStatus
 from distio.core.ops.base import IO, Frame
 from distio.core.ops.bounded import Chunk, TraversePar
 from distio.core.ops.cancelling import Cancel, GiveUp, OnCancel, Uncancelable, on_cancel
@@ -32,8 +33,10 @@ from distio.core.ops.failures import (
     Recover,
 )
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
+from distio.core.ops.local import GetLocal, SetLocal, WithLocal
 from distio.core.ops.located import Locate, at
 from distio.core.ops.locks import Acquire, Locked, MakeLock, Peek, Poke, Release
+from distio.core.ops.names import Named, named
 from distio.core.ops.recurrences import Repeat, Retry, RetryPanic
 from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
@@ -54,6 +57,7 @@ from distio.core.ops.values import (
 __all__ = [
     "IO",
     "Acquire",
+    "AskStatus",
     "Async",
     "Attempt",
     "Blocking",
@@ -73,6 +77,7 @@ __all__ = [
     "FlatMap",
     "Flatten",
     "Frame",
+    "GetLocal",
     "GiveUp",
     "Locate",
     "Locked",
@@ -80,6 +85,7 @@ __all__ = [
     "Map",
     "MapError",
     "MapPanic",
+    "Named",
     "Now",
     "OnCancel",
     "OnFailure",
@@ -97,6 +103,7 @@ __all__ = [
     "Retry",
     "RetryPanic",
     "Sequence",
+    "SetLocal",
     "Sleep",
     "SleepUntil",
     "StartIn",
@@ -107,9 +114,11 @@ __all__ = [
     "Uncancelable",
     "Wait",
     "WaitSome",
+    "WithLocal",
     "Yield",
     "Zip",
     "at",
+    "named",
     "on_cancel",
     "scope",
     "timeout",

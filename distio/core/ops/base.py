@@ -164,6 +164,10 @@ class IO(Generic[R, E, A]):
         """On Errors or a Panic, go on with `handler(result)`."""
         return ops.OnFailure(self, handler)
 
+    def named(self, name: str) -> IO[R, E, A]:
+        """Run this in a fiber that has a name meanwhile; see `io.named`."""
+        return ops.named(self, name)
+
     # -- cancellation ---------------------------------------------------------------------
 
     def uncancelable(self) -> IO[R, E, A]:

@@ -85,7 +85,8 @@ class Chunk(IO[Any, Any, Any], Frame):
         return None
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        frame = _ChunkFrame(self.items, self.f, [], [], fiber.value, self.fail_fast)
+        start, locals = fiber.value, fiber.locals
+        frame = _ChunkFrame(self.items, self.f, [], [], start, self.fail_fast, locals)
         return frame._go_on(fiber)
 
 
@@ -93,7 +94,7 @@ class Chunk(IO[Any, Any, Any], Frame):
 class _ChunkFrame(Frame):
     """Where a chunk has got to."""
 
-    __slots__ = ("f", "fail_fast", "failures", "index", "items", "start", "values")
+    __slots__ = ("f", "fail_fast", "failures", "index", "items", "locals", "start", "values")
 
     def __init__(
         self,
@@ -103,6 +104,7 @@ class _ChunkFrame(Frame):
         failures: list[tuple[int, Failure]],
         start: float,
         fail_fast: bool,
+        locals: dict[str, Any] | None,
     ) -> None:
         self.items = items
         self.index = 0
@@ -111,11 +113,13 @@ class _ChunkFrame(Frame):
         self.values = values
         self.failures = failures
         self.start = start
+        self.locals = locals
+        """Those with which each item begins."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # another process has another clock, which must not be compared with this one's
         left = self.items[self.index :]
-        fields = self.f, self.values, self.failures, math.nan, self.fail_fast
+        fields = self.f, self.values, self.failures, math.nan, self.fail_fast, self.locals
         return _ChunkFrame, (left, *fields)
 
     def _succeeded(self, fiber: Fiber) -> Next:
@@ -138,6 +142,7 @@ class _ChunkFrame(Frame):
             return None
         item = self.items[self.index]
         self.index += 1
+        fiber.locals = self.locals  # what one item sets, the next one doesn't see
         # pushed first: what `f` raises is this item's panic
         fiber.stack.append(self)
         io = self.f(item)

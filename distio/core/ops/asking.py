@@ -1,0 +1,25 @@
+"""Operations that ask after fibers."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from distio.core.fiber import Fiber, Handle
+from distio.core.ops.base import IO, Next
+from distio.protocol import requests
+
+__all__ = ["AskStatus"]
+
+
+@final
+class AskStatus(IO[Any, Any, Any]):
+    """Ask what a fiber is at; the value is its Status."""
+
+    __slots__ = _names = ("handle",)
+
+    def __init__(self, handle: Handle[Any, Any, Any]) -> None:
+        self.handle = handle
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.AskStatus(self.handle)
+        return None
