@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar, final
+from typing import Any, Final, TypeVar, final, overload
 
 from distio.core import expect, ops
 from distio.core.fiber import Handle
@@ -26,6 +26,8 @@ __all__ = [
 R = TypeVar("R")
 E = TypeVar("E")
 A = TypeVar("A")
+R2 = TypeVar("R2")
+E2 = TypeVar("E2")
 A2 = TypeVar("A2")
 
 current_fiber: Final[IO[Any, Any, Handle[Any, Any, Any]]] = ops.CurrentFiber()
@@ -153,6 +155,12 @@ def _first(handles: list[Any]) -> Any:
 # -- races ------------------------------------------------------------------------------------
 
 
+@overload
+def race(ios: Iterable[IO[R, E, A]], /) -> IO[R, E, A]: ...
+@overload
+def race(a: IO[R, E, A], b: IO[R2, E2, A2], /) -> IO[Any, E | E2, A | A2]: ...
+@overload
+def race(*ios: Any) -> IO[Any, Any, Any]: ...
 def race(*ios: Any) -> IO[Any, Any, Any]:
     """Run these programs, or those of one iterable, at the same time: the first to end wins.
 
@@ -166,6 +174,12 @@ def race(*ios: Any) -> IO[Any, Any, Any]:
     return ops.Race(_runners(ios, "race"), False)
 
 
+@overload
+def first_ok(ios: Iterable[IO[R, E, A]], /) -> IO[R, E, A]: ...
+@overload
+def first_ok(a: IO[R, E, A], b: IO[R2, E2, A2], /) -> IO[Any, E | E2, A | A2]: ...
+@overload
+def first_ok(*ios: Any) -> IO[Any, Any, Any]: ...
 def first_ok(*ios: Any) -> IO[Any, Any, Any]:
     """The same, but the first to succeed wins. If none does, the outcome is all their failures.
 
@@ -188,9 +202,15 @@ def _runners(ios: tuple[Any, ...], where: str) -> tuple[Any, ...]:
 # -- time limits ------------------------------------------------------------------------------
 
 
+@overload
+def timeout(io: IO[R, E, A], seconds: float, otherwise: None = None) -> IO[R, E | TimedOut, A]: ...
+@overload
 def timeout(
-    io: IO[R, E, A], seconds: float, otherwise: IO[Any, Any, A2] | None = None
-) -> IO[R, Any, A | A2]:
+    io: IO[R, E, A], seconds: float, otherwise: IO[R2, E2, A2]
+) -> IO[Any, E | E2, A | A2]: ...
+def timeout(
+    io: IO[Any, Any, Any], seconds: float, otherwise: IO[Any, Any, Any] | None = None
+) -> IO[Any, Any, Any]:
     """Run `io`; if that takes longer than `seconds`, cancel it.
 
     It runs in this fiber, with the locks that it holds. It has released what it held before

@@ -28,6 +28,7 @@ def running(five: IO[int, str, int], cluster: Cluster, run: RunHandle[str, int])
     cluster.close()
     assert_type(run.result(), Result[str, int])
     assert_type(run.done(), bool)
+    run.cancel()
 
 
 def testing(five: IO[int, str, int], simulation: Simulation[str, int]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import distio.core.ops as ops
 from distio.core import expect
-from distio.errors import MatchError, TracedException
+from distio.errors import MatchError, TimedOut, TracedException
 from distio.result import Result
 from distio.schedule import Schedule, require_schedule
 
@@ -178,7 +178,13 @@ class IO(Generic[R, E, A]):
         """If the fiber is cancelled in here, run `after`, which can't be cancelled."""
         return ops.on_cancel(self, after)
 
-    def timeout(self, seconds: float, otherwise: IO[Any, Any, A2] | None = None) -> IO[R, Any, Any]:
+    @overload
+    def timeout(self, seconds: float, otherwise: None = None) -> IO[R, E | TimedOut, A]: ...
+    @overload
+    def timeout(self, seconds: float, otherwise: IO[R2, E2, A2]) -> IO[Any, E | E2, A | A2]: ...
+    def timeout(
+        self, seconds: float, otherwise: IO[Any, Any, Any] | None = None
+    ) -> IO[Any, Any, Any]:
         """Run this; if it takes longer, cancel it: then `otherwise`, or the error `TimedOut`."""
         from distio.structured import timeout
 
