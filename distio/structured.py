@@ -8,8 +8,7 @@ from typing import Any, Final, TypeVar, final, overload
 from distio.core import expect, ops
 from distio.core.fiber import Handle
 from distio.core.ops.base import IO, programs, require_io
-from distio.core.ops.failures import Fail
-from distio.errors import MatchError, TimedOut
+from distio.errors import TimedOut
 
 __all__ = [
     "Scope",
@@ -230,11 +229,7 @@ def timeout(
     >>> io.timeout(io.sleep(1000), 0.01, io.pure("enough")).run(None)
     Ok(success='enough')
     """
-    if wrong := expect.no_time(seconds, "timeout", "a number of seconds"):
-        raise MatchError(wrong)
-    if otherwise is None:
-        otherwise = Fail([TimedOut(seconds)])
-    return ops.timeout(require_io(io, "timeout"), seconds, require_io(otherwise, "timeout"))
+    return ops.timeout(require_io(io, "timeout"), seconds, otherwise)
 
 
 def fail_fast(ios: Iterable[Any]) -> IO[Any, Any, list[Any]]:

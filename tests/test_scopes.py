@@ -130,6 +130,13 @@ def test_a_scope_of_many_children_in_turn_keeps_those_that_go_on(run_in_process:
     assert run_in_process(io.scope(program)) == Ok(0)
 
 
+def test_a_scope_of_many_children_that_go_on(run: Run) -> None:
+    def program(s: io.Scope) -> Program:
+        return io.traverse(range(200), lambda n: s.start(io.sleep(0.1))).map(len)
+
+    assert run(io.scope(program)) == Ok(200)
+
+
 def test_a_scope_is_open_in_its_own_fibers_only(run: Run) -> None:
     result = run(io.scope(lambda s: io.pure(s)).flat_map(lambda s: s.start(io.pure(1))))
     assert isinstance(result, Panic)

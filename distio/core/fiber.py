@@ -65,8 +65,9 @@ class Handle(Generic[R, E, A]):
             A program whose value is the fiber's Result.
 
         >>> from distio import io
-        >>> io.parallel(io.sleep(1000)).flat_map(lambda fibers: fibers[0].cancel()).run(None)
-        Ok(success=Panic(...Cancelled('fiber ... was cancelled')...))
+        >>> stopped = io.parallel(io.sleep(1000)).flat_map(lambda fibers: fibers[0].cancel())
+        >>> stopped.map(lambda result: str(result.exceptions[0].exception)).run(None)
+        Ok(success='fiber 1.1 was cancelled')
         """
         from distio.core.ops.cancelling import cancel
 
@@ -126,11 +127,15 @@ def _held(count: int, value: Any, is_changed: bool) -> Held:
     return held
 
 
+FEW: Final = 64
+"""So many children of a scope are kept, whether or not they have ended."""
+
+
 @final
 class Region:
     """A part of a fiber's program that can be cancelled on its own."""
 
-    __slots__ = ("children", "creating", "interrupted", "key", "shield")
+    __slots__ = ("children", "creating", "interrupted", "key", "look_at", "shield")
 
     def __init__(self, key: int, shield: int, creating: int) -> None:
         self.key = key
@@ -142,16 +147,19 @@ class Region:
         """What the fiber was unwinding when this was cancelled."""
         self.children: list[Handle[Any, Any, Any]] | None = None
         """If it is a scope: the fibers that were started in it."""
+        self.look_at = FEW
+        """When there are so many of them, it is worth looking who has ended."""
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if not self.key:
             return "WHOLE"
-        return _region, (self.key, self.shield, self.creating, self.interrupted, self.children)
+        rest = self.interrupted, self.children, self.look_at
+        return _region, (self.key, self.shield, self.creating, *rest)
 
 
 def _region(key: int, shield: int, creating: int, *rest: Any) -> Region:
     region = Region(key, shield, creating)
-    region.interrupted, region.children = rest
+    region.interrupted, region.children, region.look_at = rest
     return region
 
 

@@ -186,9 +186,7 @@ class IO(Generic[R, E, A]):
         self, seconds: float, otherwise: IO[Any, Any, Any] | None = None
     ) -> IO[Any, Any, Any]:
         """Run this; if it takes longer, cancel it: then `otherwise`, or the error `TimedOut`."""
-        from distio.structured import timeout
-
-        return timeout(self, seconds, otherwise)
+        return ops.timeout(self, seconds, otherwise)
 
     # -- again and again ------------------------------------------------------------------
 

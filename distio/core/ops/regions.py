@@ -10,12 +10,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, final
 
+from distio.core import expect
 from distio.core.fiber import Fiber, Handle, Region
 from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
 from distio.core.ops.cancelling import Cancel
 from distio.core.ops.concurrency import Sleep
-from distio.core.ops.failures import Finally, Keep
+from distio.core.ops.failures import Fail, Finally, Keep
 from distio.core.ops.values import FlatMap
+from distio.errors import MatchError, TimedOut
 from distio.protocol import requests
 
 __all__ = ["CurrentFiber", "Cut", "InRegion", "timeout"]
@@ -91,8 +93,15 @@ class _Border(Frame):
         return require_io(self.instead, "timeout")
 
 
-def timeout(io: Program, seconds: float, instead: Any) -> Program:
-    """Run an IO; if that takes longer than so many seconds, cancel it and go on with another."""
+def timeout(io: Program, seconds: float, otherwise: Any = None) -> Program:
+    """Run an IO; if that takes longer, cancel it, and go on with another or the error `TimedOut`.
+
+    Raises:
+        MatchError: `seconds` is no finite number, or `otherwise` no IO.
+    """
+    if wrong := expect.no_time(seconds, "timeout", "a number of seconds"):
+        raise MatchError(wrong)
+    instead = Fail([TimedOut(seconds)]) if otherwise is None else require_io(otherwise, "timeout")
     return FlatMap(CurrentFiber(), partial(_watched, io, seconds, instead))
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, final
 
-from distio.core.fiber import Fiber, Handle, Region
+from distio.core.fiber import FEW, Fiber, Handle, Region
 from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
 from distio.core.ops.concurrency import Wait, WaitSome, from_result
 from distio.core.ops.failures import Finally, Keep
@@ -29,9 +29,6 @@ from distio.result import zip as zip_results
 __all__ = ["InScope", "StartIn", "scope", "zip_par_fast"]
 
 Program = IO[Any, Any, Any]
-
-_MANY: Final = 64
-"""So many children are kept, ended or not, before it is worth looking who has ended."""
 
 
 def scope(program: Callable[[int], Program]) -> Program:
@@ -74,7 +71,7 @@ class StartIn(IO[Any, Any, Any]):
     def _evaluate(self, fiber: Fiber) -> Next:
         region = _find(fiber, self.key)
         assert region.children is not None
-        if len(region.children) > _MANY and len(region.children).bit_count() == 1:
+        if len(region.children) >= region.look_at:
             fiber.stack.append(_Look(region, self))
             return WaitSome(tuple(region.children), 0)
         fiber.stack.append(_Started(region))
@@ -150,6 +147,7 @@ class _Look(Frame):
         assert children is not None
         left = [each for each, result in zip(children, results) if not isinstance(result, Ok)]
         self.region.children = left
+        self.region.look_at = 2 * len(left) + FEW
         return self.then
 
 

@@ -1,0 +1,143 @@
+"""What isn't a fiber: callbacks, threads, coroutines, futures, and objects that stay in one place.
+
+`distio.io` has all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from distio.core import expect, ops
+from distio.core.located import Located
+from distio.core.ops.base import IO
+from distio.errors import MatchError, TracedException
+from distio.result import Ok, Panic, Result
+
+__all__ = ["async_", "at", "blocking", "from_coroutine", "from_future", "located"]
+
+A = TypeVar("A")
+A2 = TypeVar("A2")
+A_co = TypeVar("A_co", covariant=True)
+
+
+def async_(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
+    """The program that calls `f(context, callback, *args, **kwargs)` and waits for the callback.
+
+    `f` starts something and returns at once. Whenever that is done, call `callback(result)`
+    with a Result, from any thread, once; the first call counts. Until then the fiber is
+    suspended and holds no thread. The callback belongs to its process.
+
+    >>> from distio import Ok, io
+    >>> io.async_(lambda context, callback: callback(Ok(2))).run(None)
+    Ok(success=2)
+    """
+    return ops.Async(f, args, kwargs)
+
+
+def blocking(
+    f: Callable[..., A], *args: Any, abandon_on_cancel: bool = False, **kwargs: Any
+) -> IO[Any, Any, A]:
+    """The program that calls `f(*args, **kwargs)` on a thread that may be held up.
+
+    Use it for what waits: files, databases, `requests`. The threads that step fibers are few, and
+    go on meanwhile; as many others are made as there are such calls at the same time.
+
+    Args:
+        f: what is called.
+        args: what it is called with.
+        abandon_on_cancel: a thread can't be stopped, so a fiber that is cancelled in here waits for
+            `f` to return; unless this is true, then `f` is left to itself.
+        kwargs: what else it is called with.
+
+    >>> from distio import io
+    >>> io.blocking(max, 3, 8).run(None)
+    Ok(success=8)
+    """
+    return ops.Blocking(f, args, kwargs, abandon_on_cancel)
+
+
+def from_coroutine(
+    f: Callable[..., Coroutine[Any, Any, A]], *args: Any, **kwargs: Any
+) -> IO[Any, Any, A]:
+    """The program that awaits `f(*args, **kwargs)` on the event loop of its process.
+
+    >>> import asyncio
+    >>> from distio import io
+    >>> io.from_coroutine(asyncio.sleep, 0, "slept").run(None)
+    Ok(success='slept')
+    """
+    return ops.Coroutine(f, args, kwargs)
+
+
+class _Future(Protocol[A_co]):
+    """What `from_future` needs of a future."""
+
+    def add_done_callback(self, fn: Callable[[Any], Any], /) -> Any: ...
+    def result(self) -> A_co: ...
+
+
+def from_future(make: Callable[..., _Future[A]], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
+    """The program that waits for the future that `make(*args, **kwargs)` returns.
+
+    Args:
+        make: starts something and returns a `concurrent.futures.Future`, or what has its methods
+            `add_done_callback`, `exception` and `result`.
+
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> from distio import io
+    >>> with ThreadPoolExecutor(1) as pool:
+    ...     io.from_future(pool.submit, max, 3, 8).run(None)
+    Ok(success=8)
+    """
+    expect.function(make, "from_future")
+    return ops.Async(_await_future, (make, args, kwargs), {})
+
+
+def _await_future(
+    context: Any, callback: Callable[[Any], None], make: Any, args: Any, kwargs: Any
+) -> None:
+    def done(future: Any) -> None:
+        try:
+            result: Result[Any, Any] = Ok(future.result())
+        except BaseException as exception:  # noqa: BLE001 (it is the outcome, whatever it is)
+            result = Panic([TracedException.in_except_clause(exception)], [])
+        callback(result)
+
+    future = make(*args, **kwargs)
+    if not hasattr(future, "add_done_callback"):
+        raise expect.returned("from_future", make, "a future", future, "return what submit returns")
+    future.add_done_callback(done)
+
+
+# -- objects that stay where they are ---------------------------------------------------------
+
+
+def located(make: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, Located[A]]:
+    """The program that makes an object and keeps it in the process where it was made.
+
+    What can't be copied or shouldn't be (a connection, a big table, an object that several fibers
+    change) is reached by its `Located`, from anywhere: its methods are programs.
+
+    Args:
+        make: makes the object; it is called in the process of the fiber that runs this.
+
+    >>> from distio import io
+    >>> io.located(dict, a=1).flat_map(lambda table: table.get("a")).run(None)
+    Ok(success=1)
+    """
+    return ops.Locate(make, args, kwargs)
+
+
+def at(ref: Located[A], f: Callable[..., A2], *args: Any, **kwargs: Any) -> IO[Any, Any, A2]:
+    """The program that calls `f(object, *args, **kwargs)` where the located object is.
+
+    For what isn't one method of it. Nobody else uses the object during the call.
+
+    >>> from distio import io
+    >>> io.located(list).flat_map(lambda words: io.at(words, len)).run(None)
+    Ok(success=0)
+    """
+    if isinstance(ref, Located):
+        return ops.at(ref, f, args, kwargs)
+    raise MatchError(f"at: expected what io.located computes, but got {expect.shown(ref)}")
