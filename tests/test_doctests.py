@@ -10,6 +10,7 @@ import pytest
 MODULES = [
     "distio.coordination.coordinator.deadlock",
     "distio.core.expect",
+    "distio.core.fiber",
     "distio.core.ops.base",
     "distio.core.status",
     "distio.errors",
@@ -21,6 +22,7 @@ MODULES = [
     "distio.result",
     "distio.runtime.cluster",
     "distio.runtime.launching",
+    "distio.structured",
     "distio.testing.choices",
     "distio.testing.exploration",
     "distio.testing.simulation",

@@ -65,8 +65,9 @@ class Handle(Generic[R, E, A]):
             A program whose value is the fiber's Result.
 
         >>> from distio import io
-        >>> io.parallel(io.sleep(1000)).flat_map(lambda fibers: fibers[0].cancel()).run(None)
-        Ok(success=Panic(...Cancelled('fiber ... was cancelled')...))
+        >>> io.parallel(io.sleep(1000)).flat_map(lambda fibers: fibers[0].cancel()).map(
+        ...     lambda result: result.exceptions[0].exception).run(None)
+        Ok(success=Cancelled('1.1'))
         """
         from distio.core.ops.cancelling import cancel
 
