@@ -40,3 +40,33 @@ def test_the_failure_of_the_root_is_its_result_and_not_logged(
 ) -> None:
     assert io.defer(divide).run(None).is_panic()
     assert not caplog.records
+
+
+def test_who_has_lost_a_race_needs_no_notice(caplog: pytest.LogCaptureFixture) -> None:
+    assert io.first_ok(io.error("down"), io.error("down, too"), io.pure("up")).run(None).is_ok()
+    assert io.first_ok(io.error("down"), io.error("down, too")).run(None).is_error()
+    assert io.race(io.pure(1), io.defer(divide)).run(None) == Ok(1)
+    assert not caplog.records
+
+
+def test_a_failure_that_is_no_longer_waited_for_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fails_late = io.parallel(io.sleep(0.03).then(io.defer(divide)))
+    gave_up = fails_late.flat_map(lambda fibers: io.wait(fibers).timeout(0.01, io.pure("gave up")))
+    assert gave_up.run(None) == Ok("gave up")
+    (record,) = caplog.records
+    assert "nobody waited for it" in record.getMessage()
+
+
+def test_a_cancellation_needs_no_notice_but_what_fails_beside_it_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    quiet = io.parallel(io.sleep(1000)).flat_map(lambda fibers: fibers[0].cancel_soon())
+    assert quiet.run(None).is_ok()
+    assert not caplog.records
+    stuck = io.sleep(1000).finally_(lambda _: io.defer(divide))
+    loud = io.parallel(stuck).flat_map(lambda fibers: io.sleep(0.01).then(fibers[0].cancel_soon()))
+    assert loud.run(None).is_ok()
+    (record,) = caplog.records
+    assert "in divide" in record.getMessage()

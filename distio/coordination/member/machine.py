@@ -40,7 +40,7 @@ from distio.coordination.member.outcomes import (
 )
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import Away
-from distio.coordination.member.waits import await_fibers, describe_waits, settle
+from distio.coordination.member.waits import await_fibers, describe_waits, look, settle
 from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Work
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
@@ -48,7 +48,7 @@ from distio.core.ops.base import IO
 from distio.errors import Deadlock, DistioBug, TracedException
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, sequence_of
-from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request, Sleep
+from distio.protocol.requests import AwaitBlocking, AwaitCallback, AwaitFibers, Request, Sleep
 from distio.result import Ok, Panic, Result
 
 __all__ = ["Member"]
@@ -169,8 +169,11 @@ class Member:
                     continue
                 work = shipping
             self.stepping += 1
-            if self.cancelling.is_pending and isinstance(work, Fiber):
-                self.cancelling.tell(work)
+            if isinstance(work, Fiber):
+                if type(work.request) is AwaitFibers:
+                    look(self, work)
+                if self.cancelling.is_pending:
+                    self.cancelling.tell(work)
             return work
         return None
 

@@ -27,6 +27,7 @@ __all__ = [
     "await_fibers",
     "describe_waits",
     "give_up_waiting",
+    "look",
     "settle",
     "strike_out",
 ]
@@ -114,6 +115,15 @@ def settle(member: Member, handle: Handle[Any, Any, Any], outcome: Any) -> None:
             fiber.value = waiting.handles
             member.runs[fiber.run].block(-1)
             member.unpark(fiber)
+
+
+def look(member: Member, fiber: Fiber) -> None:
+    """The fiber goes on, and sees what has come of those that it waited for, by now."""
+    run = member.runs.get(fiber.run)
+    if run is not None and run.unobserved:
+        for handle in fiber.value:
+            if type(handle) is Handle:  # not if it has moved since: see `outcome_in`
+                run.unobserved.pop(handle.id, None)
 
 
 def strike_out(waiting: Waiting) -> None:
