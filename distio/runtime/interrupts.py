@@ -121,7 +121,9 @@ def _messenger() -> SimpleQueue[Callable[[], None]]:
 
 
 def _report_later() -> None:
-    threading.Timer(_PATIENCE_SECONDS, _report).start()
+    timer = threading.Timer(_PATIENCE_SECONDS, _report)
+    timer.daemon = True  # a program that has ended by then waits for nobody
+    timer.start()
 
 
 def _report() -> None:
