@@ -50,6 +50,25 @@ def says(var: Var[Any], word: str) -> Program:
     return var.update(lambda words: ([*words, word], None)).then(io.pure(None))
 
 
+def once(var: Var[Any], word: str, then: Program) -> Program:
+    """Go on as soon as this was said."""
+    return var.get().flat_map(
+        lambda words: then if word in words else io.sleep(0.001).then(once(var, word, then))
+    )
+
+
+def cancelled_once(var: Var[Any], word: str, program: Program) -> Program:
+    """Start a program, cancel it when it has said this; the Result that it ends with."""
+    return io.parallel(program).flat_map(
+        lambda fibers: once(var, word, fibers[0].cancel()).map(_without_ids)
+    )
+
+
+def asleep(var: Var[Any]) -> Program:
+    """What says so, and sleeps for ever."""
+    return says(var, "asleep").then(FOREVER)
+
+
 def noting(var: Var[Any], name: str) -> Resource[Any, Any, Any]:
     """A resource that notes when it is opened and closed."""
     return resource.from_open_close_io(
@@ -225,18 +244,18 @@ def test_in_what_releases_handlers_work_as_ever(run: Run) -> None:
 def test_resources_are_closed_in_reverse_order(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         both = noting(var, "one").flat_map(lambda _: noting(var, "two"))
-        return cancelled_after(0.05, both.with_(FOREVER))
+        return cancelled_once(var, "asleep", both.with_(asleep(var)))
 
-    words = ["open one", "open two", "close two", "close one"]
+    words = ["open one", "open two", "asleep", "close two", "close one"]
     assert run(with_notes(program)) == Ok([["Cancelled"], words])
 
 
 def test_finally_runs_whole(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         after = io.sequence(io.sleep(0.01), says(var, "slept"), io.yield_, says(var, "done"))
-        return cancelled_after(0.02, FOREVER.finally_(lambda _: after))
+        return cancelled_once(var, "asleep", asleep(var).finally_(lambda _: after))
 
-    assert run(with_notes(program)) == Ok([["Cancelled"], ["slept", "done"]])
+    assert run(with_notes(program)) == Ok([["Cancelled"], ["asleep", "slept", "done"]])
 
 
 def test_on_cancel_runs_then_and_only_then(run: Run) -> None:
@@ -245,15 +264,21 @@ def test_on_cancel_runs_then_and_only_then(run: Run) -> None:
         return io.sequence(
             io.on_cancel(io.pure(1), noted),
             io.error("no").on_cancel(noted).attempt(),
-            cancelled_after(0.01, FOREVER.on_cancel(says(var, "inner")).on_cancel(noted)),
+            cancelled_once(
+                var, "asleep", asleep(var).on_cancel(says(var, "inner")).on_cancel(noted)
+            ),
         )
 
-    assert run(with_notes(program)) == Ok([["Cancelled"], ["inner", "cancelled"]])
+    assert run(with_notes(program)) == Ok([["Cancelled"], ["asleep", "inner", "cancelled"]])
 
 
 def test_what_fails_in_releasing_is_added(run: Run) -> None:
-    main = FOREVER.finally_(lambda _: io.error("stuck")).on_cancel(io.panic(ValueError("bad")))
-    assert run(cancelled_after(0.01, main)) == Ok(["ValueError", "Cancelled", "stuck"])
+    def program(var: Var[Any]) -> Program:
+        stuck = asleep(var).finally_(lambda _: io.error("stuck"))
+        return cancelled_once(var, "asleep", stuck.on_cancel(io.panic(ValueError("bad"))))
+
+    result = run(Var.create([]).flat_map(program))
+    assert result == Ok(["ValueError", "Cancelled", "stuck"])
 
 
 def test_what_swallows_failures_does_not_swallow_this(run: Run) -> None:
@@ -264,17 +289,20 @@ def test_what_swallows_failures_does_not_swallow_this(run: Run) -> None:
         def __exit__(self, *failure: Any) -> bool:
             return True
 
-    main = resource.from_with(io.defer(Swallower)).with_(FOREVER).then(io.pure("never"))
-    assert run(cancelled_after(0.01, main)) == ALONE
+    def program(var: Var[Any]) -> Program:
+        used = resource.from_with(io.defer(Swallower)).with_(asleep(var))
+        return cancelled_once(var, "asleep", used.then(io.pure("never")))
+
+    assert run(Var.create([]).flat_map(program)) == ALONE
 
 
 def test_the_holder_of_a_lock_gives_it_back(run: Run) -> None:
-    program = resource.reentrant_lock.flat_map(
-        lambda lock: cancelled_after(0.01, lock.with_(lock.with_(FOREVER))).then(
-            lock.with_(io.pure("mine"))
-        )
-    )
-    assert run(program) == Ok("mine")
+    def program(lock: Resource[Any, Any, None], var: Var[Any]) -> Program:
+        held = lock.with_(lock.with_(asleep(var)))
+        return cancelled_once(var, "asleep", held).then(lock.with_(io.pure("mine")))
+
+    made = io.zip(resource.reentrant_lock, Var.create([]))
+    assert run(made.flat_map(lambda both: program(*both))) == Ok("mine")
 
 
 def test_who_is_cancelled_in_the_middle_of_a_queue_is_passed_over(run: Run) -> None:
@@ -309,10 +337,10 @@ def test_a_callback_that_comes_later_means_nothing(run_in_process: Run) -> None:
 
 def test_what_is_uncancelable_is_done_first(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
-        held = io.uncancelable(io.sequence(io.sleep(0.02), says(var, "done")))
-        return cancelled_after(0.01, held.then(says(var, "never")))
+        held = io.sequence(says(var, "begun"), io.sleep(0.02), says(var, "done"))
+        return cancelled_once(var, "begun", io.uncancelable(held).then(says(var, "never")))
 
-    assert run(with_notes(program)) == Ok([["Cancelled"], ["done"]])
+    assert run(with_notes(program)) == Ok([["Cancelled"], ["begun", "done"]])
 
 
 def test_opening_is_whole(run: Run) -> None:
@@ -323,7 +351,7 @@ def test_opening_is_whole(run: Run) -> None:
             slowly = io.sequence(says(var, "open"), io.yield_, io.sleep(0.03), io.yield_)
             return resource.from_open_close_io(slowly, lambda _, status: says(var, "close"))
 
-        return cancelled_after(0.015, opened().map(lambda it: it).with_(FOREVER))
+        return cancelled_once(var, "open", opened().map(lambda it: it).with_(FOREVER))
 
     assert run(with_notes(program)) == Ok([["Cancelled"], ["open", "close"]])
 
@@ -331,7 +359,7 @@ def test_opening_is_whole(run: Run) -> None:
 def test_who_waits_for_a_lock_in_opening_closes_what_is_open(run: Run) -> None:
     def program(var: Var[Any], lock: Resource[Any, Any, None]) -> Program:
         both = noting(var, "door").flat_map(lambda _: lock)
-        return lock.with_(cancelled_after(0.03, both.with_(io.pure("never"))))
+        return lock.with_(cancelled_once(var, "open door", both.with_(io.pure("never"))))
 
     made = resource.reentrant_lock
     noted = with_notes(lambda var: made.flat_map(lambda lock: program(var, lock)))
