@@ -9,7 +9,7 @@ import pytest
 
 from distio import IO, Errors, Ok, Panic, Var, io, resource
 from distio.errors import MatchError, TimedOut
-from distio.testing import simulate
+from distio.testing import Simulation, explore, simulate
 from tests.conftest import Run
 from tests.test_cancelling import FOREVER, cancelled_after, is_cancelled, says, with_notes
 
@@ -234,6 +234,19 @@ def errors_of(program: Program) -> Program:
 def test_what_takes_longer_is_cancelled(run: Run) -> None:
     assert run(errors_of(io.timeout(FOREVER, 0.01))) == Ok(["it took longer than 0.01 s"])
     assert run(FOREVER.timeout(0.01, io.pure("instead"))) == Ok("instead")
+
+
+def test_a_limit_that_is_over_at_once_is_not_lost(run: Run) -> None:
+    limited = [FOREVER.timeout(0, io.pure(n)) for n in range(150)]
+    assert run(io.sequence(*limited)) == Ok(149)
+    assert run(io.zip_par(limited)) == Ok(list(range(150)))
+
+
+def test_a_limit_that_is_over_at_once_is_not_lost_under_any_seed() -> None:
+    def check(simulation: Simulation[Any, Any]) -> bool:
+        return simulation.result == Ok(["late"] * 3) and simulation.virtual_seconds < 1
+
+    explore(io.zip_par([FOREVER.timeout(0, io.pure("late"))] * 3), None, check, range(200))
 
 
 def test_what_is_quick_is_as_without(run: Run) -> None:

@@ -182,6 +182,7 @@ class Fiber:
         "id",
         "is_pinned",
         "is_spared",
+        "limits",
         "locals",
         "name",
         "next",
@@ -219,6 +220,8 @@ class Fiber:
         self.regions: list[Region] | None = None
         """The parts of its program that it is in and that can be cancelled on their own, each in
         the one before."""
+        self.limits = 0
+        """How many time limits it has had: each is a region of its own."""
         self.cuts: list[Region] | None = None
         """Those of them (or the whole of it) that are to be cancelled, the outermost first."""
         self.unwinding: Region | None = None

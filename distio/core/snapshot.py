@@ -143,6 +143,7 @@ _REST: Final = (
     "request",
     "holds",
     "regions",
+    "limits",
     "cuts",
     "unwinding",
     "is_spared",

@@ -15,12 +15,13 @@ from distio.core.fiber import Fiber, Handle, Region
 from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
 from distio.core.ops.cancelling import Cancel
 from distio.core.ops.concurrency import Sleep
-from distio.core.ops.failures import Fail, Finally, Keep
+from distio.core.ops.failures import Fail, Keep
 from distio.core.ops.values import FlatMap
 from distio.errors import MatchError, TimedOut
 from distio.protocol import requests
+from distio.result import Ok, Result
 
-__all__ = ["CurrentFiber", "Cut", "InRegion", "timeout"]
+__all__ = ["CurrentFiber", "Cut", "TimeLimit", "timeout"]
 
 Program = IO[Any, Any, Any]
 
@@ -38,59 +39,18 @@ class CurrentFiber(IO[Any, Any, Any]):
 
 @final
 class Cut(IO[Any, Any, Any]):
-    """Cancel a region of a fiber; without a key, the one that has the id of who does it."""
+    """Cancel a region of a fiber."""
 
     __slots__ = _names = ("handle", "key")
 
-    def __init__(self, handle: Handle[Any, Any, Any], key: int | None = None) -> None:
+    def __init__(self, handle: Handle[Any, Any, Any], key: int) -> None:
         self.handle = handle
         self.key = key
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.value = None
-        key = fiber.id if self.key is None else self.key
-        fiber.request = requests.CancelFibers((self.handle,), key)
+        fiber.request = requests.CancelFibers((self.handle,), self.key)
         return None
-
-
-@final
-class InRegion(Wrapper):
-    """Run an IO that can be cancelled on its own; then go on with another one."""
-
-    __slots__ = ("instead", "key")
-    _names = ("io", "key", "instead")
-
-    def __init__(self, io: Any, key: int, instead: Any) -> None:
-        super().__init__(io)
-        self.key = key
-        self.instead = instead
-
-    def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.stack.append(_Border(fiber.enter(self.key), self.instead))
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
-
-
-@final
-class _Border(Frame):
-    """Where a region ends."""
-
-    __slots__ = ("instead", "region")
-
-    def __init__(self, region: Region, instead: Any) -> None:
-        self.region = region
-        self.instead = instead
-
-    def _succeeded(self, fiber: Fiber) -> Next:
-        fiber.leave(self.region)
-        return None
-
-    def _failed(self, fiber: Fiber) -> Next:
-        if not fiber.leave(self.region):
-            return None
-        if fiber.failure is not None:  # of what was to release
-            fiber.stack.append(Keep(fiber.failure))
-            fiber.failure = None
-        return require_io(self.instead, "timeout")
 
 
 def timeout(io: Program, seconds: float, otherwise: Any = None) -> Program:
@@ -102,35 +62,78 @@ def timeout(io: Program, seconds: float, otherwise: Any = None) -> Program:
     if wrong := expect.no_time(seconds, "timeout", "a number of seconds"):
         raise MatchError(wrong)
     instead = Fail([TimedOut(seconds)]) if otherwise is None else require_io(otherwise, "timeout")
-    return FlatMap(CurrentFiber(), partial(_watched, io, seconds, instead))
-
-
-def _watched(io: Program, seconds: float, instead: Any, me: Handle[Any, Any, Any]) -> Program:
-    watch = FlatMap(Sleep(seconds), partial(_cut, me))
-    return FlatMap(_SpawnHere(watch), partial(_limited, io, instead))
-
-
-def _cut(handle: Handle[Any, Any, Any], _: Any) -> Program:
-    return Cut(handle)
-
-
-def _limited(io: Program, instead: Any, watch: list[Handle[Any, Any, Any]]) -> Program:
-    return Finally(InRegion(io, watch[0].id, instead), partial(_dismiss, tuple(watch)))
-
-
-def _dismiss(watch: tuple[Handle[Any, Any, Any], ...], _: Any) -> Program:
-    return Cancel(watch)
+    return TimeLimit(io, seconds, instead)
 
 
 @final
-class _SpawnHere(IO[Any, Any, Any]):
-    """Start a fiber that isn't offered to others; the value is a list of its handle."""
+class TimeLimit(Wrapper):
+    """Run an IO in a region of its own, which another fiber cuts if that takes too long.
 
-    __slots__ = _names = ("io",)
+    The region is there before that fiber is, so that no cut can come too early.
+    """
 
-    def __init__(self, io: Program) -> None:
-        self.io = io
+    __slots__ = ("instead", "seconds")
+    _names = ("io", "seconds", "instead")
+
+    def __init__(self, io: Any, seconds: float, instead: Any) -> None:
+        super().__init__(io)
+        self.seconds = seconds
+        self.instead = instead
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.SpawnAt(requests.HERE, self.io)
+        fiber.limits += 1
+        key = fiber.limits
+        border = _Border(fiber.enter(key), self.instead)
+        fiber.stack += [border, _Watched(self.io, border)]
+        watch = FlatMap(Sleep(self.seconds), partial(_cut, fiber.handle, key))
+        fiber.request = requests.SpawnAt(requests.HERE, watch)
         return None
+
+
+def _cut(handle: Any, key: int, _: Any) -> Program:
+    return Cut(handle, key)
+
+
+@final
+class _Watched(Frame):
+    """The watch has started: now what it watches."""
+
+    __slots__ = ("border", "io")
+
+    def __init__(self, io: Any, border: _Border) -> None:
+        self.io = io
+        self.border = border
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        self.border.watch = tuple(fiber.value)
+        return require_io(self.io, "timeout")
+
+
+@final
+class _Border(Frame):
+    """Where the region ends, and the watch is dismissed."""
+
+    __slots__ = ("instead", "region", "watch")
+
+    def __init__(self, region: Region, instead: Any) -> None:
+        self.region = region
+        self.instead = instead
+        self.watch: tuple[Handle[Any, Any, Any], ...] = ()
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.leave(self.region)
+        return self._dismiss(fiber, Ok(fiber.value))
+
+    def _failed(self, fiber: Fiber) -> Next:
+        was_cut = fiber.leave(self.region)
+        failure, fiber.failure = fiber.failure, None
+        if not was_cut:
+            assert failure is not None
+            return self._dismiss(fiber, failure)
+        if failure is not None:  # of what was to release
+            fiber.stack.append(Keep(failure))
+        return self.instead  # type: ignore[no-any-return]  # an IO, as `timeout` has seen
+
+    def _dismiss(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
+        fiber.stack.append(Keep.shielded(fiber, result))
+        return Cancel(self.watch)
