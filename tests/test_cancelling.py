@@ -305,14 +305,23 @@ def test_the_holder_of_a_lock_gives_it_back(run: Run) -> None:
     assert run(made.flat_map(lambda both: program(*both))) == Ok("mine")
 
 
+def in_queue(fiber: io.Fiber[Any, Any, Any]) -> Program:
+    """Wait until a fiber waits for its lock."""
+
+    def look(status: io.Status) -> Program:
+        is_there = status.state == "waits for a lock"
+        return io.pure(None) if is_there else io.sleep(0.001).then(in_queue(fiber))
+
+    return fiber.status().flat_map(look)
+
+
 def test_who_is_cancelled_in_the_middle_of_a_queue_is_passed_over(run: Run) -> None:
     def program(var: Var[Any], lock: Resource[Any, Any, None]) -> Program:
-        def queue(fibers: list[Any], names: list[str]) -> Program:
+        def queue(fibers: list[io.Fiber[Any, Any, Any]], names: list[str]) -> Program:
             if not names:
-                return io.sleep(0.02).then(fibers[1].cancel(), io.pure(fibers))
-            mine = lock.with_(says(var, names[0]))
-            return io.sleep(0.01).then(
-                io.parallel(mine).flat_map(lambda new: queue([*fibers, *new], names[1:]))
+                return fibers[1].cancel().then(io.pure(fibers))
+            return io.parallel(lock.with_(says(var, names[0]))).flat_map(
+                lambda new: in_queue(new[0]).then(queue([*fibers, *new], names[1:]))
             )
 
         return lock.with_(queue([], ["a", "b", "c"])).flat_map(io.wait).map(len)

@@ -11,7 +11,16 @@ from distio import IO, Errors, Ok, Panic, Var, io, resource
 from distio.errors import MatchError, TimedOut
 from distio.testing import Simulation, explore, simulate
 from tests.conftest import Run
-from tests.test_cancelling import FOREVER, cancelled_after, is_cancelled, says, with_notes
+from tests.test_cancelling import (
+    FOREVER,
+    asleep,
+    cancelled_after,
+    cancelled_once,
+    is_cancelled,
+    once,
+    says,
+    with_notes,
+)
 
 Program = IO[Any, Any, Any]
 
@@ -76,8 +85,9 @@ def test_the_first_failure_cancels_the_others(run: Run, who: str) -> None:
 
 def test_all_failures_are_merged(run: Run) -> None:
     def program(s: io.Scope) -> Program:
-        return io.sequence(
-            s.start(stuck(FOREVER)), io.sleep(0.02), stuck(io.panic(ValueError("bad")))
+        fails = stuck(io.panic(ValueError("bad")))
+        return Var.create([]).flat_map(
+            lambda var: s.start(stuck(asleep(var))).then(once(var, "asleep", fails))
         )
 
     result = run(io.scope(program))
@@ -88,12 +98,11 @@ def test_all_failures_are_merged(run: Run) -> None:
 
 def test_a_scope_that_is_cancelled_cancels_what_is_in_it(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
-        child = FOREVER.on_cancel(says(var, "child"))
-        return cancelled_after(0.05, io.scope(lambda s: s.start(child).then(FOREVER))).then_keep(
-            says(var, "after")
-        )
+        child = asleep(var).on_cancel(says(var, "child"))
+        scope = io.scope(lambda s: s.start(child).then(FOREVER))
+        return cancelled_once(var, "asleep", scope).then_keep(says(var, "after"))
 
-    assert run(with_notes(program)) == Ok([["Cancelled"], ["child", "after"]])
+    assert run(with_notes(program)) == Ok([["Cancelled"], ["asleep", "child", "after"]])
 
 
 def test_a_child_that_is_cancelled_by_its_handle_harms_nobody(run: Run) -> None:
@@ -191,15 +200,19 @@ def test_losers_have_released_what_they_held(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         slow = io.sleep(0.01).then(says(var, "released"))
         loser = says(var, "began").then(FOREVER).finally_(lambda _: slow)
-        return io.race(loser, io.sleep(0.05)).then(says(var, "after"))
+        return io.race(loser, once(var, "began", io.yield_)).then(says(var, "after"))
 
     assert run(with_notes(program)) == Ok([None, ["began", "released", "after"]])
 
 
 def test_what_a_loser_could_not_release_is_added(run: Run) -> None:
-    quick = io.sleep(0.03)
-    assert run(io.race(stuck(FOREVER), quick.then(io.pure(1)))) == Errors(["stuck"])
-    assert run(io.race(stuck(FOREVER), quick.then(io.error("no")))) == Errors(["stuck", "no"])
+    def program(winner: Program) -> Program:
+        return Var.create([]).flat_map(
+            lambda var: io.race(stuck(asleep(var)), once(var, "asleep", winner))
+        )
+
+    assert run(program(io.pure(1))) == Errors(["stuck"])
+    assert run(program(io.error("no"))) == Errors(["stuck", "no"])
 
 
 def test_the_first_to_succeed_wins(run: Run) -> None:
@@ -211,10 +224,13 @@ def test_the_first_to_succeed_wins(run: Run) -> None:
 
 def test_a_race_that_is_cancelled_cancels_its_runners(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
-        runner = FOREVER.on_cancel(says(var, "runner"))
-        return cancelled_after(0.05, io.race(runner, runner)).then_keep(says(var, "after"))
+        runner = asleep(var).on_cancel(says(var, "runner"))
+        other = once(var, "asleep", says(var, "both")).then(FOREVER).on_cancel(says(var, "runner"))
+        raced = cancelled_once(var, "both", io.race(runner, other))
+        return raced.then_keep(says(var, "after"))
 
-    assert run(with_notes(program)) == Ok([["Cancelled"], ["runner", "runner", "after"]])
+    words = ["asleep", "both", "runner", "runner", "after"]
+    assert run(with_notes(program)) == Ok([["Cancelled"], words])
 
 
 def test_a_race_needs_a_runner() -> None:
