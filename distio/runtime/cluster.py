@@ -17,7 +17,7 @@ from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.addresses import private_directory
 from distio.runtime.host import log
-from distio.runtime.interrupts import interruptible
+from distio.runtime.interrupts import HEARING_SECONDS, interruptible
 from distio.runtime.launching import describe_exit, start_program
 from distio.runtime.link import LinkedHost, connect
 from distio.runtime.tickets import CLOSED, Ticket
@@ -80,7 +80,8 @@ class _Runner:
             self._ticket = self._host.begin(io, context)
             if self._is_cancelled:
                 self.cancel()
-            self._ticket.wait()
+            while not self._ticket.wait(HEARING_SECONDS):
+                """Ctrl-C is heard between two waits, at the latest."""
             return self._ticket.result()
 
     def cancel(self) -> None:

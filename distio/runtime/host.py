@@ -25,6 +25,7 @@ from distio.protocol.ids import label_of
 from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
 from distio.runtime.blocking import call_elsewhere
+from distio.runtime.interrupts import HEARING_SECONDS
 from distio.runtime.tickets import Tickets
 
 __all__ = ["Host", "Link", "log", "log_failures"]
@@ -119,7 +120,7 @@ class Host:
                 patience = self.link.idle()
                 if not self.member.ready and not self.is_stopping:
                     self._idle += 1
-                    self._work_ready.wait(patience and min(patience, _LONGEST_WAIT_SECONDS))
+                    self._work_ready.wait(_at_most(patience))
                     self._idle -= 1
                 if patience is not None:
                     self.link.rested()  # whether or not it has: it doesn't wait any more
@@ -219,6 +220,13 @@ class Host:
     def _bury_dropped(self) -> None:
         while self._dropped:
             self.member.let_go(*self._dropped.popleft())
+
+
+def _at_most(patience: float | None) -> float | None:
+    """For how long a thread may wait without looking around."""
+    if threading.current_thread() is threading.main_thread():
+        return HEARING_SECONDS if patience is None else min(patience, HEARING_SECONDS)
+    return patience and min(patience, _LONGEST_WAIT_SECONDS)
 
 
 def log_failures(runs: Sequence[LocalRun]) -> None:

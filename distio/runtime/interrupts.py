@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Final
 
-__all__ = ["interruptible"]
+__all__ = ["HEARING_SECONDS", "interruptible"]
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _RUNTIME: Final = os.path.join(_PACKAGE, "runtime") + os.sep
@@ -25,6 +25,10 @@ _CALLS: Final = os.path.join(_PACKAGE, "core", "ops", "values.py")
 """Where functions of the user are called that may be written in C: these have no frame."""
 _PATIENCE_SECONDS: Final = 1.0
 """How long a program may take to be cancelled before it is told what it is at."""
+
+HEARING_SECONDS: Final = 0.25
+"""The main thread waits for no longer at a time: a signal that comes in the moment before a wait is
+heard by Python only after it."""
 
 log: Final = logging.getLogger("distio")
 
