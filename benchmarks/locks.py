@@ -3,15 +3,22 @@
 In one process the peer is asyncio's lock; between processes a lock of multiprocessing's manager
 and, if it is installed (`pip install distributed`), that of dask. Whoever has it in one process
 gives way once before giving it back, so that everybody has to wait.
+
+A bare frame that goes from one process to a second by a third, and nothing else, tells what there
+is to be had: with a lock whose turns are kept in one place, no hand-off between processes is
+faster than that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import tempfile
 from importlib.util import find_spec
 from multiprocessing.synchronize import Barrier
 from typing import Any
+
+import zmq
 
 from benchmarks._timing import medians, seconds, show, take_turns
 from distio import IO, Cluster, Resource, io, resource
@@ -68,6 +75,40 @@ def hand_offs_of_manager() -> float:
         return seconds(all_of_them)
 
 
+def give_back(url: str) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.connect(url)
+        dealer.send(b"ready")
+        while token := dealer.recv():
+            dealer.send(token)
+
+
+def hand_offs_of_a_frame() -> float:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        zmq.Context() as context,
+        context.socket(zmq.ROUTER) as router,
+    ):
+        url = f"ipc://{directory}/router"
+        router.bind(url)
+        takers = [multiprocessing.Process(target=give_back, args=(url,)) for _ in range(2)]
+        for taker in takers:
+            taker.start()
+        first, second = [router.recv_multipart()[0] for _ in takers]
+
+        def all_of_them() -> None:
+            for _ in range(PROCESSES * EACH_OF_CLUSTER // 2):
+                for address in (first, second):
+                    router.send_multipart([address, b"token"])
+                    router.recv_multipart()
+
+        took = seconds(all_of_them)
+        for address, taker in zip((first, second), takers):
+            router.send_multipart([address, b""])
+            taker.join()
+    return took
+
+
 def take_of_dask(_: int) -> None:
     from distributed import Lock
 
@@ -98,13 +139,14 @@ def main() -> None:
                     "distio": lambda: seconds(lambda: hand_offs(FIBERS, EACH).run(None)),
                     "asyncio": lambda: seconds(lambda: asyncio.run(hand_offs_of_asyncio())),
                     "distio, 2 workers": lambda: seconds(lambda: on_cluster.run(None, on=cluster)),
+                    "bare ZeroMQ, 3 processes": hand_offs_of_a_frame,
                     "manager, 4 processes": hand_offs_of_manager,
                     **peers,
                 },
                 ROUNDS,
             )
         )
-    counts = [FIBERS * EACH] * 2 + [PROCESSES * EACH_OF_CLUSTER] * 2 + [PROCESSES * EACH_OF_DASK]
+    counts = [FIBERS * EACH] * 2 + [PROCESSES * EACH_OF_CLUSTER] * 3 + [PROCESSES * EACH_OF_DASK]
     rows = [
         [name, f"{count / took:,.0f}", f"{took / count * 1e6:.0f}"]
         for (name, took), count in zip(found.items(), counts)
