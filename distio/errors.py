@@ -3,18 +3,21 @@
 ::
 
     BaseException
-    └── Cancelled               a fiber was cancelled
+    ├── Cancelled               a fiber was cancelled
+    └── BasePanicGroup          a BaseExceptionGroup: the same as PanicGroup, with Cancelled in it
 
     Exception
     ├── MatchError              a TypeError: a value isn't of the kind that was expected there
     ├── MultipleExceptions      raised for a Panic: all its exceptions and errors
     ├── DomainErrors            raised for Errors: expected failures that nobody handled
+    ├── PanicGroup              an ExceptionGroup: raised by an await for several failures at once
     └── DistioError
         ├── Deadlock            nothing can ever wake a run again
         ├── TimedOut            what has a time limit took longer
         ├── WorkerLost          a fiber ended with the process that hosted it
         ├── UnknownFiber        a handle was waited for whose run is over
         ├── CannotShip          something that has to travel can't be pickled
+        ├── NotDeterministic    a function of io.do did something else when it was repeated
         ├── ForeignException    stands for an exception that didn't survive its journey
         ├── ClusterError        a cluster can't be started, reached or used
         │   ├── HandshakeRefused    the coordinator doesn't accept this process
@@ -33,10 +36,11 @@ import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Final, Generic, TypeVar, final
 
 __all__ = [
+    "BasePanicGroup",
     "Cancelled",
     "CannotShip",
     "ClusterClosed",
@@ -50,6 +54,8 @@ __all__ = [
     "InvariantBroken",
     "MatchError",
     "MultipleExceptions",
+    "NotDeterministic",
+    "PanicGroup",
     "SimulationLimit",
     "TimedOut",
     "TracedException",
@@ -83,12 +89,13 @@ class TracedException:
     def in_except_clause(cls, exn: BaseException | TracedException) -> TracedException:
         """Keep an exception that was just caught, with its traceback.
 
-        The frames of distio above the first frame of user code are left out.
+        The frames of distio that interpret a program, above user code, are left out.
         """
         if isinstance(exn, TracedException):
             return exn
-        trace = _from_user_code(exn.__traceback__)
-        return cls(exn, "".join(traceback.format_exception(type(exn), exn, trace)))
+        told = traceback.TracebackException(type(exn), exn, exn.__traceback__)
+        told.stack = _without_ours(told.stack)
+        return cls(exn, "".join(told.format()))
 
     @classmethod
     def with_stack_trace(cls, exn: BaseException | TracedException) -> TracedException:
@@ -130,12 +137,19 @@ def _is_ours(filename: str) -> bool:
     return filename.startswith(_OWN_DIRECTORY)
 
 
-def _from_user_code(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame that isn't ours; all of it if all are ours."""
-    start = trace
-    while start is not None and _is_ours(start.tb_frame.f_code.co_filename):
-        start = start.tb_next
-    return start or trace
+def _without_ours(stack: traceback.StackSummary) -> traceback.StackSummary:
+    """Leave out our frames between an await, or the beginning, and the next frame of the user."""
+    kept: list[traceback.FrameSummary] = []
+    ours: list[traceback.FrameSummary] = []
+    is_interpreter = True
+    for frame in stack:
+        if _is_ours(frame.filename):
+            is_interpreter |= frame.name == "__await__"
+            ours.append(frame)
+        else:
+            kept += [frame] if is_interpreter else [*ours, frame]
+            ours, is_interpreter = [], False
+    return traceback.StackSummary.from_list(kept + ours)
 
 
 @dataclass(eq=False)
@@ -206,6 +220,25 @@ class DomainErrors(Exception, Generic[E]):
         return "; ".join(map(str, self.errors)) or "no errors"
 
 
+@final
+class PanicGroup(ExceptionGroup[Exception]):
+    """Raised by an await for several failures at once; expected errors are in a `DomainErrors`."""
+
+    def derive(self, excs: Sequence[Any]) -> Any:
+        """What `except*` makes of a part of it."""
+        return PanicGroup(self.message, excs)
+
+
+@final
+class BasePanicGroup(BaseExceptionGroup[BaseException]):
+    """The same if one of them is no Exception: a cancellation."""
+
+    def derive(self, excs: Sequence[Any]) -> Any:
+        """What `except*` makes of a part of it."""
+        is_group = all(isinstance(exception, Exception) for exception in excs)
+        return PanicGroup(self.message, excs) if is_group else BasePanicGroup(self.message, excs)
+
+
 class DistioError(Exception):
     """Base of what distio itself raises, or puts into a panic."""
 
@@ -263,6 +296,11 @@ class UnknownFiber(DistioError):
 @final
 class CannotShip(DistioError):
     """Something that has to travel can't be pickled; the message is the path to it."""
+
+
+@final
+class NotDeterministic(DistioError):
+    """A function of `io.do` has moved, was repeated, and did something else than before."""
 
 
 @final

@@ -20,6 +20,7 @@ from distio.core.ops.base import IO, failing, programs, require_io, spread
 from distio.core.ops.concurrency import from_result as _from_result
 from distio.core.ops.together import zip_par as _zip_par
 from distio.core.status import Status
+from distio.direct import do, restart_from
 from distio.errors import MatchError
 from distio.local import Local
 from distio.outside import async_, at, blocking, from_coroutine, from_future, located
@@ -56,6 +57,7 @@ __all__ = [
     "defer_io",
     "defer_read",
     "defer_read_io",
+    "do",
     "error",
     "errors",
     "first_ok",
@@ -73,6 +75,7 @@ __all__ = [
     "random",
     "read",
     "rec",
+    "restart_from",
     "safe",
     "scope",
     "sequence",

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, final
 
 from distio import io
@@ -102,6 +103,23 @@ class Resource(Generic[R, E, A]):
         if self._lock is not None:  # by far the most frequent, and quick like this
             return ops.Locked(the_io, self._lock)
         return self.use(partial(_constant, the_io))
+
+    async def __aenter__(self) -> A:
+        """Open it, in a function of `io.do`: `async with resource as it`."""
+        value: A = await ops.Enter(self.create, _value_of, release)
+        return value
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exception: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        """Close it, whatever came of its use."""
+        if kind is GeneratorExit:  # the function goes on elsewhere, or not at all
+            return False
+        is_swallowed: bool = await ops.Leave(exception)
+        return is_swallowed
 
     # -- transform ------------------------------------------------------------------------
 
@@ -219,6 +237,10 @@ def _pair(created: Any) -> tuple[Any, Close]:
         f"Resource: expected that its program computes a value and the function that releases it, "
         f"but it computed {expect.shown(created)}; resource.lift_io takes any program"
     )
+
+
+def _value_of(created: Any) -> Any:
+    return _pair(created)[0]
 
 
 def _use(fun: Callable[[Any], IO[Any, Any, Any]], created: tuple[Any, Close]) -> IO[Any, Any, Any]:

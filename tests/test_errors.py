@@ -12,6 +12,7 @@ import pytest
 
 from distio import errors
 from distio.errors import (
+    BasePanicGroup,
     Cancelled,
     CannotShip,
     ClusterClosed,
@@ -25,6 +26,8 @@ from distio.errors import (
     InvariantBroken,
     MatchError,
     MultipleExceptions,
+    NotDeterministic,
+    PanicGroup,
     SimulationLimit,
     TimedOut,
     TracedException,
@@ -61,6 +64,15 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
     (WorkerLost(reason="exit 1", worker="w"), "w was lost, and this fiber with it: exit 1"),
     (UnknownFiber("the run of fiber 5 is over"), "the run of fiber 5 is over"),
     (CannotShip("f -> variable lock -> Lock"), "f -> variable lock -> Lock"),
+    (NotDeterministic("f did something else"), "f did something else"),
+    (
+        PanicGroup("several failures", [ValueError(1), DomainErrors(["no"])]),
+        "several failures (2 sub-exceptions)",
+    ),
+    (
+        BasePanicGroup("several failures", [ValueError(1), Cancelled("1.7")]),
+        "several failures (2 sub-exceptions)",
+    ),
     (ForeignException("lib.Odd", "it broke"), "lib.Odd: it broke"),
     (ForeignException(message="it broke", type_name="lib.Odd"), "lib.Odd: it broke"),
     (ClusterError("no port is free"), "no port is free"),

@@ -11,7 +11,7 @@ import math
 import reprlib
 from collections.abc import Callable, Iterable
 from functools import partial
-from inspect import isroutine
+from inspect import isroutine, unwrap
 from types import CoroutineType, GeneratorType
 from typing import Any, TypeVar
 
@@ -67,6 +67,7 @@ def named(f: Any) -> str:
     """
     while isinstance(f, partial):
         f = f.func
+    f = unwrap(f) if callable(f) else f  # a function of io.do is meant, not what calls it
     name = getattr(f, "__qualname__", type(f).__qualname__)
     code = getattr(f, "__code__", None)
     place = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""

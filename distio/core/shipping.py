@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame
+from distio.errors import CannotShip
 from distio.result import Result
 
 __all__ = ["place_of", "why_it_stays"]
@@ -36,6 +37,8 @@ def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: Exception) -> str:
         step, obj = found
         if step:
             way.append(step)
+    if isinstance(error, CannotShip):  # it says itself why
+        return error.message
     reason = f"{type(error).__name__}: {error}"
     what = f"type {_type_name(obj)}"
     return f"{', '.join(way)}: {what} can't be pickled ({reason})" if way else f"{what}: {reason}"

@@ -25,6 +25,7 @@ from distio.result import Ok, Panic, Result
 __all__ = [
     "Packed",
     "PackedValue",
+    "dump_awaited",
     "dump_fibers",
     "dump_outcome",
     "dump_value",
@@ -274,6 +275,18 @@ def dump_value(value: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
     except Exception as error:
         reason = why_it_stays(value, _dump, error)
         raise CannotShip(f"the value of a Var can't leave its process: {reason}") from error
+
+
+def dump_awaited(outcome: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+    """Pickle what a function of `io.do` has awaited.
+
+    Raises:
+        CannotShip: it can't be pickled; the message says what in it, and where.
+    """
+    try:
+        return _dump(outcome)
+    except Exception as error:
+        raise CannotShip(why_it_stays(outcome, _dump, error)) from error
 
 
 def load_outcome(payload: bytes) -> Result[Any, Any]:

@@ -275,6 +275,7 @@ class LinkedHost(Host):
         """Run `io` with its root in this process."""
         with self.mutex:
             ticket, root = self._start(io, context)
+            root.is_pinned = True  # so it need not remember how to go on elsewhere
             self.member.queue(root)
             self.wake()
         return ticket

@@ -148,6 +148,7 @@ class Member:
         fiber = Fiber(id, run.id, io, context)
         fiber.handle = Handle(id)
         fiber.handle.tie = run.tie
+        fiber.is_pinned = self.keeps_values  # there is nowhere to go
         return fiber
 
     def queue(self, work: Work) -> None:

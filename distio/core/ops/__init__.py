@@ -22,6 +22,7 @@ from distio.core.ops.concurrency import (
     Yield,
 )
 from distio.core.ops.context import ContraMapRead, DeferRead, DeferReadIO, Read
+from distio.core.ops.direct import Do, Enter, Leave, RestartFrom
 from distio.core.ops.failures import (
     Attempt,
     Catch,
@@ -72,6 +73,8 @@ __all__ = [
     "DeferIO",
     "DeferRead",
     "DeferReadIO",
+    "Do",
+    "Enter",
     "Fail",
     "Finally",
     "FlatMap",
@@ -79,6 +82,7 @@ __all__ = [
     "Frame",
     "GetLocal",
     "GiveUp",
+    "Leave",
     "Locate",
     "Locked",
     "MakeLock",
@@ -100,6 +104,7 @@ __all__ = [
     "Recover",
     "Release",
     "Repeat",
+    "RestartFrom",
     "Retry",
     "RetryPanic",
     "Sequence",

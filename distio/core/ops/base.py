@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import distio.core.ops as ops
@@ -76,6 +76,10 @@ class IO(Generic[R, E, A]):
     def _evaluate(self, fiber: Fiber) -> IO[Any, Any, Any] | None:
         """Start this operation; return the IO to evaluate next, or None: the outcome is there."""
         raise NotImplementedError
+
+    def __await__(self) -> Generator[Any, Any, A]:
+        """Run this, in a function of `io.do`; the value is that of the `await`."""
+        return (yield self)  # type: ignore[no-any-return]  # what runs the function knows
 
     # -- values ---------------------------------------------------------------------------
 

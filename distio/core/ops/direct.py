@@ -1,0 +1,358 @@
+"""Direct style: functions that await programs.
+
+`Do` is the program of such a function; its frame, `Awaiting`, holds the function while it awaits.
+What it awaits is evaluated like any other IO, above that frame. A function that another one awaits
+directly isn't the interpreter's business: there Python itself goes from one to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from types import GeneratorType
+from typing import Any, final
+
+from distio.core.fiber import Fiber
+from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
+from distio.core.ops.resources import UNSHIELD
+from distio.core.raising import Raised, failure_of
+from distio.core.replay import Log, Stop, dispose, repeat, stops_of
+from distio.errors import Cancelled, MatchError, NotDeterministic
+from distio.protocol.ids import name_of
+from distio.result import Errors, Ok, Panic, Result, sequence
+
+__all__ = ["Do", "Enter", "Leave", "RestartFrom"]
+
+Release = Callable[[Any, Result[Any, Any]], Any]
+
+
+@final
+class Do(IO[Any, Any, Any]):
+    """Call an async function and go through what it awaits; what it returns is the value."""
+
+    __slots__ = _names = ("f", "args", "kwargs")
+    _called = "await"
+
+    def __init__(self, f: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self.f = f
+        """What `io.do` has returned: that can be found in its module, the function in it can't."""
+        self.args = args
+        self.kwargs = kwargs
+
+    def start(self) -> Coroutine[Any, Any, Any]:
+        """Call the function."""
+        f = self.f.__wrapped__
+        made: Coroutine[Any, Any, Any]
+        made = f(*self.args, **self.kwargs) if self.kwargs else f(*self.args)  # quicker
+        return made
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        f = self.f.__wrapped__  # `start` once more, and the call of it saved
+        made = f(*self.args, **self.kwargs) if self.kwargs else f(*self.args)
+        awaited: Generator[Any, Any, Any] = made.__await__()
+        return awaited
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        awaiting = Awaiting(self, None if fiber.is_pinned else Log())
+        coroutine = awaiting.coroutine = self.start()
+        return awaiting.drive(fiber, coroutine.send, None)
+
+
+class _Restarting(BaseException):
+    """Leaves a function that is to begin anew; nobody is to catch it."""
+
+
+@final
+class Awaiting(Frame):
+    """A function that awaits something."""
+
+    __slots__ = (
+        "awaited",
+        "cancelled",
+        "coroutine",
+        "io",
+        "log",
+        "opened",
+        "place",
+        "raised",
+        "restart",
+    )
+    _called = "await"
+
+    def __init__(self, io: Do, log: Log | None) -> None:
+        self.io = io
+        self.log = log
+        """What it has awaited; None if it can't leave its process anyway."""
+        self.coroutine: Coroutine[Any, Any, Any] | None = None
+        """None: it has moved, and is to be brought to where it was."""
+        self.awaited = ""
+        """The operation that it awaits."""
+        self.place: list[Stop] = []
+        """Where it was, if it has moved."""
+        self.opened: list[tuple[Any, Release]] = []
+        """The resources in whose `async with` it is, the innermost last."""
+        self.raised: Raised | None = None
+        """What an await in it has raised last."""
+        self.cancelled: Panic[Any, Any] | None = None
+        """If it is being cancelled: the failure it is to end with; it is shielded meanwhile."""
+        self.restart: Do | None = None
+        """If it is to begin anew: as what."""
+
+    @property
+    def f(self) -> Any:
+        """What messages call it."""
+        return self.io.f
+
+    def __del__(self) -> None:
+        if self.coroutine is not None and self.awaited:  # Python would complain if it awaits now
+            dispose(self.coroutine)
+
+    # -- as a frame -----------------------------------------------------------------------
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        coroutine = self.coroutine or self._caught_up(fiber)
+        if coroutine is None:
+            return self._ended(fiber)
+        if self.log is not None:
+            self.log.note(self.awaited, fiber.value, is_failure=False)
+        return self.drive(fiber, coroutine.send, fiber.value)
+
+    def _failed(self, fiber: Fiber) -> Next:
+        failure = fiber.failure
+        assert failure is not None
+        coroutine = self.coroutine or self._caught_up(fiber)
+        if coroutine is None:
+            return self._ended(fiber)
+        if self.log is not None:
+            self.log.note(self.awaited, failure, is_failure=True)
+        if fiber.lets_pass:
+            assert isinstance(failure, Panic)
+            self.cancelled = failure
+            fiber.shield += 1
+        fiber.failure = None
+        self.raised = Raised(failure)
+        return self.drive(fiber, coroutine.throw, self.raised.exception)
+
+    def _caught_up(self, fiber: Fiber) -> Coroutine[Any, Any, Any] | None:
+        """The function, after a move; None if it can't be brought to where it was."""
+        io = self.io
+        assert self.log is not None
+        try:
+            again = repeat(io.f, io.start, self.log, self.awaited, self.place)
+            self.coroutine, self.raised = again
+        except NotDeterministic as exception:
+            fiber.crash(exception.with_traceback(None))  # its text says it all
+        except Exception as exception:  # noqa: BLE001 (whatever unpickling user data may raise)
+            fiber.crash(exception)
+        return self.coroutine
+
+    def _as_frame(self) -> Frame:
+        if self.coroutine is None:
+            return self
+        log = Log.lost("it was not to leave its process") if self.log is None else self.log
+        place = [] if log.why_lost else stops_of(self.coroutine)
+        return _awaiting(self.io, log, self.awaited, place, self.opened, self.cancelled)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = self.io, self.log, self.awaited, self.place, self.opened, self.cancelled
+        return _awaiting, fields
+
+    # -- the function itself --------------------------------------------------------------
+
+    def drive(self, fiber: Fiber, give: Callable[[Any], Any], outcome: Any) -> Next:
+        """Let it go on until it awaits something, or ends."""
+        while True:
+            try:
+                io = give(outcome)
+            except StopIteration as returned:
+                fiber.value = returned.value
+                return self._ended(fiber)
+            except _Restarting:
+                return self._restarted(fiber)
+            except KeyboardInterrupt:
+                self._end(fiber)
+                raise
+            except BaseException as exception:  # noqa: BLE001 (whatever it raises is a failure)
+                fiber.failure = failure_of(exception, self.raised)
+                return self._ended(fiber)
+            kind = type(io)
+            self.awaited = kind.__name__
+            if kind is RestartFrom:
+                assert self.coroutine is not None
+                give, outcome = self.coroutine.throw, self._to_restart(io)
+                continue
+            fiber.stack.append(self)
+            # nothing may come between the end of `async with` and the release
+            return io._leave(fiber, self) if kind is Leave else io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+    def _to_restart(self, io: RestartFrom) -> BaseException:
+        assert self.coroutine is not None
+        if not isinstance(self.coroutine.cr_await, GeneratorType):  # type: ignore[attr-defined]  # of coroutines of `async def`
+            return MatchError(
+                "io.restart_from: it begins the function anew that its fiber runs, but this one "
+                "is awaited by another; await io.defer_io(f, ...) in place of f(...) there"
+            )
+        self.restart = Do(self.io.f, io.args, io.kwargs)
+        return _Restarting()
+
+    def _restarted(self, fiber: Fiber) -> Next:
+        again = None if self.cancelled else self.restart
+        self._end(fiber)
+        return again
+
+    def _ended(self, fiber: Fiber) -> Next:
+        cancelled, failure = self.cancelled, fiber.failure
+        if cancelled is not None and failure is not None and not _has_own(failure, fiber):
+            fiber.failure = _merged(failure, cancelled)
+        self._end(fiber)
+        return None
+
+    def _end(self, fiber: Fiber) -> None:
+        """Leave to other frames what is still to be done."""
+        self.coroutine = self.raised = None
+        if self.cancelled is not None:
+            fiber.stack.append(UNSHIELD)
+        if self.opened:
+            fiber.stack.append(_Leftovers(self.opened))
+
+
+def _awaiting(
+    io: Do,
+    log: Log,
+    awaited: str,
+    place: list[Stop],
+    opened: list[tuple[Any, Release]],
+    cancelled: Panic[Any, Any] | None,
+) -> Awaiting:
+    awaiting = Awaiting(io, log)
+    awaiting.awaited, awaiting.place = awaited, place
+    awaiting.opened, awaiting.cancelled = opened, cancelled
+    return awaiting
+
+
+def _has_own(failure: Errors[Any, Any] | Panic[Any, Any], fiber: Fiber) -> bool:
+    """Whether the failure tells that this very fiber was cancelled."""
+    own = name_of(fiber.id)
+    return isinstance(failure, Panic) and any(
+        isinstance(traced.exception, Cancelled) and traced.exception.fiber == own
+        for traced in failure.exceptions
+    )
+
+
+def _merged(first: Result[Any, Any], second: Result[Any, Any]) -> Any:
+    return sequence(first, second)
+
+
+@final
+class RestartFrom(IO[Any, Any, Any]):
+    """Begin the function that awaits this anew."""
+
+    __slots__ = _names = ("args", "kwargs")
+
+    def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self.args = args
+        self.kwargs = kwargs
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        raise MatchError(
+            "io.restart_from: it is to be awaited, and by the function itself that is to begin "
+            "anew: `await io.restart_from(state)` in a function of io.do"
+        )
+
+
+# -- async with -------------------------------------------------------------------------------
+
+
+@final
+class Enter(Wrapper):
+    """Open a resource for the function that awaits this."""
+
+    __slots__ = ("release", "value_of")
+    _names = ("io", "value_of", "release")
+
+    def __init__(self, io: Any, value_of: Callable[[Any], Any], release: Release) -> None:
+        super().__init__(io)
+        self.value_of = value_of
+        self.release = release
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.creating += 1
+        return super()._evaluate(fiber)
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.creating -= 1
+        created = fiber.value
+        fiber.value = self.value_of(created)
+        awaiting = fiber.stack.pop()
+        assert isinstance(awaiting, Awaiting)
+        awaiting.opened.append((created, self.release))
+        return awaiting._succeeded(fiber)  # in this very step: nothing comes between
+
+    def _failed(self, fiber: Fiber) -> Next:
+        fiber.creating -= 1
+        return None
+
+
+@final
+class Leave(IO[Any, Any, Any]):
+    """Release the resource that was opened last; the value is whether that swallows the failure."""
+
+    __slots__ = _names = ("exception",)
+
+    def __init__(self, exception: BaseException | None) -> None:
+        self.exception = exception
+
+    def _leave(self, fiber: Fiber, awaiting: Awaiting) -> Next:
+        failure = None
+        if self.exception is not None:
+            failure = failure_of(self.exception, awaiting.raised)
+        created, release = awaiting.opened.pop()
+        fiber.shield += 1
+        fiber.stack += [_Left(failure), UNSHIELD]
+        result: Result[Any, Any] = Ok(None) if failure is None else failure
+        return require_io(release(created, result), "async with", release)
+
+
+@final
+class _Left(Frame):
+    """What has come of a release."""
+
+    __slots__ = ("failure",)
+
+    def __init__(self, failure: Errors[Any, Any] | Panic[Any, Any] | None) -> None:
+        self.failure = failure
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.value = self.failure is not None
+        return None
+
+    def _failed(self, fiber: Fiber) -> Next:
+        if fiber.failure == self.failure and not fiber.lets_pass:
+            fiber.failure, fiber.value = None, False  # Python raises it again by itself
+        return None
+
+
+@final
+class _Leftovers(Frame):
+    """Resources that are open though their function is over: it was stopped in between."""
+
+    __slots__ = ("opened",)
+
+    def __init__(self, opened: list[tuple[Any, Release]]) -> None:
+        self.opened = opened
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        return self._release(fiber, Ok(fiber.value))
+
+    def _failed(self, fiber: Fiber) -> Next:
+        assert fiber.failure is not None
+        return self._release(fiber, fiber.failure)
+
+    def _release(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
+        created, release = self.opened[-1]
+        rest = self.opened[:-1]
+        if rest:
+            fiber.stack.append(_Leftovers(rest))
+        fiber.failure = None
+        fiber.shield += 1
+        fiber.stack.append(UNSHIELD)
+        return require_io(release(created, result), "async with", release)

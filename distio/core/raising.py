@@ -1,0 +1,89 @@
+"""Failures as exceptions, and exceptions as the failures that they were.
+
+In a function of `io.do` an await raises what an `IO` has failed on. What leaves the function is a
+failure again: the same one, if it is what an await raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, final
+
+from distio.errors import BasePanicGroup, DomainErrors, PanicGroup, TracedException
+from distio.result import Errors, Panic
+
+__all__ = ["Raised", "exception_of", "failure_of"]
+
+Failure = Errors[Any, Any] | Panic[Any, Any]
+
+
+@final
+class Raised:
+    """The exception that an await has raised, and the failure that it stands for."""
+
+    __slots__ = ("exception", "failure", "is_foreign")
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+        self.exception = exception_of(failure)
+        self.is_foreign = self.exception.__traceback__ is None
+        """Whether nothing but the failure knows where it was raised first."""
+
+
+def exception_of(failure: Failure) -> BaseException:
+    """What an await raises: `DomainErrors`, the exception of a panic, or a group of several."""
+    if isinstance(failure, Errors):
+        return DomainErrors(failure.errors)
+    exceptions = [traced.exception for traced in failure.exceptions]
+    if len(exceptions) == 1 and not failure.errors:
+        return exceptions[0]
+    if failure.errors:
+        exceptions.append(DomainErrors(failure.errors))
+    kind: Any = PanicGroup if all(isinstance(e, Exception) for e in exceptions) else BasePanicGroup
+    group: BaseException = kind("several failures", exceptions)
+    return group
+
+
+def failure_of(exception: BaseException, raised: Raised | None) -> Failure:
+    """What becomes of an exception that leaves a function.
+
+    Args:
+        exception: which.
+        raised: the last one that an await has raised in that function.
+    """
+    if isinstance(exception, DomainErrors):
+        return Errors(list(exception.errors))
+    if not isinstance(exception, PanicGroup | BasePanicGroup):
+        return Panic([_traced(exception, raised)], [])
+    leaves = list(_leaves(exception))
+    errors = [error for leaf in leaves if isinstance(leaf, DomainErrors) for error in leaf.errors]
+    others = [_traced(leaf, raised) for leaf in leaves if not isinstance(leaf, DomainErrors)]
+    return Panic(others, errors)
+
+
+def _leaves(exception: BaseException) -> Iterator[BaseException]:
+    if isinstance(exception, PanicGroup | BasePanicGroup):
+        for part in exception.exceptions:
+            yield from _leaves(part)
+    else:
+        yield exception
+
+
+def _traced(exception: BaseException, raised: Raised | None) -> TracedException:
+    """The exception, with its way through the function, and what was known of it before."""
+    here = TracedException.in_except_clause(exception)
+    before = _known(exception, raised)
+    if before is None or raised is None:
+        return here
+    if exception is not raised.exception:  # of a group: it has no way of its own
+        return before
+    if not raised.is_foreign:
+        return here  # its traceback begins where it was raised first
+    trace = f"{before.stack_trace.rstrip()}\n\nIt was raised again by an await:\n\n"
+    return TracedException(exception, trace + here.stack_trace)
+
+
+def _known(exception: BaseException, raised: Raised | None) -> TracedException | None:
+    if raised is None or isinstance(raised.failure, Errors):
+        return None
+    return next((t for t in raised.failure.exceptions if t.exception is exception), None)

@@ -1,0 +1,367 @@
+"""How a function of `io.do` moves: it is called again, and given what it has awaited once more.
+
+A coroutine can't be pickled. But if all it does depends only on its arguments and on what it has
+awaited, then it comes to the same place again when it gets the same values. So a log is kept of
+them, and when the function goes on elsewhere it is driven through that log first. Whether it has
+come to the same place, with the same values in its variables, is checked: if not, it has broken
+the rule, and fails with `NotDeterministic`.
+
+What an await gave is kept as it was when it came, so the function may change it: changing it is
+repeated, too. Its arguments travel as they are when it moves, as what any function has captured
+does: programs that it awaits may change them, but it may not do so itself.
+"""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from hashlib import blake2b
+from types import (
+    AsyncGeneratorType,
+    BuiltinFunctionType,
+    CodeType,
+    CoroutineType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+    ModuleType,
+)
+from typing import Any, Final, NamedTuple, final
+
+from distio.core import expect
+from distio.core.fiber import Handle
+from distio.core.functions import PLAIN
+from distio.core.raising import Raised
+from distio.errors import CannotShip, NotDeterministic
+
+__all__ = ["Log", "Stop", "dispose", "repeat", "stops_of"]
+
+Awaiting = Coroutine[Any, Any, Any]
+
+_MOST_ENTRIES: Final = 1_000
+_MOST_BYTES: Final = 1024 * 1024
+_OF_A_PROGRAM: Final = "IO.__await__"
+_DEEPEST: Final = 30
+_MOST_PARTS: Final = 10_000
+
+
+# -- the log ----------------------------------------------------------------------------------
+
+
+@final
+class _Kept:
+    """A value, or a failure, as it was when it came."""
+
+    __slots__ = ("handles", "is_failure", "payload")
+
+    def __init__(
+        self, payload: bytes, handles: list[Handle[Any, Any, Any]], is_failure: bool
+    ) -> None:
+        self.payload = payload
+        self.handles = handles
+        """The handles in it: as long as they are there, somebody may ask for their outcomes."""
+        self.is_failure = is_failure
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Kept, (self.payload, self.handles, self.is_failure)
+
+
+@final
+class Log:
+    """What a function has awaited so far."""
+
+    __slots__ = ("_room", "entries", "why_lost")
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, Any]] = []
+        """For each await: the operation, and what came of it, plain or `_Kept`."""
+        self._room = _MOST_BYTES
+        self.why_lost = ""
+        """Why there is none any more, and the function stays where it is."""
+
+    @classmethod
+    def lost(cls, reason: str) -> Log:
+        """One that isn't there."""
+        log = cls()
+        log.why_lost = reason
+        return log
+
+    def note(self, awaited: str, outcome: Any, *, is_failure: bool) -> None:
+        """This came of an await."""
+        if self.why_lost:
+            return
+        if len(self.entries) == _MOST_ENTRIES:
+            self._lose(f"it has awaited more than {_MOST_ENTRIES:,} values")
+        elif not is_failure and type(outcome) in PLAIN:
+            self._add(awaited, outcome, sys.getsizeof(outcome))
+        elif sys.getsizeof(outcome) > self._room:
+            self._lose_room()
+        else:
+            self._keep(awaited, outcome, is_failure)
+
+    def _keep(self, awaited: str, outcome: Any, is_failure: bool) -> None:
+        from distio.core.snapshot import dump_awaited  # which knows of all operations
+
+        try:
+            payload, handles = dump_awaited(outcome)
+        except CannotShip as reason:
+            self._lose(f"what its await number {len(self.entries) + 1} gave can't: {reason}")
+        else:
+            self._add(awaited, _Kept(payload, handles, is_failure), len(payload))
+
+    def _add(self, awaited: str, outcome: Any, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            self._lose_room()
+        else:
+            self.entries.append((awaited, outcome))
+
+    def _lose_room(self) -> None:
+        self._lose(f"what it has awaited takes more than {_MOST_BYTES // 1024:,} KiB")
+
+    def _lose(self, reason: str) -> None:
+        self.why_lost = reason
+        self.entries.clear()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.why_lost:
+            raise CannotShip(
+                f"a function of io.do can't be pickled any more: {self.why_lost}; "
+                f"let its loop begin anew with io.restart_from"
+            )
+        return _log, (self.entries, self._room)
+
+
+def _log(entries: list[tuple[str, Any]], room: int) -> Log:
+    log = Log()
+    log.entries, log._room = entries, room
+    return log
+
+
+# -- again ------------------------------------------------------------------------------------
+
+
+def repeat(
+    f: Any, start: Callable[[], Awaiting], log: Log, awaited: str, place: Sequence[Stop]
+) -> tuple[Awaiting, Raised | None]:
+    """Bring a function to where it was.
+
+    Args:
+        f: what it is called in messages.
+        start: calls it.
+        log: what it had awaited.
+        awaited: the operation at which it waits.
+        place: where that was, and what was in its variables.
+
+    Returns:
+        The function, and what an await in it has raised last.
+
+    Raises:
+        NotDeterministic: it does something else than before.
+        Exception: whatever unpickling what it had awaited raises.
+    """
+    outcomes = [_opened(outcome) for _, outcome in log.entries]
+    expected = [*[name for name, _ in log.entries], awaited]
+    coroutine = start()
+    found: list[str] = []
+    try:
+        found.append(type(coroutine.send(None)).__name__)
+        for name, outcome in zip(expected, outcomes):
+            if found[-1] != name:
+                break
+            found.append(type(_give(coroutine, outcome)).__name__)
+    except StopIteration as returned:
+        wrong = f"it returned {expect.shown(returned.value)}"
+        raise _differs(f, f"in place of await number {len(found) + 1}, {wrong}") from None
+    except BaseException as exception:
+        wrong = f"it raised {type(exception).__name__}: {exception}"
+        raise _differs(f, f"in place of await number {len(found) + 1}, {wrong}") from exception
+    now, before = found[-1], expected[len(found) - 1]
+    wrong = f"was of {before}, and is of {now} now" if now != before else ""
+    wrong = wrong or _difference(place, stops_of(coroutine))
+    if not wrong:
+        return coroutine, next((o for o in reversed(outcomes) if type(o) is Raised), None)
+    dispose(coroutine)
+    raise _differs(f, f"its await number {len(found)} {wrong}")
+
+
+def _differs(f: Any, how: str) -> NotDeterministic:
+    return NotDeterministic(
+        f"{expect.named(f)} has moved, was repeated, and did something else: {how}; "
+        f"what a function of io.do does must depend only on its arguments, which it must not "
+        f"change, and on what it awaits: clocks, chance, files and what others change belong into "
+        f"`await io.defer(...)`"
+    )
+
+
+def _difference(before: Sequence[Stop], now: Sequence[Stop]) -> str:
+    """How it has come to another place, in words; empty if it hasn't."""
+    for was, is_ in zip(before, now):
+        if was.place != is_.place:
+            return f"was in line {was.line} of {was.function}, and is in line {is_.line} now"
+        names = sorted({*was.variables, *is_.variables})
+        other = [n for n in names if was.variables.get(n) != is_.variables.get(n)]
+        if other and was.function == _OF_A_PROGRAM:
+            return "awaited another program than before"
+        if other:
+            return f"found other values in {', '.join(other)} (line {is_.line} of {is_.function})"
+    return "" if len(before) == len(now) else "was of another function"
+
+
+def _opened(outcome: Any) -> Any:
+    if type(outcome) is not _Kept:
+        return outcome
+    value = pickle.loads(outcome.payload)
+    return Raised(value) if outcome.is_failure else value
+
+
+def _give(coroutine: Awaiting, outcome: Any) -> Any:
+    if type(outcome) is Raised:
+        return coroutine.throw(outcome.exception)
+    return coroutine.send(outcome)
+
+
+def dispose(coroutine: Awaiting) -> None:
+    """End a function that goes on elsewhere, or not at all; what it awaits in doing so is void."""
+    while True:
+        try:
+            coroutine.close()
+        except RuntimeError:  # it awaits something nevertheless
+            if _is_over(coroutine):
+                return
+        except BaseException:  # noqa: BLE001 (nobody waits for what it does)
+            return
+        else:
+            return
+
+
+def _is_over(coroutine: Any) -> bool:
+    return coroutine.cr_frame is None
+
+
+# -- where a function is, and what it has -----------------------------------------------------
+
+
+class Stop(NamedTuple):
+    """Where one of the functions is that await one another, and what is in its variables."""
+
+    function: str
+    place: int
+    line: int | None
+    variables: dict[str, bytes]
+    """By name, a digest: values count by what they hold, for after a move they are others."""
+
+
+def stops_of(coroutine: Awaiting) -> list[Stop]:
+    """Where a suspended function is, and those that it awaits."""
+    stops = []
+    at: Any = coroutine
+    while at is not None:
+        frame, inner = _suspended(at)
+        if frame is not None:
+            variables = {name: digest(value) for name, value in frame.f_locals.items()}
+            code = frame.f_code
+            stops.append(Stop(code.co_qualname, frame.f_lasti, frame.f_lineno, variables))
+        at = inner
+    return stops
+
+
+def _suspended(at: Any) -> tuple[Any, Any]:
+    """The frame of something that is awaited, and what it awaits itself."""
+    if isinstance(at, CoroutineType):
+        return at.cr_frame, at.cr_await
+    if isinstance(at, GeneratorType):
+        return at.gi_frame, at.gi_yieldfrom
+    if isinstance(at, AsyncGeneratorType):
+        return at.ag_frame, at.ag_await
+    # what Python puts around a coroutine that is awaited has no name for it
+    inside = (each for each in gc.get_referents(at) if isinstance(each, _AWAITED))
+    return None, next(inside, None)
+
+
+_AWAITED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
+
+
+def digest(value: Any) -> bytes:
+    """What a value holds, in a few bytes; what can't be looked into counts by its type alone."""
+    printer = _Printer()
+    printer.print(value)
+    return printer.digest()
+
+
+class _Printer:
+    """Takes up what values hold; by value, so it makes no difference what is shared."""
+
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=16)
+        self._left = _MOST_PARTS
+        self._path: list[int] = []
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+    def print(self, value: Any) -> None:
+        kind = type(value)
+        self._hash.update(f"{kind.__module__}.{kind.__qualname__}".encode())
+        self._left -= 1
+        if kind in PLAIN:
+            self._hash.update(repr(value).encode(errors="surrogatepass"))
+        elif self._left > 0 and len(self._path) < _DEEPEST and id(value) not in self._path:
+            self._path.append(id(value))
+            self._print_parts(value)
+            self._path.pop()
+
+    def _print_parts(self, value: Any) -> None:
+        if isinstance(value, list | tuple):
+            self._hash.update(str(len(value)).encode())
+            for part in value:
+                self.print(part)
+        elif isinstance(value, dict):
+            self._print_unordered(value.items())
+        elif isinstance(value, set | frozenset):
+            self._print_unordered(value)
+        elif isinstance(value, FunctionType):
+            self._hash.update(value.__code__.co_code)
+            self.print([_content(cell) for cell in value.__closure__ or ()])
+            self.print([value.__defaults__, value.__kwdefaults__])
+        elif isinstance(value, type | BuiltinFunctionType | ModuleType | CodeType):
+            name = getattr(value, "__qualname__", None) or getattr(value, "co_qualname", value)
+            self._hash.update(str(name).encode())
+        elif isinstance(value, MethodType):
+            self.print([value.__func__, value.__self__])
+        else:
+            self._print_object(value)
+
+    def _print_unordered(self, parts: Any) -> None:
+        digests = []
+        for part in parts:
+            printer = _Printer()
+            printer._left, printer._path = self._left, self._path
+            printer.print(part)
+            self._left = printer._left
+            digests.append(printer.digest())
+        for digest in sorted(digests):
+            self._hash.update(digest)
+
+    def _print_object(self, value: Any) -> None:
+        kind = type(value)
+        if isinstance(value, BaseException):
+            self.print(value.args)
+        if kind is Handle:
+            self.print(value.id)
+            return
+        for owner in kind.__mro__:
+            names = owner.__dict__.get("__slots__", ())
+            for name in [names] if isinstance(names, str) else names:
+                if not name.startswith("__"):
+                    self.print([name, getattr(value, name, None)])
+        self.print(getattr(value, "__dict__", None))
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not bound yet
+        return None

@@ -1,0 +1,447 @@
+"""Functions of `io.do` that move: called again, they come to where they were, or say they can't."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distio import IO, DomainErrors, Errors, Ok, Panic, Resource, Result, io, resource
+from distio.core.fiber import Fiber
+from distio.core.interpreter import step
+from distio.core.replay import digest
+from distio.core.snapshot import dump_fibers, load_fibers
+from distio.errors import CannotShip, NotDeterministic
+from distio.protocol.requests import FINISHED
+
+Program = IO[Any, Any, Any]
+
+
+def moved(fiber: Fiber) -> Fiber:
+    """The same fiber, in another process."""
+    payload, _ = dump_fibers([fiber])
+    (copy,) = load_fibers(fiber.run, [(fiber.id, fiber.epoch + 1)], payload)
+    return copy
+
+
+def run(program: Program, *, moves: Callable[[int], bool] = lambda stop: True) -> Result[Any, Any]:
+    """Run a program that sleeps and yields; at each stop that is meant, it moves."""
+    fiber = Fiber(1, 1, program, None)
+    for stop in count():
+        if step(fiber) is FINISHED:
+            return fiber.outcome()
+        fiber.value = None
+        if moves(stop):
+            fiber = moved(fiber)
+    raise AssertionError
+
+
+def exception_in(result: Result[Any, Any]) -> BaseException:
+    assert isinstance(result, Panic)
+    (traced,) = result.exceptions
+    return traced.exception
+
+
+def bad() -> Any:
+    raise ValueError("bad")
+
+
+# -- functions that keep to the rule ----------------------------------------------------------
+
+
+@io.do
+async def sums(n: int) -> list[int]:
+    found = []
+    for number in range(n):
+        found.append(await io.pure(number))
+        await io.sleep(1)
+        found[-1] += await io.pure(1)
+        await io.yield_
+    return found
+
+
+@io.do
+async def nested(n: int) -> int:
+    if n == 0:
+        await io.sleep(1)
+        return await io.defer_io(plain_nested, 2)
+    before = await io.pure(n)
+    found = await nested(n - 1)
+    await io.yield_
+    return before + found
+
+
+@io.do
+async def plain_nested(n: int) -> int:
+    await io.yield_
+    return await helper(n)
+
+
+async def helper(n: int) -> int:
+    await io.sleep(1)
+    return n + await io.pure(100)
+
+
+@io.do
+async def fails_late() -> None:
+    await io.sleep(1)
+    await io.error("no")
+
+
+@io.do
+async def comprehended() -> list[int]:
+    return [await io.sleep(1).then(io.pure(n)) for n in [1, 2, 3] if await io.pure(n != 2)]
+
+
+@io.do
+async def changes_what_it_awaited() -> list[int]:
+    numbers: list[int] = await io.defer(list, (3, 1))
+    numbers.append(2)
+    await io.sleep(1)
+    numbers.sort()
+    await io.sleep(1)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        sums(10),
+        nested(3),
+        fails_late(),
+        comprehended(),
+        changes_what_it_awaited(),
+    ],
+    ids=repr,
+)
+def test_moving_makes_no_difference(program: Program) -> None:
+    assert run(program) == run(program, moves=lambda stop: False)
+    assert run(program, moves=lambda stop: stop == 1) == run(program)
+
+
+def test_what_is_being_handled_moves_too() -> None:
+    @io.do
+    async def handled() -> list[Any]:
+        found: list[Any] = []
+        try:
+            await io.errors("a", "b")
+        except DomainErrors as failure:
+            await io.sleep(1)
+            found.append(failure.errors)
+        try:
+            await io.defer(bad)
+        except ValueError as failure:
+            await io.sleep(1)
+            found.append(str(failure))
+        try:
+            await io.error("c").finally_(lambda _: io.defer(bad))
+        except* ValueError:
+            await io.yield_
+            found.append("group")
+        except* DomainErrors:
+            found.append("errors")
+        return found
+
+    assert run(handled()) == Ok([["a", "b"], "bad", "group", "errors"])
+
+
+def test_a_failure_that_moved_is_the_same_when_it_leaves() -> None:
+    @io.do
+    async def passes_on() -> None:
+        try:
+            await io.defer(bad)
+        finally:
+            await io.sleep(1)
+
+    result = run(passes_on())
+    assert isinstance(exception_in(result), ValueError)
+    assert isinstance(result, Panic)
+    trace = result.exceptions[0].stack_trace
+    assert "It was raised again by an await" in trace
+    assert 'raise ValueError("bad")' in trace
+    assert "await io.defer(bad)" in trace
+
+
+def test_a_function_moves_ten_times() -> None:
+    stops: list[int] = []
+
+    def moves(stop: int) -> bool:
+        stops.append(stop)
+        return True
+
+    assert run(sums(10), moves=moves) == Ok([n + 1 for n in range(10)])
+    assert len(stops) == 20
+
+
+def test_a_function_moves_again_before_it_goes_on() -> None:
+    fiber = Fiber(1, 1, sums(1), None)
+    step(fiber)
+    fiber.value = None
+    fiber = moved(moved(moved(fiber)))
+    step(fiber)
+    fiber.value = None
+    assert step(moved(fiber)) is FINISHED
+
+
+def test_what_is_open_stays_open_and_is_closed_once() -> None:
+    log: list[str] = []
+
+    @io.do
+    async def use(opened: list[str]) -> int:
+        async with logged(opened, "a"):
+            await io.sleep(1)
+            async with logged(opened, "b"):
+                await io.sleep(1)
+            await io.yield_
+        return len(opened)
+
+    fiber = Fiber(1, 1, use(log), None)
+    while step(fiber) is not FINISHED:
+        fiber.value = None
+        fiber = moved(fiber)  # the list moves with it
+    assert fiber.outcome() == Ok(4)
+    assert log == ["open a"]
+
+
+def logged(log: list[str], name: str) -> Resource[Any, Any, None]:
+    return resource.from_open_close_io(
+        io.defer(log.append, f"open {name}"),
+        lambda _, status: io.defer(log.append, f"close {name}"),
+    )
+
+
+def test_who_has_left_does_nothing_more_where_it_was() -> None:
+    log: list[str] = []
+
+    @io.do
+    async def tidy() -> None:
+        async with logged(log, "a"):
+            try:
+                await io.sleep(1)
+            finally:
+                await io.defer(log.append, "finally")
+
+    fiber = Fiber(1, 1, tidy(), None)
+    step(fiber)
+    copy = moved(fiber)
+    del fiber
+    assert log == ["open a"]
+    del copy
+
+
+def test_restart_from_begins_the_log_anew() -> None:
+    @io.do
+    async def loop(n: int) -> int:
+        for _ in range(600):
+            await io.pure(None)
+        await io.yield_
+        return n if n == 5 else await io.restart_from(n + 1)
+
+    assert run(loop(0)) == Ok(5)
+
+
+# -- functions that can't move ----------------------------------------------------------------
+
+
+def why_it_stays(program: Program) -> str:
+    fiber = Fiber(1, 1, program, None)
+    assert step(fiber) is not FINISHED
+    with pytest.raises(CannotShip) as raised:
+        dump_fibers([fiber])
+    return str(raised.value)
+
+
+def test_a_log_that_is_too_long_keeps_the_function_where_it_is() -> None:
+    @io.do
+    async def loop(program: Program, times: int) -> None:
+        for _ in range(times):
+            await program
+        await io.sleep(1)
+
+    moved(stopped(loop(io.pure(1), 1_000)))
+    assert why_it_stays(loop(io.pure(1), 1_001)) == (
+        "a function of io.do can't be pickled any more: it has awaited more than 1,000 values; "
+        "let its loop begin anew with io.restart_from"
+    )
+    assert "takes more than 1,024 KiB" in why_it_stays(loop(io.defer(bytes, 600_000), 2))
+    assert "takes more than 1,024 KiB" in why_it_stays(loop(io.defer(list, range(400_000)), 1))
+
+
+def stopped(program: Program) -> Fiber:
+    fiber = Fiber(1, 1, program, None)
+    assert step(fiber) is not FINISHED
+    return fiber
+
+
+def test_a_value_that_cannot_move_keeps_the_function_where_it_is() -> None:
+    @io.do
+    async def generates() -> None:
+        await io.pure(1)
+        await io.defer(iter_of, 1)
+        await io.sleep(1)
+
+    reason = why_it_stays(generates())
+    assert "what its await number 2 gave can't" in reason
+    assert "generator" in reason
+
+
+def iter_of(n: int) -> Iterator[int]:
+    yield n
+
+
+# -- functions that break the rule ------------------------------------------------------------
+
+TICKS = count()
+
+
+@io.do
+async def reads_a_clock() -> float:
+    now = time.perf_counter()
+    await io.sleep(1)
+    return now
+
+
+@io.do
+async def takes_another_way() -> None:
+    await (io.yield_ if next(TICKS) % 2 else io.sleep(1))
+
+
+@io.do
+async def awaits_with_other_arguments() -> None:
+    await io.sleep(1 + next(TICKS))
+
+
+@io.do
+async def ends_early() -> None:
+    await io.pure(1)
+    if next(TICKS) % 2 == 0:
+        await io.sleep(1)
+
+
+@io.do
+async def raises_early() -> None:
+    await io.pure(1)
+    await io.sleep(1 / (1 - next(TICKS) % 2))
+
+
+@io.do
+async def changes_its_argument(numbers: list[int]) -> list[int]:
+    numbers.append(1)
+    await io.sleep(1)
+    return numbers
+
+
+@io.do
+async def is_elsewhere() -> None:
+    for _ in range(next(TICKS) % 2):
+        await io.sleep(1)
+    await io.sleep(1)
+
+
+@io.do
+async def changes_what_it_awaited_elsewhere() -> list[int]:
+    numbers: list[int] = await io.defer(list)
+    await io.defer(numbers.append, 1)
+    await io.sleep(1)
+    return numbers
+
+
+@io.do
+async def nested_clock() -> None:
+    async def inner() -> None:
+        moment = time.perf_counter()
+        await io.sleep(1)
+        del moment
+
+    await inner()
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        (reads_a_clock, "its await number 1 found other values in now (line "),
+        (takes_another_way, "its await number 1 was of Sleep, and is of Yield now"),
+        (awaits_with_other_arguments, "its await number 1 awaited another program than before"),
+        (ends_early, "in place of await number 2, it returned None"),
+        (raises_early, "in place of await number 2, it raised ZeroDivisionError: "),
+        (lambda: changes_its_argument([]), "its await number 1 found other values in numbers"),
+        (is_elsewhere, "its await number 1 was in line "),
+        (changes_what_it_awaited_elsewhere, "found other values in numbers"),
+        (nested_clock, "found other values in moment"),
+    ],
+)
+def test_who_breaks_the_rule_gets_an_error_and_no_wrong_value(
+    make: Callable[[], Program], wrong: str
+) -> None:
+    global TICKS
+    TICKS = count()
+    found = exception_in(run(make()))
+    assert isinstance(found, NotDeterministic)
+    assert wrong in str(found)
+    assert "test_replay.py" in str(found)
+    assert "await io.defer(...)" in str(found)
+
+
+def test_what_was_open_is_closed_though_the_rule_was_broken() -> None:
+    @io.do
+    async def use(log: list[str]) -> None:
+        async with logged(log, "a"):
+            now = time.perf_counter()
+            await io.sleep(1)
+            del now
+
+    log: list[str] = []
+    fiber = moved(stopped(use(log)))
+    frame: Any = fiber.stack[0]
+    (its_log,) = frame.io.args
+    assert step(fiber) is FINISHED
+    assert isinstance(exception_in(fiber.outcome()), NotDeterministic)
+    assert its_log == ["open a", "close a"]
+
+
+# -- what counts as the same ------------------------------------------------------------------
+
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(), inner)
+        | st.builds(Ok, inner)
+        | st.builds(Errors, st.lists(inner))
+    ),
+    max_leaves=10,
+)
+
+
+@given(VALUES)
+def test_a_value_that_moved_counts_as_the_same(value: Any) -> None:
+
+    assert digest(pickle.loads(pickle.dumps(value))) == digest(value)
+
+
+@given(VALUES, VALUES)
+def test_values_that_differ_count_as_others(one: Any, other: Any) -> None:
+    if repr(one) != repr(other):
+        assert digest(one) != digest(other)
+
+
+def test_sets_and_cycles_and_functions_count_by_what_they_hold() -> None:
+    def adds(n: int) -> Callable[[int], int]:
+        return lambda x: x + n
+
+    cycle: list[Any] = [1]
+    cycle.append(cycle)
+    other: list[Any] = [1]
+    other.append(other)
+    assert digest({"a", "b", "c"}) == digest({"c", "b", "a"})
+    assert digest(cycle) == digest(other)
+    assert digest(adds(1)) == digest(adds(1)) != digest(adds(2))
+    assert digest(io.sleep(1)) != digest(io.sleep(2))
+    assert digest(1) != digest(True) != digest("1")
