@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from distio import (
     IO,
+    DomainErrors,
     Errors,
     Ok,
     Panic,
@@ -29,6 +30,7 @@ from distio import (
     resource,
 )
 from distio.core import ops
+from distio.core.raising import failure_of
 
 Io = IO[Any, Any, Any]
 Outcome = Result[Any, Any]
@@ -229,6 +231,8 @@ class Scope:
 
     fibers: tuple[Any, ...] = ()
     value: Any = None
+    is_direct: bool = False
+    """Whether the program is written with `await`."""
 
     def bind(self, *values: Any) -> Scope:
         """Bind the one value, or the tuple of several."""
@@ -348,6 +352,62 @@ def _traced(exception: Exception) -> TracedException:
 
 def to_io(program: Program, scope: Scope = Scope()) -> Io:
     """The program, made of what distio offers to its users."""
+    return directly(program, scope) if scope.is_direct else by_methods(program, scope)
+
+
+DIRECT = Scope(is_direct=True)
+
+
+@io.do
+async def directly(program: Program, scope: Scope) -> Any:
+    """The program as a function that awaits its parts, where there is a way to say it so."""
+    match program:
+        case Bound():
+            return scope.value
+        case Read():
+            return await io.read
+        case Within(how, inner):
+            made = await RESOURCES[how]
+            async with made:
+                return await directly(inner, scope)
+        case Attempt(inner):
+            try:
+                return Ok(await directly(inner, scope))
+            except Exception as exception:  # noqa: BLE001 (all of them are meant)
+                return failure_of(exception, None)
+        case Apply("map", inner, function):
+            return await io.defer(function.python(), await directly(inner, scope))
+        case On("flat_map", inner, arrow):
+            # called there, for a StopIteration that a function raises itself is an error in Python
+            return await io.defer_io(_to_arrow(arrow, scope), await directly(inner, scope))
+        case On("catch", inner, Program() as arrow):
+            try:
+                return await directly(inner, scope)
+            except DomainErrors as failure:
+                errors = failure.errors
+            return await directly(arrow, scope.bind(errors))
+        case On("finally_", inner, Pure() | Yield() | Sleep() as after):
+            try:
+                return await directly(inner, scope)
+            finally:
+                await directly(after, scope)
+        case Several("zip", inners):
+            return [await directly(each, scope) for each in inners]
+        case Traverse(items, Program() as arrow):
+            found = []
+            for item in items:
+                found.append(await directly(arrow, scope.bind(item)))
+            return found
+        case Start(children, body):
+            fibers = await io.parallel([directly(each, scope) for each in children])
+            return await directly(body, scope.start(fibers))
+        case Adopt(inner, body):
+            return await directly(body, scope.adopt(await directly(inner, scope)))
+    return await by_methods(program, scope)
+
+
+def by_methods(program: Program, scope: Scope) -> Io:
+    """The program as operations and their methods."""
     match program:
         case Pure(value):
             return io.pure(value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from distio import (
     IO,
+    Cluster,
     DomainErrors,
     Errors,
     MatchError,
@@ -23,6 +26,7 @@ from distio import (
     resource,
 )
 from distio.errors import TimedOut, TracedException
+from tests.conftest import Run
 
 Program = IO[Any, Any, Any]
 
@@ -96,6 +100,11 @@ EVERY_OPERATION: list[Program] = [
     io.errors("a", "b"),
     io.defer(bad),
     several(ValueError(1), KeyError(2), errors=("no",)),
+    several(),
+    io.panic(StopIteration(5)),
+    several(StopIteration(5), errors=("no",)),
+    io.panic(StopAsyncIteration(5)),
+    io.panic(GeneratorExit(5)),
     io.error("no").finally_(lambda _: io.defer(bad)),
 ]
 
@@ -132,6 +141,40 @@ def test_an_await_has_the_outcome_of_what_is_awaited(program: Program) -> None:
 @pytest.mark.parametrize("program", EVERY_OPERATION, ids=repr)
 def test_the_attempt_of_a_function_is_that_of_what_it_awaits(program: Program) -> None:
     assert plain(awaiting(program).attempt().run(7).unsafe_get()) == plain(program.run(7))
+
+
+def test_awaits_have_the_same_outcomes_in_every_place(run: Run) -> None:
+    programs = [program for program in EVERY_OPERATION if "located" not in repr(program)]
+    main = io.traverse_par(programs, lambda program: awaiting(program).attempt())
+    alone = io.traverse(programs, lambda program: program.attempt())
+    found = [repr(plain(result)) for result in run(main, 7).unsafe_get()]
+    assert found == [repr(plain(result)) for result in alone.run(7).unsafe_get()]
+
+
+def test_a_function_goes_on_with_another_worker() -> None:
+    """All are started by one worker, and wake there at once; the other one has nothing to do."""
+
+    @io.do
+    async def places(n: int) -> tuple[int, int]:
+        before: int = await io.defer(os.getpid)
+        await io.sleep(0.05)
+        await io.defer(time.sleep, 0.02)
+        return before, await io.defer(os.getpid)
+
+    @io.do
+    async def starts() -> list[tuple[int, int]]:
+        return await io.zip_par([places(n) for n in range(20)])
+
+    @io.do
+    async def main() -> list[tuple[int, int]]:
+        (fiber,) = await io.parallel(starts())
+        (result,) = await io.wait(fiber)
+        found: list[tuple[int, int]] = await io.from_result(result)
+        return found
+
+    with Cluster.local(workers=2, threads=1) as cluster:
+        found = main().run(None, on=cluster).unsafe_get()
+    assert any(before != after for before, after in found)
 
 
 def test_each_run_calls_the_function_anew() -> None:
@@ -257,6 +300,17 @@ def test_what_a_function_raises_is_its_failure() -> None:
     assert exceptions_of(raises(error).run(None)) == [error]
     assert exceptions_of(raises(exit_).run(None)) == [exit_]
     assert raises(DomainErrors(["a"])).run(None) == Errors(["a"])
+
+
+def test_a_stop_iteration_arrives_as_python_has_it() -> None:
+    @io.do
+    async def stopped() -> Any:
+        try:
+            await io.panic(StopIteration(5))
+        except RuntimeError as instead:
+            return instead.__cause__
+
+    assert isinstance(stopped().run(None).unsafe_get(), StopIteration)
 
 
 def test_a_group_of_the_users_stays_one_exception() -> None:

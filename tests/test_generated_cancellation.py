@@ -117,6 +117,30 @@ def handled(inner: Build) -> Build:
     return lambda lock: inner(lock).attempt().then(io.yield_)
 
 
+def awaited(inner: Build) -> Build:
+    return lambda lock: _awaited(inner(lock), lock)
+
+
+@io.do
+async def _awaited(program: Io, lock: Resource[Any, Any, None]) -> None:
+    async with FILE:
+        try:
+            await io.yield_
+            async with FILE, lock:
+                await program
+        except Exception:  # noqa: BLE001 (all of them are meant)
+            async with STUCK:
+                await program
+        finally:
+            await _once_more()
+
+
+@io.do
+async def _once_more() -> None:
+    async with FILE, FILE:
+        await io.yield_
+
+
 TIMES = st.integers(0, 4)
 LEAVES: st.SearchStrategy[Build] = st.one_of(
     st.builds(sleeper, TIMES),
@@ -138,7 +162,7 @@ def _more(inner: st.SearchStrategy[Build]) -> st.SearchStrategy[Build]:
     return st.one_of(
         st.builds(held, st.sampled_from([FILE, STUCK]), inner),
         st.builds(held, st.just(FILE), inner),
-        *[st.builds(each, inner) for each in (locked, opened_with_lock, nested, shielded)],
+        *[st.builds(each, inner) for each in (locked, opened_with_lock, nested, shielded, awaited)],
         *[st.builds(each, inner) for each in (closing, handled)],
         *[st.builds(each, several) for each in (raced, first_ok, together, fast, scoped)],
         st.builds(at_most_two, several),

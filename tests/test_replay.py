@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from distio import IO, DomainErrors, Errors, Ok, Panic, Resource, Result, io, resource
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
+from distio.core.ops.direct import Awaiting
 from distio.core.replay import digest
 from distio.core.snapshot import dump_fibers, load_fibers
-from distio.errors import CannotShip, NotDeterministic
+from distio.errors import Cancelled, CannotShip, NotDeterministic
 from distio.protocol.requests import FINISHED
 
 Program = IO[Any, Any, Any]
@@ -233,6 +234,68 @@ def test_who_has_left_does_nothing_more_where_it_was() -> None:
     del fiber
     assert log == ["open a"]
     del copy
+
+
+@io.do
+async def careful(log: list[str]) -> None:
+    async with logged(log, "a"):
+        await io.yield_
+        try:
+            async with logged(log, "b"):
+                await io.sleep(1)
+                await io.error("no")
+        except DomainErrors:
+            await io.sleep(1)
+        finally:
+            await io.defer(log.append, "finally")
+        async with logged(log, "c"), logged(log, "d"):
+            await inner_of_careful(log)
+    await io.sleep(1)
+
+
+@io.do
+async def inner_of_careful(log: list[str]) -> None:
+    for _ in range(2):
+        async with logged(log, "e"):
+            await io.yield_
+
+
+def stops_of_careful() -> int:
+    stops = 0
+    fiber = Fiber(1, 1, careful([]), None)
+    while step(fiber) is not FINISHED:
+        stops += 1
+        fiber.value = None
+    return stops
+
+
+@pytest.mark.parametrize("when", range(stops_of_careful()))
+@pytest.mark.parametrize("how", ["stays", "moves", "moves before", "moves after"])
+def test_who_is_cancelled_at_any_await_closes_what_is_open(when: int, how: str) -> None:
+    fiber = Fiber(1, 1, careful([]), None)
+    log = fiber.next.args[0]  # type: ignore[union-attr]  # of `Do`
+    for stop in count():
+        if step(fiber) is FINISHED:
+            break
+        fiber.value = None
+        if how == "moves" or (how == "moves before" and stop == when):
+            log, fiber = moved_with(log, fiber)
+        if stop == when:
+            fiber.cancel(0)
+        if how == "moves after" and stop == when:
+            log, fiber = moved_with(log, fiber)
+    assert isinstance(exception_in(fiber.outcome()), Cancelled)
+    opened = [line.split()[1] for line in log if line.startswith("open")]
+    closed = [line.split()[1] for line in log if line.startswith("close")]
+    assert sorted(opened) == sorted(closed)
+    assert log.count("finally") == log.count("open b")
+
+
+def moved_with(log: list[str], fiber: Fiber) -> tuple[list[str], Fiber]:
+    """The log is one of the arguments, and moves with the fiber."""
+    fiber = moved(fiber)
+    frames = [frame for frame in fiber.stack if type(frame) is Awaiting]
+    return (frames[0].io.args[0] if frames else log), fiber
 
 
 def test_restart_from_begins_the_log_anew() -> None:

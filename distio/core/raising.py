@@ -36,12 +36,25 @@ def exception_of(failure: Failure) -> BaseException:
         return DomainErrors(failure.errors)
     exceptions = [traced.exception for traced in failure.exceptions]
     if len(exceptions) == 1 and not failure.errors:
-        return exceptions[0]
-    if failure.errors:
+        return _raisable(exceptions[0])
+    if failure.errors or not exceptions:
         exceptions.append(DomainErrors(failure.errors))
     kind: Any = PanicGroup if all(isinstance(e, Exception) for e in exceptions) else BasePanicGroup
     group: BaseException = kind("several failures", exceptions)
     return group
+
+
+def _raisable(exception: BaseException) -> BaseException:
+    """No StopIteration leaves an await: Python would take it for the end of the function."""
+    if not isinstance(exception, StopIteration):
+        return exception
+    instead = _Stopped("an await raised StopIteration")
+    instead.__cause__ = exception
+    return instead
+
+
+class _Stopped(RuntimeError):
+    """Stands for a StopIteration, its cause."""
 
 
 def failure_of(exception: BaseException, raised: Raised | None) -> Failure:
@@ -72,18 +85,15 @@ def _leaves(exception: BaseException) -> Iterator[BaseException]:
 def _traced(exception: BaseException, raised: Raised | None) -> TracedException:
     """The exception, with its way through the function, and what was known of it before."""
     here = TracedException.in_except_clause(exception)
-    before = _known(exception, raised)
-    if before is None or raised is None:
+    if isinstance(exception, _Stopped) and exception.__cause__ is not None:
+        here = TracedException(exception.__cause__, here.stack_trace)
+    if raised is None or isinstance(raised.failure, Errors):
         return here
     if exception is not raised.exception:  # of a group: it has no way of its own
-        return before
-    if not raised.is_foreign:
-        return here  # its traceback begins where it was raised first
+        known = (traced for traced in raised.failure.exceptions if traced.exception is exception)
+        return next(known, here)
+    before = raised.failure.exceptions[0]
+    if not raised.is_foreign:  # its traceback begins where it was raised first
+        return TracedException(before.exception, here.stack_trace)
     trace = f"{before.stack_trace.rstrip()}\n\nIt was raised again by an await:\n\n"
-    return TracedException(exception, trace + here.stack_trace)
-
-
-def _known(exception: BaseException, raised: Raised | None) -> TracedException | None:
-    if raised is None or isinstance(raised.failure, Errors):
-        return None
-    return next((t for t in raised.failure.exceptions if t.exception is exception), None)
+    return TracedException(before.exception, trace + here.stack_trace)

@@ -290,6 +290,7 @@ class Coordinator:
                 record.heard(member.received)
             self.locks.move(chunk.held, member.id, NOWHERE)
             run.move(member.id, NOWHERE, len(chunk.fibers))
+            run.has_moved()
             if not chunk.target:
                 self.backlog.append(chunk)
             elif chunk.target in self.members:
@@ -460,11 +461,7 @@ class Coordinator:
             self.stale += 1
 
     def validate(self) -> None:
-        """Check what must always hold; tests call this after every event.
-
-        Raises:
-            DistioBug: something doesn't.
-        """
+        """Check what must always hold, or raise a DistioBug; tests call this after every event."""
         check(self)
 
     def validate_rest(self) -> None:
