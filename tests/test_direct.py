@@ -163,7 +163,8 @@ def test_a_function_goes_on_with_another_worker() -> None:
 
     @io.do
     async def starts() -> list[tuple[int, int]]:
-        return await io.zip_par([places(n) for n in range(20)])
+        found: list[tuple[int, int]] = await io.zip_par([places(n) for n in range(20)])
+        return found
 
     @io.do
     async def main() -> list[tuple[int, int]]:

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import pytest
 from hypothesis import given, settings
 
-from distio.coordination.member import Member
-from distio.coordination.member.work import Offering
-from distio.core.fiber import Fiber
-from distio.testing import simulate
-from distio.testing.world import Parts
+from distio.testing import RESTLESS, simulate
 from tests.programs import DIRECT, Program, Scope, comparable, expected, programs, to_io
 from tests.test_generated_simulation import CONTEXT, EXAMPLES, SEEDS, SHAPES
-
-
-class Restless(Member):
-    """A worker that gives work away whenever a fiber wakes: most move in the middle."""
-
-    def unpark(self, fiber: Fiber) -> None:
-        super().unpark(fiber)
-        if not self.ships:
-            self.queue(Offering(1))
-
-
-RESTLESS: Final = Parts(member=Restless)
 
 
 @pytest.fixture

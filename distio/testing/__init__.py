@@ -7,10 +7,12 @@
 from distio.testing.exploration import CheckFailed, Exploration, explore
 from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Pause
 from distio.testing.history import History
+from distio.testing.restless import RESTLESS
 from distio.testing.simulation import Simulation, simulate
 from distio.testing.world import Parts
 
 __all__ = [
+    "RESTLESS",
     "Break",
     "CheckFailed",
     "Crash",

@@ -86,7 +86,7 @@ def simulate(
         max_steps: after how many steps of fibers to give up.
         schedule: a schedule that `explore` has printed; then the seed decides nothing but what
             `io.random` draws.
-        parts: other machines, for tests of distio's own tests.
+        parts: `RESTLESS`, and fibers move whenever they wake; others are for distio's own tests.
 
     Raises:
         SimulationLimit: it took more steps or more virtual time than it may.

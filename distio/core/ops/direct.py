@@ -46,10 +46,10 @@ class Do(IO[Any, Any, Any]):
         return made
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        f = self.f.__wrapped__  # `start` once more, and the call of it saved
-        made = f(*self.args, **self.kwargs) if self.kwargs else f(*self.args)
-        awaited: Generator[Any, Any, Any] = made.__await__()
-        return awaited
+        # `start` once more, for each turn of a recursion goes through here
+        if self.kwargs:
+            return self.f.__wrapped__(*self.args, **self.kwargs).__await__()  # type: ignore[no-any-return]  # of a coroutine
+        return self.f.__wrapped__(*self.args).__await__()  # type: ignore[no-any-return]  # the same
 
     def _evaluate(self, fiber: Fiber) -> Next:
         awaiting = Awaiting(self, None if fiber.is_pinned else Log())

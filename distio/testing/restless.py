@@ -1,0 +1,27 @@
+"""A cluster whose fibers move whenever they can: what moves seldom is seen to move well."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from distio.coordination.member import Member, Shipping
+from distio.core.fiber import Fiber
+from distio.testing.world import Parts
+
+__all__ = ["RESTLESS"]
+
+
+@final
+class _Restless(Member):
+    """A worker that gives each fiber away that wakes, and perhaps gets it back."""
+
+    def unpark(self, fiber: Fiber) -> None:
+        if self.ships or fiber.is_pinned:  # a client, whose fibers are where they have to be
+            super().unpark(fiber)
+        else:
+            del self.parked[fiber.id]
+            self.queue(Shipping([fiber]))
+
+
+RESTLESS: Final = Parts(member=_Restless)
+"""For `simulate` and `explore`: on a worker, a fiber that wakes moves, if it can be pickled."""
