@@ -508,3 +508,9 @@ def test_sets_and_cycles_and_functions_count_by_what_they_hold() -> None:
     assert digest(adds(1)) == digest(adds(1)) != digest(adds(2))
     assert digest(io.sleep(1)) != digest(io.sleep(2))
     assert digest(1) != digest(True) != digest("1")
+
+
+def test_what_is_too_large_to_be_looked_at_counts_the_same_in_any_order() -> None:
+    names = [f"name {n}" for n in range(30_000)]
+    assert digest({*names}) == digest({*reversed(names)})
+    assert digest(dict.fromkeys(names, ())) == digest(dict.fromkeys(reversed(names), ()))

@@ -316,6 +316,9 @@ class _Printer:
     def _print_parts(self, value: Any) -> None:
         if isinstance(value, list | tuple):
             self._hash.update(str(len(value)).encode())
+            if all(type(part) in PLAIN for part in value):  # by far the quickest
+                self._hash.update(repr(value).encode(errors="surrogatepass"))
+                return
             for part in value:
                 self.print(part)
         elif isinstance(value, dict):
@@ -335,12 +338,13 @@ class _Printer:
             self._print_object(value)
 
     def _print_unordered(self, parts: Any) -> None:
+        self._hash.update(str(len(parts)).encode())
+        each = self._left // (len(parts) + 1)  # as much for one as for any other, in any order
         digests = []
-        for part in parts:
+        for part in parts if each else ():
             printer = _Printer()
-            printer._left, printer._path = self._left, self._path
+            printer._left, printer._path = each, self._path
             printer.print(part)
-            self._left = printer._left
             digests.append(printer.digest())
         for digest in sorted(digests):
             self._hash.update(digest)
