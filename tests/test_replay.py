@@ -19,7 +19,7 @@ from distio.core.ops.direct import Awaiting
 from distio.core.replay import digest
 from distio.core.snapshot import dump_fibers, load_fibers
 from distio.errors import Cancelled, CannotShip, NotDeterministic
-from distio.protocol.requests import FINISHED
+from distio.protocol.requests import FINISHED, YIELDED
 
 Program = IO[Any, Any, Any]
 
@@ -289,6 +289,25 @@ def test_who_is_cancelled_at_any_await_closes_what_is_open(when: int, how: str) 
     closed = [line.split()[1] for line in log if line.startswith("close")]
     assert sorted(opened) == sorted(closed)
     assert log.count("finally") == log.count("open b")
+
+
+def test_who_is_cancelled_between_any_two_turns_closes_what_is_open() -> None:
+    for when in count():
+        log: list[str] = []
+        fiber = Fiber(1, 1, careful(log), None)
+        turns = 0
+        while (request := step(fiber, fuel=1)) is not FINISHED:
+            if request is not YIELDED:
+                fiber.value = None
+            if turns == when:
+                fiber.cancel(0)
+            turns += 1
+        opened = [line.split()[1] for line in log if line.startswith("open")]
+        closed = [line.split()[1] for line in log if line.startswith("close")]
+        assert sorted(opened) == sorted(closed), when
+        if turns <= when:
+            return
+        assert isinstance(exception_in(fiber.outcome()), Cancelled), when
 
 
 def moved_with(log: list[str], fiber: Fiber) -> tuple[list[str], Fiber]:
