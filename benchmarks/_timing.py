@@ -16,6 +16,9 @@ bounded.py      how long do many items take, four at a time?           process p
 locks.py        how fast does a contended lock go from hand to hand?   asyncio,        ≤ 1.5
                                                                        a manager,
                                                                        dask
+queues.py       how fast do items go through a queue?                  asyncio,        ≤ 2
+                                                                       a manager,
+                                                                       dask            ≥ 5
 memory.py       how much memory does a sleeping fiber take?            raffiot,        ≤ 1,000
                                                                        asyncio
 cancelling.py   how long does it take to cancel: fibers, the losers    asyncio         ≤ 0.3 s,

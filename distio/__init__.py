@@ -3,18 +3,23 @@
 from distio import errors, io, resource, result, schedule
 from distio.core.located import Located
 from distio.core.ops.base import IO
-from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
+from distio.errors import Closed, DomainErrors, MatchError, MultipleExceptions, TracedException
 from distio.resource import Resource
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
 from distio.runtime.cluster import Cluster, RunHandle
 from distio.schedule import Schedule
+from distio.talking import Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription
 from distio.val import Val
 from distio.var import UpdateResult, Var
 
 __all__ = [
     "IO",
+    "Barrier",
+    "Closed",
     "Cluster",
     "ComputationStatus",
+    "CountDownLatch",
+    "Deferred",
     "DomainErrors",
     "Errors",
     "Located",
@@ -22,10 +27,13 @@ __all__ = [
     "MultipleExceptions",
     "Ok",
     "Panic",
+    "PubSub",
+    "Queue",
     "Resource",
     "Result",
     "RunHandle",
     "Schedule",
+    "Subscription",
     "TracedException",
     "UpdateResult",
     "Val",

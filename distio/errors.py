@@ -14,6 +14,7 @@
     └── DistioError
         ├── Deadlock            nothing can ever wake a run again
         ├── TimedOut            what has a time limit took longer
+        ├── Closed              what fibers talk by was closed
         ├── WorkerLost          a fiber ended with the process that hosted it
         ├── UnknownFiber        a handle was waited for whose run is over
         ├── CannotShip          something that has to travel can't be pickled
@@ -43,6 +44,7 @@ __all__ = [
     "BasePanicGroup",
     "Cancelled",
     "CannotShip",
+    "Closed",
     "ClusterClosed",
     "ClusterError",
     "Deadlock",
@@ -265,6 +267,15 @@ class Cancelled(BaseException):
 
     def __str__(self) -> str:
         return f"fiber {self.fiber} was cancelled"
+
+
+@final
+class Closed(DistioError):
+    """A queue, or what is published, was closed: nothing more comes, or is taken."""
+
+    def __init__(self) -> None:
+        super().__init__("it was closed")
+        self.args = ()
 
 
 @final

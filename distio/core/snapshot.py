@@ -264,8 +264,12 @@ def _stays(result: Result[Any, Any], error: Exception) -> Panic[Any, Any]:
     return Panic([TracedException.in_except_clause(panic)], [])
 
 
-def dump_value(value: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
-    """Pickle the value of a variable.
+def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+    """Pickle what is to be kept by the coordinator.
+
+    Args:
+        value: it.
+        what: how it is called if it can't be pickled.
 
     Raises:
         CannotShip: it can't be pickled; the message says what in it, and where.
@@ -274,7 +278,7 @@ def dump_value(value: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
         return _dump(value)
     except Exception as error:
         reason = why_it_stays(value, _dump, error)
-        raise CannotShip(f"the value of a Var can't leave its process: {reason}") from error
+        raise CannotShip(f"{what} can't leave its process: {reason}") from error
 
 
 def dump_awaited(outcome: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:

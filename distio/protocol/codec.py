@@ -81,6 +81,8 @@ def _payloads(message: Any) -> list[bytes]:
         return [message.chunk.payload]
     if isinstance(message, m.OutcomesReady | m.Outcomes):
         return message.payloads
+    if isinstance(message, m.Talk | m.Answered) and message.item is not None:
+        return [message.item]
     return []
 
 
@@ -91,6 +93,8 @@ def _with_payload(message: Any, part: int, payload: bytes) -> Any:
         return m.Offer(chunks)
     if isinstance(message, m.Place):
         return m.Place(msgspec.structs.replace(message.chunk, payload=payload))
+    if isinstance(message, m.Talk | m.Answered):
+        return msgspec.structs.replace(message, item=payload)
     payloads = list(message.payloads)
     payloads[part] = payload
     return msgspec.structs.replace(message, payloads=payloads)

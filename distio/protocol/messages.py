@@ -12,6 +12,7 @@ import msgspec
 
 __all__ = [
     "AskStatus",
+    "Answered",
     "AwaitOutcomes",
     "AwaitTurns",
     "CancelFibers",
@@ -26,10 +27,13 @@ __all__ = [
     "FibersCancelled",
     "ForgoTurns",
     "Forget",
+    "ForgoAnswer",
+    "ForgoneAnswer",
     "Goodbye",
     "Hello",
     "Listen",
     "LockRefused",
+    "MakeEntry",
     "MemberMessage",
     "Message",
     "OF_LOCKS",
@@ -53,6 +57,7 @@ __all__ = [
     "StatusTold",
     "StopTimer",
     "StoreValue",
+    "Talk",
     "TimerFired",
     "TokensLent",
     "Waits",
@@ -257,6 +262,32 @@ class StoreValue(Message, frozen=True, gc=False):
     value: bytes
 
 
+class MakeEntry(Message, frozen=True, gc=False):
+    """Something to talk by, which lives as long as its run; see `distio.coordination.talking`."""
+
+    run: int
+    key: int
+    kind: str
+    size: int
+
+
+class Talk(Message, frozen=True, gc=False):
+    """A fiber here puts, takes, waits, …; it is `Answered` once, now or later."""
+
+    run: int
+    fiber: int
+    key: int
+    verb: str
+    number: int
+    item: bytes | None
+
+
+class ForgoAnswer(Message, frozen=True, gc=False):
+    """This fiber here waits no longer; `ForgoneAnswer`, unless it is answered already."""
+
+    fiber: int
+
+
 class Waits(Message, frozen=True, gc=False):
     """Which fibers of a run wait for which, on this member."""
 
@@ -269,6 +300,8 @@ class Waits(Message, frozen=True, gc=False):
     """(fiber, lock) of each that waits for a lock."""
     held: list[tuple[int | str, list[int]]] = []
     """Which fibers of the run hold which locks; of a semaphore, once for each token."""
+    talks: list[tuple[int, str]] = []
+    """(fiber, what it waits for, in words) of each that waits to be answered by an entry."""
 
 
 class WorkerExited(Message, frozen=True, gc=False):
@@ -406,6 +439,23 @@ class StatusTold(Message, frozen=True, gc=False):
     """Where it is; 0: nowhere."""
 
 
+class Answered(Message, frozen=True, gc=False):
+    """What a fiber is told that talks."""
+
+    fiber: int
+    plain: bool | int | None = None
+    item: bytes | None = None
+    is_closed: bool = False
+    refused: str = ""
+    """If not empty: why it can't talk by this."""
+
+
+class ForgoneAnswer(Message, frozen=True, gc=False):
+    """This fiber waits no longer, and will not be answered."""
+
+    fiber: int
+
+
 class DescribeWaits(Message, frozen=True, gc=False):
     """Tell which fibers of this run wait for which: it seems to be deadlocked."""
 
@@ -448,6 +498,9 @@ MemberMessage = (
     | ForgoTurns
     | ReturnTokens
     | StoreValue
+    | MakeEntry
+    | Talk
+    | ForgoAnswer
     | Waits
     | WorkerExited
     | Goodbye
@@ -472,6 +525,8 @@ CoordinatorMessage = (
     | Solicit
     | DescribeFiber
     | StatusTold
+    | Answered
+    | ForgoneAnswer
     | DescribeWaits
     | RunEnded
     | Shutdown

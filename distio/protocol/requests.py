@@ -28,6 +28,7 @@ __all__ = [
     "KeepObject",
     "Lock",
     "MakeLock",
+    "MakeTalking",
     "NOTHING",
     "Now",
     "Random",
@@ -36,6 +37,8 @@ __all__ = [
     "Sleep",
     "Spawn",
     "SpawnAt",
+    "Talk",
+    "Talking",
     "Yielded",
     "conflict",
 ]
@@ -286,6 +289,63 @@ class Release(Request):
         """The variable's new value as bytes, if it has one and it is to leave the process."""
         self.handles: Sequence[Any] = ()
         """The handles of fibers that are in it."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Talking:
+    """What fibers talk by: a queue, a deferred value, …"""
+
+    key: int
+    kind: str
+    """One of those that `distio.coordination.talking` knows."""
+
+
+@final
+class MakeTalking(Request):
+    """Make something to talk by; answered by a `Talking`."""
+
+    __slots__ = ("kind", "size")
+
+    def __init__(self, kind: str, size: int) -> None:
+        self.kind = kind
+        self.size = size
+
+
+@final
+class Talk(Request):
+    """Put, take, wait, …; answered by an item, a word of the entry, or the error `Closed`."""
+
+    __slots__ = ("entry", "handles", "is_given_up", "item", "number", "payload", "verb")
+
+    def __init__(self, entry: Talking, verb: str, number: int = 0, item: Any = NOTHING) -> None:
+        self.entry = entry
+        self.verb = verb
+        self.number = number
+        """What the verb needs to know besides."""
+        self.item = item
+        """What is given to others."""
+        self.payload: bytes | None = None
+        """The item as bytes, if there is one and it is to leave the process."""
+        self.handles: Sequence[Any] = ()
+        """The handles of fibers that are in it."""
+        self.is_given_up = False
+        """Whether the coordinator was told that the fiber waits no longer."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Talk, (self.entry, self.verb, self.number)  # it was answered: the item is given
+
+    def __str__(self) -> str:
+        return _WAITS.get((self.entry.kind, self.verb), f"waits for a {self.entry.kind}")
+
+
+_WAITS: Final = {
+    ("queue", "put"): "waits for room in a queue",
+    ("queue", "take"): "waits to take from a queue",
+    ("topic", "publish"): "waits for room in a topic",
+    ("topic", "take"): "waits to take from a topic",
+    ("deferred", "get"): "waits for a deferred value",
+}
 
 
 @final

@@ -109,9 +109,10 @@ class Host:
                     if self._idle:
                         self.wake()
                     return not self.is_stopping
-                self.link.said()
-                if self._idle:
-                    self.wake(spare=1)
+                if self.member.ready:  # otherwise `idle` says it, with all the rest
+                    self.link.said()
+                    if self._idle:
+                        self.wake(spare=1)
             while not self.is_stopping:
                 if self._dropped:
                     self._bury_dropped()

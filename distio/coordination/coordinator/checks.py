@@ -27,6 +27,7 @@ def check(machine: Coordinator) -> None:
             raise DistioBug(f"timers outlive run {name_of(id)}")
     machine.locks.validate()
     machine.questions.validate()
+    machine.talking.validate()
     for member in machine.locks.members:
         if not _is_somewhere(machine, member):
             raise DistioBug(f"member {member} is gone, but has or waits for a lock")
@@ -76,6 +77,7 @@ def check_at_rest(machine: Coordinator) -> None:
             "timers": machine.timers,
             "questions after fibers": machine.questions,
             "locks and variables": machine.locks,
+            "what fibers talk by": machine.talking,
             "fibers without a place": machine.backlog,
         },
     )

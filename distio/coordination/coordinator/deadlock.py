@@ -61,7 +61,9 @@ class Suspicions:
         member = self._machine.members.get(id)
         if member is None or not member.is_up_to_date:
             return False
-        return member.blocked.get(run, 0) + self._machine.locks.waiting(id).get(run, 0) == alive
+        for_locks = self._machine.locks.waiting(id).get(run, 0)
+        for_answers = self._machine.talking.waiting(id).get(run, 0)
+        return member.blocked.get(run, 0) + for_locks + for_answers == alive
 
     def token_moved(self, lock: int | str) -> None:
         """A token of this lock has come or gone: an answer that somebody waits for it is moot."""
@@ -89,7 +91,10 @@ class Suspicions:
         """All of it waits, and it was quiet wherever it is: is it for one another?"""
         edges, holders = edges_of(run.waits)
         if self._machine.locks.all_held(holders):
-            self._machine.end_run(id, run, f"nothing can ever wake this run: {explain(edges)}")
+            talks = [talk for answer in run.waits for talk in answer.talks]
+            self._machine.end_run(
+                id, run, f"nothing can ever wake this run: {explain(edges, talks)}"
+            )
         else:  # a lock is on its way, or another run's
             run.has_moved()
             run.is_innocent = True
@@ -116,18 +121,25 @@ def edges_of(
     return edges, holders
 
 
-def explain(edges: Sequence[tuple[int, list[int]]]) -> str:
+def explain(edges: Sequence[tuple[int, list[int]]], talks: Sequence[tuple[int, str]] = ()) -> str:
     """Name the cycle among these waits; without one, the first few waits.
+
+    Args:
+        edges: which fiber waits for which.
+        talks: what other fibers wait for, in words.
 
     >>> explain([(1, [2]), (2, [1])])
     'fiber 0.1 waits for fiber 0.2, fiber 0.2 waits for fiber 0.1'
+    >>> explain([(1, [2])], [(2, "waits to take from a queue")])
+    'fiber 0.2 waits to take from a queue, fiber 0.1 waits for fiber 0.2'
     """
     waits = dict(edges)
     cycle = _find_cycle(waits)
     shown = [(a, [b]) for a, b in zip(cycle, [*cycle[1:], *cycle[:1]])] if cycle else list(edges)
-    lines = [_line(waiter, awaited) for waiter, awaited in shown[:_MOST_LINES]]
-    if len(shown) > _MOST_LINES:
-        lines.append(f"and {len(shown) - _MOST_LINES} more")
+    lines = [] if cycle else [f"fiber {name_of(fiber)} {words}" for fiber, words in talks]
+    lines += [_line(waiter, awaited) for waiter, awaited in shown]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more"]
     return ", ".join(lines)
 
 

@@ -50,6 +50,7 @@ from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
 from distio.coordination.coordinator.questions import Questions
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
+from distio.coordination.coordinator.talking import Talking
 from distio.coordination.coordinator.timers import Timer, Timers
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of
@@ -74,6 +75,7 @@ class Coordinator:
         self.timers = Timers()
         self.suspicions = Suspicions(self)
         self.questions = Questions(self)
+        self.talking = Talking(self)
         self.locks = Locks(self._say_of_lock, self.suspicions.token_moved)
         self.backlog: deque[m.Chunk] = deque()
         self.stale = 0
@@ -179,6 +181,7 @@ class Coordinator:
                 self._lose(watched.id, "its connection broke")
         self.timers.drop_member(lost)
         self.locks.member_gone(self._now, lost)
+        self.talking.member_gone(lost)
         name = member.name()
         self._departed[lost] = name, reason
         if len(self._departed) > _MOST_DEPARTED:
@@ -224,6 +227,7 @@ class Coordinator:
         self.timers.drop(id)
         self.questions.run_gone(id)
         self.locks.run_gone(id)
+        self.talking.run_gone(id)
         if run.alive_at.get(NOWHERE):
             for chunk in self.backlog:
                 if chunk.run == id:
@@ -252,7 +256,8 @@ class Coordinator:
                 self._fiber_ended(member, run, fiber, epoch)
             if run.alive == 0:
                 self.end_run(told.run, run)
-        for id in {**member.blocked, **self.locks.waiting(member.id)}:
+        waiting = self.locks.waiting(member.id), self.talking.waiting(member.id)
+        for id in {**member.blocked, **waiting[0], **waiting[1]}:
             run = self.runs.get(id)
             if run is not None:
                 self.suspicions.suspect(id, run)
@@ -479,10 +484,12 @@ _HANDLERS: dict[type, Any] = {
     m.AwaitTurns: Coordinator._await_turns,
     m.CancelFibers: cancel_fibers,
     m.CancelRun: cancel_run,
+    m.ForgoAnswer: lambda machine, member, said: machine.talking.give_up(member, said),
     m.FiberDescribed: lambda machine, member, said: machine.questions.answered(member, said),
     m.Forget: Coordinator._forget,
     m.ForgoTurns: Coordinator._forgo_turns,
     m.Goodbye: Coordinator._goodbye,
+    m.MakeEntry: lambda machine, member, said: machine.talking.make(said),
     m.Offer: Coordinator._offer,
     m.OutcomesReady: Coordinator._outcomes_ready,
     m.OutcomeUnknown: Coordinator._outcome_unknown,
@@ -492,6 +499,7 @@ _HANDLERS: dict[type, Any] = {
     m.StartTimer: Coordinator._start_timer,
     m.StopTimer: Coordinator._stop_timer,
     m.StoreValue: Coordinator._store_value,
+    m.Talk: lambda machine, member, said: machine.talking.talk(member, said),
     m.Waits: lambda machine, member, message: machine.suspicions.answered(member, message),
     m.WorkerExited: Coordinator._worker_exited,
 }

@@ -108,6 +108,8 @@ class Cancelling:
             if request.stop is not None:
                 self._member.queue(Stopping(request))
             return
+        if isinstance(request, rq.Talk) and not self._member.talking.give_up(fiber, request):
+            return
         self._give_up(fiber, request)
         fiber.unwind(waits=True)
         self._member.unpark(fiber)

@@ -11,7 +11,7 @@ from distio.coordination.member.work import Finishing, Parcel, Shipping, Task, W
 from distio.core.fiber import Fiber, Handle
 from distio.errors import DistioBug
 from distio.protocol.ids import name_of
-from distio.protocol.requests import Acquire, AwaitFibers
+from distio.protocol.requests import Acquire, AwaitFibers, Request, Talk
 
 __all__ = ["check_handles", "check_places", "check_waiters"]
 
@@ -40,8 +40,7 @@ def check_places(
         alive[fiber.run] = alive.get(fiber.run, 0) + 1
         if type(fiber.request) is AwaitFibers:
             _check_wait(fiber, fiber.request)
-            blocked[fiber.run] = blocked.get(fiber.run, 0) + 1
-        elif type(fiber.request) is Acquire and not fiber.request.lock.is_limit:
+        if _waits_for_others(fiber.request):
             blocked[fiber.run] = blocked.get(fiber.run, 0) + 1
     for work in ready if in_hand is None else [*ready, *in_hand]:
         if type(work) is Fiber:
@@ -100,6 +99,12 @@ def check_waiters(
             waiter: Fiber = waiting.fiber
             if parked.get(waiter.id) is not waiter or waiter.request is not waiting.request:
                 raise DistioBug(f"fiber {name_of(waiter.id)} is entered for a wait that is over")
+
+
+def _waits_for_others(request: Request | None) -> bool:
+    if isinstance(request, Acquire):
+        return not request.lock.is_limit
+    return isinstance(request, AwaitFibers | Talk)
 
 
 def _check_wait(fiber: Fiber, request: AwaitFibers) -> None:

@@ -28,6 +28,7 @@ def run_ended(member: Member, message: m.RunEnded) -> None:
         del member.locks.values[key]
     for key in run.objects:
         del member.objects[key]
+    member.talking.drop(run.entries)
     for id in run.known:
         member.hosted.pop(id, None)
         member.awaited.pop(id, None)

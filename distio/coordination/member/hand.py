@@ -94,7 +94,7 @@ def _step(fiber: Fiber, around: Surroundings) -> None:
     answered = type(fiber.request)
     if answered is rq.AwaitFibers:
         fiber.value = [_opened(outcome_in(each)) for each in fiber.value]
-    elif answered is rq.Acquire and type(fiber.value) is PackedValue:
+    elif type(fiber.value) is PackedValue and answered in (rq.Acquire, rq.Talk):
         _unpack(fiber)
     while True:
         try:
@@ -114,29 +114,35 @@ def _step(fiber: Fiber, around: Surroundings) -> None:
 
 
 def _unpack(fiber: Fiber) -> None:
-    """Open the value of the variable that the fiber has just got."""
+    """Open the item, or the value of the variable, that the fiber has just got."""
     request: Any = fiber.request
-    assert fiber.holds is not None
-    held = fiber.holds[request.lock.key]
     try:
-        fiber.value = held.value = fiber.value.open()
+        fiber.value = fiber.value.open()
+        if type(request) is rq.Acquire:
+            assert fiber.holds is not None
+            fiber.holds[request.lock.key].value = fiber.value
     except Exception as exception:  # noqa: BLE001 (whatever user data does is a panic)
         fiber.value = None
         fiber.crash(exception)
 
 
 def _pack(fiber: Fiber, request: Any) -> None:
-    """Pickle the value of a variable that is about to leave the process."""
-    value = request.value if type(request) is rq.MakeLock else _changed_value(fiber, request)
+    """Pickle an item, or the value of a variable, that is about to leave the process."""
+    value = _leaving(fiber, request)
     if value is rq.NOTHING:
         return
+    what = "an item" if type(request) is rq.Talk else "the value of a Var"
     try:
-        request.payload, request.handles = dump_value(value)
+        request.payload, request.handles = dump_value(value, what)
     except CannotShip as exception:
         fiber.crash(exception)
 
 
-def _changed_value(fiber: Fiber, request: rq.Release) -> Any:
+def _leaving(fiber: Fiber, request: Any) -> Any:
+    if type(request) is rq.MakeLock:
+        return request.value
+    if type(request) is rq.Talk:
+        return request.item
     assert fiber.holds is not None
     held = fiber.holds[request.lock.key]
     return held.value if held.is_changed else rq.NOTHING
@@ -218,6 +224,17 @@ def _release(member: Member, fiber: Fiber, request: rq.Release) -> Fiber | Task 
     return fiber
 
 
+def _make_talking(member: Member, fiber: Fiber, request: rq.MakeTalking) -> Fiber | Task | None:
+    member.talking.make(fiber, request)
+    return fiber
+
+
+def _talk(member: Member, fiber: Fiber, request: rq.Talk) -> Fiber | Task | None:
+    if fiber.failure is not None:  # the item can't leave the process
+        return fiber
+    return fiber if member.talking.talk(fiber, request) else None
+
+
 def _await_callback(member: Member, fiber: Fiber, request: rq.AwaitCallback) -> Fiber | Task | None:
     # parked first: the callback may be called before the function returns, from any thread
     member.park(fiber)
@@ -246,7 +263,7 @@ def _cancel_fibers(member: Member, fiber: Fiber, request: rq.CancelFibers) -> Fi
     return fiber
 
 
-_WITH_VALUE: Final = (rq.MakeLock, rq.Release)
+_WITH_VALUE: Final = (rq.MakeLock, rq.Release, rq.Talk)
 _WAITING: Final = (
     rq.Acquire,
     rq.AskStatus,
@@ -254,6 +271,7 @@ _WAITING: Final = (
     rq.AwaitCallback,
     rq.AwaitFibers,
     rq.Sleep,
+    rq.Talk,
 )
 """Who is to be cancelled doesn't begin with one of these."""
 
@@ -268,12 +286,14 @@ _ANSWERS: Final[dict[type, Any]] = {
     rq.Finished: _finish,
     rq.KeepObject: _keep_object,
     rq.MakeLock: _make_lock,
+    rq.MakeTalking: _make_talking,
     rq.Now: _go_on,
     rq.Random: _go_on,
     rq.Release: _release,
     rq.Sleep: _sleep,
     rq.Spawn: _spawn,
     rq.SpawnAt: _spawn_at,
+    rq.Talk: _talk,
     rq.Yielded: _yield,
     type(None): _abandon,
 }

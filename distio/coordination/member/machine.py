@@ -39,6 +39,7 @@ from distio.coordination.member.outcomes import (
     take_outcomes,
 )
 from distio.coordination.member.runs import LocalRun
+from distio.coordination.member.talking import Talking
 from distio.coordination.member.ties import Away
 from distio.coordination.member.waits import await_fibers, describe_waits, look, settle
 from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Work
@@ -85,6 +86,7 @@ class Member:
         self.locks = Locks(self)
         self.cancelling = Cancelling(self)
         self.asking = Asking(self)
+        self.talking = Talking(self)
         self.objects: dict[int, Any] = {}
         """What is kept here for fibers everywhere; see `distio.core.located`."""
         self.outbox: list[m.MemberMessage] = []
@@ -448,6 +450,7 @@ class Member:
         check_places(self.ready, self.parked, self.runs, in_hand)
         check_handles(self.hosted, self.awaited, self.asked)
         self.locks.validate()
+        self.talking.validate()
         check_waiters(self.ready, self.parked, self.hosted, self.awaited)
         if self.in_parcels < 0 or self.stepping < 0:
             raise DistioBug("the load is miscounted")
@@ -470,16 +473,19 @@ class Member:
                 "locks and values of variables": self.locks,
                 "fibers that are to be cancelled": self.cancelling,
                 "objects": self.objects,
+                "what fibers talk by": self.talking,
             },
         )
 
 
 _HANDLERS: dict[type, Any] = {
+    m.Answered: lambda member, message: member.talking.answered(message),
     m.DescribeFiber: lambda member, message: member.asking.answer(message),
     m.DescribeWaits: describe_waits,
     m.DropOutcomes: drop_outcomes,
     m.FiberLost: fiber_lost,
     m.FibersCancelled: lambda member, message: member.cancelling.hear(message),
+    m.ForgoneAnswer: lambda member, message: member.talking.forgone(message),
     m.LockRefused: lambda member, message: member.locks.refused(message),
     m.Outcomes: take_outcomes,
     m.Place: Member._place,

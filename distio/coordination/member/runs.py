@@ -23,6 +23,7 @@ class LocalRun:
         "alive",
         "asked",
         "blocked",
+        "entries",
         "id",
         "known",
         "locks",
@@ -41,9 +42,9 @@ class LocalRun:
         self.alive = 0
         """How many of its fibers are here and haven't ended."""
         self.blocked = 0
-        """How many of them wait for others here: for fibers, or for locks that are here."""
+        """How many of them wait for others here: for fibers, locks, or answers that are here."""
         self.asked = 0
-        """How many of them wait for locks of which the coordinator was asked."""
+        """How many of them wait for locks, or answers, of which the coordinator was asked."""
         self.posting = 0
         """How many outcomes are on their way to somebody elsewhere."""
         self.known: set[int] = set()
@@ -56,6 +57,8 @@ class LocalRun:
         """The locks that its fibers have used here and that the member still knows."""
         self.objects: list[int] = []
         """The objects that are kept for it; dropped with the run."""
+        self.entries: list[int] = []
+        """What its fibers talk by, if the member keeps it; dropped with the run."""
         self.values: list[int | str] = []
         """The variables whose values the member keeps; dropped with the run."""
         self._untold = untold

@@ -26,7 +26,8 @@ _STATES: Final[dict[type, str]] = {
 
 def state_of(fiber: Fiber) -> str:
     """What a parked fiber is at, in words."""
-    return _STATES.get(type(fiber.request), "runs")
+    request = fiber.request
+    return str(request) if isinstance(request, rq.Talk) else _STATES.get(type(request), "runs")
 
 
 def describe_fibers(member: Member, run: int) -> str:

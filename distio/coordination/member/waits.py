@@ -160,4 +160,6 @@ def describe_waits(member: Member, message: m.DescribeWaits) -> None:
         and not member.has_to_tell_of(run.id)
     )
     held = [] if run is None else member.locks.held_by(message.run)
-    member.outbox.append(m.Waits(message.run, message.question, is_quiet, edges, for_locks, held))
+    talks = member.talking.describe(message.run)
+    said = message.run, message.question, is_quiet
+    member.outbox.append(m.Waits(*said, edges, for_locks, held, talks))

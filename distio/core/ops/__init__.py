@@ -42,6 +42,7 @@ from distio.core.ops.recurrences import Repeat, Retry, RetryPanic
 from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
 from distio.core.ops.scopes import StartIn, scope, zip_par_fast
+from distio.core.ops.talking import MakeTalking, Talk
 from distio.core.ops.together import Race
 from distio.core.ops.values import (
     Defer,
@@ -86,6 +87,7 @@ __all__ = [
     "Locate",
     "Locked",
     "MakeLock",
+    "MakeTalking",
     "Map",
     "MapError",
     "MapPanic",
@@ -112,6 +114,7 @@ __all__ = [
     "Sleep",
     "SleepUntil",
     "StartIn",
+    "Talk",
     "ThenKeep",
     "Traversed",
     "TraversePar",

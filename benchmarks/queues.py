@@ -1,0 +1,174 @@
+"""How fast do items go through a queue, in one process and between processes?
+
+The queue keeps one item, so giver and taker have to take turns. In one process the peer is
+asyncio's queue; between processes that of multiprocessing's manager and, if it is installed
+(`pip install distributed`), that of dask. There, giver and taker are on different workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+from importlib.util import find_spec
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+from benchmarks._timing import medians, seconds, show, take_turns
+from distio import IO, Cluster, Queue, io
+
+ITEMS, ITEMS_OF_CLUSTER, ITEMS_OF_DASK = 50_000, 2_000, 200
+ROUNDS = 3
+
+
+def give(queue: Queue[int], left: int) -> IO[Any, Any, int]:
+    if left == 0:
+        return io.defer(os.getpid)
+    return queue.put(left).flat_map(lambda _: give(queue, left - 1))
+
+
+def take(queue: Queue[int], left: int) -> IO[Any, Any, int]:
+    if left == 0:
+        return io.defer(os.getpid)
+    return queue.take().flat_map(lambda _: take(queue, left - 1))
+
+
+def hand_offs(items: int) -> IO[Any, Any, Any]:
+    return Queue.create(1).flat_map(
+        lambda queue: io.zip_par(io.defer_io(give, queue, items), io.defer_io(take, queue, items))
+    )
+
+
+@io.do
+async def direct_give(queue: Queue[int], items: int) -> None:
+    for n in range(items):
+        await queue.put(n)
+
+
+@io.do
+async def direct_take(queue: Queue[int], items: int) -> None:
+    for _ in range(items):
+        await queue.take()
+
+
+@io.do
+async def direct_hand_offs(items: int) -> None:
+    queue = await Queue.create(1)
+    await io.zip_par(direct_give(queue, items), direct_take(queue, items))
+
+
+async def hand_offs_of_asyncio() -> None:
+    queue: asyncio.Queue[int] = asyncio.Queue(1)
+
+    async def give() -> None:
+        for n in range(ITEMS):
+            await queue.put(n)
+
+    async def take() -> None:
+        for _ in range(ITEMS):
+            await queue.get()
+
+    await asyncio.gather(give(), take())
+
+
+def give_to_manager(queue: Any, ready: Barrier) -> None:
+    ready.wait()
+    for n in range(ITEMS_OF_CLUSTER):
+        queue.put(n)
+
+
+def take_of_manager(queue: Any, ready: Barrier) -> None:
+    ready.wait()
+    for _ in range(ITEMS_OF_CLUSTER):
+        queue.get()
+
+
+def hand_offs_of_manager() -> float:
+    with multiprocessing.Manager() as manager:
+        queue, ready = manager.Queue(1), multiprocessing.Barrier(3)
+        both = [
+            multiprocessing.Process(target=target, args=(queue, ready))
+            for target in (give_to_manager, take_of_manager)
+        ]
+        for process in both:
+            process.start()
+
+        def all_of_them() -> None:
+            ready.wait()
+            for process in both:
+                process.join()
+
+        return seconds(all_of_them)
+
+
+def give_to_dask(items: int) -> None:
+    from distributed import Queue as DaskQueue
+
+    queue = DaskQueue("items", maxsize=1)
+    for n in range(items):
+        queue.put(n)
+
+
+def take_of_dask(items: int) -> None:
+    from distributed import Queue as DaskQueue
+
+    queue = DaskQueue("items", maxsize=1)
+    for _ in range(items):
+        queue.get()
+
+
+def hand_offs_of_dask() -> float:
+    from distributed import Client
+
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+        giver, taker = client.scheduler_info()["workers"]
+
+        def all_of_them(items: int) -> None:
+            given = client.submit(give_to_dask, items, workers=[giver], pure=False)
+            taken = client.submit(take_of_dask, items, workers=[taker], pure=False)
+            client.gather([given, taken])
+
+        all_of_them(10)
+        return seconds(lambda: all_of_them(ITEMS_OF_DASK))
+
+
+def hand_offs_of_cluster(cluster: Cluster) -> float:
+    """Only a round in which they were on different workers counts."""
+    places: list[int] = []
+
+    def run() -> None:
+        places[:] = hand_offs(ITEMS_OF_CLUSTER).run(None, on=cluster).unsafe_get()
+
+    while True:
+        took = seconds(run)
+        if places[0] != places[1]:
+            return took
+
+
+def main() -> None:
+    peers = {"dask, 2 workers": hand_offs_of_dask} if find_spec("distributed") else {}
+    with Cluster.local(workers=2) as cluster:
+        hand_offs(100).run(None, on=cluster)
+        found = medians(
+            take_turns(
+                {
+                    "distio": lambda: seconds(lambda: hand_offs(ITEMS).run(None)),
+                    "distio, io.do": lambda: seconds(lambda: direct_hand_offs(ITEMS).run(None)),
+                    "asyncio": lambda: seconds(lambda: asyncio.run(hand_offs_of_asyncio())),
+                    "distio, 2 workers": lambda: hand_offs_of_cluster(cluster),
+                    "manager, 2 processes": hand_offs_of_manager,
+                    **peers,
+                },
+                ROUNDS,
+            )
+        )
+    counts = [ITEMS] * 3 + [ITEMS_OF_CLUSTER] * 2 + [ITEMS_OF_DASK]
+    rows = [
+        [name, f"{count / took:,.0f}", f"{took / count * 1e6:.0f}"]
+        for (name, took), count in zip(found.items(), counts)
+    ]
+    show(f"items through a queue of one, median of {ROUNDS}", ["", "items/s", "µs each"], rows)
+
+
+if __name__ == "__main__":
+    main()

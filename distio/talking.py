@@ -1,0 +1,378 @@
+"""What fibers talk by, wherever they run.
+
+>>> from distio import Queue, io
+>>> def hello(queue):
+...     return io.zip_par(queue.put("hello"), queue.take())
+>>> Queue.create().flat_map(hello).run(None)
+Ok(success=[None, 'hello'])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Generic, TypeVar, final
+
+from distio import io
+from distio.core import expect, ops
+from distio.core.ops.base import IO, require_io
+from distio.errors import Closed, DomainErrors, MatchError
+from distio.protocol.requests import NOTHING, Talking
+from distio.resource import Resource
+
+__all__ = ["Barrier", "CountDownLatch", "Deferred", "PubSub", "Queue", "Subscription"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+_NO_LIMIT = -1
+
+
+class _Talking:
+    """A small reference that travels; what it stands for is where all can reach it."""
+
+    __slots__ = ("_entry",)
+    _kind: ClassVar[str]
+    _made_by: ClassVar[str] = "create"
+
+    def __init__(self, entry: Any) -> None:
+        if not isinstance(entry, Talking) or entry.kind != self._kind:
+            name = type(self).__name__
+            raise MatchError(
+                f"{name}: expected what {name}.{self._made_by} makes, but got "
+                f"{expect.shown(entry)}; {name}.{self._made_by}(...) is the program that makes one"
+            )
+        self._entry: Talking = entry
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._entry,)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._entry == self._entry
+
+    def __hash__(self) -> int:
+        return hash(self._entry)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._entry.key}>"
+
+
+@final
+class Deferred(_Talking, Generic[A]):
+    """A value that is set once, and that any number of fibers wait for.
+
+    >>> from distio import Deferred, io
+    >>> def meet(answer):
+    ...     return io.zip_par(answer.get(), answer.get(), answer.set(42), answer.is_set())
+    >>> Deferred.create().flat_map(meet).run(None)
+    Ok(success=[42, 42, True, True])
+    """
+
+    __slots__ = ()
+    _kind = "deferred"
+
+    @classmethod
+    def create(cls) -> IO[Any, Any, Deferred[Any]]:
+        """The program that makes one that isn't set."""
+        return ops.MakeTalking("deferred").map(cls)
+
+    def get(self) -> IO[Any, Any, A]:
+        """Wait until it is set; compute its value."""
+        return ops.Talk(self._entry, "get")
+
+    def set(self, value: A) -> IO[Any, Any, bool]:
+        """Set it, unless it is set already; compute whether this was the first."""
+        return ops.Talk(self._entry, "set", 0, value)
+
+    def is_set(self) -> IO[Any, Any, bool]:
+        """Compute whether it is set; doesn't wait."""
+        return ops.Talk(self._entry, "is_set")
+
+
+class _Source(_Talking, Generic[A]):
+    """Where items can be taken."""
+
+    __slots__ = ()
+
+    def _ask(self, verb: str) -> IO[Any, Any, Any]:
+        return ops.Talk(self._entry, verb)
+
+    def take(self) -> IO[Any, Closed, A]:
+        """Wait for the next item; compute it.
+
+        Errors:
+            Closed: it is closed, and nothing is left.
+        """
+        return self._ask("take")
+
+    def poll(self) -> IO[Any, Closed, list[A]]:
+        """Take the next item, if there is one now: compute a list of it, or an empty one.
+
+        Errors:
+            Closed: it is closed, and nothing is left.
+        """
+        return self._ask("poll").map(_listed)
+
+    def each(self, f: Callable[[A], IO[Any, Any, Any]]) -> IO[Any, Any, None]:
+        """Run `f(item)` for one item after another, until it is closed and nothing is left.
+
+        The first failure of one of them ends it.
+        """
+        expect.function(f, f"{type(self).__name__}.each")
+        return io.defer_io(self._next, f)
+
+    def _next(self, f: Callable[[A], IO[Any, Any, Any]]) -> IO[Any, Any, None]:
+        return self.take().catch(_end_of_it).flat_map(partial(self._went_on, f))
+
+    def _went_on(self, f: Callable[[A], IO[Any, Any, Any]], item: Any) -> IO[Any, Any, None]:
+        if item is NOTHING:
+            return io.pure(None)
+        done = require_io(f(item), f"{type(self).__name__}.each", f)
+        return done.flat_map(lambda _: self._next(f))
+
+    def __aiter__(self) -> _Source[A]:
+        """In a function of `io.do`: `async for item in queue`, until it is closed."""
+        return self
+
+    async def __anext__(self) -> A:
+        try:
+            return await self.take()
+        except DomainErrors as failure:
+            if any(isinstance(error, Closed) for error in failure.errors):
+                raise StopAsyncIteration from None
+            raise
+
+
+def _listed(item: Any) -> list[Any]:
+    return [] if item is NOTHING else [item]
+
+
+def _end_of_it(errors: list[Any]) -> IO[Any, Any, Any]:
+    return io.pure(NOTHING)
+
+
+@final
+class Queue(_Source[A]):
+    """Items that go from fiber to fiber, each to one, in the order in which they were put.
+
+    >>> from distio import Queue, io
+    >>> def work(queue):
+    ...     give = io.traverse([1, 2, 3], queue.put).then(queue.close())
+    ...     seen = []
+    ...     return io.zip_par(give, queue.each(lambda n: io.defer(seen.append, n))).then(
+    ...         io.defer(lambda: seen)
+    ...     )
+    >>> Queue.create(1).flat_map(work).run(None)
+    Ok(success=[1, 2, 3])
+    """
+
+    __slots__ = ()
+    _kind = "queue"
+
+    @classmethod
+    def create(cls, capacity: int | None = None) -> IO[Any, Any, Queue[Any]]:
+        """The program that makes an empty one.
+
+        Args:
+            capacity: how many items it keeps; who puts more waits for room. 0: it keeps none, who
+                puts waits for who takes. None: no limit.
+
+        Raises:
+            MatchError: `capacity` is no whole number.
+            ValueError: it is negative.
+        """
+        return ops.MakeTalking("queue", _size(capacity, "Queue.create")).map(cls)
+
+    def put(self, item: A) -> IO[Any, Closed, None]:
+        """Put an item behind all others, as soon as there is room.
+
+        Errors:
+            Closed: it is closed.
+        """
+        return ops.Talk(self._entry, "put", 0, item)
+
+    def offer(self, item: A) -> IO[Any, Closed, bool]:
+        """Put an item if there is room now; compute whether there was.
+
+        Errors:
+            Closed: it is closed.
+        """
+        return ops.Talk(self._entry, "offer", 0, item)
+
+    def size(self) -> IO[Any, Any, int]:
+        """Compute how many items are in it."""
+        return ops.Talk(self._entry, "size")
+
+    def close(self) -> IO[Any, Any, None]:
+        """Take nothing more: what was put, or waits for room, can still be taken."""
+        return ops.Talk(self._entry, "close")
+
+
+@final
+class PubSub(_Talking, Generic[A]):
+    """Items that go to all who are subscribed when they are published.
+
+    >>> from distio import PubSub, io
+    >>> def radio(news):
+    ...     listen = news.subscribe().use(lambda feed: news.publish("hello").then(feed.take()))
+    ...     return listen.then_keep(news.close())
+    >>> PubSub.create().flat_map(radio).run(None)
+    Ok(success='hello')
+    """
+
+    __slots__ = ()
+    _kind = "topic"
+
+    @classmethod
+    def create(cls, capacity: int | None = None) -> IO[Any, Any, PubSub[Any]]:
+        """The program that makes one that nobody is subscribed to.
+
+        Args:
+            capacity: how many items are kept for each subscriber; who publishes waits until all
+                have room. 0: none, who publishes waits until all take. None: no limit.
+
+        Raises:
+            MatchError: `capacity` is no whole number.
+            ValueError: it is negative.
+        """
+        return ops.MakeTalking("topic", _size(capacity, "PubSub.create")).map(cls)
+
+    def publish(self, item: A) -> IO[Any, Closed, None]:
+        """Give an item to all who are subscribed, as soon as all have room; all get the same order.
+
+        Errors:
+            Closed: it is closed.
+        """
+        return ops.Talk(self._entry, "publish", 0, item)
+
+    def subscribe(self) -> Resource[Any, Closed, Subscription[A]]:
+        """To be used as long as one is subscribed; what wasn't taken by then is dropped.
+
+        Errors:
+            Closed: it is closed.
+        """
+        return Resource(ops.Talk(self._entry, "subscribe").map(partial(_subscribed, self._entry)))
+
+    def close(self) -> IO[Any, Any, None]:
+        """Publish nothing more: what was published, or waits for room, can still be taken."""
+        return ops.Talk(self._entry, "close")
+
+
+@final
+class Subscription(_Source[A]):
+    """What a subscriber of a `PubSub` has not taken yet; take it as from a queue."""
+
+    __slots__ = ("_number",)
+    _kind = "topic"
+    _made_by = "subscribe"
+
+    def __init__(self, entry: Talking, number: int) -> None:
+        super().__init__(entry)
+        self._number = number
+
+    def _ask(self, verb: str) -> IO[Any, Any, Any]:
+        return ops.Talk(self._entry, verb, self._number)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Subscription, (self._entry, self._number)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            super().__eq__(other)
+            and isinstance(other, Subscription)
+            and (other._number == self._number)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self._entry, self._number))
+
+
+def _subscribed(entry: Talking, number: int) -> tuple[Subscription[Any], Callable[..., Any]]:
+    return Subscription(entry, number), partial(_unsubscribe, entry, number)
+
+
+def _unsubscribe(entry: Talking, number: int, status: Any) -> IO[Any, Any, Any]:
+    return ops.Talk(entry, "unsubscribe", number)
+
+
+@final
+class Barrier(_Talking):
+    """Where so many fibers wait for one another, again and again.
+
+    >>> from distio import Barrier, io
+    >>> def start(barrier):
+    ...     return io.zip_par([barrier.wait() for _ in range(3)])
+    >>> Barrier.create(3).flat_map(start).map(sorted).run(None)
+    Ok(success=[0, 1, 2])
+    """
+
+    __slots__ = ()
+    _kind = "barrier"
+
+    @classmethod
+    def create(cls, parties: int) -> IO[Any, Any, Barrier]:
+        """The program that makes one for so many fibers.
+
+        Raises:
+            MatchError: `parties` is no whole number.
+            ValueError: it is less than 1.
+        """
+        size = expect.whole(parties, "Barrier.create", "parties is a number from 1")
+        return ops.MakeTalking("barrier", size).map(cls)
+
+    def wait(self) -> IO[Any, Any, int]:
+        """Wait until so many wait; compute in which place this one came, from 0."""
+        return ops.Talk(self._entry, "wait")
+
+
+@final
+class CountDownLatch(_Talking):
+    """A number that is counted down to 0, which others wait for.
+
+    >>> from distio import CountDownLatch, io
+    >>> def race(latch):
+    ...     return io.zip_par(latch.wait(), latch.count_down(), latch.count_down())
+    >>> CountDownLatch.create(2).flat_map(race).run(None)
+    Ok(success=[None, 1, 0])
+    """
+
+    __slots__ = ()
+    _kind = "latch"
+
+    @classmethod
+    def create(cls, count: int) -> IO[Any, Any, CountDownLatch]:
+        """The program that makes one that stands at `count`.
+
+        Raises:
+            MatchError: `count` is no whole number.
+            ValueError: it is less than 1.
+        """
+        size = expect.whole(count, "CountDownLatch.create", "count is a number from 1")
+        return ops.MakeTalking("latch", size).map(cls)
+
+    def count_down(self, n: int = 1) -> IO[Any, Any, int]:
+        """Count down by `n`, but not below 0; compute what is left.
+
+        Raises:
+            MatchError: `n` is no whole number.
+            ValueError: it is less than 1.
+        """
+        expect.whole(n, "CountDownLatch.count_down", "n is a number from 1")
+        return ops.Talk(self._entry, "count_down", n)
+
+    def wait(self) -> IO[Any, Any, None]:
+        """Wait until it is 0."""
+        return ops.Talk(self._entry, "wait")
+
+    def count(self) -> IO[Any, Any, int]:
+        """Compute what is left."""
+        return ops.Talk(self._entry, "count")
+
+
+def _size(capacity: Any, where: str) -> int:
+    if capacity is None:
+        return _NO_LIMIT
+    wanted = "capacity is a whole number from 0, or None for no limit"
+    if expect.integer(capacity, where, wanted) < 0:
+        raise ValueError(f"{where}: {wanted}, but got {capacity}")
+    return int(capacity)

@@ -1,0 +1,392 @@
+"""What fibers talk by, without any fibers: who is answered, when, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from distio.coordination.talking import (
+    NO_LIMIT,
+    Answer,
+    Barrier,
+    Deferred,
+    Entry,
+    Latch,
+    Queue,
+    Topic,
+    Unknown,
+    make_entry,
+)
+from distio.protocol.requests import NOTHING
+
+MANY = range(1, 1_001)
+
+
+class Scene:
+    """An entry, and what was answered to whom."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.answers: list[Answer] = []
+
+    def ask(self, fiber: int, verb: str, number: int = 0, item: Any = NOTHING) -> list[Answer]:
+        """What comes of it, the answers to others as well."""
+        return self._took(self.entry.ask(fiber, verb, number, item))
+
+    def give_up(self, fiber: int) -> list[Answer]:
+        return self._took(self.entry.give_up(fiber))
+
+    def _took(self, answers: Sequence[Answer]) -> list[Answer]:
+        self.entry.validate()
+        self.answers += answers
+        return list(answers)
+
+
+def item(fiber: int, value: Any) -> Answer:
+    return Answer(fiber, item=value)
+
+
+def closed(fiber: int) -> Answer:
+    return Answer(fiber, is_closed=True)
+
+
+# -- deferred values, barriers, latches -------------------------------------------------------
+
+
+def test_a_deferred_value_is_set_once_and_told_to_all() -> None:
+    scene = Scene(Deferred())
+    assert scene.ask(1, "is_set") == [Answer(1, False)]
+    assert [scene.ask(fiber, "get") for fiber in (2, 3)] == [[], []]
+    assert scene.ask(1, "set", item="a") == [Answer(1, True), item(2, "a"), item(3, "a")]
+    assert scene.ask(1, "set", item="b") == [Answer(1, False)]
+    assert scene.ask(4, "get") == [item(4, "a")]
+    assert scene.ask(1, "is_set") == [Answer(1, True)]
+
+
+def test_a_barrier_lets_so_many_go_on_and_begins_anew() -> None:
+    scene = Scene(Barrier(3))
+    for first in (1, 10):
+        assert scene.ask(first, "wait") == []
+        assert scene.ask(first + 1, "wait") == []
+        places = [Answer(first, 0), Answer(first + 1, 1), Answer(first + 2, 2)]
+        assert scene.ask(first + 2, "wait") == places
+
+
+def test_who_gives_up_at_a_barrier_does_not_count() -> None:
+    scene = Scene(Barrier(2))
+    scene.ask(1, "wait")
+    scene.give_up(1)
+    assert scene.ask(2, "wait") == []
+    assert scene.ask(1, "wait") == [Answer(2, 0), Answer(1, 1)]
+
+
+def test_a_latch_opens_at_zero_and_stays_open() -> None:
+    scene = Scene(Latch(3))
+    assert [scene.ask(fiber, "wait") for fiber in (1, 2)] == [[], []]
+    assert scene.ask(3, "count_down", 2) == [Answer(3, 1)]
+    assert scene.ask(3, "count") == [Answer(3, 1)]
+    assert scene.ask(3, "count_down", 9) == [Answer(3, 0), Answer(1), Answer(2)]
+    assert scene.ask(4, "wait") == [Answer(4)]
+    assert scene.ask(3, "count_down", 1) == [Answer(3, 0)]
+
+
+# -- queues -----------------------------------------------------------------------------------
+
+
+def test_items_are_taken_in_the_order_in_which_they_were_put() -> None:
+    scene = Scene(Queue(2))
+    assert scene.ask(1, "put", item="a") == [Answer(1)]
+    assert scene.ask(1, "offer", item="b") == [Answer(1, True)]
+    assert scene.ask(1, "offer", item="lost") == [Answer(1, False)]
+    assert scene.ask(2, "put", item="c") == []
+    assert scene.ask(3, "size") == [Answer(3, 2)]
+    assert scene.ask(3, "take") == [item(3, "a"), Answer(2)]
+    assert scene.ask(3, "poll") == [item(3, "b")]
+    assert scene.ask(3, "take") == [item(3, "c")]
+    assert scene.ask(3, "poll") == [Answer(3)]
+    assert scene.ask(3, "take") == []
+    assert scene.ask(1, "put", item="d") == [Answer(1), item(3, "d")]
+
+
+def test_a_queue_of_none_hands_over() -> None:
+    scene = Scene(Queue(0))
+    assert scene.ask(1, "offer", item="lost") == [Answer(1, False)]
+    assert scene.ask(1, "put", item="a") == []
+    assert scene.ask(2, "put", item="b") == []
+    assert scene.ask(3, "take") == [item(3, "a"), Answer(1)]
+    assert scene.ask(3, "poll") == [item(3, "b"), Answer(2)]
+    assert scene.ask(3, "take") == []
+    assert scene.ask(1, "offer", item="c") == [Answer(1, True), item(3, "c")]
+
+
+def test_a_queue_without_limit_never_lets_wait() -> None:
+    scene = Scene(Queue(NO_LIMIT))
+    for n in MANY:
+        assert scene.ask(1, "put", item=n) == [Answer(1)]
+    assert [scene.ask(2, "take") for _ in MANY] == [[item(2, n)] for n in MANY]
+
+
+def test_many_takers_are_served_in_order() -> None:
+    scene = Scene(Queue(1))
+    for fiber in MANY:
+        scene.ask(fiber, "take")
+    for fiber in MANY:
+        assert scene.ask(0, "put", item=-fiber) == [Answer(0), item(fiber, -fiber)]
+
+
+@pytest.mark.parametrize("capacity", [0, 1, 3])
+def test_many_putters_are_served_in_order(capacity: int) -> None:
+    scene = Scene(Queue(capacity))
+    for fiber in MANY:
+        scene.ask(fiber, "put", item=-fiber)
+    for fiber in MANY:
+        assert scene.ask(0, "take")[0] == item(0, -fiber)
+    put = [answer.fiber for answer in scene.answers if answer.fiber]
+    assert put == [*MANY]
+
+
+def test_a_closed_queue_gives_what_was_put_and_who_waited_to_put_and_no_more() -> None:
+    scene = Scene(Queue(1))
+    scene.ask(1, "put", item="a")
+    scene.ask(2, "put", item="b")
+    assert scene.ask(9, "close") == [Answer(9)]
+    assert scene.ask(3, "put", item="c") == [closed(3)]
+    assert scene.ask(3, "offer", item="c") == [closed(3)]
+    assert scene.ask(4, "take") == [item(4, "a"), Answer(2)]
+    assert scene.ask(4, "take") == [item(4, "b")]
+    assert scene.ask(4, "take") == [closed(4)]
+    assert scene.ask(4, "poll") == [closed(4)]
+    assert scene.ask(9, "close") == [Answer(9)]
+
+
+def test_who_waits_to_take_when_it_is_closed_is_told() -> None:
+    scene = Scene(Queue(1))
+    scene.ask(1, "take")
+    scene.ask(2, "take")
+    assert scene.ask(9, "close") == [Answer(9), closed(1), closed(2)]
+
+
+def test_who_gives_up_has_put_and_taken_nothing() -> None:
+    scene = Scene(Queue(1))
+    scene.ask(1, "take")
+    scene.ask(2, "take")
+    assert scene.give_up(1) == []
+    assert scene.ask(3, "put", item="a") == [Answer(3), item(2, "a")]
+    scene.ask(3, "put", item="b")
+    scene.ask(4, "put", item="c")
+    scene.ask(5, "put", item="d")
+    assert scene.give_up(4) == []
+    assert scene.ask(6, "take") == [item(6, "b"), Answer(5)]
+    assert scene.ask(6, "take") == [item(6, "d")]
+
+
+# -- topics -----------------------------------------------------------------------------------
+
+
+def test_all_who_are_subscribed_get_what_is_published_from_then_on() -> None:
+    scene = Scene(Topic(NO_LIMIT))
+    assert scene.ask(1, "publish", item="nobody") == [Answer(1)]
+    assert scene.ask(2, "subscribe") == [Answer(2, 1)]
+    assert scene.ask(1, "publish", item="a") == [Answer(1)]
+    assert scene.ask(3, "subscribe") == [Answer(3, 2)]
+    assert scene.ask(3, "take", 2) == []
+    assert scene.ask(1, "publish", item="b") == [Answer(1), item(3, "b")]
+    assert scene.ask(2, "take", 1) == [item(2, "a")]
+    assert scene.ask(2, "poll", 1) == [item(2, "b")]
+    assert scene.ask(2, "poll", 1) == [Answer(2)]
+
+
+def test_who_publishes_waits_until_all_have_room() -> None:
+    scene = Scene(Topic(1))
+    scene.ask(1, "subscribe")
+    scene.ask(2, "subscribe")
+    assert scene.ask(3, "publish", item="a") == [Answer(3)]
+    assert scene.ask(3, "publish", item="b") == []
+    assert scene.ask(4, "publish", item="c") == []
+    assert scene.ask(1, "take", 1) == [item(1, "a")]
+    assert scene.ask(2, "take", 2) == [item(2, "a"), Answer(3)]
+    assert scene.ask(1, "take", 1) == [item(1, "b")]
+    assert scene.ask(1, "take", 1) == []
+    assert scene.ask(2, "take", 2) == [item(2, "b"), Answer(4), item(1, "c")]
+
+
+def test_a_topic_of_none_waits_until_all_take() -> None:
+    scene = Scene(Topic(0))
+    scene.ask(1, "subscribe")
+    scene.ask(2, "subscribe")
+    assert scene.ask(1, "take", 1) == []
+    assert scene.ask(3, "publish", item="a") == []
+    assert scene.ask(2, "take", 2) == [Answer(3), item(1, "a"), item(2, "a")]
+    assert scene.ask(3, "publish", item="b") == []
+    assert scene.ask(1, "poll", 1) == [Answer(1)]
+    assert scene.ask(2, "take", 2) == []
+    assert scene.ask(1, "poll", 1) == [Answer(3), item(1, "b"), item(2, "b")]
+
+
+def test_who_unsubscribes_holds_nobody_up() -> None:
+    scene = Scene(Topic(1))
+    scene.ask(1, "subscribe")
+    scene.ask(2, "subscribe")
+    scene.ask(3, "publish", item="a")
+    scene.ask(1, "take", 1)
+    scene.ask(1, "take", 1)
+    scene.ask(3, "publish", item="b")
+    assert scene.ask(2, "unsubscribe", 2) == [Answer(2), Answer(3), item(1, "b")]
+    assert scene.ask(2, "unsubscribe", 2) == [Answer(2)]
+    assert scene.ask(2, "take", 2) == [closed(2)]
+    scene.ask(1, "take", 1)
+    assert scene.ask(9, "unsubscribe", 1) == [Answer(9), closed(1)]
+
+
+def test_a_closed_topic_delivers_what_waits_and_then_tells_all() -> None:
+    scene = Scene(Topic(1))
+    scene.ask(1, "subscribe")
+    scene.ask(2, "subscribe")
+    scene.ask(3, "publish", item="a")
+    scene.ask(4, "publish", item="b")
+    scene.ask(1, "take", 1)
+    assert scene.ask(1, "take", 1) == []
+    assert scene.ask(9, "close") == [Answer(9)]
+    assert scene.ask(5, "publish", item="c") == [closed(5)]
+    assert scene.ask(5, "subscribe") == [closed(5)]
+    assert scene.ask(2, "take", 2) == [item(2, "a"), Answer(4), item(1, "b")]
+    assert scene.ask(1, "take", 1) == [closed(1)]
+    assert scene.ask(2, "take", 2) == [item(2, "b")]
+    assert scene.ask(2, "poll", 2) == [closed(2)]
+
+
+def test_who_gives_up_publishing_lets_others_go_on() -> None:
+    scene = Scene(Topic(1))
+    scene.ask(1, "subscribe")
+    scene.ask(2, "subscribe")
+    scene.ask(3, "publish", item="a")
+    scene.ask(4, "publish", item="b")
+    scene.ask(1, "take", 1)
+    assert scene.ask(1, "take", 1) == []
+    scene.ask(9, "close")
+    assert scene.give_up(4) == [closed(1)]
+
+
+def test_who_gives_up_taking_at_a_topic_of_none_makes_no_room() -> None:
+    scene = Scene(Topic(0))
+    scene.ask(1, "subscribe")
+    scene.ask(1, "take", 1)
+    scene.give_up(1)
+    assert scene.ask(2, "publish", item="a") == []
+    assert scene.ask(1, "take", 1) == [Answer(2), item(1, "a")]
+
+
+# -- all of them ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["barrier", "deferred", "latch", "queue", "topic"])
+def test_an_unknown_verb_changes_nothing(kind: str) -> None:
+    entry = make_entry(kind, 1)
+    with pytest.raises(Unknown):
+        entry.ask(1, "dance", 0, NOTHING)
+    assert list(entry.waiting()) == []
+    entry.validate()
+
+
+class QueueAgainstModel(RuleBasedStateMachine):
+    """Whatever is asked in whatever order: what was put is taken once, in order, or still there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capacity = 0
+        self.queue: Queue | None = None
+        self.count = 0
+        self.put: list[int] = []
+        """What was put, by when it was accepted or began to wait; without what was given up."""
+        self.taken: list[int] = []
+        self.accepted: set[int] = set()
+        self.takers: list[int] = []
+        self.putters: dict[int, int] = {}
+        self.is_closed = False
+
+    def ask(self, verb: str, number: int = 0) -> tuple[int, list[Answer]]:
+        if self.queue is None:
+            self.queue = Queue(self.capacity)
+        self.count += 1
+        answers = self.queue.ask(self.count, verb, 0, number or NOTHING)
+        self.queue.validate()
+        return self.count, list(answers)
+
+    def note(self, answers: list[Answer]) -> None:
+        for answer in answers:
+            if answer.item is not NOTHING:
+                self.taken.append(answer.item)
+            if answer.fiber in self.takers:
+                assert self.takers.pop(0) == answer.fiber
+            if answer.fiber in self.putters:
+                first = next(iter(self.putters))
+                assert first == answer.fiber
+                self.accepted.add(self.putters.pop(first))
+
+    @rule(capacity=st.sampled_from([NO_LIMIT, 0, 1, 2]))
+    def begins(self, capacity: int) -> None:
+        if self.queue is None:
+            self.capacity = capacity
+
+    @rule(verb=st.sampled_from(["put", "offer"]))
+    def puts(self, verb: str) -> None:
+        number = self.count + 1
+        fiber, answers = self.ask(verb, number)
+        mine = [answer for answer in answers if answer.fiber == fiber]
+        assert bool(mine and mine[0].is_closed) == self.is_closed
+        if not mine:
+            assert verb == "put"
+            self.putters[fiber] = number
+        if not mine or (not mine[0].is_closed and mine[0].plain is not False):
+            self.put.append(number)
+        if mine and not mine[0].is_closed and mine[0].plain is not False:
+            self.accepted.add(number)
+        self.note(answers)
+
+    @rule(verb=st.sampled_from(["take", "poll"]))
+    def takes(self, verb: str) -> None:
+        fiber, answers = self.ask(verb)
+        mine = [answer for answer in answers if answer.fiber == fiber]
+        if not mine:
+            assert verb == "take"
+            assert not self.is_closed
+            self.takers.append(fiber)
+        self.note(answers)
+
+    @rule(which=st.integers(0, 9))
+    def gives_up(self, which: int) -> None:
+        waiting = [*self.takers, *self.putters]
+        if self.queue is None or not waiting:
+            return
+        fiber = waiting[which % len(waiting)]
+        assert list(self.queue.give_up(fiber)) == []
+        if fiber in self.takers:
+            self.takers.remove(fiber)
+        else:
+            self.put.remove(self.putters.pop(fiber))
+
+    @rule()
+    def closes(self) -> None:
+        _, answers = self.ask("close")
+        self.is_closed = True
+        assert [answer.fiber for answer in answers[1:]] == self.takers
+        self.note(answers)
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        assert self.taken == self.put[: len(self.taken)]
+        if self.queue is not None:
+            kept = self.queue._items
+            left = [*kept, *self.putters.values()]
+            assert left == self.put[len(self.taken) :]
+            assert self.capacity == NO_LIMIT or len(kept) <= self.capacity
+            assert sorted(self.queue.waiting()) == sorted([*self.takers, *self.putters])
+
+
+TestQueueAgainstModel = QueueAgainstModel.TestCase
+TestQueueAgainstModel.settings = settings(max_examples=200, deadline=None)
