@@ -114,7 +114,7 @@ class Resource(Generic[R, E, A]):
         kind: type[BaseException] | None,
         exception: BaseException | None,
         trace: TracebackType | None,
-    ) -> bool:
+    ) -> bool | None:  # "bool" would tell type checkers that it often swallows exceptions
         """Close it, whatever came of its use."""
         if kind is GeneratorExit:  # the function goes on elsewhere, or not at all
             return False
