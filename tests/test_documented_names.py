@@ -16,11 +16,17 @@ import raffiot
 import distio
 from distio import (
     IO,
+    Barrier,
     Cluster,
+    CountDownLatch,
+    Deferred,
+    PubSub,
+    Queue,
     Resource,
     Result,
     RunHandle,
     Schedule,
+    Subscription,
     UpdateResult,
     Val,
     Var,
@@ -28,6 +34,7 @@ from distio import (
     resource,
     result,
     schedule,
+    talking,
     val,
     var,
 )
@@ -64,8 +71,11 @@ def members_of(cls: type) -> set[str]:
 
 # -- the guide --------------------------------------------------------------------------------
 
-MODULES = [distio, io, resource, result, schedule, val, var]
-CLASSES = [IO, Cluster, Resource, Result, RunHandle, Schedule, UpdateResult, Val, Var]
+MODULES = [distio, io, resource, result, schedule, talking, val, var]
+CLASSES = [
+    *(IO, Cluster, Resource, Result, RunHandle, Schedule, UpdateResult, Val, Var),
+    *(Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription),
+]
 
 
 def names_of_distio() -> Iterator[tuple[str, str]]:

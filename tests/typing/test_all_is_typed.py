@@ -12,7 +12,12 @@ import distio
 import distio_worker
 from distio import (
     IO,
+    Barrier,
     Cluster,
+    CountDownLatch,
+    Deferred,
+    PubSub,
+    Queue,
     Resource,
     Result,
     RunHandle,
@@ -38,7 +43,13 @@ def test_each_function_of_a_module_is_typed(module: ModuleType) -> None:
     assert functions - SAID - {"seq"} == set()
 
 
-@pytest.mark.parametrize("kind", [IO, Cluster, Resource, Result, RunHandle, Schedule, Val, Var])
+KINDS = [
+    *(IO, Cluster, Resource, Result, RunHandle, Schedule, Val, Var),
+    *(Barrier, CountDownLatch, Deferred, PubSub, Queue),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_method_of_a_class_is_typed(kind: type) -> None:
     assert {name for name in vars(kind) if not name.startswith("_")} - SAID == set()
 
