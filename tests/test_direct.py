@@ -152,29 +152,23 @@ def test_awaits_have_the_same_outcomes_in_every_place(run: Run) -> None:
 
 
 def test_a_function_goes_on_with_another_worker() -> None:
-    """All are started by one worker, and wake there at once; the other one has nothing to do."""
+    """One worker is busy while the other one starts fibers; then it has nothing to do."""
 
     @io.do
-    async def places(n: int) -> tuple[int, int]:
+    async def places() -> tuple[int, int]:
         before: int = await io.defer(os.getpid)
-        await io.sleep(0.05)
-        await io.defer(time.sleep, 0.02)
+        await io.sleep(0.1)
+        await io.defer(time.sleep, 0.03)
         return before, await io.defer(os.getpid)
 
     @io.do
     async def starts() -> list[tuple[int, int]]:
-        found: list[tuple[int, int]] = await io.zip_par([places(n) for n in range(20)])
-        return found
-
-    @io.do
-    async def main() -> list[tuple[int, int]]:
-        (fiber,) = await io.parallel(starts())
-        (result,) = await io.wait(fiber)
-        found: list[tuple[int, int]] = await io.from_result(result)
+        found: list[tuple[int, int]] = await io.zip_par([places() for _ in range(20)])
         return found
 
     with Cluster.local(workers=2, threads=1) as cluster:
-        found = main().run(None, on=cluster).unsafe_get()
+        main = io.zip_par(io.defer(time.sleep, 0.2), starts())
+        _, found = main.run(None, on=cluster).unsafe_get()
     assert any(before != after for before, after in found)
 
 
