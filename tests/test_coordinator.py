@@ -217,6 +217,16 @@ def test_a_member_that_had_nothing_to_give_is_not_asked_again() -> None:
     assert scene.tells(2, made(run, 3), ready=13) == [(2, m.Solicit(6))]
 
 
+def test_who_had_nothing_to_give_is_asked_again_when_fibers_wake() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=12)
+    scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
+    assert scene.tells(2, ready=10) == [(2, m.Solicit(5))]
+    assert scene.says(2, m.Offer([])) == []
+    assert scene.tells(2, ready=0) == []  # they sleep
+    assert scene.tells(2, ready=10) == [(2, m.Solicit(5))]
+
+
 def test_a_fiber_that_moved_ends_only_where_it_is() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=2)

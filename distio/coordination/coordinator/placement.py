@@ -34,7 +34,7 @@ class Member:
         self.blocked: dict[int, int] = {}
         """By run: how many fibers waited for others when it last told."""
         self.offers_in_vain = False
-        """It had nothing that could move, and has started nothing since."""
+        """It had nothing that could move, and has started nothing since, and nothing woke."""
         self.solicited = False
         self.is_gone = False
         """Its link broke, and how its process exited is still to be told."""
@@ -66,6 +66,8 @@ class Member:
     def told(self, progress: Progress) -> None:
         """Take up its own word."""
         self.received = progress.received
+        if progress.ready > self._ready:
+            self.offers_in_vain = False
         self._ready = progress.ready
         while self._placed and self._placed[0][0] <= progress.received:
             self._placed.popleft()
