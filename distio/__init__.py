@@ -8,6 +8,7 @@ from distio.resource import Resource
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
 from distio.runtime.cluster import Cluster, RunHandle
 from distio.schedule import Schedule
+from distio.supervision import Child, child, supervise
 from distio.talking import Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription
 from distio.val import Val
 from distio.var import UpdateResult, Var
@@ -15,6 +16,7 @@ from distio.var import UpdateResult, Var
 __all__ = [
     "IO",
     "Barrier",
+    "Child",
     "Closed",
     "Cluster",
     "ComputationStatus",
@@ -38,10 +40,12 @@ __all__ = [
     "UpdateResult",
     "Val",
     "Var",
+    "child",
     "errors",
     "io",
     "resource",
     "result",
     "schedule",
     "seq",
+    "supervise",
 ]

@@ -16,6 +16,7 @@
         ├── TimedOut            what has a time limit took longer
         ├── Closed              what fibers talk by was closed
         ├── WorkerLost          a fiber ended with the process that hosted it
+        ├── TooManyRestarts     a supervisor gives up: a child ended again and again
         ├── UnknownFiber        a handle was waited for whose run is over
         ├── CannotShip          something that has to travel can't be pickled
         ├── NotDeterministic    a function of io.do did something else when it was repeated
@@ -60,6 +61,7 @@ __all__ = [
     "PanicGroup",
     "SimulationLimit",
     "TimedOut",
+    "TooManyRestarts",
     "TracedException",
     "UnknownFiber",
     "WorkerLost",
@@ -296,6 +298,21 @@ class TimedOut(DistioError):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"it took longer than {seconds:g} s")
         self.args = (seconds,)
+        self.seconds = seconds
+
+
+@final
+class TooManyRestarts(DistioError):
+    """A supervisor gives up: a child has ended again, after so many restarts in so many seconds."""
+
+    def __init__(self, child: str, restarts: int, seconds: float) -> None:
+        super().__init__(
+            f"{child!r} has ended, and its supervisor has done {restarts} restarts "
+            f"within {seconds:g} s: it gives up"
+        )
+        self.args = (child, restarts, seconds)
+        self.child = child
+        self.restarts = restarts
         self.seconds = seconds
 
 

@@ -26,6 +26,7 @@ MODULES = [
     "distio.runtime.launching",
     "distio.schedule",
     "distio.structured",
+    "distio.supervision",
     "distio.talking",
     "distio.testing.choices",
     "distio.testing.exploration",

@@ -17,6 +17,7 @@ import distio
 from distio import (
     IO,
     Barrier,
+    Child,
     Cluster,
     CountDownLatch,
     Deferred,
@@ -73,7 +74,7 @@ def members_of(cls: type) -> set[str]:
 
 MODULES = [distio, io, resource, result, schedule, talking, val, var]
 CLASSES = [
-    *(IO, Cluster, Resource, Result, RunHandle, Schedule, UpdateResult, Val, Var),
+    *(IO, Child, Cluster, Resource, Result, RunHandle, Schedule, UpdateResult, Val, Var),
     *(Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription),
 ]
 

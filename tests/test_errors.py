@@ -15,6 +15,7 @@ from distio.errors import (
     BasePanicGroup,
     Cancelled,
     CannotShip,
+    Closed,
     ClusterClosed,
     ClusterError,
     Deadlock,
@@ -30,6 +31,7 @@ from distio.errors import (
     PanicGroup,
     SimulationLimit,
     TimedOut,
+    TooManyRestarts,
     TracedException,
     UnknownFiber,
     WorkerLost,
@@ -46,6 +48,11 @@ def traced(message: str) -> TracedException:
 EXCEPTIONS: list[tuple[BaseException, str]] = [
     (Cancelled("1.7"), "fiber 1.7 was cancelled"),
     (TimedOut(2.5), "it took longer than 2.5 s"),
+    (Closed(), "it was closed"),
+    (
+        TooManyRestarts("fetch", 3, 5.0),
+        "'fetch' has ended, and its supervisor has done 3 restarts within 5 s: it gives up",
+    ),
     (MatchError("no IO"), "no IO"),
     (MatchError(message="no IO"), "no IO"),
     (

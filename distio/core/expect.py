@@ -33,6 +33,7 @@ __all__ = [
     "no_name",
     "no_time",
     "no_window",
+    "one_of",
     "returned",
     "shown",
     "whole",
@@ -200,6 +201,14 @@ def whole(number: Any, where: str, expected: str) -> int:
     if integer(number, where, expected) < 1:
         raise ValueError(f"{where}: {expected}, but got {number}")
     return int(number)
+
+
+def one_of(choices: tuple[str, ...], found: Any, where: str, what: str) -> Any:
+    """Return what was found if it is one of these words."""
+    if isinstance(found, str) and found in choices:
+        return found
+    words = " or ".join(map(repr, choices))
+    raise MatchError(f"{where}: {what} is {words}, but got {shown(found)}")
 
 
 def no_coroutine(value: Any, where: str, f: Any) -> None:

@@ -13,6 +13,7 @@ import distio_worker
 from distio import (
     IO,
     Barrier,
+    Child,
     Cluster,
     CountDownLatch,
     Deferred,
@@ -44,7 +45,7 @@ def test_each_function_of_a_module_is_typed(module: ModuleType) -> None:
 
 
 KINDS = [
-    *(IO, Cluster, Resource, Result, RunHandle, Schedule, Val, Var),
+    *(IO, Child, Cluster, Resource, Result, RunHandle, Schedule, Val, Var),
     *(Barrier, CountDownLatch, Deferred, PubSub, Queue),
 ]
 

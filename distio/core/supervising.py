@@ -1,0 +1,141 @@
+"""What a supervisor decides when a child ends: a pure machine, without fibers and without a clock.
+
+The rules:
+
+- Who is `permanent` is always started again, who is `transient` unless it has ended well, who is
+  `temporary` never. Who isn't started again makes no difference to the others.
+- Who is started again is so alone (`one_for_one`), with all others (`one_for_all`), or with those
+  that come after it (`rest_for_one`). These are stopped first, the last one first, and then started
+  again in their order: but not the temporary ones, nor transient ones that had ended well by then.
+- That is one restart. If there are more than `max_restarts` of them in `within_seconds`, the
+  supervisor gives up: all are stopped, the last one first. A restart counts as long as it is
+  at most `within_seconds` ago; the oldest is forgotten first. One that seems to be further in the
+  future than that is forgotten, too: the clock was put back.
+
+Children are known by their places, from 0.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal, final
+
+__all__ = [
+    "RESTARTS",
+    "STRATEGIES",
+    "GiveUp",
+    "Policy",
+    "Restart",
+    "StartAgain",
+    "Strategy",
+    "Supervisor",
+]
+
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+"""Who is started again together with a child."""
+Restart = Literal["permanent", "transient", "temporary"]
+"""When a child is started again."""
+
+STRATEGIES: Final = "one_for_one", "one_for_all", "rest_for_one"
+RESTARTS: Final = "permanent", "transient", "temporary"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a supervisor was told."""
+
+    restarts: tuple[Restart, ...]
+    """Of each child."""
+    strategy: Strategy
+    max_restarts: int
+    within_seconds: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StartAgain:
+    """Stop these children in turn, say so by `Supervisor.stopped`, and start whom that names."""
+
+    child: int
+    """Who has ended."""
+    stop: tuple[int, ...]
+    attempt: int
+    """How often this child has been the reason for a restart, with this one."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Stop these children in turn, and fail."""
+
+    child: int
+    """Who has ended once too often."""
+    stop: tuple[int, ...]
+
+
+@final
+class Supervisor:
+    """Who runs, and when somebody was started again."""
+
+    __slots__ = ("_attempts", "_policy", "_recent", "running")
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._recent: deque[float] = deque()
+        """When the restarts were that count."""
+        self._attempts = [0] * len(policy.restarts)
+        self.running = set(range(len(policy.restarts)))
+        """They all are started at first."""
+
+    def ended(self, child: int, is_ok: bool, now: float) -> StartAgain | GiveUp | None:
+        """Decide what to do about a child that has ended by itself.
+
+        Args:
+            child: it was running.
+            is_ok: whether it has ended well.
+            now: what the clock shows, in seconds.
+
+        Returns:
+            None if there is nothing to do: it stays as it is.
+        """
+        self.running.remove(child)
+        if not self._is_wanted(child, is_ok):
+            return None
+        recent = self._recent
+        while recent and abs(now - recent[0]) > self._policy.within_seconds:
+            recent.popleft()
+        if len(recent) == self._policy.max_restarts:
+            return GiveUp(child, _last_first(self.running))
+        recent.append(now)
+        self._attempts[child] += 1
+        return StartAgain(child, _last_first(self._along_with(child)), self._attempts[child])
+
+    def stopped(self, decision: StartAgain, ended_well: set[int]) -> tuple[int, ...]:
+        """Tell whom to start, in this order, now that those to be stopped have ended.
+
+        Args:
+            decision: what was decided.
+            ended_well: those among them that had not failed, nor been cancelled.
+        """
+        self.running.difference_update(decision.stop)
+        wanted = [each for each in decision.stop if self._is_wanted(each, each in ended_well)]
+        start = sorted([decision.child, *wanted])
+        self.running.update(start)
+        return tuple(start)
+
+    def _is_wanted(self, child: int, is_ok: bool) -> bool:
+        restart = self._policy.restarts[child]
+        return restart == "permanent" or (restart == "transient" and not is_ok)
+
+    def _along_with(self, child: int) -> set[int]:
+        """The others that run and are to be started again with it."""
+        strategy = self._policy.strategy
+        if strategy == "one_for_one":
+            return set()
+        return {each for each in self.running if strategy == "one_for_all" or each > child}
+
+
+def _last_first(children: set[int]) -> tuple[int, ...]:
+    return tuple(sorted(children, reverse=True))

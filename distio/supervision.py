@@ -1,0 +1,312 @@
+"""Supervision: children that are started again when they have ended. `distio` has all of it.
+
+What to do is decided by the machine in `distio/core/supervising.py`; here it is done.
+
+>>> from distio import child, io, supervise
+>>> answers = ["there", None]
+>>> ask = io.defer(answers.pop).flat_map(lambda x: io.pure(x) if x else io.error("busy"))
+>>> def tell(name, failure, attempt):
+...     return io.defer(print, name, failure, attempt)
+>>> supervise(child(ask, "asks", restart="transient"), on_restart=tell).run(None)
+asks Errors(errors=['busy']) 1
+Ok(success=[Ok(success='there')])
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Generic, TypeVar, final, overload
+
+from distio import io
+from distio.core import expect, ops
+from distio.core.fiber import Handle
+from distio.core.ops.base import IO, require_io, spread
+from distio.core.ops.together import besides_cancellation
+from distio.core.supervising import (
+    RESTARTS,
+    STRATEGIES,
+    GiveUp,
+    Policy,
+    Restart,
+    StartAgain,
+    Strategy,
+    Supervisor,
+)
+from distio.errors import MatchError, MultipleExceptions, TooManyRestarts, TracedException
+from distio.result import Errors, Ok, Panic, Result
+from distio.result import zip as zip_results
+
+__all__ = ["Child", "Restart", "Strategy", "child", "supervise"]
+
+R = TypeVar("R", contravariant=True)
+E = TypeVar("E", covariant=True)
+A = TypeVar("A", covariant=True)
+
+Program = IO[Any, Any, Any]
+Outcome = Result[Any, Any]
+Failure = Errors[Any, Any] | Panic[Any, Any]
+OnRestart = Callable[[str, Outcome, int], Program]
+
+log: Final = logging.getLogger("distio")
+
+
+# -- what users write -------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Child(Generic[R, E, A]):
+    """One child of a supervisor; `child` makes it."""
+
+    io: IO[R, E, A]
+    name: str | None
+    restart: Restart
+
+
+def child(
+    io: IO[R, E, A], name: str | None = None, restart: Restart = "permanent"
+) -> Child[R, E, A]:
+    """Say how a supervisor is to treat a program.
+
+    Args:
+        io: what runs, each time in a new fiber.
+        name: what the child and its fibers are called; by default its place, as in "child 1".
+        restart: when it is started again: "permanent": whenever it has ended; "transient": when it
+            has failed (on Errors or a Panic: also if its worker was lost, or somebody cancelled
+            it); "temporary": never.
+
+    Raises:
+        MatchError: one of them is something else.
+
+    >>> child(io.pure(5), "five", restart="transient").name
+    'five'
+    """
+    require_io(io, "child")
+    if name is not None and (wrong := expect.no_name(name, "child")):
+        raise MatchError(wrong)
+    return Child(io, name, expect.one_of(RESTARTS, restart, "child", "restart"))
+
+
+@overload
+def supervise(
+    children: Iterable[Child[R, E, A] | IO[R, E, A]],
+    /,
+    *,
+    strategy: Strategy = "one_for_one",
+    max_restarts: int = 3,
+    within_seconds: float = 5.0,
+    on_restart: OnRestart | None = None,
+) -> IO[R, Any, list[Result[E, A]]]: ...
+@overload
+def supervise(
+    *children: Child[Any, Any, Any] | IO[Any, Any, Any],
+    strategy: Strategy = "one_for_one",
+    max_restarts: int = 3,
+    within_seconds: float = 5.0,
+    on_restart: OnRestart | None = None,
+) -> IO[Any, Any, list[Result[Any, Any]]]: ...
+def supervise(
+    *children: Any,
+    strategy: Strategy = "one_for_one",
+    max_restarts: int = 3,
+    within_seconds: float = 5.0,
+    on_restart: OnRestart | None = None,
+) -> IO[Any, Any, Any]:
+    """Run these children, or those of one iterable, each in a fiber; start again who has ended.
+
+    It ends when no child is left that runs. If it fails or is cancelled, its children are
+    cancelled, one after the other, the last one first, and it ends when they have released what
+    they held. What they could not release is added to its failure.
+
+    Args:
+        children: made by `child`; a program alone is a permanent child.
+        strategy: who is started again: "one_for_one": who has ended; "one_for_all": all;
+            "rest_for_one": who has ended, and those after it. The others are cancelled first, the
+            last one first, but none is started again that is temporary, or transient and had ended
+            well.
+        max_restarts: how many restarts there may be in `within_seconds`, from 0, of all children
+            together. With one more the supervisor gives up.
+        within_seconds: how long a restart counts.
+        on_restart: called as `on_restart(name, result, attempt)` at each restart; the program that
+            it returns is run before anybody is started again, and until it has ended the supervisor
+            does nothing else. `name` is that of the child that has ended, `result` what came of it,
+            with what the others could not release, and `attempt` says how often it was the reason,
+            from 1. If it fails, so does the supervisor. By default a line is logged.
+
+    Returns:
+        A program with the list of what came of each child at last, in their order.
+
+        If the supervisor gives up, it fails in a Panic: first comes `TooManyRestarts`, then the
+        failure of the child that had ended, then what the others could not release.
+
+    Raises:
+        MatchError: one of the arguments is of another kind.
+        ValueError: `max_restarts` is less than 0.
+
+    >>> from distio import child, io, supervise
+    >>> once = child(io.pure("done"), restart="transient")
+    >>> supervise(once, child(io.error("no"), restart="temporary")).run(None)
+    Ok(success=[Ok(success='done'), Errors(errors=['no'])])
+    """
+    where = "supervise"
+    specs = tuple([_child(place, each) for place, each in enumerate(spread(children), 1)])
+    expect.one_of(STRATEGIES, strategy, where, "strategy")
+    expected = "max_restarts is a whole number from 0"
+    if expect.integer(max_restarts, where, expected) < 0:
+        raise ValueError(f"{where}: {expected}, but got {max_restarts}")
+    if wrong := expect.no_window(within_seconds, f"{where}, within_seconds"):
+        raise MatchError(wrong)
+    told = _log if on_restart is None else expect.function(on_restart, f"{where}, on_restart")
+    policy = Policy(tuple([each.restart for each in specs]), strategy, max_restarts, within_seconds)
+    return io.defer_io(_begin, specs, policy, told)
+
+
+def _child(place: int, found: Any) -> Child[Any, Any, Any]:
+    spec = found if isinstance(found, Child) else child(require_io(found, "supervise"))
+    return spec if spec.name is not None else child(spec.io, f"child {place}", spec.restart)
+
+
+def _log(name: str, result: Outcome, attempt: int) -> Program:
+    return io.defer(_write, name, result, attempt)
+
+
+def _write(name: str, result: Outcome, attempt: int) -> None:
+    story: object = result
+    if isinstance(result, Panic):  # with its tracebacks
+        story = MultipleExceptions(result.exceptions, result.errors)
+    log.warning("child %r has ended, and is started again (%d): %s", name, attempt, story)
+
+
+# -- the program ------------------------------------------------------------------------------
+
+
+def _begin(
+    specs: tuple[Child[Any, Any, Any], ...], policy: Policy, on_restart: OnRestart
+) -> Program:
+    return _Supervision(specs, policy, on_restart).run()
+
+
+@final
+class _Supervision:
+    """One run of a supervisor.
+
+    It is plain data. What waits, and what stops the children in the end, refer to the same one
+    (they travel in one pickle), so that no moment is left in which a child is known to nobody.
+    """
+
+    __slots__ = ("fibers", "machine", "on_restart", "policy", "results", "specs")
+
+    def __init__(
+        self, specs: tuple[Child[Any, Any, Any], ...], policy: Policy, on_restart: OnRestart
+    ) -> None:
+        self.specs = specs
+        self.policy = policy
+        self.on_restart = on_restart
+        self.machine = Supervisor(policy)
+        self.fibers: dict[int, Handle[Any, Any, Any]] = {}
+        """Of the children that run, by their places."""
+        self.results: dict[int, Outcome] = {}
+        """What came of the others, and of earlier lives of those."""
+
+    def run(self) -> Program:
+        started = self._start(tuple(range(len(self.specs))))
+        return started.flat_map(self._wait).finally_(self._end)
+
+    def _start(self, children: tuple[int, ...]) -> Program:
+        specs = [self.specs[child] for child in children]
+        started = io.parallel([io.named(str(spec.name), spec.io) for spec in specs])
+        # nobody is cancelled between these two
+        return started.map(partial(self._have_started, children))
+
+    def _have_started(self, children: tuple[int, ...], fibers: list[Handle[Any, Any, Any]]) -> None:
+        self.fibers.update(zip(children, fibers))
+
+    def _wait(self, _: object) -> Program:
+        running = sorted(self.fibers.items())
+        if not running:
+            return io.pure([self.results[place] for place in range(len(self.specs))])
+        some = ops.WaitSome(tuple([fiber for _, fiber in running]), 1)
+        return some.flat_map(partial(self._have_ended, running))
+
+    def _have_ended(
+        self, running: list[tuple[int, Handle[Any, Any, Any]]], results: list[Outcome | None]
+    ) -> Program:
+        """Take up all that have ended, each in turn, before looking again: none is passed over."""
+        ended = [
+            (child, fiber, result)
+            for (child, fiber), result in zip(running, results)
+            if result is not None
+        ]
+        return io.traverse(ended, self._has_ended).flat_map(self._wait)
+
+    def _has_ended(self, ended: tuple[int, Handle[Any, Any, Any], Outcome]) -> Program:
+        child, fiber, result = ended
+        if self.fibers.get(child) != fiber:
+            return io.pure(None)  # it has been stopped together with another one
+        del self.fibers[child]
+        self.results[child] = result
+        return io.now.flat_map(partial(self._decide, child, result))
+
+    def _decide(self, child: int, result: Outcome, now: float) -> Program:
+        decision = self.machine.ended(child, isinstance(result, Ok), now)
+        if decision is None:
+            return io.pure(None)
+        stopped = self._stop(decision.stop)
+        if isinstance(decision, GiveUp):
+            return stopped.flat_map(partial(self._give_up, decision, result))
+        return stopped.flat_map(partial(self._start_again, decision, result))
+
+    def _start_again(
+        self, decision: StartAgain, result: Outcome, failures: list[Failure]
+    ) -> Program:
+        ended_well = {child for child in decision.stop if isinstance(self.results[child], Ok)}
+        children = self.machine.stopped(decision, ended_well)
+        name = str(self.specs[decision.child].name)
+        told = self.on_restart(name, _merged(result, failures), decision.attempt)
+        where = "supervise, on_restart"
+        return require_io(told, where, self.on_restart).then(self._start(children))
+
+    def _give_up(self, decision: GiveUp, result: Outcome, failures: list[Failure]) -> Program:
+        name = str(self.specs[decision.child].name)
+        policy = self.policy
+        exception = TooManyRestarts(name, policy.max_restarts, policy.within_seconds)
+        gives_up: Outcome = Panic([TracedException(exception, str(exception))], [])
+        return io.from_result(_merged(gives_up, [_merged(result, failures)]))
+
+    def _end(self, _: object) -> Program:
+        """It is over: whoever still runs is stopped."""
+        return self._stop(tuple(sorted(self.fibers, reverse=True))).flat_map(_all_of)
+
+    def _stop(self, children: tuple[int, ...]) -> Program:
+        """Cancel these and wait for their ends, in turn; what has failed besides is the value."""
+        return io.traverse(children, self._stop_one).map(_failures)
+
+    def _stop_one(self, child: int) -> Program:
+        fiber = self.fibers[child]
+        return fiber.cancel().map(partial(self._has_stopped, child, fiber))
+
+    def _has_stopped(
+        self, child: int, fiber: Handle[Any, Any, Any], result: Outcome
+    ) -> Failure | None:
+        del self.fibers[child]
+        self.results[child] = result
+        return besides_cancellation(fiber, result)
+
+
+def _failures(results: list[Failure | None]) -> list[Failure]:
+    return [result for result in results if result is not None]
+
+
+def _all_of(failures: list[Failure]) -> Program:
+    return io.from_result(_merged(Ok(None), failures))
+
+
+def _merged(result: Outcome, others: Sequence[Outcome]) -> Outcome:
+    """This Result, and after it the failures among others."""
+    failures = [each for each in others if not isinstance(each, Ok)]
+    if not failures:
+        return result
+    return zip_results([result, *failures])
