@@ -18,16 +18,23 @@ from hypothesis import strategies as st
 
 from distio import (
     IO,
+    Barrier,
+    CountDownLatch,
+    Deferred,
     DomainErrors,
     Errors,
     Ok,
     Panic,
+    PubSub,
+    Queue,
     Resource,
     Result,
     TracedException,
     Var,
+    child,
     io,
     resource,
+    supervise,
 )
 from distio.core import ops
 from distio.core.raising import failure_of
@@ -370,6 +377,8 @@ async def directly(program: Program, scope: Scope) -> Any:
             made = await RESOURCES[how]
             async with made:
                 return await directly(inner, scope)
+        case Structured(how, inner) if how in DIRECT_STRUCTURES:
+            return await DIRECT_STRUCTURES[how](directly(inner, scope))
         case Attempt(inner):
             try:
                 return Ok(await directly(inner, scope))
@@ -508,6 +517,116 @@ STRUCTURES: dict[str, Callable[[Io], Io]] = {
     ),
     "uncancelable": io.uncancelable,
     "on_cancel": lambda main: main.on_cancel(io.error("never")),
+    "through a queue of none": lambda main: Queue.create(0).flat_map(partial(_through, main)),
+    "through a queue": lambda main: Queue.create(1).flat_map(partial(_through, main)),
+    "through a deferred value": lambda main: Deferred.create().flat_map(
+        lambda told: io.zip_par(main.attempt().flat_map(told.set), told.get()).flat_map(_second)
+    ),
+    "published": lambda main: (
+        PubSub.create(1)
+        .flat_map(
+            lambda news: news.subscribe().use(
+                lambda feed: io.zip_par(main.attempt().flat_map(news.publish), feed.take())
+            )
+        )
+        .flat_map(_second)
+    ),
+    "after a barrier": lambda main: Barrier.create(2).flat_map(
+        lambda met: io.zip_par(met.wait().then(main), met.wait()).map(_first)
+    ),
+    "after a latch": lambda main: CountDownLatch.create(2).flat_map(
+        lambda latch: io.zip_par(latch.wait().then(main), latch.count_down(2)).map(_first)
+    ),
+    "supervised": lambda main: supervise(child(main, restart="temporary")).flat_map(_only),
+}
+
+
+def _through(main: Io, queue: Queue[Any]) -> Io:
+    take = queue.take().then_keep(queue.close())
+    return io.zip_par(main.attempt().flat_map(queue.put), take).flat_map(_second)
+
+
+def _first(values: list[Any]) -> Any:
+    return values[0]
+
+
+def _second(values: list[Any]) -> Io:
+    return io.from_result(values[1])
+
+
+def _only(results: list[Any]) -> Io:
+    return io.from_result(results[0])
+
+
+@io.do
+async def _gives(queue: Queue[Any], main: Io) -> None:
+    await queue.put(await main.attempt())
+    await queue.close()
+
+
+@io.do
+async def _takes(queue: Queue[Any]) -> Any:
+    async for result in queue:
+        last = result
+    return await io.from_result(last)
+
+
+@io.do
+async def _through_directly(capacity: int, main: Io) -> Any:
+    queue = await Queue.create(capacity)
+    _, taken = await io.zip_par(_gives(queue, main), _takes(queue))
+    return taken
+
+
+@io.do
+async def _publishes(news: PubSub[Any], main: Io) -> None:
+    await news.publish(await main.attempt())
+
+
+@io.do
+async def _published_directly(main: Io) -> Any:
+    news = await PubSub.create(0)
+    async with news.subscribe() as feed:
+        (fiber,) = await io.parallel(_publishes(news, main))
+        result = await feed.take()
+    await io.wait(fiber)
+    return await io.from_result(result)
+
+
+@io.do
+async def _told_directly(main: Io) -> Any:
+    told = await Deferred.create()
+    await io.parallel(main.attempt().flat_map(told.set))
+    return await io.from_result(await told.get())
+
+
+@io.do
+async def _after_directly(meeting: Io, main: Io) -> Any:
+    met = await meeting
+
+    @io.do
+    async def goes_on() -> Any:
+        await met.wait()
+        return await main
+
+    comes = met.count_down(2) if isinstance(met, CountDownLatch) else met.wait()
+    return (await io.zip_par(goes_on(), comes))[0]
+
+
+@io.do
+async def _supervised_directly(main: Io) -> Any:
+    (result,) = await supervise(child(main, restart="temporary"))
+    return await io.from_result(result)
+
+
+DIRECT_STRUCTURES: dict[str, Callable[[Io], Io]] = {
+    "through a queue of none": partial(_through_directly, 0),
+    "through a queue": partial(_through_directly, 1),
+    "through a deferred value": _told_directly,
+    "published": _published_directly,
+    "after a barrier": partial(_after_directly, Barrier.create(2)),
+    "after a latch": partial(_after_directly, CountDownLatch.create(2)),
+    "supervised": _supervised_directly,
 }
 
 
