@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Ok, Resource, Var, io, resource
+from distio import IO, Ok, Queue, Resource, Var, io, resource
 from distio.coordination.coordinator import Coordinator, Event, Received, Send
 from distio.coordination.coordinator import machine as coordinator_machine
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member as Peer
 from distio.coordination.coordinator.registry import Run
+from distio.coordination.coordinator.talking import Talking
 from distio.coordination.coordinator.timers import Timer, Timers
 from distio.coordination.member import Hand, Member, endings, waits
 from distio.coordination.member import machine as member_machine
 from distio.coordination.member.locks import Locks as LocalLocks
+from distio.coordination.member.talking import Talking as LocalTalking
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
@@ -224,6 +226,40 @@ class KeepsWhatIsRecalled(LocalLocks):
         """Nothing."""
 
 
+class DropsWhatCrosses(LocalTalking):
+    """Who is cancelled doesn't look whether it was answered before."""
+
+    def answered(self, message: m.Answered) -> None:
+        fiber = self._member.parked.get(message.fiber)
+        if fiber is not None and fiber.request.is_given_up:  # type: ignore[union-attr]  # it talks
+            self.forgone(m.ForgoneAnswer(message.fiber))
+        else:
+            super().answered(message)
+
+
+class ServesWhoHasGivenUp(Talking):
+    """Who waits no longer keeps its place."""
+
+    def _strike_out(self, fiber: int, waiter: Any) -> None:
+        self._leave(fiber)
+
+
+def with_talking(talking: type[Talking]) -> Plant:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+        monkeypatch.setattr(coordinator_machine, "Talking", talking)
+        return Parts()
+
+    return plant
+
+
+def with_local_talking(talking: type[LocalTalking]) -> Plant:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+        monkeypatch.setattr(member_machine, "Talking", talking)
+        return Parts()
+
+    return plant
+
+
 def with_local_locks(locks: type[LocalLocks]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
         monkeypatch.setattr(member_machine, "Locks", locks)
@@ -353,6 +389,21 @@ def one_by_one() -> Program:
     return children.flat_map(wait).map(total)
 
 
+@io.do
+async def handed() -> int:
+    """Items that are taken by fibers in a hurry; how many there were in the end."""
+    queue = await Queue.create(1)
+    puts = await io.parallel([queue.put(n) for n in range(4)])
+    hurry = queue.take().timeout(0.001).attempt()
+    taken = [each for each in await io.zip_par([hurry] * 4) if each.is_ok()]
+    for fiber in puts:
+        await fiber.cancel().timeout(0.001).attempt()
+    await queue.close()
+    left = [item async for item in queue]
+    put = sum([result.is_ok() for result in await io.wait(puts)])
+    return 4 if len(taken) + len(left) == put else -1
+
+
 KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(1).then(io.pure(h)))
 
 MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
@@ -383,6 +434,8 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "who waits for a lock isn't told": (with_locks(ForgetsTheNext), counted(), 4, ()),
     "a value comes after its lock": (with_locks(KeepsOldValues), updates(), 4, ()),
     "what is recalled is kept": (with_local_locks(KeepsWhatIsRecalled), counted(), 4, ()),
+    "an item is lost in crossing": (with_local_talking(DropsWhatCrosses), handed(), 4, ()),
+    "who has given up is served": (with_talking(ServesWhoHasGivenUp), handed(), 4, ()),
     "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
     "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
 }

@@ -11,7 +11,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING
 
 from distio.coordination.talking import NOT_OURS, Answer, Entry, Unknown, make_entry
 from distio.core.fiber import Fiber
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Talking"]
 
 
-@final
 class Talking:
     """What the fibers of one member talk by, and who of them waits."""
 
