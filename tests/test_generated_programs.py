@@ -209,7 +209,7 @@ def test_the_strategy_draws_all_there_is() -> None:
     depths: Counter[int] = Counter()
     sizes: list[int] = []
 
-    @settings(max_examples=200, derandomize=True, database=None)
+    @settings(max_examples=400, derandomize=True, database=None)
     @given(programs())
     def draw(program: Program) -> None:
         found.update(type(each).__name__ for each in operations(program))
@@ -229,4 +229,4 @@ def test_the_strategy_draws_all_there_is() -> None:
     assert depths[0]
     assert depths[4]
     assert max(sizes) < 200
-    assert sorted(sizes)[100] > 3
+    assert sorted(sizes)[200] > 3
