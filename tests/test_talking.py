@@ -16,7 +16,6 @@ from distio import (
     IO,
     Barrier,
     Closed,
-    Cluster,
     CountDownLatch,
     Deferred,
     Errors,
@@ -32,7 +31,7 @@ from distio import (
 )
 from distio.errors import Cancelled, CannotShip, Deadlock
 from distio.testing import RESTLESS, Fault, Interrupt, simulate
-from tests.conftest import Run
+from tests.conftest import Run, shared_cluster
 from tests.test_generated_simulation import EXAMPLES, HARMFUL, HARMLESS, SEEDS, SHAPES
 
 Program = IO[Any, Any, Any]
@@ -229,30 +228,33 @@ def test_large_items_travel_too(run: Run) -> None:
 # -- between workers --------------------------------------------------------------------------
 
 
-def test_a_queue_between_workers() -> None:
+@pytest.mark.parametrize("capacity", [None, 0, 1])
+def test_a_queue_between_processes(capacity: int | None) -> None:
+    """The root stays here, and what it starts goes elsewhere."""
+
     @io.do
-    async def gives(queue: Queue[int], met: Barrier) -> int:
-        await met.wait()
-        for n in range(100):
-            await queue.put(n)
-        await queue.close()
+    async def doubles(queue: Queue[int], answers: Queue[int]) -> int:
+        async for n in queue:
+            await answers.put(2 * n)
+        await answers.close()
         return await io.defer(os.getpid)
 
     @io.do
-    async def takes(queue: Queue[int], met: Barrier) -> tuple[int, list[int]]:
-        await met.wait()
-        taken = [n async for n in queue]
-        return await io.defer(os.getpid), taken
+    async def gives(queue: Queue[int]) -> None:
+        for n in range(200):
+            await queue.put(n)
+        await queue.close()
 
     @io.do
     async def main() -> Any:
-        queue, met = await Queue.create(1), await Barrier.create(2)
-        return await io.zip_par(gives(queue, met), takes(queue, met))
+        queue, answers = await Queue.create(capacity), await Queue.create(capacity)
+        fibers = await io.parallel(doubles(queue, answers), gives(queue))
+        found = [n async for n in answers]
+        return found, (await io.wait(fibers))[0]
 
-    with Cluster.local(workers=2, threads=1) as cluster:
-        giver, (taker, taken) = main().run(None, on=cluster).unsafe_get()
-    assert taken == [*range(100)]
-    assert giver != taker
+    found, place = main().run(None, on=shared_cluster()).unsafe_get()
+    assert found == [2 * n for n in range(200)]
+    assert place.unsafe_get() != os.getpid()
 
 
 class Stubborn:

@@ -32,6 +32,7 @@ __all__ = [
     "Goodbye",
     "Hello",
     "Listen",
+    "LoanReturned",
     "LockRefused",
     "MakeEntry",
     "MemberMessage",
@@ -42,7 +43,9 @@ __all__ = [
     "Outcomes",
     "OutcomesReady",
     "Place",
+    "PutAlone",
     "Progress",
+    "RecallLoan",
     "RecallTokens",
     "Refused",
     "ReturnTokens",
@@ -282,6 +285,22 @@ class Talk(Message, frozen=True, gc=False):
     item: bytes | None
 
 
+class PutAlone(Message, frozen=True, gc=False):
+    """An item for a queue that this member may put into without asking."""
+
+    run: int
+    key: int
+    item: bytes
+
+
+class LoanReturned(Message, frozen=True, gc=False):
+    """This member may do nothing with this queue without asking any more."""
+
+    key: int
+    taken: int
+    """How many of the items that it was given ahead last were taken."""
+
+
 class ForgoAnswer(Message, frozen=True, gc=False):
     """This fiber here waits no longer; `ForgoneAnswer`, unless it is answered already."""
 
@@ -448,6 +467,16 @@ class Answered(Message, frozen=True, gc=False):
     is_closed: bool = False
     refused: str = ""
     """If not empty: why it can't talk by this."""
+    may_put: bool = False
+    """Whether this member may put into this queue without asking."""
+    ahead: list[bytes] = []
+    """What the fibers of this member may take next without asking."""
+
+
+class RecallLoan(Message, frozen=True, gc=False):
+    """Give back what you may do with this queue without asking."""
+
+    key: int
 
 
 class ForgoneAnswer(Message, frozen=True, gc=False):
@@ -501,6 +530,8 @@ MemberMessage = (
     | MakeEntry
     | Talk
     | ForgoAnswer
+    | PutAlone
+    | LoanReturned
     | Waits
     | WorkerExited
     | Goodbye
@@ -527,6 +558,7 @@ CoordinatorMessage = (
     | StatusTold
     | Answered
     | ForgoneAnswer
+    | RecallLoan
     | DescribeWaits
     | RunEnded
     | Shutdown

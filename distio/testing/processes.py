@@ -37,8 +37,10 @@ keeps the cost of an event the same."""
 FAMILY: Final = "simulation"
 _HOST: Final = "simulation"
 _WAKES: Final = (
+    m.Answered,
     m.FiberLost,
     m.FibersCancelled,
+    m.ForgoneAnswer,
     m.LockRefused,
     m.Outcomes,
     m.RunCancelled,

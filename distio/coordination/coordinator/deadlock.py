@@ -42,6 +42,7 @@ class Suspicions:
             run.asked
             or run.is_innocent
             or self._machine.timers.of_run(id)
+            or self._machine.talking.is_recalling(id)
             or NOWHERE in run.alive_at
         ):
             return

@@ -7,14 +7,17 @@ Rules
 - Each `Talk` is answered once. Who wants to wait no longer asks for that, too: it was answered
   before, or it is told that it never will be. Links keep order, so it can't be both.
 - The fibers of a lost member wait no longer.
+- What members may do without asking is in `loans`.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from distio.coordination.talking import NOT_OURS, Answer, Entry, Unknown, make_entry
+from distio.coordination.coordinator.loans import Loans
+from distio.coordination.talking import NOT_OURS, Answer, Entry, Queue, Unknown, make_entry
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from distio.coordination.coordinator.placement import Member
 
 __all__ = ["Talking"]
+
+
+NOBODY: Final = -1
+"""Stands for a fiber that isn't to be answered."""
 
 
 class _Waiter(NamedTuple):
@@ -40,6 +47,10 @@ class Talking:
         self._machine = machine
         self._entries: dict[int, tuple[int, Entry]] = {}
         """By key: its run, and itself."""
+        self._loans: dict[int, Loans] = {}
+        """By key: what members may do with it without asking."""
+        self._recalls: dict[int, int] = {}
+        """By run: with how many of its entries they may so no longer, and haven't said yes."""
         self._keys: dict[int, list[int]] = {}
         """By run."""
         self._waiters: dict[int, _Waiter] = {}
@@ -57,7 +68,10 @@ class Talking:
         if message.run not in self._machine.runs:
             self._machine.stale += 1
             return
-        self._entries[message.key] = message.run, make_entry(message.kind, message.size)
+        entry = make_entry(message.kind, message.size)
+        self._entries[message.key] = message.run, entry
+        if isinstance(entry, Queue) and not entry.has_limit:
+            self._loans[message.key] = Loans(entry)
         self._keys.setdefault(message.run, []).append(message.key)
 
     def talk(self, member: Member, message: m.Talk) -> None:
@@ -70,19 +84,85 @@ class Talking:
         if entry is None or owner != message.run:
             self._machine.send(member.id, m.Answered(message.fiber, refused=NOT_OURS))
             return
-        fiber = message.fiber
-        self._enter(fiber, _Waiter(member.id, message.run, message.key))
-        item = NOTHING if message.item is None else message.item
+        self._enter(message.fiber, _Waiter(member.id, message.run, message.key))
+        run.has_moved()
+        loans = self._loans.get(message.key)
+        if loans is not None and self._is_delayed(loans, member.id, message):
+            return
+        self._ask(entry, member.id, message)
+        if message.fiber in self._waiters:
+            self._machine.suspicions.suspect(message.run, run)
+
+    def _ask(self, entry: Entry, member: int, asked: m.Talk) -> None:
+        item = NOTHING if asked.item is None else asked.item
         try:
-            answers = entry.ask(fiber, message.verb, message.number, item)
+            answers = entry.ask(asked.fiber, asked.verb, asked.number, item)
         except Unknown as verb:
-            self._leave(fiber)
-            self._machine.send(member.id, m.Answered(fiber, refused=f"nobody can {verb} here"))
+            self._leave(asked.fiber)
+            refused = m.Answered(asked.fiber, refused=f"nobody can {verb} here")
+            self._machine.send(member, refused)
+            return
+        loans = self._loans.get(asked.key)
+        for answer in answers:
+            if loans is None or answer.fiber != asked.fiber or answer.is_closed:
+                self._tell(answer)
+            else:
+                got_item = answer.item is not NOTHING
+                self._tell(answer, *loans.answered(member, asked, got_item=got_item))
+
+    # -- loans ----------------------------------------------------------------------------
+
+    def _is_delayed(self, loans: Loans, member: int, asked: m.Talk) -> bool:
+        """Whether others have to give something back before this can be answered."""
+        if not loans.recalled:
+            loans.recalled |= loans.to_recall(member, asked)
+            for holder in sorted(loans.recalled):
+                self._machine.send(holder, m.RecallLoan(asked.key))
+            if loans.recalled:
+                self._recalls[asked.run] = self._recalls.get(asked.run, 0) + 1
+        if loans.recalled:
+            loans.delayed[asked.fiber] = member, asked
+        return bool(loans.recalled)
+
+    def put(self, message: m.PutAlone) -> None:
+        """A member that may has put an item."""
+        run = self._machine.runs.get(message.run)
+        if run is None:
+            self._machine.stale += 1
             return
         run.has_moved()
-        self._answer(answers)
-        if fiber in self._waiters:
-            self._machine.suspicions.suspect(message.run, run)
+        _, entry = self._entries[message.key]
+        for answer in entry.ask(NOBODY, "put", 0, message.item):
+            if answer.fiber != NOBODY:
+                self._tell(answer)
+
+    def came_back(self, member: int, message: m.LoanReturned) -> None:
+        """A member has given back what it had."""
+        loans = self._loans.get(message.key)
+        if loans is None or member not in loans.recalled:
+            self._machine.stale += 1
+            return
+        self._came_back(message.key, loans, member, message.taken)
+
+    def _came_back(self, key: int, loans: Loans, member: int, taken: int) -> None:
+        run, entry = self._entries[key]
+        was_recalled = bool(loans.recalled)
+        loans.came_back(member, taken)
+        if not was_recalled or loans.recalled:
+            return
+        self._machine.runs[run].has_moved()
+        self._recalls[run] -= 1
+        if not self._recalls[run]:
+            del self._recalls[run]
+        delayed, loans.delayed = loans.delayed, OrderedDict()
+        for asker, asked in delayed.values():
+            if not self._is_delayed(loans, asker, asked):
+                self._ask(entry, asker, asked)
+        self._machine.suspicions.suspect(run, self._machine.runs[run])
+
+    def is_recalling(self, run: int) -> bool:
+        """Whether some of this run wait only until something has come back."""
+        return run in self._recalls
 
     def give_up(self, member: Member, message: m.ForgoAnswer) -> None:
         """A fiber wants to wait no longer."""
@@ -97,13 +177,21 @@ class Talking:
     # -- who waits ------------------------------------------------------------------------
 
     def _answer(self, answers: Sequence[Answer]) -> None:
-        for fiber, plain, item, is_closed in answers:
-            waiter = self._leave(fiber)
-            told = m.Answered(fiber, plain, None if item is NOTHING else item, is_closed)
-            self._machine.send(waiter.member, told)
+        for answer in answers:
+            self._tell(answer)
+
+    def _tell(self, answer: Answer, may_put: bool = False, ahead: Sequence[bytes] = ()) -> None:
+        fiber, plain, item, is_closed = answer
+        waiter = self._leave(fiber)
+        said = fiber, plain, None if item is NOTHING else item, is_closed
+        told = m.Answered(*said, may_put=may_put, ahead=list(ahead))
+        self._machine.send(waiter.member, told)
 
     def _strike_out(self, fiber: int, waiter: _Waiter) -> None:
         self._leave(fiber)
+        loans = self._loans.get(waiter.key)
+        if loans is not None and loans.delayed.pop(fiber, None) is not None:
+            return
         _, entry = self._entries[waiter.key]
         self._answer(entry.give_up(fiber))
 
@@ -136,13 +224,18 @@ class Talking:
             if waiter.run in self._machine.runs:
                 self._machine.runs[waiter.run].has_moved()
             self._strike_out(fiber, waiter)
+        for key, loans in self._loans.items():
+            if member in loans.holders or member in loans.recalled:
+                self._came_back(key, loans, member, 0)
 
     def run_gone(self, run: int) -> None:
         """A run has ended, and with it what its fibers talked by."""
         for key in self._keys.pop(run, ()):
             _, entry = self._entries.pop(key)
-            for fiber in entry.waiting():
+            loans = self._loans.pop(key, None)
+            for fiber in [*entry.waiting(), *(loans.delayed if loans is not None else ())]:
                 self._leave(fiber)
+        self._recalls.pop(run, None)
 
     def validate(self) -> None:
         """Check what must always hold.
@@ -155,10 +248,15 @@ class Talking:
             entry.validate()
             if run not in self._machine.runs:
                 raise DistioBug(f"what fibers talk by outlives run {name_of(run)}")
-            for fiber in entry.waiting():
-                waiting[fiber] = key
+            delayed = self._loans[key].delayed if key in self._loans else ()
+            waiting.update(dict.fromkeys([*entry.waiting(), *delayed], key))
         if waiting != {fiber: waiter.key for fiber, waiter in self._waiters.items()}:
             raise DistioBug(f"{waiting} wait to be answered, but {self._waiters} are known")
+        for loans in self._loans.values():
+            if not self._machine.members.keys() >= {*loans.holders, *loans.recalled}:
+                raise DistioBug("a member is gone, but may do something with a queue")
+            if loans.delayed and not loans.recalled:
+                raise DistioBug("some wait until a queue has come back, and it has")
         for waiter in self._waiters.values():
             if waiter.member not in self._machine.members:
                 raise DistioBug(f"member {waiter.member} is gone, but its fibers wait for answers")

@@ -489,6 +489,7 @@ _HANDLERS: dict[type, Any] = {
     m.LockRefused: lambda member, message: member.locks.refused(message),
     m.Outcomes: take_outcomes,
     m.Place: Member._place,
+    m.RecallLoan: lambda member, message: member.talking.recalled(message),
     m.RecallTokens: lambda member, message: member.locks.recalled(message),
     m.RunCancelled: lambda member, message: member.cancelling.hear_of_run(message),
     m.RunEnded: run_ended,

@@ -10,8 +10,9 @@ Rules
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 from distio.coordination.talking import NOT_OURS, Answer, Entry, Unknown, make_entry
 from distio.core.fiber import Fiber
@@ -29,6 +30,22 @@ if TYPE_CHECKING:
 __all__ = ["Talking"]
 
 
+@final
+class _Loan:
+    """What fibers here may do with a queue without asking the coordinator."""
+
+    __slots__ = ("items", "may_put", "serial", "taken")
+
+    def __init__(self) -> None:
+        self.may_put = False
+        self.items: deque[bytes] = deque()
+        """They are next to be taken."""
+        self.taken = 0
+        """How many were, of those that came last."""
+        self.serial = 0
+        """How often such items came."""
+
+
 class Talking:
     """What the fibers of one member talk by, and who of them waits."""
 
@@ -36,9 +53,11 @@ class Talking:
         self._member = member
         self._entries: dict[int, tuple[int, Entry]] = {}
         """Of a member that is alone: by key, the run, and the entry itself."""
+        self._loans: dict[int, _Loan] = {}
+        """By key: what fibers here may do without asking the coordinator."""
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) + len(self._loans)
 
     # -- what fibers ask ------------------------------------------------------------------
 
@@ -64,12 +83,30 @@ class Talking:
             return self._ask(fiber, request)
         run = member.runs[fiber.run]
         member.export(run, request.handles)
-        asked = request.verb, request.number, request.payload
+        loan = self._loans.get(entry.key)
+        if loan is not None and self._has_done(fiber, request, loan):
+            return True
+        number = loan.serial if loan is not None else request.number
+        asked = request.verb, number, request.payload
         member.outbox.append(m.Talk(run.id, fiber.id, entry.key, *asked))
         request.item, request.payload, request.handles = NOTHING, None, ()
         member.parked[fiber.id] = fiber
         run.ask(1)
         return False
+
+    def _has_done(self, fiber: Fiber, request: Talk, loan: _Loan) -> bool:
+        """Whether a fiber could be answered without asking the coordinator."""
+        if request.verb in ("put", "offer") and loan.may_put:
+            assert request.payload is not None
+            put = m.PutAlone(fiber.run, request.entry.key, request.payload)
+            self._member.outbox.append(put)
+            fiber.value = True if request.verb == "offer" else None
+        elif request.verb in ("take", "poll") and loan.items:
+            fiber.value = PackedValue(loan.items.popleft())
+            loan.taken += 1
+        else:
+            return False
+        return True
 
     def _ask(self, fiber: Fiber, request: Talk) -> bool:
         """The same, of a member that is alone."""
@@ -129,8 +166,35 @@ class Talking:
             _refuse(fiber, message.refused)
         else:
             item = NOTHING if message.item is None else PackedValue(message.item)
+            self._take_up(fiber, message)
             _tell(fiber, Answer(fiber.id, message.plain, item, message.is_closed))
         self._member.unpark(fiber)
+
+    def _take_up(self, fiber: Fiber, message: m.Answered) -> None:
+        """What fibers here may do from now on."""
+        if not (message.may_put or message.ahead):
+            return
+        assert isinstance(fiber.request, Talk)
+        key = fiber.request.entry.key
+        loan = self._loans.get(key)
+        if loan is None:
+            loan = self._loans[key] = _Loan()
+            self._member.runs[fiber.run].entries.append(key)
+        loan.may_put |= message.may_put
+        if message.ahead:
+            loan.items.extend(message.ahead)
+            loan.serial += 1
+            loan.taken = 0
+
+    def recalled(self, message: m.RecallLoan) -> None:
+        """From now on the coordinator is asked again."""
+        loan = self._loans.get(message.key)
+        if loan is None:  # the run is over
+            self._member.stale += 1
+            return
+        self._member.outbox.append(m.LoanReturned(message.key, loan.taken))
+        loan.may_put = False
+        loan.items.clear()
 
     def forgone(self, message: m.ForgoneAnswer) -> None:
         """The coordinator tells that a fiber here will not be answered."""
@@ -153,7 +217,8 @@ class Talking:
     def drop(self, keys: Sequence[int]) -> None:
         """The run is over to which these belong."""
         for key in keys:
-            del self._entries[key]
+            self._entries.pop(key, None)
+            self._loans.pop(key, None)
 
     def describe(self, run: int) -> list[tuple[int, str]]:
         """Who of this run waits here to be answered, and for what."""

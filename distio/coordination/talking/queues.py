@@ -50,10 +50,8 @@ class Queue:
         if verb != "close":
             raise Unknown(verb)
         self._is_closed = True
-        takers, self._takers = (
-            self._takers,
-            OrderedDict(),
-        )  # if there are any, there is nothing to be taken
+        # if some wait to take, there is nothing to be taken
+        takers, self._takers = self._takers, OrderedDict()
         return [Answer(fiber), *[Answer(taker, is_closed=True) for taker in takers]]
 
     def _put(self, fiber: int, item: Any, *, waits: bool) -> Sequence[Answer]:
@@ -89,6 +87,19 @@ class Queue:
         putter, behind = self._putters.popitem(last=False)
         self._items.append(behind)
         return [Answer(fiber, item=item), Answer(putter)]
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether who puts may have to wait for room."""
+        return self._capacity != NO_LIMIT
+
+    def give_ahead(self, most: int) -> list[Any]:
+        """Take out up to so many of the items, for those who will take next."""
+        return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+
+    def put_back(self, items: Sequence[Any]) -> None:
+        """They weren't taken: they come before all others. Nobody waits to take."""
+        self._items.extendleft(reversed(items))
 
     def give_up(self, fiber: int) -> Sequence[Answer]:
         if self._putters.pop(fiber, NOTHING) is NOTHING:
