@@ -1,8 +1,9 @@
 """How fast do items go through a queue, in one process and between processes?
 
-The queue keeps one item, so giver and taker have to take turns. In one process the peer is
-asyncio's queue; between processes that of multiprocessing's manager and, if it is installed
-(`pip install distributed`), that of dask. There, giver and taker are on different workers.
+In one process the queue keeps one item, so giver and taker have to take turns; the peer is
+asyncio's queue. Between processes it keeps one item, or any number; the peers are that of
+multiprocessing's manager and, if it is installed (`pip install distributed`), that of dask. There,
+giver and taker are on different workers.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def take(queue: Queue[int], left: int) -> IO[Any, Any, int]:
     return queue.take().flat_map(lambda _: take(queue, left - 1))
 
 
-def hand_offs(items: int) -> IO[Any, Any, Any]:
-    return Queue.create(1).flat_map(
+def hand_offs(items: int, capacity: int | None = 1) -> IO[Any, Any, Any]:
+    return Queue.create(capacity).flat_map(
         lambda queue: io.zip_par(io.defer_io(give, queue, items), io.defer_io(take, queue, items))
     )
 
@@ -83,9 +84,9 @@ def take_of_manager(queue: Any, ready: Barrier) -> None:
         queue.get()
 
 
-def hand_offs_of_manager() -> float:
+def hand_offs_of_manager(capacity: int) -> float:
     with multiprocessing.Manager() as manager:
-        queue, ready = manager.Queue(1), multiprocessing.Barrier(3)
+        queue, ready = manager.Queue(capacity), multiprocessing.Barrier(3)
         both = [
             multiprocessing.Process(target=target, args=(queue, ready))
             for target in (give_to_manager, take_of_manager)
@@ -101,43 +102,43 @@ def hand_offs_of_manager() -> float:
         return seconds(all_of_them)
 
 
-def give_to_dask(items: int) -> None:
+def give_to_dask(items: int, capacity: int) -> None:
     from distributed import Queue as DaskQueue
 
-    queue = DaskQueue("items", maxsize=1)
+    queue = DaskQueue(f"items {capacity}", maxsize=capacity)
     for n in range(items):
         queue.put(n)
 
 
-def take_of_dask(items: int) -> None:
+def take_of_dask(items: int, capacity: int) -> None:
     from distributed import Queue as DaskQueue
 
-    queue = DaskQueue("items", maxsize=1)
+    queue = DaskQueue(f"items {capacity}", maxsize=capacity)
     for _ in range(items):
         queue.get()
 
 
-def hand_offs_of_dask() -> float:
+def hand_offs_of_dask(capacity: int) -> float:
     from distributed import Client
 
     with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
         giver, taker = client.scheduler_info()["workers"]
 
         def all_of_them(items: int) -> None:
-            given = client.submit(give_to_dask, items, workers=[giver], pure=False)
-            taken = client.submit(take_of_dask, items, workers=[taker], pure=False)
+            given = client.submit(give_to_dask, items, capacity, workers=[giver], pure=False)
+            taken = client.submit(take_of_dask, items, capacity, workers=[taker], pure=False)
             client.gather([given, taken])
 
         all_of_them(10)
         return seconds(lambda: all_of_them(ITEMS_OF_DASK))
 
 
-def hand_offs_of_cluster(cluster: Cluster) -> float:
+def hand_offs_of_cluster(cluster: Cluster, capacity: int | None) -> float:
     """Only a round in which they were on different workers counts."""
     places: list[int] = []
 
     def run() -> None:
-        places[:] = hand_offs(ITEMS_OF_CLUSTER).run(None, on=cluster).unsafe_get()
+        places[:] = hand_offs(ITEMS_OF_CLUSTER, capacity).run(None, on=cluster).unsafe_get()
 
     while True:
         took = seconds(run)
@@ -146,28 +147,35 @@ def hand_offs_of_cluster(cluster: Cluster) -> float:
 
 
 def main() -> None:
-    peers = {"dask, 2 workers": hand_offs_of_dask} if find_spec("distributed") else {}
+    in_process = {
+        "distio": lambda: seconds(lambda: hand_offs(ITEMS).run(None)),
+        "distio, io.do": lambda: seconds(lambda: direct_hand_offs(ITEMS).run(None)),
+        "asyncio": lambda: seconds(lambda: asyncio.run(hand_offs_of_asyncio())),
+    }
     with Cluster.local(workers=2) as cluster:
         hand_offs(100).run(None, on=cluster)
-        found = medians(
-            take_turns(
-                {
-                    "distio": lambda: seconds(lambda: hand_offs(ITEMS).run(None)),
-                    "distio, io.do": lambda: seconds(lambda: direct_hand_offs(ITEMS).run(None)),
-                    "asyncio": lambda: seconds(lambda: asyncio.run(hand_offs_of_asyncio())),
-                    "distio, 2 workers": lambda: hand_offs_of_cluster(cluster),
-                    "manager, 2 processes": hand_offs_of_manager,
-                    **peers,
-                },
-                ROUNDS,
-            )
-        )
-    counts = [ITEMS] * 3 + [ITEMS_OF_CLUSTER] * 2 + [ITEMS_OF_DASK]
+        of_one = {
+            "distio, 2 workers": lambda: hand_offs_of_cluster(cluster, 1),
+            "manager, 2 processes": lambda: hand_offs_of_manager(1),
+        }
+        of_any = {
+            "distio, 2 workers, no limit": lambda: hand_offs_of_cluster(cluster, None),
+            "manager, 2 processes, no limit": lambda: hand_offs_of_manager(0),
+        }
+        dask = {}
+        if find_spec("distributed"):
+            dask["dask, 2 workers"] = lambda: hand_offs_of_dask(1)
+            dask["dask, 2 workers, no limit"] = lambda: hand_offs_of_dask(0)
+        found = medians(take_turns({**in_process, **of_one, **of_any, **dask}, ROUNDS))
+    counts = dict.fromkeys(in_process, ITEMS)
+    counts |= dict.fromkeys([*of_one, *of_any], ITEMS_OF_CLUSTER)
+    counts |= dict.fromkeys(dask, ITEMS_OF_DASK)
     rows = [
-        [name, f"{count / took:,.0f}", f"{took / count * 1e6:.0f}"]
-        for (name, took), count in zip(found.items(), counts)
+        [name, f"{counts[name] / took:,.0f}", f"{took / counts[name] * 1e6:.0f}"]
+        for name, took in found.items()
     ]
-    show(f"items through a queue of one, median of {ROUNDS}", ["", "items/s", "µs each"], rows)
+    title = f"items through a queue of one, or without limit, median of {ROUNDS}"
+    show(title, ["", "items/s", "µs each"], rows)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,25 @@ from typing import Final
 
 import msgspec
 
+from distio.protocol.message import Message
+from distio.protocol.sharing import (
+    Answered,
+    AwaitTurns,
+    ForgoAnswer,
+    ForgoneAnswer,
+    ForgoTurns,
+    LoanReturned,
+    LockRefused,
+    MakeEntry,
+    PutAlone,
+    RecallLoan,
+    RecallTokens,
+    ReturnTokens,
+    StoreValue,
+    Talk,
+    TokensLent,
+)
+
 __all__ = [
     "AskStatus",
     "Answered",
@@ -67,10 +86,6 @@ __all__ = [
     "Welcome",
     "WorkerExited",
 ]
-
-
-class Message(msgspec.Struct, frozen=True, tag=True, gc=False):
-    """Base of all messages; on the wire each is tagged with its name."""
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -228,85 +243,6 @@ class StopTimer(Message, frozen=True, gc=False):
     timer: int
 
 
-class AwaitTurns(Message, frozen=True, gc=False):
-    """Fibers here wait for a lock; see `distio.protocol.requests.Lock`."""
-
-    lock: int | str
-    tokens: int
-    per_seconds: float
-    run: int
-    fibers: list[int]
-    """Which, in this order, all of this run."""
-    is_ahead: bool = False
-    """Whether they come before all others: they had been given turns."""
-
-
-class ForgoTurns(Message, frozen=True, gc=False):
-    """These fibers here wait for this lock no longer."""
-
-    lock: int | str
-    fibers: list[int]
-
-
-class ReturnTokens(Message, frozen=True, gc=False):
-    """Tokens of a lock that are of no use here any more."""
-
-    lock: int | str
-    count: int
-    value: bytes | None = None
-    """The variable's new value, if it has one."""
-
-
-class StoreValue(Message, frozen=True, gc=False):
-    """A variable, which lives as long as its run, was made or set."""
-
-    run: int
-    lock: int | str
-    value: bytes
-
-
-class MakeEntry(Message, frozen=True, gc=False):
-    """Something to talk by, which lives as long as its run; see `distio.coordination.talking`."""
-
-    run: int
-    key: int
-    kind: str
-    size: int
-
-
-class Talk(Message, frozen=True, gc=False):
-    """A fiber here puts, takes, waits, …; it is `Answered` once, now or later."""
-
-    run: int
-    fiber: int
-    key: int
-    verb: str
-    number: int
-    item: bytes | None
-
-
-class PutAlone(Message, frozen=True, gc=False):
-    """An item for a queue that this member may put into without asking."""
-
-    run: int
-    key: int
-    item: bytes
-
-
-class LoanReturned(Message, frozen=True, gc=False):
-    """This member may do nothing with this queue without asking any more."""
-
-    key: int
-    taken: int
-    """How many of the items that it was given ahead last were taken."""
-
-
-class ForgoAnswer(Message, frozen=True, gc=False):
-    """This fiber here waits no longer; `ForgoneAnswer`, unless it is answered already."""
-
-    fiber: int
-
-
 class Waits(Message, frozen=True, gc=False):
     """Which fibers of a run wait for which, on this member."""
 
@@ -315,11 +251,11 @@ class Waits(Message, frozen=True, gc=False):
     is_quiet: bool
     """Whether all fibers of the run that are here wait for fibers, and nothing is on its way."""
     edges: list[tuple[int, list[int]]]
-    for_locks: list[tuple[int, int | str]] = []
+    for_locks: list[tuple[int, int | str]] = msgspec.field(default_factory=list)
     """(fiber, lock) of each that waits for a lock."""
-    held: list[tuple[int | str, list[int]]] = []
+    held: list[tuple[int | str, list[int]]] = msgspec.field(default_factory=list)
     """Which fibers of the run hold which locks; of a semaphore, once for each token."""
-    talks: list[tuple[int, str]] = []
+    talks: list[tuple[int, str]] = msgspec.field(default_factory=list)
     """(fiber, what it waits for, in words) of each that waits to be answered by an entry."""
 
 
@@ -403,33 +339,6 @@ class TimerFired(Message, frozen=True, gc=False):
     timer: int
 
 
-class TokensLent(Message, frozen=True, gc=False):
-    """Tokens of a lock for fibers that wait for it."""
-
-    lock: int | str
-    count: int
-    """How many; none of a limit, which lets fibers start and has nothing to return."""
-    turns: list[int]
-    """The fibers that may have them, one after another, before they are returned."""
-    is_kept: bool
-    """Whether they may be used without limit until they are recalled: nobody else waits."""
-    value: bytes
-    """The variable's value."""
-
-
-class RecallTokens(Message, frozen=True, gc=False):
-    """Others wait: return the tokens when the fibers that wait now have had their turns."""
-
-    lock: int | str
-
-
-class LockRefused(Message, frozen=True, gc=False):
-    """The fibers that wait for this lock can't have it, ever."""
-
-    lock: int | str
-    reason: str
-
-
 class Solicit(Message, frozen=True, gc=False):
     """Others have nothing to do: offer up to so many of your oldest ready fibers."""
 
@@ -456,33 +365,6 @@ class StatusTold(Message, frozen=True, gc=False):
     name: str | None
     member: int
     """Where it is; 0: nowhere."""
-
-
-class Answered(Message, frozen=True, gc=False):
-    """What a fiber is told that talks."""
-
-    fiber: int
-    plain: bool | int | None = None
-    item: bytes | None = None
-    is_closed: bool = False
-    refused: str = ""
-    """If not empty: why it can't talk by this."""
-    may_put: bool = False
-    """Whether this member may put into this queue without asking."""
-    ahead: list[bytes] = []
-    """What the fibers of this member may take next without asking."""
-
-
-class RecallLoan(Message, frozen=True, gc=False):
-    """Give back what you may do with this queue without asking."""
-
-    key: int
-
-
-class ForgoneAnswer(Message, frozen=True, gc=False):
-    """This fiber waits no longer, and will not be answered."""
-
-    fiber: int
 
 
 class DescribeWaits(Message, frozen=True, gc=False):

@@ -451,9 +451,6 @@ class Coordinator:
             run.has_moved()
             self.suspicions.suspect(message.run, run)
 
-    def _forgo_turns(self, member: Member, message: m.ForgoTurns) -> None:
-        self.locks.forgo(message.lock, message.fibers)
-
     def _return_tokens(self, member: Member, message: m.ReturnTokens) -> None:
         lock, count = message.lock, message.count
         if not self.locks.take_back(self._now, member.id, lock, count, message.value):
@@ -470,11 +467,7 @@ class Coordinator:
         check(self)
 
     def validate_rest(self) -> None:
-        """Check that nothing is left here of runs that have ended.
-
-        Raises:
-            DistioBug: something is.
-        """
+        """Check that nothing is left of runs that have ended, or raise a DistioBug."""
         check_at_rest(self)
 
 
@@ -487,7 +480,7 @@ _HANDLERS: dict[type, Any] = {
     m.ForgoAnswer: lambda machine, member, said: machine.talking.give_up(member, said),
     m.FiberDescribed: lambda machine, member, said: machine.questions.answered(member, said),
     m.Forget: Coordinator._forget,
-    m.ForgoTurns: Coordinator._forgo_turns,
+    m.ForgoTurns: lambda machine, member, said: machine.locks.forgo(said.lock, said.fibers),
     m.Goodbye: Coordinator._goodbye,
     m.LoanReturned: lambda machine, member, said: machine.talking.came_back(member.id, said),
     m.MakeEntry: lambda machine, member, said: machine.talking.make(said),

@@ -456,11 +456,7 @@ class Member:
             raise DistioBug("the load is miscounted")
 
     def validate_rest(self) -> None:
-        """Check that nothing is left here of runs that have ended.
-
-        Raises:
-            DistioBug: something is.
-        """
+        """Check that nothing is left of runs that have ended, or raise a DistioBug."""
         check_rest(
             f"member {self.incarnation}",
             {
