@@ -13,6 +13,8 @@ import pytest
 from distio import IO, Ok, Queue, Resource, Var, io, resource
 from distio.coordination.coordinator import Coordinator, Event, Received, Send
 from distio.coordination.coordinator import machine as coordinator_machine
+from distio.coordination.coordinator import talking as coordinator_talking
+from distio.coordination.coordinator.loans import Loans
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member as Peer
 from distio.coordination.coordinator.registry import Run
@@ -244,6 +246,18 @@ class ServesWhoHasGivenUp(Talking):
         self._leave(fiber)
 
 
+class GivesTakenItemsAgain(Loans):
+    """What was given ahead comes back whole, taken or not."""
+
+    def came_back(self, member: int, taken: int) -> None:
+        super().came_back(member, 0)
+
+
+def lends_too_much(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    monkeypatch.setattr(coordinator_talking, "Loans", GivesTakenItemsAgain)
+    return Parts()
+
+
 def with_talking(talking: type[Talking]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
         monkeypatch.setattr(coordinator_machine, "Talking", talking)
@@ -404,6 +418,22 @@ async def handed() -> int:
     return 4 if len(taken) + len(left) == put else -1
 
 
+@io.do
+async def counts_items() -> int:
+    """Items without limit, which several fibers take one by one; how many there were."""
+    queue = await Queue.create()
+
+    @io.do
+    async def takes() -> int:
+        return len([item async for item in queue])
+
+    takers = await io.parallel(takes(), takes())
+    for n in range(30):
+        await queue.put(n)
+    await queue.close()
+    return total(await io.wait(takers))
+
+
 KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(1).then(io.pure(h)))
 
 MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
@@ -436,6 +466,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "what is recalled is kept": (with_local_locks(KeepsWhatIsRecalled), counted(), 4, ()),
     "an item is lost in crossing": (with_local_talking(DropsWhatCrosses), handed(), 4, ()),
     "who has given up is served": (with_talking(ServesWhoHasGivenUp), handed(), 4, ()),
+    "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
     "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
     "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
 }

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Final
 
 from distio.coordination.talking import Queue
 from distio.protocol import messages as m
@@ -29,7 +29,6 @@ _TAKES: Final = ("take", "poll")
 _PUTS: Final = ("put", "offer")
 
 
-@final
 class Loans:
     """Those of one queue."""
 
