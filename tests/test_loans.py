@@ -127,3 +127,19 @@ def test_a_queue_with_a_limit_is_never_lent() -> None:
     talks += [m.Talk(scene.run, fiber, 8, "take", 0, None) for fiber in fibers[3:]]
     said = [scene.tells_of(2, talk)[0][1] for talk in talks]
     assert not any(answer.may_put or answer.ahead for answer in said)
+
+
+def test_who_is_lost_together_with_who_has_the_items_is_not_answered() -> None:
+    """How the worker ended is for its client to say, and that is lost, too."""
+    scene = Scene()
+    client, worker = scene.join("client", family="ours"), scene.join("worker", family="ours")
+    run = scene.starts(owner=client, fibers=4)
+    scene.says(client, m.MakeEntry(run, KEY, "queue", -1))
+    for item in (b"a", b"b", b"c"):
+        scene.says(client, m.Talk(run, fiber_id(client, 1), KEY, "put", 0, item))
+    for fiber in (fiber_id(worker, 1), fiber_id(worker, 2)):
+        scene.says(worker, m.Talk(run, fiber, KEY, "take", 0, None))
+    scene.says(client, m.Talk(run, fiber_id(client, 2), KEY, "take", 0, None))
+    assert scene.breaks(worker) == []
+    scene.breaks(client)
+    assert run not in scene.machine.runs

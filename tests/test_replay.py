@@ -16,7 +16,7 @@ from distio import IO, DomainErrors, Errors, Ok, Panic, Resource, Result, io, re
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.core.ops.direct import Awaiting
-from distio.core.replay import digest
+from distio.core.replay import digest, dispose
 from distio.core.snapshot import dump_fibers, load_fibers
 from distio.errors import Cancelled, CannotShip, NotDeterministic
 from distio.protocol.requests import FINISHED, YIELDED
@@ -315,6 +315,24 @@ def moved_with(log: list[str], fiber: Fiber) -> tuple[list[str], Fiber]:
     fiber = moved(fiber)
     frames = [frame for frame in fiber.stack if type(frame) is Awaiting]
     return (frames[0].io.args[0] if frames else log), fiber
+
+
+def test_who_does_not_give_in_is_left_behind_all_the_same() -> None:
+    async def stubborn() -> int:
+        tries = 0
+        while tries < 150:
+            try:
+                await io.sleep(1)
+            except BaseException:  # noqa: BLE001 (it tries)
+                tries += 1
+        return tries
+
+    coroutine: Any = stubborn()
+    coroutine.send(None)
+    dispose(coroutine)
+    assert coroutine.cr_frame is not None
+    dispose(coroutine)
+    assert coroutine.cr_frame is None
 
 
 def test_restart_from_begins_the_log_anew() -> None:

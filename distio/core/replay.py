@@ -44,6 +44,7 @@ _MOST_ENTRIES: Final = 1_000
 _MOST_BYTES: Final = 1024 * 1024
 _OF_A_PROGRAM: Final = "IO.__await__"
 _DEEPEST: Final = 30
+_MOST_TRIES: Final = 100
 _MOST_PARTS: Final = 10_000
 
 
@@ -225,7 +226,7 @@ def _give(coroutine: Awaiting, outcome: Any) -> Any:
 
 def dispose(coroutine: Awaiting) -> None:
     """End a function that goes on elsewhere, or not at all; what it awaits in doing so is void."""
-    while True:
+    for _ in range(_MOST_TRIES):  # there are functions that never give in
         try:
             coroutine.close()
         except RuntimeError:  # it awaits something nevertheless

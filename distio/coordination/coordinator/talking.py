@@ -82,7 +82,7 @@ class Talking:
             return
         owner, entry = self._entries.get(message.key, (0, None))
         if entry is None or owner != message.run:
-            self._machine.send(member.id, m.Answered(message.fiber, refused=NOT_OURS))
+            self._say(member.id, m.Answered(message.fiber, refused=NOT_OURS))
             return
         self._enter(message.fiber, _Waiter(member.id, message.run, message.key))
         run.has_moved()
@@ -100,7 +100,7 @@ class Talking:
         except Unknown as verb:
             self._leave(asked.fiber)
             refused = m.Answered(asked.fiber, refused=f"nobody can {verb} here")
-            self._machine.send(member, refused)
+            self._say(member, refused)
             return
         loans = self._loans.get(asked.key)
         for answer in answers:
@@ -117,7 +117,7 @@ class Talking:
         if not loans.recalled:
             loans.recalled |= loans.to_recall(member, asked)
             for holder in sorted(loans.recalled):
-                self._machine.send(holder, m.RecallLoan(asked.key))
+                self._say(holder, m.RecallLoan(asked.key))
             if loans.recalled:
                 self._recalls[asked.run] = self._recalls.get(asked.run, 0) + 1
         if loans.recalled:
@@ -172,7 +172,7 @@ class Talking:
             return
         self._strike_out(message.fiber, waiter)
         self._machine.runs[waiter.run].has_moved()
-        self._machine.send(member.id, m.ForgoneAnswer(message.fiber))
+        self._say(member.id, m.ForgoneAnswer(message.fiber))
 
     # -- who waits ------------------------------------------------------------------------
 
@@ -185,7 +185,11 @@ class Talking:
         waiter = self._leave(fiber)
         said = fiber, plain, None if item is NOTHING else item, is_closed
         told = m.Answered(*said, may_put=may_put, ahead=list(ahead))
-        self._machine.send(waiter.member, told)
+        self._say(waiter.member, told)
+
+    def _say(self, member: int, message: m.CoordinatorMessage) -> None:
+        if member in self._machine.members:  # several may be lost at once, and this one be next
+            self._machine.send(member, message)
 
     def _strike_out(self, fiber: int, waiter: _Waiter) -> None:
         self._leave(fiber)
