@@ -235,12 +235,6 @@ class Fiber:
         """Whether the cancellation of its run leaves it alone: who can't be cancelled started
         it."""
 
-    def go_on(self) -> IO[Any, Any, Any] | None:
-        """Leave the suspension behind; return what to evaluate next."""
-        io = self.next
-        self.next = self.request = None
-        return io
-
     def outcome(self) -> Result[Any, Any]:
         """The Result of a fiber that has ended."""
         return Ok(self.value) if self.failure is None else self.failure

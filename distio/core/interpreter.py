@@ -43,7 +43,9 @@ def step(fiber: Fiber, fuel: int = FUEL) -> Request:
     stack = fiber.stack
     pop = stack.pop
     at: Any = None  # the operation or frame that has returned the node
-    node: Any = fiber.go_on()  # Any: user functions may have returned anything
+    node: Any = fiber.next  # Any: user functions may have returned anything
+    resumed: Any = fiber  # Any: type checkers would take it that this stays None
+    resumed.next = resumed.request = None
     turns = repeat(None, fuel)
     while True:
         try:

@@ -101,11 +101,11 @@ class Host:
         with self.mutex:
             if done is not None:
                 if hand.settle():
-                    if isinstance(done, Shipping):
-                        # when all are shipped, their parent goes on and often waits for them
-                        self.link.said(more_follows=hand.work is not done)
-                    elif self.member.outbox:
-                        self.link.said()  # others may wait for what this fiber has given back
+                    is_shipping = type(done) is Shipping
+                    if is_shipping or self.member.outbox:
+                        # others may wait for what a fiber has given back; but when all are
+                        # shipped, their parent goes on and often waits for them
+                        self.link.said(more_follows=is_shipping and hand.work is not done)
                     if self._idle:
                         self.wake()
                     return not self.is_stopping

@@ -59,7 +59,7 @@ class Hand:
         work = self.work
         if type(work) is Fiber:
             _step(work, self._around)
-            if type(work.request) in _WITH_VALUE and not self._member.keeps_values:
+            if not self._member.keeps_values and type(work.request) in _WITH_VALUE:
                 _pack(work, work.request)
         elif work is not None:
             work.perform(self._around)

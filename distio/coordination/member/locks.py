@@ -341,6 +341,8 @@ class Locks:
             self._member.runs[fiber.run].block(-1)
             self._grant(fiber, lock)
             self._member.unpark(fiber)
+        if lock.turns:
+            return  # by far the most frequent: others still wait, and nothing is free
         if lock.free and not lock.is_kept:
             value = lock.value if lock.is_changed else None
             self._member.outbox.append(m.ReturnTokens(lock.key, lock.free, value))
