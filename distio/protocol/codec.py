@@ -28,7 +28,7 @@ class MalformedFrame(Exception):
 class _Batch(msgspec.Struct, Generic[T], frozen=True, array_like=True, gc=False):
     messages: list[T]
     detached: list[tuple[int, int]]
-    """(message, chunk in it) for each further frame, in their order."""
+    """(message, payload in it) for each further frame, in their order."""
 
 
 class _Codec(Generic[T]):
@@ -76,9 +76,9 @@ class _Codec(Generic[T]):
 
 def _payloads(message: Any) -> list[bytes]:
     if isinstance(message, m.Offer):
-        return [chunk.payload for chunk in message.chunks]
+        return [part for chunk in message.chunks for part in (chunk.payload, chunk.bundle)]
     if isinstance(message, m.Place):
-        return [message.chunk.payload]
+        return [message.chunk.payload, message.chunk.bundle]
     if isinstance(message, m.OutcomesReady | m.Outcomes):
         return message.payloads
     if isinstance(message, m.Talk | m.Answered) and message.item is not None:
@@ -89,15 +89,21 @@ def _payloads(message: Any) -> list[bytes]:
 def _with_payload(message: Any, part: int, payload: bytes) -> Any:
     if isinstance(message, m.Offer):
         chunks = list(message.chunks)
-        chunks[part] = msgspec.structs.replace(chunks[part], payload=payload)
+        chunks[part // 2] = _with_part(chunks[part // 2], part % 2, payload)
         return m.Offer(chunks)
     if isinstance(message, m.Place):
-        return m.Place(msgspec.structs.replace(message.chunk, payload=payload))
+        return m.Place(_with_part(message.chunk, part, payload))
     if isinstance(message, m.Talk | m.Answered):
         return msgspec.structs.replace(message, item=payload)
     payloads = list(message.payloads)
     payloads[part] = payload
     return msgspec.structs.replace(message, payloads=payloads)
+
+
+def _with_part(chunk: m.Chunk, part: int, payload: bytes) -> m.Chunk:
+    if part:
+        return msgspec.structs.replace(chunk, bundle=payload)
+    return msgspec.structs.replace(chunk, payload=payload)
 
 
 from_member: Final = _Codec[m.MemberMessage](m.MemberMessage)

@@ -293,6 +293,7 @@ class Coordinator:
                 record.host = NOWHERE
                 record.epoch = epoch
                 record.heard(member.received)
+            chunk = run.take_bundle(chunk)
             self.locks.move(chunk.held, member.id, NOWHERE)
             run.move(member.id, NOWHERE, len(chunk.fibers))
             run.has_moved()
@@ -327,6 +328,7 @@ class Coordinator:
             moved.append((fiber, record.epoch))
         self.runs[chunk.run].move(NOWHERE, taker.id, len(moved))
         self.locks.move(chunk.held, NOWHERE, taker.id)
+        chunk = self.runs[chunk.run].give_bundle(chunk, taker.id)
         self.send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
         taker.placed(chunk)
         self._say_who_wants(taker, chunk.run, moved)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from distio.protocol.messages import Waits
+import msgspec
+
+from distio.protocol.messages import Chunk, Waits
 
 __all__ = ["NOWHERE", "FiberRecord", "Run"]
 
@@ -45,9 +47,11 @@ class Run:
     """One run: who wants to know of its end, and how many of its fibers are alive where."""
 
     __slots__ = (
+        "_has_bundle",
         "alive",
         "alive_at",
         "asked",
+        "bundles",
         "fibers",
         "is_cancelled",
         "is_innocent",
@@ -66,6 +70,10 @@ class Run:
         """How many fibers are alive on each member, and at NOWHERE."""
         self.fibers: set[int] = set()
         """The fibers of this run that have a record."""
+        self.bundles: dict[bytes, bytes] = {}
+        """By digest, what its chunks refer to."""
+        self._has_bundle: set[tuple[bytes, int]] = set()
+        """Which members were given which of them."""
         self.asked: set[int] = set()
         """The members that are still to describe who waits for whom."""
         self.question = 0
@@ -75,6 +83,20 @@ class Run:
         """Whether it waits for others' locks, and nothing has moved in it since that was found."""
         self.waits: list[Waits] = []
         """What was answered."""
+
+    def take_bundle(self, chunk: Chunk) -> Chunk:
+        """Keep the bundle of a chunk; return the chunk without it."""
+        if not chunk.bundle:
+            return chunk
+        self.bundles.setdefault(chunk.digest, chunk.bundle)
+        return msgspec.structs.replace(chunk, bundle=b"")
+
+    def give_bundle(self, chunk: Chunk, member: int) -> Chunk:
+        """The chunk with its bundle, if this member hasn't got it yet."""
+        if not chunk.digest or (chunk.digest, member) in self._has_bundle:
+            return chunk
+        self._has_bundle.add((chunk.digest, member))
+        return msgspec.structs.replace(chunk, bundle=self.bundles[chunk.digest])
 
     def has_moved(self) -> None:
         """Something happened in it: what was asked about a deadlock is moot."""
