@@ -19,6 +19,7 @@
         ├── TooManyRestarts     a supervisor gives up: a child ended again and again
         ├── UnknownFiber        a handle was waited for whose run is over
         ├── CannotShip          something that has to travel can't be pickled
+        ├── NotImportable       what came by its name is nowhere to be found in this process
         ├── NotDeterministic    a function of io.do did something else when it was repeated
         ├── ForeignException    stands for an exception that didn't survive its journey
         ├── ClusterError        a cluster can't be started, reached or used
@@ -58,6 +59,7 @@ __all__ = [
     "MatchError",
     "MultipleExceptions",
     "NotDeterministic",
+    "NotImportable",
     "PanicGroup",
     "SimulationLimit",
     "TimedOut",
@@ -324,6 +326,11 @@ class UnknownFiber(DistioError):
 @final
 class CannotShip(DistioError):
     """Something that has to travel can't be pickled; the message is the path to it."""
+
+
+@final
+class NotImportable(DistioError):
+    """A function, class or module came by its name, and can't be imported where it came."""
 
 
 @final

@@ -392,9 +392,9 @@ class Hoarder(Member):
 class Thief(Member):
     """Runs here what it has sent away."""
 
-    def shipped(self, fibers: Any, payload: bytes, handles: Any, target: int = 0) -> None:
+    def shipped(self, fibers: Any, dumped: Any, target: int = 0) -> None:
         kept = [fiber.handle for fiber in fibers]
-        super().shipped(fibers, payload, handles, target)
+        super().shipped(fibers, dumped, target)
         for fiber, handle in zip(fibers, kept):
             fiber.handle = handle
         self.ready.extend(fibers)

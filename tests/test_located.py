@@ -14,6 +14,7 @@ from distio import IO, Cluster, Located, Ok, Panic, Resource, Result, io, resour
 from distio.coordination.member import Hand, Member
 from distio.coordination.member.objects import spawn_at
 from distio.core.fiber import Fiber
+from distio.core.pickling.pickler import Dumped
 from distio.errors import CannotShip, MatchError, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -244,7 +245,7 @@ def test_who_asks_from_elsewhere_sends_the_call_to_where_the_object_is() -> None
     child = spawn_at(member, root, 7, io.pure(1))
     assert isinstance(child, Fiber)
     assert child.context is None
-    member.shipped([child], b"call", [], 7)
+    member.shipped([child], Dumped(b"call", b"", b"", []), 7)
     offer = member.outbox[-1]
     assert isinstance(offer, m.Offer)
     assert offer.chunks[0].target == 7

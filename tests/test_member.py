@@ -14,7 +14,7 @@ from distio.coordination.coordinator import Coordinator, Event, Joined, Received
 from distio.coordination.member import Callback, Hand, Member, Offering, Parcel
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
-from distio.core.snapshot import Packed, dump_fibers, outcome_in
+from distio.core.snapshot import Packed, dump_chunk, dump_fibers, outcome_in
 from distio.errors import UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -432,12 +432,12 @@ def test_a_fiber_that_comes_home_finds_those_who_wait() -> None:
     (child,) = _children(member, root, io.pure("home"))
     handle = child.handle
     assert handle is not None
-    payload, handles = dump_fibers([child])
-    member.shipped([child], payload, handles)
+    dumped = dump_chunk([child])
+    member.shipped([child], dumped)
     root.request = rq.AwaitFibers([handle])
     assert not member.await_fibers(root, [handle])
     assert handle.id in member.awaited
-    member.receive(m.Place(m.Chunk(run, [(handle.id, 1)], payload)))
+    member.receive(m.Place(m.Chunk(run, [(handle.id, 1)], dumped.payload)))
     assert handle.id not in member.awaited
     node = Node(member)
     while node.work():
@@ -455,9 +455,9 @@ def test_a_fiber_that_came_home_is_not_forgotten() -> None:
     handle = root.value[0]
     root.request = rq.AwaitFibers([handle])
     assert not member.await_fibers(root, [handle])
-    payload, handles = dump_fibers([child])
-    member.shipped([child], payload, handles)
-    member.receive(m.Place(m.Chunk(root.run, [(child.id, 1)], payload)))
+    dumped = dump_chunk([child])
+    member.shipped([child], dumped)
+    member.receive(m.Place(m.Chunk(root.run, [(child.id, 1)], dumped.payload)))
     gc.collect()
     member.tell()
     assert not any(isinstance(message, m.Forget) for message in member.outbox)

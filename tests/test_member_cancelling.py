@@ -12,7 +12,7 @@ from distio.coordination.coordinator import Joined
 from distio.coordination.member import Hand, Member
 from distio.core import ops
 from distio.core.fiber import Fiber
-from distio.core.snapshot import dump_fibers
+from distio.core.snapshot import dump_chunk
 from distio.errors import Cancelled
 from distio.protocol import messages as m
 from distio.protocol.requests import Lock
@@ -182,9 +182,9 @@ def test_who_has_started_fibers_takes_them_along(scene: Scene) -> None:
 def test_who_leaves_before_it_is_told_is_told_where_it_goes(scene: Scene) -> None:
     fiber = scene.start(FOREVER)
     scene.member.ready.remove(fiber)
-    payload, handles = dump_fibers([fiber])
+    dumped = dump_chunk([fiber])
     scene.cancel(fiber)
-    scene.member.shipped([fiber], payload, handles)
+    scene.member.shipped([fiber], dumped)
     said = scene.said()
     assert [type(message) for message in said[-2:]] == [m.Offer, m.CancelFibers]
     assert said[-1] == m.CancelFibers(scene.root.run, [(fiber.id, 0)])

@@ -11,7 +11,7 @@ from distio import IO, Panic, io
 from distio.coordination.member import Hand, Member
 from distio.core import ops
 from distio.core.fiber import Fiber
-from distio.core.snapshot import dump_fibers
+from distio.core.snapshot import dump_chunk, dump_fibers
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Acquire, Lock
@@ -186,8 +186,8 @@ def test_who_leaves_takes_its_token_along_and_those_who_had_turns_ask_first(scen
     scene.work()
     scene.said()
     scene.member.ready.remove(holder)
-    payload, handles = dump_fibers([holder])
-    scene.member.shipped([holder], payload, handles)
+    dumped = dump_chunk([holder])
+    scene.member.shipped([holder], dumped)
     scene.member.validate()
     progress, offer, ask = scene.member.outbox
     assert isinstance(progress, m.Progress)

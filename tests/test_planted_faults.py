@@ -26,6 +26,7 @@ from distio.coordination.member.locks import Locks as LocalLocks
 from distio.coordination.member.talking import Talking as LocalTalking
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
+from distio.core.pickling.pickler import Dumped
 from distio.protocol import messages as m
 from distio.testing import CheckFailed, Crash, Fault, Parts, Simulation, explore
 
@@ -100,11 +101,10 @@ class ShipsAndKeeps(Member):
     def shipped(
         self,
         fibers: Sequence[Fiber],
-        payload: bytes,
-        handles: Sequence[Handle[Any, Any, Any]],
+        dumped: Dumped,
         target: int = 0,
     ) -> None:
-        super().shipped(fibers, payload, handles, target)
+        super().shipped(fibers, dumped, target)
         for fiber in fibers:
             fiber.handle = Handle(fiber.id)
             self.queue(fiber)

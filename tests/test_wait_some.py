@@ -11,7 +11,7 @@ from distio.coordination.member import Member, Parcel
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
-from distio.core.snapshot import dump_fibers, load_fibers, outcome_in
+from distio.core.snapshot import dump_chunk, dump_fibers, load_fibers, outcome_in
 from distio.errors import DistioBug, MatchError
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -263,17 +263,17 @@ def test_what_was_asked_for_stays_asked_for_when_it_comes_and_goes() -> None:
     family = Family(1)
     (handle,), (child,) = family.handles, family.children
     assert isinstance(child, Fiber)
-    payload, _ = dump_fibers([child])
-    family.member.shipped([child], payload, [])
+    dumped = dump_chunk([child])
+    family.member.shipped([child], dumped)
     assert family.wait(0)
     assert list(family.member.awaited) == [handle.id]
-    family.member.receive(m.Place(m.Chunk(family.parent.run, [(handle.id, 1)], payload)))
+    family.member.receive(m.Place(m.Chunk(family.parent.run, [(handle.id, 1)], dumped.payload)))
     assert list(family.member.awaited) == []
     parcel = family.member.take()
     assert isinstance(parcel, Parcel)
-    (back,) = load_fibers(family.parent.run, [(handle.id, 1)], payload)
+    (back,) = load_fibers(family.parent.run, [(handle.id, 1)], dumped.payload)
     family.member.opened(parcel.chunk, [back])
-    family.member.shipped([back], payload, [])
+    family.member.shipped([back], dumped)
     assert list(family.member.awaited) == [handle.id]
 
 

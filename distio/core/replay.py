@@ -14,7 +14,6 @@ does: programs that it awaits may change them, but it may not do so itself.
 from __future__ import annotations
 
 import gc
-import pickle
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from hashlib import blake2b
@@ -32,7 +31,8 @@ from typing import Any, Final, NamedTuple, final
 
 from distio.core import expect
 from distio.core.fiber import Handle
-from distio.core.functions import PLAIN
+from distio.core.pickling.functions import PLAIN
+from distio.core.pickling.pickler import load
 from distio.core.raising import Raised
 from distio.errors import CannotShip, NotDeterministic
 
@@ -214,7 +214,7 @@ def _difference(before: Sequence[Stop], now: Sequence[Stop]) -> str:
 def _opened(outcome: Any) -> Any:
     if type(outcome) is not _Kept:
         return outcome
-    value = pickle.loads(outcome.payload)
+    value = load(outcome.payload)
     return Raised(value) if outcome.is_failure else value
 
 

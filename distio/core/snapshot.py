@@ -1,24 +1,20 @@
 """Fibers and outcomes to bytes and back.
 
-What no module can be asked for travels by value (cloudpickle). Exceptions travel whole, and
-what doesn't survive the journey arrives as its type name, message and traceback.
+How objects of the user's become bytes is told in `distio.core.pickling`.
 """
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from io import BytesIO
-from types import FunctionType
 from typing import Any, Final, final
 
-import cloudpickle
-
 from distio.core.fiber import Fiber, Handle
-from distio.core.functions import PLAIN, is_self_contained, reduce_function
 from distio.core.ops.bounded import Worked
+from distio.core.pickling.functions import PLAIN
+from distio.core.pickling.pickler import Bundle, Dumped, dump, load
 from distio.core.shipping import why_it_stays
-from distio.errors import CannotShip, ForeignException, TracedException
+from distio.errors import CannotShip, TracedException
 from distio.protocol.requests import AwaitFibers
 from distio.result import Ok, Panic, Result
 
@@ -26,6 +22,7 @@ __all__ = [
     "Packed",
     "PackedValue",
     "dump_awaited",
+    "dump_chunk",
     "dump_fibers",
     "dump_outcome",
     "dump_value",
@@ -68,72 +65,12 @@ class PackedValue:
         Raises:
             Exception: whatever unpickling user data may raise.
         """
-        return pickle.loads(self.payload)
-
-
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    """Collects the handles that leave with what is pickled: somebody may ask for them."""
-
-    def __init__(self, file: BytesIO) -> None:
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
-        self.handles: list[Handle[Any, Any, Any]] = []
-        self._is_self_contained: dict[tuple[int, int], bool] = {}
-        """By code and globals, which live as long as what is pickled."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        kind = type(obj)
-        if kind is Handle:
-            self.handles.append(obj)
-        elif kind is TracedException:
-            return self._reduce_traced(obj)
-        elif kind is FunctionType:
-            reduced = self._reduce_function(obj)
-            if reduced is not None:
-                return reduced
-        return super().reducer_override(obj)
-
-    def _reduce_function(self, f: FunctionType) -> Any:
-        key = id(f.__code__), id(f.__globals__)
-        is_simple = self._is_self_contained.get(key)
-        if is_simple is None:
-            is_simple = self._is_self_contained[key] = is_self_contained(f)
-        return reduce_function(f) if is_simple else None
-
-    def _reduce_traced(self, traced: TracedException) -> Any:
-        exception = traced.exception
-        try:
-            payload, handles = _dump(exception)
-            self.handles += handles
-        except Exception:  # noqa: BLE001 (then its text has to do)
-            payload = b""
-        kind = type(exception)
-        name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-        return _restore_traced, (payload, name, _text_of(exception), traced.stack_trace)
-
-
-def _text_of(exception: BaseException) -> str:
-    try:
-        return str(exception)
-    except Exception as error:  # noqa: BLE001 (a broken __str__ must not hide the exception)
-        return f"<its text is not to be had: {type(error).__name__}>"
-
-
-def _restore_traced(payload: bytes, name: str, message: str, stack_trace: str) -> TracedException:
-    if payload:
-        try:
-            exception = pickle.loads(payload)
-        except Exception:  # noqa: BLE001 (then its text has to do)
-            exception = None
-        if isinstance(exception, BaseException):
-            return TracedException(exception, stack_trace)
-    return TracedException(ForeignException(name, message), stack_trace)
+        return load(self.payload)
 
 
 def _dump(obj: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
-    file = BytesIO()
-    pickler = _Pickler(file)
-    pickler.dump(obj)
-    return file.getvalue(), pickler.handles
+    dumped = dump(obj)
+    return dumped.whole(), dumped.handles
 
 
 _FRESH: Final = 0
@@ -154,14 +91,8 @@ _REST: Final = (
 """What else there is to a fiber that has begun."""
 
 
-def dump_fibers(
-    fibers: Sequence[Fiber], *, explain: bool = True
-) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
-    """Pickle fibers, many in one.
-
-    Args:
-        fibers: which.
-        explain: whether a failure is to lead to what can't be pickled; that takes long.
+def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+    """Pickle fibers, many in one payload that can be opened on its own.
 
     Returns:
         The bytes, and the handles that they hold.
@@ -169,9 +100,23 @@ def dump_fibers(
     Raises:
         CannotShip: something in one of them can't be pickled; the message says what and where.
     """
+    dumped = dump_chunk(fibers, explain=True)
+    return dumped.whole(), dumped.handles
+
+
+def dump_chunk(fibers: Sequence[Fiber], *, explain: bool = False) -> Dumped:
+    """Pickle fibers, and apart from them the bundle of what they share with others.
+
+    Args:
+        fibers: which.
+        explain: whether a failure is to lead to what can't be pickled; that takes long.
+
+    Raises:
+        CannotShip: something in one of them can't be pickled.
+    """
     states = [_state_of(fiber) for fiber in fibers]
     try:
-        return _dump(states)
+        return dump(states)
     except Exception as error:
         reason = why_it_stays(states, _dump, error) if explain else str(error)
         raise CannotShip(reason) from error
@@ -206,19 +151,25 @@ def outcome_in(handle: Any) -> Any:
     return handle.outcome if type(handle) is Handle else handle
 
 
-def load_fibers(run: int, ids: Sequence[tuple[int, int]], payload: bytes) -> list[Fiber]:
+def load_fibers(
+    run: int,
+    ids: Sequence[tuple[int, int]],
+    payload: bytes,
+    bundles: dict[bytes, Bundle] | None = None,
+) -> list[Fiber]:
     """Make the fibers of one payload again.
 
     Args:
         run: the run they belong to.
         ids: (fiber, epoch) of each.
-        payload: what `dump_fibers` returned.
+        payload: what `dump_fibers` returned, whole or referring to a bundle.
+        bundles: those of this run, which its fibers share in this process.
 
     Raises:
         Exception: whatever unpickling user data may raise.
     """
     fibers = []
-    for (id, epoch), state in zip(ids, pickle.loads(payload)):
+    for (id, epoch), state in zip(ids, load(payload, bundles)):
         fiber = Fiber(id, run, state[1], state[2])
         fiber.epoch, fiber.locals = epoch, state[3]
         if state[0] == _SUSPENDED:
@@ -296,7 +247,7 @@ def dump_awaited(outcome: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
 def load_outcome(payload: bytes) -> Result[Any, Any]:
     """Make an outcome again; a Panic if that fails in this process."""
     try:
-        result: Result[Any, Any] = pickle.loads(payload)
+        result: Result[Any, Any] = load(payload)
     except Exception as error:  # noqa: BLE001 (the panic tells)
         return Panic([TracedException.in_except_clause(error)], [])
     return result

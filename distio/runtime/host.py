@@ -113,6 +113,7 @@ class Host:
                     self.link.said()
                     if self._idle:
                         self.wake(spare=1)
+            del done  # an idle thread keeps nothing of the fiber that it has stepped last
             while not self.is_stopping:
                 if self._dropped:
                     self._bury_dropped()

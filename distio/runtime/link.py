@@ -18,9 +18,10 @@ from typing import Any, Final
 import zmq
 
 from distio.coordination.member import Member
+from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
-from distio.core.snapshot import dump_fibers
+from distio.core.snapshot import dump_chunk
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
@@ -110,6 +111,12 @@ def _await_welcome(
         return answer.incarnation, early
     reason = answer.reason if isinstance(answer, m.Refused | m.Shutdown) else repr(answer)
     raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")
+
+
+def _look_after(ended: list[LocalRun]) -> None:
+    log_failures(ended)
+    while ended:
+        ended.pop().release()
 
 
 class LinkedHost(Host):
@@ -240,9 +247,9 @@ class LinkedHost(Host):
                 self._send(all_of_it=self._idle > 0)
             elif self.member.outbox:
                 self._is_held_back = True  # all threads may be busy for long: they don't say it
-        if any(run.unobserved for run in ended):
-            # what a log handler does is not for this thread
-            threading.Thread(target=log_failures, args=(ended,), daemon=True).start()
+        if any(run.unobserved or run.bundles for run in ended):
+            # what a log handler does is not for this thread, nor what frees objects of the user
+            threading.Thread(target=_look_after, args=(ended,), daemon=True).start()
         return ""
 
     def close(self, reason: str = "") -> None:
@@ -286,10 +293,10 @@ class LinkedHost(Host):
         Raises:
             CannotShip: it can't be pickled.
         """
-        payload, handles = dump_fibers([Fiber(0, 0, io, context)])
+        dumped = dump_chunk([Fiber(0, 0, io, context)], explain=True)
         with self.mutex:
             ticket, root = self._start(io, context)
-            self.member.ship_root(root, payload, handles)
+            self.member.ship_root(root, dumped)
             self._send()
         return ticket
 

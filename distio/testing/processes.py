@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.member import Callback, Finishing, Hand, Member
 from distio.core.fiber import Fiber
+from distio.core.pickling.spaces import ObjectSpace, use_space
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
@@ -85,6 +86,8 @@ class Process:
         self._burying: Action = (actor + 2, self.bury_dropped, None)
         self._taking: Action = (actor + 3, self.take, None)
         self._hands: list[tuple[Hand, Action]] = []
+        self._space = ObjectSpace()
+        """What it has opened: no other process shares it."""
 
     @property
     def member(self) -> Member:
@@ -146,6 +149,10 @@ class Process:
             self._owes_word = True
 
     def _perform(self, hand: Hand) -> None:
+        with use_space(self._space):
+            self._perform_here(hand)
+
+    def _perform_here(self, hand: Hand) -> None:
         world, work = self._world, hand.work
         if not isinstance(work, Fiber):
             hand.perform()
@@ -333,6 +340,7 @@ class Process:
         if member.ended_runs:
             world.is_over = world.is_over or self.kind == "client"
             for run in self.tickets.close_ended(member):
+                run.release()
                 for fiber in run.unobserved:
                     world.note(self.name, "nobody has waited for the failed fiber {}", (fiber,))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import sys
 from io import TextIOWrapper
 
+from distio.core.pickling.spaces import current_space
 from distio.runtime.link import connect
 
 __all__ = ["serve"]
@@ -27,6 +29,9 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # what a fiber prints is seen at once
+    space = current_space()
+    space.is_worker = True
+    space.process = f"the worker with process id {os.getpid()} on {platform.node()}"
     host = connect(url, "worker", threads, family=family, lifeline=lifeline)
     signal.signal(signal.SIGTERM, lambda *_: host.close("it was told to end"))
     host.start(threads, "distio-worker")

@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from distio.coordination.member.asking import Asking
 from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
@@ -46,6 +48,7 @@ from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Wo
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
+from distio.core.pickling.pickler import Bundle, Dumped
 from distio.errors import Deadlock, DistioBug, TracedException
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, sequence_of
@@ -316,17 +319,16 @@ class Member:
     def shipped(
         self,
         fibers: Sequence[Fiber],
-        payload: bytes,
-        handles: Sequence[Handle[Any, Any, Any]],
+        dumped: Dumped,
         target: int = 0,
     ) -> None:
         """These, of one run, were pickled: they leave, for this member if one is named."""
         run = self.runs[fibers[0].run]
         self.tell(all_of_it=False)
-        self.export(run, handles)
+        self.export(run, dumped.handles)
         held = self.locks.leave(fibers)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
-        self.outbox.append(m.Offer([m.Chunk(run.id, ids, payload, held, target)]))
+        self.outbox.append(m.Offer([run.chunk(ids, dumped, held, target)]))
         self.locks.left(held)
         if self.cancelling.is_pending:
             self.cancelling.left(fibers)
@@ -345,13 +347,11 @@ class Member:
         if ask:
             self.outbox.append(m.AwaitOutcomes(run.id, ask))
 
-    def ship_root(
-        self, root: Fiber, payload: bytes, handles: Sequence[Handle[Any, Any, Any]]
-    ) -> None:
+    def ship_root(self, root: Fiber, dumped: Dumped) -> None:
         """The root of a run leaves; its outcome is to come here."""
         assert root.handle is not None
         root.handle.waiters = {}
-        self.shipped([root], payload, handles)
+        self.shipped([root], dumped)
 
     def opened(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
         """A parcel was unpickled."""
@@ -394,7 +394,10 @@ class Member:
             self.hosted[id] = handle
             run.known.add(id)
         self.in_parcels += len(chunk.fibers) - 1
-        self.ready.append(Parcel(chunk))
+        if chunk.bundle:
+            run.bundles.setdefault(chunk.digest, Bundle(chunk.bundle))
+            chunk = msgspec.structs.replace(chunk, bundle=b"")
+        self.ready.append(Parcel(chunk, run.bundles))
 
     def _timer_fired(self, message: m.TimerFired) -> None:
         fiber = self.parked.get(message.fiber)

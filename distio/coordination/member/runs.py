@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from distio.coordination.member.ties import Here
-from distio.protocol.messages import RunProgress
+from distio.core.pickling.pickler import Bundle, Dumped
+from distio.protocol.messages import Chunk, RunProgress
 from distio.result import Result
 
 __all__ = ["LocalRun"]
@@ -23,6 +24,7 @@ class LocalRun:
         "alive",
         "asked",
         "blocked",
+        "bundles",
         "entries",
         "id",
         "known",
@@ -30,6 +32,7 @@ class LocalRun:
         "names",
         "objects",
         "posting",
+        "sent_bundles",
         "tie",
         "unobserved",
         "values",
@@ -57,6 +60,10 @@ class LocalRun:
         """The locks that its fibers have used here and that the member still knows."""
         self.objects: list[int] = []
         """The objects that are kept for it; dropped with the run."""
+        self.bundles: dict[bytes, Bundle] = {}
+        """What the fibers that came here share, by digest."""
+        self.sent_bundles: set[bytes] = set()
+        """The digests of those that the coordinator was given from here."""
         self.entries: list[int] = []
         """What its fibers talk by, if the member keeps it; dropped with the run."""
         self.values: list[int | str] = []
@@ -103,6 +110,26 @@ class LocalRun:
         if change > 0:  # told even if others have ceased to: it may be what makes a deadlock
             self._stirred[self.id] = self
         self.blocked += change
+
+    def chunk(
+        self,
+        fibers: list[tuple[int, int]],
+        dumped: Dumped,
+        held: list[tuple[int | str, int, int]],
+        target: int,
+    ) -> Chunk:
+        """What is to be sent of some fibers: their bundle goes along the first time only."""
+        digest, bundle = dumped.digest, dumped.bundle
+        if digest in self.sent_bundles:
+            bundle = b""
+        elif digest:
+            self.sent_bundles.add(digest)
+        return Chunk(self.id, fibers, dumped.payload, held, target, digest, bundle)
+
+    def release(self) -> None:
+        """Free what its fibers have shared; it has ended, and this may run user code."""
+        while self.bundles:
+            self.bundles.popitem()[1].release()
 
     def tell(self) -> RunProgress:
         """What is to be told, once."""

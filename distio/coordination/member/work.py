@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, final
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
+from distio.core.pickling.pickler import Bundle, Dumped
 from distio.core.snapshot import (
     Packed,
-    dump_fibers,
+    dump_chunk,
     dump_outcome,
     load_fibers,
     why_it_cannot_ship,
@@ -93,17 +94,18 @@ class Surroundings(Protocol):
 class Parcel:
     """Fibers that came in one pickle; opening it puts them into `ready`."""
 
-    __slots__ = ("_fibers", "chunk")
+    __slots__ = ("_bundles", "_fibers", "chunk")
 
-    def __init__(self, chunk: m.Chunk) -> None:
+    def __init__(self, chunk: m.Chunk, bundles: dict[bytes, Bundle]) -> None:
         self.chunk = chunk
+        self._bundles = bundles
         self._fibers: list[Fiber] = []
 
     def perform(self, around: Surroundings) -> None:
         """Unpickle it."""
         chunk = self.chunk
         try:
-            self._fibers = load_fibers(chunk.run, chunk.fibers, chunk.payload)
+            self._fibers = load_fibers(chunk.run, chunk.fibers, chunk.payload, self._bundles)
         except BaseException as exception:  # noqa: BLE001 (each of them ends in this panic)
             traced = TracedException.in_except_clause(exception)
             failure = Fail([], [traced])
@@ -131,7 +133,7 @@ class Offering:
 class Shipping:
     """Fibers of one run that are to travel, chunk by chunk; what can't be pickled is kept."""
 
-    __slots__ = ("_chunks", "_handles", "_packed", "_payload", "_stays", "_target", "then")
+    __slots__ = ("_chunks", "_dumped", "_packed", "_target", "then")
 
     def __init__(
         self, fibers: Sequence[Fiber], then: Fiber | Shipping | None = None, target: int = 0
@@ -141,9 +143,8 @@ class Shipping:
         self._chunks = [fibers[start : start + size] for start in starts]
         """The last one goes first."""
         self._packed: Sequence[Fiber] = ()
-        self._payload = b""
-        self._handles: list[Handle[Any, Any, Any]] = []
-        self._stays = False
+        self._dumped: Dumped | None = None
+        """Those of `_packed`; None: they can't be pickled."""
         self._target = target
         """The member that they are for; 0: any."""
         self.then = then
@@ -165,30 +166,28 @@ class Shipping:
         while True:
             self._packed = fibers = self._chunks.pop()
             try:
-                self._payload, self._handles = dump_fibers(fibers, explain=False)
+                self._dumped = dump_chunk(fibers)
             except CannotShip:
                 if len(fibers) > 1:
                     middle = len(fibers) // 2
                     self._chunks += [fibers[middle:], fibers[:middle]]
                     continue
-                self._stays = True
+                self._dumped = None
                 if self._target:
                     _refuse(fibers[0])
                 else:
                     around.stays(fibers[0])
-            else:
-                self._stays = False
             return
 
     def settle(self, member: Member) -> Fiber | Task | None:
         """They leave, or are kept."""
         if not member.is_running(self._packed[0].run):
             return self.then if isinstance(self.then, Shipping) else None
-        if self._stays:
+        if self._dumped is None:
             member.keep(self._packed)
         else:
-            member.shipped(self._packed, self._payload, self._handles, self._target)
-        self._packed, self._payload = (), b""
+            member.shipped(self._packed, self._dumped, self._target)
+        self._packed, self._dumped = (), None
         return self if self._chunks else self.then
 
 

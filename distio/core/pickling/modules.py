@@ -1,0 +1,232 @@
+"""How modules travel: by name, and beside it by their source; those without a file by value.
+
+What is installed is expected to be installed everywhere. All other modules (beside the script, on
+a path of the program's own, loaded from a file) are imported by name where that works; their
+source travels along for where it doesn't, and for those edited since they were first sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import linecache
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable, Sequence
+from functools import cache
+from types import ModuleType
+from typing import Any, Final, NamedTuple, final
+
+import cloudpickle
+
+__all__ = ["Source", "Sources", "is_everywhere", "sources_of", "travels_by_name"]
+
+_MOST_BYTES: Final = 4 * 1024 * 1024
+"""More source than this isn't sent: a worker has to be able to import it."""
+
+
+class Source(NamedTuple):
+    """A module as text."""
+
+    name: str
+    text: str | None
+    """None for a package that is nothing but a directory."""
+    file: str
+    is_package: bool
+    is_edited: bool
+    """Whether it has changed since it was first sent from here."""
+
+    @property
+    def digest(self) -> bytes:
+        """Tells two versions of it apart."""
+        return hashlib.blake2b((self.text or "").encode(), digest_size=16).digest()
+
+
+# -- where they leave -------------------------------------------------------------------------
+
+
+def travels_by_name(module: ModuleType) -> bool:
+    """Whether what a module defines can be looked up elsewhere: it has a place to import it from.
+
+    Scripts have none, nor have modules that were made without an importer, or that the user has
+    registered with cloudpickle to travel by value.
+    """
+    name = module.__name__
+    if name in ("__main__", "__mp_main__") or getattr(module, "__spec__", None) is None:
+        return False
+    by_value = cloudpickle.list_registry_pickle_by_value()
+    return not (by_value and any(parent in by_value for parent in [name, *_parents(name)]))
+
+
+@cache
+def is_everywhere(name: str) -> bool:
+    """Whether a module belongs to what every worker has: built in, or installed."""
+    package = name.partition(".")[0]
+    if package in sys.builtin_module_names or package in sys.stdlib_module_names:
+        return True
+    if package in ("distio", "distio_worker"):
+        return True
+    module = sys.modules.get(name)
+    places = [_file_of(module), *getattr(module, "__path__", ())]
+    place = next(filter(None, places), None)
+    return place is not None and os.path.realpath(place).startswith(_installed_roots())
+
+
+@cache
+def _installed_roots() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    roots = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    roots += site.getsitepackages() if hasattr(site, "getsitepackages") else []
+    roots.append(site.getusersitepackages())
+    return tuple(os.path.realpath(root) + os.sep for root in roots)
+
+
+def sources_of(names: Iterable[str]) -> list[Source]:
+    """The modules of these names, their packages, and what they import, as text."""
+    found: dict[str, Source] = {}
+    pending = [*names]
+    size = 0
+    while pending:
+        name = pending.pop()
+        module = sys.modules.get(name)
+        if name in found or module is None or is_everywhere(name) or not travels_by_name(module):
+            continue
+        source = _source_of(name, module)
+        if source is None:
+            continue
+        size += len(source.text or "")
+        if size > _MOST_BYTES:
+            return []
+        found[name] = source
+        pending += [*_parents(name), *_imported_by(module)]
+    return [found[name] for name in sorted(found)]
+
+
+_State = tuple[int, int]
+"""The time of modification of a file, and its size."""
+
+_first_sent: Final[dict[str, _State]] = {}
+"""By file: how it was when it was first sent."""
+_sent_last: Final[dict[str, tuple[_State, Source]]] = {}
+"""By module, so that a text is put together once."""
+
+
+def _source_of(name: str, module: ModuleType) -> Source | None:
+    is_package = hasattr(module, "__path__")
+    file = _file_of(module)
+    if file is None:
+        return Source(name, None, "", True, False) if is_package else None
+    try:
+        stat = os.stat(file)
+        state = stat.st_mtime_ns, stat.st_size
+    except OSError:  # in an archive, or gone meanwhile
+        state = 0, 0
+    known = _sent_last.get(name)
+    if known is not None and known[0] == state and known[1].file == file:
+        return known[1]
+    linecache.checkcache(file)
+    text = "".join(linecache.getlines(file, vars(module)))
+    if not text and state[1]:
+        return None  # a library in machine code
+    is_edited = _first_sent.setdefault(file, state) != state
+    source = Source(name, text, file, is_package, is_edited)
+    _sent_last[name] = state, source
+    return source
+
+
+def _file_of(module: Any) -> str | None:
+    file = getattr(module, "__file__", None)
+    return file if isinstance(file, str) else None
+
+
+def _imported_by(module: ModuleType) -> list[str]:
+    """Modules that a module has something of among its global variables."""
+    found: dict[str, None] = {}
+    for value in list(vars(module).values()):
+        name = value.__name__ if isinstance(value, ModuleType) else None
+        if name is None and isinstance(value, type | type(_imported_by)):
+            name = value.__module__
+        if isinstance(name, str):
+            found[name] = None
+    return list(found)
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+# -- where they arrive ------------------------------------------------------------------------
+
+
+@final
+class Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Imports modules that have come as text, if nothing else can."""
+
+    def __init__(self) -> None:
+        self._sources: dict[str, Source] = {}
+        self._loaded: dict[str, bytes] = {}
+        """Digests of the edited modules that were made from these sources."""
+
+    def add(self, sources: Sequence[Source]) -> None:
+        """Modules that may have to be imported; those edited meanwhile take their places."""
+        if sources and self not in sys.meta_path:
+            sys.meta_path.append(self)
+        edited = []
+        for source in sources:
+            self._sources[source.name] = source
+            is_loaded = self._loaded.get(source.name) == source.digest
+            if source.is_edited and source.name in sys.modules and not is_loaded:
+                edited.append(source)
+        for source in edited:
+            del sys.modules[source.name]
+        for source in edited:
+            if source.name not in sys.modules:
+                self._import(source)
+
+    def _import(self, source: Source) -> None:
+        """Make a module from the text that came, though its file could be found as well."""
+        self._loaded[source.name] = source.digest
+        spec = self.find_spec(source.name, None)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[source.name] = module
+        self.exec_module(module)
+        parent, _, child = source.name.rpartition(".")
+        if parent in sys.modules:
+            setattr(sys.modules[parent], child, module)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """As the import system asks for it."""
+        source = self._sources.get(fullname)
+        if source is None:
+            return None
+        spec = importlib.machinery.ModuleSpec(
+            fullname, self, origin=source.file or None, is_package=source.is_package
+        )
+        spec.has_location = bool(source.file)
+        if source.is_package and source.file:
+            spec.submodule_search_locations = [os.path.dirname(source.file)]
+        return spec
+
+    def get_source(self, fullname: str) -> str | None:
+        """The text; tracebacks ask for it."""
+        source = self._sources.get(fullname)
+        if source is None:
+            raise ImportError(f"no source of {fullname!r} has come", name=fullname)
+        return source.text or ""
+
+    def get_code(self, fullname: str) -> Any:
+        """The text, compiled under the name of the file that it came from."""
+        source = self._sources[fullname]
+        return compile(source.text or "", source.file or "<package>", "exec", dont_inherit=True)
+
+    def is_package(self, fullname: str) -> bool:
+        """Whether it may have submodules."""
+        return self._sources[fullname].is_package

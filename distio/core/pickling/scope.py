@@ -1,0 +1,221 @@
+"""What one dump collects on its way: the namespaces of functions, and what they need of each."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from types import CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, final
+
+from distio.core.pickling import modules
+from distio.core.pickling.code import codes_in, names_in
+
+if TYPE_CHECKING:
+    from distio.core.fiber import Handle
+    from distio.core.pickling.spaces import ObjectSpace
+
+__all__ = ["MISSING", "NAMELESS", "ORIGIN", "Namespace", "Scope", "find"]
+
+MISSING: Final = object()
+ORIGIN: Final = "__distio_origin__"
+"""The global variable in which an arrived namespace keeps where it was defined first."""
+NAMELESS: Final = frozenset({"globals", "eval", "exec", "vars", "locals", "__import__"})
+"""Functions that reach global variables without naming them in the code."""
+_DUNDERS: Final = ("__name__", "__package__", "__file__", "__path__", "__doc__")
+_WORD: Final = re.compile(r"[^\W\d]\w*")
+
+
+def find(names: dict[str, Any], dotted: str) -> Any:
+    """What `dotted` names in a namespace, or MISSING."""
+    first, *rest = dotted.split(".")
+    found = names.get(first, MISSING)
+    for name in rest:
+        if found is MISSING:
+            break
+        found = vars(found).get(name, MISSING) if isinstance(found, type) else MISSING
+    return found
+
+
+@final
+class Namespace:
+    """The global variables of one module, and which of them a dump needs."""
+
+    def __init__(
+        self, index: int, names: dict[str, Any], origin: tuple[bytes, str, int | None]
+    ) -> None:
+        self.index = index
+        self.names = names
+        self.origin = origin
+        """The process, the module and the generation in which it was defined first."""
+        self.needed: dict[str, str] = {}
+        """Names, and for each the function that uses it."""
+        self._is_dumped: set[str] = set()
+
+    def need(self, name: str, by: str = "") -> None:
+        """The variable of this name is to be defined."""
+        if name not in self.needed:
+            self.needed[name] = by
+
+    def need_for(self, f: FunctionType, can_travel: Callable[[Any], bool]) -> None:
+        """Whatever a function may read is to be defined."""
+        code, names = f.__code__, self.names
+        by = f"{f.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
+        used = names_in(code)
+        for name in used:
+            if name in names:
+                self.need(name, by)
+        hints = [hint for hint in _annotations(f).values() if isinstance(hint, str)]
+        texts = _texts_in(code) if not NAMELESS.isdisjoint(used) else []
+        self._need_if(_words(hints + texts), can_travel, by)
+
+    def need_for_hints(self, hints: Iterable[str], can_travel: Callable[[Any], bool]) -> None:
+        """What annotations name that are text, for those who ask for the types."""
+        self._need_if(_words(hints), can_travel)
+
+    def _need_if(
+        self, words: Iterable[str], can_travel: Callable[[Any], bool], by: str = ""
+    ) -> None:
+        """Whatever of these can travel is to be defined: nothing says that it is used."""
+        for name in words:
+            is_open = name in self.names and name not in self.needed and not _is_dunder(name)
+            if is_open and can_travel(self.names[name]):
+                self.need(name, by)
+
+    def need_definitions(self) -> None:
+        """Functions, classes and plain values are to be defined: the module itself travels."""
+        for name, value in self.names.items():
+            if isinstance(value, FunctionType | type | str | int | float | bool | None):
+                self.need(name)
+
+    def take(self) -> dict[str, Any]:
+        """What has become needed since the last time."""
+        fresh = [name for name in self.needed if name not in self._is_dumped]
+        self._is_dumped.update(fresh)
+        return {name: self.names[name] for name in fresh if not _is_dunder(name)}
+
+    def defined(self) -> dict[tuple[str, str], Any]:
+        """By module and name, the variables that were taken, if this process defines them."""
+        _, module, generation = self.origin
+        if generation is not None:
+            return {}
+        return {(module, name): self.names[name] for name in self._is_dumped if name in self.names}
+
+    def heading(self, generation: int) -> tuple[tuple[bytes, str, int], dict[str, Any], Any]:
+        """What a namespace holds without being asked: its origin, its dunders, its spec."""
+        names = self.names
+        token, module, known = self.origin
+        dunders = {name: names[name] for name in _DUNDERS if _is_plain(names.get(name))}
+        spec = names.get("__spec__")
+        if spec is not None:
+            parts = spec.submodule_search_locations
+            spec = (spec.name, spec.origin, None if parts is None else list(parts))
+        return (token, module, generation if known is None else known), dunders, spec
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(part, str) for part in value)
+    )
+
+
+def _is_dunder(name: str) -> bool:
+    return name == ORIGIN or name in _DUNDERS or name in ("__builtins__", "__spec__", "__loader__")
+
+
+def _annotations(f: FunctionType) -> dict[str, Any]:
+    try:
+        return f.__annotations__
+    except NameError:  # evaluated when asked for, and a name isn't there yet
+        return {}
+
+
+def _texts_in(code: CodeType) -> list[str]:
+    return [const for each in codes_in(code) for const in each.co_consts if isinstance(const, str)]
+
+
+def _words(texts: Iterable[str]) -> list[str]:
+    return [word for text in texts for word in _WORD.findall(text)]
+
+
+@final
+class Scope:
+    """Shared by the picklers of one dump."""
+
+    def __init__(self, space: ObjectSpace, *, is_trial: bool = False) -> None:
+        self.space = space
+        self.is_trial = is_trial
+        """Whether nobody will open what is dumped."""
+        self.handles: list[Handle[Any, Any, Any]] = []
+        self.modules: dict[str, None] = {}
+        """Modules that something names, and that a worker may not be able to import."""
+        self._namespaces: dict[int, Namespace] = {}
+        self._travels: dict[str, bool] = {}
+        """By module: whether what it defines travels by name."""
+
+    @property
+    def namespaces(self) -> list[Namespace]:
+        """In the order of their indexes."""
+        return list(self._namespaces.values())
+
+    def namespace(self, names: dict[str, Any]) -> Namespace:
+        """The namespace with these global variables."""
+        found = self._namespaces.get(id(names))
+        if found is None:
+            found = Namespace(len(self._namespaces), names, self._origin_of(names))
+            self._namespaces[id(names)] = found
+        return found
+
+    def _origin_of(self, names: dict[str, Any]) -> tuple[bytes, str, int | None]:
+        """The process, the module and the generation, if that is known already."""
+        origin = names.get(ORIGIN)
+        if origin is not None:
+            token, module_name, generation = origin
+            return token, module_name, generation
+        name = str(names.get("__name__", ""))
+        module = sys.modules.get(name)
+        is_module = module is not None and vars(module) is names
+        return self.space.token, name if is_module else f"{name}#{id(names)}", None
+
+    def home_of(self, obj: Any) -> Namespace | None:
+        """The namespace of the module that a class, or the like, is defined in."""
+        name = getattr(obj, "__module__", None)
+        found = self.space.all_names_of(name) if isinstance(name, str) else []
+        by_name = getattr(obj, "__qualname__", "")
+        names = next((each for each in found if find(each, by_name) is obj), None)
+        if names is None:
+            names = found[0] if found else None
+        return None if names is None else self.namespace(names)
+
+    def user_of(self, module: ModuleType) -> str:
+        """A function that has a module among its global variables; empty if there is none."""
+        return next(
+            (
+                f"the function {by}"
+                for namespace in self.namespaces
+                for name, by in namespace.needed.items()
+                if by and namespace.names.get(name) is module
+            ),
+            "",
+        )
+
+    def by_name(self, obj: Any, name: str) -> bool:
+        """Whether a worker finds this function or class by its module and this name."""
+        module_name = getattr(obj, "__module__", None)
+        if not isinstance(module_name, str) or not self.travels_by_name(module_name):
+            return False
+        found: Any = sys.modules[module_name]
+        for part in name.split("."):
+            found = getattr(found, part, MISSING)
+        return found is obj
+
+    def travels_by_name(self, module_name: str) -> bool:
+        """Whether what this module defines is found by name elsewhere; noted if it may be."""
+        known = self._travels.get(module_name)
+        if known is None:
+            module = sys.modules.get(module_name)
+            known = isinstance(module, ModuleType) and modules.travels_by_name(module)
+            self._travels[module_name] = known
+            if known and not modules.is_everywhere(module_name):
+                self.modules[module_name] = None
+        return known

@@ -1,0 +1,68 @@
+"""Scripts that exist for tests alone: modules that no other process can import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+from types import ModuleType
+from typing import Any
+
+from distio.core.pickling.pickler import Bundle, dump, load
+from distio.core.pickling.spaces import ObjectSpace, use_space
+
+__all__ = ["Elsewhere", "Script", "script_in"]
+
+Script = Callable[[str], Any]
+"""Makes a module of a text."""
+
+
+@contextmanager
+def script_in(directory: Path) -> Iterator[Script]:
+    """Make modules that are known in this process alone, as a script is."""
+    made: list[str] = []
+
+    def script(text: str, name: str = "") -> ModuleType:
+        name = name or f"script_{len(made)}"
+        path = directory / f"{name}.py"
+        path.write_text(dedent(text))
+        module = ModuleType(name)
+        module.__file__ = str(path)
+        sys.modules[name] = module
+        made.append(name)
+        exec(compile(path.read_text(), str(path), "exec", dont_inherit=True), vars(module))
+        return module
+
+    yield script
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+class Elsewhere:
+    """Another process, as far as pickles are concerned."""
+
+    def __init__(self) -> None:
+        self.space = ObjectSpace()
+        self.bundles: dict[bytes, Bundle] = {}
+
+    def gets(self, value: Any) -> Any:
+        """What arrives there of a value that leaves from here."""
+        return self.opens(dump(value).whole())
+
+    def opens(self, payload: bytes) -> Any:
+        """What arrives there of these bytes."""
+        with use_space(self.space):
+            return load(payload, self.bundles)
+
+    def sends(self, value: Any) -> Any:
+        """What arrives here of a value that leaves from there."""
+        with use_space(self.space):
+            payload = dump(value).whole()
+        return load(payload)
+
+    def ends_the_run(self) -> None:
+        """The fibers that came are no more."""
+        while self.bundles:
+            self.bundles.popitem()[1].release()
