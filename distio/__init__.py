@@ -1,5 +1,6 @@
 """distio: concurrent Python as a value, on threads, on all cores, on many machines."""
 
+import distio.runtime.run  # noqa: F401 (`IO.run` finds it, also in a child forked amid its import)
 from distio import errors, io, resource, result, schedule
 from distio.core.located import Located
 from distio.core.ops.base import IO

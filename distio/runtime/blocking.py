@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from distio.runtime.forks import renew_in_children
+
 __all__ = ["call_elsewhere"]
 
 _PATIENCE_SECONDS: Final = 10.0
@@ -44,5 +46,9 @@ class _Threads:
             del call  # what it holds must not live until the next one
 
 
-call_elsewhere: Final = _Threads().call
+_threads: Final = _Threads()
+# a forked child has none of the threads, and another thread may have held the lock
+renew_in_children(_threads.__init__)  # type: ignore[misc]  # anew, in place
+
+call_elsewhere: Final = _threads.call
 """Call something on a thread that may be held up; returns at once."""

@@ -246,6 +246,7 @@ class _Processes:
         for process in processes:
             assert process.stdin is not None
             process.stdin.close()
+            process.terminate()  # it ends even if something else keeps the pipe open
         for process in processes:
             try:
                 process.wait(_MAY_TAKE_SECONDS)

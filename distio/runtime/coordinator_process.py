@@ -203,7 +203,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     url, directory = sys.argv[1:]
     try:
-        CoordinatorProcess(url, lifeline=0).run()
+        process = CoordinatorProcess(url, lifeline=0)
+        signal.signal(signal.SIGTERM, lambda *_: process.stop())
+        process.run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

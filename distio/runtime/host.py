@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from functools import cache
 from typing import Any, Final, Protocol
 
 from distio.coordination.member import Callback, Hand, Member, Shipping, describe_fibers
@@ -25,6 +26,7 @@ from distio.protocol.ids import label_of
 from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
 from distio.runtime.blocking import call_elsewhere
+from distio.runtime.forks import without_forks
 from distio.runtime.interrupts import HEARING_SECONDS
 from distio.runtime.tickets import Tickets
 
@@ -186,9 +188,7 @@ class Host:
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         """On that of all hosts in this process."""
-        from distio.runtime.event_loop import run_on_loop  # asyncio takes long to import
-
-        return run_on_loop(run)
+        return _run_on_loop()(run)
 
     def stays(self, fiber: Fiber) -> None:
         """Warn, once for each place of a program."""
@@ -222,6 +222,13 @@ class Host:
     def _bury_dropped(self) -> None:
         while self._dropped:
             self.member.let_go(*self._dropped.popleft())
+
+
+@cache
+def _run_on_loop() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], Callable[[], None]]:
+    with without_forks():  # in a child that another thread forks it would stay half imported
+        from distio.runtime.event_loop import run_on_loop  # asyncio takes long to import
+    return run_on_loop
 
 
 def _at_most(patience: float | None) -> float | None:

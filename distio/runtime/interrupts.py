@@ -17,6 +17,8 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Final
 
+from distio.runtime.forks import renew_in_children
+
 __all__ = ["HEARING_SECONDS", "interruptible"]
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -122,6 +124,20 @@ def _messenger() -> SimpleQueue[Callable[[], None]]:
 
     threading.Thread(target=carry_out, name="distio-interrupts", daemon=True).start()
     return calls
+
+
+def _drop_in_child() -> None:
+    """In a forked child no run is going on yet, and the messenger's thread doesn't exist."""
+    _messenger.cache_clear()
+    _count.times = 0
+    for run in _running:
+        run._is_heard = False  # its end takes nothing back
+    _running.clear()
+    if signal.getsignal(signal.SIGINT) is _heard:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+renew_in_children(_drop_in_child)
 
 
 def _report_later() -> None:

@@ -2,7 +2,8 @@
 
 They are started as programs, never forked: no lock, thread or socket of the caller can leak into
 them. Each lives as long as its standard input, a pipe that nobody writes to, stays open: when
-this program ends, in whatever way, they see the end of the pipe.
+this program ends, in whatever way, they see the end of the pipe. A child that this program forks
+closes its copy of the pipe, so a process doesn't outlive the program for a child's sake.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from distio.errors import ClusterError
+from distio.runtime.forks import close_in_children, without_forks
 
 __all__ = ["PARENT", "describe_exit", "start_program"]
 
@@ -38,12 +40,17 @@ def start_program(module: str, *arguments: str) -> subprocess.Popen[bytes]:
     parent = {"path": path, "pythonpath": os.environ.get("PYTHONPATH")}
     environment[PARENT] = json.dumps(parent)
     environment["PYTHONPATH"] = os.pathsep.join(entry for entry in path if os.pathsep not in entry)
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments],
-        stdin=subprocess.PIPE,
-        env=environment,
-        cwd=Path.cwd(),
-    )
+    with without_forks():  # a child that another thread forks must not keep the pipe open
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, *arguments],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            env=environment,
+            cwd=Path.cwd(),
+        )
+        assert process.stdin is not None
+        close_in_children(process.stdin)
+    return process
 
 
 def adopt_parent() -> None:

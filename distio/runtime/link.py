@@ -27,8 +27,9 @@ from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
+from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.host import Host, log, log_failures
-from distio.runtime.sockets import dealer, receive, send
+from distio.runtime.sockets import connection_of, dealer, receive, send
 from distio.runtime.tickets import Ticket
 
 __all__ = ["HANDSHAKE_SECONDS", "LinkedHost", "connect"]
@@ -74,11 +75,12 @@ def connect(
         send(sender, from_member.encode([hello]))
         send(listener, from_member.encode([m.Listen(token)]))
         incarnation, early = _await_welcome(listener, sender, url, timeout, lifeline)
+        connections = connection_of(sender), connection_of(listener)
     except BaseException:
         context.destroy(linger=0)
         raise
     member = Member(incarnation, ships=kind == "client")
-    return LinkedHost(member, context, sender, listener, lifeline, early)
+    return LinkedHost(member, context, sender, listener, lifeline, early, connections)
 
 
 def _await_welcome(
@@ -130,6 +132,7 @@ class LinkedHost(Host):
         listener: zmq.Socket[Any],
         lifeline: int | None,
         early: list[m.CoordinatorMessage],
+        connections: tuple[ForeignDescriptor, ...],
     ) -> None:
         super().__init__(member)
         self.link = self
@@ -139,11 +142,13 @@ class LinkedHost(Host):
         self._listener = listener
         self._lifeline = lifeline
         self._early = early
+        self._connections = connections
+        """Kept as long as the host: forked children close their copies."""
         self._last_sent = 0.0
         self._is_held_back = False
         self._is_closed = False
         self._close_reason = ""
-        self._monitor = listener.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._monitor = listener.get_monitor_socket()
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distio.core import expect
 from distio.core.ops.base import IO
 from distio.errors import MatchError
 from distio.result import Result
+from distio.runtime.forks import without_forks
 
 if TYPE_CHECKING:
     import asyncio
+
+    from distio.runtime.local import LocalHost
 
 __all__ = ["run", "run_async"]
 
@@ -28,13 +31,19 @@ class _Runner(Protocol):
     def cancel(self) -> None: ...
 
 
+@cache
+def _local_host() -> type[LocalHost]:
+    """Imported when it is needed: workers never do."""
+    with without_forks():  # in a child that another thread forks it would stay half imported
+        from distio.runtime.local import LocalHost
+    return LocalHost
+
+
 def _runner(pool_size: int, on: Any) -> _Runner:
     if wrong := expect.no_count(pool_size, "run: pool_size, the number of threads"):
         raise MatchError(wrong)
     if on is None:
-        from distio.runtime.local import LocalHost
-
-        return LocalHost(pool_size)
+        return _local_host()(pool_size)
     from distio.runtime.cluster import Cluster
 
     if not isinstance(on, Cluster):

@@ -10,8 +10,20 @@ from __future__ import annotations
 from typing import Any, Final
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
-__all__ = ["COPY", "HEARTBEAT_TIMEOUT_MS", "Frames", "dealer", "receive", "router", "send"]
+from distio.runtime.forks import ForeignDescriptor
+
+__all__ = [
+    "COPY",
+    "HEARTBEAT_TIMEOUT_MS",
+    "Frames",
+    "connection_of",
+    "dealer",
+    "receive",
+    "router",
+    "send",
+]
 
 _HEARTBEAT_MS: Final = 2_000
 HEARTBEAT_TIMEOUT_MS: Final = 10_000
@@ -23,13 +35,26 @@ Frames = list[Any]
 
 
 def dealer(context: zmq.Context[Any], url: str) -> zmq.Socket[Any]:
-    """A member's socket, connected to the coordinator at `url`."""
+    """A member's socket, connected to the coordinator at `url`.
+
+    Its monitor tells of the connection: first that it is there, then that it broke.
+    """
     socket: zmq.Socket[Any] = context.socket(zmq.DEALER)
     _configure(socket)
+    socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
     socket.setsockopt(zmq.RECONNECT_IVL, 5)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
     socket.connect(url)
     return socket
+
+
+def connection_of(socket: zmq.Socket[Any]) -> ForeignDescriptor:
+    """The descriptor of the connection on which a `dealer` has got an answer.
+
+    With a copy of it open in a forked child, the coordinator would not see that the member ends.
+    """
+    connected = recv_monitor_message(socket.get_monitor_socket())
+    return ForeignDescriptor(connected["value"])
 
 
 def router(context: zmq.Context[Any]) -> zmq.Socket[Any]:

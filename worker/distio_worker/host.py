@@ -9,6 +9,7 @@ import sys
 from io import TextIOWrapper
 
 from distio.core.pickling.spaces import current_space
+from distio.runtime.forks import renew_in_children
 from distio.runtime.link import connect
 
 __all__ = ["serve"]
@@ -34,8 +35,14 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
     space.process = f"the worker with process id {os.getpid()} on {platform.node()}"
     host = connect(url, "worker", threads, family=family, lifeline=lifeline)
     signal.signal(signal.SIGTERM, lambda *_: host.close("it was told to end"))
+    renew_in_children(_end_as_usual)
     host.start(threads, "distio-worker")
     host.listen()
+
+
+def _end_as_usual() -> None:
+    """A child that a fiber forks ends by SIGTERM like any other process."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def end(code: int) -> None:
