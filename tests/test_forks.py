@@ -134,6 +134,65 @@ io.defer(lambda: None).run(None)
 
 
 @pytest.mark.slow
+def test_cluster_of_the_parent_says_in_a_child_to_whom_it_belongs() -> None:
+    lines = output_of(
+        """
+cluster = Cluster.local(workers=1)
+run = cluster.submit(io.sleep(1_000_000), None)
+over = cluster.submit(io.pure(1), None)
+over.result()
+
+def use():
+    told = f"this cluster belongs to process {parent}, from which this one was forked, and runs "
+    told += "nothing here; make another in this process with Cluster.local or Cluster.connect"
+    print(str(io.pure(1).run(None, on=cluster).exceptions[0].exception) == told)
+    print(str(run.result().exceptions[0].exception) == told, run.done())
+    print(over.result())
+    for call in (run.cancel, lambda: cluster.submit(io.pure(1), None)):
+        try:
+            call()
+        except Exception as error:
+            print(type(error).__name__, str(error) == told)
+    with cluster:
+        pass
+    print(str(io.pure(1).run(None, on=cluster).exceptions[0].exception) == told)
+    with Cluster.local(workers=1) as own:
+        print(io.zip_par(io.pure(3)).run(None, on=own))
+
+print(outcome_of_child(use))
+print(io.zip_par(io.pure(2)).run(None, on=cluster), run.done())
+cluster.close()
+"""
+    )
+    assert lines == [
+        *["True", "True True", "Ok(success=1)", "ClusterClosed True", "ClusterClosed True"],
+        *["True", "Ok(success=[3]) 0", "Ok(success=[2]) False"],
+    ]
+
+
+@pytest.mark.slow
+def test_child_that_ends_as_programs_do_leaves_the_cluster_alone() -> None:
+    assert output_of(
+        """
+import gc
+cluster = Cluster.local(workers=1)
+atexit.register(cluster.close)
+io.zip_par(io.blocking(abs, 1), io.from_coroutine(asyncio.sleep, 0)).run(None, on=cluster)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(20)
+    other = Cluster.__new__(Cluster)
+    del cluster, other
+    gc.collect()
+    sys.exit(6)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(io.zip_par(io.pure(2)).run(None, on=cluster))
+""",
+        *("-X", "dev", "-W", "error"),
+    ) == ["6", "Ok(success=[2])"]
+
+
+@pytest.mark.slow
 def test_close_is_quick_while_a_forked_helper_lives() -> None:
     (seconds,) = output_of("""
 cluster = Cluster.local(workers=2)
@@ -233,3 +292,95 @@ worker.wait()
 worker.stdin.close()
 """)
     assert float(lines[0]) < 8  # silence is taken for an end after 10 s
+
+
+# -- a fiber that forks -----------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", ["io.defer", "io.blocking"])
+@pytest.mark.parametrize(
+    "run",
+    ["run(None, 4)", "run(None, on=cluster)"],
+)
+def test_child_of_a_fiber_ends_with_the_function_that_forked_it(make: str, run: str) -> None:
+    program = f"""
+hows = ["returns", "exits", "raises", "runs", "ends"]
+after = io.defer(os.getpid).map(lambda pid: shout("went on"))
+program = io.zip_par([{make}(forks, how).then_keep(after) for how in hows])
+with Cluster.local(workers=1) as cluster:
+    for one in (program, io.zip([{make}(forks, how).then_keep(after) for how in hows])):
+        shout(one.{run})
+"""
+    told = output_of(program, error="ValueError: in the child")
+    assert told.count("went on") == 10  # each of ten fibers, and only in its own process
+    assert [line for line in told if line != "went on"] == ["Ok(success=[0, 3, 1, 5, 4])"] * 2
+
+
+@pytest.mark.slow
+def test_child_of_a_coroutine_ends_with_it() -> None:
+    assert output_of("""
+async def one(how):
+    return forks(how)
+
+hows = ["returns", "exits", "ends"]
+print(io.zip_par([io.from_coroutine(one, how) for how in hows]).run(None))
+""") == ["Ok(success=[0, 3, 4])"]
+
+
+@pytest.mark.slow
+def test_run_on_the_only_thread_goes_on_in_both_processes() -> None:
+    lines = output_of("""
+started = threading.Event()
+waits = io.blocking(lambda: (started.set(), time.sleep(0.3)) and "waited").attempt()
+
+def both():
+    started.wait()
+    return os.fork()
+
+pid, other = io.zip_par(io.blocking(started.wait).then(io.defer(both)), waits).run(None).success
+if pid:
+    os.waitpid(pid, 0)
+shout(["parent", "child"][pid == 0] + " " + type(other).__name__)
+if pid == 0:
+    shout(other.exceptions[0].exception)
+    os._exit(0)
+""")
+    assert [line.split(" goes on")[0] for line in lines] == [
+        "child Panic",
+        "this call",
+        "parent Ok",
+    ]
+
+
+@pytest.mark.slow
+def test_sys_exit_in_a_child_of_the_only_thread_ends_the_child() -> None:
+    assert output_of('shout(io.defer(forks, "exits").attempt().run(None))') == [
+        "Ok(success=Ok(success=3))"
+    ]
+
+
+@pytest.mark.slow
+def test_atexit_handlers_run_in_a_child_that_exits_in_a_fiber() -> None:
+    assert output_of("""
+atexit.register(lambda: shout(f"at exit of {'parent' if os.getpid() == parent else 'child'}"))
+io.defer(forks, "exits").run(None, 4)
+""") == ["at exit of child", "at exit of parent"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["run(None)", "run(None, 4)", "run(None, on=cluster)"])
+def test_processes_of_multiprocessing_work_and_can_be_ended_in_a_fiber(run: str) -> None:
+    assert output_of(f"""
+def starts():
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=time.sleep, args=(1_000_000,))
+    process.start()
+    process.terminate()
+    process.join(20)
+    with fork.Pool(2) as pool:
+        return process.exitcode, pool.map(abs, [-1, -2])
+
+with Cluster.local(workers=1) as cluster:
+    print(io.zip_par([io.defer(starts)] * 2).{run})
+""") == ["Ok(success=[(-15, [1, 2]), (-15, [1, 2])])"]

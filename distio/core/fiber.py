@@ -281,6 +281,13 @@ class Fiber:
         """
         return bool(self.cuts) and self._exposed(waits) is not None
 
+    def is_exposed_to(self, key: int) -> bool:
+        """Whether it could be cancelled, if it waited where it is, in the region of this key."""
+        region = self._region(key)
+        if region is None or region is self.unwinding or self.lets_pass:
+            return False
+        return self.shield == region.shield
+
     def _exposed(self, waits: bool) -> Region | None:
         if self.lets_pass or (not waits and type(self.request) in _GIVING):
             return None

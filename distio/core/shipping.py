@@ -38,7 +38,7 @@ def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: Exception) -> str:
         if step:
             way.append(step)
     if isinstance(error, CannotShip):  # it says itself why
-        return error.message
+        return f"{', '.join(way)}: {error.message}" if way and _is_ours(obj) else error.message
     reason = f"{type(error).__name__}: {error}"
     what = f"type {_type_name(obj)}"
     return f"{', '.join(way)}: {what} can't be pickled ({reason})" if way else f"{what}: {reason}"
@@ -79,9 +79,14 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(obj, Frame | Fiber | Result):
         for name in getattr(type(obj), "__slots__", ()):
             yield "", getattr(obj, name, None)
-    else:
+    elif not _is_ours(obj):
         for name, value in getattr(obj, "__dict__", {}).items():
             yield f"attribute {name!r} of {_type_name(obj)}", value
+
+
+def _is_ours(obj: Any) -> bool:
+    """Whether it is an object like a Cluster, whose parts mean nothing to a user."""
+    return type(obj).__module__.startswith("distio.runtime.")
 
 
 def _parts_of_io(root: IO[Any, Any, Any] | None) -> Iterator[tuple[str, Any]]:

@@ -8,11 +8,11 @@ import subprocess
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar, final
+from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final
 
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
-from distio.errors import ClusterClosed, ClusterError, MatchError
+from distio.errors import CannotShip, ClusterClosed, ClusterError, MatchError
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.addresses import private_directory
@@ -20,7 +20,8 @@ from distio.runtime.host import log
 from distio.runtime.interrupts import HEARING_SECONDS, interruptible
 from distio.runtime.launching import describe_exit, start_program
 from distio.runtime.link import LinkedHost, connect
-from distio.runtime.tickets import CLOSED, Ticket
+from distio.runtime.nesting import stopped_with_its_fiber, waiting
+from distio.runtime.tickets import CLOSED, Ticket, closed, inherited
 
 __all__ = ["Cluster", "RunHandle"]
 
@@ -46,7 +47,11 @@ class RunHandle(Generic[E, A]):
 
         They release what they hold. The Result of a run whose root is cancelled is a Panic that
         holds `Cancelled`.
+
+        Raises:
+            ClusterClosed: this process was forked from the one that has submitted the run.
         """
+        self._host.refuse_in_child()
         self._host.cancel_run(self._ticket.run)
 
     def result(self, timeout: float | None = None) -> Result[E, A]:
@@ -61,9 +66,18 @@ class RunHandle(Generic[E, A]):
         expected = "a number of seconds"
         if timeout is not None and (wrong := expect.no_time(timeout, "result", expected)):
             raise MatchError(wrong)
-        if not self._ticket.wait(timeout):
+        if not self._ticket.is_over:
+            with waiting():
+                self._ticket.wait(timeout)
+        if not self._ticket.is_over:
             raise TimeoutError(f"the run has not ended within {timeout:g} seconds")
         return self._ticket.result()
+
+    def __reduce__(self) -> NoReturn:
+        raise CannotShip(
+            "a RunHandle belongs to the process that has submitted the run; wait for the result "
+            "there, and pass that"
+        )
 
 
 @final
@@ -76,7 +90,10 @@ class _Runner:
         self._is_cancelled = False
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
-        with interruptible(self.cancel, self._describe):
+        if self._host.is_inherited:
+            return closed(inherited(self._host.process))
+        stop = self.cancel
+        with waiting(), interruptible(stop, self._describe), stopped_with_its_fiber(stop):
             self._ticket = self._host.begin(io, context)
             if self._is_cancelled:
                 self.cancel()
@@ -168,22 +185,33 @@ class Cluster:
 
         Raises:
             CannotShip: the program or its context can't be pickled; the message says why.
-            ClusterClosed: the cluster is closed.
+            ClusterClosed: the cluster is closed, or this process was forked from the one that
+                has made it.
         """
+        self._host.refuse_in_child()
         if self._is_closed:
             raise ClusterClosed(CLOSED)
         ticket = self._host.submit(require_io(io, "Cluster.submit"), context)
         return RunHandle(self._host, ticket)
 
     def close(self) -> None:
-        """End the cluster; runs that go on are cut short. May be called again."""
-        if self._is_closed:
+        """End the cluster; runs that go on are cut short. May be called again.
+
+        In a forked child it ends nothing: the cluster goes on for the process that has made it.
+        """
+        if self._is_closed or self._host.is_inherited:
             return
         self._is_closed = True
         if self._processes is not None:
             self._processes.stop()
         self._host.leave()
         self._link.join(_MAY_TAKE_SECONDS)
+
+    def __reduce__(self) -> NoReturn:
+        raise CannotShip(
+            "a Cluster belongs to the process that made it; return a program instead of running "
+            "it on the cluster, or call Cluster.connect where it is needed"
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -13,11 +13,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from distio.coordination.member import Callback, Hand, Member, Shipping, describe_fibers
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
+from distio.core.ops.base import Frame
 from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
@@ -26,11 +27,12 @@ from distio.protocol.ids import label_of
 from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
 from distio.runtime.blocking import call_elsewhere
-from distio.runtime.forks import without_forks
+from distio.runtime.forks import drop_in_children, end_child, without_forks
 from distio.runtime.interrupts import HEARING_SECONDS
+from distio.runtime.nesting import Seat, here
 from distio.runtime.tickets import Tickets
 
-__all__ = ["Host", "Link", "log", "log_failures"]
+__all__ = ["Host", "LeavesChild", "Link", "log", "log_failures"]
 
 log: Final = logging.getLogger("distio")
 
@@ -64,23 +66,43 @@ class Host:
 
     def __init__(self, member: Member) -> None:
         self.member = member
-        self.mutex = threading.Lock()
         self.link: Link
         self.is_stopping = False
+        self.is_inherited = False
+        """Whether this is the copy, in a forked child, of a host that belongs to the parent."""
         self.tickets = Tickets()
-        self._work_ready = threading.Condition(self.mutex)
+        self.renew_mutex()
         self._idle = 0
+        self._surplus = 0
+        """How many threads are to end: others whose places they have taken are back."""
+        self._has_advised = False
+        self._pool_name = ""
         self._random = random.Random().random
         self._dropped: deque[tuple[Fiber, rq.AwaitCallback | rq.AwaitBlocking]] = deque()
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
+        drop_in_children(self)
+
+    def renew_mutex(self) -> None:
+        """Begin with a new mutex; in a forked child, another thread may have held the old one."""
+        self.mutex = threading.Lock()
+        self._work_ready = threading.Condition(self.mutex)
 
     # -- threads --------------------------------------------------------------------------
 
     def start(self, threads: int, name: str) -> None:
-        """Start so many pool threads."""
+        """Start so many pool threads, to work for all runs of this host."""
+        self._pool_name = name
         for index in range(threads):
-            threading.Thread(target=self.work, name=f"{name}-{index}", daemon=True).start()
+            self._start_thread(index)
+
+    def _start_thread(self, index: int | str) -> None:
+        name = f"{self._pool_name}-{index}"
+        threading.Thread(target=self._work_in_pool, name=name, daemon=True).start()
+
+    def _work_in_pool(self) -> None:
+        here.seat = Seat(self)
+        self.work()
 
     def stop(self) -> None:
         """Let each thread return when it has done what it is doing."""
@@ -91,18 +113,26 @@ class Host:
     def work(self) -> None:
         """What a pool thread does until the host stops."""
         hand = Hand(self.member, self)
+        here.hands.append((self, hand))
         try:
             while self._next(hand):
                 hand.perform()
+                if self.is_inherited:
+                    end_child(_outcome_in(hand))
         except Exception as bug:  # noqa: BLE001 (no run may hang on a mistake of ours)
             self.broke(bug)
+        finally:
+            here.hands.pop()
 
     def _next(self, hand: Hand) -> bool:
         """Settle what is in this hand, and find it something to perform; False: the host stops."""
         done = hand.work
         with self.mutex:
             if done is not None:
-                if hand.settle():
+                goes_on = hand.settle()
+                if self.member.cancelling.due:
+                    self.stop_what_is_due()
+                if goes_on:
                     is_shipping = type(done) is Shipping
                     if is_shipping or self.member.outbox:
                         # others may wait for what a fiber has given back; but when all are
@@ -119,6 +149,10 @@ class Host:
             while not self.is_stopping:
                 if self._dropped:
                     self._bury_dropped()
+                if self._surplus:
+                    self._surplus -= 1
+                    self.link.idle()
+                    return False
                 if hand.take():
                     return True
                 patience = self.link.idle()
@@ -130,6 +164,61 @@ class Host:
                     self.link.rested()  # whether or not it has: it doesn't wait any more
         return False
 
+    # -- nested runs ----------------------------------------------------------------------
+
+    def replace_thread(self) -> None:
+        """A thread of the pool is about to wait for a nested run: start one that stands in for it.
+
+        Raises:
+            RuntimeError: the system allows no more threads.
+        """
+        if not self.is_stopping:
+            self._start_thread("stand-in")
+
+    def advise(self) -> None:
+        """Warn once that a nested run holds a thread."""
+        with self.mutex:
+            was_said, self._has_advised = self._has_advised, True
+        if not was_said:
+            log.warning(
+                "a function of a fiber runs a program on a cluster, or waits for one that it has "
+                "submitted, and holds its thread meanwhile; another thread stands in for it, but "
+                "it costs less to return the program, to flat_map or defer_io, or to await it"
+            )
+
+    def retire_thread(self) -> None:
+        """The nested run is over: one thread of the pool ends when it has nothing in hand."""
+        with self.mutex:
+            self._surplus += 1
+            self.wake_one()
+
+    def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
+        """A function of this fiber waits for a run: call `stop` if the fiber is cancelled."""
+        with self.mutex:
+            self.member.cancelling.watch(fiber, stop)
+            self.stop_what_is_due()
+
+    def unwatch(self, fiber: Fiber) -> None:
+        """It waits no longer."""
+        with self.mutex:
+            self.member.cancelling.unwatch(fiber)
+
+    def stop_what_is_due(self) -> None:
+        """Stop runs for which fibers wait that are cancelled (mutex held): on other threads."""
+        due, self.member.cancelling.due = self.member.cancelling.due, []
+        for stop in due:
+            call_elsewhere(stop)
+
+    # -- forked children ------------------------------------------------------------------
+
+    def drop_in_child(self) -> None:
+        """In a forked child: nothing here goes on; a function that has forked ends its process."""
+        self.renew_mutex()
+        self.is_stopping = self.is_inherited = True
+        for host, hand in here.hands:
+            if host is self and isinstance(hand.work, Fiber):
+                hand.work.stack[:] = [_EndsChild(list(hand.work.stack))]
+
     # -- cancellation ---------------------------------------------------------------------
 
     def cancel_run(self, run: int) -> None:
@@ -138,6 +227,7 @@ class Host:
             if self.member.is_running(run):
                 self.member.outbox.append(CancelRun(run))
                 self.link.said()
+                self.stop_what_is_due()
                 self.wake()
 
     def describe_run(self, run: int) -> str:
@@ -203,6 +293,10 @@ class Host:
 
     def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
         """A callback was called."""
+        if self.is_inherited:
+            if isinstance(callback.request, rq.AwaitBlocking):
+                end_child(result)
+            return
         with self.mutex:
             self.member.called_back(callback.fiber, callback.request, result)
             self.link.said()
@@ -224,11 +318,46 @@ class Host:
             self.member.let_go(*self._dropped.popleft())
 
 
+class LeavesChild(Frame):
+    """Lies, in a forked child, on the stack of a fiber that goes on: a `sys.exit` ends the child.
+
+    Elsewhere that is a panic of the fiber. But who forks and exits means the process.
+    """
+
+    __slots__ = ()
+
+    def _failed(self, fiber: Fiber) -> None:
+        if isinstance(fiber.failure, Panic):
+            last = fiber.failure.exceptions[-1]
+            if isinstance(last.exception, SystemExit):
+                end_child(fiber.failure)
+
+
+class _EndsChild(Frame):
+    """All that is left, in a forked child, for a fiber of the parent to do later."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self, rest: list[Frame]) -> None:
+        self._rest = rest
+        """What the parent has left to do: dropping it might release something."""
+
+    def _succeeded(self, fiber: Fiber) -> NoReturn:
+        end_child(fiber.outcome())
+
+    def _failed(self, fiber: Fiber) -> NoReturn:
+        end_child(fiber.outcome())
+
+
 @cache
 def _run_on_loop() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], Callable[[], None]]:
     with without_forks():  # in a child that another thread forks it would stay half imported
         from distio.runtime.event_loop import run_on_loop  # asyncio takes long to import
     return run_on_loop
+
+
+def _outcome_in(hand: Hand) -> Result[Any, Any] | None:
+    return hand.work.outcome() if isinstance(hand.work, Fiber) else None
 
 
 def _at_most(patience: float | None) -> float | None:

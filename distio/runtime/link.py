@@ -30,7 +30,7 @@ from distio.runtime.addresses import check_url
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.host import Host, log, log_failures
 from distio.runtime.sockets import connection_of, dealer, receive, send
-from distio.runtime.tickets import Ticket
+from distio.runtime.tickets import Ticket, inherited
 
 __all__ = ["HANDSHAKE_SECONDS", "LinkedHost", "connect"]
 
@@ -144,6 +144,7 @@ class LinkedHost(Host):
         self._early = early
         self._connections = connections
         """Kept as long as the host: forked children close their copies."""
+        self.process = os.getpid()
         self._last_sent = 0.0
         self._is_held_back = False
         self._is_closed = False
@@ -192,6 +193,8 @@ class LinkedHost(Host):
             self._send()
 
     def _wake_link(self) -> None:
+        if self.is_inherited:
+            return
         with suppress(BlockingIOError):  # then it has been woken often enough
             os.write(self._wake_writer, b"!")
 
@@ -246,6 +249,8 @@ class LinkedHost(Host):
                     return message.reason or "the cluster was closed"
                 self.member.receive(message)
             ended = self.tickets.close_ended(self.member) if self.member.ended_runs else []
+            if self.member.cancelling.due:
+                self.stop_what_is_due()
             self.wake()
             if not self.member.ready:
                 # a thread that is idle has told all it knew, and isn't woken for this
@@ -280,6 +285,20 @@ class LinkedHost(Host):
         with self.mutex:
             self.tickets.cut_short(reason or "the cluster was closed")
         self.on_close(reason)
+
+    def drop_in_child(self) -> None:
+        if self.is_inherited:  # a child of the child
+            return
+        super().drop_in_child()
+        self._is_closed = True  # nothing is sent
+        self.tickets.drop_in_child(self.process)
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
+
+    def refuse_in_child(self) -> None:
+        """Raise ClusterClosed if this is a forked child of the process that this belongs to."""
+        if self.is_inherited:
+            raise ClusterClosed(inherited(self.process))
 
     # -- runs -----------------------------------------------------------------------------
 

@@ -15,13 +15,17 @@ from typing import Any, Final, final
 from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
 from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
+from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
+from distio.errors import DistioError, TracedException
+from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
 from distio.protocol.messages import CancelRun, Hello
 from distio.protocol.version import PROTOCOL, PYTHON
-from distio.result import Result
-from distio.runtime.host import Host, log_failures
+from distio.result import Panic, Result
+from distio.runtime.host import Host, LeavesChild, log_failures
 from distio.runtime.interrupts import interruptible
+from distio.runtime.nesting import here, stopped_with_its_fiber
 from distio.runtime.tickets import Ticket
 
 __all__ = ["LocalHost"]
@@ -54,7 +58,7 @@ class LocalHost(Host):
         """Until when an idle thread waits for the next timer; infinite if none does."""
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
-        with interruptible(self.cancel, self._describe):
+        with interruptible(self.cancel, self._describe), stopped_with_its_fiber(self.cancel):
             ticket = self._start(io, context)
             threads = [
                 threading.Thread(target=self.work, name=f"distio-{index}", daemon=True)
@@ -66,6 +70,8 @@ class LocalHost(Host):
                 self.work()
             finally:
                 self.stop()
+                if here.seat is not None:
+                    here.seat.take_back()
         for thread in threads:
             thread.join()
         if self._interrupt is not None:
@@ -105,6 +111,23 @@ class LocalHost(Host):
         self.member.validate_rest()
         self._coordinator.validate_rest()
 
+    def drop_in_child(self) -> None:
+        """In a forked child: the run goes on there as well, if its only thread is the one there.
+
+        That thread has called `run`, which so returns in both processes. With more threads, the
+        child lacks some of them, and the fibers in their hands.
+        """
+        hand = next((hand for host, hand in here.hands if host is self), None)
+        if self._pool_size > 1 or hand is None:
+            super().drop_in_child()
+            return
+        self.renew_mutex()
+        if isinstance(hand.work, Fiber):
+            hand.work.stack.append(LeavesChild())
+        for fiber in list(self.member.parked.values()):
+            if isinstance(fiber.request, rq.AwaitBlocking):
+                self.member.called_back(fiber, fiber.request, _left_behind())
+
     # -- the link -------------------------------------------------------------------------
 
     def said(self, *, more_follows: bool = False) -> None:
@@ -116,6 +139,8 @@ class LocalHost(Host):
                 self.wake_one()  # to wait for the new, earlier deadline
 
     def idle(self) -> float | None:
+        if here.seat is not None:
+            here.seat.give_up()  # what this run waits for may need that thread
         self.member.tell()
         self._exchange()
         deadline = self._deadline
@@ -145,7 +170,17 @@ class LocalHost(Host):
         for command in self._coordinator.handle(time.monotonic(), event):
             self.member.receive(command.message)
         self._deadline = self._coordinator.next_deadline()
+        if self.member.cancelling.due:
+            self.stop_what_is_due()
         if self.member.ended_runs:
             self.is_stopping = True
             self.wake_all()
             self._ended = self.tickets.close_ended(self.member)
+
+
+def _left_behind() -> Panic[Any, Any]:
+    error = DistioError(
+        "this call goes on in the parent process, and a forked child has none of its threads; "
+        "fork before the program runs, or let the child end with the function that forks it"
+    )
+    return Panic([TracedException(error, str(error))], [])

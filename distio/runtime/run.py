@@ -64,6 +64,7 @@ async def run_async(
     import asyncio  # takes long to import, and few need it
 
     from distio.runtime.blocking import call_elsewhere
+    from distio.runtime.nesting import waiting
 
     runner = _runner(pool_size, on)
     loop = asyncio.get_running_loop()
@@ -77,12 +78,13 @@ async def run_async(
         loop.call_soon_threadsafe(settle)
 
     call_elsewhere(work)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        runner.cancel()
-        await asyncio.wait([future])
-        raise
+    with waiting():
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            runner.cancel()
+            await asyncio.wait([future])
+            raise
 
 
 def _settle(future: asyncio.Future[Any], result: Any, exception: BaseException | None) -> None:

@@ -12,7 +12,7 @@ from distio.core.snapshot import Packed
 from distio.errors import ClusterClosed, Deadlock, TracedException
 from distio.result import Panic, Result
 
-__all__ = ["CLOSED", "Ticket", "Tickets"]
+__all__ = ["CLOSED", "Ticket", "Tickets", "closed", "inherited"]
 
 CLOSED: Final = (
     "this cluster is closed and runs nothing more; make another with Cluster.local or "
@@ -34,6 +34,12 @@ class Ticket:
         self._failure = failure
         self._ended.set()
 
+    def drop_in_child(self, failure: Result[Any, Any]) -> None:
+        """In a forked child: a run that goes on in the parent has ended, as far as is known."""
+        if not self.is_over:
+            self._ended = threading.Event()  # another thread may have held its lock
+            self.end(failure)
+
     @property
     def is_over(self) -> bool:
         """Whether the run has ended."""
@@ -53,6 +59,14 @@ class Ticket:
         return result
 
 
+def inherited(process: int) -> str:
+    """Why nothing runs on a cluster in a forked child of the process that made it."""
+    return (
+        f"this cluster belongs to process {process}, from which this one was forked, and runs "
+        f"nothing here; make another in this process with Cluster.local or Cluster.connect"
+    )
+
+
 class Tickets:
     """The tickets of all runs that go on; guarded like the member they belong to."""
 
@@ -64,7 +78,7 @@ class Tickets:
         """The ticket for a run that is about to start; it has ended if no run can start."""
         ticket = Ticket(root)
         if self._closed_because:
-            ticket.end(_closed(f"{CLOSED} ({self._closed_because})"))
+            ticket.end(closed(f"{CLOSED} ({self._closed_because})"))
         else:
             self._open[root.run] = ticket
         return ticket
@@ -85,7 +99,13 @@ class Tickets:
     def cut_short(self, reason: str) -> None:
         """End all of them, and those that are asked for later: the cluster is no more."""
         self._closed_because = reason
-        self.fail(_closed(f"the run was cut short: {reason}"))
+        self.fail(closed(f"the run was cut short: {reason}"))
+
+    def drop_in_child(self, process: int) -> None:
+        """In a forked child of this process: nobody will hear how these runs end."""
+        tickets, self._open = list(self._open.values()), {}
+        for ticket in tickets:
+            ticket.drop_in_child(closed(inherited(process)))
 
     def fail(self, failure: Result[Any, Any]) -> None:
         """End all of them with this."""
@@ -99,6 +119,7 @@ def _deadlocked(reason: str) -> Panic[Any, Any]:
     return Panic([TracedException(deadlock, str(deadlock))], [])
 
 
-def _closed(message: str) -> Panic[Any, Any]:
+def closed(message: str) -> Panic[Any, Any]:
+    """The Result of a run that a cluster can't carry out."""
     closed = ClusterClosed(message)
     return Panic([TracedException(closed, str(closed))], [])

@@ -8,13 +8,15 @@ Rules
 - What can't be stopped (a call on another thread) is waited for, unless it is to be abandoned.
 - Whoever isn't here is the coordinator's business: it finds the host, or remembers it until there
   is one. A fiber that leaves before it was told is told there.
+- A fiber in a hand may wait for a run of its own, in a function. Then what stops that run falls
+  due when the fiber is cancelled; the fiber itself is told when the function has returned.
 - The cancellation of a run reaches the fibers that are here now, and those that come; but not
   those that were started by who couldn't be cancelled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.member.ties import Here
@@ -37,7 +39,7 @@ _ALL: Final = 0
 class Cancelling:
     """Which fibers of a member are to be cancelled and haven't been told."""
 
-    __slots__ = ("_fibers", "_member", "_runs", "is_pending")
+    __slots__ = ("_fibers", "_member", "_runs", "_watched", "due", "is_pending")
 
     def __init__(self, member: Member) -> None:
         self._member = member
@@ -47,9 +49,13 @@ class Cancelling:
         """Those that are cancelled as a whole."""
         self.is_pending = False
         """Whether there is anybody to be told."""
+        self._watched: dict[int, tuple[Fiber, Callable[[], None]]] = {}
+        """Fibers in hands that wait for nested runs, and what stops these."""
+        self.due: list[Callable[[], None]] = []
+        """What the host is to call, without its mutex; it takes them out."""
 
     def __len__(self) -> int:
-        return len(self._fibers) + len(self._runs)
+        return len(self._fibers) + len(self._runs) + len(self._watched) + len(self.due)
 
     # -- who is to be cancelled -----------------------------------------------------------
 
@@ -86,6 +92,8 @@ class Cancelling:
             for fiber in [each for each in self._member.parked.values() if each.run == run]:
                 if not fiber.is_spared:
                     self._wake(fiber, _ALL)
+            for fiber, _ in list(self._watched.values()):
+                self._stop_if_cancelled(fiber)
 
     def _cancel(self, handle: Handle[Any, Any, Any], region: int) -> None:
         """Cancel a fiber that is here, unless it has ended."""
@@ -96,6 +104,8 @@ class Cancelling:
             fibers = self._fibers.setdefault(handle.tie.run, {})
             fibers.setdefault(handle.id, []).append(region)
             self.is_pending = True
+            if handle.id in self._watched:
+                self._stop_if_cancelled(self._watched[handle.id][0])
 
     # -- those that are parked ------------------------------------------------------------
 
@@ -122,6 +132,24 @@ class Cancelling:
             self._member.locks.give_up(fiber, request.lock)
         elif isinstance(request, rq.Sleep):
             self._member.outbox.append(m.StopTimer(fiber.id, request.timer))
+
+    # -- those that wait for a run in a function ------------------------------------------
+
+    def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
+        """A function of this fiber, which is in a hand, waits for what `stop` would end."""
+        self._watched[fiber.id] = fiber, stop
+        self._stop_if_cancelled(fiber)
+
+    def unwatch(self, fiber: Fiber) -> None:
+        """It waits no longer."""
+        self._watched.pop(fiber.id, None)
+
+    def _stop_if_cancelled(self, fiber: Fiber) -> None:
+        keys = list(self._fibers.get(fiber.run, {}).get(fiber.id, ()))
+        if fiber.run in self._runs and not fiber.is_spared:
+            keys.append(_ALL)
+        if fiber.is_exposed(waits=True) or any(fiber.is_exposed_to(key) for key in keys):
+            self.due.append(self._watched.pop(fiber.id)[1])
 
     # -- those that are not ---------------------------------------------------------------
 
@@ -158,4 +186,8 @@ class Cancelling:
         """There is nobody left to be told."""
         self._fibers.pop(run, None)
         self._runs.discard(run)
+        for fiber, stop in list(self._watched.values()):
+            if fiber.run == run:
+                self.unwatch(fiber)
+                self.due.append(stop)
         self.is_pending = bool(self._fibers or self._runs)

@@ -1,0 +1,89 @@
+"""Nested runs: a function of a fiber runs a program, and its thread waits for it.
+
+A thread of a cluster's pool that waits for such a run would be missed: the nested run itself may
+need it. So another thread takes its place for that time. And a nested run is cancelled when the
+fiber is whose function waits for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from distio.core.fiber import Fiber
+
+if TYPE_CHECKING:
+    from distio.coordination.member import Hand
+    from distio.runtime.host import Host
+
+__all__ = ["Seat", "here", "stopped_with_its_fiber", "waiting"]
+
+
+class Seat:
+    """The place of one thread in the pool of a cluster's member."""
+
+    __slots__ = ("_host", "_is_given_up")
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._is_given_up = False
+
+    def give_up(self) -> None:
+        """Let another thread take the place, until `take_back`; idempotent."""
+        if not self._is_given_up:
+            self._host.replace_thread()
+            self._is_given_up = True
+
+    def advise(self) -> None:
+        """Tell the user once that there is a cheaper way."""
+        self._host.advise()
+
+    def take_back(self) -> None:
+        """Return to the pool: one of its threads ends as soon as it has nothing in hand."""
+        if self._is_given_up:
+            self._is_given_up = False
+            self._host.retire_thread()
+
+
+class _Here(threading.local):
+    """What this thread does for hosts."""
+
+    def __init__(self) -> None:
+        self.hands: list[tuple[Host, Hand]] = []
+        """The hosts that it works for, each called by a fiber of the one before."""
+        self.seat: Seat | None = None
+        """Its place, if it belongs to the pool of a cluster's member."""
+
+
+here: Final = _Here()
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """This thread waits for a run that others carry out: it isn't missed meanwhile."""
+    seat = here.seat
+    if seat is None:
+        yield
+        return
+    seat.advise()
+    seat.give_up()
+    try:
+        yield
+    finally:
+        seat.take_back()
+
+
+@contextmanager
+def stopped_with_its_fiber(stop: Callable[[], None]) -> Iterator[None]:
+    """If the fiber that this thread steps is cancelled meanwhile, `stop` is called, elsewhere."""
+    host, hand = here.hands[-1] if here.hands else (None, None)
+    if host is None or hand is None or type(hand.work) is not Fiber:
+        yield
+        return
+    host.watch(hand.work, stop)
+    try:
+        yield
+    finally:
+        host.unwatch(hand.work)
