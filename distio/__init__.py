@@ -1,5 +1,7 @@
 """distio: concurrent Python as a value, on threads, on all cores, on many machines."""
 
+from typing import TYPE_CHECKING, Any
+
 import distio.runtime.run  # noqa: F401 (`IO.run` finds it, also in a child forked amid its import)
 from distio import errors, io, resource, result, schedule
 from distio.core.located import Located
@@ -7,12 +9,14 @@ from distio.core.ops.base import IO
 from distio.errors import Closed, DomainErrors, MatchError, MultipleExceptions, TracedException
 from distio.resource import Resource
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
-from distio.runtime.cluster import Cluster, RunHandle
 from distio.schedule import Schedule
 from distio.supervision import Child, child, supervise
 from distio.talking import Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription
 from distio.val import Val
 from distio.var import UpdateResult, Var
+
+if TYPE_CHECKING:
+    from distio.runtime.cluster import Cluster, RunHandle
 
 __all__ = [
     "IO",
@@ -50,3 +54,18 @@ __all__ = [
     "seq",
     "supervise",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Clusters are imported when they are needed: their sockets take long to import."""
+    if name not in ("Cluster", "RunHandle"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from distio.runtime.forks import without_forks
+
+    with without_forks():  # in a child that another thread forks it would stay half imported
+        from distio.runtime import cluster
+    return getattr(cluster, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

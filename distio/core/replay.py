@@ -31,8 +31,7 @@ from typing import Any, Final, NamedTuple, final
 
 from distio.core import expect
 from distio.core.fiber import Handle
-from distio.core.pickling.functions import PLAIN
-from distio.core.pickling.pickler import load
+from distio.core.pickling.plain import PLAIN
 from distio.core.raising import Raised
 from distio.errors import CannotShip, NotDeterministic
 
@@ -214,6 +213,8 @@ def _difference(before: Sequence[Stop], now: Sequence[Stop]) -> str:
 def _opened(outcome: Any) -> Any:
     if type(outcome) is not _Kept:
         return outcome
+    from distio.core.pickling.pickler import load  # which takes long to import
+
     value = load(outcome.payload)
     return Raised(value) if outcome.is_failure else value
 

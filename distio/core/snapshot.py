@@ -11,8 +11,8 @@ from typing import Any, Final, final
 
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.bounded import Worked
-from distio.core.pickling.functions import PLAIN
 from distio.core.pickling.pickler import Bundle, Dumped, dump, load
+from distio.core.pickling.plain import PLAIN
 from distio.core.shipping import why_it_stays
 from distio.errors import CannotShip, TracedException
 from distio.protocol.requests import AwaitFibers

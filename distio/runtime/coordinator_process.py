@@ -21,14 +21,13 @@ from urllib.parse import urlsplit
 
 import psutil
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from distio.coordination.coordinator import Coordinator, Switchboard
 from distio.errors import ClusterError
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.runtime.addresses import check_bind
-from distio.runtime.sockets import receive, router, send
+from distio.runtime.sockets import next_event, receive, router, send
 
 __all__ = ["CoordinatorProcess", "serve"]
 
@@ -137,8 +136,7 @@ class CoordinatorProcess:
 
     def _note_disconnects(self) -> None:
         while self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)
-            address = self._address_of_fd.pop(event["value"], None)
+            address = self._address_of_fd.pop(next_event(self._monitor), None)
             if address is not None:
                 self._gone.append(address)
 

@@ -7,10 +7,10 @@ the interpreter's lock for minutes stays alive.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from distio.runtime.forks import ForeignDescriptor
 
@@ -20,6 +20,7 @@ __all__ = [
     "Frames",
     "connection_of",
     "dealer",
+    "next_event",
     "receive",
     "router",
     "send",
@@ -53,8 +54,16 @@ def connection_of(socket: zmq.Socket[Any]) -> ForeignDescriptor:
 
     With a copy of it open in a forked child, the coordinator would not see that the member ends.
     """
-    connected = recv_monitor_message(socket.get_monitor_socket())
-    return ForeignDescriptor(connected["value"])
+    return ForeignDescriptor(next_event(socket.get_monitor_socket()))
+
+
+def next_event(monitor: zmq.Socket[Any]) -> int:
+    """The descriptor of the connection that a socket's monitor tells of next.
+
+    (What pyzmq has for it imports asyncio, which takes long.)
+    """
+    frame, _ = monitor.recv_multipart()
+    return int.from_bytes(frame[2:6], sys.byteorder, signed=True)
 
 
 def router(context: zmq.Context[Any]) -> zmq.Socket[Any]:

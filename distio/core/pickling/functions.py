@@ -14,16 +14,14 @@ from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from distio.core.pickling.code import codes_in, imports_anything
+from distio.core.pickling.plain import PLAIN
 from distio.core.pickling.scope import NAMELESS
 from distio.core.pickling.spaces import names_at
 
 if TYPE_CHECKING:
     from distio.core.pickling.pickler import Pickler
 
-__all__ = ["PLAIN", "empty_cell", "is_self_contained", "reduce_by_value", "reduce_self_contained"]
-
-PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
-"""Types of values that hold no others."""
+__all__ = ["empty_cell", "is_self_contained", "reduce_by_value", "reduce_self_contained"]
 
 
 # -- the short way ----------------------------------------------------------------------------

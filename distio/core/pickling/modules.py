@@ -8,7 +8,6 @@ source travels along for where it doesn't, and for those edited since they were 
 from __future__ import annotations
 
 import hashlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import linecache
@@ -164,8 +163,8 @@ def _parents(name: str) -> list[str]:
 
 
 @final
-class Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Imports modules that have come as text, if nothing else can."""
+class Sources:
+    """Imports modules that have come as text, if nothing else can: a finder and a loader."""
 
     def __init__(self) -> None:
         self._sources: dict[str, Source] = {}
@@ -207,8 +206,9 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         source = self._sources.get(fullname)
         if source is None:
             return None
+        loader: Any = self  # it has what the import system asks for
         spec = importlib.machinery.ModuleSpec(
-            fullname, self, origin=source.file or None, is_package=source.is_package
+            fullname, loader, origin=source.file or None, is_package=source.is_package
         )
         spec.has_location = bool(source.file)
         if source.is_package and source.file:
@@ -222,10 +222,14 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             raise ImportError(f"no source of {fullname!r} has come", name=fullname)
         return source.text or ""
 
-    def get_code(self, fullname: str) -> Any:
-        """The text, compiled under the name of the file that it came from."""
-        source = self._sources[fullname]
-        return compile(source.text or "", source.file or "<package>", "exec", dont_inherit=True)
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> None:
+        """A module as others are."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the text, under the name of the file that it came from."""
+        source = self._sources[module.__name__]
+        code = compile(source.text or "", source.file or "<package>", "exec", dont_inherit=True)
+        exec(code, vars(module))
 
     def is_package(self, fullname: str) -> bool:
         """Whether it may have submodules."""
