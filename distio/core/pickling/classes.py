@@ -38,6 +38,7 @@ _KEPT_BY_PYTHON: Final = frozenset(
 
 def reduce_by_value(pickler: Pickler, cls: type) -> tuple[Any, ...]:
     """How pickle makes a class again, or finds it where it is known."""
+    pickler.scope.defines_classes = True
     home = pickler.scope.home_of(cls)
     initial: dict[str, Any] = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     for name in ("__slots__", "__orig_bases__"):

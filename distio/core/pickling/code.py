@@ -10,10 +10,14 @@ from __future__ import annotations
 import dis
 import linecache
 import marshal
+from collections.abc import Callable
+from functools import wraps
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 __all__ = ["codes_in", "imports_anything", "names_in", "reduce_code"]
+
+T = TypeVar("T")
 
 _IMPORT: Final = dis.opmap["IMPORT_NAME"]
 _WITHOUT_REFERENCES: Final = 2
@@ -22,6 +26,30 @@ _MOST_LINES: Final = 2_000
 """More lines than these don't travel with one code object."""
 
 
+_MOST_KEPT: Final = 10_000
+
+
+def _once(find: Callable[[CodeType], T]) -> Callable[[CodeType], T]:
+    """Find out something about each code object once.
+
+    Code objects are compared by what they do, wherever they stand; so they are told apart by
+    their identity here.
+    """
+    found: dict[int, tuple[CodeType, T]] = {}
+
+    @wraps(find)
+    def look_up(code: CodeType) -> T:
+        known = found.get(id(code))
+        if known is None:
+            if len(found) == _MOST_KEPT:
+                found.clear()
+            known = found[id(code)] = code, find(code)
+        return known[1]
+
+    return look_up
+
+
+@_once
 def codes_in(code: CodeType) -> list[CodeType]:
     """The code object and those of the functions and classes defined inside it."""
     found = [code]
@@ -30,16 +58,19 @@ def codes_in(code: CodeType) -> list[CodeType]:
     return found
 
 
+@_once
 def names_in(code: CodeType) -> dict[str, None]:
     """The names of globals and attributes that the code uses, in a stable order."""
     return {name: None for each in codes_in(code) for name in each.co_names}
 
 
+@_once
 def imports_anything(code: CodeType) -> bool:
     """Whether the code has an import statement, which reads `__package__` and `__spec__`."""
     return any(_IMPORT in each.co_code[::2] for each in codes_in(code))
 
 
+@_once
 def reduce_code(code: CodeType) -> tuple[Any, ...] | None:
     """How pickle makes a code object again; None if a constant in it is of no built-in type."""
     marshalled = _marshalled(code)

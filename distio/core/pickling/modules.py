@@ -22,8 +22,22 @@ from typing import Any, Final, NamedTuple, final
 
 import cloudpickle
 
-__all__ = ["Source", "Sources", "is_everywhere", "sources_of", "travels_by_name"]
+__all__ = ["OURS", "Source", "Sources", "is_everywhere", "sources_of", "travels_by_name"]
 
+OURS: Final = frozenset(
+    {
+        "builtins",
+        "distio.core.fiber",
+        "distio.core.ops.base",
+        "distio.core.ops.concurrency",
+        "distio.core.ops.values",
+        "distio.core.pickling.code",
+        "distio.core.pickling.functions",
+        "distio.core.pickling.pickler",
+        "distio.result",
+    }
+)
+"""Modules of almost every pickle; nothing has to be found out about them."""
 _MOST_BYTES: Final = 4 * 1024 * 1024
 """More source than this isn't sent: a worker has to be able to import it."""
 

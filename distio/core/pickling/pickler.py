@@ -106,7 +106,7 @@ def dump(obj: Any, *, is_trial: bool = False) -> Dumped:
 
 
 def _bundle(scope: Scope) -> bytes:
-    if not (scope.namespaces or scope.modules):
+    if not (scope.namespaces or scope.modules or scope.defines_classes):
         return b""
     file = BytesIO()
     pickler = Pickler(file, scope, defines=True)
@@ -197,16 +197,20 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     # -- functions ------------------------------------------------------------------------
 
     def reduce_function(self, f: FunctionType) -> Reduced:
+        if "<" not in f.__qualname__:
+            if self.scope.by_name(f, f.__qualname__):
+                return NotImplemented
+        elif (reduced := self._reduce_self_contained(f)) is not None:
+            return reduced
+        by_name = None if self.defines else self._named_in([f.__globals__], f, f.__qualname__)
+        return by_name or functions.reduce_by_value(self, f)
+
+    def _reduce_self_contained(self, f: FunctionType) -> Reduced | None:
         key = id(f.__code__), id(f.__globals__)
         is_simple = self._is_self_contained.get(key)
         if is_simple is None:
             is_simple = self._is_self_contained[key] = functions.is_self_contained(f)
-        if is_simple and (reduced := functions.reduce_self_contained(f)) is not None:
-            return reduced
-        if self.scope.by_name(f, f.__qualname__):
-            return NotImplemented
-        by_name = None if self.defines else self._named_in([f.__globals__], f, f.__qualname__)
-        return by_name or functions.reduce_by_value(self, f)
+        return functions.reduce_self_contained(f) if is_simple else None
 
     def reduce_code(self, code: CodeType) -> Reduced:
         return reduce_code(code) or NotImplemented
@@ -338,8 +342,10 @@ def load(payload: bytes, bundles: dict[bytes, Bundle] | None = None) -> Any:
         NotImportable: a module is needed that isn't to be had here.
         Exception: whatever unpickling user data may raise.
     """
+    if payload[:1] == pickle.PROTO:
+        return _load_alone(payload)
     space = current_space()
-    kind, start, opened = payload[:1], 1, None
+    kind, start = payload[:1], 1
     if kind == _INLINE:
         start += _LENGTH_BYTES
         end = start + int.from_bytes(payload[1:start], "big")
@@ -354,9 +360,17 @@ def load(payload: bytes, bundles: dict[bytes, Bundle] | None = None) -> Any:
         assert bundles is not None
         opened = bundles[payload[1:start]].open(space)
     else:
-        start = 0
+        raise pickle.UnpicklingError("the bytes don't come from `dump`")
     with opening(opened):
-        return _Unpickler(BytesIO(payload[start:] if start else payload)).load()
+        return _Unpickler(BytesIO(payload[start:])).load()
+
+
+def _load_alone(body: bytes) -> Any:
+    """The same for a body that refers to no bundle; by far the most frequent, and quick."""
+    try:
+        return pickle.loads(body)
+    except (ImportError, AttributeError):
+        return _Unpickler(BytesIO(body)).load()  # which says what is missing
 
 
 class Bundle:

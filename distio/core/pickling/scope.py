@@ -147,6 +147,8 @@ class Scope:
         self.is_trial = is_trial
         """Whether nobody will open what is dumped."""
         self.handles: list[Handle[Any, Any, Any]] = []
+        self.defines_classes = False
+        """Whether a class is made where this is opened: that takes care."""
         self.modules: dict[str, None] = {}
         """Modules that something names, and that a worker may not be able to import."""
         self._namespaces: dict[int, Namespace] = {}
@@ -211,8 +213,8 @@ class Scope:
 
     def travels_by_name(self, module_name: str) -> bool:
         """Whether what this module defines is found by name elsewhere; noted if it may be."""
-        known = self._travels.get(module_name)
-        if known is None:
+        known = self._travels.get(module_name) or module_name in modules.OURS
+        if not known and module_name not in self._travels:
             module = sys.modules.get(module_name)
             known = isinstance(module, ModuleType) and modules.travels_by_name(module)
             self._travels[module_name] = known
