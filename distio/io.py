@@ -28,6 +28,7 @@ from distio.progress import Bar
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import errors as _errors
 from distio.result import panic as _panic
+from distio.seeding import random_generator, random_seed, seeded
 from distio.structured import (
     Scope,
     current_fiber,
@@ -73,11 +74,14 @@ __all__ = [
     "pure",
     "race",
     "random",
+    "random_generator",
+    "random_seed",
     "read",
     "rec",
     "restart_from",
     "safe",
     "scope",
+    "seeded",
     "sequence",
     "sleep",
     "sleep_until",

@@ -141,7 +141,7 @@ class _OfKey:
         self.f = f
 
     def __call__(self, key: int) -> IO[Any, Any, Any]:
-        return require_io(self.f(Scope(key)), "scope", self.f)
+        return ops.Substream(require_io(self.f(Scope(key)), "scope", self.f))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _OfKey, (self.f,)

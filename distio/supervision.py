@@ -25,6 +25,7 @@ from distio.core import expect, ops
 from distio.core.fiber import Handle
 from distio.core.ops.base import IO, require_io, spread
 from distio.core.ops.together import besides_cancellation
+from distio.core.stream import Group
 from distio.core.supervising import (
     RESTARTS,
     STRATEGIES,
@@ -161,7 +162,7 @@ def supervise(
         raise MatchError(wrong)
     told = _log if on_restart is None else expect.function(on_restart, f"{where}, on_restart")
     policy = Policy(tuple([each.restart for each in specs]), strategy, max_restarts, within_seconds)
-    return io.defer_io(_begin, specs, policy, told)
+    return ops.InGroup(partial(_begin, specs, policy, told))
 
 
 def _child(place: int, found: Any) -> Child[Any, Any, Any]:
@@ -184,9 +185,12 @@ def _write(name: str, result: Outcome, attempt: int) -> None:
 
 
 def _begin(
-    specs: tuple[Child[Any, Any, Any], ...], policy: Policy, on_restart: OnRestart
+    specs: tuple[Child[Any, Any, Any], ...],
+    policy: Policy,
+    on_restart: OnRestart,
+    group: Group | None,
 ) -> Program:
-    return _Supervision(specs, policy, on_restart).run()
+    return _Supervision(specs, policy, on_restart, group).run()
 
 
 @final
@@ -197,10 +201,14 @@ class _Supervision:
     (they travel in one pickle), so that no moment is left in which a child is known to nobody.
     """
 
-    __slots__ = ("fibers", "machine", "on_restart", "policy", "results", "specs")
+    __slots__ = ("fibers", "group", "lives", "machine", "on_restart", "policy", "results", "specs")
 
     def __init__(
-        self, specs: tuple[Child[Any, Any, Any], ...], policy: Policy, on_restart: OnRestart
+        self,
+        specs: tuple[Child[Any, Any, Any], ...],
+        policy: Policy,
+        on_restart: OnRestart,
+        group: Group | None,
     ) -> None:
         self.specs = specs
         self.policy = policy
@@ -210,16 +218,29 @@ class _Supervision:
         """Of the children that run, by their places."""
         self.results: dict[int, Outcome] = {}
         """What came of the others, and of earlier lives of those."""
+        self.group = group
+        """In which each life of each child has a stream, if there is a seed; and then, in the
+        places after all children, each call of `on_restart`."""
+        self.lives = [0] * len(specs)
+        """How often each child was started."""
 
     def run(self) -> Program:
         started = self._start(tuple(range(len(self.specs))))
         return started.flat_map(self._wait).finally_(self._end)
 
     def _start(self, children: tuple[int, ...]) -> Program:
-        specs = [self.specs[child] for child in children]
-        started = io.parallel([io.named(str(spec.name), spec.io) for spec in specs])
+        started = io.parallel([self._program(child) for child in children])
         # nobody is cancelled between these two
         return started.map(partial(self._have_started, children))
+
+    def _program(self, child: int) -> Program:
+        """What the next life of a child runs."""
+        spec = self.specs[child]
+        self.lives[child] += 1
+        return self._of_group(io.named(str(spec.name), spec.io), child, self.lives[child])
+
+    def _of_group(self, program: Program, *place: int) -> Program:
+        return program if self.group is None else ops.OfGroup(program, self.group, place)
 
     def _have_started(self, children: tuple[int, ...], fibers: list[Handle[Any, Any, Any]]) -> None:
         self.fibers.update(zip(children, fibers))
@@ -266,8 +287,9 @@ class _Supervision:
         children = self.machine.stopped(decision, ended_well)
         name = str(self.specs[decision.child].name)
         told = self.on_restart(name, _merged(result, failures), decision.attempt)
-        where = "supervise, on_restart"
-        return require_io(told, where, self.on_restart).then(self._start(children))
+        told = require_io(told, "supervise, on_restart", self.on_restart)
+        place = len(self.specs) + decision.child, decision.attempt
+        return self._of_group(told, *place).then(self._start(children))
 
     def _give_up(self, decision: GiveUp, result: Outcome, failures: list[Failure]) -> Program:
         name = str(self.specs[decision.child].name)

@@ -25,6 +25,7 @@ MODULES = [
     "distio.runtime.cluster",
     "distio.runtime.launching",
     "distio.schedule",
+    "distio.seeding",
     "distio.structured",
     "distio.supervision",
     "distio.talking",

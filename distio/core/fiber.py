@@ -17,6 +17,7 @@ from distio.result import Errors, Ok, Panic, Result
 if TYPE_CHECKING:
     from distio.core.ops.base import IO, Frame
     from distio.core.status import Status
+    from distio.core.stream import Stream
     from distio.protocol.requests import Request
 
 __all__ = ["WHOLE", "Fiber", "Handle", "Held", "Region"]
@@ -191,6 +192,7 @@ class Fiber:
         "run",
         "shield",
         "stack",
+        "stream",
         "unwinding",
         "value",
     )
@@ -207,6 +209,8 @@ class Fiber:
         """What the program that it runs calls it."""
         self.locals: dict[str, Any] | None = None
         """Values that it has by name; fibers share the dict, so it is never changed."""
+        self.stream: Stream | None = None
+        """Decides its random numbers; None: no seed does."""
         self.value: Any = None
         self.failure: Errors[Any, Any] | Panic[Any, Any] | None = None
         self.request: Request | None = None

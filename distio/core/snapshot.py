@@ -134,11 +134,11 @@ def why_it_cannot_ship(fiber: Fiber) -> str:
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:
     has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.cuts
     if not (has_begun or fiber.is_spared):
-        return _FRESH, fiber.next, fiber.context, fiber.locals
+        return _FRESH, fiber.next, fiber.context, fiber.locals, fiber.stream
     value = fiber.value
     if type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
         value = [outcome_in(each) for each in value]
-    start = fiber.next, fiber.context, fiber.locals
+    start = fiber.next, fiber.context, fiber.locals, fiber.stream
     stack = [frame._as_frame() for frame in fiber.stack]
     return _SUSPENDED, *start, stack, value, *[getattr(fiber, name) for name in _REST]
 
@@ -171,10 +171,10 @@ def load_fibers(
     fibers = []
     for (id, epoch), state in zip(ids, load(payload, bundles)):
         fiber = Fiber(id, run, state[1], state[2])
-        fiber.epoch, fiber.locals = epoch, state[3]
+        fiber.epoch, fiber.locals, fiber.stream = epoch, state[3], state[4]
         if state[0] == _SUSPENDED:
-            fiber.stack, fiber.value = state[4:6]
-            for name, value in zip(_REST, state[6:]):
+            fiber.stack, fiber.value = state[5:7]
+            for name, value in zip(_REST, state[7:]):
                 setattr(fiber, name, value)
         fibers.append(fiber)
     return fibers

@@ -132,6 +132,8 @@ class Member:
         if parent.locals is not None:
             for child in children:
                 child.locals = parent.locals
+        if parent.stream is not None:
+            parent.stream.divide_among(children)
         run.started(sequence_of(first), len(children))
         parent.value = [child.handle for child in children]
         if self.ships:

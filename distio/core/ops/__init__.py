@@ -42,6 +42,7 @@ from distio.core.ops.recurrences import Repeat, Retry, RetryPanic
 from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
 from distio.core.ops.scopes import StartIn, scope, zip_par_fast
+from distio.core.ops.streams import InGroup, OfGroup, RandomSeed, Seeded, Substream
 from distio.core.ops.talking import MakeTalking, Talk
 from distio.core.ops.together import Race
 from distio.core.ops.values import (
@@ -83,6 +84,7 @@ __all__ = [
     "Frame",
     "GetLocal",
     "GiveUp",
+    "InGroup",
     "Leave",
     "Locate",
     "Locked",
@@ -93,6 +95,7 @@ __all__ = [
     "MapPanic",
     "Named",
     "Now",
+    "OfGroup",
     "OnCancel",
     "OnFailure",
     "Parallel",
@@ -101,6 +104,7 @@ __all__ = [
     "Pure",
     "Race",
     "Random",
+    "RandomSeed",
     "Read",
     "Rec",
     "Recover",
@@ -109,11 +113,13 @@ __all__ = [
     "RestartFrom",
     "Retry",
     "RetryPanic",
+    "Seeded",
     "Sequence",
     "SetLocal",
     "Sleep",
     "SleepUntil",
     "StartIn",
+    "Substream",
     "Talk",
     "ThenKeep",
     "Traversed",

@@ -172,6 +172,10 @@ class IO(Generic[R, E, A]):
         """Run this in a fiber that has a name meanwhile; see `io.named`."""
         return ops.named(self, name)
 
+    def seeded(self, seed: int) -> IO[R, E, A]:
+        """Run this so that `seed` decides its random numbers; see `io.seeded`."""
+        return ops.Seeded(self, expect.integer(seed, "seeded", "the seed is a whole number"))
+
     # -- cancellation ---------------------------------------------------------------------
 
     def uncancelable(self) -> IO[R, E, A]:

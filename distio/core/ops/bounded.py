@@ -19,7 +19,9 @@ from distio.core.ops.base import IO, Frame, Next, require_io
 from distio.core.ops.cancelling import Cancel
 from distio.core.ops.concurrency import Parallel, Wait, WaitSome
 from distio.core.ops.failures import Keep
+from distio.core.ops.streams import enter_group
 from distio.core.ops.together import besides_cancellation, cancel_all
+from distio.core.stream import Group
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
@@ -71,13 +73,24 @@ class Worked:
 class Chunk(IO[Any, Any, Any], Frame):
     """Some items in turn, whichever of them fail; the value is a `Worked`."""
 
-    __slots__ = _names = ("items", "f", "fail_fast")
+    __slots__ = _names = ("items", "f", "fail_fast", "group", "first")
 
-    def __init__(self, items: list[Any], f: Callable[[Any], Any], fail_fast: bool = False) -> None:
+    def __init__(
+        self,
+        items: list[Any],
+        f: Callable[[Any], Any],
+        fail_fast: bool = False,
+        group: Group | None = None,
+        first: int = 0,
+    ) -> None:
         self.items = items
         self.f = f
         self.fail_fast = fail_fast
         """Whether no item is run after one that has failed."""
+        self.group = group
+        """In which each item has a stream, if there is a seed."""
+        self.first = first
+        """The place of the first item among all."""
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(self)
@@ -86,7 +99,8 @@ class Chunk(IO[Any, Any, Any], Frame):
 
     def _succeeded(self, fiber: Fiber) -> Next:
         start, locals = fiber.value, fiber.locals
-        frame = _ChunkFrame(self.items, self.f, [], [], start, self.fail_fast, locals)
+        place = self.group, self.first
+        frame = _ChunkFrame(self.items, self.f, [], [], start, self.fail_fast, locals, *place)
         return frame._go_on(fiber)
 
 
@@ -94,7 +108,18 @@ class Chunk(IO[Any, Any, Any], Frame):
 class _ChunkFrame(Frame):
     """Where a chunk has got to."""
 
-    __slots__ = ("f", "fail_fast", "failures", "index", "items", "locals", "start", "values")
+    __slots__ = (
+        "f",
+        "fail_fast",
+        "failures",
+        "first",
+        "group",
+        "index",
+        "items",
+        "locals",
+        "start",
+        "values",
+    )
 
     def __init__(
         self,
@@ -105,6 +130,8 @@ class _ChunkFrame(Frame):
         start: float,
         fail_fast: bool,
         locals: dict[str, Any] | None,
+        group: Group | None,
+        first: int,
     ) -> None:
         self.items = items
         self.index = 0
@@ -115,12 +142,14 @@ class _ChunkFrame(Frame):
         self.start = start
         self.locals = locals
         """Those with which each item begins."""
+        self.group = group
+        self.first = first
 
     def __reduce__(self) -> tuple[Any, ...]:
         # another process has another clock, which must not be compared with this one's
         left = self.items[self.index :]
         fields = self.f, self.values, self.failures, math.nan, self.fail_fast, self.locals
-        return _ChunkFrame, (left, *fields)
+        return _ChunkFrame, (left, *fields, self.group, self.first)
 
     def _succeeded(self, fiber: Fiber) -> Next:
         self.values.append(fiber.value)
@@ -143,6 +172,8 @@ class _ChunkFrame(Frame):
         item = self.items[self.index]
         self.index += 1
         fiber.locals = self.locals  # what one item sets, the next one doesn't see
+        place = self.first + len(self.values)
+        fiber.stream = None if self.group is None else self.group.stream_of(place)
         # pushed first: what `f` raises is this item's panic
         fiber.stack.append(self)
         io = self.f(item)
@@ -246,7 +277,7 @@ class TraversePar(IO[Any, Any, Any]):
         self.progress = progress
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        loop = _Loop(self)
+        loop = _Loop(self, enter_group(fiber))
         fiber.stack.append(loop)
         return loop._go_on(fiber)
 
@@ -265,6 +296,7 @@ class _Loop(Frame):
         "f",
         "fail_fast",
         "failures",
+        "group",
         "progress",
         "sizes",
         "source",
@@ -274,7 +306,9 @@ class _Loop(Frame):
         "values",
     )
 
-    def __init__(self, traversal: TraversePar) -> None:
+    def __init__(self, traversal: TraversePar, group: Group | None) -> None:
+        self.group = group
+        """In which each item has a stream, if there is a seed."""
         items = traversal.items
         self.source: _Listed | _Iterated
         self.total: int | None
@@ -328,7 +362,8 @@ class _Loop(Frame):
         if not self.taken and self.source.left != 0 and len(self.under_way) < self.at_most:
             self.source.take(self.sizes.next(self.source.left), self.taken)
         if self.taken:
-            return Parallel((Chunk(self.taken, self.f, self.fail_fast),))
+            place = self.group, len(self.values)
+            return Parallel((Chunk(self.taken, self.f, self.fail_fast, *place),))
         if self.under_way:
             return WaitSome(tuple([handle for handle, _, _ in self.under_way]), self._enough())
         fiber.stack.pop()

@@ -16,6 +16,7 @@ from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
 from distio.core.ops.cancelling import Cancel
 from distio.core.ops.concurrency import Sleep
 from distio.core.ops.failures import Fail, Keep
+from distio.core.ops.streams import enter_substream
 from distio.core.ops.values import FlatMap
 from distio.errors import MatchError, TimedOut
 from distio.protocol import requests
@@ -106,6 +107,7 @@ class _Watched(Frame):
 
     def _succeeded(self, fiber: Fiber) -> Next:
         self.border.watch = tuple(fiber.value)
+        enter_substream(fiber)
         return require_io(self.io, "timeout")
 
 
