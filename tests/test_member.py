@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -62,6 +62,9 @@ class Node:
 
     def stays(self, fiber: Fiber) -> None:
         raise AssertionError(f"{fiber} can't be pickled")
+
+    def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
+        raise AssertionError(f"{fibers} share {generators}")
 
     def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
         raise interrupt

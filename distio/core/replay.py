@@ -31,6 +31,7 @@ from typing import Any, Final, NamedTuple, final
 
 from distio.core import expect
 from distio.core.fiber import Handle
+from distio.core.pickling.generators import is_generator, state_of
 from distio.core.pickling.plain import PLAIN
 from distio.core.raising import Raised
 from distio.errors import CannotShip, NotDeterministic
@@ -358,6 +359,8 @@ class _Printer:
         if kind is Handle:
             self.print(value.id)
             return
+        if is_generator(kind):
+            self.print(state_of(value))
         for owner in kind.__mro__:
             names = owner.__dict__.get("__slots__", ())
             for name in [names] if isinstance(names, str) else names:

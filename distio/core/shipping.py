@@ -15,7 +15,7 @@ from distio.core.ops.base import IO, Frame
 from distio.errors import CannotShip
 from distio.result import Result
 
-__all__ = ["place_of", "why_it_stays"]
+__all__ = ["place_of", "way_to", "why_it_stays"]
 
 _DEEPEST: Final = 12
 _MOST_PARTS: Final = 10_000
@@ -29,6 +29,16 @@ def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: Exception) -> str:
         dump: raises if its argument can't be pickled.
         error: what it raised.
     """
+    way, obj = way_to(obj, dump)
+    if isinstance(error, CannotShip):  # it says itself why
+        return f"{', '.join(way)}: {error.message}" if way and _is_ours(obj) else error.message
+    reason = f"{type(error).__name__}: {error}"
+    what = f"type {_type_name(obj)}"
+    return f"{', '.join(way)}: {what} can't be pickled ({reason})" if way else f"{what}: {reason}"
+
+
+def way_to(obj: Any, dump: Callable[[Any], Any]) -> tuple[list[str], Any]:
+    """The way from `obj` to the innermost part of it on which `dump` fails, and that part."""
     way: list[str] = []
     for _ in range(_DEEPEST):
         found = next(_failing(obj, dump), None)
@@ -37,11 +47,7 @@ def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: Exception) -> str:
         step, obj = found
         if step:
             way.append(step)
-    if isinstance(error, CannotShip):  # it says itself why
-        return f"{', '.join(way)}: {error.message}" if way and _is_ours(obj) else error.message
-    reason = f"{type(error).__name__}: {error}"
-    what = f"type {_type_name(obj)}"
-    return f"{', '.join(way)}: {what} can't be pickled ({reason})" if way else f"{what}: {reason}"
+    return way, obj
 
 
 def place_of(fiber: Fiber) -> object:

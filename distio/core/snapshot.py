@@ -26,6 +26,7 @@ __all__ = [
     "dump_fibers",
     "dump_outcome",
     "dump_value",
+    "generators_in",
     "load_fibers",
     "load_outcome",
     "outcome_in",
@@ -129,6 +130,15 @@ def why_it_cannot_ship(fiber: Fiber) -> str:
     except CannotShip as reason:
         return str(reason)
     return "it can be by now"
+
+
+def generators_in(obj: Any) -> list[Any]:
+    """The generators of random numbers that are copied with a fiber, or with a part of one.
+
+    Raises:
+        Exception: whatever pickling user data may raise.
+    """
+    return list(dump(_state_of(obj) if type(obj) is Fiber else obj).generators)
 
 
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:

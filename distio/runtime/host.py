@@ -19,6 +19,8 @@ from distio.coordination.member import Callback, Hand, Member, Shipping, describ
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import Frame
+from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
+from distio.core.pickling.generators import Departures
 from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
@@ -87,6 +89,9 @@ class Host:
         """Begin with a new mutex; in a forked child, another thread may have held the old one."""
         self.mutex = threading.Lock()
         self._work_ready = threading.Condition(self.mutex)
+        self._departures = Departures()
+        self._warned_of_copies: set[object] = set()
+        """The places at which several fibers took along one generator, and a warning said so."""
 
     # -- threads --------------------------------------------------------------------------
 
@@ -282,14 +287,28 @@ class Host:
 
     def stays(self, fiber: Fiber) -> None:
         """Warn, once for each place of a program."""
+        if self._is_first(fiber, self._warned):
+            log.warning(
+                "it stays in this process, because it can't be pickled: %s",
+                why_it_cannot_ship(fiber),
+            )
+
+    def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
+        """Warn of those that several fibers take along, once for each place of a program."""
+        with self.mutex:
+            again = self._departures.note(generators)
+        shared = shared_by_fibers(fibers, again)
+        if shared is not None and self._is_first(shared[0], self._warned_of_copies):
+            log.warning("%s", why_numbers_repeat(*shared))
+
+    def _is_first(self, fiber: Fiber, warned: set[object]) -> bool:
+        """Whether no fiber from the same place of the program was warned of; now one is."""
         place = place_of(fiber)
         with self.mutex:
-            if place in self._warned:
-                return
-            self._warned.add(place)
-        log.warning(
-            "it stays in this process, because it can't be pickled: %s", why_it_cannot_ship(fiber)
-        )
+            if place in warned:
+                return False
+            warned.add(place)
+        return True
 
     def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
         """A callback was called."""

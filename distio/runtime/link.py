@@ -317,7 +317,10 @@ class LinkedHost(Host):
         Raises:
             CannotShip: it can't be pickled.
         """
-        dumped = dump_chunk([Fiber(0, 0, io, context)], explain=True)
+        fiber = Fiber(0, 0, io, context)
+        dumped = dump_chunk([fiber], explain=True)
+        if dumped.generators:
+            self.copied([fiber], dumped.generators)
         with self.mutex:
             ticket, root = self._start(io, context)
             self.member.ship_root(root, dumped)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.member import Callback, Finishing, Hand, Member
 from distio.core.fiber import Fiber
+from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
+from distio.core.pickling.generators import Departures
 from distio.core.pickling.spaces import ObjectSpace, use_space
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import DistioBug, InvariantBroken
@@ -71,6 +73,7 @@ class Process:
         self._threads = threads
         self._member: Member | None = None
         self._dropped: deque[Callback] = deque()
+        self._departures = Departures()
         self._early: list[m.MemberMessage] = []
         """What is to be said as soon as it has joined."""
         self._owes_word = False
@@ -263,6 +266,12 @@ class Process:
         reason = why_it_cannot_ship(fiber)
         self._world.stayed[reason] = None
         self._world.note(self.name, "fiber {} can't be pickled and stays", (fiber.id,))
+
+    def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
+        """Kept likewise, if several fibers take one of them along."""
+        shared = shared_by_fibers(fibers, self._departures.note(generators))
+        if shared is not None:
+            self._world.copied[why_numbers_repeat(*shared)] = None
 
     def cancel_run(self, run: int) -> None:
         """As the one who waits for it may ask."""

@@ -44,6 +44,9 @@ class Simulation(Generic[E, A]):
     """Who did what, line by line."""
     stayed: tuple[str, ...]
     """Why fibers that were to travel stayed where they were: what in them can't be pickled."""
+    copied: tuple[str, ...] = ()
+    """Which generators of random numbers were copied for several fibers, which then draw the same
+    numbers."""
 
     def __repr__(self) -> str:
         return (
@@ -155,6 +158,7 @@ def run_world(
         messages=world.messages,
         history=world.history,
         stayed=tuple(world.stayed),
+        copied=tuple(world.copied),
     )
 
 

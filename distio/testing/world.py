@@ -94,6 +94,8 @@ class World:
         """Whether the run has ended, or its client."""
         self.stayed: dict[str, None] = {}
         """Why fibers that were to travel could not."""
+        self.copied: dict[str, None] = {}
+        """Which generators of random numbers were copied for several fibers."""
         self.history = History()
         self.ledger = Ledger(self.history)
         self.pick = choices.pick

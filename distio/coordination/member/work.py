@@ -82,6 +82,9 @@ class Surroundings(Protocol):
     def stays(self, fiber: Fiber) -> None:
         """This fiber was to travel, but it can't be pickled."""
 
+    def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
+        """These fibers take along copies of these generators of random numbers."""
+
     def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
         """User code raised KeyboardInterrupt (Ctrl-C reaches the main thread alone).
 
@@ -177,6 +180,10 @@ class Shipping:
                     _refuse(fibers[0])
                 else:
                     around.stays(fibers[0])
+            else:
+                copied = self._dumped.generators
+                if copied and not any(fiber.epoch for fiber in fibers):
+                    around.copied(fibers, copied)  # who moves once more was looked at before
             return
 
     def settle(self, member: Member) -> Fiber | Task | None:

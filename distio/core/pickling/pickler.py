@@ -12,10 +12,10 @@ import hashlib
 import importlib
 import pickle
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from io import BytesIO
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinMethodType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple
 
 import cloudpickle
@@ -23,6 +23,7 @@ import cloudpickle
 from distio.core.fiber import Handle
 from distio.core.pickling import classes, enums, functions
 from distio.core.pickling.code import reduce_code
+from distio.core.pickling.generators import is_generator
 from distio.core.pickling.modules import sources_of
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
 from distio.core.pickling.scope import MISSING, Scope, find
@@ -64,6 +65,8 @@ class Dumped(NamedTuple):
     """Names the bundle; empty if there is none apart."""
     handles: list[Handle[Any, Any, Any]]
     """They leave with the body: somebody may ask for their outcomes."""
+    generators: Sequence[Any] = ()
+    """The generators of random numbers of which there are copies in it."""
 
     def whole(self) -> bytes:
         """A payload that can be opened on its own."""
@@ -97,12 +100,13 @@ def dump(obj: Any, *, is_trial: bool = False) -> Dumped:
     file = BytesIO()
     Pickler(file, scope, defines=False).dump(obj)
     body, bundle = file.getvalue(), _bundle(scope)
+    leaving = scope.handles, scope.generators.copied
     if not bundle:
-        return Dumped(body, b"", b"", scope.handles)
+        return Dumped(body, b"", b"", *leaving)
     if len(bundle) < LARGE_BUNDLE:
-        return Dumped(_inline(bundle, body), b"", b"", scope.handles)
+        return Dumped(_inline(bundle, body), b"", b"", *leaving)
     digest = _digest_of(bundle)
-    return Dumped(b"".join([_REFERRED, digest, body]), bundle, digest, scope.handles)
+    return Dumped(b"".join([_REFERRED, digest, body]), bundle, digest, *leaving)
 
 
 def _bundle(scope: Scope) -> bytes:
@@ -267,6 +271,15 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             return self.reduce_sentinel(obj)
         return NotImplemented
 
+    def reduce_method(self, method: Any) -> Reduced:
+        """A method of an instance that its module hides is found by name."""
+        return self.scope.generators.reduce(method, type(method)) or NotImplemented
+
+    def reduce_generator(self, generator: Any) -> Reduced:
+        """A generator of random numbers is noted if it is copied."""
+        reduced = self.scope.generators.reduce(generator, type(generator))
+        return reduced or self.reduce_custom(generator)
+
     def reduce_custom(self, obj: Any) -> Reduced:
         """An object that says itself how it is pickled."""
         reduced = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
@@ -296,6 +309,8 @@ _BY_KIND: Final[dict[type, _Reducer]] = {
     CodeType: Pickler.reduce_code,
     CellType: Pickler.reduce_cell,
     ModuleType: Pickler.reduce_module,
+    MethodType: Pickler.reduce_method,
+    BuiltinMethodType: Pickler.reduce_method,
     Handle: Pickler.reduce_handle,
     TracedException: reduce_traced,
     object: Pickler.reduce_sentinel,
@@ -311,6 +326,8 @@ def _reducer_for(kind: type) -> _Reducer:
         return Pickler.reduce_member
     if issubclass(kind, ModuleType):
         return Pickler.reduce_module
+    if is_generator(kind):
+        return Pickler.reduce_generator
     if kind in cloudpickle.Pickler.dispatch_table and kind not in NAMED_KINDS:
         return _as_pickle_does  # or as somebody has registered with copyreg
     is_custom = kind.__reduce_ex__ is not object.__reduce_ex__

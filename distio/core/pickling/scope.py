@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.core.pickling import modules
 from distio.core.pickling.code import codes_in, names_in
+from distio.core.pickling.generators import Generators
 
 if TYPE_CHECKING:
     from distio.core.fiber import Handle
@@ -147,6 +148,7 @@ class Scope:
         self.is_trial = is_trial
         """Whether nobody will open what is dumped."""
         self.handles: list[Handle[Any, Any, Any]] = []
+        self.generators = Generators()
         self.defines_classes = False
         """Whether a class is made where this is opened: that takes care."""
         self.modules: dict[str, None] = {}

@@ -1,0 +1,54 @@
+"""Several fibers with copies of one generator: where they got it, in words for the programmer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from distio.core.fiber import Fiber
+from distio.core.shipping import way_to
+from distio.core.snapshot import generators_in
+
+__all__ = ["shared_by_fibers", "why_numbers_repeat"]
+
+
+def shared_by_fibers(fibers: Sequence[Fiber], again: Sequence[Any]) -> tuple[Fiber, Any] | None:
+    """One of these fibers and the generator that another fiber has a copy of, too, if there is one.
+
+    Args:
+        fibers: those that leave together, with at least one generator.
+        again: the generators of which other fibers have taken copies along before.
+    """
+    if len(fibers) == 1:
+        return (fibers[0], again[0]) if again else None
+    seen = {id(generator) for generator in again}
+    for fiber in fibers:
+        for generator in generators_in(fiber):
+            if id(generator) in seen:
+                return fiber, generator
+            seen.add(id(generator))
+    return None
+
+
+def why_numbers_repeat(fiber: Fiber, generator: Any) -> str:
+    """What it means that several fibers have copies of a generator, and what to write instead."""
+    way, _ = way_to(fiber, _fails_on(generator))
+    kind = type(generator)
+    where = f" ({', '.join(way)})" if way else ""
+    return (
+        f"several fibers have taken along a copy of one {kind.__module__}.{kind.__qualname__}"
+        f"{where}, and each copy draws the same numbers; let each fiber have a generator of its "
+        f"own: io.random_generator makes one, and io.random_seed the seed of one"
+    )
+
+
+class _Found(Exception):
+    """The generator is in there."""
+
+
+def _fails_on(generator: Any) -> Callable[[Any], None]:
+    def look(part: Any) -> None:
+        if any(each is generator for each in generators_in(part)):
+            raise _Found
+
+    return look

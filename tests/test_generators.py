@@ -1,0 +1,344 @@
+"""Generators of random numbers that fibers have captured: by name, or as copies with a warning."""
+
+from __future__ import annotations
+
+import calendar
+import logging
+import pickle
+import random
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from distio import IO, Ok, Panic, io
+from distio.coordination.member import Shipping
+from distio.core.fiber import Fiber
+from distio.core.pickling.copies import shared_by_fibers
+from distio.core.pickling.generators import Departures, Generators, state_of
+from distio.core.snapshot import dump_outcome, generators_in, load_outcome
+from distio.errors import NotDeterministic
+from distio.testing import RESTLESS, simulate
+from tests.conftest import shared_cluster
+
+Program = IO[Any, Any, Any]
+
+numpy: Any = pytest.importorskip("numpy")
+
+
+def copy_of(obj: Any) -> Any:
+    payload, _ = dump_outcome(Ok([obj]))
+    result = load_outcome(payload)
+    assert isinstance(result, Ok), result
+    return result.success[0]
+
+
+def on_cluster(program: Program) -> Any:
+    result = program.run(None, on=shared_cluster())
+    assert isinstance(result, Ok), result
+    return result.success
+
+
+# -- by name ----------------------------------------------------------------------------------
+
+HIDDEN: dict[str, Any] = {
+    "builtin": random.random,
+    "Python's": random.randint,
+    "in place": random.shuffle,
+    "NumPy's": numpy.random.normal,
+    "NumPy's own module": numpy.random.mtrand.uniform,
+    "no generator": calendar.prweek,
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_method_of_an_instance_that_its_module_hides_is_pickled_by_name(name: str) -> None:
+    assert copy_of(HIDDEN[name]).__self__ is HIDDEN[name].__self__
+
+
+def test_a_method_that_its_module_has_by_another_name_is_pickled_with_its_instance() -> None:
+    week: Any = calendar.week  # the method is formatweek
+    assert copy_of(week).__self__ is not week.__self__
+
+
+@pytest.mark.parametrize(
+    "hidden", [HIDDEN["builtin"].__self__, numpy.random.mtrand._rand], ids=["random", "numpy"]
+)
+def test_the_instance_that_a_module_hides_is_pickled_by_name(hidden: Any) -> None:
+    assert copy_of(hidden) is hidden
+    assert copy_of(partial(hidden.seed, 5)).func.__self__ is hidden
+
+
+def test_a_method_of_an_instance_that_only_a_script_has_is_pickled_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = sys.modules["__main__"]
+    dice = type("Dice", (), {"__module__": "__main__", "throw": lambda self: 5})()
+    monkeypatch.setattr(script, "throw", dice.throw, raising=False)
+    assert copy_of(dice.throw).__self__ is not dice
+
+
+def test_a_module_that_was_made_on_the_way_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("made_on_the_way")
+    kind = type("Dice", (random.Random,), {"__module__": "made_on_the_way"})
+    dice = kind(5)
+    vars(module).update(Dice=kind, _dice=dice, random=dice.random)
+    monkeypatch.setitem(sys.modules, "made_on_the_way", module)
+    assert Generators().reduce(dice.random, type(dice.random)) is None
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        partial(random.randint, 1, 10**9),
+        partial(random.gauss, 0, 1),
+        random.random,
+        partial(numpy.random.normal),
+        partial(secrets.choice, range(10**9)),
+        partial(secrets.randbits, 64),
+        random.SystemRandom().random,
+    ],
+)
+def test_fibers_that_call_a_function_of_a_module_draw_different_numbers(
+    draw: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len({*on_cluster(io.zip_par([io.defer(draw)] * 8))}) == 8
+    assert caplog.messages == []
+
+
+def test_a_system_generator_travels_for_it_has_no_state() -> None:
+    assert type(copy_of(random.SystemRandom())) is random.SystemRandom
+
+
+# -- copies -----------------------------------------------------------------------------------
+
+
+def generators() -> Iterator[tuple[str, Any]]:
+    yield "random.Random", random.Random(1)
+    yield "numpy.random._generator.Generator", numpy.random.default_rng(1)
+    yield "numpy.random.mtrand.RandomState", numpy.random.RandomState(1)
+    yield "numpy.random._pcg64.PCG64", numpy.random.PCG64(1)
+
+
+@pytest.fixture(params=[name for name, _ in generators()])
+def generator(request: pytest.FixtureRequest) -> Any:
+    """A new generator of each kind."""
+    return dict(generators())[request.param]
+
+
+def draw(generator: Any) -> Any:
+    return getattr(generator, "random_raw", None) or generator.random()
+
+
+class Holder:
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+
+    def draw(self) -> Any:
+        return draw(self.generator)
+
+
+def programs_with(generator: Any) -> Iterator[Program]:
+    """Programs that have captured it, one way or another."""
+    yield io.defer(draw, generator)
+    yield io.defer(partial(draw, generator))
+    yield io.defer(lambda: draw(generator))
+    yield io.defer(Holder(generator).draw)
+    yield io.pure({"in a dict": [generator]})
+    yield io.pure(None).flat_map(partial(io.defer, draw, generator))
+    yield io.defer(generator.random if hasattr(generator, "random") else generator.random_raw)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [text for text in caplog.messages if "copy of one" in text]
+
+
+def test_a_generator_is_found_wherever_a_fiber_has_it(generator: Any) -> None:
+    for program in programs_with(generator):
+        assert generators_in(Fiber(1, 1, program, None))[0] is generator
+    assert generators_in(Fiber(1, 1, io.read, generator))[0] is generator
+
+
+def test_what_holds_no_generator_has_none() -> None:
+    program = io.defer(random.random).flat_map(lambda x: io.defer(secrets.choice, [x]))
+    assert generators_in(Fiber(1, 1, program, Holder(None))) == []
+
+
+@pytest.mark.parametrize("kind", [name for name, _ in generators()])
+def test_a_generator_for_several_fibers_is_warned_of_once(kind: str) -> None:
+    shared = dict(generators())[kind]
+    simulation = simulate(io.zip_par([io.defer(draw, shared).map(str)] * 3))
+    (text,) = simulation.copied
+    assert text.startswith(f"several fibers have taken along a copy of one {kind} (operation ")
+    assert text.endswith("io.random_generator makes one, and io.random_seed the seed of one")
+
+
+SHARED = random.Random(5)
+
+
+def one_after_another(program: Program) -> Program:
+    return io.zip([io.parallel(program) for _ in range(3)])
+
+
+WAYS: dict[str, Callable[[Any], Program]] = {
+    "each in a chunk": lambda g: io.zip_par([io.defer(lambda: draw(g))] * 5),
+    "many in a chunk": lambda g: io.zip_par([io.defer(lambda: draw(g))] * 200),
+    "items": lambda g: io.traverse_par(range(9), lambda n: io.defer(draw, g), at_most=2),
+    "a race": lambda g: io.race([io.defer(lambda: draw(g))] * 2),
+    "one after another": lambda g: one_after_another(io.defer(lambda: draw(g))),
+    "in a scope": lambda g: io.scope(
+        lambda scope: io.zip([scope.start(io.defer(lambda: draw(g)))] * 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_however_several_fibers_get_a_generator_there_is_one_warning(
+    way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_cluster(WAYS[way](random.Random(1)))
+    on_cluster(WAYS[way](random.Random(2)))
+    (text,) = warnings(caplog)
+    assert text.startswith("several fibers have taken along a copy of one random.Random (operation")
+    assert "function " in text
+
+
+def test_the_warning_names_the_variable_and_its_function(caplog: pytest.LogCaptureFixture) -> None:
+    dice = random.Random(1)
+    on_cluster(io.zip_par([io.defer(lambda: dice.random())] * 2))
+    (record,) = [each for each in caplog.records if "copy of one" in each.message]
+    assert (record.name, record.levelno) == ("distio", logging.WARNING)
+    assert "captured variable 'dice'" in record.message
+    assert f"({__file__}:" in record.message
+
+
+def test_one_submitted_root_may_have_a_generator_two_are_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dice = random.Random(1)
+    program = io.defer(lambda: dice.random())
+    shared_cluster().submit(program, None).result(timeout=60)
+    assert warnings(caplog) == []
+    shared_cluster().submit(program, None).result(timeout=60)
+    assert len(warnings(caplog)) == 1
+
+
+FINE: dict[str, Callable[[], Program]] = {
+    "one fiber has it": lambda: io.zip_par(io.defer(random.Random(1).random), io.pure(1)),
+    "each has its own": lambda: io.zip_par([io.defer(random.Random(n).random) for n in range(200)]),
+    "each its own, in turn": lambda: io.traverse(
+        range(70), lambda n: io.parallel(io.defer(random.Random(n).random))
+    ),
+    "made in the fiber": lambda: io.zip_par([io.random_generator.map(draw)] * 5),
+    "a system generator": lambda: io.zip_par([io.defer(random.SystemRandom().random)] * 5),
+    "a function of a module": lambda: io.zip_par([io.defer(lambda: random.random())] * 5),
+}
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_no_generator_is_warned_of_that_one_fiber_has_alone(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_cluster(FINE[name]())
+    assert warnings(caplog) == []
+    assert simulate(FINE[name]()).copied == ()
+
+
+def test_in_one_process_fibers_share_a_generator_and_nobody_is_warned(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dice = random.Random(1)
+    result = io.zip_par([io.defer(lambda: dice.random())] * 8).run(None, 2)
+    assert isinstance(result, Ok)
+    assert len({*result.success}) == 8
+    assert warnings(caplog) == []
+
+
+def test_a_generator_of_a_fiber_that_travels_once_more_is_not_looked_at_again() -> None:
+    around: Any = SimpleNamespace(copied=lambda fibers, generators: seen.append(generators))
+    seen: list[Any] = []
+    fiber = Fiber(1, 1, io.defer(SHARED.random), None)
+    Shipping([fiber]).perform(around)
+    fiber.epoch = 1
+    Shipping([fiber]).perform(around)
+    assert seen == [[SHARED]]
+
+
+def test_a_fiber_that_moves_with_its_own_generator_is_not_warned_of() -> None:
+    def draw_twice(dice: random.Random) -> Program:
+        return io.defer(dice.random).then(io.sleep(0.001), io.defer(dice.random), io.sleep(0.001))
+
+    program = io.zip_par([io.random_generator.flat_map(draw_twice)] * 3)
+    for seed in range(5):
+        assert simulate(program, seed=seed, parts=RESTLESS).copied == ()
+
+
+# -- which generators have left before --------------------------------------------------------
+
+
+def test_departures_know_a_generator_that_has_left() -> None:
+    departures = Departures()
+    one, other = random.Random(1), random.Random(1)
+    assert departures.note([one]) == []
+    assert departures.note([other]) == []
+    assert departures.note([other, one]) == [other, one]
+
+
+def test_departures_keep_no_more_than_a_few() -> None:
+    departures = Departures()
+    first = random.Random(0)
+    departures.note([first])
+    for _ in range(100):
+        departures.note([random.Random(1)])
+        assert departures.note([first]) == [first]
+    departures.note([random.Random(1) for _ in range(1_000)])
+    assert len(departures._left) < 100
+
+
+def test_fibers_in_one_pickle_are_told_apart() -> None:
+    shared, own = random.Random(1), random.Random(1)
+
+    def fibers(*each: random.Random) -> list[Fiber]:
+        return [Fiber(n, 1, io.defer(one.random), None) for n, one in enumerate(each)]
+
+    assert shared_by_fibers(fibers(shared, own), []) is None
+    found = shared_by_fibers(fibers(own, shared, shared), [])
+    assert found is not None
+    assert (found[0].id, found[1]) == (2, shared)
+    found = shared_by_fibers(fibers(own, shared), [shared])
+    assert found is not None
+    assert (found[0].id, found[1]) == (1, shared)
+
+
+# -- their state ------------------------------------------------------------------------------
+
+
+def test_the_state_of_a_generator_is_that_of_its_copy_until_one_draws(generator: Any) -> None:
+    twin = pickle.loads(pickle.dumps(generator))
+    assert state_of(twin) == state_of(generator)
+    method = getattr(twin, "random", None) or twin.random_raw
+    method()
+    assert state_of(twin) != state_of(generator)
+
+
+def test_a_system_generator_has_no_state() -> None:
+    assert state_of(random.SystemRandom()) is None
+
+
+@io.do
+async def draws_in_what_it_awaits() -> float:
+    generator = await io.random_generator
+    await io.defer(generator.random)
+    await io.sleep(0.001)
+    return generator.random()
+
+
+def test_a_function_whose_generator_others_have_used_notices_it_after_a_move() -> None:
+    result = simulate(io.zip_par([draws_in_what_it_awaits()] * 2), parts=RESTLESS).result
+    assert isinstance(result, Panic)
+    assert isinstance(result.exceptions[0].exception, NotDeterministic)
+    assert "found other values in generator" in str(result.exceptions[0].exception)
