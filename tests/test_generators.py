@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -73,13 +74,29 @@ def test_the_instance_that_a_module_hides_is_pickled_by_name(hidden: Any) -> Non
     assert copy_of(partial(hidden.seed, 5)).func.__self__ is hidden
 
 
+def throw(dice: object) -> int:
+    return 5
+
+
 def test_a_method_of_an_instance_that_only_a_script_has_is_pickled_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     script = sys.modules["__main__"]
-    dice = type("Dice", (), {"__module__": "__main__", "throw": lambda self: 5})()
+    dice = type("Dice", (), {"__module__": "__main__", "throw": throw})()
     monkeypatch.setattr(script, "throw", dice.throw, raising=False)
     assert copy_of(dice.throw).__self__ is not dice
+
+
+def test_a_package_may_have_the_method_of_an_instance_of_a_module_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dice = type("Dice", (), {"__module__": "board.pieces", "throw": throw})()
+    for name, attributes in (("board", {"throw": dice.throw}), ("board.pieces", {})):
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        vars(module).update(attributes)
+        monkeypatch.setitem(sys.modules, name, module)
+    assert copy_of(dice.throw).__self__ is dice
 
 
 def test_a_module_that_was_made_on_the_way_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,6 +153,7 @@ def test_a_function_that_is_repeated_after_a_move_draws_what_it_would_have_drawn
     assert all_differ(drawn)
 
 
+@pytest.mark.slow
 def test_numpy_generators_seeded_by_random_seed_draw_the_same_everywhere() -> None:
     numpy = pytest.importorskip("numpy")
 
@@ -204,6 +205,7 @@ def test_fibers_started_together_are_known_by_their_order(how: str) -> None:
     assert all_differ(together)
 
 
+@pytest.mark.slow
 def test_items_that_share_a_chunk_have_streams_of_their_own() -> None:
     program = io.traverse_par(range(500), lambda n: SEED, at_most=2).seeded(1)
     assert all_differ(everywhere(program))
@@ -272,19 +274,28 @@ def test_what_follows_a_failed_scope_draws_the_same_wherever_it_was_cut(steps: i
     assert everywhere(programs[0]) == everywhere(programs[1])
 
 
-def test_what_restarted_children_draw_is_decided_by_their_places_and_lives() -> None:
-    drawn: dict[str, list[int]] = {}
-    for delays in ((0.01, 0.011), (0.011, 0.01), (0.01, 0.5)):
-        for seed in range(3):
-            draws = lives_of(delays, seed)
-            for name, seeds in draws.items():
-                known = drawn.setdefault(name, seeds)
-                shorter = min(len(known), len(seeds))
-                assert known[:shorter] == seeds[:shorter]
-    assert all_differ([*drawn.values()])
+def silent(name: str, result: Any, attempt: int) -> Program:
+    return io.pure(None)
 
 
-def lives_of(delays: tuple[float, float], seed: int) -> dict[str, list[int]]:
+def test_each_life_of_a_supervised_child_draws_anew_the_same_everywhere() -> None:
+    def fails(seeds: Any) -> Program:
+        return io.error(seeds)
+
+    def drawn(exceptions: Any, errors: Any) -> Program:
+        return io.zip(io.pure(errors), SEED)
+
+    last: list[Any] = []
+    for lives in (1, 2, 3):
+        part = child(io.zip(SEED, io.zip_par([SEED] * 2)).flat_map(fails), restart="transient")
+        watched = supervise(part, max_restarts=lives - 1, on_restart=silent)
+        (seeds,), after = everywhere(watched.recover(drawn).seeded(1))
+        assert all_differ(seeds, after)
+        last.append(seeds)
+    assert all_differ(last)
+
+
+def lives_of(delays: tuple[float, float]) -> dict[str, list[int]]:
     """What each child, and each hook for it, has drawn in one run, life for life."""
     seen: dict[str, list[int]] = {}
 
@@ -301,10 +312,24 @@ def lives_of(delays: tuple[float, float], seed: int) -> dict[str, list[int]]:
     children = [child(runs(name, delay), name) for name, delay in zip("ab", delays)]
     gives_up = supervise(*children, max_restarts=4, within_seconds=100, on_restart=told)
     after = gives_up.recover(lambda *_: io.pure(None)).then(SEED)
-    after = after.flat_map(lambda drawn: io.defer(note, "after", drawn))
-    # without workers everything is where `seen` is
-    assert value_of(simulate(io.uncancelable(after).seeded(1), seed=seed, members=1).result) is None
+    main = after.flat_map(lambda drawn: io.defer(note, "after", drawn))
+    value_of(main.seeded(1).run(None))  # in this process: all fibers share `seen`
     return seen
+
+
+def test_what_restarted_children_draw_depends_on_their_places_and_lives_alone() -> None:
+    quick, slow = 0.001, 0.004
+    runs = [lives_of(delays) for delays in ((quick, slow), (slow, quick))]
+    longest = {
+        name: max((run.get(name, []) for run in runs), key=len)
+        for name in ("a", "b", "hook of a", "hook of b", "after")
+    }
+    for run in runs:
+        for name, seeds in run.items():
+            assert seeds == longest[name][: len(seeds)]
+    assert len(longest["a"]) + len(longest["b"]) >= 5  # as many restarts as there may be, and one
+    assert len(longest["after"]) == 1
+    assert all_differ([*longest.values()])
 
 
 # -- generated trees --------------------------------------------------------------------------
