@@ -1,0 +1,169 @@
+"""What fibers print arrives in whole lines, whoever else prints.
+
+Several workers write to one pipe, terminal or file, and each has several threads. So a line is
+kept until it is complete, thread by thread, and is then written by one call of the system. A pipe
+takes up to PIPE_BUF bytes without tearing them; for longer lines the writers take turns, by a lock
+on the file that they share.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import StringIO, TextIOWrapper
+from typing import Any, Final, final
+
+__all__ = ["Turns", "WholeLines", "drain_output", "keep_lines_whole", "pieces_of"]
+
+_LONGEST_KEPT: Final = 1 << 20
+"""A text without an end of line is kept up to this length (in characters)."""
+
+
+class Turns:
+    """Which thread of this process writes to a file."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """In a forked child nobody writes, whoever did so in the parent."""
+        self.mutex = threading.RLock()  # a signal handler may print, too
+
+
+@final
+class WholeLines(TextIOWrapper):
+    """A text stream that writes lines when they are complete, and the rest when it is flushed.
+
+    Args:
+        stream: the one that it replaces, on the same descriptor.
+        turns: shared by all streams on the same file.
+    """
+
+    def __init__(self, stream: TextIOWrapper, turns: Turns) -> None:
+        super().__init__(
+            stream.buffer,
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=True,
+            write_through=stream.write_through,
+        )
+        self.mode = "w"  # type: ignore[misc]  # Python sets it, too, on those that it makes
+        self._replaced = stream  # it would close the descriptor if it died
+        self._turns = turns
+        self._partial: dict[int, StringIO] = {}
+        """By thread: the text after its last end of line."""
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """A forked child has lines of its own to write; those of its parent are the parent's."""
+        self._turns.renew()
+        self._partial = {}
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        thread = threading.get_ident()
+        end = text.rfind("\n") + 1
+        with self._turns.mutex:
+            if end:
+                self._keep(thread, text[:end])
+                self._emit(thread)
+            if end < len(text) and self._keep(thread, text[end:]) > _LONGEST_KEPT:
+                self._emit(thread)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what this thread has left without an end of line."""
+        with self._turns.mutex:
+            self._emit(threading.get_ident())
+
+    def drain(self) -> None:
+        """Write what all threads have left without an end of line."""
+        with self._turns.mutex:
+            for thread in list(self._partial):
+                self._emit(thread)
+            self.buffer.flush()
+
+    def _keep(self, thread: int, text: str) -> int:
+        """Keep text, with the mutex held; return how much there is."""
+        if thread not in self._partial:
+            self._partial[thread] = StringIO()
+        self._partial[thread].write(text)
+        return self._partial[thread].tell()
+
+    def _emit(self, thread: int) -> None:
+        """Write what is kept for a thread, with the mutex held."""
+        kept = self._partial.pop(thread, None)
+        self.buffer.flush()  # what was written as bytes comes before
+        if kept is not None:
+            text = kept.getvalue().encode(self.encoding, self.errors or "strict")
+            try:
+                _write(self.fileno(), text)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, self.name) from None
+
+
+def _write(descriptor: int, text: bytes) -> None:
+    with _locked(descriptor):
+        for piece in pieces_of(text, select.PIPE_BUF):
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+
+
+@contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """While no other process has it that locks, too. The system frees it with its process."""
+    is_locked = False
+    with suppress(OSError):  # some files can't be locked; then up to PIPE_BUF must do
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        is_locked = True
+    try:
+        yield
+    finally:
+        if is_locked:
+            fcntl.lockf(descriptor, fcntl.LOCK_UN)
+
+
+def pieces_of(text: bytes, at_most: int) -> Iterator[bytes]:
+    """As many lines at a time as have room in so many bytes; a longer line is one piece.
+
+    >>> list(pieces_of(b"a\\nb\\nlonger\\nc", 4))
+    [b'a\\nb\\n', b'longer\\n', b'c']
+    """
+    start = 0
+    while start < len(text):
+        end = len(text)
+        if end - start > at_most:
+            end = text.rfind(b"\n", start, start + at_most) + 1
+            end = end or text.find(b"\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
+def keep_lines_whole() -> None:
+    """Let the standard streams of this process be such ones."""
+    turns: defaultdict[tuple[int, int], Turns] = defaultdict(Turns)
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if isinstance(stream, TextIOWrapper) and not isinstance(stream, WholeLines):
+            file = os.fstat(stream.fileno())
+            whole = WholeLines(stream, turns[file.st_dev, file.st_ino])
+            setattr(sys, name, whole)
+            setattr(sys, f"__{name}__", whole)
+
+
+def drain_output() -> None:
+    """Write what is left; at the end of a process, where nobody hears of a failure any more."""
+    for stream in (sys.__stdout__, sys.__stderr__, sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            if isinstance(stream, WholeLines):
+                stream.drain()
+            elif stream is not None:
+                stream.flush()
