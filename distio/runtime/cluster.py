@@ -16,11 +16,14 @@ from distio.errors import CannotShip, ClusterClosed, ClusterError, MatchError
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.addresses import private_directory
+from distio.runtime.cores import share_of_cores, thread_limits, usable_cores
 from distio.runtime.host import log
 from distio.runtime.interrupts import HEARING_SECONDS, interruptible
-from distio.runtime.launching import describe_exit, start_program
+from distio.runtime.launching import Lifeline, describe_exit, interrupts_wait, start_program
 from distio.runtime.link import LinkedHost, connect
 from distio.runtime.nesting import stopped_with_its_fiber, waiting
+from distio.runtime.python_options import import_options, python_options
+from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.tickets import CLOSED, Ticket, closed, inherited
 
 __all__ = ["Cluster", "RunHandle"]
@@ -129,30 +132,42 @@ class Cluster:
         self._link.start()
 
     @classmethod
-    def local(cls, workers: int | None = None, threads: int = 1) -> Self:
+    def local(
+        cls, workers: int | None = None, threads: int = 1, *, blas_threads: int | None = None
+    ) -> Self:
         """Start a cluster of worker processes on this machine.
 
         Args:
-            workers: how many processes; by default one for each core.
+            workers: how many processes; by default one for each core that this process may use,
+                by its affinity, the quota of its container, and PYTHON_CPU_COUNT.
             threads: how many threads each of them steps fibers with.
+            blas_threads: how many threads libraries for numbers (BLAS, OpenMP) start in each of
+                them; by default its share of these cores, where variables like OMP_NUM_THREADS
+                don't say otherwise.
 
         Raises:
             ClusterError: it can't be started, and why.
         """
         if workers is None:
-            workers = len(os.sched_getaffinity(0))
-        for name, number in (("workers", workers), ("threads", threads)):
-            if not expect.is_count(number):
+            workers = usable_cores()
+        counts = {"workers": workers, "threads": threads, "blas_threads": blas_threads}
+        for name, number in counts.items():
+            is_left_out = name == "blas_threads" and number is None
+            if not (is_left_out or expect.is_count(number)):
                 raise ClusterError(
                     f"a local cluster takes at least 1 worker of at least 1 thread, "
                     f"but got {name}={number!r}; give whole numbers from 1"
                 )
-        processes = _Processes(workers, threads)
         try:
-            host = connect(processes.url, "client", 1, family=processes.family)
-        except BaseException:
-            processes.stop()
-            raise
+            require_descriptors()
+            processes = _Processes(workers, threads, blas_threads)
+            try:
+                host = connect(processes.url, "client", 1, family=processes.family)
+            except BaseException:
+                processes.stop()
+                raise
+        except OSError as error:
+            raise system_refused(f"start a local cluster of {workers} workers", error) from error
         cluster = cls(host, 1, processes)
         processes.watch(host)
         return cluster
@@ -226,22 +241,58 @@ class Cluster:
 
 
 class _Processes:
-    """The processes of a local cluster."""
+    """The processes of a local cluster.
 
-    def __init__(self, workers: int, threads: int) -> None:
+    Raises:
+        ClusterError, OSError: they can't be started; those that were have ended again.
+    """
+
+    def __init__(self, workers: int, threads: int, blas_threads: int | None) -> None:
         self.family = secrets.token_hex(8)
-        self._directory = private_directory()
-        self.url = f"ipc://{self._directory / 'coordinator'}"
         self._is_stopping = False
         self._alive = workers
         self._lock = threading.Lock()
-        self.coordinator = start_program(
-            "distio.runtime.coordinator_process", self.url, str(self._directory)
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._directory = private_directory()
+        self.url = f"ipc://{self._directory / 'coordinator'}"
+        try:
+            self._lifeline = Lifeline()
+        except BaseException:
+            _remove(self._directory)
+            raise
+        try:
+            with interrupts_wait():
+                self._start(workers, threads, blas_threads)
+        except BaseException:
+            self.stop()
+            raise
+        self.coordinator, *self.workers = self._started
+
+    def _start(self, workers: int, threads: int, blas_threads: int | None) -> None:
+        lifeline = self._lifeline
+        coordinator = (self.url, str(self._directory), str(lifeline.reader))
+        self._started.append(
+            start_program(
+                "distio.runtime.coordinator_process",
+                *coordinator,
+                lifeline=lifeline,
+                options=import_options(),
+            )
         )
-        options = ["--threads", str(threads), "--family", self.family]
-        self.workers = [
-            start_program("distio_worker.local", self.url, *options) for _ in range(workers)
-        ]
+        worker = [self.url, "--threads", str(threads), "--family", self.family]
+        worker += ["--lifeline", str(lifeline.reader)]
+        options = python_options()
+        limits = thread_limits(blas_threads, share_of_cores(workers), os.environ)
+        for _ in range(workers):
+            self._started.append(
+                start_program(
+                    "distio_worker.local",
+                    *worker,
+                    lifeline=lifeline,
+                    options=options,
+                    environment=limits,
+                )
+            )
 
     def watch(self, host: LinkedHost) -> None:
         """Tell the coordinator how worker processes end; end with the coordinator."""
@@ -270,12 +321,8 @@ class _Processes:
         """End all of them, and remove what they leave behind."""
         with self._lock:
             self._is_stopping = True
-        processes = [*self.workers, self.coordinator]
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.terminate()  # it ends even if something else keeps the pipe open
-        for process in processes:
+        self._lifeline.close()
+        for process in reversed(self._started):
             try:
                 process.wait(_MAY_TAKE_SECONDS)
             except subprocess.TimeoutExpired:

@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +26,8 @@ from distio.errors import ClusterError
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.runtime.addresses import check_bind
+from distio.runtime.launching import hold_lifeline
+from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
 
 __all__ = ["CoordinatorProcess", "serve"]
@@ -48,11 +49,20 @@ def serve(url: str, ready: Callable[[str], None]) -> None:
     Raises:
         ClusterError: it can't listen there.
     """
-    process = CoordinatorProcess(url)
+    try:
+        require_descriptors()
+        process = CoordinatorProcess(url)
+    except (OSError, zmq.ZMQError) as error:
+        raise system_refused(f"listen on {url}", error) from error
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.stop())
-    ready(process.url)
-    process.run()
+    try:
+        ready(process.url)
+    except BaseException:
+        process.stop()
+        raise
+    finally:
+        process.run()
 
 
 class CoordinatorProcess:
@@ -167,8 +177,11 @@ class CoordinatorProcess:
         workers = self._own_workers()
         self._board.shut_down("the coordinator ended")
         self._send_batches()
-        self._await_farewells()
-        for worker in workers:
+        deadline = time.monotonic() + _WORKERS_MAY_TAKE_SECONDS
+        self._await_farewells(deadline)
+        # one that has hung up may still write what its fibers printed
+        _, alive = psutil.wait_procs(workers, max(0, deadline - time.monotonic()))
+        for worker in alive:
             with suppress(psutil.NoSuchProcess):
                 worker.kill()
         self._router.disable_monitor()
@@ -177,9 +190,8 @@ class CoordinatorProcess:
         if parts.scheme == "ipc":
             Path(parts.path).unlink(missing_ok=True)
 
-    def _await_farewells(self) -> None:
+    def _await_farewells(self, deadline: float) -> None:
         """Wait until all members have hung up, or for as long as that may take."""
-        deadline = time.monotonic() + _WORKERS_MAY_TAKE_SECONDS
         while self._board.has_members and (left := deadline - time.monotonic()) > 0:
             self._monitor.poll(int(left * 1000) + 1)
             self._note_disconnects()
@@ -196,17 +208,13 @@ class CoordinatorProcess:
         return processes
 
 
-def main() -> None:
-    """The coordinator of a local cluster: lives as long as its standard input is open."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    url, directory = sys.argv[1:]
+def main(arguments: list[str]) -> None:
+    """The coordinator of a local cluster: lives as long as the lifeline of its program."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
+    url, directory, lifeline = arguments
     try:
-        process = CoordinatorProcess(url, lifeline=0)
+        process = CoordinatorProcess(url, hold_lifeline(int(lifeline)))
         signal.signal(signal.SIGTERM, lambda *_: process.stop())
         process.run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -11,6 +11,7 @@ import os
 import platform
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -29,6 +30,7 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.host import Host, log, log_failures
+from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.sockets import connection_of, dealer, receive, send
 from distio.runtime.tickets import Ticket, inherited
 
@@ -65,6 +67,16 @@ def connect(
         ClusterError: nobody answers, or the coordinator refuses.
     """
     check_url(url)
+    try:
+        require_descriptors()
+        return _join(url, kind, threads, family, timeout, lifeline)
+    except (OSError, zmq.ZMQError) as error:
+        raise system_refused(f"join the cluster at {url}", error) from error
+
+
+def _join(
+    url: str, kind: str, threads: int, family: str, timeout: float, lifeline: int | None
+) -> LinkedHost:
     context: zmq.Context[Any] = zmq.Context()
     try:
         sender, listener = dealer(context, url), dealer(context, url)
@@ -76,11 +88,11 @@ def connect(
         send(listener, from_member.encode([m.Listen(token)]))
         incarnation, early = _await_welcome(listener, sender, url, timeout, lifeline)
         connections = connection_of(sender), connection_of(listener)
+        member = Member(incarnation, ships=kind == "client")
+        return LinkedHost(member, context, sender, listener, lifeline, early, connections)
     except BaseException:
         context.destroy(linger=0)
         raise
-    member = Member(incarnation, ships=kind == "client")
-    return LinkedHost(member, context, sender, listener, lifeline, early, connections)
 
 
 def _await_welcome(
@@ -121,6 +133,11 @@ def _look_after(ended: list[LocalRun]) -> None:
         ended.pop().release()
 
 
+def _close_pipe(reader: int, writer: int) -> None:
+    os.close(reader)
+    os.close(writer)
+
+
 class LinkedHost(Host):
     """A host whose member belongs to a cluster."""
 
@@ -152,6 +169,8 @@ class LinkedHost(Host):
         self._monitor = listener.get_monitor_socket()
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
+        # other threads may wake the link when it is closed already
+        weakref.finalize(self, _close_pipe, self._wake_reader, self._wake_writer)
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
@@ -230,7 +249,7 @@ class LinkedHost(Host):
             if self._monitor in events:
                 # what was sent before is there already; it does not come back as the same member
                 return self._hear() or "the connection to the coordinator broke"
-            if self._lifeline in events and not os.read(self._lifeline or 0, 4096):
+            if self._lifeline in events:
                 return "the program that started it has ended"
         return reason or self._close_reason
 

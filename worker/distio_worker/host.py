@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import signal
-import sys
-from io import TextIOWrapper
 
 from distio.core.pickling.spaces import current_space
-from distio.runtime.forks import renew_in_children
 from distio.runtime.link import connect
+from distio_worker.output import drain_output
+from distio_worker.process import end_on
 
-__all__ = ["serve"]
+__all__ = ["end", "serve"]
 
 
 def serve(url: str, threads: int, family: str = "", lifeline: int | None = None) -> None:
@@ -27,26 +26,18 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
     Raises:
         ClusterError: the cluster can't be joined.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(line_buffering=True)  # what a fiber prints is seen at once
     space = current_space()
     space.is_worker = True
     space.process = f"the worker with process id {os.getpid()} on {platform.node()}"
     host = connect(url, "worker", threads, family=family, lifeline=lifeline)
-    signal.signal(signal.SIGTERM, lambda *_: host.close("it was told to end"))
-    renew_in_children(_end_as_usual)
+    told = [signal.SIGTERM] if lifeline is not None else [signal.SIGTERM, signal.SIGINT]
+    for number in told:
+        end_on(number, lambda: host.close("it was told to end"))
     host.start(threads, "distio-worker")
     host.listen()
 
 
-def _end_as_usual() -> None:
-    """A child that a fiber forks ends by SIGTERM like any other process."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 def end(code: int) -> None:
     """End at once: a fiber that computes, or sits in C code, can't hold the process up."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    drain_output()
     os._exit(code)

@@ -6,29 +6,26 @@ libraries, because a program waits for it.
 
 from __future__ import annotations
 
-import signal
 import sys
 
 from distio.errors import ClusterClosed, ClusterError
-from distio.runtime.launching import adopt_parent
+from distio.runtime.launching import hold_lifeline
 from distio_worker.host import end, serve
+from distio_worker.process import leave_interrupts_to_program, prepare_streams
+
+__all__ = ["main"]
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Read what `Cluster.local` says on the command line, and serve."""
-    # Ctrl-C in a terminal reaches the whole group; it is the program's to decide
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    adopt_parent()
-    _, url, _, threads, _, family = sys.argv
+    leave_interrupts_to_program()
+    prepare_streams()
+    url, _, threads, _, family, _, lifeline = arguments
     try:
-        serve(url, int(threads), family, lifeline=0)
+        serve(url, int(threads), family, hold_lifeline(int(lifeline)))
     except ClusterClosed:
         end(0)
     except ClusterError as error:
         print(f"distio-worker: {error}", file=sys.stderr)
         end(1)
     end(0)
-
-
-if __name__ == "__main__":
-    main()

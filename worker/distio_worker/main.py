@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -11,8 +12,18 @@ from typing import Annotated
 import typer
 
 from distio.errors import ClusterError
-from distio.runtime.launching import describe_exit
+from distio.runtime.cores import share_of_cores, thread_limits
+from distio.runtime.launching import (
+    Lifeline,
+    describe_exit,
+    hold_lifeline,
+    interrupts_wait,
+    start_program,
+)
+from distio.runtime.python_options import python_options
+from distio.runtime.refusals import system_refused
 from distio_worker.host import end, serve
+from distio_worker.process import leave_interrupts_to_program, prepare_streams
 
 __all__ = ["main"]
 
@@ -30,15 +41,32 @@ def worker(
     processes: Annotated[
         int, typer.Option(min=1, metavar="N", help="How many worker processes.")
     ] = 1,
-    lifeline: Annotated[bool, typer.Option(hidden=True, help="End with standard input.")] = False,
+    blas_threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default=False,
+            help="Threads that BLAS and OpenMP start in each process; by default its share of the "
+            "cores, where variables like OMP_NUM_THREADS don't say otherwise.",
+        ),
+    ] = None,
+    lifeline: Annotated[
+        int | None, typer.Option(hidden=True, help="End with this descriptor.")
+    ] = None,
 ) -> None:
     """Host fibers for the cluster at URL, until it closes or this process is told to end."""
+    if lifeline is not None:
+        hold_lifeline(lifeline)
+        leave_interrupts_to_program()
+    prepare_streams()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    if processes > 1:
-        _supervise(url, threads, processes)
-        return
+    os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
     try:
-        serve(url, threads, lifeline=0 if lifeline else None)
+        if processes == 1:
+            serve(url, threads, lifeline=lifeline)
+        else:
+            _supervise(url, threads, processes)
     except ClusterError as error:
         print(f"distio-worker: {error}", file=sys.stderr)
         end(_USAGE_ERROR)
@@ -47,31 +75,44 @@ def worker(
 
 def _supervise(url: str, threads: int, processes: int) -> None:
     """Run so many workers as processes of their own; end when all have ended."""
-    command = [sys.executable, "-m", "distio_worker.main", url, "--lifeline"]
-    command += ["--threads", str(threads)]
-    # the pipes stay open, and nothing is written to them, as long as this process lives
-    children = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(processes)]
+    children = _start(url, threads, processes)
+    expected = {0}
 
     def pass_on(number: int, frame: object) -> None:
+        expected.add(-signal.SIGTERM)  # those that have no handler yet
         for child in children:
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, pass_on)
-    codes = []
-    for child in children:
-        code = child.wait()
-        codes.append(code)
-        if code not in (0, _USAGE_ERROR):
-            logging.error("worker process %d: %s", child.pid, describe_exit(code))
-    if any(codes):
-        raise typer.Exit(_USAGE_ERROR if _USAGE_ERROR in codes else 1)
+    codes = {child.pid: child.wait() for child in children}
+    failed = {pid: code for pid, code in codes.items() if code not in expected}
+    for pid, code in failed.items():
+        if code != _USAGE_ERROR:
+            logging.error("worker process %d: %s", pid, describe_exit(code))
+    if failed:
+        raise typer.Exit(_USAGE_ERROR if _USAGE_ERROR in failed.values() else 1)
 
 
-def main() -> None:
+def _start(url: str, threads: int, processes: int) -> list[subprocess.Popen[bytes]]:
+    lifeline = Lifeline()
+    arguments = [url, "--threads", str(threads), "--lifeline", str(lifeline.reader)]
+    options = python_options()
+    try:
+        with interrupts_wait():
+            return [
+                start_program("distio_worker.main", *arguments, lifeline=lifeline, options=options)
+                for _ in range(processes)
+            ]
+    except OSError as error:
+        lifeline.close()
+        raise system_refused(f"start {processes} worker processes", error) from error
+
+
+def main(arguments: list[str] | None = None) -> None:
     """The console script."""
-    app()
+    app(arguments, prog_name="distio-worker")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,143 @@
+"""How processes are started, and what is said if they can't be."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distio import Cluster
+from distio.errors import ClusterError
+from distio.runtime import launching
+from distio.runtime.launching import Lifeline, start_program
+
+
+def end_is_seen(reader: int) -> bool:
+    """Whether nobody can write to the pipe any more."""
+    os.set_blocking(reader, False)
+    try:
+        return os.read(reader, 1) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_a_lifeline_ends_when_it_is_closed_and_may_be_closed_again() -> None:
+    lifeline = Lifeline()
+    reader = os.dup(lifeline.reader)
+    assert not end_is_seen(reader)
+    lifeline.close()
+    lifeline.close()
+    assert end_is_seen(reader)
+    os.close(reader)
+
+
+def test_a_lifeline_takes_no_place_of_a_standard_stream() -> None:
+    script = """
+import os
+from distio.runtime.launching import Lifeline
+for closed in ({0}, {1, 2}, {0, 1, 2}):
+    for descriptor in closed:
+        os.close(descriptor)
+    lifeline = Lifeline()
+    assert min(lifeline.reader, lifeline._writer) > 2
+    for descriptor in closed:
+        os.open(os.devnull, os.O_RDWR)
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=30, check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_forked_child_keeps_no_lifeline_of_its_parent_alive() -> None:
+    script = """
+import os
+from distio.runtime.launching import Lifeline, hold_lifeline
+lifeline = Lifeline()
+reader = os.dup(lifeline.reader)
+held = hold_lifeline(os.dup(lifeline.reader))
+go_on, told = os.pipe()
+if os.fork() == 0:
+    os.close(told)
+    os.read(go_on, 1)
+    try:
+        os.fstat(held)
+    except OSError:
+        if os.fork() == 0:  # a child of the child closes nothing else's descriptor
+            os._exit(0)
+        os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+    os._exit(1)
+lifeline.close()
+assert os.read(reader, 1) == b""  # the child lives still
+os.close(told)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=30, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["nowhere_at_all", "nowhere_at_all.worker", "os.nowhere"])
+def test_a_module_that_is_not_found_is_a_cluster_error(module: str) -> None:
+    lifeline = Lifeline()
+    with pytest.raises(ClusterError, match=rf"need the module {module}, .* sys\.path; install"):
+        start_program(module, lifeline=lifeline)
+    lifeline.close()
+
+
+def test_a_cluster_whose_modules_are_not_found_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ClusterError, match=r"distio\.runtime\.coordinator_process"):
+        Cluster.local(workers=1)
+    assert not [*tmp_path.iterdir()]
+    assert not launching._held
+
+
+@pytest.mark.slow
+def test_a_program_in_a_directory_that_is_gone_gets_a_cluster_error(tmp_path: Path) -> None:
+    script = f"""
+import os
+from distio import Cluster
+os.chdir({str(tmp_path)!r}), os.mkdir("gone"), os.chdir("gone"), os.rmdir("../gone")
+Cluster.local(workers=1)
+"""
+    error = last_line_of_failure(script)
+    assert error.startswith("distio.errors.ClusterError: worker processes start in the working dir")
+    assert error.endswith("(os.chdir)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [0, 3, 9, 20, 24, 25])
+def test_descriptors_that_run_out_are_a_cluster_error(left: int, tmp_path: Path) -> None:
+    script = f"""
+import os, resource, tempfile
+from distio import Cluster, io
+tempfile.tempdir = {str(tmp_path)!r}
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, {resource.getrlimit(resource.RLIMIT_NOFILE)[1]}))
+taken = [os.dup(2) for _ in range(64 - len(os.listdir("/proc/self/fd")) + 1 - {left})]
+try:
+    Cluster.local(workers=2)
+finally:
+    [os.close(each) for each in taken]  # a traceback needs one
+"""
+    error = last_line_of_failure(script)
+    assert error.startswith("distio.errors.ClusterError: can't ")
+    assert error.endswith(
+        "Too many open files; close files that aren't needed, or raise the limit (ulimit -n)"
+    )
+    assert not [*tmp_path.iterdir()]
+
+
+def last_line_of_failure(script: str) -> str:
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_local_cluster_refuses_a_senseless_number_of_blas_threads() -> None:
+    with pytest.raises(ClusterError, match="blas_threads=0; give whole numbers from 1"):
+        Cluster.local(workers=1, blas_threads=0)
