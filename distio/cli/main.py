@@ -10,6 +10,7 @@ import typer
 
 from distio.cli import report
 from distio.errors import ClusterError
+from distio.runtime.launching import fill_standard_streams
 
 __all__ = ["main"]
 
@@ -21,14 +22,19 @@ app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, n
 
 def main() -> NoReturn:
     """The console script."""
+    fill_standard_streams()
     try:
-        code = app(standalone_mode=False, prog_name="distio")
+        code = report.finish(app(standalone_mode=False, prog_name="distio"))
     except _UsageProblem as problem:
         problem.show()  # type: ignore[attr-defined]  # the class is known at run time only
         code = report.USAGE
     except (typer.Abort, KeyboardInterrupt):
         report.complain("interrupted")
         code = report.INTERRUPTED
+    except report.OutputFailed as failure:
+        code = report.output_failed(failure.__cause__)
+    except OSError as error:  # the text of --help could not be written
+        code = report.output_failed(error)
     sys.exit(code)
 
 
@@ -99,7 +105,7 @@ def run(
         report.complain(error)
         return report.USAGE
     except ProgramFailed as failure:
-        print(failure, end="", file=sys.stderr)
+        report.print_error(str(failure).rstrip("\n"))
         return report.PANIC
     except KeyboardInterrupt:
         report.complain("interrupted")
@@ -141,7 +147,7 @@ def coordinator(
 
 
 def _say_ready(url: str) -> None:
-    print(f"The coordinator is ready at {url}; join it with: distio-worker {url}", flush=True)
+    report.say(f"The coordinator is ready at {url}; join it with: distio-worker {url}")
 
 
 @app.command()
@@ -149,7 +155,7 @@ def version() -> int:
     """Print the version."""
     from importlib import metadata
 
-    print(f"distio {metadata.version('distio')}")
+    report.say(f"distio {metadata.version('distio')}")
     return report.OK
 
 
