@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from distio import Cluster
 from distio.errors import ClusterError
 from distio.runtime import launching
 from distio.runtime.launching import Lifeline, start_program
+from distio.runtime.link import HANDSHAKE_SECONDS
 
 
 def end_is_seen(reader: int) -> bool:
@@ -94,6 +96,32 @@ def test_a_cluster_whose_modules_are_not_found_leaves_nothing(
         Cluster.local(workers=1)
     assert not [*tmp_path.iterdir()]
     assert not launching._held
+
+
+@pytest.mark.slow
+def test_a_program_that_forgets_where_it_found_distio_gets_a_cluster_error() -> None:
+    script = """
+import sys
+from distio import Cluster
+sys.path[:] = [entry for entry in sys.path if entry and "lib/python" in entry]
+sys.path[:] = [entry for entry in sys.path if "site-packages" not in entry]
+Cluster.local(workers=1)
+"""
+    error = last_line_of_failure(script)
+    assert "need the module distio.runtime.coordinator_process, which isn't found" in error
+
+
+@pytest.mark.slow
+def test_a_coordinator_that_ends_before_it_answers_is_a_cluster_error_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(launching, "_BOOTSTRAP", "raise SystemExit(1)")
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match="coordinator process ended before it answered"):
+        Cluster.local(workers=1)
+    assert time.monotonic() - began < HANDSHAKE_SECONDS
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.slow

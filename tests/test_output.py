@@ -35,7 +35,8 @@ class Pipe:
         self.reader, writer = os.pipe2(os.O_DIRECT)
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 1 << 20)
         raw = open(writer, "wb", buffering)  # noqa: SIM115 (the stream closes it)
-        self.stream = WholeLines(TextIOWrapper(raw, encoding, "backslashreplace"), Turns())
+        self.turns = Turns()
+        self.stream = WholeLines(TextIOWrapper(raw, encoding, "backslashreplace"), self.turns)
         os.set_blocking(self.reader, False)
 
     def heard(self) -> list[str]:
@@ -79,7 +80,7 @@ def test_each_thread_has_a_line_of_its_own(pipe: Pipe) -> None:
     other.join()
     print(" again", file=pipe.stream)
     assert pipe.heard() == ["mine again\n"]
-    pipe.stream.drain()
+    pipe.stream.end()
     assert pipe.heard() == ["other"]
 
 
@@ -162,10 +163,10 @@ def test_a_forked_child_has_none_of_the_text_of_its_parent() -> None:
 print("parent", end="")
 if os.fork() == 0:
     print("child")
-    drain_output()
+    end_output()
     os._exit(0)
 os.wait()
-drain_output()
+end_output()
 """)
     assert heard == "child\nparent"
 
@@ -196,6 +197,26 @@ threads = [threading.Thread(target=talk, args=each) for each in both]
 [thread.join() for thread in threads]
 """)
     assert sorted(heard.splitlines()) == ["a" * 100_000] * 20 + ["b" * 100_000] * 20
+
+
+def test_after_the_end_no_thread_begins_a_line(pipe: Pipe) -> None:
+    pipe.stream.end()
+    turns: list[bool] = []
+    other = threading.Thread(target=lambda: turns.append(pipe.turns.mutex.acquire(blocking=False)))
+    other.start()
+    other.join()
+    assert turns == [False]
+
+
+def test_the_end_waits_for_no_thread_that_writes_for_ever(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distio_worker.output._PATIENCE_SECONDS", 0.0)
+    other = threading.Thread(target=pipe.turns.mutex.acquire)
+    other.start()
+    other.join()
+    pipe.stream.end()
+    pipe.turns.renew()
 
 
 def test_this_process_keeps_its_own_streams() -> None:

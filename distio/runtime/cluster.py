@@ -162,7 +162,7 @@ class Cluster:
             require_descriptors()
             processes = _Processes(workers, threads, blas_threads)
             try:
-                host = connect(processes.url, "client", 1, family=processes.family)
+                host = processes.join()
             except BaseException:
                 processes.stop()
                 raise
@@ -293,6 +293,14 @@ class _Processes:
                     environment=limits,
                 )
             )
+
+    def join(self) -> LinkedHost:
+        """Connect this program with them."""
+        coordinator = os.pidfd_open(self.coordinator.pid)
+        try:
+            return connect(self.url, "client", 1, family=self.family, coordinator=coordinator)
+        finally:
+            os.close(coordinator)
 
     def watch(self, host: LinkedHost) -> None:
         """Tell the coordinator how worker processes end; end with the coordinator."""

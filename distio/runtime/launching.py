@@ -148,14 +148,21 @@ def start_program(
 
 def _check_importable(module: str) -> None:
     try:
-        is_found = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the package is found
+        is_found = _is_on_path(module) and importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a package that it is in isn't found
         is_found = False
     if not is_found:
         raise ClusterError(
             f"worker processes need the module {module}, which isn't found on sys.path; "
             f"install distio anew, or put its directory back on sys.path"
         )
+
+
+def _is_on_path(module: str) -> bool:
+    """Whether its package is found by who has not imported it yet; `find_spec` has."""
+    package, _, _ = module.partition(".")
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+    return any(finder.find_spec(package, None) is not None for finder in finders)
 
 
 def _absolute_path() -> list[str]:

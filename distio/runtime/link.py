@@ -52,6 +52,7 @@ def connect(
     family: str = "",
     timeout: float = HANDSHAKE_SECONDS,
     lifeline: int | None = None,
+    coordinator: int | None = None,
 ) -> LinkedHost:
     """Join the cluster whose coordinator listens at `url`.
 
@@ -62,33 +63,41 @@ def connect(
         family: see `Hello.family`.
         timeout: how many seconds to wait for an answer.
         lifeline: a file descriptor; the link closes when it comes to its end.
+        coordinator: a file descriptor that can be read from once the coordinator has ended, if
+            somebody knows one: then nobody waits in vain.
 
     Raises:
         ClusterError: nobody answers, or the coordinator refuses.
     """
     check_url(url)
+    ends: dict[int, ClusterError] = {}
+    if lifeline is not None:
+        ends[lifeline] = ClusterClosed("the program that started it has ended")
+    if coordinator is not None:
+        ends[coordinator] = ClusterError(
+            "the coordinator process ended before it answered; what it wrote to stderr says why"
+        )
+    hello = m.Hello(
+        PROTOCOL, PYTHON, kind, threads, platform.node(), os.getpid(), os.urandom(16), family
+    )
     try:
         require_descriptors()
-        return _join(url, kind, threads, family, timeout, lifeline)
+        return _join(url, hello, timeout, lifeline, ends)
     except (OSError, zmq.ZMQError) as error:
         raise system_refused(f"join the cluster at {url}", error) from error
 
 
 def _join(
-    url: str, kind: str, threads: int, family: str, timeout: float, lifeline: int | None
+    url: str, hello: m.Hello, timeout: float, lifeline: int | None, ends: dict[int, ClusterError]
 ) -> LinkedHost:
     context: zmq.Context[Any] = zmq.Context()
     try:
         sender, listener = dealer(context, url), dealer(context, url)
-        token = os.urandom(16)
-        hello = m.Hello(
-            PROTOCOL, PYTHON, kind, threads, platform.node(), os.getpid(), token, family
-        )
         send(sender, from_member.encode([hello]))
-        send(listener, from_member.encode([m.Listen(token)]))
-        incarnation, early = _await_welcome(listener, sender, url, timeout, lifeline)
+        send(listener, from_member.encode([m.Listen(hello.token)]))
+        incarnation, early = _await_welcome(listener, sender, url, timeout, ends)
         connections = connection_of(sender), connection_of(listener)
-        member = Member(incarnation, ships=kind == "client")
+        member = Member(incarnation, ships=hello.kind == "client")
         return LinkedHost(member, context, sender, listener, lifeline, early, connections)
     except BaseException:
         context.destroy(linger=0)
@@ -100,17 +109,20 @@ def _await_welcome(
     sender: zmq.Socket[Any],
     url: str,
     timeout: float,
-    lifeline: int | None,
+    ends: dict[int, ClusterError],
 ) -> tuple[int, list[m.CoordinatorMessage]]:
-    """The incarnation, and what else was said in the same breath."""
+    """The incarnation, and what else was said in the same breath.
+
+    Args:
+        ends: by descriptor: why it is of no use to wait any longer.
+    """
     poller = zmq.Poller()
-    poller.register(listener, zmq.POLLIN)
-    poller.register(sender, zmq.POLLIN)
-    if lifeline is not None:
-        poller.register(lifeline, zmq.POLLIN | zmq.POLLERR)
+    for source in (listener, sender, *ends):
+        poller.register(source, zmq.POLLIN | zmq.POLLERR)
     ready = poller.poll(int(timeout * 1000))
-    if any(source == lifeline for source, _ in ready):
-        raise ClusterClosed("the program that started it has ended")
+    for source, _ in ready:
+        if source in ends:
+            raise ends[source]
     if not ready:
         raise ClusterError(
             f"no coordinator answers at {url} (waited {timeout:g} s); "

@@ -8,7 +8,7 @@ import signal
 
 from distio.core.pickling.spaces import current_space
 from distio.runtime.link import connect
-from distio_worker.output import drain_output
+from distio_worker.output import end_output
 from distio_worker.process import end_on
 
 __all__ = ["end", "serve"]
@@ -39,5 +39,5 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
 
 def end(code: int) -> None:
     """End at once: a fiber that computes, or sits in C code, can't hold the process up."""
-    drain_output()
+    end_output()
     os._exit(code)

@@ -19,10 +19,12 @@ from contextlib import contextmanager, suppress
 from io import StringIO, TextIOWrapper
 from typing import Any, Final, final
 
-__all__ = ["Turns", "WholeLines", "drain_output", "keep_lines_whole", "pieces_of"]
+__all__ = ["Turns", "WholeLines", "end_output", "keep_lines_whole", "pieces_of"]
 
 _LONGEST_KEPT: Final = 1 << 20
 """A text without an end of line is kept up to this length (in characters)."""
+_PATIENCE_SECONDS: Final = 1.0
+"""How long the end of a process may wait for a thread that writes."""
 
 
 class Turns:
@@ -83,9 +85,14 @@ class WholeLines(TextIOWrapper):
         with self._turns.mutex:
             self._emit(threading.get_ident())
 
-    def drain(self) -> None:
-        """Write what all threads have left without an end of line."""
-        with self._turns.mutex:
+    def end(self) -> None:
+        """Write what all threads have left without an end of line; none of them writes any more.
+
+        The process is to end now. The mutex stays locked, lest it ends in the middle of a line.
+        A thread that has been writing for long, perhaps to a pipe that nobody reads, isn't waited
+        for.
+        """
+        if self._turns.mutex.acquire(timeout=_PATIENCE_SECONDS):
             for thread in list(self._partial):
                 self._emit(thread)
             self.buffer.flush()
@@ -159,11 +166,11 @@ def keep_lines_whole() -> None:
             setattr(sys, f"__{name}__", whole)
 
 
-def drain_output() -> None:
-    """Write what is left; at the end of a process, where nobody hears of a failure any more."""
+def end_output() -> None:
+    """Write what is left, at the end of a process, where nobody hears of a failure any more."""
     for stream in (sys.__stdout__, sys.__stderr__, sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             if isinstance(stream, WholeLines):
-                stream.drain()
+                stream.end()
             elif stream is not None:
                 stream.flush()
