@@ -31,10 +31,10 @@ class Board(Switchboard):
 def test_who_has_both_connections_has_joined() -> None:
     board = Board()
     board.hear(0.0, b"1", [m.Listen(b"token")])
-    assert not board.has_members
+    assert not board.machine.members
     board.hear(0.0, b"2", [hello(b"token")])
     assert board.said() == {b"1": [m.Welcome(1)]}
-    assert board.has_members
+    assert board.machine.members
 
 
 def test_another_version_is_refused_where_it_listens() -> None:
@@ -59,7 +59,7 @@ def test_whoever_gives_up_before_joining_is_forgotten() -> None:
     board.hear(0.0, b"1", [hello(b"token")])
     board.hang_up(0.0, b"1")
     board.hear(0.0, b"2", [m.Listen(b"token")])
-    assert not board.has_members
+    assert not board.machine.members
     assert board.said() == {}
 
 

@@ -388,3 +388,21 @@ def test_workers_of_a_program_whose_standard_streams_are_closed_work(
     command = ["sh", "-c", f'exec "$0" -c "$1" {redirections}', sys.executable, text]
     subprocess.run(command, timeout=60, check=True)
     assert (tmp_path / "heard").read_text() == f"{['/dev/null'] * len(closed)}\n"
+
+
+def test_a_cluster_with_a_fork_of_a_worker_closes_before_it_gives_up() -> None:
+    """The fork holds what the worker was connected by."""
+
+    def fork() -> int:
+        if (pid := os.fork()) == 0:
+            signal.pause()
+        return pid
+
+    cluster = Cluster.local(workers=1)
+    helper = cluster.submit(io.defer(fork), None).result(timeout=20).unsafe_get()
+    (worker,) = processes_of(cluster)
+    began = time.monotonic()
+    cluster.close()
+    os.kill(helper, signal.SIGKILL)
+    assert worker.returncode == 0
+    assert time.monotonic() - began < 2, "for so long the coordinator would wait for a farewell"

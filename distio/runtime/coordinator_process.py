@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import psutil
 import zmq
 
 from distio.coordination.coordinator import Coordinator, Switchboard
+from distio.coordination.coordinator.placement import Member
 from distio.errors import ClusterError
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
@@ -177,34 +177,52 @@ class CoordinatorProcess:
         workers = self._own_workers()
         self._board.shut_down("the coordinator ended")
         self._send_batches()
-        deadline = time.monotonic() + _WORKERS_MAY_TAKE_SECONDS
-        self._await_farewells(deadline)
-        # one that has hung up may still write what its fibers printed
-        _, alive = psutil.wait_procs(workers, max(0, deadline - time.monotonic()))
-        for worker in alive:
-            with suppress(psutil.NoSuchProcess):
-                worker.kill()
+        self._await_farewells(set(workers))
+        for process in workers:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+            os.close(process)
         self._router.disable_monitor()
         self._context.destroy(linger=200)
         parts = urlsplit(self.url)
         if parts.scheme == "ipc":
             Path(parts.path).unlink(missing_ok=True)
 
-    def _await_farewells(self, deadline: float) -> None:
-        """Wait until all members have hung up, or for as long as that may take."""
-        while self._board.has_members and (left := deadline - time.monotonic()) > 0:
-            self._monitor.poll(int(left * 1000) + 1)
+    def _await_farewells(self, alive: set[int]) -> None:
+        """Wait until all is over, or for as long as that may take.
+
+        Members have to hang up. Workers of this program have to end: having hung up, they may still
+        write what their fibers printed, and a fork may hold their connection.
+
+        Args:
+            alive: descriptors of the processes of these workers.
+        """
+        poller = zmq.Poller()
+        poller.register(self._monitor, zmq.POLLIN)
+        for process in alive:
+            poller.register(process, zmq.POLLIN)
+        deadline = time.monotonic() + _WORKERS_MAY_TAKE_SECONDS
+        while (alive or self._has_others()) and (left := deadline - time.monotonic()) > 0:
+            for ended in alive.intersection(dict(poller.poll(int(left * 1000) + 1))):
+                poller.unregister(ended)
+                alive.remove(ended)
             self._note_disconnects()
             self._report_disconnects()
             self._board.outgoing.clear()
 
-    def _own_workers(self) -> list[psutil.Process]:
-        """The worker processes that belong to the program this coordinator belongs to."""
+    def _is_own_worker(self, member: Member) -> bool:
+        """Whether it belongs to the program that this coordinator belongs to."""
+        return self._lifeline is not None and member.is_worker and bool(member.hello.family)
+
+    def _has_others(self) -> bool:
+        return not all(map(self._is_own_worker, self._board.machine.members.values()))
+
+    def _own_workers(self) -> list[int]:
+        """Descriptors of the worker processes of the program."""
         processes = []
-        for member in self._board.machine.members.values():
-            if self._lifeline is not None and member.is_worker and member.hello.family:
-                with suppress(psutil.NoSuchProcess):
-                    processes.append(psutil.Process(member.hello.pid))
+        for member in filter(self._is_own_worker, self._board.machine.members.values()):
+            with suppress(ProcessLookupError):
+                processes.append(os.pidfd_open(member.hello.pid))
         return processes
 
 

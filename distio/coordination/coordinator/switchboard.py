@@ -49,11 +49,6 @@ class Switchboard:
         """By either address of each member."""
         self._listens_at: dict[int, bytes] = {}
 
-    @property
-    def has_members(self) -> bool:
-        """Whether anybody is connected."""
-        return bool(self._listens_at)
-
     # -- coming in ------------------------------------------------------------------------
 
     def hear(self, now: float, address: bytes, messages: Sequence[m.MemberMessage]) -> None:
