@@ -15,7 +15,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from io import StringIO, TextIOWrapper
 from typing import Any, Final, final
 
@@ -117,25 +117,25 @@ class WholeLines(TextIOWrapper):
 
 
 def _write(descriptor: int, text: bytes) -> None:
-    with _locked(descriptor):
-        for piece in pieces_of(text, select.PIPE_BUF):
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-
-
-@contextmanager
-def _locked(descriptor: int) -> Iterator[None]:
-    """While no other process has it that locks, too. The system frees it with its process."""
-    is_locked = False
-    with suppress(OSError):  # some files can't be locked; then up to PIPE_BUF must do
-        fcntl.lockf(descriptor, fcntl.LOCK_EX)
-        is_locked = True
+    """Write whole lines while no other process writes one that takes part in this."""
+    is_locked = _lock(descriptor)  # the system frees it with its process
     try:
-        yield
+        for piece in pieces_of(text, select.PIPE_BUF):
+            written = os.write(descriptor, piece)
+            while written < len(piece):
+                written += os.write(descriptor, memoryview(piece)[written:])
     finally:
         if is_locked:
             fcntl.lockf(descriptor, fcntl.LOCK_UN)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock the file, if it can be locked; if it can't, up to PIPE_BUF bytes must do."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
 
 
 def pieces_of(text: bytes, at_most: int) -> Iterator[bytes]:
