@@ -182,7 +182,7 @@ class LinkedHost(Host):
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
         # other threads may wake the link when it is closed already
-        weakref.finalize(self, _close_pipe, self._wake_reader, self._wake_writer)
+        self._close_pipe = weakref.finalize(self, _close_pipe, self._wake_reader, self._wake_writer)
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
@@ -323,8 +323,7 @@ class LinkedHost(Host):
         super().drop_in_child()
         self._is_closed = True  # nothing is sent
         self.tickets.drop_in_child(self.process)
-        os.close(self._wake_reader)
-        os.close(self._wake_writer)
+        self._close_pipe()
 
     def refuse_in_child(self) -> None:
         """Raise ClusterClosed if this is a forked child of the process that this belongs to."""
