@@ -18,6 +18,7 @@
         ├── WorkerLost          a fiber ended with the process that hosted it
         ├── TooManyRestarts     a supervisor gives up: a child ended again and again
         ├── UnknownFiber        a handle was waited for whose run is over
+        ├── MainThreadAway      a call for the main thread, which isn't there to make it
         ├── CannotShip          something that has to travel can't be pickled
         ├── NotImportable       what came by its name is nowhere to be found in this process
         ├── NotDeterministic    a function of io.do did something else when it was repeated
@@ -56,6 +57,7 @@ __all__ = [
     "ForeignException",
     "HandshakeRefused",
     "InvariantBroken",
+    "MainThreadAway",
     "MatchError",
     "MultipleExceptions",
     "NotDeterministic",
@@ -321,6 +323,18 @@ class TooManyRestarts(DistioError):
 @final
 class UnknownFiber(DistioError):
     """A handle was waited for whose run is over: its outcome is nowhere to be had."""
+
+
+@final
+class MainThreadAway(DistioError):
+    """The main thread of the process runs no program and waits for none: it can't make a call."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "on_main_thread: expected the main thread of this process to run a program or to wait "
+            "for one, but it does something else; call run, run_async or RunHandle.result on it"
+        )
+        self.args = ()
 
 
 @final

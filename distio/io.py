@@ -23,7 +23,15 @@ from distio.core.status import Status
 from distio.direct import do, restart_from
 from distio.errors import MatchError
 from distio.local import Local
-from distio.outside import async_, at, blocking, from_coroutine, from_future, located
+from distio.outside import (
+    async_,
+    at,
+    blocking,
+    from_coroutine,
+    from_future,
+    located,
+    on_main_thread,
+)
 from distio.progress import Bar
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import errors as _errors
@@ -69,6 +77,7 @@ __all__ = [
     "named",
     "now",
     "on_cancel",
+    "on_main_thread",
     "panic",
     "parallel",
     "pure",

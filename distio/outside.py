@@ -14,7 +14,15 @@ from distio.core.ops.base import IO
 from distio.errors import MatchError, TracedException
 from distio.result import Ok, Panic, Result
 
-__all__ = ["async_", "at", "blocking", "from_coroutine", "from_future", "located"]
+__all__ = [
+    "async_",
+    "at",
+    "blocking",
+    "from_coroutine",
+    "from_future",
+    "located",
+    "on_main_thread",
+]
 
 A = TypeVar("A")
 A2 = TypeVar("A2")
@@ -55,6 +63,32 @@ def blocking(
     Ok(success=8)
     """
     return ops.Blocking(f, args, kwargs, abandon_on_cancel)
+
+
+def on_main_thread(
+    f: Callable[..., A], *args: Any, abandon_on_cancel: bool = False, **kwargs: Any
+) -> IO[Any, Any, A]:
+    """The program that calls `f(*args, **kwargs)` on the main thread of the process it is in.
+
+    Some functions work nowhere else: `signal.signal`, those of most graphical interfaces, those of
+    some C libraries. The main thread of a worker is there for such calls. That of your program
+    makes them while it waits in `run`, in `RunHandle.result` or in the event loop that awaits
+    `run_async`. If it does none of that, the outcome is a Panic that holds `MainThreadAway`, at
+    once. The calls are made one after the other; the fiber waits and holds no thread.
+
+    Args:
+        f: what is called.
+        args: what it is called with.
+        abandon_on_cancel: a fiber that is cancelled in here waits for `f` to return if it has been
+            called already; unless this is true, then `f` is left to itself.
+        kwargs: what else it is called with.
+
+    >>> import threading
+    >>> from distio import io
+    >>> io.on_main_thread(lambda: threading.current_thread().name).run(None, 4)
+    Ok(success='MainThread')
+    """
+    return ops.OnMainThread(f, args, kwargs, abandon_on_cancel)
 
 
 def from_coroutine(

@@ -148,6 +148,7 @@ TAKES_A_FUNCTION: dict[str, Callable[[Any], Any]] = {
     "defer_read_io": io.defer_read_io,
     "async_": io.async_,
     "blocking": io.blocking,
+    "on_main_thread": io.on_main_thread,
     "from_coroutine": io.from_coroutine,
     "from_future": io.from_future,
     "located": io.located,
@@ -310,7 +311,7 @@ def test_a_mapped_exception_is_an_exception(run: Run) -> None:
 # -- async functions and others ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [io.defer, io.blocking])
+@pytest.mark.parametrize("make", [io.defer, io.blocking, io.on_main_thread])
 def test_an_async_function_is_no_plain_one(run: Run, make: Callable[..., Program]) -> None:
     said = text(run(make(a_coroutine)))
     assert said.startswith(f"{make.__name__}: expected a value from {here(a_coroutine)}, but got ")

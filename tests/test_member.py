@@ -53,10 +53,18 @@ class Node:
     def let_go(self, callback: Callback) -> None:
         """Programs here call their callbacks."""
 
-    def elsewhere(self, call: Callable[[], None]) -> None:
+    def elsewhere(self, call: Callable[[], None], fiber: Fiber) -> None:
         call()
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def on_main_thread(
+        self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], bool]:
+        call()
+        return lambda: False
+
+    def on_loop(
+        self, run: Callable[[], Coroutine[Any, Any, None]], fiber: Fiber
+    ) -> Callable[[], None]:
         asyncio.run(run())
         return lambda: None
 

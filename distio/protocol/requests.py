@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, Literal, Protocol, final
 
 __all__ = [
     "FINISHED",
@@ -31,6 +31,7 @@ __all__ = [
     "MakeTalking",
     "NOTHING",
     "Now",
+    "Place",
     "Random",
     "Release",
     "Request",
@@ -348,27 +349,32 @@ _WAITS: Final = {
 }
 
 
+Place = Literal["thread", "main thread", "loop"]
+"""Where a call runs that no thread of a pool makes."""
+
+
 @final
 class AwaitBlocking(Request):
     """Call `f(...)` on a thread that may be held up; answered by what it returns or raises.
 
-    If it is a coroutine function, it runs on the event loop of the process instead.
+    That is a thread of its own, or the main thread of the process; the call of a coroutine
+    function runs on the event loop of the process instead.
     """
 
-    __slots__ = ("args", "f", "is_abandoned", "is_coroutine", "is_stopped", "kwargs", "stop")
+    __slots__ = ("args", "f", "is_abandoned", "is_stopped", "kwargs", "place", "stop")
 
     def __init__(
         self,
         f: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-        is_coroutine: bool,
+        place: Place,
         is_abandoned: bool = False,
     ) -> None:
         self.f = f
         self.args = args
         self.kwargs = kwargs
-        self.is_coroutine = is_coroutine
+        self.place = place
         self.is_abandoned = is_abandoned
         """Whether a fiber that is cancelled lets go of it, and doesn't wait for its end."""
         self.stop: Callable[[], None] | None = None
@@ -377,7 +383,7 @@ class AwaitBlocking(Request):
         """Whether that was done."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = self.f, self.args, self.kwargs, self.is_coroutine, self.is_abandoned
+        fields = self.f, self.args, self.kwargs, self.place, self.is_abandoned
         return AwaitBlocking, fields
 
 

@@ -18,9 +18,10 @@ from distio.result import Result
 from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits, usable_cores
 from distio.runtime.host import log
-from distio.runtime.interrupts import HEARING_SECONDS, interruptible
+from distio.runtime.interrupts import interruptible
 from distio.runtime.launching import Lifeline, describe_exit, interrupts_wait, start_program
 from distio.runtime.link import LinkedHost, connect
+from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import stopped_with_its_fiber, waiting
 from distio.runtime.python_options import import_options, python_options
 from distio.runtime.refusals import require_descriptors, system_refused
@@ -96,12 +97,16 @@ class _Runner:
         if self._host.is_inherited:
             return closed(inherited(self._host.process))
         stop = self.cancel
-        with waiting(), interruptible(stop, self._describe), stopped_with_its_fiber(stop):
+        with (
+            waiting(),
+            interruptible(stop, self._describe),
+            stopped_with_its_fiber(stop),
+            serving_on_main(wake_main_thread),
+        ):
             self._ticket = self._host.begin(io, context)
             if self._is_cancelled:
                 self.cancel()
-            while not self._ticket.wait(HEARING_SECONDS):
-                """Ctrl-C is heard between two waits, at the latest."""
+            self._ticket.wait()
             return self._ticket.result()
 
     def cancel(self) -> None:

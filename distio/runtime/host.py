@@ -30,7 +30,13 @@ from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
 from distio.runtime.blocking import call_elsewhere
 from distio.runtime.forks import drop_in_children, end_child, without_forks
-from distio.runtime.interrupts import HEARING_SECONDS
+from distio.runtime.main_thread import (
+    HEARING_SECONDS,
+    call_on_main_thread,
+    has_calls,
+    is_main_thread,
+    serve,
+)
 from distio.runtime.nesting import Seat, here
 from distio.runtime.tickets import Tickets
 
@@ -80,6 +86,8 @@ class Host:
         self._has_advised = False
         self._pool_name = ""
         self._random = random.Random().random
+        self._main_hand: Hand | None = None
+        """That of the main thread, if it is one of the pool's."""
         self._dropped: deque[tuple[Fiber, rq.AwaitCallback | rq.AwaitBlocking]] = deque()
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
@@ -120,8 +128,13 @@ class Host:
         hand = Hand(self.member, self)
         here.hands.append((self, hand))
         try:
+            if is_main_thread():
+                self._main_hand = hand
             while self._next(hand):
-                hand.perform()
+                if hand.work is None:
+                    serve()
+                else:
+                    hand.perform()
                 if self.is_inherited:
                     end_child(_outcome_in(hand))
         except Exception as bug:  # noqa: BLE001 (no run may hang on a mistake of ours)
@@ -130,7 +143,10 @@ class Host:
             here.hands.pop()
 
     def _next(self, hand: Hand) -> bool:
-        """Settle what is in this hand, and find it something to perform; False: the host stops."""
+        """Settle what is in this hand, and find it something to perform; False: the host stops.
+
+        A hand without work is that of the main thread, and has calls to make.
+        """
         done = hand.work
         with self.mutex:
             if done is not None:
@@ -158,6 +174,8 @@ class Host:
                     self._surplus -= 1
                     self.link.idle()
                     return False
+                if hand is self._main_hand and has_calls():
+                    return True
                 if hand.take():
                     return True
                 patience = self.link.idle()
@@ -277,11 +295,19 @@ class Host:
         """User code raised KeyboardInterrupt: here, it becomes a panic."""
         return True
 
-    def elsewhere(self, call: Callable[[], None]) -> None:
+    def elsewhere(self, call: Callable[[], None], fiber: Fiber) -> None:
         """On a thread of its own."""
         call_elsewhere(call)
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def on_main_thread(
+        self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], bool]:
+        """That of the process, if it takes calls."""
+        return call_on_main_thread(call, refuse)
+
+    def on_loop(
+        self, run: Callable[[], Coroutine[Any, Any, None]], fiber: Fiber
+    ) -> Callable[[], None]:
         """On that of all hosts in this process."""
         return _run_on_loop()(run)
 
@@ -381,7 +407,7 @@ def _outcome_in(hand: Hand) -> Result[Any, Any] | None:
 
 def _at_most(patience: float | None) -> float | None:
     """For how long a thread may wait without looking around."""
-    if threading.current_thread() is threading.main_thread():
+    if is_main_thread():
         return HEARING_SECONDS if patience is None else min(patience, HEARING_SECONDS)
     return patience and min(patience, _LONGEST_WAIT_SECONDS)
 

@@ -18,8 +18,9 @@ from types import FrameType
 from typing import Final
 
 from distio.runtime.forks import renew_in_children
+from distio.runtime.main_thread import is_main_thread
 
-__all__ = ["HEARING_SECONDS", "interruptible"]
+__all__ = ["interruptible"]
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _RUNTIME: Final = os.path.join(_PACKAGE, "runtime") + os.sep
@@ -28,10 +29,6 @@ _CALLS: Final = os.path.join(_PACKAGE, "core", "ops", "values.py")
 _PATIENCE_SECONDS: Final = 1.0
 """How long a program may take to be cancelled before it is told what it is at."""
 
-HEARING_SECONDS: Final = 0.25
-"""The main thread waits for no longer at a time: a signal that comes in the moment before a wait is
-heard by Python only after it."""
-
 log: Final = logging.getLogger("distio")
 
 
@@ -39,7 +36,8 @@ class interruptible:
     """What runs in it is cancelled by the first Ctrl-C.
 
     When it has ended, or at the second Ctrl-C, KeyboardInterrupt is raised. Only the main thread
-    hears signals, and a handler that the program has installed itself is left alone.
+    hears signals, and a handler that the program has installed itself, before or meanwhile, is left
+    alone.
 
     Args:
         cancel: cancels it, and returns at once; called by another thread.
@@ -50,7 +48,7 @@ class interruptible:
         self.cancel = cancel
         self.describe = describe
         self._is_outermost = False
-        self._is_heard = threading.current_thread() is threading.main_thread()
+        self._is_heard = is_main_thread()
 
     def __enter__(self) -> None:
         if not self._is_heard:
@@ -66,7 +64,8 @@ class interruptible:
             return
         _running.remove(self)
         if self._is_outermost:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            if signal.getsignal(signal.SIGINT) is _heard:  # else a fiber has installed another
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             if _count.times:
                 _count.times = 0
                 raise KeyboardInterrupt

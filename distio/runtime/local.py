@@ -25,6 +25,7 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
 from distio.runtime.host import Host, LeavesChild, log_failures
 from distio.runtime.interrupts import interruptible
+from distio.runtime.main_thread import serving_on_main
 from distio.runtime.nesting import here, stopped_with_its_fiber
 from distio.runtime.tickets import Ticket
 
@@ -58,7 +59,11 @@ class LocalHost(Host):
         """Until when an idle thread waits for the next timer; infinite if none does."""
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
-        with interruptible(self.cancel, self._describe), stopped_with_its_fiber(self.cancel):
+        with (
+            interruptible(self.cancel, self._describe),
+            stopped_with_its_fiber(self.cancel),
+            serving_on_main(self._wake_main),
+        ):
             ticket = self._start(io, context)
             threads = [
                 threading.Thread(target=self.work, name=f"distio-{index}", daemon=True)
@@ -93,6 +98,11 @@ class LocalHost(Host):
         with self.mutex:
             self._is_cancelled = True
         self.cancel_run(self._run)
+
+    def _wake_main(self) -> None:
+        """There is a call for the main thread, which may be idle."""
+        with self.mutex:
+            self.wake_all()
 
     def _describe(self) -> str:
         return self.describe_run(self._run)

@@ -64,6 +64,7 @@ async def run_async(
     import asyncio  # takes long to import, and few need it
 
     from distio.runtime.blocking import call_elsewhere
+    from distio.runtime.main_thread import serve, serving_on_main
     from distio.runtime.nesting import waiting
 
     runner = _runner(pool_size, on)
@@ -77,8 +78,8 @@ async def run_async(
             settle = partial(_settle, future, None, exception)
         loop.call_soon_threadsafe(settle)
 
-    call_elsewhere(work)
-    with waiting():
+    with waiting(), serving_on_main(partial(loop.call_soon_threadsafe, serve)):
+        call_elsewhere(work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

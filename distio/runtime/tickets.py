@@ -11,6 +11,7 @@ from distio.core.fiber import Fiber
 from distio.core.snapshot import Packed
 from distio.errors import ClusterClosed, Deadlock, TracedException
 from distio.result import Panic, Result
+from distio.runtime.main_thread import is_main_thread, serve_until, wake_main_thread
 
 __all__ = ["CLOSED", "Ticket", "Tickets", "closed", "inherited"]
 
@@ -33,6 +34,7 @@ class Ticket:
         """The run is over; with `failure`, whatever its root computed."""
         self._failure = failure
         self._ended.set()
+        wake_main_thread()
 
     def drop_in_child(self, failure: Result[Any, Any]) -> None:
         """In a forked child: a run that goes on in the parent has ended, as far as is known."""
@@ -46,7 +48,12 @@ class Ticket:
         return self._ended.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Block until the run is over; False if that took longer than `timeout` seconds."""
+        """Block until the run is over; False if that took longer than `timeout` seconds.
+
+        The main thread makes the calls meanwhile that fibers have for it.
+        """
+        if is_main_thread():
+            return serve_until(self._ended.is_set, timeout)
         return self._ended.wait(timeout)
 
     def result(self) -> Result[Any, Any]:

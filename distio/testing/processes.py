@@ -253,11 +253,18 @@ class Process:
             self.member.let_go(callback.fiber, callback.request)
         self._check()
 
-    def elsewhere(self, call: Callable[[], None]) -> None:
+    def elsewhere(self, call: Callable[[], None], fiber: Fiber) -> None:
         """Called at once: in a simulation nothing is held up by it."""
         call()
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def on_main_thread(
+        self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], bool]:
+        """Called at once as well: a simulation has one thread."""
+        call()
+        return lambda: False
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]], fiber: Fiber) -> None:
         """Run to its end at once, on a loop of its own."""
         asyncio.run(run())
 

@@ -107,6 +107,8 @@ def fibers(five: IO[int, str, int], fibers: list[io.Fiber[int, str, int]]) -> No
     assert_type(io.now, IO[Any, Any, float])
     assert_type(io.random, IO[Any, Any, float])
     assert_type(io.blocking(double, 5), IO[Any, Any, int])
+    assert_type(io.on_main_thread(double, 5), IO[Any, Any, int])
+    assert_type(io.on_main_thread(double, 5, abandon_on_cancel=True), IO[Any, Any, int])
     assert_type(io.from_coroutine(fetch, 5), IO[Any, Any, str])
     assert_type(io.from_future(start, 5), IO[Any, Any, int])
 

@@ -1,4 +1,7 @@
-"""One worker process: a pool of threads that step fibers, and the link on the main thread."""
+"""One worker process: a pool of threads that step fibers, and one for the link.
+
+The main thread hears signals, and makes the calls that fibers have for it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import signal
 
 from distio.core.pickling.spaces import current_space
 from distio.runtime.link import connect
+from distio.runtime.main_thread import serve_while
 from distio_worker.output import end_output
 from distio_worker.process import end_on
 
@@ -34,7 +38,7 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
     for number in told:
         end_on(number, lambda: host.close("it was told to end"))
     host.start(threads, "distio-worker")
-    host.listen()
+    serve_while(host.listen, "distio-link")
 
 
 def end(code: int) -> None:

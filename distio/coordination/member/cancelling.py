@@ -114,10 +114,11 @@ class Cancelling:
         if not fiber.is_exposed(waits=True):
             return
         request = fiber.request
-        if type(request) is rq.AwaitBlocking and not request.is_abandoned:
+        if type(request) is rq.AwaitBlocking:
             if request.stop is not None:
                 self._member.queue(Stopping(request))
-            return
+            if not request.is_abandoned:
+                return
         if isinstance(request, rq.Talk) and not self._member.talking.give_up(fiber, request):
             return
         self._give_up(fiber, request)

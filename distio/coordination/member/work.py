@@ -23,7 +23,7 @@ from distio.core.snapshot import (
     load_fibers,
     why_it_cannot_ship,
 )
-from distio.errors import CannotShip, TracedException
+from distio.errors import CannotShip, MainThreadAway, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.result import Ok, Panic, Result
@@ -69,11 +69,27 @@ class Surroundings(Protocol):
         The garbage collector may say so at any time, even in a thread that holds the mutex.
         """
 
-    def elsewhere(self, call: Callable[[], None]) -> None:
-        """Call this on a thread that isn't one of the pool's; returns at once."""
+    def elsewhere(self, call: Callable[[], None], fiber: Fiber) -> None:
+        """Call this for a fiber on a thread that isn't one of the pool's; returns at once."""
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-        """Run this on the event loop of the process; returns at once.
+    def on_main_thread(
+        self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], bool]:
+        """Call this for a fiber on the main thread of the process; returns at once.
+
+        Args:
+            call: what is called.
+            refuse: what is called instead, on any thread, if the main thread doesn't take calls.
+            fiber: on whose behalf.
+
+        Returns:
+            What withdraws the call; it returns whether neither of the two is called any more.
+        """
+
+    def on_loop(
+        self, run: Callable[[], Coroutine[Any, Any, None]], fiber: Fiber
+    ) -> Callable[[], None]:
+        """Run this for a fiber on the event loop of the process; returns at once.
 
         Returns:
             What cancels it.
@@ -297,29 +313,47 @@ class Delegating:
 
     def perform(self, around: Surroundings) -> None:
         """Hand the call over."""
-        callback = Callback(around, self.fiber, self.request)
-        if self.request.is_coroutine:
-            self._stop = around.on_loop(partial(_await, self.request, callback))
+        fiber, request = self.fiber, self.request
+        callback = Callback(around, fiber, request)
+        if request.place == "loop":
+            self._stop = around.on_loop(partial(_await, request, callback), fiber)
+        elif request.place == "main thread":
+            call, refuse = partial(_call, request, callback), partial(_refuse_call, callback)
+            withdraw = around.on_main_thread(call, refuse, fiber)
+            self._stop = partial(_withdraw, withdraw, callback)
         else:
-            around.elsewhere(partial(_call, self.request, callback))
+            around.elsewhere(partial(_call, request, callback), fiber)
 
     def settle(self, member: Member) -> Fiber | Task | None:
         """The rest is the callback's, unless the fiber was cancelled meanwhile."""
-        fiber, stop = self.fiber, self._stop
-        if stop is None or fiber.request is not self.request:
+        fiber, request, stop = self.fiber, self.request, self._stop
+        is_waiting = fiber.request is request
+        if stop is None or not (is_waiting or request.is_abandoned):
             return None
-        self.request.stop = stop
-        return Stopping(self.request) if fiber.is_exposed(waits=True) else None
+        request.stop = stop
+        return None if is_waiting and not fiber.is_exposed(waits=True) else Stopping(request)
 
 
 def _call(request: rq.AwaitBlocking, callback: Callback) -> None:
     try:
         value = request.f(*request.args, **request.kwargs)
-        expect.no_coroutine(value, "blocking", request.f)
+        called = "blocking" if request.place == "thread" else "on_main_thread"
+        expect.no_coroutine(value, called, request.f)
         result: Result[Any, Any] = Ok(value)
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
         result = Panic([TracedException.in_except_clause(exception)], [])
     callback(result)
+
+
+def _refuse_call(callback: Callback) -> None:
+    away = MainThreadAway()
+    callback(Panic([TracedException(away, str(away))], []))
+
+
+def _withdraw(withdraw: Callable[[], bool], callback: Callback) -> None:
+    """The fiber is cancelled: a call that the main thread hasn't begun is never made."""
+    if withdraw():
+        callback(Ok(None))
 
 
 async def _await(request: rq.AwaitBlocking, callback: Callback) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle
@@ -18,6 +18,7 @@ __all__ = [
     "Async",
     "Blocking",
     "Now",
+    "OnMainThread",
     "Parallel",
     "Random",
     "Sleep",
@@ -114,13 +115,13 @@ class Async(Call):
         return None
 
 
-@final
 class Blocking(Call):
     """A call that may take its time, on a thread of its own; its result is the value."""
 
     __slots__ = ("is_abandoned",)
     _names = ("f", "args", "kwargs", "is_abandoned")
     _called = "blocking"
+    _place: ClassVar[requests.Place] = "thread"
 
     def __init__(
         self,
@@ -133,9 +134,18 @@ class Blocking(Call):
         self.is_abandoned = is_abandoned
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fields = self.f, self.args, self.kwargs, False, self.is_abandoned
+        fields = self.f, self.args, self.kwargs, self._place, self.is_abandoned
         fiber.request = requests.AwaitBlocking(*fields)
         return None
+
+
+@final
+class OnMainThread(Blocking):
+    """A call on the main thread of the process; its result is the value."""
+
+    __slots__ = ()
+    _called = "on_main_thread"
+    _place = "main thread"
 
 
 @final
@@ -146,7 +156,7 @@ class Coroutine(Call):
     _called = "from_coroutine"
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.AwaitBlocking(self.f, self.args, self.kwargs, True)
+        fiber.request = requests.AwaitBlocking(self.f, self.args, self.kwargs, "loop")
         return None
 
 

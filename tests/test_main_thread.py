@@ -1,0 +1,306 @@
+"""Calls on the main thread of the process where a fiber is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from distio import IO, Cluster, Ok, Panic, Result, io
+from distio.errors import Cancelled, MainThreadAway
+from tests.conftest import Run, run_at, shared_cluster
+
+Program = IO[Any, Any, Any]
+
+
+def where() -> tuple[int, bool]:
+    """The process, and whether this is its main thread."""
+    return os.getpid(), threading.current_thread() is threading.main_thread()
+
+
+def the_exception(result: Result[Any, Any]) -> BaseException:
+    assert isinstance(result, Panic), result
+    (traced,) = result.exceptions
+    return traced.exception
+
+
+def in_another_thread(f: Any) -> Any:
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(f()))
+    thread.start()
+    thread.join(30)
+    return found[0]
+
+
+@contextmanager
+def handler_kept(number: int) -> Iterator[None]:
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def test_on_main_thread_calls_on_the_main_thread_in_every_place(run: Run) -> None:
+    assert run(io.on_main_thread(where)) == Ok((os.getpid(), True))
+
+
+def test_on_main_thread_of_fibers_elsewhere_calls_on_the_main_threads_of_their_processes() -> None:
+    result = shared_cluster().run(io.zip_par([io.on_main_thread(where)] * 4), None)
+    assert isinstance(result, Ok)
+    assert {is_main for _, is_main in result.success} == {True}
+    assert os.getpid() not in {pid for pid, _ in result.success}
+
+
+def test_a_submitted_program_calls_on_the_main_thread_of_its_worker() -> None:
+    result = shared_cluster().submit(io.on_main_thread(where), None).result(30)
+    assert isinstance(result, Ok)
+    assert result.success[0] != os.getpid()
+    assert result.success[1]
+
+
+def test_on_main_thread_passes_arguments_and_computes_what_the_function_returns(run: Run) -> None:
+    assert run(io.on_main_thread(int, "ff", base=16)) == Ok(255)
+    assert run(io.zip_par([io.on_main_thread(max, n, 1) for n in range(5)])) == Ok([1, 1, 2, 3, 4])
+
+
+def test_what_a_call_on_the_main_thread_raises_is_a_panic_of_its_fiber_alone(run: Run) -> None:
+    program = io.zip(io.on_main_thread(int, "no number").attempt(), io.on_main_thread(where))
+    result = run(program)
+    assert isinstance(result, Ok)
+    failed, (_, is_main) = result.success
+    assert isinstance(the_exception(failed), ValueError)
+    assert is_main
+
+
+def test_a_coroutine_function_on_the_main_thread_is_refused(run: Run) -> None:
+    async def f() -> int:
+        return 1
+
+    exception = the_exception(run(io.on_main_thread(f)))
+    assert isinstance(exception, TypeError)
+    assert "on_main_thread: " in str(exception)
+
+
+def test_signal_handlers_can_be_installed_everywhere(run: Run) -> None:
+    def install() -> str:
+        before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, before)
+        return "installed"
+
+    assert run(io.on_main_thread(install)) == Ok("installed")
+    assert run(io.zip_par([io.on_main_thread(install)] * 2)) == Ok(["installed"] * 2)
+
+
+def test_a_signal_to_a_worker_is_heard_by_a_handler_that_a_fiber_has_installed() -> None:
+    def install() -> None:
+        heard = threading.Event()
+        shared: Any = threading  # a module is the same for all fibers of a process
+        shared.heard_in_test = heard
+        signal.signal(signal.SIGUSR1, lambda *_: heard.set())
+
+    def send_and_wait() -> bool:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        shared: Any = threading
+        heard: bool = shared.heard_in_test.wait(30)
+        return heard
+
+    with Cluster.local(workers=1) as cluster:
+        program = io.on_main_thread(install).then(io.defer(send_and_wait))
+        assert cluster.submit(program, None).result(60) == Ok(True)
+
+
+@pytest.mark.parametrize("place", ["1 thread", "4 threads", "cluster"])
+def test_a_handler_of_ctrl_c_that_a_fiber_installs_stays_when_the_run_ends(place: str) -> None:
+    def handler(number: int, frame: object) -> None: ...
+
+    with handler_kept(signal.SIGINT):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        assert run_at(place, io.on_main_thread(signal.signal, signal.SIGINT, handler)).is_ok()
+        assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_the_handler_of_ctrl_c_is_restored_when_no_fiber_has_installed_one() -> None:
+    with handler_kept(signal.SIGINT):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        assert io.on_main_thread(where).run(None, 2).is_ok()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# -- who is there to make the call ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["1 thread", "4 threads", "cluster"])
+def test_a_run_of_another_thread_panics_while_the_main_thread_is_away(place: str) -> None:
+    result = in_another_thread(lambda: run_at(place, io.on_main_thread(where)))
+    assert isinstance(the_exception(result), MainThreadAway)
+    assert "run_async or RunHandle.result" in str(the_exception(result))
+
+
+def test_the_main_thread_serves_runs_of_other_threads_while_it_waits_for_its_own() -> None:
+    found: list[Any] = []
+    done = threading.Event()
+
+    def other() -> None:
+        found.append(io.on_main_thread(where).run(None))
+        done.set()
+
+    def start() -> None:
+        threading.Thread(target=other).start()
+
+    assert io.defer(start).then(io.blocking(done.wait, 30)).run(None) == Ok(True)
+    assert found == [Ok((os.getpid(), True))]
+
+
+def test_what_the_main_thread_has_not_taken_up_when_it_leaves_is_refused() -> None:
+    found: list[Any] = []
+    asked, go = threading.Event(), threading.Event()
+
+    def ask() -> Any:
+        go.wait(30)
+        program = io.parallel(io.on_main_thread(where)).flat_map(
+            lambda fibers: io.defer(asked.set).then(io.wait(fibers))
+        )
+        found.append(program.run(None))
+
+    def busy() -> None:
+        go.set()
+        asked.wait(30)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    io.defer(busy).run(None)  # the run ends with this: the call is served or refused, never kept
+    thread.join(30)
+    (result,) = found
+    assert isinstance(result, Ok)
+    (of_the_fiber,) = result.success
+    assert of_the_fiber.is_ok() or isinstance(the_exception(of_the_fiber), MainThreadAway)
+
+
+def test_the_main_thread_serves_from_its_event_loop_while_it_awaits_a_run() -> None:
+    assert asyncio.run(io.on_main_thread(where).run_async(None)) == Ok((os.getpid(), True))
+    assert asyncio.run(io.on_main_thread(where).run_async(None, on=shared_cluster())).is_ok()
+
+
+def test_a_run_on_the_main_thread_within_a_call_there_serves_as_well(run_in_process: Run) -> None:
+    within = io.defer(lambda: io.on_main_thread(where).run(None, 2))
+    called = io.on_main_thread(lambda: io.on_main_thread(where).run(None, 2))
+    assert run_in_process(within.then(called)) == Ok(Ok((os.getpid(), True)))
+
+
+# -- cancellation -----------------------------------------------------------------------------
+
+
+def without_ids(result: Result[Any, Any]) -> list[type]:
+    assert isinstance(result, Panic)
+    return [type(each.exception) for each in result.exceptions]
+
+
+@pytest.mark.parametrize("is_abandoned", [False, True])
+def test_a_call_that_was_not_begun_is_never_made_if_its_fiber_is_cancelled(
+    is_abandoned: bool,
+) -> None:
+    """The main thread is busy with the first call; the second one is cancelled meanwhile."""
+    busy, free = threading.Event(), threading.Event()
+    called: list[str] = []
+
+    def first() -> None:
+        busy.set()
+        free.wait(30)
+
+    second = io.on_main_thread(called.append, "second", abandon_on_cancel=is_abandoned)
+    program = io.parallel(io.on_main_thread(first)).flat_map(
+        lambda one: io.blocking(busy.wait, 30).then(
+            io.parallel(second).flat_map(lambda two: io.sleep(0).then(two[0].cancel()))
+        )
+    )
+    result = program.flat_map(lambda ended: io.defer(free.set).then(io.pure(ended))).run(None, 4)
+    assert isinstance(result, Ok)
+    assert without_ids(result.success) == [Cancelled]
+    assert called == []
+
+
+def test_a_call_that_was_begun_is_waited_for_if_its_fiber_is_cancelled() -> None:
+    begun, free = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    def call() -> None:
+        begun.set()
+        free.wait(30)
+        ended.append("call")
+
+    program = io.parallel(io.on_main_thread(call)).flat_map(
+        lambda fibers: io.blocking(begun.wait, 30).then(
+            fibers[0].cancel_soon(), io.defer(free.set), io.wait(fibers)
+        )
+    )
+    result = program.run(None, 3)
+    assert isinstance(result, Ok)
+    assert without_ids(result.success[0]) == [Cancelled]
+    assert ended == ["call"]
+
+
+def test_a_call_that_is_abandoned_is_not_waited_for() -> None:
+    begun, free = threading.Event(), threading.Event()
+
+    def call() -> None:
+        begun.set()
+        free.wait(30)
+
+    program = io.parallel(io.on_main_thread(call, abandon_on_cancel=True)).flat_map(
+        lambda fibers: io.blocking(begun.wait, 30).then(
+            fibers[0]
+            .cancel()
+            .map(without_ids)
+            .flat_map(lambda types: io.defer(free.set).then(io.pure(types)))
+        )
+    )
+    assert program.run(None, 3) == Ok([Cancelled])
+
+
+# -- workers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_worker_ends_at_once_when_it_is_told_to() -> None:
+    with Cluster.local(workers=1) as cluster:
+        assert cluster._processes is not None
+        (worker,) = cluster._processes.workers
+        assert cluster.submit(io.on_main_thread(where), None).result(30).is_ok()
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(10) == 0
+
+
+@pytest.mark.slow
+def test_a_run_is_interrupted_while_it_waits_for_a_call_on_the_main_thread() -> None:
+    program = """
+import signal, threading, time
+from distio import io
+
+def wait():
+    print("begun", flush=True)
+    time.sleep(0.5)
+
+if __name__ == "__main__":
+    print(io.on_main_thread(wait).then(io.sleep(1000)).run(None, 2))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
