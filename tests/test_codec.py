@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import msgspec
 import pytest
@@ -38,6 +38,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.builds(kind, **{field.name: values(field.type) for field in fields})
     if kind == list[args]:  # type: ignore[valid-type]
         return st.lists(values(args[0]), max_size=4)
+    if get_origin(kind) is dict:
+        return st.dictionaries(values(args[0]), values(args[1]), max_size=4)
     return st.tuples(*map(values, args))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from distio.errors import UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
+from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 
 Program = IO[Any, Any, Any]
@@ -67,6 +68,9 @@ class Node:
     ) -> Callable[[], None]:
         asyncio.run(run())
         return lambda: None
+
+    def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
+        """Nobody logs here."""
 
     def stays(self, fiber: Fiber) -> None:
         raise AssertionError(f"{fiber} can't be pickled")

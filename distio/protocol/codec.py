@@ -83,6 +83,8 @@ def _payloads(message: Any) -> list[bytes]:
         return message.payloads
     if isinstance(message, m.Talk | m.Answered) and message.item is not None:
         return [message.item]
+    if isinstance(message, m.RelayLogs | m.LogsRelayed):
+        return [message.records]
     return []
 
 
@@ -95,6 +97,8 @@ def _with_payload(message: Any, part: int, payload: bytes) -> Any:
         return m.Place(_with_part(message.chunk, part, payload))
     if isinstance(message, m.Talk | m.Answered):
         return msgspec.structs.replace(message, item=payload)
+    if isinstance(message, m.RelayLogs | m.LogsRelayed):
+        return msgspec.structs.replace(message, records=payload)
     payloads = list(message.payloads)
     payloads[part] = payload
     return msgspec.structs.replace(message, payloads=payloads)

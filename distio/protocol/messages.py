@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from distio.protocol.logs import LogLevelsSet, LogsRelayed, RelayLogs, SetLogLevels
 from distio.protocol.message import Message
 from distio.protocol.sharing import (
     Answered,
@@ -53,10 +54,11 @@ __all__ = [
     "Listen",
     "LoanReturned",
     "LockRefused",
+    "LogLevelsSet",
+    "LogsRelayed",
     "MakeEntry",
     "MemberMessage",
     "Message",
-    "OF_LOCKS",
     "Offer",
     "OutcomeUnknown",
     "Outcomes",
@@ -67,11 +69,13 @@ __all__ = [
     "RecallLoan",
     "RecallTokens",
     "Refused",
+    "RelayLogs",
     "ReturnTokens",
     "RunCancelled",
     "RunEnded",
     "RunProgress",
     "SendOutcomes",
+    "SetLogLevels",
     "Shutdown",
     "Solicit",
     "StartRun",
@@ -82,6 +86,7 @@ __all__ = [
     "Talk",
     "TimerFired",
     "TokensLent",
+    "UNCOUNTED",
     "Waits",
     "Welcome",
     "WorkerExited",
@@ -159,7 +164,7 @@ class Progress(Message, frozen=True, gc=False):
     """How a member fares; sent when it runs dry or has something to tell."""
 
     received: int
-    """How many messages it had handled when it said so, but for those of OF_LOCKS."""
+    """How many messages it had handled when it said so, but for those that are UNCOUNTED."""
     ready: int
     """How many fibers could run at once, or do."""
     runs: list[RunProgress]
@@ -418,11 +423,13 @@ MemberMessage = (
     | ForgoAnswer
     | PutAlone
     | LoanReturned
+    | SetLogLevels
+    | RelayLogs
     | Waits
     | WorkerExited
     | Goodbye
 )
-OF_LOCKS: Final = (TokensLent, RecallTokens, LockRefused)
+UNCOUNTED: Final = (TokensLent, RecallTokens, LockRefused, LogLevelsSet, LogsRelayed)
 """What the coordinator says that isn't counted as `Progress.received`: it changes no load."""
 
 CoordinatorMessage = (
@@ -445,6 +452,8 @@ CoordinatorMessage = (
     | Answered
     | ForgoneAnswer
     | RecallLoan
+    | LogLevelsSet
+    | LogsRelayed
     | DescribeWaits
     | RunEnded
     | Shutdown

@@ -24,6 +24,7 @@ from distio.runtime.link import LinkedHost, connect
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import stopped_with_its_fiber, waiting
 from distio.runtime.python_options import import_options, python_options
+from distio.runtime.records import tagging
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.tickets import CLOSED, Ticket, closed, inherited
 
@@ -102,6 +103,7 @@ class _Runner:
             interruptible(stop, self._describe),
             stopped_with_its_fiber(stop),
             serving_on_main(wake_main_thread),
+            tagging,
         ):
             self._ticket = self._host.begin(io, context)
             if self._is_cancelled:
@@ -226,6 +228,7 @@ class Cluster:
             self._processes.stop()
         self._host.leave()
         self._link.join(_MAY_TAKE_SECONDS)
+        self._host.deliveries.finish(_MAY_TAKE_SECONDS)
 
     def __reduce__(self) -> NoReturn:
         raise CannotShip(

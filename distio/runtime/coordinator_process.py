@@ -76,6 +76,8 @@ class CoordinatorProcess:
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._lifeline = lifeline
         self._stop_reader, self._stop_writer = os.pipe()
+        self._dropped_logs = 0
+        """How many batches of log records are known to have come too late."""
         self._address_of_fd: dict[int, bytes] = {}
         self._gone: list[bytes] = []
         """Addresses whose connection broke, and which may have said something before."""
@@ -107,6 +109,7 @@ class CoordinatorProcess:
             if self._monitor in events:
                 self._note_disconnects()
             self._take_up()
+            self._note_dropped_logs()
             if self._gone:
                 self._report_disconnects()
             if self._is_timer_due():
@@ -143,6 +146,12 @@ class CoordinatorProcess:
                 self._note_disconnects()  # the descriptor may have been another member's
                 self._address_of_fd[frames[0].get(zmq.SRCFD)] = address
             self._board.hear(time.monotonic(), address, messages)
+
+    def _note_dropped_logs(self) -> None:
+        dropped = self._board.machine.logs.dropped
+        if dropped > self._dropped_logs:
+            count, self._dropped_logs = dropped - self._dropped_logs, dropped
+            log.debug("dropped %d batches of log records of runs that are over", count)
 
     def _note_disconnects(self) -> None:
         while self._monitor.poll(0):

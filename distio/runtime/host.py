@@ -11,8 +11,8 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from functools import cache
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, Final, NoReturn, Protocol
 
 from distio.coordination.member import Callback, Hand, Member, Shipping, describe_fibers
@@ -26,9 +26,16 @@ from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import label_of
+from distio.protocol.logs import LogLevels
 from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
 from distio.runtime.blocking import call_elsewhere
+from distio.runtime.current import (
+    await_on_behalf_of,
+    call_on_behalf_of,
+    on_behalf_of,
+    origin,
+)
 from distio.runtime.forks import drop_in_children, end_child, without_forks
 from distio.runtime.main_thread import (
     HEARING_SECONDS,
@@ -74,6 +81,8 @@ class Host:
 
     def __init__(self, member: Member) -> None:
         self.member = member
+        self.within = origin()
+        """Whose code has made it, if it is a fiber's."""
         self.link: Link
         self.is_stopping = False
         self.is_inherited = False
@@ -130,13 +139,14 @@ class Host:
         try:
             if is_main_thread():
                 self._main_hand = hand
-            while self._next(hand):
-                if hand.work is None:
-                    serve()
-                else:
-                    hand.perform()
-                if self.is_inherited:
-                    end_child(_outcome_in(hand))
+            with on_behalf_of(hand, self):
+                while self._next(hand):
+                    if hand.work is None:
+                        serve()
+                    else:
+                        hand.perform()
+                    if self.is_inherited:
+                        end_child(_outcome_in(hand))
         except Exception as bug:  # noqa: BLE001 (no run may hang on a mistake of ours)
             self.broke(bug)
         finally:
@@ -297,19 +307,22 @@ class Host:
 
     def elsewhere(self, call: Callable[[], None], fiber: Fiber) -> None:
         """On a thread of its own."""
-        call_elsewhere(call)
+        call_elsewhere(partial(call_on_behalf_of, fiber, self, call))
 
     def on_main_thread(
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
     ) -> Callable[[], bool]:
         """That of the process, if it takes calls."""
-        return call_on_main_thread(call, refuse)
+        return call_on_main_thread(partial(call_on_behalf_of, fiber, self, call), refuse)
 
     def on_loop(
         self, run: Callable[[], Coroutine[Any, Any, None]], fiber: Fiber
     ) -> Callable[[], None]:
         """On that of all hosts in this process."""
-        return _run_on_loop()(run)
+        return _run_on_loop()(partial(await_on_behalf_of, fiber, self, run))
+
+    def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
+        """Fibers here log as this process does."""
 
     def stays(self, fiber: Fiber) -> None:
         """Warn, once for each place of a program."""

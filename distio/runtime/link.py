@@ -12,7 +12,7 @@ import platform
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -26,11 +26,14 @@ from distio.core.snapshot import dump_chunk
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
+from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.host import Host, log, log_failures
 from distio.runtime.refusals import require_descriptors, system_refused
+from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send
 from distio.runtime.tickets import Ticket, inherited
 
@@ -165,6 +168,11 @@ class LinkedHost(Host):
     ) -> None:
         super().__init__(member)
         self.link = self
+        self.deliveries = Deliveries()
+        """What fibers elsewhere have logged."""
+        self.relay: Relay | None = None
+        """What fibers here log for others, if this is a worker."""
+        self._levels_told: LogLevels | None = None
         self.on_close: Callable[[str], None] = lambda reason: None
         self._context = context
         self._sender = sender
@@ -211,9 +219,11 @@ class LinkedHost(Host):
         self._is_held_back = False
         member = self.member
         member.tell(all_of_it=all_of_it)
-        if not member.outbox or self._is_closed:
+        if self._is_closed or not (member.outbox or self.relay):
             return
-        batch, member.outbox = member.outbox, []
+        # what a fiber has logged goes before what it has said since, like its end
+        logged = self.relay.take() if self.relay else []
+        batch, member.outbox = [*logged, *member.outbox], []
         send(self._sender, from_member.encode(batch))
         self._last_sent = time.monotonic()
 
@@ -236,6 +246,7 @@ class LinkedHost(Host):
         try:
             reason = self._carry()
         except Exception as error:  # noqa: BLE001 (whoever waits for us is told)
+            self._say_last_logs()
             log.critical("the link to the coordinator failed", exc_info=error)
             reason = f"the link to the coordinator failed: {error}"
         self._closed(reason)
@@ -249,11 +260,11 @@ class LinkedHost(Host):
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
         reason = self._take_up(self._early)
         while not (self._is_closed or reason):
-            timeout = _HOLD_BACK_MS if self._is_held_back else None
+            timeout = _HOLD_BACK_MS if self._is_held_back or self.relay else None
             events = dict(poller.poll(timeout))
             if self._wake_reader in events:
                 os.read(self._wake_reader, 4096)
-            elif self._is_held_back:
+            elif self._is_held_back or self.relay:
                 with self.mutex:
                     self._send()
             if self._listener in events:
@@ -279,7 +290,8 @@ class LinkedHost(Host):
                 if isinstance(message, m.Shutdown):
                     return message.reason or "the cluster was closed"
                 self.member.receive(message)
-            ended = self.tickets.close_ended(self.member) if self.member.ended_runs else []
+            arrived = self.member.logs.take()
+            ended, tell = self.tickets.take_ended(self.member)
             if self.member.cancelling.due:
                 self.stop_what_is_due()
             self.wake()
@@ -288,6 +300,10 @@ class LinkedHost(Host):
                 self._send(all_of_it=self._idle > 0)
             elif self.member.outbox:
                 self._is_held_back = True  # all threads may be busy for long: they don't say it
+        if arrived:
+            self.deliveries.put(arrived)
+        if ended:
+            self.deliveries.when_handled(tell)
         if any(run.unobserved or run.bundles for run in ended):
             # what a log handler does is not for this thread, nor what frees objects of the user
             threading.Thread(target=_look_after, args=(ended,), daemon=True).start()
@@ -309,6 +325,7 @@ class LinkedHost(Host):
     def _closed(self, reason: str) -> None:
         with self.mutex:
             self._is_closed = True
+        self._say_last_logs()
         self.stop()
         self._listener.disable_monitor()
         self._sender.close(linger=_FAREWELL_MS)
@@ -330,12 +347,32 @@ class LinkedHost(Host):
         if self.is_inherited:
             raise ClusterClosed(inherited(self.process))
 
+    # -- logging --------------------------------------------------------------------------
+
+    def relay_logs(self, *, takes_all: bool) -> None:
+        """Send what fibers here log to their programs; see `Relay`."""
+        self.relay = Relay(self, self._wake_link, takes_all=takes_all)
+        self.relay.install()
+
+    def _say_last_logs(self) -> None:
+        """The link closes: what is logged from now on stays in this process."""
+        with self.mutex:
+            if self.relay is not None and (last := self.relay.stop()):
+                with suppress(zmq.ZMQError):  # then nobody is there to hear it
+                    send(self._sender, from_member.encode(last))
+
+    def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
+        """Those of the programs whose fibers a worker has."""
+        if self.relay is not None:
+            self.relay.use_levels(levels)
+
     # -- runs -----------------------------------------------------------------------------
 
     def begin(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
         """Run `io` with its root in this process."""
+        levels = levels_now()
         with self.mutex:
-            ticket, root = self._start(io, context)
+            ticket, root = self._start(io, context, levels)
             root.is_pinned = True  # so it need not remember how to go on elsewhere
             self.member.queue(root)
             self.wake()
@@ -351,12 +388,18 @@ class LinkedHost(Host):
         dumped = dump_chunk([fiber], explain=True)
         if dumped.generators:
             self.copied([fiber], dumped.generators)
+        levels = levels_now()
         with self.mutex:
-            ticket, root = self._start(io, context)
+            ticket, root = self._start(io, context, levels)
             self.member.ship_root(root, dumped)
             self._send()
         return ticket
 
-    def _start(self, io: IO[Any, Any, Any], context: Any) -> tuple[Ticket, Fiber]:
+    def _start(
+        self, io: IO[Any, Any, Any], context: Any, levels: LogLevels
+    ) -> tuple[Ticket, Fiber]:
+        if levels != self._levels_told:
+            self._levels_told = levels
+            self.member.outbox.append(m.SetLogLevels(levels))
         root = self.member.start_root(io, context)
         return self.tickets.issue(root), root

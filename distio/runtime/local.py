@@ -27,6 +27,7 @@ from distio.runtime.host import Host, LeavesChild, log_failures
 from distio.runtime.interrupts import interruptible
 from distio.runtime.main_thread import serving_on_main
 from distio.runtime.nesting import here, stopped_with_its_fiber
+from distio.runtime.records import tagging
 from distio.runtime.tickets import Ticket
 
 __all__ = ["LocalHost"]
@@ -63,6 +64,7 @@ class LocalHost(Host):
             interruptible(self.cancel, self._describe),
             stopped_with_its_fiber(self.cancel),
             serving_on_main(self._wake_main),
+            tagging,
         ):
             ticket = self._start(io, context)
             threads = [

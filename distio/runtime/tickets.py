@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 from distio.coordination.member import Member
@@ -96,12 +97,21 @@ class Tickets:
         Returns:
             The runs, some of whose failures nobody may have waited for.
         """
+        runs, tell = self.take_ended(member)
+        tell()
+        return runs
+
+    def take_ended(self, member: Member) -> tuple[list[LocalRun], Callable[[], None]]:
+        """The runs that have ended, and what tells those who wait for them, on any thread."""
         ended, member.ended_runs = member.ended_runs, []
-        for run, message in ended:
-            ticket = self._open.pop(run.id, None)
-            if ticket is not None:
-                ticket.end(_deadlocked(message.deadlock) if message.deadlock else None)
-        return [run for run, _ in ended]
+        tickets = [(self._open.pop(run.id, None), message) for run, message in ended]
+
+        def tell() -> None:
+            for ticket, message in tickets:
+                if ticket is not None:
+                    ticket.end(_deadlocked(message.deadlock) if message.deadlock else None)
+
+        return [run for run, _ in ended], tell
 
     def cut_short(self, reason: str) -> None:
         """End all of them, and those that are asked for later: the cluster is no more."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -22,8 +22,11 @@ from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.codec import from_coordinator, from_member
+from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
+from distio.runtime.current import on_behalf_of, origin
+from distio.runtime.deliveries import deliver
 from distio.runtime.launching import describe_exit
 from distio.runtime.tickets import Tickets
 from distio.testing.stories import story_of_batch, story_of_request
@@ -69,6 +72,7 @@ class Process:
         self.is_paused = False
         self.has_ended = False
         self.tickets = Tickets()
+        self.within = origin()
         self._world = world
         self._threads = threads
         self._member: Member | None = None
@@ -152,10 +156,10 @@ class Process:
             self._owes_word = True
 
     def _perform(self, hand: Hand) -> None:
-        with use_space(self._space):
-            self._perform_here(hand)
+        with on_behalf_of(hand, self), use_space(self._space):
+            self._perform_work(hand)
 
-    def _perform_here(self, hand: Hand) -> None:
+    def _perform_work(self, hand: Hand) -> None:
         world, work = self._world, hand.work
         if not isinstance(work, Fiber):
             hand.perform()
@@ -268,6 +272,9 @@ class Process:
         """Run to its end at once, on a loop of its own."""
         asyncio.run(run())
 
+    def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
+        """Fibers here log as this process does."""
+
     def stays(self, fiber: Fiber) -> None:
         """Kept for the one who asked for the simulation."""
         reason = why_it_cannot_ship(fiber)
@@ -351,6 +358,8 @@ class Process:
             world.ledger.arrived(message.chunk.fibers, self.name)
         before = len(member.ready)
         member.receive(message)
+        for logged in member.logs.take():
+            deliver(logged)
         if isinstance(message, _WAKES):
             self._note_woken(before)
         if member.ended_runs:

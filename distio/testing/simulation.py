@@ -13,6 +13,7 @@ from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.errors import MatchError
 from distio.result import Result
+from distio.runtime.records import tagging
 from distio.runtime.sockets import HEARTBEAT_TIMEOUT_MS
 from distio.testing.choices import Choices, Drawn, Played, parse_schedule
 from distio.testing.faults import Fault
@@ -148,7 +149,8 @@ def run_world(
     io = program_of(main)
     with _refcounts_only():
         world = World(plan, choices, parts)
-        world.run(io, context)
+        with tagging:
+            world.run(io, context)
         seconds = world.now
         world.drain()
     return Simulation(

@@ -19,9 +19,9 @@ Rules
   nothing has moved meanwhile, it is one.
 
 Its parts: `placement` (members and their load), `exits` (how their processes ended), `registry`
-(fibers and runs), `timers`, `questions` (who asks after whom), `deadlock`, `cancelling`. Locks,
-semaphores and variables join them here, as parts of their own that are asked by one message each
-and answer by a grant: register-or-grant is one step of this machine.
+(fibers and runs), `outcomes`, `timers`, `questions` (who asks after whom), `deadlock`,
+`cancelling`, `logs`. Locks, semaphores and variables join them here, as parts of their own that
+are asked by one message each and answer by a grant: register-or-grant is one step of this machine.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ from distio.coordination.coordinator.events import (
 )
 from distio.coordination.coordinator.exits import Exits
 from distio.coordination.coordinator.locks import Locks
+from distio.coordination.coordinator.logs import Logs
+from distio.coordination.coordinator.outcomes import forget, outcomes_ready
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
 from distio.coordination.coordinator.questions import Questions
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
@@ -76,7 +78,8 @@ class Coordinator:
         self.suspicions = Suspicions(self)
         self.questions = Questions(self)
         self.talking = Talking(self)
-        self.locks = Locks(self._say_of_lock, self.suspicions.token_moved)
+        self.locks = Locks(self._say_uncounted, self.suspicions.token_moved)
+        self.logs = Logs(self._say_uncounted, self.members, self.runs)
         self.backlog: deque[m.Chunk] = deque()
         self.stale = 0
         """How many messages came too late to mean anything."""
@@ -126,8 +129,8 @@ class Coordinator:
         self.members[member].sent += 1
         self._commands.append(Send(member, message))
 
-    def _say_of_lock(self, member: int, message: m.CoordinatorMessage) -> None:
-        """One of `m.OF_LOCKS`, if it is a member still: not counted as sent."""
+    def _say_uncounted(self, member: int, message: m.CoordinatorMessage) -> None:
+        """One of `m.UNCOUNTED`, if it is a member still: not counted as sent."""
         if member in self.members:
             self._commands.append(Send(member, message))
 
@@ -182,6 +185,7 @@ class Coordinator:
         self.timers.drop_member(lost)
         self.locks.member_gone(self._now, lost)
         self.talking.member_gone(lost)
+        self.logs.member_gone(lost)
         name = member.name()
         self._departed[lost] = name, reason
         if len(self._departed) > _MOST_DEPARTED:
@@ -328,6 +332,7 @@ class Coordinator:
             moved.append((fiber, record.epoch))
         self.runs[chunk.run].move(NOWHERE, taker.id, len(moved))
         self.locks.move(chunk.held, NOWHERE, taker.id)
+        self.logs.before_placing(taker, self.runs[chunk.run].owner)
         chunk = self.runs[chunk.run].give_bundle(chunk, taker.id)
         self.send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
         taker.placed(chunk)
@@ -394,38 +399,6 @@ class Coordinator:
         self.runs[record.run].has_moved()
         self._lose_fiber(message.fiber, record, "", _NOWHERE_TO_BE_HAD)
 
-    def _outcomes_ready(self, member: Member, message: m.OutcomesReady) -> None:
-        outgoing: dict[int, m.Outcomes] = {}
-        for fiber, payload in zip(message.fibers, message.payloads):
-            record = self.fibers.get(fiber)
-            if record is None or record.host != member.id:
-                self.stale += 1
-                continue
-            self.runs[record.run].has_moved()
-            for waiter in record.waiters:
-                outcomes = outgoing.setdefault(waiter, m.Outcomes([], []))
-                outcomes.fibers.append(fiber)
-                outcomes.payloads.append(payload)
-            record.waiters.clear()
-        for waiter, outcomes in outgoing.items():
-            if waiter in self.members:
-                self.send(waiter, outcomes)
-
-    def _forget(self, member: Member, message: m.Forget) -> None:
-        dropped: dict[int, list[int]] = {}
-        for fiber in message.fibers:
-            record = self.fibers.get(fiber)
-            if record is None:
-                continue
-            record.is_unwanted = True
-            if record.host in self.members and not record.waiters:
-                dropped.setdefault(record.host, []).append(fiber)
-            if record.ended and not record.waiters:
-                del self.fibers[fiber]
-                self.runs[record.run].fibers.discard(fiber)
-        for host, fibers in dropped.items():
-            self.send(host, m.DropOutcomes(fibers))
-
     # -- timers ---------------------------------------------------------------------------
 
     def _start_timer(self, member: Member, message: m.StartTimer) -> None:
@@ -481,17 +454,19 @@ _HANDLERS: dict[type, Any] = {
     m.CancelRun: cancel_run,
     m.ForgoAnswer: lambda machine, member, said: machine.talking.give_up(member, said),
     m.FiberDescribed: lambda machine, member, said: machine.questions.answered(member, said),
-    m.Forget: Coordinator._forget,
+    m.Forget: forget,
     m.ForgoTurns: lambda machine, member, said: machine.locks.forgo(said.lock, said.fibers),
     m.Goodbye: Coordinator._goodbye,
     m.LoanReturned: lambda machine, member, said: machine.talking.came_back(member.id, said),
     m.MakeEntry: lambda machine, member, said: machine.talking.make(said),
     m.Offer: Coordinator._offer,
-    m.OutcomesReady: Coordinator._outcomes_ready,
+    m.OutcomesReady: outcomes_ready,
     m.OutcomeUnknown: Coordinator._outcome_unknown,
     m.Progress: Coordinator._progress,
     m.PutAlone: lambda machine, member, said: machine.talking.put(said),
+    m.RelayLogs: lambda machine, member, said: machine.logs.relay(member, said),
     m.ReturnTokens: Coordinator._return_tokens,
+    m.SetLogLevels: lambda machine, member, said: machine.logs.set_levels(member, said),
     m.StartRun: Coordinator._start_run,
     m.StartTimer: Coordinator._start_timer,
     m.StopTimer: Coordinator._stop_timer,

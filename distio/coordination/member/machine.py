@@ -31,6 +31,7 @@ from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.endings import run_ended
 from distio.coordination.member.locks import Locks
+from distio.coordination.member.logs import Logs
 from distio.coordination.member.news import News
 from distio.coordination.member.outcomes import (
     drop_outcomes,
@@ -44,16 +45,16 @@ from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.talking import Talking
 from distio.coordination.member.ties import Away
 from distio.coordination.member.waits import await_fibers, describe_waits, look, settle
-from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Work
+from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Work, nobody_calls
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.core.pickling.pickler import Bundle, Dumped
-from distio.errors import Deadlock, DistioBug, TracedException
+from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, sequence_of
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, AwaitFibers, Request, Sleep
-from distio.result import Ok, Panic, Result
+from distio.result import Ok, Result
 
 __all__ = ["Member"]
 
@@ -90,6 +91,7 @@ class Member:
         self.cancelling = Cancelling(self)
         self.asking = Asking(self)
         self.talking = Talking(self)
+        self.logs = Logs()
         self.objects: dict[int, Any] = {}
         """What is kept here for fibers everywhere; see `distio.core.located`."""
         self.outbox: list[m.MemberMessage] = []
@@ -228,13 +230,7 @@ class Member:
         if fiber.is_exposed(waits=True):  # it was stopped before it had begun
             self.called_back(fiber, request, Ok(None))
             return
-        name = getattr(request.f, "__qualname__", repr(request.f))
-        deadlock = Deadlock(
-            f"fiber {fiber.label} waits for a callback that nobody can call any more: "
-            f"{name} has let go of it"
-        )
-        panic = Panic[Any, Any]([TracedException(deadlock, str(deadlock))], [])
-        self.called_back(fiber, request, panic)
+        self.called_back(fiber, request, nobody_calls(fiber, request))
 
     def unpark(self, fiber: Fiber) -> None:
         """A parked fiber has got what it waits for."""
@@ -376,7 +372,7 @@ class Member:
 
     def receive(self, message: m.CoordinatorMessage) -> None:
         """Take up one message."""
-        if type(message) not in m.OF_LOCKS:
+        if type(message) not in m.UNCOUNTED:
             self._news.received += 1
         _HANDLERS[type(message)](self, message)
 
@@ -399,7 +395,7 @@ class Member:
         if chunk.bundle:
             run.bundles.setdefault(chunk.digest, Bundle(chunk.bundle))
             chunk = msgspec.structs.replace(chunk, bundle=b"")
-        self.ready.append(Parcel(chunk, run.bundles))
+        self.ready.append(Parcel(chunk, run.bundles, self.logs.levels))
 
     def _timer_fired(self, message: m.TimerFired) -> None:
         fiber = self.parked.get(message.fiber)
@@ -475,6 +471,7 @@ class Member:
                 "fibers that are to be cancelled": self.cancelling,
                 "objects": self.objects,
                 "what fibers talk by": self.talking,
+                "log records": self.logs,
             },
         )
 
@@ -488,6 +485,8 @@ _HANDLERS: dict[type, Any] = {
     m.FibersCancelled: lambda member, message: member.cancelling.hear(message),
     m.ForgoneAnswer: lambda member, message: member.talking.forgone(message),
     m.LockRefused: lambda member, message: member.locks.refused(message),
+    m.LogLevelsSet: lambda member, message: member.logs.set_levels(message),
+    m.LogsRelayed: lambda member, message: member.logs.arrived.append(message),
     m.Outcomes: take_outcomes,
     m.Place: Member._place,
     m.RecallLoan: lambda member, message: member.talking.recalled(message),

@@ -7,7 +7,7 @@ frequent work, have theirs in `hand.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
@@ -23,9 +23,10 @@ from distio.core.snapshot import (
     load_fibers,
     why_it_cannot_ship,
 )
-from distio.errors import CannotShip, MainThreadAway, TracedException
+from distio.errors import CannotShip, Deadlock, MainThreadAway, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
+from distio.protocol.logs import LogLevels
 from distio.result import Ok, Panic, Result
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "Surroundings",
     "Task",
     "Work",
+    "nobody_calls",
 ]
 
 _CHUNKS: Final = 64
@@ -95,6 +97,9 @@ class Surroundings(Protocol):
             What cancels it.
         """
 
+    def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
+        """Fibers are about to come; these are the log levels of the clients they belong to."""
+
     def stays(self, fiber: Fiber) -> None:
         """This fiber was to travel, but it can't be pickled."""
 
@@ -113,17 +118,27 @@ class Surroundings(Protocol):
 class Parcel:
     """Fibers that came in one pickle; opening it puts them into `ready`."""
 
-    __slots__ = ("_bundles", "_fibers", "chunk")
+    __slots__ = ("_bundles", "_fibers", "_log_levels", "chunk")
 
-    def __init__(self, chunk: m.Chunk, bundles: dict[bytes, Bundle]) -> None:
+    def __init__(
+        self, chunk: m.Chunk, bundles: dict[bytes, Bundle], log_levels: Mapping[int, LogLevels]
+    ) -> None:
         self.chunk = chunk
         self._bundles = bundles
         self._fibers: list[Fiber] = []
+        self._log_levels = log_levels
+        """Those of all clients when it came."""
+
+    @property
+    def run(self) -> int:
+        """The run that the fibers belong to."""
+        return self.chunk.run
 
     def perform(self, around: Surroundings) -> None:
         """Unpickle it."""
         chunk = self.chunk
         try:
+            around.use_log_levels(self._log_levels)
             self._fibers = load_fibers(chunk.run, chunk.fibers, chunk.payload, self._bundles)
         except BaseException as exception:  # noqa: BLE001 (each of them ends in this panic)
             traced = TracedException.in_except_clause(exception)
@@ -421,3 +436,13 @@ class Callback:
     def __del__(self) -> None:
         if not self._is_called:
             self._around.let_go(self)
+
+
+def nobody_calls(fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking) -> Panic[Any, Any]:
+    """The outcome of a callback that was dropped."""
+    name = getattr(request.f, "__qualname__", repr(request.f))
+    deadlock = Deadlock(
+        f"fiber {fiber.label} waits for a callback that nobody can call any more: "
+        f"{name} has let go of it"
+    )
+    return Panic([TracedException(deadlock, str(deadlock))], [])

@@ -1,0 +1,96 @@
+"""What a member knows of logging: what its fibers log for others, and what others log for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final, final
+
+import msgspec
+
+from distio.protocol import messages as m
+from distio.protocol.logs import LogLevels
+
+__all__ = ["MOST_WAITING_BYTES", "LogBuffer", "Logs", "records_in"]
+
+MOST_WAITING_BYTES: Final = 8 * 1024**2
+"""So many bytes of records wait in a worker to be sent; what is more is left out, and counted."""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decoder: Final = msgspec.msgpack.Decoder(list[bytes])
+
+
+@final
+class Logs:
+    """What the coordinator says about logging."""
+
+    __slots__ = ("arrived", "levels")
+
+    def __init__(self) -> None:
+        self.arrived: list[m.LogsRelayed] = []
+        """Records of this member's runs that its host hasn't taken out yet."""
+        self.levels: Mapping[int, LogLevels] = {}
+        """By client: the levels of those whose fibers are here; replaced, never changed."""
+
+    def __len__(self) -> int:
+        return len(self.arrived)
+
+    def set_levels(self, message: m.LogLevelsSet) -> None:
+        """Fibers of this client will come, or the client is gone."""
+        levels = {**self.levels}
+        if message.levels is None:
+            levels.pop(message.client, None)
+        else:
+            levels[message.client] = message.levels
+        self.levels = levels
+
+    def take(self) -> list[m.LogsRelayed]:
+        """Take out the records that have arrived."""
+        arrived, self.arrived = self.arrived, []
+        return arrived
+
+
+@final
+class LogBuffer:
+    """Records that wait to be sent, in order; each is bytes. At most so many of them are kept."""
+
+    __slots__ = ("_bytes", "_most_bytes", "_omitted", "_records")
+
+    def __init__(self, most_bytes: int = MOST_WAITING_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._records: deque[tuple[int, bytes]] = deque()
+        """(run, record) of each."""
+        self._bytes = 0
+        self._omitted: dict[int, int] = {}
+        """By run: how many were left out since the last `take`."""
+
+    def __bool__(self) -> bool:
+        return bool(self._records or self._omitted)
+
+    def put(self, run: int, record: bytes) -> None:
+        """Keep a record, or count it if too much is waiting."""
+        if self._bytes + len(record) > self._most_bytes:
+            self._omitted[run] = self._omitted.get(run, 0) + 1
+            return
+        self._bytes += len(record)
+        self._records.append((run, record))
+
+    def take(self) -> list[m.RelayLogs]:
+        """What is to be said; then it is empty."""
+        said: list[m.RelayLogs] = []
+        gathered: list[bytes] = []
+        while self._records:
+            run, record = self._records.popleft()
+            gathered.append(record)
+            if not self._records or self._records[0][0] != run:
+                said.append(m.RelayLogs(run, _encode(gathered)))
+                gathered = []
+        said += [m.RelayLogs(run, b"", count) for run, count in self._omitted.items()]
+        self._omitted.clear()
+        self._bytes = 0
+        return said
+
+
+def records_in(message: m.RelayLogs | m.LogsRelayed) -> list[bytes]:
+    """The records of one message."""
+    return _decoder.decode(message.records) if message.records else []

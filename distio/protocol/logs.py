@@ -1,0 +1,74 @@
+"""What is said about logging: the levels of a program, and what its fibers log elsewhere."""
+
+from __future__ import annotations
+
+import msgspec
+
+from distio.protocol.message import Message
+
+__all__ = ["LogLevels", "LogLevelsSet", "LogsRelayed", "RelayLogs", "SetLogLevels"]
+
+
+class LogLevels(msgspec.Struct, frozen=True, gc=False):
+    """The levels of a program's loggers.
+
+    >>> levels = LogLevels(0, {"": 30, "kitchen": 10})
+    >>> levels.of("kitchen.oven"), levels.of("cellar"), levels.let_through("cellar", 20)
+    (10, 30, False)
+    """
+
+    disabled: int
+    """What is at this level or below is logged by nobody (see `logging.disable`)."""
+    levels: dict[str, int]
+    """Those of the loggers that have a level of their own, by name; the root's name is empty."""
+
+    def of(self, name: str) -> int:
+        """The level that counts for the logger of this name."""
+        while name and name not in self.levels:
+            name = name.rpartition(".")[0]
+        return self.levels.get(name, 0)
+
+    def let_through(self, name: str, level: int) -> bool:
+        """Whether the logger of this name logs what is at this level."""
+        return level > self.disabled and level >= self.of(name)
+
+
+# -- from a member ----------------------------------------------------------------------------
+
+
+class SetLogLevels(Message, frozen=True, gc=False):
+    """These levels hold for the fibers of this client that are placed from now on."""
+
+    levels: LogLevels
+
+
+class RelayLogs(Message, frozen=True, gc=False):
+    """Log records of one run, for the client that has started it."""
+
+    run: int
+    """0: no run's; they are for the client that has started this worker's process."""
+    records: bytes
+    """Opened by the client alone; empty: there are none."""
+    omitted: int = 0
+    """How many records after these were left out, because too much was waiting."""
+
+
+# -- from the coordinator ---------------------------------------------------------------------
+
+
+class LogLevelsSet(Message, frozen=True, gc=False):
+    """The levels that hold for the fibers of this client that come from now on."""
+
+    client: int
+    levels: LogLevels | None
+    """None: the client is gone."""
+
+
+class LogsRelayed(Message, frozen=True, gc=False):
+    """Log records of a run of yours."""
+
+    member: int
+    """Where they were made."""
+    run: int
+    records: bytes
+    omitted: int = 0

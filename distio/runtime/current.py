@@ -1,0 +1,108 @@
+"""Which fiber's code this thread, or this task of asyncio, is running; asked when it logs.
+
+A pool thread has a hand, and what the hand has in hand is what it works for: so to step a fiber
+costs nothing here. Other threads, and the event loop, say on whose behalf they make a call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, final
+
+from distio.coordination.member import Hand, Member
+from distio.core.fiber import Fiber
+from distio.protocol.ids import label_of, name_of
+
+__all__ = ["Hosting", "Origin", "await_on_behalf_of", "call_on_behalf_of", "on_behalf_of", "origin"]
+
+
+class Hosting(Protocol):
+    """What has fibers stepped: a host, or a simulated process."""
+
+    @property
+    def member(self) -> Member: ...
+    @property
+    def within(self) -> Origin | None:
+        """Whose code has started it: a fiber may run programs of its own."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose code it is."""
+
+    host: Hosting
+    run: int
+    fiber: Fiber | None
+    """None: it concerns several fibers of the run, like opening their pickle."""
+
+    def tags(self) -> dict[str, str | None]:
+        """What a log record says of it."""
+        fiber = self.fiber
+        return {
+            "distio_fiber": "-" if fiber is None else label_of(fiber.id, fiber.name),
+            "distio_name": None if fiber is None else fiber.name,
+            "distio_run": name_of(self.run),
+            "distio_worker": f"member {self.host.member.incarnation}",
+        }
+
+
+class _Here(threading.local):
+    source: Hand | Fiber | None = None
+    host: Hosting
+
+
+_here: Final = _Here()
+_task: Final[ContextVar[tuple[Fiber, Hosting] | None]] = ContextVar("distio fiber", default=None)
+"""That of a coroutine: the event loop runs many in one thread."""
+
+
+def origin() -> Origin | None:
+    """Whose code calls this; None: no fiber's."""
+    source = _here.source
+    if source is not None:
+        work = source.work if isinstance(source, Hand) else source
+        return None if work is None else _origin(work, _here.host)
+    found = _task.get()
+    return None if found is None else _origin(*found)
+
+
+def _origin(work: Any, host: Hosting) -> Origin | None:
+    fiber = work if isinstance(work, Fiber) else getattr(work, "fiber", None)
+    run = getattr(work, "run", None) if fiber is None else fiber.run
+    return None if run is None else Origin(host, run, fiber)
+
+
+class on_behalf_of:
+    """In it, this thread runs the code of a fiber, or of whatever is in a hand."""
+
+    __slots__ = ("_before", "_host", "_source")
+
+    def __init__(self, source: Hand | Fiber, host: Hosting) -> None:
+        self._source = source
+        self._host = host
+        self._before: tuple[Any, Any] = None, None
+
+    def __enter__(self) -> None:
+        self._before = _here.source, getattr(_here, "host", None)
+        _here.source, _here.host = self._source, self._host
+
+    def __exit__(self, *_: object) -> None:
+        _here.source, _here.host = self._before
+
+
+def call_on_behalf_of(fiber: Fiber, host: Hosting, call: Callable[[], None]) -> None:
+    """Call something that is a fiber's business."""
+    with on_behalf_of(fiber, host):
+        call()
+
+
+async def await_on_behalf_of(
+    fiber: Fiber, host: Hosting, run: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """The same for a coroutine, which is a task of its own: so the variable need not be reset."""
+    _task.set((fiber, host))
+    await run()
