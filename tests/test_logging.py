@@ -43,11 +43,11 @@ class Kept(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def levels_are_restored() -> Iterator[None]:
-    before = log.level, log.disabled, logging.root.manager.disable, logging.getLogger("kitchen")
-    level = before[3].level
+    kitchen = logging.getLogger("kitchen")
+    before = log.level, kitchen.level, logging.root.manager.disable
     yield
     log.setLevel(before[0])
-    before[3].setLevel(level)
+    kitchen.setLevel(before[1])
     logging.disable(before[2])
 
 
@@ -407,6 +407,57 @@ with Cluster.connect(sys.argv[1]) as cluster:
     for program in programs:
         program.communicate(timeout=30)
     assert heard == [["level 10", "level 20", "level 30"] * 2, ["level 30"] * 2]
+
+
+# -- daemons ----------------------------------------------------------------------------------
+
+OF_A_DAEMON = """
+import logging, sys, threading
+from distio import Cluster, io
+
+logging.basicConfig(level=logging.INFO, format="%(distio_name)s: %(message)s", stream=sys.stdout)
+
+def logs():
+    logging.getLogger("x").info("of a fiber")
+    thread = threading.Thread(target=logging.getLogger("x").error, args=["of a thread"])
+    thread.start()
+    thread.join()
+
+with Cluster.connect(sys.argv[1]) as cluster:
+    cluster.submit(io.named("baker", io.defer(logs)), None).result(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_daemon_keeps_its_own_log_and_sends_that_of_fibers_to_their_program() -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "distio.cli.main", "coordinator", "--bind", "tcp://127.0.0.1:0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    ]
+    try:
+        assert processes[0].stdout is not None
+        url = processes[0].stdout.readline().rpartition(" ")[2].strip()
+        command = [sys.executable, "-m", "distio_worker.main", url]
+        processes.append(
+            subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
+        program = subprocess.run(
+            [sys.executable, "-c", OF_A_DAEMON, url], capture_output=True, text=True, timeout=60
+        )
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+    worker = processes[1].communicate(timeout=30)[1]
+    coordinator = processes[0].communicate(timeout=30)[1]
+    assert (program.stdout, program.stderr) == ("baker: of a fiber\n", "")
+    assert "of a fiber" not in worker
+    assert "x: of a thread" in worker
+    assert "fiber" not in coordinator
+    assert "joined" in coordinator
 
 
 # -- simulations ------------------------------------------------------------------------------

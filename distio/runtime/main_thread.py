@@ -52,7 +52,11 @@ _servers: Final[list[serving]] = []
 _woken: Final = threading.Event()
 """Set when the main thread has to look again, if it is in `serve_until`."""
 
-wake_main_thread: Final = _woken.set
+
+def wake_main_thread() -> None:
+    """Let the main thread look again, if it is in `serve_until`."""
+    if not _woken.is_set():  # quicker; whoever clears it looks afterwards
+        _woken.set()
 
 
 def is_main_thread() -> bool:
