@@ -282,6 +282,19 @@ def test_a_thread_of_a_worker_that_no_fiber_owns_is_heard_too(kept: Kept) -> Non
     assert vars(record)["distio_worker"].startswith("member ")
 
 
+def test_a_process_that_a_fiber_forks_writes_to_its_standard_error(tmp_path: Path) -> None:
+    def logs_in_a_fork() -> None:
+        child = os.fork()
+        if not child:
+            os.dup2(os.open(tmp_path / "errors", os.O_WRONLY | os.O_CREAT), 2)
+            logging.getLogger(NAME).warning("in a fork")
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    elsewhere(io.blocking(logs_in_a_fork))
+    assert (tmp_path / "errors").read_text() == "in a fork\n"
+
+
 def test_a_handler_that_a_fiber_installs_on_a_worker_handles_too(
     kept: Kept, tmp_path: Path
 ) -> None:

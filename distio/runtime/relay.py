@@ -7,6 +7,7 @@ finds them. It takes no lock under which user code runs, and waits for nobody.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Final, final
@@ -53,6 +54,11 @@ class Relay(logging.Handler):
             for handler in logging.root.handlers:
                 handler.addFilter(_is_own)
         logging.root.addHandler(self)
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        """This is another process now, one without a link."""
+        self._is_closed = True
 
     def use_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Let loggers have these levels of clients whose fibers are here."""
