@@ -31,10 +31,12 @@ class Kept(logging.Handler):
         super().__init__()
         self.records: Records = []
         self.threads: set[str] = set()
+        self.has_any = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
         self.threads.add(threading.current_thread().name)
+        self.has_any.set()
 
     @property
     def messages(self) -> list[str]:
@@ -263,6 +265,21 @@ def test_records_of_one_fiber_arrive_in_order_before_its_result(kept: Kept) -> N
         kept.records.clear()
         elsewhere(io.defer(logs, 0).then(io.defer(logs, 500)))
         assert kept.messages == [f"baked {n}" for n in range(1000)]
+
+
+def test_a_record_arrives_while_its_fiber_still_computes(kept: Kept, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+
+    def logs_and_goes_on() -> str:
+        logged(1)
+        return gate.read_text()  # waits until somebody writes
+
+    run = shared_cluster().submit(io.defer(logs_and_goes_on), None)
+    assert kept.has_any.wait(30)
+    assert not run.done()
+    gate.write_text("opened")
+    assert run.result(30) == Ok("opened")
 
 
 def test_loggers_of_distio_on_a_worker_arrive(caplog: pytest.LogCaptureFixture) -> None:

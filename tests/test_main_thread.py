@@ -10,12 +10,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
 from distio import IO, Cluster, Ok, Panic, Result, io
 from distio.errors import Cancelled, MainThreadAway
+from distio.runtime.main_thread import call_on_main_thread, serve, serving
 from tests.conftest import Run, run_at, shared_cluster
 
 Program = IO[Any, Any, Any]
@@ -102,6 +104,8 @@ def test_signal_handlers_can_be_installed_everywhere(run: Run) -> None:
 
 def test_a_signal_to_a_worker_is_heard_by_a_handler_that_a_fiber_has_installed() -> None:
     def install() -> None:
+        # so that it is another thread that gets the signal, while this one sleeps
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
         heard = threading.Event()
         shared: Any = threading  # a module is the same for all fibers of a process
         shared.heard_in_test = heard
@@ -161,28 +165,33 @@ def test_the_main_thread_serves_runs_of_other_threads_while_it_waits_for_its_own
 
 
 def test_what_the_main_thread_has_not_taken_up_when_it_leaves_is_refused() -> None:
-    found: list[Any] = []
-    asked, go = threading.Event(), threading.Event()
+    done: list[str] = []
 
-    def ask() -> Any:
-        go.wait(30)
-        program = io.parallel(io.on_main_thread(where)).flat_map(
-            lambda fibers: io.defer(asked.set).then(io.wait(fibers))
-        )
-        found.append(program.run(None))
+    def call() -> None:
+        call_on_main_thread(lambda: done.append("made"), lambda: done.append("refused"))
 
-    def busy() -> None:
-        go.set()
-        asked.wait(30)
+    call()
+    assert done == ["refused"]
+    with serving(lambda: done.append("outer woken")):
+        with serving(lambda: done.append("inner woken")):
+            call()
+            assert done == ["refused", "inner woken"]
+        assert done == ["refused", "inner woken", "outer woken"]  # it is still to be made
+    assert done == ["refused", "inner woken", "outer woken", "refused"]
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    io.defer(busy).run(None)  # the run ends with this: the call is served or refused, never kept
-    thread.join(30)
-    (result,) = found
-    assert isinstance(result, Ok)
-    (of_the_fiber,) = result.success
-    assert of_the_fiber.is_ok() or isinstance(the_exception(of_the_fiber), MainThreadAway)
+
+def test_a_call_can_be_withdrawn_until_the_main_thread_has_taken_it_up() -> None:
+    done: list[str] = []
+    with serving(lambda: None):
+        calls = [
+            call_on_main_thread(partial(done.append, name), partial(done.append, "refused"))
+            for name in "ab"
+        ]
+        assert calls[0]()
+        serve()
+        assert not calls[0]()
+        assert not calls[1]()
+    assert done == ["b"]
 
 
 def test_the_main_thread_serves_from_its_event_loop_while_it_awaits_a_run() -> None:
@@ -197,6 +206,17 @@ def test_a_run_on_the_main_thread_within_a_call_there_serves_as_well(run_in_proc
 
 
 # -- cancellation -----------------------------------------------------------------------------
+
+
+def until_waiting(fiber: Any) -> Program:
+    """Until the fiber waits for a call."""
+    return io.defer_io(fiber.status).flat_map(
+        lambda status: (
+            io.pure(None)
+            if status.state == "waits for a call on another thread"
+            else io.yield_.then(until_waiting(fiber))
+        )
+    )
 
 
 def without_ids(result: Result[Any, Any]) -> list[type]:
@@ -219,7 +239,7 @@ def test_a_call_that_was_not_begun_is_never_made_if_its_fiber_is_cancelled(
     second = io.on_main_thread(called.append, "second", abandon_on_cancel=is_abandoned)
     program = io.parallel(io.on_main_thread(first)).flat_map(
         lambda one: io.blocking(busy.wait, 30).then(
-            io.parallel(second).flat_map(lambda two: io.sleep(0).then(two[0].cancel()))
+            io.parallel(second).flat_map(lambda two: until_waiting(two[0]).then(two[0].cancel()))
         )
     )
     result = program.flat_map(lambda ended: io.defer(free.set).then(io.pure(ended))).run(None, 4)
