@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -203,6 +204,21 @@ def test_a_run_on_the_main_thread_within_a_call_there_serves_as_well(run_in_proc
     within = io.defer(lambda: io.on_main_thread(where).run(None, 2))
     called = io.on_main_thread(lambda: io.on_main_thread(where).run(None, 2))
     assert run_in_process(within.then(called)) == Ok(Ok((os.getpid(), True)))
+
+
+def test_a_process_that_a_fiber_forks_has_a_main_thread_of_its_own() -> None:
+    """Forked in the midst of a run, by the main thread or by another."""
+
+    def fork() -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads
+            child = os.fork()
+        if not child:
+            os._exit(0 if io.on_main_thread(where).run(None) == Ok((os.getpid(), True)) else 1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert io.defer(fork).run(None, 1) == Ok(0)
+    assert io.blocking(fork).run(None, 1) == Ok(0)
 
 
 # -- cancellation -----------------------------------------------------------------------------

@@ -44,13 +44,24 @@ class _Call:
         self.refuse = refuse
 
 
-_guard: Final = threading.RLock()
+_guard = threading.RLock()
 """Guards both lists. Reentrant: a signal handler of the user may run a program in the midst."""
 _calls: Final[deque[_Call]] = deque()
 _servers: Final[list[serving]] = []
 """What the main thread is in and takes calls for, the innermost last."""
-_woken: Final = threading.Event()
+_woken = threading.Event()
 """Set when the main thread has to look again, if it is in `serve_until`."""
+
+
+def _forked() -> None:
+    """This is another process now: its main thread is in no run, and locks may have been held."""
+    global _guard, _woken
+    _guard, _woken = threading.RLock(), threading.Event()
+    _calls.clear()
+    _servers.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def wake_main_thread() -> None:
@@ -109,7 +120,8 @@ class serving:
     def __exit__(self, *_: object) -> None:
         refused: list[_Call] = []
         with _guard:
-            _servers.remove(self)
+            if self in _servers:  # not in a process that was forked since
+                _servers.remove(self)
             if _servers:
                 outer: serving | None = _servers[-1]
             else:
@@ -154,7 +166,7 @@ def serve_until(is_over: Callable[[], bool], timeout: float | None) -> bool:
         Whether it is over.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    with serving(_woken.set):
+    with serving(wake_main_thread):
         while True:
             _woken.clear()
             serve()

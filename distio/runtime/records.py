@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import threading
 from collections.abc import Callable, Mapping
@@ -50,6 +51,11 @@ class _Tagging:
     def __init__(self) -> None:
         self._guard = threading.RLock()
         self._count = 0
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        """This is another process now, and the lock may have been held."""
+        self._guard = threading.RLock()
 
     def __enter__(self) -> None:
         with self._guard:
