@@ -30,7 +30,8 @@
         └── DistioBug           a mistake in distio itself
             └── InvariantBroken     something doesn't hold that always must, and the story of it
 
-All of them can be pickled: `args` is always what their class has to be called with.
+All of them can be pickled: `args` is always what their class has to be called with. Those that
+carry data are equal if they are of one class and carry the same.
 """
 
 from __future__ import annotations
@@ -160,8 +161,33 @@ def _without_ours(stack: traceback.StackSummary) -> traceback.StackSummary:
     return traceback.StackSummary.from_list(kept + ours)
 
 
+class _ComparedByValue:
+    """Exceptions that are equal if they are of one class and carry equal data.
+
+    Notes, causes and tracebacks tell how an exception came about: they are no data.
+    """
+
+    args: tuple[Any, ...]
+
+    def _data(self) -> object:
+        attributes = {name: value for name, value in vars(self).items() if name != "__notes__"}
+        return self.args, attributes
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._data() == other._data()
+
+    def __hash__(self) -> int:
+        # lists and user data may be unhashable, or change: a text is enough
+        text = next((value for value in self.args if isinstance(value, str)), None)
+        return hash((type(self), text))
+
+
 @dataclass(eq=False)
-class MatchError(TypeError):
+class MatchError(_ComparedByValue, TypeError):
     """A value isn't of the kind that was expected there."""
 
     message: str
@@ -172,7 +198,7 @@ class MatchError(TypeError):
 
 @final
 @dataclass(eq=False)
-class MultipleExceptions(Exception, Generic[E]):
+class MultipleExceptions(_ComparedByValue, Exception, Generic[E]):
     """Raised for a Panic: all its exceptions, and the errors that came with them."""
 
     exceptions: list[TracedException]
@@ -216,7 +242,7 @@ class MultipleExceptions(Exception, Generic[E]):
 
 @final
 @dataclass(eq=False)
-class DomainErrors(Exception, Generic[E]):
+class DomainErrors(_ComparedByValue, Exception, Generic[E]):
     """Raised for Errors: expected failures that nobody handled."""
 
     errors: list[E]
@@ -229,8 +255,11 @@ class DomainErrors(Exception, Generic[E]):
 
 
 @final
-class PanicGroup(ExceptionGroup[Exception]):
+class PanicGroup(_ComparedByValue, ExceptionGroup[Exception]):
     """Raised by an await for several failures at once; expected errors are in a `DomainErrors`."""
+
+    def _data(self) -> object:
+        return self.message, self.exceptions
 
     def derive(self, excs: Sequence[Any]) -> Any:
         """What `except*` makes of a part of it."""
@@ -238,8 +267,11 @@ class PanicGroup(ExceptionGroup[Exception]):
 
 
 @final
-class BasePanicGroup(BaseExceptionGroup[BaseException]):
+class BasePanicGroup(_ComparedByValue, BaseExceptionGroup[BaseException]):
     """The same if one of them is no Exception: a cancellation."""
+
+    def _data(self) -> object:
+        return self.message, self.exceptions
 
     def derive(self, excs: Sequence[Any]) -> Any:
         """What `except*` makes of a part of it."""
@@ -247,7 +279,7 @@ class BasePanicGroup(BaseExceptionGroup[BaseException]):
         return PanicGroup(self.message, excs) if is_group else BasePanicGroup(self.message, excs)
 
 
-class DistioError(Exception):
+class DistioError(_ComparedByValue, Exception):
     """Base of what distio itself raises, or puts into a panic."""
 
     def __init__(self, message: str) -> None:
@@ -264,7 +296,7 @@ class Deadlock(DistioError):
 
 
 @final
-class Cancelled(BaseException):
+class Cancelled(_ComparedByValue, BaseException):
     """A fiber was cancelled. Not an Exception: nobody is to handle it by mistake."""
 
     def __init__(self, fiber: str) -> None:
