@@ -214,10 +214,11 @@ def test_failures_cross_processes_whole(cluster: Cluster) -> None:
 
 
 class Stubborn(Exception):
-    """Can be pickled, but not unpickled."""
+    """Can't be pickled."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__(f"{a} and {b}")
+        self.lock = threading.Lock()
 
 
 def test_an_exception_that_does_not_survive_arrives_as_text(cluster: Cluster) -> None:

@@ -1,12 +1,16 @@
 """Fibers and outcomes to bytes and back.
 
-How objects of the user's become bytes is told in `distio.core.pickling`.
+How objects of the user's become bytes is told in `distio.core.pickling`. An exception that doesn't
+survive the journey arrives as its type name, message and traceback: wherever it stands in an
+outcome, in an item of a queue or in the value of a variable. A fiber that holds such an exception
+stays, as it does with anything else that can't be pickled.
 """
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, final
 
 from distio.core.fiber import Fiber, Handle
@@ -69,9 +73,12 @@ class PackedValue:
         return load(self.payload)
 
 
-def _dump(obj: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
-    dumped = dump(obj)
+def _dump(obj: Any, *, is_strict: bool = False) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+    dumped = dump(obj, is_strict=is_strict)
     return dumped.whole(), dumped.handles
+
+
+_dump_strictly: Final = partial(_dump, is_strict=True)
 
 
 _FRESH: Final = 0
@@ -117,9 +124,9 @@ def dump_chunk(fibers: Sequence[Fiber], *, explain: bool = False) -> Dumped:
     """
     states = [_state_of(fiber) for fiber in fibers]
     try:
-        return dump(states)
+        return dump(states, is_strict=True)
     except Exception as error:
-        reason = why_it_stays(states, _dump, error) if explain else str(error)
+        reason = why_it_stays(states, _dump_strictly, error) if explain else str(error)
         raise CannotShip(reason) from error
 
 
@@ -249,9 +256,9 @@ def dump_awaited(outcome: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
         CannotShip: it can't be pickled; the message says what in it, and where.
     """
     try:
-        return _dump(outcome)
+        return _dump_strictly(outcome)
     except Exception as error:
-        raise CannotShip(why_it_stays(outcome, _dump, error)) from error
+        raise CannotShip(why_it_stays(outcome, _dump_strictly, error)) from error
 
 
 def load_outcome(payload: bytes) -> Result[Any, Any]:

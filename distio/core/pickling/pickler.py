@@ -23,6 +23,7 @@ import cloudpickle
 from distio.core.fiber import Handle
 from distio.core.pickling import classes, enums, functions
 from distio.core.pickling.code import reduce_code
+from distio.core.pickling.exceptions import ExceptionWriter
 from distio.core.pickling.generators import is_generator
 from distio.core.pickling.modules import sources_of
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
@@ -36,7 +37,6 @@ from distio.core.pickling.spaces import (
     names_at,
     opening,
 )
-from distio.core.pickling.traced import reduce_traced
 from distio.errors import NotImportable, TracedException
 
 __all__ = ["Bundle", "Dumped", "Pickler", "dump", "load"]
@@ -86,17 +86,18 @@ def _digest_of(bundle: bytes) -> bytes:
 # -- from objects to bytes --------------------------------------------------------------------
 
 
-def dump(obj: Any, *, is_trial: bool = False) -> Dumped:
+def dump(obj: Any, *, is_strict: bool = False, is_trial: bool = False) -> Dumped:
     """Pickle an object, with whatever of scripts it needs.
 
     Args:
         obj: which.
+        is_strict: whether to fail for an exception that would arrive as a `ForeignException`.
         is_trial: whether all that counts is whether it can be done.
 
     Raises:
         Exception: something in it can't be pickled.
     """
-    scope = Scope(current_space(), is_trial=is_trial)
+    scope = Scope(current_space(), is_strict=is_strict, is_trial=is_trial)
     file = BytesIO()
     Pickler(file, scope, defines=False).dump(obj)
     body, bundle = file.getvalue(), _bundle(scope)
@@ -159,6 +160,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self._reducers: dict[type, _Reducer] = dict(_BY_KIND)
         self._is_self_contained: dict[tuple[int, int], bool] = {}
         """By code and globals, which live as long as what is pickled."""
+        self._exceptions: ExceptionWriter | None = None
 
     def reducer_override(self, obj: Any) -> Reduced:
         """As pickle asks for each object that is of no built-in type."""
@@ -251,6 +253,25 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self.scope.handles.append(handle)
         return NotImplemented
 
+    def reduce_traced(self, traced: TracedException) -> Reduced:
+        """An exception in a panic: its text will do if it can't travel."""
+        self._exception_writer().allow_replacement(traced.exception)
+        return NotImplemented
+
+    def reduce_exception(self, exception: BaseException) -> Reduced:
+        return self._exception_writer().reduce(exception)
+
+    def _exception_writer(self) -> ExceptionWriter:
+        if self._exceptions is None:
+            is_strict = self.scope.is_strict
+            self._exceptions = ExceptionWriter(self._dump_part, is_strict=is_strict)
+        return self._exceptions
+
+    def _dump_part(self, obj: Any, reference: Callable[[Any], int | None]) -> bytes:
+        file = BytesIO()
+        _PartPickler(file, self.scope, reference, defines=self.defines).dump(obj)
+        return file.getvalue()
+
     def reduce_sentinel(self, obj: Any) -> Reduced:
         """An object without any state: what counts is which one it is."""
         own = type(obj).__module__
@@ -291,6 +312,24 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         return self.named(obj, reduced) or reduce_named(obj) or reduced
 
 
+class _PartPickler(Pickler):
+    """Pickles a part of an exception, which names other exceptions by their numbers."""
+
+    def __init__(
+        self,
+        file: BytesIO,
+        scope: Scope,
+        reference: Callable[[Any], int | None],
+        *,
+        defines: bool,
+    ) -> None:
+        self._reference = reference
+        super().__init__(file, scope, defines=defines)
+
+    def persistent_id(self, obj: Any) -> int | None:
+        return self._reference(obj)
+
+
 def _as_pickle_does(pickler: Pickler, obj: Any) -> Reduced:
     return NotImplemented
 
@@ -312,7 +351,7 @@ _BY_KIND: Final[dict[type, _Reducer]] = {
     MethodType: Pickler.reduce_method,
     BuiltinMethodType: Pickler.reduce_method,
     Handle: Pickler.reduce_handle,
-    TracedException: reduce_traced,
+    TracedException: Pickler.reduce_traced,
     object: Pickler.reduce_sentinel,
     functools.cached_property: _reduce_cached_property,
 }
@@ -324,6 +363,8 @@ def _reducer_for(kind: type) -> _Reducer:
         return Pickler.reduce_class
     if issubclass(kind, Enum):
         return Pickler.reduce_member
+    if issubclass(kind, BaseException):
+        return Pickler.reduce_exception
     if issubclass(kind, ModuleType):
         return Pickler.reduce_module
     if is_generator(kind):

@@ -143,8 +143,12 @@ def _words(texts: Iterable[str]) -> list[str]:
 class Scope:
     """Shared by the picklers of one dump."""
 
-    def __init__(self, space: ObjectSpace, *, is_trial: bool = False) -> None:
+    def __init__(
+        self, space: ObjectSpace, *, is_strict: bool = False, is_trial: bool = False
+    ) -> None:
         self.space = space
+        self.is_strict = is_strict
+        """Whether all exceptions have to arrive whole."""
         self.is_trial = is_trial
         """Whether nobody will open what is dumped."""
         self.handles: list[Handle[Any, Any, Any]] = []

@@ -306,10 +306,12 @@ os.register_at_fork(after_in_child=_start_anew)
 class _Load:
     """A pickle that is being opened."""
 
-    __slots__ = ("_filled", "_space", "opened", "unfilled")
+    __slots__ = ("_filled", "_space", "made", "opened", "unfilled")
 
     def __init__(self, opened: Opened | None) -> None:
         self.opened = opened
+        self.made: dict[tuple[ClassId, Origin], type] = {}
+        """Classes that were made in this load: parts of a pickle may define one again."""
         self.unfilled: dict[type, tuple[ClassId, Origin]] = {}
         """Classes that were made, but whose state is still to come."""
         self._filled: list[tuple[ClassId, Origin, type]] = []
@@ -371,17 +373,19 @@ def class_known(id: ClassId, index: int | None) -> type | None:
         id: which.
         index: that of its module's namespace.
     """
-    space, origin = current_space(), _origin_at(index)
+    space, origin, load = current_space(), _origin_at(index), _load.get()
     found = space.classes.find(id, origin)
     if found is None:
-        _load.get().lock(space)
-        found = space.classes.find(id, origin)
+        load.lock(space)
+        found = load.made.get((id, origin)) or space.classes.find(id, origin)
     return found
 
 
 def class_being_made(id: ClassId, index: int | None, cls: type) -> None:
     """A class is there, but still to be filled."""
-    _load.get().unfilled[cls] = id, _origin_at(index)
+    load = _load.get()
+    load.unfilled[cls] = key = id, _origin_at(index)
+    load.made[key] = cls
 
 
 def class_made(cls: type) -> bool:
