@@ -36,13 +36,12 @@ carry data are equal if they are of one class and carry the same.
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from types import FrameType
-from typing import Any, Final, Generic, TypeVar, final
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, final
+
+from distio.traces import NOWHERE, Where, trace_here, trace_of
 
 __all__ = [
     "BasePanicGroup",
@@ -75,13 +74,13 @@ __all__ = [
 E = TypeVar("E", covariant=True)
 E2 = TypeVar("E2")
 
-_OWN_DIRECTORY: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
-
 
 @final
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class TracedException:
     """An exception, and where it came from, as text that can travel.
+
+    Two of them are equal if their exceptions and their tracebacks are, wherever they have failed.
 
     >>> try:
     ...     1 / 0
@@ -93,6 +92,36 @@ class TracedException:
 
     exception: BaseException
     stack_trace: str
+    """Where it has failed, and the traceback, which begins in user code."""
+    where: Where = field(default=NOWHERE, repr=False)
+    """The lines above the traceback: items of parallel work, the fiber, the worker."""
+
+    def located(self, where: Where) -> TracedException:
+        """The same, with other lines above its traceback."""
+        return TracedException(self.exception, f"{where}{self._traceback()}", where)
+
+    def replaced_by(self, other: BaseException | TracedException, how: str) -> TracedException:
+        """Another exception in the place of this one; it keeps the way here.
+
+        Args:
+            other: with its own traceback, if it has been raised; else that of this one is kept.
+            how: a line between both, like "It was raised again by an await:".
+        """
+        if isinstance(other, BaseException) and other.__traceback__ is None:
+            text = "".join(traceback.format_exception_only(other))
+            trace = f"{self.stack_trace.rstrip()}\n\n{how}\n\n{text}"
+            return TracedException(other, trace, self.where)
+        traced = TracedException.ensure_traced(other)
+        return traced.located(self.where) if traced.where == NOWHERE else traced
+
+    def _traceback(self) -> str:
+        return self.stack_trace.removeprefix(str(self.where))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TracedException):
+            return NotImplemented
+        mine, others = self._traceback(), other._traceback()
+        return self.exception == other.exception and mine == others
 
     @classmethod
     def in_except_clause(cls, exn: BaseException | TracedException) -> TracedException:
@@ -102,9 +131,8 @@ class TracedException:
         """
         if isinstance(exn, TracedException):
             return exn
-        told = traceback.TracebackException(type(exn), exn, exn.__traceback__)
-        told.stack = _without_ours(told.stack)
-        return cls(exn, "".join(told.format()))
+        # a mistake in a program has its place in its message, and none of ours helps
+        return cls(exn, trace_of(exn, has_own_frames=not isinstance(exn, MatchError)))
 
     @classmethod
     def with_stack_trace(cls, exn: BaseException | TracedException) -> TracedException:
@@ -115,12 +143,7 @@ class TracedException:
             raise MatchError(
                 f"expected an exception, but got {exn!r}; give one, like ValueError('why')"
             )
-        caller = sys._getframe(1)
-        user: FrameType | None = caller
-        while user is not None and _is_ours(user.f_code.co_filename):
-            user = user.f_back
-        lines = traceback.format_stack(user or caller) + traceback.format_exception_only(exn)
-        return cls(exn, "".join(lines))
+        return cls(exn, trace_here(exn))
 
     @classmethod
     def ensure_traced(cls, exception: BaseException | TracedException) -> TracedException:
@@ -140,25 +163,6 @@ class TracedException:
         # not str(exception): the text of a broken exception must not raise another one
         head = "".join(traceback.format_exception_only(self.exception))
         return head + self.stack_trace.rstrip("\n")
-
-
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(_OWN_DIRECTORY)
-
-
-def _without_ours(stack: traceback.StackSummary) -> traceback.StackSummary:
-    """Leave out our frames between an await, or the beginning, and the next frame of the user."""
-    kept: list[traceback.FrameSummary] = []
-    ours: list[traceback.FrameSummary] = []
-    is_interpreter = True
-    for frame in stack:
-        if _is_ours(frame.filename):
-            is_interpreter |= frame.name == "__await__"
-            ours.append(frame)
-        else:
-            kept += [frame] if is_interpreter else [*ours, frame]
-            ours, is_interpreter = [], False
-    return traceback.StackSummary.from_list(kept + ours)
 
 
 class _ComparedByValue:

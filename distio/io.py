@@ -443,8 +443,8 @@ def traverse_par(
     if wrong := expect.no_items(items, "traverse_par"):
         return failing(wrong)
     if at_most is None and not progress:
-        found = tuple([ops.TraversedPar(f, (item,), {}) for item in items])
-        return _fail_fast(found) if fail_fast else _zip_par(found)
+        found = tuple([ops.TraversedPar(f, item, index) for index, item in enumerate(items)])
+        return _fail_fast(found, "traverse_par") if fail_fast else _zip_par(found, "traverse_par")
     return _bounded(items, f, at_most, progress, fail_fast, "traverse_par")
 
 
@@ -459,7 +459,7 @@ def _bounded(
         )
     if isinstance(items, list | tuple):
         items = tuple(items)  # a list may be changed before the program has run
-    traversal = partial(ops.TraversePar, items, f, at_most, fail_fast=fail_fast)
+    traversal = partial(ops.TraversePar, items, f, at_most, fail_fast=fail_fast, called=where)
     if progress is True:
         return ops.Bracket(defer(Bar), traversal, _take_away)
     return traversal(progress or None)

@@ -20,11 +20,11 @@ from distio import io
 from distio.closing import Close, Unlock, all_of, closers, enter, give_up, is_created, release, wrap
 from distio.core import expect, ops
 from distio.core.ops.base import IO, failing, require_io, spread
+from distio.core.where import zip_items
 from distio.errors import MatchError
 from distio.protocol.requests import Lock
 from distio.result import ComputationStatus, Ok, Result
 from distio.result import sequence as _sequence
-from distio.result import zip as _zip_results
 
 __all__ = [
     "Resource",
@@ -457,15 +457,15 @@ def zip_par(*rs: Any) -> Resource[Any, Any, list[Any]]:
 
 def _zipped_par(rs: Sequence[Any], where: str) -> Resource[Any, Any, list[Any]]:
     creates = [_create(each, where) for each in rs]
-    opened = io.parallel(creates).flat_map(io.wait).flat_map(_gathered)
+    opened = io.parallel(creates).flat_map(io.wait).flat_map(partial(_gathered, where))
     return Resource(io.uncancelable(opened))
 
 
-def _gathered(results: list[Result[Any, tuple[Any, Close]]]) -> IO[Any, Any, Any]:
+def _gathered(called: str, results: list[Result[Any, tuple[Any, Close]]]) -> IO[Any, Any, Any]:
     opened = [result.success for result in results if isinstance(result, Ok)]
     if len(opened) == len(results):
         return io.pure(([a for a, _ in opened], all_of(opened)))
-    return give_up(all_of(opened), _zip_results(results))
+    return give_up(all_of(opened), zip_items(results, called))
 
 
 def traverse(

@@ -232,6 +232,6 @@ def timeout(
     return ops.timeout(require_io(io, "timeout"), seconds, otherwise)
 
 
-def fail_fast(ios: Iterable[Any]) -> IO[Any, Any, list[Any]]:
-    """What `zip_par` does with `fail_fast`."""
-    return ops.zip_par_fast(tuple(ios))
+def fail_fast(ios: Iterable[Any], called: str = "zip_par") -> IO[Any, Any, list[Any]]:
+    """What `zip_par`, or what else it is called, does with `fail_fast`."""
+    return ops.zip_par_fast(tuple(ios), called)

@@ -196,15 +196,24 @@ def test_frames_of_distio_below_user_code_are_kept() -> None:
     assert names == ["user", "unsafe_map", "<lambda>", "broken"]
 
 
-def test_frames_of_distio_are_kept_if_there_are_no_others() -> None:
+def test_place_in_user_code_comes_first_if_an_exception_has_no_other_frames() -> None:
+    nothing: Any = None
+    result = Ok[str, int](1).map(nothing)
+    assert isinstance(result, Panic)
+    names = functions_in(result.exceptions[0].stack_trace)
+    place = names.index("test_place_in_user_code_comes_first_if_an_exception_has_no_other_frames")
+    assert names[place + 1 :] == ["wrapper", "map", "unsafe_map"]
+
+
+def test_mistake_in_a_program_has_no_frames_of_distio() -> None:
     class Stray(Result[str, int]):
         """A fourth kind of Result, which there is not."""
 
     result = Stray().fold(lambda n: n, len, lambda _, errs: len(errs))
     assert isinstance(result, Panic)
-    names = functions_in(result.exceptions[0].stack_trace)
-    assert names[-1] == "unsafe_fold"
     assert isinstance(result.exceptions[0].exception, MatchError)
+    names = functions_in(result.exceptions[0].stack_trace)
+    assert names[-1] == "test_mistake_in_a_program_has_no_frames_of_distio"
 
 
 def test_tracing_leaves_the_exception_as_it_was() -> None:

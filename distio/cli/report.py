@@ -42,9 +42,6 @@ _READER_GONE: Final = 141
 _STDOUT: Final = "<stdout>"
 """What Python calls standard output."""
 
-_FRAME: Final = '  File "'
-_OWN_FRAME: Final = _FRAME + os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-
 
 class OutputFailed(Exception):
     """Standard output can't be written; the cause is the error of the system, if there is one."""
@@ -64,7 +61,7 @@ def report(result: Result[Any, Any]) -> int:
             return output_failed(first.exception)
         case Panic(exceptions, errors):
             for traced in exceptions:
-                print_error(_from_user_code(traced.stack_trace).rstrip("\n"))
+                print_error(traced.stack_trace.rstrip("\n"))
             _print_errors(errors)
             return PANIC
         case _:
@@ -149,14 +146,6 @@ def _abandon(stream: Any) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-
-
-def _from_user_code(stack_trace: str) -> str:
-    """Without the frames that led here, which the stack of an exception has that wasn't raised."""
-    if not stack_trace.startswith(_FRAME):
-        return stack_trace  # a traceback of one that was
-    start = stack_trace.find("\n" + _FRAME, stack_trace.rfind(_OWN_FRAME)) + 1
-    return "Traceback (most recent call last):\n" + stack_trace[start:]
 
 
 def _print_value(value: Any) -> int:

@@ -7,7 +7,15 @@ counts the fibers made in that life. A run has the id of its root fiber.
 
 from __future__ import annotations
 
-__all__ = ["SEQUENCE_BITS", "fiber_id", "home_of", "label_of", "name_of", "sequence_of"]
+__all__ = [
+    "SEQUENCE_BITS",
+    "fiber_id",
+    "home_of",
+    "label_of",
+    "member_name",
+    "name_of",
+    "sequence_of",
+]
 
 SEQUENCE_BITS = 40
 _SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1
@@ -48,3 +56,12 @@ def label_of(fiber: int, name: str | None) -> str:
     '3.7 (fetch)'
     """
     return f"{name_of(fiber)} ({name})" if name else name_of(fiber)
+
+
+def member_name(kind: str, incarnation: int, process: int, host: str) -> str:
+    """How a member is called in messages to people.
+
+    >>> member_name("worker", 2, 4711, "alpha")
+    'worker 2 (process 4711 on alpha)'
+    """
+    return f"{kind} {incarnation} (process {process} on {host})"

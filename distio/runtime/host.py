@@ -430,11 +430,11 @@ def log_failures(runs: Sequence[LocalRun]) -> None:
     for run in runs:
         for fiber, failure in run.unobserved.items():
             label = label_of(fiber, run.names.get(fiber))
-            log.error("fiber %s failed, and nobody waited for it: %s", label, _story(failure))
+            log.error("fiber %s failed, and nobody waited for it:%s", label, _story(failure))
 
 
 def _story(failure: Result[Any, Any]) -> str:
     if isinstance(failure, Panic):
-        traces = "\n".join(traced.stack_trace for traced in failure.exceptions)
+        traces = "".join(f"\n{traced.stack_trace}" for traced in failure.exceptions)
         return f"{traces}\nerrors: {failure.errors!r}" if failure.errors else traces
-    return repr(failure)
+    return f" {failure!r}"

@@ -26,6 +26,7 @@ from distio.core.snapshot import dump_chunk
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.ids import member_name
 from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
@@ -100,7 +101,9 @@ def _join(
         send(listener, from_member.encode([m.Listen(hello.token)]))
         incarnation, early = _await_welcome(listener, sender, url, timeout, ends)
         connections = connection_of(sender), connection_of(listener)
-        member = Member(incarnation, ships=hello.kind == "client")
+        name = member_name(hello.kind, incarnation, hello.pid, hello.host)
+        is_worker = hello.kind == "worker"
+        member = Member(incarnation, ships=not is_worker, worker=name if is_worker else None)
         return LinkedHost(member, context, sender, listener, lifeline, early, connections)
     except BaseException:
         context.destroy(linger=0)

@@ -22,6 +22,7 @@ from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.codec import from_coordinator, from_member
+from distio.protocol.ids import member_name
 from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
@@ -344,7 +345,9 @@ class Process:
 
     def _join(self, incarnation: int) -> None:
         parts = self._world.parts
-        self._member = parts.member(incarnation, ships=self.kind == "client")
+        is_worker = self.kind == "worker"
+        worker = member_name(self.kind, incarnation, self.pid, _HOST) if is_worker else None
+        self._member = parts.member(incarnation, ships=self.kind == "client", worker=worker)
         for index in range(self._threads):
             hand = parts.hand(self._member, self)
             actor = self.pid * (self._threads + 4) + 4 + index

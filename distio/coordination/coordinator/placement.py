@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from distio.protocol.ids import member_name
 from distio.protocol.messages import Chunk, Hello, Progress
 
 __all__ = ["AHEAD", "Member", "choose_giver", "choose_taker"]
@@ -78,7 +79,7 @@ class Member:
 
     def name(self) -> str:
         """How it is called in messages to people."""
-        return f"{self.hello.kind} {self.id} (process {self.hello.pid} on {self.hello.host})"
+        return member_name(self.hello.kind, self.id, self.hello.pid, self.hello.host)
 
 
 def choose_taker(members: Iterable[Member]) -> Member | None:

@@ -22,7 +22,9 @@ from distio.coordination.member.work import (
 )
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
+from distio.core.ops.bounded import Worked
 from distio.core.snapshot import Packed, PackedValue, dump_value, outcome_in
+from distio.core.where import in_fiber
 from distio.errors import CannotShip
 from distio.protocol import requests as rq
 
@@ -167,11 +169,21 @@ def _answer(member: Member, fiber: Fiber) -> Fiber | Task | None:
 
 
 def _finish(member: Member, fiber: Fiber, request: rq.Finished) -> Fiber | Task | None:
+    if fiber.failure is not None or type(fiber.value) is Worked:
+        _locate_failures(member, fiber)
     if member.is_asked_for(fiber):
         return Finishing(fiber)
     # whoever started the run looks at the outcome of its root
     member.finish(fiber, is_observed=fiber.id == fiber.run)
     return None
+
+
+def _locate_failures(member: Member, fiber: Fiber) -> None:
+    """What has failed in this fiber is told where that was."""
+    if type(fiber.value) is Worked:  # it has done well, but some of its items have not
+        fiber.value.locate(fiber.label, member.worker)
+    if fiber.failure is not None and fiber.id != fiber.run:
+        fiber.failure = in_fiber(fiber.failure, fiber.label, member.worker)
 
 
 def _yield(member: Member, fiber: Fiber, request: rq.Yielded) -> Fiber | Task | None:

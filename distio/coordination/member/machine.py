@@ -69,8 +69,11 @@ class Member:
         ships: bool = False,
         keeps_values: bool = False,
         new_key: Callable[[], int] | None = None,
+        worker: str | None = None,
     ) -> None:
         self.incarnation = incarnation
+        self.worker = worker
+        """How it is called in failures, if it is a worker."""
         self.new_key = new_key or partial(self.next_ids, 1)
         """Makes the id of a lock, a variable or an object."""
         self.keeps_values = keeps_values

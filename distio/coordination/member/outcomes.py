@@ -11,6 +11,7 @@ from distio.coordination.member.waits import settle
 from distio.coordination.member.work import Posting
 from distio.core.fiber import Fiber, Handle
 from distio.core.snapshot import Packed
+from distio.core.where import in_fiber
 from distio.errors import TracedException, UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
@@ -82,12 +83,15 @@ def take_outcomes(member: Member, message: m.Outcomes) -> None:
 
 def fiber_lost(member: Member, message: m.FiberLost) -> None:
     """What was awaited will never come."""
+    name = name_of(message.fiber)
     exception: Exception
     if message.worker:
         exception = WorkerLost(message.worker, message.reason)
     else:
-        exception = UnknownFiber(f"fiber {name_of(message.fiber)}: {message.reason}")
+        exception = UnknownFiber(f"fiber {name}: {message.reason}")
     panic = Panic[Any, Any]([TracedException(exception, str(exception))], [])
+    if message.worker:  # its text names the worker, but not the fiber
+        panic = in_fiber(panic, name, None)
     _arrived(member, message.fiber, panic)
 
 

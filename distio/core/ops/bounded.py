@@ -22,6 +22,7 @@ from distio.core.ops.failures import Keep
 from distio.core.ops.streams import enter_group
 from distio.core.ops.together import besides_cancellation, cancel_all
 from distio.core.stream import Group
+from distio.core.where import TRAVERSE_PAR, in_fiber, in_item, item_at, item_of
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
@@ -54,6 +55,10 @@ class Worked:
         self.seconds = seconds
         """How long it took; nan if nobody knows."""
 
+    def locate(self, fiber: str, worker: str | None) -> None:
+        """Tell what has failed in which fiber that was."""
+        self.failures = [(place, in_fiber(each, fiber, worker)) for place, each in self.failures]
+
     def map(self, f: Callable[[Result[Any, Any]], Result[Any, Any]]) -> Worked:
         """The same with another Result for each item."""
         results: list[Result[Any, Any]] = [Ok(value) for value in self.values]
@@ -73,24 +78,26 @@ class Worked:
 class Chunk(IO[Any, Any, Any], Frame):
     """Some items in turn, whichever of them fail; the value is a `Worked`."""
 
-    __slots__ = _names = ("items", "f", "fail_fast", "group", "first")
+    __slots__ = _names = ("items", "f", "fail_fast", "called", "first", "group")
 
     def __init__(
         self,
         items: list[Any],
         f: Callable[[Any], Any],
         fail_fast: bool = False,
-        group: Group | None = None,
+        called: str = TRAVERSE_PAR,
         first: int = 0,
+        group: Group | None = None,
     ) -> None:
         self.items = items
         self.f = f
         self.fail_fast = fail_fast
         """Whether no item is run after one that has failed."""
+        self.called = called
+        self.first = first
+        """The index of its first item."""
         self.group = group
         """In which each item has a stream, if there is a seed."""
-        self.first = first
-        """The place of the first item among all."""
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(self)
@@ -98,10 +105,8 @@ class Chunk(IO[Any, Any, Any], Frame):
         return None
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        start, locals = fiber.value, fiber.locals
-        place = self.group, self.first
-        frame = _ChunkFrame(self.items, self.f, [], [], start, self.fail_fast, locals, *place)
-        return frame._go_on(fiber)
+        chunk = self.items, self.f, self.fail_fast, self.called, self.first, self.group
+        return _ChunkFrame(chunk, [], [], fiber.value, fiber.locals)._go_on(fiber)
 
 
 @final
@@ -109,6 +114,7 @@ class _ChunkFrame(Frame):
     """Where a chunk has got to."""
 
     __slots__ = (
+        "called",
         "f",
         "fail_fast",
         "failures",
@@ -123,33 +129,25 @@ class _ChunkFrame(Frame):
 
     def __init__(
         self,
-        items: list[Any],
-        f: Callable[[Any], Any],
+        chunk: tuple[list[Any], Callable[[Any], Any], bool, str, int, Group | None],
         values: list[Any],
         failures: list[tuple[int, Failure]],
         start: float,
-        fail_fast: bool,
         locals: dict[str, Any] | None,
-        group: Group | None,
-        first: int,
     ) -> None:
-        self.items = items
+        self.items, self.f, self.fail_fast, self.called, self.first, self.group = chunk
         self.index = 0
-        self.fail_fast = fail_fast
-        self.f = f
         self.values = values
         self.failures = failures
         self.start = start
         self.locals = locals
         """Those with which each item begins."""
-        self.group = group
-        self.first = first
 
     def __reduce__(self) -> tuple[Any, ...]:
         # another process has another clock, which must not be compared with this one's
         left = self.items[self.index :]
-        fields = self.f, self.values, self.failures, math.nan, self.fail_fast, self.locals
-        return _ChunkFrame, (left, *fields, self.group, self.first)
+        chunk = left, self.f, self.fail_fast, self.called, self.first, self.group
+        return _ChunkFrame, (chunk, self.values, self.failures, math.nan, self.locals)
 
     def _succeeded(self, fiber: Fiber) -> Next:
         self.values.append(fiber.value)
@@ -159,7 +157,12 @@ class _ChunkFrame(Frame):
         assert fiber.failure is not None
         if fiber.lets_pass:
             return None
-        self.failures.append((len(self.values), fiber.failure))
+        place = len(self.values)
+        # the value of an item of zip_par is a program, and says nothing
+        has_value = self.called == TRAVERSE_PAR
+        item = self.items[self.index - 1 : self.index] if has_value else []
+        where = item_of(self.called, self.first + place, *item)
+        self.failures.append((place, in_item(fiber.failure, where)))
         self.values.append(None)
         fiber.failure = None
         return self._go_on(fiber)
@@ -177,7 +180,7 @@ class _ChunkFrame(Frame):
         # pushed first: what `f` raises is this item's panic
         fiber.stack.append(self)
         io = self.f(item)
-        return require_io(io, "traverse_par", self.f)
+        return require_io(io, self.called, self.f)
 
 
 @final
@@ -258,7 +261,7 @@ _NO_MORE: Final = range(0)
 class TraversePar(IO[Any, Any, Any]):
     """Run `f(item)` for each item, at most so many at a time; the value is the list of values."""
 
-    __slots__ = _names = ("items", "f", "at_most", "progress", "fail_fast")
+    __slots__ = _names = ("items", "f", "at_most", "progress", "fail_fast", "called")
 
     def __init__(
         self,
@@ -267,6 +270,7 @@ class TraversePar(IO[Any, Any, Any]):
         at_most: int | None,
         progress: Progress | None,
         fail_fast: bool = False,
+        called: str = TRAVERSE_PAR,
     ) -> None:
         self.items = items
         self.f = f
@@ -274,6 +278,7 @@ class TraversePar(IO[Any, Any, Any]):
         """None: all at the same time."""
         self.fail_fast = fail_fast
         """Whether the first failure is the end of it."""
+        self.called = called
         self.progress = progress
 
     def _evaluate(self, fiber: Fiber) -> Next:
@@ -292,6 +297,7 @@ class _Loop(Frame):
 
     __slots__ = (
         "at_most",
+        "called",
         "done",
         "f",
         "fail_fast",
@@ -317,6 +323,7 @@ class _Loop(Frame):
         else:
             self.source, self.total = _Iterated(items), None
         self.f = traversal.f
+        self.called = traversal.called
         self.progress = traversal.progress
         self.fail_fast = traversal.fail_fast
         self.at_most = traversal.at_most or sys.maxsize
@@ -362,7 +369,7 @@ class _Loop(Frame):
         if not self.taken and self.source.left != 0 and len(self.under_way) < self.at_most:
             self.source.take(self.sizes.next(self.source.left), self.taken)
         if self.taken:
-            place = self.group, len(self.values)
+            place = self.called, len(self.values), self.group
             return Parallel((Chunk(self.taken, self.f, self.fail_fast, *place),))
         if self.under_way:
             return WaitSome(tuple([handle for handle, _, _ in self.under_way]), self._enough())
@@ -417,7 +424,7 @@ class _Loop(Frame):
         elif failure := besides_cancellation(handle, result):
             # the fiber was lost, and all its items with it, or it was cancelled and could not
             # release something
-            self.failures.append((first, failure))
+            self.failures.append((first, item_at(failure, self.called, first)))
 
     def _finish(self, fiber: Fiber) -> None:
         if not self.failures:

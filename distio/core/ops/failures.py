@@ -145,7 +145,7 @@ class MapPanic(Around):
         if not isinstance(made, BaseException | TracedException):
             advice = "return one, like ValueError('why')"
             raise expect.returned("map_panic", self.f, "an exception", made, advice)
-        return TracedException.ensure_traced(made)
+        return traced.replaced_by(made, "map_panic has made of it:")
 
 
 @final

@@ -20,6 +20,7 @@ from distio.core.ops.locks import MakeLock
 from distio.core.ops.regions import Cut
 from distio.core.ops.together import besides_cancellation, cancel_all
 from distio.core.ops.values import FlatMap, Pure
+from distio.core.where import item_at
 from distio.errors import MatchError
 from distio.protocol import requests
 from distio.protocol.requests import Lock
@@ -31,19 +32,24 @@ __all__ = ["InScope", "StartIn", "scope", "zip_par_fast"]
 Program = IO[Any, Any, Any]
 
 
-def scope(program: Callable[[int], Program]) -> Program:
-    """Run what a function makes of a new scope's key, until all that it started has ended."""
-    return FlatMap(MakeLock(), partial(_scope, program))
+def scope(program: Callable[[int], Program], called: str | None = None) -> Program:
+    """Run what a function makes of a new scope's key, until all that it started has ended.
+
+    Args:
+        program: the function.
+        called: what starts the children, if these are its items, in order.
+    """
+    return FlatMap(MakeLock(), partial(_scope, program, called))
 
 
-def _scope(program: Callable[[int], Program], made: Lock) -> Program:
+def _scope(program: Callable[[int], Program], called: str | None, made: Lock) -> Program:
     assert isinstance(made.key, int)
-    return InScope(require_io(program(made.key), "scope"), made.key)
+    return InScope(require_io(program(made.key), "scope"), made.key, called)
 
 
-def zip_par_fast(ios: tuple[Any, ...]) -> Program:
+def zip_par_fast(ios: tuple[Any, ...], called: str) -> Program:
     """Start all, wait for all; the first failure cancels the others."""
-    return scope(partial(_start_all, ios))
+    return scope(partial(_start_all, ios), called)
 
 
 def _start_all(ios: tuple[Any, ...], key: int) -> Program:
@@ -155,17 +161,18 @@ class _Look(Frame):
 class InScope(Wrapper):
     """Run an IO in which fibers can be started, and wait for them."""
 
-    __slots__ = ("key",)
-    _names = ("io", "key")
+    __slots__ = ("called", "key")
+    _names = ("io", "key", "called")
 
-    def __init__(self, io: Any, key: int) -> None:
+    def __init__(self, io: Any, key: int, called: str | None = None) -> None:
         super().__init__(io)
         self.key = key
+        self.called = called
 
     def _evaluate(self, fiber: Fiber) -> Next:
         region = fiber.enter(self.key)
         region.children = []
-        fiber.stack.append(_Scope(region))
+        fiber.stack.append(_Scope(region, self.called))
         return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
 
 
@@ -173,22 +180,25 @@ class InScope(Wrapper):
 class _Scope(Frame):
     """The end of the program in a scope, and then the end of its children."""
 
-    __slots__ = ("region", "result")
+    __slots__ = ("called", "region", "result")
 
-    def __init__(self, region: Region, result: Result[Any, Any] | None = None) -> None:
+    def __init__(
+        self, region: Region, called: str | None, result: Result[Any, Any] | None = None
+    ) -> None:
         self.region = region
+        self.called = called
         self.result = result
         """That of the program, when the children are waited for."""
 
     def _succeeded(self, fiber: Fiber) -> Next:
         children = self.region.children
         if self.result is None and children:
-            fiber.stack.append(_Scope(self.region, Ok(fiber.value)))
+            fiber.stack.append(_Scope(self.region, self.called, Ok(fiber.value)))
             return Wait(tuple(children))
         fiber.leave(self.region)
         if self.result is not None:
             assert children is not None
-            fiber.answer(_merged(self.result, tuple(children), fiber.value))
+            fiber.answer(_merged(self.result, tuple(children), self.called, fiber.value))
         return None
 
     def _failed(self, fiber: Fiber) -> Next:
@@ -196,24 +206,27 @@ class _Scope(Frame):
         failure, fiber.failure = fiber.failure, None
         fiber.stack.append(Keep.shielded(fiber, Ok(None) if failure is None else failure))
         children = tuple(self.region.children or ())
-        return FlatMap(cancel_all(children), partial(_failures, children))
+        return FlatMap(cancel_all(children), partial(_failures, children, self.called))
 
 
 def _failures(
-    children: tuple[Handle[Any, Any, Any], ...], results: list[Result[Any, Any]]
+    children: tuple[Handle[Any, Any, Any], ...],
+    called: str | None,
+    results: list[Result[Any, Any]],
 ) -> Program:
-    return from_result(_merged(Ok(None), children, results))
+    return from_result(_merged(Ok(None), children, called, results))
 
 
 def _merged(
     result: Result[Any, Any],
     children: tuple[Handle[Any, Any, Any], ...],
+    called: str | None,
     results: list[Result[Any, Any]],
 ) -> Result[Any, Any]:
     """The program's Result, and with it the failures of its children."""
     failures = [
-        failure
-        for child, of_child in zip(children, results)
+        failure if called is None else item_at(failure, called, index)
+        for index, (child, of_child) in enumerate(zip(children, results))
         if (failure := besides_cancellation(child, of_child)) is not None
     ]
     if not failures:

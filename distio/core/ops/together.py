@@ -11,6 +11,7 @@ from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.cancelling import Cancel, OnCancel
 from distio.core.ops.concurrency import Parallel, Wait, from_result
 from distio.core.ops.failures import Keep
+from distio.core.where import item_at, zip_items
 from distio.errors import Cancelled
 from distio.protocol import requests
 from distio.protocol.ids import name_of
@@ -56,18 +57,18 @@ def besides_cancellation(
 # -- all of them ------------------------------------------------------------------------------
 
 
-def zip_par(ios: tuple[Any, ...]) -> Program:
+def zip_par(ios: tuple[Any, ...], called: str = "zip_par") -> Program:
     """Start all, wait for all, merge their Results."""
-    return Parallel(ios).flat_map(_wait_for_all)
+    return Parallel(ios).flat_map(partial(_wait_for_all, called))
 
 
-def _wait_for_all(handles: list[Any]) -> Program:
+def _wait_for_all(called: str, handles: list[Any]) -> Program:
     all_of_them = tuple(handles)
-    return wait_together(all_of_them, Wait(all_of_them)).flat_map(_merge)
+    return wait_together(all_of_them, Wait(all_of_them)).flat_map(partial(_merge, called))
 
 
-def _merge(results: list[Result[Any, Any]]) -> Program:
-    return from_result(zip_results(results))
+def _merge(called: str, results: list[Result[Any, Any]]) -> Program:
+    return from_result(zip_items(results, called))
 
 
 # -- the first of them ------------------------------------------------------------------------
@@ -107,17 +108,19 @@ class _Race(Frame):
             self.runners = tuple(fiber.value)
             return self._wait(fiber, 1)
         results: list[Result[Any, Any] | None] = fiber.value
+        called = "first_ok" if self.has_to_succeed else "race"
         ended = [result for result in results if result is not None]
         is_over = len(ended) == len(results)
-        for result in ended:
-            if type(result) is Ok or not self.has_to_succeed:
+        for index, result in enumerate(results):
+            if result is not None and (type(result) is Ok or not self.has_to_succeed):
+                winner = item_at(result, called, index)
                 if not is_over:
-                    return self._won(result, results)
-                fiber.answer(result)
+                    return self._won(winner, results)
+                fiber.answer(winner)
                 return None
         if not is_over:
             return self._wait(fiber, len(ended) + 1)
-        fiber.answer(zip_results(ended))
+        fiber.answer(zip_items(ended, called))
         return None
 
     def _wait(self, fiber: Fiber, enough: int) -> Next:

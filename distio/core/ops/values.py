@@ -8,7 +8,8 @@ from typing import Any, ClassVar, final
 
 from distio.core import expect
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Around, Next, Wrapper, require_io
+from distio.core.ops.base import IO, Around, Frame, Next, Wrapper, require_io
+from distio.core.where import TRAVERSE_PAR, in_item, item_of
 
 __all__ = [
     "Call",
@@ -89,11 +90,32 @@ class Traversed(DeferIO):
 
 
 @final
-class TraversedPar(DeferIO):
-    """The same, of one among many at the same time."""
+class TraversedPar(IO[Any, Any, Any], Frame):
+    """The same, of one among many at the same time; if it fails, it tells which one it is."""
 
-    __slots__ = ()
-    _called = "traverse_par"
+    __slots__ = _names = ("f", "item", "index")
+    _called = TRAVERSE_PAR
+
+    def __init__(self, f: Callable[[Any], Any], item: Any, index: int) -> None:
+        self.f = f
+        self.item = item
+        self.index = index
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        # pushed first: what `f` raises is this item's panic
+        fiber.stack.append(self)
+        io = self.f(self.item)
+        return io or require_io(io, self._called, self.f)
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        return None
+
+    def _failed(self, fiber: Fiber) -> Next:
+        assert fiber.failure is not None
+        if not fiber.lets_pass:
+            item = item_of(self._called, self.index, self.item)
+            fiber.failure = in_item(fiber.failure, item)
+        return None
 
 
 @final

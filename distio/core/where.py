@@ -1,0 +1,83 @@
+"""Panics learn where they come from: when a fiber ends, and when what has failed is one of many.
+
+Expected errors are values of the user, and are left as they are.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from distio.errors import Cancelled, TracedException
+from distio.result import Panic, Result
+from distio.result import zip as zip_results
+from distio.traces import Where
+
+__all__ = ["TRAVERSE_PAR", "in_fiber", "in_item", "item_at", "item_of", "zip_items"]
+
+TRAVERSE_PAR: Final = "traverse_par"
+
+Outcome = TypeVar("Outcome", bound=Result[Any, Any])
+
+
+def in_fiber(result: Outcome, fiber: str, worker: str | None) -> Outcome:
+    """The same Result; the exceptions of a Panic know the first fiber that they have left.
+
+    Args:
+        result: of a fiber.
+        fiber: its label.
+        worker: the name of the worker that hosts it; None: the process of the program does.
+    """
+    return _located(result, lambda where: where.in_fiber(fiber, worker))
+
+
+def in_item(result: Outcome, item: str) -> Outcome:
+    """The same Result; the exceptions of a Panic know the item that they come from.
+
+    Args:
+        result: of this item.
+        item: as `item_of` describes it.
+    """
+    return _located(result, lambda where: where.in_item(item))
+
+
+def item_at(result: Outcome, called: str, index: int) -> Outcome:
+    """The same, where nothing but the index of the item is known.
+
+    An item of `traverse_par` tells itself which it is, with its value, unless its fiber was lost.
+    """
+    item, has_told = item_of(called, index), called == TRAVERSE_PAR
+    return _located(
+        result, lambda where: where if has_told and where.items else where.in_item(item)
+    )
+
+
+def item_of(called: str, index: int, *item: Any) -> str:
+    """How one of many is described, with its value if that is given.
+
+    >>> item_of("zip_par", 3), item_of("traverse_par", 0, "tea")
+    ('index 3 of zip_par', "index 0 of traverse_par: 'tea'")
+    """
+    return f"index {index} of {called}" + "".join([f": {reprlib.repr(each)}" for each in item])
+
+
+def zip_items(results: Sequence[Result[Any, Any]], called: str) -> Result[Any, Any]:
+    """All values, or all failures, each with the index of its item."""
+    merged = zip_results(results)
+    if not isinstance(merged, Panic):
+        return merged  # nobody has to be told where
+    return zip_results([item_at(result, called, index) for index, result in enumerate(results)])
+
+
+def _located(result: Outcome, move: Callable[[Where], Where]) -> Outcome:
+    if not isinstance(result, Panic):
+        return result
+    exceptions = [_moved(traced, move) for traced in result.exceptions]
+    return Panic(exceptions, result.errors)  # type: ignore[return-value]  # a Panic as before
+
+
+def _moved(traced: TracedException, move: Callable[[Where], Where]) -> TracedException:
+    # which fiber was cancelled says the exception, and where it was then is no mistake's place
+    is_place = not isinstance(traced.exception, Cancelled)
+    return traced.located(move(traced.where)) if is_place else traced
