@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from distio import Queue, io
 from distio.core.fiber import Fiber
-from distio.core.snapshot import dump_fibers, dump_outcome, load_outcome
+from distio.core.interpreter import step
+from distio.core.snapshot import dump_fibers, dump_outcome, load_fibers, load_outcome
 from distio.errors import CannotShip, ForeignException, TracedException
 from distio.result import Errors, Ok, Panic, Result
 from distio.var import Var
@@ -485,6 +486,13 @@ def test_circle_of_exceptions_arrives_as_a_circle() -> None:
     assert arrived.__context__.args == (arrived.__context__,)
 
 
+def test_exception_that_is_made_of_itself_arrives() -> None:
+    exception = ReducedPlain()
+    exception.args = (exception,)
+    arrived = there_and_back(exception)
+    assert arrived.args == (arrived,)
+
+
 def test_group_that_is_its_own_cause_arrives() -> None:
     part = ValueError(1)
     group = ExceptionGroup("g", [part])
@@ -633,6 +641,16 @@ def test_fiber_with_an_exception_that_cannot_be_pickled_stays(with_socket: Refus
     fiber = Fiber(1, 1, io.pure(0).map(lambda _: str(with_socket)), None)
     with pytest.raises(CannotShip, match="captured variable 'with_socket'"):
         dump_fibers([fiber])
+
+
+def test_fiber_that_fails_with_an_exception_that_cannot_be_pickled_travels(
+    with_socket: Refused,
+) -> None:
+    payload, _ = dump_fibers([Fiber(1, 1, io.panic(with_socket), None)])
+    (arrived,) = load_fibers(1, [(1, 1)], payload)
+    step(arrived)
+    assert isinstance(arrived.failure, Panic)
+    assert isinstance(arrived.failure.exceptions[0].exception, ForeignException)
 
 
 def test_class_of_many_exceptions_is_packed_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -186,6 +187,15 @@ def test_cancellation_is_nowhere(run: Run) -> None:
     (traced,) = the_panic(result.success)
     assert isinstance(traced.exception, Cancelled)
     assert traced.where == NOWHERE
+
+
+def test_release_that_fails_in_a_cancelled_item_says_where(run_in_process: Run) -> None:
+    has_begun = threading.Event()
+    held = io.defer(has_begun.set).then(io.sleep(60)).finally_(lambda _: io.defer(fails))
+    refused = io.blocking(has_begun.wait).then(io.error("no"))
+    result = run_in_process(io.traverse_par([held, refused], lambda each: each, fail_fast=True))
+    (traced,) = [each for each in the_panic(result) if isinstance(each.exception, ValueError)]
+    assert lines_above(traced)[0].startswith("at index 0 of traverse_par: IO(")
 
 
 def test_failure_of_a_fiber_that_nobody_waited_for_says_where(

@@ -32,14 +32,17 @@ def in_fiber(result: Outcome, fiber: str, worker: str | None) -> Outcome:
     return _located(result, lambda where: where.in_fiber(fiber, worker))
 
 
-def in_item(result: Outcome, item: str) -> Outcome:
+def in_item(result: Outcome, called: str, index: int, *item: Any) -> Outcome:
     """The same Result; the exceptions of a Panic know the item that they come from.
 
     Args:
         result: of this item.
-        item: as `item_of` describes it.
+        called: what the user calls that runs many.
+        index: which of them this is.
+        item: its value, if that says something.
     """
-    return _located(result, lambda where: where.in_item(item))
+    # described only if there is an exception to be told
+    return _located(result, lambda where: where.in_item(item_of(called, index, *item)))
 
 
 def item_at(result: Outcome, called: str, index: int) -> Outcome:
@@ -47,7 +50,8 @@ def item_at(result: Outcome, called: str, index: int) -> Outcome:
 
     An item of `traverse_par` tells itself which it is, with its value, unless its fiber was lost.
     """
-    item, has_told = item_of(called, index), called == TRAVERSE_PAR
+    has_told = called == TRAVERSE_PAR
+    item = item_of(called, index)
     return _located(
         result, lambda where: where if has_told and where.items else where.in_item(item)
     )

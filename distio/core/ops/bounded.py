@@ -22,7 +22,7 @@ from distio.core.ops.failures import Keep
 from distio.core.ops.streams import enter_group
 from distio.core.ops.together import besides_cancellation, cancel_all
 from distio.core.stream import Group
-from distio.core.where import TRAVERSE_PAR, in_fiber, in_item, item_at, item_of
+from distio.core.where import TRAVERSE_PAR, in_fiber, in_item, item_at
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
@@ -161,8 +161,8 @@ class _ChunkFrame(Frame):
         # the value of an item of zip_par is a program, and says nothing
         has_value = self.called == TRAVERSE_PAR
         item = self.items[self.index - 1 : self.index] if has_value else []
-        where = item_of(self.called, self.first + place, *item)
-        self.failures.append((place, in_item(fiber.failure, where)))
+        failure = in_item(fiber.failure, self.called, self.first + place, *item)
+        self.failures.append((place, failure))
         self.values.append(None)
         fiber.failure = None
         return self._go_on(fiber)

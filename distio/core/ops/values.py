@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 from distio.core import expect
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Around, Frame, Next, Wrapper, require_io
-from distio.core.where import TRAVERSE_PAR, in_item, item_of
+from distio.core.where import TRAVERSE_PAR, in_item
 
 __all__ = [
     "Call",
@@ -112,9 +112,7 @@ class TraversedPar(IO[Any, Any, Any], Frame):
 
     def _failed(self, fiber: Fiber) -> Next:
         assert fiber.failure is not None
-        if not fiber.lets_pass:
-            item = item_of(self._called, self.index, self.item)
-            fiber.failure = in_item(fiber.failure, item)
+        fiber.failure = in_item(fiber.failure, self._called, self.index, self.item)
         return None
 
 
