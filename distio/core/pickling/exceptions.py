@@ -77,6 +77,15 @@ class PackedException(NamedTuple):
     """What the class says that is to be put back then. Empty: nothing."""
 
 
+_OWN_WAYS: Final = (
+    "__reduce_ex__",
+    "__reduce__",
+    "__getnewargs_ex__",
+    "__getnewargs__",
+    "__getstate__",
+    "__setstate__",
+)
+
 _State = tuple[tuple[Any, ...], list[tuple[int, str, Any]], dict[str, Any]]
 """`args`; slots and fields in C, by the place of their class in the order of bases; attributes."""
 _OwnState = tuple[Any, Any, Any, Any, Any]
@@ -101,6 +110,9 @@ class ExceptionWriter:
         self._numbers: dict[int, int] = {}
         self._written = 0
         self._classes: dict[type, PackedClass] = {}
+        self._fields: dict[type, list[tuple[int, str, Any]]] = {}
+        self._own_ways: dict[type, bool] = {}
+        """Whether a class says itself how it is pickled."""
         self._reasons: dict[int, Exception] = {}
         """Why an exception can't be packed."""
         self._replaceable: set[int] = set()
@@ -184,15 +196,28 @@ class ExceptionWriter:
 
     def _packed_state(self, exception: BaseException) -> Any:
         args, attributes = _FIELDS["args"].__get__(exception), dict(exception.__dict__)
-        fields = list(_fields_of(exception))
+        fields = list(_set_fields(exception, self._fields_of(type(exception))))
         values = [*args, *attributes.values(), *[value for _, _, value in fields]]
         state: _State = args, fields, attributes
         # plain values can always be opened: most exceptions have no others
         return state if all(type(value) in PLAIN for value in values) else self._dump(state)
 
+    def _fields_of(self, kind: type) -> list[tuple[int, str, Any]]:
+        if kind not in self._fields:
+            self._fields[kind] = list(_fields_of(kind))
+        return self._fields[kind]
+
+    def _has_own_way(self, kind: type) -> bool:
+        if kind not in self._own_ways:
+            is_registered = kind in copyreg.dispatch_table
+            self._own_ways[kind] = is_registered or any(_is_own(kind, name) for name in _OWN_WAYS)
+        return self._own_ways[kind]
+
     def _own_way(self, exception: BaseException) -> tuple[bytes, bytes]:
         """What the class says itself of how it is pickled: the maker, and the state."""
         kind = type(exception)
+        if not self._has_own_way(kind):
+            return b"", b""
         maker, state = _own_maker(exception, kind)
         if state is None and (_is_own(kind, "__setstate__") or _is_own(kind, "__getstate__")):
             has_getter = _is_own(kind, "__getstate__")
@@ -205,20 +230,27 @@ class ExceptionWriter:
         )
 
 
-def _fields_of(exception: BaseException) -> Iterator[tuple[int, str, Any]]:
-    """Slots, and what built-in classes keep in C."""
-    for place, base in enumerate(type(exception).__mro__):
+def _fields_of(kind: type) -> Iterator[tuple[int, str, Any]]:
+    """Slots, and what built-in classes keep in C: the place of their class, name, descriptor."""
+    for place, base in enumerate(kind.__mro__):
         if base in _HAVE_NO_FIELDS_TO_SET:
             continue
         for name, field in vars(base).items():
             is_field = type(field) is MemberDescriptorType or (base, name) == _COMPUTED_FIELD
             if is_field and (base, name) != _HOLDS_ANY_OBJECT:
-                try:
-                    value = field.__get__(exception)
-                except AttributeError:  # never set
-                    continue
-                if value is not None:
-                    yield place, name, value
+                yield place, name, field
+
+
+def _set_fields(
+    exception: BaseException, fields: list[tuple[int, str, Any]]
+) -> Iterator[tuple[int, str, Any]]:
+    for place, name, field in fields:
+        try:
+            value = field.__get__(exception)
+        except AttributeError:  # never set
+            continue
+        if value is not None:
+            yield place, name, value
 
 
 def _own_maker(
