@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -41,6 +42,11 @@ def run_at(place: str, io: IO[Any, Any, Any], context: Any = None) -> Result[Any
         assert result is not None
         return result
     return io.run(context, IN_PROCESS[place])
+
+
+def repr_without_address(value: object) -> str:
+    """An id for a parameter that is the same in every process that collects the tests."""
+    return re.sub(r"[0-9a-f]{8,}>", "…>", repr(value))
 
 
 @pytest.fixture(params=PLACES)

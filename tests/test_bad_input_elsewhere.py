@@ -23,7 +23,7 @@ from distio import (
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.addresses import check_url
 from distio.testing import Break, Crash, Pause, explore, simulate
-from tests.conftest import Run, shared_cluster
+from tests.conftest import Run, repr_without_address, shared_cluster
 from tests.test_bad_input import five, here, text
 
 Program = IO[Any, Any, Any]
@@ -146,7 +146,7 @@ def test_a_function_that_closes_a_resource_returns_an_io(run: Run) -> None:
     assert said.startswith(f"closing a resource: expected an IO from {here(five)}, but got 5 of")
 
 
-@pytest.mark.parametrize("computed", [1, (1, 2), (1, five, 3)], ids=repr)
+@pytest.mark.parametrize("computed", [1, (1, 2), (1, five, 3)], ids=repr_without_address)
 def test_a_resource_is_made_of_a_value_and_what_releases_it(run: Run, computed: Any) -> None:
     made: Any = Resource(io.pure(computed))
     for each in (made, made.map(str), made.flat_map(resource.pure), made.attempt(), one.zip(made)):

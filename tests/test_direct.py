@@ -26,7 +26,7 @@ from distio import (
     resource,
 )
 from distio.errors import TimedOut, TracedException
-from tests.conftest import Run
+from tests.conftest import Run, repr_without_address
 
 Program = IO[Any, Any, Any]
 
@@ -130,7 +130,7 @@ async def caught(program: Program) -> Any:
     raise raised
 
 
-@pytest.mark.parametrize("program", EVERY_OPERATION, ids=repr)
+@pytest.mark.parametrize("program", EVERY_OPERATION, ids=repr_without_address)
 def test_an_await_has_the_outcome_of_what_is_awaited(program: Program) -> None:
     expected = plain(program.run(7))
     assert plain(awaiting(program).run(7)) == expected
@@ -138,7 +138,7 @@ def test_an_await_has_the_outcome_of_what_is_awaited(program: Program) -> None:
     assert plain(awaiting(awaiting(program)).run(7)) == expected
 
 
-@pytest.mark.parametrize("program", EVERY_OPERATION, ids=repr)
+@pytest.mark.parametrize("program", EVERY_OPERATION, ids=repr_without_address)
 def test_the_attempt_of_a_function_is_that_of_what_it_awaits(program: Program) -> None:
     assert plain(awaiting(program).attempt().run(7).unsafe_get()) == plain(program.run(7))
 
