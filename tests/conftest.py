@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import re
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -15,14 +16,32 @@ from distio import IO, Cluster, Result
 from distio.runtime.local import LocalHost
 from distio.testing import simulate
 
-# how long an example takes says nothing on a busy machine
-settings.register_profile("distio", deadline=None)
-settings.load_profile("distio")
-
 Run = Callable[..., Result[Any, Any]]
 
 IN_PROCESS = {"1 thread": 1, "4 threads": 4}
 PLACES = [*IN_PROCESS, "cluster", "simulation"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+
+
+def pytest_configure() -> None:
+    """Prepare the process that runs tests; workers that import this file are left alone."""
+    hear_signals()
+    # how long an example takes says nothing on a busy machine
+    settings.register_profile("distio", deadline=None)
+    settings.load_profile("distio")
+
+
+def hear_signals() -> None:
+    """Hear the signals that a parent ignores or blocks, as a script does with `make test &`.
+
+    Programs that tests start would inherit that, and never hear Ctrl-C.
+    """
+    for number in _SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            is_ctrl_c = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 @cache

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,17 +36,31 @@ if __name__ == "__main__":
 """
 
 
+SCRIPTS: list[Script] = []
+
+
+@pytest.fixture(autouse=True)
+def no_script_is_left() -> Iterator[None]:
+    """A test that fails leaves no script behind."""
+    yield
+    while SCRIPTS:
+        with SCRIPTS.pop().process as process:
+            process.kill()
+
+
 class Script:
     """A Python program of its own, which is interrupted."""
 
     def __init__(self, main: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM.replace("MAIN", main)],
+            stdin=subprocess.PIPE,  # open as long as the script is to read from it
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
+        SCRIPTS.append(self)
 
     def says(self, line: str) -> None:
         assert self.process.stdout is not None
@@ -126,8 +141,6 @@ def test_a_handler_of_the_program_itself_is_left_alone() -> None:
     script.says("started")
     script.interrupt()
     script.says("heard")
-    script.process.kill()
-    script.process.communicate()
 
 
 def test_what_user_code_raises_like_ctrl_c_leaves_run_when_all_is_released() -> None:

@@ -59,8 +59,6 @@ class Program:
 
     def __init__(self, how_it_goes_on: str) -> None:
         text = LINES_OF_A_PROGRAM.replace("HOW_IT_GOES_ON", how_it_goes_on)
-        # Ctrl-C may be ignored by whatever runs the tests; here it isn't
-        text = f"import signal; signal.signal(2, signal.default_int_handler)\n{text}"
         self.process = subprocess.Popen(
             [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
