@@ -5,6 +5,8 @@ PY := .venv/bin/python
 # make PYTHON=/path/to/python takes that one and no other
 CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+# tests run in as many processes as there are cores; one that has run its share takes of another's
+SHARED_OUT := --numprocesses logical --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint bench clean
@@ -17,7 +19,7 @@ demo: .venv/installed ## index the standard library on local workers, and on one
 	$(PY) examples/index_sources.py --compare --workers 2
 
 test: lint ## run all checks and the whole test suite
-	$(PY) -m pytest
+	$(PY) -m pytest $(SHARED_OUT)
 
 lint: .venv/installed-dev ## format, lint, types, import contracts
 	$(PY) -m ruff check .
@@ -27,7 +29,7 @@ lint: .venv/installed-dev ## format, lint, types, import contracts
 	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
 test-all: ## run the suite under every CPython from 3.11 that is found
-	@PYTHON='$(PYTHON)' sh tests/every_python.sh
+	@PYTHON='$(PYTHON)' sh tests/every_python.sh $(SHARED_OUT)
 
 bench: .venv/installed-dev ## run the benchmarks
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done

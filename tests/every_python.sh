@@ -1,5 +1,6 @@
 #!/bin/sh
 # Runs the test suite under every CPython from 3.11 that is found, each in its own environment.
+# What it is given, it gives to pytest.
 set -eu
 cd "$(dirname "$0")/.."
 seen=''
@@ -15,7 +16,7 @@ if sys.version_info >= (3, 11) and platform.python_implementation() == "CPython"
     echo "== CPython $version"
     [ -x ".venvs/$version/bin/python" ] || "$python" -m venv ".venvs/$version"
     ".venvs/$version/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-    ".venvs/$version/bin/python" -m pytest
+    ".venvs/$version/bin/python" -m pytest "$@"
 done
 [ -n "$seen" ] || { echo 'no CPython from 3.11 found' >&2; exit 1; }
 echo "== passed under CPython$seen"
