@@ -23,11 +23,11 @@ def check_url(url: Any) -> str:
     Raises:
         ClusterError: it can't, and why.
     """
-    parts = urlsplit(url if isinstance(url, str) else "")
     try:
+        parts = urlsplit(url if isinstance(url, str) else "")
         port = parts.port
-    except ValueError:
-        port = None
+    except ValueError:  # brackets that don't match, or a port that is no number
+        parts, port = urlsplit(""), None
     is_tcp = parts.scheme == "tcp" and parts.hostname and port is not None
     is_ipc = parts.scheme == "ipc" and len(url) > len("ipc://")
     if not (is_tcp or is_ipc):

@@ -96,7 +96,7 @@ def _join(
 ) -> LinkedHost:
     context: zmq.Context[Any] = zmq.Context()
     try:
-        sender, listener = dealer(context, url), dealer(context, url)
+        sender, listener = _dealers(context, url)
         send(sender, from_member.encode([hello]))
         send(listener, from_member.encode([m.Listen(hello.token)]))
         incarnation, early = _await_welcome(listener, sender, url, timeout, ends)
@@ -108,6 +108,16 @@ def _join(
     except BaseException:
         context.destroy(linger=0)
         raise
+
+
+def _dealers(context: zmq.Context[Any], url: str) -> tuple[zmq.Socket[Any], zmq.Socket[Any]]:
+    try:
+        return dealer(context, url), dealer(context, url)
+    except zmq.ZMQError as error:  # it can't be an address: the path is too long, for one
+        raise ClusterError(
+            f"can't connect to {url}: {os.strerror(error.errno or 0)}; check the URL, "
+            f"the coordinator prints it when it starts"
+        ) from error
 
 
 def _await_welcome(
