@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ Run = Callable[..., Result[Any, Any]]
 
 IN_PROCESS = {"1 thread": 1, "4 threads": 4}
 PLACES = [*IN_PROCESS, "cluster", "simulation"]
+
+LONG_SECONDS = 1.0
+"""Four times what a test may take without being marked slow: machines differ."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 
@@ -42,6 +46,17 @@ def hear_signals() -> None:
             is_ctrl_c = number == signal.SIGINT
             signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """In continuous integration, list the tests that take long without being marked slow."""
+    if "CI" not in os.environ:
+        return  # a machine that does other things as well says little
+    for report in terminalreporter.getreports("passed"):
+        is_long = report.when == "call" and report.duration > LONG_SECONDS
+        if is_long and "slow" not in report.keywords:
+            line = f"not marked slow: {report.nodeid} took {report.duration:.1f} s"
+            terminalreporter.write_line(line, yellow=True)
 
 
 @cache

@@ -451,7 +451,6 @@ def busy_until_exists(path: str) -> bool:
     return False
 
 
-@pytest.mark.slow
 def test_busy_workers_answer(tmp_path: Path) -> None:
     """More fibers than threads hold these; the rest is ready."""
     path = str(tmp_path / "go")

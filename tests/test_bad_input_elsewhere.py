@@ -300,6 +300,7 @@ def test_a_result_is_waited_for_a_number_of_seconds() -> None:
     assert submitted.result().is_ok()
 
 
+@pytest.mark.slow
 def test_a_closed_cluster_says_so_and_what_to_do() -> None:
     cluster = Cluster.local(1)
     cluster.close()

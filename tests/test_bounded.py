@@ -375,6 +375,7 @@ def test_a_lost_worker_costs_the_items_that_it_had_and_no_others(tmp_path: Path)
     assert calls[-1] == (6, 6)
 
 
+@pytest.mark.slow
 def test_a_lost_worker_costs_no_more_than_it_had_under_every_seed() -> None:
     def check(simulation: Simulation[Any, Any]) -> None:
         result: Any = simulation.result

@@ -200,7 +200,6 @@ def test_resources_travel(run: Run) -> None:
     assert run(io.zip_par([doubled.use(io.pure)] * 3), "context") == Ok([(10, "context")] * 3)
 
 
-@pytest.mark.slow
 def test_ten_thousand_resources_are_no_problem() -> None:
     log: Log = []
     many = resource.traverse(range(10_000), lambda n: opens(log, str(n)))

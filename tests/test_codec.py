@@ -149,6 +149,7 @@ def test_random_bytes_are_malformed_or_a_batch(frames: list[bytes]) -> None:
             codec.decode(frames)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(values(m.Hello), st.data())
 def test_damaged_frames_are_malformed_or_a_batch(hello: m.Hello, data: Any) -> None:

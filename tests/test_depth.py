@@ -83,6 +83,7 @@ def is_right(name: str, outcome: Result[Any, Any]) -> bool:
     return CHAINS[name][2](outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_deep_program_builds_runs_and_prints(name: str) -> None:
     program = chain(name)
@@ -91,6 +92,7 @@ def test_a_deep_program_builds_runs_and_prints(name: str) -> None:
     assert len(repr(program)) < 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_deep_program_pickles(name: str) -> None:
     copy = pickle.loads(cloudpickle.dumps(chain(name)))
@@ -122,6 +124,7 @@ def test_defer_io_recurses_without_end() -> None:
     assert count_down(N).run(None) == Ok("end")
 
 
+@pytest.mark.slow
 def test_a_recursion_that_comes_back_is_bounded_by_memory_alone() -> None:
     def count(n: int) -> Program:
         return io.pure(0) if n == 0 else io.defer_io(count, n - 1).map(add_one)

@@ -151,6 +151,7 @@ def test_awaits_have_the_same_outcomes_in_every_place(run: Run) -> None:
     assert found == [repr(plain(result)) for result in alone.run(7).unsafe_get()]
 
 
+@pytest.mark.slow
 def test_a_function_goes_on_with_another_worker() -> None:
     """One worker is busy while the other one starts fibers; then it has nothing to do."""
 
@@ -229,6 +230,7 @@ def test_functions_await_one_another_and_plain_coroutines() -> None:
     assert outer().run(None) == Ok(24)
 
 
+@pytest.mark.slow
 def test_a_deep_recursion_goes_by_frames_of_their_own() -> None:
     @io.do
     async def count(n: int) -> int:

@@ -22,7 +22,7 @@ MODULES = [
     "distio.protocol.version",
     "distio.resource",
     "distio.result",
-    "distio.runtime.cluster",
+    pytest.param("distio.runtime.cluster", marks=pytest.mark.slow),
     "distio.runtime.launching",
     "distio.schedule",
     "distio.seeding",

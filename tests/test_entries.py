@@ -388,5 +388,5 @@ class QueueAgainstModel(RuleBasedStateMachine):
             assert sorted(self.queue.waiting()) == sorted([*self.takers, *self.putters])
 
 
-TestQueueAgainstModel = QueueAgainstModel.TestCase
+TestQueueAgainstModel = pytest.mark.slow(QueueAgainstModel.TestCase)
 TestQueueAgainstModel.settings = settings(max_examples=200, deadline=None)

@@ -212,7 +212,6 @@ def test_no_choice_is_superfluous() -> None:
     in_order(repeat("simulate(main, context, members=1, threads=1, schedule='')", unordered))
 
 
-@pytest.mark.slow
 def test_each_choice_that_is_left_is_needed() -> None:
     def check(simulation: Seen) -> None:
         assert simulation.result != Ok([1, 2, 0])
@@ -237,7 +236,6 @@ def test_only_the_fault_that_matters_is_left() -> None:
     assert "crashes" in str(repeat(failure.line, PAIR).history)
 
 
-@pytest.mark.slow
 def test_only_as_many_workers_are_left_as_it_takes() -> None:
     def second_worker_is_idle(simulation: Seen) -> None:
         assert "worker-2: steps" not in str(simulation.history)
@@ -247,7 +245,6 @@ def test_only_as_many_workers_are_left_as_it_takes() -> None:
     assert "worker-2: steps" in str(repeat(failure.line, PAIR).history)
 
 
-@pytest.mark.slow
 def test_what_is_made_smaller_still_fails_in_the_same_way() -> None:
     def check(simulation: Seen) -> None:
         raise (ValueError if "worker-2" in str(simulation.history) else KeyError)("no")

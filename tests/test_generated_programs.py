@@ -45,6 +45,7 @@ EXAMPLES = {"1 thread": 150, "4 threads": 150, "cluster": 60}
 """How many programs are run in each place."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", EXAMPLES)
 def test_a_program_has_the_outcome_that_it_must_have(place: str) -> None:
     @settings(max_examples=EXAMPLES[place])
@@ -204,6 +205,7 @@ def generations(part: Any) -> int:
     return max(map(generations, parts(part)), default=0)
 
 
+@pytest.mark.slow
 def test_the_strategy_draws_all_there_is() -> None:
     found: Counter[str] = Counter()
     depths: Counter[int] = Counter()

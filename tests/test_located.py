@@ -79,6 +79,7 @@ def test_a_shared_counter_under_a_lock_counts_right(run: Run) -> None:
     assert run(both.flat_map(lambda made: everyone(*made))) == Ok(10)
 
 
+@pytest.mark.slow
 def test_a_shared_counter_without_a_lock_counts_wrong_under_some_seed() -> None:
     race = io.located(Shared).flat_map(
         lambda shared: io.zip_par([increment(shared)] * 2).then(shared.get())

@@ -251,6 +251,7 @@ def starts(n: int, per_seconds: float, uses: int) -> Program:
     )
 
 
+@pytest.mark.slow
 @given(st.integers(1, 4), st.sampled_from([0.5, 1, 60]), st.integers(1, 12), st.integers(0, 99))
 def test_no_window_sees_more_starts_than_its_limit(
     n: int, per_seconds: float, uses: int, seed: int

@@ -103,6 +103,7 @@ def test_who_asked_while_the_lock_was_on_its_way_waits_here_and_not_there(scene:
     assert scene.said() == [m.ReturnTokens(7, 1)]
 
 
+@pytest.mark.slow
 def test_a_thousand_fibers_are_served_in_order(scene: Scene) -> None:
     order: list[int] = []
     scene.start(*[ops.Locked(io.defer(order.append, n), LOCK) for n in range(1000)])
@@ -244,6 +245,7 @@ def test_a_run_that_is_cut_short_waits_no_longer_and_frees_what_it_held(scene: S
     assert list(scene.member.parked) != []
 
 
+@pytest.mark.slow
 def test_only_so_many_locks_are_kept_for_nobody(scene: Scene) -> None:
     for key in range(1_001):
         scene.start(ops.Locked(io.pure(1), Lock(key)))

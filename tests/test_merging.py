@@ -133,7 +133,6 @@ def test_an_operation_merges_as_in_raffiot(how: str) -> None:
         assert comparable(build(tree, distio).run(None), distio) == raffiots(tree), tree
 
 
-@pytest.mark.slow
 @given(st.recursive(leaves, grown, max_leaves=8))
 def test_programs_merge_as_in_raffiot(tree: Tree) -> None:
     assert comparable(build(tree, distio).run(None), distio) == raffiots(tree)

@@ -354,6 +354,7 @@ def test_members_see_the_end_of_their_coordinator(coordinator: str) -> None:
     assert worker.wait(timeout=10) == 0
 
 
+@pytest.mark.slow
 def test_closing_a_cluster_cuts_its_runs_short() -> None:
     with Cluster.local(workers=1) as cluster:
         handle = cluster.submit(io.sleep(1000), None)

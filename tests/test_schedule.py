@@ -182,6 +182,7 @@ schedules: st.SearchStrategy[Schedule] = st.recursive(
 none: Final = schedule.recurs(0)
 
 
+@pytest.mark.slow
 @given(schedules, schedules, schedules, attempts)
 def test_to_combine_three_needs_no_brackets(
     a: Schedule, b: Schedule, c: Schedule, on: list[Attempt]
@@ -231,6 +232,7 @@ def test_jitter_by_one_changes_nothing(a: Schedule, on: list[Attempt]) -> None:
     assert decisions(a.jittered(1, 1), on) == decisions(a, on)
 
 
+@pytest.mark.slow
 @given(schedules, counts, predicates, seconds, attempts)
 def test_to_limit_a_schedule_is_to_cut_it_off(
     a: Schedule, n: int, predicate: Any, late: float, on: list[Attempt]

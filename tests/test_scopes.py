@@ -258,6 +258,7 @@ def test_a_limit_that_is_over_at_once_is_not_lost(run: Run) -> None:
     assert run(io.zip_par(limited)) == Ok(list(range(150)))
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_over_at_once_is_not_lost_under_any_seed() -> None:
     def check(simulation: Simulation[Any, Any]) -> bool:
         return simulation.result == Ok(["late"] * 3) and simulation.virtual_seconds < 1

@@ -674,7 +674,6 @@ def test_when_the_link_of_the_client_broke_the_cluster_is_closed(fault: Fault) -
         assert "connection to the coordinator broke" in str(closed)
 
 
-@pytest.mark.slow
 def test_when_the_client_crashed_there_is_no_result() -> None:
     for seed in range(50):
         simulation = simulate(LONG, seed=seed, faults=[Crash("client", at=0.5)])

@@ -138,6 +138,7 @@ def test_who_has_ended_and_is_stopped_with_another_is_one_restart_with_it() -> N
     assert script.said == [("starts", [1, 2, 3]), *again]
 
 
+@pytest.mark.slow
 def test_the_stack_doesn_t_grow() -> None:
     script = Script(supervise([io.pure(1)] * 3, max_restarts=MANY, on_restart=quiet))
     script.go_on()
