@@ -22,17 +22,22 @@ Run = Callable[..., Result[Any, Any]]
 IN_PROCESS = {"1 thread": 1, "4 threads": 4}
 PLACES = [*IN_PROCESS, "cluster", "simulation"]
 
+PATIENCE = 300.0
+"""For how many seconds a test waits for what comes at once unless it fails: machines are busy."""
+
 LONG_SECONDS = 1.0
 """Four times what a test may take without being marked slow: machines differ."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Prepare the process that runs tests; workers that import this file are left alone."""
     hear_signals()
     # how long an example takes says nothing on a busy machine
     settings.register_profile("distio", deadline=None)
+    if not os.access(config.rootpath, os.W_OK):  # there is no place to keep examples that failed
+        settings.register_profile("distio", deadline=None, database=None)
     settings.load_profile("distio")
 
 

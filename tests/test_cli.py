@@ -16,6 +16,7 @@ import pytest
 from distio import Cluster
 from distio.cli import main as cli
 from distio.errors import ClusterError
+from tests.conftest import PATIENCE
 
 PROGRAMS = '''\
 """Programs."""
@@ -354,7 +355,7 @@ def test_an_interrupt_ends_a_program() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "asleep\n"
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=20) == ("", "distio: interrupted\n")
+        assert process.communicate(timeout=PATIENCE) == ("", "distio: interrupted\n")
     assert process.returncode == 130
 
 
@@ -362,7 +363,7 @@ def test_an_interrupt_ends_a_program() -> None:
 @pytest.mark.usefixtures("distio")
 def test_what_a_file_defines_travels_to_workers_and_back() -> None:
     with start("run", "programs.py:anonymous", "--workers", "1") as process:
-        assert process.communicate(timeout=20) == ("True\n", "")
+        assert process.communicate(timeout=PATIENCE) == ("True\n", "")
     assert process.returncode == 0
 
 
@@ -376,5 +377,5 @@ def test_a_coordinator_says_how_to_join_it_and_ends_when_told(number: signal.Sig
         assert url.startswith("tcp://127.0.0.1:")
         assert line == f"The coordinator is ready at {url}; join it with: distio-worker {url}\n"
         process.send_signal(number)
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import shared_cluster
+from tests.conftest import PATIENCE, shared_cluster
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -54,7 +54,7 @@ def run_block(block: Block, directory: Path, *arguments: str | Path) -> str:
     """Run a block by `python *arguments`; return its standard error, having seen its output."""
     (directory / "block.py").write_text(block.code)
     command = [sys.executable, *arguments, "block.py"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=directory)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=directory)
     assert done.returncode == 0, done.stderr
     pattern = "".join(map(pattern_of, block.printed.splitlines(keepends=True)))
     assert re.fullmatch(pattern, done.stdout), done.stdout + done.stderr

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from distio import IO, Ok, Panic, Result, io
-from tests.conftest import Run, shared_cluster
+from tests.conftest import PATIENCE, Run, shared_cluster
 
 Program = IO[Any, Any, Any]
 
@@ -51,7 +51,7 @@ def test_what_a_blocking_call_raises_is_a_panic(run: Run) -> None:
 
 def test_no_thread_of_the_pool_is_held_up() -> None:
     """All of them have to be called before the first one returns."""
-    meeting = threading.Barrier(20, timeout=30)
+    meeting = threading.Barrier(20, timeout=PATIENCE)
     assert io.zip_par([io.blocking(meeting.wait)] * 20).map(sorted).run(None, 1) == Ok(
         list(range(20))
     )
@@ -137,7 +137,7 @@ def test_a_program_is_run_from_asyncio_while_the_loop_goes_on() -> None:
 
 
 def test_many_runs_at_once_from_asyncio() -> None:
-    meeting = threading.Barrier(40, timeout=30)
+    meeting = threading.Barrier(40, timeout=PATIENCE)
 
     async def many() -> list[Any]:
         runs = [io.defer(meeting.wait).run_async(n) for n in range(40)]

@@ -15,7 +15,7 @@ import pytest
 
 from distio import IO, Panic, io
 from distio.errors import Cancelled
-from tests.conftest import shared_cluster
+from tests.conftest import PATIENCE, shared_cluster
 from tests.test_cancelling import FOREVER
 
 PROGRAM = """
@@ -71,7 +71,7 @@ class Script:
 
     def ends(self) -> tuple[str, str]:
         """What else it prints, and the last line of its errors."""
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=PATIENCE)
         return out, (err.splitlines() or [""])[-1]
 
 
@@ -162,7 +162,7 @@ def test_what_user_code_raises_like_ctrl_c_leaves_run_when_all_is_released() -> 
 def test_a_run_that_was_submitted_can_be_cancelled() -> None:
     run = shared_cluster().submit(io.zip_par([FOREVER] * 20), None)
     run.cancel()
-    result = run.result(timeout=30)
+    result = run.result(timeout=PATIENCE)
     assert isinstance(result, Panic)
     assert {type(each.exception) for each in result.exceptions} == {Cancelled}
     run.cancel()

@@ -30,6 +30,7 @@ from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.coordinator_process import CoordinatorProcess
+from tests.conftest import PATIENCE
 
 LINES_OF_A_PROGRAM = """
 import os, sys
@@ -71,10 +72,10 @@ class Program:
     def end(self, number: int) -> str:
         """Send a signal, wait for the end, and return what was written to stderr."""
         self.process.send_signal(number)
-        return self.process.communicate(timeout=10)[1]
+        return self.process.communicate(timeout=PATIENCE)[1]
 
     def leaves_nothing(self) -> bool:
-        _, alive = psutil.wait_procs(self.others, timeout=5)
+        _, alive = psutil.wait_procs(self.others, timeout=PATIENCE)
         alive = [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
         return not alive and not self.directory.exists()
 
@@ -99,7 +100,7 @@ def test_nothing_outlives_a_program_whose_workers_are_deep_in_computation() -> N
 @pytest.mark.slow
 def test_nothing_is_left_after_an_exception() -> None:
     program = Program("raise ValueError('its own')")
-    stderr = program.process.communicate(timeout=10)[1]
+    stderr = program.process.communicate(timeout=PATIENCE)[1]
     assert "ValueError: its own" in stderr
     assert program.leaves_nothing()
 
@@ -112,7 +113,7 @@ def test_ctrl_c_leaves_run_as_keyboard_interrupt() -> None:
 
 def run_script(text: str, *arguments: str, cwd: Path | None = None) -> str:
     command = [sys.executable, *(arguments or ("-c", text))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=cwd)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -175,7 +176,7 @@ def test_a_root_runs_here_and_its_children_elsewhere(cluster: Cluster) -> None:
 
 
 def test_a_submitted_root_travels_too(cluster: Cluster) -> None:
-    result = cluster.submit(io.defer(os.getpid), None).result(timeout=10)
+    result = cluster.submit(io.defer(os.getpid), None).result(timeout=PATIENCE)
     assert isinstance(result, Ok)
     assert result.success != os.getpid()
 
@@ -187,7 +188,7 @@ def test_fibers_start_fibers_to_any_depth(cluster: Cluster) -> None:
         return io.defer_io(lambda: io.zip_par([leaves(depth - 1)] * 3).map(sum))
 
     assert leaves(5).run(None, on=cluster) == Ok(3**5)
-    assert cluster.submit(leaves(4), None).result(timeout=30) == Ok(3**4)
+    assert cluster.submit(leaves(4), None).result(timeout=PATIENCE) == Ok(3**4)
 
 
 def test_a_handle_can_be_waited_for_on_another_worker(cluster: Cluster) -> None:
@@ -274,7 +275,7 @@ def test_a_result_can_be_asked_for_again_after_a_timeout(cluster: Cluster) -> No
     handle = cluster.submit(io.sleep(0.1).then(io.pure("late")), None)
     with pytest.raises(TimeoutError, match="not ended within 0"):
         handle.result(timeout=0)
-    assert handle.result(timeout=10) == Ok("late")
+    assert handle.result(timeout=PATIENCE) == Ok("late")
     assert handle.done()
 
 
@@ -319,7 +320,7 @@ def test_a_killed_worker_is_seen_and_no_other_fiber_suffers(tmp_path: Path) -> N
         pid = int(victim.read_text())
         other = next(p.pid for p in cluster._processes.workers if p.pid != pid)  # type: ignore[union-attr]  # local
         os.kill(pid, signal.SIGKILL)
-        result = doomed.result(timeout=10)
+        result = doomed.result(timeout=PATIENCE)
         assert isinstance(result, Panic)
         lost = result.exceptions[0].exception
         assert isinstance(lost, WorkerLost)
@@ -336,7 +337,7 @@ def test_with_the_last_worker_or_the_coordinator_runs_end() -> None:
             assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
             process = getattr(cluster._processes, victim)
             (process[0] if victim == "workers" else process).kill()
-            result = ran.result(timeout=10)
+            result = ran.result(timeout=PATIENCE)
             assert isinstance(result, Panic)
             assert isinstance(result.exceptions[0].exception, ClusterClosed | WorkerLost)
 
@@ -348,17 +349,17 @@ def test_members_see_the_end_of_their_coordinator(coordinator: str) -> None:
         pid = io.zip_par(io.defer(os.getpid)).run(None, on=cluster)
         assert pid == Ok([worker.pid])
         THREADED[coordinator].stop()
-        result = run.result(timeout=10)
+        result = run.result(timeout=PATIENCE)
     assert isinstance(result, Panic)
     assert isinstance(result.exceptions[0].exception, ClusterClosed)
-    assert worker.wait(timeout=10) == 0
+    assert worker.wait(timeout=PATIENCE) == 0
 
 
 @pytest.mark.slow
 def test_closing_a_cluster_cuts_its_runs_short() -> None:
     with Cluster.local(workers=1) as cluster:
         handle = cluster.submit(io.sleep(1000), None)
-    result = handle.result(timeout=5)
+    result = handle.result(timeout=PATIENCE)
     assert isinstance(result, Panic)
     assert isinstance(result.exceptions[0].exception, ClusterClosed)
     with pytest.raises(ClusterError, match="closed"):
@@ -462,6 +463,18 @@ def test_a_bind_beyond_loopback_is_refused(host: str) -> None:
 def test_a_port_in_use_is_said(coordinator: str) -> None:
     with pytest.raises(ClusterError, match="Address already in use"):
         CoordinatorProcess(coordinator)
+
+
+@pytest.mark.slow
+def test_a_coordinator_that_ends_before_it_answers_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ends_at_once(module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
+
+    monkeypatch.setattr("distio.runtime.cluster.start_program", ends_at_once)
+    with pytest.raises(ClusterError, match="ended before it answered; what it wrote to stderr"):
+        Cluster.local(workers=1)
 
 
 def test_a_local_cluster_takes_workers() -> None:

@@ -30,6 +30,7 @@ from distio.protocol.ids import fiber_id, name_of
 from distio.testing import Break, Crash, Cut, Fault, Pause, simulate
 from distio.testing.wires import Wire
 from distio.testing.world import EPOCH
+from tests.conftest import PATIENCE
 
 Program = IO[Any, Any, Any]
 History = list[str]
@@ -366,7 +367,7 @@ def test_a_seed_gives_the_same_history_in_each_process() -> None:
     ]
     expected = digest()
     for process in processes:
-        assert process.communicate(timeout=30)[0].strip() == expected
+        assert process.communicate(timeout=PATIENCE)[0].strip() == expected
 
 
 @pytest.mark.slow

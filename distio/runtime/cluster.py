@@ -20,7 +20,7 @@ from distio.runtime.cores import share_of_cores, thread_limits, usable_cores
 from distio.runtime.host import log
 from distio.runtime.interrupts import interruptible
 from distio.runtime.launching import Lifeline, describe_exit, interrupts_wait, start_program
-from distio.runtime.link import LinkedHost, connect
+from distio.runtime.link import START_SECONDS, LinkedHost, connect
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import stopped_with_its_fiber, waiting
 from distio.runtime.python_options import import_options, python_options
@@ -303,10 +303,17 @@ class _Processes:
             )
 
     def join(self) -> LinkedHost:
-        """Connect this program with them."""
+        """Join the coordinator when it is there; as long as it lives, it has only not begun yet."""
         coordinator = os.pidfd_open(self.coordinator.pid)
         try:
-            return connect(self.url, "client", 1, family=self.family, coordinator=coordinator)
+            return connect(
+                self.url,
+                "client",
+                1,
+                family=self.family,
+                timeout=START_SECONDS,
+                coordinator=coordinator,
+            )
         finally:
             os.close(coordinator)
 

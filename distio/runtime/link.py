@@ -38,12 +38,14 @@ from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send
 from distio.runtime.tickets import Ticket, inherited
 
-__all__ = ["HANDSHAKE_SECONDS", "LinkedHost", "connect"]
+__all__ = ["HANDSHAKE_SECONDS", "START_SECONDS", "LinkedHost", "connect"]
 
 _HOLD_BACK_MS: Final = 1
 _LONGEST_SILENCE_SECONDS: Final = 0.05
 """How long a member that is never idle may keep to itself how many of its fibers wait."""
 HANDSHAKE_SECONDS: Final = 10.0
+START_SECONDS: Final = 120.0
+"""How long the processes of a local cluster wait for their coordinator: the machine may be busy."""
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if nobody listens any more."""
 
@@ -67,8 +69,8 @@ def connect(
         family: see `Hello.family`.
         timeout: how many seconds to wait for an answer.
         lifeline: a file descriptor; the link closes when it comes to its end.
-        coordinator: a file descriptor that can be read from once the coordinator has ended, if
-            somebody knows one: then nobody waits in vain.
+        coordinator: a pidfd of the coordinator, if this process can have one: the answer of a
+            coordinator that has ended is not waited for.
 
     Raises:
         ClusterError: nobody answers, or the coordinator refuses.

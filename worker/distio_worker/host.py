@@ -10,7 +10,7 @@ import platform
 import signal
 
 from distio.core.pickling.spaces import current_space
-from distio.runtime.link import connect
+from distio.runtime.link import HANDSHAKE_SECONDS, START_SECONDS, connect
 from distio.runtime.main_thread import serve_while
 from distio_worker.output import end_output
 from distio_worker.process import end_on
@@ -33,7 +33,8 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
     space = current_space()
     space.is_worker = True
     space.process = f"the worker with process id {os.getpid()} on {platform.node()}"
-    host = connect(url, "worker", threads, family=family, lifeline=lifeline)
+    timeout = START_SECONDS if family else HANDSHAKE_SECONDS
+    host = connect(url, "worker", threads, family=family, timeout=timeout, lifeline=lifeline)
     told = [signal.SIGTERM] if lifeline is not None else [signal.SIGTERM, signal.SIGINT]
     for number in told:
         end_on(number, lambda: host.close("it was told to end"))
