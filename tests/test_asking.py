@@ -22,7 +22,7 @@ from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Lock
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.testing import Break, Crash, Cut, Pause, Simulation, explore
-from tests.conftest import Run, shared_cluster
+from tests.conftest import PATIENCE, Run, shared_cluster
 from tests.test_coordinator import Commands, ended, made, shipped
 from tests.test_coordinator import Scene as Hub
 from tests.test_member import Node
@@ -444,7 +444,7 @@ def test_many_ask_after_one_another(run: Run) -> None:
 
 def busy_until_exists(path: str) -> bool:
     """Hold a thread until a file is there; not for ever, that no failing test hangs."""
-    for _ in range(1000):
+    for _ in range(int(PATIENCE / 0.01)):
         if Path(path).exists():
             return True
         time.sleep(0.01)

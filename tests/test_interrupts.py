@@ -25,7 +25,13 @@ from distio import Cluster, io
 started = io.defer(print, "started", flush=True)
 released = io.sleep(0.05).then(io.defer(print, "released", flush=True))
 waits = started.then(io.sleep(1_000_000)).finally_(lambda _: released)
-blocks = started.then(io.defer(time.sleep, 1_000_000)).finally_(lambda _: released)
+
+def block():
+    print("started", flush=True)
+    while True:  # short naps: a signal that comes just before a long one is heard only after it
+        time.sleep(0.01)
+
+blocks = io.defer(block).finally_(lambda _: released)
 stuck = started.then(io.sleep(1_000_000)).finally_(
     lambda _: io.defer(print, "releasing", flush=True).then(io.sleep(1_000_000))
 )
