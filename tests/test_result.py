@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import doctest
 import inspect
+import operator
 import pickle
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Never
@@ -489,10 +490,9 @@ def test_safe() -> None:
     assert halved(4) == Ok(2)
     assert halved(3) == Errors(["3 is odd"])
     assert halved(9, by=3) == Ok(3)
-    assert shown(halved(1, by=0)) == (
-        ["ZeroDivisionError('integer modulo by zero')"],
-        [],
-    )
+    with pytest.raises(ZeroDivisionError) as raised:
+        operator.mod(1, 0)  # CPython words it in one way or the other
+    assert shown(halved(1, by=0)) == ([repr(raised.value)], [])
 
 
 def test_returns_result() -> None:
