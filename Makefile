@@ -2,24 +2,34 @@
 # with a space in it, `python -m` can.
 SHELL := /bin/sh
 PY := .venv/bin/python
+PIP := -m pip --disable-pip-version-check --quiet
+# tests run in as many processes as there are cores; one that has run its share takes of another's
+# make test PYTEST_FLAGS='-x --lf' gives pytest these instead
+PYTEST_FLAGS ?= --numprocesses logical --maxprocesses 8 --dist worksteal
 # make PYTHON=/path/to/python takes that one and no other
 CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
-# tests run in as many processes as there are cores; one that has run its share takes of another's
-SHARED_OUT := --numprocesses logical --maxprocesses 8 --dist worksteal
+# the version of each package in development, and the lowest ones that pyproject.toml allows
+LOCK := requirements/dev.txt
+OLDEST := requirements/oldest.txt
+COMPILE := .venvs/lock/bin/python -m uv pip compile pyproject.toml --quiet --no-config --universal \
+	--python-version 3.11 --extra dev --generate-hashes --upgrade --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo check test test-all test-newest test-oldest lint lock bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
-	do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	do printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 demo: .venv/installed ## index the standard library on local workers, and on one thread
 	$(PY) examples/index_sources.py --compare --workers 2
 
+check: lint ## run all checks and the tests that aren't slow
+	$(PY) -m pytest -m 'not slow' $(PYTEST_FLAGS)
+
 test: lint ## run all checks and the whole test suite
-	$(PY) -m pytest $(SHARED_OUT)
+	$(PY) -m pytest $(PYTEST_FLAGS)
 
 lint: .venv/installed-dev ## format, lint, types, import contracts
 	$(PY) -m ruff check .
@@ -29,7 +39,21 @@ lint: .venv/installed-dev ## format, lint, types, import contracts
 	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
 test-all: ## run the suite under every CPython from 3.11 that is found
-	@PYTHON='$(PYTHON)' sh tests/every_python.sh $(SHARED_OUT)
+	@PYTHON='$(PYTHON)' PYTEST_FLAGS='$(PYTEST_FLAGS)' sh tests/every_python.sh $(LOCK)
+
+test-newest: .venv/bin/python ## run the suite with the newest packages that pyproject.toml allows
+	$(PY) -m venv --clear .venvs/newest
+	.venvs/newest/bin/python $(PIP) install --editable '.[dev]'
+	.venvs/newest/bin/python -m pytest $(PYTEST_FLAGS)
+
+test-oldest: ## run the suite with the lowest packages that pyproject.toml allows, on Python 3.11
+	@PYTHON='$(PYTHON)' PYTEST_FLAGS='$(PYTEST_FLAGS)' sh tests/every_python.sh $(OLDEST) 3.11
+
+lock: .venv/bin/python ## renew the locked versions of all packages
+	@[ -x .venvs/lock/bin/python ] || $(PY) -m venv .venvs/lock
+	.venvs/lock/bin/python $(PIP) install 'uv>=0.13'
+	$(COMPILE) --output-file $(LOCK)
+	$(COMPILE) --output-file $(OLDEST) --resolution lowest-direct
 
 bench: .venv/installed-dev ## run the benchmarks
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
@@ -45,9 +69,9 @@ clean: ## remove environments and caches
 	echo 'No Python from 3.11 found; install one, or name it: make PYTHON=/path/to/python' >&2; exit 1
 
 .venv/installed: pyproject.toml | .venv/bin/python
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable .
+	$(PY) $(PIP) install --editable .
 	@touch .venv/installed
 
-.venv/installed-dev: pyproject.toml | .venv/bin/python
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+.venv/installed-dev: pyproject.toml $(LOCK) | .venv/bin/python
+	sh tests/install_locked.sh $(PY) $(LOCK)
 	@touch .venv/installed-dev .venv/installed

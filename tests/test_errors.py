@@ -54,7 +54,11 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
         TooManyRestarts("fetch", 3, 5.0),
         "'fetch' has ended, and its supervisor has done 3 restarts within 5 s: it gives up",
     ),
-    (MainThreadAway("the main thread is away"), "the main thread is away"),
+    (
+        MainThreadAway(),
+        "on_main_thread: expected the main thread of this process to run a program or to wait for "
+        "one, but it does something else; call run, run_async or RunHandle.result on it",
+    ),
     (NotImportable("no such module"), "no such module"),
     (MatchError("no IO"), "no IO"),
     (MatchError(message="no IO"), "no IO"),
