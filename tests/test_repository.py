@@ -1,8 +1,9 @@
-"""What holds for the files of the repository as a whole: its locks."""
+"""What holds for the files of the repository as a whole: its locks, and whom its files name."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -14,6 +15,24 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent
 LOCKS = [ROOT / "requirements" / "dev.txt", ROOT / "requirements" / "oldest.txt"]
 DEVELOPMENT, OLDEST = LOCKS
+
+# The parts are apart, so that this file names no host either.
+REGISTRIES = [
+    ".".join(parts)
+    for parts in [
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("pypi", "python", "org"),
+        ("npmjs", "org"),
+        ("npmjs", "com"),
+        ("deb", "debian", "org"),
+        ("security", "debian", "org"),
+        ("snapshot", "debian", "org"),
+        ("archive", "ubuntu", "com"),
+        ("anaconda", "org"),
+        ("crates", "io"),
+    ]
+]
 
 
 def requirements() -> list[Requirement]:
@@ -63,3 +82,19 @@ def test_lock_has_hashes_and_names_no_source(lock: Path) -> None:
     package = rf"{version}\n(?:{a_hash} \\\n)*{a_hash}\n"
     assert re.fullmatch(rf"(?:{package}|(?: {{4}})?#.*\n)+", lock.read_text())
     assert "://" not in lock.read_text()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout of the repository")
+def test_no_file_names_the_host_of_a_package_registry() -> None:
+    """Where packages come from is for each machine to say."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+    )
+    paths = [ROOT / name.decode() for name in listed.stdout.split(b"\0") if name]
+    assert len(paths) > 100
+    host = re.compile("|".join(map(re.escape, REGISTRIES)).encode(), re.IGNORECASE)
+    naming = {path: host.findall(path.read_bytes()) for path in paths if path.is_file()}
+    assert {path: hosts for path, hosts in naming.items() if hosts} == {}
