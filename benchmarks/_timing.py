@@ -1,4 +1,4 @@
-"""What the benchmarks share: taking turns, medians, a table.
+"""What the benchmarks share: taking turns, medians, a table, how peers' processes start.
 
 Each script asks one question and answers it next to a peer, measured in the same run:
 
@@ -35,14 +35,21 @@ Times depend on what else the machine does; the peers tell how much of it was to
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["medians", "seconds", "show", "take_turns"]
+__all__ = ["SPAWN", "START_SECONDS", "medians", "seconds", "show", "take_turns"]
+
+SPAWN: Final = multiprocessing.get_context("spawn")
+"""How a peer starts processes: a fork would copy the locks of an open cluster's threads, alone."""
+START_SECONDS: Final = 60.0
+"""A benchmark fails if a process of a peer isn't ready by then."""
 
 
 def seconds(action: Callable[[], object]) -> float:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
-from benchmarks._timing import medians, seconds, show, take_turns
+from benchmarks._timing import SPAWN, medians, seconds, show, take_turns
 from distio import Cluster, io
 
 TINY = 100_000
@@ -65,7 +64,7 @@ def compare(
 def main() -> None:
     with (
         Cluster.local(workers=2, threads=1) as cluster,
-        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(2, mp_context=SPAWN) as pool,
     ):
         of_distio(cluster, lambda n: io.pure(n), 1_000)
         of_pool(pool, same, 1_000, 1)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
-from benchmarks._timing import medians, seconds, show, take_turns
+from benchmarks._timing import SPAWN, medians, seconds, show, take_turns
 from distio import Cluster, io
 
 FIBERS = 64
@@ -31,7 +30,7 @@ def run(on: Cluster | None) -> None:
 def main() -> None:
     with (
         Cluster.local(workers=2, threads=1) as cluster,
-        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(2, mp_context=SPAWN) as pool,
     ):
         list(pool.map(burn, range(2)))
         run(cluster)

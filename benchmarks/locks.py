@@ -12,7 +12,6 @@ faster than that.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import tempfile
 from importlib.util import find_spec
 from multiprocessing.synchronize import Barrier
@@ -20,7 +19,7 @@ from typing import Any
 
 import zmq
 
-from benchmarks._timing import medians, seconds, show, take_turns
+from benchmarks._timing import SPAWN, START_SECONDS, medians, seconds, show, take_turns
 from distio import IO, Cluster, Resource, io, resource
 
 FIBERS, EACH = 100, 500
@@ -58,10 +57,10 @@ def take_of_manager(lock: Any, ready: Barrier) -> None:
 
 
 def hand_offs_of_manager() -> float:
-    with multiprocessing.Manager() as manager:
-        lock, ready = manager.Lock(), multiprocessing.Barrier(PROCESSES + 1)
+    with SPAWN.Manager() as manager:
+        lock, ready = manager.Lock(), SPAWN.Barrier(PROCESSES + 1, timeout=START_SECONDS)
         takers = [
-            multiprocessing.Process(target=take_of_manager, args=(lock, ready))
+            SPAWN.Process(target=take_of_manager, args=(lock, ready), daemon=True)
             for _ in range(PROCESSES)
         ]
         for taker in takers:
@@ -91,20 +90,23 @@ def hand_offs_of_a_frame() -> float:
     ):
         url = f"ipc://{directory}/router"
         router.bind(url)
-        takers = [multiprocessing.Process(target=give_back, args=(url,)) for _ in range(2)]
+        router.rcvtimeo = int(START_SECONDS * 1e3)
+        takers = [SPAWN.Process(target=give_back, args=(url,), daemon=True) for _ in range(2)]
         for taker in takers:
             taker.start()
-        first, second = [router.recv_multipart()[0] for _ in takers]
+        # whichever is ready first; an address doesn't tell which of the processes has it
+        addresses = [router.recv_multipart()[0] for _ in takers]
 
         def all_of_them() -> None:
             for _ in range(PROCESSES * EACH_OF_CLUSTER // 2):
-                for address in (first, second):
+                for address in addresses:
                     router.send_multipart([address, b"token"])
                     router.recv_multipart()
 
         took = seconds(all_of_them)
-        for address, taker in zip((first, second), takers):
+        for address in addresses:
             router.send_multipart([address, b""])
+        for taker in takers:
             taker.join()
     return took
 

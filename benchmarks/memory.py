@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import psutil
 import raffiot.io as raffiot
 
-from benchmarks._timing import show
+from benchmarks._timing import SPAWN, show
 from distio import io
 
 FIBERS = 100_000
@@ -59,10 +58,10 @@ def measure(name: str, answer: Connection) -> None:
 
 
 def bytes_each(name: str) -> float:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=measure, args=(name, there))
+    here, there = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=measure, args=(name, there))
     process.start()
+    there.close()  # so that the end of the process, should it fail, ends the wait for its answer
     found: float = here.recv()
     process.kill()
     process.join()

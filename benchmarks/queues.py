@@ -9,13 +9,12 @@ giver and taker are on different workers.
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 from importlib.util import find_spec
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from benchmarks._timing import medians, seconds, show, take_turns
+from benchmarks._timing import SPAWN, START_SECONDS, medians, seconds, show, take_turns
 from distio import IO, Cluster, Queue, io
 
 ITEMS, ITEMS_OF_CLUSTER, ITEMS_OF_DASK = 50_000, 2_000, 200
@@ -85,10 +84,10 @@ def take_of_manager(queue: Any, ready: Barrier) -> None:
 
 
 def hand_offs_of_manager(capacity: int) -> float:
-    with multiprocessing.Manager() as manager:
-        queue, ready = manager.Queue(capacity), multiprocessing.Barrier(3)
+    with SPAWN.Manager() as manager:
+        queue, ready = manager.Queue(capacity), SPAWN.Barrier(3, timeout=START_SECONDS)
         both = [
-            multiprocessing.Process(target=target, args=(queue, ready))
+            SPAWN.Process(target=target, args=(queue, ready), daemon=True)
             for target in (give_to_manager, take_of_manager)
         ]
         for process in both:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
-from benchmarks._timing import medians, seconds, show, take_turns
+from benchmarks._timing import SPAWN, medians, seconds, show, take_turns
 from distio import Cluster, io
 
 TASKS = 10_000
@@ -34,7 +33,7 @@ def of_pool(pool: ProcessPoolExecutor) -> None:
 def main() -> None:
     with (
         Cluster.local(workers=2, threads=1) as cluster,
-        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(2, mp_context=SPAWN) as pool,
     ):
         of_distio(cluster)
         of_pool(pool)
