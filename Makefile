@@ -7,7 +7,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 # make test PYTEST_FLAGS='-x --lf' gives pytest these instead
 PYTEST_FLAGS ?= --numprocesses logical --maxprocesses 8 --dist worksteal
 # make PYTHON=/path/to/python takes that one and no other
-CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
+CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11 python)
 IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # the version of each package in development, and the lowest ones that pyproject.toml allows
 LOCK := requirements/dev.txt
