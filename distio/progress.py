@@ -34,7 +34,8 @@ class Bar:
 
     def close(self) -> None:
         """Take it away; to do so again does nothing."""
-        if self._progress is not None:
+        # rich before 14.3 ends a bar that it hasn't shown by an empty line
+        if self._progress is not None and not self._progress.disable:
             self._progress.stop()
 
     def __del__(self) -> None:
