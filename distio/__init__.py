@@ -6,6 +6,7 @@ import distio.runtime.run  # noqa: F401 (`IO.run` finds it, also in a child fork
 from distio import errors, io, resource, result, schedule
 from distio.core.located import Located
 from distio.core.ops.base import IO
+from distio.core.variables import carry
 from distio.errors import Closed, DomainErrors, MatchError, MultipleExceptions, TracedException
 from distio.resource import Resource
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
@@ -45,6 +46,7 @@ __all__ = [
     "UpdateResult",
     "Val",
     "Var",
+    "carry",
     "child",
     "errors",
     "io",

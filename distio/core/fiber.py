@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 from distio.errors import Cancelled, MatchError, TracedException
 from distio.protocol.ids import label_of, name_of
-from distio.protocol.requests import Acquire, Spawn, SpawnAt, Talk
+from distio.protocol.requests import SWITCHED, Acquire, Spawn, SpawnAt, Switched, Talk
 from distio.result import Errors, Ok, Panic, Result
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from distio.core.ops.base import IO, Frame
     from distio.core.status import Status
     from distio.core.stream import Stream
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WHOLE", "Fiber", "Handle", "Held", "Region"]
 
-_GIVING: Final = (Acquire, Spawn, SpawnAt, Talk)
+_GIVING: Final = (Acquire, Spawn, SpawnAt, Switched, Talk)
 """The answer to these must not be lost: whoever gets it has to see to it first."""
 
 R = TypeVar("R", contravariant=True)
@@ -195,6 +197,7 @@ class Fiber:
         "stream",
         "unwinding",
         "value",
+        "variables",
     )
 
     def __init__(self, id: int, run: int, io: IO[Any, Any, Any], context: Any) -> None:
@@ -211,6 +214,8 @@ class Fiber:
         """Values that it has by name; fibers share the dict, so it is never changed."""
         self.stream: Stream | None = None
         """Decides its random numbers; None: no seed does."""
+        self.variables: Context | None = None
+        """Its context variables: the context in which it steps; None if it has set none."""
         self.value: Any = None
         self.failure: Errors[Any, Any] | Panic[Any, Any] | None = None
         self.request: Request | None = None
@@ -261,6 +266,13 @@ class Fiber:
     def crash(self, exception: BaseException) -> None:
         """Turn the current outcome into a panic on `exception`, keeping earlier failures."""
         self._add(TracedException.in_except_clause(exception))
+
+    def switch(self, variables: Context | None) -> None:
+        """Leave the context in which the fiber is being stepped, and go on in this one.
+
+        The operation that calls this returns None; its next frame is told of the same outcome.
+        """
+        self.variables, self.request = variables, SWITCHED
 
     # -- cancellation ---------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, Final
 
 from distio.core.fiber import Fiber
@@ -78,7 +79,8 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         yield from _parts_of_function(obj)
     elif isinstance(obj, dict):
         for key, value in obj.items():
-            yield f"key {key!r}", value
+            is_variable = isinstance(key, ContextVar)
+            yield f"context variable {key.name!r}" if is_variable else f"key {key!r}", value
     elif isinstance(obj, list | tuple | set | frozenset):
         for part in obj:
             yield "", part

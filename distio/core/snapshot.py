@@ -18,6 +18,7 @@ from distio.core.ops.bounded import Worked
 from distio.core.pickling.pickler import Bundle, Dumped, dump, load
 from distio.core.pickling.plain import PLAIN
 from distio.core.shipping import why_it_stays
+from distio.core.variables import carried_in, context_of, others_in
 from distio.errors import CannotShip, TracedException
 from distio.protocol.requests import AwaitFibers
 from distio.result import Ok, Panic, Result
@@ -151,13 +152,28 @@ def generators_in(obj: Any) -> list[Any]:
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:
     has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.cuts
     if not (has_begun or fiber.is_spared):
-        return _FRESH, fiber.next, fiber.context, fiber.locals, fiber.stream
+        return _FRESH, *_start_of(fiber)
+    _require_no_loss(fiber)
     value = fiber.value
     if type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
         value = [outcome_in(each) for each in value]
-    start = fiber.next, fiber.context, fiber.locals, fiber.stream
     stack = [frame._as_frame() for frame in fiber.stack]
-    return _SUSPENDED, *start, stack, value, *[getattr(fiber, name) for name in _REST]
+    rest = [getattr(fiber, name) for name in _REST]
+    return _SUSPENDED, *_start_of(fiber), stack, value, *rest
+
+
+def _require_no_loss(fiber: Fiber) -> None:
+    for var in others_in(fiber.variables):
+        raise CannotShip(
+            f"fiber {fiber.label} has begun, and has a value of the context variable {var.name!r} "
+            f"that would not travel; let it travel with distio.carry(…)"
+        )
+
+
+def _start_of(fiber: Fiber) -> tuple[Any, ...]:
+    """What there is to each fiber."""
+    variables = carried_in(fiber.variables)
+    return fiber.next, fiber.context, fiber.locals, fiber.stream, variables
 
 
 def outcome_in(handle: Any) -> Any:
@@ -189,9 +205,10 @@ def load_fibers(
     for (id, epoch), state in zip(ids, load(payload, bundles)):
         fiber = Fiber(id, run, state[1], state[2])
         fiber.epoch, fiber.locals, fiber.stream = epoch, state[3], state[4]
+        fiber.variables = context_of(state[5])
         if state[0] == _SUSPENDED:
-            fiber.stack, fiber.value = state[5:7]
-            for name, value in zip(_REST, state[7:]):
+            fiber.stack, fiber.value = state[6:8]
+            for name, value in zip(_REST, state[8:]):
                 setattr(fiber, name, value)
         fibers.append(fiber)
     return fibers

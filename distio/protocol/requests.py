@@ -15,6 +15,7 @@ __all__ = [
     "FINISHED",
     "NOW",
     "RANDOM",
+    "SWITCHED",
     "YIELDED",
     "Acquire",
     "AskStatus",
@@ -38,6 +39,7 @@ __all__ = [
     "Sleep",
     "Spawn",
     "SpawnAt",
+    "Switched",
     "Talk",
     "Talking",
     "Yielded",
@@ -94,9 +96,23 @@ class Random(Request):
         return "RANDOM"
 
 
+@final
+class Switched(Request):
+    """The fiber goes on in another context of variables; answered by stepping it there at once.
+
+    The outcome that the fiber had when it asked is still there.
+    """
+
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "SWITCHED"
+
+
 FINISHED: Final = Finished()
 NOW: Final = Now()
 RANDOM: Final = Random()
+SWITCHED: Final = Switched()
 YIELDED: Final = Yielded()
 
 

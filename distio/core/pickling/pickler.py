@@ -13,6 +13,7 @@ import importlib
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from enum import Enum
 from io import BytesIO
 from types import BuiltinMethodType, CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -23,6 +24,7 @@ import cloudpickle
 from distio.core.fiber import Handle
 from distio.core.pickling import classes, enums, functions
 from distio.core.pickling.code import reduce_code
+from distio.core.pickling.context_vars import reduce_context_var
 from distio.core.pickling.exceptions import ExceptionWriter
 from distio.core.pickling.generators import is_generator
 from distio.core.pickling.modules import sources_of
@@ -249,6 +251,9 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             return NotImplemented
         return enums.reduce_member(member)
 
+    def reduce_variable(self, variable: ContextVar[Any]) -> Reduced:
+        return reduce_context_var(variable)
+
     def reduce_handle(self, handle: Handle[Any, Any, Any]) -> Reduced:
         self.scope.handles.append(handle)
         return NotImplemented
@@ -351,6 +356,7 @@ _BY_KIND: Final[dict[type, _Reducer]] = {
     MethodType: Pickler.reduce_method,
     BuiltinMethodType: Pickler.reduce_method,
     Handle: Pickler.reduce_handle,
+    ContextVar: Pickler.reduce_variable,
     TracedException: Pickler.reduce_traced,
     object: Pickler.reduce_sentinel,
     functools.cached_property: _reduce_cached_property,

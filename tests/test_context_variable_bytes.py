@@ -1,0 +1,130 @@
+"""Context variables as bytes: found by name in another process, or made there once."""
+
+from __future__ import annotations
+
+import decimal
+import pickle
+import sys
+import types
+from collections.abc import Iterator
+from contextvars import Context, ContextVar
+from typing import Any
+
+import cloudpickle
+import pytest
+
+from distio import MatchError, carry, io
+from distio.core.fiber import Fiber
+from distio.core.pickling import context_vars
+from distio.core.snapshot import dump_fibers, dump_value, load_fibers
+
+user = carry(ContextVar("user", default="nobody"))
+
+
+def test_a_variable_of_a_module_travels_by_name() -> None:
+    payload, _ = dump_value(user, "it")
+    assert pickle.loads(payload) is user
+    assert b"test_context_variable_bytes" in payload
+
+
+@pytest.fixture
+def script() -> Iterator[types.ModuleType]:
+    """A module that no other process has."""
+    module = types.ModuleType("a_script")
+    sys.modules["a_script"] = module
+    cloudpickle.register_pickle_by_value(module)
+    yield module
+    cloudpickle.unregister_pickle_by_value(module)
+    del sys.modules["a_script"]
+
+
+def elsewhere(payload: bytes, monkeypatch: pytest.MonkeyPatch, *more: bytes) -> list[Any]:
+    """Unpickle as a process does that has never heard of the script."""
+    with monkeypatch.context() as there:
+        there.setattr(context_vars, "_MADE", {})
+        there.setattr(context_vars, "_NAMES", {})
+        return [pickle.loads(each) for each in (payload, *more)]
+
+
+def test_a_variable_of_a_script_is_made_once_with_its_default(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.request = ContextVar("request", default=("home",))
+    payload, _ = dump_value(script.request, "it")
+    first, second = elsewhere(payload, monkeypatch, payload)
+    assert first is second
+    assert first is not script.request
+    assert (first.name, first.get()) == ("request", ("home",))
+
+
+def test_a_variable_of_a_script_that_comes_home_is_the_scripts(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.request = ContextVar("request")
+    payload, _ = dump_value(script.request, "it")
+    with monkeypatch.context() as there:
+        there.setattr(context_vars, "_MADE", {})
+        there.setattr(context_vars, "_NAMES", {})
+        copy = pickle.loads(payload)
+        assert copy.get("no default") == "no default"
+        back, _ = dump_value(copy, "it")
+    assert pickle.loads(back) is script.request
+
+
+def test_a_script_that_is_changed_has_another_variable(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payloads = []
+    for default in ("old", "new"):
+        script.request = ContextVar("request", default=default)
+        payloads.append(dump_value(script.request, "it")[0])
+    old, new = elsewhere(payloads[0], monkeypatch, payloads[1])
+    assert (old.get(), new.get()) == ("old", "new")
+
+
+def test_a_variable_with_another_name_than_its_attribute_is_found(script: Any) -> None:
+    script.request = ContextVar("the request that is served", default=1)
+    payload, _ = dump_value(script.request, "it")
+    assert pickle.loads(payload) is script.request
+
+
+def test_a_variable_that_a_script_has_imported_travels_as_that_of_its_module(script: Any) -> None:
+    script.user = user
+    payload, _ = dump_value(user, "it")
+    assert b"a_script" not in payload
+
+
+def test_a_variable_arrives_registered_if_it_was(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.registered = carry(ContextVar("registered"))
+    script.other = ContextVar("other")
+    payloads = [dump_value(var, "it")[0] for var in (script.registered, script.other)]
+    registered, other = elsewhere(payloads[0], monkeypatch, payloads[1])
+    fiber = Fiber(1, 1, io.pure(1), None)
+    fiber.variables = Context()
+    for var in (registered, other):
+        fiber.variables.run(var.set, "set there")
+    for var, name in ((registered, "registered"), (other, "other")):
+        setattr(script, name, var)
+    payload, _ = dump_fibers([fiber])
+    (copy,) = load_fibers(1, [(1, 1)], payload)
+    assert copy.variables is not None
+    assert dict(copy.variables) == {registered: "set there"}
+
+
+def test_a_default_context_of_decimal_takes_no_bytes() -> None:
+    def size(variables: Context | None) -> int:
+        fiber = Fiber(1, 1, io.pure(1), None)
+        fiber.variables = variables
+        return len(dump_fibers([fiber])[0])
+
+    used = Context()
+    used.run(decimal.getcontext)
+    assert size(used) == size(None)
+
+
+@pytest.mark.parametrize("wrong", ["user", None, io.Local("user", None)])
+def test_only_a_context_variable_can_be_carried(wrong: Any) -> None:
+    with pytest.raises(MatchError, match="carry: expected a ContextVar, but got"):
+        carry(wrong)
