@@ -63,9 +63,10 @@ class Node:
         call()
         return lambda: False
 
-    def on_loop(
-        self, run: Callable[[], Coroutine[Any, Any, None]], fiber: Fiber
-    ) -> Callable[[], None]:
+    def begin_task(self, fiber: Fiber) -> Callable[[], None]:
+        return lambda: None
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         asyncio.run(run())
         return lambda: None
 

@@ -7,16 +7,17 @@ costs nothing here. Other threads, and the event loop, say on whose behalf they 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, final
 
 from distio.coordination.member import Hand, Member
 from distio.core.fiber import Fiber
 from distio.protocol.ids import label_of, name_of
 
-__all__ = ["Hosting", "Origin", "await_on_behalf_of", "call_on_behalf_of", "on_behalf_of", "origin"]
+__all__ = ["Hosting", "Origin", "begin_task", "call_on_behalf_of", "on_behalf_of", "origin"]
 
 
 class Hosting(Protocol):
@@ -100,9 +101,10 @@ def call_on_behalf_of(fiber: Fiber, host: Hosting, call: Callable[[], None]) -> 
         call()
 
 
-async def await_on_behalf_of(
-    fiber: Fiber, host: Hosting, run: Callable[[], Coroutine[Any, Any, None]]
-) -> None:
-    """The same for a coroutine, which is a task of its own: so the variable need not be reset."""
-    _task.set((fiber, host))
-    await run()
+def begin_task(fiber: Fiber, host: Hosting) -> Callable[[], None]:
+    """What this task of asyncio does from now on, and those that it starts, is a fiber's business.
+
+    Returns:
+        What ends that: the context of the task is the fiber's, and is left as it was.
+    """
+    return partial(_task.reset, _task.set((fiber, host)))

@@ -31,7 +31,7 @@ from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
 from distio.runtime.blocking import call_elsewhere
 from distio.runtime.current import (
-    await_on_behalf_of,
+    begin_task,
     call_on_behalf_of,
     on_behalf_of,
     origin,
@@ -315,11 +315,13 @@ class Host:
         """That of the process, if it takes calls."""
         return call_on_main_thread(partial(call_on_behalf_of, fiber, self, call), refuse)
 
-    def on_loop(
-        self, run: Callable[[], Coroutine[Any, Any, None]], fiber: Fiber
-    ) -> Callable[[], None]:
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         """On that of all hosts in this process."""
-        return _run_on_loop()(partial(await_on_behalf_of, fiber, self, run))
+        return _run_on_loop()(run)
+
+    def begin_task(self, fiber: Fiber) -> Callable[[], None]:
+        """What the task logs is the fiber's."""
+        return begin_task(fiber, self)
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""

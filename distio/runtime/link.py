@@ -23,6 +23,7 @@ from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.core.snapshot import dump_chunk
+from distio.core.variables import of_the_caller
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
@@ -385,9 +386,10 @@ class LinkedHost(Host):
 
     def begin(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
         """Run `io` with its root in this process."""
-        levels = levels_now()
+        levels, variables = levels_now(), of_the_caller()
         with self.mutex:
             ticket, root = self._start(io, context, levels)
+            root.variables = variables
             root.is_pinned = True  # so it need not remember how to go on elsewhere
             self.member.queue(root)
             self.wake()
@@ -400,6 +402,7 @@ class LinkedHost(Host):
             CannotShip: it can't be pickled.
         """
         fiber = Fiber(0, 0, io, context)
+        fiber.variables = of_the_caller()
         dumped = dump_chunk([fiber], explain=True)
         if dumped.generators:
             self.copied([fiber], dumped.generators)

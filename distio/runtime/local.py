@@ -17,6 +17,7 @@ from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
+from distio.core.variables import of_the_caller
 from distio.errors import DistioError, TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
@@ -87,8 +88,10 @@ class LocalHost(Host):
         return ticket.result()
 
     def _start(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
+        variables = of_the_caller()
         with self.mutex:
             root = self.member.start_root(io, context)
+            root.variables = variables
             self._run = root.run
             if self._is_cancelled:
                 self.member.outbox.append(CancelRun(root.run))

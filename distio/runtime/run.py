@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,7 +80,7 @@ async def run_async(
         loop.call_soon_threadsafe(settle)
 
     with waiting(), serving_on_main(partial(loop.call_soon_threadsafe, serve)):
-        call_elsewhere(work)
+        call_elsewhere(partial(copy_context().run, work))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

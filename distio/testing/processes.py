@@ -26,7 +26,7 @@ from distio.protocol.ids import member_name
 from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
-from distio.runtime.current import on_behalf_of, origin
+from distio.runtime.current import begin_task, on_behalf_of, origin
 from distio.runtime.deliveries import deliver
 from distio.runtime.launching import describe_exit
 from distio.runtime.tickets import Tickets
@@ -269,7 +269,11 @@ class Process:
         call()
         return lambda: False
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]], fiber: Fiber) -> None:
+    def begin_task(self, fiber: Fiber) -> Callable[[], None]:
+        """What the task logs is the fiber's."""
+        return begin_task(fiber, self)
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run to its end at once, on a loop of its own."""
         asyncio.run(run())
 

@@ -54,6 +54,7 @@ _ASKS: Final[dict[type, str]] = {
     rq.Now: "steps fiber {}, which reads the clock",
     rq.Spawn: "steps fiber {}, which starts fibers",
     rq.SpawnAt: "steps fiber {}, which starts a fiber on a certain member",
+    rq.Switched: "steps fiber {}, which goes on in another context of variables",
     rq.Yielded: "steps fiber {}, which yields",
 }
 

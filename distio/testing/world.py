@@ -18,6 +18,7 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.member import Hand, Member
 from distio.coordination.rest import check_rest
 from distio.core.ops.base import IO
+from distio.core.variables import of_the_caller
 from distio.errors import DistioBug, InvariantBroken, SimulationLimit
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
@@ -156,6 +157,7 @@ class World:
         self.note(process.name, name)
         if process is self._client and self._program is not None:
             root = process.member.start_root(*self._program)
+            root.variables = of_the_caller()
             self.ticket = process.tickets.issue(root)
             if self._is_interrupted:
                 self._cancel(process)

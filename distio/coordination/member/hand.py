@@ -8,6 +8,7 @@ difference here.
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import Any, Final
 
 from distio.coordination.member.machine import Member
@@ -24,6 +25,7 @@ from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.core.ops.bounded import Worked
 from distio.core.snapshot import Packed, PackedValue, dump_value, outcome_in
+from distio.core.variables import copied
 from distio.core.where import in_fiber
 from distio.errors import CannotShip
 from distio.protocol import requests as rq
@@ -60,11 +62,14 @@ class Hand:
         """Do the part of it that may run user code (mutex not held)."""
         work = self.work
         if type(work) is Fiber:
-            _step(work, self._around)
-            if not self._member.keeps_values and type(work.request) in _WITH_VALUE:
-                _pack(work, work.request)
+            variables = work.variables
+            if variables is None:
+                variables = work.variables = Context()
+            variables.run(_step, work, self._around, self._member.keeps_values)
+            if not work.variables:
+                work.variables = None  # most have set nothing, and a context takes memory
         elif work is not None:
-            work.perform(self._around)
+            Context().run(work.perform, self._around)
 
     def settle(self) -> bool:
         """Tell the member what came of it (mutex held).
@@ -91,7 +96,7 @@ class Hand:
         return True
 
 
-def _step(fiber: Fiber, around: Surroundings) -> None:
+def _step(fiber: Fiber, around: Surroundings, keeps_values: bool) -> None:
     """Step a fiber until it asks for something, and leave that in `fiber.request`."""
     answered = type(fiber.request)
     if answered is rq.AwaitFibers:
@@ -112,6 +117,8 @@ def _step(fiber: Fiber, around: Surroundings) -> None:
                 fiber.value = around.wall_clock()
             elif request is rq.RANDOM:
                 fiber.value = around.random()
+            elif not keeps_values and type(request) in _WITH_VALUE:
+                _pack(fiber, request)
             return
 
 
@@ -250,15 +257,21 @@ def _talk(member: Member, fiber: Fiber, request: rq.Talk) -> Fiber | Task | None
 def _await_callback(member: Member, fiber: Fiber, request: rq.AwaitCallback) -> Fiber | Task | None:
     # parked first: the callback may be called before the function returns, from any thread
     member.park(fiber)
-    return Calling(fiber, request)
+    # a copy: the fiber may go on while the function is still running
+    return Calling(fiber, request, copied(fiber.variables) or Context())
 
 
 def _await_blocking(member: Member, fiber: Fiber, request: rq.AwaitBlocking) -> Fiber | Task | None:
     member.park(fiber)
-    return Delegating(fiber, request)
+    if request.is_abandoned:  # the same
+        return Delegating(fiber, request, copied(fiber.variables) or Context())
+    fiber.variables = fiber.variables or Context()
+    return Delegating(fiber, request, fiber.variables)
 
 
-def _go_on(member: Member, fiber: Fiber, request: rq.Now | rq.Random) -> Fiber | Task | None:
+def _go_on(
+    member: Member, fiber: Fiber, request: rq.Now | rq.Random | rq.Switched
+) -> Fiber | Task | None:
     return fiber
 
 
@@ -305,6 +318,7 @@ _ANSWERS: Final[dict[type, Any]] = {
     rq.Sleep: _sleep,
     rq.Spawn: _spawn,
     rq.SpawnAt: _spawn_at,
+    rq.Switched: _go_on,
     rq.Talk: _talk,
     rq.Yielded: _yield,
     type(None): _abandon,

@@ -29,6 +29,7 @@ import msgspec
 from distio.coordination.member.asking import Asking
 from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
+from distio.coordination.member.children import inherit
 from distio.coordination.member.endings import run_ended
 from distio.coordination.member.locks import Locks
 from distio.coordination.member.logs import Logs
@@ -131,24 +132,13 @@ class Member:
         run, context = self.runs[parent.run], parent.context
         first = self.next_ids(len(ios))
         children = [self.make(run, id, io, context) for id, io in enumerate(ios, first)]
-        if self.spares(parent):
-            for child in children:
-                child.is_spared = True
-        if parent.locals is not None:
-            for child in children:
-                child.locals = parent.locals
-        if parent.stream is not None:
-            parent.stream.divide_among(children)
+        inherit(children, parent)
         run.started(sequence_of(first), len(children))
         parent.value = [child.handle for child in children]
         if self.ships:
             return children
         self.ready.extend(children)
         return []
-
-    def spares(self, parent: Fiber) -> bool:
-        """Whether the cancellation of the run is to leave the children of this fiber alone."""
-        return parent.shield > 0 or parent.is_spared
 
     def next_ids(self, count: int) -> int:
         """So many ids in a row, of which this is the first."""

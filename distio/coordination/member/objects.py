@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from distio.coordination.member.children import inherit
 from distio.core.fiber import Fiber
 from distio.core.located import Located
 from distio.core.ops.base import IO
@@ -21,16 +22,15 @@ __all__ = ["find_object", "keep_object", "spawn_at"]
 def spawn_at(member: Member, parent: Fiber, home: int, io: IO[Any, Any, Any]) -> Fiber | None:
     """Make a child that belongs to one member and answer `parent` with its handle.
 
-    It gets no context, so that nothing has to travel that it doesn't use, but what locals its
-    parent has.
+    It gets no context, so that nothing has to travel that it doesn't use, but what locals and
+    context variables its parent has.
 
     Returns:
         The child, if it is to be shipped there.
     """
     run, id = member.runs[parent.run], member.next_ids(1)
     child = member.make(run, id, io, None)
-    child.is_spared = member.spares(parent)
-    child.locals = parent.locals
+    inherit([child], parent)
     run.started(sequence_of(id), 1)
     parent.value = [child.handle]
     if home not in (HERE, member.incarnation):

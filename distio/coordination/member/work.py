@@ -8,6 +8,7 @@ frequent work, have theirs in `hand.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import Context
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
@@ -88,9 +89,14 @@ class Surroundings(Protocol):
             What withdraws the call; it returns whether neither of the two is called any more.
         """
 
-    def on_loop(
-        self, run: Callable[[], Coroutine[Any, Any, None]], fiber: Fiber
-    ) -> Callable[[], None]:
+    def begin_task(self, fiber: Fiber) -> Callable[[], None]:
+        """What this task of asyncio does from now on is the fiber's business.
+
+        Returns:
+            What ends that.
+        """
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         """Run this for a fiber on the event loop of the process; returns at once.
 
         Returns:
@@ -291,18 +297,21 @@ class Finishing:
 class Calling:
     """A fiber is parked until its callback is called; this calls the function that gets it."""
 
-    __slots__ = ("fiber", "request")
+    __slots__ = ("_variables", "fiber", "request")
 
-    def __init__(self, fiber: Fiber, request: rq.AwaitCallback) -> None:
+    def __init__(self, fiber: Fiber, request: rq.AwaitCallback, variables: Context) -> None:
         self.fiber = fiber
         self.request = request
+        self._variables = variables
+        """The context in which the function is called."""
 
     def perform(self, around: Surroundings) -> None:
         """Call the function; what it raises is the outcome, unless the callback came first."""
         fiber, request = self.fiber, self.request
         callback = Callback(around, fiber, request)
         try:
-            started = request.f(fiber.context, callback, *request.args, **request.kwargs)
+            call = partial(request.f, fiber.context, callback, *request.args, **request.kwargs)
+            started = self._variables.run(call)
             expect.no_coroutine(started, "async_", request.f)
         except KeyboardInterrupt as interrupt:
             if around.interrupted(interrupt):
@@ -319,25 +328,28 @@ class Calling:
 class Delegating:
     """A fiber is parked until a call that may block has returned; this has it called elsewhere."""
 
-    __slots__ = ("_stop", "fiber", "request")
+    __slots__ = ("_stop", "_variables", "fiber", "request")
 
-    def __init__(self, fiber: Fiber, request: rq.AwaitBlocking) -> None:
+    def __init__(self, fiber: Fiber, request: rq.AwaitBlocking, variables: Context) -> None:
         self.fiber = fiber
         self.request = request
+        self._variables = variables
+        """The context in which it is called."""
         self._stop: Callable[[], None] | None = None
 
     def perform(self, around: Surroundings) -> None:
         """Hand the call over."""
         fiber, request = self.fiber, self.request
         callback = Callback(around, fiber, request)
+        call = partial(_call, request, self._variables, callback)
         if request.place == "loop":
-            self._stop = around.on_loop(partial(_await, request, callback), fiber)
+            begin = partial(around.begin_task, fiber)
+            self._stop = around.on_loop(partial(_await, request, self._variables, begin, callback))
         elif request.place == "main thread":
-            call, refuse = partial(_call, request, callback), partial(_refuse_call, callback)
-            withdraw = around.on_main_thread(call, refuse, fiber)
+            withdraw = around.on_main_thread(call, partial(_refuse_call, callback), fiber)
             self._stop = partial(_withdraw, withdraw, callback)
         else:
-            around.elsewhere(partial(_call, request, callback), fiber)
+            around.elsewhere(call, fiber)
 
     def settle(self, member: Member) -> Fiber | Task | None:
         """The rest is the callback's, unless the fiber was cancelled meanwhile."""
@@ -349,9 +361,9 @@ class Delegating:
         return None if is_waiting and not fiber.is_exposed(waits=True) else Stopping(request)
 
 
-def _call(request: rq.AwaitBlocking, callback: Callback) -> None:
+def _call(request: rq.AwaitBlocking, variables: Context, callback: Callback) -> None:
     try:
-        value = request.f(*request.args, **request.kwargs)
+        value = variables.run(request.f, *request.args, **request.kwargs)
         called = "blocking" if request.place == "thread" else "on_main_thread"
         expect.no_coroutine(value, called, request.f)
         result: Result[Any, Any] = Ok(value)
@@ -371,21 +383,44 @@ def _withdraw(withdraw: Callable[[], bool], callback: Callback) -> None:
         callback(Ok(None))
 
 
-async def _await(request: rq.AwaitBlocking, callback: Callback) -> None:
-    from asyncio import CancelledError  # takes long to import, and is there by now
+async def _await(
+    request: rq.AwaitBlocking,
+    variables: Context,
+    begin: Callable[[], Callable[[], None]],
+    callback: Callback,
+) -> None:
+    from asyncio import CancelledError, create_task  # takes long to import, and is there by now
 
+    # a task of its own: the context must have been left when the fiber goes on
+    try:
+        result = await create_task(_awaited(request, begin), context=variables)
+    except CancelledError as exception:  # it was cancelled before it had begun
+        result = _failed(request, exception)
+    callback(result)
+
+
+async def _awaited(
+    request: rq.AwaitBlocking, begin: Callable[[], Callable[[], None]]
+) -> Result[Any, Any]:
+    end = begin()
     try:
         made = request.f(*request.args, **request.kwargs)
         if not isawaitable(made):
             advice = "for other functions there are io.defer and io.blocking"
             raise expect.returned("from_coroutine", request.f, "a coroutine", made, advice)
-        result: Result[Any, Any] = Ok(await made)
+        return Ok(await made)
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
-        if request.is_stopped and isinstance(exception, CancelledError):
-            result = Ok(None)  # as it was to: the fiber is cancelled
-        else:
-            result = Panic([TracedException.in_except_clause(exception)], [])
-    callback(result)
+        return _failed(request, exception)
+    finally:
+        end()
+
+
+def _failed(request: rq.AwaitBlocking, exception: BaseException) -> Result[Any, Any]:
+    from asyncio import CancelledError
+
+    if request.is_stopped and isinstance(exception, CancelledError):
+        return Ok(None)  # as it was to: the fiber is cancelled
+    return Panic([TracedException.in_except_clause(exception)], [])
 
 
 @final

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import Context
 from itertools import islice
 from typing import Any, Final, final
 
@@ -22,6 +23,7 @@ from distio.core.ops.failures import Keep
 from distio.core.ops.streams import enter_group
 from distio.core.ops.together import besides_cancellation, cancel_all
 from distio.core.stream import Group
+from distio.core.variables import Carried, carried_in, context_of, copied
 from distio.core.where import TRAVERSE_PAR, in_fiber, in_item, item_at
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
@@ -106,7 +108,12 @@ class Chunk(IO[Any, Any, Any], Frame):
 
     def _succeeded(self, fiber: Fiber) -> Next:
         chunk = self.items, self.f, self.fail_fast, self.called, self.first, self.group
-        return _ChunkFrame(chunk, [], [], fiber.value, fiber.locals)._go_on(fiber)
+        begin = fiber.locals, copied(fiber.variables)
+        return _ChunkFrame(chunk, [], [], fiber.value, *begin)._go_on(fiber, is_fresh=True)
+
+
+_Items = tuple[list[Any], Callable[[Any], Any], bool, str, int, Group | None]
+"""The fields of a chunk."""
 
 
 @final
@@ -125,15 +132,17 @@ class _ChunkFrame(Frame):
         "locals",
         "start",
         "values",
+        "variables",
     )
 
     def __init__(
         self,
-        chunk: tuple[list[Any], Callable[[Any], Any], bool, str, int, Group | None],
+        chunk: _Items,
         values: list[Any],
         failures: list[tuple[int, Failure]],
         start: float,
         locals: dict[str, Any] | None,
+        variables: Context | None,
     ) -> None:
         self.items, self.f, self.fail_fast, self.called, self.first, self.group = chunk
         self.index = 0
@@ -142,12 +151,15 @@ class _ChunkFrame(Frame):
         self.start = start
         self.locals = locals
         """Those with which each item begins."""
+        self.variables = variables
+        """The same, its context variables."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # another process has another clock, which must not be compared with this one's
         left = self.items[self.index :]
         chunk = left, self.f, self.fail_fast, self.called, self.first, self.group
-        return _ChunkFrame, (chunk, self.values, self.failures, math.nan, self.locals)
+        progress = self.values, self.failures, math.nan
+        return _chunk_frame, (chunk, *progress, self.locals, carried_in(self.variables))
 
     def _succeeded(self, fiber: Fiber) -> Next:
         self.values.append(fiber.value)
@@ -167,20 +179,55 @@ class _ChunkFrame(Frame):
         fiber.failure = None
         return self._go_on(fiber)
 
-    def _go_on(self, fiber: Fiber) -> Next:
+    def _go_on(self, fiber: Fiber, *, is_fresh: bool = False) -> Next:
+        """Begin the next item, or end.
+
+        Args:
+            fiber: who works on the chunk.
+            is_fresh: whether its context is as it was at the beginning of the chunk.
+        """
         if self.index == len(self.items) or (self.fail_fast and self.failures):
             fiber.stack.append(_ChunkEnd(self.values, self.failures, self.start))
             fiber.request = requests.NOW
             return None
-        item = self.items[self.index]
-        self.index += 1
-        fiber.locals = self.locals  # what one item sets, the next one doesn't see
-        place = self.first + len(self.values)
-        fiber.stream = None if self.group is None else self.group.stream_of(place)
         # pushed first: what `f` raises is this item's panic
         fiber.stack.append(self)
+        # what one item sets, the next one doesn't see
+        fiber.locals = self.locals
+        if not is_fresh and (fiber.variables or self.variables):
+            fiber.stack.append(_NextItem())
+            fiber.switch(copied(self.variables))
+            return None
+        fiber.stream = None
+        if self.group is not None:
+            fiber.stream = self.group.stream_of(self.first + len(self.values))
+        item = self.items[self.index]
+        self.index += 1
         io = self.f(item)
         return require_io(io, self.called, self.f)
+
+
+def _chunk_frame(
+    chunk: _Items,
+    values: list[Any],
+    failures: list[tuple[int, Failure]],
+    start: float,
+    locals: dict[str, Any] | None,
+    carried: Carried | None,
+) -> _ChunkFrame:
+    return _ChunkFrame(chunk, values, failures, start, locals, context_of(carried))
+
+
+@final
+class _NextItem(Frame):
+    """Lies on the frame of a chunk while the fiber gets the context of the next item."""
+
+    __slots__ = ()
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        chunk = fiber.stack.pop()
+        assert isinstance(chunk, _ChunkFrame)
+        return chunk._go_on(fiber, is_fresh=True)
 
 
 @final

@@ -1,0 +1,25 @@
+"""What a fiber that is started has of the one that has started it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distio.core.fiber import Fiber
+from distio.core.variables import copied
+
+__all__ = ["inherit"]
+
+
+def inherit(children: Sequence[Fiber], parent: Fiber) -> None:
+    """Give new fibers their parent's locals, a copy of its context variables, and random numbers.
+
+    The cancellation of the run leaves the children of a fiber alone that can't be cancelled.
+    """
+    is_spared = parent.shield > 0 or parent.is_spared
+    if is_spared or parent.locals or parent.variables:
+        for child in children:
+            child.is_spared = is_spared
+            child.locals = parent.locals
+            child.variables = copied(parent.variables)
+    if parent.stream is not None:
+        parent.stream.divide_among(children)

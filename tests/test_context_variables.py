@@ -1,0 +1,448 @@
+"""Context variables: each fiber has a context of its own, wherever its steps and calls run."""
+
+from __future__ import annotations
+
+import asyncio
+import decimal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextvars import Context, ContextVar, copy_context
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distio import IO, Errors, Ok, Queue, carry, child, io, resource, supervise
+from tests.conftest import Run, shared_cluster
+
+Program = IO[Any, Any, Any]
+
+user = carry(ContextVar("user", default="nobody"))
+plain = ContextVar("plain", default="nothing")
+"""One that doesn't travel."""
+
+
+@pytest.fixture(autouse=True)
+def the_context_of_the_test_is_untouched() -> Iterator[None]:
+    before = dict(copy_context()), decimal.getcontext().prec, np.geterr()
+    yield
+    assert (dict(copy_context()), decimal.getcontext().prec, np.geterr()) == before
+
+
+def within(values: dict[ContextVar[Any], Any], f: Callable[[], Any]) -> Any:
+    """Call `f` in a context of its own, with these values."""
+
+    def call() -> Any:
+        for var, value in values.items():
+            var.set(value)
+        return f()
+
+    return Context().run(call)
+
+
+def digits() -> int:
+    return len(str(decimal.Decimal(1) / 3)) - 2
+
+
+GET = io.defer(user.get)
+
+
+# -- each fiber for itself --------------------------------------------------------------------
+
+
+@io.do
+async def serve(name: str) -> tuple[str, str]:
+    user.set(name)
+    await io.sleep(0.001)
+    return name, user.get()
+
+
+def serve_in_steps(name: str) -> Program:
+    return io.defer(user.set, name).then(io.sleep(0.001), GET).map(lambda found: (name, found))
+
+
+@pytest.mark.parametrize("served", [serve, serve_in_steps])
+def test_what_a_fiber_has_set_it_finds_after_an_await(
+    run: Run, served: Callable[[str], Program]
+) -> None:
+    names = ["Ada", "Alan", "Grace"]
+    assert run(io.zip_par([served(name) for name in names])) == Ok([(n, n) for n in names])
+
+
+@io.do
+async def third(prec: int) -> list[int]:
+    with decimal.localcontext() as context:
+        context.prec = prec
+        await io.sleep(0.001)
+        inside = digits()
+    await io.yield_
+    return [inside, digits()]
+
+
+def test_the_precision_of_decimal_is_that_of_the_fiber(run: Run) -> None:
+    assert run(io.zip_par([third(5), third(9), third(40)])) == Ok([[5, 28], [9, 28], [40, 28]])
+
+
+def set_precision(prec: int) -> None:
+    decimal.getcontext().prec = prec
+
+
+@pytest.mark.parametrize("is_used_before", [False, True])
+def test_a_precision_set_in_place_is_that_of_the_fiber_alone(
+    run: Run, is_used_before: bool
+) -> None:
+    def third(prec: int) -> Program:
+        return io.defer(set_precision, prec).then(io.sleep(0.001), io.defer(digits))
+
+    def test() -> Any:
+        if is_used_before:
+            decimal.getcontext()
+        return run(io.zip_par([third(5), third(9)]).zip(io.defer(digits))), digits()
+
+    assert Context().run(test) == (Ok([[5, 9], 28]), 28)
+
+
+@io.do
+async def divide(mode: Any) -> list[str]:
+    with np.errstate(divide=mode):
+        await io.sleep(0.001)
+        inside = np.geterr()["divide"]
+    await io.yield_
+    return [inside, np.geterr()["divide"]]
+
+
+def test_how_numpy_treats_errors_is_the_fibers_own(run: Run) -> None:
+    found = run(io.zip_par([divide("raise"), divide("ignore")]))
+    assert found == Ok([["raise", "warn"], ["ignore", "warn"]])
+
+
+def test_a_token_is_good_as_long_as_the_fiber_lives(run: Run) -> None:
+    @io.do
+    async def set_and_reset() -> list[str]:
+        outer = user.set("outer")
+        await io.sleep(0.001)
+        inner = user.set("inner")
+        await io.blocking(user.get)
+        user.reset(inner)
+        found = [user.get()]
+        await io.yield_
+        user.reset(outer)
+        return [*found, user.get()]
+
+    assert run(io.zip_par([set_and_reset() for _ in range(3)])) == Ok([["outer", "nobody"]] * 3)
+
+
+def test_fibers_on_many_threads_have_contexts_of_their_own() -> None:
+    threads = 4
+    met = threading.Barrier(threads)
+
+    def meet(name: str) -> str:
+        user.set(name)
+        met.wait()
+        return user.get()
+
+    def again(name: str) -> str:
+        met.wait()
+        return user.get()
+
+    def fiber(name: str) -> Program:
+        return io.defer(meet, name).zip(io.yield_.then(io.defer(again, name)))
+
+    names = [f"user {n}" for n in range(threads)]
+    found = io.zip_par([fiber(name) for name in names]).run(None, threads)
+    assert found == Ok([[name, name] for name in names])
+
+
+# -- who starts with what ---------------------------------------------------------------------
+
+
+def test_the_root_starts_with_a_copy_of_the_callers_context(run: Run) -> None:
+    program = GET.zip(io.defer(user.set, "changed").then(GET))
+
+    def test() -> Any:
+        return run(program), user.get()
+
+    assert within({user: "Ada"}, test) == (Ok(["Ada", "changed"]), "Ada")
+
+
+def test_the_precision_of_the_caller_is_that_of_all_fibers(run: Run) -> None:
+    def test() -> Any:
+        decimal.getcontext().prec = 50
+        return run(io.zip_par([io.sleep(0.001).then(io.defer(digits)) for _ in range(8)]))
+
+    assert Context().run(test) == Ok([50] * 8)
+
+
+def test_a_run_awaited_in_asyncio_starts_with_the_context_of_its_task() -> None:
+    async def main() -> Any:
+        user.set("Ada")
+        found = await io.zip(GET, io.defer(user.set, "changed"), GET).run_async(None)
+        return found.map(lambda values: values[::2]), user.get()
+
+    assert asyncio.run(main()) == (Ok(["Ada", "changed"]), "Ada")
+
+
+def test_a_submitted_root_takes_along_what_travels() -> None:
+    program = io.zip(GET, io.defer(plain.get), io.defer(digits))
+
+    def test() -> Any:
+        set_precision(9)
+        return shared_cluster().submit(program, None).result(60)
+
+    assert within({user: "Ada", plain: "here"}, test) == Ok(["Ada", "nothing", 9])
+
+
+def start_parallel(program: Program) -> Program:
+    return io.parallel(program).flat_map(io.wait).map(lambda results: results[0].unsafe_get())
+
+
+def start_in_a_scope(program: Program) -> Program:
+    started = io.scope(lambda scope: scope.start(program).flat_map(lambda fiber: io.wait(fiber)))
+    return started.map(lambda results: results[0].unsafe_get())
+
+
+STARTS: dict[str, Callable[[Program], Program]] = {
+    "parallel": start_parallel,
+    "scope": start_in_a_scope,
+    "zip_par": lambda program: io.zip_par(program).map(lambda values: values[0]),
+    "race": io.race,
+    "traverse_par": lambda program: io.traverse_par([1], lambda _: program).map(lambda v: v[0]),
+    "at_most": lambda program: io.zip_par(program, at_most=2).map(lambda values: values[0]),
+    "timeout": lambda program: program.timeout(60),
+}
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+def test_a_child_starts_with_a_copy_of_its_parents_context(
+    run: Run, start: Callable[[Program], Program]
+) -> None:
+    started = start(io.sleep(0.001).then(GET))
+    assert run(io.defer(user.set, "Ada").then(started)) == Ok("Ada")
+
+
+def test_what_a_child_sets_its_parent_does_not_see(run: Run) -> None:
+    changes = io.defer(user.set, "child").then(GET)
+    program = io.defer(user.set, "parent").then(io.zip_par(changes, changes)).zip(GET)
+    assert run(program) == Ok([["child", "child"], "parent"])
+
+
+def test_what_a_parent_sets_later_its_child_does_not_see(run: Run) -> None:
+    @io.do
+    async def main() -> tuple[Any, str]:
+        user.set("before")
+        (fiber,) = await io.parallel(io.sleep(0.001).then(GET))
+        user.set("after")
+        (result,) = await io.wait([fiber])
+        return result, user.get()
+
+    assert run(main()) == Ok((Ok("before"), "after"))
+
+
+def test_a_supervised_child_starts_with_a_copy_whenever_it_is_started(
+    run_in_process: Run,
+) -> None:
+    found: list[str] = []
+
+    def work(name: str) -> None:
+        found.append(user.get())
+        user.set(name)
+        if len(found) < 3:
+            raise ValueError("once more")
+
+    supervised = supervise(child(io.defer(work, "changed"), restart="transient"))
+    assert run_in_process(io.defer(user.set, "Ada").then(supervised)).is_ok()
+    assert found == ["Ada"] * 3
+
+
+def test_items_of_one_chunk_do_not_see_what_others_set(run: Run) -> None:
+    def work(item: int) -> Program:
+        before = user.get(), digits()
+        user.set(f"item {item}")
+        set_precision(item % 20 + 1)
+        after = io.sleep(0).then(io.yield_, io.defer(lambda: (user.get(), digits())))
+        return after.map(lambda after: (*before, *after))
+
+    def test() -> Any:
+        return run(io.traverse_par(range(200), work, at_most=2))
+
+    expected = [("Ada", 28, f"item {n}", n % 20 + 1) for n in range(200)]
+    assert within({user: "Ada"}, test) == Ok(expected)
+    assert Context().run(test) == Ok([("nobody", *rest) for _, *rest in expected])
+
+
+def test_items_that_fail_leave_nothing_to_the_next(run: Run) -> None:
+    def work(item: int) -> Program:
+        before = user.get()
+        user.set(f"item {item}")
+        return io.error(before) if item % 2 else io.yield_.then(io.error(before))
+
+    failed = run(io.traverse_par(range(100), work, at_most=1))
+    assert failed == Errors(["nobody"] * 100)
+
+
+# -- where else the user's code runs ----------------------------------------------------------
+
+
+def test_releases_run_in_the_fibers_context(run_in_process: Run) -> None:
+    found: list[str] = []
+
+    def note(*_: Any) -> None:
+        found.append(user.get())
+
+    kept = resource.from_open_close(note, note)
+    used = kept.use(lambda _: io.error("no")).finally_(lambda _: io.defer(note))
+    program = io.defer(user.set, "Ada").then(used).zip_par(io.defer(user.set, "Alan"))
+    assert run_in_process(program).is_error()
+    assert found == ["Ada"] * 3
+
+
+def test_a_release_after_a_cancellation_runs_in_the_fibers_context(run: Run) -> None:
+    late = io.defer(user.set, "Ada").then(io.sleep(1_000_000))
+    cancelled = late.finally_(lambda _: io.sleep(0.001).then(GET.flat_map(io.error)))
+    assert run(cancelled.timeout(0.01, io.pure(None))) == Errors(["Ada"])
+
+
+@io.do
+async def around(call: Callable[[], Program]) -> list[str]:
+    """What a call finds, and what is found after it has set something."""
+    user.set("fiber")
+    found = await call()
+    return [found, user.get()]
+
+
+def get_and_set() -> str:
+    found = user.get()
+    user.set("call")
+    return found
+
+
+async def get_and_set_in_asyncio() -> str:
+    await asyncio.sleep(0)
+    found = get_and_set()
+    await asyncio.sleep(0)
+    return found
+
+
+def get_and_call_back(context: Any, callback: Callable[[Any], None]) -> None:
+    callback(Ok(get_and_set()))
+
+
+def make_future() -> Future[str]:
+    future: Future[str] = Future()
+    future.set_result(get_and_set())
+    return future
+
+
+class Counter:
+    def get_and_set(self) -> str:
+        return get_and_set()
+
+
+CALLS: dict[str, tuple[Callable[[], Program], str]] = {
+    "defer": (lambda: io.defer(get_and_set), "call"),
+    "blocking": (lambda: io.blocking(get_and_set), "call"),
+    "blocking, to be abandoned": (
+        lambda: io.blocking(get_and_set, abandon_on_cancel=True),
+        "fiber",
+    ),
+    "from_coroutine": (lambda: io.from_coroutine(get_and_set_in_asyncio), "call"),
+    "async_": (lambda: io.async_(get_and_call_back), "fiber"),
+    "from_future": (lambda: io.from_future(make_future), "fiber"),
+    "located": (
+        lambda: io.located(Counter).flat_map(lambda counter: counter.get_and_set()),
+        "fiber",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "after"), CALLS.values(), ids=CALLS)
+def test_a_call_finds_the_fibers_values(run: Run, call: Callable[[], Program], after: str) -> None:
+    assert run(io.zip_par(around(call), around(call))) == Ok([["fiber", after]] * 2)
+
+
+@pytest.mark.parametrize(("call", "after"), CALLS.values(), ids=CALLS)
+def test_a_call_of_a_fiber_without_variables_leaves_nothing_to_others(
+    run: Run, call: Callable[[], Program], after: str
+) -> None:
+    found = io.zip_par([io.defer_io(call).zip(GET) for _ in range(4)]).zip(GET)
+    own = "call" if after == "call" else "nobody"
+    assert run(found) == Ok([[["nobody", own]] * 4, "nobody"])
+
+
+def test_a_call_that_was_abandoned_goes_on_in_a_context_of_its_own() -> None:
+    cancelled, over = threading.Event(), threading.Event()
+    found: list[str] = []
+
+    def call() -> None:
+        user.set("call")
+        cancelled.wait()
+        found.append(user.get())
+        over.set()
+
+    abandoned = io.blocking(call, abandon_on_cancel=True).timeout(0.001, io.pure(None))
+    go_on = io.defer(user.set, "gone on").then(io.defer(cancelled.set), io.blocking(over.wait))
+    assert io.defer(user.set, "before").then(abandoned, go_on, GET).run(None, 2) == Ok("gone on")
+    assert found == ["call"]
+
+
+def test_a_fiber_may_go_on_while_the_function_that_got_its_callback_runs() -> None:
+    gone_on = threading.Event()
+    found: list[Any] = []
+
+    def start(context: Any, callback: Callable[[Any], None]) -> None:
+        user.set("start")
+        callback(Ok(None))
+        found.append(gone_on.wait(60))
+        found.append(user.get())
+
+    go_on = io.defer(user.set, "gone on").then(io.defer(gone_on.set), GET)
+    assert io.async_(start).then(go_on).run(None, 2) == Ok("gone on")
+    assert found == [True, "start"]
+
+
+def test_a_coroutine_that_is_cancelled_is_cleaned_up_in_the_fibers_context(
+    run_in_process: Run,
+) -> None:
+    found: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.sleep(1_000_000)
+        finally:
+            found.append(user.get())
+
+    waits = io.defer(user.set, "Ada").then(io.from_coroutine(wait))
+    assert run_in_process(waits.timeout(0.01, io.pure("late"))) == Ok("late")
+    assert found == ["Ada"]
+
+
+def test_an_item_is_pickled_in_the_context_of_its_fiber() -> None:
+    """Only where it leaves the process."""
+
+    @io.do
+    async def main() -> str:
+        user.set("Ada")
+        queue = await Queue.create(1)
+        await queue.put(Shown())
+        return await queue.take()  # type: ignore[no-any-return]
+
+    assert main().run(None, on=shared_cluster()) == Ok("Ada")
+
+
+class Shown:
+    """Arrives as what the user was when it was pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (user.get(),)
+
+
+def test_a_run_within_a_fiber_starts_with_the_fibers_context() -> None:
+    inner = io.defer(lambda: GET.zip(io.defer(user.set, "inner")).run(None).map(lambda v: v[0]))
+    assert io.defer(user.set, "Ada").then(inner.zip(GET)).run(None) == Ok([Ok("Ada"), "Ada"])
+
+
+def test_locals_are_no_context_variables(run: Run) -> None:
+    name = io.Local("user", "no local")
+    program = io.defer(user.set, "Ada").then(io.zip_par(name.get, GET), name.set("Alan"))
+    assert run(program.then(io.zip(name.get, GET))) == Ok(["Alan", "Ada"])
