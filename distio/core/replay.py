@@ -16,6 +16,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context, copy_context
 from hashlib import blake2b
 from types import (
     AsyncGeneratorType,
@@ -34,7 +35,17 @@ from distio.core.fiber import Handle
 from distio.core.pickling.generators import is_generator, state_of
 from distio.core.pickling.plain import PLAIN
 from distio.core.raising import Raised
+from distio.core.variables import (
+    Carried,
+    carried_in,
+    changes,
+    contents_of,
+    context_of,
+    others_in,
+    put,
+)
 from distio.errors import CannotShip, NotDeterministic
+from distio.protocol.requests import NOTHING
 
 __all__ = ["Log", "Stop", "dispose", "repeat", "stops_of"]
 
@@ -43,6 +54,7 @@ Awaiting = Coroutine[Any, Any, Any]
 _MOST_ENTRIES: Final = 1_000
 _MOST_BYTES: Final = 1024 * 1024
 _OF_A_PROGRAM: Final = "IO.__await__"
+_OF_CONTEXT: Final = "context variables"
 _DEEPEST: Final = 30
 _MOST_TRIES: Final = 100
 _MOST_PARTS: Final = 10_000
@@ -73,11 +85,17 @@ class _Kept:
 class Log:
     """What a function has awaited so far."""
 
-    __slots__ = ("_room", "entries", "why_lost")
+    __slots__ = ("_changes", "_room", "_start", "_waiting", "entries", "why_lost")
 
-    def __init__(self) -> None:
+    def __init__(self, start: Carried | None = None) -> None:
         self.entries: list[tuple[str, Any]] = []
         """For each await: the operation, and what came of it, plain or `_Kept`."""
+        self._start = start
+        """The context variables that travel, as the function has found them."""
+        self._waiting: Carried | None = None
+        """The same, as it has left them when it awaited last."""
+        self._changes: dict[int, _Kept] = {}
+        """By await, those that the awaited program has changed."""
         self._room = _MOST_BYTES
         self.why_lost = ""
         """Why there is none any more, and the function stays where it is."""
@@ -103,14 +121,19 @@ class Log:
             self._keep(awaited, outcome, is_failure)
 
     def _keep(self, awaited: str, outcome: Any, is_failure: bool) -> None:
+        kept = self._kept(outcome, is_failure)
+        if kept is not None:
+            self._add(awaited, kept, len(kept.payload))
+
+    def _kept(self, outcome: Any, is_failure: bool = False) -> _Kept | None:
         from distio.core.snapshot import dump_awaited  # which knows of all operations
 
         try:
             payload, handles = dump_awaited(outcome)
         except CannotShip as reason:
             self._lose(f"what its await number {len(self.entries) + 1} gave can't: {reason}")
-        else:
-            self._add(awaited, _Kept(payload, handles, is_failure), len(payload))
+            return None
+        return _Kept(payload, handles, is_failure)
 
     def _add(self, awaited: str, outcome: Any, size: int) -> None:
         self._room -= size
@@ -125,6 +148,54 @@ class Log:
     def _lose(self, reason: str) -> None:
         self.why_lost = reason
         self.entries.clear()
+        self._changes.clear()
+        self._start = self._waiting = None
+
+    # -- context variables ----------------------------------------------------------------
+
+    def awaits(self, variables: Context | None) -> None:
+        """The function awaits something, with these variables."""
+        self._waiting = carried_in(variables)
+
+    def goes_on(self, variables: Context | None) -> None:
+        """It goes on, with these; to be told before what came of the await."""
+        changed = changes(self._waiting, carried_in(variables))
+        if not changed or self.why_lost:
+            return
+        kept = self._kept(changed)
+        if kept is not None:
+            self._changes[len(self.entries)] = kept
+            self._room -= len(kept.payload)
+
+    def opened_changes(self) -> dict[int, Carried]:
+        """By await, the variables that it has changed."""
+        return {number: pickle.loads(kept.payload) for number, kept in self._changes.items()}
+
+    def place_of(self, coroutine: Awaiting, carried: Carried | None = None) -> list[Stop]:
+        """Where the function is, and what is in its variables, also in those of its context.
+
+        A value that it has found there is no matter of its own: it may even look different after
+        a move.
+
+        Args:
+            coroutine: the function, which awaits something.
+            carried: the variables of its context, if they are not those of the last await.
+        """
+        start, now = self._start or {}, carried or self._waiting or {}
+        own = {var: value for var, value in now.items() if value is not start.get(var, NOTHING)}
+        return [*stops_of(coroutine), Stop(_OF_CONTEXT, 0, None, _digests(own))]
+
+    def found_at_start(self) -> dict[str, bytes]:
+        """Digests of the values that it has found there."""
+        return _digests(self._start or {})
+
+    def starting_context(self) -> Context:
+        """One like that in which the function began."""
+        return context_of(self._start) or Context()
+
+    def changed_since(self, variables: Context | None) -> Carried:
+        """What is other in this context than when the function awaited last."""
+        return {**changes(self._waiting, carried_in(variables)), **others_in(variables)}
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.why_lost:
@@ -132,12 +203,23 @@ class Log:
                 f"a function of io.do can't be pickled any more: {self.why_lost}; "
                 f"let its loop begin anew with io.restart_from"
             )
-        return _log, (self.entries, self._room)
+        return _log, (self.entries, self._room, self._start, self._waiting, self._changes)
 
 
-def _log(entries: list[tuple[str, Any]], room: int) -> Log:
-    log = Log()
+def _digests(carried: Carried) -> dict[str, bytes]:
+    return {name: digest(content) for name, content in contents_of(carried).items()}
+
+
+def _log(
+    entries: list[tuple[str, Any]],
+    room: int,
+    start: Carried | None,
+    waiting: Carried | None,
+    changes: dict[int, _Kept],
+) -> Log:
+    log = Log(start)
     log.entries, log._room = entries, room
+    log._waiting, log._changes = waiting, changes
     return log
 
 
@@ -147,7 +229,7 @@ def _log(entries: list[tuple[str, Any]], room: int) -> Log:
 def repeat(
     f: Any, start: Callable[[], Awaiting], log: Log, awaited: str, place: Sequence[Stop]
 ) -> tuple[Awaiting, Raised | None]:
-    """Bring a function to where it was.
+    """Bring a function to where it was, in a context that is as it was when the function began.
 
     Args:
         f: what it is called in messages.
@@ -164,14 +246,16 @@ def repeat(
         Exception: whatever unpickling what it had awaited raises.
     """
     outcomes = [_opened(outcome) for _, outcome in log.entries]
+    changed, start_values = log.opened_changes(), log.found_at_start()
     expected = [*[name for name, _ in log.entries], awaited]
     coroutine = start()
     found: list[str] = []
     try:
         found.append(type(coroutine.send(None)).__name__)
-        for name, outcome in zip(expected, outcomes):
+        for number, (name, outcome) in enumerate(zip(expected, outcomes)):
             if found[-1] != name:
                 break
+            put(changed.get(number, {}))
             found.append(type(_give(coroutine, outcome)).__name__)
     except StopIteration as returned:
         wrong = f"it returned {expect.shown(returned.value)}"
@@ -181,7 +265,9 @@ def repeat(
         raise _differs(f, f"in place of await number {len(found) + 1}, {wrong}") from exception
     now, before = found[-1], expected[len(found) - 1]
     wrong = f"was of {before}, and is of {now} now" if now != before else ""
-    wrong = wrong or _difference(place, stops_of(coroutine))
+    wrong = wrong or _difference(place, log.place_of(coroutine, carried_in(copy_context())))
+    if not wrong and log.found_at_start() != start_values:
+        wrong = "was reached by changing the value of a context variable, not by setting another"
     if not wrong:
         return coroutine, next((o for o in reversed(outcomes) if type(o) is Raised), None)
     dispose(coroutine)
@@ -206,6 +292,8 @@ def _difference(before: Sequence[Stop], now: Sequence[Stop]) -> str:
         other = [n for n in names if was.variables.get(n) != is_.variables.get(n)]
         if other and was.function == _OF_A_PROGRAM:
             return "awaited another program than before"
+        if other and was.function == _OF_CONTEXT:
+            return f"found other values in the context variables {', '.join(other)}"
         if other:
             return f"found other values in {', '.join(other)} (line {is_.line} of {is_.function})"
     return "" if len(before) == len(now) else "was of another function"
@@ -227,7 +315,15 @@ def _give(coroutine: Awaiting, outcome: Any) -> Any:
 
 
 def dispose(coroutine: Awaiting) -> None:
-    """End a function that goes on elsewhere, or not at all; what it awaits in doing so is void."""
+    """End a function that goes on elsewhere, or not at all; what it awaits in doing so is void.
+
+    It may be called in any thread, and in the middle of another fiber: what the function sets in
+    leaving its `with` is set in a context that nobody sees.
+    """
+    Context().run(_close, coroutine)
+
+
+def _close(coroutine: Awaiting) -> None:
     for _ in range(_MOST_TRIES):  # there are functions that never give in
         try:
             coroutine.close()

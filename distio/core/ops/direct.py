@@ -15,7 +15,8 @@ from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
 from distio.core.ops.resources import UNSHIELD
 from distio.core.raising import Raised, failure_of
-from distio.core.replay import Log, Stop, dispose, repeat, stops_of
+from distio.core.replay import Log, Stop, dispose, repeat
+from distio.core.variables import carried_in, put
 from distio.errors import Cancelled, MatchError, NotDeterministic
 from distio.protocol.ids import name_of
 from distio.result import Errors, Ok, Panic, Result, sequence
@@ -52,7 +53,8 @@ class Do(IO[Any, Any, Any]):
         return self.f.__wrapped__(*self.args).__await__()  # type: ignore[no-any-return]  # the same
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        awaiting = Awaiting(self, None if fiber.is_pinned else Log())
+        log = None if fiber.is_pinned else Log(carried_in(fiber.variables))
+        awaiting = Awaiting(self, log)
         coroutine = awaiting.coroutine = self.start()
         return awaiting.drive(fiber, coroutine.send, None)
 
@@ -109,20 +111,22 @@ class Awaiting(Frame):
     # -- as a frame -----------------------------------------------------------------------
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        coroutine = self.coroutine or self._caught_up(fiber)
+        coroutine = self.coroutine
         if coroutine is None:
-            return self._ended(fiber)
+            return self._catch_up(fiber)
         if self.log is not None:
+            self.log.goes_on(fiber.variables)
             self.log.note(self.awaited, fiber.value, is_failure=False)
         return self.drive(fiber, coroutine.send, fiber.value)
 
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
         assert failure is not None
-        coroutine = self.coroutine or self._caught_up(fiber)
+        coroutine = self.coroutine
         if coroutine is None:
-            return self._ended(fiber)
+            return self._catch_up(fiber)
         if self.log is not None:
+            self.log.goes_on(fiber.variables)
             self.log.note(self.awaited, failure, is_failure=True)
         if fiber.lets_pass:
             assert isinstance(failure, Panic)
@@ -132,24 +136,38 @@ class Awaiting(Frame):
         self.raised = Raised(failure)
         return self.drive(fiber, coroutine.throw, self.raised.exception)
 
-    def _caught_up(self, fiber: Fiber) -> Coroutine[Any, Any, Any] | None:
-        """The function, after a move; None if it can't be brought to where it was."""
-        io = self.io
-        assert self.log is not None
+    def _catch_up(self, fiber: Fiber) -> Next:
+        """Bring the function, after a move, to where it was; then it gets the outcome.
+
+        That is done in a context of its own, in which the function goes on: there it sets its
+        variables once more, and a token is of use only in the context in which it was made.
+        """
+        io, log = self.io, self.log
+        assert log is not None
+        variables = log.starting_context()
         try:
-            again = repeat(io.f, io.start, self.log, self.awaited, self.place)
+            again = variables.run(repeat, io.f, io.start, log, self.awaited, self.place)
             self.coroutine, self.raised = again
         except NotDeterministic as exception:
             fiber.crash(exception.with_traceback(None))  # its text says it all
+            return self._ended(fiber)
         except Exception as exception:  # noqa: BLE001 (whatever unpickling user data may raise)
             fiber.crash(exception)
-        return self.coroutine
+            return self._ended(fiber)
+        changed = log.changed_since(fiber.variables)
+        log.awaits(variables)  # with objects that are the function's own again
+        variables.run(put, changed)
+        if not (variables or fiber.variables):
+            return self._succeeded(fiber) if fiber.failure is None else self._failed(fiber)
+        fiber.stack.append(self)
+        fiber.switch(variables)
+        return None
 
     def _as_frame(self) -> Frame:
         if self.coroutine is None:
             return self
         log = Log.lost("it was not to leave its process") if self.log is None else self.log
-        place = [] if log.why_lost else stops_of(self.coroutine)
+        place = [] if log.why_lost else log.place_of(self.coroutine)
         return _awaiting(self.io, log, self.awaited, place, self.opened, self.cancelled)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -180,6 +198,8 @@ class Awaiting(Frame):
                 assert self.coroutine is not None
                 give, outcome = self.coroutine.throw, self._to_restart(io)
                 continue
+            if self.log is not None:
+                self.log.awaits(fiber.variables)
             fiber.stack.append(self)
             # nothing may come between the end of `async with` and the release
             return io._leave(fiber, self) if kind is Leave else io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
