@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distio import IO, Ok, Var, carry, io
+from distio import IO, Ok, Queue, Var, carry, io
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
+from distio.core.ops.bounded import Chunk
 from distio.core.replay import dispose
+from distio.core.snapshot import dump_fibers, load_fibers
 from distio.errors import NotDeterministic
+from distio.protocol.requests import FINISHED, NOW, SWITCHED, Sleep, Talk, Talking
 from distio.testing import RESTLESS, simulate
 from tests.conftest import shared_cluster
 
@@ -33,6 +36,7 @@ plain = ContextVar("plain", default="nothing")
 """One that doesn't travel."""
 
 NUMBERS = count()
+NOTED: list[str] = []
 
 PAUSE = io.sleep(0.001)
 
@@ -64,8 +68,16 @@ def set_user(name: str) -> None:
     user.set(name)
 
 
+def set_plain(value: str) -> None:
+    plain.set(value)
+
+
 def bad() -> None:
     raise ValueError("no")
+
+
+def note_down(item: str) -> None:
+    NOTED.append(item)
 
 
 def next_number() -> int:
@@ -202,6 +214,17 @@ def test_a_program_that_is_awaited_finds_what_was_set(run: Any) -> None:
     assert run(main()) == Ok("Ada")
 
 
+def test_what_an_awaited_program_sets_after_a_move_is_found(run: Any) -> None:
+    @io.do
+    async def main() -> list[str]:
+        await PAUSE.then(io.defer(set_plain, "set there"))
+        found = plain.get()
+        await io.yield_
+        return [found, plain.get()]
+
+    assert run(main()) == Ok(["set there", "set there"])
+
+
 def test_a_value_stays_the_object_that_the_function_holds(run: Any) -> None:
     @io.do
     async def main() -> list[str]:
@@ -324,6 +347,31 @@ def test_a_cancelled_function_tidies_up_with_its_variables(run: Any) -> None:
     assert run(main().timeout(0.05, io.pure(None))).errors == ["Ada, nobody"]
 
 
+def test_what_a_function_was_given_while_it_moved_is_not_lost_to_a_cancellation() -> None:
+    @io.do
+    async def main() -> None:
+        queue = await Queue.create()
+        user.set("Ada")
+        note_down(await queue.take())
+        await PAUSE
+
+    fiber = Fiber(1, 1, main(), None)
+    fiber.variables = Context()
+    fiber.variables.run(step, fiber)
+    fiber.value = Talking(1, "queue")
+    fiber.variables.run(step, fiber)
+    assert type(fiber.request) is Talk
+    fiber.value = "item"
+    payload, _ = dump_fibers([fiber])
+    (copy,) = load_fibers(1, [(1, 1)], payload)
+    copy.cancel(0)  # the word of it comes while the item is on its way
+    assert copy.variables is not None
+    assert copy.variables.run(step, copy) is SWITCHED
+    NOTED.clear()
+    copy.variables.run(step, copy)
+    assert NOTED == ["item"]
+
+
 def test_items_of_a_chunk_that_moves_begin_with_the_same_values(run: Any) -> None:
     @io.do
     async def work(item: int) -> tuple[str, int, str]:
@@ -340,6 +388,25 @@ def test_items_of_a_chunk_that_moves_begin_with_the_same_values(run: Any) -> Non
         return await io.traverse_par(range(40), work, at_most=2)
 
     assert run(main()) == Ok([("Ada", 20, f"item {n}") for n in range(40)])
+
+
+def test_a_chunk_that_moves_begins_each_item_with_the_same_values() -> None:
+    def work(item: int) -> Program:
+        before = user.get()
+        user.set(f"item {item}")
+        return PAUSE.then(io.defer(lambda: (before, user.get())))
+
+    fiber = Fiber(1, 1, Chunk([0, 1, 2], work), None)
+    fiber.variables = Context()
+    fiber.variables.run(user.set, "Ada")
+    while (request := fiber.variables.run(step, fiber)) is not FINISHED:
+        if request is NOW:
+            fiber.value = 0.0
+        elif type(request) is Sleep:
+            payload, _ = dump_fibers([fiber])
+            (fiber,) = load_fibers(1, [(1, 1)], payload)
+        assert fiber.variables is not None
+    assert fiber.value.values == [("Ada", f"item {n}") for n in range(3)]
 
 
 # -- what doesn't travel ----------------------------------------------------------------------
