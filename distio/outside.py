@@ -55,7 +55,8 @@ def blocking(
         f: what is called.
         args: what it is called with.
         abandon_on_cancel: a thread can't be stopped, so a fiber that is cancelled in here waits for
-            `f` to return; unless this is true, then `f` is left to itself.
+            `f` to return; unless this is true, then `f` is left to itself, and has a copy of the
+            fiber's context variables.
         kwargs: what else it is called with.
 
     >>> from distio import io

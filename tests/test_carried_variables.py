@@ -80,6 +80,16 @@ def note_down(item: str) -> None:
     NOTED.append(item)
 
 
+def set_precision_once() -> None:
+    if not NOTED:
+        NOTED.append("begun")
+        decimal.getcontext().prec = 9
+
+
+def note_all(items: list[str]) -> None:
+    NOTED.extend(items)
+
+
 def next_number() -> int:
     return next(NUMBERS)
 
@@ -428,6 +438,28 @@ def test_a_fiber_that_has_begun_stays_with_a_value_that_does_not_travel() -> Non
     assert result == Ok(["set"])
     (reason,) = stayed
     assert "the context variable 'plain' that would not travel" in reason
+
+
+def test_what_a_release_starts_travels_whatever_its_parent_has_set() -> None:
+    started = io.zip_par(io.defer(plain.get))
+    program = io.defer(set_plain, "set").then(io.pure(0).finally_(lambda _: started.map(note_all)))
+    NOTED.clear()
+    assert found_elsewhere(program) == (Ok(0), [])
+    assert NOTED == ["nothing"]
+
+
+def test_a_function_that_leaves_a_variable_as_it_was_when_it_is_repeated_says_so() -> None:
+    @io.do
+    async def main() -> int:
+        set_precision_once()
+        await PAUSE
+        return digits()
+
+    NOTED.clear()
+    result = Context().run(moving, main())
+    (traced,) = result.exceptions
+    assert isinstance(traced.exception, NotDeterministic)
+    assert "found other values in the context variables decimal_context" in str(traced.exception)
 
 
 def test_a_fiber_moves_again_when_it_has_reset_what_does_not_travel() -> None:

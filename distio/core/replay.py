@@ -181,8 +181,9 @@ class Log:
             coroutine: the function, which awaits something.
             carried: the variables of its context, if they are not those of the last await.
         """
-        start, now = self._start or {}, carried or self._waiting or {}
-        own = {var: value for var, value in now.items() if value is not start.get(var, NOTHING)}
+        now = (self._waiting if carried is None else carried) or {}
+        found = self._start or {}
+        own = {var: value for var, value in now.items() if value is not found.get(var, NOTHING)}
         return [*stops_of(coroutine), Stop(_OF_CONTEXT, 0, None, _digests(own))]
 
     def found_at_start(self) -> dict[str, bytes]:
@@ -265,7 +266,7 @@ def repeat(
         raise _differs(f, f"in place of await number {len(found) + 1}, {wrong}") from exception
     now, before = found[-1], expected[len(found) - 1]
     wrong = f"was of {before}, and is of {now} now" if now != before else ""
-    wrong = wrong or _difference(place, log.place_of(coroutine, carried_in(copy_context())))
+    wrong = wrong or _difference(place, log.place_of(coroutine, carried_in(copy_context()) or {}))
     if not wrong and log.found_at_start() != start_values:
         wrong = "was reached by changing the value of a context variable, not by setting another"
     if not wrong:

@@ -153,7 +153,8 @@ def _state_of(fiber: Fiber) -> tuple[Any, ...]:
     has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.cuts
     if not (has_begun or fiber.is_spared):
         return _FRESH, *_start_of(fiber)
-    _require_no_loss(fiber)
+    if fiber.stack or fiber.next is None:
+        _require_no_loss(fiber)
     value = fiber.value
     if type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
         value = [outcome_in(each) for each in value]
