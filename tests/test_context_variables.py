@@ -271,6 +271,18 @@ def test_items_of_one_chunk_do_not_see_what_others_set(run: Run) -> None:
     assert Context().run(test) == Ok([("nobody", *rest) for _, *rest in expected])
 
 
+def test_items_that_set_the_same_variable_do_not_see_it_of_others(run: Run) -> None:
+    def work(item: int) -> Program:
+        before = user.get()
+        if item % 3 == 0:
+            user.set(f"item {item}")
+        return io.yield_.then(GET).map(lambda after: (before, after))
+
+    expected = [("Ada", "Ada" if n % 3 else f"item {n}") for n in range(100)]
+    found = within({user: "Ada"}, lambda: run(io.traverse_par(range(100), work, at_most=2)))
+    assert found == Ok(expected)
+
+
 def test_items_that_fail_leave_nothing_to_the_next(run: Run) -> None:
     def work(item: int) -> Program:
         before = user.get()

@@ -31,6 +31,7 @@ __all__ = [
     "copied",
     "default_of",
     "find_decimal_variable",
+    "is_as_copied",
     "is_carried",
     "of_the_caller",
     "others_in",
@@ -61,6 +62,17 @@ def copied(context: Context | None) -> Context | None:
     if "decimal" in sys.modules and (decimals := _decimal_in(copy)) is not None:
         copy.run(find_decimal_variable().set, decimals.copy())  # type: ignore[union-attr]  # it is there
     return copy
+
+
+def is_as_copied(context: Context | None, original: Context | None) -> bool:
+    """Whether nobody has set anything in a copy of this context; if in doubt, somebody has."""
+    if not original:
+        return not context
+    if context is None or len(context) != len(original):
+        return False
+    if "decimal" in sys.modules and _decimal_in(original) is not None:
+        return False  # it may have been changed in place, and to compare takes as long as to copy
+    return all(context.get(var, NOTHING) is value for var, value in original.items())
 
 
 # -- what travels -----------------------------------------------------------------------------

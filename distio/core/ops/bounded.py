@@ -23,7 +23,7 @@ from distio.core.ops.failures import Keep
 from distio.core.ops.streams import enter_group
 from distio.core.ops.together import besides_cancellation, cancel_all
 from distio.core.stream import Group
-from distio.core.variables import Carried, carried_in, context_of, copied
+from distio.core.variables import Carried, carried_in, context_of, copied, is_as_copied
 from distio.core.where import TRAVERSE_PAR, in_fiber, in_item, item_at
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
@@ -194,7 +194,8 @@ class _ChunkFrame(Frame):
         fiber.stack.append(self)
         # what one item sets, the next one doesn't see
         fiber.locals = self.locals
-        if not is_fresh and (fiber.variables or self.variables):
+        has_any = not is_fresh and (fiber.variables or self.variables)  # most have none
+        if has_any and not is_as_copied(fiber.variables, self.variables):
             fiber.stack.append(_NextItem())
             fiber.switch(copied(self.variables))
             return None
