@@ -13,8 +13,16 @@ from typing import Any
 import pytest
 
 from distio.core.pickling import modules
-from distio.core.pickling.modules import Source, Sources, is_everywhere, sources_of, travels_by_name
+from distio.core.pickling.modules import (
+    Reach,
+    Source,
+    Sources,
+    is_everywhere,
+    sources_of,
+    travels_by_name,
+)
 from distio.core.pickling.pickler import dump
+from distio.core.pickling.spaces import current_space, use_space
 from distio.errors import NotImportable
 from tests.scripts import Elsewhere, Script, script_in
 
@@ -26,9 +34,15 @@ def script(tmp_path: Path) -> Iterator[Script]:
 
 
 @pytest.fixture
-def forgotten() -> Iterator[Callable[..., None]]:
-    """Names of modules that are to be unknown, now and after the test."""
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Names of modules that are to be unknown, now and after the test.
+
+    Nobody knows where others look for modules.
+    """
     names: list[str] = []
+    reach = Reach()
+    reach.lose()
+    monkeypatch.setattr(current_space(), "reach", reach)
 
     def forget(*more: str) -> None:
         names.extend(more)
@@ -109,11 +123,13 @@ def test_a_module_that_is_edited_and_loaded_again_is_new_for_what_is_sent_afterw
     path = tmp_path / "edited_twice.py"
     path.write_text("def f():\n    return 1\n")
     module = importlib.import_module("edited_twice")
-    assert [source.is_edited for source in sources_of(["edited_twice"])] == [False]
+    assert [
+        source.is_edited for source in sources_of(["edited_twice"], current_space().reach, {})
+    ] == [False]
     path.write_text("def f():\n    return 2 + 0\n")
     importlib.reload(module)
     payload = dump(module.f).whole()
-    (source,) = sources_of(["edited_twice"])
+    (source,) = sources_of(["edited_twice"], current_space().reach, {})
     assert (source.is_edited, source.text) == (True, path.read_text())
     stale = sys.modules["edited_twice"] = ModuleType("edited_twice")
     forgotten()
@@ -140,6 +156,39 @@ def test_sources_are_not_used_for_what_can_be_imported(forgotten: Callable[..., 
     sources.add([Source("colorsys", "raise RuntimeError", "", False, False)])
     forgotten("colorsys")
     assert hasattr(importlib.import_module("colorsys"), "hls_to_rgb")
+
+
+def test_sources_are_not_sent_to_workers_that_look_where_the_module_is(
+    tmp_path: Path, forgotten: Callable[..., None]
+) -> None:
+    module = imported(tmp_path, "shared_place", "def f(): return 1")
+    reach, elsewhere = Reach(), Reach()
+    reach.add([str(tmp_path), "/nowhere"])
+    assert sources_of(["shared_place"], reach, {}) == []
+    elsewhere.add([str(tmp_path)])
+    elsewhere.add(["/nowhere"])
+    assert [source.name for source in sources_of(["shared_place"], elsewhere, {})] == [
+        "shared_place"
+    ]
+    assert module.f() == 1
+    forgotten("shared_place")
+
+
+def test_a_module_that_came_as_source_goes_on_as_source(
+    tmp_path: Path, forgotten: Callable[..., None]
+) -> None:
+    module = imported(tmp_path, "passed_on", "def f(): return 1")
+    payload = dump(module.f).whole()
+    forgotten("passed_on")
+    first, second = Elsewhere(), Elsewhere()
+    f = first.opens(payload)
+    first.space.reach.add([str(tmp_path)])
+    with use_space(first.space):
+        onwards = dump(f).whole()
+    sys.meta_path.remove(first.space.sources)
+    forgotten("passed_on")
+    assert second.opens(onwards)() == 1
+    forgotten("passed_on")
 
 
 def test_a_module_by_value_arrives_for_those_who_refer_to_it(script: Script) -> None:

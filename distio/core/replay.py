@@ -169,7 +169,9 @@ class Log:
 
     def opened_changes(self) -> dict[int, Carried]:
         """By await, the variables that it has changed."""
-        return {number: pickle.loads(kept.payload) for number, kept in self._changes.items()}
+        from distio.core.pickling.pickler import load  # which takes long to import
+
+        return {number: load(kept.payload) for number, kept in self._changes.items()}
 
     def place_of(self, coroutine: Awaiting, carried: Carried | None = None) -> list[Stop]:
         """Where the function is, and what is in its variables, also in those of its context.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final
 
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
+from distio.core.pickling.spaces import current_space
 from distio.errors import CannotShip, ClusterClosed, ClusterError, MatchError
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
@@ -176,6 +178,7 @@ class Cluster:
         except OSError as error:
             raise system_refused(f"start a local cluster of {workers} workers", error) from error
         cluster = cls(host, 1, processes)
+        current_space().reach.add(sys.path)
         processes.watch(host)
         return cluster
 
@@ -193,6 +196,7 @@ class Cluster:
         """
         if wrong := expect.no_window(timeout, "Cluster.connect"):
             raise MatchError(wrong)
+        current_space().reach.lose()
         return cls(connect(url, "client", 1, timeout=timeout), 1)
 
     def run(self, io: IO[Any, E, A], context: Any) -> Result[E, A]:

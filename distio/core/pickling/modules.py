@@ -15,14 +15,14 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, Final, NamedTuple, final
 
 import cloudpickle
 
-__all__ = ["OURS", "Source", "Sources", "is_everywhere", "sources_of", "travels_by_name"]
+__all__ = ["OURS", "Reach", "Source", "Sources", "is_everywhere", "sources_of", "travels_by_name"]
 
 OURS: Final = frozenset(
     {
@@ -98,8 +98,42 @@ def _installed_roots() -> tuple[str, ...]:
     return tuple(os.path.realpath(root) + os.sep for root in roots)
 
 
-def sources_of(names: Iterable[str]) -> list[Source]:
-    """The modules of these names, their packages, and what they import, as text."""
+@final
+class Reach:
+    """Where the workers of this process' clusters look for modules."""
+
+    def __init__(self) -> None:
+        self._paths: set[frozenset[str]] = set()
+        self._is_known = True
+
+    def add(self, path: Iterable[str]) -> None:
+        """A cluster was started whose workers look in these directories, as this process does."""
+        self._paths.add(frozenset(map(os.path.realpath, path)))
+
+    def lose(self) -> None:
+        """A cluster was joined, and nobody knows where its workers look."""
+        self._is_known = False
+
+    def has(self, name: str) -> bool:
+        """Whether all workers find a module of this name where this process has found it."""
+        package = sys.modules.get(name.partition(".")[0])
+        file = _file_of(package)
+        places = [os.path.dirname(file)] if file is not None else []
+        parts = getattr(package, "__path__", None)
+        if parts is not None:
+            places = [os.path.dirname(part) for part in parts]
+        roots = {os.path.realpath(place) for place in places}
+        return self._is_known and all(roots & path for path in self._paths)
+
+
+def sources_of(names: Iterable[str], reach: Reach, came: Mapping[str, Source]) -> list[Source]:
+    """The modules that somebody may not find, their packages, and what they import, as text.
+
+    Args:
+        names: modules that a pickle names.
+        reach: where others look.
+        came: those that came here as text: others may need it, too.
+    """
     found: dict[str, Source] = {}
     pending = [*names]
     size = 0
@@ -108,8 +142,8 @@ def sources_of(names: Iterable[str]) -> list[Source]:
         module = sys.modules.get(name)
         if name in found or module is None or is_everywhere(name) or not travels_by_name(module):
             continue
-        source = _source_of(name, module)
-        if source is None:
+        source = came.get(name) or _source_of(name, module)
+        if source is None or not (source.is_edited or name in came or not reach.has(name)):
             continue
         size += len(source.text or "")
         if size > _MOST_BYTES:
@@ -181,7 +215,8 @@ class Sources:
     """Imports modules that have come as text, if nothing else can: a finder and a loader."""
 
     def __init__(self) -> None:
-        self._sources: dict[str, Source] = {}
+        self.came: dict[str, Source] = {}
+        """By name."""
         self._loaded: dict[str, bytes] = {}
         """Digests of the edited modules that were made from these sources."""
 
@@ -191,7 +226,7 @@ class Sources:
             sys.meta_path.append(self)
         edited = []
         for source in sources:
-            self._sources[source.name] = source
+            self.came[source.name] = source
             is_loaded = self._loaded.get(source.name) == source.digest
             if source.is_edited and source.name in sys.modules and not is_loaded:
                 edited.append(source)
@@ -217,7 +252,7 @@ class Sources:
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """As the import system asks for it."""
-        source = self._sources.get(fullname)
+        source = self.came.get(fullname)
         if source is None:
             return None
         loader: Any = self  # it has what the import system asks for
@@ -231,7 +266,7 @@ class Sources:
 
     def get_source(self, fullname: str) -> str | None:
         """The text; tracebacks ask for it."""
-        source = self._sources.get(fullname)
+        source = self.came.get(fullname)
         if source is None:
             raise ImportError(f"no source of {fullname!r} has come", name=fullname)
         return source.text or ""
@@ -241,10 +276,10 @@ class Sources:
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the text, under the name of the file that it came from."""
-        source = self._sources[module.__name__]
+        source = self.came[module.__name__]
         code = compile(source.text or "", source.file or "<package>", "exec", dont_inherit=True)
         exec(code, vars(module))
 
     def is_package(self, fullname: str) -> bool:
         """Whether it may have submodules."""
-        return self._sources[fullname].is_package
+        return self.came[fullname].is_package

@@ -122,8 +122,11 @@ def _bundle(scope: Scope) -> bytes:
     definitions = file.getvalue()
     generation = _generation_of(scope, definitions)
     headings = [namespace.heading(generation) for namespace in scope.namespaces]
-    start = pickle.dumps((sources_of(scope.modules), headings), pickle.HIGHEST_PROTOCOL)
-    return start + definitions
+    space = scope.space
+    sources = sources_of(scope.modules, space.reach, space.sources.came) if scope.modules else []
+    if not (sources or headings or scope.defines_classes):
+        return b""
+    return pickle.dumps((sources, headings), pickle.HIGHEST_PROTOCOL) + definitions
 
 
 def _generation_of(scope: Scope, definitions: bytes) -> int:

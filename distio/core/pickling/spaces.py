@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 
 from distio.core.pickling.class_ids import ClassId, ClassIds
 from distio.core.pickling.leftovers import release
-from distio.core.pickling.modules import Sources
+from distio.core.pickling.modules import Reach, Sources
 from distio.core.pickling.scope import ORIGIN
 
 __all__ = [
@@ -150,6 +150,7 @@ class ObjectSpace:
         self.classes = ClassIds(self.token)
         self.generations = Generations()
         self.sources = Sources()
+        self.reach = Reach()
         self.lock = threading.RLock()
         """Held by a thread while it makes classes: each is made once."""
         self.process = "this process"
