@@ -85,7 +85,7 @@ def run_at(place: str, io: IO[Any, Any, Any], context: Any = None) -> Result[Any
 
 def repr_without_address(value: object) -> str:
     """An id for a parameter that is the same in every process that collects the tests."""
-    return re.sub(r"[0-9a-f]{8,}>", "…>", repr(value))
+    return re.sub(r"[0-9a-f]{4,}>", "…>", repr(value))
 
 
 @pytest.fixture(params=PLACES)
