@@ -89,7 +89,7 @@ def test_each_comment_in_a_document_says_why_a_block_is_for_threads() -> None:
 
 def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     commands = re.findall(r"^make ([a-z-]+)", (ROOT / "README.md").read_text(), re.M)
-    assert commands == ["demo", "test"]
+    assert commands == ["demo", "check", "test"]
     makefile = (ROOT / "Makefile").read_text()
     assert all(re.search(rf"^{command}:", makefile, re.M) for command in commands)
 
