@@ -10,7 +10,8 @@ from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
-from distio.core.pickling.pickler import Bundle, dump, load
+from distio.core.pickling.dumping import dump
+from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.spaces import ObjectSpace, use_space
 
 __all__ = ["Elsewhere", "Script", "script_in"]

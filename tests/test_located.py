@@ -14,7 +14,7 @@ from distio import IO, Cluster, Located, Ok, Panic, Resource, Result, io, resour
 from distio.coordination.member import Hand, Member
 from distio.coordination.member.objects import spawn_at
 from distio.core.fiber import Fiber
-from distio.core.pickling.pickler import Dumped
+from distio.core.pickling.payloads import Dumped
 from distio.errors import CannotShip, MatchError, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq

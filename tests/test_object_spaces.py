@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from distio.core.pickling.dumping import dump
 from distio.core.pickling.leftovers import release
-from distio.core.pickling.pickler import LARGE_BUNDLE, dump
+from distio.core.pickling.payloads import LARGE_BUNDLE
 from tests.scripts import Elsewhere, Script, script_in
 
 

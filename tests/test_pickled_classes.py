@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from distio.core.pickling.pickler import dump
+from distio.core.pickling.dumping import dump
 from tests.scripts import Elsewhere, Script, script_in
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from distio.core.pickling import modules
+from distio.core.pickling.dumping import dump
 from distio.core.pickling.modules import (
     Reach,
     Source,
@@ -21,7 +22,6 @@ from distio.core.pickling.modules import (
     sources_of,
     travels_by_name,
 )
-from distio.core.pickling.pickler import dump
 from distio.core.pickling.spaces import current_space, use_space
 from distio.errors import NotImportable
 from tests.scripts import Elsewhere, Script, script_in

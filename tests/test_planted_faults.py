@@ -26,7 +26,7 @@ from distio.coordination.member.locks import Locks as LocalLocks
 from distio.coordination.member.talking import Talking as LocalTalking
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
-from distio.core.pickling.pickler import Dumped
+from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
 from distio.testing import CheckFailed, Crash, Fault, Parts, Simulation, explore
 

@@ -9,10 +9,11 @@ import pytest
 from distio import io
 from distio.coordination.member import Member, Parcel
 from distio.core.fiber import Fiber
-from distio.core.pickling.pickler import LARGE_BUNDLE, Dumped
+from distio.core.pickling.payloads import LARGE_BUNDLE, Dumped
 from distio.core.snapshot import dump_chunk
 from distio.protocol import messages as m
 from tests.test_coordinator import Scene
+from tests.test_member import Node
 
 DIGEST, BUNDLE = b"digest", b"what they share"
 
@@ -87,10 +88,11 @@ def test_member_opens_chunks_in_any_order_with_the_bundle_that_came_first() -> N
         place = m.Chunk(run, [(run + n, 1)], each.payload, digest=each.digest, bundle=bundle)
         member.receive(m.Place(place))
     parcels = [member.take(index) for index in (1, 0)]
+    host = Node(member)
     opened: list[Any] = []
     for parcel in parcels:
         assert isinstance(parcel, Parcel)
-        parcel.perform(None)  # type: ignore[arg-type]  # it needs nothing from its host
+        parcel.perform(host)
         parcel.settle(member)
         member.stepping -= 1
     for fiber in member.ready:

@@ -169,7 +169,7 @@ class Log:
 
     def opened_changes(self) -> dict[int, Carried]:
         """By await, the variables that it has changed."""
-        from distio.core.pickling.pickler import load  # which takes long to import
+        from distio.core.pickling.loading import load  # which takes long to import
 
         return {number: load(kept.payload) for number, kept in self._changes.items()}
 
@@ -305,7 +305,7 @@ def _difference(before: Sequence[Stop], now: Sequence[Stop]) -> str:
 def _opened(outcome: Any) -> Any:
     if type(outcome) is not _Kept:
         return outcome
-    from distio.core.pickling.pickler import load  # which takes long to import
+    from distio.core.pickling.loading import load  # which takes long to import
 
     value = load(outcome.payload)
     return Raised(value) if outcome.is_failure else value

@@ -15,7 +15,9 @@ from typing import Any, Final, final
 
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.bounded import Worked
-from distio.core.pickling.pickler import Bundle, Dumped, dump, load
+from distio.core.pickling.dumping import dump
+from distio.core.pickling.loading import Bundle, load
+from distio.core.pickling.payloads import Dumped
 from distio.core.pickling.plain import PLAIN
 from distio.core.shipping import why_it_stays
 from distio.core.variables import carried_in, context_of, others_in

@@ -50,7 +50,8 @@ from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Wo
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
-from distio.core.pickling.pickler import Bundle, Dumped
+from distio.core.pickling.loading import Bundle
+from distio.core.pickling.payloads import Dumped
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, sequence_of

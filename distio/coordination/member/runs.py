@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from distio.coordination.member.ties import Here
-from distio.core.pickling.pickler import Bundle, Dumped
+from distio.core.pickling.loading import Bundle
+from distio.core.pickling.payloads import Dumped
 from distio.protocol.messages import Chunk, RunProgress
 from distio.result import Result
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, final
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
-from distio.core.pickling.pickler import Bundle, Dumped
+from distio.core.pickling.loading import Bundle
+from distio.core.pickling.payloads import Dumped
 from distio.core.snapshot import (
     Packed,
     dump_chunk,

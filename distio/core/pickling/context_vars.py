@@ -68,7 +68,7 @@ def _variable(name: _Name, carried: bool) -> ContextVar[Any]:
 
 
 def _make(name: _Name) -> ContextVar[Any]:
-    from distio.core.pickling.pickler import load
+    from distio.core.pickling.loading import load
 
     if not name.default:
         return ContextVar(name.name)
@@ -76,7 +76,7 @@ def _make(name: _Name) -> ContextVar[Any]:
 
 
 def _name_of(var: ContextVar[Any]) -> _Name | None:
-    from distio.core.pickling.pickler import dump  # which asks for this module
+    from distio.core.pickling.dumping import dump  # which asks for this module
 
     found = _find(var)
     if found is None:

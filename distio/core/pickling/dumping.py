@@ -1,0 +1,78 @@
+"""From objects to bytes.
+
+A dump is written by two picklers that share a `Scope`. The first writes the body, in which what is
+found under a name in a script's namespace is only named. The second writes the bundle, which
+defines these names.
+"""
+
+from __future__ import annotations
+
+import pickle
+from io import BytesIO
+from typing import Any
+
+from distio.core.pickling.modules import sources_of
+from distio.core.pickling.payloads import Dumped, digest_of, dumped
+from distio.core.pickling.pickler import Pickler
+from distio.core.pickling.scope import Scope
+from distio.core.pickling.spaces import ObjectSpace, current_space
+
+__all__ = ["dump"]
+
+
+def dump(obj: Any, *, is_strict: bool = False, is_trial: bool = False) -> Dumped:
+    """Pickle an object, with whatever of scripts it needs.
+
+    Args:
+        obj: which.
+        is_strict: whether to fail for an exception that would arrive as a `ForeignException`.
+        is_trial: whether all that counts is whether it can be done.
+
+    Raises:
+        Exception: something in it can't be pickled.
+    """
+    scope = Scope(current_space(), is_strict=is_strict, is_trial=is_trial)
+    file = BytesIO()
+    Pickler(file, scope, defines=False).dump(obj)
+    body, bundle = file.getvalue(), _bundle(scope)
+    return dumped(body, bundle, scope.handles, scope.generators.copied)
+
+
+def _bundle(scope: Scope) -> bytes:
+    if not (scope.namespaces or scope.modules or scope.defines_classes):
+        return b""
+    file = BytesIO()
+    pickler = Pickler(file, scope, defines=True)
+    while fresh := {space.index: names for space in scope.namespaces if (names := space.take())}:
+        pickler.dump(fresh)
+    definitions = file.getvalue()
+    generation = _generation_of(scope, definitions)
+    headings = [namespace.heading(generation) for namespace in scope.namespaces]
+    space = scope.space
+    sources = sources_of(scope.modules, space.reach, space.sources.came) if scope.modules else []
+    if not (sources or headings or scope.defines_classes):
+        return b""
+    return pickle.dumps((sources, headings), pickle.HIGHEST_PROTOCOL) + definitions
+
+
+def _generation_of(scope: Scope, definitions: bytes) -> int:
+    """The number of the generation to which the variables of a bundle belong, as they are now."""
+    generations = scope.space.generations
+    digest = digest_of(definitions)
+    if scope.is_trial or generations.has(digest):
+        return generations.number
+    digests = {
+        key: digest_of(_definition(scope.space, value))
+        for namespace in scope.namespaces
+        for key, value in namespace.defined().items()
+    }
+    with scope.space.lock:
+        generations.note(digest, digests)
+        return generations.number
+
+
+def _definition(space: ObjectSpace, value: Any) -> bytes:
+    """The pickle of one variable, without those that it names."""
+    file = BytesIO()
+    Pickler(file, Scope(space, is_trial=True), defines=True).dump(value)
+    return file.getvalue()

@@ -1,0 +1,112 @@
+"""From bytes to objects."""
+
+from __future__ import annotations
+
+import pickle
+from io import BytesIO
+from typing import Any
+
+from distio.core.pickling.finding import missing
+from distio.core.pickling.payloads import digest_of, parts_of
+from distio.core.pickling.spaces import (
+    Heading,
+    ObjectSpace,
+    Opened,
+    Origin,
+    current_space,
+    opening,
+)
+
+__all__ = ["Bundle", "load"]
+
+
+def load(payload: bytes, bundles: dict[bytes, Bundle] | None = None) -> Any:
+    """Make again what was dumped.
+
+    Args:
+        payload: whole, or referring to one of `bundles`.
+        bundles: those that came before, by digest; what is opened with one of them shares it, and
+            a new one is added. None: nobody shares it.
+
+    Raises:
+        NotImportable: a module is needed that isn't to be had here.
+        Exception: whatever unpickling user data may raise.
+    """
+    if payload[:1] == pickle.PROTO:
+        return _load_alone(payload)
+    body, definitions, digest = parts_of(payload)
+    space = current_space()
+    if bundles is None:
+        opened = Bundle(definitions).open_once(space)
+    elif definitions:
+        opened = bundles.setdefault(digest_of(definitions), Bundle(definitions)).open(space)
+    else:
+        opened = bundles[digest].open(space)
+    with opening(opened):
+        return _Unpickler(BytesIO(body)).load()
+
+
+def _load_alone(body: bytes) -> Any:
+    """The same for a body that refers to no bundle; by far the most frequent, and quick."""
+    try:
+        return pickle.loads(body)
+    except (ImportError, AttributeError):
+        return _Unpickler(BytesIO(body)).load()  # which says what is missing
+
+
+class Bundle:
+    """A bundle that came, opened by the first who needs it; the others share what that made."""
+
+    __slots__ = ("_opened", "_space", "payload")
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        """Empty once it is opened."""
+        self._opened: Opened | None = None
+        self._space: ObjectSpace | None = None
+
+    def open(self, space: ObjectSpace) -> Opened:
+        """The namespaces that it defines."""
+        with space.lock:
+            if self._opened is None:
+                self._opened = _fill(space, self.payload)
+                self.payload = b""
+                self._space = space
+                space.keep(self._opened)
+            return self._opened
+
+    def open_once(self, space: ObjectSpace) -> Opened:
+        """The same, for a bundle that nobody keeps."""
+        with space.lock:
+            return _fill(space, self.payload)
+
+    def release(self) -> None:
+        """Nobody opens anything with it any more: free what nobody uses."""
+        opened, self._opened = self._opened, None
+        if opened is not None and self._space is not None:
+            self._space.release(opened)
+
+
+def _fill(space: ObjectSpace, bundle: bytes) -> Opened:
+    file = BytesIO(bundle)
+    sources, headings = pickle.load(file)
+    space.sources.add(sources)
+    opened = space.begin([Heading(Origin(*origin), *rest) for origin, *rest in headings])
+    if not opened.is_home:
+        with opening(opened):
+            unpickler = _Unpickler(file)
+            while file.tell() < len(bundle):
+                for index, names in unpickler.load().items():
+                    opened.define(index, names)
+        space.show(opened)
+    return opened
+
+
+class _Unpickler(pickle.Unpickler):
+    """Says which module is missing here, and what is to be done."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except (ImportError, AttributeError) as error:
+            raise missing(module, f"in which {name} is defined", error) from None
