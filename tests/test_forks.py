@@ -266,8 +266,7 @@ from distio.runtime.coordinator_process import CoordinatorProcess
 
 process = CoordinatorProcess("tcp://127.0.0.1:0")
 threading.Thread(target=process.run, daemon=True).start()
-worker = subprocess.Popen([sys.executable, "-m", "distio_worker.local", process.url,
-                           "--threads", "1", "--family", ""], stdin=subprocess.PIPE)
+worker = subprocess.Popen([sys.executable, "-m", "distio_worker.main", process.url])
 
 def lost(cluster, path):
     def leave():
@@ -289,7 +288,6 @@ with tempfile.TemporaryDirectory() as directory, Cluster.connect(process.url) as
     os.mkfifo(path)
     lost(cluster, path)
 worker.wait()
-worker.stdin.close()
 """)
     assert float(lines[0]) < 8  # silence is taken for an end after 10 s
 

@@ -63,8 +63,8 @@ class Node:
         call()
         return lambda: False
 
-    def begin_task(self, fiber: Fiber) -> Callable[[], None]:
-        return lambda: None
+    def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
+        return lambda result: None
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         asyncio.run(run())

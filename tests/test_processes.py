@@ -472,8 +472,8 @@ def test_a_port_in_use_is_said(coordinator: str) -> None:
 def test_a_coordinator_that_ends_before_it_answers_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def ends_at_once(module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
+    def ends_at_once(*_: object, **__: object) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", ""])
 
     monkeypatch.setattr("distio.runtime.cluster.start_program", ends_at_once)
     with pytest.raises(ClusterError, match="ended before it answered; what it wrote to stderr"):

@@ -319,9 +319,16 @@ class Host:
         """On that of all hosts in this process."""
         return _run_on_loop()(run)
 
-    def begin_task(self, fiber: Fiber) -> Callable[[], None]:
-        """What the task logs is the fiber's."""
-        return begin_task(fiber, self)
+    def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
+        """What the task logs is the fiber's; a child that it forks ends with it."""
+        end = begin_task(fiber, self)
+
+        def ended(result: Result[Any, Any]) -> None:
+            end()
+            if self.is_inherited:
+                end_child(result)
+
+        return ended
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""

@@ -17,7 +17,7 @@ from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
-from distio.core.variables import of_the_caller
+from distio.core.variables import copied, of_the_caller
 from distio.errors import DistioError, TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
@@ -141,6 +141,7 @@ class LocalHost(Host):
             hand.work.stack.append(LeavesChild())
         for fiber in list(self.member.parked.values()):
             if isinstance(fiber.request, rq.AwaitBlocking):
+                fiber.variables = copied(fiber.variables)  # the call has entered them for good
                 self.member.called_back(fiber, fiber.request, _left_behind())
 
     # -- the link -------------------------------------------------------------------------

@@ -269,9 +269,10 @@ class Process:
         call()
         return lambda: False
 
-    def begin_task(self, fiber: Fiber) -> Callable[[], None]:
+    def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
         """What the task logs is the fiber's."""
-        return begin_task(fiber, self)
+        end = begin_task(fiber, self)
+        return lambda result: end()
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run to its end at once, on a loop of its own."""

@@ -11,7 +11,7 @@ __all__ = ["inherit"]
 
 
 def inherit(children: Sequence[Fiber], parent: Fiber) -> None:
-    """Give new fibers their parent's locals, a copy of its context variables, and random numbers.
+    """Give new fibers the locals of their parent, and a copy of its context variables.
 
     The cancellation of the run leaves the children of a fiber alone that can't be cancelled.
     """
@@ -21,5 +21,3 @@ def inherit(children: Sequence[Fiber], parent: Fiber) -> None:
             child.is_spared = is_spared
             child.locals = parent.locals
             child.variables = copied(parent.variables)
-    if parent.stream is not None:
-        parent.stream.divide_among(children)

@@ -134,6 +134,8 @@ class Member:
         first = self.next_ids(len(ios))
         children = [self.make(run, id, io, context) for id, io in enumerate(ios, first)]
         inherit(children, parent)
+        if parent.stream is not None:
+            parent.stream.divide_among(children)
         run.started(sequence_of(first), len(children))
         parent.value = [child.handle for child in children]
         if self.ships:

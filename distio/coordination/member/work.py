@@ -90,11 +90,11 @@ class Surroundings(Protocol):
             What withdraws the call; it returns whether neither of the two is called any more.
         """
 
-    def begin_task(self, fiber: Fiber) -> Callable[[], None]:
+    def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
         """What this task of asyncio does from now on is the fiber's business.
 
         Returns:
-            What ends that.
+            What ends that, and is told what came of the task.
         """
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -384,10 +384,14 @@ def _withdraw(withdraw: Callable[[], bool], callback: Callback) -> None:
         callback(Ok(None))
 
 
+Begin = Callable[[], Callable[[Result[Any, Any]], None]]
+"""`Surroundings.begin_task`, for one fiber."""
+
+
 async def _await(
     request: rq.AwaitBlocking,
     variables: Context,
-    begin: Callable[[], Callable[[], None]],
+    begin: Begin,
     callback: Callback,
 ) -> None:
     from asyncio import CancelledError, create_task  # takes long to import, and is there by now
@@ -400,20 +404,18 @@ async def _await(
     callback(result)
 
 
-async def _awaited(
-    request: rq.AwaitBlocking, begin: Callable[[], Callable[[], None]]
-) -> Result[Any, Any]:
+async def _awaited(request: rq.AwaitBlocking, begin: Begin) -> Result[Any, Any]:
     end = begin()
     try:
         made = request.f(*request.args, **request.kwargs)
         if not isawaitable(made):
             advice = "for other functions there are io.defer and io.blocking"
             raise expect.returned("from_coroutine", request.f, "a coroutine", made, advice)
-        return Ok(await made)
+        result: Result[Any, Any] = Ok(await made)
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
-        return _failed(request, exception)
-    finally:
-        end()
+        result = _failed(request, exception)
+    end(result)
+    return result
 
 
 def _failed(request: rq.AwaitBlocking, exception: BaseException) -> Result[Any, Any]:
