@@ -41,7 +41,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """
     names: list[str] = []
     reach = Reach()
-    reach.lose()
+    reach.add("somewhere", None)
     monkeypatch.setattr(current_space(), "reach", reach)
 
     def forget(*more: str) -> None:
@@ -90,7 +90,7 @@ def test_a_module_from_a_file_is_imported_there_from_its_source(
         "distant",
         "from distant_helper import twice\ndef f(n):\n    return twice(n) + 1\n",
     )
-    payload = dump((module.f, helper.twice)).whole()
+    payload = dump((module.f, helper.twice), with_sources=True).whole()
     forgotten("distant", "distant_helper")
     f, _ = Elsewhere().opens(payload)
     assert f(3) == 7
@@ -109,7 +109,7 @@ def test_a_package_comes_with_its_parents_and_what_it_imports_lazily(
         "shop.job",
         "from . import menu\ndef f(dish):\n    from .menu import has\n    return has(dish)\n",
     )
-    payload = dump(job.f).whole()
+    payload = dump(job.f, with_sources=True).whole()
     forgotten("shop", "shop.menu", "shop.job")
     f = Elsewhere().opens(payload)
     assert f("tea")
@@ -128,7 +128,7 @@ def test_a_module_that_is_edited_and_loaded_again_is_new_for_what_is_sent_afterw
     ] == [False]
     path.write_text("def f():\n    return 2 + 0\n")
     importlib.reload(module)
-    payload = dump(module.f).whole()
+    payload = dump(module.f, with_sources=True).whole()
     (source,) = sources_of(["edited_twice"], current_space().reach, {})
     assert (source.is_edited, source.text) == (True, path.read_text())
     stale = sys.modules["edited_twice"] = ModuleType("edited_twice")
@@ -163,13 +163,15 @@ def test_sources_are_not_sent_to_workers_that_look_where_the_module_is(
 ) -> None:
     module = imported(tmp_path, "shared_place", "def f(): return 1")
     reach, elsewhere = Reach(), Reach()
-    reach.add([str(tmp_path), "/nowhere"])
+    reach.add("local", [str(tmp_path), "/nowhere"])
     assert sources_of(["shared_place"], reach, {}) == []
-    elsewhere.add([str(tmp_path)])
-    elsewhere.add(["/nowhere"])
+    elsewhere.add("local", [str(tmp_path)])
+    elsewhere.add("joined", None)
     assert [source.name for source in sources_of(["shared_place"], elsewhere, {})] == [
         "shared_place"
     ]
+    elsewhere.remove("joined")
+    assert sources_of(["shared_place"], elsewhere, {}) == []
     assert module.f() == 1
     forgotten("shared_place")
 
@@ -178,13 +180,13 @@ def test_a_module_that_came_as_source_goes_on_as_source(
     tmp_path: Path, forgotten: Callable[..., None]
 ) -> None:
     module = imported(tmp_path, "passed_on", "def f(): return 1")
-    payload = dump(module.f).whole()
+    payload = dump(module.f, with_sources=True).whole()
     forgotten("passed_on")
     first, second = Elsewhere(), Elsewhere()
     f = first.opens(payload)
-    first.space.reach.add([str(tmp_path)])
+    first.space.reach.add("local", [str(tmp_path)])
     with use_space(first.space):
-        onwards = dump(f).whole()
+        onwards = dump(f, with_sources=True).whole()
     sys.meta_path.remove(first.space.sources)
     forgotten("passed_on")
     assert second.opens(onwards)() == 1

@@ -127,7 +127,7 @@ def dump_chunk(fibers: Sequence[Fiber], *, explain: bool = False) -> Dumped:
     """
     states = [_state_of(fiber) for fiber in fibers]
     try:
-        return dump(states, is_strict=True)
+        return dump(states, is_strict=True, with_sources=True)
     except Exception as error:
         reason = why_it_stays(states, _dump_strictly, error) if explain else str(error)
         raise CannotShip(reason) from error

@@ -136,6 +136,7 @@ class Cluster:
         self._host = host
         self._processes = processes
         self._is_closed = False
+        current_space().reach.add(id(self), None if processes is None else processes.path)
         host.start(threads, "distio-client")
         self._link = threading.Thread(target=host.listen, name="distio-link", daemon=True)
         self._link.start()
@@ -178,7 +179,6 @@ class Cluster:
         except OSError as error:
             raise system_refused(f"start a local cluster of {workers} workers", error) from error
         cluster = cls(host, 1, processes)
-        current_space().reach.add(sys.path)
         processes.watch(host)
         return cluster
 
@@ -196,7 +196,6 @@ class Cluster:
         """
         if wrong := expect.no_window(timeout, "Cluster.connect"):
             raise MatchError(wrong)
-        current_space().reach.lose()
         return cls(connect(url, "client", 1, timeout=timeout), 1)
 
     def run(self, io: IO[Any, E, A], context: Any) -> Result[E, A]:
@@ -228,6 +227,7 @@ class Cluster:
         if self._is_closed or self._host.is_inherited:
             return
         self._is_closed = True
+        current_space().reach.remove(id(self))
         if self._processes is not None:
             self._processes.stop()
         self._host.leave()
@@ -261,6 +261,8 @@ class _Processes:
 
     def __init__(self, workers: int, threads: int, blas_threads: int | None) -> None:
         self.family = secrets.token_hex(8)
+        self.path = list(sys.path)
+        """Where the workers look for modules."""
         self._is_stopping = False
         self._alive = workers
         self._lock = threading.Lock()

@@ -20,12 +20,15 @@ from distio.core.pickling.spaces import ObjectSpace, current_space
 __all__ = ["dump"]
 
 
-def dump(obj: Any, *, is_strict: bool = False, is_trial: bool = False) -> Dumped:
+def dump(
+    obj: Any, *, is_strict: bool = False, is_trial: bool = False, with_sources: bool = False
+) -> Dumped:
     """Pickle an object, with whatever of scripts it needs.
 
     Args:
         obj: which.
         is_strict: whether to fail for an exception that would arrive as a `ForeignException`.
+        with_sources: whether modules that others may not find travel along.
         is_trial: whether all that counts is whether it can be done.
 
     Raises:
@@ -34,25 +37,31 @@ def dump(obj: Any, *, is_strict: bool = False, is_trial: bool = False) -> Dumped
     scope = Scope(current_space(), is_strict=is_strict, is_trial=is_trial)
     file = BytesIO()
     Pickler(file, scope, defines=False).dump(obj)
-    body, bundle = file.getvalue(), _bundle(scope)
+    body, bundle = file.getvalue(), _bundle(scope, with_sources)
     return dumped(body, bundle, scope.handles, scope.generators.copied)
 
 
-def _bundle(scope: Scope) -> bytes:
-    if not (scope.namespaces or scope.modules or scope.defines_classes):
+def _bundle(scope: Scope, with_sources: bool) -> bytes:
+    definitions, headings = b"", []
+    if scope.namespaces:
+        definitions = _definitions(scope)
+        generation = _generation_of(scope, definitions)
+        headings = [namespace.heading(generation) for namespace in scope.namespaces]
+    sources, space = [], scope.space
+    if with_sources and scope.modules:
+        sources = sources_of(scope.modules, space.reach, space.sources.came)
+    if not (sources or headings or scope.defines_classes):
         return b""
+    return pickle.dumps((sources, headings), pickle.HIGHEST_PROTOCOL) + definitions
+
+
+def _definitions(scope: Scope) -> bytes:
+    """All that is needed of the namespaces; to define something may need more of them."""
     file = BytesIO()
     pickler = Pickler(file, scope, defines=True)
     while fresh := {space.index: names for space in scope.namespaces if (names := space.take())}:
         pickler.dump(fresh)
-    definitions = file.getvalue()
-    generation = _generation_of(scope, definitions)
-    headings = [namespace.heading(generation) for namespace in scope.namespaces]
-    space = scope.space
-    sources = sources_of(scope.modules, space.reach, space.sources.came) if scope.modules else []
-    if not (sources or headings or scope.defines_classes):
-        return b""
-    return pickle.dumps((sources, headings), pickle.HIGHEST_PROTOCOL) + definitions
+    return file.getvalue()
 
 
 def _generation_of(scope: Scope, definitions: bytes) -> int:

@@ -103,16 +103,17 @@ class Reach:
     """Where the workers of this process' clusters look for modules."""
 
     def __init__(self) -> None:
-        self._paths: set[frozenset[str]] = set()
-        self._is_known = True
+        self._paths: dict[object, frozenset[str] | None] = {}
+        """By cluster; None: nobody knows."""
 
-    def add(self, path: Iterable[str]) -> None:
-        """A cluster was started whose workers look in these directories, as this process does."""
-        self._paths.add(frozenset(map(os.path.realpath, path)))
+    def add(self, cluster: object, path: Iterable[str] | None) -> None:
+        """A cluster is in use, whose workers look in these directories; None: nobody knows."""
+        known = None if path is None else frozenset(map(os.path.realpath, path))
+        self._paths[cluster] = known
 
-    def lose(self) -> None:
-        """A cluster was joined, and nobody knows where its workers look."""
-        self._is_known = False
+    def remove(self, cluster: object) -> None:
+        """A cluster is in use no longer."""
+        self._paths.pop(cluster, None)
 
     def has(self, name: str) -> bool:
         """Whether all workers find a module of this name where this process has found it."""
@@ -123,7 +124,8 @@ class Reach:
         if parts is not None:
             places = [os.path.dirname(part) for part in parts]
         roots = {os.path.realpath(place) for place in places}
-        return self._is_known and all(roots & path for path in self._paths)
+        paths = list(self._paths.values())
+        return all(path is not None and roots & path for path in paths)
 
 
 def sources_of(names: Iterable[str], reach: Reach, came: Mapping[str, Source]) -> list[Source]:
