@@ -246,7 +246,7 @@ def test_who_asks_from_elsewhere_sends_the_call_to_where_the_object_is() -> None
     child = spawn_at(member, root, 7, io.pure(1))
     assert isinstance(child, Fiber)
     assert child.context is None
-    member.shipped([child], Dumped(b"call", b"", b"", []), 7)
+    member.shipped([child], Dumped(b"call", {}, []), 7)
     offer = member.outbox[-1]
     assert isinstance(offer, m.Offer)
     assert offer.chunks[0].target == 7

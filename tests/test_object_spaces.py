@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.leftovers import release
-from distio.core.pickling.payloads import LARGE_BUNDLE
+from distio.core.pickling.loading import load
+from distio.core.pickling.payloads import LARGE_BUNDLE, LARGE_VALUE, Writer
 from tests.scripts import Elsewhere, Script, script_in
 
 
@@ -194,16 +196,56 @@ def test_release_sees_what_is_held_from_outside() -> None:
 # -- what goes its own way --------------------------------------------------------------------
 
 
-def test_a_large_bundle_goes_its_own_way_and_is_named(script: Script) -> None:
+def test_a_large_bundle_is_attached_and_named(script: Script) -> None:
     home = script(f"table = bytes({LARGE_BUNDLE})\ndef get(n): return table[n]")
     dumped, again = dump([home.get, 1]), dump([home.get, 2])
     assert len(dumped.payload) < 200
-    assert dumped.bundle == again.bundle
-    assert dumped.digest == again.digest
+    assert len(dumped.attachments) == 1
+    assert dumped.attachments == again.attachments
     assert Elsewhere().opens(dumped.whole())[1] == 1
 
 
 def test_a_small_bundle_travels_with_its_body(script: Script) -> None:
     home = script("table = bytes(10)\ndef get(n): return table[n]")
-    assert dump(home.get).bundle == b""
-    assert dump(home.get).digest == b""
+    assert dump(home.get).attachments == {}
+
+
+LARGE: list[Any] = [
+    bytes(LARGE_VALUE),
+    "ü" * LARGE_VALUE,
+    bytearray(LARGE_VALUE),
+    np.arange(LARGE_VALUE),
+]
+
+
+@pytest.mark.parametrize("value", LARGE, ids=lambda value: type(value).__name__)
+def test_large_values_are_attached_wherever_they_stand(value: Any) -> None:
+    writer = Writer(attaches=True)
+    dumped = dump([1, {"a": value, "b": (value, "small")}], writer=writer)
+    again = dump(("other", value), writer=writer)
+    assert len(dumped.payload) < 500
+    assert list(again.attachments) == list(dumped.attachments)
+    for payload, attachments in ((dumped.whole(), {}), (dumped.payload, dumped.attachments)):
+        _, arrived = load(payload, None, attachments)
+        assert type(arrived["a"]) is type(value)
+        assert bytes(arrived["a"], *_encoding(value)) == bytes(value, *_encoding(value))
+        assert arrived["b"][0] is arrived["a"]
+
+
+def _encoding(value: Any) -> tuple[str, ...]:
+    return ("utf-8",) if isinstance(value, str) else ()
+
+
+def test_several_large_values_come_back_in_their_places() -> None:
+    values = [bytes([n]) * (LARGE_VALUE + n) for n in range(5)]
+    mixed = [values[3], "a", values[0], list(range(50_000)), values[3], b"z" * 70_000, values[1]]
+    dumped = dump(mixed, writer=Writer(attaches=True))
+    assert load(dumped.payload, None, dumped.attachments) == mixed
+    assert len(dumped.attachments) >= 4
+
+
+def test_a_dump_that_fails_leaves_nothing_in_its_writer() -> None:
+    writer = Writer(attaches=True)
+    with pytest.raises(TypeError):
+        dump([bytes(LARGE_VALUE), threading.Lock()], writer=writer)
+    assert load(dump(5, writer=writer).payload) == 5

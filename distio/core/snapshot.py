@@ -17,7 +17,7 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.ops.bounded import Worked
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
-from distio.core.pickling.payloads import Dumped
+from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.pickling.plain import PLAIN
 from distio.core.shipping import why_it_stays
 from distio.core.variables import carried_in, context_of, others_in
@@ -115,19 +115,22 @@ def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, A
     return dumped.whole(), dumped.handles
 
 
-def dump_chunk(fibers: Sequence[Fiber], *, explain: bool = False) -> Dumped:
+def dump_chunk(
+    fibers: Sequence[Fiber], *, explain: bool = False, writer: Writer | None = None
+) -> Dumped:
     """Pickle fibers, and apart from them the bundle of what they share with others.
 
     Args:
         fibers: which.
         explain: whether a failure is to lead to what can't be pickled; that takes long.
+        writer: see `dump`.
 
     Raises:
         CannotShip: something in one of them can't be pickled.
     """
     states = [_state_of(fiber) for fiber in fibers]
     try:
-        return dump(states, is_strict=True, with_sources=True)
+        return dump(states, is_strict=True, with_sources=True, writer=writer)
     except Exception as error:
         reason = why_it_stays(states, _dump_strictly, error) if explain else str(error)
         raise CannotShip(reason) from error
@@ -192,6 +195,7 @@ def load_fibers(
     ids: Sequence[tuple[int, int]],
     payload: bytes,
     bundles: dict[bytes, Bundle] | None = None,
+    attachments: dict[bytes, bytes] | None = None,
 ) -> list[Fiber]:
     """Make the fibers of one payload again.
 
@@ -200,12 +204,13 @@ def load_fibers(
         ids: (fiber, epoch) of each.
         payload: what `dump_fibers` returned, whole or referring to a bundle.
         bundles: those of this run, which its fibers share in this process.
+        attachments: of this run, too: what the payload may refer to.
 
     Raises:
         Exception: whatever unpickling user data may raise.
     """
     fibers = []
-    for (id, epoch), state in zip(ids, load(payload, bundles)):
+    for (id, epoch), state in zip(ids, load(payload, bundles, attachments)):
         fiber = Fiber(id, run, state[1], state[2])
         fiber.epoch, fiber.locals, fiber.stream = epoch, state[3], state[4]
         fiber.variables = context_of(state[5])

@@ -76,9 +76,9 @@ class _Codec(Generic[T]):
 
 def _payloads(message: Any) -> list[bytes]:
     if isinstance(message, m.Offer):
-        return [part for chunk in message.chunks for part in (chunk.payload, chunk.bundle)]
+        return [part for chunk in message.chunks for part in _parts(chunk)]
     if isinstance(message, m.Place):
-        return [message.chunk.payload, message.chunk.bundle]
+        return _parts(message.chunk)
     if isinstance(message, m.OutcomesReady | m.Outcomes):
         return message.payloads
     if isinstance(message, m.Talk | m.Answered) and message.item is not None:
@@ -91,7 +91,11 @@ def _payloads(message: Any) -> list[bytes]:
 def _with_payload(message: Any, part: int, payload: bytes) -> Any:
     if isinstance(message, m.Offer):
         chunks = list(message.chunks)
-        chunks[part // 2] = _with_part(chunks[part // 2], part % 2, payload)
+        index = 0
+        while part > len(chunks[index].attachments):
+            part -= 1 + len(chunks[index].attachments)
+            index += 1
+        chunks[index] = _with_part(chunks[index], part, payload)
         return m.Offer(chunks)
     if isinstance(message, m.Place):
         return m.Place(_with_part(message.chunk, part, payload))
@@ -104,10 +108,16 @@ def _with_payload(message: Any, part: int, payload: bytes) -> Any:
     return msgspec.structs.replace(message, payloads=payloads)
 
 
+def _parts(chunk: m.Chunk) -> list[bytes]:
+    return [chunk.payload, *[data for _, data in chunk.attachments]]
+
+
 def _with_part(chunk: m.Chunk, part: int, payload: bytes) -> m.Chunk:
-    if part:
-        return msgspec.structs.replace(chunk, bundle=payload)
-    return msgspec.structs.replace(chunk, payload=payload)
+    if not part:
+        return msgspec.structs.replace(chunk, payload=payload)
+    attachments = list(chunk.attachments)
+    attachments[part - 1] = attachments[part - 1][0], payload
+    return msgspec.structs.replace(chunk, attachments=attachments)
 
 
 from_member: Final = _Codec[m.MemberMessage](m.MemberMessage)

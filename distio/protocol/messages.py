@@ -104,10 +104,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """What they hold together: (lock, its tokens as in `Lock`, how many of them)."""
     target: int = 0
     """The member where they belong and stay; 0: anywhere."""
-    digest: bytes = b""
-    """Names the bundle that the payload refers to; empty: it can be opened on its own."""
-    bundle: bytes = b""
-    """That bundle, unless whoever gets the chunk has got it before, in the same run."""
+    attachments: list[tuple[bytes, bytes]] = []
+    """By digest, what the payload refers to. There are no bytes for what whoever gets the chunk has
+    got before, in the same run."""
 
 
 class RunProgress(msgspec.Struct, frozen=True, gc=False):

@@ -22,6 +22,7 @@ from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
+from distio.core.pickling.payloads import Writer
 from distio.core.snapshot import dump_chunk
 from distio.core.variables import of_the_caller
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
@@ -403,7 +404,7 @@ class LinkedHost(Host):
         """
         fiber = Fiber(0, 0, io, context)
         fiber.variables = of_the_caller()
-        dumped = dump_chunk([fiber], explain=True)
+        dumped = dump_chunk([fiber], explain=True, writer=Writer(attaches=True))
         if dumped.generators:
             self.copied([fiber], dumped.generators)
         levels = levels_now()

@@ -297,7 +297,7 @@ class Coordinator:
                 record.host = NOWHERE
                 record.epoch = epoch
                 record.heard(member.received)
-            chunk = run.take_bundle(chunk)
+            chunk = run.take_attachments(chunk)
             self.locks.move(chunk.held, member.id, NOWHERE)
             run.move(member.id, NOWHERE, len(chunk.fibers))
             run.has_moved()
@@ -333,7 +333,7 @@ class Coordinator:
         self.runs[chunk.run].move(NOWHERE, taker.id, len(moved))
         self.locks.move(chunk.held, NOWHERE, taker.id)
         self.logs.before_placing(taker, self.runs[chunk.run].owner)
-        chunk = self.runs[chunk.run].give_bundle(chunk, taker.id)
+        chunk = self.runs[chunk.run].give_attachments(chunk, taker.id)
         self.send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
         taker.placed(chunk)
         self._say_who_wants(taker, chunk.run, moved)

@@ -47,11 +47,11 @@ class Run:
     """One run: who wants to know of its end, and how many of its fibers are alive where."""
 
     __slots__ = (
-        "_has_bundle",
+        "_given",
         "alive",
         "alive_at",
         "asked",
-        "bundles",
+        "attachments",
         "fibers",
         "is_cancelled",
         "is_innocent",
@@ -70,10 +70,10 @@ class Run:
         """How many fibers are alive on each member, and at NOWHERE."""
         self.fibers: set[int] = set()
         """The fibers of this run that have a record."""
-        self.bundles: dict[bytes, bytes] = {}
+        self.attachments: dict[bytes, bytes] = {}
         """By digest, what its chunks refer to."""
-        self._has_bundle: set[tuple[bytes, int]] = set()
-        """Which members were given which of them."""
+        self._given: set[tuple[bytes, int]] = set()
+        """Which of them were given to which members."""
         self.asked: set[int] = set()
         """The members that are still to describe who waits for whom."""
         self.question = 0
@@ -84,19 +84,24 @@ class Run:
         self.waits: list[Waits] = []
         """What was answered."""
 
-    def take_bundle(self, chunk: Chunk) -> Chunk:
-        """Keep the bundle of a chunk; return the chunk without it."""
-        if not chunk.bundle:
-            return chunk
-        self.bundles.setdefault(chunk.digest, chunk.bundle)
-        return msgspec.structs.replace(chunk, bundle=b"")
+    def take_attachments(self, chunk: Chunk) -> Chunk:
+        """Keep what comes with a chunk; return the chunk with the mere digests."""
+        for digest, data in chunk.attachments:
+            if data:
+                self.attachments.setdefault(digest, data)
+        return _with(chunk, [(digest, b"") for digest, _ in chunk.attachments])
 
-    def give_bundle(self, chunk: Chunk, member: int) -> Chunk:
-        """The chunk with its bundle, if this member hasn't got it yet."""
-        if not chunk.digest or (chunk.digest, member) in self._has_bundle:
-            return chunk
-        self._has_bundle.add((chunk.digest, member))
-        return msgspec.structs.replace(chunk, bundle=self.bundles[chunk.digest])
+    def give_attachments(self, chunk: Chunk, member: int) -> Chunk:
+        """The chunk with what it refers to, as far as this member hasn't got it yet."""
+        fresh = {digest for digest, _ in chunk.attachments if (digest, member) not in self._given}
+        self._given.update((digest, member) for digest in fresh)
+        return _with(
+            chunk,
+            [
+                (digest, self.attachments[digest] if digest in fresh else b"")
+                for digest, _ in chunk.attachments
+            ],
+        )
 
     def has_moved(self) -> None:
         """Something happened in it: what was asked about a deadlock is moot."""
@@ -118,3 +123,7 @@ class Run:
         """So many fibers went from one member to another."""
         self.count(origin, -count)
         self.count(target, count)
+
+
+def _with(chunk: Chunk, attachments: list[tuple[bytes, bytes]]) -> Chunk:
+    return msgspec.structs.replace(chunk, attachments=attachments) if attachments else chunk

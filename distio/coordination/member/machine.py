@@ -24,8 +24,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from distio.coordination.member.asking import Asking
 from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
@@ -50,7 +48,6 @@ from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Wo
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
-from distio.core.pickling.loading import Bundle
 from distio.core.pickling.payloads import Dumped
 from distio.errors import DistioBug
 from distio.protocol import messages as m
@@ -388,10 +385,10 @@ class Member:
             self.hosted[id] = handle
             run.known.add(id)
         self.in_parcels += len(chunk.fibers) - 1
-        if chunk.bundle:
-            run.bundles.setdefault(chunk.digest, Bundle(chunk.bundle))
-            chunk = msgspec.structs.replace(chunk, bundle=b"")
-        self.ready.append(Parcel(chunk, run.bundles, self.logs.levels))
+        for digest, data in chunk.attachments:
+            if data:
+                run.attachments[digest] = data
+        self.ready.append(Parcel(chunk, run, self.logs.levels))
 
     def _timer_fired(self, message: m.TimerFired) -> None:
         fiber = self.parked.get(message.fiber)

@@ -24,6 +24,7 @@ class LocalRun:
         "_untold",
         "alive",
         "asked",
+        "attachments",
         "blocked",
         "bundles",
         "entries",
@@ -33,7 +34,7 @@ class LocalRun:
         "names",
         "objects",
         "posting",
-        "sent_bundles",
+        "sent_attachments",
         "tie",
         "unobserved",
         "values",
@@ -63,7 +64,9 @@ class LocalRun:
         """The objects that are kept for it; dropped with the run."""
         self.bundles: dict[bytes, Bundle] = {}
         """What the fibers that came here share, by digest."""
-        self.sent_bundles: set[bytes] = set()
+        self.attachments: dict[bytes, bytes] = {}
+        """By digest, what came with fibers for others as well."""
+        self.sent_attachments: set[bytes] = set()
         """The digests of those that the coordinator was given from here."""
         self.entries: list[int] = []
         """What its fibers talk by, if the member keeps it; dropped with the run."""
@@ -119,16 +122,17 @@ class LocalRun:
         held: list[tuple[int | str, int, int]],
         target: int,
     ) -> Chunk:
-        """What is to be sent of some fibers: their bundle goes along the first time only."""
-        digest, bundle = dumped.digest, dumped.bundle
-        if digest in self.sent_bundles:
-            bundle = b""
-        elif digest:
-            self.sent_bundles.add(digest)
-        return Chunk(self.id, fibers, dumped.payload, held, target, digest, bundle)
+        """What is to be sent of some fibers: each attachment goes along the first time only."""
+        attachments = [
+            (digest, b"" if digest in self.sent_attachments else data)
+            for digest, data in dumped.attachments.items()
+        ]
+        self.sent_attachments.update(dumped.attachments)
+        return Chunk(self.id, fibers, dumped.payload, held, target, attachments)
 
     def release(self) -> None:
         """Free what its fibers have shared; it has ended, and this may run user code."""
+        self.attachments.clear()
         while self.bundles:
             self.bundles.popitem()[1].release()
 

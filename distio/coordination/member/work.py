@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, final
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
-from distio.core.pickling.loading import Bundle
-from distio.core.pickling.payloads import Dumped
+from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.snapshot import (
     Packed,
     dump_chunk,
@@ -33,6 +32,7 @@ from distio.result import Ok, Panic, Result
 
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
+    from distio.coordination.member.runs import LocalRun
 
 __all__ = [
     "Calling",
@@ -125,13 +125,11 @@ class Surroundings(Protocol):
 class Parcel:
     """Fibers that came in one pickle; opening it puts them into `ready`."""
 
-    __slots__ = ("_bundles", "_fibers", "_log_levels", "chunk")
+    __slots__ = ("_fibers", "_log_levels", "_run", "chunk")
 
-    def __init__(
-        self, chunk: m.Chunk, bundles: dict[bytes, Bundle], log_levels: Mapping[int, LogLevels]
-    ) -> None:
+    def __init__(self, chunk: m.Chunk, run: LocalRun, log_levels: Mapping[int, LogLevels]) -> None:
         self.chunk = chunk
-        self._bundles = bundles
+        self._run = run
         self._fibers: list[Fiber] = []
         self._log_levels = log_levels
         """Those of all clients when it came."""
@@ -146,7 +144,8 @@ class Parcel:
         chunk = self.chunk
         try:
             around.use_log_levels(self._log_levels)
-            self._fibers = load_fibers(chunk.run, chunk.fibers, chunk.payload, self._bundles)
+            shared = self._run.bundles, self._run.attachments
+            self._fibers = load_fibers(chunk.run, chunk.fibers, chunk.payload, *shared)
         except BaseException as exception:  # noqa: BLE001 (each of them ends in this panic)
             traced = TracedException.in_except_clause(exception)
             failure = Fail([], [traced])
@@ -174,7 +173,7 @@ class Offering:
 class Shipping:
     """Fibers of one run that are to travel, chunk by chunk; what can't be pickled is kept."""
 
-    __slots__ = ("_chunks", "_dumped", "_packed", "_target", "then")
+    __slots__ = ("_chunks", "_dumped", "_packed", "_target", "_writer", "then")
 
     def __init__(
         self, fibers: Sequence[Fiber], then: Fiber | Shipping | None = None, target: int = 0
@@ -188,6 +187,7 @@ class Shipping:
         """Those of `_packed`; None: they can't be pickled."""
         self._target = target
         """The member that they are for; 0: any."""
+        self._writer = Writer(attaches=True)
         self.then = then
         """What the same thread goes on with."""
 
@@ -207,7 +207,7 @@ class Shipping:
         while True:
             self._packed = fibers = self._chunks.pop()
             try:
-                self._dumped = dump_chunk(fibers)
+                self._dumped = dump_chunk(fibers, writer=self._writer)
             except CannotShip:
                 if len(fibers) > 1:
                     middle = len(fibers) // 2

@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Any
 
 from distio.core.pickling.modules import sources_of
-from distio.core.pickling.payloads import Dumped, digest_of, dumped
+from distio.core.pickling.payloads import Dumped, Writer, digest_of
 from distio.core.pickling.pickler import Pickler
 from distio.core.pickling.scope import Scope
 from distio.core.pickling.spaces import ObjectSpace, current_space
@@ -21,7 +21,12 @@ __all__ = ["dump"]
 
 
 def dump(
-    obj: Any, *, is_strict: bool = False, is_trial: bool = False, with_sources: bool = False
+    obj: Any,
+    *,
+    is_strict: bool = False,
+    is_trial: bool = False,
+    with_sources: bool = False,
+    writer: Writer | None = None,
 ) -> Dumped:
     """Pickle an object, with whatever of scripts it needs.
 
@@ -30,15 +35,20 @@ def dump(
         is_strict: whether to fail for an exception that would arrive as a `ForeignException`.
         with_sources: whether modules that others may not find travel along.
         is_trial: whether all that counts is whether it can be done.
+        writer: says whether large values are attached, which they aren't by default; for several
+            dumps in a row, the same one.
 
     Raises:
         Exception: something in it can't be pickled.
     """
     scope = Scope(current_space(), is_strict=is_strict, is_trial=is_trial)
-    file = BytesIO()
-    Pickler(file, scope, defines=False).dump(obj)
-    body, bundle = file.getvalue(), _bundle(scope, with_sources)
-    return dumped(body, bundle, scope.handles, scope.generators.copied)
+    writer = writer or Writer(attaches=False)
+    try:
+        Pickler(writer, scope, defines=False).dump(obj)
+    finally:
+        body = writer.take()
+    bundle = _bundle(scope, with_sources)
+    return Dumped.of(body, bundle, scope.handles, scope.generators.copied)
 
 
 def _bundle(scope: Scope, with_sources: bool) -> bytes:

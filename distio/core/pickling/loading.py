@@ -20,13 +20,19 @@ from distio.core.pickling.spaces import (
 __all__ = ["Bundle", "load"]
 
 
-def load(payload: bytes, bundles: dict[bytes, Bundle] | None = None) -> Any:
+def load(
+    payload: bytes,
+    bundles: dict[bytes, Bundle] | None = None,
+    attachments: dict[bytes, bytes] | None = None,
+) -> Any:
     """Make again what was dumped.
 
     Args:
-        payload: whole, or referring to one of `bundles`.
-        bundles: those that came before, by digest; what is opened with one of them shares it, and
-            a new one is added. None: nobody shares it.
+        payload: what `dump` has made of it.
+        bundles: those that were opened before, by digest; what is opened with one of them shares
+            it, and a new one is added. None: nobody shares it.
+        attachments: by digest, what the payload may refer to. A bundle among them is dropped when
+            it is opened.
 
     Raises:
         NotImportable: a module is needed that isn't to be had here.
@@ -34,14 +40,17 @@ def load(payload: bytes, bundles: dict[bytes, Bundle] | None = None) -> Any:
     """
     if payload[:1] == pickle.PROTO:
         return _load_alone(payload)
-    body, definitions, digest = parts_of(payload)
-    space = current_space()
+    attachments = {} if attachments is None else attachments
+    body, definitions, digest = parts_of(payload, attachments)
+    if not (definitions or digest):
+        return _load_alone(body)
+    bundle = Bundle(definitions or attachments.get(digest, b""))
     if bundles is None:
-        opened = Bundle(definitions).open_once(space)
-    elif definitions:
-        opened = bundles.setdefault(digest_of(definitions), Bundle(definitions)).open(space)
+        opened = bundle.open_once(current_space())
     else:
-        opened = bundles[digest].open(space)
+        digest = digest or digest_of(definitions)
+        opened = bundles.setdefault(digest, bundle).open(current_space())
+        attachments.pop(digest, None)
     with opening(opened):
         return _Unpickler(BytesIO(body)).load()
 

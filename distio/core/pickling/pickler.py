@@ -26,6 +26,7 @@ from distio.core.pickling.exceptions import ExceptionWriter
 from distio.core.pickling.finding import find_attribute, find_here, find_module, view_of
 from distio.core.pickling.generators import is_generator
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
+from distio.core.pickling.payloads import Writer
 from distio.core.pickling.scope import Scope, find
 from distio.errors import TracedException
 
@@ -39,7 +40,7 @@ _Reducer = Callable[["Pickler", Any], Reduced]
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     """Knows how fibers, functions, classes and modules travel."""
 
-    def __init__(self, file: BytesIO, scope: Scope, *, defines: bool) -> None:
+    def __init__(self, file: BytesIO | Writer, scope: Scope, *, defines: bool) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
         self.scope = scope
         self.defines = defines
