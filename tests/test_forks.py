@@ -56,10 +56,14 @@ def shout(text):
 """
 
 
+FORKS_ANYWAY = "-W", "ignore:This process (pid:DeprecationWarning"
+"""From 3.12 on Python warns of each fork with threads: that it goes well is what is tested."""
+
+
 def output_of(program: str, *flags: str, error: str = "") -> list[str]:
     """The lines that a program prints; it writes nothing else than `error` to standard error."""
     done = subprocess.run(
-        [sys.executable, *flags, "-c", PRELUDE + program],
+        [sys.executable, *flags, *FORKS_ANYWAY, "-c", PRELUDE + program],
         capture_output=True,
         text=True,
         timeout=60,
