@@ -17,7 +17,15 @@ from distio.coordination.member import Hand, Member
 from distio.core.fiber import Fiber
 from distio.protocol.ids import label_of, name_of
 
-__all__ = ["Hosting", "Origin", "begin_task", "call_on_behalf_of", "on_behalf_of", "origin"]
+__all__ = [
+    "Hosting",
+    "Origin",
+    "begin_task",
+    "call_on_behalf_of",
+    "hands_here",
+    "on_behalf_of",
+    "origin",
+]
 
 
 class Hosting(Protocol):
@@ -52,8 +60,11 @@ class Origin:
 
 
 class _Here(threading.local):
-    source: Hand | Fiber | None = None
-    host: Hosting
+    """Whose code this thread runs, each called by that of the one before."""
+
+    def __init__(self) -> None:
+        self.sources: list[tuple[Any, Hand | Fiber]] = []
+        """Hosts, and what they have this thread work for."""
 
 
 _here: Final = _Here()
@@ -63,10 +74,10 @@ _task: Final[ContextVar[tuple[Fiber, Hosting] | None]] = ContextVar("distio fibe
 
 def origin() -> Origin | None:
     """Whose code calls this; None: no fiber's."""
-    source = _here.source
-    if source is not None:
+    if _here.sources:
+        host, source = _here.sources[-1]
         work = source.work if isinstance(source, Hand) else source
-        return None if work is None else _origin(work, _here.host)
+        return None if work is None else _origin(work, host)
     found = _task.get()
     return None if found is None else _origin(*found)
 
@@ -77,22 +88,24 @@ def _origin(work: Any, host: Hosting) -> Origin | None:
     return None if run is None else Origin(host, run, fiber)
 
 
+def hands_here() -> list[tuple[Any, Hand]]:
+    """The hosts of whose pools this thread has a hand, each called by a fiber of the one before."""
+    return [(host, source) for host, source in _here.sources if isinstance(source, Hand)]
+
+
 class on_behalf_of:
     """In it, this thread runs the code of a fiber, or of whatever is in a hand."""
 
-    __slots__ = ("_before", "_host", "_source")
+    __slots__ = ("_source",)
 
     def __init__(self, source: Hand | Fiber, host: Hosting) -> None:
-        self._source = source
-        self._host = host
-        self._before: tuple[Any, Any] = None, None
+        self._source = host, source
 
     def __enter__(self) -> None:
-        self._before = _here.source, getattr(_here, "host", None)
-        _here.source, _here.host = self._source, self._host
+        _here.sources.append(self._source)
 
     def __exit__(self, *_: object) -> None:
-        _here.source, _here.host = self._before
+        _here.sources.pop()
 
 
 def call_on_behalf_of(fiber: Fiber, host: Hosting, call: Callable[[], None]) -> None:

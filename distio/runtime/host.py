@@ -33,6 +33,7 @@ from distio.runtime.blocking import call_elsewhere
 from distio.runtime.current import (
     begin_task,
     call_on_behalf_of,
+    hands_here,
     on_behalf_of,
     origin,
 )
@@ -100,15 +101,15 @@ class Host:
         self._dropped: deque[tuple[Fiber, rq.AwaitCallback | rq.AwaitBlocking]] = deque()
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
+        self._departures = Departures()
+        self._warned_of_copies: set[object] = set()
+        """The places at which several fibers took along one generator, and a warning said so."""
         drop_in_children(self)
 
     def renew_mutex(self) -> None:
         """Begin with a new mutex; in a forked child, another thread may have held the old one."""
         self.mutex = threading.Lock()
         self._work_ready = threading.Condition(self.mutex)
-        self._departures = Departures()
-        self._warned_of_copies: set[object] = set()
-        """The places at which several fibers took along one generator, and a warning said so."""
 
     # -- threads --------------------------------------------------------------------------
 
@@ -135,7 +136,6 @@ class Host:
     def work(self) -> None:
         """What a pool thread does until the host stops."""
         hand = Hand(self.member, self)
-        here.hands.append((self, hand))
         try:
             if is_main_thread():
                 self._main_hand = hand
@@ -149,8 +149,6 @@ class Host:
                         end_child(_outcome_in(hand))
         except Exception as bug:  # noqa: BLE001 (no run may hang on a mistake of ours)
             self.broke(bug)
-        finally:
-            here.hands.pop()
 
     def _next(self, hand: Hand) -> bool:
         """Settle what is in this hand, and find it something to perform; False: the host stops.
@@ -248,7 +246,7 @@ class Host:
         """In a forked child: nothing here goes on; a function that has forked ends its process."""
         self.renew_mutex()
         self.is_stopping = self.is_inherited = True
-        for host, hand in here.hands:
+        for host, hand in hands_here():
             if host is self and isinstance(hand.work, Fiber):
                 hand.work.stack[:] = [_EndsChild(list(hand.work.stack))]
 

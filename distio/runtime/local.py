@@ -24,6 +24,7 @@ from distio.protocol.ids import fiber_id
 from distio.protocol.messages import CancelRun, Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
+from distio.runtime.current import hands_here
 from distio.runtime.host import Host, LeavesChild, log_failures
 from distio.runtime.interrupts import interruptible
 from distio.runtime.main_thread import serving_on_main
@@ -132,7 +133,7 @@ class LocalHost(Host):
         That thread has called `run`, which so returns in both processes. With more threads, the
         child lacks some of them, and the fibers in their hands.
         """
-        hand = next((hand for host, hand in here.hands if host is self), None)
+        hand = next((hand for host, hand in hands_here() if host is self), None)
         if self._pool_size > 1 or hand is None:
             super().drop_in_child()
             return

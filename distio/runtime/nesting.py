@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from distio.core.fiber import Fiber
+from distio.runtime.current import hands_here
 
 if TYPE_CHECKING:
-    from distio.coordination.member import Hand
     from distio.runtime.host import Host
 
 __all__ = ["Seat", "here", "stopped_with_its_fiber", "waiting"]
@@ -50,11 +50,8 @@ class Seat:
 class _Here(threading.local):
     """What this thread does for hosts."""
 
-    def __init__(self) -> None:
-        self.hands: list[tuple[Host, Hand]] = []
-        """The hosts that it works for, each called by a fiber of the one before."""
-        self.seat: Seat | None = None
-        """Its place, if it belongs to the pool of a cluster's member."""
+    seat: Seat | None = None
+    """Its place, if it belongs to the pool of a cluster's member."""
 
 
 here: Final = _Here()
@@ -78,7 +75,8 @@ def waiting() -> Iterator[None]:
 @contextmanager
 def stopped_with_its_fiber(stop: Callable[[], None]) -> Iterator[None]:
     """If the fiber that this thread steps is cancelled meanwhile, `stop` is called, elsewhere."""
-    host, hand = here.hands[-1] if here.hands else (None, None)
+    hands = hands_here()
+    host, hand = hands[-1] if hands else (None, None)
     if host is None or hand is None or type(hand.work) is not Fiber:
         yield
         return

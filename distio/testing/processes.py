@@ -269,6 +269,12 @@ class Process:
         call()
         return lambda: False
 
+    def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
+        """A function of the fiber runs a program: nothing else happens meanwhile."""
+
+    def unwatch(self, fiber: Fiber) -> None:
+        """It does so no longer."""
+
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
         """What the task logs is the fiber's."""
         end = begin_task(fiber, self)
