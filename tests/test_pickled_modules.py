@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from string import Template
 from types import ModuleType
 from typing import Any
 
@@ -224,6 +225,6 @@ def test_a_module_that_is_missing_is_named_with_what_to_do(forgotten: Callable[.
 
 
 def test_a_name_that_is_missing_in_a_module_is_named(script: Script) -> None:
-    payload = dump(Path).whole().replace(b"Path", b"Pith")
-    with pytest.raises(NotImportable, match="'pathlib', in which Pith is defined"):
+    payload = dump(Template).whole().replace(b"Template", b"Temblate")
+    with pytest.raises(NotImportable, match="'string', in which Temblate is defined"):
         Elsewhere().opens(payload)

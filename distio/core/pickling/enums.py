@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Final
 
@@ -40,16 +41,7 @@ def separate_members(cls: Any, state: dict[str, Any]) -> None:
         names[id(member)] = name
         held = {key: value for key, value in vars(member).items() if key != "__objclass__"}
         members.append((name, _data_of(member), held))
-    for name in (
-        "_member_map_",
-        "_value2member_map_",
-        "_member_names_",
-        "_unhashable_values_",
-        "_hashable_values_",
-        "_unhashable_values_map_",
-    ):
-        state.pop(name, None)
-    for name in cls._member_map_:
+    for name in ("_member_map_", "_value2member_map_", "_member_names_", *cls._member_map_):
         state.pop(name, None)
     state[MEMBERS] = members, aliases, list(cls._member_names_)
 
@@ -75,14 +67,10 @@ def set_members(cls: Any, state: tuple[Members, dict[str, str], list[str]]) -> N
     for alias, name in aliases.items():
         made[alias] = made[name]
     by_value: dict[Any, Any] = {}
-    unhashable: list[Any] = []
     for name, member in made.items():
         type.__setattr__(cls, name, member)
-        try:
+        with suppress(TypeError):  # a value that can't be hashed is looked for in another way
             by_value.setdefault(member._value_, member)
-        except TypeError:
-            unhashable.append(member._value_)
     type.__setattr__(cls, "_member_map_", made)
     type.__setattr__(cls, "_member_names_", in_order)
     type.__setattr__(cls, "_value2member_map_", by_value)
-    type.__setattr__(cls, "_unhashable_values_", unhashable)

@@ -239,6 +239,11 @@ def _make_cached_property(f: Any) -> Any:
     return functools.cached_property(f)
 
 
+def _reduce_dispatch_method(pickler: Pickler, made: Any) -> Reduced:
+    # some versions of Python keep a cache of weak references in it
+    return functools.singledispatchmethod, (made.func,), {"dispatcher": made.dispatcher}
+
+
 _BY_KIND: Final[dict[type, _Reducer]] = {
     FunctionType: Pickler.reduce_function,
     CodeType: Pickler.reduce_code,
@@ -251,6 +256,7 @@ _BY_KIND: Final[dict[type, _Reducer]] = {
     TracedException: Pickler.reduce_traced,
     object: Pickler.reduce_sentinel,
     functools.cached_property: _reduce_cached_property,
+    functools.singledispatchmethod: _reduce_dispatch_method,
 }
 
 
