@@ -141,3 +141,22 @@ def test_a_failure_on_a_worker_shows_file_line_and_source(tmp_path: Path) -> Non
     )
     assert f'File "{tmp_path / "job.py"}", line ' in told
     assert "in share\n    return cakes / guests\n" in told
+
+
+def test_a_simulation_gives_back_objects_of_the_classes_of_the_script(tmp_path: Path) -> None:
+    told = run(
+        tmp_path,
+        """
+        from distio.testing import simulate
+        kept = []
+        def make(n):
+            kept.append(n)
+            return Point(n), double
+        result = simulate(io.zip_par([io.defer(make, n) for n in range(3)])).result
+        points = [point for point, _ in result.unsafe_get()]
+        assert [type(point) for point in points] == [Point] * 3
+        assert all(f is double for _, f in result.unsafe_get())
+        print([point.x for point in points], kept)
+        """,
+    )
+    assert told == "[0, 1, 2] []\n"

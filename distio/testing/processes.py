@@ -16,7 +16,7 @@ from distio.coordination.member import Callback, Finishing, Hand, Member
 from distio.core.fiber import Fiber
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
-from distio.core.pickling.spaces import ObjectSpace, use_space
+from distio.core.pickling.spaces import ObjectSpace, current_space, use_space
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
@@ -94,8 +94,8 @@ class Process:
         self._burying: Action = (actor + 2, self.bury_dropped, None)
         self._taking: Action = (actor + 3, self.take, None)
         self._hands: list[tuple[Hand, Action]] = []
-        self._space = ObjectSpace()
-        """What it has opened: no other process shares it."""
+        self._space = current_space() if kind == "client" else ObjectSpace()
+        """What it has opened: workers share it with nobody, and the client is this process."""
 
     @property
     def member(self) -> Member:

@@ -386,6 +386,7 @@ class Member:
             run.known.add(id)
         self.in_parcels += len(chunk.fibers) - 1
         for digest, data in chunk.attachments:
+            run.known_attachments.add(digest)
             if data:
                 run.attachments[digest] = data
         self.ready.append(Parcel(chunk, run, self.logs.levels))

@@ -30,11 +30,11 @@ class LocalRun:
         "entries",
         "id",
         "known",
+        "known_attachments",
         "locks",
         "names",
         "objects",
         "posting",
-        "sent_attachments",
         "tie",
         "unobserved",
         "values",
@@ -66,8 +66,8 @@ class LocalRun:
         """What the fibers that came here share, by digest."""
         self.attachments: dict[bytes, bytes] = {}
         """By digest, what came with fibers for others as well."""
-        self.sent_attachments: set[bytes] = set()
-        """The digests of those that the coordinator was given from here."""
+        self.known_attachments: set[bytes] = set()
+        """The digests of those that the coordinator has."""
         self.entries: list[int] = []
         """What its fibers talk by, if the member keeps it; dropped with the run."""
         self.values: list[int | str] = []
@@ -124,10 +124,10 @@ class LocalRun:
     ) -> Chunk:
         """What is to be sent of some fibers: each attachment goes along the first time only."""
         attachments = [
-            (digest, b"" if digest in self.sent_attachments else data)
+            (digest, b"" if digest in self.known_attachments else data)
             for digest, data in dumped.attachments.items()
         ]
-        self.sent_attachments.update(dumped.attachments)
+        self.known_attachments.update(dumped.attachments)
         return Chunk(self.id, fibers, dumped.payload, held, target, attachments)
 
     def release(self) -> None:

@@ -76,16 +76,17 @@ def _definitions(scope: Scope) -> bytes:
 
 def _generation_of(scope: Scope, definitions: bytes) -> int:
     """The number of the generation to which the variables of a bundle belong, as they are now."""
-    generations = scope.space.generations
+    generations, lock = scope.space.generations, scope.space.lock
     digest = digest_of(definitions)
-    if scope.is_trial or generations.has(digest):
-        return generations.number
+    with lock:
+        if scope.is_trial or generations.has(digest):
+            return generations.number
     digests = {
         key: digest_of(_definition(scope.space, value))
         for namespace in scope.namespaces
         for key, value in namespace.defined().items()
     }
-    with scope.space.lock:
+    with lock:
         generations.note(digest, digests)
         return generations.number
 

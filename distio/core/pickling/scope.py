@@ -51,7 +51,8 @@ class Namespace:
         """The process, the module and the generation in which it was defined first."""
         self.needed: dict[str, str] = {}
         """Names, and for each the function that uses it."""
-        self._is_dumped: set[str] = set()
+        self._taken: dict[str, Any] = {}
+        """What was dumped: another thread may set a variable meanwhile."""
 
     def need(self, name: str, by: str = "") -> None:
         """The variable of this name is to be defined."""
@@ -91,16 +92,20 @@ class Namespace:
 
     def take(self) -> dict[str, Any]:
         """What has become needed since the last time."""
-        fresh = [name for name in self.needed if name not in self._is_dumped]
-        self._is_dumped.update(fresh)
-        return {name: self.names[name] for name in fresh if not _is_dunder(name)}
+        fresh = {
+            name: self.names[name]
+            for name in self.needed
+            if name not in self._taken and name in self.names and not _is_dunder(name)
+        }
+        self._taken.update(fresh)
+        return fresh
 
     def defined(self) -> dict[tuple[str, str], Any]:
         """By module and name, the variables that were taken, if this process defines them."""
         _, module, generation = self.origin
         if generation is not None:
             return {}
-        return {(module, name): self.names[name] for name in self._is_dumped if name in self.names}
+        return {(module, name): value for name, value in self._taken.items()}
 
     def heading(self, generation: int) -> tuple[tuple[bytes, str, int], dict[str, Any], Any]:
         """What a namespace holds without being asked: its origin, its dunders, its spec."""

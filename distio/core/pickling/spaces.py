@@ -272,23 +272,30 @@ def _fresh(heading: Heading) -> Names:
 
 # -- which space ------------------------------------------------------------------------------
 
+
+class _Simulated(threading.local):
+    """Of a thread, and not of a context: each fiber has a context of its own."""
+
+    space: ObjectSpace | None = None
+
+
 _space: Final = ObjectSpace()
-_simulated: Final[ContextVar[ObjectSpace | None]] = ContextVar("space", default=None)
+_simulated: Final = _Simulated()
 
 
 def current_space() -> ObjectSpace:
     """That of this process, or of the simulated one."""
-    return _simulated.get() or _space
+    return _simulated.space or _space
 
 
 @contextmanager
 def use_space(space: ObjectSpace) -> Iterator[None]:
     """A simulation: what happens now happens in this process of it."""
-    token = _simulated.set(space)
+    outer, _simulated.space = _simulated.space, space
     try:
         yield
     finally:
-        _simulated.reset(token)
+        _simulated.space = outer
 
 
 def _start_anew() -> None:
