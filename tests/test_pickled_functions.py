@@ -333,5 +333,51 @@ def test_parameters_of_types_arrive(script: Script) -> None:
     assert pair.__name__ == "Pair"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated late from 3.14")
+def test_annotations_that_cannot_be_evaluated_yet_arrive_and_are_evaluated_there(
+    script: Script,
+) -> None:
+    home = script(
+        """
+        def outer():
+            def inner(x: Later): return 7
+            class Local:
+                Part = int
+                part: Part
+                more: Later
+                def method(self, part: Part) -> Part: return part
+            return inner, Local
+        inner, Local = outer()
+        def give(): return inner, Local
+        """
+    )
+    inner, local = Elsewhere().gets((home.inner, home.Local))
+    assert inner(1) == 7
+    assert local().method.__annotations__ == {"part": int, "return": int}
+    vars(sys.modules[home.__name__])["Later"] = str
+    get = Elsewhere().gets(home.give)
+    inner, local = get()
+    assert inner.__annotations__ == {"x": str}
+    assert local.__annotations__ == {"part": int, "more": str}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is of 3.12")
+def test_an_alias_in_the_body_of_a_class_is_evaluated_there(script: Script) -> None:
+    home = script(
+        """
+        import abc
+        class Shape(abc.ABC):
+            Number = int
+            type Side = Number
+            type Sides[T] = list[T] | Number
+            def sides[T: Number](self, first: T) -> T: return first
+        """
+    )
+    shape = Elsewhere().gets(home.Shape)
+    assert shape.Side.__value__ is int
+    assert shape().sides.__type_params__[0].__bound__ is int
+    assert str(shape.Sides.__value__) == "list[T] | int"
+
+
 def test_functions_of_functools_are_imported() -> None:
     assert there_and_back(functools.reduce)[0] is functools.reduce

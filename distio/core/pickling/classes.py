@@ -14,7 +14,7 @@ from distio.core.pickling.spaces import class_being_made, class_known, class_mad
 if TYPE_CHECKING:
     from distio.core.pickling.pickler import Pickler
 
-__all__ = ["reduce_by_value"]
+__all__ = ["names_in_class_body", "reduce_by_value"]
 
 _KEPT_BY_PYTHON: Final = frozenset(
     {
@@ -70,6 +70,16 @@ def _state_of(cls: type) -> dict[str, Any]:
     if issubclass(cls, Enum):
         enums.separate_members(cls, state)
     return state
+
+
+def names_in_class_body(names: dict[str, Any]) -> dict[str, Any]:
+    """What code evaluated late in the body of a class may refer to, of the dict of the class."""
+    return {
+        name: value
+        for name, value in names.items()
+        if name not in _KEPT_BY_PYTHON
+        and not isinstance(value, MemberDescriptorType | GetSetDescriptorType)
+    }
 
 
 def _is_of_python(cls: type, value: Any) -> bool:

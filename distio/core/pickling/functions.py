@@ -13,6 +13,7 @@ import sys
 from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from distio.core.pickling.classes import names_in_class_body
 from distio.core.pickling.code import codes_in, imports_anything
 from distio.core.pickling.plain import PLAIN
 from distio.core.pickling.scope import NAMELESS
@@ -24,12 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["empty_cell", "is_self_contained", "reduce_by_value", "reduce_self_contained"]
 
 
+_HINTS: Final = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
+"""From 3.14 on annotations are computed when they are asked for, and may fail."""
+
+
 # -- the short way ----------------------------------------------------------------------------
 
 
 def is_self_contained(f: FunctionType) -> bool:
     """Whether the function can't be imported, and reads nothing of its module."""
-    is_bare = not (f.__dict__ or f.__kwdefaults__ or f.__annotations__)
+    is_bare = not (f.__dict__ or f.__kwdefaults__ or getattr(f, _HINTS))
     has_type_parameters = getattr(f, "__type_params__", ())
     if not is_bare or has_type_parameters or "<" not in f.__qualname__:
         return False
@@ -109,13 +114,12 @@ def _state_of(f: FunctionType) -> dict[str, Any]:
     for name in ("__defaults__", "__kwdefaults__", "__type_params__"):
         if value := getattr(f, name, None):
             state[name] = value
-    # from 3.14 on annotations are computed when they are asked for, and may fail
-    hints = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
-    if value := getattr(f, hints):
-        state[hints] = value
+    if value := getattr(f, _HINTS):
+        state[_HINTS] = value
     if f.__closure__:
+        named_cells = zip(code.co_freevars, f.__closure__, strict=True)
         state["__closure__"] = [
-            (cell, cell.cell_contents) for cell in f.__closure__ if _is_full(cell)
+            (cell, _contents_of(name, cell)) for name, cell in named_cells if _is_full(cell)
         ]
     if f.__dict__:
         state["__dict__"] = dict(f.__dict__)
@@ -136,6 +140,12 @@ def _is_full(cell: CellType) -> bool:
     except ValueError:  # not bound yet
         return False
     return True
+
+
+def _contents_of(name: str, cell: CellType) -> Any:
+    """What a cell holds; code that is evaluated late holds the dict of its class."""
+    contents = cell.cell_contents
+    return names_in_class_body(contents) if name == "__classdict__" else contents
 
 
 def empty_cell() -> CellType:
