@@ -601,7 +601,7 @@ def set_user(name):
 
 @io.do
 async def serve(name):
-    set_user(name)
+    user.set(name)
     await io.sleep(0.001)
     (child,) = await io.zip_par([io.defer(look)])
     return look(), child[0]
@@ -629,7 +629,7 @@ def test_variables_of_a_script_travel_to_real_processes(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [
         "Ok(success=[('nobody', 0, True)])",
         "Ok(success=[('caller', 0, True)])",
-        "Ok(success=[(('Ada', 2, True), 'Ada'), (('Alan', 2, True), 'Alan')])",
+        "Ok(success=[(('Ada', 0, True), 'Ada'), (('Alan', 0, True), 'Alan')])",
         "Ok(success=('caller', 0, True))",
         "True",
         "('caller', 2, False)",
