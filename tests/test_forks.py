@@ -111,8 +111,19 @@ for thread in threads: thread.join()
 """) == ["{'Ok(success=[1, 2]) 0'}"]
 
 
+IN_A_THREAD = pytest.param(
+    "in a fiber of several threads",
+    marks=pytest.mark.xfail(
+        sys.version_info >= (3, 13),
+        reason="from 3.13 on, Python may not notice a signal in a child forked by a thread that "
+        "isn't the main one, until the signal interrupts a call of the system",
+        strict=False,
+    ),
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("fork", ["as it is", "in a fiber", "in a fiber of several threads"])
+@pytest.mark.parametrize("fork", ["as it is", "in a fiber", IN_A_THREAD])
 def test_first_ctrl_c_in_a_child_cancels_its_run(fork: str) -> None:
     run = {"as it is": "forks()", "in a fiber": "io.defer(forks).run(None)"}
     assert output_of(f"""

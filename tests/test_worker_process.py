@@ -231,9 +231,19 @@ def test_a_tool_started_by_a_fiber_can_be_interrupted(cluster: Cluster) -> None:
     assert on(cluster, interrupt) == -signal.SIGINT
 
 
-@pytest.mark.parametrize(
-    ("number", "expected"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, -signal.SIGTERM)]
+INTERRUPTED = pytest.param(
+    signal.SIGINT,
+    "interrupted",
+    marks=pytest.mark.xfail(
+        sys.version_info >= (3, 13),
+        reason="from 3.13 on, Python may not notice a signal in a child forked by a thread that "
+        "isn't the main one, until the signal interrupts a call of the system",
+        strict=False,
+    ),
 )
+
+
+@pytest.mark.parametrize(("number", "expected"), [INTERRUPTED, (signal.SIGTERM, -signal.SIGTERM)])
 def test_a_fork_made_by_a_fiber_can_be_signalled(
     cluster: Cluster, number: signal.Signals, expected: object
 ) -> None:
