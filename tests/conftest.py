@@ -6,6 +6,7 @@ import atexit
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -27,6 +28,13 @@ PATIENCE = 300.0
 
 LONG_SECONDS = 1.0
 """Four times what a test may take without being marked slow: machines differ."""
+
+MAY_LOSE_SIGNALS = pytest.mark.xfail(
+    sys.version_info >= (3, 13),
+    reason="from 3.13 on, Python may not notice a signal in a child forked by a thread that "
+    "isn't the main one, until the signal interrupts a call of the system",
+    strict=False,
+)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 

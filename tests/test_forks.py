@@ -12,6 +12,8 @@ import sys
 import psutil
 import pytest
 
+from tests.conftest import MAY_LOSE_SIGNALS
+
 PRELUDE = """
 import asyncio, atexit, multiprocessing, os, signal, sys, threading, time
 from distio import Cluster, io
@@ -113,12 +115,7 @@ for thread in threads: thread.join()
 
 IN_A_THREAD = pytest.param(
     "in a fiber of several threads",
-    marks=pytest.mark.xfail(
-        sys.version_info >= (3, 13),
-        reason="from 3.13 on, Python may not notice a signal in a child forked by a thread that "
-        "isn't the main one, until the signal interrupts a call of the system",
-        strict=False,
-    ),
+    marks=MAY_LOSE_SIGNALS,
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from distio import Cluster, Ok, io
+from tests.conftest import MAY_LOSE_SIGNALS
 
 pytestmark = pytest.mark.slow
 
@@ -234,12 +235,7 @@ def test_a_tool_started_by_a_fiber_can_be_interrupted(cluster: Cluster) -> None:
 INTERRUPTED = pytest.param(
     signal.SIGINT,
     "interrupted",
-    marks=pytest.mark.xfail(
-        sys.version_info >= (3, 13),
-        reason="from 3.13 on, Python may not notice a signal in a child forked by a thread that "
-        "isn't the main one, until the signal interrupts a call of the system",
-        strict=False,
-    ),
+    marks=MAY_LOSE_SIGNALS,
 )
 
 
