@@ -6,7 +6,7 @@ of its own for each payload over 64 KiB, which ZeroMQ then sends without copying
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -42,7 +42,10 @@ class _Codec(Generic[T]):
         frames: list[bytes] = []
         slim = list(messages)
         for index, message in enumerate(messages):
-            for part, payload in enumerate(_payloads(message)):
+            payloads_of = _PAYLOADS.get(type(message))
+            if payloads_of is None:
+                continue
+            for part, payload in enumerate(payloads_of(message)):
                 if len(payload) > DETACH_BYTES:
                     slim[index] = _with_payload(slim[index], part, b"")
                     detached.append((index, part))
@@ -75,17 +78,33 @@ class _Codec(Generic[T]):
 
 
 def _payloads(message: Any) -> list[bytes]:
-    if isinstance(message, m.Offer):
-        return [part for chunk in message.chunks for part in _parts(chunk)]
-    if isinstance(message, m.Place):
-        return _parts(message.chunk)
-    if isinstance(message, m.OutcomesReady | m.Outcomes):
-        return message.payloads
-    if isinstance(message, m.Talk | m.Answered) and message.item is not None:
-        return [message.item]
-    if isinstance(message, m.RelayLogs | m.LogsRelayed):
-        return [message.records]
-    return []
+    payloads_of = _PAYLOADS.get(type(message))
+    return payloads_of(message) if payloads_of else []
+
+
+def _item(message: m.Talk | m.Answered) -> list[bytes]:
+    return [] if message.item is None else [message.item]
+
+
+def _records(message: m.RelayLogs | m.LogsRelayed) -> list[bytes]:
+    return [message.records]
+
+
+def _outcomes(message: m.OutcomesReady | m.Outcomes) -> list[bytes]:
+    return message.payloads
+
+
+_PAYLOADS: Final[dict[type, Callable[[Any], list[bytes]]]] = {
+    m.Offer: lambda offer: [part for chunk in offer.chunks for part in _parts(chunk)],
+    m.Place: lambda place: _parts(place.chunk),
+    m.OutcomesReady: _outcomes,
+    m.Outcomes: _outcomes,
+    m.Talk: _item,
+    m.Answered: _item,
+    m.RelayLogs: _records,
+    m.LogsRelayed: _records,
+}
+"""What each kind of message carries that may be large; most kinds carry nothing."""
 
 
 def _with_payload(message: Any, part: int, payload: bytes) -> Any:

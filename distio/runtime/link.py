@@ -302,13 +302,15 @@ class LinkedHost(Host):
         return ""
 
     def _take_up(self, messages: list[m.CoordinatorMessage]) -> str:
+        ended: list[LocalRun] = []
         with self.mutex:
             for message in messages:
                 if isinstance(message, m.Shutdown):
                     return message.reason or "the cluster was closed"
                 self.member.receive(message)
             arrived = self.member.logs.take()
-            ended, tell = self.tickets.take_ended(self.member)
+            if self.member.ended_runs:
+                ended, tell = self.tickets.take_ended(self.member)
             if self.member.cancelling.due:
                 self.stop_what_is_due()
             self.wake()
@@ -321,9 +323,9 @@ class LinkedHost(Host):
             self.deliveries.put(arrived)
         if ended:
             self.deliveries.when_handled(tell)
-        if any(run.unobserved or run.bundles for run in ended):
-            # what a log handler does is not for this thread, nor what frees objects of the user
-            threading.Thread(target=_look_after, args=(ended,), daemon=True).start()
+            if any(run.unobserved or run.bundles for run in ended):
+                # what a log handler does is not for this thread, nor what frees objects of the user
+                threading.Thread(target=_look_after, args=(ended,), daemon=True).start()
         return ""
 
     def close(self, reason: str = "") -> None:

@@ -22,16 +22,14 @@ import cloudpickle
 
 __all__ = ["Departures", "Generators", "is_generator", "state_of"]
 
-_GENERATORS: Final = frozenset(
-    {
-        ("random", "Random"),
-        ("numpy", "BitGenerator"),
-        ("numpy", "Generator"),
-        ("numpy", "RandomState"),
-        ("torch", "Generator"),
-    }
-)
-"""Classes by package and name: a package that the program doesn't use is not imported."""
+_PACKAGES: Final = {
+    "Random": ("random",),
+    "BitGenerator": ("numpy",),
+    "Generator": ("numpy", "torch"),
+    "RandomState": ("numpy",),
+}
+"""The classes of generators by name, and the packages that have them. A package that the program
+doesn't use is not imported."""
 _MOST_REMEMBERED: Final = 64
 
 Reduced = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -92,10 +90,11 @@ _METHODS: Final = (MethodType, BuiltinMethodType)
 
 def is_generator(kind: type) -> bool:
     """Whether this is a class of generators."""
-    return any(
-        (str(each.__module__).partition(".")[0], each.__name__) in _GENERATORS
-        for each in kind.__mro__
-    )
+    for each in kind.__mro__:  # no more than a look at the name, for almost all classes
+        packages = _PACKAGES.get(each.__name__)
+        if packages and str(each.__module__).partition(".")[0] in packages:
+            return True
+    return False
 
 
 # -- by name ----------------------------------------------------------------------------------
