@@ -8,10 +8,23 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Panic, Resource, Result, Var, io, resource
+from distio import (
+    IO,
+    Barrier,
+    Deferred,
+    Panic,
+    Queue,
+    Resource,
+    Result,
+    Var,
+    io,
+    resource,
+)
 from distio.coordination.member import Member
+from distio.core.fiber import Handle
 from distio.errors import Deadlock
 from distio.protocol import messages as m
+from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Lock
 from distio.resource import of_lock
 from distio.testing import Simulation, explore
@@ -71,6 +84,64 @@ def test_who_was_asked_tells_if_it_goes_on_and_waits_again() -> None:
     assert node.work()
     member.tell()
     assert blocked(member) == [1]
+
+
+def test_member_tells_that_fewer_of_its_fibers_wait() -> None:
+    """The coordinator adds the count to its own: a stale one hides a deadlock for good."""
+    member = Member(1)
+    node = Node(member)
+    root = member.start_root(io.pure(None), None)
+    elsewhere = Handle[Any, Any, Any](fiber_id(9, 9))
+    member.spawn(root, [io.wait(elsewhere).then(io.sleep(1))])
+    assert node.work()
+    member.tell()
+    assert blocked(member) == [1]
+    member.receive(m.FiberLost(elsewhere.id, "worker 9", "it was killed"))
+    assert node.work()
+    member.tell()
+    assert blocked(member) == [0]
+
+
+def pauses() -> Program:
+    """A wait for fibers that ends, with a timer: the member stands still with nothing to tell."""
+    return io.zip_par(io.yield_, io.sleep(0.01))
+
+
+def takes_from(queue: Queue[Any]) -> Program:
+    return queue.take()
+
+
+def waits_for(deferred: Deferred[Any]) -> Program:
+    return deferred.get()
+
+
+def meets_at(barrier: Barrier) -> Program:
+    return barrier.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("make", "waits"),
+    [
+        (Queue.create(1), takes_from),
+        (Queue.create(), takes_from),
+        (Deferred.create(), waits_for),
+        (Barrier.create(3), meets_at),
+    ],
+    ids=["queue", "unlimited queue", "deferred", "barrier"],
+)
+def test_deadlock_after_a_pause_is_found_under_every_seed(
+    make: Program, waits: Callable[[Any], Program]
+) -> None:
+    def both(entry: Any) -> Program:
+        return io.zip_par(pauses().then(waits(entry)), pauses().then(waits(entry)))
+
+    def check(simulation: Simulation[Any, Any]) -> None:
+        assert simulation.result is not None
+        deadlock(simulation.result)
+
+    for members in (2, 3):
+        explore(make.flat_map(both), None, check, range(100), members=members, threads=1)
 
 
 def blocked(member: Member) -> list[int]:

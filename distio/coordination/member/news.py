@@ -19,7 +19,7 @@ class News:
         self.untold: dict[int, LocalRun] = {}
         """Runs of which there is something to tell."""
         self.stirred: dict[int, LocalRun] = {}
-        """Runs in which fibers have begun to wait for others."""
+        """Runs in which fibers have begun to wait for others, or have ceased to."""
         self.forgotten: deque[int] = deque()
         """Fibers whose outcomes nobody here can ask for any more."""
         self._posted = m.OutcomesReady([], [])

@@ -75,7 +75,7 @@ class LocalRun:
         self._untold = untold
         """Where a run enters itself when there is something to tell."""
         self._stirred = stirred
-        """Where it enters itself when a fiber has begun to wait."""
+        """Where it enters itself when a fiber has begun to wait, or waits no longer."""
         self._started: list[tuple[int, int]] = []
         self._finished = 0
         self._ended: list[tuple[int, int]] = []
@@ -111,8 +111,9 @@ class LocalRun:
 
     def block(self, change: int) -> None:
         """So many fibers more (or fewer) wait for others here."""
-        if change > 0:  # told even if others have ceased to: it may be what makes a deadlock
-            self._stirred[self.id] = self
+        # told also when fewer wait, and when as many wait as before: the coordinator suspects a
+        # deadlock by this count together with its own, and asks when it is told
+        self._stirred[self.id] = self
         self.blocked += change
 
     def chunk(
