@@ -18,6 +18,7 @@ from distio.core.interpreter import step
 from distio.core.snapshot import dump_fibers, dump_outcome
 from distio.core.status import Status
 from distio.protocol import messages as m
+from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Lock
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -117,7 +118,7 @@ def test_who_was_here_in_a_run_that_was_cut_short_has_ended(scene: Scene) -> Non
     parked = scene.start(FOREVER).handle
     scene.work()
     ready = scene.start(FOREVER).handle
-    scene.member.receive(m.RunEnded(scene.root.run, "cut short"))
+    scene.member.receive(m.RunEnded(scene.root.run, Cause.CLUSTER_CLOSED, "cut short"))
     scene.root = scene.member.start_root(io.pure(None), None)
     scene.said()
     assert scene.asks(ready).value == Status("1.2", None, "ended", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from enum import EnumType
 from types import UnionType
 from typing import Any, get_args, get_origin
 
@@ -31,6 +32,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if kind in _BASIC:
         return _BASIC[kind]
     args = get_args(kind)
+    if isinstance(kind, EnumType):
+        return st.sampled_from(list(kind))
     if isinstance(kind, UnionType):
         return st.one_of(*map(values, args))
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):

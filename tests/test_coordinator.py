@@ -12,8 +12,10 @@ from distio.coordination.coordinator import (
     Received,
     Tick,
 )
+from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.coordinator.timers import Timer, Timers
 from distio.protocol import messages as m
+from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.version import PROTOCOL, PYTHON
 
@@ -23,8 +25,8 @@ Commands = list[tuple[int, m.CoordinatorMessage]]
 class Scene:
     """A coordinator that is checked after every event."""
 
-    def __init__(self, workers: int = 0, threads: int = 1) -> None:
-        self.machine = Coordinator()
+    def __init__(self, workers: int = 0, threads: int = 1, grace: float = GRACE_SECONDS) -> None:
+        self.machine = Coordinator(grace)
         self.now = 0.0
         self.client = self.join("client")
         self.workers = [self.join("worker", threads) for _ in range(workers)]
@@ -490,21 +492,26 @@ def test_fibers_that_wait_for_a_place_survive_the_loss_of_their_maker() -> None:
     assert scene.machine.fibers[fiber_id(2, 0)].host == worker
 
 
-def test_the_loss_of_an_owner_ends_its_runs_everywhere() -> None:
+def test_coordinator_that_loses_a_client_cancels_its_runs_everywhere() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=3)
-    scene.offers(1, run, fiber_id(1, 1))
-    scene.offers(1, run, fiber_id(1, 2))
-    commands = scene.breaks(1)
-    assert {member for member, _ in commands} == {2, 3}
+    children = fiber_id(1, 1), fiber_id(1, 2)
+    for child in children:
+        scene.offers(1, run, child)
+    assert scene.breaks(1) == [(2, m.RunCancelled(run)), (3, m.RunCancelled(run))]
+    scene.tells(2, ended(run, children[0]))
+    commands = scene.tells(3, ended(run, children[1]))
+    assert [member for member, _ in commands] == [2, 3]
     for _, message in commands:
         assert isinstance(message, m.RunEnded)
-        assert "client 1" in message.deadlock
+        assert message.cause is Cause.CLIENT_GONE
+        assert "client 1" in message.reason
+        assert not message.overdue
     assert not scene.machine.runs
     assert not scene.machine.fibers
 
 
-def test_the_loss_of_an_owner_empties_the_backlog_and_the_timers() -> None:
+def test_coordinator_that_loses_a_client_and_all_workers_drops_its_runs() -> None:
     scene = Scene(workers=1)
     run = scene.starts(fibers=6)
     for n in range(1, 5):
@@ -512,6 +519,7 @@ def test_the_loss_of_an_owner_empties_the_backlog_and_the_timers() -> None:
     scene.says(2, m.StartTimer(run, fiber_id(1, 1), 1, 1.0))
     assert scene.machine.backlog
     scene.breaks(1)
+    scene.breaks(2)
     assert not scene.machine.backlog
     assert scene.machine.next_deadline() is None
 
@@ -651,11 +659,15 @@ def test_a_deadlock_is_confirmed_by_all_and_named() -> None:
     ]
     assert scene.says(1, m.Waits(run, 1, True, [(run, [child])])) == []
     commands = scene.says(2, m.Waits(run, 1, True, [(child, [run])]))
+    assert commands == [(1, m.RunCancelled(run)), (2, m.RunCancelled(run))]
+    scene.tells(2, ended(run, child))
+    commands = scene.tells(1, m.RunProgress(run, [], 1, [], 0))
     assert [member for member, _ in commands] == [1, 2]
     for _, message in commands:
         assert isinstance(message, m.RunEnded)
-        assert "fiber 1.0 waits for fiber 1.1" in message.deadlock
-        assert "fiber 1.1 waits for fiber 1.0" in message.deadlock
+        assert message.cause is Cause.DEADLOCK
+        assert "fiber 1.0 waits for fiber 1.1" in message.reason
+        assert "fiber 1.1 waits for fiber 1.0" in message.reason
 
 
 def test_no_deadlock_while_a_member_has_not_heard_everything() -> None:
@@ -701,8 +713,8 @@ def test_an_answer_to_an_earlier_question_confirms_nothing() -> None:
     scene.tells(1, blocked(run, 1))
     assert scene.tells(1, blocked(run, 1)) == [(1, m.DescribeWaits(run, 2))]
     assert scene.says(1, m.Waits(run, 1, True, [])) == []
-    ((_, message),) = scene.says(1, m.Waits(run, 2, True, [(run, [run])]))
-    assert isinstance(message, m.RunEnded)
+    answer = m.Waits(run, 2, True, [(run, [run])])
+    assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
 
 
 def test_an_outcome_that_arrives_meanwhile_makes_the_question_moot() -> None:

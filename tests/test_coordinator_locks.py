@@ -259,10 +259,11 @@ def test_a_run_whose_own_fibers_hold_all_it_waits_for_is_deadlocked() -> None:
     other = fiber_id(1, 1)
     held: list[tuple[Key, list[int]]] = [(7, [run]), (8, [other])]
     answer = m.Waits(run, 1, True, [], [(run, 8), (other, 7)], held)
-    ((member, ended),) = scene.says(1, answer)
+    assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
+    ((member, ended),) = scene.tells(1, m.RunProgress(run, [], 2, [], 0))
     assert member == 1
     assert isinstance(ended, m.RunEnded)
-    assert "fiber 1.0 waits for fiber 1.1, fiber 1.1 waits for fiber 1.0" in ended.deadlock
+    assert "fiber 1.0 waits for fiber 1.1, fiber 1.1 waits for fiber 1.0" in ended.reason
 
 
 def test_an_answer_is_moot_when_a_token_moves_that_it_waits_for() -> None:

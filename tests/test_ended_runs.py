@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Errors, Ok, Panic, Result, io
-from distio.errors import Deadlock, UnknownFiber
+from distio.errors import Cancelled, Deadlock, UnknownFiber
 from distio.protocol.ids import name_of
 from tests.conftest import Run, shared_cluster
 
@@ -69,15 +69,14 @@ def test_an_outcome_that_somebody_has_can_be_had_again(run: Run) -> None:
     assert run(io.wait(handles)) == Ok([Ok("it"), Errors(["e"])])
 
 
-def test_a_fiber_of_a_run_that_was_cut_short_has_no_outcome(run_in_process: Run) -> None:
+def test_fiber_of_a_deadlocked_run_was_cancelled(run_in_process: Run) -> None:
     box: list[Any] = []
     waits = io.rec(
         lambda again: io.defer_io(lambda: io.wait(box) if box else io.yield_.then(again))
     )
     cut_short = run_in_process(io.parallel(waits).map(box.extend))
     assert isinstance(exception(cut_short), Deadlock)
-    unknown = exception(value(run_in_process(io.wait(box)))[0])
-    assert isinstance(unknown, UnknownFiber)
+    assert isinstance(exception(value(run_in_process(io.wait(box)))[0]), Cancelled)
 
 
 # -- callbacks --------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from distio.core.snapshot import Packed, dump_chunk, dump_fibers, outcome_in
 from distio.errors import UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
+from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -284,12 +285,13 @@ def test_a_failure_that_was_waited_for_is_not_recorded() -> None:
     assert unobserved(late) == {}
 
 
-def test_a_deadlock_ends_the_run_and_drops_its_fibers() -> None:
+def test_member_run_in_a_deadlock_ends_and_leaves_nothing() -> None:
     box: list[Any] = []
     program = io.parallel(io.defer_io(lambda: io.wait(box))).map(box.extend)
     world, _ = alone(program)
     (ended,) = world[1].ended_runs
-    assert "fiber 1.1 waits for fiber 1.1" in ended[1].deadlock
+    assert ended[1].cause is Cause.DEADLOCK
+    assert "fiber 1.1 waits for fiber 1.1" in ended[1].reason
     assert world.is_empty()
 
 
@@ -423,7 +425,7 @@ def test_a_handle_that_travelled_is_not_forgotten() -> None:
     assert fiber_id(1, 1) not in [fiber for said in world.said(m.Forget) for fiber in said.fibers]
     world.pass_time(5)
     (ended,) = world[1].ended_runs
-    assert ended[1].deadlock == ""
+    assert ended[1].cause is Cause.FINISHED
 
 
 def test_drop_outcomes_lets_go() -> None:

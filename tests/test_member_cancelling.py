@@ -15,6 +15,7 @@ from distio.core.fiber import Fiber
 from distio.core.snapshot import dump_chunk
 from distio.errors import Cancelled
 from distio.protocol import messages as m
+from distio.protocol.endings import Cause
 from distio.protocol.requests import Lock
 from distio.protocol.version import PROTOCOL, PYTHON
 from tests.test_coordinator import Scene as Hub
@@ -201,7 +202,7 @@ def test_the_end_of_a_run_forgets_who_was_to_be_told() -> None:
     scene = Scene()
     scene.cancel(scene.start(FOREVER))
     scene.member.receive(m.RunCancelled(scene.root.run))
-    scene.member.receive(m.RunEnded(scene.root.run, "cut short"))
+    scene.member.receive(m.RunEnded(scene.root.run, Cause.CLUSTER_CLOSED, "cut short"))
     assert len(scene.member.cancelling) == 0
     assert not scene.member.cancelling.is_pending
 

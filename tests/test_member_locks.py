@@ -13,6 +13,7 @@ from distio.core import ops
 from distio.core.fiber import Fiber
 from distio.core.snapshot import dump_chunk, dump_fibers
 from distio.protocol import messages as m
+from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Acquire, Lock
 from tests.test_member import Node
@@ -219,7 +220,7 @@ def test_a_fiber_that_cannot_be_opened_holds_nothing(scene: Scene) -> None:
 
 def test_what_comes_too_late_for_its_run_goes_back(scene: Scene) -> None:
     scene.hears(m.Place(m.Chunk(99 << 40, [(99 << 40, 1)], b"", [(7, 0, 1)])))
-    scene.hears(m.RunEnded(99 << 40, "cut short"))
+    scene.hears(m.RunEnded(99 << 40, Cause.CLUSTER_CLOSED, "cut short"))
     assert scene.said() == [m.ReturnTokens(7, 1)]
 
 
@@ -240,7 +241,7 @@ def test_a_run_that_is_cut_short_waits_no_longer_and_frees_what_it_held(scene: S
     scene.member.spawn(other, [ops.Locked(HELD, LOCK)])
     scene.work()
     scene.said()
-    scene.hears(m.RunEnded(scene.run.id, "cut short"))
+    scene.hears(m.RunEnded(scene.run.id, Cause.CLUSTER_CLOSED, "cut short"))
     assert scene.said() == [m.ForgoTurns(7, [second.id]), m.ReturnTokens(7, 1)]
     assert list(scene.member.parked) != []
 

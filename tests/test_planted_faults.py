@@ -14,6 +14,7 @@ from distio import IO, Ok, Queue, Resource, Var, io, resource
 from distio.coordination.coordinator import Coordinator, Event, Received, Send
 from distio.coordination.coordinator import machine as coordinator_machine
 from distio.coordination.coordinator import talking as coordinator_talking
+from distio.coordination.coordinator.endings import Endings
 from distio.coordination.coordinator.loans import Loans
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member as Peer
@@ -28,6 +29,7 @@ from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
+from distio.protocol.endings import Cause
 from distio.testing import CheckFailed, Crash, Fault, Parts, Simulation, explore
 
 Program = IO[Any, Any, Any]
@@ -57,6 +59,11 @@ def crowd() -> Program:
     one = io.yield_.then(io.yield_, io.pure(1))
     later = io.yield_.then(io.yield_, io.yield_)
     return io.parallel([one] * 16).flat_map(lambda fibers: later.then(io.wait(fibers))).map(total)
+
+
+def releases_for_hours() -> Program:
+    """Four fibers, on several members, whose releases take longer than they may."""
+    return io.zip_par([io.pure(n).finally_(lambda _: io.sleep(10_000)) for n in range(4)])
 
 
 def total(results: Sequence[Any]) -> int:
@@ -130,6 +137,17 @@ class KeepsTimers(Timers):
 
     def drop(self, run: int) -> None:
         """Nothing."""
+
+
+class ForgetsToRelease(Endings):
+    """A run that loses its client is over at once."""
+
+    def begin(self, now: float, id: int, run: Run, cause: Cause, reason: str = "") -> None:
+        if cause is Cause.CLIENT_GONE:
+            run.ending = cause, reason
+            self._machine.end_run(id, run)
+        else:
+            super().begin(now, id, run, cause, reason)
 
 
 class AppliesOffersTwice(Coordinator):
@@ -325,6 +343,12 @@ def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Parts:
     return Parts()
 
 
+def with_endings(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """The coordinator ends runs as `ForgetsToRelease` does."""
+    monkeypatch.setattr(coordinator_machine, "Endings", ForgetsToRelease)
+    return Parts()
+
+
 def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Parts:
     """A run begins without its root, which is told of later."""
 
@@ -443,7 +467,13 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "an old entry wakes a newer wait": (leaves_entries_unseen, one_by_one(), 4, ()),
     "a timer fires early": (with_timers(HastyTimers), tree(3), 8, ()),
     "a timer never fires": (with_timers(LosesATimer), tree(3), 8, ()),
-    "a timer outlives its run": (with_timers(KeepsTimers), tree(3), 8, [Crash("client")]),
+    "a timer outlives its run": (
+        with_timers(KeepsTimers),
+        releases_for_hours(),
+        None,
+        [Crash("client")],
+    ),
+    "an end forgets to release": (with_endings, tree(3), 8, [Crash("client")]),
     "a batch is applied twice": (with_parts(coordinator=AppliesOffersTwice), tree(2), 4, ()),
     "an epoch isn't checked": (believes_old_epochs, crowd(), 16, ()),
     "an epoch doesn't grow": (with_parts(coordinator=PlacesInTheSameEpoch), crowd(), 16, ()),

@@ -295,7 +295,7 @@ def test_those_who_wait_for_some_of_each_other_are_a_deadlock() -> None:
     world.start(others)
     world.work()
     (ended,) = world[1].ended_runs
-    assert "fiber 1.1 waits for fiber 1.1" in ended[1].deadlock
+    assert "fiber 1.1 waits for fiber 1.1" in ended[1].reason
     assert world.is_empty()
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from distio.protocol.endings import Cause
 from distio.protocol.logs import LogLevelsSet, LogsRelayed, RelayLogs, SetLogLevels
 from distio.protocol.message import Message
 from distio.protocol.sharing import (
@@ -51,6 +52,7 @@ __all__ = [
     "ForgoneAnswer",
     "Goodbye",
     "Hello",
+    "Leaving",
     "Listen",
     "LoanReturned",
     "LockRefused",
@@ -211,6 +213,9 @@ class CancelRun(Message, frozen=True, gc=False):
     """Cancel all fibers of this run, wherever they are."""
 
     run: int
+    cause: Cause = Cause.CANCELLED
+    reason: str = ""
+    """What its Result is to say, unless that is for its root to say."""
 
 
 class AskStatus(Message, frozen=True, gc=False):
@@ -272,6 +277,13 @@ class WorkerExited(Message, frozen=True, gc=False):
 
     pid: int
     reason: str
+
+
+class Leaving(Message, frozen=True, gc=False):
+    """I am about to leave: place nothing here any more. My fibers release what they hold."""
+
+    seconds: float
+    """After so many I am to be lost, whether they have or not."""
 
 
 class Goodbye(Message, frozen=True, gc=False):
@@ -387,8 +399,11 @@ class RunEnded(Message, frozen=True, gc=False):
     """Nothing of this run is left, or nothing of it may be left: drop what you hold of it."""
 
     run: int
-    deadlock: str = ""
-    """If not empty: the run could never have gone on, and why."""
+    cause: Cause = Cause.FINISHED
+    reason: str = ""
+    """What its Result is to say; empty if that is for its root to say."""
+    overdue: str = ""
+    """If not empty: why fibers that are left are dropped before they have released."""
 
 
 class Shutdown(Message, frozen=True, gc=False):
@@ -426,6 +441,7 @@ MemberMessage = (
     | RelayLogs
     | Waits
     | WorkerExited
+    | Leaving
     | Goodbye
 )
 UNCOUNTED: Final = (TokensLent, RecallTokens, LockRefused, LogLevelsSet, LogsRelayed)

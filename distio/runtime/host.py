@@ -25,7 +25,7 @@ from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
-from distio.protocol.ids import label_of
+from distio.protocol.ids import label_of, name_of
 from distio.protocol.logs import LogLevels
 from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
@@ -433,8 +433,14 @@ def _at_most(patience: float | None) -> float | None:
 
 
 def log_failures(runs: Sequence[LocalRun]) -> None:
-    """Log each failure that nobody waited for, once, with its traceback."""
+    """Log each failure that nobody waited for, once, with its traceback; and what was left open."""
     for run in runs:
+        if run.unreleased:
+            log.error(
+                "run %s ended before all its fibers had released what they hold: %s",
+                name_of(run.id),
+                run.unreleased,
+            )
         for fiber, failure in run.unobserved.items():
             label = label_of(fiber, run.names.get(fiber))
             log.error("fiber %s failed, and nobody waited for it:%s", label, _story(failure))

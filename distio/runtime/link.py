@@ -323,7 +323,7 @@ class LinkedHost(Host):
             self.deliveries.put(arrived)
         if ended:
             self.deliveries.when_handled(tell)
-            if any(run.unobserved or run.bundles for run in ended):
+            if any(run.unobserved or run.unreleased or run.bundles for run in ended):
                 # what a log handler does is not for this thread, nor what frees objects of the user
                 threading.Thread(target=_look_after, args=(ended,), daemon=True).start()
         return ""

@@ -10,7 +10,9 @@ from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.snapshot import Packed
-from distio.errors import ClusterClosed, Deadlock, TracedException
+from distio.errors import Cancelled, ClusterClosed, Deadlock, TracedException
+from distio.protocol import messages as m
+from distio.protocol.endings import Cause
 from distio.result import Panic, Result
 from distio.runtime.main_thread import is_main_thread, serve_until, wake_main_thread
 
@@ -27,9 +29,18 @@ class Ticket:
 
     def __init__(self, root: Fiber) -> None:
         self.run = root.run
+        self._label = root.label
         self._handle = root.handle
         self._ended = threading.Event()
         self._failure: Result[Any, Any] | None = None
+
+    def ended(self, message: m.RunEnded) -> None:
+        """The coordinator says that the run is over."""
+        failure = _failure_of(message)
+        is_cancelled = message.cause is not Cause.FINISHED
+        if failure is None and is_cancelled and self._handle and self._handle.outcome is None:
+            failure = panic_of(Cancelled(self._label))  # dropped before all was released
+        self.end(failure)
 
     def end(self, failure: Result[Any, Any] | None = None) -> None:
         """The run is over; with `failure`, whatever its root computed."""
@@ -109,7 +120,7 @@ class Tickets:
         def tell() -> None:
             for ticket, message in tickets:
                 if ticket is not None:
-                    ticket.end(_deadlocked(message.deadlock) if message.deadlock else None)
+                    ticket.ended(message)
 
         return [run for run, _ in ended], tell
 
@@ -131,12 +142,20 @@ class Tickets:
             ticket.end(failure)
 
 
-def _deadlocked(reason: str) -> Panic[Any, Any]:
-    deadlock = Deadlock(reason)
-    return Panic([TracedException(deadlock, str(deadlock))], [])
+def _failure_of(ended: m.RunEnded) -> Panic[Any, Any] | None:
+    """What the Result of a run says of its end; None: that is for its root to say."""
+    if ended.cause is Cause.DEADLOCK:
+        return panic_of(Deadlock(ended.reason))
+    if ended.reason:
+        return closed(f"the run was cut short: {ended.reason}")
+    return None
 
 
 def closed(message: str) -> Panic[Any, Any]:
     """The Result of a run that a cluster can't carry out."""
-    closed = ClusterClosed(message)
-    return Panic([TracedException(closed, str(closed))], [])
+    return panic_of(ClusterClosed(message))
+
+
+def panic_of(exception: BaseException) -> Panic[Any, Any]:
+    """The Result of a run that ends because of the cluster, not of its program."""
+    return Panic([TracedException(exception, str(exception))], [])

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.member import Callback, Finishing, Hand, Member
+from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
@@ -22,7 +23,7 @@ from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.codec import from_coordinator, from_member
-from distio.protocol.ids import member_name
+from distio.protocol.ids import member_name, name_of
 from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
@@ -377,6 +378,7 @@ class Process:
         if isinstance(message, _WAKES):
             self._note_woken(before)
         if member.ended_runs:
+            self._check_released(member.ended_runs)
             world.is_over = world.is_over or self.kind == "client"
             for run in self.tickets.close_ended(member):
                 run.release()
@@ -439,6 +441,16 @@ class Process:
         if self._unchecked * CHECKED_AT_ONCE >= fibers:
             self._unchecked = 0
             self.validate()
+
+    def _check_released(self, ended: Sequence[tuple[LocalRun, m.RunEnded]]) -> None:
+        """A run drops fibers only after their time to release is over."""
+        for run, message in ended:
+            if run.alive and not message.overdue:
+                raise InvariantBroken(
+                    f"run {name_of(run.id)} drops {run.alive} fibers at {self.name}, "
+                    f"which could have released what they hold",
+                    self._world.history.of(run.id),
+                )
 
     def validate(self) -> None:
         """Check what must always hold in this process.

@@ -209,7 +209,7 @@ class World:
     def drain(self) -> None:
         """Let all that is still under way arrive, and check that nothing of the run is left."""
         self._program = None
-        while self._act() or self._pass_time(for_timers=False):
+        while self._act() or self._pass_time(for_timers=bool(self.hub.machine.runs)):
             pass
         self._check_rest()
 

@@ -1,6 +1,7 @@
 """The coordinator's machine: `handle(now, event) -> [Send]`, and the switchboard before it."""
 
 from distio.coordination.coordinator.events import (
+    Closing,
     Disconnected,
     Event,
     Joined,
@@ -12,6 +13,7 @@ from distio.coordination.coordinator.machine import Coordinator
 from distio.coordination.coordinator.switchboard import Switchboard
 
 __all__ = [
+    "Closing",
     "Coordinator",
     "Disconnected",
     "Event",

@@ -44,22 +44,19 @@ def _tell(machine: Coordinator, host: Member, cuts: Cuts) -> None:
 
 
 def cancel_run(machine: Coordinator, member: Member, message: m.CancelRun) -> None:
-    """Tell all that host some of it; those that will are told then."""
+    """The program of this run ends it."""
     run = machine.runs.get(message.run)
     if run is None:
         machine.stale += 1
-        return
-    run.is_cancelled = True
-    run.has_moved()
-    for host in sorted(run.members & machine.members.keys()):
-        machine.send(host, m.RunCancelled(message.run))
+    else:
+        machine.endings.begin(machine.now, message.run, run, message.cause, message.reason)
 
 
 def say_who_is_cancelled(
     machine: Coordinator, host: Member, run: int, fibers: list[tuple[int, int]]
 ) -> None:
     """These have been placed there (fiber and epoch of each)."""
-    if machine.runs[run].is_cancelled:
+    if machine.runs[run].ending is not None:
         machine.send(host.id, m.RunCancelled(run))
     cuts = [(fiber, region) for fiber, _ in fibers for region in machine.fibers[fiber].cuts]
     if cuts:

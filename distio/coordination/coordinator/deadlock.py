@@ -93,9 +93,7 @@ class Suspicions:
         edges, holders = edges_of(run.waits)
         if self._machine.locks.all_held(holders):
             talks = [talk for answer in run.waits for talk in answer.talks]
-            self._machine.end_run(
-                id, run, f"nothing can ever wake this run: {explain(edges, talks)}"
-            )
+            self._machine.endings.deadlocked(self._machine.now, id, run, explain(edges, talks))
         else:  # a lock is on its way, or another run's
             run.has_moved()
             run.is_innocent = True

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from distio.protocol import messages as m
 
-__all__ = ["Disconnected", "Event", "Joined", "Received", "Send", "Tick"]
+__all__ = ["Closing", "Disconnected", "Event", "Joined", "Received", "Send", "Tick"]
 
 
 class Joined(NamedTuple):
@@ -32,7 +32,15 @@ class Tick(NamedTuple):
     """Time has passed."""
 
 
-Event = Joined | Received | Disconnected | Tick
+class Closing(NamedTuple):
+    """The coordinator is to end as soon as runs have released what they hold."""
+
+    reason: str
+    grace: float | None = None
+    """How many seconds that may take, if that is less than usual."""
+
+
+Event = Joined | Received | Disconnected | Tick | Closing
 
 
 class Send(NamedTuple):

@@ -66,7 +66,8 @@ class Logs:
 
     def _clients_for(self, member: Member, run: int) -> list[int]:
         if run:
-            return [self._runs[run].owner] if run in self._runs else []
+            owner = self._runs[run].owner if run in self._runs else 0
+            return [owner] if owner in self._members else []
         family = member.hello.family
         return [
             other.id

@@ -38,7 +38,9 @@ from distio.coordination.coordinator.cancelling import (
 )
 from distio.coordination.coordinator.checks import check, check_at_rest
 from distio.coordination.coordinator.deadlock import Suspicions
+from distio.coordination.coordinator.endings import GRACE_SECONDS, Endings
 from distio.coordination.coordinator.events import (
+    Closing,
     Disconnected,
     Event,
     Joined,
@@ -55,6 +57,7 @@ from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
 from distio.coordination.coordinator.talking import Talking
 from distio.coordination.coordinator.timers import Timer, Timers
 from distio.protocol import messages as m
+from distio.protocol.endings import Cause
 from distio.protocol.ids import home_of
 
 __all__ = ["Coordinator"]
@@ -70,11 +73,16 @@ _NOWHERE_TO_BE_HAD: Final = (
 class Coordinator:
     """Decides; its shell carries the messages and keeps the clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float = GRACE_SECONDS) -> None:
+        """
+        Args:
+            grace: how many seconds a run that is ended may take to release what it holds.
+        """
         self.members: dict[int, Member] = {}
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
         self.timers = Timers()
+        self.endings = Endings(self, grace)
         self.suspicions = Suspicions(self)
         self.questions = Questions(self)
         self.talking = Talking(self)
@@ -88,7 +96,8 @@ class Coordinator:
         self._departed: dict[int, tuple[str, str]] = {}
         """The members lost last, and why: fibers may still be sent to them."""
         self._loads_changed = False
-        self._now = 0.0
+        self.now = 0.0
+        """When the event came that is being taken up."""
         self._commands: list[Send] = []
 
     def handle(self, now: float, event: Event) -> list[Send]:
@@ -101,7 +110,7 @@ class Coordinator:
         Returns:
             What to say to whom, in order.
         """
-        self._now = now
+        self.now = now
         if isinstance(event, Received):
             if event.member in self.members:
                 _HANDLERS[type(event.message)](self, self.members[event.member], event.message)
@@ -111,6 +120,8 @@ class Coordinator:
             self._join(event.hello)
         elif isinstance(event, Disconnected):
             self._disconnected(event.member)
+        elif isinstance(event, Closing):
+            self.endings.close(now, event.reason, event.grace)
         self._fire_timers()
         if self.backlog:
             self._place_backlog()
@@ -122,8 +133,9 @@ class Coordinator:
 
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""
-        timer, window = self.timers.next_deadline(), self.locks.next_deadline()
-        return timer if window is None else window if timer is None else min(timer, window)
+        parts = self.timers, self.locks, self.endings
+        deadlines = [part.next_deadline() for part in parts]
+        return min((each for each in deadlines if each is not None), default=None)
 
     def send(self, member: int, message: m.CoordinatorMessage) -> None:
         self.members[member].sent += 1
@@ -148,6 +160,11 @@ class Coordinator:
         if self._is_watched(member):
             self._exits.left(member)
         self._lose(member.id, "it left the cluster")
+
+    def dismiss(self, id: int, reason: str) -> None:
+        """This member has taken too long to leave."""
+        self.send(id, m.Shutdown(reason))
+        self._lose(id, reason)
 
     def _worker_exited(self, watcher: Member, message: m.WorkerExited) -> None:
         place = watcher.hello.host, message.pid
@@ -183,7 +200,7 @@ class Coordinator:
             if is_there and watched.is_gone and not self._is_watched(watched):
                 self._lose(watched.id, "its connection broke")
         self.timers.drop_member(lost)
-        self.locks.member_gone(self._now, lost)
+        self.locks.member_gone(self.now, lost)
         self.talking.member_gone(lost)
         self.logs.member_gone(lost)
         name = member.name()
@@ -191,9 +208,6 @@ class Coordinator:
         if len(self._departed) > _MOST_DEPARTED:
             del self._departed[next(iter(self._departed))]
         for id, run in list(self.runs.items()):
-            if run.owner == lost:
-                self.end_run(id, run, f"{name}, which had started this run, is gone: {reason}")
-                continue
             run.count(lost, -run.alive_at.get(lost, 0))
             for fiber in run.fibers:
                 record = self.fibers[fiber]
@@ -201,7 +215,11 @@ class Coordinator:
                     self._lose_fiber(fiber, record, name, reason)
                 if lost in record.waiters:
                     record.waiters.remove(lost)
-            self._check_end(id, run)
+            if run.owner == lost and run.alive:
+                gone = f"{name}, which had started this run, is gone: {reason}"
+                self.endings.begin(self.now, id, run, Cause.CLIENT_GONE, gone)
+            else:
+                self._check_end(id, run)
         self.questions.members_gone()
 
     def _lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
@@ -217,15 +235,22 @@ class Coordinator:
     def _start_run(self, member: Member, message: m.StartRun) -> None:
         run = self.runs[message.run] = Run(member.id)
         run.count(member.id, 1)  # its root
+        self.endings.started(self.now, message.run, run)
 
     def _check_end(self, id: int, run: Run) -> None:
-        if run.alive == 0:
-            self.end_run(id, run)
-        else:
+        if not self.endings.check(id, run):
             run.has_moved()
             self.suspicions.suspect(id, run)
 
-    def end_run(self, id: int, run: Run, deadlock: str = "") -> None:
+    def end_run(self, id: int, run: Run, *, overdue: str = "") -> None:
+        """This run is over.
+
+        Args:
+            id: which.
+            run: what is known of it.
+            overdue: why fibers that are left of it are dropped, if some are.
+        """
+        ending = run.ending or (Cause.FINISHED, "")
         for fiber in run.fibers:
             del self.fibers[fiber]
         self.timers.drop(id)
@@ -235,14 +260,14 @@ class Coordinator:
         if run.alive_at.get(NOWHERE):
             for chunk in self.backlog:
                 if chunk.run == id:
-                    self.locks.drop(self._now, chunk.held, NOWHERE)
+                    self.locks.drop(self.now, chunk.held, NOWHERE)
             self.backlog = deque(chunk for chunk in self.backlog if chunk.run != id)
         del self.runs[id]
         self.suspicions.forget(id)
         for member in self.members.values():
             member.blocked.pop(id, None)
             if member.id in run.members:
-                self.send(member.id, m.RunEnded(id, deadlock))
+                self.send(member.id, m.RunEnded(id, *ending, overdue=overdue))
 
     def _progress(self, member: Member, message: m.Progress) -> None:
         member.told(message)
@@ -258,8 +283,7 @@ class Coordinator:
             run.count(member.id, started - told.finished)
             for fiber, epoch in told.ended:
                 self._fiber_ended(member, run, fiber, epoch)
-            if run.alive == 0:
-                self.end_run(told.run, run)
+            self.endings.check(told.run, run)
         waiting = self.locks.waiting(member.id), self.talking.waiting(member.id)
         for id in {**member.blocked, **waiting[0], **waiting[1]}:
             run = self.runs.get(id)
@@ -286,7 +310,7 @@ class Coordinator:
         for chunk in message.chunks:
             run = self.runs.get(chunk.run)
             if run is None:
-                self.locks.drop(self._now, chunk.held, member.id)
+                self.locks.drop(self.now, chunk.held, member.id)
                 self.stale += 1
                 continue
             for fiber, epoch in chunk.fibers:
@@ -405,7 +429,7 @@ class Coordinator:
         if message.run not in self.runs:
             self.stale += 1
             return
-        deadline = self._now + message.seconds
+        deadline = self.now + message.seconds
         self.timers.start(Timer(deadline, message.fiber, message.timer, member.id, message.run))
 
     def _stop_timer(self, member: Member, message: m.StopTimer) -> None:
@@ -413,14 +437,15 @@ class Coordinator:
             self.stale += 1  # it has fired meanwhile
 
     def _fire_timers(self) -> None:
-        for timer in self.timers.due(self._now):
+        for timer in self.timers.due(self.now):
             self.send(timer.member, m.TimerFired(timer.fiber, timer.number))
-        self.locks.tick(self._now)
+        self.locks.tick(self.now)
+        self.endings.tick(self.now)
 
     # -- locks ----------------------------------------------------------------------------
 
     def _await_turns(self, member: Member, message: m.AwaitTurns) -> None:
-        self.locks.wait(self._now, member.id, message)
+        self.locks.wait(self.now, member.id, message)
         run = self.runs.get(message.run)
         if run is not None:
             run.has_moved()
@@ -428,7 +453,7 @@ class Coordinator:
 
     def _return_tokens(self, member: Member, message: m.ReturnTokens) -> None:
         lock, count = message.lock, message.count
-        if not self.locks.take_back(self._now, member.id, lock, count, message.value):
+        if not self.locks.take_back(self.now, member.id, lock, count, message.value):
             self.stale += 1
 
     def _store_value(self, member: Member, message: m.StoreValue) -> None:
@@ -457,6 +482,7 @@ _HANDLERS: dict[type, Any] = {
     m.Forget: forget,
     m.ForgoTurns: lambda machine, member, said: machine.locks.forgo(said.lock, said.fibers),
     m.Goodbye: Coordinator._goodbye,
+    m.Leaving: lambda machine, member, said: machine.endings.leave(machine.now, member, said),
     m.LoanReturned: lambda machine, member, said: machine.talking.came_back(member.id, said),
     m.MakeEntry: lambda machine, member, said: machine.talking.make(said),
     m.Offer: Coordinator._offer,

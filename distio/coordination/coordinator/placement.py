@@ -37,6 +37,8 @@ class Member:
         self.offers_in_vain = False
         """It had nothing that could move, and has started nothing since, and nothing woke."""
         self.solicited = False
+        self.is_leaving = False
+        """It has said so: its fibers release what they hold."""
         self.is_gone = False
         """Its link broke, and how its process exited is still to be told."""
 
@@ -53,7 +55,12 @@ class Member:
     @property
     def has_room(self) -> bool:
         """Whether it takes more."""
-        return not self.is_gone and self.load < AHEAD * self.hello.threads
+        return self.is_staying and self.load < AHEAD * self.hello.threads
+
+    @property
+    def is_staying(self) -> bool:
+        """Whether it is there, and doesn't leave."""
+        return not (self.is_gone or self.is_leaving)
 
     @property
     def is_up_to_date(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from distio.protocol.endings import Cause
 from distio.protocol.messages import Chunk, Waits
 
 __all__ = ["NOWHERE", "FiberRecord", "Run"]
@@ -52,8 +53,8 @@ class Run:
         "alive_at",
         "asked",
         "attachments",
+        "ending",
         "fibers",
-        "is_cancelled",
         "is_innocent",
         "members",
         "owner",
@@ -77,8 +78,9 @@ class Run:
         self.asked: set[int] = set()
         """The members that are still to describe who waits for whom."""
         self.question = 0
-        self.is_cancelled = False
-        """Whether wherever some of it goes, it is to be cancelled."""
+        self.ending: tuple[Cause, str] | None = None
+        """What ends it before all its fibers have ended, and what its Result is to say: wherever
+        some of it goes, it is cancelled."""
         self.is_innocent = False
         """Whether it waits for others' locks, and nothing has moved in it since that was found."""
         self.waits: list[Waits] = []

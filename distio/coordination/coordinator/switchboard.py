@@ -15,7 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from distio.coordination.coordinator.events import Disconnected, Event, Joined, Received, Tick
+from distio.coordination.coordinator.events import (
+    Closing,
+    Disconnected,
+    Event,
+    Joined,
+    Received,
+    Tick,
+)
 from distio.coordination.coordinator.machine import Coordinator
 from distio.protocol import messages as m
 from distio.protocol.version import refusal
@@ -101,6 +108,15 @@ class Switchboard:
             self._say(listens_at, m.Shutdown("its connection to the coordinator broke"))
         self._note(f"member {member} is gone")
         self._happened(now, Disconnected(member))
+
+    def close(self, now: float, reason: str, grace: float | None = None) -> None:
+        """Let all runs release what they hold, and then be over; see `Closing`."""
+        self._happened(now, Closing(reason, grace))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether that has come about."""
+        return self.machine.endings.is_closing and not self.machine.runs
 
     def tick(self, now: float) -> None:
         """Time has passed."""

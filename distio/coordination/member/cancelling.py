@@ -39,7 +39,15 @@ _ALL: Final = 0
 class Cancelling:
     """Which fibers of a member are to be cancelled and haven't been told."""
 
-    __slots__ = ("_fibers", "_member", "_runs", "_watched", "due", "is_pending")
+    __slots__ = (
+        "_fibers",
+        "_is_all_cancelled",
+        "_member",
+        "_runs",
+        "_watched",
+        "due",
+        "is_pending",
+    )
 
     def __init__(self, member: Member) -> None:
         self._member = member
@@ -47,6 +55,8 @@ class Cancelling:
         """By run: fibers that are ready, or in hand, and the regions of them."""
         self._runs: set[int] = set()
         """Those that are cancelled as a whole."""
+        self._is_all_cancelled = False
+        """Whether all fibers of the member are, whatever their run."""
         self.is_pending = False
         """Whether there is anybody to be told."""
         self._watched: dict[int, tuple[Fiber, Callable[[], None]]] = {}
@@ -88,12 +98,28 @@ class Cancelling:
             self._member.stale += 1
         elif run not in self._runs:
             self._runs.add(run)
-            self.is_pending = True
-            for fiber in [each for each in self._member.parked.values() if each.run == run]:
-                if not fiber.is_spared:
-                    self._wake(fiber, _ALL)
-            for fiber, _ in list(self._watched.values()):
-                self._stop_if_cancelled(fiber)
+            self._wake_all([each for each in self._member.parked.values() if each.run == run])
+
+    def cancel_all(self) -> None:
+        """The member leaves: all fibers that are here, and those that still come."""
+        self._is_all_cancelled = True
+        self._wake_all([*self._member.parked.values()])
+
+    def _wake_all(self, parked: Sequence[Fiber]) -> None:
+        self.is_pending = True
+        for fiber in parked:
+            if not fiber.is_spared:
+                self._wake(fiber, _ALL)
+        for fiber, _ in list(self._watched.values()):
+            self._stop_if_cancelled(fiber)
+
+    def is_run_cancelled(self, run: int) -> bool:
+        """Whether this run is cancelled as a whole."""
+        return run in self._runs
+
+    def _is_cancelled(self, fiber: Fiber) -> bool:
+        """Whether it is cancelled together with others."""
+        return (self._is_all_cancelled or fiber.run in self._runs) and not fiber.is_spared
 
     def _cancel(self, handle: Handle[Any, Any, Any], region: int) -> None:
         """Cancel a fiber that is here, unless it has ended."""
@@ -147,7 +173,7 @@ class Cancelling:
 
     def _stop_if_cancelled(self, fiber: Fiber) -> None:
         keys = list(self._fibers.get(fiber.run, {}).get(fiber.id, ()))
-        if fiber.run in self._runs and not fiber.is_spared:
+        if self._is_cancelled(fiber):
             keys.append(_ALL)
         if fiber.is_exposed(waits=True) or any(fiber.is_exposed_to(key) for key in keys):
             self.due.append(self._watched.pop(fiber.id)[1])
@@ -158,7 +184,7 @@ class Cancelling:
         """It has been taken, or has asked for something: if it is to be cancelled, it knows now."""
         for region in self._take(fiber.run, fiber.id):
             fiber.cancel(region)
-        if fiber.run in self._runs and not fiber.is_spared:
+        if self._is_cancelled(fiber):
             fiber.cancel(_ALL)
 
     def left(self, fibers: Sequence[Fiber]) -> None:
@@ -180,7 +206,7 @@ class Cancelling:
         regions = fibers.pop(id, ())
         if not fibers:
             del self._fibers[run]
-            self.is_pending = bool(self._fibers or self._runs)
+            self.is_pending = bool(self._fibers or self._runs or self._is_all_cancelled)
         return regions
 
     def run_gone(self, run: int) -> None:
@@ -191,4 +217,4 @@ class Cancelling:
             if fiber.run == run:
                 self.unwatch(fiber)
                 self.due.append(stop)
-        self.is_pending = bool(self._fibers or self._runs)
+        self.is_pending = bool(self._fibers or self._runs or self._is_all_cancelled)

@@ -1,10 +1,21 @@
-"""How a member takes leave of a run."""
+"""How a member takes leave of a run, and of its cluster.
+
+Rules
+-----
+- A run is over when the coordinator says so. Then whatever is here of it is dropped; fibers that
+  are left are named before.
+- A member that leaves cancels all its fibers, and those that still come. What they release is
+  released as ever. A fiber that ends so is lost to others, with its member: nobody is told that it
+  has ended. When no fiber is left, the member says goodbye.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING
 
+from distio.coordination.member.outcomes import is_cancellation
+from distio.coordination.member.status import describe_fibers_of
 from distio.coordination.member.work import Parcel, Posting, Work
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
@@ -13,7 +24,7 @@ from distio.protocol.requests import AwaitFibers
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
 
-__all__ = ["run_ended"]
+__all__ = ["is_lost_by_leaving", "leave", "run_ended", "say_goodbye"]
 
 
 def run_ended(member: Member, message: m.RunEnded) -> None:
@@ -34,6 +45,8 @@ def run_ended(member: Member, message: m.RunEnded) -> None:
         member.awaited.pop(id, None)
         member.asked.discard(id)
     if run.alive:
+        if message.overdue:
+            run.unreleased = f"{describe_fibers_of(member, run)} ({message.overdue})"
         _drop_fibers(member, run.id)
     member.locks.run_gone(run.id, list(run.locks))
     member.ended_runs.append((run, message))
@@ -57,3 +70,32 @@ def _drop_fibers(member: Member, run: int) -> None:
         if isinstance(fiber.request, AwaitFibers):
             for handle in fiber.request.handles:
                 handle.waiters = None  # whoever keeps the handle must not keep the fiber
+
+
+def leave(member: Member, seconds: float) -> None:
+    """Leave the cluster, as soon as all fibers here have released what they hold.
+
+    Args:
+        member: which.
+        seconds: how long that may take; the coordinator watches over it.
+    """
+    if not member.is_leaving:
+        member.is_leaving = True
+        member.outbox.append(m.Leaving(seconds))
+        member.cancelling.cancel_all()
+
+
+def is_lost_by_leaving(member: Member, fiber: Fiber) -> bool:
+    """Whether this fiber, which has ended, ends only because its member leaves."""
+    return (
+        member.is_leaving
+        and is_cancellation(fiber)
+        and not member.cancelling.is_run_cancelled(fiber.run)
+    )
+
+
+def say_goodbye(member: Member) -> None:
+    """Say it, if the member leaves and none of its fibers is left."""
+    if member.is_leaving and not (member.has_left or member.load or member.parked):
+        member.has_left = True
+        member.outbox.append(m.Goodbye())

@@ -28,7 +28,7 @@ from distio.coordination.member.asking import Asking
 from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.children import inherit
-from distio.coordination.member.endings import run_ended
+from distio.coordination.member.endings import is_lost_by_leaving, run_ended, say_goodbye
 from distio.coordination.member.locks import Locks
 from distio.coordination.member.logs import Logs
 from distio.coordination.member.news import News
@@ -101,6 +101,10 @@ class Member:
         """Runs that have ended since the host last looked."""
         self.stale = 0
         """How many messages came too late to mean anything."""
+        self.is_leaving = False
+        """Whether it cancels its fibers, to say goodbye when none is left."""
+        self.has_left = False
+        """Whether it has said goodbye."""
         self.stepping = 0
         """How many pieces of work are in hand."""
         self._news = News()
@@ -249,7 +253,9 @@ class Member:
             self.locks.release_all(fiber)
         if self.cancelling.is_pending:
             self.cancelling.ended(fiber)
-        if fiber.epoch == 0:
+        if self.is_leaving and is_lost_by_leaving(self, fiber):
+            run.alive -= 1
+        elif fiber.epoch == 0:
             run.finished()
         else:
             run.ended(fiber.id, fiber.epoch)
@@ -265,7 +271,7 @@ class Member:
 
     def is_asked_for(self, fiber: Fiber) -> bool:
         """Whether the outcome is to be `posted` before the fiber is finished."""
-        return fiber.id in self.asked
+        return fiber.id in self.asked and not is_lost_by_leaving(self, fiber)
 
     def posted(
         self, run: int, fiber: int, payload: bytes, handles: Sequence[Handle[Any, Any, Any]]
@@ -432,6 +438,8 @@ class Member:
     def tell(self, *, all_of_it: bool = True) -> None:
         """Put what the coordinator doesn't know yet into the outbox; see `News.tell`."""
         self._news.tell(self.load, self.outbox, all_of_it=all_of_it)
+        if self.is_leaving:
+            say_goodbye(self)
 
     def validate(self, in_hand: Iterable[Fiber | Task] | None = None) -> None:
         """Check what must always hold; tests call this after every event.

@@ -37,6 +37,7 @@ class LocalRun:
         "posting",
         "tie",
         "unobserved",
+        "unreleased",
         "values",
     )
 
@@ -56,6 +57,8 @@ class LocalRun:
         """The fibers for which the member keeps a handle or an entry; dropped with the run."""
         self.unobserved: dict[int, Result[Any, Any]] = {}
         """The failures of fibers that nobody has waited for."""
+        self.unreleased = ""
+        """Which fibers were dropped before they had released what they hold, and why."""
         self.names: dict[int, str] = {}
         """Those of such fibers that have one."""
         self.locks: dict[int | str, None] = {}

@@ -9,8 +9,9 @@ from distio.protocol import requests as rq
 
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
+    from distio.coordination.member.runs import LocalRun
 
-__all__ = ["describe_fibers", "state_of"]
+__all__ = ["describe_fibers", "describe_fibers_of", "state_of"]
 
 _MOST_NAMED: Final = 5
 
@@ -34,10 +35,15 @@ def describe_fibers(member: Member, run: int) -> str:
     """Which fibers of a run are here, and what they are at; empty if the run is over."""
     if not member.is_running(run):
         return ""
-    parked = [fiber for fiber in member.parked.values() if fiber.run == run]
+    return describe_fibers_of(member, member.runs[run]) or "fibers on other members"
+
+
+def describe_fibers_of(member: Member, run: LocalRun) -> str:
+    """The same for a run of which something may be here; empty if there is nothing."""
+    parked = [fiber for fiber in member.parked.values() if fiber.run == run.id]
     named = [f"fiber {fiber.label} {state_of(fiber)}" for fiber in parked[:_MOST_NAMED]]
     if len(parked) > len(named):
         named.append(f"{len(parked) - len(named)} more wait")
-    if others := member.runs[run].alive - len(parked):
+    if others := run.alive - len(parked):
         named.append(f"{others} {'fiber runs' if others == 1 else 'fibers run'}")
-    return ", ".join(named) or "fibers on other members"
+    return ", ".join(named)

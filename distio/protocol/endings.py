@@ -1,0 +1,29 @@
+"""Why runs end: one concept on both sides of the wire."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import final
+
+__all__ = ["Cause"]
+
+
+@final
+class Cause(StrEnum):
+    """What ends a run.
+
+    A run that has FINISHED is over. Every other cause cancels the run: its fibers release what they
+    hold, as far as their processes are there to do it, within a period of grace. Then the run is
+    over, and fibers that haven't released are dropped and named.
+    """
+
+    FINISHED = "finished"
+    """All its fibers have ended."""
+    CANCELLED = "cancelled"
+    """Its program has cancelled it, was interrupted by a signal, or was told to end."""
+    DEADLOCK = "deadlock"
+    """All its fibers wait, and nothing can ever wake one of them."""
+    CLIENT_GONE = "client gone"
+    """The process that had started it has left the cluster, or is lost."""
+    CLUSTER_CLOSED = "cluster closed"
+    """Its program closes the cluster, or the coordinator is told to end."""
