@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final
 
+from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
@@ -143,7 +144,12 @@ class Cluster:
 
     @classmethod
     def local(
-        cls, workers: int | None = None, threads: int = 1, *, blas_threads: int | None = None
+        cls,
+        workers: int | None = None,
+        threads: int = 1,
+        *,
+        blas_threads: int | None = None,
+        grace: float = GRACE_SECONDS,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -154,10 +160,15 @@ class Cluster:
             blas_threads: how many threads libraries for numbers (BLAS, OpenMP) start in each of
                 them; by default its share of these cores, where variables like OMP_NUM_THREADS
                 don't say otherwise.
+            grace: how many seconds a run that is ended before all its fibers have, by `cancel`, a
+                Deadlock or `close`, may take to release what it holds.
 
         Raises:
             ClusterError: it can't be started, and why.
+            TypeError: `grace` is no number of seconds from 0.
         """
+        if wrong := expect.no_time(grace, "Cluster.local", "grace is a number of seconds"):
+            raise MatchError(wrong)
         if workers is None:
             workers = usable_cores()
         counts = {"workers": workers, "threads": threads, "blas_threads": blas_threads}
@@ -170,7 +181,7 @@ class Cluster:
                 )
         try:
             require_descriptors()
-            processes = _Processes(workers, threads, blas_threads)
+            processes = _Processes(workers, threads, blas_threads, grace)
             try:
                 host = processes.join()
             except BaseException:
@@ -220,7 +231,10 @@ class Cluster:
         return RunHandle(self._host, ticket)
 
     def close(self) -> None:
-        """End the cluster; runs that go on are cut short. May be called again.
+        """End the cluster. May be called again.
+
+        Runs that go on are cancelled, and `close` returns when they have released what they hold,
+        or when their time for that is over (`grace`).
 
         In a forked child it ends nothing: the cluster goes on for the process that has made it.
         """
@@ -228,6 +242,12 @@ class Cluster:
             return
         self._is_closed = True
         current_space().reach.remove(id(self))
+        try:
+            self._host.end_runs("the cluster was closed")
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         if self._processes is not None:
             self._processes.stop()
         self._host.leave()
@@ -259,7 +279,7 @@ class _Processes:
         ClusterError, OSError: they can't be started; those that were have ended again.
     """
 
-    def __init__(self, workers: int, threads: int, blas_threads: int | None) -> None:
+    def __init__(self, workers: int, threads: int, blas_threads: int | None, grace: float) -> None:
         self.family = secrets.token_hex(8)
         self.path = list(sys.path)
         """Where the workers look for modules."""
@@ -276,15 +296,15 @@ class _Processes:
             raise
         try:
             with interrupts_wait():
-                self._start(workers, threads, blas_threads)
+                self._start(workers, threads, blas_threads, grace)
         except BaseException:
             self.stop()
             raise
         self.coordinator, *self.workers = self._started
 
-    def _start(self, workers: int, threads: int, blas_threads: int | None) -> None:
+    def _start(self, workers: int, threads: int, blas_threads: int | None, grace: float) -> None:
         lifeline = self._lifeline
-        coordinator = (self.url, str(self._directory), str(lifeline.reader))
+        coordinator = (self.url, str(self._directory), str(lifeline.reader), str(grace))
         self._started.append(
             start_program(
                 "distio.runtime.coordinator_process",

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import zmq
 
 from distio.coordination.coordinator import Coordinator, Switchboard
+from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.coordinator.placement import Member
 from distio.errors import ClusterError
 from distio.protocol import messages as m
@@ -37,21 +38,26 @@ log: Final = logging.getLogger("distio.coordinator")
 _MOST_AT_ONCE: Final = 500
 _LONGEST_WAIT_SECONDS: Final = 86_400.0
 _WORKERS_MAY_TAKE_SECONDS: Final = 2.0
+_ORPHANS_MAY_TAKE_SECONDS: Final = 2.0
+"""How long runs may take to release what they hold when their program was killed."""
 
 
-def serve(url: str, ready: Callable[[str], None]) -> None:
+def serve(url: str, ready: Callable[[str], None], *, grace: float = GRACE_SECONDS) -> None:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
+
+    Runs that go on then are cancelled, and release what they hold; at a second signal they don't.
 
     Args:
         url: where to listen; port 0 lets the system choose one.
         ready: called with the URL once members can join.
+        grace: how many seconds a run that is ended may take to release what it holds.
 
     Raises:
         ClusterError: it can't listen there.
     """
     try:
         require_descriptors()
-        process = CoordinatorProcess(url)
+        process = CoordinatorProcess(url, grace=grace)
     except (OSError, zmq.ZMQError) as error:
         raise system_refused(f"listen on {url}", error) from error
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,9 +74,11 @@ def serve(url: str, ready: Callable[[str], None]) -> None:
 class CoordinatorProcess:
     """Carries messages between the machine and its members."""
 
-    def __init__(self, url: str, lifeline: int | None = None) -> None:
+    def __init__(
+        self, url: str, lifeline: int | None = None, *, grace: float = GRACE_SECONDS
+    ) -> None:
         check_bind(url)
-        self._board = Switchboard(Coordinator(), log.info)
+        self._board = Switchboard(Coordinator(grace), log.info)
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -91,21 +99,32 @@ class CoordinatorProcess:
         self.url = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def stop(self) -> None:
-        """Make `run` return soon; may be called from a signal handler."""
+        """Make `run` return when runs have released what they hold; the second time, at once.
+
+        May be called from a signal handler.
+        """
         os.write(self._stop_writer, b"!")
 
     def run(self) -> None:
-        """Serve until stopped, or until the lifeline ends."""
+        """Serve until all is closed after it was stopped, or after the lifeline has ended."""
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
         poller.register(self._stop_reader, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
+        stops = b""
         while True:
             events = dict(poller.poll(self._milliseconds_to_wait()))
-            if self._stop_reader in events or self._lifeline in events:
-                break
+            if self._stop_reader in events:
+                stops += os.read(self._stop_reader, _MOST_AT_ONCE)
+                if len(stops) > 1:
+                    break
+                self._board.close(time.monotonic(), "the coordinator was told to end")
+            if self._lifeline in events:
+                poller.unregister(self._lifeline)
+                reason = "the program that started the cluster has ended"
+                self._board.close(time.monotonic(), reason, _ORPHANS_MAY_TAKE_SECONDS)
             if self._monitor in events:
                 self._note_disconnects()
             self._take_up()
@@ -115,6 +134,8 @@ class CoordinatorProcess:
             if self._is_timer_due():
                 self._board.tick(time.monotonic())
             self._send_batches()
+            if self._board.is_closed:
+                break
         self._shut_down()
 
     def _is_timer_due(self) -> bool:
@@ -238,9 +259,9 @@ class CoordinatorProcess:
 def main(arguments: list[str]) -> None:
     """The coordinator of a local cluster: lives as long as the lifeline of its program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
-    url, directory, lifeline = arguments
+    url, directory, lifeline, grace = arguments
     try:
-        process = CoordinatorProcess(url, hold_lifeline(int(lifeline)))
+        process = CoordinatorProcess(url, hold_lifeline(int(lifeline)), grace=float(grace))
         signal.signal(signal.SIGTERM, lambda *_: process.stop())
         process.run()
     finally:

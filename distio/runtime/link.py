@@ -18,7 +18,9 @@ from typing import Any, Final
 
 import zmq
 
+from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.member import Member
+from distio.coordination.member.endings import leave
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
@@ -28,6 +30,7 @@ from distio.core.variables import of_the_caller
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.endings import Cause
 from distio.protocol.ids import member_name
 from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -48,6 +51,8 @@ _LONGEST_SILENCE_SECONDS: Final = 0.05
 HANDSHAKE_SECONDS: Final = 10.0
 START_SECONDS: Final = 120.0
 """How long the processes of a local cluster wait for their coordinator: the machine may be busy."""
+_ORPHAN_SECONDS: Final = 4.0
+"""How long a worker whose program has ended waits for its coordinator to say that all is over."""
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if nobody listens any more."""
 
@@ -201,6 +206,8 @@ class LinkedHost(Host):
         self.process = os.getpid()
         self._last_sent = 0.0
         self._is_held_back = False
+        self._leaves_within: float | None = None
+        """If it is to leave the cluster: in how many seconds."""
         self._is_closed = False
         self._close_reason = ""
         self._monitor = listener.get_monitor_socket()
@@ -243,6 +250,8 @@ class LinkedHost(Host):
         batch, member.outbox = [*logged, *member.outbox], []
         send(self._sender, from_member.encode(batch))
         self._last_sent = time.monotonic()
+        if member.has_left:
+            self.close()
 
     def say(self, *messages: m.MemberMessage) -> None:
         """Send these at once (takes the mutex)."""
@@ -275,12 +284,16 @@ class LinkedHost(Host):
         poller.register(self._monitor, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
+        orphaned_until: float | None = None
         reason = self._take_up(self._early)
         while not (self._is_closed or reason):
             timeout = _HOLD_BACK_MS if self._is_held_back or self.relay else None
+            if timeout is None and orphaned_until is not None:
+                timeout = max(0, int((orphaned_until - time.monotonic()) * 1000) + 1)
             events = dict(poller.poll(timeout))
             if self._wake_reader in events:
                 os.read(self._wake_reader, 4096)
+                self._leave()
             elif self._is_held_back or self.relay:
                 with self.mutex:
                     self._send()
@@ -290,6 +303,10 @@ class LinkedHost(Host):
                 # what was sent before is there already; it does not come back as the same member
                 return self._hear() or "the connection to the coordinator broke"
             if self._lifeline in events:
+                # the coordinator has noticed as well, and ends the runs of the program
+                poller.unregister(self._lifeline)
+                orphaned_until = time.monotonic() + _ORPHAN_SECONDS
+            if orphaned_until is not None and time.monotonic() >= orphaned_until:
                 return "the program that started it has ended"
         return reason or self._close_reason
 
@@ -334,12 +351,36 @@ class LinkedHost(Host):
         self._is_closed = True
         self._wake_link()
 
-    def leave(self) -> None:
-        """Take leave of the coordinator, and close the link."""
+    def leave(self, seconds: float = GRACE_SECONDS) -> None:
+        """Leave the cluster, and close the link, when all fibers here have released what they hold.
+
+        Returns at once, and may be called by a signal handler: the link thread does it.
+
+        Args:
+            seconds: how long they may take.
+        """
+        self._leaves_within = seconds
+        self._wake_link()
+
+    def _leave(self) -> None:
+        seconds, self._leaves_within = self._leaves_within, None
+        if seconds is None:
+            return
         with self.mutex:
-            self.member.outbox.append(m.Goodbye())
+            leave(self.member, seconds)
+            self.stop_what_is_due()
+            self.wake()
+            self._send(all_of_it=True)
+
+    def end_runs(self, reason: str) -> None:
+        """End all runs that this process has started, wait until they are over, refuse others."""
+        with self.mutex:
+            tickets = self.tickets.refuse(reason)
+            for ticket in tickets:
+                self.member.outbox.append(m.CancelRun(ticket.run, Cause.CLUSTER_CLOSED, reason))
             self._send()
-        self.close()
+        for ticket in tickets:
+            ticket.wait()
 
     def _closed(self, reason: str) -> None:
         with self.mutex:

@@ -124,6 +124,11 @@ class Tickets:
 
         return [run for run, _ in ended], tell
 
+    def refuse(self, reason: str) -> list[Ticket]:
+        """No runs are to start any more; return those that go on."""
+        self._closed_because = reason
+        return list(self._open.values())
+
     def cut_short(self, reason: str) -> None:
         """End all of them, and those that are asked for later: the cluster is no more."""
         self._closed_because = reason

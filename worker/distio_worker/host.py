@@ -37,7 +37,7 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
     host = connect(url, "worker", threads, family=family, timeout=timeout, lifeline=lifeline)
     told = [signal.SIGTERM] if lifeline is not None else [signal.SIGTERM, signal.SIGINT]
     for number in told:
-        end_on(number, lambda: host.close("it was told to end"))
+        end_on(number, host.leave)
     # a worker of a program has no log of its own
     host.relay_logs(takes_all=bool(family))
     host.start(threads, "distio-worker")

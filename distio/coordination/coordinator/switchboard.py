@@ -84,6 +84,8 @@ class Switchboard:
             return
         del self._callers[message.token]
         reason = refusal(caller.hello.protocol, caller.hello.python)
+        if reason is None and self.machine.endings.is_closing:
+            reason = "it is about to end"
         if reason is not None:
             self.refuse(caller.listens_at, reason)
             return
