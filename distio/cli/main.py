@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from distio.cli import report
+from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.errors import ClusterError
 from distio.runtime.launching import fill_standard_streams
 
@@ -129,8 +130,19 @@ def coordinator(
     bind: Annotated[
         str, typer.Option(metavar="URL", help="Where to listen; port 0: any that is free.")
     ] = "tcp://127.0.0.1:7077",
+    grace: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long a run that is ended may take to release what it holds.",
+        ),
+    ] = GRACE_SECONDS,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
+
+    Then runs that go on are cancelled, and it ends when they have released
+    what they hold. A second signal ends it at once.
 
     Workers join it with `distio-worker URL`; programs run on it with
     `distio run FILE --connect URL`, or in Python with `Cluster.connect(URL)`.
@@ -139,7 +151,7 @@ def coordinator(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        serve(bind, _say_ready)
+        serve(bind, _say_ready, grace=grace)
     except ClusterError as error:
         report.complain(error)
         return report.USAGE

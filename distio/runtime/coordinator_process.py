@@ -121,6 +121,7 @@ class CoordinatorProcess:
                 if len(stops) > 1:
                     break
                 self._board.close(time.monotonic(), "the coordinator was told to end")
+                self._note_closing()
             if self._lifeline in events:
                 poller.unregister(self._lifeline)
                 reason = "the program that started the cluster has ended"
@@ -167,6 +168,15 @@ class CoordinatorProcess:
                 self._note_disconnects()  # the descriptor may have been another member's
                 self._address_of_fd[frames[0].get(zmq.SRCFD)] = address
             self._board.hear(time.monotonic(), address, messages)
+
+    def _note_closing(self) -> None:
+        count = len(self._board.machine.runs)
+        if count:
+            log.info(
+                "told to end: waits until %d runs have released what they hold; "
+                "a second signal ends it at once",
+                count,
+            )
 
     def _note_dropped_logs(self) -> None:
         dropped = self._board.machine.logs.dropped

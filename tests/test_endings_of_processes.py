@@ -1,0 +1,193 @@
+"""Real processes end, and what their fibers hold is released wherever a process lives on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, Final
+
+import pytest
+
+from tests.conftest import PATIENCE
+
+pytestmark = pytest.mark.slow
+
+PROGRAMS: Final = """
+import os, sys
+from distio import Cluster, io, resource
+
+def say(word):
+    os.write(1, (word + "\\n").encode())
+
+held = resource.from_open_close(lambda: say("opened"), lambda _, status: say("closed"))
+slow = resource.from_open_close_io(
+    io.defer(say, "opened"),
+    lambda _, status: io.defer(say, "releasing").then(io.sleep(0.3), io.defer(say, "closed")),
+)
+
+def locked(lock):
+    return held.with_(lock.with_(io.defer(say, "ready").then(io.sleep(1000))))
+
+PROGRAMS = {
+    "asleep": held.with_(io.defer(say, "ready").then(io.sleep(1000))),
+    "with a lock": resource.reentrant_lock.flat_map(locked),
+    "in a release": slow.with_(io.defer(say, "ready")),
+    "with children": held.with_(io.zip_par(
+        held.with_(io.defer(say, "ready").then(io.sleep(1000))), held.with_(io.sleep(1000)),
+    )),
+}
+"""
+"""What is open, and what it takes until `ready` or `releasing` is said."""
+
+STATES: Final = ["asleep", "with a lock", "in a release", "with children"]
+
+OF_A_LOCAL_CLUSTER: Final = (
+    PROGRAMS
+    + """
+with Cluster.local(workers=2) as cluster:
+    cluster.submit(PROGRAMS[sys.argv[1]], None)
+    sys.stdin.readline()
+"""
+)
+OF_A_CLIENT: Final = (
+    PROGRAMS
+    + """
+with Cluster.connect(sys.argv[2]) as cluster:
+    cluster.submit(PROGRAMS[sys.argv[1]], None)
+    sys.stdin.readline()
+"""
+)
+
+
+class Started:
+    """A process that a test has started; it is ended with the test."""
+
+    def __init__(self, *arguments: str, stderr: int = subprocess.DEVNULL) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            text=True,
+        )
+
+    def hears(self, *words: str) -> list[str]:
+        """What is printed up to one of these words; all of it, without any."""
+        heard: list[str] = []
+        for line in iter(self._stdout.readline, ""):
+            heard.append(line.strip())
+            if any(word in line for word in words):
+                return heard
+        assert not words, f"{heard} were heard, but none of {words}"
+        return heard
+
+    @property
+    def _stdout(self) -> Any:
+        assert self.process.stdout is not None
+        return self.process.stdout
+
+    def goes_on(self) -> None:
+        """It has waited for a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def ends(self) -> int:
+        return self.process.wait(PATIENCE)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Started]]:
+    with ExitStack() as stack:
+
+        def start(*arguments: str, stderr: int = subprocess.DEVNULL) -> Started:
+            started = Started(*arguments, stderr=stderr)
+            stack.enter_context(started.process)
+            stack.callback(started.process.kill)
+            return started
+
+        yield start
+
+
+def is_balanced(heard: list[str]) -> bool:
+    return 0 < heard.count("opened") == heard.count("closed")
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("how", ["close", signal.SIGINT, signal.SIGKILL])
+def test_local_cluster_that_ends_releases(
+    start: Callable[..., Started], state: str, how: str | signal.Signals
+) -> None:
+    program = start("-c", OF_A_LOCAL_CLUSTER, state)
+    heard = program.hears("ready", "releasing")
+    if isinstance(how, signal.Signals):
+        program.process.send_signal(how)
+    else:
+        program.goes_on()
+    heard += program.hears()  # to the end of all processes: they share the output
+    assert is_balanced(heard), heard
+    program.ends()
+
+
+class Daemons:
+    """A coordinator and a worker, as an operator starts them."""
+
+    def __init__(self, start: Callable[..., Started], *options: str) -> None:
+        command = ["-m", "distio.cli.main", "coordinator", "--bind=tcp://127.0.0.1:0"]
+        self.coordinator = start(*command, *options, stderr=subprocess.STDOUT)
+        self.url = self.coordinator.hears("ready at")[-1].split()[-1]
+        self.worker = start("-m", "distio_worker.main", self.url)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("how", ["close", signal.SIGINT, signal.SIGKILL])
+def test_client_that_goes_leaves_nothing_open_at_daemons(
+    start: Callable[..., Started], state: str, how: str | signal.Signals
+) -> None:
+    daemons = Daemons(start)
+    client = start("-c", OF_A_CLIENT, state, daemons.url)
+    heard = daemons.worker.hears("ready", "releasing")
+    if isinstance(how, signal.Signals):
+        client.process.send_signal(how)
+    else:
+        client.goes_on()
+    while not is_balanced(heard):
+        heard += daemons.worker.hears("closed")
+    client.ends()
+    daemons.worker.process.terminate()
+    assert daemons.worker.hears() == []
+    assert daemons.worker.ends() == 0
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("who", ["worker", "coordinator"])
+def test_daemon_that_is_told_to_end_releases_and_exits_with_0(
+    start: Callable[..., Started], state: str, who: str
+) -> None:
+    daemons = Daemons(start)
+    client = start("-c", OF_A_CLIENT, state, daemons.url)
+    heard = daemons.worker.hears("ready", "releasing")
+    daemon: Started = getattr(daemons, who)
+    daemon.process.terminate()
+    heard += daemons.worker.hears()
+    assert is_balanced(heard), heard
+    assert daemon.ends() == 0
+    client.goes_on()
+    assert client.ends() == 0
+
+
+def test_coordinator_that_is_told_twice_to_end_waits_for_no_release(
+    start: Callable[..., Started],
+) -> None:
+    daemons = Daemons(start, "--grace=1000")
+    endless = OF_A_CLIENT.replace("io.sleep(0.3)", "io.defer(say, 'slow'), io.sleep(1000)")
+    start("-c", endless, "in a release", daemons.url)
+    daemons.worker.hears("slow")
+    daemons.coordinator.process.terminate()
+    daemons.coordinator.hears("a second signal")
+    daemons.coordinator.process.terminate()
+    assert daemons.coordinator.ends() == 0
