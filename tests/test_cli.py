@@ -108,6 +108,9 @@ def sleep():
     return io.defer(doze)
 
 
+held = io.defer(print, "asleep", flush=True).then(io.sleep(1000)).finally_(lambda _: io.sleep(1000))
+
+
 if __name__ == "__main__":
     raise AssertionError("it is not run as a script")
 '''
@@ -236,7 +239,7 @@ def test_a_panic_shows_the_traceback_of_user_code_alone(
         (
             ["programs.py:nope"],
             "programs.py has no 'nope'; it has the IOs main, nothing, not_text, unprintable, "
-            "argv, anonymous and the functions point, is_point, echo, greet, keyword_only, "
+            "argv, anonymous, held and the functions point, is_point, echo, greet, keyword_only, "
             "errors, divide, divide_and_err, panic, raises, …; name one, like programs.py:main",
         ),
         (["empty.py"], "empty.py has no 'main', nor any other IO or function"),
@@ -356,6 +359,26 @@ def test_an_interrupt_ends_a_program() -> None:
         assert process.stdout.readline() == "asleep\n"
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=PATIENCE) == ("", "distio: interrupted\n")
+    assert process.returncode == 130
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("distio")
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_run_interrupted_names_what_was_not_released_within_its_grace(workers: str) -> None:
+    with start("run", "programs.py:held", "--workers", workers, "--grace", "0.1") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asleep\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert out == ""
+    said, interrupted = err.splitlines()
+    assert re.fullmatch(
+        r"run \d+\.0 ended before all its fibers had released what they hold: "
+        r"fiber \d+\.0 sleeps \(they had 0.1 s for it\)",
+        said,
+    )
+    assert interrupted == "distio: interrupted"
     assert process.returncode == 130
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from distio import IO, MatchError, Ok, Panic, io
+from distio import IO, Deferred, MatchError, Ok, Panic, io
 from distio.core.fiber import Fiber
 from distio.core.interpreter import FUEL, step
 from distio.core.ops.base import Next
@@ -51,13 +51,16 @@ def test_it_is_as_it_was_after_a_failure(run: Run, fails: Program) -> None:
 
 def test_it_is_as_it_was_when_what_is_cancelled_releases(run: Run) -> None:
     seen = LOCAL.get.flat_map(lambda value: io.error(value))
-    main = LOCAL.with_(1, io.sleep(1_000_000)).finally_(lambda _: seen)
-    program = (
-        LOCAL.set(5)
-        .then(io.parallel(main))
-        .flat_map(lambda fibers: io.sleep(0.01).then(fibers[0].cancel()))
-    )
-    result = run(program)
+
+    def cancelled_when_begun(begun: Deferred[None]) -> Program:
+        main = LOCAL.with_(1, begun.set(None).then(io.sleep(1_000_000))).finally_(lambda _: seen)
+        return (
+            LOCAL.set(5)
+            .then(io.parallel(main))
+            .flat_map(lambda fibers: begun.get().then(fibers[0].cancel()))
+        )
+
+    result = run(Deferred.create().flat_map(cancelled_when_begun))
     assert isinstance(result, Ok)
     assert isinstance(result.success, Panic)
     assert result.success.errors == [5]

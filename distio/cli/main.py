@@ -85,6 +85,16 @@ def run(
             "has to be installed there, the modules beside it too.",
         ),
     ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            show_default=False,
+            help="How long the program may take to release what it holds when it is interrupted "
+            f"or deadlocked; by default {GRACE_SECONDS:g}. With --connect, its coordinator says.",
+        ),
+    ] = None,
 ) -> int:
     """Run the program of a file, and print its value.
 
@@ -93,15 +103,17 @@ def run(
     """
     from distio.cli.programs import ProgramFailed, UsageError, load_program
 
-    if connect is not None and (workers is not None or threads is not None):
+    if connect is not None and (workers, threads, grace) != (None, None, None):
         report.complain(
             "--connect runs on workers that are there already; "
-            "leave it out, or leave out --workers and --threads"
+            "leave it out, or leave out --workers, --threads and --grace"
         )
         return report.USAGE
     try:
         program = load_program(file, args or [])
-        outcome = _run(program, workers, threads or 1, connect)
+        outcome = _run(
+            program, workers, threads or 1, connect, GRACE_SECONDS if grace is None else grace
+        )
     except (UsageError, ClusterError) as error:
         report.complain(error)
         return report.USAGE
@@ -114,13 +126,18 @@ def run(
     return report.report(outcome)
 
 
-def _run(program: Any, workers: int | None, threads: int, connect: str | None) -> Any:
+def _run(program: Any, workers: int | None, threads: int, connect: str | None, grace: float) -> Any:
     if workers == 0:
-        return program.run(None, threads)
+        from distio.runtime.local import LocalHost
+
+        return LocalHost(threads, grace).run(program, None)
 
     from distio.runtime.cluster import Cluster
 
-    joined = Cluster.local(workers, threads) if connect is None else Cluster.connect(connect)
+    if connect is None:
+        joined = Cluster.local(workers, threads, grace=grace)
+    else:
+        joined = Cluster.connect(connect)
     with joined as cluster:
         return program.run(None, on=cluster)
 

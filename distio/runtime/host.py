@@ -48,7 +48,7 @@ from distio.runtime.main_thread import (
 from distio.runtime.nesting import Seat, here
 from distio.runtime.tickets import Tickets
 
-__all__ = ["Host", "LeavesChild", "Link", "log", "log_failures"]
+__all__ = ["Host", "LeavesChild", "Link", "log", "log_failures", "log_unreleased"]
 
 log: Final = logging.getLogger("distio")
 
@@ -432,8 +432,8 @@ def _at_most(patience: float | None) -> float | None:
     return patience and min(patience, _LONGEST_WAIT_SECONDS)
 
 
-def log_failures(runs: Sequence[LocalRun]) -> None:
-    """Log each failure that nobody waited for, once, with its traceback; and what was left open."""
+def log_unreleased(runs: Sequence[LocalRun]) -> None:
+    """Log which fibers were dropped before they had released what they hold."""
     for run in runs:
         if run.unreleased:
             log.error(
@@ -441,6 +441,11 @@ def log_failures(runs: Sequence[LocalRun]) -> None:
                 name_of(run.id),
                 run.unreleased,
             )
+
+
+def log_failures(runs: Sequence[LocalRun]) -> None:
+    """Log each failure that nobody waited for, once, with its traceback."""
+    for run in runs:
         for fiber, failure in run.unobserved.items():
             label = label_of(fiber, run.names.get(fiber))
             log.error("fiber %s failed, and nobody waited for it:%s", label, _story(failure))

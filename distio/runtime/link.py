@@ -37,7 +37,7 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.host import Host, log, log_failures
+from distio.runtime.host import Host, log, log_failures, log_unreleased
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send
@@ -165,6 +165,7 @@ def _await_welcome(
 
 
 def _look_after(ended: list[LocalRun]) -> None:
+    log_unreleased(ended)
     log_failures(ended)
     while ended:
         ended.pop().release()

@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
+from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
@@ -25,7 +26,7 @@ from distio.protocol.messages import CancelRun, Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
 from distio.runtime.current import hands_here
-from distio.runtime.host import Host, LeavesChild, log_failures
+from distio.runtime.host import Host, LeavesChild, log_failures, log_unreleased
 from distio.runtime.interrupts import interruptible
 from distio.runtime.main_thread import serving_on_main
 from distio.runtime.nesting import here, stopped_with_its_fiber
@@ -44,9 +45,14 @@ ids of an incarnation that no member has."""
 class LocalHost(Host):
     """One run, by the thread that calls `run`, which is the first of the pool, and others."""
 
-    def __init__(self, pool_size: int) -> None:
+    def __init__(self, pool_size: int, grace: float = GRACE_SECONDS) -> None:
+        """
+        Args:
+            pool_size: how many threads step fibers.
+            grace: how many seconds the run may take to release what it holds when it is ended.
+        """
         hello = Hello(PROTOCOL, PYTHON, "client", pool_size, "", os.getpid(), b"")
-        self._coordinator = Coordinator()
+        self._coordinator = Coordinator(grace)
         self._coordinator.handle(time.monotonic(), Joined(hello))
         super().__init__(Member(1, keeps_values=True, new_key=_KEYS.__next__))
         self.link = self
@@ -79,10 +85,12 @@ class LocalHost(Host):
                 self.work()
             finally:
                 self.stop()
+                log_unreleased(self._ended)
                 if here.seat is not None:
                     here.seat.take_back()
-        for thread in threads:
-            thread.join()
+        if not any(run.unreleased for run in self._ended):
+            for thread in threads:
+                thread.join()
         if self._interrupt is not None:
             raise self._interrupt
         log_failures(self._ended)
