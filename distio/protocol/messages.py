@@ -270,6 +270,8 @@ class Waits(Message, frozen=True, gc=False):
     """Which fibers of the run hold which locks; of a semaphore, once for each token."""
     talks: list[tuple[int, str]] = msgspec.field(default_factory=list)
     """(fiber, what it waits for, in words) of each that waits to be answered by an entry."""
+    woken: int = 0
+    """How many times fibers of the run have ceased to wait here."""
 
 
 class WorkerExited(Message, frozen=True, gc=False):

@@ -79,6 +79,7 @@ def check_at_rest(machine: Coordinator) -> None:
             "locks and variables": machine.locks,
             "what fibers talk by": machine.talking,
             "fibers without a place": machine.backlog,
+            "suspicions of deadlocks": machine.suspicions,
         },
     )
     for member in machine.members.values():

@@ -83,8 +83,8 @@ class Run:
         some of it goes, it is cancelled."""
         self.is_innocent = False
         """Whether it waits for others' locks, and nothing has moved in it since that was found."""
-        self.waits: list[Waits] = []
-        """What was answered."""
+        self.waits: dict[int, Waits] = {}
+        """What was answered, by member."""
 
     def take_attachments(self, chunk: Chunk) -> Chunk:
         """Keep what comes with a chunk; return the chunk with the mere digests."""

@@ -39,6 +39,7 @@ class LocalRun:
         "unobserved",
         "unreleased",
         "values",
+        "woken",
     )
 
     def __init__(self, id: int, untold: dict[int, LocalRun], stirred: dict[int, LocalRun]) -> None:
@@ -51,6 +52,8 @@ class LocalRun:
         """How many of them wait for others here: for fibers, locks, or answers that are here."""
         self.asked = 0
         """How many of them wait for locks, or answers, of which the coordinator was asked."""
+        self.woken = 0
+        """How many times some of them have ceased to wait so."""
         self.posting = 0
         """How many outcomes are on their way to somebody elsewhere."""
         self.known: set[int] = set()
@@ -110,6 +113,8 @@ class LocalRun:
 
     def ask(self, change: int) -> None:
         """So many fibers more (or fewer) wait for the coordinator, which counts them itself."""
+        if change < 0:
+            self.woken += 1
         self.asked += change
 
     def block(self, change: int) -> None:
@@ -117,6 +122,8 @@ class LocalRun:
         # told also when fewer wait, and when as many wait as before: the coordinator suspects a
         # deadlock by this count together with its own, and asks when it is told
         self._stirred[self.id] = self
+        if change < 0:
+            self.woken += 1
         self.blocked += change
 
     def chunk(

@@ -161,5 +161,6 @@ def describe_waits(member: Member, message: m.DescribeWaits) -> None:
     )
     held = [] if run is None else member.locks.held_by(message.run)
     talks = member.talking.describe(message.run)
+    woken = 0 if run is None else run.woken
     said = message.run, message.question, is_quiet
-    member.outbox.append(m.Waits(*said, edges, for_locks, held, talks))
+    member.outbox.append(m.Waits(*said, edges, for_locks, held, talks, woken))
