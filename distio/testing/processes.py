@@ -12,8 +12,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, final
 
+from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.member import Callback, Finishing, Hand, Member
 from distio.coordination.member.runs import LocalRun
+from distio.coordination.solo import Solo
 from distio.core.fiber import Fiber
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
@@ -80,6 +82,7 @@ class Process:
         self._member: Member | None = None
         self._dropped: deque[Callback] = deque()
         self._departures = Departures()
+        self._ends_because = ""
         self._early: list[m.MemberMessage] = []
         """What is to be said as soon as it has joined."""
         self._owes_word = False
@@ -90,10 +93,13 @@ class Process:
         self.actions: list[Action] = []
         """What it could do."""
         actor = pid * (threads + 4)
+        self._solo: Solo | None = None
+        """Decides for it once it has lost the coordinator."""
         self._receiving: Action = (actor, self.receive, None)
         self._sending: Action = (actor + 1, self.send, None)
         self._burying: Action = (actor + 2, self.bury_dropped, None)
         self._taking: Action = (actor + 3, self.take, None)
+        self._ticking: Action = (actor + 1, self.send, None)
         self._hands: list[tuple[Hand, Action]] = []
         self._space = current_space() if kind == "client" else ObjectSpace()
         """What it has opened: workers share it with nobody, and the client is this process."""
@@ -130,6 +136,8 @@ class Process:
         member = self._member
         if member is None:
             return
+        if self._solo is not None and self._is_due(self._solo):
+            out.append(self._ticking)
         has_idle_hand = False
         for hand, action in self._hands:
             if hand.work is None:
@@ -143,6 +151,15 @@ class Process:
             out.append(self._sending)
         if self._dropped:
             out.append(self._burying)
+
+    @property
+    def deadline(self) -> float | None:
+        """When something is due here, whatever others do."""
+        return None if self._solo is None else self._solo.next_deadline()
+
+    def _is_due(self, solo: Solo) -> bool:
+        deadline = solo.next_deadline()
+        return deadline is not None and deadline <= self._world.now
 
     # -- the pool -------------------------------------------------------------------------
 
@@ -314,6 +331,9 @@ class Process:
     def send(self, _: None = None) -> None:
         """Say all that is to be said, in one batch."""
         self.is_stale = True
+        if self._solo is not None:
+            self._go_on_alone(self._solo)
+            return
         member, world = self.member, self._world
         is_idle = not member.ready and any(hand.work is None for hand, _ in self._hands)
         member.tell(all_of_it=is_idle)
@@ -339,7 +359,7 @@ class Process:
         """Take up one batch from the coordinator."""
         frames = self.hears.take()
         if frames is None:
-            self.end("the connection to the coordinator broke")
+            self._lose_coordinator("the connection to the coordinator broke")
             return
         messages = from_coordinator.decode(frames)
         self._world.messages += len(messages)
@@ -348,7 +368,7 @@ class Process:
             if isinstance(message, m.Welcome):
                 self._join(message.incarnation)
             elif isinstance(message, m.Shutdown | m.Refused):
-                self.end(message.reason)
+                self._lose_coordinator(message.reason)
                 return
             else:
                 self._take_up(message)
@@ -377,6 +397,10 @@ class Process:
             deliver(logged)
         if isinstance(message, _WAKES):
             self._note_woken(before)
+        self._see_ended_runs()
+
+    def _see_ended_runs(self) -> None:
+        member, world = self.member, self._world
         if member.ended_runs:
             self._check_released(member.ended_runs)
             world.is_over = world.is_over or self.kind == "client"
@@ -384,6 +408,30 @@ class Process:
                 run.release()
                 for fiber in run.unobserved:
                     world.note(self.name, "nobody has waited for the failed fiber {}", (fiber,))
+
+    def _lose_coordinator(self, reason: str) -> None:
+        """What fibers here hold is released all the same; then the process ends."""
+        if self._member is None or not any(run.alive for run in self._member.runs.values()):
+            self.end(reason)
+            return
+        self._world.note(self.name, f"goes on alone: {reason}")
+        self._hang_up(lost=0)
+        self._ends_because = reason
+        before = len(self._member.ready)
+        self._solo = Solo(self._world.now, self._member, reason, GRACE_SECONDS)
+        self._note_woken(before)
+        self._go_on_alone(self._solo)
+
+    def _go_on_alone(self, solo: Solo) -> None:
+        before = len(self.member.ready)
+        solo.exchange(self._world.now)
+        self._note_woken(before)
+        self._owes_word = False
+        self._see_ended_runs()
+        if solo.is_over:
+            self.end(self._ends_because)
+        else:
+            self._check()
 
     def end(self, reason: str) -> None:
         """The process ends of its own will; what it has said still arrives."""
@@ -400,12 +448,16 @@ class Process:
         self.has_ended = True
         self._hands.clear()
         self._dropped.clear()
+        self._hang_up(lost)
+        self._world.ledger.lost(self.name)
+
+    def _hang_up(self, lost: int) -> None:
+        """Its connections are no more, nor are the last batches that it has sent."""
         self.hears.is_broken = True
         self.hears.queue.clear()
         for wire, missing in ((self.speaks, lost), (self.introduces, 0)):
             if not wire.is_broken:
                 wire.break_(self._world.arrival(), missing)
-        self._world.ledger.lost(self.name)
 
     def set_paused(self, is_paused: bool) -> None:
         """It stands still, or goes on."""

@@ -278,9 +278,8 @@ class World:
         moments = self.hub.arrivals()
         for process in self._processes:
             if not process.is_paused and not process.has_ended:
-                arrival = process.hears.arrival
-                if arrival is not None:
-                    moments.append(arrival)
+                due = process.hears.arrival, process.deadline
+                moments += [moment for moment in due if moment is not None]
         moment = self._next_moment()
         if moment is not None:
             moments.append(moment)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.core.fiber import Fiber, Handle, Held
 from distio.core.snapshot import PackedValue
-from distio.errors import DistioBug, MatchError, TracedException
+from distio.errors import ClusterClosed, DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.protocol.requests import NOTHING, Acquire, Lock, MakeLock, conflict
@@ -122,12 +122,16 @@ class Locks:
         """
         lock = self._find(request.key, request.tokens, request.per_seconds)
         if lock.tokens != request.tokens or lock.per_seconds != request.per_seconds:
-            _fail(fiber, conflict(request.key, lock, request))
+            _fail(fiber, MatchError(conflict(request.key, lock, request)))
             return True
         self._used_by(fiber, lock)
         if lock.is_kept and lock.free and not lock.turns:
             self._idle.pop(lock.key, None)
             self._grant(fiber, lock)
+            return True
+        if self._member.orphaned_because and not lock.is_kept:
+            _fail(fiber, ClusterClosed(self._member.orphaned_because))
+            self._tidy(lock)
             return True
         self._member.parked[fiber.id] = fiber
         if lock.is_kept:
@@ -219,12 +223,20 @@ class Locks:
         lock = self._locks.get(message.lock)
         if lock is None:
             self._member.stale += 1
-            return
+        else:
+            self._refuse(lock, MatchError(message.reason))
+
+    def refuse_asked(self, reason: str) -> None:
+        """No lock that the coordinator was asked for is to be had."""
+        for lock in [lock for lock in self._locks.values() if lock.asked]:
+            self._refuse(lock, ClusterClosed(reason))
+
+    def _refuse(self, lock: _Lock, why: Exception) -> None:
         while lock.asked:
             _, fiber = lock.asked.popitem(last=False)
             if not lock.per_seconds:
                 self._member.runs[fiber.run].ask(-1)
-            _fail(fiber, message.reason)
+            _fail(fiber, why)
             self._member.unpark(fiber)
         self._tidy(lock)
 
@@ -361,7 +373,7 @@ class Locks:
                 is_there = bool(lock.value)
                 value = PackedValue(lock.value)
             if not is_there:
-                _fail(fiber, _VALUE_GONE)
+                _fail(fiber, MatchError(_VALUE_GONE))
                 return
         lock.free -= 1
         lock.holders[fiber.id] = fiber
@@ -437,6 +449,5 @@ def _count(fiber: Fiber, lock: _Lock) -> int:
     return fiber.holds[lock.key].count if lock.tokens else 1
 
 
-def _fail(fiber: Fiber, reason: str) -> None:
-    refusal = MatchError(reason)
-    fiber.failure = Panic([TracedException(refusal, str(refusal))], [])
+def _fail(fiber: Fiber, why: Exception) -> None:
+    fiber.failure = Panic([TracedException(why, str(why))], [])

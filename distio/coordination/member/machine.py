@@ -103,6 +103,8 @@ class Member:
         """How many messages came too late to mean anything."""
         self.is_leaving = False
         """Whether it cancels its fibers, to say goodbye when none is left."""
+        self.orphaned_because = ""
+        """If not empty: it has lost its coordinator, and why; see `orphans`."""
         self.has_left = False
         """Whether it has said goodbye."""
         self.stepping = 0
@@ -255,7 +257,7 @@ class Member:
             self.cancelling.ended(fiber)
         if self.is_leaving and is_lost_by_leaving(self, fiber):
             run.alive -= 1
-        elif fiber.epoch == 0:
+        elif fiber.epoch == 0 or self.orphaned_because:
             run.finished()
         else:
             run.ended(fiber.id, fiber.epoch)
@@ -429,6 +431,10 @@ class Member:
         """This run is over: what there was to tell of it is moot."""
         self._news.untold.pop(run, None)
         self._news.stirred.pop(run, None)
+
+    def forget_news(self) -> None:
+        """There is nobody to be told what the coordinator doesn't know yet."""
+        self._news.clear()
 
     @property
     def has_stirred(self) -> bool:

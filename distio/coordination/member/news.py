@@ -25,6 +25,15 @@ class News:
         self._posted = m.OutcomesReady([], [])
         self._last_told = (0, 0)
 
+    def clear(self) -> None:
+        """Begin anew, with another coordinator."""
+        self.received = 0
+        self.untold.clear()
+        self.stirred.clear()
+        self.forgotten.clear()
+        self._posted = m.OutcomesReady([], [])
+        self._last_told = (0, 0)
+
     def post(self, fiber: int, payload: bytes) -> None:
         """An outcome for others."""
         self._posted.fibers.append(fiber)

@@ -111,6 +111,12 @@ class LocalRun:
         self.alive -= 1
         self._ended.append((fiber, epoch))
 
+    def begin_anew(self) -> None:
+        """Another coordinator knows nothing of it but that it has a root."""
+        self._started = [(0, self.alive - 1)] if self.alive > 1 else []
+        self._finished, self._ended = 0, []
+        self._untold[self.id] = self
+
     def ask(self, change: int) -> None:
         """So many fibers more (or fewer) wait for the coordinator, which counts them itself."""
         if change < 0:

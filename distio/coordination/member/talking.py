@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, final
 from distio.coordination.talking import NOT_OURS, Answer, Entry, Unknown, make_entry
 from distio.core.fiber import Fiber
 from distio.core.snapshot import PackedValue
-from distio.errors import Closed, DistioBug, MatchError, TracedException
+from distio.errors import Closed, ClusterClosed, DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.protocol.requests import NOTHING, MakeTalking, Talk
@@ -81,6 +81,9 @@ class Talking:
         member, entry = self._member, request.entry
         if member.keeps_values:
             return self._ask(fiber, request)
+        if member.orphaned_because:
+            _refuse(fiber, ClusterClosed(member.orphaned_because))
+            return True
         run = member.runs[fiber.run]
         member.export(run, request.handles)
         loan = self._loans.get(entry.key)
@@ -112,12 +115,12 @@ class Talking:
         """The same, of a member that is alone."""
         run, entry = self._entries.get(request.entry.key, (0, None))
         if entry is None or run != fiber.run:
-            _refuse(fiber, NOT_OURS)
+            _refuse(fiber, MatchError(NOT_OURS))
             return True
         try:
             answers = entry.ask(fiber.id, request.verb, request.number, request.item)
         except Unknown as verb:
-            _refuse(fiber, f"nobody can {verb} here")
+            _refuse(fiber, MatchError(f"nobody can {verb} here"))
             return True
         is_answered = False
         for answer in answers:
@@ -163,7 +166,7 @@ class Talking:
         if fiber is None:
             return
         if message.refused:
-            _refuse(fiber, message.refused)
+            _refuse(fiber, MatchError(message.refused))
         else:
             item = NOTHING if message.item is None else PackedValue(message.item)
             self._take_up(fiber, message)
@@ -202,6 +205,15 @@ class Talking:
         if fiber is not None:
             fiber.unwind(waits=True)
             self._member.unpark(fiber)
+
+    def cut_off(self, fiber: Fiber, request: Talk, reason: str) -> None:
+        """What this fiber, which is parked, talks by is lost."""
+        self._member.runs[fiber.run].ask(-1)
+        if request.is_given_up:
+            fiber.unwind(waits=True)
+        else:
+            _refuse(fiber, ClusterClosed(reason))
+        self._member.unpark(fiber)
 
     def _asker(self, id: int) -> Fiber | None:
         """The fiber that was answered; None if its run was cut short."""
@@ -252,6 +264,5 @@ def _tell(fiber: Fiber, answer: Answer) -> None:
         fiber.value = NOTHING if fiber.request.verb == "poll" else plain  # type: ignore[union-attr]  # it is a Talk
 
 
-def _refuse(fiber: Fiber, reason: str) -> None:
-    refusal = MatchError(reason)
-    fiber.failure = Panic([TracedException(refusal, str(refusal))], [])
+def _refuse(fiber: Fiber, why: Exception) -> None:
+    fiber.failure = Panic([TracedException(why, str(why))], [])
