@@ -144,6 +144,17 @@ def test_a_limit_lets_start_when_its_window_is_over_and_not_before() -> None:
     assert scene.tick(10.0) == lent(1, 0, 13)
 
 
+def test_windows_that_end_together_open_in_the_order_in_which_they_began() -> None:
+    """The keys of a limit with a name and of one without can't be compared."""
+    scene = Scene()
+    scene.starts()
+    keys: list[Key] = ["api", 7, "web", 8]
+    for key in keys:
+        first = asks(scene, 1, 11, 12, lock=key, tokens=1, per_seconds=10.0)
+        assert first == lent(1, 0, 11, lock=key)
+    assert scene.tick(10.0) == [each for key in keys for each in lent(1, 0, 12, lock=key)]
+
+
 def test_the_tokens_of_a_lost_member_go_to_the_next() -> None:
     scene = Scene(workers=2)
     scene.starts()

@@ -265,6 +265,14 @@ def test_no_window_sees_more_starts_than_its_limit(
     assert moments[-1] - moments[0] <= per_seconds * ((uses - 1) // n) + 1e-6
 
 
+def test_limits_with_and_without_a_name_whose_windows_end_together_both_start(run: Run) -> None:
+    def use(limits: Any) -> Program:
+        return io.zip_par([limit.with_(io.pure(1)) for limit in limits] * 3)
+
+    limits = [resource.rate_limit(2, 0.01), resource.rate_limit(2, 0.01, name="api")]
+    assert run(io.zip(limits).flat_map(use)) == Ok([1] * 6)
+
+
 def test_a_limit_counts_in_real_time_too(run_in_process: Run) -> None:
     result = run_in_process(starts(2, 0.05, 5))
     assert isinstance(result, Ok)

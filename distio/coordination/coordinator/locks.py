@@ -20,6 +20,7 @@ Rules
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
@@ -103,8 +104,12 @@ class Locks:
         self._waiting: dict[int, dict[int, int]] = {}
         """By member and run: how many fibers wait in queues of locks."""
         self._values_of_run: dict[int, list[Key]] = {}
-        self._windows: list[tuple[float, Key]] = []
-        """When the windows of limits end."""
+        self._windows: list[tuple[float, int, Key]] = []
+        """When the windows of limits end, in which order they began, and whose they are.
+
+        Keys are numbers and names, which can't be compared; the order decides before they would be.
+        """
+        self._order = itertools.count()
 
     # -- what members say -----------------------------------------------------------------
 
@@ -205,7 +210,7 @@ class Locks:
             turns = self._turns(lock, member, room if lock.tokens else inf)
             if lock.per_seconds:
                 lock.starts.extend([now] * len(turns))
-                heappush(self._windows, (now + lock.per_seconds, key))
+                heappush(self._windows, (now + lock.per_seconds, next(self._order), key))
                 self._say(member, m.TokensLent(key, 0, turns, False, _NO_VALUE))
             else:
                 self._lend(member, turns, key, lock)
@@ -256,7 +261,7 @@ class Locks:
     def tick(self, now: float) -> None:
         """Time has passed."""
         while self._windows and self._windows[0][0] <= now:
-            _, key = heappop(self._windows)
+            _, _, key = heappop(self._windows)
             lock = self._locks.get(key)
             if lock is not None:
                 lock.room(now)  # forgets the starts that are too old
