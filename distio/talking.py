@@ -17,6 +17,7 @@ from distio import io
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
 from distio.errors import Closed, DomainErrors, MatchError
+from distio.protocol.domains import Verb
 from distio.protocol.requests import NOTHING, Talking
 from distio.resource import Resource
 
@@ -94,7 +95,7 @@ class _Source(_Talking, Generic[A]):
 
     __slots__ = ()
 
-    def _ask(self, verb: str) -> IO[Any, Any, Any]:
+    def _ask(self, verb: Verb) -> IO[Any, Any, Any]:
         return ops.Talk(self._entry, verb)
 
     def take(self) -> IO[Any, Closed, A]:
@@ -270,7 +271,7 @@ class Subscription(_Source[A]):
         super().__init__(entry)
         self._number = number
 
-    def _ask(self, verb: str) -> IO[Any, Any, Any]:
+    def _ask(self, verb: Verb) -> IO[Any, Any, Any]:
         return ops.Talk(self._entry, verb, self._number)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from enum import EnumType
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 import pytest
@@ -34,7 +34,11 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     args = get_args(kind)
     if isinstance(kind, EnumType):
         return st.sampled_from(list(kind))
-    if isinstance(kind, UnionType):
+    if get_origin(kind) is Annotated:
+        return limited(*args)
+    if get_origin(kind) is Literal:
+        return st.sampled_from(args)
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
         return st.one_of(*map(values, args))
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         fields = msgspec.structs.fields(kind)
@@ -44,6 +48,17 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if get_origin(kind) is dict:
         return st.dictionaries(values(args[0]), values(args[1]), max_size=4)
     return st.tuples(*map(values, args))
+
+
+def limited(kind: Any, domain: Any) -> st.SearchStrategy[Any]:
+    """What a type allows of which a domain is said."""
+    if kind is int:
+        return st.integers(domain.ge, domain.le)
+    if kind is float:
+        return st.floats(domain.ge, domain.le)
+    if domain.min_length:
+        return st.lists(values(get_args(kind)[0]), min_size=domain.min_length, max_size=4)
+    return values(kind)
 
 
 def test_every_message_is_in_one_direction() -> None:
@@ -137,6 +152,47 @@ MALFORMED: dict[str, list[bytes]] = {
     # a level takes a C call: deeper than any stack, since some versions of CPython limit that alone
     "very deep": [b"\x93\x90\x90" + b"\x91" * 10_000_000 + b"\x90"],
 }
+
+
+# -- domains ----------------------------------------------------------------------------------
+
+NAN, INFINITE = float("nan"), float("inf")
+OUTSIDE: dict[str, Any] = {
+    "a negative run": m.StartRun(-1),
+    "a run that no signed integer holds": m.StartRun(2**63),
+    "a negative sleep": m.StartTimer(1, 1, 1, -1.0),
+    "a sleep that is no number": m.StartTimer(1, 1, 1, NAN),
+    "an endless sleep": m.StartTimer(1, 1, 1, INFINITE),
+    "a window that is no number": m.AwaitTurns(1, 2, NAN, 1, [1]),
+    "negative tokens": m.AwaitTurns(1, -3, 0.0, 1, [1]),
+    "nobody who waits": m.AwaitTurns(1, 0, 0.0, 1, []),
+    "a negative return": m.ReturnTokens("door", -5),
+    "a return of nothing": m.ReturnTokens("door", 0, b"value"),
+    "a kind that isn't one": m.MakeEntry(1, 2, "zebra", 1),  # type: ignore[arg-type]  # it is wrong
+    "a capacity below none": m.MakeEntry(1, 2, "queue", -2),
+    "a verb that isn't one": m.Talk(1, 2, 3, "eat", 0, None),  # type: ignore[arg-type]  # it is wrong
+    "a negative number": m.Talk(1, 2, 3, "count_down", -(2**63), None),
+    "a negative taking": m.LoanReturned(1, -5),
+    "a chunk without fibers": m.Offer([m.Chunk(1, [], b"")]),
+    "a negative epoch": m.Offer([m.Chunk(1, [(2, -1)], b"")]),
+    "an epoch that can't grow": m.Offer([m.Chunk(1, [(2, 2**64 - 1)], b"")]),
+    "negative holding": m.Offer([m.Chunk(1, [(2, 0)], b"", [("door", 0, -3)])]),
+    "a negative target": m.Offer([m.Chunk(1, [(2, 0)], b"", target=-1)]),
+    "negative starts": m.Progress(0, 0, [m.RunProgress(1, [(0, -9)], 0, [], 0)]),
+    "negative ends": m.Progress(0, 0, [m.RunProgress(1, [], -9, [], 0)]),
+    "a negative load": m.Progress(0, -9, []),
+    "a kind of member that isn't one": m.Hello(1, "", "boss", 1, "", 1, b""),  # type: ignore[arg-type]  # it is wrong
+    "no threads": m.Hello(1, "", "worker", 0, "", 1, b""),
+    "more threads than there can be": m.Hello(1, "", "worker", 2**62, "", 1, b""),
+    "a token of 10 MB": m.Listen(bytes(10**7)),
+    "a host of 10 MB": m.Hello(1, "", "worker", 1, "x" * 10**7, 1, b""),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_decoding_a_value_outside_its_domain_is_refused(name: str) -> None:
+    with pytest.raises(MalformedFrame):
+        from_member.decode(from_member.encode([OUTSIDE[name]]))
 
 
 @pytest.mark.parametrize("name", MALFORMED)

@@ -15,6 +15,7 @@ from distio.coordination.coordinator import (
 from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.coordinator.timers import Timer, Timers
 from distio.protocol import messages as m
+from distio.protocol.domains import MemberKind
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -36,7 +37,7 @@ class Scene:
         self.machine.validate()
         return [(command.member, command.message) for command in commands]
 
-    def join(self, kind: str, threads: int = 1, family: str = "") -> int:
+    def join(self, kind: MemberKind, threads: int = 1, family: str = "") -> int:
         id = self.machine.next_incarnation
         hello = m.Hello(PROTOCOL, PYTHON, kind, threads, "host", 1000 + id, b"", family)
         assert (id, m.Welcome(id)) in self.happens(Joined(hello))

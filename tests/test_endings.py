@@ -191,7 +191,7 @@ PROGRAMS: Final = {
     "lock holders": lock_holders(),
     "takers": takers(),
 }
-ENDS: Final[dict[str, list[Fault]]] = {
+ENDS: Final[dict[str, Sequence[Fault]]] = {
     "is interrupted": [Interrupt(at=0.1)],
     "is interrupted early": [Interrupt()],
     "loses its client": [Crash("client", at=0.1)],
@@ -211,7 +211,7 @@ ENDS: Final[dict[str, list[Fault]]] = {
 @pytest.mark.parametrize("main", PROGRAMS.values(), ids=PROGRAMS)
 @pytest.mark.parametrize("faults", ENDS.values(), ids=ENDS)
 def test_run_that_ends_early_releases_all_that_its_members_hold(
-    main: Program, faults: list[Fault]
+    main: Program, faults: Sequence[Fault]
 ) -> None:
     gone = [fault.who for fault in faults if isinstance(fault, Crash) and fault.who]
     for seed in range(15):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from distio.protocol import messages as m
+from distio.protocol.domains import Verb
 from distio.protocol.ids import fiber_id
 from tests.test_coordinator import Scene
 
@@ -20,7 +21,7 @@ class Shared(Scene):
         self.says(1, m.MakeEntry(self.run, KEY, "queue", -1))
         self.asked = 0
 
-    def asks(self, member: int, verb: str, item: bytes | None = None, number: int = 0) -> Any:
+    def asks(self, member: int, verb: Verb, item: bytes | None = None, number: int = 0) -> Any:
         """A fiber of its own asks; what the coordinator says about the queue."""
         self.asked += 1
         fiber = fiber_id(member, self.asked)

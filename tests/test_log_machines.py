@@ -13,6 +13,7 @@ from distio.coordination.member import Member
 from distio.coordination.member.logs import LogBuffer, records_in
 from distio.protocol import messages as m
 from distio.protocol.codec import DETACH_BYTES, from_coordinator, from_member
+from distio.protocol.domains import MemberKind
 from distio.protocol.ids import fiber_id
 from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -28,13 +29,14 @@ class Cluster:
 
     def __init__(self, family: str = "") -> None:
         self.machine = Coordinator()
-        for kind, of in (("client", family), ("worker", family), ("worker", "")):
-            self.join(kind, of)
+        self.join("client", family)
+        self.join("worker", family)
+        self.join("worker")
         self.said(1, m.StartRun(self.run))
 
     run = fiber_id(1, 0)
 
-    def join(self, kind: str, family: str = "") -> int:
+    def join(self, kind: MemberKind, family: str = "") -> int:
         id = self.machine.next_incarnation
         hello = m.Hello(PROTOCOL, PYTHON, kind, 1, "here", id, b"", family)
         self.machine.handle(0.0, Joined(hello))

@@ -18,6 +18,7 @@ from distio.core.snapshot import Packed, dump_chunk, dump_fibers, outcome_in
 from distio.errors import UnknownFiber, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
+from distio.protocol.domains import MemberKind
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.logs import LogLevels
@@ -93,8 +94,9 @@ class World:
         self.nodes: dict[int, Node] = {}
         self.sent: list[m.Message] = []
         """All that was said, in order."""
-        for kind in ["client", *["worker"] * workers]:
+        for index in range(1 + workers):
             id = self.coordinator.next_incarnation
+            kind: MemberKind = "worker" if index else "client"
             hello = m.Hello(PROTOCOL, PYTHON, kind, 1, "host", id, b"")
             self.coordinator.handle(0.0, Joined(hello))
             self.nodes[id] = Node(Member(id, ships=ships and kind == "client"))

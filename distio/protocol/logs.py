@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from distio.protocol.domains import Count, Id
 from distio.protocol.message import Message
 
 __all__ = ["LogLevels", "LogLevelsSet", "LogsRelayed", "RelayLogs", "SetLogLevels"]
@@ -45,11 +46,11 @@ class SetLogLevels(Message, frozen=True, gc=False):
 class RelayLogs(Message, frozen=True, gc=False):
     """Log records of one run, for the client that has started it."""
 
-    run: int
+    run: Id
     """0: no run's; they are for the client that has started this worker's process."""
     records: bytes
     """Opened by the client alone; empty: there are none."""
-    omitted: int = 0
+    omitted: Count = 0
     """How many records after these were left out, because too much was waiting."""
 
 
@@ -59,7 +60,7 @@ class RelayLogs(Message, frozen=True, gc=False):
 class LogLevelsSet(Message, frozen=True, gc=False):
     """The levels that hold for the fibers of this client that come from now on."""
 
-    client: int
+    client: Id
     levels: LogLevels | None
     """None: the client is gone."""
 
@@ -67,8 +68,8 @@ class LogLevelsSet(Message, frozen=True, gc=False):
 class LogsRelayed(Message, frozen=True, gc=False):
     """Log records of a run of yours."""
 
-    member: int
+    member: Id
     """Where they were made."""
-    run: int
+    run: Id
     records: bytes
-    omitted: int = 0
+    omitted: Count = 0

@@ -6,10 +6,24 @@ data is opaque: `payload` holds bytes that only members open.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
+from distio.protocol.domains import (
+    Count,
+    Epoch,
+    Id,
+    Key,
+    MemberKind,
+    Number,
+    Positive,
+    Seconds,
+    Sequence,
+    Threads,
+    Token,
+)
 from distio.protocol.endings import Cause
 from distio.protocol.logs import LogLevelsSet, LogsRelayed, RelayLogs, SetLogLevels
 from distio.protocol.message import Message
@@ -98,13 +112,13 @@ __all__ = [
 class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Some fibers of one run in one pickle; they move together."""
 
-    run: int
-    fibers: list[tuple[int, int]]
+    run: Id
+    fibers: Annotated[list[tuple[Id, Epoch]], Meta(min_length=1)]
     """(fiber, epoch) of each, in the order in which they lie in the payload."""
     payload: bytes
-    held: list[tuple[int | str, int, int]] = []
+    held: list[tuple[Key, Number, Positive]] = []
     """What they hold together: (lock, its tokens as in `Lock`, how many of them)."""
-    target: int = 0
+    target: Id = 0
     """The member where they belong and stay; 0: anywhere."""
     attachments: list[tuple[bytes, bytes]] = []
     """By digest, what the payload refers to. There are no bytes for what whoever gets the chunk has
@@ -114,14 +128,14 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 class RunProgress(msgspec.Struct, frozen=True, gc=False):
     """What became of one run on one member since it last told."""
 
-    run: int
-    started: list[tuple[int, int]]
+    run: Id
+    started: list[tuple[Sequence, Positive]]
     """Children made here: ranges of sequence numbers, (first, how many)."""
-    finished: int
+    finished: Count
     """How many of the fibers that were made here ended here."""
-    ended: list[tuple[int, int]]
+    ended: list[tuple[Id, Epoch]]
     """(fiber, epoch) of the fibers that were placed here and have ended."""
-    blocked: int
+    blocked: Count
     """How many fibers here wait, now, for other fibers or for locks that are here."""
 
 
@@ -131,28 +145,28 @@ class RunProgress(msgspec.Struct, frozen=True, gc=False):
 class Hello(Message, frozen=True, gc=False):
     """The first message of a member's sending socket."""
 
-    protocol: int
-    python: str
-    kind: str
-    threads: int
-    host: str
-    pid: int
-    token: bytes
+    protocol: Count
+    python: Annotated[str, Meta(max_length=100)]
+    kind: MemberKind
+    threads: Threads
+    host: Annotated[str, Meta(max_length=1_000)]
+    pid: Count
+    token: Token
     """Random; pairs the sending socket with the listening one."""
-    family: str = ""
+    family: Annotated[str, Meta(max_length=100)] = ""
     """Shared by a client and the worker processes that it started: it sees how they exit."""
 
 
 class Listen(Message, frozen=True, gc=False):
     """The first and only message of a member's listening socket."""
 
-    token: bytes
+    token: Token
 
 
 class StartRun(Message, frozen=True, gc=False):
     """A run begins: its root lives at this member, which wants to know when the run ends."""
 
-    run: int
+    run: Id
 
 
 class Offer(Message, frozen=True, gc=False):
@@ -164,9 +178,9 @@ class Offer(Message, frozen=True, gc=False):
 class Progress(Message, frozen=True, gc=False):
     """How a member fares; sent when it runs dry or has something to tell."""
 
-    received: int
+    received: Count
     """How many messages it had handled when it said so, but for those that are UNCOUNTED."""
-    ready: int
+    ready: Count
     """How many fibers could run at once, or do."""
     runs: list[RunProgress]
 
@@ -174,14 +188,14 @@ class Progress(Message, frozen=True, gc=False):
 class AwaitOutcomes(Message, frozen=True, gc=False):
     """Some fiber here, of this run, waits for these fibers, which are elsewhere."""
 
-    run: int
-    fibers: list[int]
+    run: Id
+    fibers: list[Id]
 
 
 class OutcomesReady(Message, frozen=True, gc=False):
     """Outcomes that somebody elsewhere waits for."""
 
-    fibers: list[int]
+    fibers: list[Id]
     payloads: list[bytes]
     """One for each fiber, so that each finds its own way."""
 
@@ -189,30 +203,30 @@ class OutcomesReady(Message, frozen=True, gc=False):
 class OutcomeUnknown(Message, frozen=True, gc=False):
     """An outcome was asked for that isn't here."""
 
-    fiber: int
-    epoch: int
+    fiber: Id
+    epoch: Epoch
     """As it was asked for."""
 
 
 class Forget(Message, frozen=True, gc=False):
     """Nobody will ever ask for the outcomes of these fibers."""
 
-    fibers: list[int]
+    fibers: list[Id]
 
 
 class CancelFibers(Message, frozen=True, gc=False):
     """Cancel these fibers, wherever they are."""
 
-    run: int
+    run: Id
     """That of the fiber which asks for it."""
-    cuts: list[tuple[int, int]]
+    cuts: list[tuple[Id, Id]]
     """(fiber, region) of each; region 0 is all of it."""
 
 
 class CancelRun(Message, frozen=True, gc=False):
     """Cancel all fibers of this run, wherever they are."""
 
-    run: int
+    run: Id
     cause: Cause = Cause.CANCELLED
     reason: str = ""
     """What its Result is to say, unless that is for its root to say."""
@@ -221,19 +235,19 @@ class CancelRun(Message, frozen=True, gc=False):
 class AskStatus(Message, frozen=True, gc=False):
     """A fiber here, of this run, asks after one that isn't here."""
 
-    run: int
-    fiber: int
+    run: Id
+    fiber: Id
     """Who asks."""
-    question: int
+    question: Count
     """The number that this member gives it."""
-    of: int
+    of: Id
     """After whom."""
 
 
 class FiberDescribed(Message, frozen=True, gc=False):
     """What a fiber is at; answers a `DescribeFiber`."""
 
-    question: int
+    question: Count
     state: str
     """In words; empty: it isn't here."""
     name: str | None
@@ -242,49 +256,49 @@ class FiberDescribed(Message, frozen=True, gc=False):
 class StartTimer(Message, frozen=True, gc=False):
     """Wake this fiber in so many seconds, not earlier."""
 
-    run: int
-    fiber: int
-    timer: int
+    run: Id
+    fiber: Id
+    timer: Count
     """The number that this member gives it: no later sleep of the fiber has the same."""
-    seconds: float
+    seconds: Seconds
 
 
 class StopTimer(Message, frozen=True, gc=False):
     """This fiber sleeps no longer."""
 
-    fiber: int
-    timer: int
+    fiber: Id
+    timer: Count
 
 
 class Waits(Message, frozen=True, gc=False):
     """Which fibers of a run wait for which, on this member."""
 
-    run: int
-    question: int
+    run: Id
+    question: Count
     is_quiet: bool
     """Whether all fibers of the run that are here wait for fibers, and nothing is on its way."""
-    edges: list[tuple[int, list[int]]]
-    for_locks: list[tuple[int, int | str]] = msgspec.field(default_factory=list)
+    edges: list[tuple[Id, list[Id]]]
+    for_locks: list[tuple[Id, Key]] = msgspec.field(default_factory=list)
     """(fiber, lock) of each that waits for a lock."""
-    held: list[tuple[int | str, list[int]]] = msgspec.field(default_factory=list)
+    held: list[tuple[Key, list[Id]]] = msgspec.field(default_factory=list)
     """Which fibers of the run hold which locks; of a semaphore, once for each token."""
-    talks: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    talks: list[tuple[Id, str]] = msgspec.field(default_factory=list)
     """(fiber, what it waits for, in words) of each that waits to be answered by an entry."""
-    woken: int = 0
+    woken: Count = 0
     """How many times fibers of the run have ceased to wait here."""
 
 
 class WorkerExited(Message, frozen=True, gc=False):
     """How a worker process that this member had started came to its end."""
 
-    pid: int
+    pid: Count
     reason: str
 
 
 class Leaving(Message, frozen=True, gc=False):
     """I am about to leave: place nothing here any more. My fibers release what they hold."""
 
-    seconds: float
+    seconds: Seconds
     """After so many I am to be lost, whether they have or not."""
 
 
@@ -298,7 +312,7 @@ class Goodbye(Message, frozen=True, gc=False):
 class Welcome(Message, frozen=True, gc=False):
     """You are this incarnation."""
 
-    incarnation: int
+    incarnation: Id
 
 
 class Refused(Message, frozen=True, gc=False):
@@ -316,22 +330,22 @@ class Place(Message, frozen=True, gc=False):
 class SendOutcomes(Message, frozen=True, gc=False):
     """Send the outcome of each of these fibers as soon as it is there."""
 
-    run: int
-    fibers: list[tuple[int, int]]
+    run: Id
+    fibers: list[tuple[Id, Epoch]]
     """(fiber, epoch) of each."""
 
 
 class Outcomes(Message, frozen=True, gc=False):
     """Outcomes that you wait for."""
 
-    fibers: list[int]
+    fibers: list[Id]
     payloads: list[bytes]
 
 
 class FiberLost(Message, frozen=True, gc=False):
     """The fiber that you wait for has no outcome and never will."""
 
-    fiber: int
+    fiber: Id
     worker: str
     reason: str
 
@@ -339,68 +353,68 @@ class FiberLost(Message, frozen=True, gc=False):
 class DropOutcomes(Message, frozen=True, gc=False):
     """Don't keep the outcomes of these fibers."""
 
-    fibers: list[int]
+    fibers: list[Id]
 
 
 class FibersCancelled(Message, frozen=True, gc=False):
     """These fibers, which are here, have been cancelled, or regions of them."""
 
-    cuts: list[tuple[int, int]]
+    cuts: list[tuple[Id, Id]]
 
 
 class RunCancelled(Message, frozen=True, gc=False):
     """This run has been cancelled: all fibers of it that are here."""
 
-    run: int
+    run: Id
 
 
 class TimerFired(Message, frozen=True, gc=False):
     """The time is over."""
 
-    fiber: int
-    timer: int
+    fiber: Id
+    timer: Count
 
 
 class Solicit(Message, frozen=True, gc=False):
     """Others have nothing to do: offer up to so many of your oldest ready fibers."""
 
-    count: int
+    count: Count
 
 
 class DescribeFiber(Message, frozen=True, gc=False):
     """Tell what this fiber is at, which is or was there: somebody asks after it."""
 
-    question: int
+    question: Count
     """Comes back with the answer."""
-    fiber: int
+    fiber: Id
 
 
 class StatusTold(Message, frozen=True, gc=False):
     """What the fiber is at that you asked after."""
 
-    fiber: int
+    fiber: Id
     """Who has asked."""
-    question: int
+    question: Count
     """The number that you gave it."""
     state: str
     """In words; see `distio.core.status`."""
     name: str | None
-    member: int
+    member: Id
     """Where it is; 0: nowhere."""
 
 
 class DescribeWaits(Message, frozen=True, gc=False):
     """Tell which fibers of this run wait for which: it seems to be deadlocked."""
 
-    run: int
-    question: int
+    run: Id
+    question: Count
     """Comes back with the answer."""
 
 
 class RunEnded(Message, frozen=True, gc=False):
     """Nothing of this run is left, or nothing of it may be left: drop what you hold of it."""
 
-    run: int
+    run: Id
     cause: Cause = Cause.FINISHED
     reason: str = ""
     """What its Result is to say; empty if that is for its root to say."""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, final
 
+from distio.protocol.domains import Primitive, Verb
+
 __all__ = [
     "FINISHED",
     "NOW",
@@ -314,8 +316,7 @@ class Talking:
     """What fibers talk by: a queue, a deferred value, …"""
 
     key: int
-    kind: str
-    """One of those that `distio.coordination.talking` knows."""
+    kind: Primitive
 
 
 @final
@@ -324,7 +325,7 @@ class MakeTalking(Request):
 
     __slots__ = ("kind", "size")
 
-    def __init__(self, kind: str, size: int) -> None:
+    def __init__(self, kind: Primitive, size: int) -> None:
         self.kind = kind
         self.size = size
 
@@ -335,7 +336,7 @@ class Talk(Request):
 
     __slots__ = ("entry", "handles", "is_given_up", "item", "number", "payload", "verb")
 
-    def __init__(self, entry: Talking, verb: str, number: int = 0, item: Any = NOTHING) -> None:
+    def __init__(self, entry: Talking, verb: Verb, number: int = 0, item: Any = NOTHING) -> None:
         self.entry = entry
         self.verb = verb
         self.number = number

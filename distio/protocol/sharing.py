@@ -5,8 +5,22 @@ It is part of `distio.protocol.messages`.
 
 from __future__ import annotations
 
-import msgspec
+from typing import Annotated
 
+import msgspec
+from msgspec import Meta
+
+from distio.protocol.domains import (
+    Capacity,
+    Count,
+    Id,
+    Key,
+    Number,
+    Positive,
+    Primitive,
+    Seconds,
+    Verb,
+)
 from distio.protocol.message import Message
 
 __all__ = [
@@ -34,11 +48,11 @@ __all__ = [
 class AwaitTurns(Message, frozen=True, gc=False):
     """Fibers here wait for a lock; see `distio.protocol.requests.Lock`."""
 
-    lock: int | str
-    tokens: int
-    per_seconds: float
-    run: int
-    fibers: list[int]
+    lock: Key
+    tokens: Number
+    per_seconds: Seconds
+    run: Id
+    fibers: Annotated[list[Id], Meta(min_length=1)]
     """Which, in this order, all of this run."""
     is_ahead: bool = False
     """Whether they come before all others: they had been given turns."""
@@ -47,15 +61,15 @@ class AwaitTurns(Message, frozen=True, gc=False):
 class ForgoTurns(Message, frozen=True, gc=False):
     """These fibers here wait for this lock no longer."""
 
-    lock: int | str
-    fibers: list[int]
+    lock: Key
+    fibers: list[Id]
 
 
 class ReturnTokens(Message, frozen=True, gc=False):
     """Tokens of a lock that are of no use here any more."""
 
-    lock: int | str
-    count: int
+    lock: Key
+    count: Positive
     value: bytes | None = None
     """The variable's new value, if it has one."""
 
@@ -63,51 +77,51 @@ class ReturnTokens(Message, frozen=True, gc=False):
 class StoreValue(Message, frozen=True, gc=False):
     """A variable, which lives as long as its run, was made or set."""
 
-    run: int
-    lock: int | str
+    run: Id
+    lock: Key
     value: bytes
 
 
 class MakeEntry(Message, frozen=True, gc=False):
     """Something to talk by, which lives as long as its run; see `distio.coordination.talking`."""
 
-    run: int
-    key: int
-    kind: str
-    size: int
+    run: Id
+    key: Id
+    kind: Primitive
+    size: Capacity
 
 
 class Talk(Message, frozen=True, gc=False):
     """A fiber here puts, takes, waits, …; it is `Answered` once, now or later."""
 
-    run: int
-    fiber: int
-    key: int
-    verb: str
-    number: int
+    run: Id
+    fiber: Id
+    key: Id
+    verb: Verb
+    number: Number
     item: bytes | None
 
 
 class PutAlone(Message, frozen=True, gc=False):
     """An item for a queue that this member may put into without asking."""
 
-    run: int
-    key: int
+    run: Id
+    key: Id
     item: bytes
 
 
 class LoanReturned(Message, frozen=True, gc=False):
     """This member may do nothing with this queue without asking any more."""
 
-    key: int
-    taken: int
+    key: Id
+    taken: Count
     """How many of the items that it was given ahead last were taken."""
 
 
 class ForgoAnswer(Message, frozen=True, gc=False):
     """This fiber here waits no longer; `ForgoneAnswer`, unless it is answered already."""
 
-    fiber: int
+    fiber: Id
 
 
 # -- from the coordinator ---------------------------------------------------------------------
@@ -116,10 +130,10 @@ class ForgoAnswer(Message, frozen=True, gc=False):
 class TokensLent(Message, frozen=True, gc=False):
     """Tokens of a lock for fibers that wait for it."""
 
-    lock: int | str
-    count: int
+    lock: Key
+    count: Number
     """How many; none of a limit, which lets fibers start and has nothing to return."""
-    turns: list[int]
+    turns: list[Id]
     """The fibers that may have them, one after another, before they are returned."""
     is_kept: bool
     """Whether they may be used without limit until they are recalled: nobody else waits."""
@@ -130,20 +144,20 @@ class TokensLent(Message, frozen=True, gc=False):
 class RecallTokens(Message, frozen=True, gc=False):
     """Others wait: return the tokens when the fibers that wait now have had their turns."""
 
-    lock: int | str
+    lock: Key
 
 
 class LockRefused(Message, frozen=True, gc=False):
     """The fibers that wait for this lock can't have it, ever."""
 
-    lock: int | str
+    lock: Key
     reason: str
 
 
 class Answered(Message, frozen=True, gc=False):
     """What a fiber is told that talks."""
 
-    fiber: int
+    fiber: Id
     plain: bool | int | None = None
     item: bytes | None = None
     is_closed: bool = False
@@ -158,10 +172,10 @@ class Answered(Message, frozen=True, gc=False):
 class RecallLoan(Message, frozen=True, gc=False):
     """Give back what you may do with this queue without asking."""
 
-    key: int
+    key: Id
 
 
 class ForgoneAnswer(Message, frozen=True, gc=False):
     """This fiber waits no longer, and will not be answered."""
 
-    fiber: int
+    fiber: Id

@@ -30,6 +30,7 @@ from distio.core.variables import of_the_caller
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.domains import MemberKind
 from distio.protocol.endings import Cause
 from distio.protocol.ids import member_name
 from distio.protocol.logs import LogLevels
@@ -59,7 +60,7 @@ _FAREWELL_MS: Final = 500
 
 def connect(
     url: str,
-    kind: str,
+    kind: MemberKind,
     threads: int,
     *,
     family: str = "",

@@ -25,6 +25,7 @@ from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.codec import from_coordinator, from_member
+from distio.protocol.domains import MemberKind
 from distio.protocol.ids import member_name, name_of
 from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -65,7 +66,7 @@ _WAKES: Final = (
 class Process:
     """A client or a worker."""
 
-    def __init__(self, world: World, name: str, kind: str, threads: int, pid: int) -> None:
+    def __init__(self, world: World, name: str, kind: MemberKind, threads: int, pid: int) -> None:
         self.name = name
         self.kind = kind
         self.pid = pid

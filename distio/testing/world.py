@@ -21,6 +21,7 @@ from distio.core.ops.base import IO
 from distio.core.variables import of_the_caller
 from distio.errors import DistioBug, InvariantBroken, SimulationLimit
 from distio.protocol import requests as rq
+from distio.protocol.domains import MemberKind
 from distio.protocol.ids import name_of
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
@@ -353,7 +354,7 @@ class World:
 
     # -- faults ---------------------------------------------------------------------------
 
-    def _start(self, name: str, kind: str) -> Process:
+    def _start(self, name: str, kind: MemberKind) -> Process:
         self._lives += 1
         process = Process(self, name, kind, self._plan.threads, self._lives)
         self._processes.append(process)

@@ -51,6 +51,7 @@ from distio.core.ops.base import IO
 from distio.core.pickling.payloads import Dumped
 from distio.errors import DistioBug
 from distio.protocol import messages as m
+from distio.protocol.domains import MOST_SECONDS
 from distio.protocol.ids import fiber_id, sequence_of
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, AwaitFibers, Request, Sleep
 from distio.result import Ok, Result
@@ -210,7 +211,8 @@ class Member:
         self._timers += 1
         request.timer = self._timers
         self.parked[fiber.id] = fiber
-        self.outbox.append(m.StartTimer(fiber.run, fiber.id, request.timer, request.seconds))
+        seconds = min(request.seconds, MOST_SECONDS)  # who sleeps for ever says so in a float
+        self.outbox.append(m.StartTimer(fiber.run, fiber.id, request.timer, seconds))
 
     def park(self, fiber: Fiber) -> None:
         """Park `fiber` until somebody in this process calls `called_back`."""

@@ -7,6 +7,7 @@ from typing import Any, final
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Next
 from distio.protocol import requests
+from distio.protocol.domains import Primitive, Verb
 from distio.protocol.requests import NOTHING, Talking
 
 __all__ = ["MakeTalking", "Talk"]
@@ -18,7 +19,7 @@ class MakeTalking(IO[Any, Any, Any]):
 
     __slots__ = _names = ("kind", "size")
 
-    def __init__(self, kind: str, size: int = 0) -> None:
+    def __init__(self, kind: Primitive, size: int = 0) -> None:
         self.kind = kind
         self.size = size
 
@@ -33,7 +34,7 @@ class Talk(IO[Any, Any, Any]):
 
     __slots__ = _names = ("entry", "verb", "number", "item")
 
-    def __init__(self, entry: Talking, verb: str, number: int = 0, item: Any = NOTHING) -> None:
+    def __init__(self, entry: Talking, verb: Verb, number: int = 0, item: Any = NOTHING) -> None:
         self.entry = entry
         self.verb = verb
         self.number = number

@@ -1,0 +1,95 @@
+"""What numbers and words in a message may be: decoding refuses everything else.
+
+A member is another process, perhaps a faulty one. A number outside of its domain would reach
+arithmetic, heaps and encoders that take it for sound; so the types of the messages say the domain,
+and no handler has to ask. Whether the sender may say it is the gate's business (`coordination.
+coordinator.gate`).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+
+__all__ = [
+    "LARGEST",
+    "MOST_SECONDS",
+    "Capacity",
+    "Count",
+    "Epoch",
+    "Id",
+    "Key",
+    "MemberKind",
+    "Number",
+    "Positive",
+    "Primitive",
+    "Seconds",
+    "Sequence",
+    "Threads",
+    "Token",
+    "Verb",
+]
+
+LARGEST: Final = 2**63 - 1
+"""The largest number that a program may hand to the protocol: a capacity, a count, tokens."""
+
+Id = Annotated[int, Meta(ge=0, le=LARGEST)]
+"""A fiber, a run, a member, a lock without a name, something to talk by."""
+
+Key = Id | str
+"""A lock: an id, or a name."""
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+"""How many: of what a process counts one by one."""
+
+Positive = Annotated[int, Meta(ge=1, le=2**53)]
+"""How many, and not none."""
+
+Epoch = Annotated[int, Meta(ge=0, le=2**53)]
+"""How often a fiber was placed."""
+
+Sequence = Annotated[int, Meta(ge=0, le=2**40)]
+"""Which of its maker's fibers one is."""
+
+Number = Annotated[int, Meta(ge=0, le=LARGEST)]
+"""A number that comes from a program, from 0."""
+
+Capacity = Annotated[int, Meta(ge=-1, le=LARGEST)]
+"""The size of what fibers talk by; -1: no limit."""
+
+MOST_SECONDS: Final = sys.float_info.max
+
+Seconds = Annotated[float, Meta(ge=0.0, le=MOST_SECONDS)]
+"""Finite, and not negative."""
+
+Threads = Annotated[int, Meta(ge=1, le=2**16)]
+"""How many threads a member has: more than any machine lets a process have are a mistake."""
+
+Token = Annotated[bytes, Meta(max_length=64)]
+"""What pairs the two connections of a member."""
+
+MemberKind = Literal["client", "worker"]
+
+Primitive = Literal["barrier", "deferred", "latch", "queue", "topic"]
+"""The kinds of what fibers talk by."""
+
+Verb = Literal[
+    "close",
+    "count",
+    "count_down",
+    "get",
+    "is_set",
+    "offer",
+    "poll",
+    "publish",
+    "put",
+    "set",
+    "size",
+    "subscribe",
+    "take",
+    "unsubscribe",
+    "wait",
+]
+"""What a fiber asks such a thing for."""
