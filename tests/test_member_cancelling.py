@@ -242,7 +242,7 @@ def test_it_is_passed_on_to_the_host() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     assert scene.says(1, m.CancelFibers(run, [(child, 0)])) == [
-        (2, m.FibersCancelled([(child, 0)]))
+        (2, m.FibersCancelled(run, [(child, 0)]))
     ]
 
 
@@ -250,7 +250,7 @@ def test_it_is_passed_on_to_the_maker_of_who_never_left() -> None:
     scene = Hub(workers=1)
     run = scene.starts(fibers=2)
     assert scene.says(2, m.CancelFibers(run, [(run + 1, 0)])) == [
-        (1, m.FibersCancelled([(run + 1, 0)]))
+        (1, m.FibersCancelled(run, [(run + 1, 0)]))
     ]
 
 

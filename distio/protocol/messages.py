@@ -206,6 +206,8 @@ class OutcomeUnknown(Message, frozen=True, gc=False):
     fiber: Id
     epoch: Epoch
     """As it was asked for."""
+    run: Id = 0
+    """In which it was asked for."""
 
 
 class Forget(Message, frozen=True, gc=False):
@@ -348,6 +350,8 @@ class FiberLost(Message, frozen=True, gc=False):
     fiber: Id
     worker: str
     reason: str
+    run: Id = 0
+    """The run whose fibers are told; 0: all who wait for it."""
 
 
 class DropOutcomes(Message, frozen=True, gc=False):
@@ -357,8 +361,9 @@ class DropOutcomes(Message, frozen=True, gc=False):
 
 
 class FibersCancelled(Message, frozen=True, gc=False):
-    """These fibers, which are here, have been cancelled, or regions of them."""
+    """These fibers of a run, which are here, have been cancelled, or regions of them."""
 
+    run: Id
     cuts: list[tuple[Id, Id]]
 
 

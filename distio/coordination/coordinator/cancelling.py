@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from distio.coordination.coordinator.outcomes import find
 from distio.coordination.coordinator.placement import Member
-from distio.coordination.coordinator.registry import NOWHERE
+from distio.coordination.coordinator.registry import NOWHERE, FiberRecord
 from distio.protocol import messages as m
 
 if TYPE_CHECKING:
@@ -13,34 +14,31 @@ if TYPE_CHECKING:
 
 __all__ = ["cancel_fibers", "cancel_run", "say_who_is_cancelled"]
 
-Cuts = list[tuple[int, int]]
-"""(fiber, region) of each; region 0 is all of it."""
-
 
 def cancel_fibers(machine: Coordinator, member: Member, message: m.CancelFibers) -> None:
     """Pass it on to where they are; who is on its way is told when it is there."""
     if message.run in machine.runs:
         machine.runs[message.run].has_moved()
-    at: dict[int, Cuts] = {}
+    at: dict[int, list[tuple[int, int, FiberRecord]]] = {}
     for fiber, region in message.cuts:
-        record = machine.fibers.get(fiber) or machine.record_at_home(member, message.run, fiber)
+        record = find(machine, member, message.run, fiber)
         if record is None or record.ended:
-            machine.stale += 1
-            continue
-        machine.runs[record.run].has_moved()
-        if record.host == NOWHERE:
+            machine.stale += 1  # it has ended, or is another run's
+        elif record.host == NOWHERE:
             record.cuts[region] = 0
         else:
             record.heard(machine.members[record.host].received)
-            at.setdefault(record.host, []).append((fiber, region))
+            at.setdefault(record.host, []).append((fiber, region, record))
     for host, cuts in at.items():
-        _tell(machine, machine.members[host], cuts)
+        _tell(machine, machine.members[host], message.run, cuts)
 
 
-def _tell(machine: Coordinator, host: Member, cuts: Cuts) -> None:
-    machine.send(host.id, m.FibersCancelled(cuts))
-    for fiber, region in cuts:  # it may have left before it hears of it
-        machine.fibers[fiber].cuts[region] = host.sent
+def _tell(
+    machine: Coordinator, host: Member, run: int, cuts: list[tuple[int, int, FiberRecord]]
+) -> None:
+    machine.send(host.id, m.FibersCancelled(run, [(fiber, region) for fiber, region, _ in cuts]))
+    for _, region, record in cuts:  # it may have left before it hears of it
+        record.cuts[region] = host.sent
 
 
 def cancel_run(machine: Coordinator, member: Member, message: m.CancelRun) -> None:
@@ -58,6 +56,7 @@ def say_who_is_cancelled(
     """These have been placed there (fiber and epoch of each)."""
     if machine.runs[run].ending is not None:
         machine.send(host.id, m.RunCancelled(run))
-    cuts = [(fiber, region) for fiber, _ in fibers for region in machine.fibers[fiber].cuts]
+    records = [(fiber, machine.fibers[fiber]) for fiber, _ in fibers]
+    cuts = [(fiber, region, record) for fiber, record in records for region in record.cuts]
     if cuts:
-        _tell(machine, host, cuts)
+        _tell(machine, host, run, cuts)

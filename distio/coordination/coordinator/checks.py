@@ -28,6 +28,7 @@ def check(machine: Coordinator) -> None:
     machine.locks.validate()
     machine.questions.validate()
     machine.talking.validate()
+    machine.claims.validate()
     for member in machine.locks.members:
         if not _is_somewhere(machine, member):
             raise DistioBug(f"member {member} is gone, but has or waits for a lock")
@@ -74,6 +75,7 @@ def check_at_rest(machine: Coordinator) -> None:
         {
             "runs": machine.runs,
             "records of fibers": machine.fibers,
+            "claims to fibers": machine.claims,
             "timers": machine.timers,
             "questions after fibers": machine.questions,
             "locks and variables": machine.locks,

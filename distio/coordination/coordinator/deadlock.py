@@ -96,7 +96,8 @@ class Suspicions:
         return member.blocked.get(run, 0) + for_locks + for_answers == alive
 
     def _ask(self, id: int, run: Run) -> None:
-        waited_for = (self._machine.fibers[fiber] for fiber in run.fibers)
+        records = [self._machine.fibers[fiber] for fiber in run.fibers]
+        waited_for = [*records, *self._machine.claims.of_run(id)]
         hosts = {record.host for record in waited_for if record.waiters}
         run.waits.clear()
         run.question += 1
@@ -152,8 +153,11 @@ class Suspicions:
         edges, _ = edges_of(answers)
         talks = [talk for answer in answers for talk in answer.talks]
         run = self._machine.runs[id]
-        waits = explain(edges, talks)
-        self._machine.endings.deadlocked(self._machine.now, id, run, waits + why)
+        waits = explain(edges, talks) + why
+        lost = "; ".join(f"{worker}: {reason}" for worker, reason in run.losses.items())
+        if lost:  # what would have woken it, most likely
+            waits += f"; fibers of it were lost with {lost}"
+        self._machine.endings.deadlocked(self._machine.now, id, run, waits)
 
     # -- knots ----------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from distio.coordination.coordinator.cancelling import (
     say_who_is_cancelled,
 )
 from distio.coordination.coordinator.checks import check, check_at_rest
+from distio.coordination.coordinator.claims import Claims
 from distio.coordination.coordinator.deadlock import Suspicions
 from distio.coordination.coordinator.endings import GRACE_SECONDS, Endings
 from distio.coordination.coordinator.events import (
@@ -50,7 +51,12 @@ from distio.coordination.coordinator.events import (
 from distio.coordination.coordinator.exits import Exits
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.logs import Logs
-from distio.coordination.coordinator.outcomes import forget, outcomes_ready
+from distio.coordination.coordinator.outcomes import (
+    await_outcomes,
+    forget,
+    outcome_unknown,
+    outcomes_ready,
+)
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
 from distio.coordination.coordinator.questions import Questions
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
@@ -58,16 +64,11 @@ from distio.coordination.coordinator.talking import Talking
 from distio.coordination.coordinator.timers import Timer, Timers
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
-from distio.protocol.ids import home_of
 
 __all__ = ["Coordinator"]
 
 
 _MOST_DEPARTED: Final = 1_000
-_NOWHERE_TO_BE_HAD: Final = (
-    "its outcome is nowhere to be had, because its run is over or its maker is gone; "
-    "wait for a fiber in the run that started it"
-)
 
 
 class Coordinator:
@@ -85,6 +86,7 @@ class Coordinator:
         self.endings = Endings(self, grace)
         self.suspicions = Suspicions(self)
         self.questions = Questions(self)
+        self.claims = Claims(self)
         self.talking = Talking(self)
         self.locks = Locks(self._say_uncounted, self.suspicions.token_moved)
         self.logs = Logs(self._say_uncounted, self.members, self.runs)
@@ -204,10 +206,13 @@ class Coordinator:
         self.talking.member_gone(lost)
         self.logs.member_gone(lost)
         name = member.name()
+        self.claims.member_gone(lost, name, reason)
         self._departed[lost] = name, reason
         if len(self._departed) > _MOST_DEPARTED:
             del self._departed[next(iter(self._departed))]
         for id, run in list(self.runs.items()):
+            if run.alive_at.get(lost):
+                run.note_loss(name, reason)
             run.count(lost, -run.alive_at.get(lost, 0))
             for fiber in run.fibers:
                 record = self.fibers[fiber]
@@ -225,10 +230,18 @@ class Coordinator:
     def _lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         record.ended = True
         record.lost = (worker, reason)
+        self.tell_waiters(record, m.FiberLost(fiber, worker, reason))
+
+    def tell_waiters(self, record: FiberRecord, message: m.FiberLost) -> None:
+        """There will be no outcome for those who wait for it."""
         for waiter in record.waiters:
             if waiter in self.members:
-                self.send(waiter, m.FiberLost(fiber, worker, reason))
+                self.send(waiter, message)
         record.waiters.clear()
+
+    def who_departed(self, id: int) -> tuple[str, str]:
+        """The name of a member that is none any more, and why."""
+        return self._departed.get(id, (f"member {id}", "it is gone"))
 
     # -- runs -----------------------------------------------------------------------------
 
@@ -255,6 +268,7 @@ class Coordinator:
             del self.fibers[fiber]
         self.timers.drop(id)
         self.questions.run_gone(id)
+        self.claims.run_gone(id)
         self.locks.run_gone(id)
         self.talking.run_gone(id)
         if run.alive_at.get(NOWHERE):
@@ -316,7 +330,8 @@ class Coordinator:
             for fiber, epoch in chunk.fibers:
                 record = self.fibers.get(fiber)
                 if record is None:
-                    record = self.fibers[fiber] = FiberRecord(chunk.run, NOWHERE, epoch)
+                    record = self.claims.adopt(chunk.run, fiber)
+                    record = self.fibers[fiber] = record or FiberRecord(chunk.run, NOWHERE, epoch)
                     run.fibers.add(fiber)
                 record.host = NOWHERE
                 record.epoch = epoch
@@ -334,8 +349,9 @@ class Coordinator:
 
     def _lose_chunk(self, chunk: m.Chunk, run: Run) -> None:
         """The only member where these fibers could go is gone."""
-        worker, reason = self._departed.get(chunk.target, (f"member {chunk.target}", "it is gone"))
+        worker, reason = self.who_departed(chunk.target)
         run.count(NOWHERE, -len(chunk.fibers))
+        run.note_loss(worker, reason)
         for fiber, _ in chunk.fibers:
             self._lose_fiber(fiber, self.fibers[fiber], worker, reason)
         self._check_end(chunk.run, run)
@@ -385,43 +401,6 @@ class Coordinator:
             giver, count = found
             giver.solicited = True
             self.send(giver.id, m.Solicit(count))
-
-    # -- outcomes -------------------------------------------------------------------------
-
-    def _await_outcomes(self, member: Member, message: m.AwaitOutcomes) -> None:
-        if message.run in self.runs:
-            self.runs[message.run].has_moved()
-        wanted: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for fiber in message.fibers:
-            record = self.fibers.get(fiber) or self.record_at_home(member, message.run, fiber)
-            if record is None:
-                self.send(member.id, m.FiberLost(fiber, "", _NOWHERE_TO_BE_HAD))
-            elif record.lost is not None:
-                self.send(member.id, m.FiberLost(fiber, *record.lost))
-            else:
-                if member.id not in record.waiters:
-                    record.waiters.append(member.id)
-                if record.host not in (NOWHERE, member.id):
-                    wanted.setdefault((record.host, record.run), []).append((fiber, record.epoch))
-        for (host, run), fibers in wanted.items():
-            self.send(host, m.SendOutcomes(run, fibers))
-
-    def record_at_home(self, asker: Member, id: int, fiber: int) -> FiberRecord | None:
-        """Make the record of a fiber that never left its maker, who doesn't ask if it is there."""
-        run, home = self.runs.get(id), home_of(fiber)
-        if run is None or home == asker.id or home not in self.members:
-            return None
-        run.fibers.add(fiber)
-        record = self.fibers[fiber] = FiberRecord(id, home, 0)
-        return record
-
-    def _outcome_unknown(self, member: Member, message: m.OutcomeUnknown) -> None:
-        record = self.fibers.get(message.fiber)
-        if record is None or record.host != member.id or record.epoch != message.epoch:
-            self.stale += 1  # it has moved on, and its new host was asked
-            return
-        self.runs[record.run].has_moved()
-        self._lose_fiber(message.fiber, record, "", _NOWHERE_TO_BE_HAD)
 
     # -- timers ---------------------------------------------------------------------------
 
@@ -473,7 +452,7 @@ class Coordinator:
 
 _HANDLERS: dict[type, Any] = {
     m.AskStatus: lambda machine, member, asked: machine.questions.ask(member.id, asked),
-    m.AwaitOutcomes: Coordinator._await_outcomes,
+    m.AwaitOutcomes: await_outcomes,
     m.AwaitTurns: Coordinator._await_turns,
     m.CancelFibers: cancel_fibers,
     m.CancelRun: cancel_run,
@@ -487,7 +466,7 @@ _HANDLERS: dict[type, Any] = {
     m.MakeEntry: lambda machine, member, said: machine.talking.make(said),
     m.Offer: Coordinator._offer,
     m.OutcomesReady: outcomes_ready,
-    m.OutcomeUnknown: Coordinator._outcome_unknown,
+    m.OutcomeUnknown: outcome_unknown,
     m.Progress: Coordinator._progress,
     m.PutAlone: lambda machine, member, said: machine.talking.put(said),
     m.RelayLogs: lambda machine, member, said: machine.logs.relay(member, said),

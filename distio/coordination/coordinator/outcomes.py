@@ -4,13 +4,69 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from distio.coordination.coordinator.claims import UNKNOWN
 from distio.coordination.coordinator.placement import Member
+from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
+from distio.protocol.ids import home_of
 
 if TYPE_CHECKING:
     from distio.coordination.coordinator.machine import Coordinator
 
-__all__ = ["forget", "outcomes_ready"]
+__all__ = ["await_outcomes", "find", "forget", "outcome_unknown", "outcomes_ready"]
+
+
+def await_outcomes(machine: Coordinator, member: Member, message: m.AwaitOutcomes) -> None:
+    """Enter who waits, and pass it on to the hosts; tell of what there will be no outcome."""
+    run = machine.runs.get(message.run)
+    if run is not None:
+        run.has_moved()
+    wanted: dict[int, list[tuple[int, int]]] = {}
+    for fiber in message.fibers:
+        record = find(machine, member, message.run, fiber)
+        if record is None:
+            why = _why_unknown(machine, run, fiber)
+            machine.send(member.id, m.FiberLost(fiber, *why, message.run))
+        elif record.lost is not None:
+            machine.send(member.id, m.FiberLost(fiber, *record.lost))
+        else:
+            if member.id not in record.waiters:
+                record.waiters.append(member.id)
+            if record.host not in (NOWHERE, member.id):
+                wanted.setdefault(record.host, []).append((fiber, record.epoch))
+    for host, fibers in wanted.items():
+        machine.send(host, m.SendOutcomes(message.run, fibers))
+
+
+def find(machine: Coordinator, asker: Member, id: int, fiber: int) -> FiberRecord | None:
+    """What is known of a fiber, for a member that asks; None if it isn't one of this run."""
+    record = machine.fibers.get(fiber)
+    if record is not None:
+        return record if record.run == id else None
+    run = machine.runs.get(id)
+    return None if run is None else machine.claims.make(asker.id, id, run, fiber)
+
+
+def _why_unknown(machine: Coordinator, run: Run | None, fiber: int) -> tuple[str, str]:
+    """The worker with which a fiber was lost, if that is so, and why there is no outcome."""
+    home = home_of(fiber)
+    if run is None or fiber in machine.fibers or home in machine.members or home not in run.members:
+        return "", UNKNOWN
+    return machine.who_departed(home)
+
+
+def outcome_unknown(machine: Coordinator, member: Member, message: m.OutcomeUnknown) -> None:
+    """A host has no outcome of a fiber, and knows of none to come."""
+    fiber = message.fiber
+    if machine.claims.refused(member.id, message.run, fiber):
+        return
+    record = machine.fibers.get(fiber)
+    if record is None or record.host != member.id or record.epoch != message.epoch:
+        machine.stale += 1  # it has moved on, and its new host was asked
+        return
+    machine.runs[record.run].has_moved()
+    # it isn't lost: a fiber whose handle nobody else should have is counted until its end is told
+    machine.tell_waiters(record, m.FiberLost(fiber, "", UNKNOWN, record.run))
 
 
 def outcomes_ready(machine: Coordinator, member: Member, message: m.OutcomesReady) -> None:
@@ -18,15 +74,19 @@ def outcomes_ready(machine: Coordinator, member: Member, message: m.OutcomesRead
     outgoing: dict[int, m.Outcomes] = {}
     for fiber, payload in zip(message.fibers, message.payloads):
         record = machine.fibers.get(fiber)
-        if record is None or record.host != member.id:
-            machine.stale += 1
-            continue
-        machine.runs[record.run].has_moved()
-        for waiter in record.waiters:
+        if record is None:
+            waiters = machine.claims.delivered(member.id, fiber)
+        elif record.host == member.id:
+            machine.runs[record.run].has_moved()
+            waiters, record.waiters = record.waiters, []
+        else:
+            waiters = []
+        if not waiters:
+            machine.stale += 1  # nobody asks any more, or it has moved on
+        for waiter in waiters:
             outcomes = outgoing.setdefault(waiter, m.Outcomes([], []))
             outcomes.fibers.append(fiber)
             outcomes.payloads.append(payload)
-        record.waiters.clear()
     for waiter, outcomes in outgoing.items():
         if waiter in machine.members:
             machine.send(waiter, outcomes)

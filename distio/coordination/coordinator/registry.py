@@ -18,6 +18,9 @@ __all__ = ["NOWHERE", "FiberRecord", "Run"]
 NOWHERE: Final = -1
 """The host of a fiber that waits for a place."""
 
+_MOST_LOSSES: Final = 3
+"""So many lost members are enough to tell why a run can't go on."""
+
 
 class FiberRecord:
     """One fiber that was shipped or is waited for from elsewhere."""
@@ -56,6 +59,7 @@ class Run:
         "ending",
         "fibers",
         "is_innocent",
+        "losses",
         "members",
         "owner",
         "question",
@@ -83,6 +87,8 @@ class Run:
         some of it goes, it is cancelled."""
         self.is_innocent = False
         """Whether it waits for others' locks, and nothing has moved in it since that was found."""
+        self.losses: dict[str, str] = {}
+        """The first members that were lost with living fibers of it, and why."""
         self.waits: dict[int, Waits] = {}
         """What was answered, by member."""
 
@@ -104,6 +110,11 @@ class Run:
                 for digest, _ in chunk.attachments
             ],
         )
+
+    def note_loss(self, member: str, reason: str) -> None:
+        """Living fibers were lost with this member."""
+        if len(self.losses) < _MOST_LOSSES:
+            self.losses.setdefault(member, reason)
 
     def has_moved(self) -> None:
         """Something happened in it: what was asked about a deadlock is moot."""

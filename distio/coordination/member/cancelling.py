@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
+from distio.coordination.member.outcomes import is_of
 from distio.coordination.member.ties import Here
 from distio.coordination.member.waits import give_up_waiting
 from distio.coordination.member.work import Stopping
@@ -86,7 +87,7 @@ class Cancelling:
         """These are here, or have left meanwhile."""
         for id, region in message.cuts:
             handle = self._member.hosted.get(id)
-            if handle is None:
+            if handle is None or not is_of(handle, message.run):
                 self._member.stale += 1
             else:
                 self._cancel(handle, region)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from distio.coordination.member.runs import LocalRun
@@ -65,7 +65,7 @@ def check_places(
 
 def check_handles(
     hosted: Mapping[int, Handle[Any, Any, Any]],
-    awaited: Mapping[int, Handle[Any, Any, Any]],
+    awaited: Sequence[Handle[Any, Any, Any]],
     asked: Set[int],
 ) -> None:
     """What is awaited isn't there yet, and what is asked for is to be had here.
@@ -73,9 +73,11 @@ def check_handles(
     Raises:
         DistioBug: one of it doesn't hold.
     """
-    for id, handle in awaited.items():
+    for handle in awaited:
         if handle.outcome is not None:
-            raise DistioBug(f"the outcome of fiber {name_of(id)} is there, but still awaited")
+            raise DistioBug(
+                f"the outcome of fiber {name_of(handle.id)} is there, but still awaited"
+            )
     for id in asked:
         if id not in hosted:
             raise DistioBug(f"fiber {name_of(id)} is asked for, but not hosted here")
@@ -85,7 +87,7 @@ def check_waiters(
     ready: Iterable[Work],
     parked: Mapping[int, Fiber],
     hosted: Mapping[int, Handle[Any, Any, Any]],
-    awaited: Mapping[int, Handle[Any, Any, Any]],
+    awaited: Sequence[Handle[Any, Any, Any]],
 ) -> None:
     """Whoever is to be told of an outcome waits for it still.
 
@@ -93,7 +95,7 @@ def check_waiters(
         DistioBug: somebody has gone on, and was not struck out.
     """
     fibers = [*parked.values(), *[work for work in ready if type(work) is Fiber]]
-    handles = [*[fiber.handle for fiber in fibers], *hosted.values(), *awaited.values()]
+    handles = [*[fiber.handle for fiber in fibers], *hosted.values(), *awaited]
     for handle in handles:
         for waiting in (handle.waiters if handle is not None else None) or ():
             waiter: Fiber = waiting.fiber

@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any
 
 from distio.coordination.member.asking import Asking
+from distio.coordination.member.awaited import Awaited
 from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.children import inherit
@@ -85,7 +86,7 @@ class Member:
         self.parked: dict[int, Fiber] = {}
         self.hosted: dict[int, Handle[Any, Any, Any]] = {}
         """Handles of fibers here that others may ask for."""
-        self.awaited: dict[int, Handle[Any, Any, Any]] = {}
+        self.awaited = Awaited()
         """Handles of fibers elsewhere that some fiber here waits for."""
         self.asked: set[int] = set()
         """Fibers here whose outcome somebody elsewhere waits for."""
@@ -340,9 +341,10 @@ class Member:
             assert handle is not None
             is_shared = self.hosted.pop(fiber.id, None) is not None
             self.asked.discard(fiber.id)
-            handle.tie = Away(fiber.id, self._news.forgotten, is_shared or fiber.epoch > 0)
+            is_shared = is_shared or fiber.epoch > 0
+            handle.tie = Away(run.id, fiber.id, self._news.forgotten, is_shared)
             if handle.waiters is not None:
-                self.awaited[fiber.id] = handle
+                self.awaited.add(run.id, handle)
                 run.known.add(fiber.id)
                 ask.append(fiber.id)
         if ask:
@@ -387,7 +389,7 @@ class Member:
         run.alive += len(chunk.fibers)
         for id, _ in chunk.fibers:
             # a fiber that comes home finds those who have waited for it here
-            handle = self.awaited.pop(id, None) or Handle(id)
+            handle = self.awaited.take(chunk.run, id) or Handle(id)
             if isinstance(handle.tie, Away):
                 # it is wanted as before: the tie that dies here must not say otherwise
                 handle.tie.is_shared = True
@@ -459,10 +461,10 @@ class Member:
             DistioBug: something doesn't.
         """
         check_places(self.ready, self.parked, self.runs, in_hand)
-        check_handles(self.hosted, self.awaited, self.asked)
+        check_handles(self.hosted, self.awaited.values(), self.asked)
         self.locks.validate()
         self.talking.validate()
-        check_waiters(self.ready, self.parked, self.hosted, self.awaited)
+        check_waiters(self.ready, self.parked, self.hosted, self.awaited.values())
         if self.in_parcels < 0 or self.stepping < 0:
             raise DistioBug("the load is miscounted")
 

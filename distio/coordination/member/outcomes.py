@@ -25,6 +25,7 @@ __all__ = [
     "export",
     "fiber_lost",
     "is_cancellation",
+    "is_of",
     "send_outcomes",
     "take_outcomes",
 ]
@@ -56,8 +57,8 @@ def send_outcomes(member: Member, message: m.SendOutcomes) -> None:
     run = member.runs.get(message.run)
     for fiber, epoch in message.fibers:
         handle = member.hosted.get(fiber)
-        if run is None or handle is None:
-            member.outbox.append(m.OutcomeUnknown(fiber, epoch))
+        if run is None or handle is None or not is_of(handle, run.id):
+            member.outbox.append(m.OutcomeUnknown(fiber, epoch, message.run))
             continue
         run.unobserved.pop(fiber, None)
         if handle.outcome is None:
@@ -66,6 +67,11 @@ def send_outcomes(member: Member, message: m.SendOutcomes) -> None:
         else:
             run.posting += 1
             member.ready.appendleft(Posting(run.id, handle))
+
+
+def is_of(handle: Handle[Any, Any, Any], run: int) -> bool:
+    """Whether this handle is that of a fiber of this run which is or was here."""
+    return isinstance(handle.tie, Here) and handle.tie.run == run
 
 
 def drop_outcomes(member: Member, message: m.DropOutcomes) -> None:
@@ -78,7 +84,7 @@ def drop_outcomes(member: Member, message: m.DropOutcomes) -> None:
 def take_outcomes(member: Member, message: m.Outcomes) -> None:
     """What was awaited has come."""
     for fiber, payload in zip(message.fibers, message.payloads):
-        _arrived(member, fiber, Packed(payload))
+        _arrived(member, member.awaited.take_all(fiber), Packed(payload))
 
 
 def fiber_lost(member: Member, message: m.FiberLost) -> None:
@@ -92,12 +98,16 @@ def fiber_lost(member: Member, message: m.FiberLost) -> None:
     panic = Panic[Any, Any]([TracedException(exception, str(exception))], [])
     if message.worker:  # its text names the worker, but not the fiber
         panic = in_fiber(panic, name, None)
-    _arrived(member, message.fiber, panic)
-
-
-def _arrived(member: Member, fiber: int, outcome: Any) -> None:
-    handle = member.awaited.pop(fiber, None)
-    if handle is None:
-        member.stale += 1
+    if message.run:
+        handle = member.awaited.take(message.run, message.fiber)
+        handles = [] if handle is None else [handle]
     else:
+        handles = member.awaited.take_all(message.fiber)
+    _arrived(member, handles, panic)
+
+
+def _arrived(member: Member, handles: Sequence[Handle[Any, Any, Any]], outcome: Any) -> None:
+    if not handles:
+        member.stale += 1
+    for handle in handles:
         settle(member, handle, outcome)

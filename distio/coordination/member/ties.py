@@ -22,9 +22,10 @@ class Here:
 class Away:
     """Ties a handle to a fiber that was shipped from here; dies with the last such handle."""
 
-    __slots__ = ("fiber", "forgotten", "is_shared")
+    __slots__ = ("fiber", "forgotten", "is_shared", "run")
 
-    def __init__(self, fiber: int, forgotten: deque[int], is_shared: bool) -> None:
+    def __init__(self, run: int, fiber: int, forgotten: deque[int], is_shared: bool) -> None:
+        self.run = run
         self.fiber = fiber
         self.forgotten = forgotten
         self.is_shared = is_shared

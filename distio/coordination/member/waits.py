@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from distio.coordination.member.runs import LocalRun
-from distio.coordination.member.ties import Here
+from distio.coordination.member.ties import Away, Here
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
 from distio.protocol.requests import Acquire, AwaitFibers
@@ -94,9 +94,11 @@ def _own(
     if type(stated.tie) is Here:
         return stated
     id = stated.id
-    handle = member.hosted.get(id) or member.awaited.get(id)
+    handle = member.hosted.get(id) or member.awaited.get(run.id, id)
     if handle is None:
-        handle = member.awaited[id] = stated
+        is_foreign = type(stated.tie) is Away and stated.tie.run != run.id
+        handle = Handle(id) if is_foreign else stated  # that one is for the outcome in its own run
+        member.awaited.add(run.id, handle)
         handle.waiters = handle.waiters or {}  # if it comes and goes, it is still asked for
         run.known.add(id)
         ask.append(id)
