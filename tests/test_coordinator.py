@@ -434,7 +434,7 @@ def test_timers_that_were_stopped_cost_no_memory() -> None:
     timers.start(Timer(0.5, 0, 0, 1, 1))
     for number in range(1, 10_000):
         timers.start(Timer(1.0 + number, 1, number, 1, 1))
-        assert timers.stop(1, number)
+        assert timers.stop(1, 1, number)
     assert len(timers) == 1
     assert len(timers._heap) < 200
 

@@ -77,7 +77,8 @@ def test_a_maker_without_any_of_the_run_is_not_asked() -> None:
 def test_a_claim_ends_with_the_run_that_makes_it() -> None:
     scene = Two()
     scene.other_asks()
-    scene.breaks(scene.other_client)
+    scene.tells(WORKER, ended(scene.other, scene.other + 1))
+    scene.tells(scene.other_client, finished(scene.other, 1))
     assert len(scene.machine.claims) == 0
     assert list(scene.machine.runs) == [scene.run]
 
@@ -165,7 +166,7 @@ def test_a_deadlock_after_a_loss_tells_of_it() -> None:
     ((_, question),) = [each for each in commands if isinstance(each[1], m.DescribeWaits)]
     assert isinstance(question, m.DescribeWaits)
     answer = m.Waits(run, question.question, True, [], talks=[(run, "waits to take from a queue")])
-    ((_, end),) = scene.says(1, answer)
-    assert isinstance(end, m.RunEnded)
-    assert "waits to take from a queue; fibers of it were lost with worker 2" in end.deadlock
-    assert end.deadlock.endswith("its connection broke")
+    assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
+    _, reason = scene.machine.runs[run].ending or (None, "")
+    assert "waits to take from a queue; fibers of it were lost with worker 2" in reason
+    assert reason.endswith("its connection broke")

@@ -27,3 +27,5 @@ class Cause(StrEnum):
     """The process that had started it has left the cluster, or is lost."""
     CLUSTER_CLOSED = "cluster closed"
     """Its program closes the cluster, or the coordinator is told to end."""
+    FAILED = "failed"
+    """A mistake of distio has spoilt what the coordinator knows of the run."""

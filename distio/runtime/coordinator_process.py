@@ -78,7 +78,7 @@ class CoordinatorProcess:
         self, url: str, lifeline: int | None = None, *, grace: float = GRACE_SECONDS
     ) -> None:
         check_bind(url)
-        self._board = Switchboard(Coordinator(grace), log.info)
+        self._board = Switchboard(Coordinator(grace), log.info, log.error)
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -162,11 +162,11 @@ class CoordinatorProcess:
             try:
                 messages = from_member.decode([frame.buffer for frame in frames[1:]])
             except (MalformedFrame, IndexError) as error:
+                self._note_address(frames[0], address)
                 self._board.refuse(address, f"it does not speak our protocol ({error})")
                 continue
             if any(isinstance(message, m.Hello | m.Listen) for message in messages):
-                self._note_disconnects()  # the descriptor may have been another member's
-                self._address_of_fd[frames[0].get(zmq.SRCFD)] = address
+                self._note_address(frames[0], address)
             self._board.hear(time.monotonic(), address, messages)
 
     def _note_closing(self) -> None:
@@ -177,6 +177,11 @@ class CoordinatorProcess:
                 "a second signal ends it at once",
                 count,
             )
+
+    def _note_address(self, frame: zmq.Frame, address: bytes) -> None:
+        """Something is kept of this peer until it hangs up."""
+        self._note_disconnects()  # the descriptor may have been another peer's
+        self._address_of_fd[frame.get(zmq.SRCFD)] = address
 
     def _note_dropped_logs(self) -> None:
         dropped = self._board.machine.logs.dropped
@@ -204,7 +209,14 @@ class CoordinatorProcess:
             outgoing, self._board.outgoing = self._board.outgoing, {}
             for address, batch in outgoing.items():
                 try:
-                    send(self._router, [address, *from_coordinator.encode(batch)])
+                    frames = from_coordinator.encode(batch)
+                except Exception as error:
+                    log.exception("what is to be said to a member can't be encoded")
+                    reason = f"what is to be said to it can't be encoded ({error!r:.200})"
+                    self._board.cut_off(time.monotonic(), address, f"{reason}: a bug in distio")
+                    continue
+                try:
+                    send(self._router, [address, *frames])
                 except zmq.ZMQError as error:
                     log.debug("a peer can't be reached: %s", error)
                     self._gone.append(address)

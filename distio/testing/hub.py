@@ -104,16 +104,20 @@ class Hub:
             hears = self._listeners[address].hears
             hears.send(from_coordinator.encode(batch), self._world.arrival())
         self._unchecked += 1
-        if self._unchecked * CHECKED_AT_ONCE >= len(self.machine.fibers):
+        if self.board.incidents or self._unchecked * CHECKED_AT_ONCE >= len(self.machine.fibers):
             self._unchecked = 0
             self.validate()
 
     def validate(self) -> None:
-        """Check what must always hold in the coordinator.
+        """Check what must always hold in the coordinator, to which nobody lies here.
 
         Raises:
             InvariantBroken: something doesn't.
         """
+        if self.board.incidents:
+            name, reason, error = self.board.incidents[-1]
+            bug = DistioBug(f"{name}: {reason}")
+            raise InvariantBroken(f"{_NAME}: {bug.message}", self._world.story(bug)) from error
         try:
             self.machine.validate()
         except DistioBug as bug:

@@ -1,18 +1,23 @@
-"""What must always hold in the coordinator, and what when all runs have ended."""
+"""What must always hold in the coordinator, and what when all runs have ended.
+
+And what is done after a failure of the coordinator's own, so that it holds for all who are left.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord
 from distio.coordination.rest import check_rest
 from distio.errors import DistioBug
+from distio.protocol.endings import Cause
 from distio.protocol.ids import name_of
 
 if TYPE_CHECKING:
     from distio.coordination.coordinator.machine import Coordinator
 
-__all__ = ["check", "check_at_rest"]
+__all__ = ["check", "check_at_rest", "put_in_order"]
 
 
 def check(machine: Coordinator) -> None:
@@ -21,7 +26,8 @@ def check(machine: Coordinator) -> None:
     Raises:
         DistioBug: one of it doesn't hold.
     """
-    _check_runs(machine)
+    for _, wrong in _wrong_runs(machine):
+        raise DistioBug(wrong)
     for id in machine.timers.runs:
         if id not in machine.runs:
             raise DistioBug(f"timers outlive run {name_of(id)}")
@@ -32,32 +38,70 @@ def check(machine: Coordinator) -> None:
     for member in machine.locks.members:
         if not _is_somewhere(machine, member):
             raise DistioBug(f"member {member} is gone, but has or waits for a lock")
-    for fiber, record in machine.fibers.items():
-        _check_record(machine, fiber, record)
 
 
-def _check_runs(machine: Coordinator) -> None:
+def put_in_order(machine: Coordinator, now: float, reason: str) -> None:
+    """Make it hold what must always hold, after a handler was left in the middle.
+
+    Args:
+        machine: one that has lost the member whose handler that was.
+        now: see `Coordinator.handle`.
+        reason: why runs end whose books don't balance.
+    """
+    spoilt = {id for id, _ in _wrong_runs(machine)}
+    spoilt.update(machine.talking.spoilt_runs())
+    for id in spoilt:
+        run = machine.runs.get(id)
+        if run is not None:
+            lost_track = f"the coordinator lost track of this run: {reason}"
+            run.ending = Cause.FAILED, lost_track
+            machine.end_run(id, run, overdue=lost_track)
+    for fiber, record in list(machine.fibers.items()):
+        if record.run not in machine.runs:
+            del machine.fibers[fiber]
+    for id in [id for id in machine.timers.runs if id not in machine.runs]:
+        machine.timers.drop(id)
+    machine.talking.count_anew()
+    machine.locks.count_anew(now, machine.members.keys() | {NOWHERE})
+
+
+def _wrong_runs(machine: Coordinator) -> Iterator[tuple[int, str]]:
+    """The runs whose books don't balance, and what is wrong."""
     waiting: dict[int, int] = {}
+    on_their_way: set[int] = set()
     for chunk in machine.backlog:
         waiting[chunk.run] = waiting.get(chunk.run, 0) + len(chunk.fibers)
+        on_their_way.update(fiber for fiber, _ in chunk.fibers)
     for id, run in machine.runs.items():
         counts = run.alive_at
         if run.alive != sum(counts.values()) or min(counts.values(), default=1) < 1:
-            raise DistioBug(f"run {name_of(id)} counts {run.alive} fibers, but has {counts}")
+            yield id, f"run {name_of(id)} counts {run.alive} fibers, but has {counts}"
+        if not all(_is_somewhere(machine, member) for member in counts):
+            yield id, f"run {name_of(id)} counts fibers at members that are gone: {counts}"
         if counts.get(NOWHERE, 0) != waiting.pop(id, 0):
-            raise DistioBug(f"run {name_of(id)} miscounts what waits for a place")
-    if waiting:
-        raise DistioBug(f"the backlog holds fibers of runs that have ended: {waiting}")
+            yield id, f"run {name_of(id)} miscounts what waits for a place"
+        if not all(fiber in machine.fibers for fiber in run.fibers):
+            yield id, f"run {name_of(id)} has fibers without records"
+    for id in waiting:
+        yield id, f"the backlog holds fibers of run {name_of(id)}, which has ended"
+    for fiber, record in machine.fibers.items():
+        if wrong := _wrong_record(machine, fiber, record, on_their_way):
+            yield record.run, f"fiber {name_of(fiber)} {wrong}"
 
 
-def _check_record(machine: Coordinator, fiber: int, record: FiberRecord) -> None:
+def _wrong_record(
+    machine: Coordinator, fiber: int, record: FiberRecord, on_their_way: set[int]
+) -> str:
     run = machine.runs.get(record.run)
     if run is None or fiber not in run.fibers:
-        raise DistioBug(f"fiber {name_of(fiber)} outlives its run")
-    if record.lost is None and not _is_somewhere(machine, record.host):
-        raise DistioBug(f"fiber {name_of(fiber)} is at a member that is gone, but not lost")
-    if record.lost is not None and record.waiters:
-        raise DistioBug(f"fiber {name_of(fiber)} is lost, but not all who wait were told")
+        return "outlives its run"
+    if record.lost is not None:
+        return "is lost, but not all who wait were told" if record.waiters else ""
+    if not _is_somewhere(machine, record.host):
+        return "is at a member that is gone, but not lost"
+    if record.host == NOWHERE and fiber not in on_their_way:
+        return "is on its way, but in no chunk"
+    return ""
 
 
 def _is_somewhere(machine: Coordinator, host: int) -> bool:

@@ -20,6 +20,7 @@ Rules
 | deadlock       | `deadlock`: all fibers wait, and nothing wakes them  | Deadlock, with the cycle |
 | client gone    | `machine`: the client has left, died, or is cut off  | nobody hears it          |
 | cluster closed | its program closes the cluster; the coordinator ends | ClusterClosed            |
+| failed         | `checks`: what is known of it is spoilt; it is over  | ClusterClosed            |
 """
 
 from __future__ import annotations

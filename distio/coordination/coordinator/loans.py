@@ -93,6 +93,10 @@ class Loans:
             self._serials[member] = self._serials.get(member, 0) + 1
         return False, ahead
 
+    def may_put(self, member: int) -> bool:
+        """Whether this member may put without asking."""
+        return member in self._writers
+
     @property
     def holders(self) -> Sequence[int]:
         """Those that have anything, for checks."""

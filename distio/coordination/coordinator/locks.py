@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from heapq import heappop, heappush
 from math import inf
 from typing import Final, NamedTuple, final
@@ -103,7 +103,7 @@ class Locks:
         self._locks: dict[Key, _Lock] = {}
         self._waiting: dict[int, dict[int, int]] = {}
         """By member and run: how many fibers wait in queues of locks."""
-        self._values_of_run: dict[int, list[Key]] = {}
+        self._values_of_run: dict[int, dict[Key, None]] = {}
         self._windows: list[tuple[float, int, Key]] = []
         """When the windows of limits end, in which order they began, and whose they are.
 
@@ -135,14 +135,15 @@ class Locks:
             self._say(lock.keeper, m.RecallTokens(key))
             lock.keeper = None
 
-    def forgo(self, key: Key, fibers: Sequence[int]) -> None:
-        """These fibers wait no longer, unless they had their turns meanwhile."""
+    def forgo(self, member: int, key: Key, fibers: Sequence[int]) -> None:
+        """These fibers of a member wait no longer, unless they had their turns meanwhile."""
         lock = self._locks.get(key)
         if lock is None:
             return
         for fiber in fibers:
-            waiting = lock.queue.pop(fiber, None)
-            if waiting is not None:
+            waiting = lock.queue.get(fiber)
+            if waiting is not None and waiting.member == member:
+                del lock.queue[fiber]
                 self._count(lock, waiting, -1)
         self._tidy(key, lock)
 
@@ -153,7 +154,7 @@ class Locks:
         lock = self._locks.get(key)
         if lock is None or lock.lent.get(member, 0) < count:
             return False
-        if value is not None:
+        if value is not None and lock.value is not None:  # else its run is over
             lock.value = value
         if lock.keeper == member:
             lock.keeper = None
@@ -168,7 +169,7 @@ class Locks:
         if lock is None:
             lock = self._locks[key] = _Lock(0, 0.0)
         if lock.value is None:
-            self._values_of_run.setdefault(run, []).append(key)
+            self._values_of_run.setdefault(run, {})[key] = None
         lock.value = value
 
     # -- what becomes of fibers -----------------------------------------------------------
@@ -191,16 +192,16 @@ class Locks:
     def member_gone(self, now: float, member: int) -> None:
         """A member is lost, and its fibers with it: what they held is free."""
         for key, lock in list(self._locks.items()):
-            self.forgo(key, [fiber for fiber, at in lock.queue.items() if at.member == member])
-            if not self.take_back(now, member, key, lock.lent.get(member, 0)):
-                raise DistioBug(f"lock {key!r} can't be taken back")
+            waiting = [fiber for fiber, at in lock.queue.items() if at.member == member]
+            self.forgo(member, key, waiting)
+            self.take_back(now, member, key, lock.lent.get(member, 0))
 
     def run_gone(self, run: int) -> None:
         """A run has ended, and with it its variables."""
         for key in self._values_of_run.pop(run, ()):
-            lock = self._locks[key]
-            lock.value = None
-            self._tidy(key, lock)
+            if (lock := self._locks.get(key)) is not None:
+                lock.value = None
+                self._tidy(key, lock)
 
     # -- lending --------------------------------------------------------------------------
 
@@ -258,14 +259,37 @@ class Locks:
         """When a window ends; None: nothing depends on time."""
         return self._windows[0][0] if self._windows else None
 
+    def is_due(self, now: float) -> bool:
+        """Whether a window ends."""
+        return bool(self._windows) and self._windows[0][0] <= now
+
     def tick(self, now: float) -> None:
         """Time has passed."""
-        while self._windows and self._windows[0][0] <= now:
+        while self.is_due(now):
             _, _, key = heappop(self._windows)
             lock = self._locks.get(key)
             if lock is not None:
                 lock.room(now)  # forgets the starts that are too old
                 self._serve(now, key, lock)
+
+    # -- what members may say -------------------------------------------------------------
+
+    def has_lent(self, member: int, held: Sequence[tuple[Key, int, int]]) -> bool:
+        """Whether this member has these tokens, each lock once, to give to others."""
+        for key, tokens, count in held:
+            lock = self._locks.get(key)
+            if lock is None or lock.tokens != tokens or lock.lent.get(member, 0) < count:
+                return False
+        return len({key for key, _, _ in held}) == len(held)
+
+    def is_waiting(self, key: Key, fibers: Sequence[int]) -> bool:
+        """Whether one of these waits for this lock."""
+        lock = self._locks.get(key)
+        return lock is not None and any(fiber in lock.queue for fiber in fibers)
+
+    def is_variable(self, run: int, key: Key) -> bool:
+        """Whether this is a variable of this run."""
+        return key in self._values_of_run.get(run, ())
 
     # -- deadlocks ------------------------------------------------------------------------
 
@@ -296,6 +320,21 @@ class Locks:
         """How many of them somebody has or waits for, and how many runs have variables."""
         used = sum(1 for lock in self._locks.values() if lock.lent or lock.queue)
         return used + len(self._values_of_run) + len(self._waiting)
+
+    def count_anew(self, now: float, members: Set[int]) -> None:
+        """After a failure: nothing is at members that are none, and the rest adds up."""
+        self._waiting.clear()
+        for key, lock in list(self._locks.items()):
+            lock.lent = {at: count for at, count in lock.lent.items() if at in members}
+            lock.free = (lock.tokens or 1) - sum(lock.lent.values())
+            if lock.keeper not in lock.lent or lock.queue:
+                lock.keeper = None
+            queue, lock.queue = lock.queue, OrderedDict()
+            for fiber, waiting in queue.items():
+                if waiting.member in members:
+                    lock.queue[fiber] = waiting
+                    self._count(lock, waiting, 1)
+            self._serve(now, key, lock)
 
     def validate(self) -> None:
         """Check what must always hold.

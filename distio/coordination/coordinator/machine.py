@@ -27,7 +27,8 @@ are asked by one message each and answer by a grant: register-or-grant is one st
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -48,7 +49,7 @@ from distio.coordination.coordinator.events import (
     Received,
     Send,
 )
-from distio.coordination.coordinator.exits import Exits
+from distio.coordination.coordinator.exits import Departed, Exits
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.logs import Logs
 from distio.coordination.coordinator.outcomes import (
@@ -66,9 +67,6 @@ from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 
 __all__ = ["Coordinator"]
-
-
-_MOST_DEPARTED: Final = 1_000
 
 
 class Coordinator:
@@ -95,12 +93,13 @@ class Coordinator:
         """How many messages came too late to mean anything."""
         self.next_incarnation = 1
         self._exits = Exits()
-        self._departed: dict[int, tuple[str, str]] = {}
-        """The members lost last, and why: fibers may still be sent to them."""
+        self._departed = Departed()
         self._loads_changed = False
         self.now = 0.0
         """When the event came that is being taken up."""
         self._commands: list[Send] = []
+        self.failures: list[Exception] = []
+        """What was raised by something that follows from an event, and isn't its sender's fault."""
 
     def handle(self, now: float, event: Event) -> list[Send]:
         """Take up one event.
@@ -112,6 +111,11 @@ class Coordinator:
         Returns:
             What to say to whom, in order.
         """
+        self.carry_out(now, event)
+        return self.take_commands()
+
+    def carry_out(self, now: float, event: Event) -> None:
+        """Take up one event, and leave what is to be said to `take_commands`."""
         self.now = now
         if isinstance(event, Received):
             if event.member in self.members:
@@ -126,12 +130,32 @@ class Coordinator:
             self.endings.close(now, event.reason, event.grace)
         self._fire_timers()
         if self.backlog:
-            self._place_backlog()
+            self._survive(self._place_backlog)
         if self._loads_changed:
             self._loads_changed = False
-            self._balance()
+            self._survive(self._balance)
+        if self.failures:
+            raise self.failures[0]
+
+    def take_commands(self) -> list[Send]:
+        """Take out what is to be said to whom, in order."""
         commands, self._commands = self._commands, []
         return commands
+
+    def _survive(self, step: Callable[..., None], *args: Any) -> None:
+        """Do one of several things that are to be done; if it fails, so are the others.
+
+        The failure is raised when all are done; see `failures`.
+        """
+        try:
+            step(*args)
+        except Exception as failure:  # noqa: BLE001 (it is raised later)
+            self.failures.append(failure)
+
+    def take_failures(self) -> list[Exception]:
+        """Take out what was raised by something that follows from events."""
+        failures, self.failures = self.failures, []
+        return failures
 
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""
@@ -158,10 +182,15 @@ class Coordinator:
         # part of the handshake, so not counted as sent
         self._commands.append(Send(member.id, m.Welcome(member.id)))
 
-    def _goodbye(self, member: Member, message: m.Goodbye) -> None:
+    def _goodbye(self, member: Member, reason: str) -> None:
         if self._is_watched(member):
             self._exits.left(member)
-        self._lose(member.id, "it left the cluster")
+        self._lose(member.id, reason)
+
+    def expel(self, id: int, reason: str) -> None:
+        """End a membership, and say why to whose it was: it may still listen."""
+        self._goodbye(self.members[id], reason)
+        self._commands.append(Send(id, m.Shutdown(reason)))
 
     def dismiss(self, id: int, reason: str) -> None:
         """This member has taken too long to leave."""
@@ -169,12 +198,9 @@ class Coordinator:
         self._lose(id, reason)
 
     def _worker_exited(self, watcher: Member, message: m.WorkerExited) -> None:
-        place = watcher.hello.host, message.pid
-        for member in self.members.values():
-            if (member.hello.host, member.hello.pid) == place and member.is_gone:
-                self._lose(member.id, message.reason)
-                return
-        if not self._exits.told(watcher, message.pid, message.reason):
+        if (gone := self._exits.whose(watcher, message, self.members.values())) is not None:
+            self._lose(gone.id, message.reason)
+        elif not self._exits.told(watcher, message.pid, message.reason):
             self.stale += 1
 
     def _disconnected(self, id: int) -> None:
@@ -201,31 +227,33 @@ class Coordinator:
             is_there = watched.id in self.members  # it may have been lost with another one
             if is_there and watched.is_gone and not self._is_watched(watched):
                 self._lose(watched.id, "its connection broke")
-        self.timers.drop_member(lost)
-        self.locks.member_gone(self.now, lost)
-        self.talking.member_gone(lost)
-        self.logs.member_gone(lost)
         name = member.name()
-        self.claims.member_gone(lost, name, reason)
-        self._departed[lost] = name, reason
-        if len(self._departed) > _MOST_DEPARTED:
-            del self._departed[next(iter(self._departed))]
+        self._survive(self.timers.drop_member, lost)
+        self._survive(self.locks.member_gone, self.now, lost)
+        self._survive(self.talking.member_gone, lost)
+        self._survive(self.logs.member_gone, lost)
+        self._survive(self.claims.member_gone, lost, name, reason)
+        self._departed.note(lost, name, reason)
         for id, run in list(self.runs.items()):
-            if run.alive_at.get(lost):
-                run.note_loss(name, reason)
-            run.count(lost, -run.alive_at.get(lost, 0))
-            for fiber in run.fibers:
-                record = self.fibers[fiber]
-                if record.host == lost and record.lost is None:
-                    self._lose_fiber(fiber, record, name, reason)
-                if lost in record.waiters:
-                    record.waiters.remove(lost)
-            if run.owner == lost and run.alive:
-                gone = f"{name}, which had started this run, is gone: {reason}"
-                self.endings.begin(self.now, id, run, Cause.CLIENT_GONE, gone)
-            else:
-                self._check_end(id, run)
-        self.questions.members_gone()
+            self._survive(self._lose_part, id, run, lost, name, reason)
+        self._survive(self.questions.members_gone)
+
+    def _lose_part(self, id: int, run: Run, lost: int, name: str, reason: str) -> None:
+        """What a lost member has hosted of a run is lost."""
+        if run.alive_at.get(lost):
+            run.note_loss(name, reason)
+        run.count(lost, -run.alive_at.get(lost, 0))
+        for fiber in run.fibers:
+            record = self.fibers[fiber]
+            if record.host == lost and record.lost is None:
+                self._lose_fiber(fiber, record, name, reason)
+            if lost in record.waiters:
+                record.waiters.remove(lost)
+        if run.owner == lost and run.alive:
+            gone = f"{name}, which had started this run, is gone: {reason}"
+            self.endings.begin(self.now, id, run, Cause.CLIENT_GONE, gone)
+        else:
+            self._check_end(id, run)
 
     def _lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         record.ended = True
@@ -241,7 +269,7 @@ class Coordinator:
 
     def who_departed(self, id: int) -> tuple[str, str]:
         """The name of a member that is none any more, and why."""
-        return self._departed.get(id, (f"member {id}", "it is gone"))
+        return self._departed.who(id)
 
     # -- runs -----------------------------------------------------------------------------
 
@@ -265,12 +293,10 @@ class Coordinator:
         """
         ending = run.ending or (Cause.FINISHED, "")
         for fiber in run.fibers:
-            del self.fibers[fiber]
-        self.timers.drop(id)
-        self.questions.run_gone(id)
-        self.claims.run_gone(id)
-        self.locks.run_gone(id)
-        self.talking.run_gone(id)
+            self.fibers.pop(fiber, None)
+        self._survive(self.timers.drop, id)
+        for part in (self.questions, self.claims, self.locks, self.talking):
+            self._survive(part.run_gone, id)
         if run.alive_at.get(NOWHERE):
             for chunk in self.backlog:
                 if chunk.run == id:
@@ -342,14 +368,21 @@ class Coordinator:
             run.has_moved()
             if not chunk.target:
                 self.backlog.append(chunk)
-            elif chunk.target in self.members:
+            elif self._takes(chunk.target, run):
                 self._place(self.members[chunk.target], chunk)
             else:
                 self._lose_chunk(chunk, run)
 
+    def _takes(self, target: int, run: Run) -> bool:
+        """Whether fibers of this run can be sent there: a client takes those of its own runs."""
+        member = self.members.get(target)
+        return member is not None and (member.is_worker or run.owner == target)
+
     def _lose_chunk(self, chunk: m.Chunk, run: Run) -> None:
-        """The only member where these fibers could go is gone."""
+        """The only member where these fibers could go is gone, or doesn't take them."""
         worker, reason = self.who_departed(chunk.target)
+        if chunk.target in self.members:
+            worker, reason = self.members[chunk.target].name(), "it takes fibers of its runs alone"
         run.count(NOWHERE, -len(chunk.fibers))
         run.note_loss(worker, reason)
         for fiber, _ in chunk.fibers:
@@ -412,14 +445,15 @@ class Coordinator:
         self.timers.start(Timer(deadline, message.fiber, message.timer, member.id, message.run))
 
     def _stop_timer(self, member: Member, message: m.StopTimer) -> None:
-        if not self.timers.stop(message.fiber, message.timer):
+        if not self.timers.stop(member.id, message.fiber, message.timer):
             self.stale += 1  # it has fired meanwhile
 
     def _fire_timers(self) -> None:
         for timer in self.timers.due(self.now):
             self.send(timer.member, m.TimerFired(timer.fiber, timer.number))
-        self.locks.tick(self.now)
-        self.endings.tick(self.now)
+        if self.locks.is_due(self.now):
+            self._survive(self.locks.tick, self.now)
+        self._survive(self.endings.tick, self.now)
 
     # -- locks ----------------------------------------------------------------------------
 
@@ -459,8 +493,10 @@ _HANDLERS: dict[type, Any] = {
     m.ForgoAnswer: lambda machine, member, said: machine.talking.give_up(member, said),
     m.FiberDescribed: lambda machine, member, said: machine.questions.answered(member, said),
     m.Forget: forget,
-    m.ForgoTurns: lambda machine, member, said: machine.locks.forgo(said.lock, said.fibers),
-    m.Goodbye: Coordinator._goodbye,
+    m.ForgoTurns: lambda machine, member, said: machine.locks.forgo(
+        member.id, said.lock, said.fibers
+    ),
+    m.Goodbye: lambda machine, member, _: machine._goodbye(member, "it left the cluster"),
     m.Leaving: lambda machine, member, said: machine.endings.leave(machine.now, member, said),
     m.LoanReturned: lambda machine, member, said: machine.talking.came_back(member.id, said),
     m.MakeEntry: lambda machine, member, said: machine.talking.make(said),

@@ -56,10 +56,12 @@ class Questions:
 
     def answered(self, host: Member, message: m.FiberDescribed) -> None:
         """A host has answered."""
-        question = self._asked.pop(message.question, None)
-        if question is None:
-            self._machine.stale += 1  # who had asked is gone
-        elif message.state:
+        question = self._asked.get(message.question)
+        if question is None or question.place[0] != host.id:
+            self._machine.stale += 1  # who had asked is gone, or another was asked
+            return
+        del self._asked[message.question]
+        if message.state:
             where = host.id if message.state != "ended" else 0
             self._tell(question.member, question.asked, message.state, message.name, where)
         else:

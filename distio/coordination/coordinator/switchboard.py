@@ -1,10 +1,18 @@
-"""The coordinator's switchboard: who is who on the wire, around the machine that decides.
+"""Who is who: addresses, handshakes, and connections that break.
 
 Rules
 -----
 - A member has two connections: it speaks on one and listens on the other. A random token pairs
   them; when both are there, and the versions fit, it has joined.
-- What a member says reaches the machine in order. What a stranger says is counted and dropped.
+- An address is taken once, by one handshake, for one of the two. Who says Hello or Listen again is
+  refused, and has lost what it had: its half of a handshake, or its membership. Who isn't a member
+  any more needs new connections to become another.
+- A handshake that isn't completed is kept as long as its connection, but no more than
+  `_MOST_CALLERS` of them: the oldest make room.
+- What a member says reaches the gate in order. What a stranger says is counted and dropped.
+- What isn't our protocol is refused. A member that says it is none any more: some of what it has
+  said is missing. A stranger is told once; no more than `_MOST_REFUSED` of them are remembered, and
+  while there are as many, others are told nothing, so that none of them makes a queue grow here.
 - A member is gone when either of its connections breaks, and doesn't come back as the same. If
   the one that it listens on is left, it is told, so that it doesn't believe itself a member.
 
@@ -13,7 +21,9 @@ An address is what the transport calls one connection: here, any bytes.
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from distio.coordination.coordinator.events import (
     Closing,
@@ -21,13 +31,22 @@ from distio.coordination.coordinator.events import (
     Event,
     Joined,
     Received,
+    Send,
     Tick,
 )
+from distio.coordination.coordinator.gate import Gate, Incident
 from distio.coordination.coordinator.machine import Coordinator
+from distio.coordination.coordinator.notes import Notes
 from distio.protocol import messages as m
 from distio.protocol.version import refusal
 
 __all__ = ["Switchboard"]
+
+_MOST_CALLERS: Final = 4_096
+_MOST_REFUSED: Final = 1_024
+_MOST_INCIDENTS: Final = 10
+_LONGEST_REASON: Final = 500
+"""Characters: a peer may have chosen some of them."""
 
 
 class _Caller:
@@ -38,28 +57,50 @@ class _Caller:
         self.speaks_from = b""
         self.listens_at = b""
 
+    @property
+    def addresses(self) -> list[bytes]:
+        """Those that it has called from."""
+        return [address for address in (self.speaks_from, self.listens_at) if address]
+
 
 class Switchboard:
     """Connects addresses with members; its shell carries frames and keeps the clock."""
 
-    def __init__(self, machine: Coordinator, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        machine: Coordinator,
+        note: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
         self.machine = machine
+        self.gate = Gate(machine)
         self.outgoing: dict[bytes, list[m.CoordinatorMessage]] = {}
         """What is to be sent, in order, to each address; the shell takes it out."""
         self.strangers = 0
         """How many messages came from addresses that aren't a member's."""
-        self._note = note
-        """Takes what a person may want to know."""
-        self._callers: dict[bytes, _Caller] = {}
-        """By token."""
+        self._notes = Notes(note, warn or note)
+        """Takes what a person may want to know, and what one should."""
+        self._now = 0.0
+        self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
+        """By token, the oldest first."""
+        self._token_of: dict[bytes, bytes] = {}
+        """By address: of which handshake it is a half."""
         self._member_at: dict[bytes, int] = {}
         """By either address of each member."""
         self._listens_at: dict[int, bytes] = {}
+        self._speaks_from: dict[int, bytes] = {}
+        self._refused: set[bytes] = set()
+        """The strangers that were told so, and haven't hung up."""
+        self._spent: set[bytes] = set()
+        """The addresses of members that were sent away, and haven't hung up."""
+        self.incidents: deque[Incident] = deque(maxlen=_MOST_INCIDENTS)
+        """The last things that went wrong."""
 
     # -- coming in ------------------------------------------------------------------------
 
     def hear(self, now: float, address: bytes, messages: Sequence[m.MemberMessage]) -> None:
         """One batch came from this address."""
+        self._now = now
         for message in messages:
             if isinstance(message, m.Hello | m.Listen):
                 self._shake_hands(now, address, message)
@@ -69,21 +110,42 @@ class Switchboard:
                 self.strangers += 1
 
     def refuse(self, address: bytes, reason: str) -> None:
-        """Tell a peer that it can't join, and why."""
-        self._note(f"refused a peer: {reason}")
-        self._say(address, m.Refused(reason))
+        """A peer can't join, or can't stay, because of what came from this address; tell it."""
+        reason = reason[:_LONGEST_REASON]
+        self._forget_handshake(address)
+        member = self._member_at.get(address)
+        if member is not None:
+            self._expel(member, reason)
+            return
+        self._notes.repeated(self._now, "refusals", f"refused a peer: {reason}")
+        if address not in self._refused and len(self._refused) < _MOST_REFUSED:
+            self._refused.add(address)
+            self._say(address, m.Refused(reason))
 
     def _shake_hands(self, now: float, address: bytes, message: m.Hello | m.Listen) -> None:
-        caller = self._callers.setdefault(message.token, _Caller())
-        if isinstance(message, m.Listen):
-            caller.listens_at = address
-        else:
+        if address in self._member_at or address in self._token_of or address in self._spent:
+            self.refuse(address, "it shakes hands twice on one connection")
+            return
+        caller = self._callers.get(message.token)
+        is_hello = isinstance(message, m.Hello)
+        if caller is None:
+            caller = self._callers[message.token] = _Caller()
+            self._make_room()
+        elif caller.speaks_from if is_hello else caller.listens_at:
+            self.refuse(address, "its token is in use")
+            return
+        self._token_of[address] = message.token
+        if isinstance(message, m.Hello):
             caller.speaks_from = address
             caller.hello = message
-        if caller.hello is None or not caller.listens_at:
-            return
-        del self._callers[message.token]
-        reason = refusal(caller.hello.protocol, caller.hello.python)
+        else:
+            caller.listens_at = address
+        if caller.hello is not None and caller.listens_at:
+            self._forget_handshake(address)
+            self._admit(now, caller, caller.hello)
+
+    def _admit(self, now: float, caller: _Caller, hello: m.Hello) -> None:
+        reason = refusal(hello.protocol, hello.python)
         if reason is None and self.machine.endings.is_closing:
             reason = "it is about to end"
         if reason is not None:
@@ -92,23 +154,36 @@ class Switchboard:
         member = self.machine.next_incarnation
         self._member_at[caller.speaks_from] = self._member_at[caller.listens_at] = member
         self._listens_at[member] = caller.listens_at
-        self._note(f"{caller.hello.kind} {member} joined: process {caller.hello.pid}")
-        self._happened(now, Joined(caller.hello))
+        self._speaks_from[member] = caller.speaks_from
+        self._notes.note(f"{hello.kind} {member} joined: process {hello.pid}")
+        self._happened(now, Joined(hello))
+
+    def _make_room(self) -> None:
+        if len(self._callers) > _MOST_CALLERS:
+            oldest = next(iter(self._callers.values()))
+            self.refuse(oldest.addresses[0], "it takes too long to join, and others wait")
+
+    def _forget_handshake(self, address: bytes) -> None:
+        token = self._token_of.get(address)
+        if token is not None:
+            for each in self._callers.pop(token).addresses:
+                self._token_of.pop(each, None)
 
     def hang_up(self, now: float, address: bytes) -> None:
         """The connection of this address broke; all that had come by it was heard before."""
-        for token, caller in list(self._callers.items()):
-            if address in (caller.speaks_from, caller.listens_at):
-                del self._callers[token]
-        member = self._member_at.pop(address, None)
+        self._now = now
+        self._refused.discard(address)
+        self._spent.discard(address)
+        self._forget_handshake(address)
+        member = self._member_at.get(address)
         if member is None:
             return
-        listens_at = self._listens_at.pop(member)
-        self._member_at = {place: of for place, of in self._member_at.items() if of != member}
+        listens_at = self._listens_at[member]
+        self._forget_member(member)
         self.outgoing.pop(listens_at, None)
         if address != listens_at:
             self._say(listens_at, m.Shutdown("its connection to the coordinator broke"))
-        self._note(f"member {member} is gone")
+        self._notes.note(f"member {member} is gone")
         self._happened(now, Disconnected(member))
 
     def close(self, now: float, reason: str, grace: float | None = None) -> None:
@@ -120,19 +195,51 @@ class Switchboard:
         """Whether that has come about."""
         return self.machine.endings.is_closing and not self.machine.runs
 
+    def _forget_member(self, member: int) -> None:
+        for address in (self._listens_at.pop(member), self._speaks_from.pop(member)):
+            del self._member_at[address]
+
+    def cut_off(self, now: float, address: bytes, reason: str) -> None:
+        """What is to go to this address can't be carried: whoever listens there can't stay."""
+        self._now = now
+        member = self._member_at.get(address)
+        if member is not None:
+            self._expel(member, reason)
+
     def tick(self, now: float) -> None:
         """Time has passed."""
+        self._now = now
         self._happened(now, Tick())
 
     def _happened(self, now: float, event: Event) -> None:
-        for member, message in self.machine.handle(now, event):
+        self._carry(self.gate.handle(now, event))
+
+    def _expel(self, member: int, reason: str) -> None:
+        self._carry(self.gate.expel(self._now, member, reason))
+
+    def _carry(self, commands: Sequence[Send]) -> None:
+        for member, message in commands:
             if member in self._listens_at:  # else it is gone, and it is of no use to others
                 self._say(self._listens_at[member], message)
+        if self.gate.incidents:
+            self._note_incidents()
+
+    def _note_incidents(self) -> None:
+        """Tell of what went wrong; a member that it cost its membership is a stranger now."""
+        incidents, self.gate.incidents = self.gate.incidents, []
+        self.incidents.extend(incidents)
+        for name, reason, error in incidents:
+            text = f"{name} is no member any more: {reason}" if name else reason
+            self._notes.repeated(self._now, "failures" if error else "expulsions", text, error)
+        for member in self._listens_at.keys() - self.machine.members.keys():
+            self._spent.update((self._listens_at[member], self._speaks_from[member]))
+            self._forget_member(member)
 
     # -- going out ------------------------------------------------------------------------
 
     def shut_down(self, reason: str) -> None:
         """Tell all members that the cluster ends."""
+        self._notes.finish()
         for address in self._listens_at.values():
             self._say(address, m.Shutdown(reason))
 

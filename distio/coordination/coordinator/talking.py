@@ -110,6 +110,21 @@ class Talking:
                 got_item = answer.item is not NOTHING
                 self._tell(answer, *loans.answered(member, asked, got_item=got_item))
 
+    # -- what members may say -------------------------------------------------------------
+
+    def knows(self, key: int) -> bool:
+        """Whether there is an entry of this key."""
+        return key in self._entries
+
+    def is_waiting(self, fiber: int) -> bool:
+        """Whether this fiber is still to be answered."""
+        return fiber in self._waiters
+
+    def may_put(self, member: int, run: int, key: int) -> bool:
+        """Whether this member may put into this queue of a run without asking."""
+        owner, _ = self._entries.get(key, (0, None))
+        return owner == run and key in self._loans and self._loans[key].may_put(member)
+
     # -- loans ----------------------------------------------------------------------------
 
     def _is_delayed(self, loans: Loans, member: int, asked: m.Talk) -> bool:
@@ -167,7 +182,7 @@ class Talking:
     def give_up(self, member: Member, message: m.ForgoAnswer) -> None:
         """A fiber wants to wait no longer."""
         waiter = self._waiters.get(message.fiber)
-        if waiter is None:  # its answer is on its way
+        if waiter is None or waiter.member != member.id:  # its answer is on its way
             self._machine.stale += 1
             return
         self._strike_out(message.fiber, waiter)
@@ -238,8 +253,34 @@ class Talking:
             _, entry = self._entries.pop(key)
             loans = self._loans.pop(key, None)
             for fiber in [*entry.waiting(), *(loans.delayed if loans is not None else ())]:
-                self._leave(fiber)
+                if fiber in self._waiters:
+                    self._leave(fiber)
         self._recalls.pop(run, None)
+
+    def spoilt_runs(self) -> set[int]:
+        """After a failure: the runs of which an entry isn't what it must be."""
+        members = self._machine.members.keys()
+        spoilt = set()
+        for key, (run, entry) in self._entries.items():
+            loans = self._loans.get(key)
+            holders = () if loans is None else (*loans.holders, *loans.recalled)
+            delayed = () if loans is None else loans.delayed
+            waiting = {*entry.waiting(), *delayed}
+            known = {fiber for fiber, waiter in self._waiters.items() if waiter.key == key}
+            try:
+                entry.validate()
+            except DistioBug:
+                spoilt.add(run)
+            if waiting != known or not members >= {*holders}:
+                spoilt.add(run)
+        return spoilt
+
+    def count_anew(self) -> None:
+        """After a failure, when all runs whose entries may be spoilt have ended."""
+        waiters, self._waiters, self._counts = self._waiters, {}, {}
+        for fiber, waiter in waiters.items():
+            if waiter.key in self._entries and waiter.member in self._machine.members:
+                self._enter(fiber, waiter)
 
     def validate(self) -> None:
         """Check what must always hold.

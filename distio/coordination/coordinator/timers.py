@@ -38,14 +38,20 @@ class Timers:
 
     def start(self, timer: Timer) -> None:
         """Add a timer."""
+        if timer.fiber in self._running:
+            self._end(self._running[timer.fiber])
         heappush(self._heap, timer)
         self._running[timer.fiber] = timer
         self._of_run[timer.run] = self._of_run.get(timer.run, 0) + 1
 
-    def stop(self, fiber: int, number: int) -> bool:
-        """Forget a timer; False if there is none: it has fired."""
+    def has(self, fiber: int) -> bool:
+        """Whether this fiber has one."""
+        return fiber in self._running
+
+    def stop(self, member: int, fiber: int, number: int) -> bool:
+        """Forget a timer of this member's; False if there is none: it has fired."""
         timer = self._running.get(fiber)
-        if timer is None or timer.number != number:
+        if timer is None or timer.number != number or timer.member != member:
             return False
         self._end(timer)
         if len(self._heap) > 2 * len(self._running) + _FEW:
