@@ -48,9 +48,10 @@ def put_in_order(machine: Coordinator, now: float, reason: str) -> None:
         now: see `Coordinator.handle`.
         reason: why runs end whose books don't balance.
     """
-    spoilt = {id for id, _ in _wrong_runs(machine)}
-    spoilt.update(machine.talking.spoilt_runs())
-    for id in spoilt:
+    spoilt = {*machine.spoilt, *machine.talking.spoilt_runs()}
+    spoilt.update(id for id, _ in _wrong_runs(machine))
+    machine.spoilt.clear()
+    for id in sorted(spoilt):
         run = machine.runs.get(id)
         if run is not None:
             lost_track = f"the coordinator lost track of this run: {reason}"

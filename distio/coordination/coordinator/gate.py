@@ -11,9 +11,10 @@ Rules
 - An exception that a handler raises costs the member that spoke, too: most likely it is faulty,
   and all others go on. Its fibers are lost, and the reason is told to those who wait for them.
 - An exception in what follows from the passing of time, or from a loss, is nobody's fault. It costs
-  the runs whose books don't balance afterwards, and no member.
+  runs, and no member.
 - After an exception the machine is put in order: what belongs to nobody is dropped, tokens and
-  waits are counted anew, and each run whose books don't balance ends, with the reason.
+  waits are counted anew. The runs that the message or the timer was about end with the reason, and
+  so does each whose books don't balance: to leave one half done would let it wait for ever.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ class Gate:
         if error in followed:  # it was raised by what follows from the event, not by the event
             self._note(followed)
         else:
+            if type(event) is Received:
+                machine.spoilt.update(_concerned(machine, event.message))
             self._end_membership(event, f"what it said is beyond the coordinator: {reason}", error)
             self._note(followed)
         self._attempt(lambda: put_in_order(machine, now, reason))
@@ -125,6 +128,21 @@ class Gate:
     def _note(self, failures: Sequence[Exception]) -> None:
         for each in dict.fromkeys(failures):
             self.incidents.append(Incident("", _FAILED, each))
+
+
+def _concerned(machine: Coordinator, message: m.MemberMessage) -> set[int]:
+    """The runs that a message is about."""
+    if isinstance(message, m.Progress):
+        return {told.run for told in message.runs}
+    if isinstance(message, m.Offer):
+        return {chunk.run for chunk in message.chunks}
+    runs = {getattr(message, "run", 0)}
+    for fiber in [*getattr(message, "fibers", ()), getattr(message, "fiber", 0)]:
+        if fiber in machine.fibers:
+            runs.add(machine.fibers[fiber].run)
+    if isinstance(message, m.LoanReturned):
+        runs.update(machine.talking.runs_with(message.key))
+    return runs
 
 
 # -- the rules --------------------------------------------------------------------------------

@@ -100,6 +100,8 @@ class Coordinator:
         self._commands: list[Send] = []
         self.failures: list[Exception] = []
         """What was raised by something that follows from an event, and isn't its sender's fault."""
+        self.spoilt: set[int] = set()
+        """The runs for which something failed."""
 
     def handle(self, now: float, event: Event) -> list[Send]:
         """Take up one event.
@@ -128,9 +130,9 @@ class Coordinator:
             self._disconnected(event.member)
         elif isinstance(event, Closing):
             self.endings.close(now, event.reason, event.grace)
-        self._fire_timers()
+        self._survive(self._fire_timers)
         if self.backlog:
-            self._survive(self._place_backlog)
+            self._place_backlog()
         if self._loads_changed:
             self._loads_changed = False
             self._survive(self._balance)
@@ -142,8 +144,8 @@ class Coordinator:
         commands, self._commands = self._commands, []
         return commands
 
-    def _survive(self, step: Callable[..., None], *args: Any) -> None:
-        """Do one of several things that are to be done; if it fails, so are the others.
+    def _survive(self, step: Callable[..., None], *args: Any, run: int = 0) -> None:
+        """Do one of several things that are to be done; if it fails, the others are done as well.
 
         The failure is raised when all are done; see `failures`.
         """
@@ -151,6 +153,7 @@ class Coordinator:
             step(*args)
         except Exception as failure:  # noqa: BLE001 (it is raised later)
             self.failures.append(failure)
+            self.spoilt.add(run)
 
     def take_failures(self) -> list[Exception]:
         """Take out what was raised by something that follows from events."""
@@ -235,7 +238,7 @@ class Coordinator:
         self._survive(self.claims.member_gone, lost, name, reason)
         self._departed.note(lost, name, reason)
         for id, run in list(self.runs.items()):
-            self._survive(self._lose_part, id, run, lost, name, reason)
+            self._survive(self._lose_part, id, run, lost, name, reason, run=id)
         self._survive(self.questions.members_gone)
 
     def _lose_part(self, id: int, run: Run, lost: int, name: str, reason: str) -> None:
@@ -394,7 +397,8 @@ class Coordinator:
             taker = choose_taker(self.members.values())
             if taker is None:
                 return
-            self._place(taker, self.backlog.popleft())
+            chunk = self.backlog.popleft()
+            self._survive(self._place, taker, chunk, run=chunk.run)
 
     def _place(self, taker: Member, chunk: m.Chunk) -> None:
         moved = []
@@ -450,7 +454,8 @@ class Coordinator:
 
     def _fire_timers(self) -> None:
         for timer in self.timers.due(self.now):
-            self.send(timer.member, m.TimerFired(timer.fiber, timer.number))
+            fired = m.TimerFired(timer.fiber, timer.number)
+            self._survive(self.send, timer.member, fired, run=timer.run)
         if self.locks.is_due(self.now):
             self._survive(self.locks.tick, self.now)
         self._survive(self.endings.tick, self.now)

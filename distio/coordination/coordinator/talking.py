@@ -112,6 +112,10 @@ class Talking:
 
     # -- what members may say -------------------------------------------------------------
 
+    def runs_with(self, key: int) -> list[int]:
+        """The run to which this belongs, if there is one."""
+        return [self._entries[key][0]] if key in self._entries else []
+
     def knows(self, key: int) -> bool:
         """Whether there is an entry of this key."""
         return key in self._entries
