@@ -87,3 +87,110 @@ def test_a_member_that_can_only_speak_any_more_is_gone_too() -> None:
     assert board.strangers == 1
     board.hang_up(1.0, b"speaks a")
     assert board.machine.stale == 0
+
+
+# -- those who shake hands as they like -------------------------------------------------------
+
+
+def refusals(said: dict[bytes, list[m.CoordinatorMessage]], address: bytes) -> list[str]:
+    return [each.reason for each in said.get(address, ()) if isinstance(each, m.Refused)]
+
+
+def test_a_member_that_shakes_hands_again_is_none_any_more_and_leaves_no_ghost() -> None:
+    board = Board()
+    board.join("a")
+    board.join("b")
+    board.said()
+    for n in range(3):
+        token = b"%d" % n
+        board.hear(1.0, b"speaks a", [hello(token), m.Listen(token)])
+    assert list(board.machine.members) == [2]
+    (shutdown,) = board.said()[b"listens a"]
+    assert isinstance(shutdown, m.Shutdown)
+    assert "shakes hands twice" in shutdown.reason
+    board.hang_up(2.0, b"speaks a")
+    board.hang_up(2.0, b"listens a")
+    assert list(board.machine.members) == [2]
+    assert not board._callers
+    assert not board._spent
+
+
+def test_one_connection_can_not_be_both_of_a_member() -> None:
+    board = Board()
+    board.hear(0.0, b"1", [hello(b"token"), m.Listen(b"token")])
+    assert not board.machine.members
+    assert refusals(board.said(), b"1")
+
+
+def test_an_address_that_waits_for_its_other_half_begins_no_other_handshake() -> None:
+    board = Board()
+    board.hear(0.0, b"1", [hello(b"one"), hello(b"two")])
+    assert refusals(board.said(), b"1") == ["it shakes hands twice on one connection"]
+    assert not board._callers
+    for token in (b"one", b"two"):
+        board.hear(0.0, b"listens " + token, [m.Listen(token)])
+    assert not board.machine.members
+
+
+def test_a_token_in_use_is_refused_to_the_second_who_has_it() -> None:
+    board = Board()
+    board.hear(0.0, b"first", [hello(b"token")])
+    board.hear(0.0, b"second", [hello(b"token")])
+    assert refusals(board.said(), b"second") == ["its token is in use"]
+    board.hear(0.0, b"listens", [m.Listen(b"token")])
+    board.hear(0.0, b"first", [m.StartRun(1 << 40)])
+    assert list(board.machine.runs) == [1 << 40]
+
+
+def test_half_handshakes_are_bounded_and_the_oldest_make_room() -> None:
+    board = Board()
+    for n in range(5_000):
+        board.hear(0.0, b"address %d" % n, [m.Listen(b"%d" % n)])
+    assert len(board._callers) == len(board._token_of) == 4_096
+    board.join("honest")
+    assert list(board.machine.members) == [1]
+    for n in range(5_000):
+        board.hang_up(0.0, b"address %d" % n)
+    assert not board._callers
+    assert not board._token_of
+    assert not board._refused
+
+
+def test_strangers_that_speak_no_protocol_cost_an_answer_each_and_a_line_a_second() -> None:
+    board = Board()
+    for n in range(3_000):
+        board.hear(n / 1_000, b"member?", [m.StartRun(1)])
+        board.refuse(b"stranger %d" % (n % 1_500), f"it does not speak our protocol ({n})")
+    answered = board.said()
+    assert len(answered) == 1_024
+    assert all(len(each) == 1 for each in answered.values())
+    assert board.notes == [
+        "refused a peer: it does not speak our protocol (0)",
+        "refused a peer: it does not speak our protocol (1000) (and 999 more refusals before)",
+        "refused a peer: it does not speak our protocol (2000) (and 999 more refusals before)",
+    ]
+    board.shut_down("")
+    assert board.notes[3:] == ["999 more refusals"]
+
+
+def test_a_long_reason_is_cut() -> None:
+    board = Board()
+    board.refuse(b"1", "x" * 10_000)
+    assert len(board.notes[0]) <= 500
+    assert len(refusals(board.said(), b"1")[0]) <= 500
+
+
+def test_exits_of_unknown_processes_are_bounded_and_kept_for_a_family_alone() -> None:
+    board = Board()
+    board.join("a")
+    board.hear(0.0, b"speaks a", [m.WorkerExited(n, "x" * 9_000) for n in range(20_000)])
+    assert not board.machine._exits._reasons
+    client = m.Hello(PROTOCOL, PYTHON, "client", 1, "host", 8, b"client", "family")
+    board.hear(0.0, b"client", [client])
+    board.hear(0.0, b"client listens", [m.Listen(b"client")])
+    board.hear(0.0, b"client", [m.WorkerExited(n, "x" * 9_000) for n in range(20_000)])
+    kept = board.machine._exits._reasons
+    assert len(kept) == 10_000
+    assert max(len(reason) for reason, _ in kept.values()) == 1_000
+    board.hang_up(0.0, b"client")
+    assert not kept

@@ -264,13 +264,13 @@ class Talking:
     def spoilt_runs(self) -> set[int]:
         """After a failure: the runs of which an entry isn't what it must be."""
         members = self._machine.members.keys()
-        spoilt = set()
+        spoilt = {each.run for each in self._waiters.values() if each.member not in members}
         for key, (run, entry) in self._entries.items():
             loans = self._loans.get(key)
             holders = () if loans is None else (*loans.holders, *loans.recalled)
             delayed = () if loans is None else loans.delayed
             waiting = {*entry.waiting(), *delayed}
-            known = {fiber for fiber, waiter in self._waiters.items() if waiter.key == key}
+            known = {fiber for fiber, each in self._waiters.items() if each.key == key}
             try:
                 entry.validate()
             except DistioBug:

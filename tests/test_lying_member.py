@@ -1,0 +1,157 @@
+"""Members and strangers that lie to the coordinator of real processes, over sockets."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+import zmq
+
+from distio import Cluster, Ok, Queue, io, resource
+from distio.protocol import messages as m
+from distio.protocol.codec import from_coordinator, from_member
+from distio.protocol.ids import fiber_id
+from distio.protocol.version import PROTOCOL, PYTHON
+from distio.runtime import coordinator_process
+from distio.runtime.coordinator_process import CoordinatorProcess
+from tests.conftest import PATIENCE
+
+
+class Liar:
+    """Two bare sockets of something that is a member, by its own word."""
+
+    def __init__(self, url: str) -> None:
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._speaks, self._listens = (self._context.socket(zmq.DEALER) for _ in range(2))
+        for each in (self._speaks, self._listens):
+            each.connect(url)
+        token = os.urandom(16)
+        hello = m.Hello(PROTOCOL, PYTHON, "client", 1, "liar", os.getpid(), token)
+        self.says(hello)
+        self._listens.send_multipart(from_member.encode([m.Listen(token)]))
+        (welcome,) = self.hears()
+        assert isinstance(welcome, m.Welcome)
+        self.id = welcome.incarnation
+        self.run = fiber_id(self.id, 0)
+        self.says(m.StartRun(self.run))
+
+    def says(self, *messages: m.MemberMessage) -> None:
+        self._speaks.send_multipart(from_member.encode(messages))
+
+    def says_frames(self, *frames: bytes) -> None:
+        self._speaks.send_multipart(list(frames))
+
+    def hears(self) -> list[m.CoordinatorMessage]:
+        assert self._listens.poll(int(PATIENCE * 1000))
+        return from_coordinator.decode(self._listens.recv_multipart())
+
+    def is_told(self) -> str:
+        """Why it is no member any more."""
+        while True:
+            for message in self.hears():
+                if isinstance(message, m.Shutdown):
+                    return message.reason
+
+    def close(self) -> None:
+        self._context.destroy(linger=0)
+
+
+@io.do
+async def honest() -> int:
+    """Everything that is shared, on two workers, for as long as others lie."""
+    queue = await Queue.create(2)
+    lock = await resource.reentrant_lock
+
+    @io.do
+    async def puts() -> None:
+        for each in range(60):
+            await lock.with_(queue.put(each))
+            await io.sleep(0.005)
+        await queue.close()
+
+    @io.do
+    async def takes() -> int:
+        return sum([each async for each in queue])
+
+    both = await io.zip_par(puts(), takes(), io.zip_par([lock.with_(io.sleep(0.001))] * 50))
+    return int(both[1])
+
+
+LIES: list[tuple[Callable[[int], Sequence[m.MemberMessage]], str]] = [
+    (lambda run: [m.StartRun(fiber_id(1, 0))], "the run has the id of another member's fiber"),
+    (lambda run: [m.PutAlone(run, run, b"")], "it may not put without asking"),
+    (lambda run: [m.Progress(2**40, 0, [])], "it has heard more than was said"),
+    (lambda run: [m.StartTimer(run, run, 1, float("nan"))], "seconds"),
+    (lambda run: [m.Forget([fiber_id(1, 1)])], "fiber 1.1 wasn't made there"),
+    (lambda run: [m.Offer([m.Chunk(run, [(1, 0)], b"junk")])], "isn't there to be offered"),
+    (
+        lambda run: [m.Hello(PROTOCOL, PYTHON, "worker", 4, "", n, b"%d" % n) for n in range(9)],
+        "it shakes hands twice",
+    ),
+]
+
+
+@pytest.mark.slow
+def test_an_honest_run_ends_rightly_beside_a_member_that_lies() -> None:
+    with Cluster.local(workers=2) as cluster:
+        assert cluster._processes is not None
+        url = cluster._processes.url
+        box: list[Any] = []
+        thread = threading.Thread(target=lambda: box.append(honest().run(None, on=cluster)))
+        thread.start()
+        for lie, reason in LIES:
+            liar = Liar(url)
+            liar.says(*lie(liar.run))
+            assert reason in liar.is_told()
+            liar.close()
+        liar = Liar(url)
+        liar.says_frames(b"junk")
+        assert "does not speak our protocol" in liar.is_told()
+        liar.close()
+        thread.join(PATIENCE)
+        assert box == [Ok(sum(range(60)))]
+        assert io.zip_par([io.pure(1)] * 4).run(None, on=cluster) == Ok([1] * 4)
+
+
+@pytest.fixture
+def coordinator() -> Iterator[str]:
+    process = CoordinatorProcess("tcp://127.0.0.1:0")
+    thread = threading.Thread(target=process.run)
+    thread.start()
+    yield process.url
+    process.stop()
+    thread.join()
+
+
+def test_what_can_not_be_encoded_costs_the_member_it_is_for(
+    coordinator: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Encoder:
+        def encode(self, messages: Sequence[m.CoordinatorMessage]) -> list[bytes]:
+            if any(isinstance(each, m.FiberLost) for each in messages):
+                raise OverflowError("planted")
+            return from_coordinator.encode(messages)
+
+    monkeypatch.setattr(coordinator_process, "from_coordinator", Encoder())
+    liar = Liar(coordinator)
+    with Cluster.connect(coordinator) as cluster:
+        liar.says(m.AwaitOutcomes(liar.run, [fiber_id(77, 1)]))
+        assert "can't be encoded (OverflowError('planted'))" in liar.is_told()
+        assert io.pure(1).run(None, on=cluster) == Ok(1)
+    liar.close()
+    assert "OverflowError: planted" in caplog.text
+
+
+def test_strangers_that_speak_no_protocol_are_told_once(coordinator: str) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
+        stranger.connect(coordinator)
+        for _ in range(100):
+            stranger.send(b"GET / HTTP/1.1")
+        (refused,) = from_coordinator.decode(stranger.recv_multipart())
+        assert isinstance(refused, m.Refused)
+        with Cluster.connect(coordinator) as cluster:
+            assert io.pure(1).run(None, on=cluster) == Ok(1)
+        assert not stranger.poll(0)
