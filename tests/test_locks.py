@@ -245,6 +245,12 @@ def test_a_name_means_one_thing_at_a_time(run: Run) -> None:
     assert run(both.flat_map(lambda each: each[1].with_(io.pure("later")))) == Ok("later")
 
 
+def test_a_semaphore_may_have_as_many_tokens_as_the_protocol_can_count(run: Run) -> None:
+    wide = resource.semaphore(2**63 - 1, name="wide")
+    assert run(wide.flat_map(lambda all_of_it: all_of_it.with_(io.pure(1)))) == Ok(1)
+    assert run(io.zip_par([wide.flat_map(lambda each: each.with_(io.pure(2)))] * 4)) == Ok([2] * 4)
+
+
 def starts(n: int, per_seconds: float, uses: int) -> Program:
     return resource.rate_limit(n, per_seconds).flat_map(
         lambda limit: io.zip_par([limit.with_(io.now)] * uses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -155,3 +156,26 @@ def test_strangers_that_speak_no_protocol_are_told_once(coordinator: str) -> Non
         with Cluster.connect(coordinator) as cluster:
             assert io.pure(1).run(None, on=cluster) == Ok(1)
         assert not stranger.poll(0)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (from_member.encode([m.Listen(b"token")])[0], "a version of ZeroMQ that is too old"),
+        (b"junk", "it does not speak our protocol"),
+    ],
+)
+def test_a_peer_with_an_old_version_of_zeromq_is_not_heard_and_harms_nobody(
+    said: bytes, reason: str, coordinator: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of such a connection it can't be seen which one it is."""
+    caplog.set_level("INFO")
+    host, port = coordinator.removeprefix("tcp://").split(":")
+    with socket.create_connection((host, int(port))) as old:
+        for frame in (b"", said):  # the first is its identity
+            old.sendall(bytes([len(frame) + 1, 0]) + frame)
+        while "refused a peer" not in caplog.text:
+            with Cluster.connect(coordinator) as cluster:
+                assert io.pure(1).run(None, on=cluster) == Ok(1)
+    assert reason in caplog.text
+    assert "Traceback" not in caplog.text

@@ -11,14 +11,15 @@ from typing import Any, Final
 import pytest
 
 from distio import IO, Ok, Queue, Resource, Var, io, resource
-from distio.coordination.coordinator import Coordinator, Event, Received, Send
+from distio.coordination.coordinator import Coordinator, Event, Received, Send, gate
 from distio.coordination.coordinator import machine as coordinator_machine
 from distio.coordination.coordinator import talking as coordinator_talking
+from distio.coordination.coordinator.claims import Claims
 from distio.coordination.coordinator.endings import Endings
 from distio.coordination.coordinator.loans import Loans
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member as Peer
-from distio.coordination.coordinator.registry import Run
+from distio.coordination.coordinator.registry import FiberRecord, Run
 from distio.coordination.coordinator.talking import Talking
 from distio.coordination.coordinator.timers import Timer, Timers
 from distio.coordination.member import Hand, Member, endings, waits
@@ -64,6 +65,15 @@ def crowd() -> Program:
 def releases_for_hours() -> Program:
     """Four fibers, on several members, whose releases take longer than they may."""
     return io.zip_par([io.pure(n).finally_(lambda _: io.sleep(10_000)) for n in range(4)])
+
+
+def passed_on() -> Program:
+    """Fibers that wait, elsewhere, for fibers that haven't left yet."""
+    one = io.yield_.then(*[io.yield_] * 12, io.pure(1))
+    all_of_them = io.parallel([one] * 12).flat_map(
+        lambda fibers: io.zip_par([io.wait(fibers).map(total)] * 2).map(sum)
+    )
+    return io.zip_par(all_of_them).map(sum)
 
 
 def total(results: Sequence[Any]) -> int:
@@ -269,6 +279,33 @@ class GivesTakenItemsAgain(Loans):
 
     def came_back(self, member: int, taken: int) -> None:
         super().came_back(member, 0)
+
+
+class KeepsClaims(Claims):
+    """A fiber leaves its maker and gets a record, and is claimed as before."""
+
+    def adopt(self, id: int, fiber: int) -> FiberRecord | None:
+        return self._claims.get(fiber, {}).get(id)
+
+
+def throws_out_who_is_late(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """What is said of a run that is over is taken for a lie."""
+
+    def part_of(machine: Coordinator, member: Peer, id: int) -> Run | None:
+        if id not in machine.runs:
+            raise gate.Inadmissible("there is no such run")
+        return machine.runs[id]
+
+    monkeypatch.setattr(gate, "_part_of", part_of)
+    return Parts()
+
+
+def with_claims(claims: type[Claims]) -> Plant:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+        monkeypatch.setattr(coordinator_machine, "Claims", claims)
+        return Parts()
+
+    return plant
 
 
 def lends_too_much(monkeypatch: pytest.MonkeyPatch) -> Parts:
@@ -497,6 +534,8 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "an item is lost in crossing": (with_local_talking(DropsWhatCrosses), handed(), 4, ()),
     "who has given up is served": (with_talking(ServesWhoHasGivenUp), handed(), 4, ()),
     "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
+    "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Crash("client")]),
+    "a claim outlives its use": (with_claims(KeepsClaims), passed_on(), 24, ()),
     "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
     "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
 }
@@ -523,12 +562,14 @@ TAKE_LONG_TO_FIND: Final = {
     "who has given up is served",
     "what was taken is given again",
     "a token is left behind",
+    "a claim outlives its use",
 }
 HAVE_LONG_PROGRAMS: Final = {
     "an item is lost in crossing",
     "who has given up is served",
     "what was taken is given again",
     "a token is left behind",
+    "a claim outlives its use",
 }
 
 

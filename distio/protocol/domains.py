@@ -29,6 +29,7 @@ __all__ = [
     "Sequence",
     "Threads",
     "Token",
+    "Tokens",
     "Verb",
 ]
 
@@ -55,6 +56,9 @@ Sequence = Annotated[int, Meta(ge=0, le=2**40)]
 
 Number = Annotated[int, Meta(ge=0, le=LARGEST)]
 """A number that comes from a program, from 0."""
+
+Tokens = Annotated[int, Meta(ge=1, le=LARGEST)]
+"""How many tokens of a lock, whose number a program has chosen, and not none."""
 
 Capacity = Annotated[int, Meta(ge=-1, le=LARGEST)]
 """The size of what fibers talk by; -1: no limit."""

@@ -23,6 +23,7 @@ from distio.protocol.domains import (
     Sequence,
     Threads,
     Token,
+    Tokens,
 )
 from distio.protocol.endings import Cause
 from distio.protocol.logs import LogLevelsSet, LogsRelayed, RelayLogs, SetLogLevels
@@ -116,7 +117,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     fibers: Annotated[list[tuple[Id, Epoch]], Meta(min_length=1)]
     """(fiber, epoch) of each, in the order in which they lie in the payload."""
     payload: bytes
-    held: list[tuple[Key, Number, Positive]] = []
+    held: list[tuple[Key, Number, Tokens]] = []
     """What they hold together: (lock, its tokens as in `Lock`, how many of them)."""
     target: Id = 0
     """The member where they belong and stay; 0: anywhere."""

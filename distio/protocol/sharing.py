@@ -16,9 +16,9 @@ from distio.protocol.domains import (
     Id,
     Key,
     Number,
-    Positive,
     Primitive,
     Seconds,
+    Tokens,
     Verb,
 )
 from distio.protocol.message import Message
@@ -69,7 +69,7 @@ class ReturnTokens(Message, frozen=True, gc=False):
     """Tokens of a lock that are of no use here any more."""
 
     lock: Key
-    count: Positive
+    count: Tokens
     value: bytes | None = None
     """The variable's new value, if it has one."""
 

@@ -20,11 +20,10 @@ from urllib.parse import urlsplit
 
 import zmq
 
-from distio.coordination.coordinator import Coordinator, Switchboard
+from distio.coordination.coordinator import HANDSHAKE, Coordinator, Switchboard
 from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.coordinator.placement import Member
 from distio.errors import ClusterError
-from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.runtime.addresses import check_bind
 from distio.runtime.launching import hold_lifeline
@@ -160,14 +159,11 @@ class CoordinatorProcess:
                 return
             address = frames[0].bytes
             try:
-                messages = from_member.decode([frame.buffer for frame in frames[1:]])
-            except (MalformedFrame, IndexError) as error:
-                self._note_address(frames[0], address)
-                self._board.refuse(address, f"it does not speak our protocol ({error})")
-                continue
-            if any(isinstance(message, m.Hello | m.Listen) for message in messages):
-                self._note_address(frames[0], address)
-            self._board.hear(time.monotonic(), address, messages)
+                self._hear(frames, address)
+            except Exception as error:
+                log.exception("a frame can't be taken up")
+                reason = f"what it has sent is beyond the coordinator ({error!r:.200})"
+                self._board.cut_off(time.monotonic(), address, f"{reason}: a bug in distio")
 
     def _note_closing(self) -> None:
         count = len(self._board.machine.runs)
@@ -178,10 +174,31 @@ class CoordinatorProcess:
                 count,
             )
 
-    def _note_address(self, frame: zmq.Frame, address: bytes) -> None:
-        """Something is kept of this peer until it hangs up."""
+    def _hear(self, frames: list[zmq.Frame], address: bytes) -> None:
+        now = time.monotonic()
+        try:
+            messages = from_member.decode([frame.buffer for frame in frames[1:]])
+        except MalformedFrame as error:
+            is_seen = self._note_address(frames[0], address)
+            reason = f"it does not speak our protocol ({error})"
+            self._board.refuse(address, reason, now, is_seen=is_seen)
+            return
+        begins = any(isinstance(message, HANDSHAKE) for message in messages)
+        if begins and not self._note_address(frames[0], address):
+            reason = "it speaks a version of ZeroMQ that is too old"
+            self._board.refuse(address, reason, now, is_seen=False)
+        else:
+            self._board.hear(now, address, messages)
+
+    def _note_address(self, frame: zmq.Frame, address: bytes) -> bool:
+        """Something is kept of this peer until it hangs up; False if that can't be seen."""
+        try:
+            descriptor = frame.get(zmq.SRCFD)
+        except zmq.ZMQError:  # before version 3 of its protocol, ZeroMQ doesn't tell
+            return False
         self._note_disconnects()  # the descriptor may have been another peer's
-        self._address_of_fd[frame.get(zmq.SRCFD)] = address
+        self._address_of_fd[descriptor] = address
+        return True
 
     def _note_dropped_logs(self) -> None:
         dropped = self._board.machine.logs.dropped

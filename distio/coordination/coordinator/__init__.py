@@ -10,10 +10,11 @@ from distio.coordination.coordinator.events import (
     Tick,
 )
 from distio.coordination.coordinator.machine import Coordinator
-from distio.coordination.coordinator.switchboard import Switchboard
+from distio.coordination.coordinator.switchboard import HANDSHAKE, Switchboard
 
 __all__ = [
     "Closing",
+    "HANDSHAKE",
     "Coordinator",
     "Disconnected",
     "Event",

@@ -17,7 +17,7 @@ Rules
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final
 
 from distio.coordination.coordinator.registry import FiberRecord, Run
 from distio.errors import DistioBug
@@ -35,7 +35,6 @@ UNKNOWN: Final = (
 )
 
 
-@final
 class Claims:
     """All claims, by fiber and run."""
 

@@ -68,10 +68,11 @@ class Gate:
         """Take up one event; see `Coordinator.handle`."""
         machine = self._machine
         try:
-            if type(event) is Received and event.member in machine.members:
-                rule = _RULES.get(type(event.message))
-                if rule is not None:
-                    rule(machine, machine.members[event.member], event.message)
+            if type(event) is Received:
+                id, message = event
+                member, rule = machine.members.get(id), _RULES.get(type(message))
+                if member is not None and rule is not None:
+                    rule(machine, member, message)
             return machine.handle(now, event)
         except Late:
             machine.stale += 1
@@ -79,14 +80,17 @@ class Gate:
         except Exception as error:  # noqa: BLE001 (whatever it is, all others go on)
             return self._recover(now, event, error)
 
-    def expel(self, now: float, id: int, reason: str) -> list[Send]:
-        """What came from this member's connection, or is to go there, can't be carried."""
+    def expel(self, id: int, reason: str) -> None:
+        """What came from this member, or is to go there, can't be carried; an event has to follow.
+
+        Args:
+            id: which.
+            reason: what it is told.
+        """
         member = self._machine.members.get(id)
-        if member is None:
-            return []
-        self.incidents.append(Incident(member.name(), reason, None))
-        self._attempt(lambda: self._machine.expel(id, reason))
-        return self._go_on(now)
+        if member is not None:
+            self.incidents.append(Incident(member.name(), reason, None))
+            self._attempt(lambda: self._machine.expel(id, reason))
 
     def _recover(self, now: float, event: Event, error: Exception) -> list[Send]:
         machine = self._machine
@@ -113,8 +117,9 @@ class Gate:
 
     def _go_on(self, now: float) -> list[Send]:
         """Do what else is due, and say all that there is to say."""
-        self._attempt(lambda: self._machine.carry_out(now, Tick()))
-        return self._machine.take_commands()
+        commands: list[Send] = []
+        self._attempt(lambda: commands.extend(self._machine.handle(now, Tick())))
+        return [*commands, *self._machine.take_commands()]
 
     def _attempt(self, action: Callable[[], None]) -> None:
         """Whatever is left undone is left: it is told, and ends nobody else."""
@@ -177,13 +182,16 @@ def _start_run(machine: Coordinator, member: Member, message: m.StartRun) -> Non
 
 
 def _progress(machine: Coordinator, member: Member, message: m.Progress) -> None:
-    _require(message.received <= member.sent, "it has heard more than was said")
+    if message.received > member.sent:
+        raise Inadmissible("it has heard more than was said")
     for told in message.runs:
         run = _part_of(machine, member, told.run)
         if run is None:
             continue
-        alive = run.alive_at.get(member.id, 0) + sum(count for _, count in told.started)
-        _require(alive >= told.finished, f"more of run {name_of(told.run)} ends than lives there")
+        if told.finished > run.alive_at.get(member.id, 0):
+            alive = run.alive_at.get(member.id, 0) + sum(count for _, count in told.started)
+            of = name_of(told.run)
+            _require(told.finished <= alive, f"more of run {of} ends than lives there")
         for fiber, _ in told.ended:
             record = machine.fibers.get(fiber)
             if record is not None and record.run != told.run:
@@ -213,8 +221,8 @@ def _offer(machine: Coordinator, member: Member, message: m.Offer) -> None:
                 raise Inadmissible(f"fiber {name_of(fiber)} isn't there to be offered")
             seen.add(fiber)
         count = offered[chunk.run] = offered.get(chunk.run, 0) + len(chunk.fibers)
-        alive = run.alive_at.get(member.id, 0)
-        _require(alive >= count, f"more of run {name_of(chunk.run)} is offered than lives there")
+        if count > run.alive_at.get(member.id, 0):
+            raise Inadmissible(f"more of run {name_of(chunk.run)} is offered than lives there")
         if chunk.held:
             _require(machine.locks.has_lent(member.id, chunk.held), "fibers hold what wasn't lent")
         for digest, data in chunk.attachments:
@@ -227,7 +235,8 @@ def _outcomes_ready(machine: Coordinator, member: Member, message: m.OutcomesRea
 
 def _forget(machine: Coordinator, member: Member, message: m.Forget) -> None:
     for fiber in message.fibers:
-        _require(home_of(fiber) == member.id, f"fiber {name_of(fiber)} wasn't made there")
+        if home_of(fiber) != member.id:
+            raise Inadmissible(f"fiber {name_of(fiber)} wasn't made there")
 
 
 def _of_run(
@@ -241,8 +250,8 @@ def _of_run(
 def _start_timer(machine: Coordinator, member: Member, message: m.StartTimer) -> None:
     if _part_of(machine, member, message.run) is not None:
         _require_host(machine, member, message.run, message.fiber)
-        has_one = machine.timers.has(message.fiber)
-        _require(not has_one, f"fiber {name_of(message.fiber)} sleeps already")
+        if machine.timers.has(message.fiber):
+            raise Inadmissible(f"fiber {name_of(message.fiber)} sleeps already")
 
 
 def _await_turns(machine: Coordinator, member: Member, message: m.AwaitTurns) -> None:
@@ -252,8 +261,8 @@ def _await_turns(machine: Coordinator, member: Member, message: m.AwaitTurns) ->
     for fiber in message.fibers:
         _require_host(machine, member, message.run, fiber)
     is_known = len(set(message.fibers)) < len(message.fibers)
-    is_known = is_known or machine.locks.is_waiting(message.lock, message.fibers)
-    _require(not is_known, f"a fiber waits twice for lock {message.lock!r:.100}")
+    if is_known or machine.locks.is_waiting(message.lock, message.fibers):
+        raise Inadmissible(f"a fiber waits twice for lock {message.lock!r:.100}")
 
 
 def _store_value(machine: Coordinator, member: Member, message: m.StoreValue) -> None:
@@ -273,10 +282,10 @@ def _make_entry(machine: Coordinator, member: Member, message: m.MakeEntry) -> N
 def _talk(machine: Coordinator, member: Member, message: m.Talk) -> None:
     if _part_of(machine, member, message.run) is not None:
         _require_host(machine, member, message.run, message.fiber)
-        is_waiting = machine.talking.is_waiting(message.fiber)
-        _require(not is_waiting, f"fiber {name_of(message.fiber)} waits already")
-        has_item = message.item is not None
-        _require(has_item is (message.verb in _WITH_ITEM), f"nobody can {message.verb} like that")
+        if machine.talking.is_waiting(message.fiber):
+            raise Inadmissible(f"fiber {name_of(message.fiber)} waits already")
+        if (message.item is None) is (message.verb in _WITH_ITEM):
+            raise Inadmissible(f"nobody can {message.verb} like that")
 
 
 def _put_alone(machine: Coordinator, member: Member, message: m.PutAlone) -> None:

@@ -113,11 +113,6 @@ class Coordinator:
         Returns:
             What to say to whom, in order.
         """
-        self.carry_out(now, event)
-        return self.take_commands()
-
-    def carry_out(self, now: float, event: Event) -> None:
-        """Take up one event, and leave what is to be said to `take_commands`."""
         self.now = now
         if isinstance(event, Received):
             if event.member in self.members:
@@ -130,17 +125,22 @@ class Coordinator:
             self._disconnected(event.member)
         elif isinstance(event, Closing):
             self.endings.close(now, event.reason, event.grace)
-        self._survive(self._fire_timers)
-        if self.backlog:
-            self._place_backlog()
-        if self._loads_changed:
-            self._loads_changed = False
-            self._survive(self._balance)
+        try:
+            self._fire_timers()
+            if self.backlog:
+                self._place_backlog()
+            if self._loads_changed:
+                self._loads_changed = False
+                self._balance()
+        except Exception as failure:  # noqa: BLE001 (it is raised below, and blames no member)
+            self.failures.append(failure)
         if self.failures:
             raise self.failures[0]
+        commands, self._commands = self._commands, []
+        return commands
 
     def take_commands(self) -> list[Send]:
-        """Take out what is to be said to whom, in order."""
+        """Take out what `handle` has left to be said, because it has raised something."""
         commands, self._commands = self._commands, []
         return commands
 

@@ -31,7 +31,6 @@ from distio.coordination.coordinator.events import (
     Event,
     Joined,
     Received,
-    Send,
     Tick,
 )
 from distio.coordination.coordinator.gate import Gate, Incident
@@ -40,7 +39,10 @@ from distio.coordination.coordinator.notes import Notes
 from distio.protocol import messages as m
 from distio.protocol.version import refusal
 
-__all__ = ["Switchboard"]
+__all__ = ["HANDSHAKE", "Switchboard"]
+
+HANDSHAKE: Final = (m.Hello, m.Listen)
+"""What is said to become a member."""
 
 _MOST_CALLERS: Final = 4_096
 _MOST_REFUSED: Final = 1_024
@@ -102,15 +104,26 @@ class Switchboard:
         """One batch came from this address."""
         self._now = now
         for message in messages:
-            if isinstance(message, m.Hello | m.Listen):
+            if isinstance(message, HANDSHAKE):
                 self._shake_hands(now, address, message)
             elif (member := self._member_at.get(address)) is not None:
                 self._happened(now, Received(member, message))
             else:
                 self.strangers += 1
 
-    def refuse(self, address: bytes, reason: str) -> None:
-        """A peer can't join, or can't stay, because of what came from this address; tell it."""
+    def refuse(
+        self, address: bytes, reason: str, now: float | None = None, *, is_seen: bool = True
+    ) -> None:
+        """A peer can't join, or can't stay, because of what came from this address; tell it.
+
+        Args:
+            address: where it came from.
+            reason: what it is told.
+            now: the time, if it has passed since the last event.
+            is_seen: whether the shell will tell when this peer hangs up; else nothing is kept of
+                it, and it is told nothing.
+        """
+        self._now = self._now if now is None else now
         reason = reason[:_LONGEST_REASON]
         self._forget_handshake(address)
         member = self._member_at.get(address)
@@ -118,7 +131,7 @@ class Switchboard:
             self._expel(member, reason)
             return
         self._notes.repeated(self._now, "refusals", f"refused a peer: {reason}")
-        if address not in self._refused and len(self._refused) < _MOST_REFUSED:
+        if is_seen and address not in self._refused and len(self._refused) < _MOST_REFUSED:
             self._refused.add(address)
             self._say(address, m.Refused(reason))
 
@@ -212,17 +225,15 @@ class Switchboard:
         self._happened(now, Tick())
 
     def _happened(self, now: float, event: Event) -> None:
-        self._carry(self.gate.handle(now, event))
-
-    def _expel(self, member: int, reason: str) -> None:
-        self._carry(self.gate.expel(self._now, member, reason))
-
-    def _carry(self, commands: Sequence[Send]) -> None:
-        for member, message in commands:
+        for member, message in self.gate.handle(now, event):
             if member in self._listens_at:  # else it is gone, and it is of no use to others
                 self._say(self._listens_at[member], message)
         if self.gate.incidents:
             self._note_incidents()
+
+    def _expel(self, member: int, reason: str) -> None:
+        self.gate.expel(member, reason)
+        self._happened(self._now, Tick())
 
     def _note_incidents(self) -> None:
         """Tell of what went wrong; a member that it cost its membership is a stranger now."""
