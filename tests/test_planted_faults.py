@@ -31,7 +31,7 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
-from distio.testing import CheckFailed, Crash, Fault, Parts, Simulation, explore
+from distio.testing import CheckFailed, Crash, Fault, Interrupt, Parts, Simulation, explore
 
 Program = IO[Any, Any, Any]
 Plant = Callable[[pytest.MonkeyPatch], Parts]
@@ -534,7 +534,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "an item is lost in crossing": (with_local_talking(DropsWhatCrosses), handed(), 4, ()),
     "who has given up is served": (with_talking(ServesWhoHasGivenUp), handed(), 4, ()),
     "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
-    "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Crash("client")]),
+    "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Interrupt()]),
     "a claim outlives its use": (with_claims(KeepsClaims), passed_on(), 24, ()),
     "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
     "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
