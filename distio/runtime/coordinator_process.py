@@ -29,6 +29,7 @@ from distio.runtime.addresses import check_bind
 from distio.runtime.launching import hold_lifeline
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
+from distio.runtime.waking import Waker
 
 __all__ = ["CoordinatorProcess", "serve"]
 
@@ -82,7 +83,9 @@ class CoordinatorProcess:
         self._router = router(self._context)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._lifeline = lifeline
-        self._stop_reader, self._stop_writer = os.pipe()
+        self._stopper = Waker()
+        self._stops = 0
+        """How often it was told to stop."""
         self._dropped_logs = 0
         """How many batches of log records are known to have come too late."""
         self._address_of_fd: dict[int, bytes] = {}
@@ -91,6 +94,7 @@ class CoordinatorProcess:
         try:
             self._router.bind(url)
         except zmq.ZMQError as error:
+            self._stopper.close()
             self._context.destroy(linger=0)
             raise ClusterError(
                 f"can't listen on {url}: {error.strerror}; choose another"
@@ -102,22 +106,22 @@ class CoordinatorProcess:
 
         May be called from a signal handler.
         """
-        os.write(self._stop_writer, b"!")
+        self._stops += 1
+        self._stopper.wake()
 
     def run(self) -> None:
         """Serve until all is closed after it was stopped, or after the lifeline has ended."""
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
-        poller.register(self._stop_reader, zmq.POLLIN)
+        poller.register(self._stopper.reader, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
-        stops = b""
         while True:
             events = dict(poller.poll(self._milliseconds_to_wait()))
-            if self._stop_reader in events:
-                stops += os.read(self._stop_reader, _MOST_AT_ONCE)
-                if len(stops) > 1:
+            if self._stopper.reader in events:
+                self._stopper.clear()
+                if self._stops > 1:
                     break
                 self._board.close(time.monotonic(), "the coordinator was told to end")
                 self._note_closing()
@@ -253,6 +257,7 @@ class CoordinatorProcess:
             os.close(process)
         self._router.disable_monitor()
         self._context.destroy(linger=200)
+        self._stopper.close()
         parts = urlsplit(self.url)
         if parts.scheme == "ipc":
             Path(parts.path).unlink(missing_ok=True)

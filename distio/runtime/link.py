@@ -11,7 +11,6 @@ import os
 import platform
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -43,6 +42,7 @@ from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send
 from distio.runtime.tickets import Ticket, inherited
+from distio.runtime.waking import Waker
 
 __all__ = ["HANDSHAKE_SECONDS", "START_SECONDS", "LinkedHost", "connect"]
 
@@ -172,11 +172,6 @@ def _look_after(ended: list[LocalRun]) -> None:
         ended.pop().release()
 
 
-def _close_pipe(reader: int, writer: int) -> None:
-    os.close(reader)
-    os.close(writer)
-
-
 class LinkedHost(Host):
     """A host whose member belongs to a cluster."""
 
@@ -213,10 +208,7 @@ class LinkedHost(Host):
         self._is_closed = False
         self._close_reason = ""
         self._monitor = listener.get_monitor_socket()
-        self._wake_reader, self._wake_writer = os.pipe()
-        os.set_blocking(self._wake_writer, False)
-        # other threads may wake the link when it is closed already
-        self._close_pipe = weakref.finalize(self, _close_pipe, self._wake_reader, self._wake_writer)
+        self._waker = Waker()
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
@@ -232,7 +224,7 @@ class LinkedHost(Host):
             self._send(all_of_it=silent_for > _LONGEST_SILENCE_SECONDS)
         elif not self._is_held_back:
             self._is_held_back = True
-            self._wake_link()
+            self._waker.wake()
 
     def idle(self) -> float | None:
         self._send(all_of_it=True)
@@ -261,12 +253,6 @@ class LinkedHost(Host):
             self.member.outbox += messages
             self._send()
 
-    def _wake_link(self) -> None:
-        if self.is_inherited:
-            return
-        with suppress(BlockingIOError):  # then it has been woken often enough
-            os.write(self._wake_writer, b"!")
-
     # -- listening ------------------------------------------------------------------------
 
     def listen(self) -> None:
@@ -282,7 +268,7 @@ class LinkedHost(Host):
     def _carry(self) -> str:
         poller = zmq.Poller()
         poller.register(self._listener, zmq.POLLIN)
-        poller.register(self._wake_reader, zmq.POLLIN)
+        poller.register(self._waker.reader, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
@@ -293,8 +279,8 @@ class LinkedHost(Host):
             if timeout is None and orphaned_until is not None:
                 timeout = max(0, int((orphaned_until - time.monotonic()) * 1000) + 1)
             events = dict(poller.poll(timeout))
-            if self._wake_reader in events:
-                os.read(self._wake_reader, 4096)
+            if self._waker.reader in events:
+                self._waker.clear()
                 self._leave()
             elif self._is_held_back or self.relay:
                 with self.mutex:
@@ -351,7 +337,7 @@ class LinkedHost(Host):
         """Close the link; takes effect as soon as the link thread sees it."""
         self._close_reason = reason
         self._is_closed = True
-        self._wake_link()
+        self._waker.wake()
 
     def leave(self, seconds: float = GRACE_SECONDS) -> None:
         """Leave the cluster, and close the link, when all fibers here have released what they hold.
@@ -362,7 +348,7 @@ class LinkedHost(Host):
             seconds: how long they may take.
         """
         self._leaves_within = seconds
-        self._wake_link()
+        self._waker.wake()
 
     def _leave(self) -> None:
         seconds, self._leaves_within = self._leaves_within, None
@@ -392,6 +378,7 @@ class LinkedHost(Host):
         self._listener.disable_monitor()
         self._sender.close(linger=_FAREWELL_MS)
         self._context.destroy(linger=0)
+        self._waker.close()
         with self.mutex:
             self.tickets.cut_short(reason or "the cluster was closed")
         self.on_close(reason)
@@ -402,7 +389,6 @@ class LinkedHost(Host):
         super().drop_in_child()
         self._is_closed = True  # nothing is sent
         self.tickets.drop_in_child(self.process)
-        self._close_pipe()
 
     def refuse_in_child(self) -> None:
         """Raise ClusterClosed if this is a forked child of the process that this belongs to."""
@@ -413,7 +399,7 @@ class LinkedHost(Host):
 
     def relay_logs(self, *, takes_all: bool) -> None:
         """Send what fibers here log to their programs; see `Relay`."""
-        self.relay = Relay(self, self._wake_link, takes_all=takes_all)
+        self.relay = Relay(self, self._waker.wake, takes_all=takes_all)
         self.relay.install()
 
     def _say_last_logs(self) -> None:
