@@ -20,10 +20,10 @@ from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits, usable_cores
-from distio.runtime.host import log
 from distio.runtime.interrupts import interruptible
 from distio.runtime.launching import Lifeline, describe_exit, interrupts_wait, start_program
 from distio.runtime.link import START_SECONDS, LinkedHost, connect
+from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import stopped_with_its_fiber, waiting
 from distio.runtime.python_options import import_options, python_options

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from distio.runtime.forks import end_child, renew_in_children
+from distio.runtime.logs import log
+from distio.runtime.threads import start_thread
 
 __all__ = ["run_on_loop"]
 
@@ -20,25 +25,58 @@ class _Loop:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def get(self) -> asyncio.AbstractEventLoop:
-        """The loop, which runs."""
+        """The loop, which runs.
+
+        Raises:
+            OSError, RuntimeError: the system refuses descriptors, or a thread.
+        """
         with self._starting:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=_run, args=(self._loop,), name="distio-asyncio", daemon=True
-                ).start()
+                loop = asyncio.new_event_loop()
+                try:
+                    start_thread("distio-asyncio", partial(self._run, loop))
+                except BaseException:
+                    loop.close()
+                    raise
+                self._loop = loop
             return self._loop
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run the loop for as long as the process lives, whatever a coroutine does to it."""
+        process = os.getpid()
+        while not loop.is_closed():
+            try:
+                loop.run_forever()
+            except Exception as error:  # noqa: BLE001 (a broken loop runs nothing any more)
+                log.critical("the event loop of coroutines broke", exc_info=error)
+                self._abandon(loop)
+                return
+            except BaseException as error:  # noqa: BLE001 (asyncio lets these end the loop)
+                # the task has this as its outcome as well, and whoever awaits it sees it
+                log.warning("%s ended a task of a coroutine", type(error).__name__, exc_info=error)
+            else:
+                if os.getpid() != process:
+                    end_child(None)  # a coroutine has forked this process
+                log.warning("a coroutine stopped the event loop; it goes on for the others")
+
+    def _abandon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the next coroutine start another loop, and those of this one end."""
+        with self._starting:
+            if self._loop is loop:
+                self._loop = None
+        for task in asyncio.all_tasks(loop):
+            # what a coroutine holds dies with it: its fiber hears that nobody calls it back
+            coroutine: Any = task.get_coro()
+            with suppress(Exception):  # what the user's `finally` raises, for one
+                coroutine.close()
+        with suppress(Exception):  # whatever has broken it
+            loop.close()
 
     def drop_in_child(self) -> None:
         """A forked child starts a loop of its own, and doesn't poll the parent's descriptors."""
         if self._loop is not None:
             self._loop.stop()
         self.__init__()  # type: ignore[misc]  # another thread may have held the lock
-
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    loop.run_forever()
-    end_child(None)  # only a child that a coroutine has forked stops a loop
 
 
 _loop: Final = _Loop()
@@ -50,8 +88,16 @@ def run_on_loop(run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], No
 
     Returns:
         What cancels it, from any thread.
+
+    Raises:
+        OSError, RuntimeError: see `_Loop.get`.
     """
-    future = asyncio.run_coroutine_threadsafe(run(), _loop.get())
+    loop, coroutine = _loop.get(), run()
+    try:
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except BaseException:
+        coroutine.close()
+        raise
 
     def cancel() -> None:
         future.cancel()

@@ -6,7 +6,6 @@ An idle thread blocks on `_work_ready` and is woken the moment there is work for
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -38,6 +37,7 @@ from distio.runtime.current import (
     origin,
 )
 from distio.runtime.forks import drop_in_children, end_child, without_forks
+from distio.runtime.logs import log
 from distio.runtime.main_thread import (
     HEARING_SECONDS,
     call_on_main_thread,
@@ -48,9 +48,7 @@ from distio.runtime.main_thread import (
 from distio.runtime.nesting import Seat, here
 from distio.runtime.tickets import Tickets
 
-__all__ = ["Host", "LeavesChild", "Link", "log", "log_failures", "log_unreleased"]
-
-log: Final = logging.getLogger("distio")
+__all__ = ["Host", "LeavesChild", "Link", "log_failures", "log_unreleased"]
 
 _LONGEST_WAIT_SECONDS: Final = 86_400.0
 """The system can't wait for centuries; whoever has to looks again once a day."""

@@ -37,7 +37,8 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.host import Host, log, log_failures, log_unreleased
+from distio.runtime.host import Host, log_failures, log_unreleased
+from distio.runtime.logs import log
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send

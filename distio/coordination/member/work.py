@@ -340,8 +340,14 @@ class Delegating:
 
     def perform(self, around: Surroundings) -> None:
         """Hand the call over."""
+        callback = Callback(around, self.fiber, self.request)
+        try:
+            self._hand_over(around, callback)
+        except Exception as error:  # noqa: BLE001 (the system has no thread left, for one)
+            callback(Panic([TracedException.in_except_clause(error)], []))
+
+    def _hand_over(self, around: Surroundings, callback: Callback) -> None:
         fiber, request = self.fiber, self.request
-        callback = Callback(around, fiber, request)
         call = partial(_call, request, self._variables, callback)
         if request.place == "loop":
             begin = partial(around.begin_task, fiber)
