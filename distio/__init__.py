@@ -17,6 +17,7 @@ from distio.val import Val
 from distio.var import UpdateResult, Var
 
 if TYPE_CHECKING:
+    from distio.runtime.blocking import limit_blocking_threads
     from distio.runtime.cluster import Cluster, RunHandle
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "child",
     "errors",
     "io",
+    "limit_blocking_threads",
     "resource",
     "result",
     "schedule",
@@ -58,15 +60,23 @@ __all__ = [
 ]
 
 
+_RUNTIME = {
+    "Cluster": "cluster",
+    "RunHandle": "cluster",
+    "limit_blocking_threads": "blocking",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Clusters are imported when they are needed: their sockets take long to import."""
-    if name not in ("Cluster", "RunHandle"):
+    """What belongs to a runtime is imported when it is needed: sockets take long to import."""
+    if name not in _RUNTIME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     from distio.runtime.forks import without_forks
 
     with without_forks():  # in a child that another thread forks it would stay half imported
-        from distio.runtime import cluster
-    return getattr(cluster, name)
+        return getattr(import_module(f"distio.runtime.{_RUNTIME[name]}"), name)
 
 
 def __dir__() -> list[str]:

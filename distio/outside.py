@@ -49,7 +49,9 @@ def blocking(
     """The program that calls `f(*args, **kwargs)` on a thread that may be held up.
 
     Use it for what waits: files, databases, `requests`. The threads that step fibers are few, and
-    go on meanwhile; as many others are made as there are such calls at the same time.
+    go on meanwhile. At most 256 such calls run at a time in a process, unless
+    `distio.limit_blocking_threads` sets another limit; the others wait their turn and hold no
+    thread. If the system starts no thread for a call, the outcome is a Panic that says so.
 
     Args:
         f: what is called.

@@ -56,8 +56,14 @@ class Node:
     def let_go(self, callback: Callback) -> None:
         """Programs here call their callbacks."""
 
-    def elsewhere(self, call: Callable[[], None], fiber: Fiber) -> None:
+    def expects_callback(self) -> None:
+        """Programs here call their callbacks."""
+
+    def elsewhere(
+        self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], None]:
         call()
+        return lambda: None
 
     def on_main_thread(
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber

@@ -2,53 +2,96 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
+import os
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from distio.core import expect
+from distio.errors import MatchError
+from distio.runtime.calls import Threads
 from distio.runtime.forks import renew_in_children
+from distio.runtime.threads import CannotStartThread
 
-__all__ = ["call_elsewhere"]
+__all__ = ["blocking_threads", "helpers", "in_background", "limit_blocking_threads"]
 
-_PATIENCE_SECONDS: Final = 10.0
-"""How long a thread without work stays."""
+_VARIABLE: Final = "DISTIO_BLOCKING_THREADS"
+"""The environment variable by which a process, and those that it starts, learn the limit."""
+
+_DEFAULT: Final = 256
+"""A thread that waits takes some 20 to 100 KB and no time, so what the cores can carry sets no
+limit. Calls that nobody makes for want of a thread are slow, and deadlock if others wait for them;
+what a process may have (often 1,000 threads in a container, all workers together) is out of
+reach."""
+
+_DIGITS: Final = 10
+_MOST: Final = 10 ** (_DIGITS - 1) - 1
 
 
-class _Threads:
-    """As many threads as there are calls at the same time; the idle ones are used again."""
+class _Limit:
+    """The most blocking calls at a time."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._calls: deque[Callable[[], None]] = deque()
-        self._idle = 0
+        self.number: int | None = None
+        """None: nobody has asked yet."""
 
-    def call(self, call: Callable[[], None]) -> None:
-        """Have it called by an idle thread, or by a new one if there is none."""
-        with self._changed:
-            self._calls.append(call)
-            if self._idle >= len(self._calls):
-                self._changed.notify()
-                return
-        # daemons: a call that never returns doesn't keep the program from ending
-        threading.Thread(target=self._work, name="distio-blocking", daemon=True).start()
+    def __call__(self) -> int:
+        """The number.
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._idle += 1
-                self._changed.wait_for(lambda: self._calls, _PATIENCE_SECONDS)
-                self._idle -= 1
-                if not self._calls:
-                    return
-                call = self._calls.popleft()
-            call()
-            del call  # what it holds must not live until the next one
+        Raises:
+            MatchError: the environment variable has none.
+        """
+        if self.number is None:
+            text = os.environ.get(_VARIABLE, str(_DEFAULT))
+            self.number = int(text) if text.isdecimal() and len(text) < _DIGITS else 0
+        if not self.number:
+            self.number = None
+            raise MatchError(
+                f"{_VARIABLE}: expected the most threads for blocking calls, a number from 1, "
+                f"but got {os.environ.get(_VARIABLE)!r}"
+            )
+        return self.number
 
 
-_threads: Final = _Threads()
-# a forked child has none of the threads, and another thread may have held the lock
-renew_in_children(_threads.__init__)  # type: ignore[misc]  # anew, in place
+_limit: Final = _Limit()
+blocking_threads: Final = Threads("distio-blocking", _limit)
+"""Those that make the calls of `io.blocking`."""
+helpers: Final = Threads("distio-helper")
+"""Those that make calls of distio's own that may block, like those of log handlers: these wait for
+no blocking call of a user."""
 
-call_elsewhere: Final = _threads.call
-"""Call something on a thread that may be held up; returns at once."""
+
+def in_background(call: Callable[[], None]) -> None:
+    """Call something of distio's own on a helper; at once, if the system has no thread for it."""
+    try:
+        helpers.call(call)
+    except CannotStartThread:
+        call()
+
+
+renew_in_children(blocking_threads.renew)
+renew_in_children(helpers.renew)
+
+
+def limit_blocking_threads(n: int) -> None:
+    """Let at most `n` calls of `io.blocking` run at a time in a process; others wait their turn.
+
+    It holds for this process and for the worker processes of clusters that it starts from now on,
+    each of which has so many. Those that wait hold no thread, and are first come first served. The
+    default is 256; the environment variable DISTIO_BLOCKING_THREADS sets another, for the daemon
+    `distio-worker` too.
+
+    Args:
+        n: how many, from 1.
+
+    Raises:
+        MatchError: it is no such number.
+
+    >>> import distio
+    >>> distio.limit_blocking_threads(256)
+    """
+    found: Any = n
+    if wrong := expect.no_count(found, "limit_blocking_threads"):
+        raise MatchError(wrong)
+    _limit.number = min(n, _MOST)
+    os.environ[_VARIABLE] = str(_limit.number)
+    blocking_threads.limit_changed()

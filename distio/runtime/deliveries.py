@@ -16,15 +16,14 @@ from typing import Final
 from distio.coordination.member.logs import records_in
 from distio.protocol.ids import name_of
 from distio.protocol.logs import LogLevels, LogsRelayed
-from distio.runtime.blocking import call_elsewhere
+from distio.runtime.blocking import in_background
+from distio.runtime.logs import log
 from distio.runtime.records import unpack
 
 __all__ = ["Deliveries", "deliver", "levels_now"]
 
 _MOST_WAITING_BYTES: Final = 64 * 1024**2
 """So many bytes of records wait for the handlers; what is more is left out, and counted."""
-
-log: Final = logging.getLogger("distio")
 
 
 class Deliveries:
@@ -47,7 +46,7 @@ class Deliveries:
             if self._is_working or not (self._waiting or self._left_out):
                 return
             self._is_working = True
-        call_elsewhere(self._work)
+        in_background(self._work)
 
     def _put(self, message: LogsRelayed) -> None:
         size = len(message.records)
@@ -95,13 +94,17 @@ class Deliveries:
 def deliver(message: LogsRelayed) -> None:
     """Handle the records of one message, as if they had been logged here."""
     for packed in records_in(message):
-        record = unpack(packed, message.member)
-        logger = logging.getLogger(record.name)
+        record: logging.LogRecord | None = None
         try:
+            record = unpack(packed, message.member)
+            logger = logging.getLogger(record.name)
             if logger.isEnabledFor(record.levelno):
                 logger.handle(record)
-        except BaseException:  # noqa: BLE001 (a broken handler must not keep a run from its end)
-            _last_resort.handleError(record)
+        except BaseException as error:  # noqa: BLE001 (nothing may keep a run from its end)
+            if record is None:
+                log.error("a log record of member %d is lost", message.member, exc_info=error)
+            else:
+                _last_resort.handleError(record)
     if message.omitted:
         _tell_omitted(message.member, message.run, message.omitted)
 

@@ -28,7 +28,7 @@ from distio.protocol.ids import label_of, name_of
 from distio.protocol.logs import LogLevels
 from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
-from distio.runtime.blocking import call_elsewhere
+from distio.runtime.blocking import blocking_threads
 from distio.runtime.current import (
     begin_task,
     call_on_behalf_of,
@@ -36,6 +36,7 @@ from distio.runtime.current import (
     on_behalf_of,
     origin,
 )
+from distio.runtime.errands import errands
 from distio.runtime.forks import drop_in_children, end_child, without_forks
 from distio.runtime.logs import log
 from distio.runtime.main_thread import (
@@ -46,6 +47,7 @@ from distio.runtime.main_thread import (
     serve,
 )
 from distio.runtime.nesting import Seat, here
+from distio.runtime.threads import start_thread
 from distio.runtime.tickets import Tickets
 
 __all__ = ["Host", "LeavesChild", "Link", "log_failures", "log_unreleased"]
@@ -119,7 +121,7 @@ class Host:
 
     def _start_thread(self, index: int | str) -> None:
         name = f"{self._pool_name}-{index}"
-        threading.Thread(target=self._work_in_pool, name=name, daemon=True).start()
+        start_thread(name, self._work_in_pool, self.broke)
 
     def _work_in_pool(self) -> None:
         here.seat = Seat(self)
@@ -199,7 +201,7 @@ class Host:
         """A thread of the pool is about to wait for a nested run: start one that stands in for it.
 
         Raises:
-            RuntimeError: the system allows no more threads.
+            CannotStartThread: the system allows no more threads.
         """
         if not self.is_stopping:
             self._start_thread("stand-in")
@@ -222,7 +224,12 @@ class Host:
             self.wake_one()
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
-        """A function of this fiber waits for a run: call `stop` if the fiber is cancelled."""
+        """A function of this fiber waits for a run: call `stop` if the fiber is cancelled.
+
+        Raises:
+            CannotStartThread: the system allows no more threads, and one is needed to call it.
+        """
+        errands.prepare()
         with self.mutex:
             self.member.cancelling.watch(fiber, stop)
             self.stop_what_is_due()
@@ -236,7 +243,7 @@ class Host:
         """Stop runs for which fibers wait that are cancelled (mutex held): on other threads."""
         due, self.member.cancelling.due = self.member.cancelling.due, []
         for stop in due:
-            call_elsewhere(stop)
+            errands.ask(stop)
 
     # -- forked children ------------------------------------------------------------------
 
@@ -278,7 +285,7 @@ class Host:
         """Let all idle threads look again (mutex held)."""
         self._work_ready.notify_all()
 
-    def broke(self, bug: Exception) -> None:
+    def broke(self, bug: BaseException) -> None:
         """Something here that isn't user code has failed: end what waits for us."""
         traced = TracedException.in_except_clause(bug)
         log.critical("a bug in distio, please report it: %s", traced.stack_trace)
@@ -301,9 +308,15 @@ class Host:
         """User code raised KeyboardInterrupt: here, it becomes a panic."""
         return True
 
-    def elsewhere(self, call: Callable[[], None], fiber: Fiber) -> None:
-        """On a thread of its own."""
-        call_elsewhere(partial(call_on_behalf_of, fiber, self, call))
+    def expects_callback(self) -> None:
+        """`let_go` needs a thread that waits for the mutex."""
+        errands.prepare()
+
+    def elsewhere(
+        self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], None]:
+        """On one of the threads for blocking calls."""
+        return blocking_threads.call(partial(call_on_behalf_of, fiber, self, call), withdrawn)
 
     def on_main_thread(
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
@@ -369,7 +382,7 @@ class Host:
         """A callback died; the mutex can't be waited for here."""
         if not self.is_stopping:
             self._dropped.append((callback.fiber, callback.request))
-            threading.Thread(target=self._look_after_dropped, daemon=True).start()
+            errands.ask(self._look_after_dropped)
 
     def _look_after_dropped(self) -> None:
         with self.mutex:

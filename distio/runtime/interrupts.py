@@ -7,18 +7,18 @@ raises KeyboardInterrupt only where a function of the user would raise it, or if
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
 from collections.abc import Callable
-from functools import cache
-from queue import SimpleQueue
 from types import FrameType
 from typing import Final
 
+from distio.runtime.errands import errands
 from distio.runtime.forks import renew_in_children
+from distio.runtime.logs import log
 from distio.runtime.main_thread import is_main_thread
+from distio.runtime.threads import CannotStartThread
 
 __all__ = ["interruptible"]
 
@@ -28,8 +28,6 @@ _CALLS: Final = os.path.join(_PACKAGE, "core", "ops", "values.py")
 """Where functions of the user are called that may be written in C: these have no frame."""
 _PATIENCE_SECONDS: Final = 1.0
 """How long a program may take to be cancelled before it is told what it is at."""
-
-log: Final = logging.getLogger("distio")
 
 
 class interruptible:
@@ -53,9 +51,9 @@ class interruptible:
     def __enter__(self) -> None:
         if not self._is_heard:
             return
-        self._is_outermost = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        self._is_outermost = is_ours and _can_be_heard()
         if self._is_outermost:
-            _messenger()
             signal.signal(signal.SIGINT, _heard)
         _running.append(self)
 
@@ -86,8 +84,8 @@ def _heard(number: int, frame: FrameType | None) -> None:
     _count.times += 1
     if _count.times == 1:
         for run in _running:
-            _messenger().put(run.cancel)
-        _messenger().put(_report_later)
+            errands.ask(run.cancel)
+        errands.ask(_report_later)
     if _count.times > 1 or _is_in_user_code(frame):
         raise KeyboardInterrupt
 
@@ -112,22 +110,18 @@ def _can_be_cancelled(frame: FrameType) -> bool:
     return getattr(fiber, "shield", 1) == 0
 
 
-@cache
-def _messenger() -> SimpleQueue[Callable[[], None]]:
-    """Carries out what the handler asks for; put is safe in handlers."""
-    calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
-
-    def carry_out() -> None:
-        while True:
-            calls.get()()
-
-    threading.Thread(target=carry_out, name="distio-interrupts", daemon=True).start()
-    return calls
+def _can_be_heard() -> bool:
+    """Whether there is a thread for what the handler asks for; without, Ctrl-C is as in Python."""
+    try:
+        errands.prepare()
+    except CannotStartThread as error:
+        log.warning("Ctrl-C will not cancel this run: %s", error)
+        return False
+    return True
 
 
 def _drop_in_child() -> None:
-    """In a forked child no run is going on yet, and the messenger's thread doesn't exist."""
-    _messenger.cache_clear()
+    """In a forked child no run is going on yet."""
     _count.times = 0
     for run in _running:
         run._is_heard = False  # its end takes nothing back

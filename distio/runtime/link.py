@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import platform
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import zmq
@@ -35,6 +35,7 @@ from distio.protocol.ids import member_name
 from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
+from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.host import Host, log_failures, log_unreleased
@@ -331,7 +332,7 @@ class LinkedHost(Host):
             self.deliveries.when_handled(tell)
             if any(run.unobserved or run.unreleased or run.bundles for run in ended):
                 # what a log handler does is not for this thread, nor what frees objects of the user
-                threading.Thread(target=_look_after, args=(ended,), daemon=True).start()
+                in_background(partial(_look_after, ended))
         return ""
 
     def close(self, reason: str = "") -> None:

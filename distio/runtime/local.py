@@ -28,9 +28,11 @@ from distio.result import Panic, Result
 from distio.runtime.current import hands_here
 from distio.runtime.host import Host, LeavesChild, log_failures, log_unreleased
 from distio.runtime.interrupts import interruptible
+from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main
 from distio.runtime.nesting import here, stopped_with_its_fiber
 from distio.runtime.records import tagging
+from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.tickets import Ticket
 
 __all__ = ["LocalHost"]
@@ -75,12 +77,7 @@ class LocalHost(Host):
             tagging,
         ):
             ticket = self._start(io, context)
-            threads = [
-                threading.Thread(target=self.work, name=f"distio-{index}", daemon=True)
-                for index in range(1, self._pool_size)
-            ]
-            for thread in threads:
-                thread.start()
+            threads = self._start_others()
             try:
                 self.work()
             finally:
@@ -95,6 +92,16 @@ class LocalHost(Host):
             raise self._interrupt
         log_failures(self._ended)
         return ticket.result()
+
+    def _start_others(self) -> list[threading.Thread]:
+        """The other threads of the pool, or as many of them as the system allows."""
+        threads: list[threading.Thread] = []
+        try:
+            for index in range(1, self._pool_size):
+                threads.append(start_thread(f"distio-{index}", self.work, self.broke))
+        except CannotStartThread as error:
+            log.warning("a run has a pool of %d threads only: %s", 1 + len(threads), error)
+        return threads
 
     def _start(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
         variables = of_the_caller()

@@ -10,48 +10,53 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from distio.core.fiber import Fiber
 from distio.runtime.current import hands_here
 
-if TYPE_CHECKING:
-    from distio.runtime.host import Host
-
 __all__ = ["Seat", "here", "stopped_with_its_fiber", "waiting"]
 
 
+class Pool(Protocol):
+    """Threads of which one may be away for a while."""
+
+    def replace_thread(self) -> None: ...
+    def retire_thread(self) -> None: ...
+    def advise(self) -> None: ...
+
+
 class Seat:
-    """The place of one thread in the pool of a cluster's member."""
+    """The place of one thread in a pool: that of a cluster's member, or that of blocking calls."""
 
-    __slots__ = ("_host", "_is_given_up")
+    __slots__ = ("_is_given_up", "_pool")
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._is_given_up = False
 
     def give_up(self) -> None:
         """Let another thread take the place, until `take_back`; idempotent."""
         if not self._is_given_up:
-            self._host.replace_thread()
+            self._pool.replace_thread()
             self._is_given_up = True
 
     def advise(self) -> None:
         """Tell the user once that there is a cheaper way."""
-        self._host.advise()
+        self._pool.advise()
 
     def take_back(self) -> None:
         """Return to the pool: one of its threads ends as soon as it has nothing in hand."""
         if self._is_given_up:
             self._is_given_up = False
-            self._host.retire_thread()
+            self._pool.retire_thread()
 
 
 class _Here(threading.local):
     """What this thread does for hosts."""
 
     seat: Seat | None = None
-    """Its place, if it belongs to the pool of a cluster's member."""
+    """Its place, if it belongs to a pool that may miss it."""
 
 
 here: Final = _Here()

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from distio.core import expect
 from distio.core.ops.base import IO
-from distio.errors import MatchError
-from distio.result import Result
+from distio.errors import MatchError, TracedException
+from distio.result import Panic, Result
 from distio.runtime.forks import without_forks
+from distio.runtime.threads import CannotStartThread
 
 if TYPE_CHECKING:
     import asyncio
@@ -22,7 +23,11 @@ __all__ = ["run", "run_async"]
 
 def run(io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any) -> Result[Any, Any]:
     """Run `io` in this process, or with its children on the cluster `on`."""
-    return _runner(pool_size, on).run(io, context)
+    runner = _runner(pool_size, on)
+    try:
+        return runner.run(io, context)
+    except CannotStartThread as error:
+        return Panic([TracedException.in_except_clause(error)], [])
 
 
 class _Runner(Protocol):
@@ -64,7 +69,7 @@ async def run_async(
     """
     import asyncio  # takes long to import, and few need it
 
-    from distio.runtime.blocking import call_elsewhere
+    from distio.runtime.blocking import helpers
     from distio.runtime.main_thread import serve, serving_on_main
     from distio.runtime.nesting import waiting
 
@@ -80,7 +85,7 @@ async def run_async(
         loop.call_soon_threadsafe(settle)
 
     with waiting(), serving_on_main(partial(loop.call_soon_threadsafe, serve)):
-        call_elsewhere(partial(copy_context().run, work))
+        helpers.call(partial(copy_context().run, work))
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

@@ -7,13 +7,15 @@ from collections.abc import Callable
 
 from distio.runtime.logs import log
 
-__all__ = ["start_thread"]
+__all__ = ["CannotStartThread", "start_thread"]
+
+
+class CannotStartThread(RuntimeError):
+    """The system allows this process no more threads."""
 
 
 def start_thread(
-    name: str,
-    work: Callable[[], None],
-    failed: Callable[[BaseException], None] | None = None,
+    name: str, work: Callable[[], None], failed: Callable[[BaseException], None] | None = None
 ) -> threading.Thread:
     """Start a thread that doesn't keep the process from ending.
 
@@ -23,7 +25,7 @@ def start_thread(
         failed: called with whatever `work` raises; by default that is logged.
 
     Raises:
-        RuntimeError: the system allows no more threads.
+        CannotStartThread: the system allows no more threads.
     """
 
     def run() -> None:
@@ -36,5 +38,13 @@ def start_thread(
                 log.critical("a bug in distio, please report it: %s failed", name, exc_info=error)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        why = error.args[0] if error.args else "no memory"
+        raise CannotStartThread(
+            f"{why}: the system allows this process no more than {threading.active_count()}; let "
+            f"fewer calls block at a time (distio.limit_blocking_threads), or raise the limits of "
+            f"this user or container (ulimit -a)"
+        ) from error
     return thread

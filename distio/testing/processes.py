@@ -277,9 +277,15 @@ class Process:
             self.member.let_go(callback.fiber, callback.request)
         self._check()
 
-    def elsewhere(self, call: Callable[[], None], fiber: Fiber) -> None:
+    def expects_callback(self) -> None:
+        """What is let go of is remembered without the help of anybody."""
+
+    def elsewhere(
+        self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], None]:
         """Called at once: in a simulation nothing is held up by it."""
         call()
+        return lambda: None
 
     def on_main_thread(
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber

@@ -73,8 +73,26 @@ class Surroundings(Protocol):
         The garbage collector may say so at any time, even in a thread that holds the mutex.
         """
 
-    def elsewhere(self, call: Callable[[], None], fiber: Fiber) -> None:
-        """Call this for a fiber on a thread that isn't one of the pool's; returns at once."""
+    def expects_callback(self) -> None:
+        """A callback is about to be handed out, which may be `let_go`.
+
+        Raises:
+            RuntimeError: the system allows no thread that this may need.
+        """
+
+    def elsewhere(
+        self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], None]:
+        """Call this for a fiber on a thread that isn't one of the pool's; returns at once.
+
+        Args:
+            call: what is called, perhaps later, when a thread is free.
+            withdrawn: what is called instead if the call is withdrawn.
+            fiber: on whose behalf.
+
+        Returns:
+            What withdraws the call if it hasn't begun.
+        """
 
     def on_main_thread(
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
@@ -311,6 +329,7 @@ class Calling:
         fiber, request = self.fiber, self.request
         callback = Callback(around, fiber, request)
         try:
+            around.expects_callback()
             call = partial(request.f, fiber.context, callback, *request.args, **request.kwargs)
             started = self._variables.run(call)
             expect.no_coroutine(started, "async_", request.f)
@@ -342,6 +361,7 @@ class Delegating:
         """Hand the call over."""
         callback = Callback(around, self.fiber, self.request)
         try:
+            around.expects_callback()
             self._hand_over(around, callback)
         except Exception as error:  # noqa: BLE001 (the system has no thread left, for one)
             callback(Panic([TracedException.in_except_clause(error)], []))
@@ -356,7 +376,7 @@ class Delegating:
             withdraw = around.on_main_thread(call, partial(_refuse_call, callback), fiber)
             self._stop = partial(_withdraw, withdraw, callback)
         else:
-            around.elsewhere(call, fiber)
+            self._stop = around.elsewhere(call, partial(callback, Ok(None)), fiber)
 
     def settle(self, member: Member) -> Fiber | Task | None:
         """The rest is the callback's, unless the fiber was cancelled meanwhile."""
