@@ -306,7 +306,10 @@ class Leaving(Message, frozen=True, gc=False):
 
 
 class Goodbye(Message, frozen=True, gc=False):
-    """This member leaves of its own will; it hosts nothing any more."""
+    """This member leaves; it hosts nothing any more."""
+
+    reason: str = ""
+    """Why it can't go on; empty: it leaves of its own will."""
 
 
 # -- from the coordinator ---------------------------------------------------------------------

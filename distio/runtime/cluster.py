@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final
@@ -29,6 +30,7 @@ from distio.runtime.nesting import stopped_with_its_fiber, waiting
 from distio.runtime.python_options import import_options, python_options
 from distio.runtime.records import tagging
 from distio.runtime.refusals import require_descriptors, system_refused
+from distio.runtime.threads import start_thread
 from distio.runtime.tickets import CLOSED, Ticket, closed, inherited
 
 __all__ = ["Cluster", "RunHandle"]
@@ -139,8 +141,7 @@ class Cluster:
         self._is_closed = False
         current_space().reach.add(id(self), None if processes is None else processes.path)
         host.start(threads, "distio-client")
-        self._link = threading.Thread(target=host.listen, name="distio-link", daemon=True)
-        self._link.start()
+        self._link = start_thread("distio-link", host.listen, host.fail)
 
     @classmethod
     def local(
@@ -243,7 +244,7 @@ class Cluster:
         self._is_closed = True
         current_space().reach.remove(id(self))
         try:
-            self._host.end_runs("the cluster was closed")
+            self._host.finish_runs("the cluster was closed")
         finally:
             self._end()
 
@@ -346,8 +347,8 @@ class _Processes:
     def watch(self, host: LinkedHost) -> None:
         """Tell the coordinator how worker processes end; end with the coordinator."""
         for worker in self.workers:
-            threading.Thread(target=self._watch, args=(worker, host), daemon=True).start()
-        threading.Thread(target=self._watch_coordinator, args=(host,), daemon=True).start()
+            start_thread("distio-watch", partial(self._watch, worker, host), host.fail)
+        start_thread("distio-watch", partial(self._watch_coordinator, host), host.fail)
 
     def _watch(self, worker: subprocess.Popen[bytes], host: LinkedHost) -> None:
         reason = describe_exit(worker.wait())

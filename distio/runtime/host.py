@@ -22,6 +22,7 @@ from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
 from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
+from distio.core.text import readable_exception, repr_of
 from distio.errors import TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import label_of, name_of
@@ -47,7 +48,7 @@ from distio.runtime.main_thread import (
     serve,
 )
 from distio.runtime.nesting import Seat, here
-from distio.runtime.threads import start_thread
+from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.tickets import Tickets
 
 __all__ = ["Host", "LeavesChild", "Link", "log_failures", "log_unreleased"]
@@ -77,6 +78,28 @@ class Link(Protocol):
         """The thread that `idle` gave a number of seconds no longer waits."""
 
 
+class _Deciding:
+    """The mutex of a host: if what is decided in it fails, that is the end of the host.
+
+    It isn't the end of the thread, which may be the user's, or serve other hosts too.
+    """
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __enter__(self) -> None:
+        self._host.mutex.acquire()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        self._host.mutex.release()
+        if not isinstance(error, Exception):
+            return False
+        self._host.fail(error)
+        return True
+
+
 class Host:
     """A pool of threads for one member."""
 
@@ -89,6 +112,10 @@ class Host:
         self.is_inherited = False
         """Whether this is the copy, in a forked child, of a host that belongs to the parent."""
         self.tickets = Tickets()
+        self.failure: TracedException | None = None
+        """Why this host can't go on."""
+        self.deciding = _Deciding(self)
+        """The mutex, for whatever comes from outside of the pool."""
         self.renew_mutex()
         self._idle = 0
         self._surplus = 0
@@ -121,7 +148,7 @@ class Host:
 
     def _start_thread(self, index: int | str) -> None:
         name = f"{self._pool_name}-{index}"
-        start_thread(name, self._work_in_pool, self.broke)
+        start_thread(name, self._work_in_pool, self.fail)
 
     def _work_in_pool(self) -> None:
         here.seat = Seat(self)
@@ -147,8 +174,8 @@ class Host:
                         hand.perform()
                     if self.is_inherited:
                         end_child(_outcome_in(hand))
-        except Exception as bug:  # noqa: BLE001 (no run may hang on a mistake of ours)
-            self.broke(bug)
+        except Exception as error:  # noqa: BLE001 (no run may hang on a mistake of ours)
+            self.fail(error)
 
     def _next(self, hand: Hand) -> bool:
         """Settle what is in this hand, and find it something to perform; False: the host stops.
@@ -219,7 +246,7 @@ class Host:
 
     def retire_thread(self) -> None:
         """The nested run is over: one thread of the pool ends when it has nothing in hand."""
-        with self.mutex:
+        with self.deciding:
             self._surplus += 1
             self.wake_one()
 
@@ -230,13 +257,13 @@ class Host:
             CannotStartThread: the system allows no more threads, and one is needed to call it.
         """
         errands.prepare()
-        with self.mutex:
+        with self.deciding:
             self.member.cancelling.watch(fiber, stop)
             self.stop_what_is_due()
 
     def unwatch(self, fiber: Fiber) -> None:
         """It waits no longer."""
-        with self.mutex:
+        with self.deciding:
             self.member.cancelling.unwatch(fiber)
 
     def stop_what_is_due(self) -> None:
@@ -259,7 +286,7 @@ class Host:
 
     def cancel_run(self, run: int) -> None:
         """Cancel all fibers of this run, here and elsewhere; returns at once."""
-        with self.mutex:
+        with self.deciding:
             if self.member.is_running(run):
                 self.member.outbox.append(CancelRun(run))
                 self.link.said()
@@ -285,14 +312,36 @@ class Host:
         """Let all idle threads look again (mutex held)."""
         self._work_ready.notify_all()
 
-    def broke(self, bug: BaseException) -> None:
-        """Something here that isn't user code has failed: end what waits for us."""
-        traced = TracedException.in_except_clause(bug)
-        log.critical("a bug in distio, please report it: %s", traced.stack_trace)
+    # -- the end of a host that can't go on -----------------------------------------------
+
+    def fail(self, error: BaseException) -> None:
+        """Something here that isn't user code has failed: this member can't go on, and leaves.
+
+        Whoever waits for a run of this host hears it, and the coordinator, if there is one. May be
+        called by any thread that doesn't hold the mutex, in an `except` clause; the first call
+        counts.
+        """
+        failure = TracedException.in_except_clause(error)
+        reason = f"it can't go on: {readable_exception(error)}"
         with self.mutex:
-            self.is_stopping = True
-            self.wake_all()
-            self.tickets.fail(Panic([traced], []))
+            if self.failure is not None:
+                return
+            self.failure = failure
+            self.say_farewell(reason)
+        try:
+            log.critical("%s: %s", _what_failed(error), failure.stack_trace)
+        finally:
+            with self.mutex:
+                self.is_stopping = True
+                self.wake_all()
+                self.end_runs(reason, failure)
+
+    def say_farewell(self, reason: str) -> None:
+        """Tell whoever this host belongs to that it can't go on (mutex held)."""
+
+    def end_runs(self, reason: str, failure: TracedException) -> None:
+        """Tell whoever waits for a run of this host (mutex held)."""
+        self.tickets.fail(Panic([failure], []))
 
     # -- what work needs ------------------------------------------------------------------
 
@@ -373,7 +422,7 @@ class Host:
             if isinstance(callback.request, rq.AwaitBlocking):
                 end_child(result)
             return
-        with self.mutex:
+        with self.deciding:
             self.member.called_back(callback.fiber, callback.request, result)
             self.link.said()
             self.wake()
@@ -385,7 +434,7 @@ class Host:
             errands.ask(self._look_after_dropped)
 
     def _look_after_dropped(self) -> None:
-        with self.mutex:
+        with self.deciding:
             self._bury_dropped()
             self.wake()
 
@@ -436,6 +485,13 @@ def _outcome_in(hand: Hand) -> Result[Any, Any] | None:
     return hand.work.outcome() if isinstance(hand.work, Fiber) else None
 
 
+def _what_failed(error: BaseException) -> str:
+    """Whether it is the system or us; a limit of the system is no mistake of anybody."""
+    if isinstance(error, CannotStartThread | MemoryError | OSError):
+        return "the system refuses what distio needs"
+    return "a bug in distio, please report it"
+
+
 def _at_most(patience: float | None) -> float | None:
     """For how long a thread may wait without looking around."""
     if is_main_thread():
@@ -465,5 +521,5 @@ def log_failures(runs: Sequence[LocalRun]) -> None:
 def _story(failure: Result[Any, Any]) -> str:
     if isinstance(failure, Panic):
         traces = "".join(f"\n{traced.stack_trace}" for traced in failure.exceptions)
-        return f"{traces}\nerrors: {failure.errors!r}" if failure.errors else traces
-    return f" {failure!r}"
+        return f"{traces}\nerrors: {repr_of(failure.errors)}" if failure.errors else traces
+    return f" {repr_of(failure)}"

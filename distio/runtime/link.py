@@ -26,7 +26,7 @@ from distio.core.ops.base import IO
 from distio.core.pickling.payloads import Writer
 from distio.core.snapshot import dump_chunk
 from distio.core.variables import of_the_caller
-from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
+from distio.errors import ClusterClosed, ClusterError, HandshakeRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.domains import MemberKind
@@ -39,7 +39,6 @@ from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.host import Host, log_failures, log_unreleased
-from distio.runtime.logs import log
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send
@@ -251,7 +250,7 @@ class LinkedHost(Host):
 
     def say(self, *messages: m.MemberMessage) -> None:
         """Send these at once (takes the mutex)."""
-        with self.mutex:
+        with self.deciding:
             self.member.outbox += messages
             self._send()
 
@@ -261,10 +260,9 @@ class LinkedHost(Host):
         """Carry messages until the link closes; what the link thread does."""
         try:
             reason = self._carry()
-        except Exception as error:  # noqa: BLE001 (whoever waits for us is told)
-            self._say_last_logs()
-            log.critical("the link to the coordinator failed", exc_info=error)
-            reason = f"the link to the coordinator failed: {error}"
+        except BaseException as error:  # noqa: BLE001 (whoever waits for us is told)
+            self.fail(error)
+            reason = self._close_reason
         self._closed(reason)
 
     def _carry(self) -> str:
@@ -356,15 +354,15 @@ class LinkedHost(Host):
         seconds, self._leaves_within = self._leaves_within, None
         if seconds is None:
             return
-        with self.mutex:
+        with self.deciding:
             leave(self.member, seconds)
             self.stop_what_is_due()
             self.wake()
             self._send(all_of_it=True)
 
-    def end_runs(self, reason: str) -> None:
+    def finish_runs(self, reason: str) -> None:
         """End all runs that this process has started, wait until they are over, refuse others."""
-        with self.mutex:
+        with self.deciding:
             tickets = self.tickets.refuse(reason)
             for ticket in tickets:
                 self.member.outbox.append(m.CancelRun(ticket.run, Cause.CLUSTER_CLOSED, reason))
@@ -372,18 +370,28 @@ class LinkedHost(Host):
         for ticket in tickets:
             ticket.wait()
 
+    def say_farewell(self, reason: str) -> None:
+        """The coordinator gives up what is here."""
+        self._say_at_once(*self._last_logs(), m.Goodbye(reason))
+
+    def end_runs(self, reason: str, failure: TracedException) -> None:
+        self.tickets.cut_short(reason, failure.stack_trace)
+        self.close(reason)
+
     def _closed(self, reason: str) -> None:
         with self.mutex:
+            self._say_at_once(*self._last_logs())
             self._is_closed = True
-        self._say_last_logs()
-        self.stop()
-        self._listener.disable_monitor()
-        self._sender.close(linger=_FAREWELL_MS)
-        self._context.destroy(linger=0)
-        self._waker.close()
-        with self.mutex:
-            self.tickets.cut_short(reason or "the cluster was closed")
-        self.on_close(reason)
+        try:
+            self.stop()
+            self._listener.disable_monitor()
+            self._sender.close(linger=_FAREWELL_MS)
+            self._context.destroy(linger=0)
+            self._waker.close()
+        finally:
+            with self.mutex:
+                self.tickets.cut_short(reason or "the cluster was closed")
+            self.on_close(reason)
 
     def drop_in_child(self) -> None:
         if self.is_inherited:  # a child of the child
@@ -404,12 +412,15 @@ class LinkedHost(Host):
         self.relay = Relay(self, self._waker.wake, takes_all=takes_all)
         self.relay.install()
 
-    def _say_last_logs(self) -> None:
-        """The link closes: what is logged from now on stays in this process."""
-        with self.mutex:
-            if self.relay is not None and (last := self.relay.stop()):
-                with suppress(zmq.ZMQError):  # then nobody is there to hear it
-                    send(self._sender, from_member.encode(last))
+    def _last_logs(self) -> list[m.MemberMessage]:
+        """The link closes: what is logged from now on stays in this process (mutex held)."""
+        return [] if self.relay is None else [*self.relay.stop()]
+
+    def _say_at_once(self, *messages: m.MemberMessage) -> None:
+        """Send the last words, if there is anybody to hear them (mutex held)."""
+        if messages and not self._is_closed:
+            with suppress(Exception):  # what fails here failed before, and that is told
+                send(self._sender, from_member.encode(messages))
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Those of the programs whose fibers a worker has."""
@@ -421,13 +432,14 @@ class LinkedHost(Host):
     def begin(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
         """Run `io` with its root in this process."""
         levels, variables = levels_now(), of_the_caller()
-        with self.mutex:
+        with self.deciding:
             ticket, root = self._start(io, context, levels)
             root.variables = variables
             root.is_pinned = True  # so it need not remember how to go on elsewhere
             self.member.queue(root)
             self.wake()
-        return ticket
+            return ticket
+        return self.tickets.issue(Fiber(0, 0, io, context))
 
     def submit(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
         """Run `io` with its root on a worker.
@@ -441,11 +453,12 @@ class LinkedHost(Host):
         if dumped.generators:
             self.copied([fiber], dumped.generators)
         levels = levels_now()
-        with self.mutex:
+        with self.deciding:
             ticket, root = self._start(io, context, levels)
             self.member.ship_root(root, dumped)
             self._send()
-        return ticket
+            return ticket
+        return self.tickets.issue(fiber)
 
     def _start(
         self, io: IO[Any, Any, Any], context: Any, levels: LogLevels

@@ -85,7 +85,8 @@ class LocalHost(Host):
                 log_unreleased(self._ended)
                 if here.seat is not None:
                     here.seat.take_back()
-        if not any(run.unreleased for run in self._ended):
+        # a thread may be in the midst of what takes long, and nobody waits for that any more
+        if self.failure is None and not any(run.unreleased for run in self._ended):
             for thread in threads:
                 thread.join()
         if self._interrupt is not None:
@@ -98,14 +99,14 @@ class LocalHost(Host):
         threads: list[threading.Thread] = []
         try:
             for index in range(1, self._pool_size):
-                threads.append(start_thread(f"distio-{index}", self.work, self.broke))
+                threads.append(start_thread(f"distio-{index}", self.work, self.fail))
         except CannotStartThread as error:
             log.warning("a run has a pool of %d threads only: %s", 1 + len(threads), error)
         return threads
 
     def _start(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
         variables = of_the_caller()
-        with self.mutex:
+        with self.deciding:
             root = self.member.start_root(io, context)
             root.variables = variables
             self._run = root.run
@@ -113,6 +114,10 @@ class LocalHost(Host):
                 self.member.outbox.append(CancelRun(root.run))
             self.member.queue(root)
             return self.tickets.issue(root)
+        ticket = Ticket(Fiber(0, 0, io, context))
+        assert self.failure is not None
+        ticket.end(Panic([self.failure], []))
+        return ticket
 
     def cancel(self) -> None:
         """Cancel the run, also if it is still to begin; returns at once."""

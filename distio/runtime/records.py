@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from distio.core.text import repr_of
 from distio.runtime.current import origin
 
 __all__ = ["NOBODY", "pack", "tagging", "unpack"]
@@ -101,7 +102,7 @@ def pack(record: logging.LogRecord, tags: Mapping[str, str | None]) -> bytes:
         fields |= {"msg": _message_of(record), "args": None}
     payload = _try_to_pickle(rich)
     for name in rich.keys() - {"msg", "args"}:
-        fields[name] = _text_of(rich[name])
+        fields[name] = repr_of(rich[name])
     return _encode((pickle.dumps(fields, pickle.HIGHEST_PROTOCOL), payload))
 
 
@@ -125,14 +126,7 @@ def _message_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception as error:  # noqa: BLE001 (it must arrive all the same)
-        return f"{_text_of(record.msg)} (its arguments don't fit: {_text_of(error)})"
-
-
-def _text_of(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 (whatever user code does)
-        return f"<a {type(value).__name__}>"
+        return f"{repr_of(record.msg)} (its arguments don't fit: {repr_of(error)})"
 
 
 def unpack(packed: bytes, member: int) -> logging.LogRecord:

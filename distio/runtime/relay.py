@@ -102,6 +102,8 @@ class Relay(logging.Handler):
 
     def _write(self, record: logging.LogRecord) -> bool:
         """There is no program any more: it appears where a record appears for want of better."""
+        if not self._takes_all and _is_own(record):
+            return True  # this process has a log of its own
         last = logging.lastResort
         if last is not None and record.levelno >= last.level:
             last.handle(record)

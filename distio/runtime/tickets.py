@@ -129,10 +129,15 @@ class Tickets:
         self._closed_because = reason
         return list(self._open.values())
 
-    def cut_short(self, reason: str) -> None:
-        """End all of them, and those that are asked for later: the cluster is no more."""
+    def cut_short(self, reason: str, stack_trace: str = "") -> None:
+        """End all of them, and those that are asked for later: the cluster is no more.
+
+        Args:
+            reason: why it isn't.
+            stack_trace: where that came to be known, if an exception is the reason.
+        """
         self._closed_because = reason
-        self.fail(closed(f"the run was cut short: {reason}"))
+        self.fail(closed(f"the run was cut short: {reason}", stack_trace))
 
     def drop_in_child(self, process: int) -> None:
         """In a forked child of this process: nobody will hear how these runs end."""
@@ -156,11 +161,11 @@ def _failure_of(ended: m.RunEnded) -> Panic[Any, Any] | None:
     return None
 
 
-def closed(message: str) -> Panic[Any, Any]:
+def closed(message: str, stack_trace: str = "") -> Panic[Any, Any]:
     """The Result of a run that a cluster can't carry out."""
-    return panic_of(ClusterClosed(message))
+    return panic_of(ClusterClosed(message), stack_trace)
 
 
-def panic_of(exception: BaseException) -> Panic[Any, Any]:
+def panic_of(exception: BaseException, stack_trace: str = "") -> Panic[Any, Any]:
     """The Result of a run that ends because of the cluster, not of its program."""
-    return Panic([TracedException(exception, str(exception))], [])
+    return Panic([TracedException(exception, stack_trace or str(exception))], [])

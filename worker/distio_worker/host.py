@@ -18,7 +18,7 @@ from distio_worker.process import end_on
 __all__ = ["end", "serve"]
 
 
-def serve(url: str, threads: int, family: str = "", lifeline: int | None = None) -> None:
+def serve(url: str, threads: int, family: str = "", lifeline: int | None = None) -> int:
     """Host fibers for the cluster at `url` until it closes or this process is told to end.
 
     Args:
@@ -26,6 +26,9 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
         threads: how many threads step fibers.
         family: see `distio.protocol.messages.Hello`.
         lifeline: a file descriptor; the process ends when it comes to its end.
+
+    Returns:
+        The exit code of the process: 1 if it had to leave, because something in it failed.
 
     Raises:
         ClusterError: the cluster can't be joined.
@@ -42,6 +45,7 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
     host.relay_logs(takes_all=bool(family))
     host.start(threads, "distio-worker")
     serve_while(host.listen, "distio-link")
+    return 0 if host.failure is None else 1
 
 
 def end(code: int) -> None:

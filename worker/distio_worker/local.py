@@ -22,10 +22,9 @@ def main(arguments: list[str]) -> None:
     prepare_streams()
     url, _, threads, _, family, _, lifeline = arguments
     try:
-        serve(url, int(threads), family, hold_lifeline(int(lifeline)))
+        end(serve(url, int(threads), family, hold_lifeline(int(lifeline))))
     except ClusterClosed:
         end(0)
     except ClusterError as error:
         print(f"distio-worker: {error}", file=sys.stderr)
         end(1)
-    end(0)

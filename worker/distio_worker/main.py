@@ -64,7 +64,7 @@ def worker(
     os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
     try:
         if processes == 1:
-            serve(url, threads, lifeline=lifeline)
+            end(serve(url, threads, lifeline=lifeline))
         else:
             _supervise(url, threads, processes)
     except ClusterError as error:

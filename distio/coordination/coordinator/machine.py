@@ -501,7 +501,9 @@ _HANDLERS: dict[type, Any] = {
     m.ForgoTurns: lambda machine, member, said: machine.locks.forgo(
         member.id, said.lock, said.fibers
     ),
-    m.Goodbye: lambda machine, member, _: machine._goodbye(member, "it left the cluster"),
+    m.Goodbye: lambda machine, member, said: machine._goodbye(
+        member, said.reason or "it left the cluster"
+    ),
     m.Leaving: lambda machine, member, said: machine.endings.leave(machine.now, member, said),
     m.LoanReturned: lambda machine, member, said: machine.talking.came_back(member.id, said),
     m.MakeEntry: lambda machine, member, said: machine.talking.make(said),

@@ -1,0 +1,41 @@
+"""Text that can be shown, written and sent, whatever user code has made of it."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+__all__ = ["readable", "readable_exception", "repr_of"]
+
+
+def readable(text: str) -> str:
+    """The same text, in which what UTF-8 can't express is escaped.
+
+    Names of files may hold such characters, where their bytes aren't UTF-8.
+
+    >>> readable("caf\\udce9.txt")
+    'caf\\\\udce9.txt'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def readable_exception(error: BaseException) -> str:
+    """An exception in one line; its own text may be broken.
+
+    >>> readable_exception(ValueError("no number"))
+    'ValueError: no number'
+    """
+    lines = "".join(traceback.format_exception_only(error)).split()
+    return readable(" ".join(lines))
+
+
+def repr_of(value: Any) -> str:
+    """The `repr` of a value; one that raises is told by its type.
+
+    >>> repr_of([1])
+    '[1]'
+    """
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 (whatever user code does)
+        return f"<a {type(value).__name__}>"
