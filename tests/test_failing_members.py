@@ -113,7 +113,7 @@ def test_a_log_handler_that_raises_harms_no_run(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if threading.current_thread() is threading.main_thread():
-            patch.setattr("distio.runtime.logs.is_main_thread", lambda: False)
+            patch.setattr("distio.runtime.logs._is_main_thread", lambda: False)
         program = io.parallel([io.error(error)]).then(io.pure("goes on"))
         assert program.run(None) == Ok("goes on")
 

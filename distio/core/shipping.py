@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame
+from distio.core.text import str_of
 from distio.errors import CannotShip
 from distio.result import Result
 
@@ -22,7 +23,7 @@ _DEEPEST: Final = 12
 _MOST_PARTS: Final = 10_000
 
 
-def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: Exception) -> str:
+def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: BaseException) -> str:
     """The way from `obj` to what can't be pickled.
 
     Args:
@@ -30,10 +31,13 @@ def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: Exception) -> str:
         dump: raises if its argument can't be pickled.
         error: what it raised.
     """
-    way, obj = way_to(obj, dump)
+    try:
+        way, obj = way_to(obj, dump)
+    except BaseException:  # noqa: BLE001 (the `repr` of a key, for one; then nobody knows the way)
+        way = []
     if isinstance(error, CannotShip):  # it says itself why
         return f"{', '.join(way)}: {error.message}" if way and _is_ours(obj) else error.message
-    reason = f"{type(error).__name__}: {error}"
+    reason = f"{type(error).__name__}: {str_of(error)}"
     what = f"type {_type_name(obj)}"
     return f"{', '.join(way)}: {what} can't be pickled ({reason})" if way else f"{what}: {reason}"
 
@@ -54,8 +58,8 @@ def way_to(obj: Any, dump: Callable[[Any], Any]) -> tuple[list[str], Any]:
 def place_of(fiber: Fiber) -> object:
     """What fibers have in common that come from the same place of a program: their first code."""
     for _, field in _parts_of_io(fiber.next):
-        code = getattr(field, "__code__", None)
-        if code is not None:
+        code = getattr(field, "__code__", None) if callable(field) else None
+        if isinstance(code, types.CodeType):
             return code
     return type(fiber.next)
 
@@ -66,7 +70,7 @@ def _failing(obj: Any, dump: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
             continue
         try:
             dump(part)
-        except Exception:  # noqa: BLE001 (that it fails is what we look for)
+        except BaseException:  # noqa: BLE001 (that it fails is what we look for)
             yield step, part
 
 

@@ -20,6 +20,7 @@ from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.pickling.plain import PLAIN
 from distio.core.shipping import why_it_stays
+from distio.core.text import str_of
 from distio.core.variables import carried_in, context_of, others_in
 from distio.errors import CannotShip, TracedException
 from distio.protocol.requests import AwaitFibers
@@ -131,8 +132,8 @@ def dump_chunk(
     states = [_state_of(fiber) for fiber in fibers]
     try:
         return dump(states, is_strict=True, with_sources=True, writer=writer)
-    except Exception as error:
-        reason = why_it_stays(states, _dump_strictly, error) if explain else str(error)
+    except BaseException as error:
+        reason = why_it_stays(states, _dump_strictly, error) if explain else str_of(error)
         raise CannotShip(reason) from error
 
 
@@ -140,8 +141,8 @@ def why_it_cannot_ship(fiber: Fiber) -> str:
     """What in a fiber that can't be pickled it is, and where; takes long."""
     try:
         dump_fibers([fiber])
-    except CannotShip as reason:
-        return str(reason)
+    except BaseException as reason:  # noqa: BLE001 (whatever user code raises is the reason)
+        return str_of(reason)
     return "it can be by now"
 
 
@@ -231,7 +232,7 @@ def dump_outcome(result: Result[Any, Any]) -> tuple[bytes, list[Handle[Any, Any,
         return _dump_worked(result.success)
     try:
         return _dump(result)
-    except Exception as error:  # noqa: BLE001 (the panic tells)
+    except BaseException as error:  # noqa: BLE001 (the panic tells)
         return _dump(_stays(result, error))
 
 
@@ -239,19 +240,19 @@ def _dump_worked(worked: Worked) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
     """Pickle what came of several items: one of them that can't be pickled harms no other."""
     try:
         return _dump(Ok(worked))
-    except Exception:  # noqa: BLE001 (the panics of the items tell)
+    except BaseException:  # noqa: BLE001 (the panics of the items tell)
         return _dump(Ok(worked.map(_itself_or_why)))
 
 
 def _itself_or_why(result: Result[Any, Any]) -> Result[Any, Any]:
     try:
         _dump(result)
-    except Exception as error:  # noqa: BLE001 (the panic tells)
+    except BaseException as error:  # noqa: BLE001 (the panic tells)
         return _stays(result, error)
     return result
 
 
-def _stays(result: Result[Any, Any], error: Exception) -> Panic[Any, Any]:
+def _stays(result: Result[Any, Any], error: BaseException) -> Panic[Any, Any]:
     reason = why_it_stays(result, _dump, error)
     panic = CannotShip(f"the fiber ended, but its outcome can't leave its process: {reason}")
     return Panic([TracedException.in_except_clause(panic)], [])
@@ -269,7 +270,7 @@ def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]
     """
     try:
         return _dump(value)
-    except Exception as error:
+    except BaseException as error:
         reason = why_it_stays(value, _dump, error)
         raise CannotShip(f"{what} can't leave its process: {reason}") from error
 
@@ -282,7 +283,7 @@ def dump_awaited(outcome: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
     """
     try:
         return _dump_strictly(outcome)
-    except Exception as error:
+    except BaseException as error:
         raise CannotShip(why_it_stays(outcome, _dump_strictly, error)) from error
 
 
@@ -290,6 +291,6 @@ def load_outcome(payload: bytes) -> Result[Any, Any]:
     """Make an outcome again; a Panic if that fails in this process."""
     try:
         result: Result[Any, Any] = load(payload)
-    except Exception as error:  # noqa: BLE001 (the panic tells)
+    except BaseException as error:  # noqa: BLE001 (the panic tells)
         return Panic([TracedException.in_except_clause(error)], [])
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
-__all__ = ["readable", "readable_exception", "repr_of"]
+__all__ = ["readable", "readable_exception", "repr_of", "str_of"]
 
 
 def readable(text: str) -> str:
@@ -39,3 +39,15 @@ def repr_of(value: Any) -> str:
         return repr(value)
     except Exception:  # noqa: BLE001 (whatever user code does)
         return f"<a {type(value).__name__}>"
+
+
+def str_of(error: BaseException) -> str:
+    """The text of an exception; one that raises another is told by its type.
+
+    >>> str_of(ValueError("no number"))
+    'no number'
+    """
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 (whatever user code does)
+        return f"<a {type(error).__name__}>"

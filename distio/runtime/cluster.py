@@ -29,8 +29,8 @@ from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import stopped_with_its_fiber, waiting
 from distio.runtime.python_options import import_options, python_options
 from distio.runtime.records import tagging
-from distio.runtime.refusals import require_descriptors, system_refused
-from distio.runtime.threads import start_thread
+from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
+from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.tickets import CLOSED, Ticket, closed, inherited
 
 __all__ = ["Cluster", "RunHandle"]
@@ -139,9 +139,14 @@ class Cluster:
         self._host = host
         self._processes = processes
         self._is_closed = False
+        try:
+            host.start(threads, "distio-client")
+            self._link = start_thread("distio-link", host.listen, host.fail)
+        except CannotStartThread:
+            host.leave()
+            host.listen()  # which closes the link
+            raise
         current_space().reach.add(id(self), None if processes is None else processes.path)
-        host.start(threads, "distio-client")
-        self._link = start_thread("distio-link", host.listen, host.fail)
 
     @classmethod
     def local(
@@ -181,17 +186,20 @@ class Cluster:
                     f"but got {name}={number!r}; give whole numbers from 1"
                 )
         try:
-            require_descriptors()
+            require_sockets()
             processes = _Processes(workers, threads, blas_threads, grace)
             try:
-                host = processes.join()
+                cluster = cls(processes.join(), 1, processes)
             except BaseException:
                 processes.stop()
                 raise
-        except OSError as error:
+            try:
+                processes.watch(cluster._host)
+            except BaseException:
+                cluster.close()
+                raise
+        except REFUSALS as error:
             raise system_refused(f"start a local cluster of {workers} workers", error) from error
-        cluster = cls(host, 1, processes)
-        processes.watch(host)
         return cluster
 
     @classmethod
@@ -208,7 +216,11 @@ class Cluster:
         """
         if wrong := expect.no_window(timeout, "Cluster.connect"):
             raise MatchError(wrong)
-        return cls(connect(url, "client", 1, timeout=timeout), 1)
+        host = connect(url, "client", 1, timeout=timeout)
+        try:
+            return cls(host, 1)
+        except REFUSALS as error:
+            raise system_refused(f"join the cluster at {url}", error) from error
 
     def run(self, io: IO[Any, E, A], context: Any) -> Result[E, A]:
         """What `io.run(context, on=cluster)` does."""

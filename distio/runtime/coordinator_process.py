@@ -27,7 +27,7 @@ from distio.errors import ClusterError
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.runtime.addresses import check_bind
 from distio.runtime.launching import hold_lifeline
-from distio.runtime.refusals import require_descriptors, system_refused
+from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
 from distio.runtime.waking import Waker
 
@@ -56,9 +56,9 @@ def serve(url: str, ready: Callable[[str], None], *, grace: float = GRACE_SECOND
         ClusterError: it can't listen there.
     """
     try:
-        require_descriptors()
+        require_sockets()
         process = CoordinatorProcess(url, grace=grace)
-    except (OSError, zmq.ZMQError) as error:
+    except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.stop())

@@ -39,7 +39,7 @@ from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.host import Host, log_failures, log_unreleased
-from distio.runtime.refusals import require_descriptors, system_refused
+from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send
 from distio.runtime.tickets import Ticket, inherited
@@ -55,6 +55,8 @@ START_SECONDS: Final = 120.0
 """How long the processes of a local cluster wait for their coordinator: the machine may be busy."""
 _ORPHAN_SECONDS: Final = 4.0
 """How long a worker whose program has ended waits for its coordinator to say that all is over."""
+_LONGEST_WAIT_SECONDS: Final = 86_400.0
+"""More than anybody waits for an answer, and less than the system can count."""
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if nobody listens any more."""
 
@@ -96,9 +98,9 @@ def connect(
         PROTOCOL, PYTHON, kind, threads, platform.node(), os.getpid(), os.urandom(16), family
     )
     try:
-        require_descriptors()
+        require_sockets()
         return _join(url, hello, timeout, lifeline, ends)
-    except (OSError, zmq.ZMQError) as error:
+    except REFUSALS as error:
         raise system_refused(f"join the cluster at {url}", error) from error
 
 
@@ -146,7 +148,7 @@ def _await_welcome(
     poller = zmq.Poller()
     for source in (listener, sender, *ends):
         poller.register(source, zmq.POLLIN | zmq.POLLERR)
-    ready = poller.poll(int(timeout * 1000))
+    ready = poller.poll(int(min(timeout, _LONGEST_WAIT_SECONDS) * 1000))
     for source, _ in ready:
         if source in ends:
             raise ends[source]

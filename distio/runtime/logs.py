@@ -7,9 +7,8 @@ fail: a record that can't be handled is told on standard error instead.
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any, Final, final
-
-from distio.runtime.main_thread import is_main_thread
 
 __all__ = ["log"]
 
@@ -26,7 +25,7 @@ class _RuntimeLog(logging.LoggerAdapter[logging.Logger]):
         except Exception:  # noqa: BLE001 (whatever a handler raises)
             self._tell_on_stderr(level, msg, args, kwargs)
         except BaseException:
-            if is_main_thread():  # a signal's handler may have raised it
+            if _is_main_thread():  # a signal's handler may have raised it
                 raise
             self._tell_on_stderr(level, msg, args, kwargs)
 
@@ -37,6 +36,10 @@ class _RuntimeLog(logging.LoggerAdapter[logging.Logger]):
         record = logging.LogRecord(self.name, level, __file__, 0, msg, args, told)
         _last_resort.handle(record)
         _last_resort.handleError(record)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 _last_resort: Final = logging.StreamHandler()

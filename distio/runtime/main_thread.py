@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Final
 
+from distio.runtime.threads import start_thread
+
 __all__ = [
     "HEARING_SECONDS",
     "call_on_main_thread",
@@ -202,7 +204,7 @@ def serve_while(work: Callable[[], None], name: str) -> None:
             wake()
 
     with serving(wake):
-        threading.Thread(target=do, name=name, daemon=True).start()
+        start_thread(name, do)
         while not has_ended.is_set():
             # each time: what was called here may have set another, like an event loop
             signal.set_wakeup_fd(writer, warn_on_full_buffer=False)

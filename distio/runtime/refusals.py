@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from typing import Final
 
 import zmq
 
 from distio.errors import ClusterError
+from distio.runtime.sockets import prepare_to_hand_over
+from distio.runtime.threads import CannotStartThread, start_thread
 
-__all__ = ["require_descriptors", "system_refused"]
+__all__ = ["REFUSALS", "require_sockets", "system_refused"]
 
 _NEEDED: Final = 24
 """More descriptors than a member or a coordinator opens before it hears of others."""
+_THREADS_NEEDED: Final = 6
+"""More threads than libzmq, pyzmq and a member start."""
+_LONGEST_TRIAL_SECONDS: Final = 1.0
+
+REFUSALS: Final = (OSError, zmq.ZMQError, CannotStartThread, MemoryError)
+"""What is raised when the system refuses something."""
 
 
-def system_refused(what: str, error: OSError | zmq.ZMQError) -> ClusterError:
+def system_refused(
+    what: str, error: OSError | zmq.ZMQError | CannotStartThread | MemoryError
+) -> ClusterError:
     """The error to raise when it can't be done."""
+    if isinstance(error, CannotStartThread):
+        return ClusterError(f"can't {what}: {error}")
+    if isinstance(error, MemoryError):
+        return ClusterError(f"can't {what}: there is no memory left; {_advice(errno.ENOMEM)}")
     return ClusterError(f"can't {what}: {error.strerror or error}; {_advice(error.errno)}")
 
 
@@ -29,12 +44,34 @@ def _advice(number: int | None) -> str:
     return "mend that, and try again"
 
 
-def require_descriptors() -> None:
-    """See that enough descriptors are left for sockets: libzmq aborts the process if they aren't.
+def require_sockets() -> None:
+    """See that enough descriptors and threads are left for sockets.
+
+    libzmq aborts the process if they aren't.
 
     Raises:
         OSError: they aren't.
+        CannotStartThread: they aren't.
     """
+    _require_descriptors()
+    _require_threads()
+    prepare_to_hand_over()
+
+
+def _require_threads() -> None:
+    is_enough = threading.Event()
+
+    def stay() -> None:
+        is_enough.wait(_LONGEST_TRIAL_SECONDS)
+
+    try:
+        for _ in range(_THREADS_NEEDED):
+            start_thread("distio-trial", stay)
+    finally:
+        is_enough.set()
+
+
+def _require_descriptors() -> None:
     opened: list[int] = []
     try:
         for _ in range(_NEEDED):

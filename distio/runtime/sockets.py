@@ -21,6 +21,7 @@ __all__ = [
     "connection_of",
     "dealer",
     "next_event",
+    "prepare_to_hand_over",
     "receive",
     "router",
     "send",
@@ -86,8 +87,18 @@ def _configure(socket: zmq.Socket[Any]) -> None:
 
 def send(socket: zmq.Socket[Any], frames: Frames) -> None:
     """Send at once; payloads that are large enough aren't copied."""
-    is_large = len(frames) > 1 and any(len(frame) > COPY for frame in frames)
-    socket.send_multipart(frames, zmq.DONTWAIT, copy=not is_large)
+    # made before the first of them is sent: if one can't be made, no half of a message is sent
+    made = [zmq.Frame(frame, copy=False) if len(frame) > COPY else frame for frame in frames]
+    socket.send_multipart(made, zmq.DONTWAIT)
+
+
+def prepare_to_hand_over() -> None:
+    """Let pyzmq start the thread that frees what was handed over.
+
+    It would do so at the first large payload, in the midst of a program, where the system may
+    refuse.
+    """
+    zmq.Frame(b"any", copy=False, copy_threshold=0)
 
 
 def receive(socket: zmq.Socket[Any]) -> list[zmq.Frame] | None:

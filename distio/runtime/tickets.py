@@ -23,6 +23,8 @@ CLOSED: Final = (
     "Cluster.connect, and run programs inside its `with` block"
 )
 
+_LONGEST_WAIT_SECONDS: Final = 86_400.0
+
 
 class Ticket:
     """One run that somebody waits for."""
@@ -66,6 +68,11 @@ class Ticket:
         """
         if is_main_thread():
             return serve_until(self._ended.is_set, timeout)
+        # the system can't wait for centuries
+        while timeout is not None and timeout > _LONGEST_WAIT_SECONDS:
+            if self._ended.wait(_LONGEST_WAIT_SECONDS):
+                return True
+            timeout -= _LONGEST_WAIT_SECONDS
         return self._ended.wait(timeout)
 
     def result(self) -> Result[Any, Any]:

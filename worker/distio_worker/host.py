@@ -12,6 +12,7 @@ import signal
 from distio.core.pickling.spaces import current_space
 from distio.runtime.link import HANDSHAKE_SECONDS, START_SECONDS, connect
 from distio.runtime.main_thread import serve_while
+from distio.runtime.refusals import REFUSALS, system_refused
 from distio_worker.output import end_output
 from distio_worker.process import end_on
 
@@ -43,8 +44,11 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
         end_on(number, host.leave)
     # a worker of a program has no log of its own
     host.relay_logs(takes_all=bool(family))
-    host.start(threads, "distio-worker")
-    serve_while(host.listen, "distio-link")
+    try:
+        host.start(threads, "distio-worker")
+        serve_while(host.listen, "distio-link")
+    except REFUSALS as error:
+        raise system_refused(f"start a worker of {threads} threads", error) from error
     return 0 if host.failure is None else 1
 
 

@@ -130,7 +130,7 @@ def _unpack(fiber: Fiber) -> None:
         if type(request) is rq.Acquire:
             assert fiber.holds is not None
             fiber.holds[request.lock.key].value = fiber.value
-    except Exception as exception:  # noqa: BLE001 (whatever user data does is a panic)
+    except BaseException as exception:  # noqa: BLE001 (whatever user data does is a panic)
         fiber.value = None
         fiber.crash(exception)
 

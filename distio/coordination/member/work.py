@@ -24,6 +24,7 @@ from distio.core.snapshot import (
     load_fibers,
     why_it_cannot_ship,
 )
+from distio.core.text import readable_exception
 from distio.errors import CannotShip, Deadlock, MainThreadAway, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -226,7 +227,7 @@ class Shipping:
             self._packed = fibers = self._chunks.pop()
             try:
                 self._dumped = dump_chunk(fibers, writer=self._writer)
-            except CannotShip:
+            except BaseException:  # noqa: BLE001 (what can't be pickled stays, for whatever reason)
                 if len(fibers) > 1:
                     middle = len(fibers) // 2
                     self._chunks += [fibers[middle:], fibers[:middle]]
@@ -260,6 +261,17 @@ def _refuse(fiber: Fiber) -> None:
     fiber.next = Fail([], [TracedException(refusal, str(refusal))])
 
 
+def _dump_outcome(outcome: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+    """Pickle an outcome; if there is no memory for it, for one, a panic that says so."""
+    try:
+        return dump_outcome(outcome)
+    except BaseException as error:  # noqa: BLE001 (the panic tells)
+        refusal = CannotShip(
+            f"the fiber ended, but its outcome can't leave its process: {readable_exception(error)}"
+        )
+    return dump_outcome(Panic([TracedException(refusal, str(refusal))], []))
+
+
 @final
 class Posting:
     """The outcome of this fiber is to be sent to whoever waits for it elsewhere."""
@@ -278,7 +290,7 @@ class Posting:
         if isinstance(outcome, Packed):
             self._payload = outcome.payload
         else:
-            self._payload, self._handles = dump_outcome(outcome)
+            self._payload, self._handles = _dump_outcome(outcome)
 
     def settle(self, member: Member) -> Fiber | Task | None:
         """It leaves."""
@@ -301,7 +313,7 @@ class Finishing:
 
     def perform(self, around: Surroundings) -> None:
         """Pickle the outcome."""
-        self._payload, self._handles = dump_outcome(self.fiber.outcome())
+        self._payload, self._handles = _dump_outcome(self.fiber.outcome())
 
     def settle(self, member: Member) -> Fiber | Task | None:
         """The outcome leaves, and the fiber has ended."""
