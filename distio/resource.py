@@ -23,6 +23,7 @@ from distio.core.ops.base import IO, failing, require_io, spread
 from distio.core.where import zip_items
 from distio.errors import MatchError
 from distio.protocol.requests import Lock
+from distio.protocol.text import sendable
 from distio.result import ComputationStatus, Ok, Result
 from distio.result import sequence as _sequence
 
@@ -536,7 +537,7 @@ def lock(name: str) -> Resource[Any, Any, None]:
     """
     if wrong := expect.no_name(name, "lock"):
         raise MatchError(wrong)
-    return of_lock(Lock(name))
+    return of_lock(Lock(sendable(name)))
 
 
 def semaphore(tokens: int, *, name: str | None = None) -> IO[Any, Any, Resource[Any, Any, None]]:
@@ -549,7 +550,7 @@ def semaphore(tokens: int, *, name: str | None = None) -> IO[Any, Any, Resource[
     >>> semaphore(5).flat_map(lambda five: five.with_(io.pure("one of five"))).run(None)
     Ok(success='one of five')
     """
-    if wrong := expect.no_count(tokens, "semaphore") or _no_name(name, "semaphore"):
+    if wrong := expect.no_size(tokens, "semaphore") or _no_name(name, "semaphore"):
         return failing(wrong)
     return io.defer_io(_counted, tokens, 0.0, name)
 
@@ -566,7 +567,7 @@ def rate_limit(
         per_seconds: the length of the window in which they are counted, in seconds.
         name: if there is one, all runs of a cluster that name it are counted together.
     """
-    wrong = expect.no_count(n, "rate_limit") or expect.no_window(per_seconds, "rate_limit")
+    wrong = expect.no_size(n, "rate_limit") or expect.no_window(per_seconds, "rate_limit")
     if wrong := wrong or _no_name(name, "rate_limit"):
         return failing(wrong)
     return io.defer_io(_counted, n, float(per_seconds), name)
@@ -579,6 +580,7 @@ def _no_name(name: Any, where: str) -> str | None:
 def _counted(
     tokens: int, per_seconds: float, name: str | None
 ) -> IO[Any, Any, Resource[Any, Any, None]]:
+    tokens = int.__index__(tokens)  # of a subclass, the number alone travels
     if name is not None:
-        return io.pure(of_lock(Lock(name, tokens, per_seconds)))
+        return io.pure(of_lock(Lock(sendable(name), tokens, per_seconds)))
     return ops.MakeLock().map(lambda made: of_lock(Lock(made.key, tokens, per_seconds)))

@@ -179,7 +179,7 @@ class Queue(_Source[A]):
                 puts waits for who takes. None: no limit.
 
         Raises:
-            MatchError: `capacity` is no whole number.
+            MatchError: `capacity` is no whole number up to 2**63 - 1.
             ValueError: it is negative.
         """
         return ops.MakeTalking("queue", _size(capacity, "Queue.create")).map(cls)
@@ -233,7 +233,7 @@ class PubSub(_Talking, Generic[A]):
                 have room. 0: none, who publishes waits until all take. None: no limit.
 
         Raises:
-            MatchError: `capacity` is no whole number.
+            MatchError: `capacity` is no whole number up to 2**63 - 1.
             ValueError: it is negative.
         """
         return ops.MakeTalking("topic", _size(capacity, "PubSub.create")).map(cls)
@@ -315,10 +315,10 @@ class Barrier(_Talking):
         """The program that makes one for so many fibers.
 
         Raises:
-            MatchError: `parties` is no whole number.
+            MatchError: `parties` is no whole number up to 2**63 - 1.
             ValueError: it is less than 1.
         """
-        size = expect.whole(parties, "Barrier.create", "parties is a number from 1")
+        size = expect.size(parties, "Barrier.create", "parties is a number from 1")
         return ops.MakeTalking("barrier", size).map(cls)
 
     def wait(self) -> IO[Any, Any, int]:
@@ -345,21 +345,21 @@ class CountDownLatch(_Talking):
         """The program that makes one that stands at `count`.
 
         Raises:
-            MatchError: `count` is no whole number.
+            MatchError: `count` is no whole number up to 2**63 - 1.
             ValueError: it is less than 1.
         """
-        size = expect.whole(count, "CountDownLatch.create", "count is a number from 1")
+        size = expect.size(count, "CountDownLatch.create", "count is a number from 1")
         return ops.MakeTalking("latch", size).map(cls)
 
     def count_down(self, n: int = 1) -> IO[Any, Any, int]:
         """Count down by `n`, but not below 0; compute what is left.
 
         Raises:
-            MatchError: `n` is no whole number.
+            MatchError: `n` is no whole number up to 2**63 - 1.
             ValueError: it is less than 1.
         """
-        expect.whole(n, "CountDownLatch.count_down", "n is a number from 1")
-        return ops.Talk(self._entry, "count_down", n)
+        number = expect.size(n, "CountDownLatch.count_down", "n is a number from 1")
+        return ops.Talk(self._entry, "count_down", number)
 
     def wait(self) -> IO[Any, Any, None]:
         """Wait until it is 0."""
@@ -374,6 +374,4 @@ def _size(capacity: Any, where: str) -> int:
     if capacity is None:
         return _NO_LIMIT
     wanted = "capacity is a whole number from 0, or None for no limit"
-    if expect.integer(capacity, where, wanted) < 0:
-        raise ValueError(f"{where}: {wanted}, but got {capacity}")
-    return int(capacity)
+    return expect.size(capacity, where, wanted, least=0)

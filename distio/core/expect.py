@@ -20,6 +20,7 @@ from distio.errors import MatchError
 from distio.result import Result
 
 __all__ = [
+    "MOST",
     "function",
     "instead_of_io",
     "integer",
@@ -31,13 +32,18 @@ __all__ = [
     "no_fiber",
     "no_items",
     "no_name",
+    "no_size",
     "no_time",
     "no_window",
     "one_of",
     "returned",
     "shown",
+    "size",
     "whole",
 ]
+
+MOST = 2**63 - 1
+"""The largest size of anything: what is larger, no message can carry."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -157,6 +163,13 @@ def no_count(found: Any, where: str) -> str | None:
     return None if is_count(found) else f"{where}: expected a number from 1, but got {shown(found)}"
 
 
+def no_size(found: Any, where: str) -> str | None:
+    """What to say of what is no whole number from 1 that a message can carry; None if it is."""
+    if is_count(found) and found > MOST:
+        return f"{where}: expected a number from 1 to 2**63 - 1, but got {shown(found)}"
+    return no_count(found, where)
+
+
 def no_window(found: Any, where: str) -> str | None:
     """What to say of what is no number of seconds above 0; None if it is."""
     expected = "a number of seconds above 0"
@@ -201,6 +214,20 @@ def whole(number: Any, where: str, expected: str) -> int:
     if integer(number, where, expected) < 1:
         raise ValueError(f"{where}: {expected}, but got {number}")
     return int(number)
+
+
+def size(number: Any, where: str, expected: str, least: int = 1) -> int:
+    """Return `number` as an int, if it is one from `least` that a message can carry, and no bool.
+
+    Raises:
+        MatchError: it is no int, or too large.
+        ValueError: it is too small.
+    """
+    if integer(number, where, expected) < least:
+        raise ValueError(f"{where}: {expected}, but got {number}")
+    if number > MOST:
+        raise MatchError(f"{where}: {expected}, at most 2**63 - 1, but got {shown(number)}")
+    return int.__index__(number)
 
 
 def one_of(choices: tuple[str, ...], found: Any, where: str, what: str) -> Any:

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame
-from distio.core.text import str_of
 from distio.errors import CannotShip
+from distio.protocol.text import str_of
 from distio.result import Result
 
 __all__ = ["place_of", "way_to", "why_it_stays"]

@@ -20,10 +20,10 @@ from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.pickling.plain import PLAIN
 from distio.core.shipping import why_it_stays
-from distio.core.text import str_of
 from distio.core.variables import carried_in, context_of, others_in
 from distio.errors import CannotShip, TracedException
 from distio.protocol.requests import AwaitFibers
+from distio.protocol.text import str_of
 from distio.result import Ok, Panic, Result
 
 __all__ = [

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, final
 
 from distio.protocol.domains import Primitive, Verb
+from distio.protocol.text import as_given
 
 __all__ = [
     "FINISHED",
@@ -225,7 +226,7 @@ class Lock:
     """What fibers acquire and release: a lock, a semaphore, a limit of starts, a variable."""
 
     key: int | str
-    """An id, or a name that all runs of a cluster share."""
+    """An id, or a name that all runs of a cluster share, as `sendable`."""
     tokens: int = 0
     """How many may hold it at a time; 0: one, who may take it again (it is reentrant)."""
     per_seconds: float = 0.0
@@ -250,7 +251,8 @@ class _Kind(Protocol):
 
 def conflict(key: int | str, in_use: _Kind, wanted: _Kind) -> str:
     """Why a lock that is in use as one kind can't be had as another."""
-    return f"{key!r} is in use as {_describe(in_use)}, and can't be {_describe(wanted)} as well"
+    name = as_given(key) if isinstance(key, str) else key
+    return f"{name!r} is in use as {_describe(in_use)}, and can't be {_describe(wanted)} as well"
 
 
 def _describe(kind: _Kind) -> str:

@@ -123,10 +123,15 @@ def levels_now() -> LogLevels:
     """The levels of the loggers of this process."""
     manager = logging.root.manager
     levels = {
-        name: min(logger.level, sys.maxsize)
+        str.__str__(name): _sendable(logger.level)
         for name, logger in list(manager.loggerDict.items())
         # what isn't printable can't travel either
         if isinstance(logger, logging.Logger) and logger.level and name.isprintable()
     }
-    levels[""] = min(logging.root.level, sys.maxsize)
-    return LogLevels(min(manager.disable, sys.maxsize), levels)
+    levels[""] = _sendable(logging.root.level)
+    return LogLevels(_sendable(manager.disable), levels)
+
+
+def _sendable(level: int) -> int:
+    """The same level, or the one nearest to it that a message can carry, as a plain int."""
+    return int.__index__(max(-sys.maxsize, min(level, sys.maxsize)))

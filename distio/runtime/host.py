@@ -22,12 +22,12 @@ from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
 from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
-from distio.core.text import readable_exception, repr_of
 from distio.errors import TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import label_of, name_of
 from distio.protocol.logs import LogLevels
 from distio.protocol.messages import CancelRun
+from distio.protocol.text import readable_exception, repr_of
 from distio.result import Panic, Result
 from distio.runtime.blocking import blocking_threads
 from distio.runtime.current import (

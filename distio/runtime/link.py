@@ -33,6 +33,7 @@ from distio.protocol.domains import MemberKind
 from distio.protocol.endings import Cause
 from distio.protocol.ids import member_name
 from distio.protocol.logs import LogLevels
+from distio.protocol.text import readable
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
 from distio.runtime.blocking import in_background
@@ -94,9 +95,9 @@ def connect(
         ends[coordinator] = ClusterError(
             "the coordinator process ended before it answered; what it wrote to stderr says why"
         )
-    hello = m.Hello(
-        PROTOCOL, PYTHON, kind, threads, platform.node(), os.getpid(), os.urandom(16), family
-    )
+    node = readable(platform.node())
+    token = os.urandom(16)
+    hello = m.Hello(PROTOCOL, PYTHON, kind, threads, node, os.getpid(), token, family)
     try:
         require_sockets()
         return _join(url, hello, timeout, lifeline, ends)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from distio.core.text import repr_of
+from distio.protocol.text import repr_of
 from distio.runtime.current import origin
 
 __all__ = ["NOBODY", "pack", "tagging", "unpack"]

@@ -19,6 +19,7 @@ from distio.core.status import Status
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.protocol.requests import AskStatus
+from distio.protocol.text import as_given, sendable
 from distio.result import Panic
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Asking:
         if fiber is None or type(request) is not AskStatus or request.question != message.question:
             self._member.stale += 1
             return
-        fiber.value = _status(request.handle.id, message.name, message.state, message.member)
+        name = None if message.name is None else as_given(message.name)
+        fiber.value = _status(request.handle.id, name, message.state, message.member)
         self._member.unpark(fiber)
 
     def _known(self, stated: Handle[Any, Any, Any]) -> tuple[str, str | None]:
@@ -95,6 +97,7 @@ class Asking:
         """Somebody elsewhere asks after a fiber that is here, or was."""
         handle = self._member.hosted.get(message.fiber)
         state, name = ("", None) if handle is None else self._at(handle)
+        name = None if name is None else sendable(name)
         self._member.outbox.append(m.FiberDescribed(message.question, state, name))
 
 

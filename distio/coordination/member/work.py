@@ -24,11 +24,11 @@ from distio.core.snapshot import (
     load_fibers,
     why_it_cannot_ship,
 )
-from distio.core.text import readable_exception
 from distio.errors import CannotShip, Deadlock, MainThreadAway, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.logs import LogLevels
+from distio.protocol.text import readable_exception
 from distio.result import Ok, Panic, Result
 
 if TYPE_CHECKING:

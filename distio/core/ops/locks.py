@@ -14,6 +14,7 @@ from distio.core.ops.failures import Keep
 from distio.errors import MatchError
 from distio.protocol import requests
 from distio.protocol.requests import Lock
+from distio.protocol.text import as_given
 from distio.result import Ok, Result
 
 __all__ = ["Acquire", "Locked", "MakeLock", "Peek", "Poke", "Release"]
@@ -172,4 +173,4 @@ def _require(fiber: Fiber, lock: Lock) -> Held:
 
 def _name_of(lock: Lock) -> str:
     kind = "the semaphore" if lock.tokens else "the lock"
-    return f"{kind} {lock.key!r}" if isinstance(lock.key, str) else kind
+    return f"{kind} {as_given(lock.key)!r}" if isinstance(lock.key, str) else kind

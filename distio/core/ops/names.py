@@ -50,4 +50,4 @@ def named(io: IO[Any, Any, Any], name: Any) -> IO[Any, Any, Any]:
     """Give the fiber a name while an IO runs."""
     if wrong := expect.no_name(name, "named"):
         raise MatchError(wrong)
-    return Named(io, name)
+    return Named(io, str.__str__(name))  # of a subclass, the text alone travels

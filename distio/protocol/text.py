@@ -2,10 +2,48 @@
 
 from __future__ import annotations
 
+import re
 import traceback
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["readable", "readable_exception", "repr_of", "str_of"]
+__all__ = ["as_given", "readable", "readable_exception", "repr_of", "sendable", "str_of"]
+
+_MARK: Final = "\0"
+"""Begins a text that stands for another one."""
+_ESCAPED: Final = re.compile(r"\\(\\|u[0-9a-f]{4})")
+
+
+def sendable(text: str) -> str:
+    """A text that UTF-8 can express, and that stands for this one and no other.
+
+    >>> sendable("a printer"), sendable("caf\\udce9.txt")
+    ('a printer', '\\x00caf\\\\udce9.txt')
+    """
+    plain = str.__str__(text)  # an instance of a subclass may call itself otherwise
+    if not plain.startswith(_MARK):
+        try:
+            plain.encode()
+        except UnicodeEncodeError:
+            pass
+        else:
+            return plain
+    return _MARK + readable(plain.replace("\\", "\\\\"))
+
+
+def as_given(text: str) -> str:
+    """The text that `sendable` has made this one of.
+
+    >>> as_given(sendable("caf\\udce9.txt")) == "caf\\udce9.txt"
+    True
+    """
+    if not text.startswith(_MARK):
+        return text
+    return _ESCAPED.sub(_character, text[len(_MARK) :])
+
+
+def _character(escaped: re.Match[str]) -> str:
+    code = escaped[1]
+    return code if code == "\\" else chr(int(code[1:], 16))
 
 
 def readable(text: str) -> str:
