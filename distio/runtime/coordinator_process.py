@@ -14,18 +14,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import repeat
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import zmq
 
 from distio.coordination.coordinator import Coordinator, Switchboard
 from distio.coordination.coordinator.placement import Member
-from distio.errors import ClusterError
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
-from distio.runtime.addresses import check_bind
+from distio.runtime.binding import Binding
 from distio.runtime.launching import hold_lifeline
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
@@ -69,7 +66,6 @@ class CoordinatorProcess:
     """Carries messages between the machine and its members."""
 
     def __init__(self, url: str, lifeline: int | None = None) -> None:
-        check_bind(url)
         self._board = Switchboard(Coordinator(), log.info)
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context)
@@ -82,13 +78,12 @@ class CoordinatorProcess:
         self._gone: list[bytes] = []
         """Addresses whose connection broke, and which may have said something before."""
         try:
-            self._router.bind(url)
-        except zmq.ZMQError as error:
+            self._binding = Binding(self._router, url)
+        except BaseException:
+            self._router.disable_monitor()
             self._context.destroy(linger=0)
-            raise ClusterError(
-                f"can't listen on {url}: {error.strerror}; choose another"
-            ) from error
-        self.url = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+            raise
+        self.url = self._binding.url
 
     def stop(self) -> None:
         """Make `run` return soon; may be called from a signal handler."""
@@ -193,9 +188,7 @@ class CoordinatorProcess:
             os.close(process)
         self._router.disable_monitor()
         self._context.destroy(linger=200)
-        parts = urlsplit(self.url)
-        if parts.scheme == "ipc":
-            Path(parts.path).unlink(missing_ok=True)
+        self._binding.release()
 
     def _await_farewells(self, alive: set[int]) -> None:
         """Wait until all is over, or for as long as that may take.
