@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from typing import Annotated, Any, Final, NoReturn
 
@@ -124,11 +125,26 @@ def _run(program: Any, workers: int | None, threads: int, connect: str | None) -
         return program.run(None, on=cluster)
 
 
+def _seconds(number: float) -> float:
+    if not 0 < number < math.inf:
+        raise typer.BadParameter("give a number of seconds above 0")
+    return number
+
+
 @app.command()
 def coordinator(
     bind: Annotated[
         str, typer.Option(metavar="URL", help="Where to listen; port 0: any that is free.")
     ] = "tcp://127.0.0.1:7077",
+    patience: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds,
+            help="How long a member may give no sign of life, because it is stopped or cut off, "
+            "before it is lost.",
+        ),
+    ] = 30.0,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -139,7 +155,7 @@ def coordinator(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        serve(bind, _say_ready)
+        serve(bind, _say_ready, patience=patience)
     except ClusterError as error:
         report.complain(error)
         return report.USAGE

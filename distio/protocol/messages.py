@@ -392,9 +392,11 @@ class RunEnded(Message, frozen=True, gc=False):
 
 
 class Shutdown(Message, frozen=True, gc=False):
-    """The cluster closes: end."""
+    """This process is no member any more: end."""
 
     reason: str = ""
+    is_for_all: bool = True
+    """The cluster closes; False: it goes on, without this member."""
 
 
 MemberMessage = (

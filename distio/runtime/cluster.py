@@ -25,6 +25,7 @@ from distio.runtime.launching import Lifeline, describe_exit, interrupts_wait, s
 from distio.runtime.link import START_SECONDS, LinkedHost, connect
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import stopped_with_its_fiber, waiting
+from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.python_options import import_options, python_options
 from distio.runtime.records import tagging
 from distio.runtime.refusals import require_descriptors, system_refused
@@ -183,20 +184,25 @@ class Cluster:
         return cluster
 
     @classmethod
-    def connect(cls, url: str, *, timeout: float = 10.0) -> Self:
+    def connect(
+        cls, url: str, *, timeout: float = 10.0, patience: float = PATIENCE_SECONDS
+    ) -> Self:
         """Join the cluster whose coordinator listens at `url`.
 
         Args:
             url: as `distio coordinator` prints it.
             timeout: how many seconds to wait for its answer.
+            patience: for how many seconds the coordinator may give no sign of life, for it may be
+                stopped, or the network be down. After that it is held for lost, and runs end.
 
         Raises:
             ClusterError: nobody answers there, or the versions don't match.
-            TypeError: `timeout` is no number of seconds above 0.
+            TypeError: `timeout` or `patience` is no number of seconds above 0.
         """
-        if wrong := expect.no_window(timeout, "Cluster.connect"):
-            raise MatchError(wrong)
-        return cls(connect(url, "client", 1, timeout=timeout), 1)
+        for seconds in (timeout, patience):
+            if wrong := expect.no_window(seconds, "Cluster.connect"):
+                raise MatchError(wrong)
+        return cls(connect(url, "client", 1, timeout=timeout, patience=patience), 1)
 
     def run(self, io: IO[Any, E, A], context: Any) -> Result[E, A]:
         """What `io.run(context, on=cluster)` does."""

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import repeat
@@ -24,6 +25,7 @@ from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.runtime.binding import Binding
 from distio.runtime.launching import hold_lifeline
+from distio.runtime.patience import PATIENCE_SECONDS, Vigil, silence_of
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
 
@@ -36,19 +38,20 @@ _LONGEST_WAIT_SECONDS: Final = 86_400.0
 _WORKERS_MAY_TAKE_SECONDS: Final = 2.0
 
 
-def serve(url: str, ready: Callable[[str], None]) -> None:
+def serve(url: str, ready: Callable[[str], None], *, patience: float = PATIENCE_SECONDS) -> None:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
     Args:
         url: where to listen; port 0 lets the system choose one.
         ready: called with the URL once members can join.
+        patience: for how many seconds a member may give no sign of life; see `patience`.
 
     Raises:
         ClusterError: it can't listen there.
     """
     try:
         require_descriptors()
-        process = CoordinatorProcess(url)
+        process = CoordinatorProcess(url, patience=patience)
     except (OSError, zmq.ZMQError) as error:
         raise system_refused(f"listen on {url}", error) from error
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -65,10 +68,13 @@ def serve(url: str, ready: Callable[[str], None]) -> None:
 class CoordinatorProcess:
     """Carries messages between the machine and its members."""
 
-    def __init__(self, url: str, lifeline: int | None = None) -> None:
+    def __init__(
+        self, url: str, lifeline: int | None = None, *, patience: float = PATIENCE_SECONDS
+    ) -> None:
         self._board = Switchboard(Coordinator(), log.info)
         self._context: zmq.Context[Any] = zmq.Context()
-        self._router = router(self._context)
+        self._router = router(self._context, patience)
+        self._vigil: Vigil[int] = Vigil(patience)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._lifeline = lifeline
         self._stop_reader, self._stop_writer = os.pipe()
@@ -109,6 +115,7 @@ class CoordinatorProcess:
                 self._report_disconnects()
             if self._is_timer_due():
                 self._board.tick(time.monotonic())
+            self._look_for_life()
             self._send_batches()
         self._shut_down()
 
@@ -117,7 +124,8 @@ class CoordinatorProcess:
         return deadline is not None and deadline <= time.monotonic()
 
     def _milliseconds_to_wait(self) -> int | None:
-        deadline = self._board.machine.next_deadline()
+        deadlines = self._board.machine.next_deadline(), self._vigil.due
+        deadline = min((each for each in deadlines if each is not None), default=None)
         if deadline is None:
             return None
         # rounded up: a timer never fires early, and no loop spins until it may
@@ -140,6 +148,7 @@ class CoordinatorProcess:
             if any(isinstance(message, m.Hello | m.Listen) for message in messages):
                 self._note_disconnects()  # the descriptor may have been another member's
                 self._address_of_fd[frames[0].get(zmq.SRCFD)] = address
+                self._vigil.begin(time.monotonic())
             self._board.hear(time.monotonic(), address, messages)
 
     def _note_dropped_logs(self) -> None:
@@ -160,6 +169,20 @@ class CoordinatorProcess:
         self._take_up(at_most=None)
         for address in gone:
             self._board.hang_up(time.monotonic(), address)
+
+    def _look_for_life(self) -> None:
+        """Lose the members that have been silent for too long."""
+        now = time.monotonic()
+        if self._vigil.due is None or now < self._vigil.due:
+            return
+        connections: defaultdict[int, list[int]] = defaultdict(list)
+        for descriptor, address in self._address_of_fd.items():
+            if (member := self._board.member_at(address)) is not None:
+                connections[member].append(descriptor)
+        silences = {member: silence_of(each) for member, each in connections.items()}
+        known = {member: silent for member, silent in silences.items() if silent is not None}
+        for member, silent in self._vigil.look(now, known).items():
+            self._board.give_up(now, member, self._vigil.complaint(silent))
 
     # -- going out ------------------------------------------------------------------------
 

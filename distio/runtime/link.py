@@ -35,6 +35,7 @@ from distio.runtime.addresses import check_url
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.host import Host, log, log_failures
+from distio.runtime.patience import PATIENCE_SECONDS, Vigil, silence_of
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send
@@ -48,6 +49,7 @@ _LONGEST_SILENCE_SECONDS: Final = 0.05
 HANDSHAKE_SECONDS: Final = 10.0
 START_SECONDS: Final = 120.0
 """How long the processes of a local cluster wait for their coordinator: the machine may be busy."""
+_LONGEST_WAIT_SECONDS: Final = 86_400.0
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if nobody listens any more."""
 
@@ -61,6 +63,7 @@ def connect(
     timeout: float = HANDSHAKE_SECONDS,
     lifeline: int | None = None,
     coordinator: int | None = None,
+    patience: float = PATIENCE_SECONDS,
 ) -> LinkedHost:
     """Join the cluster whose coordinator listens at `url`.
 
@@ -73,6 +76,7 @@ def connect(
         lifeline: a file descriptor; the link closes when it comes to its end.
         coordinator: a pidfd of the coordinator, if this process can have one: the answer of a
             coordinator that has ended is not waited for.
+        patience: for how many seconds the coordinator may give no sign of life; see `patience`.
 
     Raises:
         ClusterError: nobody answers, or the coordinator refuses.
@@ -90,17 +94,22 @@ def connect(
     )
     try:
         require_descriptors()
-        return _join(url, hello, timeout, lifeline, ends)
+        return _join(url, hello, timeout, lifeline, ends, patience)
     except (OSError, zmq.ZMQError) as error:
         raise system_refused(f"join the cluster at {url}", error) from error
 
 
 def _join(
-    url: str, hello: m.Hello, timeout: float, lifeline: int | None, ends: dict[int, ClusterError]
+    url: str,
+    hello: m.Hello,
+    timeout: float,
+    lifeline: int | None,
+    ends: dict[int, ClusterError],
+    patience: float,
 ) -> LinkedHost:
     context: zmq.Context[Any] = zmq.Context()
     try:
-        sender, listener = _dealers(context, url)
+        sender, listener = _dealers(context, url, patience)
         send(sender, from_member.encode([hello]))
         send(listener, from_member.encode([m.Listen(hello.token)]))
         incarnation, early = _await_welcome(listener, sender, url, timeout, ends)
@@ -108,15 +117,18 @@ def _join(
         name = member_name(hello.kind, incarnation, hello.pid, hello.host)
         is_worker = hello.kind == "worker"
         member = Member(incarnation, ships=not is_worker, worker=name if is_worker else None)
-        return LinkedHost(member, context, sender, listener, lifeline, early, connections)
+        vigil: Vigil[str] = Vigil(patience)
+        return LinkedHost(member, context, sender, listener, lifeline, early, connections, vigil)
     except BaseException:
         context.destroy(linger=0)
         raise
 
 
-def _dealers(context: zmq.Context[Any], url: str) -> tuple[zmq.Socket[Any], zmq.Socket[Any]]:
+def _dealers(
+    context: zmq.Context[Any], url: str, patience: float
+) -> tuple[zmq.Socket[Any], zmq.Socket[Any]]:
     try:
-        return dealer(context, url), dealer(context, url)
+        return dealer(context, url, patience), dealer(context, url, patience)
     except zmq.ZMQError as error:  # it can't be an address: the path is too long, for one
         raise ClusterError(
             f"can't connect to {url}: {os.strerror(error.errno or 0)}; check the URL, "
@@ -182,6 +194,7 @@ class LinkedHost(Host):
         lifeline: int | None,
         early: list[m.CoordinatorMessage],
         connections: tuple[ForeignDescriptor, ...],
+        vigil: Vigil[str],
     ) -> None:
         super().__init__(member)
         self.link = self
@@ -198,6 +211,7 @@ class LinkedHost(Host):
         self._early = early
         self._connections = connections
         """Kept as long as the host: forked children close their copies."""
+        self._vigil = vigil
         self.process = os.getpid()
         self._last_sent = 0.0
         self._is_held_back = False
@@ -275,10 +289,10 @@ class LinkedHost(Host):
         poller.register(self._monitor, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
+        self._vigil.begin(time.monotonic())
         reason = self._take_up(self._early)
         while not (self._is_closed or reason):
-            timeout = _HOLD_BACK_MS if self._is_held_back or self.relay else None
-            events = dict(poller.poll(timeout))
+            events = dict(poller.poll(self._milliseconds_to_wait()))
             if self._wake_reader in events:
                 os.read(self._wake_reader, 4096)
             elif self._is_held_back or self.relay:
@@ -291,7 +305,28 @@ class LinkedHost(Host):
                 return self._hear() or "the connection to the coordinator broke"
             if self._lifeline in events:
                 return "the program that started it has ended"
+            reason = reason or self._look_for_life()
         return reason or self._close_reason
+
+    def _milliseconds_to_wait(self) -> int | None:
+        if self._is_held_back or self.relay:
+            return _HOLD_BACK_MS
+        due = self._vigil.due
+        if due is None:
+            return None
+        seconds = min(due - time.monotonic(), _LONGEST_WAIT_SECONDS)
+        return max(0, int(seconds * 1000) + 1)
+
+    def _look_for_life(self) -> str:
+        """A reason if the coordinator has been silent for too long."""
+        now = time.monotonic()
+        if self._vigil.due is None or now < self._vigil.due:
+            return ""
+        silent = silence_of(connection.number for connection in self._connections)
+        lost = self._vigil.look(now, {} if silent is None else {"coordinator": silent})
+        return "".join(
+            f"the coordinator gave {self._vigil.complaint(silent)}" for silent in lost.values()
+        )
 
     def _hear(self) -> str:
         """Take up all that has come; a reason if the coordinator has closed the link."""

@@ -58,8 +58,8 @@ class Pause(_Fault):
 class Cut(_Fault):
     """Nothing comes through to it or from it for a while.
 
-    Nothing is lost either, unless it takes longer than the heartbeats' patience: then both sides
-    hold the link for broken.
+    Nothing is lost either, unless it takes longer than a silent peer is waited for (30 s): then
+    both sides hold the other for lost.
     """
 
     seconds: float = 1.0

@@ -25,6 +25,7 @@ from distio.protocol.ids import name_of
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.link import HANDSHAKE_SECONDS
+from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.choices import Choices
 from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Pause
@@ -77,7 +78,7 @@ class Plan:
     latency: tuple[float, float]
     faults: Sequence[Fault] = ()
     limits: Limits = field(default_factory=lambda: Limits(100_000, float("inf")))
-    heartbeat_seconds: float = 10.0
+    patience_seconds: float = PATIENCE_SECONDS
 
 
 class World:
@@ -438,7 +439,7 @@ class World:
     def _cut(self, process: Process, fault: Cut) -> None:
         self.note(process.name, f"is cut off for {fault.seconds:g} s")
         process.set_cut(True)
-        patience = self._plan.heartbeat_seconds
+        patience = self._plan.patience_seconds
         if fault.seconds <= patience:
             self._at(self.now + fault.seconds, self._heal, process)
         else:

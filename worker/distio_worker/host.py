@@ -12,13 +12,20 @@ import signal
 from distio.core.pickling.spaces import current_space
 from distio.runtime.link import HANDSHAKE_SECONDS, START_SECONDS, connect
 from distio.runtime.main_thread import serve_while
+from distio.runtime.patience import PATIENCE_SECONDS
 from distio_worker.output import end_output
 from distio_worker.process import end_on
 
 __all__ = ["end", "serve"]
 
 
-def serve(url: str, threads: int, family: str = "", lifeline: int | None = None) -> None:
+def serve(
+    url: str,
+    threads: int,
+    family: str = "",
+    lifeline: int | None = None,
+    patience: float = PATIENCE_SECONDS,
+) -> None:
     """Host fibers for the cluster at `url` until it closes or this process is told to end.
 
     Args:
@@ -26,6 +33,7 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
         threads: how many threads step fibers.
         family: see `distio.protocol.messages.Hello`.
         lifeline: a file descriptor; the process ends when it comes to its end.
+        patience: see `distio.runtime.patience`.
 
     Raises:
         ClusterError: the cluster can't be joined.
@@ -34,7 +42,15 @@ def serve(url: str, threads: int, family: str = "", lifeline: int | None = None)
     space.is_worker = True
     space.process = f"the worker with process id {os.getpid()} on {platform.node()}"
     timeout = START_SECONDS if family else HANDSHAKE_SECONDS
-    host = connect(url, "worker", threads, family=family, timeout=timeout, lifeline=lifeline)
+    host = connect(
+        url,
+        "worker",
+        threads,
+        family=family,
+        timeout=timeout,
+        lifeline=lifeline,
+        patience=patience,
+    )
     told = [signal.SIGTERM] if lifeline is not None else [signal.SIGTERM, signal.SIGINT]
     for number in told:
         end_on(number, lambda: host.close("it was told to end"))

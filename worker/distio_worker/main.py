@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from distio.runtime.launching import (
     interrupts_wait,
     start_program,
 )
+from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.python_options import python_options
 from distio.runtime.refusals import system_refused
 from distio_worker.host import end, serve
@@ -30,6 +32,12 @@ __all__ = ["main"]
 _USAGE_ERROR = 64
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def _seconds(number: float) -> float:
+    if not 0 < number < math.inf:
+        raise typer.BadParameter("give a number of seconds above 0")
+    return number
 
 
 @app.command()
@@ -51,6 +59,15 @@ def worker(
             "cores, where variables like OMP_NUM_THREADS don't say otherwise.",
         ),
     ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds,
+            help="How long the coordinator may give no sign of life, because it is stopped or cut "
+            "off, before it is lost.",
+        ),
+    ] = PATIENCE_SECONDS,
     lifeline: Annotated[
         int | None, typer.Option(hidden=True, help="End with this descriptor.")
     ] = None,
@@ -64,18 +81,18 @@ def worker(
     os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
     try:
         if processes == 1:
-            serve(url, threads, lifeline=lifeline)
+            serve(url, threads, lifeline=lifeline, patience=patience)
         else:
-            _supervise(url, threads, processes)
+            _supervise(url, threads, processes, patience)
     except ClusterError as error:
         print(f"distio-worker: {error}", file=sys.stderr)
         end(_USAGE_ERROR)
     end(0)
 
 
-def _supervise(url: str, threads: int, processes: int) -> None:
+def _supervise(url: str, threads: int, processes: int, patience: float) -> None:
     """Run so many workers as processes of their own; end when all have ended."""
-    children = _start(url, threads, processes)
+    children = _start(url, threads, processes, patience)
     expected = {0}
 
     def pass_on(number: int, frame: object) -> None:
@@ -95,9 +112,12 @@ def _supervise(url: str, threads: int, processes: int) -> None:
         raise typer.Exit(_USAGE_ERROR if _USAGE_ERROR in failed.values() else 1)
 
 
-def _start(url: str, threads: int, processes: int) -> list[subprocess.Popen[bytes]]:
+def _start(
+    url: str, threads: int, processes: int, patience: float
+) -> list[subprocess.Popen[bytes]]:
     lifeline = Lifeline()
     arguments = [url, "--threads", str(threads), "--lifeline", str(lifeline.reader)]
+    arguments += ["--patience", str(patience)]
     options = python_options()
     try:
         with interrupts_wait():

@@ -110,7 +110,7 @@ class Coordinator:
         elif isinstance(event, Joined):
             self._join(event.hello)
         elif isinstance(event, Disconnected):
-            self._disconnected(event.member)
+            self._disconnected(event.member, event.reason)
         self._fire_timers()
         if self.backlog:
             self._place_backlog()
@@ -158,15 +158,15 @@ class Coordinator:
         if not self._exits.told(watcher, message.pid, message.reason):
             self.stale += 1
 
-    def _disconnected(self, id: int) -> None:
+    def _disconnected(self, id: int, why: str) -> None:
         member = self.members.get(id)
         if member is None:
             self.stale += 1
             return
-        member.is_gone = True
+        member.gone_because = why
         reason = self._exits.reason_of(member)
         if reason is not None or not self._is_watched(member):
-            self._lose(id, reason or "its connection broke")
+            self._lose(id, reason or why)
 
     def _is_watched(self, member: Member) -> bool:
         """Whether there is a client that will tell how the process of this worker exited."""
@@ -181,7 +181,7 @@ class Coordinator:
         for watched in list(self.members.values()):
             is_there = watched.id in self.members  # it may have been lost with another one
             if is_there and watched.is_gone and not self._is_watched(watched):
-                self._lose(watched.id, "its connection broke")
+                self._lose(watched.id, watched.gone_because)
         self.timers.drop_member(lost)
         self.locks.member_gone(self._now, lost)
         self.talking.member_gone(lost)

@@ -5,8 +5,9 @@ Rules
 - A member has two connections: it speaks on one and listens on the other. A random token pairs
   them; when both are there, and the versions fit, it has joined.
 - What a member says reaches the machine in order. What a stranger says is counted and dropped.
-- A member is gone when either of its connections breaks, and doesn't come back as the same. If
-  the one that it listens on is left, it is told, so that it doesn't believe itself a member.
+- A member is gone when either of its connections breaks, or when the shell gives it up because it
+  was silent for too long. It doesn't come back as the same. If the connection that it listens on is
+  left, it is told, so that it doesn't believe itself a member.
 
 An address is what the transport calls one connection: here, any bytes.
 """
@@ -91,16 +92,34 @@ class Switchboard:
         for token, caller in list(self._callers.items()):
             if address in (caller.speaks_from, caller.listens_at):
                 del self._callers[token]
-        member = self._member_at.pop(address, None)
+        member = self._member_at.get(address)
         if member is None:
             return
+        listens_at = self._forget(member)
+        if address != listens_at:
+            reason = "its connection to the coordinator broke"
+            self._say(listens_at, m.Shutdown(reason, is_for_all=False))
+        self._note(f"member {member} is gone")
+        self._happened(now, Disconnected(member))
+
+    def give_up(self, now: float, member: int, reason: str) -> None:
+        """This member is lost, though its connections are there; if it goes on, it is told."""
+        listens_at = self._forget(member)
+        reason_there = f"the coordinator had {reason} from this process"
+        self._say(listens_at, m.Shutdown(reason_there, is_for_all=False))
+        self._note(f"member {member} is lost: {reason}")
+        self._happened(now, Disconnected(member, reason))
+
+    def member_at(self, address: bytes) -> int | None:
+        """The member that one of whose connections this is."""
+        return self._member_at.get(address)
+
+    def _forget(self, member: int) -> bytes:
+        """Strike a member out; return where it listens. What it says is a stranger's now."""
         listens_at = self._listens_at.pop(member)
         self._member_at = {place: of for place, of in self._member_at.items() if of != member}
         self.outgoing.pop(listens_at, None)
-        if address != listens_at:
-            self._say(listens_at, m.Shutdown("its connection to the coordinator broke"))
-        self._note(f"member {member} is gone")
-        self._happened(now, Disconnected(member))
+        return listens_at
 
     def tick(self, now: float) -> None:
         """Time has passed."""
