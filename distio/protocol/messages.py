@@ -139,6 +139,9 @@ class Hello(Message, frozen=True, gc=False):
     """Random; pairs the sending socket with the listening one."""
     family: str = ""
     """Shared by a client and the worker processes that it started: it sees how they exit."""
+    serial: int = 0
+    """Which of these processes it is. The system gives a pid to one process after another, a client
+    gives each serial once."""
 
 
 class Listen(Message, frozen=True, gc=False):
@@ -270,7 +273,7 @@ class Waits(Message, frozen=True, gc=False):
 class WorkerExited(Message, frozen=True, gc=False):
     """How a worker process that this member had started came to its end."""
 
-    pid: int
+    serial: int
     reason: str
 
 

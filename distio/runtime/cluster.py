@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final
 
@@ -15,18 +10,14 @@ from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
 from distio.errors import CannotShip, ClusterClosed, ClusterError, MatchError
-from distio.protocol.messages import WorkerExited
 from distio.result import Result
-from distio.runtime.addresses import private_directory
-from distio.runtime.cores import share_of_cores, thread_limits, usable_cores
-from distio.runtime.host import log
+from distio.runtime.cores import usable_cores
 from distio.runtime.interrupts import interruptible
-from distio.runtime.launching import Lifeline, describe_exit, interrupts_wait, start_program
-from distio.runtime.link import START_SECONDS, LinkedHost, connect
+from distio.runtime.link import LinkedHost, connect
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import stopped_with_its_fiber, waiting
 from distio.runtime.patience import PATIENCE_SECONDS
-from distio.runtime.python_options import import_options, python_options
+from distio.runtime.processes import START_SECONDS, LocalProcesses
 from distio.runtime.records import tagging
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.tickets import CLOSED, Ticket, closed, inherited
@@ -133,7 +124,9 @@ class Cluster:
     Ok(success=[0, 1, 2])
     """
 
-    def __init__(self, host: LinkedHost, threads: int, processes: _Processes | None = None) -> None:
+    def __init__(
+        self, host: LinkedHost, threads: int, processes: LocalProcesses | None = None
+    ) -> None:
         self._host = host
         self._processes = processes
         self._is_closed = False
@@ -144,7 +137,13 @@ class Cluster:
 
     @classmethod
     def local(
-        cls, workers: int | None = None, threads: int = 1, *, blas_threads: int | None = None
+        cls,
+        workers: int | None = None,
+        threads: int = 1,
+        *,
+        blas_threads: int | None = None,
+        restart: bool = True,
+        timeout: float = START_SECONDS,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -155,10 +154,17 @@ class Cluster:
             blas_threads: how many threads libraries for numbers (BLAS, OpenMP) start in each of
                 them; by default its share of these cores, where variables like OMP_NUM_THREADS
                 don't say otherwise.
+            restart: whether a worker process that ends is started again: at once, and if that ends
+                again soon, after 0.1 s, 0.2 s and so on, up to 5 s. The cluster ends when none is
+                left; that is also so if processes end three times in a row before they have joined.
+            timeout: how many seconds each process may take to start; the machine may be busy.
 
         Raises:
             ClusterError: it can't be started, and why.
+            TypeError: `timeout` is no number of seconds above 0.
         """
+        if wrong := expect.no_window(timeout, "Cluster.local"):
+            raise MatchError(wrong)
         if workers is None:
             workers = usable_cores()
         counts = {"workers": workers, "threads": threads, "blas_threads": blas_threads}
@@ -171,7 +177,9 @@ class Cluster:
                 )
         try:
             require_descriptors()
-            processes = _Processes(workers, threads, blas_threads)
+            processes = LocalProcesses(
+                workers, threads, blas_threads, restart=restart, start_seconds=timeout
+            )
             try:
                 host = processes.join()
             except BaseException:
@@ -179,9 +187,7 @@ class Cluster:
                 raise
         except OSError as error:
             raise system_refused(f"start a local cluster of {workers} workers", error) from error
-        cluster = cls(host, 1, processes)
-        processes.watch(host)
-        return cluster
+        return cls(host, 1, processes)
 
     @classmethod
     def connect(
@@ -256,118 +262,3 @@ class Cluster:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class _Processes:
-    """The processes of a local cluster.
-
-    Raises:
-        ClusterError, OSError: they can't be started; those that were have ended again.
-    """
-
-    def __init__(self, workers: int, threads: int, blas_threads: int | None) -> None:
-        self.family = secrets.token_hex(8)
-        self.path = list(sys.path)
-        """Where the workers look for modules."""
-        self._is_stopping = False
-        self._alive = workers
-        self._lock = threading.Lock()
-        self._started: list[subprocess.Popen[bytes]] = []
-        self._directory = private_directory()
-        self.url = f"ipc://{self._directory / 'coordinator'}"
-        try:
-            self._lifeline = Lifeline()
-        except BaseException:
-            _remove(self._directory)
-            raise
-        try:
-            with interrupts_wait():
-                self._start(workers, threads, blas_threads)
-        except BaseException:
-            self.stop()
-            raise
-        self.coordinator, *self.workers = self._started
-
-    def _start(self, workers: int, threads: int, blas_threads: int | None) -> None:
-        lifeline = self._lifeline
-        coordinator = (self.url, str(self._directory), str(lifeline.reader))
-        self._started.append(
-            start_program(
-                "distio.runtime.coordinator_process",
-                *coordinator,
-                lifeline=lifeline,
-                options=import_options(),
-            )
-        )
-        worker = [self.url, "--threads", str(threads), "--family", self.family]
-        worker += ["--lifeline", str(lifeline.reader)]
-        options = python_options()
-        limits = thread_limits(blas_threads, share_of_cores(workers), os.environ)
-        for _ in range(workers):
-            self._started.append(
-                start_program(
-                    "distio_worker.local",
-                    *worker,
-                    lifeline=lifeline,
-                    options=options,
-                    environment=limits,
-                )
-            )
-
-    def join(self) -> LinkedHost:
-        """Join the coordinator when it is there; as long as it lives, it has only not begun yet."""
-        coordinator = os.pidfd_open(self.coordinator.pid)
-        try:
-            return connect(
-                self.url,
-                "client",
-                1,
-                family=self.family,
-                timeout=START_SECONDS,
-                coordinator=coordinator,
-            )
-        finally:
-            os.close(coordinator)
-
-    def watch(self, host: LinkedHost) -> None:
-        """Tell the coordinator how worker processes end; end with the coordinator."""
-        for worker in self.workers:
-            threading.Thread(target=self._watch, args=(worker, host), daemon=True).start()
-        threading.Thread(target=self._watch_coordinator, args=(host,), daemon=True).start()
-
-    def _watch(self, worker: subprocess.Popen[bytes], host: LinkedHost) -> None:
-        reason = describe_exit(worker.wait())
-        with self._lock:
-            if self._is_stopping:
-                return
-            self._alive -= 1
-        log.warning("worker process %d was lost: %s", worker.pid, reason)
-        host.say(WorkerExited(worker.pid, reason))
-        if self._alive == 0:
-            host.close(f"the last worker process was lost: {reason}")
-
-    def _watch_coordinator(self, host: LinkedHost) -> None:
-        reason = describe_exit(self.coordinator.wait())
-        if not self._is_stopping:
-            log.error("the coordinator process was lost: %s", reason)
-            host.close(f"the coordinator process was lost: {reason}")
-
-    def stop(self) -> None:
-        """End all of them, and remove what they leave behind."""
-        with self._lock:
-            self._is_stopping = True
-        self._lifeline.close()
-        for process in reversed(self._started):
-            try:
-                process.wait(_MAY_TAKE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        _remove(self._directory)
-
-
-def _remove(directory: Path) -> None:
-    for path in directory.glob("*"):
-        path.unlink(missing_ok=True)
-    if directory.exists():
-        directory.rmdir()

@@ -24,7 +24,7 @@ from distio.coordination.coordinator.placement import Member
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.runtime.binding import Binding
-from distio.runtime.launching import hold_lifeline
+from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.patience import PATIENCE_SECONDS, Vigil, silence_of
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
@@ -254,10 +254,11 @@ class CoordinatorProcess:
 def main(arguments: list[str]) -> None:
     """The coordinator of a local cluster: lives as long as the lifeline of its program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
-    url, directory, lifeline = arguments
+    url, directory, _, lifeline, stderr = arguments
     try:
         process = CoordinatorProcess(url, hold_lifeline(int(lifeline)))
         signal.signal(signal.SIGTERM, lambda *_: process.stop())
+        tell_started(int(stderr))
         process.run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)

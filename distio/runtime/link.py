@@ -41,14 +41,12 @@ from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send
 from distio.runtime.tickets import Ticket, inherited
 
-__all__ = ["HANDSHAKE_SECONDS", "START_SECONDS", "LinkedHost", "connect"]
+__all__ = ["HANDSHAKE_SECONDS", "LinkedHost", "connect"]
 
 _HOLD_BACK_MS: Final = 1
 _LONGEST_SILENCE_SECONDS: Final = 0.05
 """How long a member that is never idle may keep to itself how many of its fibers wait."""
 HANDSHAKE_SECONDS: Final = 10.0
-START_SECONDS: Final = 120.0
-"""How long the processes of a local cluster wait for their coordinator: the machine may be busy."""
 _LONGEST_WAIT_SECONDS: Final = 86_400.0
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if nobody listens any more."""
@@ -60,6 +58,7 @@ def connect(
     threads: int,
     *,
     family: str = "",
+    serial: int = 0,
     timeout: float = HANDSHAKE_SECONDS,
     lifeline: int | None = None,
     coordinator: int | None = None,
@@ -72,6 +71,7 @@ def connect(
         kind: "worker" or "client".
         threads: how many threads will step fibers.
         family: see `Hello.family`.
+        serial: see `Hello.serial`.
         timeout: how many seconds to wait for an answer.
         lifeline: a file descriptor; the link closes when it comes to its end.
         coordinator: a pidfd of the coordinator, if this process can have one: the answer of a
@@ -89,9 +89,8 @@ def connect(
         ends[coordinator] = ClusterError(
             "the coordinator process ended before it answered; what it wrote to stderr says why"
         )
-    hello = m.Hello(
-        PROTOCOL, PYTHON, kind, threads, platform.node(), os.getpid(), os.urandom(16), family
-    )
+    host, token = platform.node(), os.urandom(16)
+    hello = m.Hello(PROTOCOL, PYTHON, kind, threads, host, os.getpid(), token, family, serial)
     try:
         require_descriptors()
         return _join(url, hello, timeout, lifeline, ends, patience)
@@ -167,7 +166,9 @@ def _await_welcome(
         raise HandshakeRefused(f"what answers at {url} is no coordinator of distio") from error
     if isinstance(answer, m.Welcome):
         return answer.incarnation, early
-    reason = answer.reason if isinstance(answer, m.Refused | m.Shutdown) else repr(answer)
+    if isinstance(answer, m.Shutdown):
+        raise ClusterError(f"the coordinator at {url} ends: {answer.reason}; start another")
+    reason = answer.reason if isinstance(answer, m.Refused) else repr(answer)
     raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")
 
 
@@ -203,7 +204,8 @@ class LinkedHost(Host):
         self.relay: Relay | None = None
         """What fibers here log for others, if this is a worker."""
         self._levels_told: LogLevels | None = None
-        self.on_close: Callable[[str], None] = lambda reason: None
+        self.explain_loss: Callable[[], str] = lambda: ""
+        """May know more of why the coordinator is lost than its broken connection tells."""
         self._context = context
         self._sender = sender
         self._listener = listener
@@ -217,6 +219,11 @@ class LinkedHost(Host):
         self._is_held_back = False
         self._is_closed = False
         self._close_reason = ""
+        self.is_lost = False
+        """Whether the link has ended though nobody wanted it to."""
+        self.closed_because = ""
+        self._farewell: tuple[str, float] | None = None
+        """The arguments of `leave`, if it was asked for."""
         self._monitor = listener.get_monitor_socket()
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
@@ -280,6 +287,12 @@ class LinkedHost(Host):
             self._say_last_logs()
             log.critical("the link to the coordinator failed", exc_info=error)
             reason = f"the link to the coordinator failed: {error}"
+            self.is_lost = True
+        if self._close_reason:  # this end has closed it, whatever the other one has said
+            reason, self.is_lost = self._close_reason, False
+        elif self.is_lost:
+            reason = self.explain_loss() or reason
+        self.closed_because = reason
         self._closed(reason)
 
     def _carry(self) -> str:
@@ -295,6 +308,7 @@ class LinkedHost(Host):
             events = dict(poller.poll(self._milliseconds_to_wait()))
             if self._wake_reader in events:
                 os.read(self._wake_reader, 4096)
+                self._say_farewell()
             elif self._is_held_back or self.relay:
                 with self.mutex:
                     self._send()
@@ -302,7 +316,9 @@ class LinkedHost(Host):
                 reason = self._hear()
             if self._monitor in events:
                 # what was sent before is there already; it does not come back as the same member
-                return self._hear() or "the connection to the coordinator broke"
+                reason = self._hear()
+                self.is_lost = self.is_lost or not reason
+                return reason or "the connection to the coordinator broke"
             if self._lifeline in events:
                 return "the program that started it has ended"
             reason = reason or self._look_for_life()
@@ -324,6 +340,7 @@ class LinkedHost(Host):
             return ""
         silent = silence_of(connection.number for connection in self._connections)
         lost = self._vigil.look(now, {} if silent is None else {"coordinator": silent})
+        self.is_lost = bool(lost)
         return "".join(
             f"the coordinator gave {self._vigil.complaint(silent)}" for silent in lost.values()
         )
@@ -341,6 +358,7 @@ class LinkedHost(Host):
         with self.mutex:
             for message in messages:
                 if isinstance(message, m.Shutdown):
+                    self.is_lost = not message.is_for_all
                     return message.reason or "the cluster was closed"
                 self.member.receive(message)
             arrived = self.member.logs.take()
@@ -369,12 +387,27 @@ class LinkedHost(Host):
         self._is_closed = True
         self._wake_link()
 
-    def leave(self) -> None:
-        """Take leave of the coordinator, and close the link."""
+    def leave(self, reason: str = "", grace: float = 0.0) -> None:
+        """Take leave of the coordinator, and close the link.
+
+        Args:
+            reason: what is said of the link's end.
+            grace: for how many seconds what is under way here may go on. (It has none yet.)
+        """
         with self.mutex:
             self.member.outbox.append(m.Goodbye())
             self._send()
-        self.close()
+        self.close(reason)
+
+    def ask_to_leave(self, reason: str, grace: float) -> None:
+        """Have the link thread `leave`; may be called by a signal handler."""
+        self._farewell = reason, grace
+        self._wake_link()
+
+    def _say_farewell(self) -> None:
+        farewell, self._farewell = self._farewell, None
+        if farewell is not None:
+            self.leave(*farewell)
 
     def _closed(self, reason: str) -> None:
         with self.mutex:
@@ -386,7 +419,6 @@ class LinkedHost(Host):
         self._context.destroy(linger=0)
         with self.mutex:
             self.tickets.cut_short(reason or "the cluster was closed")
-        self.on_close(reason)
 
     def drop_in_child(self) -> None:
         if self.is_inherited:  # a child of the child

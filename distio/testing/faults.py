@@ -44,6 +44,9 @@ class _Fault:
 class Crash(_Fault):
     """The process is gone at once, as by kill -9; its last words may be lost."""
 
+    returns_after: float | None = None
+    """After so many seconds the process, if it is a worker, is started anew: another member."""
+
 
 @final
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ from distio.coordination.coordinator.events import (
     Received,
     Send,
 )
-from distio.coordination.coordinator.exits import Exits
+from distio.coordination.coordinator.exits import Exits, process_of
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.logs import Logs
 from distio.coordination.coordinator.outcomes import forget, outcomes_ready
@@ -150,12 +150,15 @@ class Coordinator:
         self._lose(member.id, "it left the cluster")
 
     def _worker_exited(self, watcher: Member, message: m.WorkerExited) -> None:
-        place = watcher.hello.host, message.pid
+        exited = watcher.hello.family, message.serial
+        if not watcher.hello.family:
+            self.stale += 1  # it has started none
+            return
         for member in self.members.values():
-            if (member.hello.host, member.hello.pid) == place and member.is_gone:
+            if member.is_gone and process_of(member) == exited:
                 self._lose(member.id, message.reason)
                 return
-        if not self._exits.told(watcher, message.pid, message.reason):
+        if not self._exits.told(watcher, message.serial, message.reason):
             self.stale += 1
 
     def _disconnected(self, id: int, why: str) -> None:
