@@ -278,7 +278,9 @@ from distio.runtime.coordinator_process import CoordinatorProcess
 
 process = CoordinatorProcess("tcp://127.0.0.1:0")
 threading.Thread(target=process.run, daemon=True).start()
-worker = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "distio_worker.main", process.url])
+worker = subprocess.Popen(
+    [sys.executable, "-m", "distio_worker.main", process.url], stderr=subprocess.DEVNULL
+)
 
 def lost(cluster, path):
     def leave():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -102,7 +103,7 @@ def test_without_restarts_the_cluster_ends_with_its_last_worker() -> None:
     assert isinstance(result, Panic)
     closed = result.exceptions[0].exception
     assert isinstance(closed, ClusterClosed)
-    assert "the last worker process was lost: killed by SIGKILL" in str(closed)
+    assert re.search(r"the last worker process \d+ was lost: killed by SIGKILL", str(closed))
 
 
 def test_lost_coordinator_ends_the_cluster_and_starts_nothing() -> None:
@@ -151,9 +152,10 @@ def test_workers_that_end_while_they_start_are_a_clear_error(
     sitecustomize(BREAKS.replace("MODULE", "distio_worker.local"))
     with pytest.raises(ClusterError) as raised:
         Cluster.local(workers=2)
-    assert str(raised.value) == (
-        "the last worker process ended before it had joined, 3 times in a row: exited with code 3\n"
-        "    the licence server is away"
+    assert re.fullmatch(
+        r"the last worker process \d+ ended before it had joined, 3 times in a row: exited with "
+        r"code 3\n    the licence server is away",
+        str(raised.value),
     )
     assert capfd.readouterr().err.count("the licence server is away\n") == 6
 
@@ -171,22 +173,14 @@ def test_coordinator_that_ends_while_it_starts_is_a_clear_error(
 
 
 @pytest.mark.parametrize(
-    ("module", "message"),
+    ("module", "seconds", "message"),
     [
-        (
-            "distio_worker.local",
-            "the last worker process ended before it had joined: it took more than 0.5 s, and was "
-            "killed\n    waits for a disk",
-        ),
-        (
-            "distio.runtime.coordinator_process",
-            "the coordinator process ended before it could be joined: it took more than 0.5 s, and "
-            "was killed\n    waits for a disk",
-        ),
+        ("distio_worker.local", 5, r"the last worker process \d+ ended before it had joined"),
+        ("distio.runtime.coordinator_process", 1, r"the coordinator process ended before it could"),
     ],
 )
 def test_process_that_takes_too_long_to_start_is_named(
-    module: str, message: str, sitecustomize: Sitecustomize
+    module: str, seconds: int, message: str, sitecustomize: Sitecustomize
 ) -> None:
     sitecustomize(
         f"if module == {module!r}:\n"
@@ -194,8 +188,9 @@ def test_process_that_takes_too_long_to_start_is_named(
         "    time.sleep(1000)\n"
     )
     with pytest.raises(ClusterError) as raised:
-        Cluster.local(workers=1, timeout=0.5)
-    assert str(raised.value) == message
+        Cluster.local(workers=1, timeout=seconds)
+    message += rf".*: it took more than {seconds} s, and was killed\n    waits for a disk"
+    assert re.fullmatch(message, str(raised.value))
 
 
 def test_cluster_with_one_worker_that_can_start_goes_on(

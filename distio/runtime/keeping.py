@@ -18,7 +18,10 @@ from typing import Final, Protocol, final
 
 from distio.runtime.launching import StartLog
 
-__all__ = ["Backoff", "Child", "Keeper", "Owner"]
+__all__ = ["LOST", "Backoff", "Child", "Keeper", "Owner"]
+
+LOST: Final = 75
+"""The exit code of a worker that has lost its coordinator (EX_TEMPFAIL)."""
 
 _FIRST_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 5.0
@@ -74,6 +77,8 @@ class Child:
         self._start_seconds: float | None = None
         self.failed_starts = 0
         """How many of its lives, one after another, have ended before they had started."""
+        self.descriptor = -1
+        """A pidfd of it, while it lives."""
         self.is_alive = False
         self.is_late = False
         """It was killed because it took too long to start."""
@@ -262,14 +267,8 @@ class Keeper:
 
     def _watch(self, child: Child) -> None:
         assert child.process is not None
-        process = os.pidfd_open(child.process.pid)
-
-        def ended() -> None:
-            self._selector.unregister(process)
-            os.close(process)
-            self._ended(child)
-
-        self._selector.register(process, selectors.EVENT_READ, ended)
+        child.descriptor = os.pidfd_open(child.process.pid)
+        self._selector.register(child.descriptor, selectors.EVENT_READ, lambda: self._ended(child))
         if (log := child.log) is not None:
             self._selector.register(log.reader, selectors.EVENT_READ, lambda: self._read(child))
 
@@ -288,6 +287,9 @@ class Keeper:
 
     def _ended(self, child: Child) -> None:
         assert child.process is not None
+        self._selector.unregister(child.descriptor)
+        os.close(child.descriptor)
+        child.descriptor = -1
         code = child.process.wait()
         if (log := child.log) is not None and log.is_open():
             self._selector.unregister(log.reader)

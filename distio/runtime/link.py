@@ -414,11 +414,11 @@ class LinkedHost(Host):
             self._is_closed = True
         self._say_last_logs()
         self.stop()
+        with self.mutex:  # before the last words are on their way, which may take a moment
+            self.tickets.cut_short(reason or "the cluster was closed")
         self._listener.disable_monitor()
         self._sender.close(linger=_FAREWELL_MS)
         self._context.destroy(linger=0)
-        with self.mutex:
-            self.tickets.cut_short(reason or "the cluster was closed")
 
     def drop_in_child(self) -> None:
         if self.is_inherited:  # a child of the child

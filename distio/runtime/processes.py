@@ -11,6 +11,7 @@ import itertools
 import logging
 import os
 import secrets
+import select
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from distio.errors import ClusterError
 from distio.protocol.messages import WorkerExited
 from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
-from distio.runtime.keeping import Child, Keeper
+from distio.runtime.keeping import LOST, Child, Keeper
 from distio.runtime.launching import Lifeline, Program, StartLog, describe_exit, own_stderr
 from distio.runtime.link import LinkedHost, connect
 from distio.runtime.python_options import import_options, python_options
@@ -190,30 +191,41 @@ class LocalProcesses:
 
     def ended(self, child: Child, code: int, lived: float) -> float | None:
         """Say so, tell the coordinator, and decide whether it is started again."""
-        assert child.process is not None
-        assert child.log is not None
         reason = describe_exit(code)
         if child.is_late:
             reason = f"it took more than {self._start_seconds:g} s, and was killed"
+        elif code == LOST:
+            reason = "it lost its connection to the coordinator"
         if self._is_coordinator(child):
             verb = "was lost" if child.has_started else "ended before it could be joined"
-            story = "" if child.has_started else child.log.last_lines()
-            self._fail(f"the coordinator process {verb}: {reason}{story}")
+            self._fail(f"the coordinator process {verb}: {reason}{_last_lines(child)}")
             return None
+        if code == LOST and self._coordinator_ends():
+            return None  # the keeper is about to hear of that
         self._tell_exit(WorkerExited(child.serial, reason))
         seconds = self._seconds_until_restart(child, lived)
-        name = f"worker process {child.process.pid}"
         verb = "was lost" if child.has_started else "ended before it had joined"
-        if seconds is not None:
+        if child.failed_starts > 1:
+            verb += f", {child.failed_starts} times in a row"
+        assert child.process is not None
+        what = f"worker process {child.process.pid} {verb}: {reason}"
+        if seconds is None:
+            self._give_up(child, f"{what}{_last_lines(child)}")
+        else:
             when = f"in {seconds:g} s" if seconds else "now"
-            log.warning("%s %s: %s; it is started again %s", name, verb, reason, when)
-            return seconds
-        story = "" if child.has_started else child.log.last_lines()
-        times = f", {child.failed_starts} times in a row" if child.failed_starts > 1 else ""
-        log.error("%s %s%s: %s%s", name, verb, times, reason, story)
+            log.warning("%s; it is started again %s", what, when)
+        return seconds
+
+    def _give_up(self, child: Child, what: str) -> None:
+        log.error("%s", what)
         if not any(other.is_alive or other.due is not None for other in self._keeper.children[1:]):
-            self._fail(f"the last worker process {verb}{times}: {reason}{story}")
-        return None
+            self._fail(f"the last {what}")
+
+    def _coordinator_ends(self) -> bool:
+        """Whether its process ends now: it has hung up already."""
+        poller = select.poll()
+        poller.register(self._keeper.children[0].descriptor, select.POLLIN)
+        return bool(poller.poll(_MAY_TAKE_SECONDS * 1000))
 
     def _seconds_until_restart(self, child: Child, lived: float) -> float | None:
         if not self._restart or self._failure or child.is_late:
@@ -264,9 +276,9 @@ class LocalProcesses:
     # -- the end --------------------------------------------------------------------------
 
     def _end(self) -> None:
+        self._keeper.stop(_MAY_TAKE_SECONDS)  # first: their ends are no losses from now on
         with self._changed:
             self._lifeline.close()
-        self._keeper.stop(_MAY_TAKE_SECONDS)
 
     def stop(self) -> None:
         """End all of them, and remove what they leave behind."""
@@ -277,6 +289,11 @@ class LocalProcesses:
             self._thread.join()
         _remove(self._directory)
         os.close(self._stderr)
+
+
+def _last_lines(child: Child) -> str:
+    """Of what it wrote to stderr before it had started, if it hasn't."""
+    return "" if child.has_started or child.log is None else child.log.last_lines()
 
 
 def _remove(directory: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from distio.errors import ClusterClosed, ClusterError
+from distio.runtime.keeping import LOST
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio_worker.host import end, serve
 from distio_worker.output import keep_lines_whole
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> None:
             joined=joined,
         )
     except ClusterClosed:
-        end(0)
+        end(LOST)
     except ClusterError as error:
         print(f"distio-worker: {error}", file=sys.stderr)
         end(1)

@@ -8,19 +8,17 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final, final
 
-from distio.runtime.keeping import Child, Keeper
+from distio.runtime.keeping import LOST, Child, Keeper
 from distio.runtime.launching import Lifeline, Program, StartLog, describe_exit
 from distio.runtime.python_options import python_options
 from distio.runtime.refusals import system_refused
 
-__all__ = ["LOST", "REFUSED", "Supervisor"]
+__all__ = ["REFUSED", "Supervisor"]
 
 log: Final = logging.getLogger("distio.worker")
 
-LOST: Final = 75
-"""The exit code of a worker that has lost its coordinator (EX_TEMPFAIL)."""
 REFUSED: Final = 64
-"""That of one that can't join, and won't if it is started again (EX_USAGE)."""
+"""The exit code of a worker that can't join, and won't if it is started again (EX_USAGE)."""
 _A_MOMENT_SECONDS: Final = 1.0
 
 
