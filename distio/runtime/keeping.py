@@ -167,7 +167,8 @@ class Keeper:
         self._kill_at: float | None = None
         """When what lives then is killed."""
         self._has_killed = False
-        weakref.finalize(self, _close, self._selector, self._reader, self._writer)
+        closing = weakref.finalize(self, _close, self._selector, self._reader, self._writer)
+        closing.atexit = False  # the thread that keeps may be running still
 
     def add(self, child: Child) -> None:
         """Start a child, and keep it.

@@ -28,7 +28,7 @@ __all__ = [
     "describe_exit",
     "fill_standard_streams",
     "hold_lifeline",
-    "own_stderr",
+    "OwnStderr",
     "tell_started",
 ]
 
@@ -117,6 +117,32 @@ def _pipe_above_standard() -> list[int]:
         for end in low:
             os.close(end)
     return high
+
+
+@final
+class OwnStderr:
+    """The stderr of this program as it is now, or /dev/null if that is closed.
+
+    A forked child has no share in it: one that has left the program's streams, like a daemon, would
+    keep whoever reads them waiting.
+    """
+
+    def __init__(self) -> None:
+        self._is_open = True
+        with without_forks():
+            source = 2 if _inherited(2) is None else os.open(os.devnull, os.O_WRONLY)
+            try:
+                self.descriptor = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+            finally:
+                if source != 2:
+                    os.close(source)
+            close_in_children(self)
+
+    def close(self) -> None:
+        """May be called again."""
+        if self._is_open:
+            self._is_open = False
+            os.close(self.descriptor)
 
 
 @final
@@ -313,17 +339,6 @@ def _inherited(descriptor: int) -> int | None:
         if os.get_inheritable(descriptor):
             return None
     return subprocess.DEVNULL  # closed; or a file that was opened since then and isn't for children
-
-
-def own_stderr() -> int:
-    """A descriptor of this program's stderr as it is now, or of /dev/null if that is closed."""
-    if _inherited(2) is None:
-        return fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
-    descriptor = os.open(os.devnull, os.O_WRONLY)
-    try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
-    finally:
-        os.close(descriptor)
 
 
 def fill_standard_streams() -> None:

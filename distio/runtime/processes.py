@@ -24,7 +24,7 @@ from distio.protocol.messages import WorkerExited
 from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.keeping import LOST, Child, Keeper
-from distio.runtime.launching import Lifeline, Program, StartLog, describe_exit, own_stderr
+from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.link import LinkedHost, connect
 from distio.runtime.python_options import import_options, python_options
 
@@ -83,8 +83,8 @@ class LocalProcesses:
             undo.callback(_remove, self._directory)
             self._lifeline = Lifeline()
             undo.callback(self._lifeline.close)
-            self._stderr = own_stderr()
-            undo.callback(os.close, self._stderr)
+            self._stderr = OwnStderr()
+            undo.callback(self._stderr.close)
             self._keeper = Keeper(self)
             undo.pop_all()
         try:
@@ -129,7 +129,7 @@ class LocalProcesses:
 
     def _add(self, program: Program, *arguments: str) -> None:
         """Start the first process of a child, which is given what all of them are given besides."""
-        lifeline, stderr = self._lifeline.reader, self._stderr
+        lifeline, stderr = self._lifeline.reader, self._stderr.descriptor
 
         def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog]:
             child.serial = next(self._serials)
@@ -288,7 +288,7 @@ class LocalProcesses:
         elif self._thread is not threading.current_thread():
             self._thread.join()
         _remove(self._directory)
-        os.close(self._stderr)
+        self._stderr.close()
 
 
 def _last_lines(child: Child) -> str:
