@@ -775,6 +775,7 @@ def test_exit_of_a_process_that_had_left_says_nothing_of_its_successor() -> None
     successor = scene.machine.next_incarnation
     scene.happens(again(serial=2, pid=1000 + worker))
     scene.says(watcher, m.WorkerExited(1000 + worker, "exit code 0"))
+    assert scene.machine.stale == 1, "it is no news"
     scene.breaks(successor)
     assert successor in scene.machine.members  # its own exit is still to be told
 
