@@ -175,6 +175,26 @@ def test_negative_number_of_seconds_is_a_usage_error(option: str, worker: Start)
     assert daemon.ends() == 2
 
 
+def test_worker_whose_main_thread_is_held_by_a_fiber_ends_all_the_same(
+    coordinator: Coordinator, worker: Start, tmp_path: Path
+) -> None:
+    daemon = worker(coordinator.url)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def hold(path: str) -> None:
+        with open(path, "w") as told:
+            told.write("held")
+        while True:  # a handler of signals runs in between
+            signal.pause()
+
+    with Cluster.connect(coordinator.url) as cluster:
+        cluster.submit(io.on_main_thread(hold, str(pipe)), None)
+        assert pipe.read_text() == "held"
+        daemon.process.terminate()
+        assert daemon.ends() == 0
+
+
 # -- trying again -----------------------------------------------------------------------------
 
 

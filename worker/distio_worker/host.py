@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed
+from distio.runtime.keeping import LOST
 from distio.runtime.link import LinkedHost, connect
 from distio.runtime.main_thread import serve_while
 from distio.runtime.patience import PATIENCE_SECONDS
@@ -25,6 +27,8 @@ __all__ = ["GRACE_SECONDS", "end", "serve"]
 
 GRACE_SECONDS: Final = 10.0
 """For how long a worker that is told to end may take, unless another time is set."""
+
+_MAIN_THREAD_MAY_TAKE_SECONDS: Final = 1.0
 
 
 def serve(
@@ -87,7 +91,16 @@ def serve(
     # a worker of a program has no log of its own
     host.relay_logs(takes_all=bool(family))
     host.start(threads, "distio-worker")
-    serve_while(host.listen, "distio-link")
+
+    def listen() -> None:
+        host.listen()
+        # a call of a fiber may hold the main thread for good
+        code = LOST if host.is_lost else 0
+        late = threading.Timer(_MAIN_THREAD_MAY_TAKE_SECONDS, end, [code])
+        late.daemon = True
+        late.start()
+
+    serve_while(listen, "distio-link")
     if host.is_lost:
         raise ClusterClosed(host.closed_because)
     return host.closed_because
