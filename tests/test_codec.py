@@ -145,7 +145,7 @@ MALFORMED: dict[str, list[bytes]] = {
     "a payload for what has none": raw([{"type": "Goodbye"}], [(0, 0)], b"x"),
     "text that isn't UTF-8": [b"\x92\x91\x82\xa4type\xa6Listen\xa5t\xff\xffen\xc4\x00\x90"],
     "a host that isn't UTF-8": [
-        raw([{"type": "WorkerExited", "pid": 1, "reason": "abc"}], [])[0].replace(
+        raw([{"type": "WorkerExited", "serial": 1, "reason": "abc"}], [])[0].replace(
             b"abc", b"\xff" * 3
         )
     ],

@@ -39,7 +39,8 @@ class Scene:
 
     def join(self, kind: MemberKind, threads: int = 1, family: str = "") -> int:
         id = self.machine.next_incarnation
-        hello = m.Hello(PROTOCOL, PYTHON, kind, threads, "host", 1000 + id, b"", family)
+        serial = 1000 + id
+        hello = m.Hello(PROTOCOL, PYTHON, kind, threads, "host", serial, b"", family, serial)
         assert (id, m.Welcome(id)) in self.happens(Joined(hello))
         return id
 
@@ -568,8 +569,8 @@ def test_a_watched_worker_is_lost_at_once_if_its_exit_is_known() -> None:
 def test_a_worker_whose_exit_was_told_before_it_joined_is_lost_when_its_link_breaks() -> None:
     scene = Scene()
     watcher = scene.join("client", family="f")
-    pid = 1000 + scene.machine.next_incarnation
-    scene.says(watcher, m.WorkerExited(pid, "killed by signal 9"))
+    serial = 1000 + scene.machine.next_incarnation
+    scene.says(watcher, m.WorkerExited(serial, "killed by signal 9"))
     worker = scene.join("worker", family="f")
     run = scene.starts(watcher, fibers=2)
     scene.offers(watcher, run, fiber_id(watcher, 1))
@@ -774,17 +775,64 @@ def test_nothing_of_a_run_that_is_over_is_kept() -> None:
     assert not any(member.blocked for member in machine.members.values())
 
 
-def test_an_exit_of_a_process_that_had_left_says_nothing_of_a_later_one() -> None:
+def again(serial: int, pid: int) -> Joined:
+    """A worker process that was started in the place of another, and was given its pid."""
+    return Joined(m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", pid, b"", "f", serial))
+
+
+def test_exit_of_a_process_that_had_left_says_nothing_of_its_successor() -> None:
     scene = Scene()
     watcher = scene.join("client", family="f")
     worker = scene.join("worker", family="f")
     scene.says(worker, m.Goodbye())
+    successor = scene.machine.next_incarnation
+    scene.happens(again(serial=2, pid=1000 + worker))
     scene.says(watcher, m.WorkerExited(1000 + worker, "exit code 0"))
-    hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 1000 + worker, b"", "f")
-    again = scene.machine.next_incarnation
+    assert scene.machine.stale == 1, "it is no news"
+    scene.breaks(successor)
+    assert successor in scene.machine.members  # its own exit is still to be told
+
+
+def test_exit_told_after_the_successor_has_joined_loses_the_process_that_has_exited() -> None:
+    scene, watcher, worker, run, child = family_scene()
+    scene.says(watcher, m.AwaitOutcomes(run, [child]))
+    scene.breaks(worker)
+    successor = scene.machine.next_incarnation
+    hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 1000 + worker, b"", "f", 2)
     scene.happens(Joined(hello))
-    scene.breaks(again)
-    assert again in scene.machine.members  # its own exit is still to be told
+    scene.says(watcher, m.WorkerExited(1000 + worker, "killed by SIGKILL"))
+    assert worker not in scene.machine.members
+    assert successor in scene.machine.members
+
+
+def test_exit_of_a_process_that_never_joined_says_nothing_of_its_successor() -> None:
+    scene = Scene()
+    watcher = scene.join("client", family="f")
+    scene.says(watcher, m.WorkerExited(1, "exited with code 1"))
+    successor = scene.machine.next_incarnation
+    scene.happens(again(serial=2, pid=1001))
+    scene.breaks(successor)
+    assert successor in scene.machine.members
+    scene.says(watcher, m.WorkerExited(2, "killed by SIGKILL"))
+    assert successor not in scene.machine.members
+
+
+def test_exits_told_by_a_member_without_a_family_are_dropped() -> None:
+    scene = Scene()
+    liar = scene.join("client")
+    worker = scene.join("worker")
+    scene.says(liar, m.WorkerExited(0, "a lie"))
+    assert scene.machine.stale == 1
+    scene.breaks(worker)
+    assert scene.machine._departed.who(worker)[1] == "its connection broke"
+
+
+def test_exits_of_processes_that_never_joined_are_kept_up_to_a_number() -> None:
+    scene = Scene()
+    watcher = scene.join("client", family="f")
+    for serial in range(3_000):
+        scene.says(watcher, m.WorkerExited(serial, "exited with code 1"))
+    assert len(scene.machine._exits._reasons) == 1_000
 
 
 def test_a_worker_that_joins_dry_gets_work_from_a_busy_one() -> None:

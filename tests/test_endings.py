@@ -103,7 +103,7 @@ def test_coordinator_loses_a_member_that_takes_too_long_to_leave() -> None:
     scene.says(2, m.Leaving(3.0))
     assert scene.tick(2.9) == []
     shutdown, lost = scene.tick(3.0)
-    assert shutdown == (2, m.Shutdown("it left the cluster after 3 s"))
+    assert shutdown == (2, m.Shutdown("it left the cluster after 3 s", is_for_all=False))
     assert lost[0] == 1
     assert isinstance(lost[1], m.FiberLost)
     assert 2 not in scene.machine.members

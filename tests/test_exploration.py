@@ -232,7 +232,7 @@ def test_only_the_fault_that_matters_is_left() -> None:
         assert "crashes" not in str(simulation.history)
 
     failure = failure_of(PAIR, None, nobody_crashes, faults=faults)
-    assert "faults=[Crash(who=None, at=None)]" in failure.line
+    assert "faults=[Crash(who=None, at=None, returns_after=None)]" in failure.line
     assert "crashes" in str(repeat(failure.line, PAIR).history)
 
 

@@ -193,12 +193,12 @@ def break_(how):
 
 
 pool = ThreadPoolExecutor(2)
-with Cluster.local(workers=2) as cluster:
+with Cluster.local(workers=2, restart=False) as cluster:
+    workers = cluster._processes.workers
     breaking = io.defer(break_, sys.argv[1]).then(io.sleep(0.01)).then(io.blocking(int))
     lost = cluster.submit(breaking, None)
     print(lost.result(timeout=60).exceptions[0].exception)
     print(cluster.submit(io.defer(int), None).result(timeout=60))
-    workers = cluster._processes.workers
     ended = [pool.submit(worker.wait) for worker in workers]
     done, _ = wait(ended, timeout=60, return_when=FIRST_COMPLETED)
     print([each.result() for each in done])

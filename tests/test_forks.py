@@ -270,6 +270,21 @@ signal.pause()
 
 
 @pytest.mark.slow
+def test_forked_daemon_that_has_left_the_streams_of_its_program_keeps_nobody_waiting() -> None:
+    """Whoever reads what the program writes sees its end while the daemon lives."""
+    lines = output_of("""
+with Cluster.local(workers=1) as cluster:
+    io.zip_par(io.pure(1)).run(None, on=cluster)
+    daemon = os.fork()
+    if daemon == 0:
+        for stream in range(3): os.close(stream)
+        signal.pause()
+    print(daemon)
+""")
+    psutil.Process(int(lines[0])).kill()
+
+
+@pytest.mark.slow
 def test_end_of_a_worker_is_seen_while_a_child_of_its_task_lives() -> None:
     """The connection of a worker breaks although its child has inherited it."""
     lines = output_of("""
@@ -278,7 +293,9 @@ from distio.runtime.coordinator_process import CoordinatorProcess
 
 process = CoordinatorProcess("tcp://127.0.0.1:0")
 threading.Thread(target=process.run, daemon=True).start()
-worker = subprocess.Popen([sys.executable, "-W", "ignore", "-m", "distio_worker.main", process.url])
+worker = subprocess.Popen(
+    [sys.executable, "-m", "distio_worker.main", process.url], stderr=subprocess.DEVNULL
+)
 
 def lost(cluster, path):
     def leave():

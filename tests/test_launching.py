@@ -14,7 +14,7 @@ import pytest
 from distio import Cluster
 from distio.errors import ClusterError
 from distio.runtime import launching
-from distio.runtime.launching import Lifeline, start_program
+from distio.runtime.launching import Lifeline, Program
 from distio.runtime.link import HANDSHAKE_SECONDS
 
 
@@ -81,10 +81,8 @@ assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
 
 @pytest.mark.parametrize("module", ["nowhere_at_all", "nowhere_at_all.worker", "os.nowhere"])
 def test_a_module_that_is_not_found_is_a_cluster_error(module: str) -> None:
-    lifeline = Lifeline()
     with pytest.raises(ClusterError, match=rf"need the module {module}, .* sys\.path; install"):
-        start_program(module, lifeline=lifeline)
-    lifeline.close()
+        Program(module)
 
 
 def test_a_cluster_whose_modules_are_not_found_leaves_nothing(
@@ -118,7 +116,10 @@ def test_a_coordinator_that_ends_before_it_answers_is_a_cluster_error_at_once(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(launching, "_BOOTSTRAP", "raise SystemExit(1)")
     began = time.monotonic()
-    with pytest.raises(ClusterError, match="coordinator process ended before it answered"):
+    with pytest.raises(
+        ClusterError,
+        match=r"the coordinator process ended before it could be joined: exited with code 1$",
+    ):
         Cluster.local(workers=1)
     assert time.monotonic() - began < HANDSHAKE_SECONDS
     assert not [*tmp_path.iterdir()]

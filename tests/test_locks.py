@@ -445,7 +445,7 @@ def test_exclusion_holds_under_every_seed(faults: list[Fault]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "faults",
-    [[Crash()], [Crash(), Crash()], [Break(returns_after=0.01)], [Cut(seconds=30)]],
+    [[Crash()], [Crash(), Crash()], [Break(returns_after=0.01)], [Cut(seconds=60)]],
     ids=["crash", "crashes", "break", "cut"],
 )
 def test_a_lost_holder_blocks_nobody(faults: list[Fault]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from distio import IO, Ok, Queue, Resource, Var, io, resource
-from distio.coordination.coordinator import Coordinator, Event, Received, Send, gate
+from distio.coordination.coordinator import Coordinator, Event, Received, Send, Tick, gate
 from distio.coordination.coordinator import machine as coordinator_machine
 from distio.coordination.coordinator import talking as coordinator_talking
 from distio.coordination.coordinator.claims import Claims
@@ -191,6 +191,38 @@ class NeverLosesAnyone(Coordinator):
     def _lose_fiber(self, fiber: int, record: Any, worker: str, reason: str) -> None:
         record.ended = True
         record.lost = (worker, reason)
+
+
+class LosesTheSuccessor(Coordinator):
+    """How a process has exited is taken for the exit of the one that has its pid now."""
+
+    def handle(self, now: float, event: Event) -> list[Send]:
+        commands = super().handle(now, event)
+        if isinstance(event, Received) and isinstance(event.message, m.WorkerExited):
+            exited = event.message.serial
+            for peer in list(self.members.values()):
+                if peer.is_worker and peer.hello.pid == exited != peer.hello.serial:
+                    self._lose(peer.id, event.message.reason)
+            commands += super().handle(now, Tick())
+        return commands
+
+
+class CountsARestartTwice(Coordinator):
+    """The fibers of a lost worker are counted off when it is lost and when it is replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lost_fibers: dict[int, int] = {}
+
+    def _lose(self, lost: int, reason: str) -> None:
+        self._lost_fibers = {id: run.alive_at.get(lost, 0) for id, run in self.runs.items()}
+        super()._lose(lost, reason)
+
+    def _join(self, hello: m.Hello) -> None:
+        super()._join(hello)
+        for id, count in self._lost_fibers.items():
+            if id in self.runs:
+                self.runs[id].alive -= count
 
 
 class SettlesOnlyOnce(Hand):
@@ -497,6 +529,8 @@ async def counts_items() -> int:
 
 KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(1).then(io.pure(h)))
 
+RESTART: Final = (Crash(returns_after=0),)
+
 MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "a wake-up before park is lost": (with_parts(member=ParksWithoutLooking), late_waits(3), 8, ()),
     "a finished fiber's waiter isn't told": (with_parts(member=ForgetsAWaiter), tree(2), 4, ()),
@@ -527,6 +561,8 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "an outcome is dropped": (drops_outcomes, tree(2), 4, ()),
     "a run begins without its root": (starts_runs_empty, tree(2), 4, [Crash()]),
     "a lock isn't freed with its fiber": (with_locks(NeverFrees), counted(), 4, [Crash()]),
+    "the successor is lost": (with_parts(coordinator=LosesTheSuccessor), tree(3), 8, RESTART),
+    "a restart counts twice": (with_parts(coordinator=CountsARestartTwice), tree(3), 8, RESTART),
     "a lock has two holders": (with_locks(LetsTwoIn), counted(), 4, ()),
     "who waits for a lock isn't told": (with_locks(ForgetsTheNext), counted(), 4, ()),
     "a value comes after its lock": (with_locks(KeepsOldValues), updates(), 4, ()),
@@ -550,6 +586,7 @@ def is_right(value: int | None, faults: Sequence[Fault]) -> Callable[[Simulation
 
 
 TAKE_LONG_TO_FIND: Final = {
+    "a restart counts twice",
     "a timer fires early",
     "a timer never fires",
     "an epoch isn't checked",

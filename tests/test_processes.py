@@ -468,18 +468,6 @@ def test_a_port_in_use_is_said(coordinator: str) -> None:
         CoordinatorProcess(coordinator)
 
 
-@pytest.mark.slow
-def test_a_coordinator_that_ends_before_it_answers_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def ends_at_once(*_: object, **__: object) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", ""])
-
-    monkeypatch.setattr("distio.runtime.cluster.start_program", ends_at_once)
-    with pytest.raises(ClusterError, match="ended before it answered; what it wrote to stderr"):
-        Cluster.local(workers=1)
-
-
 def test_a_local_cluster_takes_workers() -> None:
     with pytest.raises(ClusterError, match="at least 1 worker"):
         Cluster.local(workers=0)

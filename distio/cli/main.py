@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from typing import Annotated, Any, Final, NoReturn
 
@@ -142,6 +143,12 @@ def _run(program: Any, workers: int | None, threads: int, connect: str | None, g
         return program.run(None, on=cluster)
 
 
+def _seconds(number: float) -> float:
+    if not 0 < number < math.inf:
+        raise typer.BadParameter("give a number of seconds above 0")
+    return number
+
+
 @app.command()
 def coordinator(
     bind: Annotated[
@@ -155,6 +162,15 @@ def coordinator(
             help="How long a run that is ended may take to release what it holds.",
         ),
     ] = GRACE_SECONDS,
+    patience: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds,
+            help="How long a member may give no sign of life, because it is stopped or cut off, "
+            "before it is lost.",
+        ),
+    ] = 30.0,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -168,7 +184,7 @@ def coordinator(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        serve(bind, _say_ready, grace=grace)
+        serve(bind, _say_ready, grace=grace, patience=patience)
     except ClusterError as error:
         report.complain(error)
         return report.USAGE

@@ -156,6 +156,9 @@ class Hello(Message, frozen=True, gc=False):
     """Random; pairs the sending socket with the listening one."""
     family: Annotated[str, Meta(max_length=100)] = ""
     """Shared by a client and the worker processes that it started: it sees how they exit."""
+    serial: Count = 0
+    """Which of these processes it is. The system gives a pid to one process after another, a client
+    gives each serial once."""
 
 
 class Listen(Message, frozen=True, gc=False):
@@ -294,7 +297,7 @@ class Waits(Message, frozen=True, gc=False):
 class WorkerExited(Message, frozen=True, gc=False):
     """How a worker process that this member had started came to its end."""
 
-    pid: Count
+    serial: Count
     reason: str
 
 
@@ -432,9 +435,11 @@ class RunEnded(Message, frozen=True, gc=False):
 
 
 class Shutdown(Message, frozen=True, gc=False):
-    """The cluster closes: end."""
+    """This process is no member any more: end."""
 
     reason: str = ""
+    is_for_all: bool = True
+    """The cluster closes; False: it goes on, without this member."""
 
 
 MemberMessage = (

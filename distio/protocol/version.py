@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["PROTOCOL", "PYTHON", "refusal"]
 
-PROTOCOL: Final = 5
+PROTOCOL: Final = 6
 """Changes whenever the meaning of a message changes."""
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from distio.errors import ClusterError
 
-__all__ = ["LONGEST_IPC_PATH", "check_bind", "check_url", "private_directory"]
+__all__ = ["LONGEST_IPC_PATH", "check_bind", "check_url", "ipc_path", "private_directory"]
 
+_IPC: Final = "ipc://"
 LONGEST_IPC_PATH: Final = 100
 """A little less than what the system allows for the path of a socket (107 bytes on Linux)."""
 
@@ -29,7 +30,7 @@ def check_url(url: Any) -> str:
     except ValueError:  # brackets that don't match, or a port that is no number
         parts, port = urlsplit(""), None
     is_tcp = parts.scheme == "tcp" and parts.hostname and port is not None
-    is_ipc = parts.scheme == "ipc" and len(url) > len("ipc://")
+    is_ipc = parts.scheme == "ipc" and len(url) > len(_IPC)
     if not (is_tcp or is_ipc):
         raise ClusterError(
             f"the URL of a coordinator is tcp://HOST:PORT or ipc://PATH, but got {url!r}; "
@@ -42,11 +43,16 @@ def check_bind(url: str) -> str:
     """Return `url` if a coordinator may listen there.
 
     Raises:
-        ClusterError: it may not: beyond loopback anybody could send programs to run.
+        ClusterError: it may not: anybody beyond this user could send programs to run.
     """
     check_url(url)
     parts = urlsplit(url)
-    if parts.scheme == "ipc":
+    if (path := ipc_path(url)) is not None:
+        if os.fspath(path).startswith(("@", "*")):
+            raise ClusterError(
+                f"refused to listen on {url}: any user of this machine could connect to such a "
+                f"name and run programs as you; use ipc:// and the path of a socket"
+            )
         return url
     host = parts.hostname or ""
     try:
@@ -59,6 +65,15 @@ def check_bind(url: str) -> str:
             f"programs here, and there are no keys yet to keep them out; use tcp://127.0.0.1:PORT"
         )
     return url
+
+
+def ipc_path(url: str) -> Path | None:
+    """The path of the socket at this URL; None: it isn't an ipc URL.
+
+    >>> ipc_path("ipc:///run/distio/coordinator"), ipc_path("tcp://127.0.0.1:7077")
+    (PosixPath('/run/distio/coordinator'), None)
+    """
+    return Path(url[len(_IPC) :]) if url.startswith(_IPC) else None
 
 
 def private_directory() -> Path:

@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import subprocess
-import sys
-import threading
-from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final
 
@@ -17,17 +10,14 @@ from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
 from distio.errors import CannotShip, ClusterClosed, ClusterError, MatchError
-from distio.protocol.messages import WorkerExited
 from distio.result import Result
-from distio.runtime.addresses import private_directory
-from distio.runtime.cores import share_of_cores, thread_limits, usable_cores
+from distio.runtime.cores import usable_cores
 from distio.runtime.interrupts import interruptible
-from distio.runtime.launching import Lifeline, describe_exit, interrupts_wait, start_program
-from distio.runtime.link import START_SECONDS, LinkedHost, connect
-from distio.runtime.logs import log
+from distio.runtime.link import LinkedHost, connect
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import stopped_with_its_fiber, waiting
-from distio.runtime.python_options import import_options, python_options
+from distio.runtime.patience import PATIENCE_SECONDS
+from distio.runtime.processes import START_SECONDS, LocalProcesses
 from distio.runtime.records import tagging
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.threads import CannotStartThread, start_thread
@@ -135,7 +125,9 @@ class Cluster:
     Ok(success=[0, 1, 2])
     """
 
-    def __init__(self, host: LinkedHost, threads: int, processes: _Processes | None = None) -> None:
+    def __init__(
+        self, host: LinkedHost, threads: int, processes: LocalProcesses | None = None
+    ) -> None:
         self._host = host
         self._processes = processes
         self._is_closed = False
@@ -156,6 +148,8 @@ class Cluster:
         *,
         blas_threads: int | None = None,
         grace: float = GRACE_SECONDS,
+        restart: bool = True,
+        timeout: float = START_SECONDS,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -166,13 +160,19 @@ class Cluster:
             blas_threads: how many threads libraries for numbers (BLAS, OpenMP) start in each of
                 them; by default its share of these cores, where variables like OMP_NUM_THREADS
                 don't say otherwise.
+            restart: whether a worker process that ends is started again: at once, and if that ends
+                again soon, after 0.1 s, 0.2 s and so on, up to 5 s. The cluster ends when none is
+                left; that is also so if processes end three times in a row before they have joined.
+            timeout: how many seconds each process may take to start; the machine may be busy.
             grace: how many seconds a run that is ended before all its fibers have, by `cancel`, a
                 Deadlock or `close`, may take to release what it holds.
 
         Raises:
             ClusterError: it can't be started, and why.
-            TypeError: `grace` is no number of seconds from 0.
+            TypeError: `timeout` or `grace` is no such number of seconds.
         """
+        if wrong := expect.no_window(timeout, "Cluster.local"):
+            raise MatchError(wrong)
         if wrong := expect.no_time(grace, "Cluster.local", "grace is a number of seconds"):
             raise MatchError(wrong)
         if workers is None:
@@ -187,36 +187,37 @@ class Cluster:
                 )
         try:
             require_sockets()
-            processes = _Processes(workers, threads, blas_threads, grace)
+            processes = LocalProcesses(
+                workers, threads, blas_threads, grace, restart=restart, start_seconds=timeout
+            )
             try:
-                cluster = cls(processes.join(), 1, processes)
+                return cls(processes.join(), 1, processes)
             except BaseException:
                 processes.stop()
                 raise
-            try:
-                processes.watch(cluster._host)
-            except BaseException:
-                cluster.close()
-                raise
         except REFUSALS as error:
             raise system_refused(f"start a local cluster of {workers} workers", error) from error
-        return cluster
 
     @classmethod
-    def connect(cls, url: str, *, timeout: float = 10.0) -> Self:
+    def connect(
+        cls, url: str, *, timeout: float = 10.0, patience: float = PATIENCE_SECONDS
+    ) -> Self:
         """Join the cluster whose coordinator listens at `url`.
 
         Args:
             url: as `distio coordinator` prints it.
             timeout: how many seconds to wait for its answer.
+            patience: for how many seconds the coordinator may give no sign of life, for it may be
+                stopped, or the network be down. After that it is held for lost, and runs end.
 
         Raises:
             ClusterError: nobody answers there, or the versions don't match.
-            TypeError: `timeout` is no number of seconds above 0.
+            TypeError: `timeout` or `patience` is no number of seconds above 0.
         """
-        if wrong := expect.no_window(timeout, "Cluster.connect"):
-            raise MatchError(wrong)
-        host = connect(url, "client", 1, timeout=timeout)
+        for seconds in (timeout, patience):
+            if wrong := expect.no_window(seconds, "Cluster.connect"):
+                raise MatchError(wrong)
+        host = connect(url, "client", 1, timeout=timeout, patience=patience)
         try:
             return cls(host, 1)
         except REFUSALS as error:
@@ -283,118 +284,3 @@ class Cluster:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class _Processes:
-    """The processes of a local cluster.
-
-    Raises:
-        ClusterError, OSError: they can't be started; those that were have ended again.
-    """
-
-    def __init__(self, workers: int, threads: int, blas_threads: int | None, grace: float) -> None:
-        self.family = secrets.token_hex(8)
-        self.path = list(sys.path)
-        """Where the workers look for modules."""
-        self._is_stopping = False
-        self._alive = workers
-        self._lock = threading.Lock()
-        self._started: list[subprocess.Popen[bytes]] = []
-        self._directory = private_directory()
-        self.url = f"ipc://{self._directory / 'coordinator'}"
-        try:
-            self._lifeline = Lifeline()
-        except BaseException:
-            _remove(self._directory)
-            raise
-        try:
-            with interrupts_wait():
-                self._start(workers, threads, blas_threads, grace)
-        except BaseException:
-            self.stop()
-            raise
-        self.coordinator, *self.workers = self._started
-
-    def _start(self, workers: int, threads: int, blas_threads: int | None, grace: float) -> None:
-        lifeline = self._lifeline
-        coordinator = (self.url, str(self._directory), str(lifeline.reader), str(grace))
-        self._started.append(
-            start_program(
-                "distio.runtime.coordinator_process",
-                *coordinator,
-                lifeline=lifeline,
-                options=import_options(),
-            )
-        )
-        worker = [self.url, "--threads", str(threads), "--family", self.family]
-        worker += ["--lifeline", str(lifeline.reader)]
-        options = python_options()
-        limits = thread_limits(blas_threads, share_of_cores(workers), os.environ)
-        for _ in range(workers):
-            self._started.append(
-                start_program(
-                    "distio_worker.local",
-                    *worker,
-                    lifeline=lifeline,
-                    options=options,
-                    environment=limits,
-                )
-            )
-
-    def join(self) -> LinkedHost:
-        """Join the coordinator when it is there; as long as it lives, it has only not begun yet."""
-        coordinator = os.pidfd_open(self.coordinator.pid)
-        try:
-            return connect(
-                self.url,
-                "client",
-                1,
-                family=self.family,
-                timeout=START_SECONDS,
-                coordinator=coordinator,
-            )
-        finally:
-            os.close(coordinator)
-
-    def watch(self, host: LinkedHost) -> None:
-        """Tell the coordinator how worker processes end; end with the coordinator."""
-        for worker in self.workers:
-            start_thread("distio-watch", partial(self._watch, worker, host), host.fail)
-        start_thread("distio-watch", partial(self._watch_coordinator, host), host.fail)
-
-    def _watch(self, worker: subprocess.Popen[bytes], host: LinkedHost) -> None:
-        reason = describe_exit(worker.wait())
-        with self._lock:
-            if self._is_stopping:
-                return
-            self._alive -= 1
-        log.warning("worker process %d was lost: %s", worker.pid, reason)
-        host.say(WorkerExited(worker.pid, reason))
-        if self._alive == 0:
-            host.close(f"the last worker process was lost: {reason}")
-
-    def _watch_coordinator(self, host: LinkedHost) -> None:
-        reason = describe_exit(self.coordinator.wait())
-        if not self._is_stopping:
-            log.error("the coordinator process was lost: %s", reason)
-            host.close(f"the coordinator process was lost: {reason}")
-
-    def stop(self) -> None:
-        """End all of them, and remove what they leave behind."""
-        with self._lock:
-            self._is_stopping = True
-        self._lifeline.close()
-        for process in reversed(self._started):
-            try:
-                process.wait(_MAY_TAKE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        _remove(self._directory)
-
-
-def _remove(directory: Path) -> None:
-    for path in directory.glob("*"):
-        path.unlink(missing_ok=True)
-    if directory.exists():
-        directory.rmdir()

@@ -11,22 +11,21 @@ import os
 import shutil
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import repeat
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import zmq
 
 from distio.coordination.coordinator import HANDSHAKE, Coordinator, Switchboard
 from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.coordinator.placement import Member
-from distio.errors import ClusterError
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
-from distio.runtime.addresses import check_bind
-from distio.runtime.launching import hold_lifeline
+from distio.runtime.binding import Binding
+from distio.runtime.launching import hold_lifeline, tell_started
+from distio.runtime.patience import PATIENCE_SECONDS, Vigil, silence_of
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
 from distio.runtime.waking import Waker
@@ -42,7 +41,13 @@ _ORPHANS_MAY_TAKE_SECONDS: Final = 2.0
 """How long runs may take to release what they hold when their program was killed."""
 
 
-def serve(url: str, ready: Callable[[str], None], *, grace: float = GRACE_SECONDS) -> None:
+def serve(
+    url: str,
+    ready: Callable[[str], None],
+    *,
+    grace: float = GRACE_SECONDS,
+    patience: float = PATIENCE_SECONDS,
+) -> None:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
     Runs that go on then are cancelled, and release what they hold; at a second signal they don't.
@@ -51,13 +56,14 @@ def serve(url: str, ready: Callable[[str], None], *, grace: float = GRACE_SECOND
         url: where to listen; port 0 lets the system choose one.
         ready: called with the URL once members can join.
         grace: how many seconds a run that is ended may take to release what it holds.
+        patience: for how many seconds a member may give no sign of life; see `patience`.
 
     Raises:
         ClusterError: it can't listen there.
     """
     try:
         require_sockets()
-        process = CoordinatorProcess(url, grace=grace)
+        process = CoordinatorProcess(url, grace=grace, patience=patience)
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,12 +81,17 @@ class CoordinatorProcess:
     """Carries messages between the machine and its members."""
 
     def __init__(
-        self, url: str, lifeline: int | None = None, *, grace: float = GRACE_SECONDS
+        self,
+        url: str,
+        lifeline: int | None = None,
+        *,
+        grace: float = GRACE_SECONDS,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
-        check_bind(url)
         self._board = Switchboard(Coordinator(grace), log.info, log.error)
         self._context: zmq.Context[Any] = zmq.Context()
-        self._router = router(self._context)
+        self._router = router(self._context, patience)
+        self._vigil: Vigil[int] = Vigil(patience)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._lifeline = lifeline
         self._stopper = Waker()
@@ -92,14 +103,13 @@ class CoordinatorProcess:
         self._gone: list[bytes] = []
         """Addresses whose connection broke, and which may have said something before."""
         try:
-            self._router.bind(url)
-        except zmq.ZMQError as error:
+            self._binding = Binding(self._router, url)
+        except BaseException:
             self._stopper.close()
+            self._router.disable_monitor()
             self._context.destroy(linger=0)
-            raise ClusterError(
-                f"can't listen on {url}: {error.strerror}; choose another"
-            ) from error
-        self.url = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+            raise
+        self.url = self._binding.url
 
     def stop(self) -> None:
         """Make `run` return when runs have released what they hold; the second time, at once.
@@ -137,6 +147,7 @@ class CoordinatorProcess:
                 self._report_disconnects()
             if self._is_timer_due():
                 self._board.tick(time.monotonic())
+            self._look_for_life()
             self._send_batches()
             if self._board.is_closed:
                 break
@@ -147,7 +158,8 @@ class CoordinatorProcess:
         return deadline is not None and deadline <= time.monotonic()
 
     def _milliseconds_to_wait(self) -> int | None:
-        deadline = self._board.machine.next_deadline()
+        deadlines = self._board.machine.next_deadline(), self._vigil.due
+        deadline = min((each for each in deadlines if each is not None), default=None)
         if deadline is None:
             return None
         # rounded up: a timer never fires early, and no loop spins until it may
@@ -202,6 +214,7 @@ class CoordinatorProcess:
             return False
         self._note_disconnects()  # the descriptor may have been another peer's
         self._address_of_fd[descriptor] = address
+        self._vigil.begin(time.monotonic())
         return True
 
     def _note_dropped_logs(self) -> None:
@@ -222,6 +235,20 @@ class CoordinatorProcess:
         self._take_up(at_most=None)
         for address in gone:
             self._board.hang_up(time.monotonic(), address)
+
+    def _look_for_life(self) -> None:
+        """Lose the members that have been silent for too long."""
+        now = time.monotonic()
+        if self._vigil.due is None or now < self._vigil.due:
+            return
+        connections: defaultdict[int, list[int]] = defaultdict(list)
+        for descriptor, address in self._address_of_fd.items():
+            if (member := self._board.member_at(address)) is not None:
+                connections[member].append(descriptor)
+        silences = {member: silence_of(each) for member, each in connections.items()}
+        known = {member: silent for member, silent in silences.items() if silent is not None}
+        for member, silent in self._vigil.look(now, known).items():
+            self._board.give_up(now, member, self._vigil.complaint(silent))
 
     # -- going out ------------------------------------------------------------------------
 
@@ -258,9 +285,7 @@ class CoordinatorProcess:
         self._router.disable_monitor()
         self._context.destroy(linger=200)
         self._stopper.close()
-        parts = urlsplit(self.url)
-        if parts.scheme == "ipc":
-            Path(parts.path).unlink(missing_ok=True)
+        self._binding.release()
 
     def _await_farewells(self, alive: set[int]) -> None:
         """Wait until all is over, or for as long as that may take.
@@ -303,10 +328,11 @@ class CoordinatorProcess:
 def main(arguments: list[str]) -> None:
     """The coordinator of a local cluster: lives as long as the lifeline of its program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
-    url, directory, lifeline, grace = arguments
+    url, directory, grace, _, lifeline, stderr = arguments
     try:
         process = CoordinatorProcess(url, hold_lifeline(int(lifeline)), grace=float(grace))
         signal.signal(signal.SIGTERM, lambda *_: process.stop())
+        tell_started(int(stderr))
         process.run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -106,17 +106,17 @@ class ForeignDescriptor:
     a copy is closed only if it still is the same file.
     """
 
-    __slots__ = ("__weakref__", "_file", "_number")
+    __slots__ = ("__weakref__", "_file", "number")
 
     def __init__(self, number: int) -> None:
-        self._number = number
+        self.number = number
         self._file = _file_of(number)
         drop_in_children(self)
 
     def drop_in_child(self) -> None:
         """Close the copy."""
-        if self._file is not None and _file_of(self._number) == self._file:
-            os.close(self._number)
+        if self._file is not None and _file_of(self.number) == self._file:
+            os.close(self.number)
 
 
 def _file_of(number: int) -> tuple[int, int] | None:

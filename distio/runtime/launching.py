@@ -23,11 +23,13 @@ from distio.runtime.forks import close_in_children, renew_in_children, without_f
 
 __all__ = [
     "Lifeline",
+    "Program",
+    "StartLog",
     "describe_exit",
     "fill_standard_streams",
     "hold_lifeline",
-    "interrupts_wait",
-    "start_program",
+    "OwnStderr",
+    "tell_started",
 ]
 
 _PARENT: Final = "DISTIO_PARENT"
@@ -35,6 +37,12 @@ _PARENT: Final = "DISTIO_PARENT"
 
 _FIRST_FREE: Final = 3
 """The descriptors below it are the standard streams."""
+
+_STARTED: Final = b"\0"
+"""What a process writes to stderr when it has started."""
+_MOST_READ: Final = 65_536
+_MOST_KEPT: Final = 8_192
+_MOST_LINES: Final = 10
 
 # `-m` would need PYTHONPATH, which -I and -E ignore. Nothing is imported before the path is right,
 # lest a module of the working directory comes in its place.
@@ -111,39 +119,177 @@ def _pipe_above_standard() -> list[int]:
     return high
 
 
-def start_program(
-    module: str,
-    *arguments: str,
-    lifeline: Lifeline,
-    options: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-) -> subprocess.Popen[bytes]:
-    """Call `main(arguments)` of a module in a process that can import what this program can.
+@final
+class OwnStderr:
+    """The stderr of this program as it is now, or /dev/null if that is closed.
 
-    Its standard input is empty; it writes where this program does. See `interrupts_wait` about
-    SIGINT.
+    A forked child has no share in it: one that has left the program's streams, like a daemon, would
+    keep whoever reads them waiting.
+    """
+
+    def __init__(self) -> None:
+        self._is_open = True
+        with without_forks():
+            source = 2 if _inherited(2) is None else os.open(os.devnull, os.O_WRONLY)
+            try:
+                self.descriptor = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+            finally:
+                if source != 2:
+                    os.close(source)
+            close_in_children(self)
+
+    def close(self) -> None:
+        """May be called again."""
+        if self._is_open:
+            self._is_open = False
+            os.close(self.descriptor)
+
+
+@final
+class StartLog:
+    """What a process writes to stderr until it has started: passed on, and its end kept.
+
+    The process is given the `writer` as its stderr. When it has started, it calls `has_started`,
+    and writes to the true stderr from then on.
+
+    Args:
+        target: the descriptor of the true stderr.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.reader, self.writer = _pipe_above_standard()
+        os.set_blocking(self.reader, False)
+        self.has_started = False
+        self._is_open = True
+        self._target = target
+        self._end = b""
+        self._partial = b""
+        """The beginning of a line that isn't complete: others write to the same stderr."""
+
+    def read(self) -> bool:
+        """Pass on what was written since; False if that is nothing. Closes when all was."""
+        try:
+            data = os.read(self.reader, _MOST_READ)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.close()
+            return False
+        if _STARTED in data:
+            self.has_started = True
+            data = data.replace(_STARTED, b"")
+        self._end = (self._end + data)[-_MOST_KEPT:]
+        lines, end, self._partial = (self._partial + data).rpartition(b"\n")
+        self._pass_on(lines + end)
+        return True
+
+    def _pass_on(self, text: bytes) -> None:
+        with suppress(OSError):  # nobody reads it any more
+            while text:
+                text = text[os.write(self._target, text) :]
+
+    def finish(self) -> None:
+        """Pass on the rest: the process has ended, but a fork of it may hold the writer."""
+        while self.read():
+            pass
+        self.close()
+
+    def is_open(self) -> bool:
+        """Whether more may come."""
+        return self._is_open
+
+    def close(self) -> None:
+        """May be called again."""
+        if self._is_open:
+            self._is_open = False
+            os.close(self.reader)
+            self._pass_on(self._partial)
+
+    def last_lines(self) -> str:
+        """The end of it, on lines of its own; empty if nothing was written."""
+        lines = self._end.decode(errors="replace").splitlines()[-_MOST_LINES:]
+        return "".join(f"\n    {line}" for line in lines)
+
+
+def tell_started(stderr: int) -> None:
+    """Tell the `StartLog` of this process that it has started, and write to the true stderr.
+
+    Args:
+        stderr: its descriptor, which is closed.
+    """
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    os.write(2, _STARTED)
+    os.dup2(stderr, 2)
+    os.close(stderr)
+
+
+@final
+class Program:
+    """`main(arguments)` of a module, for processes that can import what this program can now.
+
+    They have the environment, working directory and path of this moment, whenever they start.
 
     Args:
         module: its name.
-        arguments: what `main` is called with, a list of them.
-        lifeline: its reader is inherited; an argument has to say which descriptor that is.
         options: those of the interpreter.
         environment: variables beside those of this program.
 
     Raises:
         ClusterError: the module isn't found, or the working directory is gone.
-        OSError: the system refuses, and why.
     """
-    _check_importable(module)
-    parent = {"path": _absolute_path(), "argv": sys.argv}
-    return subprocess.Popen(
-        [sys.executable, *options, "-c", _BOOTSTRAP, module, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=_inherited(1),
-        stderr=_inherited(2),
-        pass_fds=[lifeline.reader],
-        env={**os.environ, **(environment or {}), _PARENT: json.dumps(parent)},
-    )
+
+    def __init__(
+        self,
+        module: str,
+        *,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        _check_importable(module)
+        self._directory = _working_directory()
+        self._command = [sys.executable, *options, "-c", _BOOTSTRAP, module]
+        parent = {"path": _absolute_path(self._directory), "argv": sys.argv}
+        self._environment = {**os.environ, **(environment or {}), _PARENT: json.dumps(parent)}
+
+    def start(
+        self,
+        *arguments: str,
+        inherits: Sequence[int],
+        log: StartLog | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start a process.
+
+        Its standard input is empty; it writes where this program does. SIGINT is blocked until the
+        process unblocks it: Ctrl-C in a terminal comes to it too, while it imports its modules, and
+        no handler of its own could be there in time.
+
+        Args:
+            arguments: what `main` is called with, a list of them.
+            inherits: descriptors; an argument has to say what each is for.
+            log: takes what the process writes to stderr until it has started.
+
+        Raises:
+            OSError: the system refuses, and why.
+        """
+        with _interrupts_blocked():
+            try:
+                return subprocess.Popen(
+                    [*self._command, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=_inherited(1),
+                    stderr=_inherited(2) if log is None else log.writer,
+                    pass_fds=inherits,
+                    env=self._environment,
+                    cwd=self._directory,
+                )
+            except BaseException:
+                if log is not None:
+                    log.close()
+                raise
+            finally:
+                if log is not None:
+                    os.close(log.writer)
 
 
 def _check_importable(module: str) -> None:
@@ -165,10 +311,9 @@ def _is_on_path(module: str) -> bool:
     return any(finder.find_spec(package, None) is not None for finder in finders)
 
 
-def _absolute_path() -> list[str]:
-    """Where this program looks for modules; what is no string is ignored there as here."""
+def _working_directory() -> str:
     try:
-        directory = os.getcwd()
+        return os.getcwd()
     except FileNotFoundError as error:
         raise ClusterError(
             "worker processes start in the working directory of the program, which doesn't exist "
@@ -179,6 +324,10 @@ def _absolute_path() -> list[str]:
             f"worker processes start in the working directory of the program, which can't be "
             f"read ({error.strerror}); change to another (os.chdir)"
         ) from error
+
+
+def _absolute_path(directory: str) -> list[str]:
+    """Where this program looks for modules; what is no string is ignored there as here."""
     found: list[object] = [*sys.path]
     entries = [entry for entry in found if isinstance(entry, str)]
     return [os.path.join(directory, entry) if entry else directory for entry in entries]
@@ -203,12 +352,7 @@ def fill_standard_streams() -> None:
 
 
 @contextmanager
-def interrupts_wait() -> Iterator[None]:
-    """Processes that are started in it hold back SIGINT until they unblock it.
-
-    Ctrl-C in a terminal comes to them too, while they import their modules: no handler of theirs
-    could be there in time.
-    """
+def _interrupts_blocked() -> Iterator[None]:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

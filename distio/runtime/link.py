@@ -40,20 +40,19 @@ from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.host import Host, log_failures, log_unreleased
+from distio.runtime.patience import PATIENCE_SECONDS, Vigil, silence_of
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send
 from distio.runtime.tickets import Ticket, inherited
 from distio.runtime.waking import Waker
 
-__all__ = ["HANDSHAKE_SECONDS", "START_SECONDS", "LinkedHost", "connect"]
+__all__ = ["HANDSHAKE_SECONDS", "LinkedHost", "connect"]
 
 _HOLD_BACK_MS: Final = 1
 _LONGEST_SILENCE_SECONDS: Final = 0.05
 """How long a member that is never idle may keep to itself how many of its fibers wait."""
 HANDSHAKE_SECONDS: Final = 10.0
-START_SECONDS: Final = 120.0
-"""How long the processes of a local cluster wait for their coordinator: the machine may be busy."""
 _ORPHAN_SECONDS: Final = 4.0
 """How long a worker whose program has ended waits for its coordinator to say that all is over."""
 _LONGEST_WAIT_SECONDS: Final = 86_400.0
@@ -68,9 +67,11 @@ def connect(
     threads: int,
     *,
     family: str = "",
+    serial: int = 0,
     timeout: float = HANDSHAKE_SECONDS,
     lifeline: int | None = None,
     coordinator: int | None = None,
+    patience: float = PATIENCE_SECONDS,
 ) -> LinkedHost:
     """Join the cluster whose coordinator listens at `url`.
 
@@ -79,10 +80,12 @@ def connect(
         kind: "worker" or "client".
         threads: how many threads will step fibers.
         family: see `Hello.family`.
+        serial: see `Hello.serial`.
         timeout: how many seconds to wait for an answer.
         lifeline: a file descriptor; the link closes when it comes to its end.
         coordinator: a pidfd of the coordinator, if this process can have one: the answer of a
             coordinator that has ended is not waited for.
+        patience: for how many seconds the coordinator may give no sign of life; see `patience`.
 
     Raises:
         ClusterError: nobody answers, or the coordinator refuses.
@@ -95,22 +98,26 @@ def connect(
         ends[coordinator] = ClusterError(
             "the coordinator process ended before it answered; what it wrote to stderr says why"
         )
-    node = readable(platform.node())
-    token = os.urandom(16)
-    hello = m.Hello(PROTOCOL, PYTHON, kind, threads, node, os.getpid(), token, family)
+    host, token = readable(platform.node()), os.urandom(16)
+    hello = m.Hello(PROTOCOL, PYTHON, kind, threads, host, os.getpid(), token, family, serial)
     try:
         require_sockets()
-        return _join(url, hello, timeout, lifeline, ends)
+        return _join(url, hello, timeout, lifeline, ends, patience)
     except REFUSALS as error:
         raise system_refused(f"join the cluster at {url}", error) from error
 
 
 def _join(
-    url: str, hello: m.Hello, timeout: float, lifeline: int | None, ends: dict[int, ClusterError]
+    url: str,
+    hello: m.Hello,
+    timeout: float,
+    lifeline: int | None,
+    ends: dict[int, ClusterError],
+    patience: float,
 ) -> LinkedHost:
     context: zmq.Context[Any] = zmq.Context()
     try:
-        sender, listener = _dealers(context, url)
+        sender, listener = _dealers(context, url, patience)
         send(sender, from_member.encode([hello]))
         send(listener, from_member.encode([m.Listen(hello.token)]))
         incarnation, early = _await_welcome(listener, sender, url, timeout, ends)
@@ -118,15 +125,18 @@ def _join(
         name = member_name(hello.kind, incarnation, hello.pid, hello.host)
         is_worker = hello.kind == "worker"
         member = Member(incarnation, ships=not is_worker, worker=name if is_worker else None)
-        return LinkedHost(member, context, sender, listener, lifeline, early, connections)
+        vigil: Vigil[str] = Vigil(patience)
+        return LinkedHost(member, context, sender, listener, lifeline, early, connections, vigil)
     except BaseException:
         context.destroy(linger=0)
         raise
 
 
-def _dealers(context: zmq.Context[Any], url: str) -> tuple[zmq.Socket[Any], zmq.Socket[Any]]:
+def _dealers(
+    context: zmq.Context[Any], url: str, patience: float
+) -> tuple[zmq.Socket[Any], zmq.Socket[Any]]:
     try:
-        return dealer(context, url), dealer(context, url)
+        return dealer(context, url, patience), dealer(context, url, patience)
     except zmq.ZMQError as error:  # it can't be an address: the path is too long, for one
         raise ClusterError(
             f"can't connect to {url}: {os.strerror(error.errno or 0)}; check the URL, "
@@ -165,7 +175,9 @@ def _await_welcome(
         raise HandshakeRefused(f"what answers at {url} is no coordinator of distio") from error
     if isinstance(answer, m.Welcome):
         return answer.incarnation, early
-    reason = answer.reason if isinstance(answer, m.Refused | m.Shutdown) else repr(answer)
+    if isinstance(answer, m.Shutdown):
+        raise ClusterError(f"the coordinator at {url} ends: {answer.reason}; start another")
+    reason = answer.reason if isinstance(answer, m.Refused) else repr(answer)
     raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")
 
 
@@ -188,6 +200,7 @@ class LinkedHost(Host):
         lifeline: int | None,
         early: list[m.CoordinatorMessage],
         connections: tuple[ForeignDescriptor, ...],
+        vigil: Vigil[str],
     ) -> None:
         super().__init__(member)
         self.link = self
@@ -196,7 +209,8 @@ class LinkedHost(Host):
         self.relay: Relay | None = None
         """What fibers here log for others, if this is a worker."""
         self._levels_told: LogLevels | None = None
-        self.on_close: Callable[[str], None] = lambda reason: None
+        self.explain_loss: Callable[[], str] = lambda: ""
+        """May know more of why the coordinator is lost than its broken connection tells."""
         self._context = context
         self._sender = sender
         self._listener = listener
@@ -204,13 +218,21 @@ class LinkedHost(Host):
         self._early = early
         self._connections = connections
         """Kept as long as the host: forked children close their copies."""
+        self._vigil = vigil
         self.process = os.getpid()
         self._last_sent = 0.0
         self._is_held_back = False
-        self._leaves_within: float | None = None
-        """If it is to leave the cluster: in how many seconds."""
         self._is_closed = False
         self._close_reason = ""
+        self.is_lost = False
+        """Whether the link has ended though nobody wanted it to."""
+        self.closed_because = ""
+        self._farewell: tuple[str, float] | None = None
+        """If it is to leave the cluster: why, and in how many seconds."""
+        self._leaves_because = ""
+        self._orphaned_until: float | None = None
+        """When it doesn't wait any longer for the coordinator of a program that has ended."""
+        """The arguments of `leave`, if it was asked for."""
         self._monitor = listener.get_monitor_socket()
         self._waker = Waker()
 
@@ -249,7 +271,7 @@ class LinkedHost(Host):
         send(self._sender, from_member.encode(batch))
         self._last_sent = time.monotonic()
         if member.has_left:
-            self.close()
+            self.close(self._leaves_because)
 
     def say(self, *messages: m.MemberMessage) -> None:
         """Send these at once (takes the mutex)."""
@@ -266,6 +288,13 @@ class LinkedHost(Host):
         except BaseException as error:  # noqa: BLE001 (whoever waits for us is told)
             self.fail(error)
             reason = self._close_reason
+        if self._close_reason:  # this end has closed it, whatever the other one has said
+            reason, self.is_lost = self._close_reason, False
+        elif self.member.is_leaving:  # it has taken too long, and was told so
+            self.is_lost = False
+        elif self.is_lost:
+            reason = self.explain_loss() or reason
+        self.closed_because = reason
         self._closed(reason)
 
     def _carry(self) -> str:
@@ -275,13 +304,10 @@ class LinkedHost(Host):
         poller.register(self._monitor, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
-        orphaned_until: float | None = None
+        self._vigil.begin(time.monotonic())
         reason = self._take_up(self._early)
         while not (self._is_closed or reason):
-            timeout = _HOLD_BACK_MS if self._is_held_back or self.relay else None
-            if timeout is None and orphaned_until is not None:
-                timeout = max(0, int((orphaned_until - time.monotonic()) * 1000) + 1)
-            events = dict(poller.poll(timeout))
+            events = dict(poller.poll(self._milliseconds_to_wait()))
             if self._waker.reader in events:
                 self._waker.clear()
                 self._leave()
@@ -292,14 +318,38 @@ class LinkedHost(Host):
                 reason = self._hear()
             if self._monitor in events:
                 # what was sent before is there already; it does not come back as the same member
-                return self._hear() or "the connection to the coordinator broke"
+                reason = self._hear()
+                self.is_lost = self.is_lost or not reason
+                return reason or "the connection to the coordinator broke"
             if self._lifeline in events:
                 # the coordinator has noticed as well, and ends the runs of the program
                 poller.unregister(self._lifeline)
-                orphaned_until = time.monotonic() + _ORPHAN_SECONDS
-            if orphaned_until is not None and time.monotonic() >= orphaned_until:
+                self._orphaned_until = time.monotonic() + _ORPHAN_SECONDS
+            if self._orphaned_until is not None and time.monotonic() >= self._orphaned_until:
                 return "the program that started it has ended"
+            reason = reason or self._look_for_life()
         return reason or self._close_reason
+
+    def _milliseconds_to_wait(self) -> int | None:
+        if self._is_held_back or self.relay:
+            return _HOLD_BACK_MS
+        dues = [due for due in (self._vigil.due, self._orphaned_until) if due is not None]
+        if not dues:
+            return None
+        seconds = min(min(dues) - time.monotonic(), _LONGEST_WAIT_SECONDS)
+        return max(0, int(seconds * 1000) + 1)
+
+    def _look_for_life(self) -> str:
+        """A reason if the coordinator has been silent for too long."""
+        now = time.monotonic()
+        if self._vigil.due is None or now < self._vigil.due:
+            return ""
+        silent = silence_of(connection.number for connection in self._connections)
+        lost = self._vigil.look(now, {} if silent is None else {"coordinator": silent})
+        self.is_lost = bool(lost)
+        return "".join(
+            f"the coordinator gave {self._vigil.complaint(silent)}" for silent in lost.values()
+        )
 
     def _hear(self) -> str:
         """Take up all that has come; a reason if the coordinator has closed the link."""
@@ -314,6 +364,7 @@ class LinkedHost(Host):
         with self.mutex:
             for message in messages:
                 if isinstance(message, m.Shutdown):
+                    self.is_lost = not message.is_for_all
                     return message.reason or "the cluster was closed"
                 self.member.receive(message)
             arrived = self.member.logs.take()
@@ -342,23 +393,25 @@ class LinkedHost(Host):
         self._is_closed = True
         self._waker.wake()
 
-    def leave(self, seconds: float = GRACE_SECONDS) -> None:
+    def leave(self, reason: str = "", grace: float = GRACE_SECONDS) -> None:
         """Leave the cluster, and close the link, when all fibers here have released what they hold.
 
         Returns at once, and may be called by a signal handler: the link thread does it.
 
         Args:
-            seconds: how long they may take.
+            reason: what is said of the link's end.
+            grace: how many seconds the fibers may take.
         """
-        self._leaves_within = seconds
+        self._farewell = reason, grace
         self._waker.wake()
 
     def _leave(self) -> None:
-        seconds, self._leaves_within = self._leaves_within, None
-        if seconds is None:
+        farewell, self._farewell = self._farewell, None
+        if farewell is None:
             return
+        self._leaves_because, grace = farewell
         with self.deciding:
-            leave(self.member, seconds)
+            leave(self.member, grace)
             self.stop_what_is_due()
             self.wake()
             self._send(all_of_it=True)
@@ -387,14 +440,13 @@ class LinkedHost(Host):
             self._is_closed = True
         try:
             self.stop()
-            self._listener.disable_monitor()
-            self._sender.close(linger=_FAREWELL_MS)
-            self._context.destroy(linger=0)
-            self._waker.close()
         finally:
-            with self.mutex:
+            with self.mutex:  # before the last words are on their way, which may take a moment
                 self.tickets.cut_short(reason or "the cluster was closed")
-            self.on_close(reason)
+        self._listener.disable_monitor()
+        self._sender.close(linger=_FAREWELL_MS)
+        self._context.destroy(linger=0)
+        self._waker.close()
 
     def drop_in_child(self) -> None:
         if self.is_inherited:  # a child of the child

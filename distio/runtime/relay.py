@@ -69,7 +69,8 @@ class Relay(logging.Handler):
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record; what the base class does, but with no lock held."""
         if self._is_closed:
-            return self._write(record)
+            is_written = not self._takes_all and _is_own(record)  # by this process's own log
+            return is_written or self._write(record)
         found = origin()
         of_host = self._in_host(found)
         if of_host is None and not self._takes_all:

@@ -1,8 +1,7 @@
 """ZeroMQ sockets as this project uses them.
 
-Limits are lifted where dropping or blocking would be the alternative: queues are ours. Peers on
-other machines are watched by heartbeats, which libzmq's own thread answers: a process that holds
-the interpreter's lock for minutes stays alive.
+Limits are lifted where dropping or blocking would be the alternative: queues are ours. On TCP,
+libzmq's own thread pings each peer and answers pings; see `patience` for what is made of that.
 """
 
 from __future__ import annotations
@@ -13,10 +12,10 @@ from typing import Any, Final
 import zmq
 
 from distio.runtime.forks import ForeignDescriptor
+from distio.runtime.patience import ping_seconds
 
 __all__ = [
     "COPY",
-    "HEARTBEAT_TIMEOUT_MS",
     "Frames",
     "connection_of",
     "dealer",
@@ -27,8 +26,7 @@ __all__ = [
     "send",
 ]
 
-_HEARTBEAT_MS: Final = 2_000
-HEARTBEAT_TIMEOUT_MS: Final = 10_000
+_LONGEST_MS: Final = 2**31 - 1
 _LARGEST_MESSAGE_BYTES: Final = 8 * 1024**3
 COPY: Final = 64 * 1024
 """Frames up to this size are copied; larger ones are handed over."""
@@ -36,13 +34,13 @@ COPY: Final = 64 * 1024
 Frames = list[Any]
 
 
-def dealer(context: zmq.Context[Any], url: str) -> zmq.Socket[Any]:
+def dealer(context: zmq.Context[Any], url: str, patience: float) -> zmq.Socket[Any]:
     """A member's socket, connected to the coordinator at `url`.
 
     Its monitor tells of the connection: first that it is there, then that it broke.
     """
     socket: zmq.Socket[Any] = context.socket(zmq.DEALER)
-    _configure(socket)
+    _configure(socket, patience)
     socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
     socket.setsockopt(zmq.RECONNECT_IVL, 5)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
@@ -67,22 +65,25 @@ def next_event(monitor: zmq.Socket[Any]) -> int:
     return int.from_bytes(frame[2:6], sys.byteorder, signed=True)
 
 
-def router(context: zmq.Context[Any]) -> zmq.Socket[Any]:
+def router(context: zmq.Context[Any], patience: float) -> zmq.Socket[Any]:
     """The coordinator's socket, not bound yet."""
     socket: zmq.Socket[Any] = context.socket(zmq.ROUTER)
-    _configure(socket)
+    _configure(socket, patience)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     return socket
 
 
-def _configure(socket: zmq.Socket[Any]) -> None:
+def _configure(socket: zmq.Socket[Any], patience: float) -> None:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, _LARGEST_MESSAGE_BYTES)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS)
+    # pings are for the bytes that they make the peer send: libzmq itself never gives up for their
+    # sake, because it would do so in the middle of a long payload
+    socket.setsockopt(zmq.HEARTBEAT_IVL, max(1, int(ping_seconds(patience) * 1000)))
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 0)
+    # the system drops the connection to a machine that is gone, some time after we have
+    socket.setsockopt(zmq.TCP_MAXRT, int(min(2 * patience * 1000 + 5_000, _LONGEST_MS)))
 
 
 def send(socket: zmq.Socket[Any], frames: Frames) -> None:

@@ -44,6 +44,9 @@ class _Fault:
 class Crash(_Fault):
     """The process is gone at once, as by kill -9; its last words may be lost."""
 
+    returns_after: float | None = None
+    """After so many seconds the process, if it is a worker, is started anew: another member."""
+
 
 @final
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class Pause(_Fault):
 class Cut(_Fault):
     """Nothing comes through to it or from it for a while.
 
-    Nothing is lost either, unless it takes longer than the heartbeats' patience: then both sides
-    hold the link for broken.
+    Nothing is lost either, unless it takes longer than a silent peer is waited for (30 s): then
+    both sides hold the other for lost.
     """
 
     seconds: float = 1.0

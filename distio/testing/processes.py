@@ -66,12 +66,17 @@ _WAKES: Final = (
 class Process:
     """A client or a worker."""
 
-    def __init__(self, world: World, name: str, kind: MemberKind, threads: int, pid: int) -> None:
+    def __init__(
+        self, world: World, name: str, kind: MemberKind, threads: int, serial: int, pid: int
+    ) -> None:
         self.name = name
         self.kind = kind
+        self.serial = serial
+        """Which of all processes it is."""
         self.pid = pid
-        self.speaks_from = f"{name} speaks, life {pid}".encode()
-        self.listens_at = f"{name} listens, life {pid}".encode()
+        """That of the process that it replaces: the system may give it again."""
+        self.speaks_from = f"{name} speaks, life {serial}".encode()
+        self.listens_at = f"{name} listens, life {serial}".encode()
         self.speaks, self.introduces = Wire(world.hub), Wire(world.hub)
         self.hears = Wire(self)
         self.is_paused = False
@@ -93,7 +98,7 @@ class Process:
         """What it could do has to be found out anew."""
         self.actions: list[Action] = []
         """What it could do."""
-        actor = pid * (threads + 4)
+        actor = serial * (threads + 4)
         self._solo: Solo | None = None
         """Decides for it once it has lost the coordinator."""
         self._receiving: Action = (actor, self.receive, None)
@@ -119,7 +124,8 @@ class Process:
     def begin(self) -> None:
         """Shake hands."""
         token = self.speaks_from
-        hello = m.Hello(PROTOCOL, PYTHON, self.kind, self._threads, _HOST, self.pid, token, FAMILY)
+        life = _HOST, self.pid, token, FAMILY, self.serial
+        hello = m.Hello(PROTOCOL, PYTHON, self.kind, self._threads, *life)
         self.speaks.send(from_member.encode([hello]), self._world.arrival())
         self.introduces.send(from_member.encode([m.Listen(token)]), self._world.arrival())
 
@@ -389,7 +395,7 @@ class Process:
         self._member = parts.member(incarnation, ships=self.kind == "client", worker=worker)
         for index in range(self._threads):
             hand = parts.hand(self._member, self)
-            actor = self.pid * (self._threads + 4) + 4 + index
+            actor = self.serial * (self._threads + 4) + 4 + index
             self._hands.append((hand, (actor, self.settle, hand)))
         self._member.outbox += self._early
         self._world.joined(self)

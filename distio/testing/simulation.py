@@ -13,8 +13,8 @@ from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.errors import MatchError
 from distio.result import Result
+from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.records import tagging
-from distio.runtime.sockets import HEARTBEAT_TIMEOUT_MS
 from distio.testing.choices import Choices, Drawn, Played, parse_schedule
 from distio.testing.faults import Fault
 from distio.testing.history import History
@@ -134,7 +134,7 @@ def plan_for(
         latency=_range_of(latency),
         faults=faults,
         limits=_limits(max_steps, max_virtual_seconds),
-        heartbeat_seconds=HEARTBEAT_TIMEOUT_MS / 1000,
+        patience_seconds=PATIENCE_SECONDS,
     )
 
 

@@ -26,6 +26,7 @@ from distio.protocol.ids import name_of
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.link import HANDSHAKE_SECONDS
+from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.choices import Choices
 from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Pause
@@ -78,7 +79,7 @@ class Plan:
     latency: tuple[float, float]
     faults: Sequence[Fault] = ()
     limits: Limits = field(default_factory=lambda: Limits(100_000, float("inf")))
-    heartbeat_seconds: float = 10.0
+    patience_seconds: float = PATIENCE_SECONDS
 
 
 class World:
@@ -112,6 +113,8 @@ class World:
         self._faults_by_event: list[tuple[int, int, Fault]] = []
         self.hub = Hub(self, parts.coordinator())
         self._lives = 0
+        self._returning = 0
+        """How many workers that have ended, or will, are to be started anew."""
         self._processes: list[Process] = []
         self._everybody: list[Process | Hub] = []
         self._program: tuple[IO[Any, Any, Any], Any] | None = None
@@ -170,16 +173,16 @@ class World:
         if process is self._client:
             self.is_over = True
         else:
-            self._at(self.arrival(), self._tell_exit, (process.pid, reason))
+            self._at(self.arrival(), self._tell_exit, (process.serial, reason))
 
     def _tell_exit(self, exit: tuple[int, str]) -> None:
         client = self._client
         if client.has_ended:
             return
-        pid, reason = exit
-        client.say(WorkerExited(pid, reason))
+        serial, reason = exit
+        client.say(WorkerExited(serial, reason))
         workers = [each for each in self._processes if each.kind == "worker"]
-        if all(each.has_ended for each in workers):
+        if all(each.has_ended for each in workers) and not self._returning:
             client.end(f"the last worker process was lost: {reason}")
 
     def story(self, bug: DistioBug) -> list[str]:
@@ -354,9 +357,10 @@ class World:
 
     # -- faults ---------------------------------------------------------------------------
 
-    def _start(self, name: str, kind: MemberKind) -> Process:
+    def _start(self, name: str, kind: MemberKind, pid: int | None = None) -> Process:
         self._lives += 1
-        process = Process(self, name, kind, self._plan.threads, self._lives)
+        serial = self._lives
+        process = Process(self, name, kind, self._plan.threads, serial, pid or serial)
         self._processes.append(process)
         self._everybody = [*self._processes, self.hub]
         self.hub.connect(process)
@@ -405,6 +409,7 @@ class World:
             self.note(process.name, "crashes")
             process.vanish(lost=self.pick(len(process.speaks.queue) + 1))
             self.has_ended(process, "killed by SIGKILL")
+            self._plan_return(process, fault.returns_after)
         elif isinstance(fault, Pause):
             self.note(process.name, f"stands still for {fault.seconds:g} s")
             process.set_paused(True)
@@ -438,7 +443,7 @@ class World:
     def _cut(self, process: Process, fault: Cut) -> None:
         self.note(process.name, f"is cut off for {fault.seconds:g} s")
         process.set_cut(True)
-        patience = self._plan.heartbeat_seconds
+        patience = self._plan.patience_seconds
         if fault.seconds <= patience:
             self._at(self.now + fault.seconds, self._heal, process)
         else:
@@ -462,11 +467,16 @@ class World:
             ],
         )
         process.break_links(speaking=which != 2, listening=which != 1)
-        if fault.returns_after is not None and process.kind == "worker":
-            self._at(self.now + fault.returns_after, self._return, process)
+        self._plan_return(process, fault.returns_after)
+
+    def _plan_return(self, process: Process, seconds: float | None) -> None:
+        if seconds is not None and process.kind == "worker":
+            self._returning += 1
+            self._at(self.now + seconds, self._return, process)
 
     def _return(self, process: Process) -> None:
         """Whoever looks after the worker starts it anew."""
+        self._returning -= 1
         if not process.has_ended:  # it has not noticed yet that it is alone
             process.end("it was told to end")
-        self._start(process.name, "worker")
+        self._start(process.name, "worker", process.pid)

@@ -8,48 +8,112 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from distio.core.pickling.spaces import current_space
-from distio.runtime.link import HANDSHAKE_SECONDS, START_SECONDS, connect
+from distio.errors import ClusterClosed
+from distio.runtime.keeping import LOST
+from distio.runtime.link import LinkedHost, connect
 from distio.runtime.main_thread import serve_while
+from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.refusals import REFUSALS, system_refused
+from distio_worker.joining import join
 from distio_worker.output import end_output
 from distio_worker.process import end_on
 
-__all__ = ["end", "serve"]
+__all__ = ["GRACE_SECONDS", "end", "serve"]
+
+FAILED: Final = 1
+"""The exit code of a worker that had to leave, because something in it failed."""
+
+GRACE_SECONDS: Final = 10.0
+"""For how long a worker that is told to end may take, unless another time is set."""
+
+_MAIN_THREAD_MAY_TAKE_SECONDS: Final = 1.0
 
 
-def serve(url: str, threads: int, family: str = "", lifeline: int | None = None) -> int:
+def serve(
+    url: str,
+    threads: int,
+    *,
+    joined: Callable[[int], None],
+    family: str = "",
+    serial: int = 0,
+    timeout: float | None = None,
+    lifeline: int | None = None,
+    patience: float = PATIENCE_SECONDS,
+    retry: float = 0.0,
+    grace: float = GRACE_SECONDS,
+) -> str:
     """Host fibers for the cluster at `url` until it closes or this process is told to end.
 
     Args:
         url: where the coordinator listens.
         threads: how many threads step fibers.
+        joined: called with the number of this member when it has joined, before it has fibers.
         family: see `distio.protocol.messages.Hello`.
+        serial: see there.
+        timeout: for how many seconds to wait for the coordinator's answer, if it is sure to come.
         lifeline: a file descriptor; the process ends when it comes to its end.
+        patience: see `distio.runtime.patience`.
+        retry: see `join`.
+        grace: for how many seconds fibers may go on when the process is told to end.
 
     Returns:
-        The exit code of the process: 1 if it had to leave, because something in it failed.
+        Why it has ended, as it was meant to. If it had to leave, because something in it failed, it
+        doesn't return: the process ends.
 
     Raises:
         ClusterError: the cluster can't be joined.
+        ClusterClosed: the coordinator was lost.
     """
     space = current_space()
     space.is_worker = True
     space.process = f"the worker with process id {os.getpid()} on {platform.node()}"
-    timeout = START_SECONDS if family else HANDSHAKE_SECONDS
-    host = connect(url, "worker", threads, family=family, timeout=timeout, lifeline=lifeline)
     told = [signal.SIGTERM] if lifeline is not None else [signal.SIGTERM, signal.SIGINT]
     for number in told:
-        end_on(number, host.leave)
+        end_on(number, lambda: end(0))  # it has nothing yet that would need time
+
+    def connect_within(seconds: float) -> LinkedHost:
+        return connect(
+            url,
+            "worker",
+            threads,
+            family=family,
+            serial=serial,
+            timeout=timeout or seconds,
+            lifeline=lifeline,
+            patience=patience,
+        )
+
+    host = join(url, connect_within, retry, lifeline)
+    for number in told:
+        end_on(number, partial(host.leave, f"told to end by {number.name}", grace))
+    joined(host.member.incarnation)
     # a worker of a program has no log of its own
     host.relay_logs(takes_all=bool(family))
+
+    def listen() -> None:
+        host.listen()
+        # a call of a fiber may hold the main thread for good
+        code = FAILED if host.failure else LOST if host.is_lost else 0
+        late = threading.Timer(_MAIN_THREAD_MAY_TAKE_SECONDS, end, [code])
+        late.daemon = True
+        late.start()
+
     try:
         host.start(threads, "distio-worker")
-        serve_while(host.listen, "distio-link")
+        serve_while(listen, "distio-link")
     except REFUSALS as error:
         raise system_refused(f"start a worker of {threads} threads", error) from error
-    return 0 if host.failure is None else 1
+    if host.failure is not None:
+        end(FAILED)  # why, it has logged
+    if host.is_lost:
+        raise ClusterClosed(host.closed_because)
+    return host.closed_because
 
 
 def end(code: int) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 
 from distio.errors import ClusterClosed, ClusterError
-from distio.runtime.launching import hold_lifeline
+from distio.runtime.keeping import LOST
+from distio.runtime.launching import hold_lifeline, tell_started
 from distio_worker.host import end, serve
+from distio_worker.output import keep_lines_whole
 from distio_worker.process import leave_interrupts_to_program, prepare_streams
 
 __all__ = ["main"]
@@ -18,13 +20,26 @@ __all__ = ["main"]
 
 def main(arguments: list[str]) -> None:
     """Read what `Cluster.local` says on the command line, and serve."""
+    url, threads, family, start_seconds, serial, lifeline, stderr = arguments
     leave_interrupts_to_program()
     prepare_streams()
-    url, _, threads, _, family, _, lifeline = arguments
+
+    def joined(incarnation: int) -> None:
+        tell_started(int(stderr))
+        keep_lines_whole()
+
     try:
-        end(serve(url, int(threads), family, hold_lifeline(int(lifeline))))
+        serve(
+            url,
+            int(threads),
+            family=family,
+            serial=int(serial),
+            timeout=float(start_seconds),
+            lifeline=hold_lifeline(int(lifeline)),
+            joined=joined,
+        )
     except ClusterClosed:
-        end(0)
+        end(LOST)
     except ClusterError as error:
         print(f"distio-worker: {error}", file=sys.stderr)
         end(1)

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
-import signal
-import subprocess
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from distio.errors import ClusterError
+from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.cores import share_of_cores, thread_limits
-from distio.runtime.launching import (
-    Lifeline,
-    describe_exit,
-    hold_lifeline,
-    interrupts_wait,
-    start_program,
-)
-from distio.runtime.python_options import python_options
-from distio.runtime.refusals import system_refused
-from distio_worker.host import end, serve
+from distio.runtime.keeping import LOST
+from distio.runtime.launching import hold_lifeline
+from distio.runtime.patience import PATIENCE_SECONDS
+from distio_worker.host import GRACE_SECONDS, end, serve
 from distio_worker.process import leave_interrupts_to_program, prepare_streams
+from distio_worker.supervising import REFUSED, Supervisor
 
 __all__ = ["main"]
 
-_USAGE_ERROR = 64
+log: Final = logging.getLogger("distio.worker")
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command()
+def _seconds(number: float) -> float:
+    if not 0 < number < math.inf:
+        raise typer.BadParameter("give a number of seconds above 0")
+    return number
+
+
+@app.command(
+    epilog="Exits with 0 when it was told to end: by SIGTERM or Ctrl-C, or because the coordinator "
+    "ended in order; with 75 when it has lost its coordinator, with 64 when it can't join."
+)
 def worker(
     url: Annotated[
         str, typer.Argument(metavar="URL", help="Where the coordinator listens, as it prints it.")
@@ -51,6 +54,33 @@ def worker(
             "cores, where variables like OMP_NUM_THREADS don't say otherwise.",
         ),
     ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds,
+            help="How long the coordinator may give no sign of life, because it is stopped or cut "
+            "off, before it is lost.",
+        ),
+    ] = PATIENCE_SECONDS,
+    retry: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            help="How long to try again when there is no coordinator yet, or when it was lost; the "
+            "worker then joins as a new one. 0: not at all, so that whatever has started it sees "
+            "it end.",
+        ),
+    ] = 0.0,
+    grace: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0.0,
+            help="How long a worker may take to end when it is told to; then it is killed.",
+        ),
+    ] = GRACE_SECONDS,
     lifeline: Annotated[
         int | None, typer.Option(hidden=True, help="End with this descriptor.")
     ] = None,
@@ -61,53 +91,31 @@ def worker(
         leave_interrupts_to_program()
     prepare_streams()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    log.setLevel(logging.INFO)  # whatever levels the programs have whose fibers come here
     os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
     try:
-        if processes == 1:
-            end(serve(url, threads, lifeline=lifeline))
-        else:
-            _supervise(url, threads, processes)
+        if lifeline is None and (processes > 1 or retry):
+            arguments = [url, "--threads", str(threads), "--retry", str(retry)]
+            arguments += ["--patience", str(patience), "--grace", str(grace)]
+            kept = Supervisor(processes, arguments, joins_again=retry > 0, grace=grace)
+            end(kept.run())
+        reason = serve(
+            url,
+            threads,
+            joined=lambda number: log.info("joined the cluster at %s as worker %d", url, number),
+            lifeline=lifeline,
+            patience=patience,
+            retry=retry,
+            grace=grace,
+        )
+    except ClusterClosed as error:
+        log.error("lost the cluster at %s: %s", url, error)
+        end(LOST)
     except ClusterError as error:
         print(f"distio-worker: {error}", file=sys.stderr)
-        end(_USAGE_ERROR)
+        end(REFUSED)
+    log.info("left the cluster at %s: %s", url, reason)
     end(0)
-
-
-def _supervise(url: str, threads: int, processes: int) -> None:
-    """Run so many workers as processes of their own; end when all have ended."""
-    children = _start(url, threads, processes)
-    expected = {0}
-
-    def pass_on(number: int, frame: object) -> None:
-        expected.add(-signal.SIGTERM)  # those that have no handler yet
-        for child in children:
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGINT, pass_on)
-    codes = {child.pid: child.wait() for child in children}
-    failed = {pid: code for pid, code in codes.items() if code not in expected}
-    for pid, code in failed.items():
-        if code != _USAGE_ERROR:
-            logging.error("worker process %d: %s", pid, describe_exit(code))
-    if failed:
-        raise typer.Exit(_USAGE_ERROR if _USAGE_ERROR in failed.values() else 1)
-
-
-def _start(url: str, threads: int, processes: int) -> list[subprocess.Popen[bytes]]:
-    lifeline = Lifeline()
-    arguments = [url, "--threads", str(threads), "--lifeline", str(lifeline.reader)]
-    options = python_options()
-    try:
-        with interrupts_wait():
-            return [
-                start_program("distio_worker.main", *arguments, lifeline=lifeline, options=options)
-                for _ in range(processes)
-            ]
-    except OSError as error:
-        lifeline.close()
-        raise system_refused(f"start {processes} worker processes", error) from error
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -23,9 +23,10 @@ class Received(NamedTuple):
 
 
 class Disconnected(NamedTuple):
-    """The link to a member broke; it doesn't come back."""
+    """The link to a member is no more; it doesn't come back."""
 
     member: int
+    reason: str = "its connection broke"
 
 
 class Tick(NamedTuple):

@@ -1,25 +1,26 @@
 """How worker processes have exited, as the client that started them tells.
 
 The word may come before the worker's link is known to be broken, or even before the worker is
-known at all: what it had said was still on its way.
+known at all: what it had said was still on its way. The client may have started another process in
+its place by then, to which the system may even have given the same pid. So a process is known by
+its family and serial, which are given once.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Final
 
 from distio.coordination.coordinator.placement import Member
-from distio.protocol.messages import WorkerExited
 
-__all__ = ["Departed", "Exits"]
+__all__ = ["Departed", "Exits", "process_of"]
 
-Place = tuple[str, int]
-"""Host and process."""
+Process = tuple[str, int]
+"""Family and serial."""
 
-_MOST_KNOWN: Final = 10_000
-"""So many exits are kept of processes that aren't known yet; the oldest are forgotten first."""
+_MOST_KEPT: Final = 1_000
+"""So many exits of processes that aren't known here are kept; each may still be heard of."""
+
 _LONGEST_REASON: Final = 1_000
 """Characters that are kept of how a process exited."""
 _MOST_DEPARTED: Final = 1_000
@@ -49,54 +50,47 @@ class Exits:
     """The exits that are known and not used yet, and those that are of no use."""
 
     def __init__(self) -> None:
-        self._reasons: OrderedDict[Place, tuple[str, int]] = OrderedDict()
+        self._reasons: OrderedDict[Process, tuple[str, int]] = OrderedDict()
         """How it exited, and who told."""
-        self._leavers: OrderedDict[Place, str] = OrderedDict()
-        """The family of those that have taken their leave, and whose exit is still to be told."""
+        self._leavers: OrderedDict[Process, None] = OrderedDict()
+        """Those that have taken their leave, and whose exit is still to be told."""
 
     def left(self, member: Member) -> None:
         """A watched worker has taken its leave: its exit, when it is told, is no news."""
-        self._leavers[_place_of(member)] = member.hello.family
-        if len(self._leavers) > _MOST_KNOWN:
+        self._leavers[process_of(member)] = None
+        if len(self._leavers) > _MOST_KEPT:
             self._leavers.popitem(last=False)
 
-    def whose(
-        self, watcher: Member, message: WorkerExited, members: Iterable[Member]
-    ) -> Member | None:
-        """The member of this client's family that is gone, and that had this process."""
-        place, family = (watcher.hello.host, message.pid), watcher.hello.family
-        for member in members:
-            if member.is_gone and _place_of(member) == place and member.hello.family == family:
-                return member
-        return None
-
-    def told(self, watcher: Member, pid: int, reason: str) -> bool:
+    def told(self, watcher: Member, serial: int, reason: str) -> bool:
         """A process has exited; False if it had left before, or isn't this member's to watch."""
         if watcher.is_worker or not watcher.hello.family:
             return False
-        place = watcher.hello.host, pid
-        if self._leavers.pop(place, None) is not None:
+        process = watcher.hello.family, serial
+        if process in self._leavers:
+            del self._leavers[process]
             return False
-        self._reasons[place] = reason[:_LONGEST_REASON], watcher.id
-        if len(self._reasons) > _MOST_KNOWN:
+        self._reasons[process] = reason[:_LONGEST_REASON], watcher.id
+        if len(self._reasons) > _MOST_KEPT:
             self._reasons.popitem(last=False)
         return True
 
     def reason_of(self, member: Member) -> str | None:
         """How this member's process has exited, if that was told."""
-        known = self._reasons.get(_place_of(member))
+        known = self._reasons.get(process_of(member))
         return None if known is None else known[0]
 
     def forget(self, member: Member) -> None:
         """This member is lost, and what it had told is of no use any more."""
-        self._reasons.pop(_place_of(member), None)
-        if not member.is_worker:
+        if member.is_worker:
+            self._reasons.pop(process_of(member), None)
+        else:
             family = member.hello.family
-            for place in [p for p, known in self._reasons.items() if known[1] == member.id]:
-                del self._reasons[place]
-            for place in [p for p, of in self._leavers.items() if of == family]:
-                del self._leavers[place]
+            for process in [p for p, known in self._reasons.items() if known[1] == member.id]:
+                del self._reasons[process]
+            for process in [each for each in self._leavers if each[0] == family]:
+                del self._leavers[process]
 
 
-def _place_of(member: Member) -> Place:
-    return member.hello.host, member.hello.pid
+def process_of(member: Member) -> Process:
+    """Which process of those that its family has started a worker is."""
+    return member.hello.family, member.hello.serial

@@ -49,7 +49,7 @@ from distio.coordination.coordinator.events import (
     Received,
     Send,
 )
-from distio.coordination.coordinator.exits import Departed, Exits
+from distio.coordination.coordinator.exits import Departed, Exits, process_of
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.logs import Logs
 from distio.coordination.coordinator.outcomes import (
@@ -122,7 +122,7 @@ class Coordinator:
         elif isinstance(event, Joined):
             self._join(event.hello)
         elif isinstance(event, Disconnected):
-            self._disconnected(event.member)
+            self._disconnected(event.member, event.reason)
         elif isinstance(event, Closing):
             self.endings.close(now, event.reason, event.grace)
         try:
@@ -193,28 +193,34 @@ class Coordinator:
     def expel(self, id: int, reason: str) -> None:
         """End a membership, and say why to whose it was: it may still listen."""
         self._goodbye(self.members[id], reason)
-        self._commands.append(Send(id, m.Shutdown(reason)))
+        self._commands.append(Send(id, m.Shutdown(reason, is_for_all=False)))
 
     def dismiss(self, id: int, reason: str) -> None:
         """This member has taken too long to leave."""
-        self.send(id, m.Shutdown(reason))
+        self.send(id, m.Shutdown(reason, is_for_all=False))
         self._lose(id, reason)
 
     def _worker_exited(self, watcher: Member, message: m.WorkerExited) -> None:
-        if (gone := self._exits.whose(watcher, message, self.members.values())) is not None:
-            self._lose(gone.id, message.reason)
-        elif not self._exits.told(watcher, message.pid, message.reason):
+        exited = watcher.hello.family, message.serial
+        if not watcher.hello.family:
+            self.stale += 1  # it has started none
+            return
+        for member in self.members.values():
+            if member.is_gone and process_of(member) == exited:
+                self._lose(member.id, message.reason)
+                return
+        if not self._exits.told(watcher, message.serial, message.reason):
             self.stale += 1
 
-    def _disconnected(self, id: int) -> None:
+    def _disconnected(self, id: int, why: str) -> None:
         member = self.members.get(id)
         if member is None:
             self.stale += 1
             return
-        member.is_gone = True
+        member.gone_because = why
         reason = self._exits.reason_of(member)
         if reason is not None or not self._is_watched(member):
-            self._lose(id, reason or "its connection broke")
+            self._lose(id, reason or why)
 
     def _is_watched(self, member: Member) -> bool:
         """Whether there is a client that will tell how the process of this worker exited."""
@@ -229,7 +235,7 @@ class Coordinator:
         for watched in list(self.members.values()):
             is_there = watched.id in self.members  # it may have been lost with another one
             if is_there and watched.is_gone and not self._is_watched(watched):
-                self._lose(watched.id, "its connection broke")
+                self._lose(watched.id, watched.gone_because)
         name = member.name()
         self._survive(self.timers.drop_member, lost)
         self._survive(self.locks.member_gone, self.now, lost)

@@ -39,8 +39,13 @@ class Member:
         self.solicited = False
         self.is_leaving = False
         """It has said so: its fibers release what they hold."""
-        self.is_gone = False
-        """Its link broke, and how its process exited is still to be told."""
+        self.gone_because = ""
+        """Its link is no more, and why; how its process exited is still to be told."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its link is no more, and how its process exited is still to be told."""
+        return bool(self.gone_because)
 
     @property
     def is_worker(self) -> bool:

@@ -13,8 +13,9 @@ Rules
 - What isn't our protocol is refused. A member that says it is none any more: some of what it has
   said is missing. A stranger is told once; no more than `_MOST_REFUSED` of them are remembered, and
   while there are as many, others are told nothing, so that none of them makes a queue grow here.
-- A member is gone when either of its connections breaks, and doesn't come back as the same. If
-  the one that it listens on is left, it is told, so that it doesn't believe itself a member.
+- A member is gone when either of its connections breaks, or when the shell gives it up because it
+  was silent for too long. It doesn't come back as the same. If the connection that it listens on is
+  left, it is told, so that it doesn't believe itself a member.
 
 An address is what the transport calls one connection: here, any bytes.
 """
@@ -195,9 +196,26 @@ class Switchboard:
         self._forget_member(member)
         self.outgoing.pop(listens_at, None)
         if address != listens_at:
-            self._say(listens_at, m.Shutdown("its connection to the coordinator broke"))
+            reason = "its connection to the coordinator broke"
+            self._say(listens_at, m.Shutdown(reason, is_for_all=False))
         self._notes.note(f"member {member} is gone")
         self._happened(now, Disconnected(member))
+
+    def give_up(self, now: float, member: int, reason: str) -> None:
+        """This member is lost, though its connections are there; if it goes on, it is told."""
+        self._now = now
+        listens_at = self._listens_at[member]
+        self._spent.update((listens_at, self._speaks_from[member]))
+        self._forget_member(member)
+        self.outgoing.pop(listens_at, None)
+        reason_there = f"the coordinator had {reason} from this process"
+        self._say(listens_at, m.Shutdown(reason_there, is_for_all=False))
+        self._notes.note(f"member {member} is lost: {reason}")
+        self._happened(now, Disconnected(member, reason))
+
+    def member_at(self, address: bytes) -> int | None:
+        """The member that one of whose connections this is."""
+        return self._member_at.get(address)
 
     def close(self, now: float, reason: str, grace: float | None = None) -> None:
         """Let all runs release what they hold, and then be over; see `Closing`."""

@@ -1,0 +1,306 @@
+"""Processes that are kept: started, watched, started again when they end, and ended in order.
+
+One thread runs a `Keeper`. It sleeps until a process ends (pidfd), writes, or is due to be started,
+or until it is told to stop. What the end of a process means is for the keeper's owner to say.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol, final
+
+from distio.runtime.launching import StartLog
+
+__all__ = ["LOST", "Backoff", "Child", "Keeper", "Owner"]
+
+LOST: Final = 75
+"""The exit code of a worker that has lost its coordinator (EX_TEMPFAIL)."""
+
+_FIRST_SECONDS: Final = 0.1
+_LONGEST_SECONDS: Final = 5.0
+_LONG_LIFE_SECONDS: Final = 10.0
+
+
+@final
+class Backoff:
+    """How long to wait before something is tried again.
+
+    At first not at all, then 0.1 s, then twice as long each time, up to 5 s. What has gone well for
+    10 s begins anew.
+
+    >>> backoff = Backoff()
+    >>> [backoff.next(lived=1.0) for _ in range(9)]
+    [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    >>> backoff.next(lived=60.0)
+    0.0
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def next(self, *, lived: float) -> float:
+        """How many seconds to wait, after it has gone well for so many."""
+        if lived >= _LONG_LIFE_SECONDS:
+            self._seconds = 0.0
+        seconds = self._seconds
+        self._seconds = min(max(_FIRST_SECONDS, 2 * seconds), _LONGEST_SECONDS)
+        return seconds
+
+
+Launch = Callable[["Child"], tuple[subprocess.Popen[bytes], StartLog | None]]
+
+
+@final
+class Child:
+    """One process that is kept, through all its lives.
+
+    Args:
+        launch: starts it; returns the process, and what it writes to stderr until it has started,
+            if that is to be known.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self.serial = 0
+        """Which of all processes of its owner this one is, if the owner numbers them."""
+        self.process: subprocess.Popen[bytes] | None = None
+        """The one that lives, or has lived last."""
+        self.log: StartLog | None = None
+        self.backoff = Backoff()
+        self._launch = launch
+        self._start_seconds: float | None = None
+        self.failed_starts = 0
+        """How many of its lives, one after another, have ended before they had started."""
+        self.descriptor = -1
+        """A pidfd of it, while it lives."""
+        self.is_alive = False
+        self.is_late = False
+        """It was killed because it took too long to start."""
+        self.due: float | None = None
+        """When it is to be started."""
+        self.start_by: float | None = None
+        """When it has to have started."""
+        self._since = 0.0
+
+    @property
+    def has_started(self) -> bool:
+        """Whether this life has come so far as to do what it is for, as far as that is known."""
+        return self.log is None or self.log.has_started
+
+    def begin(self, now: float) -> None:
+        """Start the process.
+
+        Raises:
+            OSError: the system refuses, and why.
+        """
+        self.due = None
+        self.process, self.log = self._launch(self)
+        self.is_alive, self.is_late, self._since = True, False, now
+        if self._start_seconds is not None:
+            self.must_start_within(self._start_seconds)
+
+    def must_start_within(self, seconds: float) -> None:
+        """From now on, this life and later ones may take so long to start; then they are killed."""
+        self._start_seconds = seconds
+        if self.is_alive and not self.has_started:
+            self.start_by = time.monotonic() + seconds
+
+    def end(self, now: float) -> float:
+        """The process has ended; return for how many seconds it has lived."""
+        self.is_alive, self.start_by = False, None
+        self.failed_starts = 0 if self.has_started else self.failed_starts + 1
+        return now - self._since
+
+    def kill(self, number: int) -> None:
+        """Send it a signal, if it lives."""
+        if self.is_alive and self.process is not None:
+            self.process.send_signal(number)
+
+
+class Owner(Protocol):
+    """Whoever says what becomes of children; called on the keeper's thread."""
+
+    def started(self, child: Child) -> None:
+        """This life has come so far as to do what it is for."""
+
+    def ended(self, child: Child, code: int, lived: float) -> float | None:
+        """A process has ended, and the keeper isn't stopping.
+
+        Args:
+            child: whose process it was.
+            code: as `subprocess.Popen.returncode`.
+            lived: for how many seconds it has lived.
+
+        Returns:
+            In how many seconds it is to be started again; None: never.
+        """
+
+    def refused(self, child: Child, error: OSError) -> float | None:
+        """The system refuses to start a process; returns the same."""
+
+    def killed(self, child: Child) -> None:
+        """A process has not ended in time after it was told to, and is being killed."""
+
+
+@final
+class Keeper:
+    """Keeps some children until all have ended for good."""
+
+    def __init__(self, owner: Owner) -> None:
+        self.children: list[Child] = []
+        self._owner = owner
+        self._selector = selectors.DefaultSelector()
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        os.set_blocking(self._reader, False)
+        self._selector.register(self._reader, selectors.EVENT_READ, self._woken)
+        self._grace: float | None = None
+        """Set when it is told to stop."""
+        self._farewell: int | None = None
+        """The signal by which processes are told to end then."""
+        self._kill_at: float | None = None
+        """When what lives then is killed."""
+        self._has_killed = False
+        closing = weakref.finalize(self, _close, self._selector, self._reader, self._writer)
+        closing.atexit = False  # the thread that keeps may be running still
+
+    def add(self, child: Child) -> None:
+        """Start a child, and keep it.
+
+        Raises:
+            OSError: the system refuses, and why.
+        """
+        self._begin(child, time.monotonic())
+        self.children.append(child)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._grace is not None
+
+    def stop(self, grace: float, tell: int | None = None) -> None:
+        """Start nothing more, and kill what lives after so many seconds.
+
+        May be called from a signal handler, and again with less grace.
+
+        Args:
+            grace: how many seconds.
+            tell: a signal by which the processes are told to end; None: they see it by themselves.
+        """
+        if self._grace is None:
+            self._farewell = tell
+        self._grace = grace if self._grace is None else min(grace, self._grace)
+        with suppress(BlockingIOError):
+            os.write(self._writer, b"!")
+
+    def run(self) -> None:
+        """Keep them; returns when all have ended for good."""
+        while any(child.is_alive or child.due is not None for child in self.children):
+            for key, _ in self._selector.select(self._seconds_to_wait()):
+                key.data()
+            now = time.monotonic()
+            if self.is_stopping:
+                self._end_all(now)
+            for child in self.children:
+                if child.due is not None and child.due <= now:
+                    self._start(child, now)
+                elif child.start_by is not None and child.start_by <= now:
+                    child.start_by, child.is_late = None, True
+                    child.kill(signal.SIGKILL)
+
+    def _seconds_to_wait(self) -> float | None:
+        moments = [self._kill_at]
+        for child in self.children:
+            moments += [child.due, child.start_by]
+        earliest = min((each for each in moments if each is not None), default=None)
+        return None if earliest is None else max(0.0, earliest - time.monotonic())
+
+    def _woken(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._reader, 4096)
+
+    def _end_all(self, now: float) -> None:
+        assert self._grace is not None
+        for child in self.children:
+            child.due = None
+        if self._has_killed:
+            return
+        if self._farewell is not None:
+            farewell, self._farewell = self._farewell, None
+            for child in self.children:
+                child.kill(farewell)
+        deadline = now + self._grace
+        self._kill_at = deadline if self._kill_at is None else min(deadline, self._kill_at)
+        if now >= self._kill_at:
+            self._has_killed, self._kill_at = True, None
+            for child in self.children:
+                if child.is_alive:
+                    self._owner.killed(child)
+                    child.kill(signal.SIGKILL)
+
+    def _start(self, child: Child, now: float) -> None:
+        try:
+            self._begin(child, now)
+        except OSError as error:
+            child.due = self._later(self._owner.refused(child, error))
+
+    def _begin(self, child: Child, now: float) -> None:
+        child.begin(now)
+        try:
+            self._watch(child)
+        except OSError:  # no descriptor is left to watch it by
+            child.kill(signal.SIGKILL)
+            assert child.process is not None
+            child.process.wait()
+            child.end(now)
+            if child.log is not None:
+                child.log.close()
+            raise
+
+    def _later(self, seconds: float | None) -> float | None:
+        return None if seconds is None or self.is_stopping else time.monotonic() + seconds
+
+    def _watch(self, child: Child) -> None:
+        assert child.process is not None
+        child.descriptor = os.pidfd_open(child.process.pid)
+        self._selector.register(child.descriptor, selectors.EVENT_READ, lambda: self._ended(child))
+        if (log := child.log) is not None:
+            self._selector.register(log.reader, selectors.EVENT_READ, lambda: self._read(child))
+
+    def _read(self, child: Child) -> None:
+        """Pass on what a process has written while it starts; it may have ended meanwhile."""
+        log = child.log
+        if log is None or not log.is_open():
+            return
+        had_started = log.has_started
+        log.read()
+        if not log.is_open():
+            self._selector.unregister(log.reader)
+        if log.has_started and not had_started:
+            child.start_by = None
+            self._owner.started(child)
+
+    def _ended(self, child: Child) -> None:
+        assert child.process is not None
+        self._selector.unregister(child.descriptor)
+        os.close(child.descriptor)
+        child.descriptor = -1
+        code = child.process.wait()
+        if (log := child.log) is not None and log.is_open():
+            self._selector.unregister(log.reader)
+            log.finish()
+        lived = child.end(time.monotonic())
+        if not self.is_stopping:
+            child.due = self._later(self._owner.ended(child, code, lived))
+
+
+def _close(selector: selectors.BaseSelector, reader: int, writer: int) -> None:
+    selector.close()
+    os.close(reader)
+    os.close(writer)

@@ -1,0 +1,130 @@
+"""How long a peer may give no sign of life, and how that is told.
+
+Rules
+-----
+- On TCP, libzmq's own thread pings every peer, and answers pings. So bytes come from every process
+  that isn't stopped, even while Python code there holds the interpreter's lock.
+- A sign of life is any byte. The system knows when the last one came (TCP_INFO). A ping can't
+  overtake a payload of a gigabyte, but the payload itself is bytes that come.
+- The system counts, and receives, also while this process is stopped. So a pause of this process
+  isn't held against its peers.
+- A peer is lost when it has been silent for longer than the limit at two looks, a moment apart. If
+  all processes were stopped, the first look finds everybody silent; at the second one those that go
+  on have spoken.
+- On ipc there is no limit: the system tells at once that a process of this machine has ended, and
+  a process that is only stopped may go on.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Final, Generic, TypeVar, final
+
+__all__ = ["PATIENCE_SECONDS", "Vigil", "ping_seconds", "silence_of"]
+
+PATIENCE_SECONDS: Final = 30.0
+"""The limit, unless another is set."""
+_LONGEST_PING_SECONDS: Final = 1.0
+_PINGS: Final = 10
+"""At least so many pings go out while a peer is waited for."""
+_SHORTEST_DOUBT_SECONDS: Final = 0.5
+"""The second look comes so long after the first one, or an interval of pings if that is longer."""
+_LATE: Final = 3
+"""A second look that takes so many times as long says nothing: this process was stopped."""
+_TCP_INFO: Final = struct.Struct("=8x44xI")
+"""The start of the system's `struct tcp_info`, up to `tcpi_last_data_recv` (milliseconds)."""
+
+Peer = TypeVar("Peer", bound=Hashable)
+
+
+def ping_seconds(patience: float) -> float:
+    """How often peers are pinged.
+
+    >>> ping_seconds(30), ping_seconds(2)
+    (1.0, 0.2)
+    """
+    return min(_LONGEST_PING_SECONDS, patience / _PINGS)
+
+
+def silence_of(descriptors: Iterable[int]) -> float | None:
+    """For how many seconds nothing has come on any of these connections.
+
+    Returns:
+        None if no TCP connection is among them.
+    """
+    silences = [silent for each in descriptors if (silent := _silence(each)) is not None]
+    return min(silences, default=None)
+
+
+def _silence(descriptor: int) -> float | None:
+    try:
+        connection = socket.socket(fileno=descriptor)
+    except OSError:  # it is closed, or another file by now; that is told elsewhere
+        return None
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    except OSError:  # it isn't TCP
+        return None
+    finally:
+        connection.detach()
+    milliseconds: int = _TCP_INFO.unpack(info)[-1]
+    return milliseconds / 1000
+
+
+@final
+class Vigil(Generic[Peer]):
+    """Tells which peers have been silent for too long; its owner keeps the clock."""
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        ping = ping_seconds(patience)
+        # a peer that is stopped for less than the limit may have spoken an interval before
+        self._limit = patience + ping
+        self._doubt = max(ping, _SHORTEST_DOUBT_SECONDS)
+        self._doubted: dict[Peer, float] = {}
+        """When those that may be lost were first found silent."""
+        self.due: float | None = None
+        """When to look next; None: nobody is watched."""
+
+    def begin(self, now: float) -> None:
+        """There is a peer to watch."""
+        if self.due is None:
+            self.due = now + self._limit
+
+    def look(self, now: float, silences: Mapping[Peer, float]) -> dict[Peer, float]:
+        """Take up for how many seconds each peer has been silent.
+
+        Returns:
+            Those that are lost, and for how long they have been silent.
+        """
+        lost: dict[Peer, float] = {}
+        doubted: dict[Peer, float] = {}
+        for peer, silent in silences.items():
+            if silent < self._limit:
+                continue
+            since = self._doubted.get(peer, now)
+            if self._doubt <= now - since <= _LATE * self._doubt:
+                lost[peer] = silent
+            else:
+                doubted[peer] = since if now - since < self._doubt else now
+        self._doubted = doubted
+        self.due = self._next_look(now, [s for p, s in silences.items() if p not in lost])
+        return lost
+
+    def _next_look(self, now: float, silences: list[float]) -> float | None:
+        if not silences:
+            return None
+        return now + max(self._doubt, self._limit - max(silences))
+
+    def complaint(self, silent: float) -> str:
+        """What is said of a peer that is lost.
+
+        >>> Vigil(30.0).complaint(31.4)
+        'no sign of life for 31.4 s (the limit is 30 s; --patience or patience= sets it)'
+        """
+        return (
+            f"no sign of life for {silent:.3g} s "
+            f"(the limit is {self.patience:g} s; --patience or patience= sets it)"
+        )

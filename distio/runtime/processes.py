@@ -1,0 +1,308 @@
+"""The processes of a local cluster: a coordinator, and workers that are started again.
+
+A worker that ends is started again at once, and if it ends again soon, after a while
+(`keeping.Backoff`). One that ends before it has joined, three times in a row, is given up, with the
+last lines that it wrote. When none is left, the cluster ends. So it does with its coordinator.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import secrets
+import select
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, final
+
+from distio.errors import ClusterError
+from distio.protocol.messages import WorkerExited
+from distio.runtime.addresses import private_directory
+from distio.runtime.cores import share_of_cores, thread_limits
+from distio.runtime.keeping import LOST, Child, Keeper
+from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
+from distio.runtime.link import LinkedHost, connect
+from distio.runtime.python_options import import_options, python_options
+
+__all__ = ["START_SECONDS", "LocalProcesses"]
+
+log: Final = logging.getLogger("distio")
+
+START_SECONDS: Final = 120.0
+"""How long a process of a local cluster may take to start: the machine may be busy."""
+_MAY_TAKE_SECONDS: Final = 3.0
+_MOST_FAILED_STARTS: Final = 3
+
+
+@final
+class LocalProcesses:
+    """The processes of a local cluster.
+
+    Args:
+        workers: how many.
+        threads: how many threads each of them steps fibers with.
+        blas_threads: see `thread_limits`.
+        grace: how many seconds a run that is ended may take to release what it holds.
+        restart: whether workers that end are started again.
+        start_seconds: how long at most each process may take to start.
+
+    Raises:
+        ClusterError, OSError: they can't be started; those that were have ended again.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        threads: int,
+        blas_threads: int | None,
+        grace: float,
+        *,
+        restart: bool = True,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
+        self.family = secrets.token_hex(8)
+        self.path = list(sys.path)
+        """Where the workers look for modules."""
+        self._grace = grace
+        self._restart = restart
+        self._start_seconds = start_seconds
+        self._host: LinkedHost | None = None
+        self._changed = threading.Condition()
+        self._untold: list[WorkerExited] = []
+        """Exits of workers that the coordinator is to be told of when the program has joined it."""
+        self._is_used = False
+        """Whether a worker has joined."""
+        self._failure = ""
+        """Why the cluster has ended, or can't begin."""
+        self._serials = itertools.count(1)
+        self._thread: threading.Thread | None = None
+        self._directory = private_directory()
+        self.url = f"ipc://{self._directory / 'coordinator'}"
+        with ExitStack() as undo:
+            undo.callback(_remove, self._directory)
+            self._lifeline = Lifeline()
+            undo.callback(self._lifeline.close)
+            self._stderr = OwnStderr()
+            undo.callback(self._stderr.close)
+            self._keeper = Keeper(self)
+            undo.pop_all()
+        try:
+            self._begin(workers, threads, blas_threads)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def coordinator(self) -> subprocess.Popen[bytes]:
+        """Its process."""
+        return self._all[0]
+
+    @property
+    def workers(self) -> list[subprocess.Popen[bytes]]:
+        """The process of each worker that lives, or that has lived last."""
+        return self._all[1:]
+
+    @property
+    def _all(self) -> list[subprocess.Popen[bytes]]:
+        processes = [child.process for child in self._keeper.children]
+        return [process for process in processes if process is not None]
+
+    # -- starting -------------------------------------------------------------------------
+
+    def _begin(self, workers: int, threads: int, blas_threads: int | None) -> None:
+        coordinator = Program("distio.runtime.coordinator_process", options=import_options())
+        worker = Program(
+            "distio_worker.local",
+            options=python_options(),
+            environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
+        )
+        self._add(coordinator, self.url, str(self._directory), str(self._grace))
+        arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}"
+        self._keeper.children[0].must_start_within(self._start_seconds)
+        for _ in range(workers):
+            self._add(worker, *arguments)
+        self._thread = threading.Thread(
+            target=self._keeper.run, name="distio-processes", daemon=True
+        )
+        self._thread.start()
+
+    def _add(self, program: Program, *arguments: str) -> None:
+        """Start the first process of a child, which is given what all of them are given besides."""
+        lifeline, stderr = self._lifeline.reader, self._stderr.descriptor
+
+        def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog]:
+            child.serial = next(self._serials)
+            log = StartLog(stderr)
+            given = str(child.serial), str(lifeline), str(stderr)
+            inherits = [lifeline, stderr]
+            return program.start(*arguments, *given, inherits=inherits, log=log), log
+
+        self._keeper.add(Child(launch))
+
+    def join(self) -> LinkedHost:
+        """Join the coordinator, and wait until there is a worker: for events, not for a time.
+
+        Raises:
+            ClusterError: a process has ended before, or takes too long; and what it wrote.
+        """
+        coordinator = os.pidfd_open(self.coordinator.pid)
+        try:
+            host = connect(
+                self.url,
+                "client",
+                1,
+                family=self.family,
+                timeout=self._start_seconds + _MAY_TAKE_SECONDS,
+                coordinator=coordinator,
+            )
+        except ClusterError as error:
+            reason = self._explain_loss()
+            raise (ClusterError(reason) if reason else error) from None
+        finally:
+            os.close(coordinator)
+        host.explain_loss = self._explain_loss
+        with self._changed:
+            self._host = host
+            untold, self._untold = self._untold, []
+        host.say(*untold)
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_used or self._failure)
+            if self._failure:
+                raise ClusterError(self._failure)
+        except BaseException:
+            host.leave()
+            host.listen()  # to its end, which is at once
+            raise
+        return host
+
+    # -- what becomes of them (on the keeper's thread) ------------------------------------
+
+    def started(self, child: Child) -> None:
+        """A worker has joined, or the coordinator listens: workers can join from now on."""
+        if self._is_coordinator(child):
+            for worker in self._keeper.children[1:]:
+                worker.must_start_within(self._start_seconds)
+            return
+        with self._changed:
+            self._is_used = True
+            self._changed.notify_all()
+
+    def ended(self, child: Child, code: int, lived: float) -> float | None:
+        """Say so, tell the coordinator, and decide whether it is started again."""
+        reason = describe_exit(code)
+        if child.is_late:
+            reason = f"it took more than {self._start_seconds:g} s, and was killed"
+        elif code == LOST:
+            reason = "it lost its connection to the coordinator"
+        if self._is_coordinator(child):
+            verb = "was lost" if child.has_started else "ended before it could be joined"
+            self._fail(f"the coordinator process {verb}: {reason}{_last_lines(child)}")
+            return None
+        if code == LOST and self._coordinator_ends():
+            return None  # the keeper is about to hear of that
+        self._tell_exit(WorkerExited(child.serial, reason))
+        seconds = self._seconds_until_restart(child, lived)
+        verb = "was lost" if child.has_started else "ended before it had joined"
+        if child.failed_starts > 1:
+            verb += f", {child.failed_starts} times in a row"
+        assert child.process is not None
+        what = f"worker process {child.process.pid} {verb}: {reason}"
+        if seconds is None:
+            self._give_up(child, f"{what}{_last_lines(child)}")
+        else:
+            when = f"in {seconds:g} s" if seconds else "now"
+            log.warning("%s; it is started again %s", what, when)
+        return seconds
+
+    def _give_up(self, child: Child, what: str) -> None:
+        log.error("%s", what)
+        if not any(other.is_alive or other.due is not None for other in self._keeper.children[1:]):
+            self._fail(f"the last {what}")
+
+    def _coordinator_ends(self) -> bool:
+        """Whether its process ends now: it has hung up already."""
+        poller = select.poll()
+        poller.register(self._keeper.children[0].descriptor, select.POLLIN)
+        return bool(poller.poll(_MAY_TAKE_SECONDS * 1000))
+
+    def _seconds_until_restart(self, child: Child, lived: float) -> float | None:
+        if not self._restart or self._failure or child.is_late:
+            return None
+        if child.failed_starts >= _MOST_FAILED_STARTS:
+            return None
+        return child.backoff.next(lived=lived)
+
+    def refused(self, child: Child, error: OSError) -> float | None:
+        """The system may allow it later."""
+        seconds = child.backoff.next(lived=0.0)
+        log.warning("a worker process can't be started (%s); again in %g s", error, seconds)
+        return seconds
+
+    def killed(self, child: Child) -> None:
+        """The end of a cluster kills in silence: what its fibers did is void anyway."""
+
+    def _is_coordinator(self, child: Child) -> bool:
+        return child is self._keeper.children[0]
+
+    def _tell_exit(self, exit: WorkerExited) -> None:
+        with self._changed:
+            host = self._host
+            if host is None:
+                self._untold.append(exit)
+        if host is not None:
+            host.say(exit)
+
+    def _explain_loss(self) -> str:
+        """Why the coordinator doesn't answer any more: the keeper is about to see it, too."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure, _MAY_TAKE_SECONDS)
+            return self._failure
+
+    def _fail(self, reason: str) -> None:
+        """End all of it."""
+        with self._changed:
+            if self._failure:
+                return
+            self._failure = reason
+            host = self._host
+            self._changed.notify_all()
+        if host is not None:
+            log.error("%s", reason)
+            host.close(reason)
+        self._end(self._grace)  # workers that have lost their coordinator release what they hold
+
+    # -- the end --------------------------------------------------------------------------
+
+    def _end(self, seconds: float = 0.0) -> None:
+        self._keeper.stop(
+            seconds + _MAY_TAKE_SECONDS
+        )  # first: their ends are no losses from now on
+        with self._changed:
+            self._lifeline.close()
+
+    def stop(self) -> None:
+        """End all of them, and remove what they leave behind."""
+        self._end()
+        if self._thread is None:
+            self._keeper.run()
+        elif self._thread is not threading.current_thread():
+            self._thread.join()
+        _remove(self._directory)
+        self._stderr.close()
+
+
+def _last_lines(child: Child) -> str:
+    """Of what it wrote to stderr before it had started, if it hasn't."""
+    return "" if child.has_started or child.log is None else child.log.last_lines()
+
+
+def _remove(directory: Path) -> None:
+    for path in directory.glob("*"):
+        path.unlink(missing_ok=True)
+    if directory.exists():
+        directory.rmdir()

@@ -1,0 +1,152 @@
+"""Keepers: processes that are started, watched, started again, and ended in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from distio.runtime.keeping import Backoff, Child, Keeper, Launch
+from tests.conftest import PATIENCE
+
+WAITS = "import signal; signal.pause()"
+
+
+class Owner:
+    """Notes what it is told, and has children started again as it was told to."""
+
+    def __init__(self, *again: float | None) -> None:
+        self.again = list(again)
+        self.codes: list[int] = []
+        self.refusals: list[OSError] = []
+        self.killings = 0
+        self.stop: Callable[[], None] = lambda: None
+
+    def started(self, child: Child) -> None:
+        raise AssertionError("nothing here says that it has started")
+
+    def ended(self, child: Child, code: int, lived: float) -> float | None:
+        self.codes.append(code)
+        return self.again.pop(0)
+
+    def refused(self, child: Child, error: OSError) -> float | None:
+        self.refusals.append(error)
+        return self.again.pop(0)
+
+    def killed(self, child: Child) -> None:
+        self.killings += 1
+
+
+def python(*codes: str) -> Launch:
+    """Starts Python with one text after another."""
+    left = list(codes)
+
+    def launch(child: Child) -> tuple[subprocess.Popen[bytes], None]:
+        child.serial += 1
+        return subprocess.Popen([sys.executable, "-S", "-c", left.pop(0)]), None
+
+    return launch
+
+
+def test_backoff_begins_anew_after_a_long_life() -> None:
+    backoff = Backoff()
+    assert [backoff.next(lived=9.9) for _ in range(3)] == [0.0, 0.1, 0.2]
+    assert backoff.next(lived=10.0) == 0.0
+    assert backoff.next(lived=0.0) == 0.1
+
+
+def test_keeper_starts_a_child_again_as_often_as_its_owner_says() -> None:
+    owner = Owner(0.0, 0.01, None)
+    keeper = Keeper(owner)
+    keeper.add(Child(python(*(f"raise SystemExit({code})" for code in (1, 2, 3)))))
+    keeper.run()
+    assert owner.codes == [1, 2, 3]
+    assert keeper.children[0].serial == 3
+
+
+def test_keeper_tries_again_when_the_system_refuses_a_process() -> None:
+    owner = Owner(0.0, 0.0, None)
+    again = python("", "")
+
+    def launch(child: Child) -> tuple[subprocess.Popen[bytes], None]:
+        if child.serial == 1 and not owner.refusals:
+            raise BlockingIOError("no more processes")
+        process, _ = again(child)
+        return process, None
+
+    keeper = Keeper(owner)
+    keeper.add(Child(launch))
+    keeper.run()
+    assert [str(error) for error in owner.refusals] == ["no more processes"]
+    assert owner.codes == [0, 0]
+
+
+def test_keeper_told_to_stop_tells_its_children_and_starts_none_again() -> None:
+    owner = Owner()
+    keeper = Keeper(owner)
+    keeper.add(Child(python(WAITS)))
+    keeper.stop(PATIENCE, signal.SIGTERM)
+    keeper.run()
+    process = keeper.children[0].process
+    assert process is not None
+    assert process.returncode == -signal.SIGTERM
+    assert owner.codes == []
+    assert owner.killings == 0
+
+
+def test_keeper_told_to_stop_drops_what_is_due() -> None:
+    owner = Owner(1000.0)
+    keeper = Keeper(owner)
+    keeper.add(Child(python("raise SystemExit(1)")))
+    thread = threading.Thread(target=keeper.run)
+    thread.start()
+    while not owner.codes:
+        os.sched_yield()
+    keeper.stop(0.0)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_keeper_kills_what_has_not_ended_when_its_grace_is_over() -> None:
+    owner = Owner()
+    keeper = Keeper(owner)
+    keeper.add(Child(python(WAITS)))
+    thread = threading.Thread(target=keeper.run)
+    thread.start()
+    keeper.stop(PATIENCE)  # nobody has told it
+    keeper.stop(0.0)
+    thread.join(PATIENCE)
+    process = keeper.children[0].process
+    assert process is not None
+    assert process.returncode == -signal.SIGKILL
+    assert owner.killings == 1
+
+
+def test_child_that_takes_too_long_to_start_is_not_late_without_a_log() -> None:
+    """Whether it has started isn't known, so no time is set."""
+    child = Child(python(""))
+    child.begin(time.monotonic())
+    child.must_start_within(0.0)
+    assert child.start_by is None
+    assert child.process is not None
+    child.process.wait(PATIENCE)
+
+
+def test_keeper_leaves_no_process_that_it_can_not_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptor(pid: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", no_descriptor)
+    keeper = Keeper(Owner())
+    child = Child(python(WAITS))
+    with pytest.raises(OSError, match="Too many open files"):
+        keeper.add(child)
+    assert child.process is not None
+    assert child.process.returncode == -signal.SIGKILL
+    keeper.run()  # there is nothing to keep

@@ -1,0 +1,85 @@
+"""Joining a cluster whose coordinator may not be there yet."""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
+from distio.runtime.addresses import check_url, ipc_path
+from distio.runtime.keeping import Backoff
+from distio.runtime.link import HANDSHAKE_SECONDS, LinkedHost
+
+__all__ = ["join"]
+
+log: Final = logging.getLogger("distio.worker")
+
+
+def join(
+    url: str,
+    connect: Callable[[float], LinkedHost],
+    retry: float,
+    lifeline: int | None = None,
+) -> LinkedHost:
+    """Join, and try again for some time if nobody answers, less and less often.
+
+    Args:
+        url: where the coordinator listens, or will.
+        connect: joins; is given how many seconds to wait for an answer.
+        retry: for how many seconds to try again; 0: once, and a coordinator may begin to listen
+            while it is waited for.
+        lifeline: a file descriptor; it is of no use to wait when it comes to its end.
+
+    Raises:
+        ClusterError: the cluster can't be joined.
+    """
+    if not retry:
+        return connect(HANDSHAKE_SECONDS)
+    check_url(url)
+    give_up_at = time.monotonic() + retry
+    backoff = Backoff()
+    backoff.next(lived=0.0)
+    while True:
+        left = give_up_at - time.monotonic()
+        try:
+            _require_listener(url)
+            return connect(max(1.0, min(HANDSHAKE_SECONDS, left)))
+        except (HandshakeRefused, ClusterClosed):
+            raise
+        except ClusterError as error:
+            left = give_up_at - time.monotonic()
+            if left <= 0:
+                raise ClusterError(f"{error} (tried for {retry:g} s)") from error
+            seconds = min(backoff.next(lived=0.0), left)
+            log.info("%s; trying again in %.1f s, for %.0f s more", error, seconds, left)
+        _wait(seconds, lifeline)
+
+
+def _require_listener(url: str) -> None:
+    """See that somebody listens there: libzmq itself would go on trying ten times a second."""
+    path = ipc_path(url)
+    try:
+        if path is None:
+            parts = urlsplit(url)
+            socket.create_connection((parts.hostname, parts.port), HANDSHAKE_SECONDS).close()
+        else:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(str(path))
+    except OSError as error:
+        raise ClusterError(
+            f"no coordinator answers at {url} ({error.strerror or error}); "
+            f"start one with `distio coordinator --bind URL`, or check the URL"
+        ) from error
+
+
+def _wait(seconds: float, lifeline: int | None) -> None:
+    poller = select.poll()
+    if lifeline is not None:
+        poller.register(lifeline, select.POLLIN | select.POLLHUP)
+    if poller.poll(seconds * 1000):
+        raise ClusterClosed("the program that started it has ended")
