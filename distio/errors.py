@@ -358,7 +358,7 @@ class TooManyRestarts(DistioError):
 
 @final
 class UnknownFiber(DistioError):
-    """A handle was waited for whose run is over: its outcome is nowhere to be had."""
+    """A handle was waited for whose run is over, or is another one: its outcome can't be had."""
 
 
 @final
