@@ -19,7 +19,7 @@ from distio import IO, Cluster, Ok, Panic, io
 from distio.coordination.member import Member
 from distio.errors import Cancelled, CannotShip
 from distio.protocol import messages as m
-from tests.conftest import shared_cluster
+from tests.conftest import PATIENCE, shared_cluster
 from tests.test_interrupts import Script
 
 INNER: IO[Any, Any, list[int]] = io.zip_par([io.defer(abs, -n) for n in range(3)])
@@ -281,3 +281,30 @@ def test_fiber_that_has_captured_a_cluster_stays_and_the_warning_names_it(
     told = record.getMessage()
     assert "captured variable 'captured': a Cluster belongs to the process that made it; " in told
     assert "lock" not in told
+
+
+# -- fibers that connect to the cluster that they run on ---------------------------------------
+
+
+def connect_and_wait(url: str) -> Any:
+    with Cluster.connect(url) as cluster:
+        return cluster.submit(io.zip_par(io.pure(1), io.pure(2)), None).result()
+
+
+CONNECTING: dict[str, Callable[[str], Any]] = {
+    "many at a time": lambda url: io.zip_par([io.defer(connect_and_wait, url)] * 6),
+    "in blocking calls": lambda url: io.zip_par([io.blocking(connect_and_wait, url)] * 6),
+    "in async_": lambda url: io.async_(lambda _, call: call(Ok(connect_and_wait(url)))),
+    "in a release": lambda url: io.pure(1).finally_(lambda _: io.defer(connect_and_wait, url)),
+    "on the main thread": lambda url: io.on_main_thread(connect_and_wait, url),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", CONNECTING)
+def test_fibers_that_wait_for_runs_leave_their_worker_room_for_them(how: str) -> None:
+    with Cluster.local(workers=1) as cluster:
+        assert cluster._processes is not None
+        program = CONNECTING[how](cluster._processes.url)
+        assert cluster.submit(program, None).result(PATIENCE).is_ok()
+        assert cluster.submit(io.pure("goes on"), None).result(PATIENCE) == Ok("goes on")

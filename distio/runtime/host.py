@@ -230,8 +230,16 @@ class Host:
         Raises:
             CannotStartThread: the system allows no more threads.
         """
-        if not self.is_stopping:
-            self._start_thread("stand-in")
+        with self.mutex:
+            # what a thread has in hand that is away keeps no other work from coming
+            self.member.stepping -= 1
+        try:
+            if not self.is_stopping:
+                self._start_thread("stand-in")
+        except CannotStartThread:
+            with self.mutex:
+                self.member.stepping += 1
+            raise
 
     def advise(self) -> None:
         """Warn once that a nested run holds a thread."""
@@ -247,6 +255,7 @@ class Host:
     def retire_thread(self) -> None:
         """The nested run is over: one thread of the pool ends when it has nothing in hand."""
         with self.deciding:
+            self.member.stepping += 1
             self._surplus += 1
             self.wake_one()
 
