@@ -37,6 +37,7 @@ from distio.runtime.current import (
     on_behalf_of,
     origin,
 )
+from distio.runtime.deciding import Deciding, what_failed
 from distio.runtime.errands import errands
 from distio.runtime.forks import drop_in_children, end_child, without_forks
 from distio.runtime.logs import log
@@ -78,28 +79,6 @@ class Link(Protocol):
         """The thread that `idle` gave a number of seconds no longer waits."""
 
 
-class _Deciding:
-    """The mutex of a host: if what is decided in it fails, that is the end of the host.
-
-    It isn't the end of the thread, which may be the user's, or serve other hosts too.
-    """
-
-    __slots__ = ("_host",)
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-
-    def __enter__(self) -> None:
-        self._host.mutex.acquire()
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        self._host.mutex.release()
-        if not isinstance(error, Exception):
-            return False
-        self._host.fail(error)
-        return True
-
-
 class Host:
     """A pool of threads for one member."""
 
@@ -114,7 +93,7 @@ class Host:
         self.tickets = Tickets()
         self.failure: TracedException | None = None
         """Why this host can't go on."""
-        self.deciding = _Deciding(self)
+        self.deciding = Deciding(self)
         """The mutex, for whatever comes from outside of the pool."""
         self.renew_mutex()
         self._idle = 0
@@ -338,7 +317,7 @@ class Host:
             self.failure = failure
             self.say_farewell(reason)
         try:
-            log.critical("%s: %s", _what_failed(error), failure.stack_trace)
+            log.critical("%s: %s", what_failed(error), failure.stack_trace)
         finally:
             with self.mutex:
                 self.is_stopping = True
@@ -492,13 +471,6 @@ def _run_on_loop() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], Callab
 
 def _outcome_in(hand: Hand) -> Result[Any, Any] | None:
     return hand.work.outcome() if isinstance(hand.work, Fiber) else None
-
-
-def _what_failed(error: BaseException) -> str:
-    """Whether it is the system or us; a limit of the system is no mistake of anybody."""
-    if isinstance(error, CannotStartThread | MemoryError | OSError):
-        return "the system refuses what distio needs"
-    return "a bug in distio, please report it"
 
 
 def _at_most(patience: float | None) -> float | None:

@@ -26,6 +26,7 @@ from typing import Any
 
 from distio.coordination.member.asking import Asking
 from distio.coordination.member.awaited import Awaited
+from distio.coordination.member.callbacks import nobody_calls
 from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.children import inherit
@@ -45,7 +46,7 @@ from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.talking import Talking
 from distio.coordination.member.ties import Away
 from distio.coordination.member.waits import await_fibers, describe_waits, look, settle
-from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Work, nobody_calls
+from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Work
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO

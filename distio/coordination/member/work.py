@@ -13,6 +13,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
+from distio.coordination.member.callbacks import Callback
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
@@ -24,7 +25,7 @@ from distio.core.snapshot import (
     load_fibers,
     why_it_cannot_ship,
 )
-from distio.errors import CannotShip, Deadlock, MainThreadAway, TracedException
+from distio.errors import CannotShip, MainThreadAway, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.logs import LogLevels
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Calling",
-    "Callback",
     "Delegating",
     "Finishing",
     "Offering",
@@ -48,7 +48,6 @@ __all__ = [
     "Surroundings",
     "Task",
     "Work",
-    "nobody_calls",
 ]
 
 _CHUNKS: Final = 64
@@ -489,36 +488,3 @@ Task = Delegating | Parcel | Shipping | Posting | Finishing | Calling | Stopping
 
 Work = Fiber | Task | Offering
 """What a member's queue holds."""
-
-
-@final
-class Callback:
-    """What `async_` gives to its function; the first call counts."""
-
-    __slots__ = ("_around", "_is_called", "fiber", "request")
-
-    def __init__(
-        self, around: Surroundings, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
-    ) -> None:
-        self._around = around
-        self._is_called = False
-        self.fiber = fiber
-        self.request = request
-
-    def __call__(self, result: Result[Any, Any]) -> None:
-        self._is_called = True
-        self._around.called_back(self, result)
-
-    def __del__(self) -> None:
-        if not self._is_called:
-            self._around.let_go(self)
-
-
-def nobody_calls(fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking) -> Panic[Any, Any]:
-    """The outcome of a callback that was dropped."""
-    name = getattr(request.f, "__qualname__", repr(request.f))
-    deadlock = Deadlock(
-        f"fiber {fiber.label} waits for a callback that nobody can call any more: "
-        f"{name} has let go of it"
-    )
-    return Panic([TracedException(deadlock, str(deadlock))], [])

@@ -1,0 +1,41 @@
+"""What comes of a host whose machinery fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distio.runtime.threads import CannotStartThread
+
+if TYPE_CHECKING:
+    from distio.runtime.host import Host
+
+__all__ = ["Deciding", "what_failed"]
+
+
+class Deciding:
+    """The mutex of a host: if what is decided in it fails, that is the end of the host.
+
+    It isn't the end of the thread, which may be the user's, or serve other hosts too.
+    """
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __enter__(self) -> None:
+        self._host.mutex.acquire()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        self._host.mutex.release()
+        if not isinstance(error, Exception):
+            return False
+        self._host.fail(error)
+        return True
+
+
+def what_failed(error: BaseException) -> str:
+    """Whether it is the system or us; a limit of the system is no mistake of anybody."""
+    if isinstance(error, CannotStartThread | MemoryError | OSError):
+        return "the system refuses what distio needs"
+    return "a bug in distio, please report it"
