@@ -231,7 +231,8 @@ class Cluster:
         if self._processes is not None:
             self._processes.stop()
         self._host.leave()
-        self._link.join(_MAY_TAKE_SECONDS)
+        if threading.current_thread() is not self._link:  # it may be, in a `__del__`
+            self._link.join(_MAY_TAKE_SECONDS)
         self._host.deliveries.finish(_MAY_TAKE_SECONDS)
 
     def __reduce__(self) -> NoReturn:
@@ -265,7 +266,7 @@ class _Processes:
         """Where the workers look for modules."""
         self._is_stopping = False
         self._alive = workers
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a `__del__` may close the cluster in the midst
         self._started: list[subprocess.Popen[bytes]] = []
         self._directory = private_directory()
         self.url = f"ipc://{self._directory / 'coordinator'}"

@@ -10,7 +10,6 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final, NoReturn, Protocol
@@ -38,6 +37,7 @@ from distio.runtime.current import (
     origin,
 )
 from distio.runtime.forks import drop_in_children, end_child, without_forks
+from distio.runtime.inbox import Inbox
 from distio.runtime.main_thread import (
     HEARING_SECONDS,
     call_on_main_thread,
@@ -45,6 +45,7 @@ from distio.runtime.main_thread import (
     is_main_thread,
     serve,
 )
+from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import Seat, here
 from distio.runtime.tickets import Tickets
 
@@ -98,7 +99,6 @@ class Host:
         self._random = random.Random().random
         self._main_hand: Hand | None = None
         """That of the main thread, if it is one of the pool's."""
-        self._dropped: deque[tuple[Fiber, rq.AwaitCallback | rq.AwaitBlocking]] = deque()
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
         self._departures = Departures()
@@ -110,6 +110,9 @@ class Host:
         """Begin with a new mutex; in a forked child, another thread may have held the old one."""
         self.mutex = threading.Lock()
         self._work_ready = threading.Condition(self.mutex)
+        self.inbox = Inbox(self.mutex, self._see_to_news)
+        """Calls from anywhere."""
+        self._from_anywhere = self.inbox.waiting
 
     # -- threads --------------------------------------------------------------------------
 
@@ -157,6 +160,8 @@ class Host:
         """
         done = hand.work
         with self.mutex:
+            if self._from_anywhere:
+                self.inbox.empty()
             if done is not None:
                 goes_on = hand.settle()
                 if self.member.cancelling.due:
@@ -176,8 +181,8 @@ class Host:
                         self.wake(spare=1)
             del done  # an idle thread keeps nothing of the fiber that it has stepped last
             while not self.is_stopping:
-                if self._dropped:
-                    self._bury_dropped()
+                if self._from_anywhere:
+                    self.inbox.empty()
                 if self._surplus:
                     self._surplus -= 1
                     self.link.idle()
@@ -219,26 +224,25 @@ class Host:
 
     def retire_thread(self) -> None:
         """The nested run is over: one thread of the pool ends when it has nothing in hand."""
-        with self.mutex:
-            self._surplus += 1
-            self.wake_one()
+        self.inbox.put(self._retire_thread)
+
+    def _retire_thread(self) -> None:
+        self._surplus += 1
+        self.wake_one()
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
         """A function of this fiber waits for a run: call `stop` if the fiber is cancelled."""
-        with self.mutex:
-            self.member.cancelling.watch(fiber, stop)
-            self.stop_what_is_due()
+        self.inbox.put(self.member.cancelling.watch, fiber, stop)
 
     def unwatch(self, fiber: Fiber) -> None:
         """It waits no longer."""
-        with self.mutex:
-            self.member.cancelling.unwatch(fiber)
+        self.inbox.put(self.member.cancelling.unwatch, fiber)
 
     def stop_what_is_due(self) -> None:
         """Stop runs for which fibers wait that are cancelled (mutex held): on other threads."""
         due, self.member.cancelling.due = self.member.cancelling.due, []
         for stop in due:
-            call_elsewhere(stop)
+            hand_over(stop)
 
     # -- forked children ------------------------------------------------------------------
 
@@ -254,12 +258,11 @@ class Host:
 
     def cancel_run(self, run: int) -> None:
         """Cancel all fibers of this run, here and elsewhere; returns at once."""
-        with self.mutex:
-            if self.member.is_running(run):
-                self.member.outbox.append(CancelRun(run))
-                self.link.said()
-                self.stop_what_is_due()
-                self.wake()
+        self.inbox.put(self._cancel_run, run)
+
+    def _cancel_run(self, run: int) -> None:
+        if self.member.is_running(run):
+            self.member.outbox.append(CancelRun(run))
 
     def describe_run(self, run: int) -> str:
         """Which fibers of this run go on; empty if it is over."""
@@ -362,25 +365,20 @@ class Host:
             if isinstance(callback.request, rq.AwaitBlocking):
                 end_child(result)
             return
-        with self.mutex:
-            self.member.called_back(callback.fiber, callback.request, result)
-            self.link.said()
-            self.wake()
+        self.inbox.put(self.member.called_back, callback.fiber, callback.request, result)
 
     def let_go(self, callback: Callback) -> None:
-        """A callback died; the mutex can't be waited for here."""
+        """A callback died."""
         if not self.is_stopping:
-            self._dropped.append((callback.fiber, callback.request))
-            threading.Thread(target=self._look_after_dropped, daemon=True).start()
+            self.inbox.put(self.member.let_go, callback.fiber, callback.request)
 
-    def _look_after_dropped(self) -> None:
-        with self.mutex:
-            self._bury_dropped()
+    def _see_to_news(self) -> None:
+        """Calls from anywhere have changed the machine (mutex held)."""
+        self.link.said()
+        if self.member.cancelling.due:
+            self.stop_what_is_due()
+        if self._idle:
             self.wake()
-
-    def _bury_dropped(self) -> None:
-        while self._dropped:
-            self.member.let_go(*self._dropped.popleft())
 
 
 class LeavesChild(Frame):

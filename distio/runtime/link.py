@@ -208,6 +208,7 @@ class LinkedHost(Host):
         os.set_blocking(self._wake_writer, False)
         # other threads may wake the link when it is closed already
         self._close_pipe = weakref.finalize(self, _close_pipe, self._wake_reader, self._wake_writer)
+        self._close_pipe.atexit = False  # the link thread still reads from it then
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
@@ -336,9 +337,11 @@ class LinkedHost(Host):
 
     def leave(self) -> None:
         """Take leave of the coordinator, and close the link."""
-        with self.mutex:
-            self.member.outbox.append(m.Goodbye())
-            self._send()
+        self.inbox.put(self._leave)
+
+    def _leave(self) -> None:
+        self.member.outbox.append(m.Goodbye())
+        self._send()
         self.close()
 
     def _closed(self, reason: str) -> None:

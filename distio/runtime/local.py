@@ -101,14 +101,12 @@ class LocalHost(Host):
 
     def cancel(self) -> None:
         """Cancel the run, also if it is still to begin; returns at once."""
-        with self.mutex:
-            self._is_cancelled = True
+        self._is_cancelled = True  # first: what starts meanwhile looks after it has set its number
         self.cancel_run(self._run)
 
     def _wake_main(self) -> None:
         """There is a call for the main thread, which may be idle."""
-        with self.mutex:
-            self.wake_all()
+        self.inbox.put(self.wake_all)
 
     def _describe(self) -> str:
         return self.describe_run(self._run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from threading import TIMEOUT_MAX
 from typing import Any, Final
 
 from distio.coordination.member import Member
@@ -28,34 +29,38 @@ class Ticket:
     def __init__(self, root: Fiber) -> None:
         self.run = root.run
         self._handle = root.handle
-        self._ended = threading.Event()
+        self.is_over = False
+        """Whether the run has ended."""
+        self._gate = _closed_gate()
+        """Open when the run is over. A lock, not an event: a `__del__` may ask for the result in
+        the midst of its own thread's wait."""
         self._failure: Result[Any, Any] | None = None
 
     def end(self, failure: Result[Any, Any] | None = None) -> None:
         """The run is over; with `failure`, whatever its root computed."""
         self._failure = failure
-        self._ended.set()
+        self.is_over = True
+        self._gate.release()
         wake_main_thread()
 
     def drop_in_child(self, failure: Result[Any, Any]) -> None:
         """In a forked child: a run that goes on in the parent has ended, as far as is known."""
         if not self.is_over:
-            self._ended = threading.Event()  # another thread may have held its lock
+            self._gate = _closed_gate()  # another thread may have been in it
             self.end(failure)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the run has ended."""
-        return self._ended.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the run is over; False if that took longer than `timeout` seconds.
 
         The main thread makes the calls meanwhile that fibers have for it.
         """
+        if self.is_over or (timeout is not None and timeout <= 0):
+            return self.is_over
         if is_main_thread():
-            return serve_until(self._ended.is_set, timeout)
-        return self._ended.wait(timeout)
+            return serve_until(lambda: self.is_over, timeout)
+        if self._gate.acquire(timeout=-1 if timeout is None else min(timeout, TIMEOUT_MAX)):
+            self._gate.release()  # for whoever waits as well
+        return self.is_over
 
     def result(self) -> Result[Any, Any]:
         """The Result of a run that is over."""
@@ -65,6 +70,12 @@ class Ticket:
         outcome = self._handle.outcome
         result: Result[Any, Any] = outcome.open() if isinstance(outcome, Packed) else outcome
         return result
+
+
+def _closed_gate() -> threading.Lock:
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
 
 
 def inherited(process: int) -> str:
