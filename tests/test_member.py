@@ -79,7 +79,7 @@ class Node:
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         raise AssertionError(f"{fibers} share {generators}")
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
+    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
         raise interrupt
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, Protocol
 from distio.coordination.member import Callback, Hand, Member, Shipping, describe_fibers
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
+from distio.core.interrupts import is_interrupt
 from distio.core.ops.base import Frame
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
@@ -38,6 +39,7 @@ from distio.runtime.current import (
 )
 from distio.runtime.forks import drop_in_children, end_child, without_forks
 from distio.runtime.inbox import Inbox
+from distio.runtime.interrupts import guard_new_handlers, noted
 from distio.runtime.main_thread import (
     HEARING_SECONDS,
     call_on_main_thread,
@@ -150,8 +152,10 @@ class Host:
                         hand.perform()
                     if self.is_inherited:
                         end_child(_outcome_in(hand))
-        except Exception as bug:  # noqa: BLE001 (no run may hang on a mistake of ours)
-            self.broke(bug)
+        except Exception as bug:
+            if is_interrupt(bug):
+                raise  # of a signal handler without a guard: the machine may be half changed
+            self.broke(bug)  # no run may hang on a mistake of ours
 
     def _next(self, hand: Hand) -> bool:
         """Settle what is in this hand, and find it something to perform; False: the host stops.
@@ -194,8 +198,14 @@ class Host:
                 patience = self.link.idle()
                 if not self.member.ready and not self.is_stopping:
                     self._idle += 1
-                    self._work_ready.wait(_at_most(patience))
-                    self._idle -= 1
+                    try:
+                        self._work_ready.wait(_at_most(patience))
+                    except BaseException as exception:  # of a signal handler without a guard
+                        if not is_interrupt(exception):
+                            raise
+                        self.interrupted(exception, None)
+                    finally:
+                        self._idle -= 1
                 if patience is not None:
                     self.link.rested()  # whether or not it has: it doesn't wait any more
         return False
@@ -302,8 +312,9 @@ class Host:
         """Drawn by a generator of this host's own: a program may have seeded Python's."""
         return self._random()
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
-        """User code raised KeyboardInterrupt: here, it becomes a panic."""
+    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
+        """Here it becomes a panic; but the run that the main thread is in ends if it was there."""
+        noted(interrupt)
         return True
 
     def elsewhere(self, call: Callable[[], None], fiber: Fiber) -> None:
@@ -314,7 +325,11 @@ class Host:
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
     ) -> Callable[[], bool]:
         """That of the process, if it takes calls."""
-        return call_on_main_thread(partial(call_on_behalf_of, fiber, self, call), refuse)
+        return call_on_main_thread(partial(self._on_main_thread, fiber, call), refuse)
+
+    def _on_main_thread(self, fiber: Fiber, call: Callable[[], None]) -> None:
+        call_on_behalf_of(fiber, self, call)
+        guard_new_handlers()  # it may have set some
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         """On that of all hosts in this process."""

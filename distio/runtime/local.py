@@ -15,7 +15,7 @@ from typing import Any, Final, final
 from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
 from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
-from distio.core.fiber import Fiber
+from distio.core.fiber import WHOLE, Fiber
 from distio.core.ops.base import IO
 from distio.core.variables import copied, of_the_caller
 from distio.errors import DistioError, TracedException
@@ -54,8 +54,7 @@ class LocalHost(Host):
         self._ended: list[LocalRun] = []
         self._run = 0
         self._is_cancelled = False
-        self._interrupt: KeyboardInterrupt | None = None
-        """What user code has raised: it leaves `run` when all has been released."""
+        self._interruptible = interruptible(self.cancel, self._describe)
         self._deadline: float | None = None
         """When the coordinator is to be asked again at the latest."""
         self._watched_until = float("inf")
@@ -63,7 +62,7 @@ class LocalHost(Host):
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
         with (
-            interruptible(self.cancel, self._describe),
+            self._interruptible,
             stopped_with_its_fiber(self.cancel),
             serving_on_main(self._wake_main),
             tagging,
@@ -81,10 +80,8 @@ class LocalHost(Host):
                 self.stop()
                 if here.seat is not None:
                     here.seat.take_back()
-        for thread in threads:
-            thread.join()
-        if self._interrupt is not None:
-            raise self._interrupt
+            for thread in threads:
+                thread.join()
         log_failures(self._ended)
         return ticket.result()
 
@@ -111,9 +108,12 @@ class LocalHost(Host):
     def _describe(self) -> str:
         return self.describe_run(self._run)
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
-        self._interrupt = interrupt
-        self.cancel()
+    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
+        self._interruptible.noted(interrupt)
+        if fiber is not None:
+            fiber.cancel(WHOLE.key)
+            if fiber.is_exposed(waits=True):
+                fiber.unwind(waits=True)  # at once: it must not handle this as its own failure
         return True
 
     def validate_rest(self) -> None:

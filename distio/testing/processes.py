@@ -304,7 +304,7 @@ class Process:
         self.member.outbox.append(m.CancelRun(run))
         self.is_stale = True
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
+    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
         """Ctrl-C ends the simulation."""
         raise interrupt
 
