@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -53,13 +54,17 @@ def the_exception(result: Result[Any, Any]) -> BaseException:
     return result.exceptions[0].exception
 
 
+def fail(bug: Exception) -> None:
+    raise bug
+
+
 # -- the inbox ----------------------------------------------------------------------------------
 
 
 def test_an_inbox_makes_a_call_at_once_if_the_mutex_is_free() -> None:
     mutex = threading.Lock()
     made: list[Any] = []
-    inbox = Inbox(mutex, lambda: made.append("followed up"))
+    inbox = Inbox(mutex, lambda: made.append("followed up"), fail)
     inbox.put(lambda: made.append(mutex.locked()))
     assert made == [True, "followed up"]
     assert not mutex.locked()
@@ -69,7 +74,7 @@ def test_an_inbox_keeps_calls_while_the_mutex_is_held_and_makes_them_in_order_af
     mutex = threading.Lock()
     made: list[Any] = []
     done = threading.Event()
-    inbox = Inbox(mutex, lambda: None)
+    inbox = Inbox(mutex, lambda: None, fail)
     with mutex:
         inbox.put(lambda: made.append(1))
         inbox.put(lambda: made.append(2))
@@ -82,13 +87,27 @@ def test_an_inbox_keeps_calls_while_the_mutex_is_held_and_makes_them_in_order_af
 def test_who_holds_the_mutex_can_make_the_calls_that_have_come() -> None:
     mutex = threading.Lock()
     made: list[Any] = []
-    inbox = Inbox(mutex, lambda: None)
+    inbox = Inbox(mutex, lambda: None, fail)
     with mutex:
         inbox.put(lambda: made.append(1))
         assert inbox.waiting
         inbox.empty()
         assert made == [1]
         assert not inbox.waiting
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_call_that_raises_is_told_to_the_host_and_not_to_whoever_has_put_it(
+    is_held: bool,
+) -> None:
+    mutex = threading.Lock()
+    told: SimpleQueue[Exception] = SimpleQueue()
+    inbox = Inbox(mutex, lambda: None, told.put)
+    bug = ValueError("it")
+    with mutex if is_held else nullcontext():
+        inbox.put(fail, bug)
+    assert told.get(timeout=PATIENCE) is bug
+    assert mutex.acquire(timeout=PATIENCE)
 
 
 # -- callbacks ----------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ class Host:
         """Begin with a new mutex; in a forked child, another thread may have held the old one."""
         self.mutex = threading.Lock()
         self._work_ready = threading.Condition(self.mutex)
-        self.inbox = Inbox(self.mutex, self._see_to_news)
+        self.inbox = Inbox(self.mutex, self._see_to_news, self.broke)
         """Calls from anywhere."""
         self._from_anywhere = self.inbox.waiting
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, final
 
 from distio.runtime.messenger import hand_over, start_messenger
@@ -25,12 +26,20 @@ class Inbox:
     Args:
         mutex: the mutex.
         follow_up: called with the mutex held, when calls were made.
+        failed: called by the messenger, without the mutex, if one of them has raised. Whoever has
+            put it is not to hear of that: it may be a signal handler, or a `__del__`.
     """
 
-    __slots__ = ("_acquire", "_follow_up", "_release", "waiting")
+    __slots__ = ("_acquire", "_failed", "_follow_up", "_release", "waiting")
 
-    def __init__(self, mutex: threading.Lock, follow_up: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        mutex: threading.Lock,
+        follow_up: Callable[[], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
         start_messenger()
+        self._failed: Final = failed
         self._acquire: Final = mutex.acquire
         self._release: Final = mutex.release
         self._follow_up: Final = follow_up
@@ -48,6 +57,8 @@ class Inbox:
                 self._make_calls()
             call(*args)
             self._follow_up()
+        except Exception as bug:  # noqa: BLE001 (whatever it is, the host has to hear of it)
+            hand_over(partial(self._failed, bug))
         finally:
             self._release()
 
@@ -66,5 +77,7 @@ class Inbox:
         try:
             if self.waiting:
                 self.empty()
+        except Exception as bug:  # noqa: BLE001 (the same)
+            hand_over(partial(self._failed, bug))
         finally:
             self._release()

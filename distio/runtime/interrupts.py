@@ -251,7 +251,7 @@ def _demand(exception: BaseException, number: int) -> None:
     if _demands.count == 1:
         for run in _running:
             run.end_with(exception)
-        hand_over(partial(_call_later, _PATIENCE_SECONDS, partial(_report, number)))
+        hand_over(partial(_call_later, _PATIENCE_SECONDS, partial(_report, _running[0], number)))
 
 
 def _is_in_user_code(frame: FrameType | None) -> bool:
@@ -314,8 +314,8 @@ def _call_later(seconds: float, call: Callable[[], None]) -> None:
     timer.start()
 
 
-def _report(number: int) -> None:
-    if _demands.count:
+def _report(outermost: interruptible, number: int) -> None:
+    if outermost in _running:  # not another that has begun since
         going_on = "; ".join(filter(None, [run.describe() for run in list(_running)]))
         again = "Ctrl-C" if number in (0, signal.SIGINT) else signal.Signals(number).name
         if going_on:
