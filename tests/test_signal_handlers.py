@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -9,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Ok, Var, child, io, resource, schedule, supervise
+from distio import IO, Cluster, Ok, Var, child, io, resource, schedule, supervise
 from distio.coordination.member import Member
 from distio.runtime.local import LocalHost
-from tests.conftest import run_at
+from tests.conftest import PATIENCE, run_at, shared_cluster
 from tests.test_interrupts import Script, no_script_is_left
 
 __all__ = ["no_script_is_left"]
@@ -248,6 +249,37 @@ def test_the_second_demand_to_end_gives_up(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(LocalHost, "validate_rest", lambda host: None)
     with handled(NUMBER, raises(Stop("it"))), pytest.raises(Stop):
         asks.finally_(lambda _: asks.then(FOREVER)).run(None)
+
+
+def test_what_a_handler_raises_while_a_result_is_waited_for_leaves_it_and_the_run_goes_on(
+    raised: BaseException,
+) -> None:
+    run = shared_cluster().submit(FOREVER, None)
+    with handled(signal.SIGALRM, raises(raised)):
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(type(raised)) as caught:
+            run.result()
+    assert caught.value is raised
+    assert not run.done()
+    run.cancel()
+    assert run.result(PATIENCE).is_panic()
+
+
+@pytest.mark.slow
+def test_a_worker_outlives_what_a_handler_raises_that_a_fiber_has_set_there() -> None:
+    def install() -> None:
+        signal.signal(NUMBER, raises(Late("it")))
+
+    def send() -> int:
+        os.kill(os.getpid(), NUMBER)
+        return os.getpid()
+
+    with Cluster.local(workers=1) as cluster:
+        sends = io.on_main_thread(install).then(io.defer(send))
+        program = io.zip(sends, io.on_main_thread(os.getpid), io.on_main_thread(os.getpid))
+        result = cluster.submit(program, None).result(PATIENCE)
+    assert isinstance(result, Ok)
+    assert len(set(result.success)) == 1
 
 
 # -- runs in runs -------------------------------------------------------------------------------

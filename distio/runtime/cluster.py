@@ -69,13 +69,15 @@ class RunHandle(Generic[E, A]):
 
         Raises:
             TimeoutError: it took longer. The run goes on; ask again.
+            BaseException: what a signal handler has raised meanwhile on the main thread, like
+                KeyboardInterrupt at Ctrl-C, or SystemExit at SIGTERM. The run goes on.
         """
         expected = "a number of seconds"
         if timeout is not None and (wrong := expect.no_time(timeout, "result", expected)):
             raise MatchError(wrong)
         if not self._ticket.is_over:
-            with waiting():
-                self._ticket.wait(timeout)
+            with waiting(), interruptible(wake_main_thread, lambda: "") as interrupted:
+                self._ticket.wait(timeout, unless=lambda: interrupted.is_ending)
         if not self._ticket.is_over:
             raise TimeoutError(f"the run has not ended within {timeout:g} seconds")
         return self._ticket.result()

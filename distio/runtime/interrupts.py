@@ -143,6 +143,11 @@ class interruptible:
                 vars(self._exception).pop(_MARK, None)
             raise self._exception
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether something is to leave it."""
+        return self._exception is not None
+
     def end_with(self, exception: BaseException) -> bool:
         """Cancel it, and let this leave it, unless it is being cancelled already.
 

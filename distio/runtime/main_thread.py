@@ -7,6 +7,7 @@ hasn't taken up is refused, so that no fiber waits for a thread that is away.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -32,6 +33,9 @@ __all__ = [
 HEARING_SECONDS: Final = 0.25
 """The main thread of a program waits for no longer at a time: a signal that comes in the moment
 before a wait is heard by Python only after it."""
+
+
+log: Final = logging.getLogger("distio")
 
 
 class _Call:
@@ -208,5 +212,8 @@ def serve_while(work: Callable[[], None], name: str) -> None:
         while not has_ended.is_set():
             # each time: what was called here may have set another, like an event loop
             signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-            os.read(reader, 4096)
-            serve()
+            try:
+                os.read(reader, 4096)
+                serve()
+            except BaseException as exception:  # of a signal handler that a fiber has set
+                log.error("a signal handler raised on the main thread", exc_info=exception)

@@ -49,15 +49,22 @@ class Ticket:
             self._gate = _closed_gate()  # another thread may have been in it
             self.end(failure)
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until the run is over; False if that took longer than `timeout` seconds.
+    def wait(
+        self, timeout: float | None = None, unless: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Block until the run is over; return whether it is.
 
         The main thread makes the calls meanwhile that fibers have for it.
+
+        Args:
+            timeout: for how many seconds at most; None: as long as it takes.
+            unless: tells the main thread, when it is woken, whether to wait no longer.
         """
         if self.is_over or (timeout is not None and timeout <= 0):
             return self.is_over
         if is_main_thread():
-            return serve_until(lambda: self.is_over, timeout)
+            serve_until(lambda: self.is_over or unless(), timeout)
+            return self.is_over
         if self._gate.acquire(timeout=-1 if timeout is None else min(timeout, TIMEOUT_MAX)):
             self._gate.release()  # for whoever waits as well
         return self.is_over
