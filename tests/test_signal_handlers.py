@@ -298,6 +298,22 @@ def test_a_demand_to_end_leaves_all_runs_that_the_main_thread_is_in() -> None:
     assert seen == ["inner", "outer"]
 
 
+def test_a_demand_to_end_that_leaves_a_run_in_a_handler_is_counted_once(amid: None) -> None:
+    seen: list[str] = []
+
+    def run_within(number: int, frame: object) -> None:
+        io.defer(signal.raise_signal, signal.SIGUSR2).then(FOREVER).run(None)
+
+    program = FOREVER.finally_(lambda _: io.sleep(0.001).then(io.defer(seen.append, "released")))
+    with (
+        handled(signal.SIGUSR2, raises(Stop("it"))),
+        handled(NUMBER, run_within),
+        pytest.raises(Stop),
+    ):
+        program.run(None)
+    assert seen == ["released"]
+
+
 def test_what_else_a_handler_raises_leaves_the_innermost_run_and_can_be_handled_there(
     amid: None,
 ) -> None:

@@ -141,6 +141,7 @@ class interruptible:
         if error is None and self._exception is not None:
             if not _running:
                 vars(self._exception).pop(_MARK, None)
+            _demands.counted = self._exception if _running else None
             raise self._exception
 
     @property
@@ -174,6 +175,8 @@ class interruptible:
 
 class _Demands:
     count = 0
+    counted: BaseException | None = None
+    """What has just left a run within another one, perhaps one that a handler has run."""
 
 
 _running: Final[list[interruptible]] = []
@@ -247,7 +250,10 @@ def _is_raised_here(exception: BaseException, number: int, frame: FrameType | No
             hand_over(partial(_call_later, 0.0, partial(_report_lost, exception, number)))
         return is_in_user_code
     vars(exception)[_MARK] = True
-    _demand(exception, number)
+    if exception is _demands.counted:
+        _demands.counted = None
+    else:
+        _demand(exception, number)
     return is_in_user_code or _demands.count > 1
 
 
