@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -169,6 +170,50 @@ def test_a_handler_that_does_not_raise_interrupts_nothing() -> None:
     with handled(NUMBER, lambda number, frame: heard.append(number)):
         assert io.defer(signal.raise_signal, NUMBER).run(None, 2).is_ok()
     assert heard == [NUMBER]
+
+
+def test_what_a_function_has_opened_is_released_when_the_signal_comes_as_it_returns(
+    raised: BaseException,
+) -> None:
+    seen: list[str] = []
+    opens = io.pure(NUMBER).map(signal.raise_signal)
+    held = resource.from_open_close_io(opens, lambda _, __: io.defer(seen.append, "released"))
+    with pytest.raises(type(raised)) as caught:
+        held.with_(FOREVER).run(None)
+    assert caught.value is raised
+    assert seen == ["released"]
+
+
+class Dies:
+    def __del__(self) -> None:
+        signal.raise_signal(NUMBER)
+
+
+class Watched:
+    """Something to which there is a weak reference."""
+
+
+def _lets_die() -> None:
+    Dies()
+
+
+def _lets_die_what_is_watched() -> None:
+    watched = Watched()
+    dies = weakref.WeakSet([watched])
+    reference = weakref.finalize(watched, signal.raise_signal, NUMBER)
+    del watched
+    assert not dies
+    assert not reference.alive
+
+
+@pytest.mark.parametrize("function", [_lets_die, _lets_die_what_is_watched])
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_what_a_handler_raises_where_python_would_ignore_it_leaves_run_all_the_same(
+    function: Callable[[], None], raised: BaseException
+) -> None:
+    with pytest.raises(type(raised)) as caught:
+        io.defer(function).then(FOREVER).run(None)
+    assert caught.value is raised
 
 
 # -- in the midst of the machine, and asleep ----------------------------------------------------

@@ -23,10 +23,12 @@ Rules
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # what `signal` is made of
+import _weakrefset
 import logging
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from types import CodeType, FrameType, TracebackType
@@ -48,6 +50,8 @@ __all__ = [
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _RUNTIME: Final = os.path.join(_PACKAGE, "runtime") + os.sep
+_OF_WEAK_REFERENCES: Final = {_weakrefset.__file__, weakref.__file__}
+"""What they call when something dies may have interrupted any function."""
 _PATIENCE_SECONDS: Final = 1.0
 """How long a program may take to be cancelled before it is told what it is at."""
 _MARK: Final = "_distio_raised_by_signal_handler"
@@ -265,21 +269,29 @@ def _demand(exception: BaseException, number: int) -> None:
         hand_over(partial(_call_later, _PATIENCE_SECONDS, partial(_report, _running[0], number)))
 
 
-def _is_in_user_code(frame: FrameType | None) -> bool:
+def _is_in_user_code(interrupted: FrameType | None) -> bool:
     """Whether what is raised here is what a function of the user raises, and may be cancelled."""
-    is_innermost = True
+    frame = interrupted
     while frame is not None:
         code = frame.f_code
-        if code.co_filename.startswith(_PACKAGE):
+        if code.co_name == "__del__" or code.co_filename in _OF_WEAK_REFERENCES:
+            return False  # Python would ignore it
+        if _is_ours(frame):
+            is_innermost = frame is interrupted
             is_marked = calls_user_code(code, is_innermost=is_innermost)
             fiber = frame.f_locals.get("fiber") if is_marked else None
             if isinstance(fiber, Fiber):
-                return fiber.shield == 0
+                # what a function has just opened must not be lost when it has returned
+                is_opened = bool(fiber.creating) and _is_ours(interrupted)
+                return fiber.shield == 0 and not is_opened
             if code.co_filename.startswith(_RUNTIME) or (is_innermost and not is_marked):
                 return False
-        is_innermost = False
         frame = frame.f_back
     return False
+
+
+def _is_ours(frame: FrameType | None) -> bool:
+    return frame is not None and frame.f_code.co_filename.startswith(_PACKAGE)
 
 
 def _is_from_handler(exception: BaseException) -> bool:
