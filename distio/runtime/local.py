@@ -25,6 +25,7 @@ from distio.protocol.messages import CancelRun, Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
 from distio.runtime.current import hands_here
+from distio.runtime.forks import spare_in_children
 from distio.runtime.host import Host, LeavesChild, log_failures
 from distio.runtime.interrupts import interruptible
 from distio.runtime.main_thread import serving_on_main
@@ -82,6 +83,7 @@ class LocalHost(Host):
                     here.seat.take_back()
             for thread in threads:
                 thread.join()
+            spare_in_children(self)
         log_failures(self._ended)
         return ticket.result()
 
