@@ -33,8 +33,8 @@ def async_(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any
     """The program that calls `f(context, callback, *args, **kwargs)` and waits for the callback.
 
     `f` starts something and returns at once. Whenever that is done, call `callback(result)`
-    with a Result, from any thread, once; the first call counts. Until then the fiber is
-    suspended and holds no thread. The callback belongs to its process.
+    with a Result, from any thread or signal handler, once; the first call counts. Until then the
+    fiber is suspended and holds no thread. The callback belongs to its process.
 
     >>> from distio import Ok, io
     >>> io.async_(lambda context, callback: callback(Ok(2))).run(None)

@@ -12,7 +12,7 @@ import pytest
 
 import distio
 from distio import IO, Cluster, MatchError, Ok, Panic, io
-from distio.runtime import blocking, calls, errands
+from distio.runtime import blocking, calls
 from distio.runtime.calls import Threads
 from distio.runtime.threads import CannotStartThread
 from tests.conftest import PATIENCE, run_at
@@ -201,7 +201,7 @@ def test_calls_that_wait_hold_no_thread(limit: Callable[[int], None]) -> None:
     )
     many = [io.blocking(gate.pass_, number) for number in range(300)]
     assert io.zip_par([*many, opening]).run(None, 2).is_ok()
-    assert counted[0] <= before + 2 + 2 + 1  # those that block, the pool's, and that for errands
+    assert counted[0] <= before + 2 + 2 + 1  # those that block, the pool's, and the messenger
 
 
 # -- runs in blocking calls -------------------------------------------------------------------
@@ -239,9 +239,6 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     monkeypatch.setattr(blocking, "blocking_threads", Threads("none"))
     monkeypatch.setattr("distio.runtime.host.blocking_threads", Threads("none"))
     monkeypatch.setattr(blocking, "helpers", Threads("none"))
-    fresh = errands._Errands()
-    for module in ("host", "interrupts"):
-        monkeypatch.setattr(f"distio.runtime.{module}.errands", fresh)
     return lambda: monkeypatch.setattr(threading.Thread, "start", refuse)
 
 
@@ -251,18 +248,11 @@ def in_thread(program: Program) -> Any:
         return pool.submit(program.run, None).result()
 
 
-CALLS: dict[str, Callable[[], Program]] = {
-    "blocking": lambda: io.blocking(int),
-    "async_": lambda: io.async_(lambda context, callback: callback(Ok(0))),
-}
-
-
-@pytest.mark.parametrize("call", CALLS)
 def test_a_call_for_which_the_system_starts_no_thread_is_its_panic_alone(
-    call: str, no_threads: Callable[[], None]
+    no_threads: Callable[[], None],
 ) -> None:
     released: list[str] = []
-    program = io.defer(no_threads).then(CALLS[call]())
+    program = io.defer(no_threads).then(io.blocking(int))
     both = io.zip(program.attempt(), io.pure("goes on")).finally_(
         lambda _: io.defer(released.append, "released")
     )
@@ -281,13 +271,9 @@ def test_a_run_goes_on_with_the_threads_that_the_system_allows(
     assert "a run has a pool of 1 threads only: can't start new thread" in caplog.text
 
 
-def test_a_run_in_a_fiber_is_a_panic_if_it_can_have_no_thread(
-    no_threads: Callable[[], None],
-) -> None:
+def test_run_in_a_fiber_needs_no_thread_of_its_own(no_threads: Callable[[], None]) -> None:
     inner = io.defer(lambda: io.pure(1).run(None))
-    result = in_thread(io.defer(no_threads).then(inner))
-    assert isinstance(result.unsafe_get(), Panic)
-    assert "can't start new thread" in str(result)
+    assert in_thread(io.defer(no_threads).then(inner)) == Ok(Ok(1))
 
 
 def test_a_thread_that_could_not_be_started_is_not_counted(

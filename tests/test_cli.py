@@ -97,15 +97,22 @@ async def coroutine():
     return 3
 
 
-def doze():
+def nap():
     print("asleep", flush=True)
     # short naps: a signal that comes just before a long one is heard only after it
     for _ in range(3_000):
         time.sleep(0.01)
 
 
+_released = io.defer(print, "released", flush=True)
+
+
+def doze():
+    return io.defer(nap).finally_(lambda _: _released)
+
+
 def sleep():
-    return io.defer(doze)
+    return io.defer(print, "asleep", flush=True).then(io.sleep(1000)).finally_(lambda _: _released)
 
 
 held = io.defer(print, "asleep", flush=True).then(io.sleep(1000)).finally_(lambda _: io.sleep(1000))
@@ -141,6 +148,9 @@ def distio(
     (tmp_path / "not_python.py").write_text("x = (\n")
     (tmp_path / "imports_not_python.py").write_text("import not_python\n")
     (tmp_path / "raises.py").write_text("def f():\n    1 / 0\n\n\nf()\n")
+    (tmp_path / "slow_file.py").write_text(
+        "import time\nprint('loading', flush=True)\nwhile True:\n    time.sleep(0.01)\n"
+    )
     (tmp_path / "exits.py").write_text("import sys\n\nsys.exit(0)\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -353,13 +363,32 @@ def start(*args: str) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("distio")
-def test_an_interrupt_ends_a_program() -> None:
-    with start("run", "programs.py:sleep", "--workers", "0") as process:
+@pytest.mark.parametrize(("program", "workers"), [("doze", "0"), ("sleep", "0"), ("sleep", "1")])
+@pytest.mark.parametrize(
+    ("number", "said", "code"),
+    [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_a_signal_ends_a_program(
+    program: str, workers: str, number: int, said: str, code: int
+) -> None:
+    with start("run", f"programs.py:{program}", "--workers", workers) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "asleep\n"
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=PATIENCE) == ("", "distio: interrupted\n")
-    assert process.returncode == 130
+        process.send_signal(number)
+        assert process.communicate(timeout=PATIENCE) == ("released\n", f"distio: {said}\n")
+    assert process.returncode == code
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("distio")
+def test_sigterm_ends_a_file_that_is_being_loaded() -> None:
+    with start("run", "slow_file.py", "--workers", "0") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=PATIENCE) == ("", "distio: terminated\n")
+    assert process.returncode == 143
 
 
 @pytest.mark.slow

@@ -56,9 +56,6 @@ class Node:
     def let_go(self, callback: Callback) -> None:
         """Programs here call their callbacks."""
 
-    def expects_callback(self) -> None:
-        """Programs here call their callbacks."""
-
     def elsewhere(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
@@ -87,7 +84,7 @@ class Node:
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         raise AssertionError(f"{fibers} share {generators}")
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
+    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
         raise interrupt
 
 

@@ -12,6 +12,7 @@ import typer
 from distio.cli import report
 from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.errors import ClusterError
+from distio.runtime.interrupts import Terminated, end_on_sigterm
 from distio.runtime.launching import fill_standard_streams
 
 __all__ = ["main"]
@@ -33,6 +34,9 @@ def main() -> NoReturn:
     except (typer.Abort, KeyboardInterrupt):
         report.complain("interrupted")
         code = report.INTERRUPTED
+    except Terminated:
+        report.complain("terminated")
+        code = report.TERMINATED
     except report.OutputFailed as failure:
         code = report.output_failed(failure.__cause__)
     except OSError as error:  # the text of --help could not be written
@@ -41,7 +45,8 @@ def main() -> NoReturn:
 
 
 @app.command(
-    epilog="Exits with 0 for Ok, 1 for Errors, 2 for a Panic, 64 if it can't be run as asked."
+    epilog="Exits with 0 for Ok, 1 for Errors, 2 for a Panic, 64 if it can't be run as asked, 130 "
+    "at Ctrl-C and 143 at SIGTERM, when all has been released."
 )
 def run(
     file: Annotated[
@@ -110,6 +115,7 @@ def run(
             "leave it out, or leave out --workers, --threads and --grace"
         )
         return report.USAGE
+    end_on_sigterm()
     try:
         program = load_program(file, args or [])
         outcome = _run(

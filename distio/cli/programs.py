@@ -16,6 +16,7 @@ import cloudpickle
 
 from distio.core.ops.base import IO
 from distio.errors import TracedException
+from distio.runtime.interrupts import Terminated
 
 __all__ = ["ProgramFailed", "UsageError", "load_program"]
 
@@ -174,7 +175,7 @@ def _call_user(call: Callable[[], Any]) -> Any:
     """Call what leads to user code; what that raises is a ProgramFailed with its traceback."""
     try:
         return call()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         raise
     except BaseException as error:  # (a file that calls sys.exit ends here, too)
         if isinstance(error, SyntaxError) and _is_of_compile(error):

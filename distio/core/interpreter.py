@@ -12,6 +12,7 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
+from distio.core.interrupts import is_interrupt
 from distio.core.ops.base import IO, no_io
 from distio.errors import MatchError
 from distio.protocol.requests import FINISHED, YIELDED, Request
@@ -36,7 +37,7 @@ def step(fiber: Fiber, fuel: int = FUEL) -> Request:
         FINISHED, YIELDED (also when the fuel is used up), or the request to answer.
 
     Raises:
-        KeyboardInterrupt: the only exception of user code that isn't turned into a panic.
+        BaseException: an interrupt (see `is_interrupt`): all else that user code raises is a panic.
     """
     if fiber.cuts and fiber.is_exposed():
         fiber.unwind()
@@ -66,9 +67,9 @@ def step(fiber: Fiber, fuel: int = FUEL) -> Request:
                 raise _not_an_io(node, at)  # in the next step nobody knows who returned it
             fiber.next = node
             return YIELDED if fiber.request is None else fiber.request
-        except KeyboardInterrupt:
-            raise
-        except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
+        except BaseException as exception:
+            if is_interrupt(exception):
+                raise
             fiber.crash(exception if _is_io(node) else _not_an_io(node, at))
             node = None
 

@@ -50,6 +50,8 @@ class Threads:
     def __init__(self, name: str, limit: Callable[[], int | None] = lambda: None) -> None:
         self._name = name
         self._limit = limit
+        self._most: int | None = None
+        """What was answered last: threads that finish a call ask nobody."""
         self.renew()
 
     def renew(self) -> None:
@@ -76,8 +78,9 @@ class Threads:
             CannotStartThread: there may be another thread for it, but the system allows none.
         """
         call = _Call(make, withdrawn)
-        self._limit()  # if it raises, it does so here
+        most = self._limit()  # if it raises, it does so here
         with self._changed:
+            self._most = most
             self._calls.append(call)
             self._waiting += 1
             try:
@@ -99,14 +102,15 @@ class Threads:
     def limit_changed(self) -> None:
         """Start as many threads as there may be by now, or let those end that are too many."""
         # if the system starts none, calls wait for those that there are
+        most = self._limit()
         with self._changed, suppress(CannotStartThread):
+            self._most = most
             self._changed.notify_all()
             while self._waiting > self._idle and self._has_room():
                 self._see_to_waiting()
 
     def _has_room(self, threads: int = 1) -> bool:
-        limit = self._limit()
-        return limit is None or self._count - self._away + threads <= limit
+        return self._most is None or self._count - self._away + threads <= self._most
 
     def _see_to_waiting(self) -> None:
         """Let a thread take up what waits, if there may be one for it (lock held).

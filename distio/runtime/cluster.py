@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final
 
@@ -62,13 +63,15 @@ class RunHandle(Generic[E, A]):
 
         Raises:
             TimeoutError: it took longer. The run goes on; ask again.
+            BaseException: what a signal handler has raised meanwhile on the main thread, like
+                KeyboardInterrupt at Ctrl-C, or SystemExit at SIGTERM. The run goes on.
         """
         expected = "a number of seconds"
         if timeout is not None and (wrong := expect.no_time(timeout, "result", expected)):
             raise MatchError(wrong)
         if not self._ticket.is_over:
-            with waiting():
-                self._ticket.wait(timeout)
+            with waiting(), interruptible(wake_main_thread, lambda: "") as interrupted:
+                self._ticket.wait(timeout, unless=lambda: interrupted.is_ending)
         if not self._ticket.is_over:
             raise TimeoutError(f"the run has not ended within {timeout:g} seconds")
         return self._ticket.result()
@@ -265,7 +268,8 @@ class Cluster:
         if self._processes is not None:
             self._processes.stop()
         self._host.leave()
-        self._link.join(_MAY_TAKE_SECONDS)
+        if threading.current_thread() is not self._link:  # it may be, in a `__del__`
+            self._link.join(_MAY_TAKE_SECONDS)
         self._host.deliveries.finish(_MAY_TAKE_SECONDS)
 
     def __reduce__(self) -> NoReturn:

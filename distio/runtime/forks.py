@@ -26,6 +26,7 @@ __all__ = [
     "drop_in_children",
     "end_child",
     "renew_in_children",
+    "spare_in_children",
     "without_forks",
 ]
 
@@ -56,6 +57,15 @@ _renewals: Final[list[Callable[[], None]]] = []
 def drop_in_children(inherited: Inherited) -> None:
     """Have `drop_in_child` called in each child forked from now on, while the object lives."""
     _inherited.add(inherited)
+
+
+def spare_in_children(inherited: Inherited) -> None:
+    """Take that back: it has nothing left to drop.
+
+    Otherwise a weak reference to it would call something when it dies, and Python ignores what a
+    signal handler raises in that moment.
+    """
+    _inherited.discard(inherited)
 
 
 def close_in_children(file: Closable) -> None:

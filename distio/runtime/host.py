@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final, NoReturn, Protocol
@@ -17,6 +16,7 @@ from typing import Any, Final, NoReturn, Protocol
 from distio.coordination.member import Callback, Hand, Member, Shipping, describe_fibers
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
+from distio.core.interrupts import is_interrupt
 from distio.core.ops.base import Frame
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
@@ -38,8 +38,9 @@ from distio.runtime.current import (
     origin,
 )
 from distio.runtime.deciding import Deciding, what_failed
-from distio.runtime.errands import errands
 from distio.runtime.forks import drop_in_children, end_child, without_forks
+from distio.runtime.inbox import Inbox
+from distio.runtime.interrupts import guard_new_handlers, noted
 from distio.runtime.logs import log
 from distio.runtime.main_thread import (
     HEARING_SECONDS,
@@ -48,6 +49,7 @@ from distio.runtime.main_thread import (
     is_main_thread,
     serve,
 )
+from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import Seat, here
 from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.tickets import Tickets
@@ -104,7 +106,6 @@ class Host:
         self._random = random.Random().random
         self._main_hand: Hand | None = None
         """That of the main thread, if it is one of the pool's."""
-        self._dropped: deque[tuple[Fiber, rq.AwaitCallback | rq.AwaitBlocking]] = deque()
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
         self._departures = Departures()
@@ -116,6 +117,9 @@ class Host:
         """Begin with a new mutex; in a forked child, another thread may have held the old one."""
         self.mutex = threading.Lock()
         self._work_ready = threading.Condition(self.mutex)
+        self.inbox = Inbox(self.mutex, self._see_to_news, self.fail)
+        """Calls from anywhere."""
+        self._from_anywhere = self.inbox.waiting
 
     # -- threads --------------------------------------------------------------------------
 
@@ -153,8 +157,10 @@ class Host:
                         hand.perform()
                     if self.is_inherited:
                         end_child(_outcome_in(hand))
-        except Exception as error:  # noqa: BLE001 (no run may hang on a mistake of ours)
-            self.fail(error)
+        except Exception as error:
+            if is_interrupt(error):
+                raise  # of a signal handler without a guard: the machine may be half changed
+            self.fail(error)  # no run may hang on a mistake of ours
 
     def _next(self, hand: Hand) -> bool:
         """Settle what is in this hand, and find it something to perform; False: the host stops.
@@ -163,6 +169,8 @@ class Host:
         """
         done = hand.work
         with self.mutex:
+            if self._from_anywhere:
+                self.inbox.empty()
             if done is not None:
                 goes_on = hand.settle()
                 if self.member.cancelling.due:
@@ -182,8 +190,8 @@ class Host:
                         self.wake(spare=1)
             del done  # an idle thread keeps nothing of the fiber that it has stepped last
             while not self.is_stopping:
-                if self._dropped:
-                    self._bury_dropped()
+                if self._from_anywhere:
+                    self.inbox.empty()
                 if self._surplus:
                     self._surplus -= 1
                     self.link.idle()
@@ -195,8 +203,14 @@ class Host:
                 patience = self.link.idle()
                 if not self.member.ready and not self.is_stopping:
                     self._idle += 1
-                    self._work_ready.wait(_at_most(patience))
-                    self._idle -= 1
+                    try:
+                        self._work_ready.wait(_at_most(patience))
+                    except BaseException as exception:  # of a signal handler without a guard
+                        if not is_interrupt(exception):
+                            raise
+                        self.interrupted(exception, None)
+                    finally:
+                        self._idle -= 1
                 if patience is not None:
                     self.link.rested()  # whether or not it has: it doesn't wait any more
         return False
@@ -233,32 +247,26 @@ class Host:
 
     def retire_thread(self) -> None:
         """The nested run is over: one thread of the pool ends when it has nothing in hand."""
-        with self.deciding:
-            self.member.stepping += 1
-            self._surplus += 1
-            self.wake_one()
+        self.inbox.put(self._retire_thread)
+
+    def _retire_thread(self) -> None:
+        self.member.stepping += 1
+        self._surplus += 1
+        self.wake_one()
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
-        """A function of this fiber waits for a run: call `stop` if the fiber is cancelled.
-
-        Raises:
-            CannotStartThread: the system allows no more threads, and one is needed to call it.
-        """
-        errands.prepare()
-        with self.deciding:
-            self.member.cancelling.watch(fiber, stop)
-            self.stop_what_is_due()
+        """A function of this fiber waits for a run: call `stop` if the fiber is cancelled."""
+        self.inbox.put(self.member.cancelling.watch, fiber, stop)
 
     def unwatch(self, fiber: Fiber) -> None:
         """It waits no longer."""
-        with self.deciding:
-            self.member.cancelling.unwatch(fiber)
+        self.inbox.put(self.member.cancelling.unwatch, fiber)
 
     def stop_what_is_due(self) -> None:
         """Stop runs for which fibers wait that are cancelled (mutex held): on other threads."""
         due, self.member.cancelling.due = self.member.cancelling.due, []
         for stop in due:
-            errands.ask(stop)
+            hand_over(stop)
 
     # -- forked children ------------------------------------------------------------------
 
@@ -274,12 +282,11 @@ class Host:
 
     def cancel_run(self, run: int) -> None:
         """Cancel all fibers of this run, here and elsewhere; returns at once."""
-        with self.deciding:
-            if self.member.is_running(run):
-                self.member.outbox.append(CancelRun(run))
-                self.link.said()
-                self.stop_what_is_due()
-                self.wake()
+        self.inbox.put(self._cancel_run, run)
+
+    def _cancel_run(self, run: int) -> None:
+        if self.member.is_running(run):
+            self.member.outbox.append(CancelRun(run))
 
     def describe_run(self, run: int) -> str:
         """Which fibers of this run go on; empty if it is over."""
@@ -341,13 +348,10 @@ class Host:
         """Drawn by a generator of this host's own: a program may have seeded Python's."""
         return self._random()
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
-        """User code raised KeyboardInterrupt: here, it becomes a panic."""
+    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
+        """Here it becomes a panic; but the run that the main thread is in ends if it was there."""
+        noted(interrupt)
         return True
-
-    def expects_callback(self) -> None:
-        """`let_go` needs a thread that waits for the mutex."""
-        errands.prepare()
 
     def elsewhere(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
@@ -359,7 +363,11 @@ class Host:
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
     ) -> Callable[[], bool]:
         """That of the process, if it takes calls."""
-        return call_on_main_thread(partial(call_on_behalf_of, fiber, self, call), refuse)
+        return call_on_main_thread(partial(self._on_main_thread, fiber, call), refuse)
+
+    def _on_main_thread(self, fiber: Fiber, call: Callable[[], None]) -> None:
+        call_on_behalf_of(fiber, self, call)
+        guard_new_handlers()  # it may have set some
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         """On that of all hosts in this process."""
@@ -410,25 +418,20 @@ class Host:
             if isinstance(callback.request, rq.AwaitBlocking):
                 end_child(result)
             return
-        with self.deciding:
-            self.member.called_back(callback.fiber, callback.request, result)
-            self.link.said()
-            self.wake()
+        self.inbox.put(self.member.called_back, callback.fiber, callback.request, result)
 
     def let_go(self, callback: Callback) -> None:
-        """A callback died; the mutex can't be waited for here."""
+        """A callback died."""
         if not self.is_stopping:
-            self._dropped.append((callback.fiber, callback.request))
-            errands.ask(self._look_after_dropped)
+            self.inbox.put(self.member.let_go, callback.fiber, callback.request)
 
-    def _look_after_dropped(self) -> None:
-        with self.deciding:
-            self._bury_dropped()
+    def _see_to_news(self) -> None:
+        """Calls from anywhere have changed the machine (mutex held)."""
+        self.link.said()
+        if self.member.cancelling.due:
+            self.stop_what_is_due()
+        if self._idle:
             self.wake()
-
-    def _bury_dropped(self) -> None:
-        while self._dropped:
-            self.member.let_go(*self._dropped.popleft())
 
 
 class LeavesChild(Frame):

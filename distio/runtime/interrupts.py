@@ -1,41 +1,114 @@
-"""Ctrl-C while the main thread runs programs: the first cancels them, the second gives up.
+"""Signals while the main thread runs programs: Ctrl-C, SIGTERM, and handlers of the user's own.
 
 Python calls a signal's handler in the main thread, wherever that is: in the middle of a machine,
-perhaps, with its mutex held. So the handler does nothing itself: a thread of its own does. It
-raises KeyboardInterrupt only where a function of the user would raise it, or if all is given up.
+perhaps, with its mutex held. An exception there would leave the machine half changed. So while the
+main thread is in `run`, a `_Guard` stands in the place of each handler. It calls the handler, and
+if that raises, the run is cancelled, and the exception leaves `run` when all is released. Where a
+function of the user is interrupted, the exception is raised there, too.
+
+Rules
+-----
+- A handler for SIGINT or SIGTERM that the program hasn't set raises KeyboardInterrupt or a
+  SystemExit with code 143; from there on it is like one of the program's.
+- What isn't an `Exception` asks the program to end: it cancels all runs that the main thread is in,
+  each within a function of the one before. The second time it is raised wherever the thread is.
+- An `Exception` is the business of what is interrupted. A function of the user may handle it; else
+  it cancels the innermost run and leaves it.
+- The first exception counts. An `Exception` that comes while its run is ending is logged.
+- A handler that is set by a function of a fiber has its guard as soon as the main thread is back in
+  distio's hands after a call for `on_main_thread`, or when what the handler raises is seen.
+- The handlers are back in their places when the outermost run has ended.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # what `signal` is made of
+import _weakrefset
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable
-from types import FrameType
-from typing import Final
+from functools import partial
+from types import CodeType, FrameType, TracebackType
+from typing import Any, Final, final
 
-from distio.runtime.errands import errands
+from distio.core.fiber import Fiber
+from distio.core.interrupts import calls_user_code, recognised_by
 from distio.runtime.forks import renew_in_children
 from distio.runtime.logs import log
 from distio.runtime.main_thread import is_main_thread
-from distio.runtime.threads import CannotStartThread
+from distio.runtime.messenger import hand_over
 
-__all__ = ["interruptible"]
+__all__ = [
+    "Terminated",
+    "end_on_sigterm",
+    "guard_new_handlers",
+    "interruptible",
+    "noted",
+]
 
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _RUNTIME: Final = os.path.join(_PACKAGE, "runtime") + os.sep
-_CALLS: Final = os.path.join(_PACKAGE, "core", "ops", "values.py")
-"""Where functions of the user are called that may be written in C: these have no frame."""
+_OF_WEAK_REFERENCES: Final = {_weakrefset.__file__, weakref.__file__}
+"""What they call when something dies may have interrupted any function."""
 _PATIENCE_SECONDS: Final = 1.0
 """How long a program may take to be cancelled before it is told what it is at."""
+_MARK: Final = "_distio_raised_by_signal_handler"
+"""An attribute of exceptions that a guard has let through into a function of the user."""
+
+_NUMBERS: Final = [int(number) for number in signal.valid_signals()]
+_handler_of: Final[Callable[[int], Any]] = _signal.getsignal
+"""Without making members of enumerations, which takes 20 times as long."""
+_set_handler: Final[Callable[[int, Any], Any]] = _signal.signal
+
+
+class Terminated(SystemExit):
+    """SIGTERM has ended the program."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)  # what a shell says of a process that it ended
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """What stands for the default action of SIGTERM, which would release nothing."""
+    raise Terminated
+
+
+def end_on_sigterm() -> None:
+    """Raise `Terminated` at SIGTERM from now on, also outside of runs, unless it is handled."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+@final
+class _Guard:
+    """Stands in the place of a handler while the main thread is in `run`."""
+
+    def __init__(self, handler: Any) -> None:
+        self.handler = handler
+
+    def __call__(self, number: int, frame: FrameType | None) -> Any:
+        if not _running:  # somebody has kept it, and set it again since
+            return self._act_as_handler(number, frame)
+        try:
+            (self.handler if callable(self.handler) else _terminate)(number, frame)
+        except BaseException as exception:
+            if _is_raised_here(exception, number, frame):
+                raise
+
+    def _act_as_handler(self, number: int, frame: FrameType | None) -> None:
+        if callable(self.handler):
+            self.handler(number, frame)
+        else:
+            signal.signal(number, self.handler)
+            signal.raise_signal(number)
 
 
 class interruptible:
-    """What runs in it is cancelled by the first Ctrl-C.
+    """What runs in it is cancelled by what signal handlers raise; that is raised when it has ended.
 
-    When it has ended, or at the second Ctrl-C, KeyboardInterrupt is raised. Only the main thread
-    hears signals, and a handler that the program has installed itself, before or meanwhile, is left
-    alone.
+    Only the main thread hears signals. In others, it raises what `end_with` was given.
 
     Args:
         cancel: cancels it, and returns at once; called by another thread.
@@ -45,102 +118,249 @@ class interruptible:
     def __init__(self, cancel: Callable[[], None], describe: Callable[[], str]) -> None:
         self.cancel = cancel
         self.describe = describe
-        self._is_outermost = False
+        self._exception: BaseException | None = None
+        """What leaves it."""
+        self._is_heard = False
+
+    def __enter__(self) -> interruptible:
         self._is_heard = is_main_thread()
+        if self._is_heard:
+            _guard_handlers()
+            _running.append(self)
+        return self
 
-    def __enter__(self) -> None:
-        if not self._is_heard:
-            return
-        is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        self._is_outermost = is_ours and _can_be_heard()
-        if self._is_outermost:
-            signal.signal(signal.SIGINT, _heard)
-        _running.append(self)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._is_heard:
+            _running.remove(self)
+            if not _running:
+                _demands.count = 0
+                _put_back()
+        if error is None and self._exception is not None:
+            if not _running:
+                vars(self._exception).pop(_MARK, None)
+            _demands.counted = self._exception if _running else None
+            raise self._exception
 
-    def __exit__(self, *_: object) -> None:
-        if not self._is_heard:
-            return
-        _running.remove(self)
-        if self._is_outermost:
-            if signal.getsignal(signal.SIGINT) is _heard:  # else a fiber has installed another
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-            if _count.times:
-                _count.times = 0
-                raise KeyboardInterrupt
+    @property
+    def is_ending(self) -> bool:
+        """Whether something is to leave it."""
+        return self._exception is not None
+
+    def end_with(self, exception: BaseException) -> bool:
+        """Cancel it, and let this leave it, unless it is being cancelled already.
+
+        Returns:
+            Whether this is what leaves it.
+        """
+        if self._exception is None:
+            self._exception = exception
+            hand_over(self.cancel)
+        return self._exception is exception
+
+    def noted(self, exception: BaseException) -> None:
+        """A function of a fiber has let this pass: it is to end the run.
+
+        Raises:
+            BaseException: the same, if all is given up.
+        """
+        if self in _running and _demands.count > 1:
+            raise exception
+        if self._exception is None:
+            self._exception = exception
+        self.cancel()  # before anybody else hears that the function has failed
 
 
-class _Count:
-    times = 0
+class _Demands:
+    count = 0
+    counted: BaseException | None = None
+    """What has just left a run within another one, perhaps one that a handler has run."""
 
 
 _running: Final[list[interruptible]] = []
 """Those that the main thread is in, the outermost first."""
-_count: Final = _Count()
-"""How often Ctrl-C was heard since the outermost began."""
+_demands: Final = _Demands()
+"""How often a handler has asked the program to end since the outermost began."""
+_guards: Final[dict[int, _Guard]] = {}
+"""By the number of the signal."""
+_guarded: Final[list[Any]] = []
+"""The handlers of all signals when all guards were in their places."""
 
 
-def _heard(number: int, frame: FrameType | None) -> None:
-    """The handler."""
-    _count.times += 1
-    if _count.times == 1:
+def noted(exception: BaseException) -> None:
+    """A function that the main thread has called lets this pass; see `interruptible.noted`."""
+    if is_main_thread() and _running:
+        _running[-1].noted(exception)
+
+
+# -- handlers and their guards ----------------------------------------------------------------
+
+
+def _guard_handlers() -> list[Any]:
+    """Put a guard in the place of each handler that has none; only on the main thread.
+
+    Returns:
+        Those that had none.
+    """
+    handlers = list(map(_handler_of, _NUMBERS))
+    if handlers == _guarded:
+        return []  # by far the most frequent, and this is called often
+    found = []
+    for number, handler in zip(_NUMBERS, handlers):
+        if _lacks_guard(number, handler):
+            guard = _guards[number] = _Guard(handler)
+            _set_handler(number, guard)
+            found.append(handler)
+    _guarded[:] = map(_handler_of, _NUMBERS)
+    return found
+
+
+def _lacks_guard(number: int, handler: Any) -> bool:
+    if callable(handler):
+        return type(handler) is not _Guard
+    return number == signal.SIGTERM and bool(handler == signal.SIG_DFL)
+
+
+def guard_new_handlers() -> list[Any]:
+    """The same, if this is the main thread and it is in a run."""
+    return _guard_handlers() if is_main_thread() and _running else []
+
+
+def _put_back() -> None:
+    """Set the handlers that were there before; those that were set meanwhile stay."""
+    _guarded.clear()
+    while _guards:
+        number, guard = _guards.popitem()
+        if _handler_of(number) is guard:
+            _set_handler(number, guard.handler)
+
+
+# -- what they raise --------------------------------------------------------------------------
+
+
+def _is_raised_here(exception: BaseException, number: int, frame: FrameType | None) -> bool:
+    """Let the runs hear what a handler has raised; return whether it is to be raised."""
+    is_in_user_code = _is_in_user_code(frame)
+    if isinstance(exception, Exception):
+        if is_in_user_code:
+            vars(exception)[_MARK] = True
+        elif not _running[-1].end_with(exception):
+            hand_over(partial(_call_later, 0.0, partial(_report_lost, exception, number)))
+        return is_in_user_code
+    vars(exception)[_MARK] = True
+    if exception is _demands.counted:
+        _demands.counted = None
+    else:
+        _demand(exception, number)
+    return is_in_user_code or _demands.count > 1
+
+
+def _demand(exception: BaseException, number: int) -> None:
+    _demands.count += 1
+    if _demands.count == 1:
         for run in _running:
-            errands.ask(run.cancel)
-        errands.ask(_report_later)
-    if _count.times > 1 or _is_in_user_code(frame):
-        raise KeyboardInterrupt
+            run.end_with(exception)
+        hand_over(partial(_call_later, _PATIENCE_SECONDS, partial(_report, _running[0], number)))
 
 
-def _is_in_user_code(frame: FrameType | None) -> bool:
-    """Whether what a function raises here is what the user's function raises."""
-    if frame is not None and frame.f_code.co_filename == _CALLS:
-        return _can_be_cancelled(frame)
-    is_innermost = True
+def _is_in_user_code(interrupted: FrameType | None) -> bool:
+    """Whether what is raised here is what a function of the user raises, and may be cancelled."""
+    frame = interrupted
     while frame is not None:
-        name = frame.f_code.co_filename
-        if name.startswith(_PACKAGE):
-            return not (is_innermost or name.startswith(_RUNTIME)) and _can_be_cancelled(frame)
-        is_innermost = False
+        code = frame.f_code
+        if code.co_name == "__del__" or code.co_filename in _OF_WEAK_REFERENCES:
+            return False  # Python would ignore it
+        if _is_ours(frame):
+            is_innermost = frame is interrupted
+            is_marked = calls_user_code(code, is_innermost=is_innermost)
+            fiber = frame.f_locals.get("fiber") if is_marked else None
+            if isinstance(fiber, Fiber):
+                # what a function has just opened must not be lost when it has returned
+                is_opened = bool(fiber.creating) and _is_ours(interrupted)
+                return fiber.shield == 0 and not is_opened
+            if code.co_filename.startswith(_RUNTIME) or (is_innermost and not is_marked):
+                return False
         frame = frame.f_back
     return False
 
 
-def _can_be_cancelled(frame: FrameType) -> bool:
-    """Whether the operation that calls is not one that releases something."""
-    fiber = frame.f_locals.get("fiber")
-    return getattr(fiber, "shield", 1) == 0
+def _is_ours(frame: FrameType | None) -> bool:
+    return frame is not None and frame.f_code.co_filename.startswith(_PACKAGE)
 
 
-def _can_be_heard() -> bool:
-    """Whether there is a thread for what the handler asks for; without, Ctrl-C is as in Python."""
-    try:
-        errands.prepare()
-    except CannotStartThread as error:
-        log.warning("Ctrl-C will not cancel this run: %s", error)
-        return False
-    return True
+def _is_from_handler(exception: BaseException) -> bool:
+    """Whether a signal handler has raised it, one whose guard may have been missing until now."""
+    if _MARK in vars(exception):
+        return True
+    new = guard_new_handlers()
+    if new and _passed_through(exception, {_code_of(handler) for handler in new}):
+        vars(exception)[_MARK] = True
+        if not isinstance(exception, Exception):
+            _demand(exception, 0)
+        return True
+    return False
 
 
-def _drop_in_child() -> None:
-    """In a forked child no run is going on yet."""
-    _count.times = 0
-    for run in _running:
-        run._is_heard = False  # its end takes nothing back
-    _running.clear()
-    if signal.getsignal(signal.SIGINT) is _heard:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+recognised_by(_is_from_handler)
 
 
-renew_in_children(_drop_in_child)
+def _passed_through(exception: BaseException, codes: set[CodeType | None]) -> bool:
+    trace = exception.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in codes:
+            return True
+        trace = trace.tb_next
+    return False
 
 
-def _report_later() -> None:
-    timer = threading.Timer(_PATIENCE_SECONDS, _report)
+def _code_of(handler: Any) -> CodeType | None:
+    while isinstance(handler, partial):
+        handler = handler.func
+    function = getattr(handler, "__func__", handler)
+    if not hasattr(function, "__code__"):
+        function = type(function).__call__
+    return getattr(function, "__code__", None)
+
+
+# -- reports ----------------------------------------------------------------------------------
+
+
+def _call_later(seconds: float, call: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, call)
     timer.daemon = True  # a program that has ended by then waits for nobody
     timer.start()
 
 
-def _report() -> None:
-    if _count.times:
+def _report(outermost: interruptible, number: int) -> None:
+    if outermost in _running:  # not another that has begun since
         going_on = "; ".join(filter(None, [run.describe() for run in list(_running)]))
+        again = "Ctrl-C" if number in (0, signal.SIGINT) else signal.Signals(number).name
         if going_on:
-            log.warning("interrupted; Ctrl-C again gives up what still goes on: %s", going_on)
+            log.warning("interrupted; %s again gives up what still goes on: %s", again, going_on)
+
+
+def _report_lost(exception: BaseException, number: int) -> None:
+    log.warning(
+        "the handler of %s raised while the run was ending, and that is lost:",
+        signal.Signals(number).name,
+        exc_info=exception,
+    )
+
+
+# -- forked children --------------------------------------------------------------------------
+
+
+def _drop_in_child() -> None:
+    """In a forked child no run is going on yet."""
+    _demands.count = 0
+    for run in _running:
+        run._is_heard = False  # its end takes nothing back
+    _running.clear()
+    _put_back()
+
+
+renew_in_children(_drop_in_child)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -55,6 +55,8 @@ _LONGEST_SILENCE_SECONDS: Final = 0.05
 HANDSHAKE_SECONDS: Final = 10.0
 _ORPHAN_SECONDS: Final = 4.0
 """How long a worker whose program has ended waits for its coordinator to say that all is over."""
+_MUTEX_MAY_TAKE_SECONDS: Final = 1.0
+"""Nobody holds the mutex for a thousandth of this."""
 _LONGEST_WAIT_SECONDS: Final = 86_400.0
 """More than anybody waits for an answer, and less than the system can count."""
 _FAREWELL_MS: Final = 500
@@ -418,13 +420,18 @@ class LinkedHost(Host):
 
     def finish_runs(self, reason: str) -> None:
         """End all runs that this process has started, wait until they are over, refuse others."""
-        with self.deciding:
-            tickets = self.tickets.refuse(reason)
-            for ticket in tickets:
-                self.member.outbox.append(m.CancelRun(ticket.run, Cause.CLUSTER_CLOSED, reason))
-            self._send()
+        tickets = self.tickets.refuse(reason)
+        self.inbox.put(self._end_runs_of, tickets, reason)
+        if not self.mutex.acquire(timeout=_MUTEX_MAY_TAKE_SECONDS):
+            return  # this very thread holds it, and was interrupted: nothing goes on before it does
+        self.mutex.release()
         for ticket in tickets:
             ticket.wait()
+
+    def _end_runs_of(self, tickets: Sequence[Ticket], reason: str) -> None:
+        for ticket in tickets:
+            self.member.outbox.append(m.CancelRun(ticket.run, Cause.CLUSTER_CLOSED, reason))
+        self._send()
 
     def say_farewell(self, reason: str) -> None:
         """The coordinator gives up what is here."""

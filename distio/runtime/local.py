@@ -16,7 +16,7 @@ from distio.coordination.coordinator import Coordinator, Event, Joined, Received
 from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.member import Member
 from distio.coordination.member.runs import LocalRun
-from distio.core.fiber import Fiber
+from distio.core.fiber import WHOLE, Fiber
 from distio.core.ops.base import IO
 from distio.core.variables import copied, of_the_caller
 from distio.errors import DistioError, TracedException
@@ -26,6 +26,7 @@ from distio.protocol.messages import CancelRun, Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
 from distio.runtime.current import hands_here
+from distio.runtime.forks import spare_in_children
 from distio.runtime.host import Host, LeavesChild, log_failures, log_unreleased
 from distio.runtime.interrupts import interruptible
 from distio.runtime.logs import log
@@ -62,8 +63,7 @@ class LocalHost(Host):
         self._ended: list[LocalRun] = []
         self._run = 0
         self._is_cancelled = False
-        self._interrupt: KeyboardInterrupt | None = None
-        """What user code has raised: it leaves `run` when all has been released."""
+        self._interruptible = interruptible(self.cancel, self._describe)
         self._deadline: float | None = None
         """When the coordinator is to be asked again at the latest."""
         self._watched_until = float("inf")
@@ -71,7 +71,7 @@ class LocalHost(Host):
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
         with (
-            interruptible(self.cancel, self._describe),
+            self._interruptible,
             stopped_with_its_fiber(self.cancel),
             serving_on_main(self._wake_main),
             tagging,
@@ -85,12 +85,11 @@ class LocalHost(Host):
                 log_unreleased(self._ended)
                 if here.seat is not None:
                     here.seat.take_back()
-        # a thread may be in the midst of what takes long, and nobody waits for that any more
-        if self.failure is None and not any(run.unreleased for run in self._ended):
-            for thread in threads:
-                thread.join()
-        if self._interrupt is not None:
-            raise self._interrupt
+            # a thread may be in the midst of what takes long, and nobody waits for that any more
+            if self.failure is None and not any(run.unreleased for run in self._ended):
+                for thread in threads:
+                    thread.join()
+            spare_in_children(self)
         log_failures(self._ended)
         return ticket.result()
 
@@ -121,21 +120,22 @@ class LocalHost(Host):
 
     def cancel(self) -> None:
         """Cancel the run, also if it is still to begin; returns at once."""
-        with self.mutex:
-            self._is_cancelled = True
+        self._is_cancelled = True  # first: what starts meanwhile looks after it has set its number
         self.cancel_run(self._run)
 
     def _wake_main(self) -> None:
         """There is a call for the main thread, which may be idle."""
-        with self.mutex:
-            self.wake_all()
+        self.inbox.put(self.wake_all)
 
     def _describe(self) -> str:
         return self.describe_run(self._run)
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
-        self._interrupt = interrupt
-        self.cancel()
+    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
+        self._interruptible.noted(interrupt)
+        if fiber is not None:
+            fiber.cancel(WHOLE.key)
+            if fiber.is_exposed(waits=True):
+                fiber.unwind(waits=True)  # at once: it must not handle this as its own failure
         return True
 
     def validate_rest(self) -> None:

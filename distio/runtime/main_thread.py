@@ -7,6 +7,7 @@ hasn't taken up is refused, so that no fiber waits for a thread that is away.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -36,6 +37,9 @@ HEARING_SECONDS: Final = 0.25
 before a wait is heard by Python only after it."""
 
 
+log: Final = logging.getLogger("distio")
+
+
 class _Call:
     """A call that the main thread is to make."""
 
@@ -51,14 +55,17 @@ _guard = threading.RLock()
 _calls: Final[deque[_Call]] = deque()
 _servers: Final[list[serving]] = []
 """What the main thread is in and takes calls for, the innermost last."""
-_woken = threading.Event()
-"""Set when the main thread has to look again, if it is in `serve_until`."""
+_asleep = threading.Lock()
+"""Locked unless the main thread, if it is in `serve_until`, has to look again. A lock alone can be
+used by a signal handler in the midst of its own use."""
+_asleep.acquire()
 
 
 def _forked() -> None:
     """This is another process now: its main thread is in no run, and locks may have been held."""
-    global _guard, _woken
-    _guard, _woken = threading.RLock(), threading.Event()
+    global _guard, _asleep
+    _guard, _asleep = threading.RLock(), threading.Lock()
+    _asleep.acquire()
     _calls.clear()
     _servers.clear()
 
@@ -68,8 +75,8 @@ os.register_at_fork(after_in_child=_forked)
 
 def wake_main_thread() -> None:
     """Let the main thread look again, if it is in `serve_until`."""
-    if not _woken.is_set():  # quicker; whoever clears it looks afterwards
-        _woken.set()
+    with suppress(RuntimeError):  # it is awake, and looks before it sleeps again
+        _asleep.release()
 
 
 def is_main_thread() -> bool:
@@ -170,7 +177,6 @@ def serve_until(is_over: Callable[[], bool], timeout: float | None) -> bool:
     deadline = None if timeout is None else time.monotonic() + timeout
     with serving(wake_main_thread):
         while True:
-            _woken.clear()
             serve()
             if is_over():
                 return True
@@ -179,7 +185,7 @@ def serve_until(is_over: Callable[[], bool], timeout: float | None) -> bool:
                 patience = min(patience, deadline - time.monotonic())
                 if patience <= 0:
                     return False
-            _woken.wait(patience)
+            _asleep.acquire(timeout=patience)
 
 
 def serve_while(work: Callable[[], None], name: str) -> None:
@@ -208,5 +214,8 @@ def serve_while(work: Callable[[], None], name: str) -> None:
         while not has_ended.is_set():
             # each time: what was called here may have set another, like an event loop
             signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-            os.read(reader, 4096)
-            serve()
+            try:
+                os.read(reader, 4096)
+                serve()
+            except BaseException as exception:  # of a signal handler that a fiber has set
+                log.error("a signal handler raised on the main thread", exc_info=exception)

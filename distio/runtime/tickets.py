@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from threading import TIMEOUT_MAX
 from typing import Any, Final
 
 from distio.coordination.member import Member
@@ -33,7 +34,11 @@ class Ticket:
         self.run = root.run
         self._label = root.label
         self._handle = root.handle
-        self._ended = threading.Event()
+        self.is_over = False
+        """Whether the run has ended."""
+        self._gate = _closed_gate()
+        """Open when the run is over. A lock, not an event: a `__del__` may ask for the result in
+        the midst of its own thread's wait."""
         self._failure: Result[Any, Any] | None = None
 
     def ended(self, message: m.RunEnded) -> None:
@@ -47,33 +52,35 @@ class Ticket:
     def end(self, failure: Result[Any, Any] | None = None) -> None:
         """The run is over; with `failure`, whatever its root computed."""
         self._failure = failure
-        self._ended.set()
+        self.is_over = True
+        self._gate.release()
         wake_main_thread()
 
     def drop_in_child(self, failure: Result[Any, Any]) -> None:
         """In a forked child: a run that goes on in the parent has ended, as far as is known."""
         if not self.is_over:
-            self._ended = threading.Event()  # another thread may have held its lock
+            self._gate = _closed_gate()  # another thread may have been in it
             self.end(failure)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the run has ended."""
-        return self._ended.is_set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until the run is over; False if that took longer than `timeout` seconds.
+    def wait(
+        self, timeout: float | None = None, unless: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Block until the run is over; return whether it is.
 
         The main thread makes the calls meanwhile that fibers have for it.
+
+        Args:
+            timeout: for how many seconds at most; None: as long as it takes.
+            unless: tells the main thread, when it is woken, whether to wait no longer.
         """
+        if self.is_over or (timeout is not None and timeout <= 0):
+            return self.is_over
         if is_main_thread():
-            return serve_until(self._ended.is_set, timeout)
-        # the system can't wait for centuries
-        while timeout is not None and timeout > _LONGEST_WAIT_SECONDS:
-            if self._ended.wait(_LONGEST_WAIT_SECONDS):
-                return True
-            timeout -= _LONGEST_WAIT_SECONDS
-        return self._ended.wait(timeout)
+            serve_until(lambda: self.is_over or unless(), timeout)
+            return self.is_over
+        if self._gate.acquire(timeout=-1 if timeout is None else min(timeout, TIMEOUT_MAX)):
+            self._gate.release()  # for whoever waits as well
+        return self.is_over
 
     def result(self) -> Result[Any, Any]:
         """The Result of a run that is over."""
@@ -83,6 +90,12 @@ class Ticket:
         outcome = self._handle.outcome
         result: Result[Any, Any] = outcome.open() if isinstance(outcome, Packed) else outcome
         return result
+
+
+def _closed_gate() -> threading.Lock:
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
 
 
 def inherited(process: int) -> str:

@@ -283,9 +283,6 @@ class Process:
             self.member.let_go(callback.fiber, callback.request)
         self._check()
 
-    def expects_callback(self) -> None:
-        """What is let go of is remembered without the help of anybody."""
-
     def elsewhere(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
@@ -335,7 +332,7 @@ class Process:
         self.member.outbox.append(m.CancelRun(run))
         self.is_stale = True
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
+    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
         """Ctrl-C ends the simulation."""
         raise interrupt
 

@@ -23,6 +23,7 @@ from distio.coordination.member.work import (
 )
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
+from distio.core.interrupts import is_interrupt
 from distio.core.ops.bounded import Worked
 from distio.core.snapshot import Packed, PackedValue, dump_value, outcome_in
 from distio.core.variables import copied
@@ -106,8 +107,10 @@ def _step(fiber: Fiber, around: Surroundings, keeps_values: bool) -> None:
     while True:
         try:
             request = step(fiber)
-        except KeyboardInterrupt as interrupt:
-            if not around.interrupted(interrupt):
+        except BaseException as interrupt:
+            if not is_interrupt(interrupt):
+                raise  # a bug: else it were the fiber's panic
+            if not around.interrupted(interrupt, fiber):
                 fiber.request = None
                 return
             fiber.crash(interrupt)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, final
 from distio.coordination.member.callbacks import Callback
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle
+from distio.core.interrupts import is_interrupt, is_user_call
 from distio.core.ops.failures import Fail
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.snapshot import (
@@ -73,13 +74,6 @@ class Surroundings(Protocol):
         The garbage collector may say so at any time, even in a thread that holds the mutex.
         """
 
-    def expects_callback(self) -> None:
-        """A callback is about to be handed out, which may be `let_go`.
-
-        Raises:
-            RuntimeError: the system allows no thread that this may need.
-        """
-
     def elsewhere(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
@@ -131,8 +125,12 @@ class Surroundings(Protocol):
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         """These fibers take along copies of these generators of random numbers."""
 
-    def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
-        """User code raised KeyboardInterrupt (Ctrl-C reaches the main thread alone).
+    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
+        """User code has raised what is to end the run (see `is_interrupt`).
+
+        Args:
+            interrupt: what it has raised.
+            fiber: the fiber in hand that has called it; None if that is parked.
 
         Returns:
             Whether the fiber is to go on, with this as its panic.
@@ -340,19 +338,20 @@ class Calling:
         fiber, request = self.fiber, self.request
         callback = Callback(around, fiber, request)
         try:
-            around.expects_callback()
-            call = partial(request.f, fiber.context, callback, *request.args, **request.kwargs)
-            started = self._variables.run(call)
+            started = self._variables.run(_started, fiber, request, callback)
             expect.no_coroutine(started, "async_", request.f)
-        except KeyboardInterrupt as interrupt:
-            if around.interrupted(interrupt):
-                callback(Panic([TracedException.in_except_clause(interrupt)], []))
         except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
-            callback(Panic([TracedException.in_except_clause(exception)], []))
+            if not is_interrupt(exception) or around.interrupted(exception, None):
+                callback(Panic([TracedException.in_except_clause(exception)], []))
 
     def settle(self, member: Member) -> Fiber | Task | None:
         """The rest is the callback's."""
         return None
+
+
+@is_user_call
+def _started(fiber: Fiber, request: rq.AwaitCallback, callback: Callback) -> Any:
+    return request.f(fiber.context, callback, *request.args, **request.kwargs)
 
 
 @final
@@ -372,14 +371,13 @@ class Delegating:
         """Hand the call over."""
         callback = Callback(around, self.fiber, self.request)
         try:
-            around.expects_callback()
             self._hand_over(around, callback)
         except Exception as error:  # noqa: BLE001 (the system has no thread left, for one)
             callback(Panic([TracedException.in_except_clause(error)], []))
 
     def _hand_over(self, around: Surroundings, callback: Callback) -> None:
         fiber, request = self.fiber, self.request
-        call = partial(_call, request, self._variables, callback)
+        call = partial(_call, around, fiber, request, self._variables, callback)
         if request.place == "loop":
             begin = partial(around.begin_task, fiber)
             self._stop = around.on_loop(partial(_await, request, self._variables, begin, callback))
@@ -399,15 +397,29 @@ class Delegating:
         return None if is_waiting and not fiber.is_exposed(waits=True) else Stopping(request)
 
 
-def _call(request: rq.AwaitBlocking, variables: Context, callback: Callback) -> None:
+def _call(
+    around: Surroundings,
+    fiber: Fiber,
+    request: rq.AwaitBlocking,
+    variables: Context,
+    callback: Callback,
+) -> None:
+    is_on_main_thread = request.place == "main thread"
     try:
-        value = variables.run(request.f, *request.args, **request.kwargs)
-        called = "blocking" if request.place == "thread" else "on_main_thread"
+        value = variables.run(_made, fiber, request)
+        called = "on_main_thread" if is_on_main_thread else "blocking"
         expect.no_coroutine(value, called, request.f)
         result: Result[Any, Any] = Ok(value)
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
+        if is_on_main_thread and is_interrupt(exception):
+            around.interrupted(exception, None)
         result = Panic([TracedException.in_except_clause(exception)], [])
     callback(result)
+
+
+@is_user_call
+def _made(fiber: Fiber, request: rq.AwaitBlocking) -> Any:
+    return request.f(*request.args, **request.kwargs)
 
 
 def _refuse_call(callback: Callback) -> None:

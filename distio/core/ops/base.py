@@ -276,7 +276,9 @@ class IO(Generic[R, E, A]):
 
         Raises:
             MatchError: `pool_size` is no number from 1, or `on` no cluster.
-            KeyboardInterrupt: Ctrl-C ends the run.
+            KeyboardInterrupt: Ctrl-C has ended the run, or a function has raised it.
+            SystemExit: with code 143: SIGTERM has ended the run.
+            BaseException: what a signal handler of the program has raised meanwhile.
 
         >>> from distio import io
         >>> io.defer(lambda: 1 / 0).map_panic(lambda e: e.exception).run(None).is_panic()

@@ -16,6 +16,7 @@ from typing import Any, Final, final
 
 from distio.core.chunks import ChunkSizes
 from distio.core.fiber import Fiber, Handle
+from distio.core.interrupts import is_user_call, runs_user_code
 from distio.core.ops.base import IO, Frame, Next, require_io
 from distio.core.ops.cancelling import Cancel
 from distio.core.ops.concurrency import Parallel, Wait, WaitSome
@@ -179,6 +180,7 @@ class _ChunkFrame(Frame):
         fiber.failure = None
         return self._go_on(fiber)
 
+    @runs_user_code
     def _go_on(self, fiber: Fiber, *, is_fresh: bool = False) -> Next:
         """Begin the next item, or end.
 
@@ -290,6 +292,7 @@ class _Iterated:
         self.left: int | None = None
         """None: nobody knows."""
 
+    @is_user_call
     def take(self, count: int, taken: list[Any]) -> None:
         """The same; if the iterator raises, those before that have been added."""
         before = len(taken)
@@ -387,6 +390,7 @@ class _Loop(Frame):
         self.done = 0
         """How many items."""
 
+    @runs_user_code
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.stack.append(self)
         if self.taken:
@@ -411,6 +415,7 @@ class _Loop(Frame):
         fiber.failure = None
         return cancel_all(tuple([handle for handle, _, _ in self.under_way]))
 
+    @runs_user_code
     def _go_on(self, fiber: Fiber) -> Next:
         if self.fail_fast and self.failures:
             return self._give_up()

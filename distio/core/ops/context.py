@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, final
 
 from distio.core.fiber import Fiber
+from distio.core.interrupts import is_user_call
 from distio.core.ops.base import IO, Around, Frame, Next, require_io
 from distio.core.ops.values import Call
 from distio.result import Errors, Ok, Panic
@@ -30,6 +31,7 @@ class ContraMapRead(Around):
     __slots__ = ()
     _called = "contra_map_read"
 
+    @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         context = self.f(fiber.context)
         fiber.stack.append(_RestoreContext(fiber.context))
@@ -58,6 +60,7 @@ class DeferRead(Call):
     __slots__ = ()
     _called = "defer_read"
 
+    @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         value = self.f(fiber.context, *self.args, **self.kwargs)
         if isinstance(value, Ok | Errors | Panic):
@@ -74,6 +77,7 @@ class DeferReadIO(Call):
     __slots__ = ()
     _called = "defer_read_io"
 
+    @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         io = self.f(fiber.context, *self.args, **self.kwargs)
         return require_io(io, "defer_read_io", self.f)

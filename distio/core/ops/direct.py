@@ -12,6 +12,7 @@ from types import GeneratorType
 from typing import Any, final
 
 from distio.core.fiber import Fiber
+from distio.core.interrupts import is_interrupt, runs_user_code
 from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
 from distio.core.ops.resources import UNSHIELD
 from distio.core.raising import Raised, failure_of
@@ -176,6 +177,7 @@ class Awaiting(Frame):
 
     # -- the function itself --------------------------------------------------------------
 
+    @runs_user_code
     def drive(self, fiber: Fiber, give: Callable[[Any], Any], outcome: Any) -> Next:
         """Let it go on until it awaits something, or ends."""
         while True:
@@ -186,10 +188,10 @@ class Awaiting(Frame):
                 return self._ended(fiber)
             except _Restarting:
                 return self._restarted(fiber)
-            except KeyboardInterrupt:
-                self._end(fiber)
-                raise
-            except BaseException as exception:  # noqa: BLE001 (whatever it raises is a failure)
+            except BaseException as exception:
+                if is_interrupt(exception):
+                    self._end(fiber)
+                    raise
                 fiber.failure = failure_of(exception, self.raised)
                 return self._ended(fiber)
             kind = type(io)

@@ -9,6 +9,7 @@ from typing import Any, final
 
 from distio.core import expect
 from distio.core.fiber import Fiber
+from distio.core.interrupts import is_user_call
 from distio.core.ops.base import IO, Around, Frame, Next, Wrapper, require_io
 from distio.errors import TracedException
 from distio.result import Errors, Ok, Panic, Result, sequence
@@ -69,6 +70,7 @@ class Catch(Around):
     __slots__ = ()
     _called = "catch"
 
+    @is_user_call
     def _failed(self, fiber: Fiber) -> Next:
         if not isinstance(fiber.failure, Errors):
             return None
@@ -84,6 +86,7 @@ class Recover(Around):
     __slots__ = ()
     _called = "recover"
 
+    @is_user_call
     def _failed(self, fiber: Fiber) -> Next:
         if not isinstance(fiber.failure, Panic) or fiber.lets_pass:
             return None
@@ -100,6 +103,7 @@ class OnFailure(Around):
     __slots__ = ()
     _called = "on_failure"
 
+    @is_user_call
     def _failed(self, fiber: Fiber) -> Next:
         if fiber.lets_pass:
             return None
@@ -115,10 +119,11 @@ class MapError(Around):
     __slots__ = ()
     _called = "map_error"
 
+    @is_user_call
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
         assert failure is not None
-        errors = [self.f(error) for error in failure.errors]
+        errors = list(map(self.f, failure.errors))
         if isinstance(failure, Errors):
             fiber.failure = Errors(errors)
         else:
@@ -133,19 +138,20 @@ class MapPanic(Around):
     __slots__ = ()
     _called = "map_panic"
 
+    @is_user_call
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
-        if isinstance(failure, Panic) and not fiber.lets_pass:
-            exceptions = [self._mapped(traced) for traced in failure.exceptions]
-            fiber.failure = Panic(exceptions, failure.errors)
+        if not isinstance(failure, Panic) or fiber.lets_pass:
+            return None
+        exceptions = []
+        for traced in failure.exceptions:
+            made = self.f(traced)
+            if not isinstance(made, BaseException | TracedException):
+                advice = "return one, like ValueError('why')"
+                raise expect.returned("map_panic", self.f, "an exception", made, advice)
+            exceptions.append(traced.replaced_by(made, "map_panic has made of it:"))
+        fiber.failure = Panic(exceptions, failure.errors)
         return None
-
-    def _mapped(self, traced: TracedException) -> TracedException:
-        made = self.f(traced)
-        if not isinstance(made, BaseException | TracedException):
-            advice = "return one, like ValueError('why')"
-            raise expect.returned("map_panic", self.f, "an exception", made, advice)
-        return traced.replaced_by(made, "map_panic has made of it:")
 
 
 @final

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from distio.core.fiber import Fiber
+from distio.core.interrupts import is_user_call
 from distio.core.located import Located
 from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.concurrency import Wait, from_result
@@ -32,6 +33,7 @@ class Locate(Call):
     __slots__ = ()
     _called = "located"
 
+    @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         # in one step: between the two the fiber could be moved, and the object with it
         fiber.request = requests.KeepObject(self.f(*self.args, **self.kwargs))
@@ -72,6 +74,7 @@ class _CallHere(Call, Frame):
         fiber.request = requests.FindObject(self.key)
         return None
 
+    @is_user_call
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.value = self.f(fiber.value, *self.args, **self.kwargs)
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, final
 
 from distio.core.fiber import Fiber
+from distio.core.interrupts import runs_user_code
 from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.concurrency import Sleep
 from distio.core.ops.failures import Keep
@@ -150,6 +151,7 @@ class _Decision(Frame):
         self.elapsed_seconds = elapsed_seconds
         """None as long as the clock has not been read."""
 
+    @runs_user_code
     def _succeeded(self, fiber: Fiber) -> Next:
         attempt, result = self.attempt, self.result
         if self.elapsed_seconds is None:

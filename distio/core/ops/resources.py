@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from distio.core.fiber import Fiber
+from distio.core.interrupts import runs_user_code
 from distio.core.ops.base import Frame, Next, Wrapper, require_io
 from distio.result import Ok, Result
 
@@ -36,6 +37,7 @@ class Bracket(Wrapper):
         fiber.creating += 1
         return super()._evaluate(fiber)
 
+    @runs_user_code
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.creating -= 1
         fiber.stack.append(Release(self.release, fiber.value))

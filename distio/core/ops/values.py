@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 
 from distio.core import expect
 from distio.core.fiber import Fiber
+from distio.core.interrupts import is_user_call
 from distio.core.ops.base import IO, Around, Frame, Next, Wrapper, require_io
 from distio.core.where import TRAVERSE_PAR, in_item
 
@@ -62,6 +63,7 @@ class Defer(Call):
     __slots__ = ()
     _called = "defer"
 
+    @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         value = self.f(*self.args, **self.kwargs) if self.kwargs else self.f(*self.args)
         fiber.value = value
@@ -76,6 +78,7 @@ class DeferIO(Call):
     __slots__ = ()
     _called = "defer_io"
 
+    @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         io = self.f(*self.args, **self.kwargs) if self.kwargs else self.f(*self.args)  # quicker
         return io or require_io(io, self._called, self.f)
@@ -101,6 +104,7 @@ class TraversedPar(IO[Any, Any, Any], Frame):
         self.item = item
         self.index = index
 
+    @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         # pushed first: what `f` raises is this item's panic
         fiber.stack.append(self)
@@ -123,6 +127,7 @@ class Map(Around):
     __slots__ = ()
     _called = "map"
 
+    @is_user_call
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.value = self.f(fiber.value)
         return None
@@ -135,6 +140,7 @@ class FlatMap(Around):
     __slots__ = ()
     _called = "flat_map"
 
+    @is_user_call
     def _succeeded(self, fiber: Fiber) -> Next:
         io = self.f(fiber.value)
         return io or require_io(io, "flat_map", self.f)
@@ -159,5 +165,6 @@ class Rec(IO[Any, Any, Any]):
     def __init__(self, f: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]]) -> None:
         self.f = expect.function(f, "rec")
 
+    @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         return require_io(self.f(self), "rec", self.f)
