@@ -12,11 +12,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any, Final, NoReturn, Protocol
 
 from distio.coordination.member import Callback, Hand, Member, Shipping, describe_fibers
-from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import Frame
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
@@ -25,10 +25,10 @@ from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
-from distio.protocol.ids import label_of
 from distio.protocol.logs import LogLevels
 from distio.protocol.messages import CancelRun
 from distio.result import Panic, Result
+from distio.runtime import doorbell
 from distio.runtime.blocking import call_elsewhere
 from distio.runtime.current import (
     begin_task,
@@ -37,6 +37,7 @@ from distio.runtime.current import (
     on_behalf_of,
     origin,
 )
+from distio.runtime.failures import FailureLog
 from distio.runtime.forks import drop_in_children, end_child, without_forks
 from distio.runtime.main_thread import (
     HEARING_SECONDS,
@@ -48,7 +49,7 @@ from distio.runtime.main_thread import (
 from distio.runtime.nesting import Seat, here
 from distio.runtime.tickets import Tickets
 
-__all__ = ["Host", "LeavesChild", "Link", "log", "log_failures"]
+__all__ = ["Host", "LeavesChild", "Link", "log"]
 
 log: Final = logging.getLogger("distio")
 
@@ -99,6 +100,9 @@ class Host:
         self._main_hand: Hand | None = None
         """That of the main thread, if it is one of the pool's."""
         self._dropped: deque[tuple[Fiber, rq.AwaitCallback | rq.AwaitBlocking]] = deque()
+        self.failures = FailureLog(self)
+        self._has_rung = False
+        member.failures.arm = self._listen_for_handles
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
         self._departures = Departures()
@@ -373,6 +377,32 @@ class Host:
             self._dropped.append((callback.fiber, callback.request))
             threading.Thread(target=self._look_after_dropped, daemon=True).start()
 
+    # -- failures -------------------------------------------------------------------------
+
+    def report_failures(self) -> None:
+        """Log them."""
+        try:
+            self.failures.report()
+        except KeyboardInterrupt as interrupt:
+            self.interrupted(interrupt)
+
+    def _listen_for_handles(self) -> Callable[[], None]:
+        with suppress(RuntimeError):  # no thread is to be had: they are logged when the run ends
+            doorbell.listen()
+        return self._handle_died
+
+    def _handle_died(self) -> None:
+        """The handle of a fiber that has failed died, anywhere: the mutex can't be waited for."""
+        if not self._has_rung:
+            self._has_rung = True
+            doorbell.ring(self._look_after_handles)
+
+    def _look_after_handles(self) -> None:
+        self._has_rung = False
+        with self.mutex:
+            self.member.failures.report_later()
+            self.wake()
+
     def _look_after_dropped(self) -> None:
         with self.mutex:
             self._bury_dropped()
@@ -430,18 +460,3 @@ def _at_most(patience: float | None) -> float | None:
     if is_main_thread():
         return HEARING_SECONDS if patience is None else min(patience, HEARING_SECONDS)
     return patience and min(patience, _LONGEST_WAIT_SECONDS)
-
-
-def log_failures(runs: Sequence[LocalRun]) -> None:
-    """Log each failure that nobody waited for, once, with its traceback."""
-    for run in runs:
-        for fiber, failure in run.unobserved.items():
-            label = label_of(fiber, run.names.get(fiber))
-            log.error("fiber %s failed, and nobody waited for it:%s", label, _story(failure))
-
-
-def _story(failure: Result[Any, Any]) -> str:
-    if isinstance(failure, Panic):
-        traces = "".join(f"\n{traced.stack_trace}" for traced in failure.exceptions)
-        return f"{traces}\nerrors: {failure.errors!r}" if failure.errors else traces
-    return f" {failure!r}"

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import platform
-import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import zmq
@@ -32,9 +32,10 @@ from distio.protocol.ids import member_name
 from distio.protocol.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
+from distio.runtime.blocking import call_elsewhere
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.host import Host, log, log_failures
+from distio.runtime.host import Host, log
 from distio.runtime.refusals import require_descriptors, system_refused
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import connection_of, dealer, receive, send
@@ -159,8 +160,7 @@ def _await_welcome(
     raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")
 
 
-def _look_after(ended: list[LocalRun]) -> None:
-    log_failures(ended)
+def _release(ended: list[LocalRun]) -> None:
     while ended:
         ended.pop().release()
 
@@ -322,11 +322,20 @@ class LinkedHost(Host):
         if arrived:
             self.deliveries.put(arrived)
         if ended:
-            self.deliveries.when_handled(tell)
-            if any(run.unobserved or run.bundles for run in ended):
+            if self.failures.has_to_tell_of(run.id for run in ended):
                 # what a log handler does is not for this thread, nor what frees objects of the user
-                threading.Thread(target=_look_after, args=(ended,), daemon=True).start()
+                tell = partial(call_elsewhere, partial(self._look_after, ended, tell))
+            elif any(run.bundles for run in ended):
+                call_elsewhere(partial(_release, ended))
+            self.deliveries.when_handled(tell)
         return ""
+
+    def _look_after(self, ended: list[LocalRun], tell: Callable[[], None]) -> None:
+        try:
+            self.failures.runs_ended([run.id for run in ended])
+        finally:  # whoever waits for them is told, whatever a log handler does
+            tell()
+        _release(ended)
 
     def close(self, reason: str = "") -> None:
         """Close the link; takes effect as soon as the link thread sees it."""

@@ -14,7 +14,6 @@ from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
 from distio.coordination.member import Member
-from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.core.variables import copied, of_the_caller
@@ -25,7 +24,7 @@ from distio.protocol.messages import CancelRun, Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
 from distio.runtime.current import hands_here
-from distio.runtime.host import Host, LeavesChild, log_failures
+from distio.runtime.host import Host, LeavesChild
 from distio.runtime.interrupts import interruptible
 from distio.runtime.main_thread import serving_on_main
 from distio.runtime.nesting import here, stopped_with_its_fiber
@@ -51,7 +50,6 @@ class LocalHost(Host):
         super().__init__(Member(1, keeps_values=True, new_key=_KEYS.__next__))
         self.link = self
         self._pool_size = pool_size
-        self._ended: list[LocalRun] = []
         self._run = 0
         self._is_cancelled = False
         self._interrupt: KeyboardInterrupt | None = None
@@ -83,9 +81,10 @@ class LocalHost(Host):
                     here.seat.take_back()
         for thread in threads:
             thread.join()
+        with tagging:
+            self.failures.runs_ended([self._run])
         if self._interrupt is not None:
             raise self._interrupt
-        log_failures(self._ended)
         return ticket.result()
 
     def _start(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
@@ -192,7 +191,7 @@ class LocalHost(Host):
         if self.member.ended_runs:
             self.is_stopping = True
             self.wake_all()
-            self._ended = self.tickets.close_ended(self.member)
+            self.tickets.close_ended(self.member)
 
 
 def _left_behind() -> Panic[Any, Any]:

@@ -79,7 +79,7 @@ class Coordinator:
         self.questions = Questions(self)
         self.talking = Talking(self)
         self.locks = Locks(self._say_uncounted, self.suspicions.token_moved)
-        self.logs = Logs(self._say_uncounted, self.members, self.runs)
+        self.logs = Logs(self._say_uncounted, self.members)
         self.backlog: deque[m.Chunk] = deque()
         self.stale = 0
         """How many messages came too late to mean anything."""

@@ -22,6 +22,7 @@ def run_ended(member: Member, message: m.RunEnded) -> None:
     if run is None:
         member.stale += 1
         return
+    member.failures.run_ended(run)
     member.nothing_to_tell(run.id)
     member.cancelling.run_gone(run.id)
     for key in run.values:

@@ -129,7 +129,7 @@ class Locks:
             self._idle.pop(lock.key, None)
             self._grant(fiber, lock)
             return True
-        self._member.parked[fiber.id] = fiber
+        self._member.park(fiber)
         if lock.is_kept:
             lock.turns[fiber.id] = fiber
             self._member.runs[fiber.run].block(1)

@@ -29,6 +29,7 @@ from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.children import inherit
 from distio.coordination.member.endings import run_ended
+from distio.coordination.member.failures import Failures
 from distio.coordination.member.locks import Locks
 from distio.coordination.member.logs import Logs
 from distio.coordination.member.news import News
@@ -36,10 +37,10 @@ from distio.coordination.member.outcomes import (
     drop_outcomes,
     export,
     fiber_lost,
-    is_cancellation,
     send_outcomes,
     take_outcomes,
 )
+from distio.coordination.member.reporting import Reporting
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.talking import Talking
 from distio.coordination.member.ties import Away
@@ -94,6 +95,7 @@ class Member:
         self.asking = Asking(self)
         self.talking = Talking(self)
         self.logs = Logs()
+        self.failures = Failures(self)
         self.objects: dict[int, Any] = {}
         """What is kept here for fibers everywhere; see `distio.core.located`."""
         self.outbox: list[m.MemberMessage] = []
@@ -203,11 +205,12 @@ class Member:
         assert isinstance(request, Sleep)
         self._timers += 1
         request.timer = self._timers
-        self.parked[fiber.id] = fiber
+        self.park(fiber)
         self.outbox.append(m.StartTimer(fiber.run, fiber.id, request.timer, request.seconds))
 
     def park(self, fiber: Fiber) -> None:
-        """Park `fiber` until somebody in this process calls `called_back`."""
+        """Park `fiber` until it is answered; what it had computed before may die."""
+        fiber.value = None
         self.parked[fiber.id] = fiber
 
     def called_back(self, fiber: Fiber, request: Request, result: Result[Any, Any]) -> None:
@@ -249,17 +252,13 @@ class Member:
             self.locks.release_all(fiber)
         if self.cancelling.is_pending:
             self.cancelling.ended(fiber)
-        if fiber.epoch == 0:
-            run.finished()
-        else:
-            run.ended(fiber.id, fiber.epoch)
-        is_news = fiber.failure is not None and not is_cancellation(fiber)
-        if is_news and not is_observed and not handle.waiters:
-            assert fiber.failure is not None
-            run.unobserved[fiber.id] = fiber.failure
-            if fiber.name is not None:
-                run.names[fiber.id] = fiber.name
+        is_observed = is_observed or bool(handle.waiters)
         settle(self, handle, fiber.outcome())
+        del handle
+        if self.failures.settle(run, fiber, is_observed=is_observed):
+            self.ready.appendleft(Reporting(fiber))
+        else:
+            run.has_ended(fiber)
 
     # -- outcomes for others --------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import Away, Here
 from distio.coordination.member.waits import settle
 from distio.coordination.member.work import Posting
-from distio.core.fiber import Fiber, Handle
+from distio.core.fiber import Handle
 from distio.core.snapshot import Packed
 from distio.core.where import in_fiber
 from distio.errors import TracedException, UnknownFiber, WorkerLost
@@ -24,21 +24,9 @@ __all__ = [
     "drop_outcomes",
     "export",
     "fiber_lost",
-    "is_cancellation",
     "send_outcomes",
     "take_outcomes",
 ]
-
-
-def is_cancellation(fiber: Fiber) -> bool:
-    """Whether it has failed for nothing else, which isn't worth telling anybody."""
-    failure = fiber.failure
-    return (
-        fiber.unwinding is not None
-        and isinstance(failure, Panic)
-        and len(failure.exceptions) == 1
-        and not failure.errors
-    )
 
 
 def export(member: Member, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
@@ -46,7 +34,7 @@ def export(member: Member, run: LocalRun, handles: Sequence[Handle[Any, Any, Any
     for handle in handles:
         if isinstance(handle.tie, Away):
             handle.tie.is_shared = True
-        elif type(handle.tie) is Here:
+        elif isinstance(handle.tie, Here):
             member.hosted[handle.id] = handle
             run.known.add(handle.id)
 

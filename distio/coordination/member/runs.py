@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from distio.coordination.member.ties import Here
 from distio.core.pickling.loading import Bundle
 from distio.core.pickling.payloads import Dumped
 from distio.protocol.messages import Chunk, RunProgress
-from distio.result import Result
+
+if TYPE_CHECKING:
+    from distio.coordination.member.failures import Failure
+    from distio.core.fiber import Fiber
 
 __all__ = ["LocalRun"]
 
@@ -32,7 +35,6 @@ class LocalRun:
         "known",
         "known_attachments",
         "locks",
-        "names",
         "objects",
         "posting",
         "tie",
@@ -54,10 +56,8 @@ class LocalRun:
         """How many outcomes are on their way to somebody elsewhere."""
         self.known: set[int] = set()
         """The fibers for which the member keeps a handle or an entry; dropped with the run."""
-        self.unobserved: dict[int, Result[Any, Any]] = {}
-        """The failures of fibers that nobody has waited for."""
-        self.names: dict[int, str] = {}
-        """Those of such fibers that have one."""
+        self.unobserved: dict[int, Failure] = {}
+        """The failures of fibers here whose outcomes nobody has got, but somebody may ask for."""
         self.locks: dict[int | str, None] = {}
         """The locks that its fibers have used here and that the member still knows."""
         self.objects: list[int] = []
@@ -92,6 +92,13 @@ class LocalRun:
                 self._started[-1] = (start, before + count)
                 return
         self._started.append((first, count))
+
+    def has_ended(self, fiber: Fiber) -> None:
+        """Nothing is left to be done for this fiber: its end is to be told."""
+        if fiber.epoch == 0:
+            self.finished()
+        else:
+            self.ended(fiber.id, fiber.epoch)
 
     def finished(self) -> None:
         """A fiber that was made here and never left has ended."""

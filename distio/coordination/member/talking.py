@@ -90,7 +90,7 @@ class Talking:
         asked = request.verb, number, request.payload
         member.outbox.append(m.Talk(run.id, fiber.id, entry.key, *asked))
         request.item, request.payload, request.handles = NOTHING, None, ()
-        member.parked[fiber.id] = fiber
+        member.park(fiber)
         run.ask(1)
         return False
 
@@ -127,7 +127,7 @@ class Talking:
             else:
                 self._wake(answer)
         if not is_answered:
-            self._member.parked[fiber.id] = fiber
+            self._member.park(fiber)
             self._member.runs[run].block(1)
         return is_answered
 

@@ -13,6 +13,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
+from distio.coordination.member.reporting import Reporting
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
@@ -112,6 +113,9 @@ class Surroundings(Protocol):
 
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         """These fibers take along copies of these generators of random numbers."""
+
+    def report_failures(self) -> None:
+        """There are failures that nobody can ask for any more: see `Member.failures`."""
 
     def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
         """User code raised KeyboardInterrupt (Ctrl-C reaches the main thread alone).
@@ -446,7 +450,7 @@ class Stopping:
         return None
 
 
-Task = Delegating | Parcel | Shipping | Posting | Finishing | Calling | Stopping
+Task = Delegating | Parcel | Shipping | Posting | Finishing | Reporting | Calling | Stopping
 """What a pool thread does besides stepping fibers."""
 
 Work = Fiber | Task | Offering
