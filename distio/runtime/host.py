@@ -48,6 +48,7 @@ from distio.runtime.main_thread import (
 )
 from distio.runtime.nesting import Seat, here
 from distio.runtime.tickets import Tickets
+from distio.runtime.watchdog import PoolWatch
 
 __all__ = ["Host", "LeavesChild", "Link", "log"]
 
@@ -102,6 +103,7 @@ class Host:
         self._dropped: deque[tuple[Fiber, rq.AwaitCallback | rq.AwaitBlocking]] = deque()
         self.failures = FailureLog(self)
         self._has_rung = False
+        self.pool = PoolWatch(self)
         member.failures.arm = self._listen_for_handles
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
@@ -140,6 +142,8 @@ class Host:
     def work(self) -> None:
         """What a pool thread does until the host stops."""
         hand = Hand(self.member, self)
+        with self.mutex:
+            self.pool.hands[threading.get_ident()] = hand
         try:
             if is_main_thread():
                 self._main_hand = hand
@@ -153,6 +157,9 @@ class Host:
                         end_child(_outcome_in(hand))
         except Exception as bug:  # noqa: BLE001 (no run may hang on a mistake of ours)
             self.broke(bug)
+        finally:
+            with self.mutex:
+                del self.pool.hands[threading.get_ident()]
 
     def _next(self, hand: Hand) -> bool:
         """Settle what is in this hand, and find it something to perform; False: the host stops.
@@ -161,6 +168,7 @@ class Host:
         """
         done = hand.work
         with self.mutex:
+            self.pool.turns += 1
             if done is not None:
                 goes_on = hand.settle()
                 if self.member.cancelling.due:
@@ -173,6 +181,8 @@ class Host:
                         self.link.said(more_follows=is_shipping and hand.work is not done)
                     if self._idle:
                         self.wake()
+                    elif not self.pool.is_watched:
+                        self.pool.watch()
                     return not self.is_stopping
                 if self.member.ready:  # otherwise `idle` says it, with all the rest
                     self.link.said()
@@ -189,6 +199,8 @@ class Host:
                 if hand is self._main_hand and has_calls():
                     return True
                 if hand.take():
+                    if not (self.pool.is_watched or self._idle):
+                        self.pool.watch()
                     return True
                 patience = self.link.idle()
                 if not self.member.ready and not self.is_stopping:
@@ -198,6 +210,15 @@ class Host:
                 if patience is not None:
                     self.link.rested()  # whether or not it has: it doesn't wait any more
         return False
+
+    @property
+    def has_idle_thread(self) -> bool:
+        """Whether a thread of the pool waits for work (mutex held)."""
+        return self._idle > 0
+
+    def next_deadline(self) -> float | None:
+        """When a thread of the pool is needed at the latest, as `time.monotonic` counts."""
+        return None
 
     # -- nested runs ----------------------------------------------------------------------
 
@@ -275,6 +296,8 @@ class Host:
         count = len(self.member.ready) - spare
         if self._idle and count > 0:
             self._work_ready.notify(min(count, self._idle))
+        elif count > 0 and not self.pool.is_watched:
+            self.pool.watch()
 
     def wake_one(self) -> None:
         """Let one idle thread look again (mutex held)."""

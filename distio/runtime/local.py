@@ -81,8 +81,9 @@ class LocalHost(Host):
                     here.seat.take_back()
         for thread in threads:
             thread.join()
-        with tagging:
-            self.failures.runs_ended([self._run])
+        if self.failures.has_to_tell_of([self._run]):
+            with tagging:
+                self.failures.runs_ended([self._run])
         if self._interrupt is not None:
             raise self._interrupt
         return ticket.result()
@@ -112,6 +113,9 @@ class LocalHost(Host):
     def _describe(self) -> str:
         return self.describe_run(self._run)
 
+    def next_deadline(self) -> float | None:
+        return self._deadline
+
     def interrupted(self, interrupt: KeyboardInterrupt) -> bool:
         self._interrupt = interrupt
         self.cancel()
@@ -137,6 +141,7 @@ class LocalHost(Host):
             super().drop_in_child()
             return
         self.renew_mutex()
+        self.pool.is_watched = False  # nobody is there who would look
         if isinstance(hand.work, Fiber):
             hand.work.stack.append(LeavesChild())
         for fiber in list(self.member.parked.values()):

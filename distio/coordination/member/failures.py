@@ -89,20 +89,21 @@ class Failures:
             return None
 
     def settle(self, run: LocalRun, fiber: Fiber, *, is_observed: bool) -> bool:
-        """The fiber has ended, and those who waited for it here were told: it loses its handle.
+        """The fiber has failed, and those who waited for it here were told: it loses its handle.
 
         Returns:
             Whether its end is to wait until failures have been reported.
         """
         handle, failure = fiber.handle, fiber.failure
         assert handle is not None
-        if failure is None or is_observed or is_cancellation(fiber):
+        assert failure is not None
+        if is_observed or is_cancellation(fiber):
             return False
         if self._ring is None:
             self._ring = self.arm()
         run.unobserved[fiber.id] = Failure(run.id, fiber.id, fiber.name, failure)
         # the traceback refers to the fiber: what is kept of it must not refer to the traceback
-        fiber.failure = fiber.handle = failure = None
+        fiber.failure = fiber.handle = None
         self._is_looking = True
         handle.tie, handle = Unobserved(run, fiber.id, self), None
         self._is_looking = False

@@ -255,10 +255,10 @@ class Member:
         is_observed = is_observed or bool(handle.waiters)
         settle(self, handle, fiber.outcome())
         del handle
-        if self.failures.settle(run, fiber, is_observed=is_observed):
-            self.ready.appendleft(Reporting(fiber))
-        else:
+        if fiber.failure is None or not self.failures.settle(run, fiber, is_observed=is_observed):
             run.has_ended(fiber)
+        else:
+            self.ready.appendleft(Reporting(fiber))
 
     # -- outcomes for others --------------------------------------------------------------
 
