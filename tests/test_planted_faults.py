@@ -5,18 +5,19 @@ What the simulation would not find here, it would not find in the machines thems
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, Final
 
 import pytest
 
-from distio import IO, Ok, Queue, Resource, Var, io, resource
+from distio import IO, Deferred, Ok, Queue, Resource, Var, io, resource
 from distio.coordination.coordinator import Coordinator, Event, Received, Send
 from distio.coordination.coordinator import machine as coordinator_machine
 from distio.coordination.coordinator import talking as coordinator_talking
 from distio.coordination.coordinator.loans import Loans
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member as Peer
+from distio.coordination.coordinator.references import References
 from distio.coordination.coordinator.registry import Run
 from distio.coordination.coordinator.talking import Talking
 from distio.coordination.coordinator.timers import Timer, Timers
@@ -266,6 +267,33 @@ def with_talking(talking: type[Talking]) -> Plant:
     return plant
 
 
+class ForgetsPayloads(References):
+    """What refers to a key in the backlog, or in a queue, doesn't count."""
+
+    def came(self, keys: Iterable[int], within: int | None = None) -> None:
+        """Nothing is counted."""
+
+    def gone(self, keys: Sequence[int], within: int | None = None) -> None:
+        """Nothing was."""
+
+
+class ForgetsUnderWay(References):
+    """What a member gives back crosses what is sent there, and counts for that as well."""
+
+    def given_back(self, member: int, counts: Iterable[tuple[int, int]]) -> None:
+        for key, _ in counts:
+            if key in self._known:
+                super().given_back(member, [(key, self._known[key].members.get(member, 0))])
+
+
+def with_references(references: type[References]) -> Plant:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+        monkeypatch.setattr(coordinator_machine, "References", references)
+        return Parts()
+
+    return plant
+
+
 def with_local_talking(talking: type[LocalTalking]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
         monkeypatch.setattr(member_machine, "Talking", talking)
@@ -434,6 +462,23 @@ async def counts_items() -> int:
     return total(await io.wait(takers))
 
 
+def passed_on(times: int) -> Program:
+    """Values that nobody refers to but items of a queue, each so many times; their sum."""
+
+    def put(queue: Queue[Any], n: int) -> Program:
+        made = Deferred.create()
+        return made.flat_map(lambda one: one.set(n).then(*[queue.put(one)] * times))
+
+    def take(queue: Queue[Any]) -> Program:
+        return queue.take().flat_map(lambda one: one.get())
+
+    def both(queue: Queue[Any]) -> Program:
+        puts = io.zip_par([put(queue, n) for n in range(3)]).then(io.pure(0))
+        return io.zip_par(puts, *[take(queue)] * 3 * times).map(sum)
+
+    return Queue.create().flat_map(both)
+
+
 KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(1).then(io.pure(h)))
 
 MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
@@ -468,6 +513,13 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "who has given up is served": (with_talking(ServesWhoHasGivenUp), handed(), 4, ()),
     "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
     "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
+    "an item doesn't keep what it refers to": (
+        with_references(ForgetsPayloads),
+        passed_on(1),
+        3,
+        (),
+    ),
+    "what is on its way isn't kept": (with_references(ForgetsUnderWay), passed_on(3), 9, ()),
     "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
 }
 
@@ -481,6 +533,8 @@ def is_right(value: int | None, faults: Sequence[Fault]) -> Callable[[Simulation
 
 
 TAKE_LONG_TO_FIND: Final = {
+    "an item doesn't keep what it refers to",
+    "what is on its way isn't kept",
     "a timer fires early",
     "a timer never fires",
     "an epoch isn't checked",
@@ -495,6 +549,8 @@ TAKE_LONG_TO_FIND: Final = {
     "a token is left behind",
 }
 HAVE_LONG_PROGRAMS: Final = {
+    "an item doesn't keep what it refers to",
+    "what is on its way isn't kept",
     "an item is lost in crossing",
     "who has given up is served",
     "what was taken is given again",

@@ -15,9 +15,11 @@ from distio.protocol.message import Message
 from distio.protocol.sharing import (
     Answered,
     AwaitTurns,
+    EntriesFreed,
     ForgoAnswer,
     ForgoneAnswer,
     ForgoTurns,
+    GiveBack,
     LoanReturned,
     LockRefused,
     MakeEntry,
@@ -42,6 +44,7 @@ __all__ = [
     "DescribeFiber",
     "DescribeWaits",
     "DropOutcomes",
+    "EntriesFreed",
     "FiberDescribed",
     "FiberLost",
     "FibersCancelled",
@@ -49,6 +52,7 @@ __all__ = [
     "Forget",
     "ForgoAnswer",
     "ForgoneAnswer",
+    "GiveBack",
     "Goodbye",
     "Hello",
     "Listen",
@@ -107,6 +111,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     attachments: list[tuple[bytes, bytes]] = []
     """By digest, what the payload refers to. There are no bytes for what whoever gets the chunk has
     got before, in the same run."""
+    references: list[int] = []
+    """The keys of the queues, variables, … that it refers to."""
 
 
 class RunProgress(msgspec.Struct, frozen=True, gc=False):
@@ -420,6 +426,7 @@ MemberMessage = (
     | MakeEntry
     | Talk
     | ForgoAnswer
+    | GiveBack
     | PutAlone
     | LoanReturned
     | SetLogLevels
@@ -450,6 +457,7 @@ CoordinatorMessage = (
     | StatusTold
     | Answered
     | ForgoneAnswer
+    | EntriesFreed
     | RecallLoan
     | LogLevelsSet
     | LogsRelayed

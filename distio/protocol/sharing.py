@@ -12,9 +12,11 @@ from distio.protocol.message import Message
 __all__ = [
     "Answered",
     "AwaitTurns",
+    "EntriesFreed",
     "ForgoAnswer",
     "ForgoneAnswer",
     "ForgoTurns",
+    "GiveBack",
     "LoanReturned",
     "LockRefused",
     "MakeEntry",
@@ -61,15 +63,16 @@ class ReturnTokens(Message, frozen=True, gc=False):
 
 
 class StoreValue(Message, frozen=True, gc=False):
-    """A variable, which lives as long as its run, was made or set."""
+    """A variable was made or set."""
 
     run: int
     lock: int | str
     value: bytes
+    is_new: bool = False
 
 
 class MakeEntry(Message, frozen=True, gc=False):
-    """Something to talk by, which lives as long as its run; see `distio.coordination.talking`."""
+    """Something to talk by; see `distio.coordination.talking`."""
 
     run: int
     key: int
@@ -86,6 +89,8 @@ class Talk(Message, frozen=True, gc=False):
     verb: str
     number: int
     item: bytes | None
+    references: list[int] = msgspec.field(default_factory=list)
+    """The keys of what the item refers to."""
 
 
 class PutAlone(Message, frozen=True, gc=False):
@@ -94,6 +99,8 @@ class PutAlone(Message, frozen=True, gc=False):
     run: int
     key: int
     item: bytes
+    references: list[int] = msgspec.field(default_factory=list)
+    """The keys of what the item refers to."""
 
 
 class LoanReturned(Message, frozen=True, gc=False):
@@ -102,6 +109,14 @@ class LoanReturned(Message, frozen=True, gc=False):
     key: int
     taken: int
     """How many of the items that it was given ahead last were taken."""
+
+
+class GiveBack(Message, frozen=True, gc=False):
+    """No fiber here can reach these any more, as far as this member has heard of them."""
+
+    counts: list[tuple[int, int]]
+    """By key: how many times this member was counted for it, for having made it or got a payload
+    that refers to it."""
 
 
 class ForgoAnswer(Message, frozen=True, gc=False):
@@ -153,6 +168,14 @@ class Answered(Message, frozen=True, gc=False):
     """Whether this member may put into this queue without asking."""
     ahead: list[bytes] = msgspec.field(default_factory=list)
     """What the fibers of this member may take next without asking."""
+    references: list[int] = msgspec.field(default_factory=list)
+    """The keys of what the item refers to."""
+
+
+class EntriesFreed(Message, frozen=True, gc=False):
+    """Nobody can reach these any more: whatever this member may do with them is void."""
+
+    keys: list[int]
 
 
 class RecallLoan(Message, frozen=True, gc=False):

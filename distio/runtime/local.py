@@ -14,6 +14,7 @@ from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
 from distio.coordination.member import Member
+from distio.coordination.member.endings import drop_chores
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.core.variables import copied, of_the_caller
@@ -81,6 +82,7 @@ class LocalHost(Host):
                     here.seat.take_back()
         for thread in threads:
             thread.join()
+        drop_chores(self.member)
         if self.failures.has_to_tell_of([self._run]):
             with tagging:
                 self.failures.runs_ended([self._run])

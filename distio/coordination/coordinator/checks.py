@@ -28,6 +28,7 @@ def check(machine: Coordinator) -> None:
     machine.locks.validate()
     machine.questions.validate()
     machine.talking.validate()
+    machine.references.validate()
     for member in machine.locks.members:
         if not _is_somewhere(machine, member):
             raise DistioBug(f"member {member} is gone, but has or waits for a lock")
@@ -78,6 +79,7 @@ def check_at_rest(machine: Coordinator) -> None:
             "questions after fibers": machine.questions,
             "locks and variables": machine.locks,
             "what fibers talk by": machine.talking,
+            "references": machine.references,
             "fibers without a place": machine.backlog,
         },
     )

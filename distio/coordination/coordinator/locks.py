@@ -102,7 +102,7 @@ class Locks:
         self._locks: dict[Key, _Lock] = {}
         self._waiting: dict[int, dict[int, int]] = {}
         """By member and run: how many fibers wait in queues of locks."""
-        self._values_of_run: dict[int, list[Key]] = {}
+        self._values_of_run: dict[int, dict[Key, None]] = {}
         self._windows: list[tuple[float, Key]] = []
         """When the windows of limits end."""
 
@@ -157,13 +157,23 @@ class Locks:
         self._serve(now, key, lock)
         return True
 
+    def free(self, run: int, key: int) -> None:
+        """No fiber can reach this variable any more."""
+        lock = self._locks.get(key)
+        if lock is not None and lock.value is not None:
+            self._values_of_run[run].pop(key)
+            if not self._values_of_run[run]:
+                del self._values_of_run[run]
+            lock.value = None
+            self._tidy(key, lock)
+
     def store(self, run: int, key: Key, value: bytes) -> None:
         """A variable of this run was made, or set."""
         lock = self._locks.get(key)
         if lock is None:
             lock = self._locks[key] = _Lock(0, 0.0)
         if lock.value is None:
-            self._values_of_run.setdefault(run, []).append(key)
+            self._values_of_run.setdefault(run, {})[key] = None
         lock.value = value
 
     # -- what becomes of fibers -----------------------------------------------------------

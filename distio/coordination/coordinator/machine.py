@@ -51,6 +51,7 @@ from distio.coordination.coordinator.logs import Logs
 from distio.coordination.coordinator.outcomes import forget, outcomes_ready
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
 from distio.coordination.coordinator.questions import Questions
+from distio.coordination.coordinator.references import References
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
 from distio.coordination.coordinator.talking import Talking
 from distio.coordination.coordinator.timers import Timer, Timers
@@ -77,6 +78,7 @@ class Coordinator:
         self.timers = Timers()
         self.suspicions = Suspicions(self)
         self.questions = Questions(self)
+        self.references = References(self._free)
         self.talking = Talking(self)
         self.locks = Locks(self._say_uncounted, self.suspicions.token_moved)
         self.logs = Logs(self._say_uncounted, self.members)
@@ -232,6 +234,7 @@ class Coordinator:
         self.questions.run_gone(id)
         self.locks.run_gone(id)
         self.talking.run_gone(id)
+        self.references.run_gone(id)
         if run.alive_at.get(NOWHERE):
             for chunk in self.backlog:
                 if chunk.run == id:
@@ -298,6 +301,7 @@ class Coordinator:
                 record.epoch = epoch
                 record.heard(member.received)
             chunk = run.take_attachments(chunk)
+            self.references.came(chunk.references)
             self.locks.move(chunk.held, member.id, NOWHERE)
             run.move(member.id, NOWHERE, len(chunk.fibers))
             run.has_moved()
@@ -312,6 +316,7 @@ class Coordinator:
         """The only member where these fibers could go is gone."""
         worker, reason = self._departed.get(chunk.target, (f"member {chunk.target}", "it is gone"))
         run.count(NOWHERE, -len(chunk.fibers))
+        self.references.gone(chunk.references)
         for fiber, _ in chunk.fibers:
             self._lose_fiber(fiber, self.fibers[fiber], worker, reason)
         self._check_end(chunk.run, run)
@@ -334,6 +339,8 @@ class Coordinator:
         self.locks.move(chunk.held, NOWHERE, taker.id)
         self.logs.before_placing(taker, self.runs[chunk.run].owner)
         chunk = self.runs[chunk.run].give_attachments(chunk, taker.id)
+        self.references.sent(chunk.references, taker.id)
+        self.references.gone(chunk.references)
         self.send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
         taker.placed(chunk)
         self._say_who_wants(taker, chunk.run, moved)
@@ -433,9 +440,17 @@ class Coordinator:
 
     def _store_value(self, member: Member, message: m.StoreValue) -> None:
         if message.run in self.runs:
+            if message.is_new and isinstance(message.lock, int):
+                self.references.made(message.run, message.lock, member.id)
             self.locks.store(message.run, message.lock, message.value)
         else:
             self.stale += 1
+
+    def _free(self, run: int, key: int) -> None:
+        if self.talking.has(key):
+            self.talking.free(key)
+        else:
+            self.locks.free(run, key)
 
     def validate(self) -> None:
         """Check what must always hold, or raise a DistioBug; tests call this after every event."""
@@ -456,9 +471,10 @@ _HANDLERS: dict[type, Any] = {
     m.FiberDescribed: lambda machine, member, said: machine.questions.answered(member, said),
     m.Forget: forget,
     m.ForgoTurns: lambda machine, member, said: machine.locks.forgo(said.lock, said.fibers),
+    m.GiveBack: lambda machine, member, said: machine.references.given_back(member.id, said.counts),
     m.Goodbye: Coordinator._goodbye,
     m.LoanReturned: lambda machine, member, said: machine.talking.came_back(member.id, said),
-    m.MakeEntry: lambda machine, member, said: machine.talking.make(said),
+    m.MakeEntry: lambda machine, member, said: machine.talking.make(member.id, said),
     m.Offer: Coordinator._offer,
     m.OutcomesReady: outcomes_ready,
     m.OutcomeUnknown: Coordinator._outcome_unknown,

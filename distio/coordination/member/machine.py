@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any
 
 from distio.coordination.member.asking import Asking
+from distio.coordination.member.callbacks import nobody_calls
 from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.children import inherit
@@ -40,12 +41,13 @@ from distio.coordination.member.outcomes import (
     send_outcomes,
     take_outcomes,
 )
+from distio.coordination.member.references import References
 from distio.coordination.member.reporting import Reporting
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.talking import Talking
 from distio.coordination.member.ties import Away
 from distio.coordination.member.waits import await_fibers, describe_waits, look, settle
-from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Work, nobody_calls
+from distio.coordination.member.work import Offering, Parcel, Shipping, Task, Work
 from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
@@ -94,6 +96,7 @@ class Member:
         self.cancelling = Cancelling(self)
         self.asking = Asking(self)
         self.talking = Talking(self)
+        self.references = References(self)
         self.logs = Logs()
         self.failures = Failures(self)
         self.objects: dict[int, Any] = {}
@@ -388,7 +391,8 @@ class Member:
             run.known_attachments.add(digest)
             if data:
                 run.attachments[digest] = data
-        self.ready.append(Parcel(chunk, run, self.logs.levels))
+        claims = self.references.arrived(chunk.references)
+        self.ready.append(Parcel(chunk, run, self.logs.levels, claims))
 
     def _timer_fired(self, message: m.TimerFired) -> None:
         fiber = self.parked.get(message.fiber)
@@ -415,7 +419,7 @@ class Member:
         return bool(self.outbox or self._news)
 
     def has_to_tell_of(self, run: int) -> bool:
-        """Whether fibers of this run were started or ended, or outcomes posted, since it told."""
+        """Whether fibers of it started or ended, or outcomes were posted, since it told."""
         return run in self._news.untold or self._news.has_posted
 
     def nothing_to_tell(self, run: int) -> None:
@@ -430,6 +434,7 @@ class Member:
 
     def tell(self, *, all_of_it: bool = True) -> None:
         """Put what the coordinator doesn't know yet into the outbox; see `News.tell`."""
+        self.references.give_back()
         self._news.tell(self.load, self.outbox, all_of_it=all_of_it)
 
     def validate(self, in_hand: Iterable[Fiber | Task] | None = None) -> None:
@@ -474,6 +479,7 @@ _HANDLERS: dict[type, Any] = {
     m.DescribeFiber: lambda member, message: member.asking.answer(message),
     m.DescribeWaits: describe_waits,
     m.DropOutcomes: drop_outcomes,
+    m.EntriesFreed: lambda member, message: member.talking.freed(message),
     m.FiberLost: fiber_lost,
     m.FibersCancelled: lambda member, message: member.cancelling.hear(message),
     m.ForgoneAnswer: lambda member, message: member.talking.forgone(message),

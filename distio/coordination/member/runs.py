@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from distio.coordination.member.ties import Here
 from distio.core.pickling.loading import Bundle
 from distio.core.pickling.payloads import Dumped
+from distio.core.references import keys_of
 from distio.protocol.messages import Chunk, RunProgress
 
 if TYPE_CHECKING:
@@ -68,9 +69,9 @@ class LocalRun:
         """By digest, what came with fibers for others as well."""
         self.known_attachments: set[bytes] = set()
         """The digests of those that the coordinator has."""
-        self.entries: list[int] = []
+        self.entries: dict[int, None] = {}
         """What its fibers talk by, if the member keeps it; dropped with the run."""
-        self.values: list[int | str] = []
+        self.values: dict[int, None] = {}
         """The variables whose values the member keeps; dropped with the run."""
         self._untold = untold
         """Where a run enters itself when there is something to tell."""
@@ -135,7 +136,8 @@ class LocalRun:
             for digest, data in dumped.attachments.items()
         ]
         self.known_attachments.update(dumped.attachments)
-        return Chunk(self.id, fibers, dumped.payload, held, target, attachments)
+        references = keys_of(dumped.references)
+        return Chunk(self.id, fibers, dumped.payload, held, target, attachments, references)
 
     def release(self) -> None:
         """Free what its fibers have shared; it has ended, and this may run user code."""

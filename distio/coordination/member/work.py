@@ -13,6 +13,8 @@ from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
+from distio.coordination.member.callbacks import Callback
+from distio.coordination.member.discarding import Discarding
 from distio.coordination.member.reporting import Reporting
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle
@@ -25,7 +27,7 @@ from distio.core.snapshot import (
     load_fibers,
     why_it_cannot_ship,
 )
-from distio.errors import CannotShip, Deadlock, MainThreadAway, TracedException
+from distio.errors import CannotShip, MainThreadAway, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.logs import LogLevels
@@ -33,11 +35,11 @@ from distio.result import Ok, Panic, Result
 
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
+    from distio.coordination.member.references import Claim
     from distio.coordination.member.runs import LocalRun
 
 __all__ = [
     "Calling",
-    "Callback",
     "Delegating",
     "Finishing",
     "Offering",
@@ -48,7 +50,6 @@ __all__ = [
     "Surroundings",
     "Task",
     "Work",
-    "nobody_calls",
 ]
 
 _CHUNKS: Final = 64
@@ -129,11 +130,18 @@ class Surroundings(Protocol):
 class Parcel:
     """Fibers that came in one pickle; opening it puts them into `ready`."""
 
-    __slots__ = ("_fibers", "_log_levels", "_run", "chunk")
+    __slots__ = ("_claims", "_fibers", "_log_levels", "_run", "chunk")
 
-    def __init__(self, chunk: m.Chunk, run: LocalRun, log_levels: Mapping[int, LogLevels]) -> None:
+    def __init__(
+        self,
+        chunk: m.Chunk,
+        run: LocalRun,
+        log_levels: Mapping[int, LogLevels],
+        claims: Sequence[Claim],
+    ) -> None:
         self.chunk = chunk
         self._run = run
+        self._claims = claims
         self._fibers: list[Fiber] = []
         self._log_levels = log_levels
         """Those of all clients when it came."""
@@ -149,7 +157,9 @@ class Parcel:
         try:
             around.use_log_levels(self._log_levels)
             shared = self._run.bundles, self._run.attachments
-            self._fibers = load_fibers(chunk.run, chunk.fibers, chunk.payload, *shared)
+            self._fibers = load_fibers(
+                chunk.run, chunk.fibers, chunk.payload, *shared, self._claims
+            )
         except BaseException as exception:  # noqa: BLE001 (each of them ends in this panic)
             traced = TracedException.in_except_clause(exception)
             failure = Fail([], [traced])
@@ -450,41 +460,18 @@ class Stopping:
         return None
 
 
-Task = Delegating | Parcel | Shipping | Posting | Finishing | Reporting | Calling | Stopping
+Task = (
+    Delegating
+    | Discarding
+    | Parcel
+    | Shipping
+    | Posting
+    | Finishing
+    | Reporting
+    | Calling
+    | Stopping
+)
 """What a pool thread does besides stepping fibers."""
 
 Work = Fiber | Task | Offering
 """What a member's queue holds."""
-
-
-@final
-class Callback:
-    """What `async_` gives to its function; the first call counts."""
-
-    __slots__ = ("_around", "_is_called", "fiber", "request")
-
-    def __init__(
-        self, around: Surroundings, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
-    ) -> None:
-        self._around = around
-        self._is_called = False
-        self.fiber = fiber
-        self.request = request
-
-    def __call__(self, result: Result[Any, Any]) -> None:
-        self._is_called = True
-        self._around.called_back(self, result)
-
-    def __del__(self) -> None:
-        if not self._is_called:
-            self._around.let_go(self)
-
-
-def nobody_calls(fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking) -> Panic[Any, Any]:
-    """The outcome of a callback that was dropped."""
-    name = getattr(request.f, "__qualname__", repr(request.f))
-    deadlock = Deadlock(
-        f"fiber {fiber.label} waits for a callback that nobody can call any more: "
-        f"{name} has let go of it"
-    )
-    return Panic([TracedException(deadlock, str(deadlock))], [])
