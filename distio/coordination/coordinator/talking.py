@@ -210,8 +210,8 @@ class Talking:
             if isinstance(self._entries[waiter.key][1], Queue):
                 self._machine.references.gone(references, waiter.key)
         said = fiber, plain, None if item is NOTHING else item, is_closed
-        lent = {"may_put": may_put, "ahead": list(ahead)}
-        self._say(waiter.member, m.Answered(*said, **lent, references=list(references)))  # type: ignore[arg-type]  # as they are named
+        lent = may_put, list(ahead)
+        self._say(waiter.member, m.Answered(*said, "", *lent, list(references)))
 
     def _say(self, member: int, message: m.CoordinatorMessage) -> None:
         if member in self._machine.members:  # several may be lost at once, and this one be next
