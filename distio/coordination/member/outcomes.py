@@ -59,8 +59,12 @@ def send_outcomes(member: Member, message: m.SendOutcomes) -> None:
 def drop_outcomes(member: Member, message: m.DropOutcomes) -> None:
     """Nobody will ask for these any more."""
     for fiber in message.fibers:
-        member.hosted.pop(fiber, None)
+        handle = member.hosted.pop(fiber, None)
         member.asked.discard(fiber)
+        if handle is not None and isinstance(handle.tie, Here) and fiber not in member.awaited:
+            run = member.runs.get(handle.tie.run)
+            if run is not None:
+                run.known.discard(fiber)
 
 
 def take_outcomes(member: Member, message: m.Outcomes) -> None:
@@ -88,4 +92,6 @@ def _arrived(member: Member, fiber: int, outcome: Any) -> None:
     if handle is None:
         member.stale += 1
     else:
+        for waiting in handle.waiters or () if fiber not in member.hosted else ():
+            member.runs[waiting.fiber.run].known.discard(fiber)
         settle(member, handle, outcome)
