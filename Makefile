@@ -16,7 +16,7 @@ COMPILE := .venvs/lock/bin/python -m uv pip compile pyproject.toml --quiet --no-
 	--python-version 3.11 --extra dev --generate-hashes --upgrade --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-newest test-oldest lint lock bench clean
+.PHONY: help demo check test test-all test-newest test-oldest lint lock bench soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
@@ -57,6 +57,9 @@ lock: .venv/bin/python ## renew the locked versions of all packages
 
 bench: .venv/installed-dev ## run the benchmarks
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
+
+soak: .venv/installed-dev ## let a server run for five minutes on threads, and on a cluster: is its memory flat?
+	$(PY) benchmarks/soak.py --seconds 300
 
 clean: ## remove environments and caches
 	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -25,6 +25,7 @@ cancelling.py   how long does it take to cancel: fibers, the losers    asyncio  
                 of a race, a run?                                                      30 µs
 loss.py         how long until a killed worker is known to be lost?    —               ≤ 0.1 s
 simulation.py   how many steps does a simulation do in a second?       —               ≥ 20,000
+soak.py         does the memory of a server stay flat?                 —               flat
 startup.py      how long does a cluster take to start, and what does   —               —
                 it cost while it is idle?
 ==============  =====================================================  ==============  ======

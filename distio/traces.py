@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Final, final
 
-__all__ = ["NOWHERE", "Where", "trace_here", "trace_of"]
+__all__ = ["NOWHERE", "Where", "trace_here", "trace_of", "trace_of_thread"]
 
 _OWN_DIRECTORY: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _RUNS_PROGRAMS: Final = (
@@ -115,6 +115,23 @@ def trace_here(exception: BaseException) -> str:
 def _stack_here() -> traceback.StackSummary:
     frames = reversed(list(_user_frames(sys._getframe(1))))
     return traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+
+
+def trace_of_thread(innermost: FrameType) -> str:
+    """The stack of another thread that runs code of the user, which begins in that code."""
+    frames: list[FrameType] = []
+    frame: FrameType | None = innermost
+    while frame is not None and not _is_interpreter(frame):
+        frames.append(frame)
+        frame = frame.f_back
+    while frames and _is_ours(frames[-1].f_code.co_filename):
+        frames.pop()
+    outermost_first = ((frame, frame.f_lineno) for frame in reversed(frames))
+    return "".join(traceback.StackSummary.extract(outermost_first).format())
+
+
+def _is_interpreter(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).startswith(_RUNS_PROGRAMS[:2])
 
 
 def _user_frames(innermost: FrameType) -> Iterator[FrameType]:

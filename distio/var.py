@@ -45,7 +45,8 @@ class Var(Generic[A]):
 
     Make one with `Var.create`. It is small and travels; its value is kept by the coordinator, as
     bytes, and is copied to whoever uses it, so on a cluster it has to be picklable, and what is
-    changed inside it counts only once it is set. It lives as long as the run that made it.
+    changed inside it counts only once it is set. It is for the run that made it, and lives as long
+    as one of its fibers can reach it.
 
     Each use takes the lock of the variable. Inside `var.lock().with_(...)` a fiber may use it any
     number of times, and nobody comes between; the value then travels once each way.

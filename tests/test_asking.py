@@ -92,10 +92,10 @@ STATES: dict[str, Callable[[Scene], Program]] = {
 
 @pytest.mark.parametrize("state", STATES)
 def test_who_asks_after_a_fiber_that_is_here_is_answered_at_once(scene: Scene, state: str) -> None:
-    fiber = scene.start(STATES[state](scene).then(io.pure(1)).named("main"))
+    handle = scene.start(STATES[state](scene).then(io.pure(1)).named("main")).handle
     scene.work()
     scene.said()
-    asker = scene.asks(fiber.handle)
+    asker = scene.asks(handle)
     is_over = state == "ended"
     name, where = (None, None) if is_over else ("main", "member 1")
     assert asker.value == Status("1.1", name, state, where)

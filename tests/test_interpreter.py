@@ -267,3 +267,14 @@ def test_a_snapshot_leaves_the_fiber_as_it_was() -> None:
     assert step(copy) is FINISHED
     assert step(fiber) is FINISHED
     assert fiber.outcome() == copy.outcome() == Ok([1, None, 3])
+
+
+def test_map_error_whose_function_raises_stop_iteration_is_a_panic() -> None:
+    """It must not be taken for the end of the errors."""
+
+    def stops(_: str) -> str:
+        raise StopIteration
+
+    result = io.errors("one", "two").map_error(stops).run(None)
+    assert isinstance(result, Panic)
+    assert isinstance(result.exceptions[0].exception, StopIteration)

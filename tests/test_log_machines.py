@@ -137,12 +137,19 @@ def test_records_go_to_the_client_whose_run_it_is() -> None:
     ]
 
 
-def test_records_of_a_run_that_is_over_are_dropped_and_counted() -> None:
+def test_records_of_a_run_that_is_over_go_to_its_client() -> None:
     cluster = Cluster()
-    assert cluster.said(3, m.RelayLogs(fiber_id(1, 77), b"records")) == []
+    over = fiber_id(1, 77)
+    assert cluster.said(3, m.RelayLogs(over, b"records")) == [
+        (1, m.LogsRelayed(3, over, b"records", 0))
+    ]
+
+
+def test_records_of_a_client_that_is_gone_are_dropped_and_counted() -> None:
+    cluster = Cluster()
     cluster.machine.handle(0.0, Disconnected(1))
     assert cluster.said(3, m.RelayLogs(cluster.run, b"records")) == []
-    assert cluster.machine.logs.dropped == 2
+    assert cluster.machine.logs.dropped == 1
 
 
 def test_records_of_no_run_go_to_the_client_that_has_started_the_worker() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Errors, Ok, Panic, Result, io
+from distio import IO, Ok, Panic, Result, io
 from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
 from distio.coordination.member import Callback, Hand, Member, Offering, Parcel
+from distio.coordination.member.failures import Failure
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
 from distio.core.snapshot import Packed, dump_chunk, dump_fibers, outcome_in
@@ -32,6 +33,7 @@ class Node:
 
     def __init__(self, member: Member) -> None:
         self.member = member
+        self.reported: list[Failure] = []
         self._hand = Hand(member, self)
 
     def work(self) -> bool:
@@ -83,6 +85,10 @@ class Node:
 
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         raise AssertionError(f"{fibers} share {generators}")
+
+    def report_failures(self) -> None:
+        while (failure := self.member.failures.take()) is not None:
+            self.reported.append(failure)
 
     def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
         raise interrupt
@@ -140,6 +146,12 @@ class World:
             if not self.carry() and not any(has_worked):
                 return
         raise AssertionError("it never comes to rest")
+
+    def reported(self, *ids: int) -> list[Failure]:
+        """The failures that these members (all by default) have reported by now."""
+        for node in self.nodes.values():
+            node.report_failures()
+        return [failure for id in ids or self.nodes for failure in self.nodes[id].reported]
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -271,23 +283,6 @@ def test_a_fiber_that_is_always_answered_at_once_lets_others_on() -> None:
             break
         hand.perform()
     assert list(member.ready) == [other, greedy]
-
-
-def unobserved(world: World) -> dict[int, Result[Any, Any]]:
-    (ended,) = world[1].ended_runs
-    return ended[0].unobserved
-
-
-def test_a_failure_that_nobody_waits_for_is_recorded() -> None:
-    world, _ = alone(io.parallel(io.error("lost"), io.pure(1)).then(io.pure(0)))
-    assert unobserved(world) == {fiber_id(1, 1): Errors(["lost"])}
-
-
-def test_a_failure_that_was_waited_for_is_not_recorded() -> None:
-    early, _ = alone(io.parallel(io.error("seen")).flat_map(io.wait))
-    assert unobserved(early) == {}
-    late, _ = alone(io.parallel(io.error("seen")).then_keep(io.yield_, io.yield_).flat_map(io.wait))
-    assert unobserved(late) == {}
 
 
 def test_member_run_in_a_deadlock_ends_and_leaves_nothing() -> None:
@@ -561,24 +556,6 @@ def test_a_wait_for_what_is_nowhere_is_unknown() -> None:
     lost = outcome.success[0].exceptions[0].exception
     assert isinstance(lost, UnknownFiber)
     assert "9.9" in str(lost)
-
-
-def test_a_failure_elsewhere_that_somebody_waits_for_is_not_recorded() -> None:
-    world = World()
-    world.start(io.parallel(io.error("seen")).flat_map(io.wait))
-    world.work()
-    for id in (1, 2):
-        for run, _ in world[id].ended_runs:
-            assert run.unobserved == {}
-
-
-def test_a_failure_elsewhere_that_nobody_waits_for_is_recorded_there() -> None:
-    world = World()
-    keeping: list[Any] = []
-    world.start(io.parallel(io.error("lost")).map(keeping.extend))
-    world.work()
-    ((run, _),) = world[2].ended_runs
-    assert run.unobserved == {fiber_id(1, 1): Errors(["lost"])}
 
 
 @pytest.mark.parametrize(

@@ -259,18 +259,18 @@ def test_only_so_many_locks_are_kept_for_nobody(scene: Scene) -> None:
 
 def test_one_name_is_one_kind_of_lock(scene: Scene) -> None:
     scene.start(ops.Locked(HELD, TWO))
-    (fiber,) = scene.start(ops.Locked(HELD, Lock("two", 3)))
-    outcome = fiber.outcome()
+    scene.start(ops.Locked(HELD, Lock("two", 3)))
+    (outcome,) = [handle.outcome for handle in scene.run.value]
     assert isinstance(outcome, Panic)
     assert "in use as a semaphore of 2 tokens" in str(outcome.exceptions[0].exception)
 
 
 def test_all_who_wait_are_refused(scene: Scene) -> None:
-    fibers = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
+    scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.said()
     scene.hears(m.LockRefused(7, "no"))
     scene.work()
-    assert [fiber.outcome().is_panic() for fiber in fibers] == [True, True]
+    assert [handle.outcome.is_panic() for handle in scene.run.value] == [True, True]
     assert len(scene.member.locks) == 0
 
 

@@ -5,12 +5,12 @@ What the simulation would not find here, it would not find in the machines thems
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, Final
 
 import pytest
 
-from distio import IO, Ok, Queue, Resource, Var, io, resource
+from distio import IO, Deferred, Ok, Queue, Resource, Var, io, resource
 from distio.coordination.coordinator import Coordinator, Event, Received, Send, Tick, gate
 from distio.coordination.coordinator import machine as coordinator_machine
 from distio.coordination.coordinator import talking as coordinator_talking
@@ -19,6 +19,7 @@ from distio.coordination.coordinator.endings import Endings
 from distio.coordination.coordinator.loans import Loans
 from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.placement import Member as Peer
+from distio.coordination.coordinator.references import References
 from distio.coordination.coordinator.registry import FiberRecord, Run
 from distio.coordination.coordinator.talking import Talking
 from distio.coordination.coordinator.timers import Timer, Timers
@@ -353,6 +354,33 @@ def with_talking(talking: type[Talking]) -> Plant:
     return plant
 
 
+class ForgetsPayloads(References):
+    """What refers to a key in the backlog, or in a queue, doesn't count."""
+
+    def came(self, keys: Iterable[int], within: int | None = None) -> None:
+        """Nothing is counted."""
+
+    def gone(self, keys: Sequence[int], within: int | None = None) -> None:
+        """Nothing was."""
+
+
+class ForgetsUnderWay(References):
+    """What a member gives back crosses what is sent there, and counts for that as well."""
+
+    def given_back(self, member: int, counts: Iterable[tuple[int, int]]) -> None:
+        for key, _ in counts:
+            if key in self._known:
+                super().given_back(member, [(key, self._known[key].members.get(member, 0))])
+
+
+def with_references(references: type[References]) -> Plant:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+        monkeypatch.setattr(coordinator_machine, "References", references)
+        return Parts()
+
+    return plant
+
+
 def with_local_talking(talking: type[LocalTalking]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
         monkeypatch.setattr(member_machine, "Talking", talking)
@@ -527,6 +555,23 @@ async def counts_items() -> int:
     return total(await io.wait(takers))
 
 
+def referred_to(times: int) -> Program:
+    """Values that nobody refers to but items of a queue, each so many times; their sum."""
+
+    def put(queue: Queue[Any], n: int) -> Program:
+        made = Deferred.create()
+        return made.flat_map(lambda one: one.set(n).then(*[queue.put(one)] * times))
+
+    def take(queue: Queue[Any]) -> Program:
+        return queue.take().flat_map(lambda one: one.get())
+
+    def both(queue: Queue[Any]) -> Program:
+        puts = io.zip_par([put(queue, n) for n in range(3)]).then(io.pure(0))
+        return io.zip_par(puts, *[take(queue)] * 3 * times).map(sum)
+
+    return Queue.create().flat_map(both)
+
+
 KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(1).then(io.pure(h)))
 
 RESTART: Final = (Crash(returns_after=0),)
@@ -573,6 +618,13 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Interrupt()]),
     "a claim outlives its use": (with_claims(KeepsClaims), passed_on(), 24, ()),
     "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
+    "an item doesn't keep what it refers to": (
+        with_references(ForgetsPayloads),
+        referred_to(1),
+        3,
+        (),
+    ),
+    "what is on its way isn't kept": (with_references(ForgetsUnderWay), referred_to(3), 9, ()),
     "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
 }
 
@@ -587,6 +639,8 @@ def is_right(value: int | None, faults: Sequence[Fault]) -> Callable[[Simulation
 
 TAKE_LONG_TO_FIND: Final = {
     "a restart counts twice",
+    "an item doesn't keep what it refers to",
+    "what is on its way isn't kept",
     "a timer fires early",
     "a timer never fires",
     "an epoch isn't checked",
@@ -602,6 +656,8 @@ TAKE_LONG_TO_FIND: Final = {
     "a claim outlives its use",
 }
 HAVE_LONG_PROGRAMS: Final = {
+    "an item doesn't keep what it refers to",
+    "what is on its way isn't kept",
     "an item is lost in crossing",
     "who has given up is served",
     "what was taken is given again",

@@ -1,10 +1,20 @@
-"""A failure that nobody waits for is logged once, when its run ends."""
+"""A failure that nobody waits for is logged once, as soon as nobody can ask for it any more."""
 
 from __future__ import annotations
 
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 
-from distio import Ok, io
+from distio import IO, Ok, io
+from distio.core.fiber import Handle
+from tests.conftest import PATIENCE, shared_cluster
 
 
 def divide() -> float:
@@ -70,3 +80,208 @@ def test_a_cancellation_needs_no_notice_but_what_fails_beside_it_does(
     assert loud.run(None).is_ok()
     (record,) = caplog.records
     assert "in divide" in record.getMessage()
+
+
+# -- when -------------------------------------------------------------------------------------
+
+
+class Watched(logging.Handler):
+    """Keeps what is logged, and lets others wait for it."""
+
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        self.threads: list[threading.Thread] = []
+        self.has_come = threading.Event()
+        self._then = then
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+        self.threads.append(threading.current_thread())
+        self.has_come.set()
+        self._then()
+
+    def has_come_in_time(self) -> bool:
+        """Wait for the first record."""
+        return self.has_come.wait(PATIENCE)
+
+
+@contextmanager
+def watched(then: Callable[[], None] = lambda: None) -> Iterator[Watched]:
+    handler, logger = Watched(then), logging.getLogger("distio")
+    logger.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+
+
+def server(request: IO[Any, Any, Any], until: Callable[[], Any]) -> IO[Any, Any, Any]:
+    """A program that starts a request, and goes on until something has happened."""
+    return io.parallel(request).then(io.blocking(until))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_failure_in_a_server_is_logged_while_the_server_goes_on(threads: int) -> None:
+    with watched() as log:
+        request = io.defer(divide).named("request")
+        assert server(request, log.has_come_in_time).run(None, threads) == Ok(True)
+    (record,) = log.records
+    assert "fiber 1.1 (request) failed, and nobody waited for it" in record.getMessage()
+    assert "in divide" in record.getMessage()
+    assert record.__dict__["distio_fiber"] == "1.1 (request)"
+
+
+@pytest.mark.slow
+def test_a_failure_on_a_worker_is_logged_while_the_server_goes_on() -> None:
+    with watched() as log:
+        request = io.defer(divide).named("request")
+        root = server(request, log.has_come_in_time)
+        assert root.run(None, on=shared_cluster()) == Ok(True)
+    (record,) = log.records
+    text = record.getMessage()
+    assert "(request) on worker" in text
+    assert "in divide" in text
+    assert record.__dict__["distio_name"] == "request"
+    assert record.__dict__["distio_worker"].startswith("member ")
+
+
+@pytest.mark.slow
+def test_a_failure_of_the_last_fiber_on_a_worker_is_logged_before_the_run_ends() -> None:
+    with watched() as log:
+        last = io.sleep(0.05).then(io.defer(divide))
+        assert io.parallel(last).map(len).run(None, on=shared_cluster()) == Ok(1)
+    assert len(log.records) == 1
+
+
+@pytest.mark.slow
+def test_a_failure_that_stays_on_the_client_is_logged_while_the_server_goes_on() -> None:
+    with watched() as log:
+        lock = threading.Lock()  # it can't be pickled
+
+        def fail() -> None:
+            with lock:
+                divide()
+
+        root = server(io.defer(fail), log.has_come_in_time)
+        assert root.run(None, on=shared_cluster()) == Ok(True)
+    assert any("in fail" in record.getMessage() for record in log.records)
+
+
+def test_a_failure_is_logged_when_its_last_handle_dies_in_any_thread() -> None:
+    kept: list[Handle[Any, Any, Any]] = []
+    with watched() as log:
+
+        def drop() -> bool:
+            thread = threading.Thread(target=kept.clear)
+            thread.start()
+            thread.join(PATIENCE)
+            return log.has_come_in_time()
+
+        fails = io.parallel(io.defer(divide)).map(kept.extend)
+        assert fails.then(io.yield_, io.yield_, io.blocking(drop)).run(None) == Ok(True)
+    assert len(log.records) == 1
+
+
+def test_a_failure_whose_handle_is_in_a_cycle_is_logged_when_that_is_collected() -> None:
+    with watched() as log:
+
+        def keep(handles: list[Any]) -> None:
+            handles.append(handles)
+
+        def collect() -> bool:
+            gc.collect()
+            return log.has_come_in_time()
+
+        fails = io.parallel(io.defer(divide)).map(keep)
+        assert fails.then(io.yield_, io.yield_, io.blocking(collect)).run(None) == Ok(True)
+    assert len(log.records) == 1
+
+
+def test_a_log_handler_may_take_its_time_and_run_programs(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[Any] = []
+    with watched(then=lambda: seen.append(io.zip_par(io.pure(1), io.pure(2)).run(None))) as log:
+        assert server(io.defer(divide), log.has_come_in_time).run(None, 2) == Ok(True)
+    assert seen == [Ok([1, 2])]
+
+
+def test_a_log_handler_that_raises_harms_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    def crash() -> None:
+        raise ValueError("the disk is full")
+
+    class Broken(Watched):
+        def handle(self, record: logging.LogRecord) -> bool:
+            self.has_come.set()
+            crash()
+            return True
+
+    log, logger = Broken(), logging.getLogger("distio")
+    logger.addHandler(log)
+    try:
+        assert server(io.defer(divide), log.has_come_in_time).run(None) == Ok(True)
+    finally:
+        logger.removeHandler(log)
+    assert "the disk is full" in capsys.readouterr().err
+
+
+# -- many -------------------------------------------------------------------------------------
+
+
+def test_failures_at_one_place_are_logged_once_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failing = io.parallel([io.defer(divide)] * 1_234)
+    assert failing.then(io.parallel(io.error("lost"))).map(len).run(None, 2) == Ok(1)
+    first, other, rest = [record.getMessage() for record in caplog.records]
+    assert "in divide" in first
+    assert "lost" in other
+    assert rest.startswith("1,233 more like it since ")
+    assert rest.endswith(": ZeroDivisionError: division by zero")
+
+
+@pytest.mark.slow
+def test_failures_at_one_place_of_a_worker_are_logged_once_and_counted() -> None:
+    with watched() as log:
+        failing = io.parallel([io.defer(divide)] * 1_000).then(io.parallel(io.error("lost")))
+        root = io.parallel(failing).flat_map(io.wait)
+        assert root.run(None, on=shared_cluster()).is_ok()
+        end = time.monotonic() + PATIENCE
+        while _count(log) < 1_000 and time.monotonic() < end:
+            threading.Event().wait(0.01)
+    assert _count(log) == 1_000
+
+
+def _count(log: Watched) -> int:
+    """For how many failed divisions the records stand."""
+    texts = [record.getMessage() for record in log.records if "division" in record.getMessage()]
+    numbers = [text.split(" more like it")[0] for text in texts]
+    return sum(
+        1 if text == first else int(first.replace(",", "")) for text, first in zip(texts, numbers)
+    )
+
+
+def test_failures_that_nobody_can_ask_for_leave_nothing_behind() -> None:
+    alive: list[int] = []
+
+    class Cargo:
+        """What a failed fiber holds."""
+
+        def __init__(self) -> None:
+            alive.append(1)
+
+        def __del__(self) -> None:
+            alive.pop()
+
+    def fail(cargo: Cargo) -> None:
+        raise ValueError(cargo)
+
+    def start(n: int) -> IO[Any, Any, Any]:
+        return io.parallel(io.defer(Cargo).map(fail)).then(io.yield_)
+
+    def look() -> int:
+        gc.collect()
+        return len(alive)
+
+    assert io.traverse(range(300), start).then(io.defer(look)).run(None) == Ok(0)

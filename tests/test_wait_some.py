@@ -186,8 +186,7 @@ def test_a_failure_that_was_seen_in_part_is_observed_and_one_that_ends_later_is_
     world.start(children.flat_map(lambda fibers: ops.WaitSome(tuple(fibers), 1)))
     world.work()
     world.pass_time(1)
-    (ended,) = world[1].ended_runs
-    assert list(ended[0].unobserved.values()) == [Errors(["late"])]
+    assert [failure.result for failure in world.reported()] == [Errors(["late"])]
 
 
 def test_a_run_that_was_cut_short_leaves_no_entry() -> None:

@@ -35,6 +35,7 @@ from distio.core.fiber import Handle
 from distio.core.pickling.generators import is_generator, state_of
 from distio.core.pickling.plain import PLAIN
 from distio.core.raising import Raised
+from distio.core.references import Reference, claims_of, opening_with, reduce_reference
 from distio.core.variables import (
     Carried,
     carried_in,
@@ -67,18 +68,31 @@ _MOST_PARTS: Final = 10_000
 class _Kept:
     """A value, or a failure, as it was when it came."""
 
-    __slots__ = ("handles", "is_failure", "payload")
+    __slots__ = ("handles", "is_failure", "payload", "references")
 
     def __init__(
-        self, payload: bytes, handles: list[Handle[Any, Any, Any]], is_failure: bool
+        self,
+        payload: bytes,
+        handles: Sequence[Handle[Any, Any, Any]],
+        references: Sequence[Reference],
+        is_failure: bool,
     ) -> None:
         self.payload = payload
         self.handles = handles
         """The handles in it: as long as they are there, somebody may ask for their outcomes."""
+        self.references = references
+        """Those in it: as long as they are there, what they stand for lives."""
         self.is_failure = is_failure
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Kept, (self.payload, self.handles, self.is_failure)
+        return _Kept, (self.payload, self.handles, self.references, self.is_failure)
+
+    def open(self) -> Any:
+        """Make it again."""
+        from distio.core.pickling.loading import load  # which takes long to import
+
+        with opening_with(claims_of(self.references)):
+            return load(self.payload)
 
 
 @final
@@ -129,11 +143,11 @@ class Log:
         from distio.core.snapshot import dump_awaited  # which knows of all operations
 
         try:
-            payload, handles = dump_awaited(outcome)
+            payload, handles, references = dump_awaited(outcome)
         except CannotShip as reason:
             self._lose(f"what its await number {len(self.entries) + 1} gave can't: {reason}")
             return None
-        return _Kept(payload, handles, is_failure)
+        return _Kept(payload, handles, references, is_failure)
 
     def _add(self, awaited: str, outcome: Any, size: int) -> None:
         self._room -= size
@@ -169,9 +183,8 @@ class Log:
 
     def opened_changes(self) -> dict[int, Carried]:
         """By await, the variables that it has changed."""
-        from distio.core.pickling.loading import load  # which takes long to import
 
-        return {number: load(kept.payload) for number, kept in self._changes.items()}
+        return {number: kept.open() for number, kept in self._changes.items()}
 
     def place_of(self, coroutine: Awaiting, carried: Carried | None = None) -> list[Stop]:
         """Where the function is, and what is in its variables, also in those of its context.
@@ -305,9 +318,7 @@ def _difference(before: Sequence[Stop], now: Sequence[Stop]) -> str:
 def _opened(outcome: Any) -> Any:
     if type(outcome) is not _Kept:
         return outcome
-    from distio.core.pickling.loading import load  # which takes long to import
-
-    value = load(outcome.payload)
+    value = outcome.open()
     return Raised(value) if outcome.is_failure else value
 
 
@@ -457,6 +468,9 @@ class _Printer:
             self.print(value.args)
         if kind is Handle:
             self.print(value.id)
+            return
+        if isinstance(value, Reference):
+            self.print(reduce_reference(value)[1])
             return
         if is_generator(kind):
             self.print(state_of(value))

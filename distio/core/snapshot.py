@@ -19,6 +19,7 @@ from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.pickling.plain import PLAIN
+from distio.core.references import Reference, claims_of, keys_of, opening_with, pin
 from distio.core.shipping import why_it_stays
 from distio.core.variables import carried_in, context_of, others_in
 from distio.errors import CannotShip, TracedException
@@ -58,15 +59,17 @@ class Packed:
 
 @final
 class PackedValue:
-    """The bytes of a variable's value, opened by the fiber that gets it."""
+    """The bytes of an item, or of a variable's value, opened by the fiber that gets it."""
 
-    __slots__ = ("payload",)
+    __slots__ = ("payload", "references")
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, references: Sequence[Reference] = ()) -> None:
         self.payload = payload
+        self.references = references
+        """To what it refers to: that lives until it is opened."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PackedValue, (self.payload,)
+        return PackedValue, (self.payload, self.references)
 
     def open(self) -> Any:
         """The value.
@@ -74,11 +77,15 @@ class PackedValue:
         Raises:
             Exception: whatever unpickling user data may raise.
         """
-        return load(self.payload)
+        if not self.references:
+            return load(self.payload)
+        with opening_with(claims_of(self.references)):
+            return load(self.payload)
 
 
 def _dump(obj: Any, *, is_strict: bool = False) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
     dumped = dump(obj, is_strict=is_strict)
+    pin(dumped.references)
     return dumped.whole(), dumped.handles
 
 
@@ -113,6 +120,7 @@ def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, A
         CannotShip: something in one of them can't be pickled; the message says what and where.
     """
     dumped = dump_chunk(fibers, explain=True)
+    pin(dumped.references)
     return dumped.whole(), dumped.handles
 
 
@@ -197,6 +205,7 @@ def load_fibers(
     payload: bytes,
     bundles: dict[bytes, Bundle] | None = None,
     attachments: dict[bytes, bytes] | None = None,
+    claims: Sequence[Any] = (),
 ) -> list[Fiber]:
     """Make the fibers of one payload again.
 
@@ -206,12 +215,15 @@ def load_fibers(
         payload: what `dump_fibers` returned, whole or referring to a bundle.
         bundles: those of this run, which its fibers share in this process.
         attachments: of this run, too: what the payload may refer to.
+        claims: those of what it refers to otherwise.
 
     Raises:
         Exception: whatever unpickling user data may raise.
     """
     fibers = []
-    for (id, epoch), state in zip(ids, load(payload, bundles, attachments)):
+    with opening_with(claims):
+        states = load(payload, bundles, attachments)
+    for (id, epoch), state in zip(ids, states):
         fiber = Fiber(id, run, state[1], state[2])
         fiber.epoch, fiber.locals, fiber.stream = epoch, state[3], state[4]
         fiber.variables = context_of(state[5])
@@ -275,16 +287,39 @@ def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]
         raise CannotShip(f"{what} can't leave its process: {reason}") from error
 
 
-def dump_awaited(outcome: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
-    """Pickle what a function of `io.do` has awaited.
+def dump_item(item: Any) -> tuple[bytes, list[Handle[Any, Any, Any]], Sequence[int]]:
+    """Pickle what a fiber gives to another.
+
+    Returns:
+        The bytes, the handles in it, and the keys of the references in it.
 
     Raises:
         CannotShip: it can't be pickled; the message says what in it, and where.
     """
     try:
-        return _dump_strictly(outcome)
+        dumped = dump(item)
+    except BaseException as error:
+        reason = why_it_stays(item, _dump, error)
+        raise CannotShip(f"an item can't leave its process: {reason}") from error
+    return dumped.whole(), dumped.handles, keys_of(dumped.references)
+
+
+def dump_awaited(
+    outcome: Any,
+) -> tuple[bytes, Sequence[Handle[Any, Any, Any]], Sequence[Reference]]:
+    """Pickle what a function of `io.do` has awaited.
+
+    Returns:
+        The bytes, and the handles and references in it.
+
+    Raises:
+        CannotShip: it can't be pickled; the message says what in it, and where.
+    """
+    try:
+        dumped = dump(outcome, is_strict=True)
     except BaseException as error:
         raise CannotShip(why_it_stays(outcome, _dump_strictly, error)) from error
+    return dumped.whole(), dumped.handles, dumped.references
 
 
 def load_outcome(payload: bytes) -> Result[Any, Any]:

@@ -31,9 +31,11 @@ from distio.protocol.message import Message
 from distio.protocol.sharing import (
     Answered,
     AwaitTurns,
+    EntriesFreed,
     ForgoAnswer,
     ForgoneAnswer,
     ForgoTurns,
+    GiveBack,
     LoanReturned,
     LockRefused,
     MakeEntry,
@@ -58,6 +60,7 @@ __all__ = [
     "DescribeFiber",
     "DescribeWaits",
     "DropOutcomes",
+    "EntriesFreed",
     "FiberDescribed",
     "FiberLost",
     "FibersCancelled",
@@ -65,6 +68,7 @@ __all__ = [
     "Forget",
     "ForgoAnswer",
     "ForgoneAnswer",
+    "GiveBack",
     "Goodbye",
     "Hello",
     "Leaving",
@@ -124,6 +128,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     attachments: list[tuple[bytes, bytes]] = []
     """By digest, what the payload refers to. There are no bytes for what whoever gets the chunk has
     got before, in the same run."""
+    references: list[Id] = []
+    """The keys of the queues, variables, … that it refers to."""
 
 
 class RunProgress(msgspec.Struct, frozen=True, gc=False):
@@ -465,6 +471,7 @@ MemberMessage = (
     | MakeEntry
     | Talk
     | ForgoAnswer
+    | GiveBack
     | PutAlone
     | LoanReturned
     | SetLogLevels
@@ -496,6 +503,7 @@ CoordinatorMessage = (
     | StatusTold
     | Answered
     | ForgoneAnswer
+    | EntriesFreed
     | RecallLoan
     | LogLevelsSet
     | LogsRelayed

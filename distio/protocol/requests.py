@@ -8,8 +8,8 @@ parked on one can be pickled together with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, final
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal, Protocol, Self, final
 
 from distio.protocol.domains import Primitive, Verb
 from distio.protocol.text import as_given
@@ -220,9 +220,30 @@ class Sleep(Request):
         """The number of the timer (the member's business)."""
 
 
+class _Counted:
+    """A reference; as long as there are any, what it stands for lives.
+
+    A copy that distio doesn't make itself, in a pickle of the user's, makes that live with its run.
+    """
+
+    __slots__ = ()
+
+    def pin(self) -> None:
+        """A copy leaves, and nobody will tell where it goes."""
+        claim = getattr(self, "claim", None)
+        if claim is not None:
+            claim.pin()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
 @final
 @dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(_Counted):
     """What fibers acquire and release: a lock, a semaphore, a limit of starts, a variable."""
 
     key: int | str
@@ -233,6 +254,17 @@ class Lock:
     """If it limits starts: in windows of what length `tokens` are counted."""
     has_value: bool = False
     """Whether it guards the value of a variable."""
+    claim: Any = field(default=None, compare=False, repr=False)
+    """What all references here to this key share (the member's business)."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it stands for something that dies with the last reference."""
+        return self.has_value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.pin()
+        return Lock, (self.key, self.tokens, self.per_seconds, self.has_value)
 
     @property
     def is_limit(self) -> bool:
@@ -314,11 +346,18 @@ class Release(Request):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Talking:
+class Talking(_Counted):
     """What fibers talk by: a queue, a deferred value, …"""
 
     key: int
     kind: Primitive
+    claim: Any = field(default=None, compare=False, repr=False)
+    """What all references here to this key share (the member's business)."""
+    is_counted: ClassVar[bool] = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.pin()
+        return Talking, (self.key, self.kind)
 
 
 @final
@@ -336,7 +375,16 @@ class MakeTalking(Request):
 class Talk(Request):
     """Put, take, wait, …; answered by an item, a word of the entry, or the error `Closed`."""
 
-    __slots__ = ("entry", "handles", "is_given_up", "item", "number", "payload", "verb")
+    __slots__ = (
+        "entry",
+        "handles",
+        "is_given_up",
+        "item",
+        "number",
+        "payload",
+        "references",
+        "verb",
+    )
 
     def __init__(self, entry: Talking, verb: Verb, number: int = 0, item: Any = NOTHING) -> None:
         self.entry = entry
@@ -349,6 +397,8 @@ class Talk(Request):
         """The item as bytes, if there is one and it is to leave the process."""
         self.handles: Sequence[Any] = ()
         """The handles of fibers that are in it."""
+        self.references: Sequence[int] = ()
+        """The keys of references that are in it."""
         self.is_given_up = False
         """Whether the coordinator was told that the fiber waits no longer."""
 

@@ -16,6 +16,7 @@ from distio.protocol.domains import (
     Id,
     Key,
     Number,
+    Positive,
     Primitive,
     Seconds,
     Tokens,
@@ -26,9 +27,11 @@ from distio.protocol.message import Message
 __all__ = [
     "Answered",
     "AwaitTurns",
+    "EntriesFreed",
     "ForgoAnswer",
     "ForgoneAnswer",
     "ForgoTurns",
+    "GiveBack",
     "LoanReturned",
     "LockRefused",
     "MakeEntry",
@@ -75,15 +78,16 @@ class ReturnTokens(Message, frozen=True, gc=False):
 
 
 class StoreValue(Message, frozen=True, gc=False):
-    """A variable, which lives as long as its run, was made or set."""
+    """A variable was made or set."""
 
     run: Id
     lock: Key
     value: bytes
+    is_new: bool = False
 
 
 class MakeEntry(Message, frozen=True, gc=False):
-    """Something to talk by, which lives as long as its run; see `distio.coordination.talking`."""
+    """Something to talk by; see `distio.coordination.talking`."""
 
     run: Id
     key: Id
@@ -100,6 +104,8 @@ class Talk(Message, frozen=True, gc=False):
     verb: Verb
     number: Number
     item: bytes | None
+    references: list[Id] = msgspec.field(default_factory=list)
+    """The keys of what the item refers to."""
 
 
 class PutAlone(Message, frozen=True, gc=False):
@@ -108,6 +114,8 @@ class PutAlone(Message, frozen=True, gc=False):
     run: Id
     key: Id
     item: bytes
+    references: list[Id] = msgspec.field(default_factory=list)
+    """The keys of what the item refers to."""
 
 
 class LoanReturned(Message, frozen=True, gc=False):
@@ -116,6 +124,14 @@ class LoanReturned(Message, frozen=True, gc=False):
     key: Id
     taken: Count
     """How many of the items that it was given ahead last were taken."""
+
+
+class GiveBack(Message, frozen=True, gc=False):
+    """No fiber here can reach these any more, as far as this member has heard of them."""
+
+    counts: list[tuple[Id, Positive]]
+    """By key: how many times this member was counted for it, for having made it or got a payload
+    that refers to it."""
 
 
 class ForgoAnswer(Message, frozen=True, gc=False):
@@ -167,6 +183,14 @@ class Answered(Message, frozen=True, gc=False):
     """Whether this member may put into this queue without asking."""
     ahead: list[bytes] = msgspec.field(default_factory=list)
     """What the fibers of this member may take next without asking."""
+    references: list[Id] = msgspec.field(default_factory=list)
+    """The keys of what the item refers to."""
+
+
+class EntriesFreed(Message, frozen=True, gc=False):
+    """Nobody can reach these any more: whatever this member may do with them is void."""
+
+    keys: list[int]
 
 
 class RecallLoan(Message, frozen=True, gc=False):

@@ -14,7 +14,6 @@ from functools import cache, partial
 from typing import Any, Final, NoReturn, Protocol
 
 from distio.coordination.member import Callback, Hand, Member, Shipping, describe_fibers
-from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt
 from distio.core.ops.base import Frame
@@ -24,10 +23,9 @@ from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
-from distio.protocol.ids import label_of, name_of
 from distio.protocol.logs import LogLevels
 from distio.protocol.messages import CancelRun
-from distio.protocol.text import readable_exception, repr_of
+from distio.protocol.text import readable_exception
 from distio.result import Panic, Result
 from distio.runtime.blocking import blocking_threads
 from distio.runtime.current import (
@@ -38,6 +36,7 @@ from distio.runtime.current import (
     origin,
 )
 from distio.runtime.deciding import Deciding, what_failed
+from distio.runtime.failures import FailureLog
 from distio.runtime.forks import drop_in_children, end_child, without_forks
 from distio.runtime.inbox import Inbox
 from distio.runtime.interrupts import guard_new_handlers, noted
@@ -53,8 +52,9 @@ from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import Seat, here
 from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.tickets import Tickets
+from distio.runtime.watchdog import PoolWatch
 
-__all__ = ["Host", "LeavesChild", "Link", "log_failures", "log_unreleased"]
+__all__ = ["Host", "LeavesChild", "Link"]
 
 _LONGEST_WAIT_SECONDS: Final = 86_400.0
 """The system can't wait for centuries; whoever has to looks again once a day."""
@@ -106,6 +106,9 @@ class Host:
         self._random = random.Random().random
         self._main_hand: Hand | None = None
         """That of the main thread, if it is one of the pool's."""
+        self.failures = FailureLog(self)
+        self.pool = PoolWatch(self)
+        member.failures.arm = lambda: self._handle_died
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
         self._departures = Departures()
@@ -146,6 +149,8 @@ class Host:
     def work(self) -> None:
         """What a pool thread does until the host stops."""
         hand = Hand(self.member, self)
+        with self.mutex:
+            self.pool.hands[threading.get_ident()] = hand
         try:
             if is_main_thread():
                 self._main_hand = hand
@@ -161,6 +166,9 @@ class Host:
             if is_interrupt(error):
                 raise  # of a signal handler without a guard: the machine may be half changed
             self.fail(error)  # no run may hang on a mistake of ours
+        finally:
+            with self.mutex:
+                del self.pool.hands[threading.get_ident()]
 
     def _next(self, hand: Hand) -> bool:
         """Settle what is in this hand, and find it something to perform; False: the host stops.
@@ -169,6 +177,7 @@ class Host:
         """
         done = hand.work
         with self.mutex:
+            self.pool.turns += 1
             if self._from_anywhere:
                 self.inbox.empty()
             if done is not None:
@@ -183,6 +192,8 @@ class Host:
                         self.link.said(more_follows=is_shipping and hand.work is not done)
                     if self._idle:
                         self.wake()
+                    elif not self.pool.is_watched:
+                        self.pool.watch()
                     return not self.is_stopping
                 if self.member.ready:  # otherwise `idle` says it, with all the rest
                     self.link.said()
@@ -199,6 +210,8 @@ class Host:
                 if hand is self._main_hand and has_calls():
                     return True
                 if hand.take():
+                    if not (self.pool.is_watched or self._idle):
+                        self.pool.watch()
                     return True
                 patience = self.link.idle()
                 if not self.member.ready and not self.is_stopping:
@@ -214,6 +227,15 @@ class Host:
                 if patience is not None:
                     self.link.rested()  # whether or not it has: it doesn't wait any more
         return False
+
+    @property
+    def has_idle_thread(self) -> bool:
+        """Whether a thread of the pool waits for work (mutex held)."""
+        return self._idle > 0
+
+    def next_deadline(self) -> float | None:
+        """When a thread of the pool is needed at the latest, as `time.monotonic` counts."""
+        return None
 
     # -- nested runs ----------------------------------------------------------------------
 
@@ -298,6 +320,8 @@ class Host:
         count = len(self.member.ready) - spare
         if self._idle and count > 0:
             self._work_ready.notify(min(count, self._idle))
+        elif count > 0 and not self.pool.is_watched:
+            self.pool.watch()
 
     def wake_one(self) -> None:
         """Let one idle thread look again (mutex held)."""
@@ -433,6 +457,20 @@ class Host:
         if self._idle:
             self.wake()
 
+    # -- failures -------------------------------------------------------------------------
+
+    def report_failures(self) -> None:
+        """Log them."""
+        try:
+            self.failures.report()
+        except KeyboardInterrupt as interrupt:
+            self.interrupted(interrupt, None)
+
+    def _handle_died(self) -> None:
+        """The handle of a fiber that has failed died: in any thread, with any lock held."""
+        if not self.is_stopping:
+            self.inbox.put(self.member.failures.report_later)
+
 
 class LeavesChild(Frame):
     """Lies, in a forked child, on the stack of a fiber that goes on: a `sys.exit` ends the child.
@@ -481,29 +519,3 @@ def _at_most(patience: float | None) -> float | None:
     if is_main_thread():
         return HEARING_SECONDS if patience is None else min(patience, HEARING_SECONDS)
     return patience and min(patience, _LONGEST_WAIT_SECONDS)
-
-
-def log_unreleased(runs: Sequence[LocalRun]) -> None:
-    """Log which fibers were dropped before they had released what they hold."""
-    for run in runs:
-        if run.unreleased:
-            log.error(
-                "run %s ended before all its fibers had released what they hold: %s",
-                name_of(run.id),
-                run.unreleased,
-            )
-
-
-def log_failures(runs: Sequence[LocalRun]) -> None:
-    """Log each failure that nobody waited for, once, with its traceback."""
-    for run in runs:
-        for fiber, failure in run.unobserved.items():
-            label = label_of(fiber, run.names.get(fiber))
-            log.error("fiber %s failed, and nobody waited for it:%s", label, _story(failure))
-
-
-def _story(failure: Result[Any, Any]) -> str:
-    if isinstance(failure, Panic):
-        traces = "".join(f"\n{traced.stack_trace}" for traced in failure.exceptions)
-        return f"{traces}\nerrors: {repr_of(failure.errors)}" if failure.errors else traces
-    return f" {repr_of(failure)}"

@@ -38,8 +38,9 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
 from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
+from distio.runtime.failures import log_unreleased
 from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.host import Host, log_failures, log_unreleased
+from distio.runtime.host import Host
 from distio.runtime.patience import PATIENCE_SECONDS, Vigil, silence_of
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.relay import Relay
@@ -183,9 +184,7 @@ def _await_welcome(
     raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")
 
 
-def _look_after(ended: list[LocalRun]) -> None:
-    log_unreleased(ended)
-    log_failures(ended)
+def _release(ended: list[LocalRun]) -> None:
     while ended:
         ended.pop().release()
 
@@ -383,11 +382,23 @@ class LinkedHost(Host):
         if arrived:
             self.deliveries.put(arrived)
         if ended:
-            self.deliveries.when_handled(tell)
-            if any(run.unobserved or run.unreleased or run.bundles for run in ended):
+            if self.failures.has_to_tell_of(run.id for run in ended) or any(
+                run.unreleased for run in ended
+            ):
                 # what a log handler does is not for this thread, nor what frees objects of the user
-                in_background(partial(_look_after, ended))
+                tell = partial(in_background, partial(self._look_after, ended, tell))
+            elif any(run.bundles for run in ended):
+                in_background(partial(_release, ended))
+            self.deliveries.when_handled(tell)
         return ""
+
+    def _look_after(self, ended: list[LocalRun], tell: Callable[[], None]) -> None:
+        try:
+            log_unreleased(ended)
+            self.failures.runs_ended([run.id for run in ended])
+        finally:  # whoever waits for them is told, whatever a log handler does
+            tell()
+        _release(ended)
 
     def close(self, reason: str = "") -> None:
         """Close the link; takes effect as soon as the link thread sees it."""

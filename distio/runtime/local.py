@@ -15,6 +15,7 @@ from typing import Any, Final, final
 from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
 from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.member import Member
+from distio.coordination.member.endings import drop_chores
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import WHOLE, Fiber
 from distio.core.ops.base import IO
@@ -26,8 +27,9 @@ from distio.protocol.messages import CancelRun, Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
 from distio.runtime.current import hands_here
+from distio.runtime.failures import log_unreleased
 from distio.runtime.forks import spare_in_children
-from distio.runtime.host import Host, LeavesChild, log_failures, log_unreleased
+from distio.runtime.host import Host, LeavesChild
 from distio.runtime.interrupts import interruptible
 from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main
@@ -89,8 +91,10 @@ class LocalHost(Host):
             if self.failure is None and not any(run.unreleased for run in self._ended):
                 for thread in threads:
                     thread.join()
+            drop_chores(self.member)
+            if self.failures.has_to_tell_of([self._run]):
+                self.failures.runs_ended([self._run])
             spare_in_children(self)
-        log_failures(self._ended)
         return ticket.result()
 
     def _start_others(self) -> list[threading.Thread]:
@@ -138,6 +142,9 @@ class LocalHost(Host):
                 fiber.unwind(waits=True)  # at once: it must not handle this as its own failure
         return True
 
+    def next_deadline(self) -> float | None:
+        return self._deadline
+
     def validate_rest(self) -> None:
         """Check, when all runs have ended, that nothing of them is left.
 
@@ -158,6 +165,7 @@ class LocalHost(Host):
             super().drop_in_child()
             return
         self.renew_mutex()
+        self.pool.is_watched = False  # nobody is there who would look
         if isinstance(hand.work, Fiber):
             hand.work.stack.append(LeavesChild())
         for fiber in list(self.member.parked.values()):

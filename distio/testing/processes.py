@@ -87,6 +87,8 @@ class Process:
         self._threads = threads
         self._member: Member | None = None
         self._dropped: deque[Callback] = deque()
+        self._has_rung = False
+        """Whether handles of fibers that have failed died."""
         self._departures = Departures()
         self._ends_because = ""
         self._early: list[m.MemberMessage] = []
@@ -98,7 +100,7 @@ class Process:
         """What it could do has to be found out anew."""
         self.actions: list[Action] = []
         """What it could do."""
-        actor = serial * (threads + 4)
+        actor = serial * (threads + 5)
         self._solo: Solo | None = None
         """Decides for it once it has lost the coordinator."""
         self._receiving: Action = (actor, self.receive, None)
@@ -106,6 +108,7 @@ class Process:
         self._burying: Action = (actor + 2, self.bury_dropped, None)
         self._taking: Action = (actor + 3, self.take, None)
         self._ticking: Action = (actor + 1, self.send, None)
+        self._looking: Action = (actor + 4, self.look_after_handles, None)
         self._hands: list[tuple[Hand, Action]] = []
         self._space = current_space() if kind == "client" else ObjectSpace()
         """What it has opened: workers share it with nobody, and the client is this process."""
@@ -158,6 +161,8 @@ class Process:
             out.append(self._sending)
         if self._dropped:
             out.append(self._burying)
+        if self._has_rung:
+            out.append(self._looking)
 
     @property
     def deadline(self) -> float | None:
@@ -327,6 +332,23 @@ class Process:
         if shared is not None:
             self._world.copied[why_numbers_repeat(*shared)] = None
 
+    def report_failures(self) -> None:
+        """A line of history for each."""
+        while (failure := self.member.failures.take()) is not None:
+            fiber = failure.fiber
+            self._world.note(self.name, "nobody has waited for the failed fiber {}", (fiber,))
+
+    def look_after_handles(self, _: None) -> None:
+        """Handles of fibers that have failed died."""
+        self._has_rung = False
+        self.member.failures.report_later()
+        self._check()
+
+    def _handle_died(self) -> None:
+        """May be said by the garbage collector as well."""
+        self._has_rung = True
+        self.is_stale = True
+
     def cancel_run(self, run: int) -> None:
         """As the one who waits for it may ask."""
         self.member.outbox.append(m.CancelRun(run))
@@ -390,9 +412,10 @@ class Process:
         is_worker = self.kind == "worker"
         worker = member_name(self.kind, incarnation, self.pid, _HOST) if is_worker else None
         self._member = parts.member(incarnation, ships=self.kind == "client", worker=worker)
+        self._member.failures.arm = lambda: self._handle_died
         for index in range(self._threads):
             hand = parts.hand(self._member, self)
-            actor = self.serial * (self._threads + 4) + 4 + index
+            actor = self.serial * (self._threads + 5) + 5 + index
             self._hands.append((hand, (actor, self.settle, hand)))
         self._member.outbox += self._early
         self._world.joined(self)
@@ -416,8 +439,7 @@ class Process:
             world.is_over = world.is_over or self.kind == "client"
             for run in self.tickets.close_ended(member):
                 run.release()
-                for fiber in run.unobserved:
-                    world.note(self.name, "nobody has waited for the failed fiber {}", (fiber,))
+            self.report_failures()
 
     def _lose_coordinator(self, reason: str) -> None:
         """What fibers here hold is released all the same; then the process ends."""

@@ -35,6 +35,7 @@ def check(machine: Coordinator) -> None:
     machine.questions.validate()
     machine.talking.validate()
     machine.claims.validate()
+    machine.references.validate()
     for member in machine.locks.members:
         if not _is_somewhere(machine, member):
             raise DistioBug(f"member {member} is gone, but has or waits for a lock")
@@ -125,6 +126,7 @@ def check_at_rest(machine: Coordinator) -> None:
             "questions after fibers": machine.questions,
             "locks and variables": machine.locks,
             "what fibers talk by": machine.talking,
+            "references": machine.references,
             "fibers without a place": machine.backlog,
             "suspicions of deadlocks": machine.suspicions,
         },

@@ -8,6 +8,7 @@ Rules
   is to be closed.
 - A member that takes again and again is given items ahead, more each time, if there are any. A copy
   of them stays here. It asks again when it has taken them all.
+- An item that refers to what fibers talk by isn't given ahead: it is counted where it is.
 - Items go to one member at a time. If anybody elsewhere wants some, or the queue is to be closed or
   counted, they are recalled: what wasn't taken goes back to the front. Who asks meanwhile waits,
   and is served when all is back, in the order of asking.
@@ -45,6 +46,8 @@ class Loans:
         self._taker: int | None = None
         """Which member has taken last, and how often in a row."""
         self._streak = 0
+        self.ever: set[int] = set()
+        """The members that know that they might."""
         self.recalled: set[int] = set()
         """The members that are still to give back what they have."""
         self.delayed: OrderedDict[int, tuple[int, m.Talk]] = OrderedDict()
@@ -79,6 +82,7 @@ class Loans:
         """
         if asked.verb in _PUTS:
             self._writers.add(member)
+            self.ever.add(member)
             return True, []
         if asked.verb not in _TAKES or not got_item:
             return False, []
@@ -86,9 +90,10 @@ class Loans:
         self._taker = member
         if not self._streak:
             return False, []
-        ahead = self._queue.give_ahead(min(2**self._streak, _MOST_AHEAD))
+        ahead = self._queue.give_ahead(min(2**self._streak, _MOST_AHEAD), of=bytes)
         if ahead:
             self._reader = member
+            self.ever.add(member)
             self._ahead.extend(ahead)
             self._serials[member] = self._serials.get(member, 0) + 1
         return False, ahead

@@ -163,6 +163,16 @@ class Locks:
         self._serve(now, key, lock)
         return True
 
+    def free(self, run: int, key: int) -> None:
+        """No fiber can reach this variable any more."""
+        lock = self._locks.get(key)
+        if lock is not None and lock.value is not None:
+            self._values_of_run[run].pop(key)
+            if not self._values_of_run[run]:
+                del self._values_of_run[run]
+            lock.value = None
+            self._tidy(key, lock)
+
     def store(self, run: int, key: Key, value: bytes) -> None:
         """A variable of this run was made, or set."""
         lock = self._locks.get(key)

@@ -5,7 +5,8 @@ Rules
 - Records pass as bytes, in the order in which a worker says them, and are never kept here.
 - The levels of a client go to a worker before the first of its fibers that is placed there after
   they were set; a worker that has been told isn't told again.
-- Records of a run that is over, or whose client is gone, are dropped and counted.
+- Records of a run that is over go to its client as well: a failure may be told late. Those whose
+  client is gone are dropped and counted.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import final
 
 from distio.coordination.coordinator.placement import Member
-from distio.coordination.coordinator.registry import Run
 from distio.protocol import messages as m
+from distio.protocol.ids import home_of
 from distio.protocol.logs import LogLevels
 
 __all__ = ["Logs"]
@@ -29,13 +30,11 @@ class Logs:
         self,
         say: Callable[[int, m.CoordinatorMessage], None],
         members: Mapping[int, Member],
-        runs: Mapping[int, Run],
     ) -> None:
         self.dropped = 0
         """How many messages with records came too late to be of use to anybody."""
         self._say = say
         self._members = members
-        self._runs = runs
         self._levels: dict[int, LogLevels] = {}
         """By client."""
         self._told: dict[int, dict[int, LogLevels]] = {}
@@ -66,8 +65,8 @@ class Logs:
 
     def _clients_for(self, member: Member, run: int) -> list[int]:
         if run:
-            owner = self._runs[run].owner if run in self._runs else 0
-            return [owner] if owner in self._members else []
+            client = home_of(run)
+            return [client] if client in self._members else []
         family = member.hello.family
         return [
             other.id

@@ -60,6 +60,7 @@ from distio.coordination.coordinator.outcomes import (
 )
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
 from distio.coordination.coordinator.questions import Questions
+from distio.coordination.coordinator.references import References
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord, Run
 from distio.coordination.coordinator.talking import Talking
 from distio.coordination.coordinator.timers import Timer, Timers
@@ -85,9 +86,10 @@ class Coordinator:
         self.suspicions = Suspicions(self)
         self.questions = Questions(self)
         self.claims = Claims(self)
+        self.references = References(self._free)
         self.talking = Talking(self)
         self.locks = Locks(self._say_uncounted, self.suspicions.token_moved)
-        self.logs = Logs(self._say_uncounted, self.members, self.runs)
+        self.logs = Logs(self._say_uncounted, self.members)
         self.backlog: deque[m.Chunk] = deque()
         self.stale = 0
         """How many messages came too late to mean anything."""
@@ -304,7 +306,7 @@ class Coordinator:
         for fiber in run.fibers:
             self.fibers.pop(fiber, None)
         self._survive(self.timers.drop, id)
-        for part in (self.questions, self.claims, self.locks, self.talking):
+        for part in (self.questions, self.claims, self.locks, self.talking, self.references):
             self._survive(part.run_gone, id)
         if run.alive_at.get(NOWHERE):
             for chunk in self.backlog:
@@ -372,6 +374,7 @@ class Coordinator:
                 record.epoch = epoch
                 record.heard(member.received)
             chunk = run.take_attachments(chunk)
+            self.references.came(chunk.references)
             self.locks.move(chunk.held, member.id, NOWHERE)
             run.move(member.id, NOWHERE, len(chunk.fibers))
             run.has_moved()
@@ -394,6 +397,7 @@ class Coordinator:
             worker, reason = self.members[chunk.target].name(), "it takes fibers of its runs alone"
         run.count(NOWHERE, -len(chunk.fibers))
         run.note_loss(worker, reason)
+        self.references.gone(chunk.references)
         for fiber, _ in chunk.fibers:
             self._lose_fiber(fiber, self.fibers[fiber], worker, reason)
         self._check_end(chunk.run, run)
@@ -417,6 +421,8 @@ class Coordinator:
         self.locks.move(chunk.held, NOWHERE, taker.id)
         self.logs.before_placing(taker, self.runs[chunk.run].owner)
         chunk = self.runs[chunk.run].give_attachments(chunk, taker.id)
+        self.references.sent(chunk.references, taker.id)
+        self.references.gone(chunk.references)
         self.send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
         taker.placed(chunk)
         self._say_who_wants(taker, chunk.run, moved)
@@ -482,9 +488,17 @@ class Coordinator:
 
     def _store_value(self, member: Member, message: m.StoreValue) -> None:
         if message.run in self.runs:
+            if message.is_new and isinstance(message.lock, int):
+                self.references.made(message.run, message.lock, member.id)
             self.locks.store(message.run, message.lock, message.value)
         else:
             self.stale += 1
+
+    def _free(self, run: int, key: int) -> None:
+        if self.talking.has(key):
+            self.talking.free(key)
+        else:
+            self.locks.free(run, key)
 
     def validate(self) -> None:
         """Check what must always hold, or raise a DistioBug; tests call this after every event."""
@@ -507,12 +521,13 @@ _HANDLERS: dict[type, Any] = {
     m.ForgoTurns: lambda machine, member, said: machine.locks.forgo(
         member.id, said.lock, said.fibers
     ),
+    m.GiveBack: lambda machine, member, said: machine.references.given_back(member.id, said.counts),
     m.Goodbye: lambda machine, member, said: machine._goodbye(
         member, said.reason or "it left the cluster"
     ),
     m.Leaving: lambda machine, member, said: machine.endings.leave(machine.now, member, said),
     m.LoanReturned: lambda machine, member, said: machine.talking.came_back(member.id, said),
-    m.MakeEntry: lambda machine, member, said: machine.talking.make(said),
+    m.MakeEntry: lambda machine, member, said: machine.talking.make(member.id, said),
     m.Offer: Coordinator._offer,
     m.OutcomesReady: outcomes_ready,
     m.OutcomeUnknown: outcome_unknown,

@@ -2,8 +2,9 @@
 
 Rules
 -----
-- An entry belongs to the run that made it, lives as long, and only fibers of that run use it. So
-  whoever can answer a fiber that waits at one is a fiber of its run.
+- An entry belongs to the run that made it, and only fibers of that run use it. So whoever can
+  answer a fiber that waits at one is a fiber of its run. It is freed when no fiber can reach it any
+  more (see `references`), at the latest when its run ends.
 - Each `Talk` is answered once. Who wants to wait no longer asks for that, too: it was answered
   before, or it is told that it never will be. Links keep order, so it can't be both.
 - The fibers of a lost member wait no longer.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from distio.coordination.coordinator.loans import Loans
 from distio.coordination.talking import NOT_OURS, Answer, Entry, Queue, Unknown, make_entry
@@ -38,6 +39,15 @@ class _Waiter(NamedTuple):
     member: int
     run: int
     key: int
+    references: Sequence[int] = ()
+    """Those in what it puts."""
+
+
+class _Item(NamedTuple):
+    """An item that refers to what fibers talk by, or share."""
+
+    payload: bytes
+    references: Sequence[int]
 
 
 class Talking:
@@ -51,7 +61,7 @@ class Talking:
         """By key: what members may do with it without asking."""
         self._recalls: dict[int, int] = {}
         """By run: with how many of its entries they may so no longer, and haven't said yes."""
-        self._keys: dict[int, list[int]] = {}
+        self._keys: dict[int, dict[int, None]] = {}
         """By run."""
         self._waiters: dict[int, _Waiter] = {}
         """By fiber."""
@@ -63,7 +73,7 @@ class Talking:
 
     # -- what members say -----------------------------------------------------------------
 
-    def make(self, message: m.MakeEntry) -> None:
+    def make(self, member: int, message: m.MakeEntry) -> None:
         """A fiber has made an entry."""
         if message.run not in self._machine.runs:
             self._machine.stale += 1
@@ -72,7 +82,8 @@ class Talking:
         self._entries[message.key] = message.run, entry
         if isinstance(entry, Queue) and not entry.has_limit:
             self._loans[message.key] = Loans(entry)
-        self._keys.setdefault(message.run, []).append(message.key)
+        self._keys.setdefault(message.run, {})[message.key] = None
+        self._machine.references.made(message.run, message.key, member)
 
     def talk(self, member: Member, message: m.Talk) -> None:
         """A fiber asks an entry for something."""
@@ -84,7 +95,10 @@ class Talking:
         if entry is None or owner != message.run:
             self._say(member.id, m.Answered(message.fiber, refused=NOT_OURS))
             return
-        self._enter(message.fiber, _Waiter(member.id, message.run, message.key))
+        waiter = _Waiter(member.id, message.run, message.key, message.references)
+        if message.references:
+            self._machine.references.came(message.references, message.key)
+        self._enter(message.fiber, waiter)
         run.has_moved()
         loans = self._loans.get(message.key)
         if loans is not None and self._is_delayed(loans, member.id, message):
@@ -94,16 +108,20 @@ class Talking:
             self._machine.suspicions.suspect(message.run, run)
 
     def _ask(self, entry: Entry, member: int, asked: m.Talk) -> None:
-        item = NOTHING if asked.item is None else asked.item
+        item = _item_of(asked.item, asked.references)
         try:
             answers = entry.ask(asked.fiber, asked.verb, asked.number, item)
         except Unknown as verb:
             self._leave(asked.fiber)
+            self._machine.references.gone(asked.references, asked.key)
             refused = m.Answered(asked.fiber, refused=f"nobody can {verb} here")
             self._say(member, refused)
             return
         loans = self._loans.get(asked.key)
         for answer in answers:
+            is_refused = answer.is_closed or answer.plain is False
+            if answer.fiber == asked.fiber and asked.references and is_refused:
+                self._machine.references.gone(asked.references, asked.key)
             if loans is None or answer.fiber != asked.fiber or answer.is_closed:
                 self._tell(answer)
             else:
@@ -151,7 +169,9 @@ class Talking:
             return
         run.has_moved()
         _, entry = self._entries[message.key]
-        for answer in entry.ask(NOBODY, "put", 0, message.item):
+        item = _item_of(message.item, message.references)
+        self._machine.references.came(message.references, message.key)
+        for answer in entry.ask(NOBODY, "put", 0, item):
             if answer.fiber != NOBODY:
                 self._tell(answer)
 
@@ -202,9 +222,15 @@ class Talking:
     def _tell(self, answer: Answer, may_put: bool = False, ahead: Sequence[bytes] = ()) -> None:
         fiber, plain, item, is_closed = answer
         waiter = self._leave(fiber)
+        references: Sequence[int] = ()
+        if type(item) is _Item:
+            item, references = item
+            self._machine.references.sent(references, waiter.member)
+            if isinstance(self._entries[waiter.key][1], Queue):
+                self._machine.references.gone(references, waiter.key)
         said = fiber, plain, None if item is NOTHING else item, is_closed
-        told = m.Answered(*said, may_put=may_put, ahead=list(ahead))
-        self._say(waiter.member, told)
+        lent = may_put, list(ahead)
+        self._say(waiter.member, m.Answered(*said, "", *lent, list(references)))
 
     def _say(self, member: int, message: m.CoordinatorMessage) -> None:
         if member in self._machine.members:  # several may be lost at once, and this one be next
@@ -212,6 +238,10 @@ class Talking:
 
     def _strike_out(self, fiber: int, waiter: _Waiter) -> None:
         self._leave(fiber)
+        if waiter.references:
+            self._machine.references.gone(waiter.references, waiter.key)
+            if waiter.key not in self._entries:
+                return  # that was the last that referred to it
         loans = self._loans.get(waiter.key)
         if loans is not None and loans.delayed.pop(fiber, None) is not None:
             return
@@ -236,6 +266,20 @@ class Talking:
     def waiting(self, member: int) -> Mapping[int, int]:
         """By run: how many fibers at this member wait here."""
         return self._counts.get(member, {})
+
+    def free(self, key: int) -> None:
+        """No fiber can reach this entry any more."""
+        run, _ = self._entries.pop(key)
+        del self._keys[run][key]
+        if not self._keys[run]:
+            del self._keys[run]
+        loans = self._loans.pop(key, None)
+        for holder in loans.ever if loans is not None else ():
+            self._say(holder, m.EntriesFreed([key]))
+
+    def has(self, key: int) -> bool:
+        """Whether this is the key of an entry."""
+        return key in self._entries
 
     # -- who is gone ----------------------------------------------------------------------
 
@@ -286,12 +330,18 @@ class Talking:
             if waiter.key in self._entries and waiter.member in self._machine.members:
                 self._enter(fiber, waiter)
 
+    def _validate_references(self) -> None:
+        for key in self._entries:
+            if key not in self._machine.references:
+                raise DistioBug(f"what fibers talk by has the key {key}, which nobody counts")
+
     def validate(self) -> None:
         """Check what must always hold.
 
         Raises:
             DistioBug: something doesn't.
         """
+        self._validate_references()
         waiting: dict[int, int] = {}
         for key, (run, entry) in self._entries.items():
             entry.validate()
@@ -309,3 +359,9 @@ class Talking:
         for waiter in self._waiters.values():
             if waiter.member not in self._machine.members:
                 raise DistioBug(f"member {waiter.member} is gone, but its fibers wait for answers")
+
+
+def _item_of(payload: bytes | None, references: Sequence[int]) -> Any:
+    if payload is None:
+        return NOTHING
+    return _Item(payload, references) if references else payload

@@ -74,7 +74,7 @@ class Asking:
     def _known(self, stated: Handle[Any, Any, Any]) -> tuple[str, str | None]:
         """What this member knows by itself of this fiber: its state, empty if nothing, and name."""
         tie = stated.tie
-        if type(tie) is Here:
+        if isinstance(tie, Here):
             run = self._member.runs.get(tie.run)
             if run is None or run.tie is not tie:  # what was left of it was dropped with its run
                 return "ended", None

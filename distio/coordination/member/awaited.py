@@ -25,6 +25,9 @@ class Awaited:
     def __len__(self) -> int:
         return len(self._handles)
 
+    def __contains__(self, fiber: int) -> bool:
+        return fiber in self._handles
+
     def __iter__(self) -> Iterator[int]:
         return iter(self._handles)
 

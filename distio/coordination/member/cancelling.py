@@ -74,7 +74,7 @@ class Cancelling:
         """A fiber of this run cancels these, or a region of them."""
         elsewhere = []
         for stated in handles:
-            is_here = type(stated.tie) is Here
+            is_here = isinstance(stated.tie, Here)
             handle = stated if is_here else self._member.hosted.get(stated.id)
             if handle is None:
                 elsewhere.append((stated.id, region))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
+from distio.coordination.member.reporting import Reporting
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.work import Finishing, Parcel, Shipping, Task, Work
 from distio.core.fiber import Fiber, Handle
@@ -119,7 +120,9 @@ def _fibers_in(work: Work) -> tuple[int, list[int]]:
     """The fibers in one piece of work, and their run."""
     if isinstance(work, Parcel):
         return work.chunk.run, [fiber for fiber, _ in work.chunk.fibers]
-    if isinstance(work, Finishing):
+    if isinstance(work, Finishing | Reporting):
+        if work.fiber is None:
+            return -1, []
         return work.fiber.run, [work.fiber.id]
     if isinstance(work, Shipping):
         return work.run, [fiber.id for fiber in work.fibers]

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from distio.coordination.member.outcomes import is_cancellation
+from distio.coordination.member.discarding import Discarding
+from distio.coordination.member.failures import is_cancellation
+from distio.coordination.member.reporting import Reporting
 from distio.coordination.member.status import describe_fibers_of
 from distio.coordination.member.work import Parcel, Posting, Work
 from distio.core.fiber import Fiber
@@ -24,7 +26,7 @@ from distio.protocol.requests import AwaitFibers
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
 
-__all__ = ["is_lost_by_leaving", "leave", "run_ended", "say_goodbye"]
+__all__ = ["drop_chores", "is_lost_by_leaving", "leave", "run_ended", "say_goodbye"]
 
 
 def run_ended(member: Member, message: m.RunEnded) -> None:
@@ -33,10 +35,11 @@ def run_ended(member: Member, message: m.RunEnded) -> None:
     if run is None:
         member.stale += 1
         return
+    member.failures.run_ended(run)
     member.nothing_to_tell(run.id)
     member.cancelling.run_gone(run.id)
     for key in run.values:
-        del member.locks.values[key]
+        member.locks.values.pop(key, None)
     for key in run.objects:
         del member.objects[key]
     member.talking.drop(run.entries)
@@ -50,6 +53,15 @@ def run_ended(member: Member, message: m.RunEnded) -> None:
         _drop_fibers(member, run.id)
     member.locks.run_gone(run.id, list(run.locks))
     member.ended_runs.append((run, message))
+
+
+def drop_chores(member: Member) -> None:
+    """The host has stopped, and will do none of the work that belongs to no fiber."""
+    member.ready = deque(work for work in member.ready if not _is_chore(work))
+
+
+def _is_chore(work: Work) -> bool:
+    return isinstance(work, Discarding) or (isinstance(work, Reporting) and work.fiber is None)
 
 
 def _drop_fibers(member: Member, run: int) -> None:

@@ -25,7 +25,7 @@ from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.core.interrupts import is_interrupt
 from distio.core.ops.bounded import Worked
-from distio.core.snapshot import Packed, PackedValue, dump_value, outcome_in
+from distio.core.snapshot import Packed, PackedValue, dump_item, dump_value, outcome_in
 from distio.core.variables import copied
 from distio.core.where import in_fiber
 from distio.errors import CannotShip
@@ -143,9 +143,11 @@ def _pack(fiber: Fiber, request: Any) -> None:
     value = _leaving(fiber, request)
     if value is rq.NOTHING:
         return
-    what = "an item" if type(request) is rq.Talk else "the value of a Var"
     try:
-        request.payload, request.handles = dump_value(value, what)
+        if type(request) is rq.Talk:
+            request.payload, request.handles, request.references = dump_item(value)
+        else:
+            request.payload, request.handles = dump_value(value, "the value of a Var")
     except CannotShip as exception:
         fiber.crash(exception)
 

@@ -103,16 +103,18 @@ class Locks:
     def make(self, fiber: Fiber, request: MakeLock) -> None:
         """Answer with a new lock; with a value, a variable."""
         member = self._member
+        member.references.give_back()  # a run that is never idle must not keep what died
         key = member.new_key()
-        fiber.value = Lock(key, has_value=request.value is not NOTHING)
         if request.value is NOTHING:
+            fiber.value = Lock(key)
             return
+        fiber.value = Lock(key, has_value=True, claim=member.references.made(key))
         run = member.runs[fiber.run]
         if member.keeps_values:
             self.values[key] = request.value
-            run.values.append(key)
+            run.values[key] = None
         member.export(run, request.handles)
-        member.outbox.append(m.StoreValue(fiber.run, key, request.payload))
+        member.outbox.append(m.StoreValue(fiber.run, key, request.payload, is_new=True))
 
     def acquire(self, fiber: Fiber, request: Lock) -> bool:
         """Answer when the lock is the fiber's; park it until then.
@@ -133,7 +135,7 @@ class Locks:
             _fail(fiber, ClusterClosed(self._member.orphaned_because))
             self._tidy(lock)
             return True
-        self._member.parked[fiber.id] = fiber
+        self._member.park(fiber)
         if lock.is_kept:
             lock.turns[fiber.id] = fiber
             self._member.runs[fiber.run].block(1)
@@ -170,7 +172,8 @@ class Locks:
         if not lock.tokens or not held.count:
             del fiber.holds[key], lock.holders[fiber.id]
         if member.keeps_values and held.is_changed:
-            self.values[key] = held.value
+            if key in self.values:  # else nobody can read it any more
+                self.values[key] = held.value
         elif payload is not None:
             member.export(member.runs[fiber.run], handles)
             lock.value, lock.is_changed = payload, True
@@ -281,6 +284,16 @@ class Locks:
         """Fibers came, but nobody wants them any more: what they hold is free."""
         for key, _, count in held:
             self._member.outbox.append(m.ReturnTokens(key, count))
+
+    def let_go(self, key: int) -> Any:
+        """No fiber here can reach this variable any more; return what is dropped of it."""
+        lock = self._locks.get(key)
+        if lock is not None and lock.is_idle:
+            lock.is_kept = False
+            self._serve(lock)
+        for run in self._member.runs.values() if key in self.values else ():
+            run.values.pop(key, None)
+        return self.values.pop(key, None)
 
     # -- the end of a run -----------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from distio.coordination.member.cancelling import Cancelling
 from distio.coordination.member.checks import check_handles, check_places, check_waiters
 from distio.coordination.member.children import inherit
 from distio.coordination.member.endings import is_lost_by_leaving, run_ended, say_goodbye
+from distio.coordination.member.failures import Failures
 from distio.coordination.member.locks import Locks
 from distio.coordination.member.logs import Logs
 from distio.coordination.member.news import News
@@ -38,10 +39,11 @@ from distio.coordination.member.outcomes import (
     drop_outcomes,
     export,
     fiber_lost,
-    is_cancellation,
     send_outcomes,
     take_outcomes,
 )
+from distio.coordination.member.references import References
+from distio.coordination.member.reporting import Reporting
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.talking import Talking
 from distio.coordination.member.ties import Away
@@ -96,7 +98,9 @@ class Member:
         self.cancelling = Cancelling(self)
         self.asking = Asking(self)
         self.talking = Talking(self)
+        self.references = References(self)
         self.logs = Logs()
+        self.failures = Failures(self)
         self.objects: dict[int, Any] = {}
         """What is kept here for fibers everywhere; see `distio.core.located`."""
         self.outbox: list[m.MemberMessage] = []
@@ -212,12 +216,13 @@ class Member:
         assert isinstance(request, Sleep)
         self._timers += 1
         request.timer = self._timers
-        self.parked[fiber.id] = fiber
+        self.park(fiber)
         seconds = min(request.seconds, MOST_SECONDS)  # who sleeps for ever says so in a float
         self.outbox.append(m.StartTimer(fiber.run, fiber.id, request.timer, seconds))
 
     def park(self, fiber: Fiber) -> None:
-        """Park `fiber` until somebody in this process calls `called_back`."""
+        """Park `fiber` until it is answered; what it had computed before may die."""
+        fiber.value = None
         self.parked[fiber.id] = fiber
 
     def called_back(self, fiber: Fiber, request: Request, result: Result[Any, Any]) -> None:
@@ -259,19 +264,16 @@ class Member:
             self.locks.release_all(fiber)
         if self.cancelling.is_pending:
             self.cancelling.ended(fiber)
-        if self.is_leaving and is_lost_by_leaving(self, fiber):
-            run.alive -= 1
-        elif fiber.epoch == 0 or self.orphaned_because:
-            run.finished()
-        else:
-            run.ended(fiber.id, fiber.epoch)
-        is_news = fiber.failure is not None and not is_cancellation(fiber)
-        if is_news and not is_observed and not handle.waiters:
-            assert fiber.failure is not None
-            run.unobserved[fiber.id] = fiber.failure
-            if fiber.name is not None:
-                run.names[fiber.id] = fiber.name
+        is_observed = is_observed or bool(handle.waiters)
+        is_lost = self.is_leaving and is_lost_by_leaving(self, fiber)
         settle(self, handle, fiber.outcome())
+        del handle
+        if is_lost:
+            run.alive -= 1
+        elif fiber.failure is None or not self.failures.settle(run, fiber, is_observed=is_observed):
+            run.has_ended(fiber)
+        else:
+            self.ready.appendleft(Reporting(fiber))
 
     # -- outcomes for others --------------------------------------------------------------
 
@@ -402,7 +404,8 @@ class Member:
             run.known_attachments.add(digest)
             if data:
                 run.attachments[digest] = data
-        self.ready.append(Parcel(chunk, run, self.logs.levels))
+        claims = self.references.arrived(chunk.references)
+        self.ready.append(Parcel(chunk, run, self.logs.levels, claims))
 
     def _timer_fired(self, message: m.TimerFired) -> None:
         fiber = self.parked.get(message.fiber)
@@ -429,7 +432,7 @@ class Member:
         return bool(self.outbox or self._news)
 
     def has_to_tell_of(self, run: int) -> bool:
-        """Whether fibers of this run were started or ended, or outcomes posted, since it told."""
+        """Whether fibers of it started or ended, or outcomes were posted, since it told."""
         return run in self._news.untold or self._news.has_posted
 
     def nothing_to_tell(self, run: int) -> None:
@@ -448,6 +451,7 @@ class Member:
 
     def tell(self, *, all_of_it: bool = True) -> None:
         """Put what the coordinator doesn't know yet into the outbox; see `News.tell`."""
+        self.references.give_back()
         self._news.tell(self.load, self.outbox, all_of_it=all_of_it)
         if self.is_leaving:
             say_goodbye(self)
@@ -494,6 +498,7 @@ _HANDLERS: dict[type, Any] = {
     m.DescribeFiber: lambda member, message: member.asking.answer(message),
     m.DescribeWaits: describe_waits,
     m.DropOutcomes: drop_outcomes,
+    m.EntriesFreed: lambda member, message: member.talking.freed(message),
     m.FiberLost: fiber_lost,
     m.FibersCancelled: lambda member, message: member.cancelling.hear(message),
     m.ForgoneAnswer: lambda member, message: member.talking.forgone(message),

@@ -9,7 +9,7 @@ from distio.coordination.member.runs import LocalRun
 from distio.coordination.member.ties import Away, Here
 from distio.coordination.member.waits import settle
 from distio.coordination.member.work import Posting
-from distio.core.fiber import Fiber, Handle
+from distio.core.fiber import Handle
 from distio.core.snapshot import Packed
 from distio.core.where import in_fiber
 from distio.errors import TracedException, UnknownFiber, WorkerLost
@@ -24,22 +24,10 @@ __all__ = [
     "drop_outcomes",
     "export",
     "fiber_lost",
-    "is_cancellation",
     "is_of",
     "send_outcomes",
     "take_outcomes",
 ]
-
-
-def is_cancellation(fiber: Fiber) -> bool:
-    """Whether it has failed for nothing else, which isn't worth telling anybody."""
-    failure = fiber.failure
-    return (
-        fiber.unwinding is not None
-        and isinstance(failure, Panic)
-        and len(failure.exceptions) == 1
-        and not failure.errors
-    )
 
 
 def export(member: Member, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
@@ -47,7 +35,7 @@ def export(member: Member, run: LocalRun, handles: Sequence[Handle[Any, Any, Any
     for handle in handles:
         if isinstance(handle.tie, Away):
             handle.tie.is_shared = True
-        elif type(handle.tie) is Here:
+        elif isinstance(handle.tie, Here):
             member.hosted[handle.id] = handle
             run.known.add(handle.id)
 
@@ -77,8 +65,12 @@ def is_of(handle: Handle[Any, Any, Any], run: int) -> bool:
 def drop_outcomes(member: Member, message: m.DropOutcomes) -> None:
     """Nobody will ask for these any more."""
     for fiber in message.fibers:
-        member.hosted.pop(fiber, None)
+        handle = member.hosted.pop(fiber, None)
         member.asked.discard(fiber)
+        if handle is not None and isinstance(handle.tie, Here) and fiber not in member.awaited:
+            run = member.runs.get(handle.tie.run)
+            if run is not None:
+                run.known.discard(fiber)
 
 
 def take_outcomes(member: Member, message: m.Outcomes) -> None:
@@ -110,4 +102,6 @@ def _arrived(member: Member, handles: Sequence[Handle[Any, Any, Any]], outcome: 
     if not handles:
         member.stale += 1
     for handle in handles:
+        for waiting in handle.waiters or () if handle.id not in member.hosted else ():
+            member.runs[waiting.fiber.run].known.discard(handle.id)
         settle(member, handle, outcome)

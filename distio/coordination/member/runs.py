@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from distio.coordination.member.ties import Here
 from distio.core.pickling.loading import Bundle
 from distio.core.pickling.payloads import Dumped
+from distio.core.references import keys_of
 from distio.protocol.messages import Chunk, RunProgress
-from distio.result import Result
+
+if TYPE_CHECKING:
+    from distio.coordination.member.failures import Failure
+    from distio.core.fiber import Fiber
 
 __all__ = ["LocalRun"]
 
@@ -19,6 +23,7 @@ class LocalRun:
     __slots__ = (
         "_ended",
         "_finished",
+        "_is_anew",
         "_started",
         "_stirred",
         "_untold",
@@ -32,7 +37,6 @@ class LocalRun:
         "known",
         "known_attachments",
         "locks",
-        "names",
         "objects",
         "posting",
         "tie",
@@ -58,12 +62,10 @@ class LocalRun:
         """How many outcomes are on their way to somebody elsewhere."""
         self.known: set[int] = set()
         """The fibers for which the member keeps a handle or an entry; dropped with the run."""
-        self.unobserved: dict[int, Result[Any, Any]] = {}
-        """The failures of fibers that nobody has waited for."""
+        self.unobserved: dict[int, Failure] = {}
+        """The failures of fibers here whose outcomes nobody has got, but somebody may ask for."""
         self.unreleased = ""
         """Which fibers were dropped before they had released what they hold, and why."""
-        self.names: dict[int, str] = {}
-        """Those of such fibers that have one."""
         self.locks: dict[int | str, None] = {}
         """The locks that its fibers have used here and that the member still knows."""
         self.objects: list[int] = []
@@ -74,10 +76,12 @@ class LocalRun:
         """By digest, what came with fibers for others as well."""
         self.known_attachments: set[bytes] = set()
         """The digests of those that the coordinator has."""
-        self.entries: list[int] = []
+        self.entries: dict[int, None] = {}
         """What its fibers talk by, if the member keeps it; dropped with the run."""
-        self.values: list[int | str] = []
+        self.values: dict[int, None] = {}
         """The variables whose values the member keeps; dropped with the run."""
+        self._is_anew = False
+        """Whether its coordinator takes all of its fibers here for fibers that were made here."""
         self._untold = untold
         """Where a run enters itself when there is something to tell."""
         self._stirred = stirred
@@ -99,6 +103,13 @@ class LocalRun:
                 return
         self._started.append((first, count))
 
+    def has_ended(self, fiber: Fiber) -> None:
+        """Nothing is left to be done for this fiber: its end is to be told."""
+        if fiber.epoch == 0 or self._is_anew:
+            self.finished()
+        else:
+            self.ended(fiber.id, fiber.epoch)
+
     def finished(self) -> None:
         """A fiber that was made here and never left has ended."""
         self._untold[self.id] = self
@@ -113,6 +124,7 @@ class LocalRun:
 
     def begin_anew(self) -> None:
         """Another coordinator knows nothing of it but that it has a root."""
+        self._is_anew = True
         self._started = [(0, self.alive - 1)] if self.alive > 1 else []
         self._finished, self._ended = 0, []
         self._untold[self.id] = self
@@ -145,7 +157,8 @@ class LocalRun:
             for digest, data in dumped.attachments.items()
         ]
         self.known_attachments.update(dumped.attachments)
-        return Chunk(self.id, fibers, dumped.payload, held, target, attachments)
+        references = keys_of(dumped.references)
+        return Chunk(self.id, fibers, dumped.payload, held, target, attachments, references)
 
     def release(self) -> None:
         """Free what its fibers have shared; it has ended, and this may run user code."""

@@ -11,7 +11,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
 from distio.coordination.talking import NOT_OURS, Answer, Entry, Unknown, make_entry
@@ -34,9 +34,10 @@ __all__ = ["Talking"]
 class _Loan:
     """What fibers here may do with a queue without asking the coordinator."""
 
-    __slots__ = ("items", "may_put", "serial", "taken")
+    __slots__ = ("items", "may_put", "run", "serial", "taken")
 
-    def __init__(self) -> None:
+    def __init__(self, run: int) -> None:
+        self.run = run
         self.may_put = False
         self.items: deque[bytes] = deque()
         """They are next to be taken."""
@@ -64,11 +65,12 @@ class Talking:
     def make(self, fiber: Fiber, request: MakeTalking) -> None:
         """Answer with something new to talk by."""
         member = self._member
+        member.references.give_back()  # a run that is never idle must not keep what died
         key = member.new_key()
-        fiber.value = Reference(key, request.kind)
+        fiber.value = Reference(key, request.kind, member.references.made(key))
         if member.keeps_values:
             self._entries[key] = fiber.run, make_entry(request.kind, request.size)
-            member.runs[fiber.run].entries.append(key)
+            member.runs[fiber.run].entries[key] = None
         else:
             member.outbox.append(m.MakeEntry(fiber.run, key, request.kind, request.size))
 
@@ -90,10 +92,10 @@ class Talking:
         if loan is not None and self._has_done(fiber, request, loan):
             return True
         number = loan.serial if loan is not None else request.number
-        asked = request.verb, number, request.payload
+        asked = request.verb, number, request.payload, list(request.references)
         member.outbox.append(m.Talk(run.id, fiber.id, entry.key, *asked))
         request.item, request.payload, request.handles = NOTHING, None, ()
-        member.parked[fiber.id] = fiber
+        member.park(fiber)
         run.ask(1)
         return False
 
@@ -101,7 +103,9 @@ class Talking:
         """Whether a fiber could be answered without asking the coordinator."""
         if request.verb in ("put", "offer") and loan.may_put:
             assert request.payload is not None
-            put = m.PutAlone(fiber.run, request.entry.key, request.payload)
+            put = m.PutAlone(
+                fiber.run, request.entry.key, request.payload, list(request.references)
+            )
             self._member.outbox.append(put)
             fiber.value = True if request.verb == "offer" else None
         elif request.verb in ("take", "poll") and loan.items:
@@ -130,7 +134,7 @@ class Talking:
             else:
                 self._wake(answer)
         if not is_answered:
-            self._member.parked[fiber.id] = fiber
+            self._member.park(fiber)
             self._member.runs[run].block(1)
         return is_answered
 
@@ -164,11 +168,14 @@ class Talking:
         """The coordinator tells a fiber here what it has asked for."""
         fiber = self._asker(message.fiber)
         if fiber is None:
+            self._member.references.arrived(message.references)  # and gone again
             return
         if message.refused:
             _refuse(fiber, MatchError(message.refused))
         else:
-            item = NOTHING if message.item is None else PackedValue(message.item)
+            claims = self._member.references.arrived(message.references)
+            references = [Reference(claim.key, "queue", claim) for claim in claims]
+            item = NOTHING if message.item is None else PackedValue(message.item, references)
             self._take_up(fiber, message)
             _tell(fiber, Answer(fiber.id, message.plain, item, message.is_closed))
         self._member.unpark(fiber)
@@ -181,8 +188,8 @@ class Talking:
         key = fiber.request.entry.key
         loan = self._loans.get(key)
         if loan is None:
-            loan = self._loans[key] = _Loan()
-            self._member.runs[fiber.run].entries.append(key)
+            loan = self._loans[key] = _Loan(fiber.run)
+            self._member.runs[fiber.run].entries[key] = None
         loan.may_put |= message.may_put
         if message.ahead:
             loan.items.extend(message.ahead)
@@ -226,7 +233,21 @@ class Talking:
 
     # -- the end of a run, deadlocks, checks ----------------------------------------------
 
-    def drop(self, keys: Sequence[int]) -> None:
+    def let_go(self, key: int) -> Entry | None:
+        """No fiber here can reach this any more; return what is dropped of it."""
+        run, entry = self._entries.pop(key, (0, None))
+        if entry is not None and run in self._member.runs:
+            del self._member.runs[run].entries[key]
+        return entry
+
+    def freed(self, message: m.EntriesFreed) -> None:
+        """Nobody can reach these any more."""
+        for key in message.keys:
+            loan = self._loans.pop(key, None)
+            if loan is not None and loan.run in self._member.runs:
+                self._member.runs[loan.run].entries.pop(key, None)
+
+    def drop(self, keys: Iterable[int]) -> None:
         """The run is over to which these belong."""
         for key in keys:
             self._entries.pop(key, None)

@@ -8,7 +8,6 @@ from typing import final
 __all__ = ["Away", "Here"]
 
 
-@final
 class Here:
     """Ties a handle to this member: its fiber, one of this run, is or was hosted here."""
 

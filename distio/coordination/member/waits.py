@@ -83,7 +83,7 @@ def await_fibers(
         else:
             waiters[waiting] = waiters.get(waiting, 0) + 1
     run.block(1)
-    member.parked[fiber.id] = fiber
+    member.park(fiber)
     return False
 
 
@@ -91,7 +91,7 @@ def _own(
     member: Member, run: LocalRun, stated: Handle[Any, Any, Any], ask: list[int]
 ) -> Handle[Any, Any, Any]:
     """The handle in which this member keeps the outcome; `ask` for it if it is elsewhere."""
-    if type(stated.tie) is Here:
+    if isinstance(stated.tie, Here):
         return stated
     id = stated.id
     handle = member.hosted.get(id) or member.awaited.get(run.id, id)

@@ -14,6 +14,8 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from distio.coordination.member.callbacks import Callback
+from distio.coordination.member.discarding import Discarding
+from distio.coordination.member.reporting import Reporting
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle
 from distio.core.interrupts import is_interrupt, is_user_call
@@ -35,6 +37,7 @@ from distio.result import Ok, Panic, Result
 
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
+    from distio.coordination.member.references import Claim
     from distio.coordination.member.runs import LocalRun
 
 __all__ = [
@@ -125,6 +128,9 @@ class Surroundings(Protocol):
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         """These fibers take along copies of these generators of random numbers."""
 
+    def report_failures(self) -> None:
+        """There are failures that nobody can ask for any more: see `Member.failures`."""
+
     def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
         """User code has raised what is to end the run (see `is_interrupt`).
 
@@ -141,11 +147,18 @@ class Surroundings(Protocol):
 class Parcel:
     """Fibers that came in one pickle; opening it puts them into `ready`."""
 
-    __slots__ = ("_fibers", "_log_levels", "_run", "chunk")
+    __slots__ = ("_claims", "_fibers", "_log_levels", "_run", "chunk")
 
-    def __init__(self, chunk: m.Chunk, run: LocalRun, log_levels: Mapping[int, LogLevels]) -> None:
+    def __init__(
+        self,
+        chunk: m.Chunk,
+        run: LocalRun,
+        log_levels: Mapping[int, LogLevels],
+        claims: Sequence[Claim],
+    ) -> None:
         self.chunk = chunk
         self._run = run
+        self._claims = claims
         self._fibers: list[Fiber] = []
         self._log_levels = log_levels
         """Those of all clients when it came."""
@@ -161,7 +174,9 @@ class Parcel:
         try:
             around.use_log_levels(self._log_levels)
             shared = self._run.bundles, self._run.attachments
-            self._fibers = load_fibers(chunk.run, chunk.fibers, chunk.payload, *shared)
+            self._fibers = load_fibers(
+                chunk.run, chunk.fibers, chunk.payload, *shared, self._claims
+            )
         except BaseException as exception:  # noqa: BLE001 (each of them ends in this panic)
             traced = TracedException.in_except_clause(exception)
             failure = Fail([], [traced])
@@ -495,7 +510,17 @@ class Stopping:
         return None
 
 
-Task = Delegating | Parcel | Shipping | Posting | Finishing | Calling | Stopping
+Task = (
+    Delegating
+    | Discarding
+    | Parcel
+    | Shipping
+    | Posting
+    | Finishing
+    | Reporting
+    | Calling
+    | Stopping
+)
 """What a pool thread does besides stepping fibers."""
 
 Work = Fiber | Task | Offering

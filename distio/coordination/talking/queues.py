@@ -93,9 +93,12 @@ class Queue:
         """Whether who puts may have to wait for room."""
         return self._capacity != NO_LIMIT
 
-    def give_ahead(self, most: int) -> list[Any]:
-        """Take out up to so many of the items, for those who will take next."""
-        return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+    def give_ahead(self, most: int, *, of: type = object) -> list[Any]:
+        """Take out up to so many of the items, all of this type, for those who will take next."""
+        given: list[Any] = []
+        while self._items and len(given) < most and isinstance(self._items[0], of):
+            given.append(self._items.popleft())
+        return given
 
     def put_back(self, items: Sequence[Any]) -> None:
         """They weren't taken: they come before all others. Nobody waits to take."""

@@ -123,7 +123,9 @@ class MapError(Around):
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
         assert failure is not None
-        errors = list(map(self.f, failure.errors))
+        errors = []
+        for error in failure.errors:  # no `map`, in which a StopIteration would be lost
+            errors.append(self.f(error))
         if isinstance(failure, Errors):
             fiber.failure = Errors(errors)
         else:

@@ -48,7 +48,7 @@ def dump(
     finally:
         body = writer.take()
     bundle = _bundle(scope, with_sources)
-    return Dumped.of(body, bundle, scope.handles, scope.generators.copied)
+    return Dumped.of(body, bundle, scope.handles, scope.references, scope.generators.copied)
 
 
 def _bundle(scope: Scope, with_sources: bool) -> bytes:

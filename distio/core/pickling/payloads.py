@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 if TYPE_CHECKING:
     from distio.core.fiber import Handle
+    from distio.core.references import Reference
 
 __all__ = ["LARGE_BUNDLE", "LARGE_VALUE", "Dumped", "Parts", "Writer", "digest_of", "parts_of"]
 
@@ -102,6 +103,8 @@ class Dumped(NamedTuple):
     """By digest, what the payload refers to and what goes its own way, once."""
     handles: list[Handle[Any, Any, Any]]
     """They leave with the payload: somebody may ask for their outcomes."""
+    references: Sequence[Reference] = ()
+    """They leave with it, too: what they stand for is to live until it was opened."""
     generators: Sequence[Any] = ()
     """The generators of random numbers of which there are copies in it."""
 
@@ -111,6 +114,7 @@ class Dumped(NamedTuple):
         body: tuple[bytes, dict[bytes, bytes]],
         bundle: bytes,
         handles: list[Handle[Any, Any, Any]],
+        references: Sequence[Reference],
         generators: Sequence[Any],
     ) -> Dumped:
         """Put a body and its bundle together; a large bundle is attached."""
@@ -121,7 +125,7 @@ class Dumped(NamedTuple):
             payload = b"".join([_REFERRED, digest, payload])
         elif bundle:
             payload = _inline(bundle, payload)
-        return cls(payload, attachments, handles, generators)
+        return cls(payload, attachments, handles, references, generators)
 
     def whole(self) -> bytes:
         """A payload that can be opened on its own."""

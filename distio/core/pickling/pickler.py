@@ -28,7 +28,9 @@ from distio.core.pickling.generators import is_generator
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
 from distio.core.pickling.payloads import Writer
 from distio.core.pickling.scope import Scope, find
+from distio.core.references import Reference, reduce_reference
 from distio.errors import TracedException
+from distio.protocol.requests import Lock, Talking
 
 __all__ = ["Pickler"]
 
@@ -149,6 +151,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self.scope.handles.append(handle)
         return NotImplemented
 
+    def reduce_reference(self, reference: Reference) -> Reduced:
+        """A reference to a queue, a variable, …: whoever sends the pickle sees to its claim."""
+        self.scope.references.append(reference)
+        return reduce_reference(reference)
+
     def reduce_traced(self, traced: TracedException) -> Reduced:
         """An exception in a panic: its text will do if it can't travel."""
         self._exception_writer().allow_replacement(traced.exception)
@@ -252,6 +259,8 @@ _BY_KIND: Final[dict[type, _Reducer]] = {
     MethodType: Pickler.reduce_method,
     BuiltinMethodType: Pickler.reduce_method,
     Handle: Pickler.reduce_handle,
+    Lock: Pickler.reduce_reference,
+    Talking: Pickler.reduce_reference,
     ContextVar: Pickler.reduce_variable,
     TracedException: Pickler.reduce_traced,
     object: Pickler.reduce_sentinel,

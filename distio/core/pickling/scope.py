@@ -15,6 +15,7 @@ from distio.core.pickling.generators import Generators
 if TYPE_CHECKING:
     from distio.core.fiber import Handle
     from distio.core.pickling.spaces import ObjectSpace
+    from distio.core.references import Reference
 
 __all__ = ["MISSING", "NAMELESS", "ORIGIN", "Namespace", "Scope", "find"]
 
@@ -157,6 +158,7 @@ class Scope:
         self.is_trial = is_trial
         """Whether nobody will open what is dumped."""
         self.handles: list[Handle[Any, Any, Any]] = []
+        self.references: list[Reference] = []
         self.generators = Generators()
         self.defines_classes = False
         """Whether a class is made where this is opened: that takes care."""

@@ -1,0 +1,66 @@
+"""References to queues, variables and the like in pickles: each finds its claim again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from distio.protocol.domains import Primitive
+from distio.protocol.requests import Lock, Talking
+
+__all__ = ["Reference", "claims_of", "keys_of", "opening_with", "pin", "reduce_reference"]
+
+Reference = Lock | Talking
+
+_claims: Final[ContextVar[dict[int, Any] | None]] = ContextVar("distio claims", default=None)
+"""By key: the claims that came with what is being opened."""
+
+
+def reduce_reference(reference: Reference) -> tuple[Any, ...]:
+    """What a pickle has of it: all but its claim."""
+    if isinstance(reference, Lock):
+        fields = reference.key, reference.tokens, reference.per_seconds, reference.has_value
+        return _lock, fields
+    return _talking, (reference.key, reference.kind)
+
+
+def _lock(key: int | str, tokens: int, per_seconds: float, has_value: bool) -> Lock:
+    return Lock(key, tokens, per_seconds, has_value, _claim_of(key))
+
+
+def _talking(key: int, kind: Primitive) -> Talking:
+    return Talking(key, kind, _claim_of(key))
+
+
+def _claim_of(key: int | str) -> Any:
+    claims = _claims.get()
+    return None if claims is None or isinstance(key, str) else claims.get(key)
+
+
+@contextmanager
+def opening_with(claims: Iterable[Any]) -> Iterator[None]:
+    """What is opened in it came with these claims."""
+    token = _claims.set({claim.key: claim for claim in claims})
+    try:
+        yield
+    finally:
+        _claims.reset(token)
+
+
+def claims_of(references: Iterable[Reference]) -> list[Any]:
+    """The claims that these hold on to."""
+    return [each.claim for each in references if each.claim is not None]
+
+
+def keys_of(references: Iterable[Reference]) -> list[int]:
+    """The keys of those that are counted, each once."""
+    keys = {each.key: None for each in references if each.is_counted}
+    return [key for key in keys if isinstance(key, int)]
+
+
+def pin(references: Iterable[Reference]) -> None:
+    """They leave, and nobody will tell where they go: what they stand for lives with its run."""
+    for each in references:
+        each.pin()

@@ -1,0 +1,148 @@
+"""User code that holds all threads of a pool while fibers wait for one is reported, once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from distio import IO, Cluster, Ok, io
+from distio.runtime import watchdog
+from distio.runtime.watchdog import BLOCKED_SECONDS, Hold
+from tests.conftest import PATIENCE
+
+
+class Reports(logging.Handler):
+    """Tells when something was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.has_come = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+        self.has_come.set()
+
+
+@pytest.fixture
+def reports() -> Any:
+    handler, logger = Reports(), logging.getLogger("distio")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short time is long."""
+    monkeypatch.setattr(watchdog, "BLOCKED_SECONDS", 0.05)
+    monkeypatch.setattr(watchdog, "PERIOD_SECONDS", 0.01)
+
+
+def held_by(hold: Callable[[], Any], threads: int) -> IO[Any, Any, Any]:
+    """Each thread of a pool is held by a fiber, and others have none."""
+    holders = [io.defer(hold).named("holder")] * threads
+    return io.parallel([*holders, *[io.pure(1)] * 10]).flat_map(io.wait).map(len)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_pool_that_is_held_is_reported_with_the_stack_and_the_fiber(
+    threads: int, reports: Reports, quick: None
+) -> None:
+    def sit() -> bool:
+        return reports.has_come.wait(PATIENCE)
+
+    assert held_by(sit, threads).run(None, threads) == Ok(threads + 10)
+    (text,) = reports.texts
+    assert text.count("(holder):\n  File") == threads
+    assert "in sit" in text
+    assert "distio/core/interpreter.py" not in text
+    assert "io.blocking" in text
+
+
+@pytest.mark.slow
+def test_a_pool_that_is_held_while_a_timer_is_due_is_reported(
+    reports: Reports, quick: None
+) -> None:
+    def sit() -> bool:
+        return reports.has_come.wait(PATIENCE)
+
+    program = io.parallel(io.sleep(0.01)).then(io.defer(sit))
+    assert program.run(None) == Ok(True)
+    assert len(reports.texts) == 1
+
+
+@pytest.mark.slow
+def test_the_same_stacks_are_reported_once(reports: Reports, quick: None) -> None:
+    def sit() -> None:
+        reports.has_come.wait(PATIENCE)
+        time.sleep(3 * watchdog.BLOCKED_SECONDS)
+
+    assert held_by(sit, 1).then(held_by(sit, 1)).run(None).is_ok()
+    assert len(reports.texts) <= 2  # in the event's wait, and in the sleep
+
+
+@pytest.mark.slow
+def test_a_pool_with_an_idle_thread_is_not_reported(reports: Reports, quick: None) -> None:
+    done = threading.Event()
+
+    def sit() -> bool:
+        return not done.wait(4 * watchdog.BLOCKED_SECONDS)
+
+    assert io.parallel(io.defer(sit)).flat_map(io.wait).run(None, 2) == Ok([Ok(True)])
+    assert reports.texts == []
+
+
+@pytest.mark.slow
+def test_a_pool_that_nobody_waits_for_is_not_reported(reports: Reports, quick: None) -> None:
+    program = io.defer(time.sleep, 4 * watchdog.BLOCKED_SECONDS)
+    assert program.run(None).is_ok()
+    assert reports.texts == []
+
+
+@pytest.mark.slow
+def test_a_pool_of_a_worker_that_is_held_is_reported_to_the_program(reports: Reports) -> None:
+    with Cluster.local(workers=1, threads=2) as cluster:
+        root = held_by(_sit, 2)
+        assert root.run(None, on=cluster) == Ok(12)
+    (text,) = reports.texts
+    assert "the pool of worker " in text
+    assert text.count("(holder):\n  File") == 2
+    assert "in _sit" in text
+
+
+def _sit() -> None:
+    time.sleep(2 * BLOCKED_SECONDS)
+
+
+def test_a_hold_is_over_with_any_turn_and_told_once() -> None:
+    hold = Hold()
+    assert not hold.look(0.0, 1, [])
+    assert not hold.look(BLOCKED_SECONDS - 0.1, 1, [])
+    hold = Hold()
+    threads = [threading.get_ident()]
+    assert not hold.look(0.0, 1, threads)
+    assert not hold.look(BLOCKED_SECONDS, 2, threads)
+    assert not hold.look(2 * BLOCKED_SECONDS - 0.1, 2, threads)
+    assert hold.look(2 * BLOCKED_SECONDS, 2, threads)
+    assert not hold.look(3 * BLOCKED_SECONDS, 2, threads)
+    assert not hold.look(4 * BLOCKED_SECONDS, 3, threads)
+    assert hold.look(5 * BLOCKED_SECONDS, 3, threads)
+
+
+def test_threads_that_compute_are_no_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = {1: 0.0, 2: 0.0}
+    monkeypatch.setattr(watchdog, "_processor_seconds", used.__getitem__)
+    hold = Hold()
+    assert not hold.look(0.0, 1, [1, 2])
+    used.update({1: BLOCKED_SECONDS / 2, 2: BLOCKED_SECONDS / 2})
+    assert not hold.look(BLOCKED_SECONDS, 1, [1, 2])
+    assert not hold.look(BLOCKED_SECONDS, 2, [1, 2])
+    used[1] += BLOCKED_SECONDS / 2
+    assert hold.look(2 * BLOCKED_SECONDS, 2, [1, 2])
