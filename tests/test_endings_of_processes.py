@@ -180,6 +180,41 @@ def test_daemon_that_is_told_to_end_releases_and_exits_with_0(
     assert client.ends() == 0
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_worker_whose_coordinator_is_killed_releases_and_exits_with_75(
+    start: Callable[..., Started], state: str
+) -> None:
+    daemons = Daemons(start)
+    client = start("-c", OF_A_CLIENT, state, daemons.url)
+    heard = daemons.worker.hears("ready", "releasing")
+    daemons.coordinator.process.kill()
+    heard += daemons.worker.hears()
+    assert is_balanced(heard), heard
+    assert daemons.worker.ends() == 75
+    client.goes_on()
+    assert client.ends() == 0
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_client_whose_coordinator_is_killed_releases_what_its_root_holds(
+    start: Callable[..., Started], state: str
+) -> None:
+    daemons = Daemons(start)
+    of_the_root = OF_A_CLIENT.replace(
+        "cluster.submit(PROGRAMS[sys.argv[1]], None)",
+        "say(str(PROGRAMS[sys.argv[1]].run(None, on=cluster)))",
+    )
+    client = start("-c", of_the_root, state, daemons.url)
+    at_worker = state == "with children"
+    (daemons.worker if at_worker else client).hears("ready", "releasing")
+    daemons.coordinator.process.kill()
+    heard = client.hears("the run was cut short: the connection to the coordinator broke")
+    # the words before, and perhaps those of children, were heard above
+    assert heard.count("closed") >= 1
+    client.goes_on()
+    assert client.ends() == 0
+
+
 def test_coordinator_that_is_told_twice_to_end_waits_for_no_release(
     start: Callable[..., Started],
 ) -> None:

@@ -36,6 +36,7 @@ from distio.protocol.logs import LogLevels
 from distio.protocol.text import readable
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
+from distio.runtime.alone import Alone
 from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.failures import log_unreleased
@@ -233,7 +234,8 @@ class LinkedHost(Host):
         self._leaves_because = ""
         self._orphaned_until: float | None = None
         """When it doesn't wait any longer for the coordinator of a program that has ended."""
-        """The arguments of `leave`, if it was asked for."""
+        self._alone: Alone | None = None
+        """Decides in place of the coordinator, once that is lost."""
         self._monitor = listener.get_monitor_socket()
         self._waker = Waker()
 
@@ -241,6 +243,9 @@ class LinkedHost(Host):
 
     def said(self, *, more_follows: bool = False) -> None:
         member = self.member
+        if self._alone is not None:
+            self._alone.exchange()
+            return
         if not member.has_news and not member.has_stirred:
             return
         silent_for = time.monotonic() - self._last_sent
@@ -261,6 +266,9 @@ class LinkedHost(Host):
         """Never called: here `idle` sets no time."""
 
     def _send(self, *, all_of_it: bool = False) -> None:
+        if self._alone is not None:
+            self._alone.exchange()
+            return
         self._is_held_back = False
         member = self.member
         member.tell(all_of_it=all_of_it)
@@ -296,7 +304,22 @@ class LinkedHost(Host):
         elif self.is_lost:
             reason = self.explain_loss() or reason
         self.closed_because = reason
+        self._release_alone(reason)
         self._closed(reason)
+
+    def _release_alone(self, reason: str) -> None:
+        """The coordinator is lost, but this process is well: fibers release what they hold."""
+        if self.failure is not None or self.is_inherited:
+            return
+        grace = 0.0 if self._orphaned_until is not None else GRACE_SECONDS
+        with self.deciding:
+            member = self.member
+            if member.is_leaving or not any(run.alive for run in member.runs.values()):
+                return  # it has had its time, or there is nothing to release
+            self._alone = Alone(self, reason or "the cluster was closed", grace)
+            self._alone.finish()
+        if self._alone is not None:
+            self._look_after(self._alone.ended, self._alone.tell)
 
     def _carry(self) -> str:
         poller = zmq.Poller()
@@ -409,14 +432,22 @@ class LinkedHost(Host):
     def leave(self, reason: str = "", grace: float = GRACE_SECONDS) -> None:
         """Leave the cluster, and close the link, when all fibers here have released what they hold.
 
-        Returns at once, and may be called by a signal handler: the link thread does it.
+        Returns at once, and may be called by a signal handler: the link thread does it. The second
+        time, it waits for them no longer.
 
         Args:
             reason: what is said of the link's end.
             grace: how many seconds the fibers may take.
         """
+        if self._farewell is not None or self.member.is_leaving or self._alone is not None:
+            self.inbox.put(self._give_up)  # it is told for the second time
         self._farewell = reason, grace
         self._waker.wake()
+
+    def _give_up(self) -> None:
+        if self._alone is not None:
+            self._alone.give_up()
+        self.close(self._leaves_because)
 
     def _leave(self) -> None:
         farewell, self._farewell = self._farewell, None
