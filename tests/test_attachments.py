@@ -53,6 +53,7 @@ def test_coordinator_drops_attachments_with_their_run() -> None:
     run = scene.starts(fibers=2)
     scene.says(scene.client, m.Offer([chunk(run, run + 1, DATA)]))
     scene.says(scene.client, m.Goodbye())
+    scene.breaks(scene.workers[0])
     assert scene.machine.runs == {}
 
 

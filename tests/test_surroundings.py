@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).parent.parent
 NOBODY: Final = 65_534
 CHOSEN: Final = [
     "tests/test_smoke.py",
-    "tests/test_cli.py::test_an_interrupt_ends_a_program",
+    "tests/test_cli.py::test_a_signal_ends_a_program",
     "tests/test_cli.py::test_the_value_of_an_ok_is_printed",
     "tests/test_cli.py::test_what_a_file_defines_travels_to_workers_and_back",
     "tests/test_documents.py::test_the_map_of_the_code_is_true",

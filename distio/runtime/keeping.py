@@ -11,12 +11,11 @@ import selectors
 import signal
 import subprocess
 import time
-import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, Protocol, final
 
 from distio.runtime.launching import StartLog
+from distio.runtime.waking import Waker
 
 __all__ = ["LOST", "Backoff", "Child", "Keeper", "Owner"]
 
@@ -156,10 +155,8 @@ class Keeper:
         self.children: list[Child] = []
         self._owner = owner
         self._selector = selectors.DefaultSelector()
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
-        os.set_blocking(self._reader, False)
-        self._selector.register(self._reader, selectors.EVENT_READ, self._woken)
+        self._waker = Waker()
+        self._selector.register(self._waker.reader, selectors.EVENT_READ, self._waker.clear)
         self._grace: float | None = None
         """Set when it is told to stop."""
         self._farewell: int | None = None
@@ -167,8 +164,6 @@ class Keeper:
         self._kill_at: float | None = None
         """When what lives then is killed."""
         self._has_killed = False
-        closing = weakref.finalize(self, _close, self._selector, self._reader, self._writer)
-        closing.atexit = False  # the thread that keeps may be running still
 
     def add(self, child: Child) -> None:
         """Start a child, and keep it.
@@ -196,11 +191,10 @@ class Keeper:
         if self._grace is None:
             self._farewell = tell
         self._grace = grace if self._grace is None else min(grace, self._grace)
-        with suppress(BlockingIOError):
-            os.write(self._writer, b"!")
+        self._waker.wake()
 
     def run(self) -> None:
-        """Keep them; returns when all have ended for good."""
+        """Keep them; returns when all have ended for good, and is called once."""
         while any(child.is_alive or child.due is not None for child in self.children):
             for key, _ in self._selector.select(self._seconds_to_wait()):
                 key.data()
@@ -213,6 +207,8 @@ class Keeper:
                 elif child.start_by is not None and child.start_by <= now:
                     child.start_by, child.is_late = None, True
                     child.kill(signal.SIGKILL)
+        self._selector.close()
+        self._waker.close()
 
     def _seconds_to_wait(self) -> float | None:
         moments = [self._kill_at]
@@ -220,10 +216,6 @@ class Keeper:
             moments += [child.due, child.start_by]
         earliest = min((each for each in moments if each is not None), default=None)
         return None if earliest is None else max(0.0, earliest - time.monotonic())
-
-    def _woken(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._reader, 4096)
 
     def _end_all(self, now: float) -> None:
         assert self._grace is not None
@@ -298,9 +290,3 @@ class Keeper:
         lived = child.end(time.monotonic())
         if not self.is_stopping:
             child.due = self._later(self._owner.ended(child, code, lived))
-
-
-def _close(selector: selectors.BaseSelector, reader: int, writer: int) -> None:
-    selector.close()
-    os.close(reader)
-    os.close(writer)

@@ -43,3 +43,4 @@ def main(arguments: list[str]) -> None:
     except ClusterError as error:
         print(f"distio-worker: {error}", file=sys.stderr)
         end(1)
+    end(0)
