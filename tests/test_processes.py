@@ -315,7 +315,7 @@ def test_a_killed_worker_is_seen_and_no_other_fiber_suffers(tmp_path: Path) -> N
         signal.pause()
 
     victim = tmp_path / "victim"
-    with Cluster.local(workers=2) as cluster:
+    with Cluster.local(workers=2, restart=False) as cluster:
         sleepers = io.zip_par([io.sleep(0.3).then(io.defer(os.getpid))] * 8)
         doomed = cluster.submit(io.defer(rendezvous, victim), None)
         while not (victim.exists() and victim.read_text()):
