@@ -437,7 +437,7 @@ def test_timers_that_were_stopped_cost_no_memory() -> None:
         timers.start(Timer(1.0 + number, 1, number, 1, 1))
         assert timers.stop(1, 1, number)
     assert len(timers) == 1
-    assert len(timers._heap) < 200
+    assert len(timers.heap) < 200
 
 
 def test_a_timer_of_a_run_that_is_over_is_stale() -> None:

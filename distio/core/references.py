@@ -56,6 +56,8 @@ def claims_of(references: Iterable[Reference]) -> list[Any]:
 
 def keys_of(references: Iterable[Reference]) -> list[int]:
     """The keys of those that are counted, each once."""
+    if not references:
+        return []
     keys = {each.key: None for each in references if each.is_counted}
     return [key for key in keys if isinstance(key, int)]
 

@@ -127,16 +127,19 @@ class CoordinatorProcess:
         poller.register(self._stopper.reader, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
+        is_closing = False
         while True:
             events = dict(poller.poll(self._milliseconds_to_wait()))
             if self._stopper.reader in events:
                 self._stopper.clear()
                 if self._stops > 1:
                     break
+                is_closing = True
                 self._board.close(time.monotonic(), "the coordinator was told to end")
                 self._note_closing()
             if self._lifeline in events:
                 poller.unregister(self._lifeline)
+                is_closing = True
                 reason = "the program that started the cluster has ended"
                 self._board.close(time.monotonic(), reason, _ORPHANS_MAY_TAKE_SECONDS)
             if self._monitor in events:
@@ -147,9 +150,10 @@ class CoordinatorProcess:
                 self._report_disconnects()
             if self._is_timer_due():
                 self._board.tick(time.monotonic())
-            self._look_for_life()
+            if self._vigil.due is not None:
+                self._look_for_life()
             self._send_batches()
-            if self._board.is_closed:
+            if is_closing and self._board.is_closed:
                 break
         self._shut_down()
 
@@ -158,8 +162,9 @@ class CoordinatorProcess:
         return deadline is not None and deadline <= time.monotonic()
 
     def _milliseconds_to_wait(self) -> int | None:
-        deadlines = self._board.machine.next_deadline(), self._vigil.due
-        deadline = min((each for each in deadlines if each is not None), default=None)
+        deadline, look = self._board.machine.next_deadline(), self._vigil.due
+        if look is not None and (deadline is None or look < deadline):
+            deadline = look
         if deadline is None:
             return None
         # rounded up: a timer never fires early, and no loop spins until it may
@@ -199,7 +204,9 @@ class CoordinatorProcess:
             reason = f"it does not speak our protocol ({error})"
             self._board.refuse(address, reason, now, is_seen=is_seen)
             return
-        begins = any(isinstance(message, HANDSHAKE) for message in messages)
+        begins = False
+        for message in messages:
+            begins = begins or type(message) in HANDSHAKE
         if begins and not self._note_address(frames[0], address):
             reason = "it speaks a version of ZeroMQ that is too old"
             self._board.refuse(address, reason, now, is_seen=False)
@@ -240,7 +247,7 @@ class CoordinatorProcess:
         """Lose the members that have been silent for too long."""
         now = time.monotonic()
         if self._vigil.due is None or now < self._vigil.due:
-            return
+            return  # almost always
         connections: defaultdict[int, list[int]] = defaultdict(list)
         for descriptor, address in self._address_of_fd.items():
             if (member := self._board.member_at(address)) is not None:

@@ -328,13 +328,15 @@ class LinkedHost(Host):
         poller.register(self._monitor, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
-        self._vigil.begin(time.monotonic())
+        if silence_of(connection.number for connection in self._connections) is not None:
+            self._vigil.begin(time.monotonic())  # else the system tells of the end of a process
         reason = self._take_up(self._early)
         while not (self._is_closed or reason):
             events = dict(poller.poll(self._milliseconds_to_wait()))
             if self._waker.reader in events:
                 self._waker.clear()
-                self._leave()
+                if self._farewell is not None:
+                    self._leave()
             elif self._is_held_back or self.relay:
                 with self.mutex:
                     self._send()
@@ -351,16 +353,19 @@ class LinkedHost(Host):
                 self._orphaned_until = time.monotonic() + _ORPHAN_SECONDS
             if self._orphaned_until is not None and time.monotonic() >= self._orphaned_until:
                 return "the program that started it has ended"
-            reason = reason or self._look_for_life()
+            if self._vigil.due is not None:
+                reason = reason or self._look_for_life()
         return reason or self._close_reason
 
     def _milliseconds_to_wait(self) -> int | None:
         if self._is_held_back or self.relay:
             return _HOLD_BACK_MS
-        dues = [due for due in (self._vigil.due, self._orphaned_until) if due is not None]
-        if not dues:
+        due, end = self._vigil.due, self._orphaned_until
+        if end is not None and (due is None or end < due):
+            due = end
+        if due is None:
             return None
-        seconds = min(min(dues) - time.monotonic(), _LONGEST_WAIT_SECONDS)
+        seconds = min(due - time.monotonic(), _LONGEST_WAIT_SECONDS)
         return max(0, int(seconds * 1000) + 1)
 
     def _look_for_life(self) -> str:

@@ -72,12 +72,12 @@ class Suspicions:
 
     def suspect(self, id: int, run: Run) -> None:
         """Ask around if all fibers of this run seem to wait for fibers."""
-        if (
-            not (run.asked or run.is_innocent)
-            and self._is_still(id, run)
-            and all(self._seems_blocked(member, id, n) for member, n in run.alive_at.items())
-        ):
-            self._ask(id, run)
+        if run.asked or run.is_innocent or not self._is_still(id, run):
+            return
+        for member, alive in run.alive_at.items():
+            if not self._seems_blocked(member, id, alive):
+                return
+        self._ask(id, run)
 
     def _is_still(self, id: int, run: Run) -> bool:
         """Whether nothing comes to this run by itself."""

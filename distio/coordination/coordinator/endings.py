@@ -60,7 +60,7 @@ class Endings:
     def __init__(self, machine: Coordinator, grace: float) -> None:
         self._machine = machine
         self._grace = grace
-        self._limits: list[_Limit] = []
+        self.limits: list[_Limit] = []
         """A heap. Those of runs that are over, and members that are gone, mean nothing."""
         self._closing = ""
         """Why the coordinator closes; empty if it doesn't."""
@@ -145,11 +145,11 @@ class Endings:
     # -- time -----------------------------------------------------------------------------
 
     def _limit(self, now: float, kind: int, id: int, seconds: float) -> None:
-        heappush(self._limits, _Limit(now + seconds, kind, id, seconds))
+        heappush(self.limits, _Limit(now + seconds, kind, id, seconds))
 
     def next_deadline(self) -> float | None:
         """When the grace of a run, or the time of a member, is over."""
-        limits = self._limits
+        limits = self.limits
         while limits and not self._means_something(limits[0]):
             heappop(limits)
         return limits[0].deadline if limits else None
@@ -161,7 +161,7 @@ class Endings:
     def tick(self, now: float) -> None:
         """Time has passed."""
         while (deadline := self.next_deadline()) is not None and deadline <= now:
-            limit = heappop(self._limits)
+            limit = heappop(self.limits)
             overdue = f"they had {limit.seconds:g} s for it"
             if limit.kind == _RUN:
                 self._machine.end_run(limit.id, self._machine.runs[limit.id], overdue=overdue)

@@ -104,7 +104,7 @@ class Locks:
         self._waiting: dict[int, dict[int, int]] = {}
         """By member and run: how many fibers wait in queues of locks."""
         self._values_of_run: dict[int, dict[Key, None]] = {}
-        self._windows: list[tuple[float, int, Key]] = []
+        self.windows: list[tuple[float, int, Key]] = []
         """When the windows of limits end, in which order they began, and whose they are.
 
         Keys are numbers and names, which can't be compared; the order decides before they would be.
@@ -221,7 +221,7 @@ class Locks:
             turns = self._turns(lock, member, room if lock.tokens else inf)
             if lock.per_seconds:
                 lock.starts.extend([now] * len(turns))
-                heappush(self._windows, (now + lock.per_seconds, next(self._order), key))
+                heappush(self.windows, (now + lock.per_seconds, next(self._order), key))
                 self._say(member, m.TokensLent(key, 0, turns, False, _NO_VALUE))
             else:
                 self._lend(member, turns, key, lock)
@@ -267,16 +267,16 @@ class Locks:
 
     def next_deadline(self) -> float | None:
         """When a window ends; None: nothing depends on time."""
-        return self._windows[0][0] if self._windows else None
+        return self.windows[0][0] if self.windows else None
 
     def is_due(self, now: float) -> bool:
         """Whether a window ends."""
-        return bool(self._windows) and self._windows[0][0] <= now
+        return bool(self.windows) and self.windows[0][0] <= now
 
     def tick(self, now: float) -> None:
         """Time has passed."""
         while self.is_due(now):
-            _, _, key = heappop(self._windows)
+            _, _, key = heappop(self.windows)
             lock = self._locks.get(key)
             if lock is not None:
                 lock.room(now)  # forgets the starts that are too old

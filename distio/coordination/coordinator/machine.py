@@ -128,7 +128,8 @@ class Coordinator:
         elif isinstance(event, Closing):
             self.endings.close(now, event.reason, event.grace)
         try:
-            self._fire_timers()
+            if self.timers.heap or self.locks.windows or self.endings.limits:
+                self._fire_timers()
             if self.backlog:
                 self._place_backlog()
             if self._loads_changed:
@@ -164,9 +165,12 @@ class Coordinator:
 
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""
-        parts = self.timers, self.locks, self.endings
-        deadlines = [part.next_deadline() for part in parts]
-        return min((each for each in deadlines if each is not None), default=None)
+        earliest = self.timers.next_deadline()
+        for part in (self.locks, self.endings):
+            deadline = part.next_deadline()
+            if deadline is not None and (earliest is None or deadline < earliest):
+                earliest = deadline
+        return earliest
 
     def send(self, member: int, message: m.CoordinatorMessage) -> None:
         self.members[member].sent += 1
@@ -470,7 +474,8 @@ class Coordinator:
             self._survive(self.send, timer.member, fired, run=timer.run)
         if self.locks.is_due(self.now):
             self._survive(self.locks.tick, self.now)
-        self._survive(self.endings.tick, self.now)
+        if self.endings.limits:
+            self._survive(self.endings.tick, self.now)
 
     # -- locks ----------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ class Member:
     def __init__(self, id: int, hello: Hello) -> None:
         self.id = id
         self.hello = hello
+        self.is_worker: Final = hello.kind == "worker"
+        """Whether it takes fibers of any run."""
         self.sent = 0
         """How many messages were sent to it."""
         self.received = 0
@@ -32,6 +34,8 @@ class Member:
         self._ready = 0
         self._placed: deque[tuple[int, int]] = deque()
         """(which message, how many fibers) of what was placed there and isn't in `_ready` yet."""
+        self._under_way = 0
+        """How many fibers these are."""
         self.blocked: dict[int, int] = {}
         """By run: how many fibers waited for others when it last told."""
         self.offers_in_vain = False
@@ -48,14 +52,9 @@ class Member:
         return bool(self.gone_because)
 
     @property
-    def is_worker(self) -> bool:
-        """Whether it takes fibers of any run."""
-        return self.hello.kind == "worker"
-
-    @property
     def load(self) -> int:
         """How many fibers are ready there, as far as is known."""
-        return self._ready + sum(count for _, count in self._placed)
+        return self._ready + self._under_way
 
     @property
     def has_room(self) -> bool:
@@ -75,6 +74,7 @@ class Member:
     def placed(self, chunk: Chunk) -> None:
         """A chunk is being sent there (counted in `sent` already)."""
         self._placed.append((self.sent, len(chunk.fibers)))
+        self._under_way += len(chunk.fibers)
 
     def told(self, progress: Progress) -> None:
         """Take up its own word."""
@@ -83,7 +83,7 @@ class Member:
             self.offers_in_vain = False
         self._ready = progress.ready
         while self._placed and self._placed[0][0] <= progress.received:
-            self._placed.popleft()
+            self._under_way -= self._placed.popleft()[1]
         for run in progress.runs:
             self.blocked[run.run] = run.blocked
             if run.started:
@@ -104,15 +104,16 @@ def choose_taker(members: Iterable[Member]) -> Member | None:
 
 def choose_giver(members: Iterable[Member]) -> tuple[Member, int] | None:
     """Who should give work away, and how many fibers, if some worker has nothing to do."""
-    workers = [member for member in members if member.is_worker and not member.is_gone]
-    if all(worker.load for worker in workers):
+    has_idle, giver, most = False, None, 0
+    for member in members:
+        if not member.is_worker or member.gone_because:
+            continue
+        load = member.load
+        can_give = not (member.solicited or member.offers_in_vain)
+        if not load:
+            has_idle = True
+        elif load > max(most, member.hello.threads) and can_give:
+            giver, most = member, load
+    if giver is None or not has_idle:
         return None
-    givers = [
-        worker
-        for worker in workers
-        if worker.load > worker.hello.threads and not worker.solicited and not worker.offers_in_vain
-    ]
-    giver = max(givers, key=lambda worker: worker.load, default=None)
-    if giver is None:
-        return None
-    return giver, (giver.load - giver.hello.threads + 1) // 2
+    return giver, (most - giver.hello.threads + 1) // 2

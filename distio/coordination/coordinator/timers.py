@@ -31,7 +31,7 @@ class Timers:
     """
 
     def __init__(self) -> None:
-        self._heap: list[Timer] = []
+        self.heap: list[Timer] = []
         self._running: dict[int, Timer] = {}
         """By fiber."""
         self._of_run: dict[int, int] = {}
@@ -40,7 +40,7 @@ class Timers:
         """Add a timer."""
         if timer.fiber in self._running:
             self._end(self._running[timer.fiber])
-        heappush(self._heap, timer)
+        heappush(self.heap, timer)
         self._running[timer.fiber] = timer
         self._of_run[timer.run] = self._of_run.get(timer.run, 0) + 1
 
@@ -54,21 +54,21 @@ class Timers:
         if timer is None or timer.number != number or timer.member != member:
             return False
         self._end(timer)
-        if len(self._heap) > 2 * len(self._running) + _FEW:
-            self._heap = list(self._running.values())
-            heapify(self._heap)
+        if len(self.heap) > 2 * len(self._running) + _FEW:
+            self.heap = list(self._running.values())
+            heapify(self.heap)
         self._clear_top()
         return True
 
     def next_deadline(self) -> float | None:
         """When to look again; None: there is nothing to wait for."""
-        return self._heap[0].deadline if self._heap else None
+        return self.heap[0].deadline if self.heap else None
 
     def due(self, now: float) -> list[Timer]:
         """Take out the timers whose deadline has come."""
         due = []
-        while self._heap and self._heap[0].deadline <= now:
-            timer = heappop(self._heap)
+        while self.heap and self.heap[0].deadline <= now:
+            timer = heappop(self.heap)
             self._end(timer)
             due.append(timer)
             self._clear_top()
@@ -95,8 +95,8 @@ class Timers:
     def _drop(self, is_over: Callable[[Timer], bool]) -> None:
         for timer in [timer for timer in self._running.values() if is_over(timer)]:
             self._end(timer)
-        self._heap = list(self._running.values())
-        heapify(self._heap)
+        self.heap = list(self._running.values())
+        heapify(self.heap)
 
     def _end(self, timer: Timer) -> None:
         del self._running[timer.fiber]
@@ -108,8 +108,8 @@ class Timers:
 
     def _clear_top(self) -> None:
         """Nobody is woken for a timer that was stopped."""
-        while self._heap and self._running.get(self._heap[0].fiber) is not self._heap[0]:
-            heappop(self._heap)
+        while self.heap and self._running.get(self.heap[0].fiber) is not self.heap[0]:
+            heappop(self.heap)
 
     def __len__(self) -> int:
         return len(self._running)
