@@ -36,6 +36,8 @@ START_SECONDS: Final = 120.0
 """How long a process of a local cluster may take to start: the machine may be busy."""
 _MAY_TAKE_SECONDS: Final = 3.0
 _MOST_FAILED_STARTS: Final = 3
+_TOLD_TO_END_SECONDS: Final = 1.0
+"""After how long a worker is started again that was told to end."""
 
 
 @final
@@ -207,6 +209,11 @@ class LocalProcesses:
             return None  # the keeper is about to hear of that
         self._tell_exit(WorkerExited(child.serial, reason))
         seconds = self._seconds_until_restart(child, lived)
+        level = logging.WARNING
+        if code == 0 and seconds is not None:
+            # somebody has told it to end: perhaps the whole group of processes, this program with
+            # it, which then ends the cluster in a moment
+            level, seconds = logging.INFO, max(seconds, _TOLD_TO_END_SECONDS)
         verb = "was lost" if child.has_started else "ended before it had joined"
         if child.failed_starts > 1:
             verb += f", {child.failed_starts} times in a row"
@@ -216,7 +223,7 @@ class LocalProcesses:
             self._give_up(child, f"{what}{_last_lines(child)}")
         else:
             when = f"in {seconds:g} s" if seconds else "now"
-            log.warning("%s; it is started again %s", what, when)
+            log.log(level, "%s; it is started again %s", what, when)
         return seconds
 
     def _give_up(self, child: Child, what: str) -> None:
