@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import pytest
 
-from distio import IO, Panic, Queue, Resource, io, resource
+from distio import IO, MatchError, Panic, Queue, Resource, io, resource
 from distio.coordination.coordinator import Closing
-from distio.errors import Cancelled
+from distio.errors import Cancelled, ClusterClosed, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.runtime.current import origin
-from distio.testing import Break, Crash, Cut, Fault, Interrupt, simulate
+from distio.testing import Break, Crash, Cut, Fault, Interrupt, Leave, Shutdown, simulate
 from tests.test_coordinator import Scene, ended, shipped
 
 Program = IO[Any, Any, Any]
@@ -203,6 +203,11 @@ ENDS: Final[dict[str, Sequence[Fault]]] = {
     + [Break("client", at=0.1)],
     "is cut off": [Cut("worker-1", at=0.1, seconds=60), Interrupt(at=0.2)],
     "is cut off from its client": [Cut("client", at=0.1, seconds=60)],
+    "loses a worker that leaves": [Leave(at=0.1), Interrupt(at=5.0)],
+    "loses all workers": [Leave("worker-1"), Leave("worker-2"), Leave("worker-3")],
+    "is shut down": [Shutdown(at=0.1)],
+    "is shut down early": [Shutdown()],
+    "is shut down while it releases": [Interrupt(at=0.1), Shutdown(at=0.3)],
     "loses a worker": [Crash("worker-1", at=0.1), Interrupt(at=0.2)],
 }
 
@@ -239,3 +244,27 @@ def test_release_that_takes_longer_than_the_grace_is_given_up() -> None:
     assert isinstance(simulation.result, Panic)
     assert isinstance(simulation.result.exceptions[0].exception, Cancelled)
     assert 11.0 <= simulation.virtual_seconds < 12.0
+
+
+def test_run_whose_coordinator_is_shut_down_is_cut_short() -> None:
+    simulation = simulate(sleepers(), faults=[Shutdown(at=1.0)])
+    assert isinstance(simulation.result, Panic)
+    closed = simulation.result.exceptions[0].exception
+    assert isinstance(closed, ClusterClosed)
+    assert "it was told to end" in str(closed)
+    assert simulation.virtual_seconds < 2.0
+
+
+def test_fibers_of_a_worker_that_leaves_are_lost_with_it() -> None:
+    main = io.zip_par([io.sleep(1000)] * 3)
+    simulation = simulate(main, faults=[Leave("worker-1", at=1.0)])
+    assert isinstance(simulation.result, Panic)
+    lost = simulation.result.exceptions[0].exception
+    assert isinstance(lost, WorkerLost)
+    assert lost.reason == "it left the cluster"
+
+
+@pytest.mark.parametrize("fault", ["Leave('client')", "Shutdown('worker-1')"])
+def test_fault_that_befalls_the_wrong_process_is_refused(fault: str) -> None:
+    with pytest.raises(MatchError):
+        eval(fault)

@@ -5,7 +5,7 @@
 """
 
 from distio.testing.exploration import CheckFailed, Exploration, explore
-from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Pause
+from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Leave, Pause, Shutdown
 from distio.testing.history import History
 from distio.testing.restless import RESTLESS
 from distio.testing.simulation import Simulation, simulate
@@ -21,8 +21,10 @@ __all__ = [
     "Fault",
     "History",
     "Interrupt",
+    "Leave",
     "Parts",
     "Pause",
+    "Shutdown",
     "Simulation",
     "explore",
     "simulate",

@@ -12,7 +12,7 @@ from typing import Any, final
 from distio.core import expect
 from distio.errors import MatchError
 
-__all__ = ["Break", "Crash", "Cut", "Fault", "Interrupt", "Pause"]
+__all__ = ["Break", "Crash", "Cut", "Fault", "Interrupt", "Leave", "Pause", "Shutdown"]
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,31 @@ class Interrupt(_Fault):
             )
 
 
-Fault = Break | Crash | Cut | Interrupt | Pause
+@final
+@dataclass(frozen=True)
+class Leave(_Fault):
+    """The process, a worker, is told to end: it leaves when its fibers have released.
+
+    Fibers that end only for this reason are lost to others, with their worker.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.who == "client":
+            raise MatchError("Leave: only workers are told to end, but got 'client'; see Interrupt")
+
+
+@final
+@dataclass(frozen=True)
+class Shutdown(_Fault):
+    """The coordinator is told to end: all runs are cancelled, and release."""
+
+    who: str | None = "coordinator"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.who != "coordinator":
+            raise MatchError(f"Shutdown: only the 'coordinator' is shut down, but got {self.who!r}")
+
+
+Fault = Break | Crash | Cut | Interrupt | Leave | Pause | Shutdown

@@ -32,6 +32,8 @@ class Hub:
         self._names: dict[bytes, str] = {}
         self._ticking: Action = (-1, self._tick, None)
         self._unchecked = 0
+        self._closes_because = ""
+        """Why it ends as soon as all runs are over; empty if it doesn't, or has."""
         self.is_stale = True
         """What it could do has to be found out anew."""
         self.actions: list[Action] = []
@@ -96,9 +98,19 @@ class Hub:
         self.board.tick(self._world.now)
         self._flush()
 
+    def close(self, reason: str) -> None:
+        """The coordinator's process is told to end."""
+        self._world.note(_NAME, reason)
+        self._closes_because = reason
+        self.board.close(self._world.now, reason)
+        self._flush()
+
     def _flush(self) -> None:
         """Send what the switchboard has for each listener, and check the machine."""
         self.is_stale = True
+        if self._closes_because and self.board.is_closed:
+            self.board.shut_down(self._closes_because)
+            self._closes_because = ""
         outgoing, self.board.outgoing = self.board.outgoing, {}
         for address, batch in outgoing.items():
             hears = self._listeners[address].hears

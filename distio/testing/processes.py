@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.member import Callback, Finishing, Hand, Member
+from distio.coordination.member.endings import leave
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.solo import Solo
 from distio.core.fiber import Fiber
@@ -381,6 +382,20 @@ class Process:
         world.note(self.name, *story_of_batch("says", batch))
         world.messages += len(batch)
         self.speaks.send(from_member.encode(batch), world.arrival())
+        if member.has_left:
+            self.end(self._ends_because)
+
+    def leave(self, reason: str) -> None:
+        """It is told to end, and does so when its fibers have released."""
+        if self._member is None:
+            self.end(reason)
+            return
+        self._world.note(self.name, f"leaves: {reason}")
+        self.is_stale = self._owes_word = True
+        self._ends_because = reason
+        before = len(self._member.ready)
+        leave(self._member, GRACE_SECONDS)
+        self._note_woken(before)
 
     def say(self, message: m.MemberMessage) -> None:
         """Say this with what is said next."""

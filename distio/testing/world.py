@@ -29,7 +29,7 @@ from distio.runtime.link import HANDSHAKE_SECONDS
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.choices import Choices
-from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Pause
+from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Leave, Pause, Shutdown
 from distio.testing.history import History
 from distio.testing.hub import Hub
 from distio.testing.ledger import Ledger
@@ -402,6 +402,9 @@ class World:
         heappush(self._faults_by_event, (event, len(self._faults_by_event), fault))
 
     def _befall(self, fault: Fault) -> None:
+        if isinstance(fault, Shutdown):
+            self.hub.close("it was told to end")
+            return
         process = self._victim(fault.who)
         if process is None:
             return
@@ -420,6 +423,8 @@ class World:
             self.note(process.name, "is interrupted")
             self._is_interrupted = True
             self._cancel(process)
+        elif isinstance(fault, Leave):
+            process.leave("it was told to end")
         else:
             self._break(process, fault)
 

@@ -223,6 +223,9 @@ class Coordinator:
         if member is None:
             self.stale += 1
             return
+        if member.is_leaving:  # its goodbye goes by the other connection, and may come too late
+            self._goodbye(member, "it left the cluster")
+            return
         member.gone_because = why
         reason = self._exits.reason_of(member)
         if reason is not None or not self._is_watched(member):
