@@ -179,7 +179,7 @@ def test_negative_number_of_seconds_is_a_usage_error(option: str, worker: Start)
 def test_worker_whose_main_thread_is_held_by_a_fiber_ends_all_the_same(
     coordinator: Coordinator, worker: Start, tmp_path: Path
 ) -> None:
-    daemon = worker(coordinator.url)
+    daemon = worker(coordinator.url, "--grace", "0.1")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 

@@ -106,7 +106,11 @@ class _Runner:
             self._ticket = self._host.begin(io, context)
             if self._is_cancelled:
                 self.cancel()
-            self._ticket.wait()
+            try:
+                self._ticket.wait()
+            except BaseException:
+                self._ticket.is_given_up = True
+                raise
             return self._ticket.result()
 
     def cancel(self) -> None:
@@ -251,7 +255,8 @@ class Cluster:
         """End the cluster. May be called again.
 
         Runs that go on are cancelled, and `close` returns when they have released what they hold,
-        or when their time for that is over (`grace`).
+        or when their time for that is over (`grace`). It doesn't wait for a run that was given up
+        by a second Ctrl-C.
 
         In a forked child it ends nothing: the cluster goes on for the process that has made it.
         """

@@ -473,7 +473,8 @@ class LinkedHost(Host):
             return  # this very thread holds it, and was interrupted: nothing goes on before it does
         self.mutex.release()
         for ticket in tickets:
-            ticket.wait()
+            if not ticket.is_given_up:
+                ticket.wait()
 
     def _end_runs_of(self, tickets: Sequence[Ticket], reason: str) -> None:
         for ticket in tickets:

@@ -33,6 +33,8 @@ class Ticket:
     def __init__(self, root: Fiber) -> None:
         self.run = root.run
         self._label = root.label
+        self.is_given_up = False
+        """Whether the one who waited for it has given up, though it goes on."""
         self._handle = root.handle
         self.is_over = False
         """Whether the run has ended."""
