@@ -189,7 +189,7 @@ class ForgetsWhoWaits(Coordinator):
 class NeverLosesAnyone(Coordinator):
     """Who waits for a lost fiber isn't told."""
 
-    def _lose_fiber(self, fiber: int, record: Any, worker: str, reason: str) -> None:
+    def lose_fiber(self, fiber: int, record: Any, worker: str, reason: str) -> None:
         record.ended = True
         record.lost = (worker, reason)
 
@@ -423,7 +423,7 @@ def believes_old_epochs(monkeypatch: pytest.MonkeyPatch) -> Parts:
     def outcome_unknown(machine: Coordinator, member: Peer, message: m.OutcomeUnknown) -> None:
         record = machine.fibers.get(message.fiber)
         if record is not None and record.lost is None:
-            machine._lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
+            machine.lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
 
     monkeypatch.setitem(coordinator_machine._HANDLERS, m.OutcomeUnknown, outcome_unknown)
     return Parts()
