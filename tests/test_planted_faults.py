@@ -32,7 +32,17 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
-from distio.testing import CheckFailed, Crash, Fault, Interrupt, Parts, Simulation, explore
+from distio.testing import (
+    CheckFailed,
+    Crash,
+    Fail,
+    Fault,
+    Interrupt,
+    Parts,
+    Simulation,
+    explore,
+    processes,
+)
 
 Program = IO[Any, Any, Any]
 Plant = Callable[[pytest.MonkeyPatch], Parts]
@@ -333,6 +343,12 @@ def throws_out_who_is_late(monkeypatch: pytest.MonkeyPatch) -> Parts:
     return Parts()
 
 
+def stays_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """A member that fails stays a member, and does nothing."""
+    monkeypatch.setattr(processes, "last_words", lambda reason: [])
+    return Parts()
+
+
 def with_claims(claims: type[Claims]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
         monkeypatch.setattr(coordinator_machine, "Claims", claims)
@@ -616,6 +632,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "who has given up is served": (with_talking(ServesWhoHasGivenUp), handed(), 4, ()),
     "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
     "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Interrupt()]),
+    "a member that fails stays": (stays_when_it_fails, tree(3), 8, [Fail()]),
     "a claim outlives its use": (with_claims(KeepsClaims), passed_on(), 24, ()),
     "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
     "an item doesn't keep what it refers to": (
