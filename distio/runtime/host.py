@@ -39,7 +39,7 @@ from distio.runtime.deciding import Deciding, what_failed
 from distio.runtime.failures import FailureLog
 from distio.runtime.forks import drop_in_children, end_child, without_forks
 from distio.runtime.inbox import Inbox
-from distio.runtime.interrupts import guard_new_handlers, noted
+from distio.runtime.interrupts import noted
 from distio.runtime.logs import log
 from distio.runtime.main_thread import (
     HEARING_SECONDS,
@@ -387,11 +387,7 @@ class Host:
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
     ) -> Callable[[], bool]:
         """That of the process, if it takes calls."""
-        return call_on_main_thread(partial(self._on_main_thread, fiber, call), refuse)
-
-    def _on_main_thread(self, fiber: Fiber, call: Callable[[], None]) -> None:
-        call_on_behalf_of(fiber, self, call)
-        guard_new_handlers()  # it may have set some
+        return call_on_main_thread(partial(call_on_behalf_of, fiber, self, call), refuse)
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         """On that of all hosts in this process."""
