@@ -320,7 +320,7 @@ class Host:
         count = len(self.member.ready) - spare
         if self._idle and count > 0:
             self._work_ready.notify(min(count, self._idle))
-        elif count > 0 and not self.pool.is_watched:
+        elif count > 0 and not self.pool.sees_ready:
             self.pool.watch()
 
     def wake_one(self) -> None:
