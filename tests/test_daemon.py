@@ -289,6 +289,23 @@ def test_process_that_crashes_at_once_is_started_less_and_less_often(
     assert daemon.ends() == 0
 
 
+def test_process_that_crashes_for_ever_is_given_up_with_its_last_lines(
+    coordinator: Coordinator, worker: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif '--lifeline' in sys.orig_argv:\n"
+        "    os.write(2, b'no such library\\n')\n    os._exit(7)\n"
+    )
+    options = "--processes", "2", "--max-restarts", "1", "--within", "100"
+    daemon = worker(coordinator.url, *options, PYTHONPATH=str(tmp_path))
+    assert daemon.ends() == 1
+    given_up = (
+        "exited with code 7; it was started again once within 100 s, and is given up\n"
+        "    no such library\n"
+    )
+    assert daemon.said.count(given_up) == 2
+
+
 def test_process_that_does_not_end_in_time_is_killed_and_it_is_said(
     coordinator: Coordinator, worker: Start
 ) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from distio.runtime.keeping import Backoff, Child, Keeper, Launch
+from distio.runtime.keeping import Backoff, Child, Keeper, Launch, RestartLimit
 from tests.conftest import PATIENCE
 
 WAITS = "import signal; signal.pause()"
@@ -59,6 +59,23 @@ def test_backoff_begins_anew_after_a_long_life() -> None:
     assert [backoff.next(lived=9.9) for _ in range(3)] == [0.0, 0.1, 0.2]
     assert backoff.next(lived=10.0) == 0.0
     assert backoff.next(lived=0.0) == 0.1
+
+
+def test_child_that_has_been_started_again_too_often_is_not() -> None:
+    child = Child(python(), RestartLimit(2, within_seconds=1000.0))
+    assert [child.again(0.0) for _ in range(3)] == [0.0, 0.1, None]
+    assert child.again(0.0, counts=False) == 0.2
+
+
+def test_restarts_that_are_long_ago_do_not_count() -> None:
+    limit = RestartLimit(1, within_seconds=10.0)
+    assert [limit.allows(now) for now in (0.0, 10.0, 10.1, 20.0, 20.2)] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_keeper_starts_a_child_again_as_often_as_its_owner_says() -> None:

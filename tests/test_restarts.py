@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -63,6 +64,54 @@ def test_cluster_outlives_its_only_worker_time_and_again(caplog: pytest.LogCaptu
         "in 0.2 s",
         "in 0.4 s",
     ]
+
+
+def test_cluster_whose_only_worker_ends_again_and_again_ends_and_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.ERROR, logger="distio")
+    with Cluster.local(workers=1, max_restarts=2, within_seconds=1000) as cluster:
+        for _ in range(2):
+            kill(cluster)
+        handle = cluster.submit(io.sleep(PATIENCE), None)
+        (worker,) = pids(cluster)
+        os.kill(worker, signal.SIGKILL)
+        result = handle.result(timeout=PATIENCE)
+        cluster._link.join(PATIENCE)
+    assert isinstance(result, Panic)  # the coordinator may still tell it who was lost
+    assert isinstance(result.exceptions[0].exception, ClusterClosed | WorkerLost)
+    assert re.search(
+        "the last worker process [0-9]+ was lost: killed by SIGKILL; "
+        "it was started again 2 times within 1000 s, and is given up",
+        caplog.text,
+    )
+
+
+def test_cluster_goes_on_without_a_worker_that_is_given_up() -> None:
+    with Cluster.local(workers=2, max_restarts=0) as cluster:
+        processes = cluster._processes
+        assert processes is not None
+        first, second = processes.workers
+        first.kill()
+        first.wait(PATIENCE)
+        while pids(cluster) != {second.pid}:
+            pass
+        assert [each.pid for each in processes.workers] == [first.pid, second.pid]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"max_restarts": -1}, ValueError, "max_restarts is a whole number from 0, but got -1"),
+        ({"max_restarts": 1.5}, MatchError, "max_restarts is a whole number from 0, but got 1.5"),
+        ({"within_seconds": 0}, MatchError, "within_seconds"),
+    ],
+)
+def test_limit_of_restarts_that_is_none_is_refused(
+    options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        Cluster.local(**options)
 
 
 def test_other_workers_are_unharmed_by_a_restart() -> None:

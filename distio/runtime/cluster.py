@@ -14,6 +14,7 @@ from distio.errors import CannotShip, ClusterClosed, ClusterError, MatchError
 from distio.result import Result
 from distio.runtime.cores import usable_cores
 from distio.runtime.interrupts import interruptible
+from distio.runtime.keeping import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.link import LinkedHost, connect
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import stopped_with_its_fiber, waiting
@@ -156,6 +157,8 @@ class Cluster:
         blas_threads: int | None = None,
         grace: float = GRACE_SECONDS,
         restart: bool = True,
+        max_restarts: int = MAX_RESTARTS,
+        within_seconds: float = WITHIN_SECONDS,
         timeout: float = START_SECONDS,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
@@ -168,16 +171,26 @@ class Cluster:
                 them; by default its share of these cores, where variables like OMP_NUM_THREADS
                 don't say otherwise.
             restart: whether a worker process that ends is started again: at once, and if that ends
-                again soon, after 0.1 s, 0.2 s and so on, up to 5 s. The cluster ends when none is
-                left; that is also so if processes end three times in a row before they have joined.
+                again soon, after 0.1 s, 0.2 s and so on, up to 5 s. It is given up if that is too
+                often, or if it ends three times in a row before it has joined. The cluster ends
+                when none is left.
+            max_restarts: how often each worker is started again at most,
+            within_seconds: in so many seconds.
             timeout: how many seconds each process may take to start; the machine may be busy.
             grace: how many seconds a run that is ended before all its fibers have, by `cancel`, a
                 Deadlock or `close`, may take to release what it holds.
 
         Raises:
             ClusterError: it can't be started, and why.
-            TypeError: `timeout` or `grace` is no such number of seconds.
+            TypeError: `timeout`, `grace` or `within_seconds` is no such number of seconds, or
+                `max_restarts` no whole number.
+            ValueError: `max_restarts` is below 0.
         """
+        expected = "max_restarts is a whole number from 0"
+        if expect.integer(max_restarts, "Cluster.local", expected) < 0:
+            raise ValueError(f"Cluster.local: {expected}, but got {max_restarts}")
+        if wrong := expect.no_window(within_seconds, "Cluster.local, within_seconds"):
+            raise MatchError(wrong)
         if wrong := expect.no_window(timeout, "Cluster.local"):
             raise MatchError(wrong)
         if wrong := expect.no_time(grace, "Cluster.local", "grace is a number of seconds"):
@@ -195,7 +208,14 @@ class Cluster:
         try:
             require_sockets()
             processes = LocalProcesses(
-                workers, threads, blas_threads, grace, restart=restart, start_seconds=timeout
+                workers,
+                threads,
+                blas_threads,
+                grace,
+                restart=restart,
+                max_restarts=max_restarts,
+                within_seconds=within_seconds,
+                start_seconds=timeout,
             )
             try:
                 return cls(processes.join(), 1, processes)

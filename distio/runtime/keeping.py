@@ -11,16 +11,30 @@ import selectors
 import signal
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
 from distio.runtime.launching import StartLog
 from distio.runtime.waking import Waker
 
-__all__ = ["LOST", "Backoff", "Child", "Keeper", "Owner"]
+__all__ = [
+    "LOST",
+    "MAX_RESTARTS",
+    "WITHIN_SECONDS",
+    "Backoff",
+    "Child",
+    "Keeper",
+    "Owner",
+    "RestartLimit",
+]
 
 LOST: Final = 75
 """The exit code of a worker that has lost its coordinator (EX_TEMPFAIL)."""
+
+MAX_RESTARTS: Final = 10
+WITHIN_SECONDS: Final = 60.0
+"""A process that has to be started again more often than that, within so long, is given up."""
 
 _FIRST_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 5.0
@@ -53,6 +67,38 @@ class Backoff:
         return seconds
 
 
+@final
+class RestartLimit:
+    """How often a process may be started again within a time.
+
+    >>> limit = RestartLimit(2, within_seconds=60.0)
+    >>> [limit.allows(now) for now in (0.0, 10.0, 59.0, 61.0)]
+    [True, True, False, True]
+    """
+
+    def __init__(
+        self, max_restarts: int = MAX_RESTARTS, within_seconds: float = WITHIN_SECONDS
+    ) -> None:
+        self._max_restarts = max_restarts
+        self._within_seconds = within_seconds
+        self._recent: deque[float] = deque()
+        """When the restarts were that count."""
+
+    def allows(self, now: float) -> bool:
+        """Whether one more is allowed; then it counts."""
+        recent = self._recent
+        while recent and now - recent[0] > self._within_seconds:
+            recent.popleft()
+        if len(recent) >= self._max_restarts:
+            return False
+        recent.append(now)
+        return True
+
+    def __str__(self) -> str:
+        times = "once" if self._max_restarts == 1 else f"{self._max_restarts} times"
+        return f"it was started again {times} within {self._within_seconds:g} s, and is given up"
+
+
 Launch = Callable[["Child"], tuple[subprocess.Popen[bytes], StartLog | None]]
 
 
@@ -63,15 +109,17 @@ class Child:
     Args:
         launch: starts it; returns the process, and what it writes to stderr until it has started,
             if that is to be known.
+        limit: how often it may be started again because it has ended.
     """
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, limit: RestartLimit | None = None) -> None:
         self.serial = 0
         """Which of all processes of its owner this one is, if the owner numbers them."""
         self.process: subprocess.Popen[bytes] | None = None
         """The one that lives, or has lived last."""
         self.log: StartLog | None = None
-        self.backoff = Backoff()
+        self.limit = RestartLimit() if limit is None else limit
+        self._backoff = Backoff()
         self._launch = launch
         self._start_seconds: float | None = None
         self.failed_starts = 0
@@ -115,6 +163,17 @@ class Child:
         self.is_alive, self.start_by = False, None
         self.failed_starts = 0 if self.has_started else self.failed_starts + 1
         return now - self._since
+
+    def again(self, lived: float, *, counts: bool = True) -> float | None:
+        """In how many seconds it is to be started again; None: that was done too often.
+
+        Args:
+            lived: for how many seconds its last life was.
+            counts: whether the process is to blame for its end.
+        """
+        if counts and not self.limit.allows(time.monotonic()):
+            return None
+        return self._backoff.next(lived=lived)
 
     def kill(self, number: int) -> None:
         """Send it a signal, if it lives."""

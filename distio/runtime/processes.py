@@ -1,8 +1,9 @@
 """The processes of a local cluster: a coordinator, and workers that are started again.
 
 A worker that ends is started again at once, and if it ends again soon, after a while
-(`keeping.Backoff`). One that ends before it has joined, three times in a row, is given up, with the
-last lines that it wrote. When none is left, the cluster ends. So it does with its coordinator.
+(`keeping.Backoff`). One that ends too often (`keeping.RestartLimit`), or before it has joined three
+times in a row, is given up, with the last lines that it wrote. When none is left, the cluster ends.
+So it does with its coordinator.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
@@ -23,7 +25,14 @@ from distio.errors import ClusterError
 from distio.protocol.messages import WorkerExited
 from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
-from distio.runtime.keeping import LOST, Child, Keeper
+from distio.runtime.keeping import (
+    LOST,
+    MAX_RESTARTS,
+    WITHIN_SECONDS,
+    Child,
+    Keeper,
+    RestartLimit,
+)
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.link import LinkedHost, connect
 from distio.runtime.python_options import import_options, python_options
@@ -50,6 +59,8 @@ class LocalProcesses:
         blas_threads: see `thread_limits`.
         grace: how many seconds a run that is ended may take to release what it holds.
         restart: whether workers that end are started again.
+        max_restarts: how often each of them at most,
+        within_seconds: in such a time.
         start_seconds: how long at most each process may take to start.
 
     Raises:
@@ -64,8 +75,11 @@ class LocalProcesses:
         grace: float,
         *,
         restart: bool = True,
+        max_restarts: int = MAX_RESTARTS,
+        within_seconds: float = WITHIN_SECONDS,
         start_seconds: float = START_SECONDS,
     ) -> None:
+        self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self.family = secrets.token_hex(8)
         self.path = list(sys.path)
         """Where the workers look for modules."""
@@ -143,7 +157,7 @@ class LocalProcesses:
             inherits = [lifeline, stderr]
             return program.start(*arguments, *given, inherits=inherits, log=log), log
 
-        self._keeper.add(Child(launch))
+        self._keeper.add(Child(launch, self._new_limit()))
 
     def join(self) -> LinkedHost:
         """Join the coordinator, and wait until there is a worker: for events, not for a time.
@@ -208,7 +222,8 @@ class LocalProcesses:
         if code == LOST and self._coordinator_ends():
             return None  # the keeper is about to hear of that
         self._tell_exit(WorkerExited(child.serial, reason))
-        seconds = self._seconds_until_restart(child, lived)
+        may_return = self._may_return(child)
+        seconds = child.again(lived) if may_return else None
         level = logging.WARNING
         if code == 0 and seconds is not None:
             # somebody has told it to end: perhaps the whole group of processes, this program with
@@ -220,7 +235,8 @@ class LocalProcesses:
         assert child.process is not None
         what = f"worker process {child.process.pid} {verb}: {reason}"
         if seconds is None:
-            self._give_up(child, f"{what}{_last_lines(child)}")
+            limit = f"; {child.limit}" if may_return else ""
+            self._give_up(child, f"{what}{limit}{_last_lines(child)}")
         else:
             when = f"in {seconds:g} s" if seconds else "now"
             log.log(level, "%s; it is started again %s", what, when)
@@ -237,16 +253,14 @@ class LocalProcesses:
         poller.register(self._keeper.children[0].descriptor, select.POLLIN)
         return bool(poller.poll(_MAY_TAKE_SECONDS * 1000))
 
-    def _seconds_until_restart(self, child: Child, lived: float) -> float | None:
+    def _may_return(self, child: Child) -> bool:
         if not self._restart or self._failure or child.is_late:
-            return None
-        if child.failed_starts >= _MOST_FAILED_STARTS:
-            return None
-        return child.backoff.next(lived=lived)
+            return False
+        return child.failed_starts < _MOST_FAILED_STARTS
 
     def refused(self, child: Child, error: OSError) -> float | None:
         """The system may allow it later."""
-        seconds = child.backoff.next(lived=0.0)
+        seconds = child.again(0.0, counts=False)
         log.warning("a worker process can't be started (%s); again in %g s", error, seconds)
         return seconds
 

@@ -24,7 +24,7 @@ from distio_worker.joining import join
 from distio_worker.output import end_output
 from distio_worker.process import end_on
 
-__all__ = ["GRACE_SECONDS", "end", "serve"]
+__all__ = ["FAILED", "GRACE_SECONDS", "end", "serve"]
 
 FAILED: Final = 1
 """The exit code of a worker that had to leave, because something in it failed."""

@@ -12,8 +12,8 @@ import typer
 
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.cores import share_of_cores, thread_limits
-from distio.runtime.keeping import LOST
-from distio.runtime.launching import hold_lifeline
+from distio.runtime.keeping import LOST, MAX_RESTARTS, WITHIN_SECONDS
+from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio_worker.host import GRACE_SECONDS, end, serve
 from distio_worker.process import leave_interrupts_to_program, prepare_streams
@@ -34,7 +34,8 @@ def _seconds(number: float) -> float:
 
 @app.command(
     epilog="Exits with 0 when it was told to end: by SIGTERM or Ctrl-C, or because the coordinator "
-    "ended in order; with 75 when it has lost its coordinator, with 64 when it can't join."
+    "ended in order; with 75 when it has lost its coordinator, with 64 when it can't join; with 1 "
+    "when something in it failed, or when a process of it has ended too often."
 )
 def worker(
     url: Annotated[
@@ -81,8 +82,24 @@ def worker(
             help="How long a worker may take to end when it is told to; then it is killed.",
         ),
     ] = GRACE_SECONDS,
+    max_restarts: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="How often each of several processes is started again at most, within --within; "
+            "then it is given up.",
+        ),
+    ] = MAX_RESTARTS,
+    within: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", callback=_seconds, help="The time for --max-restarts."),
+    ] = WITHIN_SECONDS,
     lifeline: Annotated[
         int | None, typer.Option(hidden=True, help="End with this descriptor.")
+    ] = None,
+    stderr: Annotated[
+        int | None, typer.Option(hidden=True, help="The true stderr, for when it has joined.")
     ] = None,
 ) -> None:
     """Host fibers for the cluster at URL, until it closes or this process is told to end."""
@@ -93,16 +110,31 @@ def worker(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     log.setLevel(logging.INFO)  # whatever levels the programs have whose fibers come here
     os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
+
+    def joined(number: int) -> None:
+        nonlocal stderr
+        if stderr is not None:
+            tell_started(stderr)
+            stderr = None  # it may join again
+        log.info("joined the cluster at %s as worker %d", url, number)
+
     try:
         if lifeline is None and (processes > 1 or retry):
             arguments = [url, "--threads", str(threads), "--retry", str(retry)]
             arguments += ["--patience", str(patience), "--grace", str(grace)]
-            kept = Supervisor(processes, arguments, joins_again=retry > 0, grace=grace)
+            kept = Supervisor(
+                processes,
+                arguments,
+                joins_again=retry > 0,
+                grace=grace,
+                max_restarts=max_restarts,
+                within_seconds=within,
+            )
             end(kept.run())
         reason = serve(
             url,
             threads,
-            joined=lambda number: log.info("joined the cluster at %s as worker %d", url, number),
+            joined=joined,
             lifeline=lifeline,
             patience=patience,
             retry=retry,

@@ -6,12 +6,14 @@ import logging
 import signal
 import subprocess
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, final
 
-from distio.runtime.keeping import LOST, Child, Keeper
-from distio.runtime.launching import Lifeline, Program, StartLog, describe_exit
+from distio.runtime.keeping import LOST, MAX_RESTARTS, WITHIN_SECONDS, Child, Keeper, RestartLimit
+from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.python_options import python_options
 from distio.runtime.refusals import system_refused
+from distio_worker.host import FAILED
 
 __all__ = ["REFUSED", "Supervisor"]
 
@@ -31,11 +33,21 @@ class Supervisor:
         arguments: the command line of each.
         joins_again: whether a worker that has lost its coordinator is started again.
         grace: how many seconds a worker has that is told to end.
+        max_restarts: how often each is started again at most because it has ended,
+        within_seconds: in such a time.
     """
 
     def __init__(
-        self, processes: int, arguments: Sequence[str], *, joins_again: bool, grace: float
+        self,
+        processes: int,
+        arguments: Sequence[str],
+        *,
+        joins_again: bool,
+        grace: float,
+        max_restarts: int = MAX_RESTARTS,
+        within_seconds: float = WITHIN_SECONDS,
     ) -> None:
+        self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self._processes = processes
         self._arguments = arguments
         self._joins_again = joins_again
@@ -49,24 +61,27 @@ class Supervisor:
         Raises:
             ClusterError: they can't be started.
         """
-        lifeline = Lifeline()
+        lifeline, stderr = Lifeline(), OwnStderr()
         program = Program("distio_worker.main", options=python_options())
 
         def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog | None]:
-            given = "--lifeline", str(lifeline.reader)
-            return program.start(*self._arguments, *given, inherits=[lifeline.reader]), None
+            log = StartLog(stderr.descriptor)
+            given = "--lifeline", str(lifeline.reader), "--stderr", str(stderr.descriptor)
+            inherits = [lifeline.reader, stderr.descriptor]
+            return program.start(*self._arguments, *given, inherits=inherits, log=log), log
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_end)
         try:
             for _ in range(self._processes):
-                self._keeper.add(Child(launch))
+                self._keeper.add(Child(launch, self._new_limit()))
         except OSError as error:
             self._keeper.stop(self._grace, signal.SIGTERM)
             raise system_refused(f"start {self._processes} worker processes", error) from error
         finally:
             self._keeper.run()
             lifeline.close()
+            stderr.close()
         return self._code
 
     def _told_to_end(self, number: int, frame: object) -> None:
@@ -89,16 +104,24 @@ class Supervisor:
         if code == REFUSED or (code == LOST and not self._joins_again):
             self._code = REFUSED if REFUSED in (code, self._code) else LOST
             return None  # it has said why
-        reason = "it has lost its coordinator" if code == LOST else describe_exit(code)
-        return self._again(child, f"{name}: {reason}", lived)
+        is_lost = code == LOST
+        reason = "it has lost its coordinator" if is_lost else describe_exit(code)
+        seconds = self._again(child, f"{name}: {reason}", lived, counts=not is_lost)
+        if seconds is None:
+            self._code = FAILED
+        return seconds
 
     def refused(self, child: Child, error: OSError) -> float | None:
         """The system may allow it later."""
-        return self._again(child, f"a worker process can't be started: {error}", 0.0)
+        return self._again(child, f"a worker process can't be started: {error}", 0.0, counts=False)
 
-    def _again(self, child: Child, what: str, lived: float) -> float:
-        seconds = child.backoff.next(lived=lived)
-        log.error("%s; it is started again %s", what, f"in {seconds:g} s" if seconds else "now")
+    def _again(self, child: Child, what: str, lived: float, *, counts: bool) -> float | None:
+        seconds = child.again(lived, counts=counts)
+        if seconds is None:
+            last_lines = "" if child.log is None else child.log.last_lines()
+            log.error("%s; %s%s", what, child.limit, last_lines)
+        else:
+            log.error("%s; it is started again %s", what, f"in {seconds:g} s" if seconds else "now")
         return seconds
 
     def killed(self, child: Child) -> None:
