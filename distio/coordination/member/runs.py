@@ -157,7 +157,7 @@ class LocalRun:
             for digest, data in dumped.attachments.items()
         ]
         self.known_attachments.update(dumped.attachments)
-        references = keys_of(dumped.references)
+        references = keys_of(dumped.references, dumped.handles)
         return Chunk(self.id, fibers, dumped.payload, held, target, attachments, references)
 
     def release(self) -> None:
