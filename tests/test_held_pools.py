@@ -109,7 +109,7 @@ def test_a_pool_that_nobody_waits_for_is_not_reported(reports: Reports, quick: N
 @pytest.mark.slow
 def test_a_pool_of_a_worker_that_is_held_is_reported_to_the_program(reports: Reports) -> None:
     with Cluster.local(workers=1, threads=2) as cluster:
-        root = held_by(_sit, 2)
+        root = io.parallel(io.defer(_be_quick)).flat_map(io.wait).then(held_by(_sit, 2))
         assert root.run(None, on=cluster) == Ok(12)
     (text,) = reports.texts
     assert "the pool of worker " in text
@@ -117,8 +117,13 @@ def test_a_pool_of_a_worker_that_is_held_is_reported_to_the_program(reports: Rep
     assert "in _sit" in text
 
 
+def _be_quick() -> None:
+    """In the worker's process, too, a short time is long."""
+    watchdog.BLOCKED_SECONDS, watchdog.PERIOD_SECONDS = 0.5, 0.1  # type: ignore[misc]
+
+
 def _sit() -> None:
-    time.sleep(2 * BLOCKED_SECONDS)
+    time.sleep(2 * watchdog.BLOCKED_SECONDS)
 
 
 def test_a_hold_is_over_with_any_turn_and_told_once() -> None:
