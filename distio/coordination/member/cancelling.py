@@ -62,7 +62,7 @@ class Cancelling:
         """Whether there is anybody to be told."""
         self._watched: dict[int, tuple[Fiber, Callable[[], None]]] = {}
         """Fibers in hands that wait for nested runs, and what stops these."""
-        self.due: list[Callable[[], None]] = []
+        self.due: Final[list[Callable[[], None]]] = []
         """What the host is to call, without its mutex; it takes them out."""
 
     def __len__(self) -> int:
