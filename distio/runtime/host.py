@@ -110,7 +110,6 @@ class Host:
         """That of the main thread, if it is one of the pool's."""
         self.failures = FailureLog(self)
         self.pool = PoolWatch(self)
-        self._due = member.cancelling.due
         member.failures.arm = lambda: self._handle_died
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
@@ -185,8 +184,6 @@ class Host:
                 self.inbox.empty()
             if done is not None:
                 goes_on = hand.settle()
-                if self._due:
-                    self.stop_what_is_due()
                 if goes_on:
                     is_shipping = type(done) is Shipping
                     if is_shipping or member.outbox:
@@ -284,16 +281,11 @@ class Host:
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
         """A function of this fiber waits for a run: call `stop` if the fiber is cancelled."""
-        self.inbox.put(self.member.cancelling.watch, fiber, stop)
+        self.inbox.put(self.member.cancelling.watch, fiber, partial(hand_over, stop))
 
     def unwatch(self, fiber: Fiber) -> None:
         """It waits no longer."""
         self.inbox.put(self.member.cancelling.unwatch, fiber)
-
-    def stop_what_is_due(self) -> None:
-        """Stop runs for which fibers wait that are cancelled (mutex held): on other threads."""
-        while self._due:
-            hand_over(self._due.pop(0))
 
     # -- calls for the main thread --------------------------------------------------------
 
@@ -467,8 +459,6 @@ class Host:
     def _see_to_news(self) -> None:
         """Calls from anywhere have changed the machine (mutex held)."""
         self.link.said()
-        if self.member.cancelling.due:
-            self.stop_what_is_due()
         if self._idle:
             self.wake()
 

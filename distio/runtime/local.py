@@ -211,8 +211,6 @@ class LocalHost(Host):
         for command in self._coordinator.handle(time.monotonic(), event):
             self.member.receive(command.message)
         self._deadline = self._coordinator.next_deadline()
-        if self.member.cancelling.due:
-            self.stop_what_is_due()
         if self.member.ended_runs:
             self.is_stopping = True
             self.wake_all()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextvars import Context
 from typing import Any, Final
 
+from distio.coordination.member.failures import is_cancellation
 from distio.coordination.member.machine import Member
 from distio.coordination.member.objects import find_object, keep_object, spawn_at
 from distio.coordination.member.work import (
@@ -40,7 +41,7 @@ _LONGEST_STREAK: Final = 100
 class Hand:
     """Takes work from a member, performs it, settles it."""
 
-    __slots__ = ("_around", "_empty", "_member", "_streak", "work")
+    __slots__ = ("_around", "_empty", "_member", "_opening", "_preparing", "_streak", "work")
 
     def __init__(self, member: Member, around: Surroundings) -> None:
         self._member = member
@@ -48,6 +49,9 @@ class Hand:
         self._streak = 0
         self._empty = Context()
         """That in which work is performed that has no context variables."""
+        # which answers a hand opens, and which requests it prepares, without the mutex
+        self._opening = _WITH_OUTCOMES if member.keeps_values else _WITH_OUTCOMES | _WITH_BYTES
+        self._preparing = _OF_PROCESS if member.keeps_values else _OF_PROCESS | _WITH_VALUE
         self.work: Fiber | Task | None = None
         """What it has in hand."""
 
@@ -112,7 +116,7 @@ class Hand:
 def _step(fiber: Fiber, hand: Hand) -> None:
     """Step a fiber in a hand until it asks for something, and leave that in `fiber.request`."""
     answered = type(fiber.request)
-    if answered in _ANSWERED_WITH_BYTES:
+    if answered in hand._opening:
         if answered is rq.AwaitFibers:
             fiber.value = [_opened(outcome_in(each)) for each in fiber.value]
         elif type(fiber.value) is PackedValue:
@@ -129,12 +133,12 @@ def _step(fiber: Fiber, hand: Hand) -> None:
             fiber.crash(interrupt)
         else:
             fiber.request = request
-            if type(request) in _WITHOUT_MUTEX:
+            if type(request) in hand._preparing:
                 if request is rq.NOW:
                     fiber.value = hand._around.wall_clock()
                 elif request is rq.RANDOM:
                     fiber.value = hand._around.random()
-                elif not hand._member.keeps_values:
+                else:
                     _pack(fiber, request)
             return
 
@@ -202,7 +206,8 @@ def _locate_failures(member: Member, fiber: Fiber) -> None:
     """What has failed in this fiber is told where that was."""
     if type(fiber.value) is Worked:  # it has done well, but some of its items have not
         fiber.value.locate(fiber.label, member.worker)
-    if fiber.failure is not None and fiber.id != fiber.run:
+    # nobody asks where a fiber was when it was cancelled
+    if fiber.failure is not None and fiber.id != fiber.run and not is_cancellation(fiber):
         fiber.failure = in_fiber(fiber.failure, fiber.label, member.worker)
 
 
@@ -301,10 +306,14 @@ def _cancel_fibers(member: Member, fiber: Fiber, request: rq.CancelFibers) -> Fi
     return fiber
 
 
-_ANSWERED_WITH_BYTES: Final = frozenset({rq.Acquire, rq.AwaitFibers, rq.Talk})
-"""The answers to these may have come as bytes, which are opened without the mutex."""
-_WITHOUT_MUTEX: Final = frozenset({rq.MakeLock, rq.Now, rq.Random, rq.Release, rq.Talk})
-"""These are answered, or the values that go along with them are pickled, without the mutex."""
+_WITH_OUTCOMES: Final = frozenset({rq.AwaitFibers})
+"""The answers to these are handles, for the outcomes in them."""
+_WITH_BYTES: Final = frozenset({rq.Acquire, rq.Talk})
+"""The answers to these may have come as bytes, from another process."""
+_OF_PROCESS: Final = frozenset({rq.Now, rq.Random})
+"""These ask for what the process knows."""
+_WITH_VALUE: Final = frozenset({rq.MakeLock, rq.Release, rq.Talk})
+"""With these a value may leave the process."""
 _WAITING: Final = frozenset(
     {
         rq.Acquire,
