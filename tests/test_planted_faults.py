@@ -112,7 +112,7 @@ class TellsTwice(Member):
 
     def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
         super().finish(fiber, is_observed=is_observed)
-        self.runs[fiber.run].finished()
+        self.runs[fiber.run].has_ended(fiber)
 
 
 class ShipsAndKeeps(Member):

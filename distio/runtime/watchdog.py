@@ -2,7 +2,7 @@
 
 A pool is watched only while all its threads are busy and fibers wait, or may come to. One thread of
 the process looks at the watched pools every `PERIOD_SECONDS`, and ends when there are none. To a
-turn of a pool it costs an addition and a comparison.
+turn of a pool it costs an assignment and a comparison.
 
 Code that computes holds a thread for a good reason, and isn't reported. What tells it from code
 that blocks is how much of the time its thread has had the processor.
@@ -127,19 +127,21 @@ class PoolWatch:
 
     def __init__(self, host: Watched) -> None:
         self._host = host
-        self.turns = 0
-        """How often a thread has finished something, or taken it up."""
+        self.has_turned = True
+        """Whether a thread has finished something, or taken it up, since the last look."""
         self.hands: dict[int, Hand] = {}
         """By thread."""
         self.is_watched = False
         self._hold = Hold()
+        self._turns = 0
+        """How often the watchdog has found that a thread had done so."""
         self._warned_of: set[object] = set()
         """The stacks that held all threads, and a warning said so."""
 
     def watch(self) -> None:
-        """All threads are busy: if fibers may come to wait for one, look after it."""
-        member = self._host.member
-        if member.ready or member.parked:
+        """If all threads are busy, and fibers may come to wait for one, look after it."""
+        host = self._host
+        if (host.member.ready or host.member.parked) and not host.has_idle_thread:
             self.is_watched = True
             _watchdog.watch(self)
 
@@ -151,7 +153,9 @@ class PoolWatch:
             is_held = not (host.has_idle_thread or host.is_stopping or host.is_inherited)
             self.is_watched = is_held and (ready > 0 or deadline is not None)
             is_missed = self.is_watched and (ready > 0 or (deadline or now) < now)
-            is_blocked = is_missed and self._hold.look(now, self.turns, self.hands)
+            self._turns += self.has_turned
+            self.has_turned = False
+            is_blocked = is_missed and self._hold.look(now, self._turns, self.hands)
             hands = dict(self.hands) if is_blocked else {}
         held = _blocked(hands)
         stacks = frozenset(each.stack for each in held)

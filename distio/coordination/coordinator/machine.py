@@ -173,6 +173,8 @@ class Coordinator:
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""
         earliest = self.timers.next_deadline()
+        if not (self.locks.windows or self.endings.limits):
+            return earliest  # so it is most often
         for part in (self.locks, self.endings):
             deadline = part.next_deadline()
             if deadline is not None and (earliest is None or deadline < earliest):

@@ -180,17 +180,17 @@ class Member:
                 index = 0
             else:
                 work = self.ready.popleft()
-            if isinstance(work, Offering):
+            if type(work) is Fiber:
+                if type(work.request) is AwaitFibers:
+                    look(self, work)
+                if self.cancelling.is_pending:
+                    self.cancelling.tell(work)
+            elif type(work) is Offering:
                 shipping = self._offer(work.count)
                 if shipping is None:
                     continue
                 work = shipping
             self.stepping += 1
-            if isinstance(work, Fiber):
-                if type(work.request) is AwaitFibers:
-                    look(self, work)
-                if self.cancelling.is_pending:
-                    self.cancelling.tell(work)
             return work
         return None
 
