@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import pytest
 
-from distio import IO, MatchError, Panic, Queue, Resource, io, resource
+from distio import IO, MatchError, Ok, Panic, Queue, Resource, io, resource
 from distio.coordination.coordinator import Closing
 from distio.errors import Cancelled, ClusterClosed, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.runtime.current import origin
-from distio.testing import Break, Crash, Cut, Fault, Interrupt, Leave, Shutdown, simulate
+from distio.testing import Break, Crash, Cut, Fail, Fault, Interrupt, Leave, Shutdown, simulate
 from tests.test_coordinator import Scene, ended, shipped
 
 Program = IO[Any, Any, Any]
@@ -209,6 +209,9 @@ ENDS: Final[dict[str, Sequence[Fault]]] = {
     "is shut down early": [Shutdown()],
     "is shut down while it releases": [Interrupt(at=0.1), Shutdown(at=0.3)],
     "loses a worker": [Crash("worker-1", at=0.1), Interrupt(at=0.2)],
+    "loses a worker that fails": [Fail("worker-1", at=0.1), Interrupt(at=0.2)],
+    "loses its client, which fails": [Fail("client", at=0.1)],
+    "loses a worker that fails early": [Fail("worker-1"), Interrupt(at=5.0)],
 }
 
 
@@ -218,7 +221,7 @@ ENDS: Final[dict[str, Sequence[Fault]]] = {
 def test_run_that_ends_early_releases_all_that_its_members_hold(
     main: Program, faults: Sequence[Fault]
 ) -> None:
-    gone = [fault.who for fault in faults if isinstance(fault, Crash) and fault.who]
+    gone = [fault.who for fault in faults if isinstance(fault, Crash | Fail) and fault.who]
     for seed in range(15):
         assert left_open(main, gone=gone, seed=seed, faults=faults) == {}
 
@@ -262,6 +265,39 @@ def test_fibers_of_a_worker_that_leaves_are_lost_with_it() -> None:
     lost = simulation.result.exceptions[0].exception
     assert isinstance(lost, WorkerLost)
     assert lost.reason == "it left the cluster"
+
+
+@pytest.mark.parametrize("who", ["client", "worker-1"])
+def test_process_that_fails_releases_nothing_and_all_others_do(who: str) -> None:
+    for seed in range(15):
+        for main in (sleepers(), slow_releases()):
+            faults = [Fail(who, at=0.1), Interrupt(at=0.2)]
+            assert left_open(main, gone=[who], seed=seed, faults=faults) == {}
+
+
+def test_fibers_of_a_worker_that_fails_are_lost_for_its_reason() -> None:
+    main = io.zip_par([io.sleep(1000)] * 3)
+    simulation = simulate(main, faults=[Fail("worker-1", at=1.0)])
+    assert isinstance(simulation.result, Panic)
+    lost = simulation.result.exceptions[0].exception
+    assert isinstance(lost, WorkerLost)
+    assert lost.reason == "it can't go on: its machinery has failed"
+
+
+def test_run_whose_client_fails_is_cut_short_for_its_reason() -> None:
+    simulation = simulate(sleepers(), faults=[Fail("client", at=1.0)])
+    assert isinstance(simulation.result, Panic)
+    closed = simulation.result.exceptions[0].exception
+    assert isinstance(closed, ClusterClosed)
+    assert "it can't go on: its machinery has failed" in str(closed)
+
+
+def test_worker_that_fails_is_started_anew() -> None:
+    main = io.zip_par([io.sleep(10)] * 3).attempt().then(io.zip_par([io.pure(1)] * 2))
+    faults = [Fail("worker-1", at=1.0, returns_after=1.0)]
+    simulation = simulate(main, members=1, faults=faults)
+    assert simulation.result == Ok([1, 1])
+    assert simulation.virtual_seconds >= 2.0
 
 
 @pytest.mark.parametrize("fault", ["Leave('client')", "Shutdown('worker-1')"])

@@ -204,13 +204,29 @@ def fails(*_: Any) -> None:
     raise KeyError("planted")
 
 
-def test_a_handler_that_fails_costs_who_spoke_and_tells_where(
+def test_a_handler_that_fails_costs_its_run_alone_and_tells_where(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene, liar, handle = beside_an_honest_run()
     with monkeypatch.context() as patch:
         patch.setitem(coordinator_machine._HANDLERS, m.CancelRun, fails)
         liar.says(m.CancelRun(OWN))
+    assert liar.reason is None
+    assert "the coordinator lost track of this run" in repr(scene.machine.runs[OWN].ending)
+    (warning,) = scene.warnings
+    assert "Traceback" in warning
+    assert "in fails" in warning
+    liar.hang_up()
+    goes_on(scene, handle)
+
+
+def test_a_handler_that_fails_for_no_run_costs_who_spoke_and_tells_where(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene, liar, handle = beside_an_honest_run()
+    with monkeypatch.context() as patch:
+        patch.setitem(coordinator_machine._HANDLERS, m.GiveBack, fails)
+        liar.says(m.GiveBack([]))
     assert liar.reason == (
         "what it said is beyond the coordinator: a bug in distio (KeyError('planted'))"
     )
@@ -233,7 +249,7 @@ def test_a_chunk_that_can_not_be_placed_costs_its_run_and_no_member(
         worker = Liar(scene, "worker", "worker")
     assert worker.reason is None
     scene.finish()
-    assert handle.outcome is None
+    assert "Cancelled" in repr(handle.outcome)
     assert not scene.client.node.member.runs
     assert [name for name, _, _ in scene.board.incidents] == [""]
     scene.machine.validate_rest()

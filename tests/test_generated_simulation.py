@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distio.testing import Break, Crash, Cut, Fault, Pause, simulate
+from distio.testing import Break, Crash, Cut, Fail, Fault, Pause, simulate
 from tests.programs import Program, comparable, expected, programs, to_io
 
 CONTEXT: Final = 7
@@ -28,6 +28,7 @@ HARMLESS: Final[st.SearchStrategy[Fault]] = st.one_of(
 )
 HARMFUL: Final[st.SearchStrategy[Fault]] = st.one_of(
     st.builds(Crash, st.sampled_from([None, "client"])),
+    st.builds(Fail, st.sampled_from([None, "client"])),
     st.builds(Cut, st.sampled_from([None, "client"]), st.none(), st.just(30.0)),
     st.builds(Break, st.sampled_from([None, "client"]), st.none(), st.none() | SHORT),
 )

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from distio import IO, Cluster, Ok, io
+from distio.coordination.member import Member
+from distio.coordination.member.discarding import Discarding
 from distio.runtime import watchdog
-from distio.runtime.watchdog import BLOCKED_SECONDS, Hold
+from distio.runtime.watchdog import BLOCKED_SECONDS, Hold, PoolWatch
 from tests.conftest import PATIENCE
 
 
@@ -41,7 +43,6 @@ def reports() -> Any:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A short time is long."""
     monkeypatch.setattr(watchdog, "BLOCKED_SECONDS", 0.05)
-    monkeypatch.setattr(watchdog, "PERIOD_SECONDS", 0.01)
 
 
 def held_by(hold: Callable[[], Any], threads: int) -> IO[Any, Any, Any]:
@@ -109,7 +110,8 @@ def test_a_pool_that_nobody_waits_for_is_not_reported(reports: Reports, quick: N
 @pytest.mark.slow
 def test_a_pool_of_a_worker_that_is_held_is_reported_to_the_program(reports: Reports) -> None:
     with Cluster.local(workers=1, threads=2) as cluster:
-        root = io.parallel(io.defer(_be_quick)).flat_map(io.wait).then(held_by(_sit, 2))
+        cluster.submit(io.defer(_be_quick), None).result(PATIENCE)
+        root = held_by(_sit, 2)
         assert root.run(None, on=cluster) == Ok(12)
     (text,) = reports.texts
     assert "the pool of worker " in text
@@ -118,36 +120,102 @@ def test_a_pool_of_a_worker_that_is_held_is_reported_to_the_program(reports: Rep
 
 
 def _be_quick() -> None:
-    """In the worker's process, too, a short time is long."""
-    watchdog.BLOCKED_SECONDS, watchdog.PERIOD_SECONDS = 0.5, 0.1  # type: ignore[misc]
+    watchdog.BLOCKED_SECONDS = 0.1  # type: ignore[misc]  # in a worker that soon ends
 
 
 def _sit() -> None:
-    time.sleep(2 * watchdog.BLOCKED_SECONDS)
+    time.sleep(0.5)
 
 
 def test_a_hold_is_over_with_any_turn_and_told_once() -> None:
     hold = Hold()
-    assert not hold.look(0.0, 1, [])
-    assert not hold.look(BLOCKED_SECONDS - 0.1, 1, [])
-    hold = Hold()
+    hold.begin(0.0, [])
+    assert not hold.look(BLOCKED_SECONDS - 0.1, False, [])
     threads = [threading.get_ident()]
-    assert not hold.look(0.0, 1, threads)
-    assert not hold.look(BLOCKED_SECONDS, 2, threads)
-    assert not hold.look(2 * BLOCKED_SECONDS - 0.1, 2, threads)
-    assert hold.look(2 * BLOCKED_SECONDS, 2, threads)
-    assert not hold.look(3 * BLOCKED_SECONDS, 2, threads)
-    assert not hold.look(4 * BLOCKED_SECONDS, 3, threads)
-    assert hold.look(5 * BLOCKED_SECONDS, 3, threads)
+    hold.begin(0.0, threads)
+    assert not hold.look(BLOCKED_SECONDS, True, threads)
+    assert not hold.look(2 * BLOCKED_SECONDS - 0.1, False, threads)
+    assert hold.look(2 * BLOCKED_SECONDS, False, threads)
+    assert not hold.look(3 * BLOCKED_SECONDS, False, threads)
+    assert not hold.look(4 * BLOCKED_SECONDS, True, threads)
+    assert hold.look(5 * BLOCKED_SECONDS, False, threads)
 
 
 def test_threads_that_compute_are_no_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     used = {1: 0.0, 2: 0.0}
     monkeypatch.setattr(watchdog, "_processor_seconds", used.__getitem__)
     hold = Hold()
-    assert not hold.look(0.0, 1, [1, 2])
+    hold.begin(0.0, [1, 2])
     used.update({1: BLOCKED_SECONDS / 2, 2: BLOCKED_SECONDS / 2})
-    assert not hold.look(BLOCKED_SECONDS, 1, [1, 2])
-    assert not hold.look(BLOCKED_SECONDS, 2, [1, 2])
+    assert not hold.look(BLOCKED_SECONDS, False, [1, 2])
+    assert not hold.look(BLOCKED_SECONDS, True, [1, 2])
     used[1] += BLOCKED_SECONDS / 2
-    assert hold.look(2 * BLOCKED_SECONDS, 2, [1, 2])
+    assert hold.look(2 * BLOCKED_SECONDS, False, [1, 2])
+
+
+class Counted:
+    """Counts the looks at pools."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.looks = 0
+        look = watchdog.PoolWatch.look
+
+        def counted(pool: watchdog.PoolWatch) -> float | None:
+            self.looks += 1
+            return look(pool)
+
+        monkeypatch.setattr(watchdog.PoolWatch, "look", counted)
+
+
+@pytest.mark.slow
+def test_a_pool_that_is_held_is_looked_at_when_it_has_been_for_long_and_no_more(
+    reports: Reports, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(monkeypatch)
+
+    def sit() -> bool:
+        has_come = reports.has_come.wait(PATIENCE)
+        time.sleep(5 * watchdog.BLOCKED_SECONDS)
+        return has_come
+
+    assert held_by(sit, 1).run(None, 1) == Ok(11)
+    assert 1 <= counted.looks <= 2  # another may see that the pool has gone on
+
+
+def test_a_pool_whose_only_timer_is_far_away_is_not_looked_at_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = PoolWatch(FakeHost(deadline=time.monotonic() + 1000))
+    assert pool.look() == pytest.approx(time.monotonic() + 1000 + BLOCKED_SECONDS, abs=1)
+    assert pool.is_watched
+    assert not pool.sees_ready
+
+
+def test_a_pool_with_nothing_to_do_is_looked_at_no_more() -> None:
+    pool = PoolWatch(FakeHost(deadline=None))
+    assert pool.look() is None
+    assert not pool.is_watched
+
+
+def test_a_pool_that_is_held_is_looked_at_after_the_time_that_makes_a_hold() -> None:
+    pool = PoolWatch(FakeHost(ready=1))
+    assert pool.look() == pytest.approx(time.monotonic() + BLOCKED_SECONDS, abs=1)
+    assert pool.sees_ready
+    pool.has_turned = True
+    assert pool.look() == pytest.approx(time.monotonic() + BLOCKED_SECONDS, abs=1)
+
+
+class FakeHost:
+    """The host of a pool whose only thread is busy."""
+
+    is_stopping = is_inherited = has_idle_thread = False
+    within = None
+
+    def __init__(self, *, ready: int = 0, deadline: float | None = None) -> None:
+        self.mutex = threading.Lock()
+        self.member = Member(1)
+        self.member.ready.extend([Discarding([])] * ready)
+        self.deadline = deadline
+
+    def next_deadline(self) -> float | None:
+        return self.deadline

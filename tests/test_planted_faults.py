@@ -34,7 +34,17 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
-from distio.testing import CheckFailed, Crash, Fault, Interrupt, Parts, Simulation, explore
+from distio.testing import (
+    CheckFailed,
+    Crash,
+    Fail,
+    Fault,
+    Interrupt,
+    Parts,
+    Simulation,
+    explore,
+    processes,
+)
 
 Program = IO[Any, Any, Any]
 Plant = Callable[[pytest.MonkeyPatch], Parts]
@@ -191,7 +201,7 @@ class ForgetsWhoWaits(Coordinator):
 class NeverLosesAnyone(Coordinator):
     """Who waits for a lost fiber isn't told."""
 
-    def _lose_fiber(self, fiber: int, record: Any, worker: str, reason: str) -> None:
+    def lose_fiber(self, fiber: int, record: Any, worker: str, reason: str) -> None:
         record.ended = True
         record.lost = (worker, reason)
 
@@ -335,6 +345,12 @@ def throws_out_who_is_late(monkeypatch: pytest.MonkeyPatch) -> Parts:
     return Parts()
 
 
+def stays_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """A member that fails stays a member, and does nothing."""
+    monkeypatch.setattr(processes, "last_words", lambda reason: [])
+    return Parts()
+
+
 def with_claims(claims: type[Claims]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
         monkeypatch.setattr(coordinator_machine, "Claims", claims)
@@ -455,7 +471,7 @@ def believes_old_epochs(monkeypatch: pytest.MonkeyPatch) -> Parts:
     def outcome_unknown(machine: Coordinator, member: Peer, message: m.OutcomeUnknown) -> None:
         record = machine.fibers.get(message.fiber)
         if record is not None and record.lost is None:
-            machine._lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
+            machine.lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
 
     monkeypatch.setitem(coordinator_machine._HANDLERS, m.OutcomeUnknown, outcome_unknown)
     return Parts()
@@ -691,6 +707,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "who has given up is served": (with_talking(ServesWhoHasGivenUp), handed(), 4, ()),
     "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
     "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Interrupt()]),
+    "a member that fails stays": (stays_when_it_fails, tree(3), 8, [Fail()]),
     "a claim outlives its use": (with_claims(KeepsClaims), passed_on(), 24, ()),
     "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
     "an item doesn't keep what it refers to": (

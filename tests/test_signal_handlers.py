@@ -412,6 +412,60 @@ def test_a_handler_that_a_function_has_set_by_itself_is_like_any_other(
     assert seen == ["released"]
 
 
+@pytest.mark.parametrize(
+    "before",
+    [signal.SIG_DFL, signal.SIG_IGN, raises(Stop("another"))],
+    ids=["default", "ignored", "handled"],
+)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_handler_that_a_function_has_set_by_itself_releases_in_the_midst_of_the_machine(
+    before: Any, threads: int, raised: BaseException, amid: None
+) -> None:
+    seen: list[str] = []
+    handler = raises(raised)
+    with handled(NUMBER, before):
+        program = io.on_main_thread(signal.signal, NUMBER, handler).then(FOREVER).attempt()
+        if threads == 1:
+            program = io.defer(signal.signal, NUMBER, handler).then(FOREVER).attempt()
+        with pytest.raises(type(raised)) as caught:
+            program.finally_(lambda _: io.sleep(0.001).then(io.defer(seen.append, "released"))).run(
+                None, threads
+            )
+        assert signal.getsignal(NUMBER) is handler
+    assert caught.value is raised
+    assert seen == ["released"]
+
+
+def test_handler_that_a_handler_has_set_is_like_any_other(raised: BaseException) -> None:
+    def install(number: int, frame: object) -> None:
+        signal.signal(number, raises(raised))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+    with handled(signal.SIGALRM, install), pytest.raises(type(raised)) as caught:
+        io.defer(signal.setitimer, signal.ITIMER_REAL, 0.01).then(FOREVER).run(None)
+    assert caught.value is raised
+
+
+def test_handler_that_is_set_after_a_run_has_no_guard(raised: BaseException) -> None:
+    with pytest.raises(type(raised)):
+        io.defer(raise_signal).run(None)
+    handler = raises(Stop("later"))
+    with handled(NUMBER, handler):
+        assert signal.getsignal(NUMBER) is handler
+
+
+@pytest.mark.parametrize(("number", "handler"), [(-1, signal.SIG_IGN), (NUMBER, "none")])
+def test_signal_that_cannot_be_handled_is_refused_within_a_run(number: int, handler: Any) -> None:
+    def install() -> str:
+        try:
+            signal.signal(number, handler)
+        except (TypeError, ValueError) as error:
+            return type(error).__name__
+        return "set"
+
+    assert io.defer(install).run(None) == Ok(install())
+
+
 @pytest.mark.parametrize("number", [NUMBER, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("place", ["1 thread", "cluster"])
 def test_handlers_are_back_in_their_places_when_the_run_has_ended(number: int, place: str) -> None:

@@ -39,7 +39,7 @@ from distio.runtime.deciding import Deciding, what_failed
 from distio.runtime.failures import FailureLog
 from distio.runtime.forks import drop_in_children, end_child, without_forks
 from distio.runtime.inbox import Inbox
-from distio.runtime.interrupts import guard_new_handlers, noted
+from distio.runtime.interrupts import noted
 from distio.runtime.logs import log
 from distio.runtime.main_thread import (
     HEARING_SECONDS,
@@ -210,7 +210,7 @@ class Host:
                     if self._has_errands and hand is self._main_hand:
                         return True
                 if hand.take():
-                    if not self.pool.is_watched and (member.ready or member.parked):
+                    if not (self.pool.is_watched or self._idle):
                         self.pool.watch()
                     return True
                 patience = self.link.idle()
@@ -327,7 +327,7 @@ class Host:
         count = len(self.member.ready) - spare
         if self._idle and count > 0:
             self._work_ready.notify(min(count, self._idle))
-        elif count > 0 and not self.pool.is_watched:
+        elif count > 0 and not self.pool.sees_ready:
             self.pool.watch()
 
     def wake_one(self) -> None:
@@ -394,11 +394,7 @@ class Host:
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
     ) -> Callable[[], bool]:
         """That of the process, if it takes calls."""
-        return call_on_main_thread(partial(self._on_main_thread, fiber, call), refuse)
-
-    def _on_main_thread(self, fiber: Fiber, call: Callable[[], None]) -> None:
-        call_on_behalf_of(fiber, self, call)
-        guard_new_handlers()  # it may have set some
+        return call_on_main_thread(partial(call_on_behalf_of, fiber, self, call), refuse)
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         """On that of all hosts in this process."""

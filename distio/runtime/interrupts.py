@@ -15,9 +15,9 @@ Rules
 - An `Exception` is the business of what is interrupted. A function of the user may handle it; else
   it cancels the innermost run and leaves it.
 - The first exception counts. An `Exception` that comes while its run is ending is logged.
-- A handler that is set by a function of a fiber has its guard as soon as the main thread is back in
-  distio's hands after a call for `on_main_thread`, or when what the handler raises is seen.
-- The handlers are back in their places when the outermost run has ended.
+- A handler that is set meanwhile has its guard at once: `signal.signal` calls a function of the
+  module `_signal`, and another one stands in the place of that as long.
+- The handlers are in their places when the outermost run has ended.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
-from types import CodeType, FrameType, TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final, final
 
 from distio.core.fiber import Fiber
@@ -43,7 +43,6 @@ from distio.runtime.messenger import hand_over
 __all__ = [
     "Terminated",
     "end_on_sigterm",
-    "guard_new_handlers",
     "interruptible",
     "noted",
 ]
@@ -125,7 +124,8 @@ class interruptible:
     def __enter__(self) -> interruptible:
         self._is_heard = is_main_thread()
         if self._is_heard:
-            _guard_handlers()
+            if not _running:
+                _guard_handlers()
             _running.append(self)
         return self
 
@@ -187,8 +187,6 @@ _demands: Final = _Demands()
 """How often a handler has asked the program to end since the outermost began."""
 _guards: Final[dict[int, _Guard]] = {}
 """By the number of the signal."""
-_guarded: Final[list[Any]] = []
-"""The handlers of all signals when all guards were in their places."""
 
 
 def noted(exception: BaseException) -> None:
@@ -200,23 +198,26 @@ def noted(exception: BaseException) -> None:
 # -- handlers and their guards ----------------------------------------------------------------
 
 
-def _guard_handlers() -> list[Any]:
-    """Put a guard in the place of each handler that has none; only on the main thread.
+def _guard_handlers() -> None:
+    """Put a guard in the place of each handler, and of each that is set from now on."""
+    for number, handler in zip(_NUMBERS, map(_handler_of, _NUMBERS)):
+        if _lacks_guard(number, handler):
+            _set_guarded(number, handler)
+    _signal.signal = _set_guarded
+
+
+def _set_guarded(number: Any, handler: Any) -> Any:
+    """What `signal.signal` calls while the main thread is in `run`.
 
     Returns:
-        Those that had none.
+        What was there before: a guard, most likely.
     """
-    handlers = list(map(_handler_of, _NUMBERS))
-    if handlers == _guarded:
-        return []  # by far the most frequent, and this is called often
-    found = []
-    for number, handler in zip(_NUMBERS, handlers):
-        if _lacks_guard(number, handler):
-            guard = _guards[number] = _Guard(handler)
-            _set_handler(number, guard)
-            found.append(handler)
-    _guarded[:] = map(_handler_of, _NUMBERS)
-    return found
+    if not _lacks_guard(number, handler):
+        return _set_handler(number, handler)
+    guard = _Guard(handler)
+    before = _set_handler(number, guard)
+    _guards[number] = guard
+    return before
 
 
 def _lacks_guard(number: int, handler: Any) -> bool:
@@ -225,14 +226,9 @@ def _lacks_guard(number: int, handler: Any) -> bool:
     return number == signal.SIGTERM and bool(handler == signal.SIG_DFL)
 
 
-def guard_new_handlers() -> list[Any]:
-    """The same, if this is the main thread and it is in a run."""
-    return _guard_handlers() if is_main_thread() and _running else []
-
-
 def _put_back() -> None:
-    """Set the handlers that were there before; those that were set meanwhile stay."""
-    _guarded.clear()
+    """Let the handlers be in their places that are guarded: those of before, or set meanwhile."""
+    _signal.signal = _set_handler
     while _guards:
         number, guard = _guards.popitem()
         if _handler_of(number) is guard:
@@ -293,37 +289,11 @@ def _is_ours(frame: FrameType | None) -> bool:
 
 
 def _is_from_handler(exception: BaseException) -> bool:
-    """Whether a signal handler has raised it, one whose guard may have been missing until now."""
-    if _MARK in vars(exception):
-        return True
-    new = guard_new_handlers()
-    if new and _passed_through(exception, {_code_of(handler) for handler in new}):
-        vars(exception)[_MARK] = True
-        if not isinstance(exception, Exception):
-            _demand(exception, 0)
-        return True
-    return False
+    """Whether a signal handler has raised it."""
+    return _MARK in vars(exception)
 
 
 recognised_by(_is_from_handler)
-
-
-def _passed_through(exception: BaseException, codes: set[CodeType | None]) -> bool:
-    trace = exception.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code in codes:
-            return True
-        trace = trace.tb_next
-    return False
-
-
-def _code_of(handler: Any) -> CodeType | None:
-    while isinstance(handler, partial):
-        handler = handler.func
-    function = getattr(handler, "__func__", handler)
-    if not hasattr(function, "__code__"):
-        function = type(function).__call__
-    return getattr(function, "__code__", None)
 
 
 # -- reports ----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import zmq
 
 from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.member import Member
-from distio.coordination.member.endings import leave
+from distio.coordination.member.endings import last_words, leave
 from distio.coordination.member.runs import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
@@ -480,7 +480,7 @@ class LinkedHost(Host):
 
     def say_farewell(self, reason: str) -> None:
         """The coordinator gives up what is here."""
-        self._say_at_once(*self._last_logs(), m.Goodbye(reason))
+        self._say_at_once(*self._last_logs(), *last_words(reason))
 
     def end_runs(self, reason: str, failure: TracedException) -> None:
         self.tickets.cut_short(reason, failure.stack_trace)

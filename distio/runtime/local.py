@@ -161,7 +161,7 @@ class LocalHost(Host):
             super().drop_in_child()
             return
         self.renew_mutex()
-        self.pool.is_watched = False  # nobody is there who would look
+        self.pool.is_watched = self.pool.sees_ready = False  # nobody is there who would look
         if isinstance(hand.work, Fiber):
             hand.work.stack.append(LeavesChild())
         for fiber in list(self.member.parked.values()):

@@ -1,8 +1,9 @@
 """Pools of threads that user code holds while fibers wait for a thread: reported, with the stacks.
 
 A pool is watched only while all its threads are busy and fibers wait, or may come to. One thread of
-the process looks at the watched pools every `PERIOD_SECONDS`, and ends when there are none. To a
-turn of a pool it costs an assignment and a comparison.
+the process sleeps until the moment at which a watched pool will have been held for long enough, and
+ends when there is none. If the pool has made a turn by then, the time begins anew: a hold is
+reported after one to two times `BLOCKED_SECONDS`. A turn of a pool costs an assignment and a check.
 
 Code that computes holds a thread for a good reason, and isn't reported. What tells it from code
 that blocks is how much of the time its thread has had the processor.
@@ -16,6 +17,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import Any, Final, NamedTuple, Protocol, final
 from weakref import WeakSet
 
@@ -28,11 +30,11 @@ from distio.runtime.logs import log
 from distio.runtime.threads import start_thread
 from distio.traces import trace_of_thread
 
-__all__ = ["BLOCKED_SECONDS", "PERIOD_SECONDS", "Blocked", "Hold", "PoolWatch"]
+__all__ = ["BLOCKED_SECONDS", "Blocked", "Hold", "PoolWatch"]
 
 BLOCKED_SECONDS: Final = 5.0
 """A pool whose threads have all been held for so long is reported."""
-PERIOD_SECONDS: Final = BLOCKED_SECONDS / 4
+_LONGEST_WAIT_SECONDS: Final = 86_400.0
 _COMPUTES: Final = 0.1
 """A thread that has had the processor for such a part of the time computes."""
 
@@ -52,31 +54,45 @@ class Hold:
     """Since when the threads of one pool have neither taken up nor finished anything."""
 
     def __init__(self) -> None:
-        self._turns = -1
         self._since = 0.0
         self._processor_seconds: dict[int, float] = {}
         self._is_over = False
 
-    def look(self, now: float, turns: int, threads: Collection[int]) -> bool:
+    @property
+    def moment(self) -> float:
+        """When it will have lasted for long, if no turn is made."""
+        return self._since + BLOCKED_SECONDS
+
+    @property
+    def was_told(self) -> bool:
+        """Whether it has: there is nothing more to be told until a turn is made."""
+        return self._is_over
+
+    def begin(self, now: float, threads: Collection[int]) -> None:
+        """The pool may be held from now on; the arguments are those of `look`."""
+        self._since, self._is_over = now, False
+        self._processor_seconds = {each: _processor_seconds(each) for each in threads}
+
+    def look(self, now: float, has_turned: bool, threads: Collection[int]) -> bool:
         """Look whether the pool is held by code that blocks.
 
         Args:
             now: seconds on a clock that never goes back.
-            turns: how often its threads have taken up or finished something.
+            has_turned: whether a thread has taken up or finished something since the last look.
             threads: those of the pool; the caller sees to it that they live.
 
         Returns:
             True once, when they have been held for long.
         """
-        if turns != self._turns:
-            self._turns, self._since, self._is_over = turns, now, False
-            self._processor_seconds = {each: _processor_seconds(each) for each in threads}
+        if has_turned:
+            self.begin(now, threads)
             return False
         elapsed = now - self._since
         if self._is_over or elapsed < BLOCKED_SECONDS:
             return False
         self._is_over = True
-        used = [_processor_seconds(each) - self._processor_seconds[each] for each in threads]
+        known = self._processor_seconds
+        used = [_processor_seconds(each) - known[each] for each in threads if each in known]
         return any(each < _COMPUTES * elapsed for each in used)
 
 
@@ -132,37 +148,44 @@ class PoolWatch:
         self.hands: dict[int, Hand] = {}
         """By thread."""
         self.is_watched = False
+        self.sees_ready = False
+        """Whether fibers that become ready change nothing: it is looked after, or reported."""
+        self.moment = inf
+        """When the watchdog is to look at it."""
         self._hold = Hold()
-        self._turns = 0
-        """How often the watchdog has found that a thread had done so."""
         self._warned_of: set[object] = set()
         """The stacks that held all threads, and a warning said so."""
 
     def watch(self) -> None:
-        """If all threads are busy, and fibers may come to wait for one, look after it."""
-        host = self._host
-        if (host.member.ready or host.member.parked) and not host.has_idle_thread:
-            self.is_watched = True
-            _watchdog.watch(self)
+        """All threads are busy: if fibers may come to wait for one, look after it (mutex held)."""
+        member = self._host.member
+        if member.ready or member.parked:
+            self.is_watched, self.sees_ready = True, bool(member.ready)
+            self.has_turned = False
+            self._hold.begin(time.monotonic(), self.hands)
+            _watchdog.watch(self, self._hold.moment)
 
-    def look(self) -> bool:
-        """Report it if user code holds all threads; return whether that is still to be seen."""
+    def look(self) -> float | None:
+        """Report it if user code holds all threads; return when to look again, if at all."""
         host, now = self._host, time.monotonic()
+        is_blocked, moment = False, None
         with host.mutex:
             ready, deadline = len(host.member.ready), host.next_deadline()
-            is_held = not (host.has_idle_thread or host.is_stopping or host.is_inherited)
-            self.is_watched = is_held and (ready > 0 or deadline is not None)
-            is_missed = self.is_watched and (ready > 0 or (deadline or now) < now)
-            self._turns += self.has_turned
-            self.has_turned = False
-            is_blocked = is_missed and self._hold.look(now, self._turns, self.hands)
+            if not (host.has_idle_thread or host.is_stopping or host.is_inherited):
+                moment = now if ready else deadline and deadline + BLOCKED_SECONDS
+            self.sees_ready = moment is not None and moment <= now
+            if self.sees_ready:
+                is_blocked = self._hold.look(now, self.has_turned, self.hands)
+                self.has_turned = False
+                moment = None if self._hold.was_told else self._hold.moment
+            self.is_watched = moment is not None
             hands = dict(self.hands) if is_blocked else {}
         held = _blocked(hands)
         stacks = frozenset(each.stack for each in held)
         if held and stacks not in self._warned_of:
             self._warned_of.add(stacks)
             in_background(partial(_report, host, held, ready))  # it calls log handlers
-        return self.is_watched
+        return moment
 
 
 def _report(host: Hosting, held: Sequence[Blocked], waiting: int) -> None:
@@ -188,33 +211,47 @@ class _Watchdog:
 
     def __init__(self) -> None:
         # reentrant: a collector of garbage may run a program in the midst of it
-        self._guard = threading.RLock()
+        self._has_changed = threading.Condition(threading.RLock())
         self._pools: WeakSet[PoolWatch] = WeakSet()
+        self._sleeps_until = 0.0
         self._is_awake = False
 
-    def watch(self, pool: PoolWatch) -> None:
-        """Look at this pool, until it isn't to be watched any longer."""
-        with self._guard:
+    def watch(self, pool: PoolWatch, moment: float) -> None:
+        """Look at this pool at that moment."""
+        with self._has_changed:
+            pool.moment = min(moment, pool.moment)
             self._pools.add(pool)
-            if not self._is_awake:
+            if self._is_awake and moment < self._sleeps_until:
+                self._has_changed.notify()
+            elif not self._is_awake:
                 with suppress(RuntimeError):  # no thread is to be had, so nothing is reported
                     start_thread("distio-watchdog", self._work)
                     self._is_awake = True
 
     def _work(self) -> None:
-        while True:
-            time.sleep(PERIOD_SECONDS)
-            with self._guard:
-                pools = list(self._pools)
-                self._pools.clear()
-                if not pools:
-                    self._is_awake = False
-                    return
+        while (pools := self._await_some()) is not None:
             while pools:
                 pool = pools.pop()
-                if pool.look():
-                    self.watch(pool)
+                moment = pool.look()
+                if moment is not None:
+                    self.watch(pool, moment)
                 del pool  # it may end meanwhile
+
+    def _await_some(self) -> list[PoolWatch] | None:
+        """Sleep until it is time to look at some of them; None: there are none any more."""
+        with self._has_changed:
+            while pools := list(self._pools):
+                now = time.monotonic()
+                if due := [pool for pool in pools if pool.moment <= now]:
+                    for pool in due:
+                        pool.moment = inf
+                    self._pools.difference_update(due)
+                    return due
+                self._sleeps_until = min(now + _LONGEST_WAIT_SECONDS, *[p.moment for p in pools])
+                pools.clear()  # nothing here keeps a pool
+                self._has_changed.wait(self._sleeps_until - now)
+            self._is_awake = False
+        return None
 
 
 _watchdog: Final = _Watchdog()

@@ -5,7 +5,7 @@
 """
 
 from distio.testing.exploration import CheckFailed, Exploration, explore
-from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Leave, Pause, Shutdown
+from distio.testing.faults import Break, Crash, Cut, Fail, Fault, Interrupt, Leave, Pause, Shutdown
 from distio.testing.history import History
 from distio.testing.restless import RESTLESS
 from distio.testing.simulation import Simulation, simulate
@@ -18,6 +18,7 @@ __all__ = [
     "Crash",
     "Cut",
     "Exploration",
+    "Fail",
     "Fault",
     "History",
     "Interrupt",

@@ -12,7 +12,7 @@ from typing import Any, final
 from distio.core import expect
 from distio.errors import MatchError
 
-__all__ = ["Break", "Crash", "Cut", "Fault", "Interrupt", "Leave", "Pause", "Shutdown"]
+__all__ = ["Break", "Crash", "Cut", "Fail", "Fault", "Interrupt", "Leave", "Pause", "Shutdown"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,18 @@ class _Fault:
 @dataclass(frozen=True)
 class Crash(_Fault):
     """The process is gone at once, as by kill -9; its last words may be lost."""
+
+    returns_after: float | None = None
+    """After so many seconds the process, if it is a worker, is started anew: another member."""
+
+
+@final
+@dataclass(frozen=True)
+class Fail(_Fault):
+    """The machinery of the process fails, as it does without memory: it says goodbye, and ends.
+
+    What its fibers hold isn't released.
+    """
 
     returns_after: float | None = None
     """After so many seconds the process, if it is a worker, is started anew: another member."""
@@ -119,4 +131,4 @@ class Shutdown(_Fault):
             raise MatchError(f"Shutdown: only the 'coordinator' is shut down, but got {self.who!r}")
 
 
-Fault = Break | Crash | Cut | Interrupt | Leave | Pause | Shutdown
+Fault = Break | Crash | Cut | Fail | Interrupt | Leave | Pause | Shutdown

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.coordinator.endings import GRACE_SECONDS
 from distio.coordination.member import Callback, Finishing, Hand, Member
-from distio.coordination.member.endings import leave
+from distio.coordination.member.endings import last_words, leave
 from distio.coordination.member.runs import LocalRun
 from distio.coordination.solo import Solo
 from distio.core.fiber import Fiber
@@ -397,6 +397,17 @@ class Process:
         leave(self._member, GRACE_SECONDS)
         self._note_woken(before)
 
+    def fail(self, reason: str) -> None:
+        """Its machinery fails: it says its last words, which end its membership, and ends."""
+        said = [] if self._member is None else last_words(reason)
+        self._world.note(self.name, *story_of_batch("says", said))
+        if said:
+            self.speaks.send(from_member.encode(said), self._world.arrival())
+        if said or self._member is None:
+            self.end(reason, code=1)
+        else:
+            self.set_paused(True)  # nobody hears of it: it is there, and does nothing
+
     def say(self, message: m.MemberMessage) -> None:
         """Say this with what is said next."""
         (self._early if self._member is None else self._member.outbox).append(message)
@@ -480,14 +491,14 @@ class Process:
         else:
             self._check()
 
-    def end(self, reason: str) -> None:
-        """The process ends of its own will; what it has said still arrives."""
+    def end(self, reason: str, code: int = 0) -> None:
+        """The process ends of its own will, with a code; what it has said still arrives."""
         if self.has_ended:
             return
         self._world.note(self.name, f"ends: {reason}")
         self.vanish(lost=0)
         self.tickets.cut_short(reason)
-        self._world.has_ended(self, describe_exit(0))
+        self._world.has_ended(self, describe_exit(code))
 
     def vanish(self, lost: int) -> None:
         """The process is no more, nor are the last batches that it has sent."""

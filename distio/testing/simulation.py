@@ -85,8 +85,8 @@ def simulate(
         seed: decides which ready fiber is stepped next, how long messages take, and so on; and
             what `io.random` draws.
         latency: how many virtual seconds a message takes, or the least and the most.
-        faults: what goes wrong: see `Crash`, `Pause`, `Cut`, `Break`, `Interrupt`, `Leave`,
-            `Shutdown`.
+        faults: what goes wrong: see `Crash`, `Fail`, `Pause`, `Cut`, `Break`, `Interrupt`,
+            `Leave`, `Shutdown`.
         max_virtual_seconds: when to give up.
         max_steps: after how many steps of fibers to give up.
         schedule: a schedule that `explore` has printed; then the seed decides nothing but what
@@ -213,9 +213,8 @@ def _list_of_faults(faults: Any) -> Sequence[Fault]:
     if isinstance(faults, Sequence) and all(isinstance(each, Fault) for each in faults):
         return faults
     raise MatchError(
-        f"simulate: faults is a list of Crash(), Pause(), Cut(), Break(), Interrupt(), Leave() "
-        f"and Shutdown(), "
-        f"but got {faults!r}"
+        f"simulate: faults is a list of Crash(), Fail(), Pause(), Cut(), Break(), Interrupt(), "
+        f"Leave() and Shutdown(), but got {faults!r}"
     )
 
 

@@ -29,7 +29,7 @@ from distio.runtime.link import HANDSHAKE_SECONDS
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.choices import Choices
-from distio.testing.faults import Break, Crash, Cut, Fault, Interrupt, Leave, Pause, Shutdown
+from distio.testing.faults import Break, Crash, Cut, Fail, Fault, Interrupt, Leave, Pause, Shutdown
 from distio.testing.history import History
 from distio.testing.hub import Hub
 from distio.testing.ledger import Ledger
@@ -412,6 +412,9 @@ class World:
             self.note(process.name, "crashes")
             process.vanish(lost=self.pick(len(process.speaks.queue) + 1))
             self.has_ended(process, "killed by SIGKILL")
+            self._plan_return(process, fault.returns_after)
+        elif isinstance(fault, Fail):
+            process.fail("it can't go on: its machinery has failed")
             self._plan_return(process, fault.returns_after)
         elif isinstance(fault, Pause):
             self.note(process.name, f"stands still for {fault.seconds:g} s")

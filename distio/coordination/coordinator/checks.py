@@ -1,7 +1,4 @@
-"""What must always hold in the coordinator, and what when all runs have ended.
-
-And what is done after a failure of the coordinator's own, so that it holds for all who are left.
-"""
+"""What must always hold in the coordinator, and what when all runs have ended."""
 
 from __future__ import annotations
 
@@ -11,13 +8,12 @@ from typing import TYPE_CHECKING
 from distio.coordination.coordinator.registry import NOWHERE, FiberRecord
 from distio.coordination.rest import check_rest
 from distio.errors import DistioBug
-from distio.protocol.endings import Cause
 from distio.protocol.ids import name_of
 
 if TYPE_CHECKING:
     from distio.coordination.coordinator.machine import Coordinator
 
-__all__ = ["check", "check_at_rest", "put_in_order"]
+__all__ = ["check", "check_at_rest", "is_somewhere", "wrong_runs"]
 
 
 def check(machine: Coordinator) -> None:
@@ -26,7 +22,7 @@ def check(machine: Coordinator) -> None:
     Raises:
         DistioBug: one of it doesn't hold.
     """
-    for _, wrong in _wrong_runs(machine):
+    for _, wrong in wrong_runs(machine):
         raise DistioBug(wrong)
     for id in machine.timers.runs:
         if id not in machine.runs:
@@ -37,38 +33,12 @@ def check(machine: Coordinator) -> None:
     machine.claims.validate()
     machine.references.validate()
     for member in machine.locks.members:
-        if not _is_somewhere(machine, member):
+        if not is_somewhere(machine, member):
             raise DistioBug(f"member {member} is gone, but has or waits for a lock")
 
 
-def put_in_order(machine: Coordinator, now: float, reason: str) -> None:
-    """Make it hold what must always hold, after a handler was left in the middle.
-
-    Args:
-        machine: one that has lost the member whose handler that was.
-        now: see `Coordinator.handle`.
-        reason: why runs end whose books don't balance.
-    """
-    spoilt = {*machine.spoilt, *machine.talking.spoilt_runs()}
-    spoilt.update(id for id, _ in _wrong_runs(machine))
-    machine.spoilt.clear()
-    for id in sorted(spoilt):
-        run = machine.runs.get(id)
-        if run is not None:
-            lost_track = f"the coordinator lost track of this run: {reason}"
-            run.ending = Cause.FAILED, lost_track
-            machine.end_run(id, run, overdue=lost_track)
-    for fiber, record in list(machine.fibers.items()):
-        if record.run not in machine.runs:
-            del machine.fibers[fiber]
-    for id in [id for id in machine.timers.runs if id not in machine.runs]:
-        machine.timers.drop(id)
-    machine.talking.count_anew()
-    machine.locks.count_anew(now, machine.members.keys() | {NOWHERE})
-
-
-def _wrong_runs(machine: Coordinator) -> Iterator[tuple[int, str]]:
-    """The runs whose books don't balance, and what is wrong."""
+def wrong_runs(machine: Coordinator) -> Iterator[tuple[int, str]]:
+    """Find the runs whose books don't balance, and what is wrong."""
     waiting: dict[int, int] = {}
     on_their_way: set[int] = set()
     for chunk in machine.backlog:
@@ -76,9 +46,12 @@ def _wrong_runs(machine: Coordinator) -> Iterator[tuple[int, str]]:
         on_their_way.update(fiber for fiber, _ in chunk.fibers)
     for id, run in machine.runs.items():
         counts = run.alive_at
+        if run.is_miscounted:
+            waiting.pop(id, None)
+            continue
         if run.alive != sum(counts.values()) or min(counts.values(), default=1) < 1:
             yield id, f"run {name_of(id)} counts {run.alive} fibers, but has {counts}"
-        if not all(_is_somewhere(machine, member) for member in counts):
+        if not all(is_somewhere(machine, member) for member in counts):
             yield id, f"run {name_of(id)} counts fibers at members that are gone: {counts}"
         if counts.get(NOWHERE, 0) != waiting.pop(id, 0):
             yield id, f"run {name_of(id)} miscounts what waits for a place"
@@ -99,14 +72,15 @@ def _wrong_record(
         return "outlives its run"
     if record.lost is not None:
         return "is lost, but not all who wait were told" if record.waiters else ""
-    if not _is_somewhere(machine, record.host):
+    if not is_somewhere(machine, record.host):
         return "is at a member that is gone, but not lost"
     if record.host == NOWHERE and fiber not in on_their_way:
         return "is on its way, but in no chunk"
     return ""
 
 
-def _is_somewhere(machine: Coordinator, host: int) -> bool:
+def is_somewhere(machine: Coordinator, host: int) -> bool:
+    """Whether a fiber can be there."""
     return host == NOWHERE or host in machine.members
 
 

@@ -72,7 +72,7 @@ class Suspicions:
 
     def suspect(self, id: int, run: Run) -> None:
         """Ask around if all fibers of this run seem to wait for fibers."""
-        if run.asked or run.is_innocent or not self._is_still(id, run):
+        if run.asked or run.is_innocent or run.is_miscounted or not self._is_still(id, run):
             return
         for member, alive in run.alive_at.items():
             if not self._seems_blocked(member, id, alive):

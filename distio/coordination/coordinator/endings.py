@@ -7,6 +7,7 @@ Rules
   later. The run is over when its last fiber has ended.
 - That may take as long as the grace, and no longer. Then fibers that are left are dropped, and
   their members say which.
+- If the counts of a run may be wrong, by a mistake of ours, only its grace ends it.
 - A run is over at once if no member is there that could step one of its fibers, or if its fibers
   deadlock while they release.
 - A member that leaves is given nothing any more. It says goodbye when its fibers have released;
@@ -20,7 +21,7 @@ Rules
 | deadlock       | `deadlock`: all fibers wait, and nothing wakes them  | Deadlock, with the cycle |
 | client gone    | `machine`: the client has left, died, or is cut off  | nobody hears it          |
 | cluster closed | its program closes the cluster; the coordinator ends | ClusterClosed            |
-| failed         | `checks`: what is known of it is spoilt; it is over  | ClusterClosed            |
+| failed         | `mending`: what is known of it is spoilt             | ClusterClosed            |
 """
 
 from __future__ import annotations
@@ -87,12 +88,22 @@ class Endings:
             self.begin(now, id, run, Cause.DEADLOCK, f"nothing can ever wake this run: {waits}")
         else:
             reason = f"nothing can ever wake what this run still releases: {waits}"
-            run.ending = Cause.DEADLOCK, reason
+            if not run.mistakes:
+                run.ending = Cause.DEADLOCK, reason
             self._machine.end_run(id, run, overdue=reason)
+
+    def lost_track(self, now: float, id: int, run: Run, reason: str) -> None:
+        """What is known of this run is spoilt; it may be ending already, or have begun to."""
+        run.ending = run.ending or (Cause.FAILED, reason)
+        self._limit(now, _RUN, id, self._grace)
+        self.begin(now, id, run, *run.ending)
+        if id in self._machine.runs:
+            self.check(id, run)
 
     def check(self, id: int, run: Run) -> bool:
         """Whether this run is over: some of its fibers have ended, or were lost."""
-        is_over = run.alive == 0 or (run.ending is not None and not self._can_release(run))
+        has_ended = run.alive == 0 and not run.is_miscounted
+        is_over = has_ended or (run.ending is not None and not self._can_release(run))
         if is_over:
             self._machine.end_run(id, run)
         return is_over
@@ -100,7 +111,8 @@ class Endings:
     def _can_release(self, run: Run) -> bool:
         """Whether a member is there that steps fibers of this run, or may be given some."""
         members = self._machine.members
-        if any(host in members and not members[host].is_gone for host in run.alive_at):
+        hosts = run.members if run.is_miscounted else run.alive_at
+        if any(host in members and not members[host].is_gone for host in hosts):
             return True
         workers = (each for each in members.values() if each.is_worker)
         return NOWHERE in run.alive_at and any(each.is_staying for each in workers)

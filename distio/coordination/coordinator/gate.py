@@ -8,13 +8,14 @@ Rules
   late it comes: what a race can cause is the handlers' business, and is counted as stale.
 - What a member can't truthfully say costs its membership. To drop one message and to go on would
   leave a run waiting for ever, in silence, for what the message was about.
-- An exception that a handler raises costs the member that spoke, too: most likely it is faulty,
-  and all others go on. Its fibers are lost, and the reason is told to those who wait for them.
+- An exception that a handler raises costs the runs that the message is about: see `mending`. If it
+  is about no run, it costs the member that spoke its membership: what else it says can't be
+  understood. Its fibers are lost, and the reason is told to those who wait for them.
 - An exception in what follows from the passing of time, or from a loss, is nobody's fault. It costs
   runs, and no member.
-- After an exception the machine is put in order: what belongs to nobody is dropped, tokens and
-  waits are counted anew. The runs that the message or the timer was about end with the reason, and
-  so does each whose books don't balance: to leave one half done would let it wait for ever.
+- After an exception the machine is put in order. Each run whose books don't balance ends, too: to
+  leave one half done would let it wait for ever.
+- Of a run of which the coordinator has lost track nobody is said to lie.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, final
 
-from distio.coordination.coordinator.checks import put_in_order
 from distio.coordination.coordinator.events import Event, Received, Send, Tick
 from distio.coordination.coordinator.machine import Coordinator
+from distio.coordination.coordinator.mending import put_in_order, refuse
 from distio.coordination.coordinator.placement import Member
 from distio.coordination.coordinator.registry import Run
 from distio.protocol import messages as m
@@ -99,14 +100,21 @@ class Gate:
             self._end_membership(event, f"it said what can't be: {error}", None)
             return self._go_on(now)
         reason = f"a bug in distio ({error!r:.200})"
-        if error in followed:  # it was raised by what follows from the event, not by the event
-            self._note(followed)
-        else:
+        concerned: set[int] = set()
+        if error not in followed:  # else it was raised by what follows from the event
             if type(event) is Received:
-                machine.spoilt.update(_concerned(machine, event.message))
-            self._end_membership(event, f"what it said is beyond the coordinator: {reason}", error)
-            self._note(followed)
-        self._attempt(lambda: put_in_order(machine, now, reason))
+                concerned = _concerned(machine, event.message) & machine.runs.keys()
+            if concerned:
+                self.incidents.append(Incident("", _FAILED, error))
+            else:
+                beyond = f"what it said is beyond the coordinator: {reason}"
+                self._end_membership(event, beyond, error)
+        self._note(followed)
+        if type(event) is Received and concerned:
+            if isinstance(event.message, m.Progress | m.Offer):
+                machine.spoilt |= concerned
+            self._attempt(lambda: refuse(machine, event.member, event.message, reason))
+        self._attempt(lambda: put_in_order(machine, now, reason, concerned))
         return self._go_on(now)
 
     def _end_membership(self, event: Event, reason: str, error: Exception | None) -> None:
@@ -159,11 +167,14 @@ def _require(holds: bool, what: str) -> None:
 
 
 def _part_of(machine: Coordinator, member: Member, id: int) -> Run | None:
-    """The run, of which this member has hosted something; None if the run is over."""
+    """The run, of which this member has hosted something.
+
+    None if the run is over, or if the coordinator has lost track of it.
+    """
     run = machine.runs.get(id)
     if run is not None and member.id not in run.members:
         raise Inadmissible(f"it has no part in run {name_of(id)}")
-    return run
+    return None if run is not None and run.mistakes else run
 
 
 def _require_host(machine: Coordinator, member: Member, run: int, fiber: int) -> None:
@@ -258,8 +269,10 @@ def _start_timer(machine: Coordinator, member: Member, message: m.StartTimer) ->
 
 
 def _await_turns(machine: Coordinator, member: Member, message: m.AwaitTurns) -> None:
-    if _part_of(machine, member, message.run) is None:
+    if message.run not in machine.runs:
         raise Late
+    if _part_of(machine, member, message.run) is None:
+        return
     _require(bool(message.tokens) or not message.per_seconds, "a limit lets nobody start")
     for fiber in message.fibers:
         _require_host(machine, member, message.run, fiber)

@@ -273,7 +273,7 @@ class Coordinator:
         for fiber in run.fibers:
             record = self.fibers[fiber]
             if record.host == lost and record.lost is None:
-                self._lose_fiber(fiber, record, name, reason)
+                self.lose_fiber(fiber, record, name, reason)
             if lost in record.waiters:
                 record.waiters.remove(lost)
         if run.owner == lost and run.alive:
@@ -282,7 +282,8 @@ class Coordinator:
         else:
             self._check_end(id, run)
 
-    def _lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+    def lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+        """There will be no outcome of this fiber."""
         record.ended = True
         record.lost = (worker, reason)
         self.tell_waiters(record, m.FiberLost(fiber, worker, reason))
@@ -318,23 +319,27 @@ class Coordinator:
             run: what is known of it.
             overdue: why fibers that are left of it are dropped, if some are.
         """
-        ending = run.ending or (Cause.FINISHED, "")
+        del self.runs[id]  # first of all: whatever fails below, the run is over
+        cause, reason = run.ending or (Cause.FINISHED, "")
+        overdue = overdue or (reason if run.mistakes else "")
         for fiber in run.fibers:
             self.fibers.pop(fiber, None)
         self._survive(self.timers.drop, id)
         for part in (self.questions, self.claims, self.locks, self.talking, self.references):
             self._survive(part.run_gone, id)
-        if run.alive_at.get(NOWHERE):
-            for chunk in self.backlog:
-                if chunk.run == id:
-                    self.locks.drop(self.now, chunk.held, NOWHERE)
-            self.backlog = deque(chunk for chunk in self.backlog if chunk.run != id)
-        del self.runs[id]
-        self.suspicions.forget(id)
+        if run.alive_at.get(NOWHERE) or run.is_miscounted:
+            self._survive(self._drop_backlog, id)
+        self._survive(self.suspicions.forget, id)
         for member in self.members.values():
             member.blocked.pop(id, None)
             if member.id in run.members:
-                self.send(member.id, m.RunEnded(id, *ending, overdue=overdue))
+                self.send(member.id, m.RunEnded(id, cause, reason, overdue=overdue))
+
+    def _drop_backlog(self, run: int) -> None:
+        dropped = [chunk for chunk in self.backlog if chunk.run == run]
+        self.backlog = deque(chunk for chunk in self.backlog if chunk.run != run)
+        for chunk in dropped:
+            self.locks.drop(self.now, chunk.held, NOWHERE)
 
     def _progress(self, member: Member, message: m.Progress) -> None:
         member.told(message)
@@ -345,17 +350,20 @@ class Coordinator:
                 member.blocked.pop(told.run, None)
                 self.stale += 1
                 continue
-            run.has_moved()
-            started = sum(count for _, count in told.started)
-            run.count(member.id, started - told.finished)
-            for fiber, epoch in told.ended:
-                self._fiber_ended(member, run, fiber, epoch)
-            self.endings.check(told.run, run)
+            self._survive(self._progress_of, member, told, run, run=told.run)
         waiting = self.locks.waiting(member.id), self.talking.waiting(member.id)
         for id in {**member.blocked, **waiting[0], **waiting[1]}:
             run = self.runs.get(id)
             if run is not None:
                 self.suspicions.suspect(id, run)
+
+    def _progress_of(self, member: Member, told: m.RunProgress, run: Run) -> None:
+        run.has_moved()
+        started = sum(count for _, count in told.started)
+        run.count(member.id, started - told.finished)
+        for fiber, epoch in told.ended:
+            self._fiber_ended(member, run, fiber, epoch)
+        self.endings.check(told.run, run)
 
     def _fiber_ended(self, member: Member, run: Run, fiber: int, epoch: int) -> None:
         record = self.fibers.get(fiber)
@@ -375,32 +383,35 @@ class Coordinator:
         if not message.chunks:
             member.offers_in_vain = True
         for chunk in message.chunks:
-            run = self.runs.get(chunk.run)
-            if run is None:
-                self.locks.drop(self.now, chunk.held, member.id)
-                self.stale += 1
-                continue
-            for fiber, epoch in chunk.fibers:
-                record = self.fibers.get(fiber)
-                if record is None:
-                    record = self.claims.adopt(chunk.run, fiber)
-                    record = self.fibers[fiber] = record or FiberRecord(chunk.run, NOWHERE, epoch)
-                    run.fibers.add(fiber)
-                record.host = NOWHERE
-                record.epoch = epoch
-                record.heard(member.received)
-                self.references.left(fiber, record, member.id)
-            chunk = run.take_attachments(chunk)
-            self.references.came(chunk.references)
-            self.locks.move(chunk.held, member.id, NOWHERE)
-            run.move(member.id, NOWHERE, len(chunk.fibers))
-            run.has_moved()
-            if not chunk.target:
-                self.backlog.append(chunk)
-            elif self._takes(chunk.target, run):
-                self._place(self.members[chunk.target], chunk)
-            else:
-                self._lose_chunk(chunk, run)
+            self._survive(self._offer_chunk, member, chunk, run=chunk.run)
+
+    def _offer_chunk(self, member: Member, chunk: m.Chunk) -> None:
+        run = self.runs.get(chunk.run)
+        if run is None:
+            self.locks.drop(self.now, chunk.held, member.id)
+            self.stale += 1
+            return
+        for fiber, epoch in chunk.fibers:
+            record = self.fibers.get(fiber)
+            if record is None:
+                record = self.claims.adopt(chunk.run, fiber)
+                record = self.fibers[fiber] = record or FiberRecord(chunk.run, NOWHERE, epoch)
+                run.fibers.add(fiber)
+            record.host = NOWHERE
+            record.epoch = epoch
+            record.heard(member.received)
+            self.references.left(fiber, record, member.id)
+        chunk = run.take_attachments(chunk)
+        self.references.came(chunk.references)
+        self.locks.move(chunk.held, member.id, NOWHERE)
+        run.move(member.id, NOWHERE, len(chunk.fibers))
+        run.has_moved()
+        if not chunk.target:
+            self.backlog.append(chunk)
+        elif self._takes(chunk.target, run):
+            self._place(self.members[chunk.target], chunk)
+        else:
+            self._lose_chunk(chunk, run)
 
     def _takes(self, target: int, run: Run) -> bool:
         """Whether fibers of this run can be sent there: a client takes those of its own runs."""
@@ -416,7 +427,7 @@ class Coordinator:
         run.note_loss(worker, reason)
         self.references.gone(chunk.references)
         for fiber, _ in chunk.fibers:
-            self._lose_fiber(fiber, self.fibers[fiber], worker, reason)
+            self.lose_fiber(fiber, self.fibers[fiber], worker, reason)
         self._check_end(chunk.run, run)
 
     def _place_backlog(self) -> None:

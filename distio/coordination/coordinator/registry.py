@@ -59,8 +59,10 @@ class Run:
         "ending",
         "fibers",
         "is_innocent",
+        "is_miscounted",
         "losses",
         "members",
+        "mistakes",
         "owner",
         "question",
         "waits",
@@ -87,6 +89,10 @@ class Run:
         some of it goes, it is cancelled."""
         self.is_innocent = False
         """Whether it waits for others' locks, and nothing has moved in it since that was found."""
+        self.mistakes = 0
+        """How often something has failed for it, by a mistake of ours: see `mending`."""
+        self.is_miscounted = False
+        """Whether that may have spoilt its counts."""
         self.losses: dict[str, str] = {}
         """The first members that were lost with living fibers of it, and why."""
         self.waits: dict[int, Waits] = {}

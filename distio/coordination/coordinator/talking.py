@@ -168,6 +168,9 @@ class Talking:
             self._machine.stale += 1
             return
         run.has_moved()
+        if message.key not in self._entries:
+            self._machine.stale += 1  # the coordinator has lost track of the run
+            return
         _, entry = self._entries[message.key]
         item = _item_of(message.item, message.references)
         self._machine.references.came(message.references, message.key)
@@ -305,6 +308,16 @@ class Talking:
                     self._leave(fiber)
         self._recalls.pop(run, None)
 
+    def refuse_all(self, run: int, reason: str) -> None:
+        """The entries of this run are spoilt: they are no more, and nobody waits for them."""
+        for fiber, waiter in self._waiters.items():
+            if waiter.run == run:
+                self._say(waiter.member, m.Answered(fiber, refused=reason))
+        for key in self._keys.pop(run, ()):
+            self._entries.pop(key, None)
+            self._loans.pop(key, None)
+        self._recalls.pop(run, None)
+
     def spoilt_runs(self) -> set[int]:
         """After a failure: the runs of which an entry isn't what it must be."""
         members = self._machine.members.keys()
@@ -319,12 +332,13 @@ class Talking:
                 entry.validate()
             except DistioBug:
                 spoilt.add(run)
-            if waiting != known or not members >= {*holders}:
+            is_stuck = bool(delayed) and not (loans and loans.recalled)
+            if waiting != known or is_stuck or not members >= {*holders}:
                 spoilt.add(run)
         return spoilt
 
     def count_anew(self) -> None:
-        """After a failure, when all runs whose entries may be spoilt have ended."""
+        """After a failure, when nothing that is spoilt is left."""
         waiters, self._waiters, self._counts = self._waiters, {}, {}
         for fiber, waiter in waiters.items():
             if waiter.key in self._entries and waiter.member in self._machine.members:

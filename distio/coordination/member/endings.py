@@ -7,6 +7,8 @@ Rules
 - A member that leaves cancels all its fibers, and those that still come. What they release is
   released as ever. A fiber that ends so is lost to others, with its member: nobody is told that it
   has ended. When no fiber is left, the member says goodbye.
+- A member whose machinery has failed can't release anything: it says goodbye at once, with the
+  reason, and nothing else that it may have had to say.
 """
 
 from __future__ import annotations
@@ -26,7 +28,14 @@ from distio.protocol.requests import AwaitFibers
 if TYPE_CHECKING:
     from distio.coordination.member.machine import Member
 
-__all__ = ["drop_chores", "is_lost_by_leaving", "leave", "run_ended", "say_goodbye"]
+__all__ = [
+    "drop_chores",
+    "is_lost_by_leaving",
+    "last_words",
+    "leave",
+    "run_ended",
+    "say_goodbye",
+]
 
 
 def run_ended(member: Member, message: m.RunEnded) -> None:
@@ -112,3 +121,12 @@ def say_goodbye(member: Member) -> None:
     if member.is_leaving and not (member.has_left or member.load or member.parked):
         member.has_left = True
         member.outbox.append(m.Goodbye())
+
+
+def last_words(reason: str) -> list[m.MemberMessage]:
+    """What a member says that can't go on.
+
+    Args:
+        reason: why; those hear it who wait for fibers of the member.
+    """
+    return [m.Goodbye(reason)]
