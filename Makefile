@@ -3,6 +3,8 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 PIP := -m pip --disable-pip-version-check --quiet
+# where this is set, each of a thousand processes that tests start compiles the library for itself
+unexport PYTHONDONTWRITEBYTECODE
 # tests run in as many processes as there are cores; one that has run its share takes of another's
 # make test PYTEST_FLAGS='-x --lf' gives pytest these instead
 PYTEST_FLAGS ?= --numprocesses logical --maxprocesses 8 --dist worksteal

@@ -212,7 +212,7 @@ def test_a_name_comes_along(scene: Scene) -> None:
 def test_it_answers_for_others(scene: Scene) -> None:
     fiber = scene.start(FOREVER.named("main"))
     assert fiber.handle is not None
-    scene.member.export(scene.member.runs[scene.root.run], [fiber.handle])
+    scene.member.export([fiber.handle])
     scene.work()
     scene.said()
     scene.member.receive(m.DescribeFiber(8, fiber.id))

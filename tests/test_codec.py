@@ -83,7 +83,7 @@ def test_what_the_coordinator_says_comes_back(kind: Any, data: Any) -> None:
 
 
 def test_kinds_may_be_mixed_in_one_batch() -> None:
-    messages: list[Any] = [m.StartRun(1), m.Goodbye(), m.Forget([2]), m.StartRun(3)]
+    messages: list[Any] = [m.StartRun(1), m.Goodbye(), m.GiveBack([(2, 1)]), m.StartRun(3)]
     assert from_member.decode(from_member.encode(messages)) == messages
 
 

@@ -317,10 +317,10 @@ def test_a_wait_moves_with_the_fiber() -> None:
 def test_an_outcome_that_nobody_wants_is_dropped() -> None:
     scene = Scene(workers=1)
     run, (before, after) = shipped(scene, 2)
-    assert scene.says(1, m.Forget([before])) == [(2, m.DropOutcomes([before]))]
+    assert scene.says(1, m.GiveBack([(before, 1)])) == [(2, m.DropOutcomes([(before, 0)]))]
     scene.tells(2, ended(run, before, after))
     assert before not in scene.machine.fibers
-    assert scene.says(1, m.Forget([after])) == [(2, m.DropOutcomes([after]))]
+    assert scene.says(1, m.GiveBack([(after, 1)])) == [(2, m.DropOutcomes([(after, 0)]))]
     assert after not in scene.machine.fibers
 
 
@@ -328,9 +328,12 @@ def test_an_outcome_that_somebody_waits_for_is_not_dropped() -> None:
     scene = Scene(workers=2)
     run, (child,) = shipped(scene)
     scene.says(3, m.AwaitOutcomes(run, [child]))
-    assert scene.says(1, m.Forget([child])) == []
+    assert scene.says(1, m.GiveBack([(child, 1)])) == []
     scene.tells(2, ended(run, child))
-    assert scene.says(2, m.OutcomesReady([child], [b"r"])) == [(3, m.Outcomes([child], [b"r"]))]
+    assert scene.says(2, m.OutcomesReady([child], [b"r"])) == [
+        (3, m.Outcomes([child], [b"r"])),
+        (2, m.DropOutcomes([(child, 0)])),
+    ]
 
 
 def test_a_wait_for_a_fiber_of_a_run_that_is_over_is_answered() -> None:
@@ -609,7 +612,7 @@ def test_a_worker_that_is_gone_is_given_nothing() -> None:
         m.AwaitOutcomes(1, [1]),
         m.OutcomesReady([1], [b""]),
         m.OutcomeUnknown(1, 0),
-        m.Forget([1]),
+        m.GiveBack([(1, 1)]),
         m.StartTimer(1, 1, 0, 1.0),
         m.Waits(1, 1, True, []),
         m.WorkerExited(1, ""),
@@ -755,7 +758,7 @@ def test_each_member_that_ever_hosted_a_run_is_told_of_its_end() -> None:
     run, (child,) = shipped(scene)
     scene.tells(2, ready=2)
     assert scene.offers(2, run, child, epoch=1) == [(3, placed(run, child, epoch=2))]
-    scene.says(1, m.Forget([child]))
+    scene.says(1, m.GiveBack([(child, 1)]))
     scene.tells(3, ended(run, child, epoch=2))
     told = {member for member, _ in scene.tells(1, finished(run, 1))}
     assert told == {1, 2, 3}

@@ -372,8 +372,8 @@ class HeavySleeper(Member):
 class Doubler(Member):
     """Queues each fiber that comes twice."""
 
-    def opened(self, chunk: m.Chunk, fibers: Any) -> None:
-        super().opened(chunk, fibers)
+    def opened(self, chunk: m.Chunk, fibers: Any, handles: Any) -> None:
+        super().opened(chunk, fibers, handles)
         self.ready.extend(fibers)
 
 

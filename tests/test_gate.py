@@ -85,7 +85,7 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "an attachment is missing": [m.Offer([chunk(OWN, attachments=[(b"digest", b"")])])],
     "outcomes of others are asked for": [m.AwaitOutcomes(HONEST, [CHILD])],
     "not every outcome has a fiber": [m.OutcomesReady([CHILD], [])],
-    "outcomes of others are forgotten": [m.Forget([CHILD])],
+    "handles of others leave": [m.Expose(OWN, [CHILD])],
     "a run of others is cancelled": [m.CancelRun(HONEST)],
     "fibers of others are cancelled": [m.CancelFibers(HONEST, [(CHILD, 0)])],
     "fibers of others are asked after": [m.AskStatus(HONEST, CHILD, 1, CHILD)],

@@ -32,8 +32,7 @@ numpy: Any = pytest.importorskip("numpy")
 
 
 def copy_of(obj: Any) -> Any:
-    payload, _ = dump_outcome(Ok([obj]))
-    result = load_outcome(payload)
+    result = load_outcome(dump_outcome(Ok([obj])).payload)
     assert isinstance(result, Ok), result
     return result.success[0]
 

@@ -129,29 +129,28 @@ def _sit() -> None:
 
 def test_a_hold_is_over_with_any_turn_and_told_once() -> None:
     hold = Hold()
-    assert not hold.look(0.0, 1, [])
-    assert not hold.look(BLOCKED_SECONDS - 0.1, 1, [])
-    hold = Hold()
+    hold.begin(0.0, [])
+    assert not hold.look(BLOCKED_SECONDS - 0.1, False, [])
     threads = [threading.get_ident()]
-    assert not hold.look(0.0, 1, threads)
-    assert not hold.look(BLOCKED_SECONDS, 2, threads)
-    assert not hold.look(2 * BLOCKED_SECONDS - 0.1, 2, threads)
-    assert hold.look(2 * BLOCKED_SECONDS, 2, threads)
-    assert not hold.look(3 * BLOCKED_SECONDS, 2, threads)
-    assert not hold.look(4 * BLOCKED_SECONDS, 3, threads)
-    assert hold.look(5 * BLOCKED_SECONDS, 3, threads)
+    hold.begin(0.0, threads)
+    assert not hold.look(BLOCKED_SECONDS, True, threads)
+    assert not hold.look(2 * BLOCKED_SECONDS - 0.1, False, threads)
+    assert hold.look(2 * BLOCKED_SECONDS, False, threads)
+    assert not hold.look(3 * BLOCKED_SECONDS, False, threads)
+    assert not hold.look(4 * BLOCKED_SECONDS, True, threads)
+    assert hold.look(5 * BLOCKED_SECONDS, False, threads)
 
 
 def test_threads_that_compute_are_no_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     used = {1: 0.0, 2: 0.0}
     monkeypatch.setattr(watchdog, "_processor_seconds", used.__getitem__)
     hold = Hold()
-    assert not hold.look(0.0, 1, [1, 2])
+    hold.begin(0.0, [1, 2])
     used.update({1: BLOCKED_SECONDS / 2, 2: BLOCKED_SECONDS / 2})
-    assert not hold.look(BLOCKED_SECONDS, 1, [1, 2])
-    assert not hold.look(BLOCKED_SECONDS, 2, [1, 2])
+    assert not hold.look(BLOCKED_SECONDS, False, [1, 2])
+    assert not hold.look(BLOCKED_SECONDS, True, [1, 2])
     used[1] += BLOCKED_SECONDS / 2
-    assert hold.look(2 * BLOCKED_SECONDS, 2, [1, 2])
+    assert hold.look(2 * BLOCKED_SECONDS, False, [1, 2])
 
 
 class Counted:
@@ -202,7 +201,7 @@ def test_a_pool_that_is_held_is_looked_at_after_the_time_that_makes_a_hold() -> 
     pool = PoolWatch(FakeHost(ready=1))
     assert pool.look() == pytest.approx(time.monotonic() + BLOCKED_SECONDS, abs=1)
     assert pool.sees_ready
-    pool.turns += 1
+    pool.has_turned = True
     assert pool.look() == pytest.approx(time.monotonic() + BLOCKED_SECONDS, abs=1)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, Final
 
 import pytest
+from msgspec import structs
 
 from distio import IO, Deferred, Ok, Queue, Resource, Var, io, resource
 from distio.coordination.coordinator import Coordinator, Event, Received, Send, Tick, gate
@@ -26,6 +27,7 @@ from distio.coordination.coordinator.timers import Timer, Timers
 from distio.coordination.member import Hand, Member, endings, waits
 from distio.coordination.member import machine as member_machine
 from distio.coordination.member.locks import Locks as LocalLocks
+from distio.coordination.member.references import References as LocalReferences
 from distio.coordination.member.talking import Talking as LocalTalking
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
@@ -120,7 +122,7 @@ class TellsTwice(Member):
 
     def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
         super().finish(fiber, is_observed=is_observed)
-        self.runs[fiber.run].finished()
+        self.runs[fiber.run].has_ended(fiber)
 
 
 class ShipsAndKeeps(Member):
@@ -389,6 +391,36 @@ class ForgetsUnderWay(References):
                 super().given_back(member, [(key, self._known[key].members.get(member, 0))])
 
 
+class DropsWhatLeaves(LocalReferences):
+    """An outcome is dropped though its handle leaves once more meanwhile."""
+
+    def is_dropped(self, fiber: int, exposed: int) -> bool:
+        super().is_dropped(fiber, exposed)
+        return True
+
+
+class ForgetsWhoMovesOn(References):
+    """The handle that stays where a fiber was doesn't count, if the fiber has moved before."""
+
+    def left(self, fiber: int, record: FiberRecord, member: int) -> None:
+        if record.epoch == 0:
+            super().left(fiber, record, member)
+
+
+class ForgetsWhatIsInOutcomes(Coordinator):
+    """What an outcome refers to doesn't count."""
+
+    def handle(self, now: float, event: Event) -> list[Send]:
+        if type(event) is Received and type(event.message) is m.OutcomesReady:
+            event = event._replace(message=structs.replace(event.message, references=[]))
+        return super().handle(now, event)
+
+
+def drops_what_leaves(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    monkeypatch.setattr(member_machine, "References", DropsWhatLeaves)
+    return Parts()
+
+
 def with_references(references: type[References]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
         monkeypatch.setattr(coordinator_machine, "References", references)
@@ -450,7 +482,7 @@ def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Parts:
     monkeypatch.setattr(
         Member,
         "export",
-        lambda member, run, handles: None,  # what leaves isn't kept
+        lambda member, handles, is_for_good=False: None,  # what leaves isn't kept
     )
     monkeypatch.setattr(Member, "is_asked_for", lambda member, fiber: False)
     return Parts()
@@ -588,6 +620,49 @@ def referred_to(times: int) -> Program:
     return Queue.create().flat_map(both)
 
 
+def handles_handed_on(times: int) -> Program:
+    """Handles that nobody keeps but items of a queue, each so many times; the sum of outcomes."""
+
+    def put(queue: Queue[Any], n: int) -> Program:
+        started = io.parallel(io.yield_.then(io.pure(n)))
+        return started.flat_map(lambda fibers: io.yield_.then(*[queue.put(fibers)] * times))
+
+    def take(queue: Queue[Any]) -> Program:
+        return queue.take().flat_map(lambda fibers: io.yield_.then(io.wait(fibers))).map(total)
+
+    def both(queue: Queue[Any]) -> Program:
+        puts = io.zip_par([put(queue, n) for n in range(3)]).then(io.pure(0))
+        return io.zip_par(puts, *[take(queue)] * 3 * times).map(sum)
+
+    return Queue.create().flat_map(both)
+
+
+def watched_from_below() -> Program:
+    """Fibers whose children wait for them, wherever both have gone; how many there are."""
+
+    def started(me: Any) -> Program:
+        late = io.yield_.then(*[io.yield_] * 6, io.wait([me]), io.pure(1))
+        return io.parallel(late).flat_map(lambda fibers: io.yield_.then(io.yield_, io.pure(fibers)))
+
+    children = io.zip_par([io.current_fiber.flat_map(started)] * 6)
+    return children.flat_map(lambda fibers: io.wait([one for (one,) in fibers])).map(total)
+
+
+def watched_by_nobody_else() -> Program:
+    """Fibers for which nobody waits but their children; how many of these there are."""
+
+    def start(queue: Queue[Any], me: Any) -> Program:
+        late = io.yield_.then(*[io.yield_] * 6, io.wait([me]).map(total).flat_map(queue.put))
+        return io.parallel(late).then(*[io.yield_] * 9, io.pure(1))
+
+    def watch(queue: Queue[Any]) -> Program:
+        one = io.current_fiber.flat_map(lambda me: start(queue, me))
+        taken = io.zip([queue.take()] * 6)
+        return io.parallel([one] * 6).then(taken).map(sum)
+
+    return Queue.create().flat_map(watch)
+
+
 KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(1).then(io.pure(h)))
 
 RESTART: Final = (Crash(returns_after=0),)
@@ -642,6 +717,19 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
         (),
     ),
     "what is on its way isn't kept": (with_references(ForgetsUnderWay), referred_to(3), 9, ()),
+    "a handle that leaves isn't kept": (drops_what_leaves, handles_handed_on(3), 9, ()),
+    "an outcome doesn't keep what it refers to": (
+        with_parts(coordinator=ForgetsWhatIsInOutcomes),
+        watched_from_below(),
+        6,
+        (),
+    ),
+    "a handle that stays isn't counted": (
+        with_references(ForgetsWhoMovesOn),
+        watched_by_nobody_else(),
+        6,
+        (),
+    ),
     "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
 }
 

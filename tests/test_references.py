@@ -1,17 +1,20 @@
-"""Queues, variables and the like live as long as something can reach them, in the machines."""
+"""Queues, variables, outcomes live as long as something can reach them, in the machines."""
 
 from __future__ import annotations
 
 import copy
 import gc
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from distio import IO, Barrier, CountDownLatch, Deferred, Ok, PubSub, Queue, Var, io
+from distio import IO, Barrier, CountDownLatch, Deferred, Errors, Ok, PubSub, Queue, Var, io
 from distio.coordination.coordinator.references import References
-from distio.protocol.ids import fiber_id
+from distio.coordination.member import Member
+from distio.protocol import messages as m
+from distio.protocol.ids import fiber_id, name_of
 from tests.test_member import World
 
 Program = IO[Any, Any, Any]
@@ -25,6 +28,11 @@ MADE: dict[str, Program] = {
     "latch": CountDownLatch.create(2),
     "variable": Var.create([1]),
 }
+
+
+def values(results: Sequence[Any]) -> list[Any]:
+    """What fibers that have succeeded have come to."""
+    return [result.success for result in results]
 
 
 class Cluster(World):
@@ -43,8 +51,21 @@ class Cluster(World):
         there = machine.talking._entries.keys() | {
             key for keys in machine.locks._values_of_run.values() for key in keys
         }
-        assert there == machine.references._known.keys()
+        known = machine.references._known.items()
+        assert there == {key for key, each in known if each.exposed is None}
         return len(there)
+
+    @property
+    def fibers_left(self) -> set[str]:
+        """The fibers for which a member keeps a handle, or the coordinator a record or a count."""
+        machine = self.coordinator
+        known = machine.references._known.items()
+        kept = {*machine.fibers, *[key for key, each in known if each.exposed is not None]}
+        for node in self.nodes.values():
+            member = node.member
+            kept |= {*member.hosted, *member.references._exposed, *member.awaited}
+            kept |= {fiber for run in member.runs.values() for fiber in run.known}
+        return {name_of(fiber) for fiber in kept}
 
     def run_to_sleep(self, program: Program) -> Any:
         """Run it; what comes of it, while the run goes on."""
@@ -176,11 +197,119 @@ def test_an_item_that_nobody_takes_keeps_what_it_refers_to() -> None:
     assert cluster.left == 0
 
 
-def test_what_travels_in_an_outcome_lives_with_its_run() -> None:
+def test_queue_that_has_travelled_in_an_outcome_is_freed_when_it_is_dropped() -> None:
     cluster = Cluster(workers=1)
+    kept: list[Any] = []
     made = io.parallel(io.defer_io(Queue.create)).flat_map(io.wait)
-    cluster.run_to_sleep(made.map(len))
+    cluster.run_to_sleep(made.map(lambda results: kept.extend(results)))
     assert cluster.left == 1
+    kept.clear()
+    cluster.settle()
+    assert cluster.left == 0
+
+
+def test_queue_in_the_value_of_a_variable_lives_with_its_run() -> None:
+    cluster = Cluster(workers=1)
+    cluster.run_to_sleep(Queue.create().flat_map(Var.create).map(lambda var: None))
+    assert cluster.left == 1
+
+
+# -- handles of fibers ------------------------------------------------------------------------
+
+
+def test_handle_that_has_travelled_in_an_outcome_is_forgotten_when_it_is_dropped() -> None:
+    cluster = Cluster(workers=1)
+    kept: list[Any] = []
+    made = io.parallel(io.parallel(io.pure(1))).flat_map(io.wait)
+    cluster.run_to_sleep(made.map(lambda results: kept.extend(values(results)[0])))
+    (handle,) = kept
+    assert cluster.fibers_left == {name_of(handle.id)}
+    del handle
+    kept.clear()
+    cluster.settle()
+    assert cluster.fibers_left == set()
+
+
+def test_handle_that_has_travelled_keeps_the_outcome() -> None:
+    cluster = Cluster(workers=1)
+    made = io.parallel(io.parallel(io.pure(1))).flat_map(io.wait)
+    late = made.flat_map(lambda results: io.sleep(0.5).then(io.wait(values(results)[0])))
+    seen: list[Any] = []
+    cluster.start(late.map(seen.append).then(io.sleep(1)))
+    cluster.settle()
+    cluster.pass_time(0.5)
+    cluster.settle()
+    assert seen == [[Ok(1)]]
+    seen.clear()
+    assert cluster.fibers_left == set()
+
+
+def test_handle_that_a_fiber_elsewhere_has_captured_keeps_the_outcome() -> None:
+    cluster = Cluster(workers=1)
+
+    def watch(fibers: Any) -> Program:
+        late = io.sleep(0.5).then(io.wait(fibers))
+        return io.parallel(late)
+
+    started = io.parallel(io.pure(1)).flat_map(watch).flat_map(io.wait)
+    seen: list[Any] = []
+    cluster.start(started.map(seen.append).then(io.sleep(1)))
+    cluster.settle()
+    cluster.pass_time(0.5)
+    cluster.settle()
+    assert seen == [[Ok([Ok(1)])]]
+    assert cluster.fibers_left == set()
+
+
+def test_handle_in_the_value_of_a_variable_is_kept_until_its_run_ends() -> None:
+    cluster = Cluster(workers=1)
+    made = io.parallel(io.pure(1)).flat_map(Var.create)
+    cluster.run_to_sleep(made.map(lambda var: None))
+    assert cluster.fibers_left == {"1.1"}
+    cluster.pass_time(1)
+    assert cluster.fibers_left == set()
+
+
+def test_handle_in_an_item_keeps_the_outcome_until_the_item_is_dropped() -> None:
+    cluster = Cluster(workers=1)
+    kept: list[Any] = []
+
+    def fill(queue: Queue[Any]) -> Program:
+        filled: Program = io.parallel(io.pure(1)).flat_map(queue.put)
+        return filled.then(io.defer(kept.append, queue))
+
+    cluster.run_to_sleep(Queue.create().flat_map(fill))
+    assert cluster.fibers_left == {"1.2"}  # 1.1 is the queue
+    kept.clear()
+    cluster.settle()
+    assert cluster.fibers_left == set()
+
+
+def test_handle_that_leaves_while_its_outcome_is_to_be_dropped_is_kept() -> None:
+    member = Member(2)
+    root = member.start_root(io.pure(0), None)
+    handle = root.handle
+    assert handle is not None
+    member.export([handle])  # the coordinator has heard of it once, and everybody has dropped it
+    member.export([handle])
+    member.receive(m.DropOutcomes([(root.id, 1)]))
+    assert root.id in member.hosted
+    member.receive(m.DropOutcomes([(root.id, 1)]))
+    assert root.id not in member.hosted
+
+
+def test_failure_whose_last_handle_dies_elsewhere_is_reported() -> None:
+    cluster = Cluster(workers=1)
+    kept: list[Any] = []
+    made = io.parallel(io.parallel(io.error("lost"))).flat_map(io.wait)
+    cluster.run_to_sleep(made.map(lambda results: kept.extend(values(results)[0])))
+    failures = cluster[2].failures
+    assert failures.take() is None
+    kept.clear()
+    cluster.settle()
+    failure = failures.take()
+    assert failure is not None
+    assert failure.result == Errors(["lost"])
 
 
 def test_an_item_that_a_queue_refuses_keeps_nothing() -> None:
@@ -202,7 +331,9 @@ RUN = fiber_id(1, 0)
 
 def counted() -> tuple[References, list[int]]:
     freed: list[int] = []
-    references = References(lambda run, key: freed.append(key))
+    references = References(
+        {}, lambda run, key: freed.append(key), lambda fiber, host, exposed: None
+    )
     references.made(RUN, 7, member=1)
     return references, freed
 

@@ -25,8 +25,7 @@ LOCK = threading.Lock()
 
 
 def there_and_back(outcome: Result[Any, Any]) -> Result[Any, Any]:
-    payload, _ = dump_outcome(outcome)
-    return load_outcome(payload)
+    return load_outcome(dump_outcome(outcome).payload)
 
 
 def sent(exception: BaseException) -> TracedException:
@@ -124,16 +123,17 @@ def test_an_outcome_that_cannot_be_unpickled_is_a_panic() -> None:
 def test_the_handles_that_leave_are_told() -> None:
     first: Handle[Any, Any, Any] = Handle(1)
     second: Handle[Any, Any, Any] = Handle(2)
-    assert dump_outcome(Ok(({"a": first}, [second])))[1] == [first, second]
-    assert dump_outcome(Ok(1))[1] == []
+    assert dump_outcome(Ok(({"a": first}, [second]))).handles == [first, second]
+    assert dump_outcome(Ok(1)).handles == ()
     captured = Fiber(5, 1, io.defer_io(lambda: io.wait(first)), second)
     assert set(dump_fibers([captured])[1]) == {first, second}
 
 
 def test_handles_inside_exceptions_are_told_too() -> None:
     handle: Handle[Any, Any, Any] = Handle(3)
-    _, handles = dump_outcome(Panic([TracedException(Plain(handle), "")], []))
-    assert handles == [handle]
+    leaving = dump_outcome(Panic([TracedException(Plain(handle), "")], []))
+    assert leaving.handles == [handle]
+    assert leaving.keys == [3]
 
 
 def test_a_handle_arrives_as_an_id() -> None:

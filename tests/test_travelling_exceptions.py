@@ -613,9 +613,9 @@ def test_exception_of_a_missing_module_is_replaced_where_it_stands(
     holder.value = module.Value()  # type: ignore[attr-defined]  # an attribute of it
     whole = KeyError("whole")
     whole.__cause__, whole.__context__ = module.Odd("odd"), holder
-    payload, _ = dump_outcome(Errors([whole, module.Odd("odd"), holder]))
+    payload = dump_outcome(Errors([whole, module.Odd("odd"), holder]))
     monkeypatch.delitem(sys.modules, "only_here")
-    arrived = load_outcome(payload)
+    arrived = load_outcome(payload.payload)
     assert isinstance(arrived, Errors)
     first, second, third = arrived.errors
     assert type(first) is KeyError

@@ -271,7 +271,7 @@ def test_what_was_asked_for_stays_asked_for_when_it_comes_and_goes() -> None:
     parcel = family.member.take()
     assert isinstance(parcel, Parcel)
     (back,) = load_fibers(family.parent.run, [(handle.id, 1)], dumped.payload)
-    family.member.opened(parcel.chunk, [back])
+    family.member.opened(parcel.chunk, [back], [handle])
     family.member.shipped([back], dumped)
     assert list(family.member.awaited) == [handle.id]
 

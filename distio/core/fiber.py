@@ -56,6 +56,10 @@ class Handle(Generic[R, E, A]):
         its run was cut short."""
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # a copy that distio doesn't make itself: nobody will tell where it goes
+        pin = getattr(self.tie, "pin", None)
+        if pin is not None:
+            pin()
         return Handle, (self.id,)
 
     def cancel(self) -> IO[Any, Any, Result[E, A]]:

@@ -1,21 +1,30 @@
-"""References to queues, variables and the like in pickles: each finds its claim again."""
+"""References to queues, variables, fibers in pickles: each finds its claim again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
+from distio.core.fiber import Handle
 from distio.protocol.domains import Primitive
 from distio.protocol.requests import Lock, Talking
 
-__all__ = ["Reference", "claims_of", "keys_of", "opening_with", "pin", "reduce_reference"]
+__all__ = [
+    "Reference",
+    "claims_of",
+    "keys_of",
+    "opening_with",
+    "pin",
+    "reduce_handle",
+    "reduce_reference",
+]
 
 Reference = Lock | Talking
 
 _claims: Final[ContextVar[dict[int, Any] | None]] = ContextVar("distio claims", default=None)
-"""By key: the claims that came with what is being opened."""
+"""By key: the claims that came with what is being opened, or the handles that are in it."""
 
 
 def reduce_reference(reference: Reference) -> tuple[Any, ...]:
@@ -26,6 +35,11 @@ def reduce_reference(reference: Reference) -> tuple[Any, ...]:
     return _talking, (reference.key, reference.kind)
 
 
+def reduce_handle(handle: Handle[Any, Any, Any]) -> tuple[Any, ...]:
+    """What a pickle has of the handle of a fiber: its id."""
+    return _handle, (handle.id,)
+
+
 def _lock(key: int | str, tokens: int, per_seconds: float, has_value: bool) -> Lock:
     return Lock(key, tokens, per_seconds, has_value, _claim_of(key))
 
@@ -34,15 +48,29 @@ def _talking(key: int, kind: Primitive) -> Talking:
     return Talking(key, kind, _claim_of(key))
 
 
+def _handle(id: int) -> Handle[Any, Any, Any]:
+    claim = _claim_of(id)
+    if type(claim) is Handle:
+        return claim
+    handle: Handle[Any, Any, Any] = Handle(id)
+    handle.tie = claim
+    return handle
+
+
 def _claim_of(key: int | str) -> Any:
     claims = _claims.get()
     return None if claims is None or isinstance(key, str) else claims.get(key)
 
 
 @contextmanager
-def opening_with(claims: Iterable[Any]) -> Iterator[None]:
-    """What is opened in it came with these claims."""
-    token = _claims.set({claim.key: claim for claim in claims})
+def opening_with(
+    claims: Iterable[Any], handles: Iterable[Handle[Any, Any, Any]] = ()
+) -> Iterator[None]:
+    """What is opened in it came with these claims; instead of copies of these handles it gets
+    the handles themselves."""
+    by_key: dict[int, Any] = {claim.key: claim for claim in claims}
+    by_key.update((handle.id, handle) for handle in handles)
+    token = _claims.set(by_key)
     try:
         yield
     finally:
@@ -54,11 +82,14 @@ def claims_of(references: Iterable[Reference]) -> list[Any]:
     return [each.claim for each in references if each.claim is not None]
 
 
-def keys_of(references: Iterable[Reference]) -> list[int]:
-    """The keys of those that are counted, each once."""
-    if not references:
+def keys_of(
+    references: Sequence[Reference], handles: Sequence[Handle[Any, Any, Any]] = ()
+) -> list[int]:
+    """The keys of those that are counted, each once; the key of a fiber is its id."""
+    if not (references or handles):
         return []
-    keys = {each.key: None for each in references if each.is_counted}
+    keys: dict[int | str, None] = {each.key: None for each in references if each.is_counted}
+    keys.update((handle.id, None) for handle in handles)
     return [key for key in keys if isinstance(key, int)]
 
 

@@ -91,7 +91,7 @@ class _Kept:
         """Make it again."""
         from distio.core.pickling.loading import load  # which takes long to import
 
-        with opening_with(claims_of(self.references)):
+        with opening_with(claims_of(self.references), self.handles):
             return load(self.payload)
 
 

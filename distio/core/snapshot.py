@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.bounded import Worked
@@ -28,6 +28,7 @@ from distio.protocol.text import str_of
 from distio.result import Ok, Panic, Result
 
 __all__ = [
+    "Leaving",
     "Packed",
     "PackedValue",
     "dump_awaited",
@@ -43,18 +44,36 @@ __all__ = [
 ]
 
 
+class Leaving(NamedTuple):
+    """An outcome or an item as it leaves a process."""
+
+    payload: bytes
+    handles: Sequence[Handle[Any, Any, Any]] = ()
+    """Those in it."""
+    keys: Sequence[int] = ()
+    """Of all that is counted and in it."""
+
+
 @final
 class Packed:
     """The bytes of an outcome, opened by the first who needs it."""
 
-    __slots__ = ("payload",)
+    __slots__ = ("payload", "references")
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, references: Sequence[Reference] = ()) -> None:
         self.payload = payload
+        self.references = references
+        """To what it refers to: that lives until it is opened."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Packed, (self.payload, self.references)
 
     def open(self) -> Result[Any, Any]:
         """The Result; a Panic if it can't be made again in this process."""
-        return load_outcome(self.payload)
+        if not self.references:
+            return load_outcome(self.payload)
+        with opening_with(claims_of(self.references)):
+            return load_outcome(self.payload)
 
 
 @final
@@ -83,13 +102,7 @@ class PackedValue:
             return load(self.payload)
 
 
-def _dump(obj: Any, *, is_strict: bool = False) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
-    dumped = dump(obj, is_strict=is_strict)
-    pin(dumped.references)
-    return dumped.whole(), dumped.handles
-
-
-_dump_strictly: Final = partial(_dump, is_strict=True)
+_dump_strictly: Final = partial(dump, is_strict=True)
 
 
 _FRESH: Final = 0
@@ -235,37 +248,42 @@ def load_fibers(
     return fibers
 
 
-def dump_outcome(result: Result[Any, Any]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+def dump_outcome(result: Result[Any, Any]) -> Leaving:
     """Pickle an outcome; what can't be pickled becomes a Panic that says so."""
     if type(result) is Ok and type(result.success) in PLAIN:
         # the plain pickler does it as well, and much faster
-        return pickle.dumps(result, pickle.HIGHEST_PROTOCOL), []
+        return Leaving(pickle.dumps(result, pickle.HIGHEST_PROTOCOL))
     if type(result) is Ok and type(result.success) is Worked:
         return _dump_worked(result.success)
     try:
-        return _dump(result)
+        return _leaving(result)
     except BaseException as error:  # noqa: BLE001 (the panic tells)
-        return _dump(_stays(result, error))
+        return _leaving(_stays(result, error))
 
 
-def _dump_worked(worked: Worked) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+def _dump_worked(worked: Worked) -> Leaving:
     """Pickle what came of several items: one of them that can't be pickled harms no other."""
     try:
-        return _dump(Ok(worked))
+        return _leaving(Ok(worked))
     except BaseException:  # noqa: BLE001 (the panics of the items tell)
-        return _dump(Ok(worked.map(_itself_or_why)))
+        return _leaving(Ok(worked.map(_itself_or_why)))
+
+
+def _leaving(obj: Any) -> Leaving:
+    dumped = dump(obj)
+    return Leaving(dumped.whole(), dumped.handles, keys_of(dumped.references, dumped.handles))
 
 
 def _itself_or_why(result: Result[Any, Any]) -> Result[Any, Any]:
     try:
-        _dump(result)
+        dump(result)
     except BaseException as error:  # noqa: BLE001 (the panic tells)
         return _stays(result, error)
     return result
 
 
 def _stays(result: Result[Any, Any], error: BaseException) -> Panic[Any, Any]:
-    reason = why_it_stays(result, _dump, error)
+    reason = why_it_stays(result, dump, error)
     panic = CannotShip(f"the fiber ended, but its outcome can't leave its process: {reason}")
     return Panic([TracedException.in_except_clause(panic)], [])
 
@@ -281,27 +299,25 @@ def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]
         CannotShip: it can't be pickled; the message says what in it, and where.
     """
     try:
-        return _dump(value)
+        dumped = dump(value)
     except BaseException as error:
-        reason = why_it_stays(value, _dump, error)
+        reason = why_it_stays(value, dump, error)
         raise CannotShip(f"{what} can't leave its process: {reason}") from error
+    pin(dumped.references)
+    return dumped.whole(), dumped.handles
 
 
-def dump_item(item: Any) -> tuple[bytes, list[Handle[Any, Any, Any]], Sequence[int]]:
+def dump_item(item: Any) -> Leaving:
     """Pickle what a fiber gives to another.
-
-    Returns:
-        The bytes, the handles in it, and the keys of the references in it.
 
     Raises:
         CannotShip: it can't be pickled; the message says what in it, and where.
     """
     try:
-        dumped = dump(item)
+        return _leaving(item)
     except BaseException as error:
-        reason = why_it_stays(item, _dump, error)
+        reason = why_it_stays(item, dump, error)
         raise CannotShip(f"an item can't leave its process: {reason}") from error
-    return dumped.whole(), dumped.handles, keys_of(dumped.references)
 
 
 def dump_awaited(

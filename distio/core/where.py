@@ -50,6 +50,8 @@ def item_at(result: Outcome, called: str, index: int) -> Outcome:
 
     An item of `traverse_par` tells itself which it is, with its value, unless its fiber was lost.
     """
+    if not isinstance(result, Panic):
+        return result  # nobody has to be told where
     has_told = called == TRAVERSE_PAR
     item = item_of(called, index)
     return _located(

@@ -61,11 +61,11 @@ __all__ = [
     "DescribeWaits",
     "DropOutcomes",
     "EntriesFreed",
+    "Expose",
     "FiberDescribed",
     "FiberLost",
     "FibersCancelled",
     "ForgoTurns",
-    "Forget",
     "ForgoAnswer",
     "ForgoneAnswer",
     "GiveBack",
@@ -149,6 +149,10 @@ class RunProgress(msgspec.Struct, frozen=True, gc=False):
 # -- from a member ----------------------------------------------------------------------------
 
 
+References = list[tuple[Count, list[Id]]]
+"""(index of a payload, the keys of what it refers to) of each that refers to something."""
+
+
 class Hello(Message, frozen=True, gc=False):
     """The first message of a member's sending socket."""
 
@@ -208,6 +212,7 @@ class OutcomesReady(Message, frozen=True, gc=False):
     fibers: list[Id]
     payloads: list[bytes]
     """One for each fiber, so that each finds its own way."""
+    references: References = msgspec.field(default_factory=list)
 
 
 class OutcomeUnknown(Message, frozen=True, gc=False):
@@ -220,9 +225,10 @@ class OutcomeUnknown(Message, frozen=True, gc=False):
     """In which it was asked for."""
 
 
-class Forget(Message, frozen=True, gc=False):
-    """Nobody will ever ask for the outcomes of these fibers."""
+class Expose(Message, frozen=True, gc=False):
+    """Handles of these fibers, which are or were here, leave: count me for each once."""
 
+    run: Id
     fibers: list[Id]
 
 
@@ -355,6 +361,7 @@ class Outcomes(Message, frozen=True, gc=False):
 
     fibers: list[Id]
     payloads: list[bytes]
+    references: References = msgspec.field(default_factory=list)
 
 
 class FiberLost(Message, frozen=True, gc=False):
@@ -370,7 +377,8 @@ class FiberLost(Message, frozen=True, gc=False):
 class DropOutcomes(Message, frozen=True, gc=False):
     """Don't keep the outcomes of these fibers."""
 
-    fibers: list[Id]
+    fibers: list[tuple[Id, Count]]
+    """Of each, how many times it was told that its handle leaves."""
 
 
 class FibersCancelled(Message, frozen=True, gc=False):
@@ -457,7 +465,7 @@ MemberMessage = (
     | AwaitOutcomes
     | OutcomesReady
     | OutcomeUnknown
-    | Forget
+    | Expose
     | CancelFibers
     | CancelRun
     | AskStatus

@@ -40,8 +40,6 @@ class Alone:
         """There may be something to decide; or time has passed."""
         host = self._host
         self._solo.exchange(time.monotonic())
-        if host.member.cancelling.due:
-            host.stop_what_is_due()
         if host.member.ended_runs:
             ended, tell = host.tickets.take_ended(host.member)
             self.ended += ended

@@ -101,6 +101,8 @@ class Host:
         self._idle = 0
         self._surplus = 0
         """How many threads are to end: others whose places they have taken are back."""
+        self._has_errands = True
+        """Whether a thread may have to do what isn't work: to end, or to make calls."""
         self._has_advised = False
         self._pool_name = ""
         self._random = random.Random().random
@@ -175,18 +177,16 @@ class Host:
 
         A hand without work is that of the main thread, and has calls to make.
         """
-        done = hand.work
+        done, member = hand.work, self.member
         with self.mutex:
-            self.pool.turns += 1
+            self.pool.has_turned = True
             if self._from_anywhere:
                 self.inbox.empty()
             if done is not None:
                 goes_on = hand.settle()
-                if self.member.cancelling.due:
-                    self.stop_what_is_due()
                 if goes_on:
                     is_shipping = type(done) is Shipping
-                    if is_shipping or self.member.outbox:
+                    if is_shipping or member.outbox:
                         # others may wait for what a fiber has given back; but when all are
                         # shipped, their parent goes on and often waits for them
                         self.link.said(more_follows=is_shipping and hand.work is not done)
@@ -195,26 +195,26 @@ class Host:
                     elif not self.pool.is_watched:
                         self.pool.watch()
                     return not self.is_stopping
-                if self.member.ready:  # otherwise `idle` says it, with all the rest
+                if member.ready:  # otherwise `idle` says it, with all the rest
                     self.link.said()
                     if self._idle:
                         self.wake(spare=1)
             del done  # an idle thread keeps nothing of the fiber that it has stepped last
             while not self.is_stopping:
-                if self._from_anywhere:
-                    self.inbox.empty()
-                if self._surplus:
-                    self._surplus -= 1
-                    self.link.idle()
-                    return False
-                if hand is self._main_hand and has_calls():
-                    return True
+                if self._has_errands:
+                    if self._surplus:
+                        self._surplus -= 1
+                        self.link.idle()
+                        return False
+                    self._has_errands = has_calls()
+                    if self._has_errands and hand is self._main_hand:
+                        return True
                 if hand.take():
                     if not (self.pool.is_watched or self._idle):
                         self.pool.watch()
                     return True
                 patience = self.link.idle()
-                if not self.member.ready and not self.is_stopping:
+                if not member.ready and not self.is_stopping:
                     self._idle += 1
                     try:
                         self._work_ready.wait(_at_most(patience))
@@ -226,6 +226,8 @@ class Host:
                         self._idle -= 1
                 if patience is not None:
                     self.link.rested()  # whether or not it has: it doesn't wait any more
+                if self._from_anywhere:
+                    self.inbox.empty()
         return False
 
     @property
@@ -274,21 +276,26 @@ class Host:
     def _retire_thread(self) -> None:
         self.member.stepping += 1
         self._surplus += 1
+        self._has_errands = True
         self.wake_one()
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
         """A function of this fiber waits for a run: call `stop` if the fiber is cancelled."""
-        self.inbox.put(self.member.cancelling.watch, fiber, stop)
+        self.inbox.put(self.member.cancelling.watch, fiber, partial(hand_over, stop))
 
     def unwatch(self, fiber: Fiber) -> None:
         """It waits no longer."""
         self.inbox.put(self.member.cancelling.unwatch, fiber)
 
-    def stop_what_is_due(self) -> None:
-        """Stop runs for which fibers wait that are cancelled (mutex held): on other threads."""
-        due, self.member.cancelling.due = self.member.cancelling.due, []
-        for stop in due:
-            hand_over(stop)
+    # -- calls for the main thread --------------------------------------------------------
+
+    def wake_main(self) -> None:
+        """There is a call for the main thread, which is one of the pool's and may be idle."""
+        self.inbox.put(self._wake_main)
+
+    def _wake_main(self) -> None:
+        self._has_errands = True
+        self.wake_all()
 
     # -- forked children ------------------------------------------------------------------
 
@@ -448,8 +455,6 @@ class Host:
     def _see_to_news(self) -> None:
         """Calls from anywhere have changed the machine (mutex held)."""
         self.link.said()
-        if self.member.cancelling.due:
-            self.stop_what_is_due()
         if self._idle:
             self.wake()
 

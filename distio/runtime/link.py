@@ -399,8 +399,6 @@ class LinkedHost(Host):
             arrived = self.member.logs.take()
             if self.member.ended_runs:
                 ended, tell = self.tickets.take_ended(self.member)
-            if self.member.cancelling.due:
-                self.stop_what_is_due()
             self.wake()
             if not self.member.ready:
                 # a thread that is idle has told all it knew, and isn't woken for this
@@ -461,7 +459,6 @@ class LinkedHost(Host):
         self._leaves_because, grace = farewell
         with self.deciding:
             leave(self.member, grace)
-            self.stop_what_is_due()
             self.wake()
             self._send(all_of_it=True)
 

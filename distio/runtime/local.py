@@ -75,7 +75,7 @@ class LocalHost(Host):
         with (
             self._interruptible,
             stopped_with_its_fiber(self.cancel),
-            serving_on_main(self._wake_main),
+            serving_on_main(self.wake_main),
             tagging,
         ):
             ticket = self._start(io, context)
@@ -126,10 +126,6 @@ class LocalHost(Host):
         """Cancel the run, also if it is still to begin; returns at once."""
         self._is_cancelled = True  # first: what starts meanwhile looks after it has set its number
         self.cancel_run(self._run)
-
-    def _wake_main(self) -> None:
-        """There is a call for the main thread, which may be idle."""
-        self.inbox.put(self.wake_all)
 
     def _describe(self) -> str:
         return self.describe_run(self._run)
@@ -215,8 +211,6 @@ class LocalHost(Host):
         for command in self._coordinator.handle(time.monotonic(), event):
             self.member.receive(command.message)
         self._deadline = self._coordinator.next_deadline()
-        if self.member.cancelling.due:
-            self.stop_what_is_due()
         if self.member.ended_runs:
             self.is_stopping = True
             self.wake_all()

@@ -36,6 +36,7 @@ from distio.runtime.keeping import (
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.link import LinkedHost, connect
 from distio.runtime.python_options import import_options, python_options
+from distio.runtime.refusals import REFUSALS
 
 __all__ = ["START_SECONDS", "LocalProcesses"]
 
@@ -176,7 +177,8 @@ class LocalProcesses:
                 coordinator=coordinator,
             )
         except ClusterError as error:
-            reason = self._explain_loss()
+            is_refused_here = isinstance(error.__cause__, REFUSALS)
+            reason = "" if is_refused_here else self._explain_loss()
             raise (ClusterError(reason) if reason else error) from None
         finally:
             os.close(coordinator)

@@ -3,7 +3,7 @@
 A pool is watched only while all its threads are busy and fibers wait, or may come to. One thread of
 the process sleeps until the moment at which a watched pool will have been held for long enough, and
 ends when there is none. If the pool has made a turn by then, the time begins anew: a hold is
-reported after one to two times `BLOCKED_SECONDS`. A turn of a pool costs an addition and a check.
+reported after one to two times `BLOCKED_SECONDS`. A turn of a pool costs an assignment and a check.
 
 Code that computes holds a thread for a good reason, and isn't reported. What tells it from code
 that blocks is how much of the time its thread has had the processor.
@@ -54,7 +54,6 @@ class Hold:
     """Since when the threads of one pool have neither taken up nor finished anything."""
 
     def __init__(self) -> None:
-        self._turns = -1
         self._since = 0.0
         self._processor_seconds: dict[int, float] = {}
         self._is_over = False
@@ -69,24 +68,24 @@ class Hold:
         """Whether it has: there is nothing more to be told until a turn is made."""
         return self._is_over
 
-    def begin(self, now: float, turns: int, threads: Collection[int]) -> None:
+    def begin(self, now: float, threads: Collection[int]) -> None:
         """The pool may be held from now on; the arguments are those of `look`."""
-        self._turns, self._since, self._is_over = turns, now, False
+        self._since, self._is_over = now, False
         self._processor_seconds = {each: _processor_seconds(each) for each in threads}
 
-    def look(self, now: float, turns: int, threads: Collection[int]) -> bool:
+    def look(self, now: float, has_turned: bool, threads: Collection[int]) -> bool:
         """Look whether the pool is held by code that blocks.
 
         Args:
             now: seconds on a clock that never goes back.
-            turns: how often its threads have taken up or finished something.
+            has_turned: whether a thread has taken up or finished something since the last look.
             threads: those of the pool; the caller sees to it that they live.
 
         Returns:
             True once, when they have been held for long.
         """
-        if turns != self._turns:
-            self.begin(now, turns, threads)
+        if has_turned:
+            self.begin(now, threads)
             return False
         elapsed = now - self._since
         if self._is_over or elapsed < BLOCKED_SECONDS:
@@ -144,8 +143,8 @@ class PoolWatch:
 
     def __init__(self, host: Watched) -> None:
         self._host = host
-        self.turns = 0
-        """How often a thread has finished something, or taken it up."""
+        self.has_turned = True
+        """Whether a thread has finished something, or taken it up, since the last look."""
         self.hands: dict[int, Hand] = {}
         """By thread."""
         self.is_watched = False
@@ -162,7 +161,8 @@ class PoolWatch:
         member = self._host.member
         if member.ready or member.parked:
             self.is_watched, self.sees_ready = True, bool(member.ready)
-            self._hold.begin(time.monotonic(), self.turns, self.hands)
+            self.has_turned = False
+            self._hold.begin(time.monotonic(), self.hands)
             _watchdog.watch(self, self._hold.moment)
 
     def look(self) -> float | None:
@@ -175,7 +175,8 @@ class PoolWatch:
                 moment = now if ready else deadline and deadline + BLOCKED_SECONDS
             self.sees_ready = moment is not None and moment <= now
             if self.sees_ready:
-                is_blocked = self._hold.look(now, self.turns, self.hands)
+                is_blocked = self._hold.look(now, self.has_turned, self.hands)
+                self.has_turned = False
                 moment = None if self._hold.was_told else self._hold.moment
             self.is_watched = moment is not None
             hands = dict(self.hands) if is_blocked else {}

@@ -92,13 +92,15 @@ def _fibers_of(message: Any) -> list[int]:
         return [fiber for fiber, _ in message.chunk.fibers]
     if isinstance(message, m.CancelFibers | m.FibersCancelled):
         return [fiber for fiber, _ in message.cuts]
-    if isinstance(message, m.SendOutcomes):
+    if isinstance(message, m.SendOutcomes | m.DropOutcomes):
         return [fiber for fiber, _ in message.fibers]
+    if isinstance(message, m.GiveBack):
+        return [key for key, _ in message.counts]
     if isinstance(message, m.Progress):
         return [fiber for run in message.runs for fiber, _ in run.ended]
     if isinstance(
         message,
-        m.AwaitOutcomes | m.DropOutcomes | m.Forget | m.Outcomes | m.OutcomesReady,
+        m.AwaitOutcomes | m.Expose | m.Outcomes | m.OutcomesReady,
     ):
         return list(message.fibers)
     if isinstance(message, _OF_ONE_FIBER):

@@ -2,9 +2,10 @@
 
 Rules
 -----
-- The coordinator has no record of such a fiber, and its id tells its maker, but not its run. That
-  the fiber is one of the asker's run is a claim, which only the maker can judge: it answers for
-  the fibers of the run that is named, and says of any other that it is unknown.
+- The coordinator has no record of such a fiber, and its id tells its maker, but not its run. If the
+  fiber had moved before its record was dropped, the member that keeps its handle is taken for its
+  maker. That the fiber is one of the asker's run is a claim, which only the maker can judge: it
+  answers for the fibers of the run that is named, and says of any other that it is unknown.
 - A claim belongs to the run that makes it, and ends with it. So a wrong claim, by a fiber that got
   a handle of another run, miscounts nothing of the run to which the handle's fiber belongs.
 - When the fiber leaves its maker, the claim of its own run becomes its record; who made another is
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from distio.coordination.coordinator.registry import FiberRecord, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
-from distio.protocol.ids import home_of, name_of
+from distio.protocol.ids import name_of
 
 if TYPE_CHECKING:
     from distio.coordination.coordinator.machine import Coordinator
@@ -54,7 +55,7 @@ class Claims:
             None if it can't be: the maker is gone, has nothing of this run, or asks itself, who
             would know.
         """
-        home = home_of(fiber)
+        home = self._machine.references.host_of(id, fiber)
         if home == asker or home not in self._machine.members or home not in run.members:
             return None
         of_fiber = self._claims.setdefault(fiber, {})

@@ -244,10 +244,13 @@ def _outcomes_ready(machine: Coordinator, member: Member, message: m.OutcomesRea
     _require(len(message.fibers) == len(message.payloads), "not every outcome is one of a fiber")
 
 
-def _forget(machine: Coordinator, member: Member, message: m.Forget) -> None:
+def _expose(machine: Coordinator, member: Member, message: m.Expose) -> None:
+    if _part_of(machine, member, message.run) is None:
+        raise Late
     for fiber in message.fibers:
-        if home_of(fiber) != member.id:
-            raise Inadmissible(f"fiber {name_of(fiber)} wasn't made there")
+        record = machine.fibers.get(fiber)  # there may be none any more: nobody else may ask
+        if record is not None and (record.host != member.id or record.run != message.run):
+            raise Inadmissible(f"fiber {name_of(fiber)} isn't there")
 
 
 def _of_run(
@@ -313,7 +316,7 @@ _RULES: Final[dict[type, Callable[[Coordinator, Member, Any], None]]] = {
     m.AwaitTurns: _await_turns,
     m.CancelFibers: _of_run,
     m.CancelRun: _of_run,
-    m.Forget: _forget,
+    m.Expose: _expose,
     m.MakeEntry: _make_entry,
     m.Offer: _offer,
     m.OutcomesReady: _outcomes_ready,

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -54,9 +55,11 @@ from distio.coordination.coordinator.locks import Locks
 from distio.coordination.coordinator.logs import Logs
 from distio.coordination.coordinator.outcomes import (
     await_outcomes,
-    forget,
+    drop_outcome,
+    expose,
     outcome_unknown,
     outcomes_ready,
+    say_what_is_dropped,
 )
 from distio.coordination.coordinator.placement import Member, choose_giver, choose_taker
 from distio.coordination.coordinator.questions import Questions
@@ -86,7 +89,9 @@ class Coordinator:
         self.suspicions = Suspicions(self)
         self.questions = Questions(self)
         self.claims = Claims(self)
-        self.references = References(self._free)
+        self.references = References(self.fibers, self._free, partial(drop_outcome, self))
+        self.dropped: dict[int, list[tuple[int, int]]] = {}
+        """By host: the outcomes that it is to drop; see `DropOutcomes`."""
         self.talking = Talking(self)
         self.locks = Locks(self._say_uncounted, self.suspicions.token_moved)
         self.logs = Logs(self._say_uncounted, self.members)
@@ -128,6 +133,8 @@ class Coordinator:
         elif isinstance(event, Closing):
             self.endings.close(now, event.reason, event.grace)
         try:
+            if self.dropped:
+                say_what_is_dropped(self)
             if self.timers.heap or self.locks.windows or self.endings.limits:
                 self._fire_timers()
             if self.backlog:
@@ -166,6 +173,8 @@ class Coordinator:
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""
         earliest = self.timers.next_deadline()
+        if not (self.locks.windows or self.endings.limits):
+            return earliest  # so it is most often
         for part in (self.locks, self.endings):
             deadline = part.next_deadline()
             if deadline is not None and (earliest is None or deadline < earliest):
@@ -391,6 +400,7 @@ class Coordinator:
             record.host = NOWHERE
             record.epoch = epoch
             record.heard(member.received)
+            self.references.left(fiber, record, member.id)
         chunk = run.take_attachments(chunk)
         self.references.came(chunk.references)
         self.locks.move(chunk.held, member.id, NOWHERE)
@@ -443,18 +453,20 @@ class Coordinator:
         self.references.gone(chunk.references)
         self.send(taker.id, m.Place(msgspec.structs.replace(chunk, fibers=moved)))
         taker.placed(chunk)
+        say_who_is_cancelled(self, taker, chunk.run, moved)  # before its handle may be dropped
         self._say_who_wants(taker, chunk.run, moved)
-        say_who_is_cancelled(self, taker, chunk.run, moved)
 
     def _say_who_wants(self, host: Member, run: int, fibers: list[tuple[int, int]]) -> None:
         """Tell a new host which outcomes are waited for already, and which nobody wants."""
         wanted, unwanted = [], []
         for fiber, epoch in fibers:
             record = self.fibers[fiber]
-            if any(waiter != host.id for waiter in record.waiters):
+            if host.id in record.waiters:  # those who wait there find it
+                record.waiters.remove(host.id)
+            if record.waiters:
                 wanted.append((fiber, epoch))
             elif record.is_unwanted:
-                unwanted.append(fiber)
+                unwanted.append((fiber, 0))
         if wanted:
             self.send(host.id, m.SendOutcomes(run, wanted))
         if unwanted:
@@ -535,8 +547,8 @@ _HANDLERS: dict[type, Any] = {
     m.CancelFibers: cancel_fibers,
     m.CancelRun: cancel_run,
     m.ForgoAnswer: lambda machine, member, said: machine.talking.give_up(member, said),
+    m.Expose: expose,
     m.FiberDescribed: lambda machine, member, said: machine.questions.answered(member, said),
-    m.Forget: forget,
     m.ForgoTurns: lambda machine, member, said: machine.locks.forgo(
         member.id, said.lock, said.fibers
     ),

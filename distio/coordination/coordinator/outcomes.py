@@ -13,7 +13,15 @@ from distio.protocol.ids import home_of
 if TYPE_CHECKING:
     from distio.coordination.coordinator.machine import Coordinator
 
-__all__ = ["await_outcomes", "find", "forget", "outcome_unknown", "outcomes_ready"]
+__all__ = [
+    "await_outcomes",
+    "drop_outcome",
+    "expose",
+    "find",
+    "outcome_unknown",
+    "outcomes_ready",
+    "say_what_is_dropped",
+]
 
 
 def await_outcomes(machine: Coordinator, member: Member, message: m.AwaitOutcomes) -> None:
@@ -30,9 +38,11 @@ def await_outcomes(machine: Coordinator, member: Member, message: m.AwaitOutcome
         elif record.lost is not None:
             machine.send(member.id, m.FiberLost(fiber, *record.lost))
         else:
+            if record.host == member.id:
+                continue  # it is on its way there, and finds those who wait
             if member.id not in record.waiters:
                 record.waiters.append(member.id)
-            if record.host not in (NOWHERE, member.id):
+            if record.host != NOWHERE:
                 wanted.setdefault(record.host, []).append((fiber, record.epoch))
     for host, fibers in wanted.items():
         machine.send(host, m.SendOutcomes(message.run, fibers))
@@ -72,38 +82,60 @@ def outcome_unknown(machine: Coordinator, member: Member, message: m.OutcomeUnkn
 def outcomes_ready(machine: Coordinator, member: Member, message: m.OutcomesReady) -> None:
     """Pass on the outcomes that were waited for."""
     outgoing: dict[int, m.Outcomes] = {}
-    for fiber, payload in zip(message.fibers, message.payloads):
+    references = dict(message.references)
+    for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
         record = machine.fibers.get(fiber)
         if record is None:
             waiters = machine.claims.delivered(member.id, fiber)
         elif record.host == member.id:
             machine.runs[record.run].has_moved()
             waiters, record.waiters = record.waiters, []
+            if record.is_unwanted:
+                drop_outcome(machine, fiber, member.id, 0)
         else:
             waiters = []
         if not waiters:
             machine.stale += 1  # nobody asks any more, or it has moved on
+        keys = references.get(index, [])
+        machine.references.came(keys)
         for waiter in waiters:
-            outcomes = outgoing.setdefault(waiter, m.Outcomes([], []))
-            outcomes.fibers.append(fiber)
-            outcomes.payloads.append(payload)
+            if waiter in machine.members:
+                outcomes = outgoing.setdefault(waiter, m.Outcomes([], []))
+                if keys:
+                    outcomes.references.append((len(outcomes.fibers), keys))
+                    machine.references.sent(keys, waiter)
+                outcomes.fibers.append(fiber)
+                outcomes.payloads.append(payload)
+        machine.references.gone(keys)
     for waiter, outcomes in outgoing.items():
-        if waiter in machine.members:
-            machine.send(waiter, outcomes)
+        machine.send(waiter, outcomes)
 
 
-def forget(machine: Coordinator, member: Member, message: m.Forget) -> None:
-    """Let outcomes be dropped that nobody will ask for."""
-    dropped: dict[int, list[int]] = {}
+def expose(machine: Coordinator, member: Member, message: m.Expose) -> None:
+    """Handles leave the member where their fibers are."""
+    if message.run not in machine.runs:
+        machine.stale += 1
+        return
     for fiber in message.fibers:
-        record = machine.fibers.get(fiber)
-        if record is None:
-            continue
-        record.is_unwanted = True
-        if record.host in machine.members and not record.waiters:
-            dropped.setdefault(record.host, []).append(fiber)
-        if record.ended and not record.waiters:
+        machine.references.exposed(message.run, fiber, member.id)
+
+
+def drop_outcome(machine: Coordinator, fiber: int, host: int, exposed: int) -> None:
+    """Nobody will ask for this outcome: its host is to be told (see `DropOutcomes`)."""
+    record = machine.fibers.get(fiber)
+    if record is not None:
+        host, record.is_unwanted = record.host, True
+        if record.waiters:
+            return
+        if record.ended:
             del machine.fibers[fiber]
             machine.runs[record.run].fibers.discard(fiber)
+    machine.dropped.setdefault(host, []).append((fiber, exposed))
+
+
+def say_what_is_dropped(machine: Coordinator) -> None:
+    """Tell the hosts of outcomes that nobody will ask for."""
+    dropped, machine.dropped = machine.dropped, {}
     for host, fibers in dropped.items():
-        machine.send(host, m.DropOutcomes(fibers))
+        if host in machine.members:
+            machine.send(host, m.DropOutcomes(fibers))

@@ -33,7 +33,7 @@ class FiberRecord:
         self.epoch = epoch
         self.ended = False
         self.is_unwanted = False
-        """Whether nobody will ask for the outcome."""
+        """Whether nobody will ask for the outcome: see `references`."""
         self.cuts: dict[int, int] = {}
         """The regions of it that are to be cancelled (0: all of it), and which message has told
         its host, as long as that may not have been heard."""

@@ -8,8 +8,8 @@ Rules
 - What can't be stopped (a call on another thread) is waited for, unless it is to be abandoned.
 - Whoever isn't here is the coordinator's business: it finds the host, or remembers it until there
   is one. A fiber that leaves before it was told is told there.
-- A fiber in a hand may wait for a run of its own, in a function. Then what stops that run falls
-  due when the fiber is cancelled; the fiber itself is told when the function has returned.
+- A fiber in a hand may wait for a run of its own, in a function. Then that run is stopped when the
+  fiber is cancelled; the fiber itself is told when the function has returned.
 - The cancellation of a run reaches the fibers that are here now, and those that come; but not
   those that were started by who couldn't be cancelled.
 """
@@ -46,7 +46,6 @@ class Cancelling:
         "_member",
         "_runs",
         "_watched",
-        "due",
         "is_pending",
     )
 
@@ -62,11 +61,9 @@ class Cancelling:
         """Whether there is anybody to be told."""
         self._watched: dict[int, tuple[Fiber, Callable[[], None]]] = {}
         """Fibers in hands that wait for nested runs, and what stops these."""
-        self.due: list[Callable[[], None]] = []
-        """What the host is to call, without its mutex; it takes them out."""
 
     def __len__(self) -> int:
-        return len(self._fibers) + len(self._runs) + len(self._watched) + len(self.due)
+        return len(self._fibers) + len(self._runs) + len(self._watched)
 
     # -- who is to be cancelled -----------------------------------------------------------
 
@@ -164,7 +161,12 @@ class Cancelling:
     # -- those that wait for a run in a function ------------------------------------------
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
-        """A function of this fiber, which is in a hand, waits for what `stop` would end."""
+        """A function of this fiber, which is in a hand, waits for what `stop` ends.
+
+        Args:
+            fiber: the fiber.
+            stop: called once, when the fiber is cancelled, with the mutex held: it returns at once.
+        """
         self._watched[fiber.id] = fiber, stop
         self._stop_if_cancelled(fiber)
 
@@ -177,7 +179,8 @@ class Cancelling:
         if self._is_cancelled(fiber):
             keys.append(_ALL)
         if fiber.is_exposed(waits=True) or any(fiber.is_exposed_to(key) for key in keys):
-            self.due.append(self._watched.pop(fiber.id)[1])
+            _, stop = self._watched.pop(fiber.id)
+            stop()
 
     # -- those that are not ---------------------------------------------------------------
 
@@ -217,5 +220,5 @@ class Cancelling:
         for fiber, stop in list(self._watched.values()):
             if fiber.run == run:
                 self.unwatch(fiber)
-                self.due.append(stop)
+                stop()
         self.is_pending = bool(self._fibers or self._runs or self._is_all_cancelled)

@@ -54,6 +54,7 @@ def run_ended(member: Member, message: m.RunEnded) -> None:
     member.talking.drop(run.entries)
     for id in run.known:
         member.hosted.pop(id, None)
+        member.references.left(id)
         member.awaited.take(run.id, id)
         member.asked.discard(id)
     if run.alive:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextvars import Context
 from typing import Any, Final
 
+from distio.coordination.member.failures import is_cancellation
 from distio.coordination.member.machine import Member
 from distio.coordination.member.objects import find_object, keep_object, spawn_at
 from distio.coordination.member.work import (
@@ -40,12 +41,17 @@ _LONGEST_STREAK: Final = 100
 class Hand:
     """Takes work from a member, performs it, settles it."""
 
-    __slots__ = ("_around", "_member", "_streak", "work")
+    __slots__ = ("_around", "_empty", "_member", "_opening", "_preparing", "_streak", "work")
 
     def __init__(self, member: Member, around: Surroundings) -> None:
         self._member = member
         self._around = around
         self._streak = 0
+        self._empty = Context()
+        """That in which work is performed that has no context variables."""
+        # which answers a hand opens, and which requests it prepares, without the mutex
+        self._opening = _WITH_OUTCOMES if member.keeps_values else _WITH_OUTCOMES | _WITH_BYTES
+        self._preparing = _OF_PROCESS if member.keeps_values else _OF_PROCESS | _WITH_VALUE
         self.work: Fiber | Task | None = None
         """What it has in hand."""
 
@@ -65,12 +71,14 @@ class Hand:
         if type(work) is Fiber:
             variables = work.variables
             if variables is None:
-                variables = work.variables = Context()
-            variables.run(_step, work, self._around, self._member.keeps_values)
+                variables = work.variables = self._empty
+            variables.run(_step, work, self)
             if not work.variables:
-                work.variables = None  # most have set nothing, and a context takes memory
+                work.variables = None
         elif work is not None:
-            Context().run(work.perform, self._around)
+            self._empty.run(work.perform, self._around)
+        if self._empty:  # something was set in it: it is the fiber's now
+            self._empty = Context()
 
     def settle(self) -> bool:
         """Tell the member what came of it (mutex held).
@@ -79,16 +87,24 @@ class Hand:
             Whether there is something that this hand goes on with at once.
         """
         work, member = self.work, self._member
-        assert work is not None
         following: Fiber | Task | None
         if type(work) is Fiber:
-            following = _answer(member, work)
+            if member.cancelling.is_pending:
+                member.cancelling.tell(work)
+            if work.run not in member.runs:
+                following = None  # the run was cut short: what is left of it is dropped
+            elif work.cuts and _is_to_unwind(work):
+                work.unwind(waits=True)
+                following = work
+            else:
+                following = _ANSWERS[type(work.request)](member, work, work.request)
             if following is work:
                 self._streak += 1
                 if self._streak > _LONGEST_STREAK:
                     member.queue(work)
                     following = None
         else:
+            assert work is not None
             following = work.settle(member)
         self.work = following
         if following is None:
@@ -97,31 +113,33 @@ class Hand:
         return True
 
 
-def _step(fiber: Fiber, around: Surroundings, keeps_values: bool) -> None:
-    """Step a fiber until it asks for something, and leave that in `fiber.request`."""
+def _step(fiber: Fiber, hand: Hand) -> None:
+    """Step a fiber in a hand until it asks for something, and leave that in `fiber.request`."""
     answered = type(fiber.request)
-    if answered is rq.AwaitFibers:
-        fiber.value = [_opened(outcome_in(each)) for each in fiber.value]
-    elif type(fiber.value) is PackedValue and answered in (rq.Acquire, rq.Talk):
-        _unpack(fiber)
+    if answered in hand._opening:
+        if answered is rq.AwaitFibers:
+            fiber.value = [_opened(outcome_in(each)) for each in fiber.value]
+        elif type(fiber.value) is PackedValue:
+            _unpack(fiber)
     while True:
         try:
             request = step(fiber)
         except BaseException as interrupt:
             if not is_interrupt(interrupt):
                 raise  # a bug: else it were the fiber's panic
-            if not around.interrupted(interrupt, fiber):
+            if not hand._around.interrupted(interrupt, fiber):
                 fiber.request = None
                 return
             fiber.crash(interrupt)
         else:
             fiber.request = request
-            if request is rq.NOW:
-                fiber.value = around.wall_clock()
-            elif request is rq.RANDOM:
-                fiber.value = around.random()
-            elif not keeps_values and type(request) in _WITH_VALUE:
-                _pack(fiber, request)
+            if type(request) in hand._preparing:
+                if request is rq.NOW:
+                    fiber.value = hand._around.wall_clock()
+                elif request is rq.RANDOM:
+                    fiber.value = hand._around.random()
+                else:
+                    _pack(fiber, request)
             return
 
 
@@ -166,18 +184,12 @@ def _opened(outcome: Any) -> Any:
     return outcome.open() if type(outcome) is Packed else outcome
 
 
-def _answer(member: Member, fiber: Fiber) -> Fiber | Task | None:
-    """Answer what the fiber asked for; return what its hand goes on with."""
-    if fiber.run not in member.runs:
-        return None  # the run was cut short: what is left of it is dropped
-    request: Any = fiber.request
-    if member.cancelling.is_pending:
-        member.cancelling.tell(fiber)
-    if fiber.cuts and type(request) in _WAITING and fiber.is_exposed(waits=True):
-        fiber.unwind(waits=True)
-        return fiber
-    following: Fiber | Task | None = _ANSWERS[type(request)](member, fiber, request)
-    return following
+def _is_to_unwind(fiber: Fiber) -> bool:
+    """Whether a fiber that is to be cancelled has asked for what it would wait for."""
+    return type(fiber.request) in _WAITING and fiber.is_exposed(waits=True)
+
+
+# -- what a fiber asks for: each answers it, and returns what the hand goes on with -----------
 
 
 def _finish(member: Member, fiber: Fiber, request: rq.Finished) -> Fiber | Task | None:
@@ -194,12 +206,13 @@ def _locate_failures(member: Member, fiber: Fiber) -> None:
     """What has failed in this fiber is told where that was."""
     if type(fiber.value) is Worked:  # it has done well, but some of its items have not
         fiber.value.locate(fiber.label, member.worker)
-    if fiber.failure is not None and fiber.id != fiber.run:
+    # nobody asks where a fiber was when it was cancelled
+    if fiber.failure is not None and fiber.id != fiber.run and not is_cancellation(fiber):
         fiber.failure = in_fiber(fiber.failure, fiber.label, member.worker)
 
 
 def _yield(member: Member, fiber: Fiber, request: rq.Yielded) -> Fiber | Task | None:
-    member.queue(fiber)
+    member.ready.append(fiber)
     return None
 
 
@@ -293,15 +306,24 @@ def _cancel_fibers(member: Member, fiber: Fiber, request: rq.CancelFibers) -> Fi
     return fiber
 
 
-_WITH_VALUE: Final = (rq.MakeLock, rq.Release, rq.Talk)
-_WAITING: Final = (
-    rq.Acquire,
-    rq.AskStatus,
-    rq.AwaitBlocking,
-    rq.AwaitCallback,
-    rq.AwaitFibers,
-    rq.Sleep,
-    rq.Talk,
+_WITH_OUTCOMES: Final = frozenset({rq.AwaitFibers})
+"""The answers to these are handles, for the outcomes in them."""
+_WITH_BYTES: Final = frozenset({rq.Acquire, rq.Talk})
+"""The answers to these may have come as bytes, from another process."""
+_OF_PROCESS: Final = frozenset({rq.Now, rq.Random})
+"""These ask for what the process knows."""
+_WITH_VALUE: Final = frozenset({rq.MakeLock, rq.Release, rq.Talk})
+"""With these a value may leave the process."""
+_WAITING: Final = frozenset(
+    {
+        rq.Acquire,
+        rq.AskStatus,
+        rq.AwaitBlocking,
+        rq.AwaitCallback,
+        rq.AwaitFibers,
+        rq.Sleep,
+        rq.Talk,
+    }
 )
 """Who is to be cancelled doesn't begin with one of these."""
 

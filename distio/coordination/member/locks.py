@@ -113,7 +113,7 @@ class Locks:
         if member.keeps_values:
             self.values[key] = request.value
             run.values[key] = None
-        member.export(run, request.handles)
+        member.export(request.handles, is_for_good=True)
         member.outbox.append(m.StoreValue(fiber.run, key, request.payload, is_new=True))
 
     def acquire(self, fiber: Fiber, request: Lock) -> bool:
@@ -175,7 +175,7 @@ class Locks:
             if key in self.values:  # else nobody can read it any more
                 self.values[key] = held.value
         elif payload is not None:
-            member.export(member.runs[fiber.run], handles)
+            member.export(handles, is_for_good=True)
             lock.value, lock.is_changed = payload, True
         lock.free += 1
         self._serve(lock)
@@ -284,6 +284,10 @@ class Locks:
         """Fibers came, but nobody wants them any more: what they hold is free."""
         for key, _, count in held:
             self._member.outbox.append(m.ReturnTokens(key, count))
+
+    def knows(self, key: int) -> bool:
+        """Whether there is anything here of this lock."""
+        return key in self._locks
 
     def let_go(self, key: int) -> Any:
         """No fiber here can reach this variable any more; return what is dropped of it."""

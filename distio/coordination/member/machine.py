@@ -53,6 +53,7 @@ from distio.coordination.rest import check_rest
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.core.pickling.payloads import Dumped
+from distio.core.snapshot import Leaving
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.domains import MOST_SECONDS
@@ -179,17 +180,17 @@ class Member:
                 index = 0
             else:
                 work = self.ready.popleft()
-            if isinstance(work, Offering):
+            if type(work) is Fiber:
+                if type(work.request) is AwaitFibers:
+                    look(self, work)
+                if self.cancelling.is_pending:
+                    self.cancelling.tell(work)
+            elif type(work) is Offering:
                 shipping = self._offer(work.count)
                 if shipping is None:
                     continue
                 work = shipping
             self.stepping += 1
-            if isinstance(work, Fiber):
-                if type(work.request) is AwaitFibers:
-                    look(self, work)
-                if self.cancelling.is_pending:
-                    self.cancelling.tell(work)
             return work
         return None
 
@@ -281,17 +282,18 @@ class Member:
         """Whether the outcome is to be `posted` before the fiber is finished."""
         return fiber.id in self.asked and not is_lost_by_leaving(self, fiber)
 
-    def posted(
-        self, run: int, fiber: int, payload: bytes, handles: Sequence[Handle[Any, Any, Any]]
-    ) -> None:
-        """The outcome was pickled for others; these handles left with it."""
-        self.export(self.runs[run], handles)
+    def posted(self, fiber: int, outcome: Leaving) -> None:
+        """The outcome was pickled for others."""
+        self.export(outcome.handles)
         self.asked.discard(fiber)
-        self._news.post(fiber, payload)
+        self._news.post(fiber, outcome)
 
-    def export(self, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
-        """These handles leave the process: somebody may ask for their outcomes."""
-        export(self, run, handles)
+    def export(
+        self, handles: Sequence[Handle[Any, Any, Any]], *, is_for_good: bool = False
+    ) -> None:
+        """These handles leave the process; see `outcomes.export`."""
+        if handles:
+            export(self, handles, is_for_good=is_for_good)
 
     # -- shipping -------------------------------------------------------------------------
 
@@ -330,7 +332,7 @@ class Member:
         """These, of one run, were pickled: they leave, for this member if one is named."""
         run = self.runs[fibers[0].run]
         self.tell(all_of_it=False)
-        self.export(run, dumped.handles)
+        self.export(dumped.handles)
         held = self.locks.leave(fibers)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
         self.outbox.append(m.Offer([run.chunk(ids, dumped, held, target)]))
@@ -342,10 +344,11 @@ class Member:
         for fiber in fibers:
             handle, fiber.handle = fiber.handle, None
             assert handle is not None
-            is_shared = self.hosted.pop(fiber.id, None) is not None
+            if self.hosted.pop(fiber.id, None) is not None:
+                self.references.left(fiber.id)
+                run.known.discard(fiber.id)
             self.asked.discard(fiber.id)
-            is_shared = is_shared or fiber.epoch > 0
-            handle.tie = Away(run.id, fiber.id, self._news.forgotten, is_shared)
+            handle.tie = Away(run.id, fiber.id, self.references.given_back)
             if handle.waiters is not None:
                 self.awaited.add(run.id, handle)
                 run.known.add(fiber.id)
@@ -359,18 +362,16 @@ class Member:
         root.handle.waiters = {}
         self.shipped([root], dumped)
 
-    def opened(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
-        """A parcel was unpickled."""
+    def opened(
+        self, chunk: m.Chunk, fibers: Sequence[Fiber], handles: Sequence[Handle[Any, Any, Any]]
+    ) -> None:
+        """A parcel was unpickled; `handles` are those of its fibers."""
         self.in_parcels -= len(chunk.fibers) - 1
         if chunk.run not in self.runs:
             self.locks.lost(chunk.held)
             return
         self.locks.arrived(chunk.held, fibers)
-        for fiber in fibers:
-            handle = self.hosted.get(fiber.id)
-            if handle is None:  # nobody wants its outcome any more
-                handle = Handle(fiber.id)
-                handle.tie = self.runs[chunk.run].tie
+        for fiber, handle in zip(fibers, handles):
             fiber.handle = handle
             handle.name = fiber.name
             fiber.is_pinned = chunk.target != 0
@@ -390,13 +391,12 @@ class Member:
         if run is None:
             run = self.runs[chunk.run] = self._new_run(chunk.run)
         run.alive += len(chunk.fibers)
+        handles = []
         for id, _ in chunk.fibers:
             # a fiber that comes home finds those who have waited for it here
             handle = self.awaited.take(chunk.run, id) or Handle(id)
-            if isinstance(handle.tie, Away):
-                # it is wanted as before: the tie that dies here must not say otherwise
-                handle.tie.is_shared = True
             handle.tie = run.tie
+            handles.append(handle)
             self.hosted[id] = handle
             run.known.add(id)
         self.in_parcels += len(chunk.fibers) - 1
@@ -405,7 +405,7 @@ class Member:
             if data:
                 run.attachments[digest] = data
         claims = self.references.arrived(chunk.references)
-        self.ready.append(Parcel(chunk, run, self.logs.levels, claims))
+        self.ready.append(Parcel(chunk, run, self.logs.levels, handles, claims))
 
     def _timer_fired(self, message: m.TimerFired) -> None:
         fiber = self.parked.get(message.fiber)
@@ -429,7 +429,7 @@ class Member:
     @property
     def has_news(self) -> bool:
         """Whether there is something to tell at once."""
-        return bool(self.outbox or self._news)
+        return bool(self.outbox or self._news or self.references.given_back)
 
     def has_to_tell_of(self, run: int) -> bool:
         """Whether fibers of it started or ended, or outcomes were posted, since it told."""
@@ -453,6 +453,7 @@ class Member:
         """Put what the coordinator doesn't know yet into the outbox; see `News.tell`."""
         self.references.give_back()
         self._news.tell(self.load, self.outbox, all_of_it=all_of_it)
+        self.references.all_have_left()
         if self.is_leaving:
             say_goodbye(self)
 
@@ -483,6 +484,7 @@ class Member:
                 "fibers that are parked": self.parked,
                 "handles of fibers here": self.hosted,
                 "handles of fibers elsewhere": self.awaited,
+                "counts of handles that left": self.references,
                 "fibers that are asked for": self.asked,
                 "locks and values of variables": self.locks,
                 "fibers that are to be cancelled": self.cancelling,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from distio.coordination.member.runs import LocalRun
+from distio.core.snapshot import Leaving
 from distio.protocol import messages as m
 
 __all__ = ["News"]
@@ -20,8 +19,6 @@ class News:
         """Runs of which there is something to tell."""
         self.stirred: dict[int, LocalRun] = {}
         """Runs in which fibers have begun to wait for others, or have ceased to."""
-        self.forgotten: deque[int] = deque()
-        """Fibers whose outcomes nobody here can ask for any more."""
         self._posted = m.OutcomesReady([], [])
         self._last_told = (0, 0)
 
@@ -30,14 +27,16 @@ class News:
         self.received = 0
         self.untold.clear()
         self.stirred.clear()
-        self.forgotten.clear()
         self._posted = m.OutcomesReady([], [])
         self._last_told = (0, 0)
 
-    def post(self, fiber: int, payload: bytes) -> None:
+    def post(self, fiber: int, outcome: Leaving) -> None:
         """An outcome for others."""
-        self._posted.fibers.append(fiber)
-        self._posted.payloads.append(payload)
+        posted = self._posted
+        if outcome.keys:
+            posted.references.append((len(posted.fibers), [*outcome.keys]))
+        posted.fibers.append(fiber)
+        posted.payloads.append(outcome.payload)
 
     @property
     def has_posted(self) -> bool:
@@ -45,7 +44,7 @@ class News:
         return bool(self._posted.fibers)
 
     def __bool__(self) -> bool:
-        return bool(self.untold or self.forgotten or self._posted.fibers)
+        return bool(self.untold or self._posted.fibers)
 
     def tell(self, load: int, outbox: list[m.MemberMessage], *, all_of_it: bool) -> None:
         """Put it into the outbox; nothing if the coordinator knows it.
@@ -56,9 +55,6 @@ class News:
             all_of_it: also what nothing waits for while there is work: the load, how much was
                 heard, and how many fibers wait for others.
         """
-        if self.forgotten:
-            forgotten = [self.forgotten.popleft() for _ in range(len(self.forgotten))]
-            outbox.append(m.Forget(forgotten))
         if self._posted.fibers:  # before it is told that these fibers have ended
             outbox.append(self._posted)
             self._posted = m.OutcomesReady([], [])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from distio.coordination.member.runs import LocalRun
-from distio.coordination.member.ties import Away, Here
+from distio.coordination.member.references import Claim
+from distio.coordination.member.ties import Here
 from distio.coordination.member.waits import settle
 from distio.coordination.member.work import Posting
 from distio.core.fiber import Handle
@@ -30,14 +30,28 @@ __all__ = [
 ]
 
 
-def export(member: Member, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]) -> None:
-    """These handles leave the process: somebody may ask for their outcomes."""
+def export(
+    member: Member, handles: Sequence[Handle[Any, Any, Any]], *, is_for_good: bool = False
+) -> None:
+    """These handles leave the process: somebody may ask for their outcomes.
+
+    Args:
+        member: whose process it is.
+        handles: which.
+        is_for_good: whether nobody will tell where they go.
+    """
+    exposed: dict[int, dict[int, None]] = {}
     for handle in handles:
-        if isinstance(handle.tie, Away):
-            handle.tie.is_shared = True
-        elif isinstance(handle.tie, Here):
-            member.hosted[handle.id] = handle
-            run.known.add(handle.id)
+        if isinstance(handle.tie, Here):
+            run = member.runs.get(handle.tie.run)
+            if run is not None:  # else nobody can ask for it any more
+                member.hosted[handle.id] = handle
+                run.known.add(handle.id)
+                exposed.setdefault(run.id, {})[handle.id] = None
+        elif is_for_good and isinstance(handle.tie, Claim):
+            handle.tie.pin()
+    for id, fibers in exposed.items():
+        member.references.expose(id, fibers, is_for_good=is_for_good)
 
 
 def send_outcomes(member: Member, message: m.SendOutcomes) -> None:
@@ -64,10 +78,12 @@ def is_of(handle: Handle[Any, Any, Any], run: int) -> bool:
 
 def drop_outcomes(member: Member, message: m.DropOutcomes) -> None:
     """Nobody will ask for these any more."""
-    for fiber in message.fibers:
-        handle = member.hosted.pop(fiber, None)
+    for fiber, exposed in message.fibers:
+        if fiber not in member.hosted or not member.references.is_dropped(fiber, exposed):
+            continue
+        handle = member.hosted.pop(fiber)
         member.asked.discard(fiber)
-        if handle is not None and isinstance(handle.tie, Here) and fiber not in member.awaited:
+        if isinstance(handle.tie, Here) and fiber not in member.awaited:
             run = member.runs.get(handle.tie.run)
             if run is not None:
                 run.known.discard(fiber)
@@ -75,8 +91,11 @@ def drop_outcomes(member: Member, message: m.DropOutcomes) -> None:
 
 def take_outcomes(member: Member, message: m.Outcomes) -> None:
     """What was awaited has come."""
-    for fiber, payload in zip(message.fibers, message.payloads):
-        _arrived(member, member.awaited.take_all(fiber), Packed(payload))
+    references = dict(message.references)
+    for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
+        keys = references.get(index)
+        outcome = Packed(payload, member.references.come(keys) if keys else ())
+        _arrived(member, member.awaited.take_all(fiber), outcome)
 
 
 def fiber_lost(member: Member, message: m.FiberLost) -> None:

@@ -105,22 +105,12 @@ class LocalRun:
 
     def has_ended(self, fiber: Fiber) -> None:
         """Nothing is left to be done for this fiber: its end is to be told."""
-        if fiber.epoch == 0 or self._is_anew:
-            self.finished()
+        self._untold[self.id] = self
+        self.alive -= 1
+        if fiber.epoch == 0 or self._is_anew:  # it was made here and never left
+            self._finished += 1
         else:
-            self.ended(fiber.id, fiber.epoch)
-
-    def finished(self) -> None:
-        """A fiber that was made here and never left has ended."""
-        self._untold[self.id] = self
-        self.alive -= 1
-        self._finished += 1
-
-    def ended(self, fiber: int, epoch: int) -> None:
-        """A fiber that was placed here has ended."""
-        self._untold[self.id] = self
-        self.alive -= 1
-        self._ended.append((fiber, epoch))
+            self._ended.append((fiber.id, fiber.epoch))
 
     def begin_anew(self) -> None:
         """Another coordinator knows nothing of it but that it has a root."""
@@ -157,7 +147,7 @@ class LocalRun:
             for digest, data in dumped.attachments.items()
         ]
         self.known_attachments.update(dumped.attachments)
-        references = keys_of(dumped.references)
+        references = keys_of(dumped.references, dumped.handles)
         return Chunk(self.id, fibers, dumped.payload, held, target, attachments, references)
 
     def release(self) -> None:

@@ -87,7 +87,7 @@ class Talking:
             _refuse(fiber, ClusterClosed(member.orphaned_because))
             return True
         run = member.runs[fiber.run]
-        member.export(run, request.handles)
+        member.export(request.handles)
         loan = self._loans.get(entry.key)
         if loan is not None and self._has_done(fiber, request, loan):
             return True
@@ -173,8 +173,7 @@ class Talking:
         if message.refused:
             _refuse(fiber, MatchError(message.refused))
         else:
-            claims = self._member.references.arrived(message.references)
-            references = [Reference(claim.key, "queue", claim) for claim in claims]
+            references = self._member.references.come(message.references)
             item = NOTHING if message.item is None else PackedValue(message.item, references)
             self._take_up(fiber, message)
             _tell(fiber, Answer(fiber.id, message.plain, item, message.is_closed))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import final
 
+from distio.coordination.member.references import Claim
+
 __all__ = ["Away", "Here"]
 
 
@@ -18,18 +20,11 @@ class Here:
 
 
 @final
-class Away:
-    """Ties a handle to a fiber that was shipped from here; dies with the last such handle."""
+class Away(Claim):
+    """Ties a handle to a fiber of this run that was shipped from here; dies with the handle."""
 
-    __slots__ = ("fiber", "forgotten", "is_shared", "run")
+    __slots__ = ("run",)
 
-    def __init__(self, run: int, fiber: int, forgotten: deque[int], is_shared: bool) -> None:
+    def __init__(self, run: int, fiber: int, given_back: deque[tuple[int, int]]) -> None:
+        super().__init__(fiber, given_back)
         self.run = run
-        self.fiber = fiber
-        self.forgotten = forgotten
-        self.is_shared = is_shared
-        """Whether a copy of the handle is in other hands: then it must not be forgotten."""
-
-    def __del__(self) -> None:
-        if not self.is_shared:
-            self.forgotten.append(self.fiber)

@@ -21,7 +21,9 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.interrupts import is_interrupt, is_user_call
 from distio.core.ops.failures import Fail
 from distio.core.pickling.payloads import Dumped, Writer
+from distio.core.references import keys_of
 from distio.core.snapshot import (
+    Leaving,
     Packed,
     dump_chunk,
     dump_outcome,
@@ -147,17 +149,19 @@ class Surroundings(Protocol):
 class Parcel:
     """Fibers that came in one pickle; opening it puts them into `ready`."""
 
-    __slots__ = ("_claims", "_fibers", "_log_levels", "_run", "chunk")
+    __slots__ = ("_claims", "_fibers", "_handles", "_log_levels", "_run", "chunk")
 
     def __init__(
         self,
         chunk: m.Chunk,
         run: LocalRun,
         log_levels: Mapping[int, LogLevels],
+        handles: Sequence[Handle[Any, Any, Any]],
         claims: Sequence[Claim],
     ) -> None:
         self.chunk = chunk
         self._run = run
+        self._handles = handles
         self._claims = claims
         self._fibers: list[Fiber] = []
         self._log_levels = log_levels
@@ -186,7 +190,7 @@ class Parcel:
 
     def settle(self, member: Member) -> Fiber | Task | None:
         """Its fibers are ready."""
-        member.opened(self.chunk, self._fibers)
+        member.opened(self.chunk, self._fibers, self._handles)
         return None
 
 
@@ -273,7 +277,7 @@ def _refuse(fiber: Fiber) -> None:
     fiber.next = Fail([], [TracedException(refusal, str(refusal))])
 
 
-def _dump_outcome(outcome: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+def _dump_outcome(outcome: Any) -> Leaving:
     """Pickle an outcome; if there is no memory for it, for one, a panic that says so."""
     try:
         return dump_outcome(outcome)
@@ -288,27 +292,26 @@ def _dump_outcome(outcome: Any) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
 class Posting:
     """The outcome of this fiber is to be sent to whoever waits for it elsewhere."""
 
-    __slots__ = ("_handles", "_payload", "handle", "run")
+    __slots__ = ("_outcome", "handle", "run")
 
     def __init__(self, run: int, handle: Handle[Any, Any, Any]) -> None:
         self.run = run
         self.handle = handle
-        self._payload = b""
-        self._handles: list[Handle[Any, Any, Any]] = []
+        self._outcome = Leaving(b"")
 
     def perform(self, around: Surroundings) -> None:
         """Pickle it, unless it came as bytes."""
         outcome = self.handle.outcome
         if isinstance(outcome, Packed):
-            self._payload = outcome.payload
+            self._outcome = Leaving(outcome.payload, (), keys_of(outcome.references))
         else:
-            self._payload, self._handles = _dump_outcome(outcome)
+            self._outcome = _dump_outcome(outcome)
 
     def settle(self, member: Member) -> Fiber | Task | None:
         """It leaves."""
         if member.is_running(self.run):
             member.runs[self.run].posting -= 1
-            member.posted(self.run, self.handle.id, self._payload, self._handles)
+            member.posted(self.handle.id, self._outcome)
         return None
 
 
@@ -316,22 +319,21 @@ class Posting:
 class Finishing:
     """A fiber has ended that somebody elsewhere waits for: its outcome leaves before its end."""
 
-    __slots__ = ("_handles", "_payload", "fiber")
+    __slots__ = ("_outcome", "fiber")
 
     def __init__(self, fiber: Fiber) -> None:
         self.fiber = fiber
-        self._payload = b""
-        self._handles: list[Handle[Any, Any, Any]] = []
+        self._outcome = Leaving(b"")
 
     def perform(self, around: Surroundings) -> None:
         """Pickle the outcome."""
-        self._payload, self._handles = _dump_outcome(self.fiber.outcome())
+        self._outcome = _dump_outcome(self.fiber.outcome())
 
     def settle(self, member: Member) -> Fiber | Task | None:
         """The outcome leaves, and the fiber has ended."""
         fiber = self.fiber
         if member.is_running(fiber.run):
-            member.posted(fiber.run, fiber.id, self._payload, self._handles)
+            member.posted(fiber.id, self._outcome)
             member.finish(fiber, is_observed=True)
         return None
 

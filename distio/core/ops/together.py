@@ -108,20 +108,23 @@ class _Race(Frame):
             self.runners = tuple(fiber.value)
             return self._wait(fiber, 1)
         results: list[Result[Any, Any] | None] = fiber.value
-        called = "first_ok" if self.has_to_succeed else "race"
         ended = [result for result in results if result is not None]
         is_over = len(ended) == len(results)
         for index, result in enumerate(results):
             if result is not None and (type(result) is Ok or not self.has_to_succeed):
-                winner = item_at(result, called, index)
+                winner = result if type(result) is Ok else item_at(result, self._called, index)
                 if not is_over:
                     return self._won(winner, results)
                 fiber.answer(winner)
                 return None
         if not is_over:
             return self._wait(fiber, len(ended) + 1)
-        fiber.answer(zip_items(ended, called))
+        fiber.answer(zip_items(ended, self._called))
         return None
+
+    @property
+    def _called(self) -> str:
+        return "first_ok" if self.has_to_succeed else "race"
 
     def _wait(self, fiber: Fiber, enough: int) -> Next:
         fiber.stack.append(self)

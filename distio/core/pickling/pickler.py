@@ -28,7 +28,7 @@ from distio.core.pickling.generators import is_generator
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
 from distio.core.pickling.payloads import Writer
 from distio.core.pickling.scope import Scope, find
-from distio.core.references import Reference, reduce_reference
+from distio.core.references import Reference, reduce_handle, reduce_reference
 from distio.errors import TracedException
 from distio.protocol.requests import Lock, Talking
 
@@ -149,7 +149,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
 
     def reduce_handle(self, handle: Handle[Any, Any, Any]) -> Reduced:
         self.scope.handles.append(handle)
-        return NotImplemented
+        return reduce_handle(handle)
 
     def reduce_reference(self, reference: Reference) -> Reduced:
         """A reference to a queue, a variable, …: whoever sends the pickle sees to its claim."""
