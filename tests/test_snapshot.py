@@ -17,7 +17,7 @@ from distio.core.snapshot import (
     load_fibers,
     load_outcome,
 )
-from distio.errors import CannotShip, Deadlock, ForeignException, WorkerLost
+from distio.errors import Cancelled, CannotShip, Deadlock, ForeignException, WorkerLost
 
 Program = IO[Any, Any, Any]
 
@@ -64,6 +64,20 @@ def test_exceptions_travel_whole() -> None:
     assert sent(Deadlock("d")).exception.args == ("d",)
     assert str(sent(WorkerLost("w", "r")).exception) == str(WorkerLost("w", "r"))
     assert type(sent(SystemExit(3)).exception) is SystemExit
+
+
+def test_a_cancellation_travels_whole_with_its_cause_and_notes() -> None:
+    mere: Panic[Any, Any] = Panic(
+        [TracedException(Cancelled("1.1"), "fiber 1.1 was cancelled")], []
+    )
+    assert there_and_back(mere) == mere
+    told = Cancelled("1.2")
+    told.add_note("by the user")
+    told.__cause__ = ValueError("why")
+    arrived = sent(told).exception
+    assert arrived == told
+    assert arrived.__notes__ == ["by the user"]
+    assert repr(arrived.__cause__) == "ValueError('why')"
 
 
 def test_an_exception_that_does_not_survive_keeps_its_text() -> None:

@@ -22,10 +22,11 @@ from distio.core.pickling.plain import PLAIN
 from distio.core.references import Reference, claims_of, keys_of, opening_with, pin
 from distio.core.shipping import why_it_stays
 from distio.core.variables import carried_in, context_of, others_in
-from distio.errors import CannotShip, TracedException
+from distio.errors import Cancelled, CannotShip, TracedException
 from distio.protocol.requests import AwaitFibers
 from distio.protocol.text import str_of
 from distio.result import Ok, Panic, Result
+from distio.traces import NOWHERE
 
 __all__ = [
     "Leaving",
@@ -250,8 +251,7 @@ def load_fibers(
 
 def dump_outcome(result: Result[Any, Any]) -> Leaving:
     """Pickle an outcome; what can't be pickled becomes a Panic that says so."""
-    if type(result) is Ok and type(result.success) in PLAIN:
-        # the plain pickler does it as well, and much faster
+    if _is_plain(result):  # the plain pickler does it as well, and much faster
         return Leaving(pickle.dumps(result, pickle.HIGHEST_PROTOCOL))
     if type(result) is Ok and type(result.success) is Worked:
         return _dump_worked(result.success)
@@ -259,6 +259,21 @@ def dump_outcome(result: Result[Any, Any]) -> Leaving:
         return _leaving(result)
     except BaseException as error:  # noqa: BLE001 (the panic tells)
         return _leaving(_stays(result, error))
+
+
+def _is_plain(result: Result[Any, Any]) -> bool:
+    """Whether it is made of built-in types, or a mere cancellation: a race, a run may have many."""
+    if type(result) is Ok:
+        return type(result.success) in PLAIN
+    if type(result) is not Panic or result.errors or len(result.exceptions) != 1:
+        return False
+    exception, where = result.exceptions[0].exception, result.exceptions[0].where
+    return (
+        type(exception) is Cancelled
+        and exception.__cause__ is exception.__context__ is None
+        and len(vars(exception)) == 1
+        and where is NOWHERE
+    )
 
 
 def _dump_worked(worked: Worked) -> Leaving:

@@ -15,9 +15,7 @@ def inherit(children: Sequence[Fiber], parent: Fiber) -> None:
 
     The cancellation of the run leaves the children of a fiber alone that can't be cancelled.
     """
-    is_spared = parent.shield > 0 or parent.is_spared
-    if is_spared or parent.locals or parent.variables:
-        for child in children:
-            child.is_spared = is_spared
-            child.locals = parent.locals
-            child.variables = copied(parent.variables)
+    for child in children:
+        child.is_spared = parent.shield > 0 or parent.is_spared
+        child.locals = parent.locals
+        child.variables = copied(parent.variables)

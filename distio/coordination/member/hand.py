@@ -70,11 +70,15 @@ class Hand:
         work = self.work
         if type(work) is Fiber:
             variables = work.variables
-            if variables is None:
-                variables = work.variables = self._empty
-            variables.run(_step, work, self)
-            if not work.variables:
-                work.variables = None
+            if variables is not None:
+                variables.run(_step, work, self)
+                return
+            work.variables = empty = self._empty
+            empty.run(_step, work, self)
+            if not empty:
+                if work.variables is empty:
+                    work.variables = None
+                return
         elif work is not None:
             self._empty.run(work.perform, self._around)
         if self._empty:  # something was set in it: it is the fiber's now
@@ -195,7 +199,7 @@ def _is_to_unwind(fiber: Fiber) -> bool:
 def _finish(member: Member, fiber: Fiber, request: rq.Finished) -> Fiber | Task | None:
     if fiber.failure is not None or type(fiber.value) is Worked:
         _locate_failures(member, fiber)
-    if member.is_asked_for(fiber):
+    if fiber.id in member.asked and member.is_asked_for(fiber):
         return Finishing(fiber)
     # whoever started the run looks at the outcome of its root
     member.finish(fiber, is_observed=fiber.id == fiber.run)

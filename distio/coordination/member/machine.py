@@ -144,7 +144,8 @@ class Member:
         run, context = self.runs[parent.run], parent.context
         first = self.next_ids(len(ios))
         children = [self.make(run, id, io, context) for id, io in enumerate(ios, first)]
-        inherit(children, parent)
+        if parent.shield or parent.is_spared or parent.locals or parent.variables:
+            inherit(children, parent)
         if parent.stream is not None:
             parent.stream.divide_among(children)
         run.started(sequence_of(first), len(children))
