@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from distio import IO
-from distio.coordination.coordinator import Coordinator, Switchboard
+from distio.coordination.coordinator import Coordinator
 from distio.coordination.member import Member
+from distio.coordination.membership.handshakes import Switchboard
 from distio.core.fiber import Handle
 from distio.core.snapshot import Packed
 from distio.protocol import messages as m

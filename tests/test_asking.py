@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from distio import IO, Ok, io, resource
-from distio.coordination.coordinator import Joined
-from distio.coordination.member import Hand, Member
+from distio.coordination.executor.executor import Hand
+from distio.coordination.member import Member
+from distio.coordination.state.events import Joined
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from distio import io
-from distio.coordination.member import Member, Parcel
+from distio.coordination.executor.tasks import Parcel
+from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import LARGE_BUNDLE, Dumped
 from distio.core.snapshot import dump_chunk
@@ -64,7 +65,7 @@ def _hello() -> tuple[int, str]:
 
 
 def _joined(hello: m.Hello) -> Any:
-    from distio.coordination.coordinator import Joined
+    from distio.coordination.state.events import Joined
 
     return Joined(hello)
 

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from distio.coordination.coordinator import (
-    Coordinator,
-    Disconnected,
-    Event,
-    Joined,
-    Received,
-    Tick,
-)
-from distio.coordination.coordinator.endings import GRACE_SECONDS
-from distio.coordination.coordinator.timers import Timer, Timers
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.state.events import Disconnected, Event, Joined, Received, Tick
+from distio.coordination.timers.coordinator import Timer, Timers
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
 from distio.protocol.endings import Cause

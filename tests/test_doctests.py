@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 MODULES = [
-    "distio.coordination.coordinator.deadlock",
+    "distio.coordination.deadlock.coordinator",
     "distio.core.expect",
     "distio.core.fiber",
     "distio.core.ops.base",

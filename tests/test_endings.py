@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from distio import IO, MatchError, Ok, Panic, Queue, Resource, io, resource
-from distio.coordination.coordinator import Closing
+from distio.coordination.state.events import Closing
 from distio.errors import Cancelled, ClusterClosed, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause

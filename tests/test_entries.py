@@ -10,18 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from distio.coordination.talking import (
-    NO_LIMIT,
-    Answer,
-    Barrier,
-    Deferred,
-    Entry,
-    Latch,
-    Queue,
-    Topic,
-    Unknown,
-    make_entry,
-)
+from distio.coordination.primitives.entries import Answer, Entry, Unknown
+from distio.coordination.primitives.kinds import make_entry
+from distio.coordination.primitives.meetings import Barrier, Deferred, Latch
+from distio.coordination.primitives.queues import NO_LIMIT, Queue, Topic
 from distio.protocol.requests import NOTHING
 
 MANY = range(1, 1_001)

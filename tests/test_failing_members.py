@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 import pytest
 
 from distio import IO, Cluster, Ok, Panic, io
-from distio.coordination.coordinator import Coordinator, Joined, Received
+from distio.coordination.coordinator import Coordinator
 from distio.coordination.member import Member
+from distio.coordination.state.events import Joined, Received
 from distio.errors import ClusterClosed, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind

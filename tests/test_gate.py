@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from distio import Ok, Queue, Var, io, resource
+from distio.coordination import coordinator as coordinator_machine
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.coordinator import machine as coordinator_machine
-from distio.coordination.coordinator.registry import NOWHERE
-from distio.coordination.coordinator.timers import Timers
+from distio.coordination.state.registry import NOWHERE
+from distio.coordination.timers.coordinator import Timers
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from tests.in_one_thread import Liar, Scene, outcome_of

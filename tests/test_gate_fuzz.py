@@ -21,10 +21,10 @@ from distio import (
     resource,
 )
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.coordinator.locks import Locks
-from distio.coordination.coordinator.registry import Run
-from distio.coordination.coordinator.talking import Talking
-from distio.coordination.coordinator.timers import Timers
+from distio.coordination.locks.coordinator import Locks
+from distio.coordination.primitives.coordinator import Talking
+from distio.coordination.state.registry import Run
+from distio.coordination.timers.coordinator import Timers
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.codec import from_member

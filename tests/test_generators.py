@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Ok, Panic, io
-from distio.coordination.member import Shipping
+from distio.coordination.executor.tasks import Shipping
 from distio.core.fiber import Fiber
 from distio.core.pickling.copies import shared_by_fibers
 from distio.core.pickling.generators import Departures, Generators, state_of

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from distio import IO, Cluster, Ok, io
+from distio.coordination.executor.discarding import Discarding
 from distio.coordination.member import Member
-from distio.coordination.member.discarding import Discarding
 from distio.runtime import watchdog
 from distio.runtime.watchdog import BLOCKED_SECONDS, Hold, PoolWatch
 from tests.conftest import PATIENCE

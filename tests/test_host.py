@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from distio import io
-from distio.coordination.member import Hand, Member
+from distio.coordination.executor.executor import Hand
+from distio.coordination.member import Member
 from distio.runtime.host import Host
 
 

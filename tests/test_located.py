@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from distio import IO, Cluster, Located, Ok, Panic, Resource, Result, io, resource
-from distio.coordination.member import Hand, Member
-from distio.coordination.member.objects import spawn_at
+from distio.coordination.actors.member import spawn_at
+from distio.coordination.executor.executor import Hand
+from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import Dumped
 from distio.errors import CannotShip, MatchError, WorkerLost

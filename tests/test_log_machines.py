@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from distio.coordination.coordinator import Coordinator, Disconnected, Joined, Received
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.logs.member import LogBuffer, records_in
 from distio.coordination.member import Member
-from distio.coordination.member.logs import LogBuffer, records_in
+from distio.coordination.state.events import Disconnected, Joined, Received
 from distio.protocol import messages as m
 from distio.protocol.codec import DETACH_BYTES, from_coordinator, from_member
 from distio.protocol.domains import MemberKind

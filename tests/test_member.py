@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 
 from distio import IO, Ok, Panic, Result, io
-from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
-from distio.coordination.member import Callback, Hand, Member, Offering, Parcel
-from distio.coordination.member.failures import Failure
+from distio.coordination.calls.callbacks import Callback
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.tasks import Offering, Parcel
+from distio.coordination.failures.member import Failure
+from distio.coordination.member import Member
+from distio.coordination.state.events import Event, Joined, Received, Tick
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
 from distio.core.snapshot import Packed, dump_chunk, dump_fibers, outcome_in

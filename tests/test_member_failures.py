@@ -6,8 +6,8 @@ import gc
 from typing import Any
 
 from distio import IO, Errors, Ok, io
+from distio.coordination.failures.member import Failure
 from distio.coordination.member import Member
-from distio.coordination.member.failures import Failure
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from tests.test_member import World

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from distio import IO, Panic, io
-from distio.coordination.member import Hand, Member
+from distio.coordination.executor.executor import Hand
+from distio.coordination.member import Member
 from distio.core import ops
 from distio.core.fiber import Fiber
 from distio.core.snapshot import dump_chunk, dump_fibers

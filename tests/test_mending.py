@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 
 from distio import IO, Ok, Panic, Queue, Resource, io, resource
+from distio.coordination import coordinator as coordinator_machine
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.coordinator import machine as coordinator_machine
 from distio.errors import ClusterClosed
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from distio import IO, Errors, MatchError, Ok, io
-from distio.coordination.member import Member, describe_fibers
+from distio.coordination.member import Member
+from distio.coordination.status.words import describe_fibers
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.core.ops.base import Next

@@ -8,7 +8,7 @@ import pytest
 
 from distio import IO, Panic, Queue, Result, Var, io, resource
 from distio.coordination.member import Member
-from distio.coordination.solo import Solo
+from distio.coordination.standalone import Solo
 from distio.core.fiber import Handle
 from distio.errors import ClusterClosed, WorkerLost
 from distio.protocol import messages as m

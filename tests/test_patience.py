@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from distio import Cluster, Ok, Panic, io
-from distio.coordination.coordinator import Coordinator, Switchboard
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.membership.handshakes import Switchboard
 from distio.errors import ClusterClosed, MatchError, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.version import PROTOCOL, PYTHON

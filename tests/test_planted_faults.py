@@ -12,23 +12,28 @@ import pytest
 from msgspec import structs
 
 from distio import IO, Deferred, Ok, Queue, Resource, Var, io, resource
-from distio.coordination.coordinator import Coordinator, Event, Received, Send, Tick, gate
-from distio.coordination.coordinator import machine as coordinator_machine
-from distio.coordination.coordinator import talking as coordinator_talking
-from distio.coordination.coordinator.claims import Claims
-from distio.coordination.coordinator.endings import Endings
-from distio.coordination.coordinator.loans import Loans
-from distio.coordination.coordinator.locks import Locks
-from distio.coordination.coordinator.placement import Member as Peer
-from distio.coordination.coordinator.references import References
-from distio.coordination.coordinator.registry import FiberRecord, Run
-from distio.coordination.coordinator.talking import Talking
-from distio.coordination.coordinator.timers import Timer, Timers
-from distio.coordination.member import Hand, Member, endings, waits
-from distio.coordination.member import machine as member_machine
-from distio.coordination.member.locks import Locks as LocalLocks
-from distio.coordination.member.references import References as LocalReferences
-from distio.coordination.member.talking import Talking as LocalTalking
+from distio.coordination import coordinator as coordinator_machine
+from distio.coordination import gate
+from distio.coordination import member as member_machine
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.endings import member as endings
+from distio.coordination.endings.coordinator import Endings
+from distio.coordination.executor.executor import Hand
+from distio.coordination.locks.coordinator import Locks
+from distio.coordination.locks.member import Locks as LocalLocks
+from distio.coordination.member import Member
+from distio.coordination.outcomes import waits
+from distio.coordination.outcomes.claims import Claims
+from distio.coordination.placement.coordinator import Member as Peer
+from distio.coordination.primitives import coordinator as coordinator_talking
+from distio.coordination.primitives.coordinator import Talking
+from distio.coordination.primitives.delegations import Loans
+from distio.coordination.primitives.member import Talking as LocalTalking
+from distio.coordination.references.coordinator import References
+from distio.coordination.references.member import References as LocalReferences
+from distio.coordination.state.events import Event, Received, Send, Tick
+from distio.coordination.state.registry import FiberRecord, Run
+from distio.coordination.timers.coordinator import Timer, Timers
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped

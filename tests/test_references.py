@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from distio import IO, Barrier, CountDownLatch, Deferred, Errors, Ok, PubSub, Queue, Var, io
-from distio.coordination.coordinator.references import References
 from distio.coordination.member import Member
+from distio.coordination.references.coordinator import References
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of
 from tests.test_member import World

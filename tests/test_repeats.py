@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distio.coordination.member.repeats import QUIET_SECONDS, Omitted, Repeats
+from distio.coordination.failures.repeats import QUIET_SECONDS, Omitted, Repeats
 
 
 def test_a_place_that_was_said_is_counted_until_it_is_time_to_say_it_again() -> None:

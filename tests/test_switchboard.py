@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from distio.coordination.coordinator import Coordinator, Switchboard
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.membership.handshakes import Switchboard
 from distio.protocol import messages as m
 from distio.protocol.version import PROTOCOL, PYTHON
 

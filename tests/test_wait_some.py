@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from distio import IO, Errors, Ok, io
-from distio.coordination.member import Member, Parcel
+from distio.coordination.executor.tasks import Parcel
+from distio.coordination.member import Member
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step

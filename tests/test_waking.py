@@ -14,8 +14,8 @@ from typing import Any, Final
 import pytest
 
 from distio import IO, Ok, Resource, io
-from distio.coordination.coordinator import Tick
-from distio.coordination.member import Hand
+from distio.coordination.executor.executor import Hand
+from distio.coordination.state.events import Tick
 from distio.core.fiber import Fiber
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import YIELDED, Lock

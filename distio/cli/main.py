@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from distio.cli import report
-from distio.coordination.coordinator.endings import GRACE_SECONDS
+from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.errors import ClusterError
 from distio.runtime.interrupts import Terminated, end_on_sigterm
 from distio.runtime.launching import fill_standard_streams

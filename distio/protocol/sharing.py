@@ -87,7 +87,7 @@ class StoreValue(Message, frozen=True, gc=False):
 
 
 class MakeEntry(Message, frozen=True, gc=False):
-    """Something to talk by; see `distio.coordination.talking`."""
+    """Something to talk by; see `distio.coordination.primitives`."""
 
     run: Id
     key: Id

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
-from distio.coordination.member.runs import LocalRun
-from distio.coordination.solo import Solo
+from distio.coordination.standalone import Solo
+from distio.coordination.state.local_run import LocalRun
 
 if TYPE_CHECKING:
     from distio.runtime.host import Host

@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final
 
-from distio.coordination.coordinator.endings import GRACE_SECONDS
+from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space

@@ -19,9 +19,10 @@ from typing import Any, Final
 
 import zmq
 
-from distio.coordination.coordinator import HANDSHAKE, Coordinator, Switchboard
-from distio.coordination.coordinator.endings import GRACE_SECONDS
-from distio.coordination.coordinator.placement import Member
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.membership.handshakes import HANDSHAKE, Switchboard
+from distio.coordination.placement.coordinator import Member
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.runtime.binding import Binding
 from distio.runtime.launching import hold_lifeline, tell_started

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol, final
 
-from distio.coordination.member import Hand, Member
+from distio.coordination.executor.executor import Hand
+from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.protocol.ids import label_of, name_of
 

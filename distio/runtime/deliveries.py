@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from distio.coordination.member.logs import records_in
+from distio.coordination.logs.member import records_in
 from distio.protocol.ids import name_of
 from distio.protocol.logs import LogLevels, LogsRelayed
 from distio.runtime.blocking import in_background

@@ -12,9 +12,9 @@ import time
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Final
 
-from distio.coordination.member.failures import Failure
-from distio.coordination.member.repeats import Omitted, Repeats
-from distio.coordination.member.runs import LocalRun
+from distio.coordination.failures.member import Failure
+from distio.coordination.failures.repeats import Omitted, Repeats
+from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt
 from distio.core.ops.values import Pure

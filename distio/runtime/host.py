@@ -13,7 +13,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, Final, NoReturn, Protocol
 
-from distio.coordination.member import Callback, Hand, Member, Shipping, describe_fibers
+from distio.coordination.calls.callbacks import Callback
+from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.tasks import Shipping
+from distio.coordination.member import Member
+from distio.coordination.status.words import describe_fibers
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt
 from distio.core.ops.base import Frame

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import zmq
 
-from distio.coordination.coordinator.endings import GRACE_SECONDS
+from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.endings.member import last_words, leave
 from distio.coordination.member import Member
-from distio.coordination.member.endings import last_words, leave
-from distio.coordination.member.runs import LocalRun
+from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.core.pickling.payloads import Writer

@@ -12,11 +12,12 @@ import time
 from itertools import count
 from typing import Any, Final, final
 
-from distio.coordination.coordinator import Coordinator, Event, Joined, Received, Tick
-from distio.coordination.coordinator.endings import GRACE_SECONDS
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.endings.member import drop_chores
 from distio.coordination.member import Member
-from distio.coordination.member.endings import drop_chores
-from distio.coordination.member.runs import LocalRun
+from distio.coordination.state.events import Event, Joined, Received, Tick
+from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import WHOLE, Fiber
 from distio.core.ops.base import IO
 from distio.core.variables import copied, of_the_caller

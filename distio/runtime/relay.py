@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final, final
 
-from distio.coordination.member.logs import LogBuffer
+from distio.coordination.logs.member import LogBuffer
 from distio.protocol.ids import home_of
 from distio.protocol.logs import LogLevels, RelayLogs
 from distio.runtime.current import Hosting, Origin, origin

@@ -8,7 +8,7 @@ from threading import TIMEOUT_MAX
 from typing import Any, Final
 
 from distio.coordination.member import Member
-from distio.coordination.member.runs import LocalRun
+from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.snapshot import Packed
 from distio.errors import Cancelled, ClusterClosed, Deadlock, TracedException

@@ -21,7 +21,8 @@ from math import inf
 from typing import Any, Final, NamedTuple, Protocol, final
 from weakref import WeakSet
 
-from distio.coordination.member import Hand, Member
+from distio.coordination.executor.executor import Hand
+from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.runtime.blocking import in_background
 from distio.runtime.current import Hosting, Origin, call_on_behalf_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, final
 
-from distio.coordination.coordinator import Coordinator, Switchboard
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.membership.handshakes import Switchboard
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol.codec import from_coordinator, from_member
 from distio.testing.processes import CHECKED_AT_ONCE, Process

@@ -12,11 +12,14 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, final
 
-from distio.coordination.coordinator.endings import GRACE_SECONDS
-from distio.coordination.member import Callback, Finishing, Hand, Member
-from distio.coordination.member.endings import last_words, leave
-from distio.coordination.member.runs import LocalRun
-from distio.coordination.solo import Solo
+from distio.coordination.calls.callbacks import Callback
+from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.endings.member import last_words, leave
+from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.tasks import Finishing
+from distio.coordination.member import Member
+from distio.coordination.standalone import Solo
+from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from distio.coordination.member import Member, Shipping
+from distio.coordination.executor.tasks import Shipping
+from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.testing.world import Parts
 

@@ -15,8 +15,9 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.member import Hand, Member
-from distio.coordination.rest import check_rest
+from distio.coordination.executor.executor import Hand
+from distio.coordination.leftovers import check_rest
+from distio.coordination.member import Member
 from distio.core.ops.base import IO
 from distio.core.variables import of_the_caller
 from distio.errors import DistioBug, InvariantBroken, SimulationLimit

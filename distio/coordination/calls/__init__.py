@@ -1,0 +1,1 @@
+"""Calls that leave the pool: of callbacks, blocking functions, coroutines."""

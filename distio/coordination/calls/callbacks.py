@@ -1,0 +1,48 @@
+"""Callbacks, by which what isn't a fiber answers one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, final
+
+from distio.core.fiber import Fiber
+from distio.errors import Deadlock, TracedException
+from distio.protocol import requests as rq
+from distio.result import Panic, Result
+
+if TYPE_CHECKING:
+    from distio.coordination.executor.tasks import Surroundings
+
+__all__ = ["Callback", "nobody_calls"]
+
+
+@final
+class Callback:
+    """What `async_` gives to its function; the first call counts."""
+
+    __slots__ = ("_around", "_is_called", "fiber", "request")
+
+    def __init__(
+        self, around: Surroundings, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
+    ) -> None:
+        self._around = around
+        self._is_called = False
+        self.fiber = fiber
+        self.request = request
+
+    def __call__(self, result: Result[Any, Any]) -> None:
+        self._is_called = True
+        self._around.called_back(self, result)
+
+    def __del__(self) -> None:
+        if not self._is_called:
+            self._around.let_go(self)
+
+
+def nobody_calls(fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking) -> Panic[Any, Any]:
+    """The outcome of a callback that was dropped."""
+    name = getattr(request.f, "__qualname__", repr(request.f))
+    deadlock = Deadlock(
+        f"fiber {fiber.label} waits for a callback that nobody can call any more: "
+        f"{name} has let go of it"
+    )
+    return Panic([TracedException(deadlock, str(deadlock))], [])

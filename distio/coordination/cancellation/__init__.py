@@ -1,0 +1,1 @@
+"""Cancellation: members tell their fibers, the coordinator finds those that are elsewhere."""

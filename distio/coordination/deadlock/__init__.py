@@ -1,0 +1,1 @@
+"""Deadlocks: the coordinator suspects a run, asks its members, and names who waits for whom."""

@@ -1,0 +1,318 @@
+"""Runs that nothing can ever wake: they are suspected, asked about, and named.
+
+Rules
+-----
+- A run whose living fibers all seem to wait is suspected. Each member that hosts some of it, or
+  the outcome of some, is asked. If one of them denies it, or anything moves meanwhile, the answers
+  are moot.
+- If all confirm it, and all locks that are waited for are in the hands of fibers of the run, it is
+  a deadlock.
+- If other runs have some of these locks, the run is *stuck*: its answers are kept until something
+  moves in it. Stuck runs that have all the locks which they wait for are a *knot*, perhaps: their
+  answers are of different moments. So all of them are asked again, at once. If each member answers
+  as before, and none of its fibers has woken in between, then all of them were waiting at the
+  moment at which the second question was asked, and nothing can ever wake one of them.
+- One run of a knot ends: among those whose fibers wait for each other in a cycle, the one that was
+  started last. What it holds is released, so the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from distio.coordination.placement.coordinator import Member
+from distio.coordination.state.registry import NOWHERE, Run
+from distio.protocol import messages as m
+from distio.protocol.ids import name_of
+from distio.protocol.messages import Waits
+
+if TYPE_CHECKING:
+    from distio.coordination.coordinator import Coordinator
+
+__all__ = ["Suspicions", "edges_of", "explain"]
+
+_MOST_LINES: Final = 10
+
+Key = int | str
+Answers = dict[int, Waits]
+"""By member: who waits for whom in one run there."""
+
+
+class _Knot:
+    """Runs that seem to be stuck for each other, and are asked again."""
+
+    def __init__(self, answers: dict[int, Answers]) -> None:
+        self.answers = answers
+        """By run: what its members answered the first time."""
+        self.confirmed: set[int] = set()
+        """The runs whose members have all answered the same again."""
+
+
+class Suspicions:
+    """Which runs are suspected of a deadlock, and what is asked about them."""
+
+    def __init__(self, machine: Coordinator) -> None:
+        self._machine = machine
+        self._suspects: set[int] = set()
+        """Runs of which members are asked, or were, who waits for whom."""
+        self._stuck: set[int] = set()
+        """Runs that wait for locks of others, unless something has moved in them since."""
+        self._knots: dict[int, _Knot] = {}
+        """By run: each stands here for all of its runs."""
+
+    def __len__(self) -> int:
+        return len(self._suspects) + len(self._stuck) + len(self._knots)
+
+    def forget(self, run: int) -> None:
+        """It has ended."""
+        self._suspects.discard(run)
+        self._stuck.discard(run)
+        self._cut(run)
+
+    def suspect(self, id: int, run: Run) -> None:
+        """Ask around if all fibers of this run seem to wait for fibers."""
+        if run.asked or run.is_innocent or run.is_miscounted or not self._is_still(id, run):
+            return
+        for member, alive in run.alive_at.items():
+            if not self._seems_blocked(member, id, alive):
+                return
+        self._ask(id, run)
+
+    def _is_still(self, id: int, run: Run) -> bool:
+        """Whether nothing comes to this run by itself."""
+        return not (
+            self._machine.timers.of_run(id)
+            or self._machine.talking.is_recalling(id)
+            or NOWHERE in run.alive_at
+        )
+
+    def _seems_blocked(self, id: int, run: int, alive: int) -> bool:
+        member = self._machine.members.get(id)
+        if member is None or not member.is_up_to_date:
+            return False
+        for_locks = self._machine.locks.waiting(id).get(run, 0)
+        for_answers = self._machine.talking.waiting(id).get(run, 0)
+        return member.blocked.get(run, 0) + for_locks + for_answers == alive
+
+    def _ask(self, id: int, run: Run) -> None:
+        records = [self._machine.fibers[fiber] for fiber in run.fibers]
+        waited_for = [*records, *self._machine.claims.of_run(id)]
+        hosts = {record.host for record in waited_for if record.waiters}
+        run.waits.clear()
+        run.question += 1
+        self._suspects.add(id)
+        run.asked = (set(run.alive_at) | hosts) & self._machine.members.keys()
+        for member in sorted(run.asked):
+            self._machine.send(member, m.DescribeWaits(id, run.question))
+
+    def token_moved(self, lock: Key) -> None:
+        """A token of this lock has come or gone: an answer that somebody waits for it is moot."""
+        for id in list(self._suspects):
+            run = self._machine.runs.get(id)
+            if run is None or not run.asked:
+                self._suspects.discard(id)
+            elif lock in _wanted(run.waits):
+                run.has_moved()
+
+    def answered(self, member: Member, message: m.Waits) -> None:
+        """A member has described who waits for whom there."""
+        run = self._machine.runs.get(message.run)
+        if run is None or member.id not in run.asked or run.question != message.question:
+            self._machine.stale += 1
+        elif not message.is_quiet:
+            run.has_moved()
+        else:
+            run.waits[member.id] = message
+            run.asked.discard(member.id)
+            if not run.asked:
+                self._judge(message.run, run)
+
+    def _judge(self, id: int, run: Run) -> None:
+        """All of it waits, and it was quiet wherever it is: is it for one another?"""
+        answers = [*run.waits.values()]
+        if self._is_deadlock(answers):
+            self._end(id, answers)
+            return
+        run.is_innocent = True  # as far as it alone is concerned
+        self._stuck.add(id)
+        knot = self._knots.get(id)
+        if knot is None:
+            self._look_for_knot(id)
+        elif _woken(knot.answers[id]) != _woken(run.waits):
+            self._cut(id)
+            self._look_for_knot(id)
+        else:
+            knot.confirmed.add(id)
+            self._judge_knot(knot)
+
+    def _is_deadlock(self, answers: Sequence[Waits]) -> bool:
+        return self._machine.locks.all_held(edges_of(answers)[1])
+
+    def _end(self, id: int, answers: Sequence[Waits], why: str = "") -> None:
+        edges, _ = edges_of(answers)
+        talks = [talk for answer in answers for talk in answer.talks]
+        run = self._machine.runs[id]
+        waits = explain(edges, talks) + why
+        lost = "; ".join(f"{worker}: {reason}" for worker, reason in run.losses.items())
+        if lost:  # what would have woken it, most likely
+            waits += f"; fibers of it were lost with {lost}"
+        self._machine.endings.deadlocked(self._machine.now, id, run, waits)
+
+    # -- knots ----------------------------------------------------------------------------
+
+    def _look_for_knot(self, start: int) -> None:
+        """Whether stuck runs have all locks that this one, and they themselves, wait for."""
+        stuck = {id: run.waits for id in list(self._stuck) if (run := self._stuck_run(id))}
+        found = {start: dict(stuck[start])}
+        wanted = _wanted(found[start])
+        while found.keys() != stuck.keys():
+            others = [id for id in stuck.keys() - found.keys() if wanted & _held(stuck[id])]
+            if not others:
+                break
+            for id in others:
+                found[id] = dict(stuck[id])
+                wanted |= _wanted(found[id])
+        if len(found) > 1 and self._is_deadlock(_all(found)):
+            self._tie(_Knot(found))
+
+    def _stuck_run(self, id: int) -> Run | None:
+        """This run, if nothing has moved in it since it was stuck; else it is no more."""
+        run = self._machine.runs.get(id)
+        if run is None or not run.is_innocent:
+            self._stuck.discard(id)
+            return None
+        return run if run.waits and not run.asked else None
+
+    def _tie(self, knot: _Knot) -> None:
+        """Ask all runs of a knot again.
+
+        What was said to their members before reaches these before the question does. So it doesn't
+        matter whether they have told that they have heard it.
+        """
+        runs = {id: self._machine.runs[id] for id in sorted(knot.answers)}
+        if all(self._is_still(id, run) for id, run in runs.items()):
+            for id, run in runs.items():
+                self._cut(id)
+                self._knots[id] = knot
+                self._ask(id, run)
+
+    def _cut(self, id: int) -> None:
+        """This run belongs to no knot, nor do those that seemed to be stuck together with it."""
+        knot = self._knots.get(id)
+        if knot is not None:
+            for other in knot.answers:
+                self._knots.pop(other, None)
+
+    def _judge_knot(self, knot: _Knot) -> None:
+        if knot.confirmed != knot.answers.keys():
+            return
+        runs = {id: self._stuck_run(id) for id in knot.answers}
+        self._cut(next(iter(runs)))
+        answers = {id: run.waits for id, run in runs.items() if run and self._is_still(id, run)}
+        if len(answers) == len(runs) and self._is_deadlock(_all(answers)):
+            victim = self._victim(answers)
+            others = ", ".join(f"run {name_of(id)}" for id in sorted(answers.keys() - {victim}))
+            why = f"; the locks are of {others}, too, and this run was started last"
+            self._end(victim, _all(answers), why)
+
+    def _victim(self, answers: dict[int, Answers]) -> int:
+        """The run that was started last among those whose fibers wait in a cycle."""
+        edges, _ = edges_of(_all(answers))
+        cycle = set(_find_cycle(dict(edges)))
+        in_cycle = {
+            id
+            for id, of_run in answers.items()
+            if any(fiber in cycle for fiber, _ in edges_of([*of_run.values()])[0])
+        }
+        started = [id for id in self._machine.runs if id in (in_cycle or answers)]
+        return started[-1]
+
+
+def _wanted(answers: Answers) -> set[Key]:
+    return {key for answer in answers.values() for _, key in answer.for_locks}
+
+
+def _held(answers: Answers) -> set[Key]:
+    return {key for answer in answers.values() for key, _ in answer.held}
+
+
+def _woken(answers: Answers) -> dict[int, int]:
+    return {member: answer.woken for member, answer in answers.items()}
+
+
+def _all(answers: dict[int, Answers]) -> list[Waits]:
+    return [answer for of_run in answers.values() for answer in of_run.values()]
+
+
+def edges_of(
+    answers: Sequence[Waits],
+) -> tuple[list[tuple[int, list[int]]], dict[int | str, list[int]]]:
+    """Put together what the members have answered.
+
+    Returns:
+        Which fiber waits for which, and who holds each lock that is waited for, as far as they
+        are fibers of this run.
+    """
+    edges = [edge for answer in answers for edge in answer.edges]
+    holders: dict[int | str, list[int]] = {
+        key: [] for answer in answers for _, key in answer.for_locks
+    }
+    for answer in answers:
+        for key, fibers in answer.held:
+            if key in holders:
+                holders[key] += fibers
+    edges += [(fiber, holders[key]) for answer in answers for fiber, key in answer.for_locks]
+    return edges, holders
+
+
+def explain(edges: Sequence[tuple[int, list[int]]], talks: Sequence[tuple[int, str]] = ()) -> str:
+    """Name the cycle among these waits; without one, the first few waits.
+
+    Args:
+        edges: which fiber waits for which.
+        talks: what other fibers wait for, in words.
+
+    >>> explain([(1, [2]), (2, [1])])
+    'fiber 0.1 waits for fiber 0.2, fiber 0.2 waits for fiber 0.1'
+    >>> explain([(1, [2])], [(2, "waits to take from a queue")])
+    'fiber 0.2 waits to take from a queue, fiber 0.1 waits for fiber 0.2'
+    """
+    waits = dict(edges)
+    cycle = _find_cycle(waits)
+    shown = [(a, [b]) for a, b in zip(cycle, [*cycle[1:], *cycle[:1]])] if cycle else list(edges)
+    lines = [] if cycle else [f"fiber {name_of(fiber)} {words}" for fiber, words in talks]
+    lines += [_line(waiter, awaited) for waiter, awaited in shown]
+    if len(lines) > _MOST_LINES:
+        lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more"]
+    return ", ".join(lines)
+
+
+def _line(waiter: int, awaited: list[int]) -> str:
+    names = [name_of(fiber) for fiber in awaited[:3]]
+    more = f" and {len(awaited) - 3} more" if len(awaited) > 3 else ""
+    return f"fiber {name_of(waiter)} waits for fiber {', '.join(names)}{more}"
+
+
+def _find_cycle(waits: dict[int, list[int]]) -> list[int]:
+    """A cycle of fibers each of which waits for the next; empty if there is none."""
+    finished: set[int] = set()
+    for start in waits:
+        path: list[int] = []
+        on_path: dict[int, int] = {}
+        pending: list[tuple[int, int]] = [(start, 0)]
+        while pending:
+            fiber, depth = pending.pop()
+            while len(path) > depth:
+                done = path.pop()
+                del on_path[done]
+                finished.add(done)
+            if fiber in on_path:
+                return path[on_path[fiber] :]
+            if fiber in finished:
+                continue
+            on_path[fiber] = len(path)
+            path.append(fiber)
+            pending += [(awaited, depth + 1) for awaited in waits.get(fiber, ())]
+        finished.update(path)
+    return []

@@ -1,0 +1,1 @@
+"""How runs end before all their fibers have, and how members leave."""

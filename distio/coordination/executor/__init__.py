@@ -1,0 +1,1 @@
+"""What one thread of a member's pool does, turn after turn."""

@@ -1,0 +1,28 @@
+"""The work of a hand that drops objects of the user, which may run code when they die."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, final
+
+if TYPE_CHECKING:
+    from distio.coordination.executor.tasks import Surroundings
+    from distio.coordination.member import Member
+
+__all__ = ["Discarding"]
+
+
+@final
+class Discarding:
+    """Nobody can reach these any more."""
+
+    __slots__ = ("_objects",)
+
+    def __init__(self, objects: list[Any]) -> None:
+        self._objects = objects
+
+    def perform(self, around: Surroundings) -> None:
+        """Drop them."""
+        self._objects.clear()
+
+    def settle(self, member: Member) -> None:
+        """Nothing follows."""

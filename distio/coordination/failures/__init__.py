@@ -1,0 +1,1 @@
+"""Failures that nobody can ask for any more are reported."""

@@ -1,0 +1,138 @@
+"""A member's part in failures: which of them nobody can ask for any more.
+
+Rules
+-----
+- The failure of a fiber is reported once, unless somebody has got its outcome in time.
+- The failure is unobserved as long as nobody has got the outcome. The handle of the fiber then has
+  an `Unobserved` tie; that tie dies with the handle, and hands the failure over to be reported.
+- A fiber whose handle dies when the fiber ends is counted as alive until its failure has been
+  reported: the report leaves the process before the end of the fiber.
+- The end of a run is the end of all handles: what is unobserved then is reported, too.
+- A cancellation is no failure.
+
+A handle may die anywhere, also in the garbage collector, so a tie takes no lock and runs no code of
+the user: it appends to a deque, and rings if nobody is about to look there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, final
+
+from distio.coordination.failures.reporting import Reporting
+from distio.coordination.state.location import Here
+from distio.core.fiber import Fiber
+from distio.result import Errors, Panic
+
+if TYPE_CHECKING:
+    from distio.coordination.member import Member
+    from distio.coordination.state.local_run import LocalRun
+
+__all__ = ["Failure", "Failures", "Unobserved", "is_cancellation"]
+
+
+class Failure(NamedTuple):
+    """How a fiber has failed."""
+
+    run: int
+    fiber: int
+    name: str | None
+    result: Errors[Any, Any] | Panic[Any, Any]
+
+
+class Unobserved(Here):
+    """Ties a handle to this member, where its fiber has failed, and nobody has seen that yet."""
+
+    __slots__ = ("_failures", "_fiber", "_unobserved")
+
+    def __init__(self, run: LocalRun, fiber: int, failures: Failures) -> None:
+        super().__init__(run.id)
+        self._fiber = fiber
+        self._unobserved = run.unobserved
+        self._failures = failures
+
+    def __del__(self) -> None:
+        failure = self._unobserved.pop(self._fiber, None)
+        if failure is not None:
+            self._failures.hand_over(failure)
+
+
+@final
+class Failures:
+    """The failures of one member's fibers."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self.arm: Callable[[], Callable[[], None]] = lambda: _silent
+        """Prepares for handles that die at any time, in any thread; returns what such a thread
+        calls then (the host's business)."""
+        self._ring: Callable[[], None] | None = None
+        self._unreported: deque[Failure] = deque()
+        self._is_looking = False
+        """Whether somebody is about to look there anyway."""
+
+    def __len__(self) -> int:
+        return len(self._unreported)
+
+    def hand_over(self, failure: Failure) -> None:
+        """Nobody can ask for this failure any more (called in any thread, at any time)."""
+        self._unreported.append(failure)
+        if not self._is_looking and self._ring is not None:
+            self._ring()
+
+    def take(self) -> Failure | None:
+        """Take out the next failure that is to be reported (called in any thread)."""
+        try:
+            return self._unreported.popleft()
+        except IndexError:
+            return None
+
+    def settle(self, run: LocalRun, fiber: Fiber, *, is_observed: bool) -> bool:
+        """The fiber has failed, and those who waited for it here were told: it loses its handle.
+
+        Returns:
+            Whether its end is to wait until failures have been reported.
+        """
+        handle, failure = fiber.handle, fiber.failure
+        assert handle is not None
+        assert failure is not None
+        if is_observed or is_cancellation(fiber):
+            return False
+        if self._ring is None:
+            self._ring = self.arm()
+        run.unobserved[fiber.id] = Failure(run.id, fiber.id, fiber.name, failure)
+        # the traceback refers to the fiber: what is kept of it must not refer to the traceback
+        fiber.failure = fiber.handle = None
+        self._is_looking = True
+        handle.tie, handle = Unobserved(run, fiber.id, self), None
+        self._is_looking = False
+        return bool(self._unreported)
+
+    def report_later(self) -> None:
+        """Handles have died: have the failures reported that nobody can ask for any more."""
+        if self._unreported:
+            self._member.ready.appendleft(Reporting())
+
+    def run_ended(self, run: LocalRun) -> None:
+        """The fibers of this run can't be asked for any more."""
+        unobserved = run.unobserved.copy()  # handles may die meanwhile
+        for fiber in unobserved:
+            failure = run.unobserved.pop(fiber, None)
+            if failure is not None:
+                self._unreported.append(failure)
+
+
+def is_cancellation(fiber: Fiber) -> bool:
+    """Whether it has failed for nothing else, which isn't worth telling anybody."""
+    failure = fiber.failure
+    return (
+        fiber.unwinding is not None
+        and isinstance(failure, Panic)
+        and len(failure.exceptions) == 1
+        and not failure.errors
+    )
+
+
+def _silent() -> None:
+    """Nobody is to be told when a handle dies."""

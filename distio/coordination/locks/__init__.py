@@ -1,0 +1,1 @@
+"""Locks, semaphores, limits of starts and variables: the coordinator lends, members hand on."""

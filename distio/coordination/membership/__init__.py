@@ -1,0 +1,1 @@
+"""Who is a member: handshakes before one joins, and how processes exited."""

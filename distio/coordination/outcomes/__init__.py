@@ -1,0 +1,1 @@
+"""Outcomes: fibers wait for each other, and outcomes travel to members that wait."""

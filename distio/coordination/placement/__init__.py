@@ -1,0 +1,1 @@
+"""Placement: members offer fibers, the coordinator says which member hosts them."""

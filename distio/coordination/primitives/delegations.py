@@ -1,0 +1,108 @@
+"""What members may do with a queue without asking: put, and take what they were given ahead.
+
+Rules
+-----
+- Only a queue without limit is lent: with one, room is to be had the moment at which an item is
+  taken, and that must be known here.
+- A member that puts may go on to put without asking: it never has to wait. It may until the queue
+  is to be closed.
+- A member that takes again and again is given items ahead, more each time, if there are any. A copy
+  of them stays here. It asks again when it has taken them all.
+- An item that refers to what fibers talk by isn't given ahead: it is counted where it is.
+- Items go to one member at a time. If anybody elsewhere wants some, or the queue is to be closed or
+  counted, they are recalled: what wasn't taken goes back to the front. Who asks meanwhile waits,
+  and is served when all is back, in the order of asking.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import Final
+
+from distio.coordination.primitives.queues import Queue
+from distio.protocol import messages as m
+
+__all__ = ["Loans"]
+
+_MOST_AHEAD: Final = 64
+_TAKES: Final = ("take", "poll")
+_PUTS: Final = ("put", "offer")
+
+
+class Loans:
+    """Those of one queue."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._reader: int | None = None
+        """The member that was given items ahead."""
+        self._ahead: deque[bytes] = deque()
+        """Those items, as far as it isn't known that they were taken."""
+        self._serials: dict[int, int] = {}
+        """How often each member was given items ahead."""
+        self._writers: set[int] = set()
+        """The members that may put without asking."""
+        self._taker: int | None = None
+        """Which member has taken last, and how often in a row."""
+        self._streak = 0
+        self.ever: set[int] = set()
+        """The members that know that they might."""
+        self.recalled: set[int] = set()
+        """The members that are still to give back what they have."""
+        self.delayed: OrderedDict[int, tuple[int, m.Talk]] = OrderedDict()
+        """By fiber: who asks meanwhile, from which member."""
+
+    def to_recall(self, member: int, asked: m.Talk) -> set[int]:
+        """The members that have to give something back before this can be answered."""
+        if asked.verb in _PUTS or (self._reader is None and asked.verb != "close"):
+            return set()
+        has_heard = asked.number == self._serials.get(member, 0)  # of what it was given
+        if asked.verb in _TAKES and member == self._reader and has_heard:
+            self._ahead.clear()  # it asks because it has taken them all
+            self._reader = None
+            return set()
+        readers = set() if self._reader is None else {self._reader}
+        return readers | self._writers if asked.verb == "close" else readers
+
+    def came_back(self, member: int, taken: int) -> None:
+        """This member, which is lost or was asked to, has given back what it has."""
+        self.recalled.discard(member)
+        self._writers.discard(member)
+        if member == self._reader:
+            self._reader = None
+            self._queue.put_back([*self._ahead][taken:])
+            self._ahead.clear()
+
+    def answered(self, member: int, asked: m.Talk, *, got_item: bool) -> tuple[bool, list[bytes]]:
+        """A fiber of this member was answered at once.
+
+        Returns:
+            Whether that member may put without asking from now on, and what it is given ahead.
+        """
+        if asked.verb in _PUTS:
+            self._writers.add(member)
+            self.ever.add(member)
+            return True, []
+        if asked.verb not in _TAKES or not got_item:
+            return False, []
+        self._streak = self._streak + 1 if member == self._taker else 0
+        self._taker = member
+        if not self._streak:
+            return False, []
+        ahead = self._queue.give_ahead(min(2**self._streak, _MOST_AHEAD), of=bytes)
+        if ahead:
+            self._reader = member
+            self.ever.add(member)
+            self._ahead.extend(ahead)
+            self._serials[member] = self._serials.get(member, 0) + 1
+        return False, ahead
+
+    def may_put(self, member: int) -> bool:
+        """Whether this member may put without asking."""
+        return member in self._writers
+
+    @property
+    def holders(self) -> Sequence[int]:
+        """Those that have anything, for checks."""
+        return [*self._writers, *([] if self._reader is None else [self._reader])]

@@ -1,0 +1,31 @@
+"""Which kinds of entries there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from distio.coordination.primitives.entries import Entry
+from distio.coordination.primitives.meetings import Barrier, Deferred, Latch
+from distio.coordination.primitives.queues import Queue, Topic
+
+__all__ = ["make_entry"]
+
+_KINDS: Final[dict[str, Callable[[int], Entry]]] = {
+    "barrier": Barrier,
+    "deferred": lambda size: Deferred(),
+    "latch": Latch,
+    "queue": Queue,
+    "topic": Topic,
+}
+
+
+def make_entry(kind: str, size: int) -> Entry:
+    """A new entry.
+
+    Args:
+        kind: "barrier", "deferred", "latch", "queue" or "topic".
+        size: the capacity of a queue or topic (`NO_LIMIT` if there is none); of others, how many
+            they wait for.
+    """
+    return _KINDS[kind](size)

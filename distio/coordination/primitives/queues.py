@@ -1,0 +1,257 @@
+"""Entries through which items go from fiber to fiber: a queue, and a topic with subscribers.
+
+Rules
+-----
+- What is put is taken once, and in the order in which it was put; those who wait for room count
+  as having put behind the items that have it. Who takes is served first come, first served.
+- A capacity of 0 keeps nothing: an item goes from hand to hand, and who puts it waits for that.
+- What is closed takes nothing more. All that was put before, and all that waited for room by then,
+  can still be taken; who takes beyond that is told that it is closed.
+- What is published goes to all who are subscribed, at once, when all of them have room.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from typing import Any, Final, final
+
+from distio.coordination.primitives.entries import Answer, Unknown, require
+from distio.protocol.requests import NOTHING
+
+__all__ = ["NO_LIMIT", "Queue", "Topic"]
+
+NO_LIMIT: Final = -1
+
+
+@final
+class Queue:
+    """Items, those who wait to take one, and those who wait for room to put one."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._items: deque[Any] = deque()
+        self._takers: OrderedDict[int, None] = OrderedDict()
+        self._putters: OrderedDict[int, Any] = OrderedDict()
+        """With what each of them puts."""
+        self._is_closed = False
+
+    def ask(self, fiber: int, verb: str, number: int, item: Any) -> Sequence[Answer]:
+        if verb == "put":
+            return self._put(fiber, item, waits=True)
+        if verb == "take":
+            return self._take(fiber, waits=True)
+        if verb == "offer":
+            return self._put(fiber, item, waits=False)
+        if verb == "poll":
+            return self._take(fiber, waits=False)
+        if verb == "size":
+            return [Answer(fiber, len(self._items))]
+        if verb != "close":
+            raise Unknown(verb)
+        self._is_closed = True
+        # if some wait to take, there is nothing to be taken
+        takers, self._takers = self._takers, OrderedDict()
+        return [Answer(fiber), *[Answer(taker, is_closed=True) for taker in takers]]
+
+    def _put(self, fiber: int, item: Any, *, waits: bool) -> Sequence[Answer]:
+        done = Answer(fiber, None if waits else True)
+        if self._is_closed:
+            return [Answer(fiber, is_closed=True)]
+        if self._takers:
+            taker, _ = self._takers.popitem(last=False)
+            return [done, Answer(taker, item=item)]
+        if self._capacity == NO_LIMIT or len(self._items) < self._capacity:
+            self._items.append(item)
+            return [done]
+        if not waits:
+            return [Answer(fiber, False)]
+        self._putters[fiber] = item
+        return ()
+
+    def _take(self, fiber: int, *, waits: bool) -> Sequence[Answer]:
+        if self._items:
+            item = self._items.popleft()
+        elif not self._putters:
+            if self._is_closed:
+                return [Answer(fiber, is_closed=True)]
+            if waits:
+                self._takers[fiber] = None
+                return ()
+            return [Answer(fiber)]
+        else:  # nothing is kept: it goes from hand to hand
+            putter, item = self._putters.popitem(last=False)
+            return [Answer(fiber, item=item), Answer(putter)]
+        if not self._putters:
+            return [Answer(fiber, item=item)]
+        putter, behind = self._putters.popitem(last=False)
+        self._items.append(behind)
+        return [Answer(fiber, item=item), Answer(putter)]
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether who puts may have to wait for room."""
+        return self._capacity != NO_LIMIT
+
+    def give_ahead(self, most: int, *, of: type = object) -> list[Any]:
+        """Take out up to so many of the items, all of this type, for those who will take next."""
+        given: list[Any] = []
+        while self._items and len(given) < most and isinstance(self._items[0], of):
+            given.append(self._items.popleft())
+        return given
+
+    def put_back(self, items: Sequence[Any]) -> None:
+        """They weren't taken: they come before all others. Nobody waits to take."""
+        self._items.extendleft(reversed(items))
+
+    def give_up(self, fiber: int) -> Sequence[Answer]:
+        if self._putters.pop(fiber, NOTHING) is NOTHING:
+            del self._takers[fiber]
+        return ()
+
+    def waiting(self) -> Sequence[int]:
+        return [*self._takers, *self._putters]
+
+    def validate(self) -> None:
+        is_full = len(self._items) == self._capacity
+        require(
+            not (self._takers and (self._items or self._putters)), "some wait for what is there"
+        )
+        require(not self._putters or is_full, "some wait for room, and there is room")
+        require(not (self._takers and self._is_closed), "some wait for what will never come")
+
+
+@final
+class _Subscription:
+    """What a subscriber has not taken yet, and the fibers that wait to take for it."""
+
+    def __init__(self) -> None:
+        self.items: deque[Any] = deque()
+        self.takers: OrderedDict[int, None] = OrderedDict()
+
+
+@final
+class Topic:
+    """What is published goes to all who are subscribed at that moment."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._subscriptions: dict[int, _Subscription] = {}
+        self._full: set[int] = set()
+        """Those that have no room for another item."""
+        self._taking: dict[int, int] = {}
+        """By fiber that waits to take: for which subscription."""
+        self._publishers: OrderedDict[int, Any] = OrderedDict()
+        """By fiber that waits for room: what it publishes."""
+        self._count = 0
+        self._is_closed = False
+
+    def ask(self, fiber: int, verb: str, number: int, item: Any) -> Sequence[Answer]:
+        if verb == "publish":
+            return self._publish(fiber, item)
+        if verb == "subscribe":
+            return self._subscribe(fiber)
+        if verb == "take":
+            return self._take(fiber, number, waits=True)
+        if verb == "poll":
+            return self._take(fiber, number, waits=False)
+        if verb == "unsubscribe":
+            return [Answer(fiber), *self._unsubscribe(number)]
+        if verb != "close":
+            raise Unknown(verb)
+        self._is_closed = True
+        return [Answer(fiber), *self._go_on()]
+
+    def _publish(self, fiber: int, item: Any) -> Sequence[Answer]:
+        if self._is_closed:
+            return [Answer(fiber, is_closed=True)]
+        self._publishers[fiber] = item
+        return self._go_on()
+
+    def _subscribe(self, fiber: int) -> Sequence[Answer]:
+        if self._is_closed:
+            return [Answer(fiber, is_closed=True)]
+        self._count += 1
+        self._subscriptions[self._count] = _Subscription()
+        self._note_room(self._count)
+        return [Answer(fiber, self._count)]
+
+    def _unsubscribe(self, number: int) -> list[Answer]:
+        subscription = self._subscriptions.pop(number, None)
+        if subscription is None:
+            return []
+        self._full.discard(number)
+        for taker in subscription.takers:
+            del self._taking[taker]
+        closed = [Answer(taker, is_closed=True) for taker in subscription.takers]
+        return [*closed, *self._go_on()]
+
+    def _take(self, fiber: int, number: int, *, waits: bool) -> Sequence[Answer]:
+        subscription = self._subscriptions.get(number)
+        if subscription is None:
+            return [Answer(fiber, is_closed=True)]
+        if subscription.items:
+            answer = Answer(fiber, item=subscription.items.popleft())
+            self._note_room(number)
+            return [answer, *self._go_on()]
+        if self._is_closed and not self._publishers:
+            return [Answer(fiber, is_closed=True)]
+        subscription.takers[fiber] = None
+        self._taking[fiber] = number
+        self._note_room(number)
+        answers = self._go_on()
+        if waits or fiber not in self._taking:
+            return answers
+        self.give_up(fiber)
+        return [*answers, Answer(fiber)]
+
+    def _note_room(self, number: int) -> None:
+        """This subscription has changed: it may have room now, or no longer."""
+        subscription = self._subscriptions[number]
+        has_room = self._capacity == NO_LIMIT or len(subscription.items) < self._capacity
+        if has_room or subscription.takers:
+            self._full.discard(number)
+        else:
+            self._full.add(number)
+
+    def _go_on(self) -> list[Answer]:
+        """Deliver what can be delivered; if nothing will ever come, tell those who wait for it."""
+        answers = []
+        while self._publishers and not self._full:
+            publisher, item = self._publishers.popitem(last=False)
+            answers.append(Answer(publisher))
+            for number, subscription in self._subscriptions.items():
+                if subscription.takers:
+                    taker, _ = subscription.takers.popitem(last=False)
+                    del self._taking[taker]
+                    answers.append(Answer(taker, item=item))
+                else:
+                    subscription.items.append(item)
+                self._note_room(number)
+        if self._is_closed and not self._publishers:
+            answers += [Answer(fiber, is_closed=True) for fiber in self._taking]
+            self._taking.clear()
+            for subscription in self._subscriptions.values():
+                subscription.takers.clear()
+        return answers
+
+    def give_up(self, fiber: int) -> Sequence[Answer]:
+        number = self._taking.pop(fiber, None)
+        if number is None:
+            del self._publishers[fiber]
+            return self._go_on()
+        del self._subscriptions[number].takers[fiber]
+        self._note_room(number)
+        return ()
+
+    def waiting(self) -> Sequence[int]:
+        return [*self._taking, *self._publishers]
+
+    def validate(self) -> None:
+        require(not self._publishers or bool(self._full), "some wait for room, and there is room")
+        for number, subscription in self._subscriptions.items():
+            require(not (subscription.takers and subscription.items), "some wait for what is there")
+            mine = [fiber for fiber, of in self._taking.items() if of == number]
+            require(mine == list(subscription.takers), "it is miscounted who waits for items")
+        if self._is_closed:
+            require(bool(self._publishers) or not self._taking, "some wait for ever")

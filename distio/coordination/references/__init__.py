@@ -1,0 +1,1 @@
+"""References to queues, variables and fibers are counted, so that what is unreachable is freed."""

@@ -1,0 +1,216 @@
+"""Which queues, variables, fibers and the like can still be reached, and by whom.
+
+Rules
+-----
+- For each key the coordinator counts: each member, once for having made it and once for each
+  payload with a reference to it that was sent there; and the payloads that are here, in the backlog
+  or as items of a queue or a deferred value.
+- A member gives back what it was counted for, by number, when no reference is left there. What was
+  sent meanwhile still counts, so no payload on its way is forgotten.
+- A key that nothing counts for is freed, and with it the payloads that were in it.
+- The key of a fiber is its id, and its handles are the references to it. A member from which the
+  fiber leaves is counted once: its handle stays there. As long as that is all there is to say, the
+  record of the fiber says it (`is_unwanted`). A handle where the fiber is isn't counted; the member
+  tells when such a handle leaves, and is counted until the payload with it has come.
+- What a lost member was counted for stays: it may have told others in ways that nobody tracks. So
+  does what refers to itself. All of that ends with the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from distio.coordination.state.registry import FiberRecord
+from distio.errors import DistioBug
+from distio.protocol.ids import home_of, name_of
+
+__all__ = ["References"]
+
+
+class _Known:
+    """One key."""
+
+    __slots__ = ("contents", "exposed", "host", "members", "payloads", "run")
+
+    def __init__(
+        self, run: int, members: dict[int, int], exposed: int | None = None, host: int = 0
+    ) -> None:
+        self.run = run
+        self.members = members
+        self.host = host
+        """Of a fiber without a record: the member that has told of it."""
+        self.payloads = 0
+        """How many payloads here refer to it."""
+        self.contents: dict[int, int] = {}
+        """By key: how many payloads in it refer to that."""
+        self.exposed = exposed
+        """Of a fiber: how often the member where it is has told that a handle leaves."""
+
+
+class References:
+    """The counts of all keys."""
+
+    def __init__(
+        self,
+        fibers: Mapping[int, FiberRecord],
+        free: Callable[[int, int], None],
+        drop_outcome: Callable[[int, int, int], None],
+    ) -> None:
+        """
+        Args:
+            fibers: the records of fibers.
+            free: called with a run and a key that is freed, unless it is that of a fiber.
+            drop_outcome: called with a fiber, where it is unless it has a record, and how often
+                it was told that its handle leaves.
+        """
+        self._fibers = fibers
+        self._free = free
+        self._drop_outcome = drop_outcome
+        self._known: dict[int, _Known] = {}
+        self._runs: dict[int, dict[int, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __contains__(self, key: int) -> bool:
+        return key in self._known
+
+    def made(self, run: int, key: int, member: int) -> None:
+        """A fiber of this member has made what this key stands for."""
+        self._begin(run, key, _Known(run, {member: 1}))
+
+    def exposed(self, run: int, fiber: int, member: int) -> None:
+        """A handle of this fiber leaves the member where the fiber is."""
+        known = self._find(fiber)
+        if known is not None and known.run != run and fiber not in self._fibers:
+            if home_of(fiber) != member:
+                return  # it is wrong, or the other one was
+            known = None
+        if known is None:
+            known = self._begin(run, fiber, _Known(run, {}, exposed=0, host=member))
+        known.exposed = (known.exposed or 0) + 1
+        known.members[member] = known.members.get(member, 0) + 1
+
+    def left(self, fiber: int, record: FiberRecord, member: int) -> None:
+        """A fiber, which has a record by now, leaves this member."""
+        is_moving_on = record.epoch > 0 and not record.is_unwanted
+        known = self._find(fiber) if is_moving_on else self._known.get(fiber)
+        if known is None and home_of(fiber) == member:
+            record.is_unwanted = False
+        elif known is None:
+            record.is_unwanted = False
+            self._begin(record.run, fiber, _Known(record.run, {member: 1}, exposed=0))
+        else:
+            known.exposed = known.host = 0  # the next member counts anew
+            known.members[member] = known.members.get(member, 0) + 1
+
+    def host_of(self, run: int, fiber: int) -> int:
+        """Where a fiber of this run is that has no record."""
+        known = self._known.get(fiber)
+        return (
+            known.host if known is not None and known.run == run and known.host else home_of(fiber)
+        )
+
+    def _begin(self, run: int, key: int, known: _Known) -> _Known:
+        if key in self._known:
+            del self._runs[self._known[key].run][key]
+        self._known[key] = known
+        self._runs.setdefault(run, {})[key] = None
+        return known
+
+    def _find(self, key: int) -> _Known | None:
+        """What is counted for this key; of a fiber, begin to count what its record has said."""
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        record = self._fibers.get(key)
+        if record is None:
+            return None
+        members = {} if record.is_unwanted else {home_of(key): 1}
+        record.is_unwanted = False
+        return self._begin(record.run, key, _Known(record.run, members, exposed=0))
+
+    def came(self, keys: Iterable[int], within: int | None = None) -> None:
+        """A payload with references to these has come here.
+
+        Args:
+            keys: each once.
+            within: the key of what has it; None: nothing has.
+        """
+        holder = None if within is None else self._known.get(within)
+        for key in keys:
+            known = self._find(key)
+            if known is not None:
+                known.payloads += 1
+                if holder is not None:
+                    holder.contents[key] = holder.contents.get(key, 0) + 1
+
+    def sent(self, keys: Iterable[int], member: int) -> None:
+        """A payload with references to these is sent to this member."""
+        for key in keys:
+            if key in self._known:
+                members = self._known[key].members
+                members[member] = members.get(member, 0) + 1
+
+    def gone(self, keys: Sequence[int], within: int | None = None) -> None:
+        """A payload with references to these is here no more; the rest as for `came`."""
+        holder = None if within is None else self._known.get(within)
+        for key in keys:
+            if holder is not None:
+                _take_away(holder.contents, key, 1)
+            if key in self._known:
+                self._known[key].payloads -= 1
+        for key in keys:
+            self._look_at(key)
+
+    def given_back(self, member: int, counts: Iterable[tuple[int, int]]) -> None:
+        """This member can't reach these any more, as far as it has heard of them."""
+        for key, count in counts:
+            if key in self._known:
+                _take_away(self._known[key].members, member, count)
+                self._look_at(key)
+            elif key in self._fibers and home_of(key) == member:
+                self._drop_outcome(key, 0, 0)
+
+    def _look_at(self, key: int) -> None:
+        doubtful = [key]
+        while doubtful:
+            key = doubtful.pop()
+            known = self._known.get(key)
+            if known is None or known.members or known.payloads:
+                continue
+            del self._known[key], self._runs[known.run][key]
+            for other, count in known.contents.items():
+                if other in self._known:
+                    self._known[other].payloads -= count
+                    doubtful.append(other)
+            if known.exposed is None:
+                self._free(known.run, key)
+            else:
+                self._drop_outcome(key, known.host, known.exposed)
+
+    def run_gone(self, run: int) -> None:
+        """A run has ended, and all that its fibers have made with it."""
+        for key in self._runs.pop(run, ()):
+            del self._known[key]
+
+    def validate(self) -> None:
+        """Check what must always hold.
+
+        Raises:
+            DistioBug: something doesn't.
+        """
+        for key, known in self._known.items():
+            counts = [known.payloads, *known.members.values(), *known.contents.values()]
+            if key in self._fibers and self._fibers[key].is_unwanted:
+                raise DistioBug(f"fiber {name_of(key)} is unwanted, but counts for {counts}")
+            if min(counts) < 0 or not (known.members or known.payloads):
+                raise DistioBug(f"references to {key} are miscounted: {known.members}, {counts}")
+
+
+def _take_away(counts: dict[int, int], key: int, count: int) -> None:
+    left = counts.get(key, 0) - count
+    if left > 0:  # a member that gives back too much loses what it had, and nobody else does
+        counts[key] = left
+    else:
+        counts.pop(key, None)

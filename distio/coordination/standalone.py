@@ -1,0 +1,64 @@
+"""A coordinator for one member, in the same process: what they say needs no network."""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.endings.orphans import become_orphan
+from distio.coordination.member import Member
+from distio.coordination.state.events import Closing, Event, Joined, Received, Tick
+from distio.protocol.messages import Hello
+from distio.protocol.version import PROTOCOL, PYTHON
+
+__all__ = ["Solo"]
+
+_HOST: Final = "alone"
+
+
+@final
+class Solo:
+    """Takes the place of a coordinator that is lost, until the member has released everything.
+
+    Its methods are called with the member's mutex held. `now` is as for `Coordinator.handle`.
+    """
+
+    def __init__(self, now: float, member: Member, reason: str, grace: float) -> None:
+        """
+        Args:
+            now: when the coordinator was lost.
+            member: which has lost it.
+            reason: why, for the Results of its runs.
+            grace: how many seconds its fibers may take to release what they hold.
+        """
+        self._member = member
+        self._coordinator = Coordinator(grace)
+        self._coordinator.next_incarnation = member.incarnation
+        self._coordinator.handle(now, Joined(Hello(PROTOCOL, PYTHON, "client", 1, _HOST, 0, b"")))
+        become_orphan(member, reason)
+        self.exchange(now)
+        self._happened(now, Closing(reason))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to be released."""
+        return not self._member.runs
+
+    def next_deadline(self) -> float | None:
+        """When `exchange` is to be called at the latest."""
+        return self._coordinator.next_deadline()
+
+    def exchange(self, now: float) -> None:
+        """Carry messages to and fro until nobody has anything to say; time has passed as well."""
+        member = self._member
+        member.tell()
+        self._happened(now, Tick())
+        while member.outbox:
+            batch, member.outbox = member.outbox, []
+            for message in batch:
+                self._happened(now, Received(member.incarnation, message))
+            member.tell()
+
+    def _happened(self, now: float, event: Event) -> None:
+        for command in self._coordinator.handle(now, event):
+            self._member.receive(command.message)

@@ -1,0 +1,163 @@
+"""What one member knows of one run, and what it has yet to tell of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distio.coordination.state.location import Here
+from distio.core.pickling.loading import Bundle
+from distio.core.pickling.payloads import Dumped
+from distio.core.references import keys_of
+from distio.protocol.messages import Chunk, RunProgress
+
+if TYPE_CHECKING:
+    from distio.coordination.failures.member import Failure
+    from distio.core.fiber import Fiber
+
+__all__ = ["LocalRun"]
+
+
+class LocalRun:
+    """The part of a run that one member hosts."""
+
+    __slots__ = (
+        "_ended",
+        "_finished",
+        "_is_anew",
+        "_started",
+        "_stirred",
+        "_untold",
+        "alive",
+        "asked",
+        "attachments",
+        "blocked",
+        "bundles",
+        "entries",
+        "id",
+        "known",
+        "known_attachments",
+        "locks",
+        "objects",
+        "posting",
+        "tie",
+        "unobserved",
+        "unreleased",
+        "values",
+        "woken",
+    )
+
+    def __init__(self, id: int, untold: dict[int, LocalRun], stirred: dict[int, LocalRun]) -> None:
+        self.id = id
+        self.tie = Here(id)
+        """That of the handles of all its fibers that are here."""
+        self.alive = 0
+        """How many of its fibers are here and haven't ended."""
+        self.blocked = 0
+        """How many of them wait for others here: for fibers, locks, or answers that are here."""
+        self.asked = 0
+        """How many of them wait for locks, or answers, of which the coordinator was asked."""
+        self.woken = 0
+        """How many times some of them have ceased to wait so."""
+        self.posting = 0
+        """How many outcomes are on their way to somebody elsewhere."""
+        self.known: set[int] = set()
+        """The fibers for which the member keeps a handle or an entry; dropped with the run."""
+        self.unobserved: dict[int, Failure] = {}
+        """The failures of fibers here whose outcomes nobody has got, but somebody may ask for."""
+        self.unreleased = ""
+        """Which fibers were dropped before they had released what they hold, and why."""
+        self.locks: dict[int | str, None] = {}
+        """The locks that its fibers have used here and that the member still knows."""
+        self.objects: list[int] = []
+        """The objects that are kept for it; dropped with the run."""
+        self.bundles: dict[bytes, Bundle] = {}
+        """What the fibers that came here share, by digest."""
+        self.attachments: dict[bytes, bytes] = {}
+        """By digest, what came with fibers for others as well."""
+        self.known_attachments: set[bytes] = set()
+        """The digests of those that the coordinator has."""
+        self.entries: dict[int, None] = {}
+        """What its fibers talk by, if the member keeps it; dropped with the run."""
+        self.values: dict[int, None] = {}
+        """The variables whose values the member keeps; dropped with the run."""
+        self._is_anew = False
+        """Whether its coordinator takes all of its fibers here for fibers that were made here."""
+        self._untold = untold
+        """Where a run enters itself when there is something to tell."""
+        self._stirred = stirred
+        """Where it enters itself when a fiber has begun to wait, or waits no longer."""
+        self._started: list[tuple[int, int]] = []
+        self._finished = 0
+        self._ended: list[tuple[int, int]] = []
+
+    def started(self, first: int, count: int) -> None:
+        """So many fibers, with sequence numbers from `first`, were made here."""
+        if not count:
+            return
+        self._untold[self.id] = self
+        self.alive += count
+        if self._started:
+            start, before = self._started[-1]
+            if start + before == first:
+                self._started[-1] = (start, before + count)
+                return
+        self._started.append((first, count))
+
+    def has_ended(self, fiber: Fiber) -> None:
+        """Nothing is left to be done for this fiber: its end is to be told."""
+        self._untold[self.id] = self
+        self.alive -= 1
+        if fiber.epoch == 0 or self._is_anew:  # it was made here and never left
+            self._finished += 1
+        else:
+            self._ended.append((fiber.id, fiber.epoch))
+
+    def begin_anew(self) -> None:
+        """Another coordinator knows nothing of it but that it has a root."""
+        self._is_anew = True
+        self._started = [(0, self.alive - 1)] if self.alive > 1 else []
+        self._finished, self._ended = 0, []
+        self._untold[self.id] = self
+
+    def ask(self, change: int) -> None:
+        """So many fibers more (or fewer) wait for the coordinator, which counts them itself."""
+        if change < 0:
+            self.woken += 1
+        self.asked += change
+
+    def block(self, change: int) -> None:
+        """So many fibers more (or fewer) wait for others here."""
+        # told also when fewer wait, and when as many wait as before: the coordinator suspects a
+        # deadlock by this count together with its own, and asks when it is told
+        self._stirred[self.id] = self
+        if change < 0:
+            self.woken += 1
+        self.blocked += change
+
+    def chunk(
+        self,
+        fibers: list[tuple[int, int]],
+        dumped: Dumped,
+        held: list[tuple[int | str, int, int]],
+        target: int,
+    ) -> Chunk:
+        """What is to be sent of some fibers: each attachment goes along the first time only."""
+        attachments = [
+            (digest, b"" if digest in self.known_attachments else data)
+            for digest, data in dumped.attachments.items()
+        ]
+        self.known_attachments.update(dumped.attachments)
+        references = keys_of(dumped.references, dumped.handles)
+        return Chunk(self.id, fibers, dumped.payload, held, target, attachments, references)
+
+    def release(self) -> None:
+        """Free what its fibers have shared; it has ended, and this may run user code."""
+        self.attachments.clear()
+        while self.bundles:
+            self.bundles.popitem()[1].release()
+
+    def tell(self) -> RunProgress:
+        """What is to be told, once."""
+        progress = RunProgress(self.id, self._started, self._finished, self._ended, self.blocked)
+        self._started, self._finished, self._ended = [], 0, []
+        return progress

@@ -1,0 +1,70 @@
+"""What the coordinator doesn't know yet of a member: gathered here, and told at once."""
+
+from __future__ import annotations
+
+from distio.coordination.state.local_run import LocalRun
+from distio.core.snapshot import Leaving
+from distio.protocol import messages as m
+
+__all__ = ["News"]
+
+
+class News:
+    """Counts and lists that grow until they are told."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        """How many messages were handled."""
+        self.untold: dict[int, LocalRun] = {}
+        """Runs of which there is something to tell."""
+        self.stirred: dict[int, LocalRun] = {}
+        """Runs in which fibers have begun to wait for others, or have ceased to."""
+        self._posted = m.OutcomesReady([], [])
+        self._last_told = (0, 0)
+
+    def clear(self) -> None:
+        """Begin anew, with another coordinator."""
+        self.received = 0
+        self.untold.clear()
+        self.stirred.clear()
+        self._posted = m.OutcomesReady([], [])
+        self._last_told = (0, 0)
+
+    def post(self, fiber: int, outcome: Leaving) -> None:
+        """An outcome for others."""
+        posted = self._posted
+        if outcome.keys:
+            posted.references.append((len(posted.fibers), [*outcome.keys]))
+        posted.fibers.append(fiber)
+        posted.payloads.append(outcome.payload)
+
+    @property
+    def has_posted(self) -> bool:
+        """Whether an outcome is to be told."""
+        return bool(self._posted.fibers)
+
+    def __bool__(self) -> bool:
+        return bool(self.untold or self._posted.fibers)
+
+    def tell(self, load: int, outbox: list[m.MemberMessage], *, all_of_it: bool) -> None:
+        """Put it into the outbox; nothing if the coordinator knows it.
+
+        Args:
+            load: see `Member.load`.
+            outbox: what is to be said.
+            all_of_it: also what nothing waits for while there is work: the load, how much was
+                heard, and how many fibers wait for others.
+        """
+        if self._posted.fibers:  # before it is told that these fibers have ended
+            outbox.append(self._posted)
+            self._posted = m.OutcomesReady([], [])
+        told = (self.received, load)
+        if all_of_it:
+            self.untold.update(self.stirred)
+            self.stirred.clear()
+        if not self.untold and (told == self._last_told or not all_of_it):
+            return
+        self._last_told = told
+        runs = [run.tell() for run in self.untold.values()]
+        self.untold.clear()
+        outbox.append(m.Progress(*told, runs))

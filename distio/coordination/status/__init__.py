@@ -1,0 +1,1 @@
+"""What a fiber is at: one fiber asks, the member that hosts the other one answers."""

@@ -1,0 +1,49 @@
+"""What a member can tell of its fibers to somebody who asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from distio.core.fiber import Fiber
+from distio.protocol import requests as rq
+
+if TYPE_CHECKING:
+    from distio.coordination.member import Member
+    from distio.coordination.state.local_run import LocalRun
+
+__all__ = ["describe_fibers", "describe_fibers_of", "state_of"]
+
+_MOST_NAMED: Final = 5
+
+_STATES: Final[dict[type, str]] = {
+    rq.Acquire: "waits for a lock",
+    rq.AskStatus: "waits for a status",
+    rq.AwaitBlocking: "waits for a call on another thread",
+    rq.AwaitCallback: "waits for a callback",
+    rq.AwaitFibers: "waits for fibers",
+    rq.Sleep: "sleeps",
+}
+
+
+def state_of(fiber: Fiber) -> str:
+    """What a parked fiber is at, in words."""
+    request = fiber.request
+    return str(request) if isinstance(request, rq.Talk) else _STATES.get(type(request), "runs")
+
+
+def describe_fibers(member: Member, run: int) -> str:
+    """Which fibers of a run are here, and what they are at; empty if the run is over."""
+    if not member.is_running(run):
+        return ""
+    return describe_fibers_of(member, member.runs[run]) or "fibers on other members"
+
+
+def describe_fibers_of(member: Member, run: LocalRun) -> str:
+    """The same for a run of which something may be here; empty if there is nothing."""
+    parked = [fiber for fiber in member.parked.values() if fiber.run == run.id]
+    named = [f"fiber {fiber.label} {state_of(fiber)}" for fiber in parked[:_MOST_NAMED]]
+    if len(parked) > len(named):
+        named.append(f"{len(parked) - len(named)} more wait")
+    if others := run.alive - len(parked):
+        named.append(f"{others} {'fiber runs' if others == 1 else 'fibers run'}")
+    return ", ".join(named)

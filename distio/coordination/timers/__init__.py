@@ -1,0 +1,1 @@
+"""Timers: the coordinator wakes fibers that sleep, never early."""
