@@ -20,7 +20,7 @@ from distio.result import ComputationStatus, Errors, Ok, Panic, Result, sequence
 
 __all__ = [
     "Close",
-    "Closers",
+    "Finalizers",
     "Unlock",
     "all_of",
     "closers",
@@ -42,7 +42,7 @@ Created = tuple[Any, Close]
 
 @final
 @dataclass(frozen=True, slots=True)
-class Closers:
+class Finalizers:
     """What closes a resource made of several, in the order in which they run."""
 
     steps: tuple[Step, ...]
@@ -91,9 +91,9 @@ def is_created(found: Any) -> bool:
     return isinstance(found, tuple | list) and len(found) == 2 and callable(found[1])
 
 
-def closers(close: Close) -> Closers:
+def closers(close: Close) -> Finalizers:
     """Any function that closes, as one of several."""
-    return close if isinstance(close, Closers) else Closers((partial(_by_status, close),))
+    return close if isinstance(close, Finalizers) else Finalizers((partial(_by_status, close),))
 
 
 def _by_status(close: Close, result: Result[Any, Any]) -> Program:
@@ -108,14 +108,16 @@ def _nothing(_: Any) -> None:
     return None
 
 
-def all_of(opened: Sequence[Created]) -> Closers:
+def all_of(opened: Sequence[Created]) -> Finalizers:
     """What closes all of these, in reverse order."""
-    return Closers(tuple([step for _, close in reversed(opened) for step in closers(close).steps]))
+    return Finalizers(
+        tuple([step for _, close in reversed(opened) for step in closers(close).steps])
+    )
 
 
-def wrap(around: Callable[[Program], Program], close: Close) -> Closers:
+def wrap(around: Callable[[Program], Program], close: Close) -> Finalizers:
     """Apply a function to each program that closes something."""
-    return Closers(tuple([partial(_wrapped, around, step) for step in closers(close).steps]))
+    return Finalizers(tuple([partial(_wrapped, around, step) for step in closers(close).steps]))
 
 
 def _wrapped(around: Callable[[Program], Program], step: Step, result: Result[Any, Any]) -> Program:
@@ -129,7 +131,7 @@ def release(created: Created, result: Result[Any, Any]) -> Program:
     return closers(created[1]).after(result)
 
 
-def give_up(opened: Closers, failure: Result[Any, Any]) -> Program:
+def give_up(opened: Finalizers, failure: Result[Any, Any]) -> Program:
     """Close what was opened before something else failed to open; there is nothing to swallow."""
     closed = opened.after(failure).attempt()
     return closed.flat_map(
@@ -149,7 +151,7 @@ def enter(manager: Any) -> Created:
             f"give the program that makes one, like io.defer(open, path)"
         )
     enter, exit = kind.__enter__, kind.__exit__
-    return enter(manager), Closers((partial(_exit, exit, manager),))
+    return enter(manager), Finalizers((partial(_exit, exit, manager),))
 
 
 def _exit(exit: Callable[..., Any], manager: Any, result: Result[Any, Any]) -> Program:

@@ -17,9 +17,9 @@
         ├── Closed              what fibers talk by was closed
         ├── WorkerLost          a fiber ended with the process that hosted it
         ├── TooManyRestarts     a supervisor gives up: a child ended again and again
-        ├── UnknownFiber        a handle was waited for whose run is over
+        ├── FiberUnreachable        a handle was waited for whose run is over
         ├── MainThreadAway      a call for the main thread, which isn't there to make it
-        ├── CannotShip          something that has to travel can't be pickled
+        ├── NotPicklable          something that has to travel can't be pickled
         ├── NotImportable       what came by its name is nowhere to be found in this process
         ├── NotDeterministic    a function of io.do did something else when it was repeated
         ├── ForeignException    stands for an exception that didn't survive its journey
@@ -46,7 +46,6 @@ from distio.traces import NOWHERE, Where, trace_here, trace_of
 __all__ = [
     "BasePanicGroup",
     "Cancelled",
-    "CannotShip",
     "Closed",
     "ClusterClosed",
     "ClusterError",
@@ -54,6 +53,7 @@ __all__ = [
     "DistioBug",
     "DistioError",
     "DomainErrors",
+    "FiberUnreachable",
     "ForeignException",
     "HandshakeRefused",
     "InvariantBroken",
@@ -62,12 +62,12 @@ __all__ = [
     "MultipleExceptions",
     "NotDeterministic",
     "NotImportable",
+    "NotPicklable",
     "PanicGroup",
     "SimulationLimit",
     "TimedOut",
     "TooManyRestarts",
     "TracedException",
-    "UnknownFiber",
     "WorkerLost",
 ]
 
@@ -357,7 +357,7 @@ class TooManyRestarts(DistioError):
 
 
 @final
-class UnknownFiber(DistioError):
+class FiberUnreachable(DistioError):
     """A handle was waited for whose run is over, or is another one: its outcome can't be had."""
 
 
@@ -374,7 +374,7 @@ class MainThreadAway(DistioError):
 
 
 @final
-class CannotShip(DistioError):
+class NotPicklable(DistioError):
     """Something that has to travel can't be pickled; the message is the path to it."""
 
 

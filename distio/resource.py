@@ -252,14 +252,14 @@ def _use(fun: Callable[[Any], IO[Any, Any, Any]], created: tuple[Any, Close]) ->
 def _mapped(f: Callable[[Any], Any], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
     a, close = _pair(created)
     made = io.defer(f, a).map(lambda b: (b, close))
-    return ops.GiveUp(made, partial(give_up, closers(close)))
+    return ops.ReleaseOnFailure(made, partial(give_up, closers(close)))
 
 
 def _chained(f: Callable[[Any], Any], where: str, created: tuple[Any, Close]) -> IO[Any, Any, Any]:
     a, close = _pair(created)
     inner = io.defer_io(lambda: _create(f(a), where, f))
     both = inner.map(lambda it: (it[0], all_of([created, it])))
-    return ops.GiveUp(both, partial(give_up, closers(close)))
+    return ops.ReleaseOnFailure(both, partial(give_up, closers(close)))
 
 
 def _wrapped(
@@ -436,7 +436,7 @@ def _open_from(rs: Sequence[Any], where: str) -> IO[Any, Any, Any]:
         if index == len(rs):
             return io.pure(([a for a, _ in opened], all_of(opened)))
         create = io.defer_io(_create, rs[index], where)
-        create = ops.GiveUp(create, lambda r: give_up(all_of(opened), r))
+        create = ops.ReleaseOnFailure(create, lambda r: give_up(all_of(opened), r))
         return create.flat_map(lambda it: then_next(index, it))
 
     def then_next(index: int, created: tuple[Any, Close]) -> IO[Any, Any, Any]:

@@ -29,12 +29,12 @@ from distio.core.stream import Group
 from distio.core.supervising import (
     RESTARTS,
     STRATEGIES,
-    GiveUp,
     Policy,
     Restart,
     StartAgain,
     Strategy,
     Supervisor,
+    Terminate,
 )
 from distio.errors import MatchError, MultipleExceptions, TooManyRestarts, TracedException
 from distio.result import Errors, Ok, Panic, Result
@@ -276,7 +276,7 @@ class _Supervision:
         if decision is None:
             return io.pure(None)
         stopped = self._stop(decision.stop)
-        if isinstance(decision, GiveUp):
+        if isinstance(decision, Terminate):
             return stopped.flat_map(partial(self._give_up, decision, result))
         return stopped.flat_map(partial(self._start_again, decision, result))
 
@@ -291,7 +291,7 @@ class _Supervision:
         place = len(self.specs) + decision.child, decision.attempt
         return self._of_group(told, *place).then(self._start(children))
 
-    def _give_up(self, decision: GiveUp, result: Outcome, failures: list[Failure]) -> Program:
+    def _give_up(self, decision: Terminate, result: Outcome, failures: list[Failure]) -> Program:
         name = str(self.specs[decision.child].name)
         policy = self.policy
         exception = TooManyRestarts(name, policy.max_restarts, policy.within_seconds)

@@ -17,7 +17,7 @@ from distio import io
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
 from distio.errors import Closed, DomainErrors, MatchError
-from distio.protocol.domains import Verb
+from distio.protocol.domains import Method
 from distio.protocol.requests import NOTHING, Talking
 from distio.resource import Resource
 
@@ -95,8 +95,8 @@ class _Source(_Talking, Generic[A]):
 
     __slots__ = ()
 
-    def _ask(self, verb: Verb) -> IO[Any, Any, Any]:
-        return ops.Talk(self._entry, verb)
+    def _ask(self, method: Method) -> IO[Any, Any, Any]:
+        return ops.Talk(self._entry, method)
 
     def take(self) -> IO[Any, Closed, A]:
         """Wait for the next item; compute it.
@@ -271,8 +271,8 @@ class Subscription(_Source[A]):
         super().__init__(entry)
         self._number = number
 
-    def _ask(self, verb: Verb) -> IO[Any, Any, Any]:
-        return ops.Talk(self._entry, verb, self._number)
+    def _ask(self, method: Method) -> IO[Any, Any, Any]:
+        return ops.Talk(self._entry, method, self._number)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Subscription, (self._entry, self._number)

@@ -93,25 +93,25 @@ class Var(Generic[A]):
 
     def _then(self, f: Callable[[A], IO[Any, Any, B]]) -> IO[Any, Any, B]:
         """Go on with `f(value)`; the fiber holds the lock."""
-        return ops.Peek(self._lock).flat_map(f)
+        return ops.ReadVar(self._lock).flat_map(f)
 
     # -- reading and setting --------------------------------------------------------------
 
     def get(self) -> IO[Any, Any, A]:
         """Compute the value."""
-        return self._locked(ops.Peek(self._lock))
+        return self._locked(ops.ReadVar(self._lock))
 
     def get_rs(self) -> Resource[Any, Any, A]:
         """Use the value; nobody else can use the variable meanwhile."""
-        return self.lock().then(resource.lift_io(ops.Peek(self._lock)))
+        return self.lock().then(resource.lift_io(ops.ReadVar(self._lock)))
 
     def set(self, v: A) -> IO[Any, Any, None]:
         """Make `v` the value."""
-        return self._locked(ops.Poke(self._lock, v))
+        return self._locked(ops.WriteVar(self._lock, v))
 
     def set_rs(self, v: A) -> Resource[Any, Any, None]:
         """Make `v` the value; nobody else can use the variable until the release."""
-        return self.lock().then(resource.lift_io(ops.Poke(self._lock, v)))
+        return self.lock().then(resource.lift_io(ops.WriteVar(self._lock, v)))
 
     def get_and_set(self, v: A) -> IO[Any, Any, A]:
         """Make `v` the value; compute the one before."""
@@ -122,7 +122,7 @@ class Var(Generic[A]):
         return self.lock().then(resource.lift_io(self._swapped(v)))
 
     def _swapped(self, v: A) -> IO[Any, Any, A]:
-        return ops.Peek(self._lock).then_keep(ops.Poke(self._lock, v))
+        return ops.ReadVar(self._lock).then_keep(ops.WriteVar(self._lock, v))
 
     # -- updating -------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ class Var(Generic[A]):
             updated = partial(self._updated, "Var.update_rs", f, old)
             return made.flat_map(lambda new: resource.lift_io(updated(new)))
 
-        return self.lock().then(resource.lift_io(ops.Peek(self._lock))).flat_map(then)
+        return self.lock().then(resource.lift_io(ops.ReadVar(self._lock))).flat_map(then)
 
     def _updated(self, where: str, f: Any, old: A, new: Any) -> IO[Any, Any, UpdateResult[A, B]]:
         if not (isinstance(new, tuple | list) and len(new) == 2):
@@ -169,7 +169,7 @@ class Var(Generic[A]):
             )
         value, returned = new
         result = UpdateResult(old, value, returned)
-        return ops.Poke(self._lock, value).then(io.pure(result))
+        return ops.WriteVar(self._lock, value).then(io.pure(result))
 
     # -- several --------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Var(Generic[A]):
                 return failing(f"{where}: expected a Var, but got {expect.shown(each)}; {advice}")
         # in one order everywhere, so that two who do this never wait for each other
         locks = [each.lock() for each in sorted(several, key=lambda each: each._lock.key)]
-        return resource.zip(locks).with_(io.zip([ops.Peek(each._lock) for each in several]))
+        return resource.zip(locks).with_(io.zip([ops.ReadVar(each._lock) for each in several]))
 
     def zip_with(self, *vars: Any) -> IO[Any, Any, list[Any]]:
         """Compute the values of this variable and of `vars`, at one moment."""

@@ -7,7 +7,7 @@ from typing import Any
 from distio import IO
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.member import Member
-from distio.coordination.membership.handshakes import Switchboard
+from distio.coordination.membership.handshakes import Handshakes
 from distio.core.fiber import Handle
 from distio.core.snapshot import Packed
 from distio.protocol import messages as m
@@ -42,10 +42,10 @@ class Peer:
         elif isinstance(message, m.Shutdown | m.Refused):
             self.reason = message.reason
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         self.scene.peers.remove(self)
         for address in (self.speaks_from, self.listens_at):
-            self.scene.board.hang_up(self.scene.now, address)
+            self.scene.board.disconnect(self.scene.now, address)
         self.scene.deliver()
 
 
@@ -68,7 +68,7 @@ class Honest(Peer):
     def take_up(self, message: m.CoordinatorMessage) -> None:
         super().take_up(message)
         if isinstance(message, m.Welcome):
-            self.node = Node(Member(self.id, ships=self.kind == "client"))
+            self.node = Node(Member(self.id, offers_children=self.kind == "client"))
         elif self.reason is None:
             self.node.member.receive(message)
             self.node.member.ended_runs.clear()
@@ -93,7 +93,7 @@ class Scene:
         self.notes: list[str] = []
         self.warnings: list[str] = []
         self.machine = Coordinator()
-        self.board = Switchboard(self.machine, self.notes.append, self.warnings.append)
+        self.board = Handshakes(self.machine, self.notes.append, self.warnings.append)
         self.peers: list[Peer] = []
         self.said: list[m.MemberMessage] = []
         """What honest members have said."""
@@ -129,12 +129,12 @@ class Scene:
 
     def step(self) -> bool:
         """Let each member do one thing and say it, or time pass; False if nothing can happen."""
-        has_moved = False
+        note_progress = False
         for each in self.members:
             if each.reason is None:
                 has_worked = each.node.work()
-                has_moved = each.speak() or has_worked or has_moved
-        if has_moved:
+                note_progress = each.speak() or has_worked or note_progress
+        if note_progress:
             return True
         deadline = self.machine.next_deadline()
         if deadline is None:

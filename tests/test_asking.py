@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Ok, io, resource
-from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.coordination.state.events import Joined
 from distio.core import ops
@@ -23,7 +23,7 @@ from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Lock
 from distio.protocol.version import PROTOCOL, PYTHON
-from distio.testing import Break, Crash, Cut, Pause, Simulation, explore
+from distio.testing import Crash, Disconnect, Partition, Pause, Simulation, explore
 from tests.conftest import PATIENCE, Run, shared_cluster
 from tests.test_coordinator import Commands, ended, made, shipped
 from tests.test_coordinator import Scene as Hub
@@ -128,7 +128,7 @@ def test_who_was_here_in_a_run_that_was_cut_short_has_ended(scene: Scene) -> Non
     scene.said()
     assert scene.asks(ready).value == Status("1.2", None, "ended", None)
     asker = scene.asks(parked)  # nothing ties it to the member any more
-    assert scene.said() == [m.AskStatus(scene.root.run, asker.id, 1, fiber_id(1, 1))]
+    assert scene.said() == [m.QueryStatus(scene.root.run, asker.id, 1, fiber_id(1, 1))]
 
 
 ELSEWHERE = fiber_id(3, 5)
@@ -136,9 +136,9 @@ ELSEWHERE = fiber_id(3, 5)
 
 def test_the_coordinator_is_asked_after_who_is_elsewhere(scene: Scene) -> None:
     asker = scene.asks(Handle(ELSEWHERE))
-    assert scene.said() == [m.AskStatus(scene.root.run, asker.id, 1, ELSEWHERE)]
+    assert scene.said() == [m.QueryStatus(scene.root.run, asker.id, 1, ELSEWHERE)]
     assert asker.id in scene.member.parked
-    scene.member.receive(m.StatusTold(asker.id, 1, "sleeps", "main", 3))
+    scene.member.receive(m.StatusReply(asker.id, 1, "sleeps", "main", 3))
     scene.work()
     assert asker.value == Status("3.5", "main", "sleeps", "member 3")
 
@@ -151,14 +151,14 @@ def test_an_answer_comes_too_late_for_who_was_cancelled(scene: Scene) -> None:
     scene.member.cancelling.ask(scene.root.run, [asker.handle], 0)
     scene.work()
     first, second = scene.said()
-    assert isinstance(first, m.AskStatus)
-    assert isinstance(second, m.AskStatus)
-    scene.member.receive(m.StatusTold(asker.id, first.question, "sleeps", None, 3))
+    assert isinstance(first, m.QueryStatus)
+    assert isinstance(second, m.QueryStatus)
+    scene.member.receive(m.StatusReply(asker.id, first.question, "sleeps", None, 3))
     assert scene.member.stale == 1
     assert asker.id in scene.member.parked
-    scene.member.receive(m.StatusTold(asker.id, second.question, "sleeps", None, 3))
+    scene.member.receive(m.StatusReply(asker.id, second.question, "sleeps", None, 3))
     scene.work()
-    scene.member.receive(m.StatusTold(asker.id, second.question, "sleeps", None, 3))
+    scene.member.receive(m.StatusReply(asker.id, second.question, "sleeps", None, 3))
     assert scene.member.stale == 2
 
 
@@ -173,7 +173,7 @@ def test_who_is_to_be_cancelled_does_not_ask(scene: Scene) -> None:
 
 def test_who_is_cancelled_while_it_asks_does_not_wait(scene: Scene) -> None:
     asker = scene.start(Handle[Any, Any, Any](ELSEWHERE).status())
-    hand = Hand(scene.member, scene.node)
+    hand = Executor(scene.member, scene.node)
     assert hand.take()
     hand.perform()
     assert asker.handle is not None
@@ -225,13 +225,13 @@ def test_it_answers_for_others(scene: Scene) -> None:
 
 
 def asks(scene: Hub, run: int, fiber: int, member: int = 1) -> Commands:
-    return scene.says(member, m.AskStatus(run, run, 7, fiber))
+    return scene.says(member, m.QueryStatus(run, run, 7, fiber))
 
 
 def told(
     run: int, state: str, member: int = 0, name: str | None = None
-) -> tuple[int, m.StatusTold]:
-    return 1, m.StatusTold(run, 7, state, name, member)
+) -> tuple[int, m.StatusReply]:
+    return 1, m.StatusReply(run, 7, state, name, member)
 
 
 def test_the_host_is_asked_and_its_answer_passed_on() -> None:
@@ -240,7 +240,7 @@ def test_the_host_is_asked_and_its_answer_passed_on() -> None:
     assert asks(scene, run, child) == [(2, m.DescribeFiber(1, child))]
     answer = scene.says(2, m.FiberDescribed(1, "sleeps", "main"))
     assert answer == [told(run, "sleeps", 2, "main")]
-    assert len(scene.machine.questions) == 0
+    assert len(scene.machine.status_queries) == 0
 
 
 def test_the_maker_is_asked_after_who_never_left() -> None:
@@ -248,7 +248,7 @@ def test_the_maker_is_asked_after_who_never_left() -> None:
     run = scene.starts(fibers=2)
     assert asks(scene, run, run + 1, member=2) == [(1, m.DescribeFiber(1, run + 1))]
     assert scene.says(1, m.FiberDescribed(1, "running", None)) == [
-        (2, m.StatusTold(run, 7, "running", None, 1))
+        (2, m.StatusReply(run, 7, "running", None, 1))
     ]
     assert scene.machine.fibers == {}
 
@@ -267,7 +267,7 @@ def test_who_has_left_meanwhile_is_looked_for_again() -> None:
     scene.offers(1, run, run + 1)
     assert scene.says(1, m.FiberDescribed(1, "", None)) == [(2, m.DescribeFiber(2, run + 1))]
     assert scene.says(2, m.FiberDescribed(2, "sleeps", None)) == [
-        (2, m.StatusTold(run, 7, "sleeps", None, 2))
+        (2, m.StatusReply(run, 7, "sleeps", None, 2))
     ]
 
 
@@ -311,12 +311,12 @@ def test_who_asks_is_answered_when_the_host_is_lost() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     asks(scene, run, child)
-    scene.says(1, m.AskStatus(run, run + 5, 8, fiber_id(2, 5)))
+    scene.says(1, m.QueryStatus(run, run + 5, 8, fiber_id(2, 5)))
     assert scene.breaks(2) == [
         told(run, "lost"),
-        (1, m.StatusTold(run + 5, 8, "lost", None, 0)),
+        (1, m.StatusReply(run + 5, 8, "lost", None, 0)),
     ]
-    assert len(scene.machine.questions) == 0
+    assert len(scene.machine.status_queries) == 0
 
 
 def test_several_members_are_lost_at_once() -> None:
@@ -333,7 +333,7 @@ def test_several_members_are_lost_at_once() -> None:
     asks(scene, run, fiber_id(watcher, 6))
     assert scene.breaks(watched) == []
     said = scene.breaks(watcher)
-    assert [each for each in said if isinstance(each[1], m.StatusTold)] == [told(run, "lost")] * 3
+    assert [each for each in said if isinstance(each[1], m.StatusReply)] == [told(run, "lost")] * 3
 
 
 def test_a_question_is_forgotten_with_who_asks() -> None:
@@ -341,7 +341,7 @@ def test_a_question_is_forgotten_with_who_asks() -> None:
     run, (child, _) = shipped(scene, 2)
     assert asks(scene, run, child, member=3) == [(2, m.DescribeFiber(1, child))]
     scene.breaks(3)
-    assert len(scene.machine.questions) == 0
+    assert len(scene.machine.status_queries) == 0
     assert scene.says(2, m.FiberDescribed(1, "sleeps", None)) == []
     assert scene.machine.stale == 1
 
@@ -479,7 +479,7 @@ def test_busy_workers_answer(tmp_path: Path) -> None:
 # -- whatever is lost -------------------------------------------------------------------------
 
 
-def asking() -> Program:
+def status_queries() -> Program:
     """Fibers everywhere ask after all, again and again, while these sleep, work and end."""
 
     def ask(fibers: list[Any]) -> Program:
@@ -497,7 +497,7 @@ WORDS = {"running", "sleeps", "on its way", "ended", "lost"}
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
-    [Crash(), Break(), Cut(seconds=0.01), Pause(seconds=0.01)],
+    [Crash(), Disconnect(), Partition(seconds=0.01), Pause(seconds=0.01)],
     ids=lambda it: type(it).__name__,
 )
 def test_everybody_who_asks_is_answered_whatever_is_lost(fault: Any) -> None:
@@ -515,7 +515,7 @@ def test_everybody_who_asks_is_answered_whatever_is_lost(fault: Any) -> None:
                 assert "WorkerLost" in repr(asker)
         assert simulation.virtual_seconds < 60
 
-    explore(asking, None, check, range(100), faults=[fault])
+    explore(status_queries, None, check, range(100), faults=[fault])
     assert seen <= WORDS
     assert {"sleeps", "ended"} <= seen
-    assert ("lost" in seen) == isinstance(fault, Crash | Break)
+    assert ("lost" in seen) == isinstance(fault, Crash | Disconnect)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from distio import io
-from distio.coordination.executor.tasks import Parcel
+from distio.coordination.executor.tasks import UnpickleChunk
 from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import LARGE_BUNDLE, Dumped
@@ -71,7 +71,7 @@ def _joined(hello: m.Hello) -> Any:
 
 
 def test_member_sends_an_attachment_with_the_first_chunk_alone() -> None:
-    member = Member(1, ships=True)
+    member = Member(1, offers_children=True)
     root = member.start_root(io.pure(0), None)
     children = member.spawn(root, [io.pure(n) for n in range(3)])
     member.outbox.clear()
@@ -96,7 +96,7 @@ def test_member_opens_chunks_in_any_order_with_the_bundle_that_came_first() -> N
     host = Node(member)
     opened: list[Any] = []
     for parcel in parcels:
-        assert isinstance(parcel, Parcel)
+        assert isinstance(parcel, UnpickleChunk)
         parcel.perform(host)
         parcel.settle(member)
         member.stepping -= 1

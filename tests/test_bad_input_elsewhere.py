@@ -22,7 +22,7 @@ from distio import (
 )
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.addresses import check_url
-from distio.testing import Break, Crash, Pause, explore, simulate
+from distio.testing import Crash, Disconnect, Pause, explore, simulate
 from tests.conftest import Run, repr_without_address, shared_cluster
 from tests.test_bad_input import five, here, text
 
@@ -361,7 +361,9 @@ FAULTS: dict[str, Callable[[], object]] = {
     "Crash: who is a name like 'worker-1', or None, but got 5": lambda: Crash(wrong),
     "Crash: at is a number of seconds from 0, but got 'x'": lambda: Crash(at=a_text),
     "Pause: seconds is a number of seconds from 0, but got inf": lambda: Pause(seconds=math.inf),
-    "Break: returns_after is a number of seconds from 0, but got -1": lambda: Break(None, 0, -1),
+    "Disconnect: returns_after is a number of seconds from 0, but got -1": lambda: Disconnect(
+        None, 0, -1
+    ),
 }
 
 

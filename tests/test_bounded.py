@@ -16,7 +16,7 @@ import pytest
 
 from distio import IO, Cluster, Errors, Ok, Panic, Var, io
 from distio.core.chunks import MOST_IN_CHUNK
-from distio.errors import CannotShip, MatchError, WorkerLost
+from distio.errors import MatchError, NotPicklable, WorkerLost
 from distio.testing import Crash, Simulation, explore, simulate
 from tests.conftest import Run, run_at, shared_cluster
 
@@ -419,6 +419,6 @@ def unpicklable(n: int) -> Program:
 
 def test_a_value_that_can_not_travel_harms_no_other_item() -> None:
     result: Any = simulate(io.traverse_par(range(200), unpicklable, at_most=2)).result
-    assert [type(traced.exception) for traced in result.exceptions] == [CannotShip]
+    assert [type(traced.exception) for traced in result.exceptions] == [NotPicklable]
     assert "_thread.lock" in exceptions_of(result)[0]
     assert result.errors == [0, 40, 80, 120, 160]

@@ -24,7 +24,7 @@ from distio.core.replay import dispose
 from distio.core.snapshot import dump_fibers, load_fibers
 from distio.errors import NotDeterministic
 from distio.protocol.requests import FINISHED, NOW, SWITCHED, Sleep, Talk, Talking
-from distio.testing import RESTLESS, simulate
+from distio.testing import MOVE_ON_WAKE, simulate
 from tests.conftest import shared_cluster
 
 Program = IO[Any, Any, Any]
@@ -43,7 +43,7 @@ PAUSE = io.sleep(0.001)
 
 def moving(program: Program) -> Any:
     """Run a program in a child that moves at each `PAUSE`, and return its Result."""
-    simulation = simulate(io.zip_par(program), parts=RESTLESS)
+    simulation = simulate(io.zip_par(program), parts=MOVE_ON_WAKE)
     assert simulation.stayed == ()
     assert simulation.result is not None
     return simulation.result.map(lambda values: values[0])
@@ -423,7 +423,7 @@ def test_a_chunk_that_moves_begins_each_item_with_the_same_values() -> None:
 
 
 def found_elsewhere(program: Program) -> Any:
-    simulation = simulate(program, parts=RESTLESS)
+    simulation = simulate(program, parts=MOVE_ON_WAKE)
     return simulation.result, [*simulation.stayed]
 
 

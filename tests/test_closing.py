@@ -242,8 +242,8 @@ def test_in_any_tree_all_that_is_opened_is_closed_in_reverse_order(tree: Any, us
     grown(log, tree).with_(USES[use][0]).run(None)
     still_open: list[str] = []
     for line in log:
-        verb, name, *_ = line.split()
-        if verb == "open":
+        method, name, *_ = line.split()
+        if method == "open":
             still_open.append(name)
         else:
             assert still_open.pop() == name

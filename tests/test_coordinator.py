@@ -198,7 +198,7 @@ def test_one_worker_that_is_dry_lets_another_be_asked() -> None:
     run = scene.starts(fibers=12)
     scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
     commands = scene.tells(2, ready=10)
-    assert commands == [(2, m.Solicit(5))]
+    assert commands == [(2, m.StealRequest(5))]
     assert scene.tells(3) == []  # asked already
     moved = fiber_id(1, 10)
     assert scene.offers(2, run, moved, epoch=1) == [(3, placed(run, moved, epoch=2))]
@@ -208,21 +208,21 @@ def test_a_member_that_had_nothing_to_give_is_not_asked_again() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=12)
     scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
-    assert scene.tells(2, ready=10) == [(2, m.Solicit(5))]
+    assert scene.tells(2, ready=10) == [(2, m.StealRequest(5))]
     assert scene.says(2, m.Offer([])) == []
     assert scene.tells(2, ready=10) == []
     # it has started something since
-    assert scene.tells(2, made(run, 3), ready=13) == [(2, m.Solicit(6))]
+    assert scene.tells(2, made(run, 3), ready=13) == [(2, m.StealRequest(6))]
 
 
 def test_who_had_nothing_to_give_is_asked_again_when_fibers_wake() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=12)
     scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
-    assert scene.tells(2, ready=10) == [(2, m.Solicit(5))]
+    assert scene.tells(2, ready=10) == [(2, m.StealRequest(5))]
     assert scene.says(2, m.Offer([])) == []
     assert scene.tells(2, ready=0) == []  # they sleep
-    assert scene.tells(2, ready=10) == [(2, m.Solicit(5))]
+    assert scene.tells(2, ready=10) == [(2, m.StealRequest(5))]
 
 
 def test_a_fiber_that_moved_ends_only_where_it_is() -> None:
@@ -608,7 +608,7 @@ def test_a_worker_that_is_gone_is_given_nothing() -> None:
         m.OutcomeUnknown(1, 0),
         m.GiveBack([(1, 1)]),
         m.StartTimer(1, 1, 0, 1.0),
-        m.Waits(1, 1, True, []),
+        m.WaitGraph(1, 1, True, []),
         m.WorkerExited(1, ""),
         m.Goodbye(),
     ],
@@ -630,7 +630,7 @@ def test_what_a_lost_member_says_is_dropped_and_counted(message: m.MemberMessage
         m.OutcomesReady([78], [b""]),
         m.OutcomeUnknown(78, 0),
         m.StartTimer(77, 78, 0, 1.0),
-        m.Waits(77, 1, True, []),
+        m.WaitGraph(77, 1, True, []),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -653,11 +653,11 @@ def test_a_deadlock_is_confirmed_by_all_and_named() -> None:
     scene.says(2, m.AwaitOutcomes(run, [run]))
     scene.tells(1, blocked(run, 1))
     assert scene.tells(2, blocked(run, 1)) == [
-        (1, m.DescribeWaits(run, 1)),
-        (2, m.DescribeWaits(run, 1)),
+        (1, m.RequestWaitGraph(run, 1)),
+        (2, m.RequestWaitGraph(run, 1)),
     ]
-    assert scene.says(1, m.Waits(run, 1, True, [(run, [child])])) == []
-    commands = scene.says(2, m.Waits(run, 1, True, [(child, [run])]))
+    assert scene.says(1, m.WaitGraph(run, 1, True, [(run, [child])])) == []
+    commands = scene.says(2, m.WaitGraph(run, 1, True, [(child, [run])]))
     assert commands == [(1, m.RunCancelled(run)), (2, m.RunCancelled(run))]
     scene.tells(2, ended(run, child))
     commands = scene.tells(1, m.RunProgress(run, [], 1, [], 0))
@@ -675,7 +675,7 @@ def test_no_deadlock_while_a_member_has_not_heard_everything() -> None:
     scene.machine.members[1].sent += 1  # something is on its way
     behind = scene.machine.members[1].sent - 1
     assert scene.tells(1, blocked(run, 1), received=behind) == []
-    assert scene.tells(1) == [(1, m.DescribeWaits(run, 1))]
+    assert scene.tells(1) == [(1, m.RequestWaitGraph(run, 1))]
 
 
 def test_no_deadlock_while_a_timer_runs() -> None:
@@ -701,8 +701,8 @@ def test_no_deadlock_while_one_fiber_can_go_on() -> None:
 def test_no_deadlock_if_one_member_denies_it() -> None:
     scene = Scene()
     run = scene.starts()
-    assert scene.tells(1, blocked(run, 1)) == [(1, m.DescribeWaits(run, 1))]
-    assert scene.says(1, m.Waits(run, 1, False, [])) == []
+    assert scene.tells(1, blocked(run, 1)) == [(1, m.RequestWaitGraph(run, 1))]
+    assert scene.says(1, m.WaitGraph(run, 1, False, [])) == []
     assert run in scene.machine.runs
 
 
@@ -710,9 +710,9 @@ def test_an_answer_to_an_earlier_question_confirms_nothing() -> None:
     scene = Scene()
     run = scene.starts()
     scene.tells(1, blocked(run, 1))
-    assert scene.tells(1, blocked(run, 1)) == [(1, m.DescribeWaits(run, 2))]
-    assert scene.says(1, m.Waits(run, 1, True, [])) == []
-    answer = m.Waits(run, 2, True, [(run, [run])])
+    assert scene.tells(1, blocked(run, 1)) == [(1, m.RequestWaitGraph(run, 2))]
+    assert scene.says(1, m.WaitGraph(run, 1, True, [])) == []
+    answer = m.WaitGraph(run, 2, True, [(run, [run])])
     assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
 
 
@@ -722,12 +722,12 @@ def test_an_outcome_that_arrives_meanwhile_makes_the_question_moot() -> None:
     scene.says(1, m.AwaitOutcomes(run, [child]))
     scene.tells(2, ended(run, child))
     assert scene.tells(1, blocked(run, 1)) == [
-        (1, m.DescribeWaits(run, 1)),
-        (2, m.DescribeWaits(run, 1)),
+        (1, m.RequestWaitGraph(run, 1)),
+        (2, m.RequestWaitGraph(run, 1)),
     ]
-    scene.says(1, m.Waits(run, 1, True, [(run, [child])]))
+    scene.says(1, m.WaitGraph(run, 1, True, [(run, [child])]))
     scene.says(2, m.OutcomesReady([child], [b"r"]))
-    assert scene.says(2, m.Waits(run, 1, True, [])) == []
+    assert scene.says(2, m.WaitGraph(run, 1, True, [])) == []
     assert run in scene.machine.runs
 
 
@@ -737,10 +737,10 @@ def test_a_loss_that_is_told_meanwhile_makes_the_question_moot() -> None:
     scene.says(1, m.AwaitOutcomes(run, [child]))
     scene.tells(2, ended(run, child))
     scene.tells(1, blocked(run, 1))
-    scene.says(1, m.Waits(run, 1, True, [(run, [child])]))
+    scene.says(1, m.WaitGraph(run, 1, True, [(run, [child])]))
     ((member, lost),) = scene.says(2, m.OutcomeUnknown(child, 1))
     assert (member, type(lost)) == (1, m.FiberLost)
-    assert scene.says(2, m.Waits(run, 1, True, [])) == []
+    assert scene.says(2, m.WaitGraph(run, 1, True, [])) == []
     assert run in scene.machine.runs
 
 
@@ -838,7 +838,7 @@ def test_a_worker_that_joins_dry_gets_work_from_a_busy_one() -> None:
     scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
     scene.tells(2, ready=10)
     hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 9, b"")
-    assert (2, m.Solicit(5)) in scene.happens(Joined(hello))
+    assert (2, m.StealRequest(5)) in scene.happens(Joined(hello))
 
 
 def test_two_lost_workers_and_then_their_watcher() -> None:

@@ -15,8 +15,10 @@ def asks(
     per_seconds: float = 0.0, is_ahead: bool = False, run: int = 99,
 ) -> Commands:  # fmt: skip
     """Fibers of this member ask for turns, or one of the same number."""
-    asking = list(fibers) or [member]
-    return scene.says(member, m.AwaitTurns(lock, tokens, per_seconds, run, asking, is_ahead))
+    status_queries = list(fibers) or [member]
+    return scene.says(
+        member, m.AcquireTokens(lock, tokens, per_seconds, run, status_queries, is_ahead)
+    )
 
 
 def returns(
@@ -26,10 +28,10 @@ def returns(
 
 
 def lent(
-    member: int, count: int = 1, *fibers: int, is_kept: bool = False, lock: Key = 7,
+    member: int, count: int = 1, *fibers: int, is_delegated: bool = False, lock: Key = 7,
     value: bytes = b"",
 ) -> Commands:  # fmt: skip
-    return [(member, m.TokensLent(lock, count, list(fibers) or [member], is_kept, value))]
+    return [(member, m.TokensGranted(lock, count, list(fibers) or [member], is_delegated, value))]
 
 
 def blocked(run: int, count: int = 1) -> m.RunProgress:
@@ -37,7 +39,7 @@ def blocked(run: int, count: int = 1) -> m.RunProgress:
 
 
 def kept(member: int, count: int = 1, *fibers: int, **rest: bytes | Key) -> Commands:
-    return lent(member, count, *fibers, is_kept=True, **rest)  # type: ignore[arg-type]  # by name
+    return lent(member, count, *fibers, is_delegated=True, **rest)  # type: ignore[arg-type]  # by name
 
 
 def recalled(member: int, lock: Key = 7) -> Commands:
@@ -65,7 +67,7 @@ def test_members_are_served_in_order() -> None:
     holder = 1
     for _ in order:
         ((holder, message),) = returns(scene, holder)
-        assert isinstance(message, m.TokensLent)
+        assert isinstance(message, m.TokensGranted)
         served += message.turns
     assert served == [*range(len(order))]
 
@@ -97,9 +99,9 @@ def test_who_waits_no_longer_is_passed_over() -> None:
     asks(scene, 2, 21)
     asks(scene, 3, 31)
     asks(scene, 2, 22)
-    assert scene.says(2, m.ForgoTurns(7, [21])) == []
+    assert scene.says(2, m.WithdrawAcquire(7, [21])) == []
     assert returns(scene, 1) == lent(3, 1, 31)
-    assert scene.says(2, m.ForgoTurns(7, [22])) == []
+    assert scene.says(2, m.WithdrawAcquire(7, [22])) == []
     assert returns(scene, 3) == []
 
 
@@ -110,7 +112,7 @@ def test_who_has_its_turn_when_it_gives_up_is_no_longer_in_the_queue() -> None:
     asks(scene, 2)
     asks(scene, 3)
     assert returns(scene, 1) == lent(2)
-    assert scene.says(2, m.ForgoTurns(7, [2])) == []
+    assert scene.says(2, m.WithdrawAcquire(7, [2])) == []
     assert returns(scene, 2) == kept(3)
 
 
@@ -254,11 +256,11 @@ def test_who_waits_for_the_lock_of_another_run_is_asked_once_until_something_mov
     scene = Scene()
     run = scene.starts()
     asks(scene, 1, lock="door")
-    assert scene.tells(1, blocked(run)) == [(1, m.DescribeWaits(run, 1))]
-    answer = m.Waits(run, 1, True, [], [(run, "door")], [])
+    assert scene.tells(1, blocked(run)) == [(1, m.RequestWaitGraph(run, 1))]
+    answer = m.WaitGraph(run, 1, True, [], [(run, "door")], [])
     assert scene.says(1, answer) == []
     assert scene.tells(1) == []
-    assert scene.tells(1, blocked(run)) == [(1, m.DescribeWaits(run, 2))]
+    assert scene.tells(1, blocked(run)) == [(1, m.RequestWaitGraph(run, 2))]
 
 
 def test_a_run_whose_own_fibers_hold_all_it_waits_for_is_deadlocked() -> None:
@@ -266,10 +268,10 @@ def test_a_run_whose_own_fibers_hold_all_it_waits_for_is_deadlocked() -> None:
     run = scene.starts(fibers=2)
     asks(scene, 1, lock=7)
     asks(scene, 1, lock=8)
-    assert scene.tells(1, blocked(run, 2)) == [(1, m.DescribeWaits(run, 1))]
+    assert scene.tells(1, blocked(run, 2)) == [(1, m.RequestWaitGraph(run, 1))]
     other = fiber_id(1, 1)
     held: list[tuple[Key, list[int]]] = [(7, [run]), (8, [other])]
-    answer = m.Waits(run, 1, True, [], [(run, 8), (other, 7)], held)
+    answer = m.WaitGraph(run, 1, True, [], [(run, 8), (other, 7)], held)
     assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
     ((member, ended),) = scene.tells(1, m.RunProgress(run, [], 2, [], 0))
     assert member == 1
@@ -286,13 +288,13 @@ def test_an_answer_is_moot_when_a_token_moves_that_it_waits_for() -> None:
     asks(scene, 1)
     asks(scene, 2)
     scene.tells(2, blocked(run))
-    questions = scene.tells(1, m.RunProgress(run, [], 0, [], 1))
-    assert {member for member, _ in questions} == {1, 2}
-    assert scene.says(2, m.Waits(run, 1, True, [], [(child, 7)], [])) == []
+    status_queries = scene.tells(1, m.RunProgress(run, [], 0, [], 1))
+    assert {member for member, _ in status_queries} == {1, 2}
+    assert scene.says(2, m.WaitGraph(run, 1, True, [], [(child, 7)], [])) == []
     assert returns(scene, 1) == kept(2)
     assert asks(scene, 1) == recalled(2)
     assert returns(scene, 2) == kept(1)
-    answer = m.Waits(run, 1, True, [(run, [child])], [], [(7, [run])])
+    answer = m.WaitGraph(run, 1, True, [(run, [child])], [], [(7, [run])])
     assert scene.says(1, answer) == []
 
 
@@ -302,9 +304,9 @@ def test_the_last_one_to_wait_for_a_lock_makes_its_run_suspect() -> None:
     run = scene.starts(fibers=2)
     asks(scene, 2, run=run)
     scene.tells(1, blocked(run))
-    question = [(1, m.DescribeWaits(run, 1))]
+    question = [(1, m.RequestWaitGraph(run, 1))]
     assert asks(scene, 1, run=run) == [*recalled(2), *question]
-    answer = m.Waits(run, 1, True, [], [(run, 7)], [])
+    answer = m.WaitGraph(run, 1, True, [], [(run, 7)], [])
     assert scene.says(1, answer) == []
     assert returns(scene, 2) == kept(1)
     assert asks(scene, 1, lock=8, run=run) == kept(1, lock=8)
@@ -319,4 +321,4 @@ def test_a_member_that_has_caught_up_makes_a_run_suspect_of_which_it_tells_nothi
     scene.tells(1, blocked(run))
     assert asks(scene, 2, run=run) == recalled(1)
     asked = {(member, type(message)) for member, message in scene.tells(2)}
-    assert asked == {(1, m.DescribeWaits), (2, m.DescribeWaits)}
+    assert asked == {(1, m.RequestWaitGraph), (2, m.RequestWaitGraph)}

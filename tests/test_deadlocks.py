@@ -79,8 +79,8 @@ def test_who_was_asked_tells_if_it_goes_on_and_waits_again() -> None:
     assert node.work()
     member.tell()
     assert blocked(member) == [0]
-    member.receive(m.DescribeWaits(root.run, 1))
-    member.receive(m.TokensLent("door", 1, [], True, b""))
+    member.receive(m.RequestWaitGraph(root.run, 1))
+    member.receive(m.TokensGranted("door", 1, [], True, b""))
     assert node.work()
     member.tell()
     assert blocked(member) == [1]

@@ -15,7 +15,7 @@ from tests.conftest import PATIENCE, shared_cluster
 from tests.test_coordinator import Commands, Scene
 from tests.test_coordinator_locks import asks, blocked
 
-Held = list[tuple[int | str, list[int]]]
+HeldLock = list[tuple[int | str, list[int]]]
 
 
 class Crossing(Scene):
@@ -31,7 +31,7 @@ class Crossing(Scene):
         """The root of this run gets a lock."""
         client, root = self.clients[which], self.roots[which]
         ((_, lent),) = asks(self, client, root, lock=lock, tokens=tokens, run=root)
-        assert isinstance(lent, m.TokensLent)
+        assert isinstance(lent, m.TokensGranted)
 
     def waits(self, which: int, lock: str) -> Commands:
         """The root of this run asks for a lock, which is not to be had."""
@@ -45,13 +45,13 @@ class Crossing(Scene):
         """Its member confirms it."""
         client, root = self.clients[which], self.roots[which]
         question = self.machine.runs[root].question
-        has: Held = [(key, [root] * holders) for key in held]
-        waits = m.Waits(root, question, is_quiet, [], [(root, lock)], has, [], self.woken[root])
+        has: HeldLock = [(key, [root] * holders) for key in held]
+        waits = m.WaitGraph(root, question, is_quiet, [], [(root, lock)], has, [], self.woken[root])
         return self.says(client, waits)
 
     def asked(self, *which: int) -> Commands:
         return [
-            (self.clients[each], m.DescribeWaits(self.roots[each], question))
+            (self.clients[each], m.RequestWaitGraph(self.roots[each], question))
             for each in which
             if (question := self.machine.runs[self.roots[each]].question)
         ]

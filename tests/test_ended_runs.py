@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Errors, Ok, Panic, Result, io
-from distio.errors import Cancelled, Deadlock, UnknownFiber
+from distio.errors import Cancelled, Deadlock, FiberUnreachable
 from distio.protocol.ids import name_of
 from tests.conftest import Run, shared_cluster
 
@@ -51,7 +51,7 @@ def test_an_outcome_that_nobody_has_is_nowhere_to_be_had(run_in_real_time: Run, 
     run = run_in_real_time  # each simulation is another cluster, whose fibers have the same names
     handle = pickle.loads(pickle.dumps(started(run)))  # a handle itself may have the outcome
     unknown = exception(value(run(WAITS[where](handle))))
-    assert isinstance(unknown, UnknownFiber)
+    assert isinstance(unknown, FiberUnreachable)
     assert f"fiber {name_of(handle.id)}: its outcome is nowhere to be had" in str(unknown)
     assert "wait for a fiber in the run that started it" in str(unknown)
 
@@ -60,7 +60,7 @@ def test_a_run_is_not_asked_for_what_it_left_to_the_cluster() -> None:
     cluster = shared_cluster()
     handle = started(lambda program: program.run(None, on=cluster))
     unknown = exception(value(WAITS["in the root"](handle).run(None, on=cluster)))
-    assert isinstance(unknown, UnknownFiber)
+    assert isinstance(unknown, FiberUnreachable)
 
 
 def test_an_outcome_that_somebody_has_can_be_had_again(run: Run) -> None:

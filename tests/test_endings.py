@@ -15,7 +15,17 @@ from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.runtime.current import origin
-from distio.testing import Break, Crash, Cut, Fail, Fault, Interrupt, Leave, Shutdown, simulate
+from distio.testing import (
+    Crash,
+    Disconnect,
+    Fail,
+    Fault,
+    Interrupt,
+    Leave,
+    Partition,
+    Shutdown,
+    simulate,
+)
 from tests.test_coordinator import Scene, ended, shipped
 
 Program = IO[Any, Any, Any]
@@ -197,12 +207,12 @@ ENDS: Final[dict[str, Sequence[Fault]]] = {
     "loses its client": [Crash("client", at=0.1)],
     "loses its client early": [Crash("client")],
     "loses its client while it releases": [Interrupt(at=0.1), Crash("client", at=0.3)],
-    "loses the link of its client": [Break("client", at=0.1)],
-    "loses the link of a worker": [Break(at=0.1), Interrupt(at=0.2)],
-    "loses all links": [Break(f"worker-{n}", at=0.1) for n in (1, 2, 3)]
-    + [Break("client", at=0.1)],
-    "is cut off": [Cut("worker-1", at=0.1, seconds=60), Interrupt(at=0.2)],
-    "is cut off from its client": [Cut("client", at=0.1, seconds=60)],
+    "loses the link of its client": [Disconnect("client", at=0.1)],
+    "loses the link of a worker": [Disconnect(at=0.1), Interrupt(at=0.2)],
+    "loses all links": [Disconnect(f"worker-{n}", at=0.1) for n in (1, 2, 3)]
+    + [Disconnect("client", at=0.1)],
+    "is cut off": [Partition("worker-1", at=0.1, seconds=60), Interrupt(at=0.2)],
+    "is cut off from its client": [Partition("client", at=0.1, seconds=60)],
     "loses a worker that leaves": [Leave(at=0.1), Interrupt(at=5.0)],
     "loses all workers": [Leave("worker-1"), Leave("worker-2"), Leave("worker-3")],
     "is shut down": [Shutdown(at=0.1)],

@@ -26,9 +26,9 @@ class Scene:
         self.entry = entry
         self.answers: list[Answer] = []
 
-    def ask(self, fiber: int, verb: str, number: int = 0, item: Any = NOTHING) -> list[Answer]:
+    def ask(self, fiber: int, method: str, number: int = 0, item: Any = NOTHING) -> list[Answer]:
         """What comes of it, the answers to others as well."""
-        return self._took(self.entry.ask(fiber, verb, number, item))
+        return self._took(self.entry.ask(fiber, method, number, item))
 
     def give_up(self, fiber: int) -> list[Answer]:
         return self._took(self.entry.give_up(fiber))
@@ -301,11 +301,11 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.putters: dict[int, int] = {}
         self.is_closed = False
 
-    def ask(self, verb: str, number: int = 0) -> tuple[int, list[Answer]]:
+    def ask(self, method: str, number: int = 0) -> tuple[int, list[Answer]]:
         if self.queue is None:
             self.queue = Queue(self.capacity)
         self.count += 1
-        answers = self.queue.ask(self.count, verb, 0, number or NOTHING)
+        answers = self.queue.ask(self.count, method, 0, number or NOTHING)
         self.queue.validate()
         return self.count, list(answers)
 
@@ -325,14 +325,14 @@ class QueueAgainstModel(RuleBasedStateMachine):
         if self.queue is None:
             self.capacity = capacity
 
-    @rule(verb=st.sampled_from(["put", "offer"]))
-    def puts(self, verb: str) -> None:
+    @rule(method=st.sampled_from(["put", "offer"]))
+    def puts(self, method: str) -> None:
         number = self.count + 1
-        fiber, answers = self.ask(verb, number)
+        fiber, answers = self.ask(method, number)
         mine = [answer for answer in answers if answer.fiber == fiber]
         assert bool(mine and mine[0].is_closed) == self.is_closed
         if not mine:
-            assert verb == "put"
+            assert method == "put"
             self.putters[fiber] = number
         if not mine or (not mine[0].is_closed and mine[0].plain is not False):
             self.put.append(number)
@@ -340,12 +340,12 @@ class QueueAgainstModel(RuleBasedStateMachine):
             self.accepted.add(number)
         self.note(answers)
 
-    @rule(verb=st.sampled_from(["take", "poll"]))
-    def takes(self, verb: str) -> None:
-        fiber, answers = self.ask(verb)
+    @rule(method=st.sampled_from(["take", "poll"]))
+    def takes(self, method: str) -> None:
+        fiber, answers = self.ask(method)
         mine = [answer for answer in answers if answer.fiber == fiber]
         if not mine:
-            assert verb == "take"
+            assert method == "take"
             assert not self.is_closed
             self.takers.append(fiber)
         self.note(answers)

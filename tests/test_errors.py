@@ -13,7 +13,6 @@ from distio import errors
 from distio.errors import (
     BasePanicGroup,
     Cancelled,
-    CannotShip,
     Closed,
     ClusterClosed,
     ClusterError,
@@ -21,6 +20,7 @@ from distio.errors import (
     DistioBug,
     DistioError,
     DomainErrors,
+    FiberUnreachable,
     ForeignException,
     HandshakeRefused,
     InvariantBroken,
@@ -29,12 +29,12 @@ from distio.errors import (
     MultipleExceptions,
     NotDeterministic,
     NotImportable,
+    NotPicklable,
     PanicGroup,
     SimulationLimit,
     TimedOut,
     TooManyRestarts,
     TracedException,
-    UnknownFiber,
     WorkerLost,
 )
 from distio.result import Ok, Panic, Result, panic, zip
@@ -76,8 +76,8 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
         "worker 3 was lost, and this fiber with it: killed by SIGKILL",
     ),
     (WorkerLost(reason="exit 1", worker="w"), "w was lost, and this fiber with it: exit 1"),
-    (UnknownFiber("the run of fiber 5 is over"), "the run of fiber 5 is over"),
-    (CannotShip("f -> variable lock -> Lock"), "f -> variable lock -> Lock"),
+    (FiberUnreachable("the run of fiber 5 is over"), "the run of fiber 5 is over"),
+    (NotPicklable("f -> variable lock -> Lock"), "f -> variable lock -> Lock"),
     (NotDeterministic("f did something else"), "f did something else"),
     (
         PanicGroup("several failures", [ValueError(1), DomainErrors(["no"])]),
@@ -135,7 +135,7 @@ def test_notes_travel_with_an_exception() -> None:
     assert pickle.loads(pickle.dumps(lost)).__notes__ == ["while indexing"]
 
 
-@pytest.mark.parametrize("kind", [Deadlock, WorkerLost, CannotShip, ClusterError, DistioBug])
+@pytest.mark.parametrize("kind", [Deadlock, WorkerLost, NotPicklable, ClusterError, DistioBug])
 def test_own_exceptions_have_one_base(kind: type[Exception]) -> None:
     assert issubclass(kind, DistioError)
 

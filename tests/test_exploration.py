@@ -20,12 +20,12 @@ from distio.core.fiber import Fiber
 from distio.errors import InvariantBroken, SimulationLimit
 from distio.protocol import messages as m
 from distio.testing import (
-    Break,
     CheckFailed,
+    Components,
     Crash,
-    Cut,
+    Disconnect,
     Fault,
-    Parts,
+    Partition,
     Pause,
     Simulation,
     explore,
@@ -100,10 +100,10 @@ def failure_of(*arguments: Any, **options: Any) -> CheckFailed:
     return caught.value
 
 
-def repeat(line: str, main: Any, context: Any = None, parts: Parts | None = None) -> Seen:
+def repeat(line: str, main: Any, context: Any = None, parts: Components | None = None) -> Seen:
     """What somebody does who pastes the line."""
     repeated = partial(simulate, parts=parts) if parts else simulate
-    faults = {kind.__name__: kind for kind in (Break, Crash, Cut, Pause)}
+    faults = {kind.__name__: kind for kind in (Disconnect, Crash, Partition, Pause)}
     simulation = eval(line, {"simulate": repeated, "main": main, "context": context, **faults})
     assert isinstance(simulation, Simulation)
     return simulation
@@ -190,7 +190,7 @@ def test_a_race_is_found_and_the_printed_line_repeats_it(
 
 
 def test_a_race_is_made_as_small_as_can_be() -> None:
-    faults = [Pause(), Crash("worker-2"), Cut(seconds=0.1)]
+    faults = [Pause(), Crash("worker-2"), Partition(seconds=0.1)]
     failure = failure_of(race, None, both_arrived, faults=faults)
     assert failure.line == "simulate(main, context, members=1, threads=1, schedule='')"
 
@@ -226,7 +226,7 @@ def test_each_choice_that_is_left_is_needed() -> None:
 
 @pytest.mark.slow
 def test_only_the_fault_that_matters_is_left() -> None:
-    faults = [Pause(), Crash(), Cut(), Pause("client")]
+    faults = [Pause(), Crash(), Partition(), Pause("client")]
 
     def nobody_crashes(simulation: Seen) -> None:
         assert "crashes" not in str(simulation.history)
@@ -297,7 +297,12 @@ def test_options_that_matter_are_in_the_line() -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [Crash("worker-1", at=0.5), Pause("client"), Cut(at=0.5, seconds=2), Break(returns_after=3.5)],
+    [
+        Crash("worker-1", at=0.5),
+        Pause("client"),
+        Partition(at=0.5, seconds=2),
+        Disconnect(returns_after=3.5),
+    ],
 )
 def test_faults_can_be_read_from_the_line(fault: Fault) -> None:
     def nothing_comes(simulation: Seen) -> bool:
@@ -405,19 +410,27 @@ class Timeless(Coordinator):
         return None
 
 
-SABOTAGES: Final[list[tuple[Parts, str, bool]]] = [
-    (Parts(member=LightSleeper), r"fiber \d\.\d woke 0\.00\d+ s early", True),
-    (Parts(member=HeavySleeper), "nothing can ever happen any more, but the run has not", True),
-    (Parts(member=Doubler), r"worker-\d: fiber \d\.\d is in 2 places", True),
-    (Parts(member=Hoarder), r"member \d at rest still has handles of fibers here", False),
-    (Parts(member=Thief), r"fiber \d\.\d is stepped by client, but it is ", True),
-    (Parts(coordinator=Timeless), "nothing can ever happen any more, but the run has not", True),
+SABOTAGES: Final[list[tuple[Components, str, bool]]] = [
+    (Components(member=LightSleeper), r"fiber \d\.\d woke 0\.00\d+ s early", True),
+    (
+        Components(member=HeavySleeper),
+        "nothing can ever happen any more, but the run has not",
+        True,
+    ),
+    (Components(member=Doubler), r"worker-\d: fiber \d\.\d is in 2 places", True),
+    (Components(member=Hoarder), r"member \d at rest still has handles of fibers here", False),
+    (Components(member=Thief), r"fiber \d\.\d is stepped by client, but it is ", True),
+    (
+        Components(coordinator=Timeless),
+        "nothing can ever happen any more, but the run has not",
+        True,
+    ),
 ]
 
 
 @pytest.mark.parametrize(("parts", "message", "has_story"), SABOTAGES)
 def test_a_broken_invariant_is_told_with_the_story_of_its_fiber(
-    parts: Parts, message: str, has_story: bool
+    parts: Components, message: str, has_story: bool
 ) -> None:
     with pytest.raises(InvariantBroken, match=message) as caught:
         simulate(SLEEPERS, parts=parts)
@@ -431,7 +444,7 @@ def test_a_broken_invariant_is_told_with_the_story_of_its_fiber(
 
 
 @pytest.mark.parametrize("parts", [parts for parts, _, _ in SABOTAGES])
-def test_a_broken_invariant_is_a_failure_that_its_line_repeats(parts: Parts) -> None:
+def test_a_broken_invariant_is_a_failure_that_its_line_repeats(parts: Components) -> None:
     failure = failure_of(SLEEPERS, parts=parts)
     assert failure.what.startswith("InvariantBroken: ")
     assert "members=1, threads=1" in failure.line
@@ -464,7 +477,9 @@ def test_what_is_no_schedule_is_refused(text: str) -> None:
 programs: st.SearchStrategy[Callable[[], Program]] = st.sampled_from(
     [race, unordered, lambda: SLEEPERS]
 )
-faults = st.lists(st.sampled_from([Crash(), Pause(), Cut(), Break(returns_after=0.1)]), max_size=2)
+faults = st.lists(
+    st.sampled_from([Crash(), Pause(), Partition(), Disconnect(returns_after=0.1)]), max_size=2
+)
 
 
 @pytest.mark.slow
@@ -475,7 +490,7 @@ def test_the_schedule_of_a_seed_gives_the_same_history(
 ) -> None:
     drawn = Drawn(seed)
     plan = plan_for(members, 2, LATENCY, faults, float("inf"), MAX_STEPS)
-    first = run_world(plan, drawn, main, None, Parts())
+    first = run_world(plan, drawn, main, None, Components())
     schedule = show_schedule(drawn.schedule)
     second = simulate(main, members=members, faults=faults, schedule=schedule)
     assert str(second.history) == str(first.history)

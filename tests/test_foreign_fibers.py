@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distio import Ok, io
 from distio.core.fiber import Handle
-from distio.errors import UnknownFiber
+from distio.errors import FiberUnreachable
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from tests.test_coordinator import Scene, ended, finished, made, placed
@@ -99,8 +99,8 @@ def test_an_outcome_that_its_host_does_not_know_of_leaves_the_fiber_counted() ->
 def test_a_cancellation_of_another_runs_fiber_reaches_nobody_when_it_has_moved() -> None:
     scene = Two()
     stale = scene.machine.stale
-    cuts = [(scene.run + 1, 0)]  # it has a record
-    assert scene.says(scene.other_client, m.CancelFibers(scene.other, cuts)) == []
+    pending_cancels = [(scene.run + 1, 0)]  # it has a record
+    assert scene.says(scene.other_client, m.CancelFibers(scene.other, pending_cancels)) == []
     assert scene.machine.stale == stale + 1
 
 
@@ -132,7 +132,7 @@ def test_a_fiber_that_waits_for_another_runs_is_told_and_the_others_run_goes_on(
     second = world.start(io.wait(Handle(child)))
     world.work()
     outcome = outcome_of(second)
-    assert isinstance(outcome.success[0].exceptions[0].exception, UnknownFiber)
+    assert isinstance(outcome.success[0].exceptions[0].exception, FiberUnreachable)
     world.pass_time(1)
     assert outcome_of(first) == Ok([Ok(1)])
     world.coordinator.validate_rest()
@@ -163,9 +163,11 @@ def test_a_deadlock_after_a_loss_tells_of_it() -> None:
     scene.says(1, m.MakeEntry(run, 78, "queue", 1))
     commands = scene.says(1, m.Talk(run, run, 78, "take", 0, None))
     commands += scene.tells(1, ready=0)
-    ((_, question),) = [each for each in commands if isinstance(each[1], m.DescribeWaits)]
-    assert isinstance(question, m.DescribeWaits)
-    answer = m.Waits(run, question.question, True, [], talks=[(run, "waits to take from a queue")])
+    ((_, question),) = [each for each in commands if isinstance(each[1], m.RequestWaitGraph)]
+    assert isinstance(question, m.RequestWaitGraph)
+    answer = m.WaitGraph(
+        run, question.question, True, [], talks=[(run, "waits to take from a queue")]
+    )
     assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
     _, reason = scene.machine.runs[run].ending or (None, "")
     assert "waits to take from a queue; fibers of it were lost with worker 2" in reason

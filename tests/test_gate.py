@@ -88,14 +88,14 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "handles of others leave": [m.Expose(OWN, [CHILD])],
     "a run of others is cancelled": [m.CancelRun(HONEST)],
     "fibers of others are cancelled": [m.CancelFibers(HONEST, [(CHILD, 0)])],
-    "fibers of others are asked after": [m.AskStatus(HONEST, CHILD, 1, CHILD)],
+    "fibers of others are asked after": [m.QueryStatus(HONEST, CHILD, 1, CHILD)],
     "a fiber of others sleeps": [m.StartTimer(OWN, CHILD, 1, 1.0)],
     "a fiber sleeps twice": [m.StartTimer(OWN, OWN, 1, 1.0), m.StartTimer(OWN, OWN, 2, 1.0)],
-    "a limit lets nobody start": [m.AwaitTurns("none", 0, 1.0, OWN, [OWN])],
-    "one fiber waits often": [m.AwaitTurns("mine", 0, 0.0, OWN, [OWN, OWN])],
-    "one fiber waits again": [m.AwaitTurns("door", 0, 0.0, OWN, [OWN])] * 2,
-    "fibers of others wait": [m.AwaitTurns("door", 0, 0.0, OWN, [CHILD])],
-    "others wait for a lock": [m.AwaitTurns("door", 0, 0.0, HONEST, [CHILD])],
+    "a limit lets nobody start": [m.AcquireTokens("none", 0, 1.0, OWN, [OWN])],
+    "one fiber waits often": [m.AcquireTokens("mine", 0, 0.0, OWN, [OWN, OWN])],
+    "one fiber waits again": [m.AcquireTokens("door", 0, 0.0, OWN, [OWN])] * 2,
+    "fibers of others wait": [m.AcquireTokens("door", 0, 0.0, OWN, [CHILD])],
+    "others wait for a lock": [m.AcquireTokens("door", 0, 0.0, HONEST, [CHILD])],
     "a variable of others is set": [m.StoreValue(HONEST, HONEST + 2, b"junk")],
     "what was made elsewhere is a variable": [m.StoreValue(OWN, HONEST + 2, b"junk")],
     "a key is used twice": [MAKES_QUEUE, MAKES_QUEUE],
@@ -104,8 +104,8 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "others talk": [m.Talk(HONEST, own(5), HONEST + 3, "take", 0, None)],
     "one fiber talks twice": [MAKES_QUEUE, *[m.Talk(OWN, OWN, QUEUE, "take", 0, None)] * 2],
     "nothing is put": [MAKES_QUEUE, m.Talk(OWN, OWN, QUEUE, "put", 0, None)],
-    "something is put without asking": [MAKES_QUEUE, m.PutAlone(OWN, QUEUE, b"")],
-    "nowhere is put": [m.PutAlone(OWN, 12345, b"")],
+    "something is put without asking": [MAKES_QUEUE, m.DelegatedPut(OWN, QUEUE, b"")],
+    "nowhere is put": [m.DelegatedPut(OWN, 12345, b"")],
     "others log": [m.RelayLogs(HONEST, b"junk")],
 }
 
@@ -144,22 +144,22 @@ def test_a_lie_costs_who_tells_it_its_membership_alone(name: str) -> None:
 
 HARMLESS: dict[str, list[m.MemberMessage]] = {
     "tokens that it never had are returned": [m.ReturnTokens("door", 1), m.ReturnTokens(7, 9)],
-    "fibers of others wait no longer": [m.ForgoTurns("door", [CHILD + n for n in range(30)])],
-    "fibers of others want no answer": [m.ForgoAnswer(CHILD + n) for n in range(30)],
+    "fibers of others wait no longer": [m.WithdrawAcquire("door", [CHILD + n for n in range(30)])],
+    "fibers of others want no answer": [m.WithdrawCall(CHILD + n) for n in range(30)],
     "fibers of others sleep no longer": [
         m.StopTimer(CHILD + n, timer) for n in range(30) for timer in range(9)
     ],
     "outcomes of others": [m.OutcomesReady([CHILD], [b"junk"])],
     "outcomes of others are unknown": [m.OutcomeUnknown(CHILD, n, HONEST) for n in range(3)],
-    "others can't go on": [m.Waits(HONEST, n, True, [(HONEST, [CHILD])]) for n in range(20)],
+    "others can't go on": [m.WaitGraph(HONEST, n, True, [(HONEST, [CHILD])]) for n in range(20)],
     "questions to others are answered": [m.FiberDescribed(n, "lost", None) for n in range(20)],
     "processes of others have exited": [m.WorkerExited(n, "killed") for n in range(50)],
-    "loans of others are returned": [m.LoanReturned(HONEST + n, 0) for n in range(9)],
+    "loans of others are returned": [m.DelegationReturned(HONEST + n, 0) for n in range(9)],
     "a run that is over": [told(fiber_id(9, 9), finished=1), m.CancelRun(fiber_id(9, 9))],
     "farewell": [m.Goodbye(), m.Goodbye(), m.StartRun(HONEST)],
     "a limit whose windows end with others'": [
-        m.AwaitTurns("name", 2, 0.001, OWN, [OWN]),
-        m.AwaitTurns(77, 2, 0.001, OWN, [own(1)]),
+        m.AcquireTokens("name", 2, 0.001, OWN, [OWN]),
+        m.AcquireTokens(77, 2, 0.001, OWN, [own(1)]),
     ],
 }
 
@@ -170,7 +170,7 @@ def test_what_may_have_come_too_late_costs_nothing(name: str) -> None:
     liar.says(*HARMLESS[name])
     assert liar.reason is None
     assert not scene.board.incidents
-    liar.hang_up()
+    liar.disconnect()
     goes_on(scene, handle)
 
 
@@ -193,7 +193,7 @@ def test_fibers_are_not_sent_to_the_client_of_another_run() -> None:
     scene, liar, handle = beside_an_honest_run()
     liar.says(m.Offer([chunk(OWN, target=CLIENT)]), m.AwaitOutcomes(OWN, [OWN]))
     assert OWN not in scene.client.node.member.hosted
-    liar.hang_up()
+    liar.disconnect()
     goes_on(scene, handle)
 
 
@@ -216,7 +216,7 @@ def test_a_handler_that_fails_costs_its_run_alone_and_tells_where(
     (warning,) = scene.warnings
     assert "Traceback" in warning
     assert "in fails" in warning
-    liar.hang_up()
+    liar.disconnect()
     goes_on(scene, handle)
 
 
@@ -271,7 +271,7 @@ def test_a_tick_that_fails_costs_no_member(monkeypatch: pytest.MonkeyPatch) -> N
     scene.machine.validate_rest()
 
 
-@pytest.mark.parametrize("part", ["timers", "locks", "talking", "logs", "claims", "questions"])
+@pytest.mark.parametrize("part", ["timers", "locks", "talking", "logs", "claims", "status_queries"])
 def test_a_loss_that_fails_in_one_part_is_a_loss_in_all_others(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,13 +279,13 @@ def test_a_loss_that_fails_in_one_part_is_a_loss_in_all_others(
     handle = scene.start(everything().attempt())
     for _ in range(12):
         scene.step()
-    method = {"timers": "drop_member", "questions": "members_gone"}.get(part, "member_gone")
+    method = {"timers": "drop_member", "status_queries": "members_gone"}.get(part, "member_gone")
     kind: Callable[..., Any] = type(getattr(scene.machine, part))
     with monkeypatch.context() as patch:
         patch.setattr(kind, method, fails)
         worker = scene.workers[0]
         scene.members.remove(worker)
-        worker.hang_up()
+        worker.disconnect()
     scene.finish()
     assert handle.outcome is not None or not scene.client.node.member.runs
     assert scene.client.reason is None

@@ -110,7 +110,7 @@ class Mutants:
         scene.finish()
         self.rng = random.Random(seed)
         self.by_kind: dict[str, list[Any]] = {}
-        for message in [*scene.said, m.OutcomeUnknown(1, 0), m.ForgoAnswer(1), m.CancelRun(1)]:
+        for message in [*scene.said, m.OutcomeUnknown(1, 0), m.WithdrawCall(1), m.CancelRun(1)]:
             plain = msgspec.msgpack.decode(msgspec.msgpack.encode(message))
             self.by_kind.setdefault(plain["type"], []).append(plain)
         self.ids = ids + [
@@ -164,7 +164,9 @@ def takes_locks_of_others(frames: list[bytes], liar: int) -> bool:
     except Exception:  # noqa: BLE001 (it is about to be refused)
         return False
     return any(
-        isinstance(each, m.AwaitTurns) and isinstance(each.lock, int) and home_of(each.lock) != liar
+        isinstance(each, m.AcquireTokens)
+        and isinstance(each.lock, int)
+        and home_of(each.lock) != liar
         for each in messages
     )
 
@@ -187,7 +189,7 @@ def test_a_client_and_strangers_that_lie_harm_nobody(seed: int) -> None:
                 liar.says_frames(frames)
         for _ in range(3):
             scene.hear(b"stranger", mutants.next())
-        liar.hang_up()
+        liar.disconnect()
     assert liars > 100
     assert outcome_of(handle) == RIGHT
     assert not any(error for _, _, error in scene.board.incidents)
@@ -209,7 +211,7 @@ def test_a_worker_that_lies_about_what_it_hosts_ends_nothing_but_its_own(seed: i
             for _ in range(mutants.rng.choice([0, 1, 5])):
                 told += 1
                 liar.says_frames(mutants.next())
-        liar.hang_up()
+        liar.disconnect()
         scene.finish()
         assert handle.outcome is not None or not scene.client.node.member.runs
         assert not any(error for _, _, error in scene.board.incidents)
@@ -225,7 +227,7 @@ PARTS: dict[str, tuple[type, str]] = {
     "place fibers": (Coordinator, "_place"),
     "lose a part of a run": (Coordinator, "_lose_part"),
     "count fibers": (Run, "count"),
-    "note that a run has moved": (Run, "has_moved"),
+    "note that a run has moved": (Run, "note_progress"),
     "take tokens back": (Locks, "take_back"),
     "move tokens": (Locks, "move"),
     "answer a fiber": (Talking, "_tell"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from distio.testing import RESTLESS, simulate
+from distio.testing import MOVE_ON_WAKE, simulate
 from tests.programs import DIRECT, Program, Scope, comparable, expected, programs, to_io
 from tests.test_generated_simulation import CONTEXT, EXAMPLES, SEEDS, SHAPES
 
@@ -29,7 +29,7 @@ def test_both_styles_have_the_same_outcome_wherever_they_move(examples: int, sty
             members=shape[0],
             threads=shape[1],
             seed=seed,
-            parts=RESTLESS,
+            parts=MOVE_ON_WAKE,
         )
         assert comparable(simulation.result) == comparable(expected(program, CONTEXT))
         assert simulation.stayed == ()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distio.testing import Break, Crash, Cut, Fail, Fault, Pause, simulate
+from distio.testing import Crash, Disconnect, Fail, Fault, Partition, Pause, simulate
 from tests.programs import Program, comparable, expected, programs, to_io
 
 CONTEXT: Final = 7
@@ -24,13 +24,13 @@ SHAPES: Final = st.tuples(st.integers(1, 3), st.integers(1, 2))
 SHORT: Final = st.sampled_from([0.001, 1.0])
 HARMLESS: Final[st.SearchStrategy[Fault]] = st.one_of(
     st.builds(Pause, st.sampled_from([None, "client"]), st.none(), SHORT),
-    st.builds(Cut, st.sampled_from([None, "client"]), st.none(), SHORT),
+    st.builds(Partition, st.sampled_from([None, "client"]), st.none(), SHORT),
 )
 HARMFUL: Final[st.SearchStrategy[Fault]] = st.one_of(
     st.builds(Crash, st.sampled_from([None, "client"])),
     st.builds(Fail, st.sampled_from([None, "client"])),
-    st.builds(Cut, st.sampled_from([None, "client"]), st.none(), st.just(30.0)),
-    st.builds(Break, st.sampled_from([None, "client"]), st.none(), st.none() | SHORT),
+    st.builds(Partition, st.sampled_from([None, "client"]), st.none(), st.just(30.0)),
+    st.builds(Disconnect, st.sampled_from([None, "client"]), st.none(), st.none() | SHORT),
 )
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from distio import IO, Ok, Panic, io
-from distio.coordination.executor.tasks import Shipping
+from distio.coordination.executor.tasks import PickleFibers
 from distio.core.fiber import Fiber
 from distio.core.pickling.copies import shared_by_fibers
 from distio.core.pickling.generators import Departures, Generators, state_of
 from distio.core.snapshot import dump_outcome, generators_in, load_outcome
 from distio.errors import NotDeterministic
-from distio.testing import RESTLESS, simulate
+from distio.testing import MOVE_ON_WAKE, simulate
 from tests.conftest import shared_cluster
 
 Program = IO[Any, Any, Any]
@@ -278,9 +278,9 @@ def test_a_generator_of_a_fiber_that_travels_once_more_is_not_looked_at_again() 
     around: Any = SimpleNamespace(copied=lambda fibers, generators: seen.append(generators))
     seen: list[Any] = []
     fiber = Fiber(1, 1, io.defer(SHARED.random), None)
-    Shipping([fiber]).perform(around)
+    PickleFibers([fiber]).perform(around)
     fiber.epoch = 1
-    Shipping([fiber]).perform(around)
+    PickleFibers([fiber]).perform(around)
     assert seen == [[SHARED]]
 
 
@@ -290,7 +290,7 @@ def test_a_fiber_that_moves_with_its_own_generator_is_not_warned_of() -> None:
 
     program = io.zip_par([io.random_generator.flat_map(draw_twice)] * 3)
     for seed in range(5):
-        assert simulate(program, seed=seed, parts=RESTLESS).copied == ()
+        assert simulate(program, seed=seed, parts=MOVE_ON_WAKE).copied == ()
 
 
 # -- which generators have left before --------------------------------------------------------
@@ -354,7 +354,7 @@ async def draws_in_what_it_awaits() -> float:
 
 
 def test_a_function_whose_generator_others_have_used_notices_it_after_a_move() -> None:
-    result = simulate(io.zip_par([draws_in_what_it_awaits()] * 2), parts=RESTLESS).result
+    result = simulate(io.zip_par([draws_in_what_it_awaits()] * 2), parts=MOVE_ON_WAKE).result
     assert isinstance(result, Panic)
     assert isinstance(result.exceptions[0].exception, NotDeterministic)
     assert "found other values in generator" in str(result.exceptions[0].exception)

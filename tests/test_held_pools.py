@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Cluster, Ok, io
-from distio.coordination.executor.discarding import Discarding
+from distio.coordination.executor.discarding import DropObjects
 from distio.coordination.member import Member
 from distio.runtime import watchdog
 from distio.runtime.watchdog import BLOCKED_SECONDS, Hold, PoolWatch
@@ -214,7 +214,7 @@ class FakeHost:
     def __init__(self, *, ready: int = 0, deadline: float | None = None) -> None:
         self.mutex = threading.Lock()
         self.member = Member(1)
-        self.member.ready.extend([Discarding([])] * ready)
+        self.member.ready.extend([DropObjects([])] * ready)
         self.deadline = deadline
 
     def next_deadline(self) -> float | None:

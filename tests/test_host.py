@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distio import io
-from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.runtime.host import Host
 
@@ -31,5 +31,5 @@ class TimerLink:
 def test_a_thread_that_finds_work_after_all_does_not_keep_the_watch() -> None:
     host = Host(Member(1))
     link = host.link = TimerLink(host)
-    assert host._next(Hand(host.member, host))
+    assert host._next(Executor(host.member, host))
     assert link.promises == 0  # else nobody would ever wait for the next timer again

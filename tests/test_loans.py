@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from distio.protocol import messages as m
-from distio.protocol.domains import Verb
+from distio.protocol.domains import Method
 from distio.protocol.ids import fiber_id
 from tests.test_coordinator import Scene
 
@@ -21,12 +21,12 @@ class Shared(Scene):
         self.says(1, m.MakeEntry(self.run, KEY, "queue", -1))
         self.asked = 0
 
-    def asks(self, member: int, verb: Verb, item: bytes | None = None, number: int = 0) -> Any:
+    def asks(self, member: int, method: Method, item: bytes | None = None, number: int = 0) -> Any:
         """A fiber of its own asks; what the coordinator says about the queue."""
         self.asked += 1
         fiber = fiber_id(member, self.asked)
-        commands = self.says(member, m.Talk(self.run, fiber, KEY, verb, number, item))
-        return [(to, said) for to, said in commands if not isinstance(said, m.DescribeWaits)]
+        commands = self.says(member, m.Talk(self.run, fiber, KEY, method, number, item))
+        return [(to, said) for to, said in commands if not isinstance(said, m.RequestWaitGraph)]
 
     def tells_of(self, member: int, message: m.MemberMessage) -> list[tuple[int, Any]]:
         """What the coordinator says to whom."""
@@ -34,7 +34,7 @@ class Shared(Scene):
 
     def puts(self, count: int) -> None:
         for n in range(count):
-            self.says(1, m.PutAlone(self.run, KEY, b"%d" % n))
+            self.says(1, m.DelegatedPut(self.run, KEY, b"%d" % n))
 
     def gives_ahead(self) -> list[bytes]:
         """Member 2 takes twice in a row."""
@@ -48,14 +48,14 @@ def test_who_puts_may_go_on_without_asking() -> None:
     scene = Shared()
     ((to, said),) = scene.asks(2, "put", b"a")
     assert (to, said.may_put) == (2, True)
-    assert scene.says(2, m.PutAlone(scene.run, KEY, b"b")) == []
+    assert scene.says(2, m.DelegatedPut(scene.run, KEY, b"b")) == []
     assert [scene.asks(3, "take")[0][1].item for _ in range(2)] == [b"a", b"b"]
 
 
 def test_what_is_put_without_asking_reaches_who_waits() -> None:
     scene = Shared()
     assert scene.asks(3, "take") == []
-    ((to, said),) = scene.tells_of(2, m.PutAlone(scene.run, KEY, b"a"))
+    ((to, said),) = scene.tells_of(2, m.DelegatedPut(scene.run, KEY, b"a"))
     assert (to, said.item) == (3, b"a")
 
 
@@ -72,9 +72,9 @@ def test_who_asks_elsewhere_waits_until_what_was_not_taken_is_back() -> None:
     scene = Shared()
     scene.puts(6)
     assert scene.gives_ahead() == [b"2", b"3"]
-    assert scene.asks(3, "take") == [(2, m.RecallLoan(KEY))]
+    assert scene.asks(3, "take") == [(2, m.RecallDelegation(KEY))]
     assert scene.asks(3, "poll") == []
-    first, second = scene.tells_of(2, m.LoanReturned(KEY, taken=1))
+    first, second = scene.tells_of(2, m.DelegationReturned(KEY, taken=1))
     assert [(to, said.item) for to, said in (first, second)] == [(3, b"3"), (3, b"4")]
 
 
@@ -82,18 +82,18 @@ def test_who_has_not_heard_of_what_it_was_given_does_not_count_as_having_taken_i
     scene = Shared()
     scene.puts(6)
     scene.gives_ahead()
-    assert scene.asks(2, "take", number=0) == [(2, m.RecallLoan(KEY))]
-    ((_, said),) = scene.tells_of(2, m.LoanReturned(KEY, taken=0))
+    assert scene.asks(2, "take", number=0) == [(2, m.RecallDelegation(KEY))]
+    ((_, said),) = scene.tells_of(2, m.DelegationReturned(KEY, taken=0))
     assert said.item == b"2"
 
 
 def test_a_queue_is_closed_when_all_that_may_be_put_is_there() -> None:
     scene = Shared()
     scene.asks(2, "put", b"a")
-    assert scene.asks(3, "close") == [(2, m.RecallLoan(KEY))]
-    scene.says(2, m.PutAlone(scene.run, KEY, b"b"))
+    assert scene.asks(3, "close") == [(2, m.RecallDelegation(KEY))]
+    scene.says(2, m.DelegatedPut(scene.run, KEY, b"b"))
     assert scene.asks(3, "take") == []
-    closed, taken = scene.tells_of(2, m.LoanReturned(KEY, taken=0))
+    closed, taken = scene.tells_of(2, m.DelegationReturned(KEY, taken=0))
     assert [closed[1].is_closed, taken[1].item] == [False, b"a"]
     assert scene.asks(2, "put", b"c")[0][1].is_closed
 
@@ -116,7 +116,7 @@ def test_nothing_is_a_deadlock_while_something_is_on_its_way_back() -> None:
     scene.asks(2, "take")
     scene.asks(3, "take")
     assert scene.machine.talking.is_recalling(scene.run)
-    scene.says(2, m.LoanReturned(KEY, taken=0))
+    scene.says(2, m.DelegationReturned(KEY, taken=0))
     assert not scene.machine.talking.is_recalling(scene.run)
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from distio import IO, Cluster, Located, Ok, Panic, Resource, Result, io, resource
 from distio.coordination.actors.member import spawn_at
-from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import Dumped
-from distio.errors import CannotShip, MatchError, WorkerLost
+from distio.errors import MatchError, NotPicklable, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
@@ -185,9 +185,9 @@ def test_what_cannot_travel_fails_the_call() -> None:
         result = calls.run(None, on=cluster)
         assert isinstance(result, Ok)
         unsent, unreturned, _, length = result.success
-        assert isinstance(exception_of(unsent), CannotShip)
+        assert isinstance(exception_of(unsent), NotPicklable)
         assert "_thread.lock" in str(exception_of(unsent))
-        assert isinstance(exception_of(unreturned), CannotShip)
+        assert isinstance(exception_of(unreturned), NotPicklable)
         assert length == 1
 
 
@@ -224,8 +224,8 @@ def test_a_call_is_not_given_away() -> None:
     root = member.start_root(io.pure(0), None)
     assert spawn_at(member, root, 2, io.pure(1)) is None
     member.spawn(root, [io.pure(2)])
-    member.receive(m.Solicit(2))
-    hand = Hand(member, Node(member))
+    member.receive(m.StealRequest(2))
+    hand = Executor(member, Node(member))
     assert hand.take()
     hand.perform()
     while hand.settle():

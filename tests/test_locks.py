@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distio import IO, Errors, Ok, Panic, Resource, Result, UpdateResult, Var, io, resource
-from distio.errors import CannotShip, Deadlock, MatchError
-from distio.testing import Break, Crash, Cut, Fault, Pause, Simulation, explore, simulate
+from distio.errors import Deadlock, MatchError, NotPicklable
+from distio.testing import Crash, Disconnect, Fault, Partition, Pause, Simulation, explore, simulate
 from tests.conftest import Run, shared_cluster
 
 Program = IO[Any, Any, Any]
@@ -385,7 +385,7 @@ def test_a_handle_goes_through_a_variable_to_another_worker() -> None:
 def test_a_value_that_cannot_travel_is_refused_where_it_is_set() -> None:
     cluster = shared_cluster()
     (exception,) = exceptions(Var.create(threading.Lock()).run(None, on=cluster))
-    assert isinstance(exception, CannotShip)
+    assert isinstance(exception, NotPicklable)
     assert "the value of a Var can't leave its process" in str(exception)
 
     def keeps_the_old(var: Var[Any]) -> Program:
@@ -394,7 +394,7 @@ def test_a_value_that_cannot_travel_is_refused_where_it_is_set() -> None:
     result = Var.create(1).flat_map(keeps_the_old).run(None, on=cluster)
     assert isinstance(result, Ok)
     refused, value = result.success
-    assert isinstance(exceptions(refused)[0], CannotShip)
+    assert isinstance(exceptions(refused)[0], NotPicklable)
     assert value == 1
 
 
@@ -436,7 +436,7 @@ def crowd(lock: Lock) -> Program:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "faults", [[], [Pause()], [Cut(), Cut("client")]], ids=["none", "pause", "cut"]
+    "faults", [[], [Pause()], [Partition(), Partition("client")]], ids=["none", "pause", "cut"]
 )
 def test_exclusion_holds_under_every_seed(faults: list[Fault]) -> None:
     explore(with_lock(crowd), None, lambda s: s.result == Ok(5), range(100), faults=faults)
@@ -445,7 +445,7 @@ def test_exclusion_holds_under_every_seed(faults: list[Fault]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "faults",
-    [[Crash()], [Crash(), Crash()], [Break(returns_after=0.01)], [Cut(seconds=60)]],
+    [[Crash()], [Crash(), Crash()], [Disconnect(returns_after=0.01)], [Partition(seconds=60)]],
     ids=["crash", "crashes", "break", "cut"],
 )
 def test_a_lost_holder_blocks_nobody(faults: list[Fault]) -> None:
@@ -505,7 +505,7 @@ SECTIONS = st.tuples(
 @given(
     st.lists(st.lists(SECTIONS, min_size=1, max_size=4), min_size=1, max_size=6),
     st.integers(0, 2**32),
-    st.lists(st.builds(Pause) | st.builds(Cut), max_size=2),
+    st.lists(st.builds(Pause) | st.builds(Partition), max_size=2),
 )
 def test_whatever_fibers_do_with_locks_never_too_many_have_one(
     fibers: list[list[Section]], seed: int, faults: list[Fault]

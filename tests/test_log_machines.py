@@ -97,7 +97,7 @@ def test_the_levels_of_a_client_that_is_gone_are_taken_back() -> None:
 def test_a_member_opens_each_chunk_with_the_levels_that_came_before_it() -> None:
     seen: list[Any] = []
 
-    class Around:
+    class UnaryOpWith:
         def use_log_levels(self, levels: Any) -> None:
             seen.append(dict(levels))
 
@@ -111,7 +111,7 @@ def test_a_member_opens_each_chunk_with_the_levels_that_came_before_it() -> None
         m.Place(chunk),
     ):
         member.receive(message)
-    around: Any = Around()
+    around: Any = UnaryOpWith()
     for work in list(member.ready):
         parcel: Any = work
         parcel.perform(around)

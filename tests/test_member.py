@@ -12,15 +12,15 @@ import pytest
 from distio import IO, Ok, Panic, Result, io
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.executor.executor import Hand
-from distio.coordination.executor.tasks import Offering, Parcel
+from distio.coordination.executor.executor import Executor
+from distio.coordination.executor.tasks import OfferFibers, UnpickleChunk
 from distio.coordination.failures.member import Failure
 from distio.coordination.member import Member
 from distio.coordination.state.events import Event, Joined, Received, Tick
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
 from distio.core.snapshot import Packed, dump_chunk, dump_fibers, outcome_in
-from distio.errors import UnknownFiber, WorkerLost
+from distio.errors import FiberUnreachable, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.domains import MemberKind
@@ -38,7 +38,7 @@ class Node:
     def __init__(self, member: Member) -> None:
         self.member = member
         self.reported: list[Failure] = []
-        self._hand = Hand(member, self)
+        self._hand = Executor(member, self)
 
     def work(self) -> bool:
         """Do one piece of work, to its end; False if there is none."""
@@ -101,7 +101,7 @@ class Node:
 class World:
     """A coordinator, a client (member 1) and workers (2, 3, …), all in one place."""
 
-    def __init__(self, workers: int = 1, *, ships: bool = True) -> None:
+    def __init__(self, workers: int = 1, *, offers_children: bool = True) -> None:
         self.now = 0.0
         self.coordinator = Coordinator()
         self.nodes: dict[int, Node] = {}
@@ -112,7 +112,7 @@ class World:
             kind: MemberKind = "worker" if index else "client"
             hello = m.Hello(PROTOCOL, PYTHON, kind, 1, "host", id, b"")
             self.coordinator.handle(0.0, Joined(hello))
-            self.nodes[id] = Node(Member(id, ships=ships and kind == "client"))
+            self.nodes[id] = Node(Member(id, offers_children=offers_children and kind == "client"))
 
     def __getitem__(self, id: int) -> Member:
         return self.nodes[id].member
@@ -191,7 +191,7 @@ def fail(text: str) -> Any:
 
 
 def alone(program: Program) -> tuple[World, Handle[Any, Any, Any]]:
-    world = World(workers=0, ships=False)
+    world = World(workers=0, offers_children=False)
     handle = world.start(program)
     world.work()
     return world, handle
@@ -211,7 +211,7 @@ def test_a_grandchild_starts_after_the_children_before_it() -> None:
 
 
 def test_a_wait_is_answered_before_during_and_after_the_end() -> None:
-    world = World(workers=0, ships=False)
+    world = World(workers=0, offers_children=False)
     member = world[1]
     root = member.start_root(io.pure(0), None)
     child, waiter = member.start_root(io.pure(1), None), member.start_root(io.pure(2), None)
@@ -279,7 +279,7 @@ def test_a_fiber_that_is_always_answered_at_once_lets_others_on() -> None:
     other = member.start_root(io.pure("had its turn"), None)
     member.queue(greedy)
     member.queue(other)
-    hand = Hand(member, Node(member))
+    hand = Executor(member, Node(member))
     assert hand.take()
     hand.perform()
     for _ in range(1_000):
@@ -300,7 +300,7 @@ def test_member_run_in_a_deadlock_ends_and_leaves_nothing() -> None:
 
 
 def test_run_ended_drops_everything_of_that_run_alone() -> None:
-    world = World(workers=0, ships=False)
+    world = World(workers=0, offers_children=False)
     asleep = io.zip_par(io.sleep(5), io.sleep(5))
     first, second = world.start(asleep), world.start(asleep)
     world.work()
@@ -322,7 +322,7 @@ def test_run_ended_empties_the_queue_of_fibers_parcels_and_postings() -> None:
     assert member.load == 3
     member.receive(m.RunEnded(run))
     assert member.load == 1
-    assert [type(work) for work in member.ready] == [Parcel]
+    assert [type(work) for work in member.ready] == [UnpickleChunk]
     assert fiber_id(1, 1) not in member.hosted
     member.validate()
 
@@ -373,7 +373,7 @@ def test_an_outcome_is_asked_for_once_however_many_wait() -> None:
 
 def test_grandchildren_and_handles_that_travel_back() -> None:
     world = World(workers=2)
-    world[2].ships = world[3].ships = True
+    world[2].offers_children = world[3].offers_children = True
     inner = io.parallel(io.pure("grandchild"))  # its value is a list of handles
     program = io.zip_par(inner, inner).flat_map(lambda fs: io.wait(fs[0][0], fs[1][0]))
     handle = world.start(program)
@@ -444,7 +444,7 @@ def test_drop_outcomes_lets_go() -> None:
     world.pass_time(9)
     outcome = outcome_of(handle)
     assert isinstance(outcome, Ok)
-    assert isinstance(outcome.success[0].exceptions[0].exception, WorkerLost | UnknownFiber)
+    assert isinstance(outcome.success[0].exceptions[0].exception, WorkerLost | FiberUnreachable)
 
 
 def test_a_fiber_that_comes_home_finds_those_who_wait() -> None:
@@ -472,7 +472,7 @@ def test_a_fiber_that_comes_home_finds_those_who_wait() -> None:
 
 def test_fiber_that_came_home_keeps_the_handle_in_which_others_wait() -> None:
     """It was awaited when it left, and is when it comes back, even if nobody else may ask."""
-    member = Member(1, ships=True)
+    member = Member(1, offers_children=True)
     root = member.start_root(io.pure(0), None)
     (child,) = _children(member, root, io.pure("home"))
     handle = root.value[0]
@@ -490,18 +490,18 @@ def test_fiber_that_came_home_keeps_the_handle_in_which_others_wait() -> None:
 
 
 def _children(member: Member, parent: Fiber, *programs: Program) -> list[Fiber]:
-    member.ships = True
+    member.offers_children = True
     return member.spawn(parent, programs)
 
 
 def test_a_solicited_member_gives_its_oldest_fibers() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), None)
-    member.ships = False
+    member.offers_children = False
     member.spawn(root, [io.pure(n) for n in range(4)])
-    member.receive(m.Solicit(2))
-    assert isinstance(member.ready[0], Offering)
-    hand = Hand(member, Node(member))
+    member.receive(m.StealRequest(2))
+    assert isinstance(member.ready[0], OfferFibers)
+    hand = Executor(member, Node(member))
     assert hand.take()
     hand.perform()
     while hand.settle():
@@ -562,7 +562,7 @@ def test_a_wait_for_what_is_nowhere_is_unknown() -> None:
     outcome = outcome_of(handle)
     assert isinstance(outcome, Ok)
     lost = outcome.success[0].exceptions[0].exception
-    assert isinstance(lost, UnknownFiber)
+    assert isinstance(lost, FiberUnreachable)
     assert "9.9" in str(lost)
 
 
@@ -600,9 +600,11 @@ def test_no_deadlock_while_an_outcome_is_about_to_be_told() -> None:
     worker = world[2]
     worker.receive(m.SendOutcomes(run, [(child, 1)]))
     assert world.nodes[2].work()
-    worker.receive(m.DescribeWaits(run, 1))
+    worker.receive(m.RequestWaitGraph(run, 1))
     worker.tell()
-    told = [message for message in worker.outbox if isinstance(message, m.OutcomesReady | m.Waits)]
-    waits = [message for message in told if isinstance(message, m.Waits)]
+    told = [
+        message for message in worker.outbox if isinstance(message, m.OutcomesReady | m.WaitGraph)
+    ]
+    waits = [message for message in told if isinstance(message, m.WaitGraph)]
     is_outcome_first = isinstance(told[0], m.OutcomesReady)
     assert is_outcome_first or not waits[0].is_quiet

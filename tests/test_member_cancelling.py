@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Panic, io
-from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.coordination.state.events import Joined
 from distio.core import ops
@@ -100,7 +100,7 @@ def test_who_is_ready_never_begins_to_wait(scene: Scene, what: str) -> None:
 @pytest.mark.parametrize("what", WAITS)
 def test_who_is_about_to_park_does_not(scene: Scene, what: str) -> None:
     fiber = scene.start(WAITS[what](scene))
-    hand = Hand(scene.member, scene.node)
+    hand = Executor(scene.member, scene.node)
     assert hand.take()
     hand.perform()
     scene.cancel(fiber)
@@ -120,7 +120,7 @@ def test_who_is_parked_is_struck_out(scene: Scene, what: str) -> None:
     scene.work()
     assert is_cancelled(fiber)
     taken_back = [type(message) for message in scene.said()]
-    expected: dict[type, type] = {m.StartTimer: m.StopTimer, m.AwaitTurns: m.ForgoTurns}
+    expected: dict[type, type] = {m.StartTimer: m.StopTimer, m.AcquireTokens: m.WithdrawAcquire}
     assert taken_back == [expected[type(each)] for each in begun if type(each) in expected]
     assert scene.other.handle is not None
     assert not scene.other.handle.waiters
@@ -158,7 +158,7 @@ def test_who_has_got_its_lock_gives_it_back(scene: Scene) -> None:
     """It is cancelled between the grant and its next step."""
     fiber = scene.start(ops.Locked(FOREVER, LOCK))
     scene.work()
-    scene.member.receive(m.TokensLent(7, 1, [fiber.id], False, b""))
+    scene.member.receive(m.TokensGranted(7, 1, [fiber.id], False, b""))
     assert list(scene.member.ready) == [fiber]
     scene.said()
     scene.cancel(fiber)
@@ -170,7 +170,7 @@ def test_who_has_got_its_lock_gives_it_back(scene: Scene) -> None:
 def test_who_has_started_fibers_takes_them_along(scene: Scene) -> None:
     """It is cancelled while it asks for them."""
     fiber = scene.start(io.zip_par(FOREVER, FOREVER))
-    hand = Hand(scene.member, scene.node)
+    hand = Executor(scene.member, scene.node)
     assert hand.take()
     hand.perform()
     scene.cancel(fiber)
@@ -226,7 +226,7 @@ def test_all_fibers_of_a_run_are_cancelled_wherever_they_are(scene: Scene) -> No
 def test_whom_the_uncancelable_have_started_is_spared(scene: Scene) -> None:
     parent = scene.start(io.uncancelable(io.zip_par(io.sleep(5))))
     scene.work()
-    (child,) = [fiber for fiber in scene.member.parked.values() if fiber.is_spared]
+    (child,) = [fiber for fiber in scene.member.parked.values() if fiber.exempt_from_run_cancel]
     scene.member.receive(m.RunCancelled(scene.root.run))
     scene.work()
     assert {parent.id, child.id} == set(scene.member.parked)

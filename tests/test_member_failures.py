@@ -18,7 +18,7 @@ LOST = Errors[Any, Any](["lost"])
 
 
 def at_home() -> World:
-    return World(workers=0, ships=False)
+    return World(workers=0, offers_children=False)
 
 
 def test_a_failure_is_reported_when_its_fiber_ends_if_its_handle_is_gone_by_then() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Panic, io
-from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.core import ops
 from distio.core.fiber import Fiber
@@ -55,11 +55,13 @@ class Scene:
         self.member.receive(message)
         self.member.validate()
 
-    def lend(self, *turns: Fiber, count: int = 1, is_kept: bool = False, lock: Lock = LOCK) -> None:
+    def lend(
+        self, *turns: Fiber, count: int = 1, is_delegated: bool = False, lock: Lock = LOCK
+    ) -> None:
         """Lend tokens for these turns; for all that wait unless it says which."""
         waiting = [fiber for fiber in self.member.parked.values() if _waits_for(lock, fiber)]
         ids = [fiber.id for fiber in turns or waiting]
-        self.hears(m.TokensLent(lock.key, count, ids, is_kept, b""))
+        self.hears(m.TokensGranted(lock.key, count, ids, is_delegated, b""))
 
     def waiting(self, fibers: list[Fiber]) -> list[bool]:
         return [fiber.id in self.member.parked for fiber in fibers]
@@ -76,15 +78,15 @@ def scene() -> Iterator[Scene]:
     scene.member.validate()
 
 
-def asked(*fibers: Fiber, lock: Lock = LOCK, is_ahead: bool = False) -> m.AwaitTurns:
+def asked(*fibers: Fiber, lock: Lock = LOCK, is_ahead: bool = False) -> m.AcquireTokens:
     run, ids = fiber_id(1, 0), [fiber.id for fiber in fibers]
-    return m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, run, ids, is_ahead)
+    return m.AcquireTokens(lock.key, lock.tokens, lock.per_seconds, run, ids, is_ahead)
 
 
 def test_a_lock_that_is_kept_goes_from_hand_to_hand_without_a_word(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(HELD, LOCK)] * 3)
     assert scene.said() == [asked(fiber) for fiber in fibers]
-    scene.lend(is_kept=True)
+    scene.lend(is_delegated=True)
     assert scene.waiting(fibers) == [False, True, True]
     scene.work(3)
     assert scene.waiting(fibers) == [False, False, True]
@@ -96,8 +98,8 @@ def test_a_lock_that_is_kept_goes_from_hand_to_hand_without_a_word(scene: Scene)
 def test_who_asked_while_the_lock_was_on_its_way_waits_here_and_not_there(scene: Scene) -> None:
     first, second = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.said()
-    scene.lend(first, is_kept=True)
-    assert scene.said() == [m.ForgoTurns(7, [second.id])]
+    scene.lend(first, is_delegated=True)
+    assert scene.said() == [m.WithdrawAcquire(7, [second.id])]
     scene.hears(m.RecallTokens(7))
     scene.work(3)
     assert scene.waiting([second]) == [False]
@@ -109,14 +111,14 @@ def test_who_asked_while_the_lock_was_on_its_way_waits_here_and_not_there(scene:
 def test_a_thousand_fibers_are_served_in_order(scene: Scene) -> None:
     order: list[int] = []
     scene.start(*[ops.Locked(io.defer(order.append, n), LOCK) for n in range(1000)])
-    scene.lend(is_kept=True)
+    scene.lend(is_delegated=True)
     scene.work(1000)
     assert order == list(range(1000))
 
 
 def test_a_lock_that_is_kept_is_taken_at_once(scene: Scene) -> None:
     scene.start(ops.Locked(HELD, LOCK))
-    scene.lend(is_kept=True)
+    scene.lend(is_delegated=True)
     scene.work(4)
     scene.said()
     (fiber,) = scene.start(ops.Locked(io.pure(5), LOCK))
@@ -126,7 +128,7 @@ def test_a_lock_that_is_kept_is_taken_at_once(scene: Scene) -> None:
 
 def test_what_is_recalled_goes_back_when_those_who_wait_have_had_their_turns(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
-    scene.lend(is_kept=True)
+    scene.lend(is_delegated=True)
     scene.said()
     scene.hears(m.RecallTokens(7))
     assert scene.said() == []
@@ -142,7 +144,7 @@ def test_what_is_recalled_goes_back_when_those_who_wait_have_had_their_turns(sce
 
 def test_what_is_recalled_and_not_in_use_goes_back_at_once(scene: Scene) -> None:
     scene.start(ops.Locked(io.pure(1), LOCK))
-    scene.lend(is_kept=True)
+    scene.lend(is_delegated=True)
     scene.work()
     scene.said()
     scene.hears(m.RecallTokens(7))
@@ -165,7 +167,7 @@ def test_tokens_that_nobody_waits_for_any_more_go_back(scene: Scene) -> None:
 
 def test_a_semaphore_lets_in_as_many_as_it_has_tokens(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(HELD, TWO)] * 3)
-    scene.lend(count=2, is_kept=True, lock=TWO)
+    scene.lend(count=2, is_delegated=True, lock=TWO)
     assert scene.waiting(fibers) == [False, False, True]
     scene.hears(m.RecallTokens("two"))
     scene.said()
@@ -185,7 +187,7 @@ def test_nobody_holds_a_limit(scene: Scene) -> None:
 
 def test_who_leaves_takes_its_token_along_and_those_who_had_turns_ask_first(scene: Scene) -> None:
     holder, *others = scene.start(*[ops.Locked(HELD, LOCK)] * 3)
-    scene.lend(is_kept=True)
+    scene.lend(is_delegated=True)
     scene.work()
     scene.said()
     scene.member.ready.remove(holder)
@@ -203,7 +205,7 @@ def test_who_leaves_takes_its_token_along_and_those_who_had_turns_ask_first(scen
 def test_who_comes_brings_its_token_along(scene: Scene) -> None:
     other = Scene()
     (holder,) = other.start(ops.Locked(HELD, LOCK))
-    other.lend(is_kept=True)
+    other.lend(is_delegated=True)
     other.work()
     payload, _ = dump_fibers([holder])
     chunk = m.Chunk(scene.run.id, [(1 << 40, 1)], payload, [(7, 0, 1)])
@@ -227,7 +229,7 @@ def test_what_comes_too_late_for_its_run_goes_back(scene: Scene) -> None:
 
 def test_the_end_of_a_run_returns_what_was_kept_for_it(scene: Scene) -> None:
     scene.start(ops.Locked(io.pure(1), LOCK))
-    scene.lend(is_kept=True)
+    scene.lend(is_delegated=True)
     scene.work()
     scene.said()
     scene.hears(m.RunEnded(scene.run.id))
@@ -243,7 +245,7 @@ def test_a_run_that_is_cut_short_waits_no_longer_and_frees_what_it_held(scene: S
     scene.work()
     scene.said()
     scene.hears(m.RunEnded(scene.run.id, Cause.CLUSTER_CLOSED, "cut short"))
-    assert scene.said() == [m.ForgoTurns(7, [second.id]), m.ReturnTokens(7, 1)]
+    assert scene.said() == [m.WithdrawAcquire(7, [second.id]), m.ReturnTokens(7, 1)]
     assert list(scene.member.parked) != []
 
 
@@ -251,7 +253,7 @@ def test_a_run_that_is_cut_short_waits_no_longer_and_frees_what_it_held(scene: S
 def test_only_so_many_locks_are_kept_for_nobody(scene: Scene) -> None:
     for key in range(1_001):
         scene.start(ops.Locked(io.pure(1), Lock(key)))
-        scene.lend(is_kept=True, lock=Lock(key))
+        scene.lend(is_delegated=True, lock=Lock(key))
         scene.work()
     assert [each for each in scene.said() if isinstance(each, m.ReturnTokens)] == [
         m.ReturnTokens(0, 1)
@@ -291,7 +293,7 @@ def test_who_waits_for_the_coordinator_is_counted_there_who_waits_here_is_told(
 def test_who_begins_to_wait_is_told_even_if_another_has_ceased_to(scene: Scene) -> None:
     """The one who goes on may make a deadlock of it: the coordinator must look again."""
     scene.start(*[ops.Locked(HELD, LOCK)] * 2)
-    scene.lend(is_kept=True)
+    scene.lend(is_delegated=True)
     scene.member.tell()
     scene.said()
     scene.start(ops.Locked(HELD, LOCK))
@@ -304,10 +306,10 @@ def test_who_begins_to_wait_is_told_even_if_another_has_ceased_to(scene: Scene) 
 
 def test_a_hand_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> None:
     scene.start(ops.Locked(io.pure(1), LOCK))
-    scene.lend(is_kept=True)
+    scene.lend(is_delegated=True)
     scene.work()
     scene.member.spawn(scene.run, [ops.Locked(HELD, LOCK)])
-    hand = Hand(scene.member, scene.node)
+    hand = Executor(scene.member, scene.node)
     assert hand.take()
     hand.perform()
     assert hand.settle()
@@ -319,6 +321,6 @@ def test_a_hand_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> 
 def test_a_run_of_which_something_is_to_be_told_is_not_quiet(scene: Scene) -> None:
     """Its last fiber here has ended: to wait for nobody is no deadlock."""
     scene.member.finish(scene.run)
-    scene.hears(m.DescribeWaits(scene.run.id, 1))
-    (waits,) = [message for message in scene.said() if isinstance(message, m.Waits)]
+    scene.hears(m.RequestWaitGraph(scene.run.id, 1))
+    (waits,) = [message for message in scene.said() if isinstance(message, m.WaitGraph)]
     assert not waits.is_quiet

@@ -92,7 +92,7 @@ async def holds(name: str) -> int:
     return total
 
 
-SAID: Final = [m.StartTimer, m.AwaitTurns, m.Talk, m.AwaitOutcomes, m.Progress, m.Offer]
+SAID: Final = [m.StartTimer, m.AcquireTokens, m.Talk, m.AwaitOutcomes, m.Progress, m.Offer]
 WHEN: Final = [(m.MakeEntry, 1), *[(kind, nth) for kind in SAID for nth in (1, 2, 4)]]
 OFTEN_SAID: Final[set[type]] = {m.StartTimer, m.Talk, m.Progress}
 

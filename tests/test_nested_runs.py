@@ -17,7 +17,7 @@ import pytest
 
 from distio import IO, Cluster, Ok, Panic, io
 from distio.coordination.member import Member
-from distio.errors import Cancelled, CannotShip
+from distio.errors import Cancelled, NotPicklable
 from distio.protocol import messages as m
 from tests.conftest import PATIENCE, shared_cluster
 from tests.test_interrupts import Script
@@ -240,7 +240,7 @@ def test_a_nested_run_is_stopped_when_that_of_its_fiber_is_gone() -> None:
     assert stop.calls == 1
 
 
-@pytest.mark.parametrize("shield", ["is_spared", "shield"])
+@pytest.mark.parametrize("shield", ["exempt_from_run_cancel", "shield"])
 def test_a_nested_run_is_not_stopped_for_a_fiber_that_cannot_be_cancelled(shield: str) -> None:
     member, fiber, stop = fiber_in_hand()
     setattr(fiber, shield, 1)
@@ -263,11 +263,13 @@ def test_a_nested_run_is_not_stopped_for_a_fiber_that_waits_no_longer() -> None:
 def test_cluster_and_run_handle_say_why_they_are_not_pickled() -> None:
     cluster = shared_cluster()
     with pytest.raises(
-        CannotShip, match=r"^a Cluster belongs to the process that made it; return "
+        NotPicklable, match=r"^a Cluster belongs to the process that made it; return "
     ):
         pickle.dumps(cluster)
     run = cluster.submit(io.pure(1), None)
-    with pytest.raises(CannotShip, match=r"^a RunHandle belongs to the process that has submitted"):
+    with pytest.raises(
+        NotPicklable, match=r"^a RunHandle belongs to the process that has submitted"
+    ):
         pickle.dumps(run)
     assert run.result() == Ok(1)
 

@@ -17,7 +17,7 @@ import pytest
 
 from distio import Cluster, Ok, Panic, io
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.membership.handshakes import Switchboard
+from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import ClusterClosed, MatchError, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -111,7 +111,7 @@ def test_silence_of_what_is_no_tcp_connection_is_not_known() -> None:
 
 
 def test_member_given_up_is_told_and_lost_with_the_reason() -> None:
-    board = Switchboard(Coordinator(), lambda text: None)
+    board = Handshakes(Coordinator(), lambda text: None)
     hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 1, b"token")
     board.hear(0.0, b"speaks", [hello])
     board.hear(0.0, b"listens", [m.Listen(b"token")])
@@ -128,7 +128,7 @@ def test_member_given_up_is_told_and_lost_with_the_reason() -> None:
     assert not board.machine.members
     assert board.machine._departed.who(1)[1] == "no sign of life for 9 s"
     board.hear(2.0, b"speaks", [m.Progress(0, 0, [])])
-    board.hang_up(2.0, b"speaks")
+    board.disconnect(2.0, b"speaks")
     assert board.strangers == 1
 
 

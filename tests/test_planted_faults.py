@@ -18,16 +18,16 @@ from distio.coordination import member as member_machine
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings import member as endings
 from distio.coordination.endings.coordinator import Endings
-from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.executor import Executor
 from distio.coordination.locks.coordinator import Locks
 from distio.coordination.locks.member import Locks as LocalLocks
 from distio.coordination.member import Member
 from distio.coordination.outcomes import waits
 from distio.coordination.outcomes.claims import Claims
-from distio.coordination.placement.coordinator import Member as Peer
+from distio.coordination.placement.coordinator import MemberRecord
 from distio.coordination.primitives import coordinator as coordinator_talking
 from distio.coordination.primitives.coordinator import Talking
-from distio.coordination.primitives.delegations import Loans
+from distio.coordination.primitives.delegations import Delegations
 from distio.coordination.primitives.member import Talking as LocalTalking
 from distio.coordination.references.coordinator import References
 from distio.coordination.references.member import References as LocalReferences
@@ -41,18 +41,18 @@ from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from distio.testing import (
     CheckFailed,
+    Components,
     Crash,
     Fail,
     Fault,
     Interrupt,
-    Parts,
     Simulation,
     explore,
     processes,
 )
 
 Program = IO[Any, Any, Any]
-Plant = Callable[[pytest.MonkeyPatch], Parts]
+Plant = Callable[[pytest.MonkeyPatch], Components]
 
 
 # -- programs ---------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class AppliesOffersTwice(Coordinator):
 class PlacesInTheSameEpoch(Coordinator):
     """A fiber is placed, and its epoch doesn't grow."""
 
-    def _place(self, taker: Peer, chunk: m.Chunk) -> None:
+    def _place(self, taker: MemberRecord, chunk: m.Chunk) -> None:
         fibers = [(fiber, max(0, epoch - 1)) for fiber, epoch in chunk.fibers]
         super()._place(taker, m.Chunk(chunk.run, fibers, chunk.payload))
 
@@ -199,7 +199,7 @@ class PlacesInTheSameEpoch(Coordinator):
 class ForgetsWhoWaits(Coordinator):
     """When a fiber moves, its waiters don't move with it."""
 
-    def _say_who_wants(self, host: Peer, run: int, fibers: list[tuple[int, int]]) -> None:
+    def _say_who_wants(self, host: MemberRecord, run: int, fibers: list[tuple[int, int]]) -> None:
         """Nothing."""
 
 
@@ -243,7 +243,7 @@ class CountsARestartTwice(Coordinator):
                 self.runs[id].alive -= count
 
 
-class SettlesOnlyOnce(Hand):
+class SettlesOnlyOnce(Executor):
     """The children of a fiber are started, and the fiber itself is dropped."""
 
     def settle(self) -> bool:
@@ -265,7 +265,7 @@ class NeverFrees(Locks):
 class LetsTwoIn(Locks):
     """To look whether a lock is free and to take it are two steps."""
 
-    def wait(self, now: float, member: int, message: m.AwaitTurns) -> None:
+    def wait(self, now: float, member: int, message: m.AcquireTokens) -> None:
         lock = self._locks.get(message.lock)
         if lock is not None:
             lock.free += 1
@@ -312,7 +312,7 @@ class DropsWhatCrosses(LocalTalking):
     def answered(self, message: m.Answered) -> None:
         fiber = self._member.parked.get(message.fiber)
         if fiber is not None and fiber.request.is_given_up:  # type: ignore[union-attr]  # it talks
-            self.forgone(m.ForgoneAnswer(message.fiber))
+            self.forgone(m.CallWithdrawn(message.fiber))
         else:
             super().answered(message)
 
@@ -324,7 +324,7 @@ class ServesWhoHasGivenUp(Talking):
         self._leave(fiber)
 
 
-class GivesTakenItemsAgain(Loans):
+class GivesTakenItemsAgain(Delegations):
     """What was given ahead comes back whole, taken or not."""
 
     def came_back(self, member: int, taken: int) -> None:
@@ -338,41 +338,41 @@ class KeepsClaims(Claims):
         return self._claims.get(fiber, {}).get(id)
 
 
-def throws_out_who_is_late(monkeypatch: pytest.MonkeyPatch) -> Parts:
+def throws_out_who_is_late(monkeypatch: pytest.MonkeyPatch) -> Components:
     """What is said of a run that is over is taken for a lie."""
 
-    def part_of(machine: Coordinator, member: Peer, id: int) -> Run | None:
+    def part_of(machine: Coordinator, member: MemberRecord, id: int) -> Run | None:
         if id not in machine.runs:
             raise gate.Inadmissible("there is no such run")
         return machine.runs[id]
 
     monkeypatch.setattr(gate, "_part_of", part_of)
-    return Parts()
+    return Components()
 
 
-def stays_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> Parts:
+def stays_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> Components:
     """A member that fails stays a member, and does nothing."""
     monkeypatch.setattr(processes, "last_words", lambda reason: [])
-    return Parts()
+    return Components()
 
 
 def with_claims(claims: type[Claims]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
         monkeypatch.setattr(coordinator_machine, "Claims", claims)
-        return Parts()
+        return Components()
 
     return plant
 
 
-def lends_too_much(monkeypatch: pytest.MonkeyPatch) -> Parts:
-    monkeypatch.setattr(coordinator_talking, "Loans", GivesTakenItemsAgain)
-    return Parts()
+def lends_too_much(monkeypatch: pytest.MonkeyPatch) -> Components:
+    monkeypatch.setattr(coordinator_talking, "Delegations", GivesTakenItemsAgain)
+    return Components()
 
 
 def with_talking(talking: type[Talking]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
         monkeypatch.setattr(coordinator_machine, "Talking", talking)
-        return Parts()
+        return Components()
 
     return plant
 
@@ -421,68 +421,70 @@ class ForgetsWhatIsInOutcomes(Coordinator):
         return super().handle(now, event)
 
 
-def drops_what_leaves(monkeypatch: pytest.MonkeyPatch) -> Parts:
+def drops_what_leaves(monkeypatch: pytest.MonkeyPatch) -> Components:
     monkeypatch.setattr(member_machine, "References", DropsWhatLeaves)
-    return Parts()
+    return Components()
 
 
 def with_references(references: type[References]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
         monkeypatch.setattr(coordinator_machine, "References", references)
-        return Parts()
+        return Components()
 
     return plant
 
 
 def with_local_talking(talking: type[LocalTalking]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
         monkeypatch.setattr(member_machine, "Talking", talking)
-        return Parts()
+        return Components()
 
     return plant
 
 
 def with_local_locks(locks: type[LocalLocks]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
         monkeypatch.setattr(member_machine, "Locks", locks)
-        return Parts()
+        return Components()
 
     return plant
 
 
 def with_locks(locks: type[Locks]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
         monkeypatch.setattr(coordinator_machine, "Locks", locks)
-        return Parts()
+        return Components()
 
     return plant
 
 
 def with_timers(timers: type[Timers]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
         monkeypatch.setattr(coordinator_machine, "Timers", timers)
-        return Parts()
+        return Components()
 
     return plant
 
 
 def with_parts(**parts: Any) -> Plant:
-    return lambda monkeypatch: Parts(**parts)
+    return lambda monkeypatch: Components(**parts)
 
 
-def believes_old_epochs(monkeypatch: pytest.MonkeyPatch) -> Parts:
+def believes_old_epochs(monkeypatch: pytest.MonkeyPatch) -> Components:
     """An epoch isn't checked: a member's word on a fiber that has moved on is believed."""
 
-    def outcome_unknown(machine: Coordinator, member: Peer, message: m.OutcomeUnknown) -> None:
+    def outcome_unknown(
+        machine: Coordinator, member: MemberRecord, message: m.OutcomeUnknown
+    ) -> None:
         record = machine.fibers.get(message.fiber)
         if record is not None and record.lost is None:
             machine.lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
 
     monkeypatch.setitem(coordinator_machine._HANDLERS, m.OutcomeUnknown, outcome_unknown)
-    return Parts()
+    return Components()
 
 
-def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Parts:
+def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Components:
     """Outcomes that nobody has waited for yet are dropped."""
     monkeypatch.setattr(
         Member,
@@ -490,16 +492,16 @@ def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Parts:
         lambda member, handles, is_for_good=False: None,  # what leaves isn't kept
     )
     monkeypatch.setattr(Member, "is_asked_for", lambda member, fiber: False)
-    return Parts()
+    return Components()
 
 
-def with_endings(monkeypatch: pytest.MonkeyPatch) -> Parts:
+def with_endings(monkeypatch: pytest.MonkeyPatch) -> Components:
     """The coordinator ends runs as `ForgetsToRelease` does."""
     monkeypatch.setattr(coordinator_machine, "Endings", ForgetsToRelease)
-    return Parts()
+    return Components()
 
 
-def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Parts:
+def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Components:
     """A run begins without its root, which is told of later."""
 
     def start_root(member: Member, program: Program, context: Any) -> Fiber:
@@ -508,28 +510,28 @@ def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Parts:
         member.runs[root.run].started(0, 1)
         return root
 
-    def start_run(machine: Coordinator, member: Peer, message: m.StartRun) -> None:
+    def start_run(machine: Coordinator, member: MemberRecord, message: m.StartRun) -> None:
         machine.runs[message.run] = Run(member.id)
 
     start = Member.start_root
     monkeypatch.setattr(Member, "start_root", start_root)
     monkeypatch.setitem(coordinator_machine._HANDLERS, m.StartRun, start_run)
-    return Parts()
+    return Components()
 
 
-def leaves_entries(monkeypatch: pytest.MonkeyPatch) -> Parts:
+def leaves_entries(monkeypatch: pytest.MonkeyPatch) -> Components:
     """A wait that is over leaves its entries with the fibers that haven't ended."""
     monkeypatch.setattr(waits, "strike_out", lambda waiting: None)
-    return Parts()
+    return Components()
 
 
-def leaves_entries_unseen(monkeypatch: pytest.MonkeyPatch) -> Parts:
+def leaves_entries_unseen(monkeypatch: pytest.MonkeyPatch) -> Components:
     """The same, and the member doesn't check it: the program itself goes wrong."""
     monkeypatch.setattr(member_machine, "check_waiters", lambda *places: None)
     return leaves_entries(monkeypatch)
 
 
-def leaves_runs(monkeypatch: pytest.MonkeyPatch) -> Parts:
+def leaves_runs(monkeypatch: pytest.MonkeyPatch) -> Components:
     """What a member knows of a run outlives it."""
 
     def run_ended(member: Member, message: m.RunEnded) -> None:
@@ -540,7 +542,7 @@ def leaves_runs(monkeypatch: pytest.MonkeyPatch) -> Parts:
 
     end = endings.run_ended
     monkeypatch.setitem(member_machine._HANDLERS, m.RunEnded, run_ended)
-    return Parts()
+    return Components()
 
 
 def counted() -> Program:

@@ -19,11 +19,11 @@ import zmq
 
 from distio import Cluster, Errors, Ok, Panic, io
 from distio.errors import (
-    CannotShip,
     ClusterClosed,
     ClusterError,
     ForeignException,
     HandshakeRefused,
+    NotPicklable,
     WorkerLost,
 )
 from distio.protocol import messages as m
@@ -254,14 +254,14 @@ def test_what_cannot_be_pickled_stays_with_one_warning(
 
 def test_submitting_what_cannot_be_pickled_is_a_clear_error(cluster: Cluster) -> None:
     lock = threading.Lock()
-    with pytest.raises(CannotShip, match=r"captured variable 'lock'.*_thread\.lock"):
+    with pytest.raises(NotPicklable, match=r"captured variable 'lock'.*_thread\.lock"):
         cluster.submit(io.defer(lambda: lock), None)
 
 
 def test_a_value_that_cannot_come_back_is_a_panic_that_says_so(cluster: Cluster) -> None:
     result = io.zip_par(io.defer(threading.Lock)).run(None, on=cluster)
     assert isinstance(result, Panic)
-    assert isinstance(result.exceptions[0].exception, CannotShip)
+    assert isinstance(result.exceptions[0].exception, NotPicklable)
     assert "_thread.lock" in str(result.exceptions[0].exception)
 
 

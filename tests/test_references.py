@@ -82,14 +82,14 @@ class Cluster(World):
 
 @pytest.mark.parametrize("kind", MADE)
 def test_what_was_made_and_dropped_is_freed_while_the_run_goes_on(kind: str) -> None:
-    cluster = Cluster(workers=0, ships=False)
+    cluster = Cluster(workers=0, offers_children=False)
     assert cluster.run_to_sleep(MADE[kind].map(lambda made: 1)) == Ok(1)
     assert cluster.left == 0
 
 
 @pytest.mark.parametrize("kind", MADE)
 def test_what_is_kept_by_somebody_lives(kind: str) -> None:
-    cluster = Cluster(workers=0, ships=False)
+    cluster = Cluster(workers=0, offers_children=False)
     kept: list[Any] = []
     cluster.run_to_sleep(MADE[kind].map(kept.append))
     assert cluster.left == 1
@@ -103,7 +103,7 @@ def test_what_is_kept_by_somebody_lives(kind: str) -> None:
 
 
 def test_what_a_parked_fiber_waits_at_lives() -> None:
-    cluster = Cluster(workers=0, ships=False)
+    cluster = Cluster(workers=0, offers_children=False)
     kept: list[Any] = []
     waits = Deferred.create().flat_map(lambda made: io.defer(kept.append, made).then(made.get()))
     cluster.start(waits)
@@ -117,7 +117,7 @@ def test_what_a_parked_fiber_waits_at_lives() -> None:
 
 
 def test_what_the_user_has_pickled_lives_with_its_run() -> None:
-    cluster = Cluster(workers=0, ships=False)
+    cluster = Cluster(workers=0, offers_children=False)
     outcome = cluster.run_to_sleep(Queue.create().map(pickle.dumps))
     assert cluster.left == 1
     again = pickle.loads(outcome.success)
@@ -130,7 +130,7 @@ def test_what_the_user_has_pickled_lives_with_its_run() -> None:
 
 
 def test_a_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
-    cluster = Cluster(workers=0, ships=False)
+    cluster = Cluster(workers=0, offers_children=False)
     used = Var.create(0).flat_map(lambda var: var.update(lambda n: (n + 1, None)))
     assert cluster.run_to_sleep(used).success.new_value == 1
     assert cluster.left == 0
@@ -140,23 +140,23 @@ def test_a_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
 # -- what travels -----------------------------------------------------------------------------
 
 
-def ask(questions: Queue[Any], n: int) -> Program:
+def ask(status_queries: Queue[Any], n: int) -> Program:
     made = Deferred.create()
-    asked: Program = made.flat_map(lambda reply: questions.put((n, reply)).then(reply.get()))
+    asked: Program = made.flat_map(lambda reply: status_queries.put((n, reply)).then(reply.get()))
     return asked
 
 
-def answer(questions: Queue[Any]) -> Program:
-    return questions.take().flat_map(lambda question: question[1].set(question[0] + 1))
+def answer(status_queries: Queue[Any]) -> Program:
+    return status_queries.take().flat_map(lambda question: question[1].set(question[0] + 1))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_a_reply_channel_for_each_question_leaves_nothing(workers: int) -> None:
-    cluster = Cluster(workers=workers, ships=workers > 0)
+    cluster = Cluster(workers=workers, offers_children=workers > 0)
 
-    def both(questions: Queue[Any]) -> Program:
-        asks = io.traverse_par(range(20), lambda n: ask(questions, n))
-        answers = io.zip_par([answer(questions)] * 20)
+    def both(status_queries: Queue[Any]) -> Program:
+        asks = io.traverse_par(range(20), lambda n: ask(status_queries, n))
+        answers = io.zip_par([answer(status_queries)] * 20)
         return io.zip_par(asks, answers).map(lambda results: results[0])
 
     assert cluster.run_to_sleep(Queue.create().flat_map(both)) == Ok(list(range(1, 21)))
@@ -313,7 +313,7 @@ def test_failure_whose_last_handle_dies_elsewhere_is_reported() -> None:
 
 
 def test_an_item_that_a_queue_refuses_keeps_nothing() -> None:
-    cluster = Cluster(workers=0, ships=False)
+    cluster = Cluster(workers=0, offers_children=False)
     kept: list[Any] = []
 
     def offer(queue: Queue[Any]) -> Program:

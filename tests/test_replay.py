@@ -18,7 +18,7 @@ from distio.core.interpreter import step
 from distio.core.ops.direct import Awaiting
 from distio.core.replay import digest, dispose
 from distio.core.snapshot import dump_fibers, load_fibers
-from distio.errors import Cancelled, CannotShip, NotDeterministic
+from distio.errors import Cancelled, NotDeterministic, NotPicklable
 from distio.protocol.requests import FINISHED, YIELDED
 
 Program = IO[Any, Any, Any]
@@ -352,7 +352,7 @@ def test_restart_from_begins_the_log_anew() -> None:
 def why_it_stays(program: Program) -> str:
     fiber = Fiber(1, 1, program, None)
     assert step(fiber) is not FINISHED
-    with pytest.raises(CannotShip) as raised:
+    with pytest.raises(NotPicklable) as raised:
         dump_fibers([fiber])
     return str(raised.value)
 

@@ -17,7 +17,7 @@ from distio.core.snapshot import (
     load_fibers,
     load_outcome,
 )
-from distio.errors import Cancelled, CannotShip, Deadlock, ForeignException, WorkerLost
+from distio.errors import Cancelled, Deadlock, ForeignException, NotPicklable, WorkerLost
 
 Program = IO[Any, Any, Any]
 
@@ -105,7 +105,7 @@ def test_an_outcome_that_cannot_be_pickled_says_so() -> None:
     outcome = there_and_back(Ok({"config": [1, threading.Lock()]}))
     assert isinstance(outcome, Panic)
     exception = outcome.exceptions[0].exception
-    assert isinstance(exception, CannotShip)
+    assert isinstance(exception, NotPicklable)
     assert "outcome" in str(exception)
     assert "_thread.lock" in str(exception)
     assert "'config'" in str(exception)
@@ -153,12 +153,12 @@ def test_handles_inside_exceptions_are_told_too() -> None:
 def test_a_handle_arrives_as_an_id() -> None:
     handle: Handle[Any, Any, Any] = Handle(3)
     handle.outcome = Ok(LOCK)
-    handle.tie = LOCK
+    handle.location = LOCK
     outcome = there_and_back(Ok(handle))
     assert isinstance(outcome, Ok)
     assert outcome.success == handle
     assert outcome.success.outcome is None
-    assert outcome.success.tie is None
+    assert outcome.success.location is None
 
 
 def test_fibers_travel_together_with_their_ids() -> None:
@@ -175,7 +175,7 @@ def test_fibers_travel_together_with_their_ids() -> None:
 
 
 def reason(program: Program, context: Any = None) -> str:
-    with pytest.raises(CannotShip) as caught:
+    with pytest.raises(NotPicklable) as caught:
         dump_fibers([Fiber(1, 1, program, context)])
     return str(caught.value)
 

@@ -21,12 +21,12 @@ from distio.core.snapshot import dump_fibers, load_fibers
 from distio.core.supervising import (
     RESTARTS,
     STRATEGIES,
-    GiveUp,
     Policy,
     Restart,
     StartAgain,
     Strategy,
     Supervisor,
+    Terminate,
 )
 from distio.errors import TooManyRestarts, WorkerLost
 from distio.protocol import requests as rq
@@ -296,7 +296,7 @@ def check_restarts(case: Case, result: Any, is_quiet: bool) -> None:
             assert starts == LIVES
     first = result.exceptions[0].exception if isinstance(result, Panic) else None
     if isinstance(first, TooManyRestarts):
-        assert isinstance(machine.ended(int(first.child), False, 0.0), GiveUp)
+        assert isinstance(machine.ended(int(first.child), False, 0.0), Terminate)
 
 
 # -- bad input ----------------------------------------------------------------------------------

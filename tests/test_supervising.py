@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from distio.core.supervising import (
     RESTARTS,
     STRATEGIES,
-    GiveUp,
     Policy,
     Restart,
     StartAgain,
     Strategy,
     Supervisor,
+    Terminate,
 )
 
 MIXED: Final[tuple[Restart, ...]] = ("permanent", "transient", "temporary", "transient")
@@ -111,7 +111,7 @@ def gives_up_at(times: Sequence[float], max_restarts: int, within_seconds: float
     """The place of the end after which a supervisor gives up, when a child ends at these times."""
     machine = supervisor(max_restarts=max_restarts, within_seconds=within_seconds)
     for place, now in enumerate(times):
-        if isinstance(around(machine, 0, False, now=now), GiveUp):
+        if isinstance(around(machine, 0, False, now=now), Terminate):
             return place
     return None
 
@@ -140,21 +140,21 @@ def test_the_restarts_of_all_children_count_together() -> None:
     machine = supervisor(max_restarts=2)
     assert around(machine, 0, False) == ((), (0,))
     assert around(machine, 1, False) == ((), (1,))
-    assert machine.ended(2, False, 0.0) == GiveUp(2, (1, 0))
+    assert machine.ended(2, False, 0.0) == Terminate(2, (1, 0))
 
 
 def test_a_restart_of_all_counts_once() -> None:
     machine = supervisor(strategy="one_for_all", max_restarts=2)
     assert around(machine, 0, False) == ((2, 1), (0, 1, 2))
     assert around(machine, 0, False) == ((2, 1), (0, 1, 2))
-    assert machine.ended(0, False, 0.0) == GiveUp(0, (2, 1))
+    assert machine.ended(0, False, 0.0) == Terminate(0, (2, 1))
 
 
 def test_who_is_not_started_again_does_not_count() -> None:
     machine = supervisor(MIXED, max_restarts=0)
     assert around(machine, 2, False) is None
     assert around(machine, 1, True) is None
-    assert isinstance(around(machine, 0, True), GiveUp)
+    assert isinstance(around(machine, 0, True), Terminate)
 
 
 # -- in general -------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_whatever_happens_the_rules_hold(policy: Policy, steps: list[Step]) -> N
         assert decision.child == child
         assert list(decision.stop) == sorted(decision.stop, reverse=True)
         if sum(now - then <= 5.0 for then in restarts) == policy.max_restarts:
-            assert isinstance(decision, GiveUp)
+            assert isinstance(decision, Terminate)
             assert {*decision.stop} == {*running} - {child}
             return
         assert isinstance(decision, StartAgain)

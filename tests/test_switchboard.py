@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.membership.handshakes import Switchboard
+from distio.coordination.membership.handshakes import Handshakes
 from distio.protocol import messages as m
 from distio.protocol.version import PROTOCOL, PYTHON
 
@@ -12,7 +12,7 @@ def hello(token: bytes, protocol: int = PROTOCOL) -> m.Hello:
     return m.Hello(protocol, PYTHON, "worker", 1, "host", 7, token)
 
 
-class Board(Switchboard):
+class Board(Handshakes):
     """A switchboard whose every word is at hand."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ def test_what_strangers_say_is_counted_and_harms_nobody() -> None:
 def test_whoever_gives_up_before_joining_is_forgotten() -> None:
     board = Board()
     board.hear(0.0, b"1", [hello(b"token")])
-    board.hang_up(0.0, b"1")
+    board.disconnect(0.0, b"1")
     board.hear(0.0, b"2", [m.Listen(b"token")])
     assert not board.machine.members
     assert board.said() == {}
@@ -68,7 +68,7 @@ def test_a_member_that_can_only_listen_any_more_is_told_that_it_is_none() -> Non
     board = Board()
     board.join("a")
     board.said()
-    board.hang_up(1.0, b"speaks a")
+    board.disconnect(1.0, b"speaks a")
     assert not board.machine.members
     (shutdown,) = board.said()[b"listens a"]
     assert isinstance(shutdown, m.Shutdown)
@@ -81,12 +81,12 @@ def test_a_member_that_can_only_speak_any_more_is_gone_too() -> None:
     board.join("a")
     board.join("b")
     board.said()
-    board.hang_up(1.0, b"listens a")
+    board.disconnect(1.0, b"listens a")
     assert list(board.machine.members) == [2]
     assert board.said() == {}
     board.hear(1.0, b"speaks a", [m.StartRun(1)])
     assert board.strangers == 1
-    board.hang_up(1.0, b"speaks a")
+    board.disconnect(1.0, b"speaks a")
     assert board.machine.stale == 0
 
 
@@ -109,8 +109,8 @@ def test_a_member_that_shakes_hands_again_is_none_any_more_and_leaves_no_ghost()
     (shutdown,) = board.said()[b"listens a"]
     assert isinstance(shutdown, m.Shutdown)
     assert "shakes hands twice" in shutdown.reason
-    board.hang_up(2.0, b"speaks a")
-    board.hang_up(2.0, b"listens a")
+    board.disconnect(2.0, b"speaks a")
+    board.disconnect(2.0, b"listens a")
     assert list(board.machine.members) == [2]
     assert not board._callers
     assert not board._spent
@@ -151,7 +151,7 @@ def test_half_handshakes_are_bounded_and_the_oldest_make_room() -> None:
     board.join("honest")
     assert list(board.machine.members) == [1]
     for n in range(5_000):
-        board.hang_up(0.0, b"address %d" % n)
+        board.disconnect(0.0, b"address %d" % n)
     assert not board._callers
     assert not board._token_of
     assert not board._refused
@@ -193,5 +193,5 @@ def test_exits_of_unknown_processes_are_bounded_and_kept_for_a_family_alone() ->
     kept = board.machine._exits._reasons
     assert len(kept) == 1_000
     assert max(len(reason) for reason, _ in kept.values()) == 1_000
-    board.hang_up(0.0, b"client")
+    board.disconnect(0.0, b"client")
     assert not kept

@@ -29,8 +29,8 @@ from distio import (
     Var,
     io,
 )
-from distio.errors import Cancelled, CannotShip, Deadlock
-from distio.testing import RESTLESS, Fault, Interrupt, simulate
+from distio.errors import Cancelled, Deadlock, NotPicklable
+from distio.testing import MOVE_ON_WAKE, Fault, Interrupt, simulate
 from tests.conftest import Run, shared_cluster
 from tests.test_generated_simulation import EXAMPLES, HARMFUL, HARMLESS, SEEDS, SHAPES
 
@@ -270,7 +270,7 @@ def test_an_item_that_cannot_travel_is_a_panic_of_who_puts_it() -> None:
     program = Queue.create().flat_map(work)
     failed, size, _, taken = simulate(program).result.unsafe_get()  # type: ignore[union-attr]  # the client isn't lost
     wrong = exception_in(failed)
-    assert isinstance(wrong, CannotShip)
+    assert isinstance(wrong, NotPicklable)
     assert "an item can't leave its process" in str(wrong)
     assert "Stubborn" in str(wrong)
     assert (size, taken) == (0, 1)
@@ -528,13 +528,13 @@ async def talks(capacity: int | None) -> list[int]:
         return 0
 
     @io.do
-    async def giver() -> int:
+    async def victim() -> int:
         for n in range(1, 5):
             await queue.put(n)
         await queue.close()
         return 0
 
-    found: list[int] = await io.zip_par(listener(), listener(), speaker(), giver())
+    found: list[int] = await io.zip_par(listener(), listener(), speaker(), victim())
     return found
 
 
@@ -549,7 +549,7 @@ def test_who_talks_wherever_it_moves_says_and_hears_the_same(examples: int) -> N
             threads=shape[1],
             seed=seed,
             faults=faults,
-            parts=RESTLESS,
+            parts=MOVE_ON_WAKE,
         )
         assert simulation.result == Ok([1010, 1010, 0, 0])
 

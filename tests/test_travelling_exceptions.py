@@ -24,7 +24,7 @@ from distio import Queue, io
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.core.snapshot import dump_fibers, dump_outcome, load_fibers, load_outcome
-from distio.errors import CannotShip, ForeignException, TracedException
+from distio.errors import ForeignException, NotPicklable, TracedException
 from distio.result import Errors, Ok, Panic, Result
 from distio.var import Var
 
@@ -634,12 +634,12 @@ def test_exception_without_text_arrives() -> None:
 def test_other_errors_that_cannot_be_pickled_are_a_panic() -> None:
     arrived = load_outcome(dump_outcome(Errors([ValueError(1), threading.Lock()]))[0])
     assert isinstance(arrived, Panic)
-    assert isinstance(arrived.exceptions[0].exception, CannotShip)
+    assert isinstance(arrived.exceptions[0].exception, NotPicklable)
 
 
 def test_fiber_with_an_exception_that_cannot_be_pickled_stays(with_socket: Refused) -> None:
     fiber = Fiber(1, 1, io.pure(0).map(lambda _: str(with_socket)), None)
-    with pytest.raises(CannotShip, match="captured variable 'with_socket'"):
+    with pytest.raises(NotPicklable, match="captured variable 'with_socket'"):
         dump_fibers([fiber])
 
 

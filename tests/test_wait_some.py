@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Errors, Ok, io
-from distio.coordination.executor.tasks import Parcel
+from distio.coordination.executor.tasks import UnpickleChunk
 from distio.coordination.member import Member
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
@@ -181,7 +181,7 @@ def test_a_parked_fiber_that_has_enough_is_found() -> None:
 
 
 def test_a_failure_that_was_seen_in_part_is_observed_and_one_that_ends_later_is_not() -> None:
-    world = World(workers=0, ships=False)
+    world = World(workers=0, offers_children=False)
     late = io.sleep(1).then(io.error("late"))
     children = io.parallel(io.error("early"), late)
     world.start(children.flat_map(lambda fibers: ops.WaitSome(tuple(fibers), 1)))
@@ -191,7 +191,7 @@ def test_a_failure_that_was_seen_in_part_is_observed_and_one_that_ends_later_is_
 
 
 def test_a_run_that_was_cut_short_leaves_no_entry() -> None:
-    world = World(workers=0, ships=False)
+    world = World(workers=0, offers_children=False)
     kept: list[Any] = []
     forever = io.async_(lambda context, callback: kept.append(callback))
 
@@ -270,7 +270,7 @@ def test_what_was_asked_for_stays_asked_for_when_it_comes_and_goes() -> None:
     family.member.receive(m.Place(m.Chunk(family.parent.run, [(handle.id, 1)], dumped.payload)))
     assert list(family.member.awaited) == []
     parcel = family.member.take()
-    assert isinstance(parcel, Parcel)
+    assert isinstance(parcel, UnpickleChunk)
     (back,) = load_fibers(family.parent.run, [(handle.id, 1)], dumped.payload)
     family.member.opened(parcel.chunk, [back], [handle])
     family.member.shipped([back], dumped)
@@ -291,7 +291,7 @@ def test_a_fiber_that_has_got_its_answer_travels_with_it() -> None:
 def test_those_who_wait_for_some_of_each_other_are_a_deadlock() -> None:
     box: list[Any] = []
     others = io.parallel(io.defer_io(lambda: ops.WaitSome(tuple(box), 1))).map(box.extend)
-    world = World(workers=0, ships=False)
+    world = World(workers=0, offers_children=False)
     world.start(others)
     world.work()
     (ended,) = world[1].ended_runs
@@ -309,7 +309,7 @@ def test_whoever_can_still_be_woken_is_no_deadlock() -> None:
         box.extend(fibers)
         return ops.WaitSome(tuple(fibers), 1)
 
-    world = World(workers=0, ships=False)
+    world = World(workers=0, offers_children=False)
     handle = world.start(children.flat_map(wait))
     world.work()
     world.pass_time(1)

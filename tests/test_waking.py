@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from distio import IO, Ok, Resource, io
-from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.executor import Executor
 from distio.coordination.state.events import Tick
 from distio.core.fiber import Fiber
 from distio.protocol.ids import fiber_id
@@ -48,7 +48,7 @@ class Scene:
     def __init__(self, name: str, workers: int) -> None:
         child, ask = WAITS[name]
         self.world = World(workers)
-        self.world[1].ships = workers > 0
+        self.world[1].offers_children = workers > 0
         self.home = 1 + workers
         """Where the child is."""
         self.handle = self.world.start(
@@ -66,7 +66,7 @@ class Scene:
     def turn(self, member: int, fiber: int, meanwhile: Callable[[], None] | None = None) -> None:
         """Let a hand have its turn with this fiber, or with the parcel in which it is."""
         index = [_is(fiber, work) for work in self.world[member].ready].index(True)
-        hand = Hand(self.world[member], self.world.nodes[member])
+        hand = Executor(self.world[member], self.world.nodes[member])
         assert hand.take(index)
         hand.perform()
         if meanwhile is not None:
@@ -139,7 +139,7 @@ def test_a_fiber_of_another_process_wakes_it(name: str, moment: Moment) -> None:
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_timer_counts_from_when_it_is_heard_of(moment: Moment) -> None:
     """Time that passes before doesn't count, and a moment that is over already isn't missed."""
-    world = World(workers=0, ships=False)
+    world = World(workers=0, offers_children=False)
     member = world[1]
     handle = world.start(io.yield_.then(io.sleep(1), io.pure("slept")))
     node = world.nodes[1]
@@ -181,10 +181,10 @@ def test_a_callback_wakes_it(moment: Moment) -> None:
         else:
             kept.append(callback)
 
-    world = World(workers=0, ships=False)
+    world = World(workers=0, offers_children=False)
     member, node = world[1], world.nodes[1]
     handle = world.start(io.async_(start))
-    hand = Hand(member, node)
+    hand = Executor(member, node)
     assert hand.take()
     hand.perform()
     assert hand.settle()

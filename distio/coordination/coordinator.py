@@ -19,7 +19,7 @@ Rules
   nothing has moved meanwhile, it is one.
 
 Its parts: `placement` (members and their load), `exits` (how their processes ended), `registry`
-(fibers and runs), `outcomes`, `timers`, `questions` (who asks after whom), `deadlock`,
+(fibers and runs), `outcomes`, `timers`, `status_queries` (who asks after whom), `deadlock`,
 `cancelling`, `logs`. Locks, semaphores and variables join them here, as parts of their own that
 are asked by one message each and answer by a grant: register-or-grant is one step of this machine.
 """
@@ -38,12 +38,12 @@ from distio.coordination.cancellation.coordinator import (
     cancel_run,
     say_who_is_cancelled,
 )
-from distio.coordination.deadlock.coordinator import Suspicions
+from distio.coordination.deadlock.coordinator import DeadlockDetector
 from distio.coordination.endings.coordinator import GRACE_SECONDS, Endings
 from distio.coordination.invariants.coordinator import check, check_at_rest
 from distio.coordination.locks.coordinator import Locks
 from distio.coordination.logs.coordinator import Logs
-from distio.coordination.membership.exits import Departed, Exits, process_of
+from distio.coordination.membership.exits import Departed, ProcessExits, process_of
 from distio.coordination.outcomes.claims import Claims
 from distio.coordination.outcomes.coordinator import (
     await_outcomes,
@@ -53,7 +53,7 @@ from distio.coordination.outcomes.coordinator import (
     outcomes_ready,
     say_what_is_dropped,
 )
-from distio.coordination.placement.coordinator import Member, choose_giver, choose_taker
+from distio.coordination.placement.coordinator import MemberRecord, choose_host, choose_victim
 from distio.coordination.primitives.coordinator import Talking
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.events import (
@@ -65,7 +65,7 @@ from distio.coordination.state.events import (
     Send,
 )
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
-from distio.coordination.status.coordinator import Questions
+from distio.coordination.status.coordinator import StatusQueries
 from distio.coordination.timers.coordinator import Timer, Timers
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
@@ -81,25 +81,25 @@ class Coordinator:
         Args:
             grace: how many seconds a run that is ended may take to release what it holds.
         """
-        self.members: dict[int, Member] = {}
+        self.members: dict[int, MemberRecord] = {}
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
         self.timers = Timers()
         self.endings = Endings(self, grace)
-        self.suspicions = Suspicions(self)
-        self.questions = Questions(self)
+        self.deadlocks = DeadlockDetector(self)
+        self.status_queries = StatusQueries(self)
         self.claims = Claims(self)
         self.references = References(self.fibers, self._free, partial(drop_outcome, self))
         self.dropped: dict[int, list[tuple[int, int]]] = {}
         """By host: the outcomes that it is to drop; see `DropOutcomes`."""
         self.talking = Talking(self)
-        self.locks = Locks(self._say_uncounted, self.suspicions.token_moved)
+        self.locks = Locks(self._say_uncounted, self.deadlocks.token_moved)
         self.logs = Logs(self._say_uncounted, self.members)
         self.backlog: deque[m.Chunk] = deque()
         self.stale = 0
         """How many messages came too late to mean anything."""
         self.next_incarnation = 1
-        self._exits = Exits()
+        self._exits = ProcessExits()
         self._departed = Departed()
         self._loads_changed = False
         self.now = 0.0
@@ -193,14 +193,14 @@ class Coordinator:
     # -- members --------------------------------------------------------------------------
 
     def _join(self, hello: m.Hello) -> None:
-        member = Member(self.next_incarnation, hello)
+        member = MemberRecord(self.next_incarnation, hello)
         self.next_incarnation += 1
         self.members[member.id] = member
         self._loads_changed = True
         # part of the handshake, so not counted as sent
         self._commands.append(Send(member.id, m.Welcome(member.id)))
 
-    def _goodbye(self, member: Member, reason: str) -> None:
+    def _goodbye(self, member: MemberRecord, reason: str) -> None:
         if self._is_watched(member):
             self._exits.left(member)
         self._lose(member.id, reason)
@@ -215,7 +215,7 @@ class Coordinator:
         self.send(id, m.Shutdown(reason, is_for_all=False))
         self._lose(id, reason)
 
-    def _worker_exited(self, watcher: Member, message: m.WorkerExited) -> None:
+    def _worker_exited(self, watcher: MemberRecord, message: m.WorkerExited) -> None:
         exited = watcher.hello.family, message.serial
         if not watcher.hello.family:
             self.stale += 1  # it has started none
@@ -240,7 +240,7 @@ class Coordinator:
         if reason is not None or not self._is_watched(member):
             self._lose(id, reason or why)
 
-    def _is_watched(self, member: Member) -> bool:
+    def _is_watched(self, member: MemberRecord) -> bool:
         """Whether there is a client that will tell how the process of this worker exited."""
         family = member.hello.family
         clients = (other for other in self.members.values() if not other.is_worker)
@@ -263,7 +263,7 @@ class Coordinator:
         self._departed.note(lost, name, reason)
         for id, run in list(self.runs.items()):
             self._survive(self._lose_part, id, run, lost, name, reason, run=id)
-        self._survive(self.questions.members_gone)
+        self._survive(self.status_queries.members_gone)
 
     def _lose_part(self, id: int, run: Run, lost: int, name: str, reason: str) -> None:
         """What a lost member has hosted of a run is lost."""
@@ -301,15 +301,15 @@ class Coordinator:
 
     # -- runs -----------------------------------------------------------------------------
 
-    def _start_run(self, member: Member, message: m.StartRun) -> None:
+    def _start_run(self, member: MemberRecord, message: m.StartRun) -> None:
         run = self.runs[message.run] = Run(member.id)
         run.count(member.id, 1)  # its root
         self.endings.started(self.now, message.run, run)
 
     def _check_end(self, id: int, run: Run) -> None:
         if not self.endings.check(id, run):
-            run.has_moved()
-            self.suspicions.suspect(id, run)
+            run.note_progress()
+            self.deadlocks.probe(id, run)
 
     def end_run(self, id: int, run: Run, *, overdue: str = "") -> None:
         """This run is over.
@@ -325,11 +325,11 @@ class Coordinator:
         for fiber in run.fibers:
             self.fibers.pop(fiber, None)
         self._survive(self.timers.drop, id)
-        for part in (self.questions, self.claims, self.locks, self.talking, self.references):
+        for part in (self.status_queries, self.claims, self.locks, self.talking, self.references):
             self._survive(part.run_gone, id)
         if run.alive_at.get(NOWHERE) or run.is_miscounted:
             self._survive(self._drop_backlog, id)
-        self._survive(self.suspicions.forget, id)
+        self._survive(self.deadlocks.forget, id)
         for member in self.members.values():
             member.blocked.pop(id, None)
             if member.id in run.members:
@@ -341,7 +341,7 @@ class Coordinator:
         for chunk in dropped:
             self.locks.drop(self.now, chunk.held, NOWHERE)
 
-    def _progress(self, member: Member, message: m.Progress) -> None:
+    def _progress(self, member: MemberRecord, message: m.Progress) -> None:
         member.told(message)
         self._loads_changed = True
         for told in message.runs:
@@ -355,17 +355,17 @@ class Coordinator:
         for id in {**member.blocked, **waiting[0], **waiting[1]}:
             run = self.runs.get(id)
             if run is not None:
-                self.suspicions.suspect(id, run)
+                self.deadlocks.probe(id, run)
 
-    def _progress_of(self, member: Member, told: m.RunProgress, run: Run) -> None:
-        run.has_moved()
+    def _progress_of(self, member: MemberRecord, told: m.RunProgress, run: Run) -> None:
+        run.note_progress()
         started = sum(count for _, count in told.started)
         run.count(member.id, started - told.finished)
         for fiber, epoch in told.ended:
             self._fiber_ended(member, run, fiber, epoch)
         self.endings.check(told.run, run)
 
-    def _fiber_ended(self, member: Member, run: Run, fiber: int, epoch: int) -> None:
+    def _fiber_ended(self, member: MemberRecord, run: Run, fiber: int, epoch: int) -> None:
         record = self.fibers.get(fiber)
         if record is None or record.epoch != epoch or record.host != member.id or record.ended:
             self.stale += 1
@@ -378,14 +378,14 @@ class Coordinator:
 
     # -- placement ------------------------------------------------------------------------
 
-    def _offer(self, member: Member, message: m.Offer) -> None:
-        member.solicited = False
+    def _offer(self, member: MemberRecord, message: m.Offer) -> None:
+        member.was_asked_to_share = False
         if not message.chunks:
-            member.offers_in_vain = True
+            member.nothing_to_steal = True
         for chunk in message.chunks:
             self._survive(self._offer_chunk, member, chunk, run=chunk.run)
 
-    def _offer_chunk(self, member: Member, chunk: m.Chunk) -> None:
+    def _offer_chunk(self, member: MemberRecord, chunk: m.Chunk) -> None:
         run = self.runs.get(chunk.run)
         if run is None:
             self.locks.drop(self.now, chunk.held, member.id)
@@ -405,7 +405,7 @@ class Coordinator:
         self.references.came(chunk.references)
         self.locks.move(chunk.held, member.id, NOWHERE)
         run.move(member.id, NOWHERE, len(chunk.fibers))
-        run.has_moved()
+        run.note_progress()
         if not chunk.target:
             self.backlog.append(chunk)
         elif self._takes(chunk.target, run):
@@ -432,13 +432,13 @@ class Coordinator:
 
     def _place_backlog(self) -> None:
         while self.backlog:
-            taker = choose_taker(self.members.values())
+            taker = choose_host(self.members.values())
             if taker is None:
                 return
             chunk = self.backlog.popleft()
             self._survive(self._place, taker, chunk, run=chunk.run)
 
-    def _place(self, taker: Member, chunk: m.Chunk) -> None:
+    def _place(self, taker: MemberRecord, chunk: m.Chunk) -> None:
         moved = []
         for fiber, epoch in chunk.fibers:
             record = self.fibers[fiber]
@@ -456,7 +456,7 @@ class Coordinator:
         say_who_is_cancelled(self, taker, chunk.run, moved)  # before its handle may be dropped
         self._say_who_wants(taker, chunk.run, moved)
 
-    def _say_who_wants(self, host: Member, run: int, fibers: list[tuple[int, int]]) -> None:
+    def _say_who_wants(self, host: MemberRecord, run: int, fibers: list[tuple[int, int]]) -> None:
         """Tell a new host which outcomes are waited for already, and which nobody wants."""
         wanted, unwanted = [], []
         for fiber, epoch in fibers:
@@ -475,22 +475,22 @@ class Coordinator:
     def _balance(self) -> None:
         if self.backlog:
             return
-        found = choose_giver(self.members.values())
+        found = choose_victim(self.members.values())
         if found is not None:
-            giver, count = found
-            giver.solicited = True
-            self.send(giver.id, m.Solicit(count))
+            victim, count = found
+            victim.was_asked_to_share = True
+            self.send(victim.id, m.StealRequest(count))
 
     # -- timers ---------------------------------------------------------------------------
 
-    def _start_timer(self, member: Member, message: m.StartTimer) -> None:
+    def _start_timer(self, member: MemberRecord, message: m.StartTimer) -> None:
         if message.run not in self.runs:
             self.stale += 1
             return
         deadline = self.now + message.seconds
         self.timers.start(Timer(deadline, message.fiber, message.timer, member.id, message.run))
 
-    def _stop_timer(self, member: Member, message: m.StopTimer) -> None:
+    def _stop_timer(self, member: MemberRecord, message: m.StopTimer) -> None:
         if not self.timers.stop(member.id, message.fiber, message.timer):
             self.stale += 1  # it has fired meanwhile
 
@@ -505,19 +505,19 @@ class Coordinator:
 
     # -- locks ----------------------------------------------------------------------------
 
-    def _await_turns(self, member: Member, message: m.AwaitTurns) -> None:
+    def _await_turns(self, member: MemberRecord, message: m.AcquireTokens) -> None:
         self.locks.wait(self.now, member.id, message)
         run = self.runs.get(message.run)
         if run is not None:
-            run.has_moved()
-            self.suspicions.suspect(message.run, run)
+            run.note_progress()
+            self.deadlocks.probe(message.run, run)
 
-    def _return_tokens(self, member: Member, message: m.ReturnTokens) -> None:
+    def _return_tokens(self, member: MemberRecord, message: m.ReturnTokens) -> None:
         lock, count = message.lock, message.count
         if not self.locks.take_back(self.now, member.id, lock, count, message.value):
             self.stale += 1
 
-    def _store_value(self, member: Member, message: m.StoreValue) -> None:
+    def _store_value(self, member: MemberRecord, message: m.StoreValue) -> None:
         if message.run in self.runs:
             if message.is_new and isinstance(message.lock, int):
                 self.references.made(message.run, message.lock, member.id)
@@ -541,15 +541,15 @@ class Coordinator:
 
 
 _HANDLERS: dict[type, Any] = {
-    m.AskStatus: lambda machine, member, asked: machine.questions.ask(member.id, asked),
+    m.QueryStatus: lambda machine, member, asked: machine.status_queries.ask(member.id, asked),
     m.AwaitOutcomes: await_outcomes,
-    m.AwaitTurns: Coordinator._await_turns,
+    m.AcquireTokens: Coordinator._await_turns,
     m.CancelFibers: cancel_fibers,
     m.CancelRun: cancel_run,
-    m.ForgoAnswer: lambda machine, member, said: machine.talking.give_up(member, said),
+    m.WithdrawCall: lambda machine, member, said: machine.talking.give_up(member, said),
     m.Expose: expose,
-    m.FiberDescribed: lambda machine, member, said: machine.questions.answered(member, said),
-    m.ForgoTurns: lambda machine, member, said: machine.locks.forgo(
+    m.FiberDescribed: lambda machine, member, said: machine.status_queries.answered(member, said),
+    m.WithdrawAcquire: lambda machine, member, said: machine.locks.forgo(
         member.id, said.lock, said.fibers
     ),
     m.GiveBack: lambda machine, member, said: machine.references.given_back(member.id, said.counts),
@@ -557,13 +557,13 @@ _HANDLERS: dict[type, Any] = {
         member, said.reason or "it left the cluster"
     ),
     m.Leaving: lambda machine, member, said: machine.endings.leave(machine.now, member, said),
-    m.LoanReturned: lambda machine, member, said: machine.talking.came_back(member.id, said),
+    m.DelegationReturned: lambda machine, member, said: machine.talking.came_back(member.id, said),
     m.MakeEntry: lambda machine, member, said: machine.talking.make(member.id, said),
     m.Offer: Coordinator._offer,
     m.OutcomesReady: outcomes_ready,
     m.OutcomeUnknown: outcome_unknown,
     m.Progress: Coordinator._progress,
-    m.PutAlone: lambda machine, member, said: machine.talking.put(said),
+    m.DelegatedPut: lambda machine, member, said: machine.talking.put(said),
     m.RelayLogs: lambda machine, member, said: machine.logs.relay(member, said),
     m.ReturnTokens: Coordinator._return_tokens,
     m.SetLogLevels: lambda machine, member, said: machine.logs.set_levels(member, said),
@@ -572,6 +572,6 @@ _HANDLERS: dict[type, Any] = {
     m.StopTimer: Coordinator._stop_timer,
     m.StoreValue: Coordinator._store_value,
     m.Talk: lambda machine, member, said: machine.talking.talk(member, said),
-    m.Waits: lambda machine, member, message: machine.suspicions.answered(member, message),
+    m.WaitGraph: lambda machine, member, message: machine.deadlocks.answered(member, message),
     m.WorkerExited: Coordinator._worker_exited,
 }

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple, final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.mending import put_in_order, refuse
-from distio.coordination.placement.coordinator import Member
+from distio.coordination.placement.coordinator import MemberRecord
 from distio.coordination.state.events import Event, Received, Send, Tick
 from distio.coordination.state.registry import Run
 from distio.protocol import messages as m
@@ -153,7 +153,7 @@ def _concerned(machine: Coordinator, message: m.MemberMessage) -> set[int]:
     for fiber in [*getattr(message, "fibers", ()), getattr(message, "fiber", 0)]:
         if fiber in machine.fibers:
             runs.add(machine.fibers[fiber].run)
-    if isinstance(message, m.LoanReturned):
+    if isinstance(message, m.DelegationReturned):
         runs.update(machine.talking.runs_with(message.key))
     return runs
 
@@ -166,7 +166,7 @@ def _require(holds: bool, what: str) -> None:
         raise Inadmissible(what)
 
 
-def _part_of(machine: Coordinator, member: Member, id: int) -> Run | None:
+def _part_of(machine: Coordinator, member: MemberRecord, id: int) -> Run | None:
     """The run, of which this member has hosted something.
 
     None if the run is over, or if the coordinator has lost track of it.
@@ -177,7 +177,7 @@ def _part_of(machine: Coordinator, member: Member, id: int) -> Run | None:
     return None if run is not None and run.mistakes else run
 
 
-def _require_host(machine: Coordinator, member: Member, run: int, fiber: int) -> None:
+def _require_host(machine: Coordinator, member: MemberRecord, run: int, fiber: int) -> None:
     record = machine.fibers.get(fiber)
     if record is None:
         is_there = home_of(fiber) == member.id
@@ -187,12 +187,12 @@ def _require_host(machine: Coordinator, member: Member, run: int, fiber: int) ->
         raise Inadmissible(f"fiber {name_of(fiber)} isn't there")
 
 
-def _start_run(machine: Coordinator, member: Member, message: m.StartRun) -> None:
+def _start_run(machine: Coordinator, member: MemberRecord, message: m.StartRun) -> None:
     _require(home_of(message.run) == member.id, "the run has the id of another member's fiber")
     _require(message.run not in machine.runs, f"run {name_of(message.run)} has begun before")
 
 
-def _progress(machine: Coordinator, member: Member, message: m.Progress) -> None:
+def _progress(machine: Coordinator, member: MemberRecord, message: m.Progress) -> None:
     if message.received > member.sent:
         raise Inadmissible("it has heard more than was said")
     for told in message.runs:
@@ -209,7 +209,7 @@ def _progress(machine: Coordinator, member: Member, message: m.Progress) -> None
                 raise Inadmissible(f"fiber {name_of(fiber)} isn't one of run {name_of(told.run)}")
 
 
-def _offer(machine: Coordinator, member: Member, message: m.Offer) -> None:
+def _offer(machine: Coordinator, member: MemberRecord, message: m.Offer) -> None:
     offered: dict[int, int] = {}
     seen: set[int] = set()
     for chunk in message.chunks:
@@ -240,11 +240,11 @@ def _offer(machine: Coordinator, member: Member, message: m.Offer) -> None:
             _require(bool(data) or digest in run.attachments, "an attachment is missing")
 
 
-def _outcomes_ready(machine: Coordinator, member: Member, message: m.OutcomesReady) -> None:
+def _outcomes_ready(machine: Coordinator, member: MemberRecord, message: m.OutcomesReady) -> None:
     _require(len(message.fibers) == len(message.payloads), "not every outcome is one of a fiber")
 
 
-def _expose(machine: Coordinator, member: Member, message: m.Expose) -> None:
+def _expose(machine: Coordinator, member: MemberRecord, message: m.Expose) -> None:
     if _part_of(machine, member, message.run) is None:
         raise Late
     for fiber in message.fibers:
@@ -255,20 +255,20 @@ def _expose(machine: Coordinator, member: Member, message: m.Expose) -> None:
 
 def _of_run(
     machine: Coordinator,
-    member: Member,
-    message: m.AskStatus | m.AwaitOutcomes | m.CancelFibers | m.CancelRun | m.RelayLogs,
+    member: MemberRecord,
+    message: m.QueryStatus | m.AwaitOutcomes | m.CancelFibers | m.CancelRun | m.RelayLogs,
 ) -> None:
     _part_of(machine, member, message.run)
 
 
-def _start_timer(machine: Coordinator, member: Member, message: m.StartTimer) -> None:
+def _start_timer(machine: Coordinator, member: MemberRecord, message: m.StartTimer) -> None:
     if _part_of(machine, member, message.run) is not None:
         _require_host(machine, member, message.run, message.fiber)
         if machine.timers.has(message.fiber):
             raise Inadmissible(f"fiber {name_of(message.fiber)} sleeps already")
 
 
-def _await_turns(machine: Coordinator, member: Member, message: m.AwaitTurns) -> None:
+def _await_turns(machine: Coordinator, member: MemberRecord, message: m.AcquireTokens) -> None:
     if message.run not in machine.runs:
         raise Late
     if _part_of(machine, member, message.run) is None:
@@ -281,39 +281,39 @@ def _await_turns(machine: Coordinator, member: Member, message: m.AwaitTurns) ->
         raise Inadmissible(f"a fiber waits twice for lock {message.lock!r:.100}")
 
 
-def _store_value(machine: Coordinator, member: Member, message: m.StoreValue) -> None:
+def _store_value(machine: Coordinator, member: MemberRecord, message: m.StoreValue) -> None:
     run = _part_of(machine, member, message.run)
     if run is not None and not machine.locks.is_variable(message.run, message.lock):
         is_its_own = isinstance(message.lock, int) and home_of(message.lock) == member.id
         _require(is_its_own, f"{message.lock!r:.100} is no variable of the run")
 
 
-def _make_entry(machine: Coordinator, member: Member, message: m.MakeEntry) -> None:
+def _make_entry(machine: Coordinator, member: MemberRecord, message: m.MakeEntry) -> None:
     if _part_of(machine, member, message.run) is not None:
         _require(home_of(message.key) == member.id, "the key was made elsewhere")
         _require(not machine.talking.knows(message.key), "the key is in use")
         _require(message.size >= _LEAST_SIZE[message.kind], f"a {message.kind} can't be that small")
 
 
-def _talk(machine: Coordinator, member: Member, message: m.Talk) -> None:
+def _talk(machine: Coordinator, member: MemberRecord, message: m.Talk) -> None:
     if _part_of(machine, member, message.run) is not None:
         _require_host(machine, member, message.run, message.fiber)
         if machine.talking.is_waiting(message.fiber):
             raise Inadmissible(f"fiber {name_of(message.fiber)} waits already")
-        if (message.item is None) is (message.verb in _WITH_ITEM):
-            raise Inadmissible(f"nobody can {message.verb} like that")
+        if (message.item is None) is (message.method in _WITH_ITEM):
+            raise Inadmissible(f"nobody can {message.method} like that")
 
 
-def _put_alone(machine: Coordinator, member: Member, message: m.PutAlone) -> None:
+def _put_alone(machine: Coordinator, member: MemberRecord, message: m.DelegatedPut) -> None:
     if _part_of(machine, member, message.run) is not None:
         may_put = machine.talking.may_put(member.id, message.run, message.key)
         _require(may_put, "it may not put without asking")
 
 
-_RULES: Final[dict[type, Callable[[Coordinator, Member, Any], None]]] = {
-    m.AskStatus: _of_run,
+_RULES: Final[dict[type, Callable[[Coordinator, MemberRecord, Any], None]]] = {
+    m.QueryStatus: _of_run,
     m.AwaitOutcomes: _of_run,
-    m.AwaitTurns: _await_turns,
+    m.AcquireTokens: _await_turns,
     m.CancelFibers: _of_run,
     m.CancelRun: _of_run,
     m.Expose: _expose,
@@ -321,7 +321,7 @@ _RULES: Final[dict[type, Callable[[Coordinator, Member, Any], None]]] = {
     m.Offer: _offer,
     m.OutcomesReady: _outcomes_ready,
     m.Progress: _progress,
-    m.PutAlone: _put_alone,
+    m.DelegatedPut: _put_alone,
     m.RelayLogs: _of_run,
     m.StartRun: _start_run,
     m.StartTimer: _start_timer,

@@ -14,7 +14,7 @@ Rules
   `Progress`, always before anything that depends on them.
 
 Nothing here runs user code. Whatever does (stepping, pickling, unpickling, calling) is work that
-a `Hand` takes from `ready` and performs outside the mutex.
+a `Executor` takes from `ready` and performs outside the mutex.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from typing import Any
 from distio.coordination.calls.callbacks import nobody_calls
 from distio.coordination.cancellation.member import Cancelling
 from distio.coordination.endings.member import is_lost_by_leaving, run_ended, say_goodbye
-from distio.coordination.executor.tasks import Offering, Parcel, Shipping, Task, Work
+from distio.coordination.executor.tasks import OfferFibers, PickleFibers, Task, UnpickleChunk, Work
 from distio.coordination.failures.member import Failures
-from distio.coordination.failures.reporting import Reporting
+from distio.coordination.failures.reporting import ReportFailures
 from distio.coordination.invariants.member import check_handles, check_places, check_waiters
 from distio.coordination.leftovers import check_rest
 from distio.coordination.locks.member import Locks
@@ -47,9 +47,9 @@ from distio.coordination.primitives.member import Talking
 from distio.coordination.references.member import References
 from distio.coordination.state.children import inherit
 from distio.coordination.state.local_run import LocalRun
-from distio.coordination.state.location import Away
-from distio.coordination.state.progress import News
-from distio.coordination.status.member import Asking
+from distio.coordination.state.location import RemoteFiber
+from distio.coordination.state.progress import ProgressReport
+from distio.coordination.status.member import StatusQueries
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.core.pickling.payloads import Dumped
@@ -71,8 +71,8 @@ class Member:
         self,
         incarnation: int,
         *,
-        ships: bool = False,
-        keeps_values: bool = False,
+        offers_children: bool = False,
+        is_standalone: bool = False,
         new_key: Callable[[], int] | None = None,
         worker: str | None = None,
     ) -> None:
@@ -81,10 +81,10 @@ class Member:
         """How it is called in failures, if it is a worker."""
         self.new_key = new_key or partial(self.next_ids, 1)
         """Makes the id of a lock, a variable or an object."""
-        self.keeps_values = keeps_values
+        self.is_standalone = is_standalone
         """Whether it is alone in its cluster: then the values of variables stay here as they are,
         and the coordinator sees to nothing but whose turn it is."""
-        self.ships = ships
+        self.offers_children = offers_children
         """Whether children are offered to the cluster before they are run here."""
         self.ready: deque[Work] = deque()
         self.parked: dict[int, Fiber] = {}
@@ -97,7 +97,7 @@ class Member:
         self.runs: dict[int, LocalRun] = {}
         self.locks = Locks(self)
         self.cancelling = Cancelling(self)
-        self.asking = Asking(self)
+        self.status_queries = StatusQueries(self)
         self.talking = Talking(self)
         self.references = References(self)
         self.logs = Logs()
@@ -117,7 +117,7 @@ class Member:
         """Whether it has said goodbye."""
         self.stepping = 0
         """How many pieces of work are in hand."""
-        self._news = News()
+        self._news = ProgressReport()
         self.in_parcels = 0
         self._sequence = 0
         self._timers = 0
@@ -133,7 +133,7 @@ class Member:
         return self.make(run, id, io, context)
 
     def _new_run(self, id: int) -> LocalRun:
-        return LocalRun(id, self._news.untold, self._news.stirred)
+        return LocalRun(id, self._news.unreported, self._news.newly_blocked)
 
     def spawn(self, parent: Fiber, ios: Sequence[IO[Any, Any, Any]]) -> list[Fiber]:
         """Make the children that `parent` asked for and answer it with their handles.
@@ -144,13 +144,13 @@ class Member:
         run, context = self.runs[parent.run], parent.context
         first = self.next_ids(len(ios))
         children = [self.make(run, id, io, context) for id, io in enumerate(ios, first)]
-        if parent.shield or parent.is_spared or parent.locals or parent.variables:
+        if parent.shield or parent.exempt_from_run_cancel or parent.locals or parent.variables:
             inherit(children, parent)
         if parent.stream is not None:
             parent.stream.divide_among(children)
         run.started(sequence_of(first), len(children))
         parent.value = [child.handle for child in children]
-        if self.ships:
+        if self.offers_children:
             return children
         self.ready.extend(children)
         return []
@@ -164,8 +164,8 @@ class Member:
     def make(self, run: LocalRun, id: int, io: IO[Any, Any, Any], context: Any) -> Fiber:
         fiber = Fiber(id, run.id, io, context)
         fiber.handle = Handle(id)
-        fiber.handle.tie = run.tie
-        fiber.is_pinned = self.keeps_values  # there is nowhere to go
+        fiber.handle.location = run.location
+        fiber.is_pinned = self.is_standalone  # there is nowhere to go
         return fiber
 
     def queue(self, work: Work) -> None:
@@ -186,7 +186,7 @@ class Member:
                     look(self, work)
                 if self.cancelling.is_pending:
                     self.cancelling.tell(work)
-            elif type(work) is Offering:
+            elif type(work) is OfferFibers:
                 shipping = self._offer(work.count)
                 if shipping is None:
                     continue
@@ -237,7 +237,7 @@ class Member:
 
     def let_go(self, fiber: Fiber, request: AwaitCallback | AwaitBlocking) -> None:
         """The callback of this fiber's request has died without being called."""
-        if fiber.is_exposed(waits=True):  # it was stopped before it had begun
+        if fiber.can_be_cancelled_now(waits=True):  # it was stopped before it had begun
             self.called_back(fiber, request, Ok(None))
             return
         self.called_back(fiber, request, nobody_calls(fiber, request))
@@ -275,7 +275,7 @@ class Member:
         elif fiber.failure is None or not self.failures.settle(run, fiber, is_observed=is_observed):
             run.has_ended(fiber)
         else:
-            self.ready.appendleft(Reporting(fiber))
+            self.ready.appendleft(ReportFailures(fiber))
 
     # -- outcomes for others --------------------------------------------------------------
 
@@ -298,7 +298,7 @@ class Member:
 
     # -- shipping -------------------------------------------------------------------------
 
-    def _offer(self, count: int) -> Shipping | None:
+    def _offer(self, count: int) -> PickleFibers | None:
         """Take out up to so many of the oldest ready fibers, to be shipped."""
         taken: list[Fiber] = []
         passed: list[Work] = []
@@ -315,9 +315,9 @@ class Member:
         by_run: dict[int, list[Fiber]] = {}
         for fiber in taken:
             by_run.setdefault(fiber.run, []).append(fiber)
-        shipping: Shipping | None = None
+        shipping: PickleFibers | None = None
         for fibers in by_run.values():
-            shipping = Shipping(fibers, then=shipping)
+            shipping = PickleFibers(fibers, then=shipping)
         return shipping
 
     def keep(self, fibers: Sequence[Fiber]) -> None:
@@ -349,7 +349,7 @@ class Member:
                 self.references.left(fiber.id)
                 run.known.discard(fiber.id)
             self.asked.discard(fiber.id)
-            handle.tie = Away(run.id, fiber.id, self.references.given_back)
+            handle.location = RemoteFiber(run.id, fiber.id, self.references.given_back)
             if handle.waiters is not None:
                 self.awaited.add(run.id, handle)
                 run.known.add(fiber.id)
@@ -396,7 +396,7 @@ class Member:
         for id, _ in chunk.fibers:
             # a fiber that comes home finds those who have waited for it here
             handle = self.awaited.take(chunk.run, id) or Handle(id)
-            handle.tie = run.tie
+            handle.location = run.location
             handles.append(handle)
             self.hosted[id] = handle
             run.known.add(id)
@@ -406,7 +406,7 @@ class Member:
             if data:
                 run.attachments[digest] = data
         claims = self.references.arrived(chunk.references)
-        self.ready.append(Parcel(chunk, run, self.logs.levels, handles, claims))
+        self.ready.append(UnpickleChunk(chunk, run, self.logs.levels, handles, claims))
 
     def _timer_fired(self, message: m.TimerFired) -> None:
         fiber = self.parked.get(message.fiber)
@@ -417,8 +417,8 @@ class Member:
         fiber.value = None
         self.unpark(fiber)
 
-    def _solicit(self, message: m.Solicit) -> None:
-        self.ready.appendleft(Offering(message.count))
+    def _solicit(self, message: m.StealRequest) -> None:
+        self.ready.appendleft(OfferFibers(message.count))
 
     # -- what the coordinator hears -------------------------------------------------------
 
@@ -434,24 +434,24 @@ class Member:
 
     def has_to_tell_of(self, run: int) -> bool:
         """Whether fibers of it started or ended, or outcomes were posted, since it told."""
-        return run in self._news.untold or self._news.has_posted
+        return run in self._news.unreported or self._news.has_posted
 
     def nothing_to_tell(self, run: int) -> None:
         """This run is over: what there was to tell of it is moot."""
-        self._news.untold.pop(run, None)
-        self._news.stirred.pop(run, None)
+        self._news.unreported.pop(run, None)
+        self._news.newly_blocked.pop(run, None)
 
     def forget_news(self) -> None:
         """There is nobody to be told what the coordinator doesn't know yet."""
         self._news.clear()
 
     @property
-    def has_stirred(self) -> bool:
+    def has_newly_blocked(self) -> bool:
         """Whether there is something to tell before long."""
-        return bool(self._news.stirred)
+        return bool(self._news.newly_blocked)
 
     def tell(self, *, all_of_it: bool = True) -> None:
-        """Put what the coordinator doesn't know yet into the outbox; see `News.tell`."""
+        """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.tell`."""
         self.references.give_back()
         self._news.tell(self.load, self.outbox, all_of_it=all_of_it)
         self.references.all_have_left()
@@ -498,25 +498,25 @@ class Member:
 
 _HANDLERS: dict[type, Any] = {
     m.Answered: lambda member, message: member.talking.answered(message),
-    m.DescribeFiber: lambda member, message: member.asking.answer(message),
-    m.DescribeWaits: describe_waits,
+    m.DescribeFiber: lambda member, message: member.status_queries.answer(message),
+    m.RequestWaitGraph: describe_waits,
     m.DropOutcomes: drop_outcomes,
     m.EntriesFreed: lambda member, message: member.talking.freed(message),
     m.FiberLost: fiber_lost,
     m.FibersCancelled: lambda member, message: member.cancelling.hear(message),
-    m.ForgoneAnswer: lambda member, message: member.talking.forgone(message),
+    m.CallWithdrawn: lambda member, message: member.talking.forgone(message),
     m.LockRefused: lambda member, message: member.locks.refused(message),
     m.LogLevelsSet: lambda member, message: member.logs.set_levels(message),
     m.LogsRelayed: lambda member, message: member.logs.arrived.append(message),
     m.Outcomes: take_outcomes,
     m.Place: Member._place,
-    m.RecallLoan: lambda member, message: member.talking.recalled(message),
+    m.RecallDelegation: lambda member, message: member.talking.recalled(message),
     m.RecallTokens: lambda member, message: member.locks.recalled(message),
     m.RunCancelled: lambda member, message: member.cancelling.hear_of_run(message),
     m.RunEnded: run_ended,
     m.SendOutcomes: send_outcomes,
-    m.Solicit: Member._solicit,
-    m.StatusTold: lambda member, message: member.asking.hear(message),
+    m.StealRequest: Member._solicit,
+    m.StatusReply: lambda member, message: member.status_queries.hear(message),
     m.TimerFired: Member._timer_fired,
-    m.TokensLent: lambda member, message: member.locks.lent(message),
+    m.TokensGranted: lambda member, message: member.locks.lent(message),
 }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from distio.core.stream import Stream
     from distio.protocol.requests import Request
 
-__all__ = ["WHOLE", "Fiber", "Handle", "Held", "Region"]
+__all__ = ["WHOLE", "Fiber", "Handle", "HeldLock", "Region"]
 
 _GIVING: Final = (Acquire, Spawn, SpawnAt, Switched, Talk)
 """The answer to these must not be lost: whoever gets it has to see to it first."""
@@ -40,7 +40,7 @@ class Handle(Generic[R, E, A]):
     is kept, so an outcome lives no longer than the handles to it. Pickled, it is only an id.
     """
 
-    __slots__ = ("id", "name", "outcome", "tie", "waiters")
+    __slots__ = ("id", "location", "name", "outcome", "waiters")
 
     def __init__(self, id: int) -> None:
         self.id = id
@@ -51,13 +51,13 @@ class Handle(Generic[R, E, A]):
         self.waiters: dict[Any, int] | None = None
         """Who is to be told of the outcome, and how often each has named it; None: nobody has ever
         waited for it in this process (the member's business)."""
-        self.tie: object | None = None
+        self.location: object | None = None
         """What ties it to its member (the member's business); None for an unpickled copy, and when
         its run was cut short."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # a copy that distio doesn't make itself: nobody will tell where it goes
-        pin = getattr(self.tie, "pin", None)
+        pin = getattr(self.location, "pin", None)
         if pin is not None:
             pin()
         return Handle, (self.id,)
@@ -97,9 +97,9 @@ class Handle(Generic[R, E, A]):
         >>> io.current_fiber.flat_map(lambda fiber: fiber.status()).run(None)
         Ok(success=Status(fiber='1.0', name=None, state='running', where='member 1'))
         """
-        from distio.core.ops.asking import AskStatus
+        from distio.core.ops.asking import QueryStatus
 
-        return AskStatus(self)
+        return QueryStatus(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Handle) and other.id == self.id
@@ -112,7 +112,7 @@ class Handle(Generic[R, E, A]):
 
 
 @final
-class Held:
+class HeldLock:
     """A lock in the hands of a fiber."""
 
     __slots__ = ("count", "is_changed", "value")
@@ -128,8 +128,8 @@ class Held:
         return _held, (self.count, self.value, self.is_changed)
 
 
-def _held(count: int, value: Any, is_changed: bool) -> Held:
-    held = Held(value)
+def _held(count: int, value: Any, is_changed: bool) -> HeldLock:
+    held = HeldLock(value)
     held.count, held.is_changed = count, is_changed
     return held
 
@@ -142,13 +142,13 @@ FEW: Final = 64
 class Region:
     """A part of a fiber's program that can be cancelled on its own."""
 
-    __slots__ = ("children", "creating", "interrupted", "key", "look_at", "shield")
+    __slots__ = ("acquiring", "children", "interrupted", "key", "look_at", "shield")
 
-    def __init__(self, key: int, shield: int, creating: int) -> None:
+    def __init__(self, key: int, shield: int, acquiring: int) -> None:
         self.key = key
         self.shield = shield
         """That of the fiber where the region begins: only there it can be cancelled."""
-        self.creating = creating
+        self.acquiring = acquiring
         """The same."""
         self.interrupted: Region | None = None
         """What the fiber was unwinding when this was cancelled."""
@@ -161,11 +161,11 @@ class Region:
         if not self.key:
             return "WHOLE"
         rest = self.interrupted, self.children, self.look_at
-        return _region, (self.key, self.shield, self.creating, *rest)
+        return _region, (self.key, self.shield, self.acquiring, *rest)
 
 
-def _region(key: int, shield: int, creating: int, *rest: Any) -> Region:
-    region = Region(key, shield, creating)
+def _region(key: int, shield: int, acquiring: int, *rest: Any) -> Region:
+    region = Region(key, shield, acquiring)
     region.interrupted, region.children, region.look_at = rest
     return region
 
@@ -179,20 +179,20 @@ class Fiber:
     """One running IO."""
 
     __slots__ = (
+        "acquiring",
         "context",
-        "creating",
-        "cuts",
         "epoch",
+        "exempt_from_run_cancel",
         "failure",
         "handle",
         "holds",
         "id",
         "is_pinned",
-        "is_spared",
         "limits",
         "locals",
         "name",
         "next",
+        "pending_cancels",
         "regions",
         "request",
         "run",
@@ -226,7 +226,7 @@ class Fiber:
         """What the fiber is suspended on."""
         self.handle: Handle[Any, Any, Any] | None = None
         """Where the outcome is to be put, if it is wanted in this process."""
-        self.holds: dict[int | str, Held] | None = None
+        self.holds: dict[int | str, HeldLock] | None = None
         """By key, the locks that it holds."""
         self.is_pinned = False
         """Whether it can't leave its member, for it uses what is kept there."""
@@ -235,16 +235,16 @@ class Fiber:
         the one before."""
         self.limits = 0
         """How many time limits it has had: each is a region of its own."""
-        self.cuts: list[Region] | None = None
+        self.pending_cancels: list[Region] | None = None
         """Those of them (or the whole of it) that are to be cancelled, the outermost first."""
         self.unwinding: Region | None = None
         """The one that has failed for that: the fiber runs what releases until it is out of it."""
         self.shield = 0
         """In how many programs it is that can't be cancelled."""
-        self.creating = 0
+        self.acquiring = 0
         """In how many programs it is whose value is to be released: it is cancelled only where
         they wait."""
-        self.is_spared = False
+        self.exempt_from_run_cancel = False
         """Whether the cancellation of its run leaves it alone: who can't be cancelled started
         it."""
 
@@ -283,46 +283,46 @@ class Fiber:
     def cancel(self, key: int) -> None:
         """The region of this key, or all of it, is to be cancelled, unless it has left it."""
         region = self._region(key)
-        cuts = self.cuts or []
-        if region is not None and region not in cuts and region is not self.unwinding:
+        pending_cancels = self.pending_cancels or []
+        if region is not None and region not in pending_cancels and region is not self.unwinding:
             outer = [WHOLE, *(self.regions or ())]
-            self.cuts = sorted([*cuts, region], key=outer.index)
+            self.pending_cancels = sorted([*pending_cancels, region], key=outer.index)
 
     def _region(self, key: int) -> Region | None:
         if not key:
             return WHOLE
         return next((region for region in self.regions or () if region.key == key), None)
 
-    def is_exposed(self, *, waits: bool = False) -> bool:
+    def can_be_cancelled_now(self, *, waits: bool = False) -> bool:
         """Whether something of it is to be cancelled, and can be, where it is.
 
         Args:
             waits: whether it waits for something that it hasn't got yet.
         """
-        return bool(self.cuts) and self._exposed(waits) is not None
+        return bool(self.pending_cancels) and self._exposed(waits) is not None
 
-    def is_exposed_to(self, key: int) -> bool:
+    def can_be_cancelled_by(self, key: int) -> bool:
         """Whether it could be cancelled, if it waited where it is, in the region of this key."""
         region = self._region(key)
-        if region is None or region is self.unwinding or self.lets_pass:
+        if region is None or region is self.unwinding or self.is_unwinding_cancel:
             return False
         return self.shield == region.shield
 
     def _exposed(self, waits: bool) -> Region | None:
-        if self.lets_pass or (not waits and type(self.request) in _GIVING):
+        if self.is_unwinding_cancel or (not waits and type(self.request) in _GIVING):
             return None
-        for region in self.cuts or ():
-            is_whole = waits or self.creating == region.creating
+        for region in self.pending_cancels or ():
+            is_whole = waits or self.acquiring == region.acquiring
             if self.shield == region.shield and is_whole:
                 return region
         return None
 
     def unwind(self, *, waits: bool = False) -> None:
-        """Leave whatever it is at, and fail with `Cancelled`; it `is_exposed`."""
+        """Leave whatever it is at, and fail with `Cancelled`; it `can_be_cancelled_now`."""
         region = self._exposed(waits)
         assert region is not None
-        assert self.cuts is not None
-        self.cuts = [each for each in self.cuts if each is not region] or None
+        assert self.pending_cancels is not None
+        self.pending_cancels = [each for each in self.pending_cancels if each is not region] or None
         if region is not WHOLE:
             region.interrupted = self.unwinding
         self.unwinding = region
@@ -332,28 +332,30 @@ class Fiber:
     def lower_shield(self) -> None:
         """A program that can't be cancelled is over, and its outcome is there."""
         self.shield -= 1
-        if self.unwinding is None and self.cuts is None:
+        if self.unwinding is None and self.pending_cancels is None:
             return  # by far the most frequent
-        if self.lets_pass and self.failure is None:
+        if self.is_unwinding_cancel and self.failure is None:
             self._fail_as_cancelled()  # what releases may swallow a failure, but not this one
-        elif self.is_exposed():
+        elif self.can_be_cancelled_now():
             self.unwind()
 
     @property
-    def lets_pass(self) -> bool:
+    def is_unwinding_cancel(self) -> bool:
         """Whether its failure is a cancellation, which no handler sees."""
         return self.unwinding is not None and self.shield == self.unwinding.shield
 
     def enter(self, key: int) -> Region:
         """A region begins here."""
-        region = Region(key, self.shield, self.creating)
+        region = Region(key, self.shield, self.acquiring)
         self.regions = [*(self.regions or ()), region]
         return region
 
     def leave(self, region: Region) -> bool:
         """It ends here; return whether it was cancelled. Then what else has failed is left."""
         self.regions = [each for each in self.regions or () if each is not region] or None
-        self.cuts = [each for each in self.cuts or () if each is not region] or None
+        self.pending_cancels = [
+            each for each in self.pending_cancels or () if each is not region
+        ] or None
         if self.unwinding is not region:
             return False
         self.unwinding = region.interrupted

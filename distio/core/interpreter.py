@@ -39,7 +39,7 @@ def step(fiber: Fiber, fuel: int = FUEL) -> Request:
     Raises:
         BaseException: an interrupt (see `is_interrupt`): all else that user code raises is a panic.
     """
-    if fiber.cuts and fiber.is_exposed():
+    if fiber.pending_cancels and fiber.can_be_cancelled_now():
         fiber.unwind()
     stack = fiber.stack
     pop = stack.pop

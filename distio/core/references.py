@@ -53,7 +53,7 @@ def _handle(id: int) -> Handle[Any, Any, Any]:
     if type(claim) is Handle:
         return claim
     handle: Handle[Any, Any, Any] = Handle(id)
-    handle.tie = claim
+    handle.location = claim
     return handle
 
 

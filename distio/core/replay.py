@@ -45,10 +45,10 @@ from distio.core.variables import (
     others_in,
     put,
 )
-from distio.errors import CannotShip, NotDeterministic
+from distio.errors import NotDeterministic, NotPicklable
 from distio.protocol.requests import NOTHING
 
-__all__ = ["Log", "Stop", "dispose", "repeat", "stops_of"]
+__all__ = ["AwaitHistory", "SuspendedFrame", "dispose", "repeat", "stops_of"]
 
 Awaiting = Coroutine[Any, Any, Any]
 
@@ -96,7 +96,7 @@ class _Kept:
 
 
 @final
-class Log:
+class AwaitHistory:
     """What a function has awaited so far."""
 
     __slots__ = ("_changes", "_room", "_start", "_waiting", "entries", "why_lost")
@@ -115,7 +115,7 @@ class Log:
         """Why there is none any more, and the function stays where it is."""
 
     @classmethod
-    def lost(cls, reason: str) -> Log:
+    def lost(cls, reason: str) -> AwaitHistory:
         """One that isn't there."""
         log = cls()
         log.why_lost = reason
@@ -144,7 +144,7 @@ class Log:
 
         try:
             payload, handles, references = dump_awaited(outcome)
-        except CannotShip as reason:
+        except NotPicklable as reason:
             self._lose(f"what its await number {len(self.entries) + 1} gave can't: {reason}")
             return None
         return _Kept(payload, handles, references, is_failure)
@@ -186,7 +186,7 @@ class Log:
 
         return {number: kept.open() for number, kept in self._changes.items()}
 
-    def place_of(self, coroutine: Awaiting, carried: Carried | None = None) -> list[Stop]:
+    def place_of(self, coroutine: Awaiting, carried: Carried | None = None) -> list[SuspendedFrame]:
         """Where the function is, and what is in its variables, also in those of its context.
 
         A value that it has found there is no matter of its own: it may even look different after
@@ -199,7 +199,7 @@ class Log:
         now = (self._waiting if carried is None else carried) or {}
         found = self._start or {}
         own = {var: value for var, value in now.items() if value is not found.get(var, NOTHING)}
-        return [*stops_of(coroutine), Stop(_OF_CONTEXT, 0, None, _digests(own))]
+        return [*stops_of(coroutine), SuspendedFrame(_OF_CONTEXT, 0, None, _digests(own))]
 
     def found_at_start(self) -> dict[str, bytes]:
         """Digests of the values that it has found there."""
@@ -215,7 +215,7 @@ class Log:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.why_lost:
-            raise CannotShip(
+            raise NotPicklable(
                 f"a function of io.do can't be pickled any more: {self.why_lost}; "
                 f"let its loop begin anew with io.restart_from"
             )
@@ -232,8 +232,8 @@ def _log(
     start: Carried | None,
     waiting: Carried | None,
     changes: dict[int, _Kept],
-) -> Log:
-    log = Log(start)
+) -> AwaitHistory:
+    log = AwaitHistory(start)
     log.entries, log._room = entries, room
     log._waiting, log._changes = waiting, changes
     return log
@@ -243,7 +243,11 @@ def _log(
 
 
 def repeat(
-    f: Any, start: Callable[[], Awaiting], log: Log, awaited: str, place: Sequence[Stop]
+    f: Any,
+    start: Callable[[], Awaiting],
+    log: AwaitHistory,
+    awaited: str,
+    place: Sequence[SuspendedFrame],
 ) -> tuple[Awaiting, Raised | None]:
     """Bring a function to where it was, in a context that is as it was when the function began.
 
@@ -299,7 +303,7 @@ def _differs(f: Any, how: str) -> NotDeterministic:
     )
 
 
-def _difference(before: Sequence[Stop], now: Sequence[Stop]) -> str:
+def _difference(before: Sequence[SuspendedFrame], now: Sequence[SuspendedFrame]) -> str:
     """How it has come to another place, in words; empty if it hasn't."""
     for was, is_ in zip(before, now):
         if was.place != is_.place:
@@ -357,7 +361,7 @@ def _is_over(coroutine: Any) -> bool:
 # -- where a function is, and what it has -----------------------------------------------------
 
 
-class Stop(NamedTuple):
+class SuspendedFrame(NamedTuple):
     """Where one of the functions is that await one another, and what is in its variables."""
 
     function: str
@@ -367,7 +371,7 @@ class Stop(NamedTuple):
     """By name, a digest: values count by what they hold, for after a move they are others."""
 
 
-def stops_of(coroutine: Awaiting) -> list[Stop]:
+def stops_of(coroutine: Awaiting) -> list[SuspendedFrame]:
     """Where a suspended function is, and those that it awaits."""
     stops = []
     at: Any = coroutine
@@ -376,7 +380,7 @@ def stops_of(coroutine: Awaiting) -> list[Stop]:
         if frame is not None:
             variables = {name: digest(value) for name, value in frame.f_locals.items()}
             code = frame.f_code
-            stops.append(Stop(code.co_qualname, frame.f_lasti, frame.f_lineno, variables))
+            stops.append(SuspendedFrame(code.co_qualname, frame.f_lasti, frame.f_lineno, variables))
         at = inner
     return stops
 
@@ -399,12 +403,12 @@ _AWAITED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
 def digest(value: Any) -> bytes:
     """What a value holds, in a few bytes; what can't be looked into counts by its type alone."""
-    printer = _Printer()
+    printer = _Hasher()
     printer.print(value)
     return printer.digest()
 
 
-class _Printer:
+class _Hasher:
     """Takes up what values hold; by value, so it makes no difference what is shared."""
 
     def __init__(self) -> None:
@@ -455,7 +459,7 @@ class _Printer:
         each = self._left // (len(parts) + 1)  # as much for one as for any other, in any order
         digests = []
         for part in parts if each else ():
-            printer = _Printer()
+            printer = _Hasher()
             printer._left, printer._path = each, self._path
             printer.print(part)
             digests.append(printer.digest())

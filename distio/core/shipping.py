@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame
-from distio.errors import CannotShip
+from distio.errors import NotPicklable
 from distio.protocol.text import str_of
 from distio.result import Result
 
@@ -35,7 +35,7 @@ def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: BaseException) -> 
         way, obj = way_to(obj, dump)
     except BaseException:  # noqa: BLE001 (the `repr` of a key, for one; then nobody knows the way)
         way = []
-    if isinstance(error, CannotShip):  # it says itself why
+    if isinstance(error, NotPicklable):  # it says itself why
         return f"{', '.join(way)}: {error.message}" if way and _is_ours(obj) else error.message
     reason = f"{type(error).__name__}: {str_of(error)}"
     what = f"type {_type_name(obj)}"

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, final
 
 from distio.core.fiber import Fiber, Handle
-from distio.core.ops.bounded import Worked
+from distio.core.ops.bounded import ChunkResult
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.payloads import Dumped, Writer
@@ -22,7 +22,7 @@ from distio.core.pickling.plain import PLAIN
 from distio.core.references import Reference, claims_of, keys_of, opening_with, pin
 from distio.core.shipping import why_it_stays
 from distio.core.variables import carried_in, context_of, others_in
-from distio.errors import Cancelled, CannotShip, TracedException
+from distio.errors import Cancelled, NotPicklable, TracedException
 from distio.protocol.requests import AwaitFibers
 from distio.protocol.text import str_of
 from distio.result import Ok, Panic, Result
@@ -115,11 +115,11 @@ _REST: Final = (
     "holds",
     "regions",
     "limits",
-    "cuts",
+    "pending_cancels",
     "unwinding",
-    "is_spared",
+    "exempt_from_run_cancel",
     "shield",
-    "creating",
+    "acquiring",
 )
 """What else there is to a fiber that has begun."""
 
@@ -131,7 +131,7 @@ def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, A
         The bytes, and the handles that they hold.
 
     Raises:
-        CannotShip: something in one of them can't be pickled; the message says what and where.
+        NotPicklable: something in one of them can't be pickled; the message says what and where.
     """
     dumped = dump_chunk(fibers, explain=True)
     pin(dumped.references)
@@ -149,14 +149,14 @@ def dump_chunk(
         writer: see `dump`.
 
     Raises:
-        CannotShip: something in one of them can't be pickled.
+        NotPicklable: something in one of them can't be pickled.
     """
     states = [_state_of(fiber) for fiber in fibers]
     try:
         return dump(states, is_strict=True, with_sources=True, writer=writer)
     except BaseException as error:
         reason = why_it_stays(states, _dump_strictly, error) if explain else str_of(error)
-        raise CannotShip(reason) from error
+        raise NotPicklable(reason) from error
 
 
 def why_it_cannot_ship(fiber: Fiber) -> str:
@@ -178,8 +178,8 @@ def generators_in(obj: Any) -> list[Any]:
 
 
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:
-    has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.cuts
-    if not (has_begun or fiber.is_spared):
+    has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.pending_cancels
+    if not (has_begun or fiber.exempt_from_run_cancel):
         return _FRESH, *_start_of(fiber)
     if fiber.stack or fiber.next is None:
         _require_no_loss(fiber)
@@ -193,7 +193,7 @@ def _state_of(fiber: Fiber) -> tuple[Any, ...]:
 
 def _require_no_loss(fiber: Fiber) -> None:
     for var in others_in(fiber.variables):
-        raise CannotShip(
+        raise NotPicklable(
             f"fiber {fiber.label} has begun, and has a value of the context variable {var.name!r} "
             f"that would not travel; let it travel with distio.carry(…)"
         )
@@ -253,7 +253,7 @@ def dump_outcome(result: Result[Any, Any]) -> Leaving:
     """Pickle an outcome; what can't be pickled becomes a Panic that says so."""
     if _is_plain(result):  # the plain pickler does it as well, and much faster
         return Leaving(pickle.dumps(result, pickle.HIGHEST_PROTOCOL))
-    if type(result) is Ok and type(result.success) is Worked:
+    if type(result) is Ok and type(result.success) is ChunkResult:
         return _dump_worked(result.success)
     try:
         return _leaving(result)
@@ -276,7 +276,7 @@ def _is_plain(result: Result[Any, Any]) -> bool:
     )
 
 
-def _dump_worked(worked: Worked) -> Leaving:
+def _dump_worked(worked: ChunkResult) -> Leaving:
     """Pickle what came of several items: one of them that can't be pickled harms no other."""
     try:
         return _leaving(Ok(worked))
@@ -299,7 +299,7 @@ def _itself_or_why(result: Result[Any, Any]) -> Result[Any, Any]:
 
 def _stays(result: Result[Any, Any], error: BaseException) -> Panic[Any, Any]:
     reason = why_it_stays(result, dump, error)
-    panic = CannotShip(f"the fiber ended, but its outcome can't leave its process: {reason}")
+    panic = NotPicklable(f"the fiber ended, but its outcome can't leave its process: {reason}")
     return Panic([TracedException.in_except_clause(panic)], [])
 
 
@@ -311,13 +311,13 @@ def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]
         what: how it is called if it can't be pickled.
 
     Raises:
-        CannotShip: it can't be pickled; the message says what in it, and where.
+        NotPicklable: it can't be pickled; the message says what in it, and where.
     """
     try:
         dumped = dump(value)
     except BaseException as error:
         reason = why_it_stays(value, dump, error)
-        raise CannotShip(f"{what} can't leave its process: {reason}") from error
+        raise NotPicklable(f"{what} can't leave its process: {reason}") from error
     pin(dumped.references)
     return dumped.whole(), dumped.handles
 
@@ -326,13 +326,13 @@ def dump_item(item: Any) -> Leaving:
     """Pickle what a fiber gives to another.
 
     Raises:
-        CannotShip: it can't be pickled; the message says what in it, and where.
+        NotPicklable: it can't be pickled; the message says what in it, and where.
     """
     try:
         return _leaving(item)
     except BaseException as error:
         reason = why_it_stays(item, dump, error)
-        raise CannotShip(f"an item can't leave its process: {reason}") from error
+        raise NotPicklable(f"an item can't leave its process: {reason}") from error
 
 
 def dump_awaited(
@@ -344,12 +344,12 @@ def dump_awaited(
         The bytes, and the handles and references in it.
 
     Raises:
-        CannotShip: it can't be pickled; the message says what in it, and where.
+        NotPicklable: it can't be pickled; the message says what in it, and where.
     """
     try:
         dumped = dump(outcome, is_strict=True)
     except BaseException as error:
-        raise CannotShip(why_it_stays(outcome, _dump_strictly, error)) from error
+        raise NotPicklable(why_it_stays(outcome, _dump_strictly, error)) from error
     return dumped.whole(), dumped.handles, dumped.references
 
 

@@ -24,12 +24,12 @@ from typing import Final, Literal, final
 __all__ = [
     "RESTARTS",
     "STRATEGIES",
-    "GiveUp",
     "Policy",
     "Restart",
     "StartAgain",
     "Strategy",
     "Supervisor",
+    "Terminate",
 ]
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
@@ -67,7 +67,7 @@ class StartAgain:
 
 @final
 @dataclass(frozen=True, slots=True)
-class GiveUp:
+class Terminate:
     """Stop these children in turn, and fail."""
 
     child: int
@@ -89,7 +89,7 @@ class Supervisor:
         self.running = set(range(len(policy.restarts)))
         """They all are started at first."""
 
-    def ended(self, child: int, is_ok: bool, now: float) -> StartAgain | GiveUp | None:
+    def ended(self, child: int, is_ok: bool, now: float) -> StartAgain | Terminate | None:
         """Decide what to do about a child that has ended by itself.
 
         Args:
@@ -107,7 +107,7 @@ class Supervisor:
         while recent and abs(now - recent[0]) > self._policy.within_seconds:
             recent.popleft()
         if len(recent) == self._policy.max_restarts:
-            return GiveUp(child, _last_first(self.running))
+            return Terminate(child, _last_first(self.running))
         recent.append(now)
         self._attempts[child] += 1
         return StartAgain(child, _last_first(self._along_with(child)), self._attempts[child])

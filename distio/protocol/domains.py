@@ -22,6 +22,7 @@ __all__ = [
     "Id",
     "Key",
     "MemberKind",
+    "Method",
     "Number",
     "Positive",
     "Primitive",
@@ -30,7 +31,6 @@ __all__ = [
     "Threads",
     "Token",
     "Tokens",
-    "Verb",
 ]
 
 LARGEST: Final = 2**63 - 1
@@ -79,7 +79,7 @@ MemberKind = Literal["client", "worker"]
 Primitive = Literal["barrier", "deferred", "latch", "queue", "topic"]
 """The kinds of what fibers talk by."""
 
-Verb = Literal[
+Method = Literal[
     "close",
     "count",
     "count_down",

@@ -29,51 +29,49 @@ from distio.protocol.endings import Cause
 from distio.protocol.logs import LogLevelsSet, LogsRelayed, RelayLogs, SetLogLevels
 from distio.protocol.message import Message
 from distio.protocol.sharing import (
+    AcquireTokens,
     Answered,
-    AwaitTurns,
+    CallWithdrawn,
+    DelegatedPut,
+    DelegationReturned,
     EntriesFreed,
-    ForgoAnswer,
-    ForgoneAnswer,
-    ForgoTurns,
     GiveBack,
-    LoanReturned,
     LockRefused,
     MakeEntry,
-    PutAlone,
-    RecallLoan,
+    RecallDelegation,
     RecallTokens,
     ReturnTokens,
     StoreValue,
     Talk,
-    TokensLent,
+    TokensGranted,
+    WithdrawAcquire,
+    WithdrawCall,
 )
 
 __all__ = [
-    "AskStatus",
+    "UNCOUNTED",
+    "AcquireTokens",
     "Answered",
     "AwaitOutcomes",
-    "AwaitTurns",
+    "CallWithdrawn",
     "CancelFibers",
     "CancelRun",
     "Chunk",
     "CoordinatorMessage",
+    "DelegatedPut",
+    "DelegationReturned",
     "DescribeFiber",
-    "DescribeWaits",
     "DropOutcomes",
     "EntriesFreed",
     "Expose",
     "FiberDescribed",
     "FiberLost",
     "FibersCancelled",
-    "ForgoTurns",
-    "ForgoAnswer",
-    "ForgoneAnswer",
     "GiveBack",
     "Goodbye",
     "Hello",
     "Leaving",
     "Listen",
-    "LoanReturned",
     "LockRefused",
     "LogLevelsSet",
     "LogsRelayed",
@@ -85,12 +83,13 @@ __all__ = [
     "Outcomes",
     "OutcomesReady",
     "Place",
-    "PutAlone",
     "Progress",
-    "RecallLoan",
+    "QueryStatus",
+    "RecallDelegation",
     "RecallTokens",
     "Refused",
     "RelayLogs",
+    "RequestWaitGraph",
     "ReturnTokens",
     "RunCancelled",
     "RunEnded",
@@ -98,18 +97,19 @@ __all__ = [
     "SendOutcomes",
     "SetLogLevels",
     "Shutdown",
-    "Solicit",
     "StartRun",
     "StartTimer",
-    "StatusTold",
+    "StatusReply",
+    "StealRequest",
     "StopTimer",
     "StoreValue",
     "Talk",
     "TimerFired",
-    "TokensLent",
-    "UNCOUNTED",
-    "Waits",
+    "TokensGranted",
+    "WaitGraph",
     "Welcome",
+    "WithdrawAcquire",
+    "WithdrawCall",
     "WorkerExited",
 ]
 
@@ -184,7 +184,7 @@ class StartRun(Message, frozen=True, gc=False):
 
 
 class Offer(Message, frozen=True, gc=False):
-    """Fibers that may go elsewhere; an empty offer answers a `Solicit` in vain."""
+    """Fibers that may go elsewhere; an empty offer answers a `StealRequest` in vain."""
 
     chunks: list[Chunk]
 
@@ -237,7 +237,7 @@ class CancelFibers(Message, frozen=True, gc=False):
 
     run: Id
     """That of the fiber which asks for it."""
-    cuts: list[tuple[Id, Id]]
+    pending_cancels: list[tuple[Id, Id]]
     """(fiber, region) of each; region 0 is all of it."""
 
 
@@ -250,7 +250,7 @@ class CancelRun(Message, frozen=True, gc=False):
     """What its Result is to say, unless that is for its root to say."""
 
 
-class AskStatus(Message, frozen=True, gc=False):
+class QueryStatus(Message, frozen=True, gc=False):
     """A fiber here, of this run, asks after one that isn't here."""
 
     run: Id
@@ -288,7 +288,7 @@ class StopTimer(Message, frozen=True, gc=False):
     timer: Count
 
 
-class Waits(Message, frozen=True, gc=False):
+class WaitGraph(Message, frozen=True, gc=False):
     """Which fibers of a run wait for which, on this member."""
 
     run: Id
@@ -385,7 +385,7 @@ class FibersCancelled(Message, frozen=True, gc=False):
     """These fibers of a run, which are here, have been cancelled, or regions of them."""
 
     run: Id
-    cuts: list[tuple[Id, Id]]
+    pending_cancels: list[tuple[Id, Id]]
 
 
 class RunCancelled(Message, frozen=True, gc=False):
@@ -401,7 +401,7 @@ class TimerFired(Message, frozen=True, gc=False):
     timer: Count
 
 
-class Solicit(Message, frozen=True, gc=False):
+class StealRequest(Message, frozen=True, gc=False):
     """Others have nothing to do: offer up to so many of your oldest ready fibers."""
 
     count: Count
@@ -415,7 +415,7 @@ class DescribeFiber(Message, frozen=True, gc=False):
     fiber: Id
 
 
-class StatusTold(Message, frozen=True, gc=False):
+class StatusReply(Message, frozen=True, gc=False):
     """What the fiber is at that you asked after."""
 
     fiber: Id
@@ -429,7 +429,7 @@ class StatusTold(Message, frozen=True, gc=False):
     """Where it is; 0: nowhere."""
 
 
-class DescribeWaits(Message, frozen=True, gc=False):
+class RequestWaitGraph(Message, frozen=True, gc=False):
     """Tell which fibers of this run wait for which: it seems to be deadlocked."""
 
     run: Id
@@ -468,28 +468,28 @@ MemberMessage = (
     | Expose
     | CancelFibers
     | CancelRun
-    | AskStatus
+    | QueryStatus
     | FiberDescribed
     | StartTimer
     | StopTimer
-    | AwaitTurns
-    | ForgoTurns
+    | AcquireTokens
+    | WithdrawAcquire
     | ReturnTokens
     | StoreValue
     | MakeEntry
     | Talk
-    | ForgoAnswer
+    | WithdrawCall
     | GiveBack
-    | PutAlone
-    | LoanReturned
+    | DelegatedPut
+    | DelegationReturned
     | SetLogLevels
     | RelayLogs
-    | Waits
+    | WaitGraph
     | WorkerExited
     | Leaving
     | Goodbye
 )
-UNCOUNTED: Final = (TokensLent, RecallTokens, LockRefused, LogLevelsSet, LogsRelayed)
+UNCOUNTED: Final = (TokensGranted, RecallTokens, LockRefused, LogLevelsSet, LogsRelayed)
 """What the coordinator says that isn't counted as `Progress.received`: it changes no load."""
 
 CoordinatorMessage = (
@@ -503,19 +503,19 @@ CoordinatorMessage = (
     | FibersCancelled
     | RunCancelled
     | TimerFired
-    | TokensLent
+    | TokensGranted
     | RecallTokens
     | LockRefused
-    | Solicit
+    | StealRequest
     | DescribeFiber
-    | StatusTold
+    | StatusReply
     | Answered
-    | ForgoneAnswer
+    | CallWithdrawn
     | EntriesFreed
-    | RecallLoan
+    | RecallDelegation
     | LogLevelsSet
     | LogsRelayed
-    | DescribeWaits
+    | RequestWaitGraph
     | RunEnded
     | Shutdown
 )

@@ -11,31 +11,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, Protocol, Self, final
 
-from distio.protocol.domains import Primitive, Verb
+from distio.protocol.domains import Method, Primitive
 from distio.protocol.text import as_given
 
 __all__ = [
     "FINISHED",
+    "HERE",
+    "NOTHING",
     "NOW",
     "RANDOM",
     "SWITCHED",
     "YIELDED",
     "Acquire",
-    "AskStatus",
     "AwaitBlocking",
     "AwaitCallback",
     "AwaitFibers",
     "CancelFibers",
     "FindObject",
     "Finished",
-    "HERE",
     "KeepObject",
     "Lock",
     "MakeLock",
     "MakeTalking",
-    "NOTHING",
     "Now",
     "Place",
+    "QueryStatus",
     "Random",
     "Release",
     "Request",
@@ -197,7 +197,7 @@ class CancelFibers(Request):
 
 
 @final
-class AskStatus(Request):
+class QueryStatus(Request):
     """What is this fiber at? Answered by a `Status`."""
 
     __slots__ = ("handle", "question")
@@ -380,15 +380,17 @@ class Talk(Request):
         "handles",
         "is_given_up",
         "item",
+        "method",
         "number",
         "payload",
         "references",
-        "verb",
     )
 
-    def __init__(self, entry: Talking, verb: Verb, number: int = 0, item: Any = NOTHING) -> None:
+    def __init__(
+        self, entry: Talking, method: Method, number: int = 0, item: Any = NOTHING
+    ) -> None:
         self.entry = entry
-        self.verb = verb
+        self.method = method
         self.number = number
         """What the verb needs to know besides."""
         self.item = item
@@ -403,10 +405,10 @@ class Talk(Request):
         """Whether the coordinator was told that the fiber waits no longer."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Talk, (self.entry, self.verb, self.number)  # it was answered: the item is given
+        return Talk, (self.entry, self.method, self.number)  # it was answered: the item is given
 
     def __str__(self) -> str:
-        return _WAITS.get((self.entry.kind, self.verb), f"waits for a {self.entry.kind}")
+        return _WAITS.get((self.entry.kind, self.method), f"waits for a {self.entry.kind}")
 
 
 _WAITS: Final = {

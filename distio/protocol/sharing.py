@@ -15,40 +15,40 @@ from distio.protocol.domains import (
     Count,
     Id,
     Key,
+    Method,
     Number,
     Positive,
     Primitive,
     Seconds,
     Tokens,
-    Verb,
 )
 from distio.protocol.message import Message
 
 __all__ = [
+    "AcquireTokens",
     "Answered",
-    "AwaitTurns",
+    "CallWithdrawn",
+    "DelegatedPut",
+    "DelegationReturned",
     "EntriesFreed",
-    "ForgoAnswer",
-    "ForgoneAnswer",
-    "ForgoTurns",
     "GiveBack",
-    "LoanReturned",
     "LockRefused",
     "MakeEntry",
-    "PutAlone",
-    "RecallLoan",
+    "RecallDelegation",
     "RecallTokens",
     "ReturnTokens",
     "StoreValue",
     "Talk",
-    "TokensLent",
+    "TokensGranted",
+    "WithdrawAcquire",
+    "WithdrawCall",
 ]
 
 
 # -- from a member ----------------------------------------------------------------------------
 
 
-class AwaitTurns(Message, frozen=True, gc=False):
+class AcquireTokens(Message, frozen=True, gc=False):
     """Fibers here wait for a lock; see `distio.protocol.requests.Lock`."""
 
     lock: Key
@@ -61,7 +61,7 @@ class AwaitTurns(Message, frozen=True, gc=False):
     """Whether they come before all others: they had been given turns."""
 
 
-class ForgoTurns(Message, frozen=True, gc=False):
+class WithdrawAcquire(Message, frozen=True, gc=False):
     """These fibers here wait for this lock no longer."""
 
     lock: Key
@@ -101,14 +101,14 @@ class Talk(Message, frozen=True, gc=False):
     run: Id
     fiber: Id
     key: Id
-    verb: Verb
+    method: Method
     number: Number
     item: bytes | None
     references: list[Id] = msgspec.field(default_factory=list)
     """The keys of what the item refers to."""
 
 
-class PutAlone(Message, frozen=True, gc=False):
+class DelegatedPut(Message, frozen=True, gc=False):
     """An item for a queue that this member may put into without asking."""
 
     run: Id
@@ -118,7 +118,7 @@ class PutAlone(Message, frozen=True, gc=False):
     """The keys of what the item refers to."""
 
 
-class LoanReturned(Message, frozen=True, gc=False):
+class DelegationReturned(Message, frozen=True, gc=False):
     """This member may do nothing with this queue without asking any more."""
 
     key: Id
@@ -134,8 +134,8 @@ class GiveBack(Message, frozen=True, gc=False):
     that refers to it."""
 
 
-class ForgoAnswer(Message, frozen=True, gc=False):
-    """This fiber here waits no longer; `ForgoneAnswer`, unless it is answered already."""
+class WithdrawCall(Message, frozen=True, gc=False):
+    """This fiber here waits no longer; `CallWithdrawn`, unless it is answered already."""
 
     fiber: Id
 
@@ -143,7 +143,7 @@ class ForgoAnswer(Message, frozen=True, gc=False):
 # -- from the coordinator ---------------------------------------------------------------------
 
 
-class TokensLent(Message, frozen=True, gc=False):
+class TokensGranted(Message, frozen=True, gc=False):
     """Tokens of a lock for fibers that wait for it."""
 
     lock: Key
@@ -151,7 +151,7 @@ class TokensLent(Message, frozen=True, gc=False):
     """How many; none of a limit, which lets fibers start and has nothing to return."""
     turns: list[Id]
     """The fibers that may have them, one after another, before they are returned."""
-    is_kept: bool
+    is_delegated: bool
     """Whether they may be used without limit until they are recalled: nobody else waits."""
     value: bytes
     """The variable's value."""
@@ -193,13 +193,13 @@ class EntriesFreed(Message, frozen=True, gc=False):
     keys: list[int]
 
 
-class RecallLoan(Message, frozen=True, gc=False):
+class RecallDelegation(Message, frozen=True, gc=False):
     """Give back what you may do with this queue without asking."""
 
     key: Id
 
 
-class ForgoneAnswer(Message, frozen=True, gc=False):
+class CallWithdrawn(Message, frozen=True, gc=False):
     """This fiber waits no longer, and will not be answered."""
 
     fiber: Id

@@ -10,7 +10,7 @@ from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
-from distio.errors import CannotShip, ClusterClosed, ClusterError, MatchError
+from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
 from distio.result import Result
 from distio.runtime.cores import usable_cores
 from distio.runtime.interrupts import interruptible
@@ -78,7 +78,7 @@ class RunHandle(Generic[E, A]):
         return self._ticket.result()
 
     def __reduce__(self) -> NoReturn:
-        raise CannotShip(
+        raise NotPicklable(
             "a RunHandle belongs to the process that has submitted the run; wait for the result "
             "there, and pass that"
         )
@@ -261,7 +261,7 @@ class Cluster:
         """Start `io` on a worker, root and all, and don't wait for it.
 
         Raises:
-            CannotShip: the program or its context can't be pickled; the message says why.
+            NotPicklable: the program or its context can't be pickled; the message says why.
             ClusterClosed: the cluster is closed, or this process was forked from the one that
                 has made it.
         """
@@ -298,7 +298,7 @@ class Cluster:
         self._host.deliveries.finish(_MAY_TAKE_SECONDS)
 
     def __reduce__(self) -> NoReturn:
-        raise CannotShip(
+        raise NotPicklable(
             "a Cluster belongs to the process that made it; return a program instead of running "
             "it on the cluster, or call Cluster.connect where it is needed"
         )

@@ -21,8 +21,8 @@ import zmq
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
-from distio.coordination.membership.handshakes import HANDSHAKE, Switchboard
-from distio.coordination.placement.coordinator import Member
+from distio.coordination.membership.handshakes import HANDSHAKE, Handshakes
+from distio.coordination.placement.coordinator import MemberRecord
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.runtime.binding import Binding
 from distio.runtime.launching import hold_lifeline, tell_started
@@ -89,7 +89,7 @@ class CoordinatorProcess:
         grace: float = GRACE_SECONDS,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        self._board = Switchboard(Coordinator(grace), log.info, log.error)
+        self._board = Handshakes(Coordinator(grace), log.info, log.error)
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context, patience)
         self._vigil: Vigil[int] = Vigil(patience)
@@ -242,7 +242,7 @@ class CoordinatorProcess:
         gone, self._gone = self._gone, []
         self._take_up(at_most=None)
         for address in gone:
-            self._board.hang_up(time.monotonic(), address)
+            self._board.disconnect(time.monotonic(), address)
 
     def _look_for_life(self) -> None:
         """Lose the members that have been silent for too long."""
@@ -317,7 +317,7 @@ class CoordinatorProcess:
             self._report_disconnects()
             self._board.outgoing.clear()
 
-    def _is_own_worker(self, member: Member) -> bool:
+    def _is_own_worker(self, member: MemberRecord) -> bool:
         """Whether it belongs to the program that this coordinator belongs to."""
         return self._lifeline is not None and member.is_worker and bool(member.hello.family)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol, final
 
-from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.protocol.ids import label_of, name_of
@@ -64,7 +64,7 @@ class _Here(threading.local):
     """Whose code this thread runs, each called by that of the one before."""
 
     def __init__(self) -> None:
-        self.sources: list[tuple[Any, Hand | Fiber]] = []
+        self.sources: list[tuple[Any, Executor | Fiber]] = []
         """Hosts, and what they have this thread work for."""
 
 
@@ -77,7 +77,7 @@ def origin() -> Origin | None:
     """Whose code calls this; None: no fiber's."""
     if _here.sources:
         host, source = _here.sources[-1]
-        work = source.work if isinstance(source, Hand) else source
+        work = source.work if isinstance(source, Executor) else source
         return None if work is None else _origin(work, host)
     found = _task.get()
     return None if found is None else _origin(*found)
@@ -89,9 +89,9 @@ def _origin(work: Any, host: Hosting) -> Origin | None:
     return None if run is None else Origin(host, run, fiber)
 
 
-def hands_here() -> list[tuple[Any, Hand]]:
+def hands_here() -> list[tuple[Any, Executor]]:
     """The hosts of whose pools this thread has a hand, each called by a fiber of the one before."""
-    return [(host, source) for host, source in _here.sources if isinstance(source, Hand)]
+    return [(host, source) for host, source in _here.sources if isinstance(source, Executor)]
 
 
 class on_behalf_of:
@@ -99,7 +99,7 @@ class on_behalf_of:
 
     __slots__ = ("_source",)
 
-    def __init__(self, source: Hand | Fiber, host: Hosting) -> None:
+    def __init__(self, source: Executor | Fiber, host: Hosting) -> None:
         self._source = host, source
 
     def __enter__(self) -> None:

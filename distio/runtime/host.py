@@ -1,6 +1,7 @@
 """The threads that step the fibers of one member.
 
-The machine decides under `mutex`; what a `Hand` performs, and so all user code, runs without it.
+The machine decides under `mutex`; what an `Executor` performs, and so all user code, runs without
+it.
 An idle thread blocks on `_work_ready` and is woken the moment there is work for it.
 """
 
@@ -14,8 +15,8 @@ from functools import cache, partial
 from typing import Any, Final, NoReturn, Protocol
 
 from distio.coordination.calls.callbacks import Callback
-from distio.coordination.executor.executor import Hand
-from distio.coordination.executor.tasks import Shipping
+from distio.coordination.executor.executor import Executor
+from distio.coordination.executor.tasks import PickleFibers
 from distio.coordination.member import Member
 from distio.coordination.status.words import describe_fibers
 from distio.core.fiber import Fiber
@@ -55,7 +56,7 @@ from distio.runtime.main_thread import (
 from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import Seat, here
 from distio.runtime.threads import CannotStartThread, start_thread
-from distio.runtime.tickets import Tickets
+from distio.runtime.tickets import PendingRuns
 from distio.runtime.watchdog import PoolWatch
 
 __all__ = ["Host", "LeavesChild", "Link"]
@@ -96,7 +97,7 @@ class Host:
         self.is_stopping = False
         self.is_inherited = False
         """Whether this is the copy, in a forked child, of a host that belongs to the parent."""
-        self.tickets = Tickets()
+        self.tickets = PendingRuns()
         self.failure: TracedException | None = None
         """Why this host can't go on."""
         self.deciding = Deciding(self)
@@ -110,7 +111,7 @@ class Host:
         self._has_advised = False
         self._pool_name = ""
         self._random = random.Random().random
-        self._main_hand: Hand | None = None
+        self._main_hand: Executor | None = None
         """That of the main thread, if it is one of the pool's."""
         self.failures = FailureLog(self)
         self.pool = PoolWatch(self)
@@ -154,7 +155,7 @@ class Host:
 
     def work(self) -> None:
         """What a pool thread does until the host stops."""
-        hand = Hand(self.member, self)
+        hand = Executor(self.member, self)
         with self.mutex:
             self.pool.hands[threading.get_ident()] = hand
         try:
@@ -176,7 +177,7 @@ class Host:
             with self.mutex:
                 del self.pool.hands[threading.get_ident()]
 
-    def _next(self, hand: Hand) -> bool:
+    def _next(self, hand: Executor) -> bool:
         """Settle what is in this hand, and find it something to perform; False: the host stops.
 
         A hand without work is that of the main thread, and has calls to make.
@@ -189,7 +190,7 @@ class Host:
             if done is not None:
                 goes_on = hand.settle()
                 if goes_on:
-                    is_shipping = type(done) is Shipping
+                    is_shipping = type(done) is PickleFibers
                     if is_shipping or member.outbox:
                         # others may wait for what a fiber has given back; but when all are
                         # shipped, their parent goes on and often waits for them
@@ -515,7 +516,7 @@ def _run_on_loop() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], Callab
     return run_on_loop
 
 
-def _outcome_in(hand: Hand) -> Result[Any, Any] | None:
+def _outcome_in(hand: Executor) -> Result[Any, Any] | None:
     return hand.work.outcome() if isinstance(hand.work, Fiber) else None
 
 

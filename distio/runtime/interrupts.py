@@ -276,7 +276,7 @@ def _is_in_user_code(interrupted: FrameType | None) -> bool:
             fiber = frame.f_locals.get("fiber") if is_marked else None
             if isinstance(fiber, Fiber):
                 # what a function has just opened must not be lost when it has returned
-                is_opened = bool(fiber.creating) and _is_ours(interrupted)
+                is_opened = bool(fiber.acquiring) and _is_ours(interrupted)
                 return fiber.shield == 0 and not is_opened
             if code.co_filename.startswith(_RUNTIME) or (is_innermost and not is_marked):
                 return False

@@ -23,12 +23,12 @@ from distio.runtime.forks import close_in_children, renew_in_children, without_f
 
 __all__ = [
     "Lifeline",
+    "OwnStderr",
     "Program",
     "StartLog",
     "describe_exit",
     "fill_standard_streams",
     "hold_lifeline",
-    "OwnStderr",
     "tell_started",
 ]
 

@@ -128,7 +128,9 @@ def _join(
         connections = connection_of(sender), connection_of(listener)
         name = member_name(hello.kind, incarnation, hello.pid, hello.host)
         is_worker = hello.kind == "worker"
-        member = Member(incarnation, ships=not is_worker, worker=name if is_worker else None)
+        member = Member(
+            incarnation, offers_children=not is_worker, worker=name if is_worker else None
+        )
         vigil: Vigil[str] = Vigil(patience)
         return LinkedHost(member, context, sender, listener, lifeline, early, connections, vigil)
     except BaseException:
@@ -246,7 +248,7 @@ class LinkedHost(Host):
         if self._alone is not None:
             self._alone.exchange()
             return
-        if not member.has_news and not member.has_stirred:
+        if not member.has_news and not member.has_newly_blocked:
             return
         silent_for = time.monotonic() - self._last_sent
         if not member.has_news and silent_for < _LONGEST_SILENCE_SECONDS:
@@ -552,7 +554,7 @@ class LinkedHost(Host):
         """Run `io` with its root on a worker.
 
         Raises:
-            CannotShip: it can't be pickled.
+            NotPicklable: it can't be pickled.
         """
         fiber = Fiber(0, 0, io, context)
         fiber.variables = of_the_caller()

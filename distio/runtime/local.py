@@ -60,7 +60,7 @@ class LocalHost(Host):
         hello = Hello(PROTOCOL, PYTHON, "client", pool_size, "", os.getpid(), b"")
         self._coordinator = Coordinator(grace)
         self._coordinator.handle(time.monotonic(), Joined(hello))
-        super().__init__(Member(1, keeps_values=True, new_key=_KEYS.__next__))
+        super().__init__(Member(1, is_standalone=True, new_key=_KEYS.__next__))
         self.link = self
         self._pool_size = pool_size
         self._ended: list[LocalRun] = []
@@ -135,7 +135,7 @@ class LocalHost(Host):
         self._interruptible.noted(interrupt)
         if fiber is not None:
             fiber.cancel(WHOLE.key)
-            if fiber.is_exposed(waits=True):
+            if fiber.can_be_cancelled_now(waits=True):
                 fiber.unwind(waits=True)  # at once: it must not handle this as its own failure
         return True
 

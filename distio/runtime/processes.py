@@ -89,7 +89,7 @@ class LocalProcesses:
         self._start_seconds = start_seconds
         self._host: LinkedHost | None = None
         self._changed = threading.Condition()
-        self._untold: list[WorkerExited] = []
+        self._unreported: list[WorkerExited] = []
         """Exits of workers that the coordinator is to be told of when the program has joined it."""
         self._is_used = False
         """Whether a worker has joined."""
@@ -185,8 +185,8 @@ class LocalProcesses:
         host.explain_loss = self._explain_loss
         with self._changed:
             self._host = host
-            untold, self._untold = self._untold, []
-        host.say(*untold)
+            unreported, self._unreported = self._unreported, []
+        host.say(*unreported)
         try:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_used or self._failure)
@@ -276,7 +276,7 @@ class LocalProcesses:
         with self._changed:
             host = self._host
             if host is None:
-                self._untold.append(exit)
+                self._unreported.append(exit)
         if host is not None:
             host.say(exit)
 

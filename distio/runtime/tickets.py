@@ -17,7 +17,7 @@ from distio.protocol.endings import Cause
 from distio.result import Panic, Result
 from distio.runtime.main_thread import is_main_thread, serve_until, wake_main_thread
 
-__all__ = ["CLOSED", "Ticket", "Tickets", "closed", "inherited"]
+__all__ = ["CLOSED", "PendingRuns", "Ticket", "closed", "inherited"]
 
 CLOSED: Final = (
     "this cluster is closed and runs nothing more; make another with Cluster.local or "
@@ -108,7 +108,7 @@ def inherited(process: int) -> str:
     )
 
 
-class Tickets:
+class PendingRuns:
     """The tickets of all runs that go on; guarded like the member they belong to."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ from math import inf
 from typing import Any, Final, NamedTuple, Protocol, final
 from weakref import WeakSet
 
-from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.runtime.blocking import in_background
@@ -97,7 +97,7 @@ class Hold:
         return any(each < _COMPUTES * elapsed for each in used)
 
 
-def _blocked(hands: Mapping[int, Hand]) -> list[Blocked]:
+def _blocked(hands: Mapping[int, Executor]) -> list[Blocked]:
     frames = sys._current_frames() if hands else {}
     names = {thread.ident: thread.name for thread in threading.enumerate()} if hands else {}
     return [
@@ -146,7 +146,7 @@ class PoolWatch:
         self._host = host
         self.has_turned = True
         """Whether a thread has finished something, or taken it up, since the last look."""
-        self.hands: dict[int, Hand] = {}
+        self.hands: dict[int, Executor] = {}
         """By thread."""
         self.is_watched = False
         self.sees_ready = False

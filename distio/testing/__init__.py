@@ -5,25 +5,35 @@
 """
 
 from distio.testing.exploration import CheckFailed, Exploration, explore
-from distio.testing.faults import Break, Crash, Cut, Fail, Fault, Interrupt, Leave, Pause, Shutdown
+from distio.testing.faults import (
+    Crash,
+    Disconnect,
+    Fail,
+    Fault,
+    Interrupt,
+    Leave,
+    Partition,
+    Pause,
+    Shutdown,
+)
 from distio.testing.history import History
-from distio.testing.restless import RESTLESS
+from distio.testing.restless import MOVE_ON_WAKE
 from distio.testing.simulation import Simulation, simulate
-from distio.testing.world import Parts
+from distio.testing.world import Components
 
 __all__ = [
-    "RESTLESS",
-    "Break",
+    "MOVE_ON_WAKE",
     "CheckFailed",
+    "Components",
     "Crash",
-    "Cut",
+    "Disconnect",
     "Exploration",
     "Fail",
     "Fault",
     "History",
     "Interrupt",
     "Leave",
-    "Parts",
+    "Partition",
     "Pause",
     "Shutdown",
     "Simulation",

@@ -60,7 +60,7 @@ class Drawn(_Chances):
         super().__init__(seed)
         # `random()` is the one method whose sequence Python promises to keep
         self._random = Random(seed).random
-        self._tempers: dict[int, float] = {}
+        self._weights: dict[int, float] = {}
         self._made = 0
         self.schedule: dict[int, int] = {}
         """By how many choices came before it: the choices that weren't tame."""
@@ -71,7 +71,7 @@ class Drawn(_Chances):
         return choice
 
     def pick_actor(self, actors: Sequence[int]) -> int:
-        tempers = self._tempers
+        tempers = self._weights
         total = 0.0
         for actor in actors:
             temper = tempers.get(actor)

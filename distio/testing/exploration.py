@@ -18,7 +18,7 @@ from distio.errors import InvariantBroken, MatchError, SimulationLimit
 from distio.testing.choices import Choices, Drawn, Played, show_schedule
 from distio.testing.faults import Fault
 from distio.testing.simulation import LATENCY, MAX_STEPS, Simulation, plan_for, run_world
-from distio.testing.world import Parts, Plan
+from distio.testing.world import Components, Plan
 
 __all__ = ["CheckFailed", "Exploration", "explore"]
 
@@ -81,7 +81,7 @@ def explore(
     faults: Sequence[Fault] = (),
     max_virtual_seconds: float = math.inf,
     max_steps: int = MAX_STEPS,
-    parts: Parts = Parts(),  # noqa: B008 (it is frozen)
+    parts: Components = Components(),  # noqa: B008 (it is frozen)
 ) -> Exploration:
     """Simulate a program under many seeds, until one breaks `check` or an invariant.
 
@@ -166,7 +166,9 @@ class _Case:
 class _Subject:
     """What is explored."""
 
-    def __init__(self, main: Program[Any, Any], context: Any, check: Check | None, parts: Parts):
+    def __init__(
+        self, main: Program[Any, Any], context: Any, check: Check | None, parts: Components
+    ):
         self._main = main
         self._context = context
         self._check = check

@@ -12,7 +12,17 @@ from typing import Any, final
 from distio.core import expect
 from distio.errors import MatchError
 
-__all__ = ["Break", "Crash", "Cut", "Fail", "Fault", "Interrupt", "Leave", "Pause", "Shutdown"]
+__all__ = [
+    "Crash",
+    "Disconnect",
+    "Fail",
+    "Fault",
+    "Interrupt",
+    "Leave",
+    "Partition",
+    "Pause",
+    "Shutdown",
+]
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class Pause(_Fault):
 
 @final
 @dataclass(frozen=True)
-class Cut(_Fault):
+class Partition(_Fault):
     """Nothing comes through to it or from it for a while.
 
     Nothing is lost either, unless it takes longer than a silent peer is waited for (30 s): then
@@ -82,7 +92,7 @@ class Cut(_Fault):
 
 @final
 @dataclass(frozen=True)
-class Break(_Fault):
+class Disconnect(_Fault):
     """One of its connections breaks, or both do, and what was under way may be lost."""
 
     returns_after: float | None = None
@@ -131,4 +141,4 @@ class Shutdown(_Fault):
             raise MatchError(f"Shutdown: only the 'coordinator' is shut down, but got {self.who!r}")
 
 
-Fault = Break | Crash | Cut | Fail | Interrupt | Leave | Pause | Shutdown
+Fault = Disconnect | Crash | Partition | Fail | Interrupt | Leave | Pause | Shutdown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.membership.handshakes import Switchboard
+from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol.codec import from_coordinator, from_member
 from distio.testing.processes import CHECKED_AT_ONCE, Process
@@ -26,7 +26,7 @@ class Hub:
 
     def __init__(self, world: World, machine: Coordinator) -> None:
         self.machine = machine
-        self.board = Switchboard(machine, lambda text: world.note(_NAME, text))
+        self.board = Handshakes(machine, lambda text: world.note(_NAME, text))
         self._world = world
         self._lines: list[tuple[Wire, Action]] = []
         self._listeners: dict[bytes, Process] = {}
@@ -87,7 +87,7 @@ class Hub:
                 frames = wire.take()
                 assert frames is not None
                 self._take_up(action[2][1], frames)
-        self.board.hang_up(self._world.now, address)
+        self.board.disconnect(self._world.now, address)
         self._lines = [each for each in self._lines if each[1][2][1] != address]
 
     def _take_up(self, address: bytes, frames: Any) -> None:

@@ -1,6 +1,6 @@
 """A simulated process: the member's machine, its hands, and both ends of its link.
 
-What a pool thread does is a `Hand`, as in production; here nobody but the world decides when it
+What a pool thread does is a `Executor`, as in production; here nobody but the world decides when it
 is its turn. What a link thread does are the methods `send` and `receive`.
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words, leave
-from distio.coordination.executor.executor import Hand
-from distio.coordination.executor.tasks import Finishing
+from distio.coordination.executor.executor import Executor
+from distio.coordination.executor.tasks import FinishFiber
 from distio.coordination.member import Member
 from distio.coordination.standalone import Solo
 from distio.coordination.state.local_run import LocalRun
@@ -37,7 +37,7 @@ from distio.result import Result
 from distio.runtime.current import begin_task, on_behalf_of, origin
 from distio.runtime.deliveries import deliver
 from distio.runtime.launching import describe_exit
-from distio.runtime.tickets import Tickets
+from distio.runtime.tickets import PendingRuns
 from distio.testing.stories import story_of_batch, story_of_request
 from distio.testing.wires import Wire
 
@@ -55,13 +55,13 @@ _WAKES: Final = (
     m.Answered,
     m.FiberLost,
     m.FibersCancelled,
-    m.ForgoneAnswer,
+    m.CallWithdrawn,
     m.LockRefused,
     m.Outcomes,
     m.RunCancelled,
-    m.StatusTold,
+    m.StatusReply,
     m.TimerFired,
-    m.TokensLent,
+    m.TokensGranted,
 )
 """What may make parked fibers ready."""
 
@@ -85,7 +85,7 @@ class Process:
         self.hears = Wire(self)
         self.is_paused = False
         self.has_ended = False
-        self.tickets = Tickets()
+        self.tickets = PendingRuns()
         self.within = origin()
         self._world = world
         self._threads = threads
@@ -109,11 +109,11 @@ class Process:
         """Decides for it once it has lost the coordinator."""
         self._receiving: Action = (actor, self.receive, None)
         self._sending: Action = (actor + 1, self.send, None)
-        self._burying: Action = (actor + 2, self.bury_dropped, None)
+        self._burying: Action = (actor + 2, self.drop_callbacks, None)
         self._taking: Action = (actor + 3, self.take, None)
         self._ticking: Action = (actor + 1, self.send, None)
         self._looking: Action = (actor + 4, self.look_after_handles, None)
-        self._hands: list[tuple[Hand, Action]] = []
+        self._hands: list[tuple[Executor, Action]] = []
         self._space = current_space() if kind == "client" else ObjectSpace()
         """What it has opened: workers share it with nobody, and the client is this process."""
 
@@ -184,17 +184,17 @@ class Process:
         self._take(next(hand for hand, _ in self._hands if hand.work is None))
         self._check()
 
-    def _take(self, hand: Hand) -> None:
+    def _take(self, hand: Executor) -> None:
         if hand.take(self._world.pick(len(self.member.ready))):
             self._perform(hand)
         else:
             self._owes_word = True
 
-    def _perform(self, hand: Hand) -> None:
+    def _perform(self, hand: Executor) -> None:
         with on_behalf_of(hand, self), use_space(self._space):
             self._perform_work(hand)
 
-    def _perform_work(self, hand: Hand) -> None:
+    def _perform_work(self, hand: Executor) -> None:
         world, work = self._world, hand.work
         if not isinstance(work, Fiber):
             hand.perform()
@@ -207,14 +207,14 @@ class Process:
         hand.perform()
         world.note(self.name, *story_of_request(work))
 
-    def settle(self, hand: Hand) -> None:
+    def settle(self, hand: Executor) -> None:
         """What this hand has performed takes effect; it may take the next in the same breath."""
         work, ready = hand.work, self.member.ready
         before = len(ready)
         is_going_on = hand.settle()
         if isinstance(work, Fiber):
             self._settled(work)
-        elif isinstance(work, Finishing):
+        elif isinstance(work, FinishFiber):
             self._ended(work.fiber)
         if len(ready) > before:
             self._note_woken(before, work)
@@ -285,7 +285,7 @@ class Process:
         if not self.has_ended:
             self._dropped.append(callback)
 
-    def bury_dropped(self, _: None) -> None:
+    def drop_callbacks(self, _: None) -> None:
         """Callbacks have died without being called."""
         while self._dropped:
             callback = self._dropped.popleft()
@@ -440,7 +440,9 @@ class Process:
         parts = self._world.parts
         is_worker = self.kind == "worker"
         worker = member_name(self.kind, incarnation, self.pid, _HOST) if is_worker else None
-        self._member = parts.member(incarnation, ships=self.kind == "client", worker=worker)
+        self._member = parts.member(
+            incarnation, offers_children=self.kind == "client", worker=worker
+        )
         self._member.failures.arm = lambda: self._handle_died
         for index in range(self._threads):
             hand = parts.hand(self._member, self)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from distio.coordination.executor.tasks import Shipping
+from distio.coordination.executor.tasks import PickleFibers
 from distio.coordination.member import Member
 from distio.core.fiber import Fiber
-from distio.testing.world import Parts
+from distio.testing.world import Components
 
-__all__ = ["RESTLESS"]
+__all__ = ["MOVE_ON_WAKE"]
 
 
 @final
@@ -17,12 +17,14 @@ class _Restless(Member):
     """A worker that gives each fiber away that wakes, and perhaps gets it back."""
 
     def unpark(self, fiber: Fiber) -> None:
-        if self.ships or fiber.is_pinned:  # a client, whose fibers are where they have to be
+        if (
+            self.offers_children or fiber.is_pinned
+        ):  # a client, whose fibers are where they have to be
             super().unpark(fiber)
         else:
             del self.parked[fiber.id]
-            self.queue(Shipping([fiber]))
+            self.queue(PickleFibers([fiber]))
 
 
-RESTLESS: Final = Parts(member=_Restless)
+MOVE_ON_WAKE: Final = Components(member=_Restless)
 """For `simulate` and `explore`: on a worker, a fiber that wakes moves, if it can be pickled."""

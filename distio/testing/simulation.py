@@ -18,7 +18,7 @@ from distio.runtime.records import tagging
 from distio.testing.choices import Choices, Drawn, Played, parse_schedule
 from distio.testing.faults import Fault
 from distio.testing.history import History
-from distio.testing.world import Limits, Parts, Plan, World
+from distio.testing.world import Components, Limits, Plan, World
 
 __all__ = ["LATENCY", "MAX_STEPS", "Simulation", "plan_for", "run_world", "simulate"]
 
@@ -68,7 +68,7 @@ def simulate(
     max_virtual_seconds: float = math.inf,
     max_steps: int = MAX_STEPS,
     schedule: str | None = None,
-    parts: Parts = Parts(),  # noqa: B008 (it is frozen)
+    parts: Components = Components(),  # noqa: B008 (it is frozen)
 ) -> Simulation[E, A]:
     """Run a program on a cluster that is simulated in this thread.
 
@@ -85,13 +85,14 @@ def simulate(
         seed: decides which ready fiber is stepped next, how long messages take, and so on; and
             what `io.random` draws.
         latency: how many virtual seconds a message takes, or the least and the most.
-        faults: what goes wrong: see `Crash`, `Fail`, `Pause`, `Cut`, `Break`, `Interrupt`,
-            `Leave`, `Shutdown`.
+        faults: what goes wrong: see `Crash`, `Fail`, `Pause`, `Partition`, `Disconnect`,
+            `Interrupt`, `Leave`, `Shutdown`.
         max_virtual_seconds: when to give up.
         max_steps: after how many steps of fibers to give up.
         schedule: a schedule that `explore` has printed; then the seed decides nothing but what
             `io.random` draws.
-        parts: `RESTLESS`, and fibers move whenever they wake; others are for distio's own tests.
+        parts: `MOVE_ON_WAKE`, and fibers move whenever they wake; others are for distio's own
+            tests.
 
     Raises:
         SimulationLimit: it took more steps or more virtual time than it may.
@@ -148,7 +149,7 @@ def run_world(
     choices: Choices,
     main: IO[Any, E, A] | Callable[[], IO[Any, E, A]],
     context: Any,
-    parts: Parts,
+    parts: Components,
 ) -> Simulation[E, A]:
     """Simulate one run, with choices of any kind."""
     io = program_of(main)

@@ -43,7 +43,7 @@ _ENDS: Final[dict[type, str]] = {
 }
 _ASKS: Final[dict[type, str]] = {
     rq.Acquire: "steps fiber {}, which waits for a lock",
-    rq.AskStatus: "steps fiber {}, which asks after a fiber",
+    rq.QueryStatus: "steps fiber {}, which asks after a fiber",
     rq.AwaitBlocking: "steps fiber {}, which calls what may block",
     rq.AwaitCallback: "steps fiber {}, which waits for a callback",
     rq.CancelFibers: "steps fiber {}, which cancels fibers",
@@ -59,11 +59,11 @@ _ASKS: Final[dict[type, str]] = {
 }
 
 
-def story_of_batch(verb: str, batch: Sequence[Any]) -> Story:
+def story_of_batch(method: str, batch: Sequence[Any]) -> Story:
     """What was said in one batch: the names of the messages, and the fibers they are about."""
     if len(batch) == 1:
         fibers = _fibers_of(batch[0])
-        return f"{verb} {type(batch[0]).__name__}{_in_brackets(fibers)}", fibers
+        return f"{method} {type(batch[0]).__name__}{_in_brackets(fibers)}", fibers
     texts, all_fibers = [], []
     for message in batch:
         fibers = _fibers_of(message)
@@ -72,7 +72,7 @@ def story_of_batch(verb: str, batch: Sequence[Any]) -> Story:
         all_fibers += named
     for message in batch:
         all_fibers += _fibers_of(message)[_MOST_NAMED:]
-    return f"{verb} {', '.join(texts)}", all_fibers
+    return f"{method} {', '.join(texts)}", all_fibers
 
 
 def _in_brackets(fibers: Sequence[int], more: int = 0) -> str:
@@ -91,7 +91,7 @@ def _fibers_of(message: Any) -> list[int]:
     if isinstance(message, m.Place):
         return [fiber for fiber, _ in message.chunk.fibers]
     if isinstance(message, m.CancelFibers | m.FibersCancelled):
-        return [fiber for fiber, _ in message.cuts]
+        return [fiber for fiber, _ in message.pending_cancels]
     if isinstance(message, m.SendOutcomes | m.DropOutcomes):
         return [fiber for fiber, _ in message.fibers]
     if isinstance(message, m.GiveBack):

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.executor.executor import Hand
+from distio.coordination.executor.executor import Executor
 from distio.coordination.leftovers import check_rest
 from distio.coordination.member import Member
 from distio.core.ops.base import IO
@@ -30,14 +30,24 @@ from distio.runtime.link import HANDSHAKE_SECONDS
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.choices import Choices
-from distio.testing.faults import Break, Crash, Cut, Fail, Fault, Interrupt, Leave, Pause, Shutdown
+from distio.testing.faults import (
+    Crash,
+    Disconnect,
+    Fail,
+    Fault,
+    Interrupt,
+    Leave,
+    Partition,
+    Pause,
+    Shutdown,
+)
 from distio.testing.history import History
 from distio.testing.hub import Hub
 from distio.testing.ledger import Ledger
 from distio.testing.outside import Outside
 from distio.testing.processes import Process
 
-__all__ = ["EPOCH", "Action", "Parts", "World"]
+__all__ = ["EPOCH", "Action", "Components", "World"]
 
 EPOCH: Final = 946_684_800.0
 """What the virtual wall clock shows when a simulation begins: the year 2000 (UTC)."""
@@ -55,12 +65,12 @@ _MOST_IDLE_EVENTS: Final = 100_000
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """The classes that a world is made of; others than these are for tests of the tests."""
 
     coordinator: Callable[[], Coordinator] = Coordinator
     member: Callable[..., Member] = Member
-    hand: Callable[..., Hand] = Hand
+    hand: Callable[..., Executor] = Executor
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ class Plan:
 class World:
     """Everything in one simulation."""
 
-    def __init__(self, plan: Plan, choices: Choices, parts: Parts) -> None:
+    def __init__(self, plan: Plan, choices: Choices, parts: Components) -> None:
         self.parts = parts
         self.now = 0.0
         self.steps = 0
@@ -421,7 +431,7 @@ class World:
             self.note(process.name, f"stands still for {fault.seconds:g} s")
             process.set_paused(True)
             self._at(self.now + fault.seconds, self._resume, process)
-        elif isinstance(fault, Cut):
+        elif isinstance(fault, Partition):
             self._cut(process, fault)
         elif isinstance(fault, Interrupt):
             self.note(process.name, "is interrupted")
@@ -449,7 +459,7 @@ class World:
         self.note(process.name, "goes on")
         process.set_paused(False)
 
-    def _cut(self, process: Process, fault: Cut) -> None:
+    def _cut(self, process: Process, fault: Partition) -> None:
         self.note(process.name, f"is cut off for {fault.seconds:g} s")
         process.set_cut(True)
         patience = self._plan.patience_seconds
@@ -467,7 +477,7 @@ class World:
         process.set_cut(False)
         process.break_links(speaking=True, listening=True, keep_none=True)
 
-    def _break(self, process: Process, fault: Break) -> None:
+    def _break(self, process: Process, fault: Disconnect) -> None:
         which = self.pick(3)
         self.note(
             process.name,

@@ -10,7 +10,7 @@ from distio.protocol import requests as rq
 from distio.result import Panic, Result
 
 if TYPE_CHECKING:
-    from distio.coordination.executor.tasks import Surroundings
+    from distio.coordination.executor.tasks import HostServices
 
 __all__ = ["Callback", "nobody_calls"]
 
@@ -22,7 +22,7 @@ class Callback:
     __slots__ = ("_around", "_is_called", "fiber", "request")
 
     def __init__(
-        self, around: Surroundings, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
+        self, around: HostServices, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
     ) -> None:
         self._around = around
         self._is_called = False

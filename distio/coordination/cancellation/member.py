@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
-from distio.coordination.executor.tasks import Stopping
+from distio.coordination.executor.tasks import CancelBlockingCall
 from distio.coordination.outcomes.member import is_of
 from distio.coordination.outcomes.waits import give_up_waiting
-from distio.coordination.state.location import Here
+from distio.coordination.state.location import LocalFiber
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -71,7 +71,7 @@ class Cancelling:
         """A fiber of this run cancels these, or a region of them."""
         elsewhere = []
         for stated in handles:
-            is_here = isinstance(stated.tie, Here)
+            is_here = isinstance(stated.location, LocalFiber)
             handle = stated if is_here else self._member.hosted.get(stated.id)
             if handle is None:
                 elsewhere.append((stated.id, region))
@@ -82,7 +82,7 @@ class Cancelling:
 
     def hear(self, message: m.FibersCancelled) -> None:
         """These are here, or have left meanwhile."""
-        for id, region in message.cuts:
+        for id, region in message.pending_cancels:
             handle = self._member.hosted.get(id)
             if handle is None or not is_of(handle, message.run):
                 self._member.stale += 1
@@ -106,7 +106,7 @@ class Cancelling:
     def _wake_all(self, parked: Sequence[Fiber]) -> None:
         self.is_pending = True
         for fiber in parked:
-            if not fiber.is_spared:
+            if not fiber.exempt_from_run_cancel:
                 self._wake(fiber, _ALL)
         for fiber, _ in list(self._watched.values()):
             self._stop_if_cancelled(fiber)
@@ -117,15 +117,17 @@ class Cancelling:
 
     def _is_cancelled(self, fiber: Fiber) -> bool:
         """Whether it is cancelled together with others."""
-        return (self._is_all_cancelled or fiber.run in self._runs) and not fiber.is_spared
+        return (
+            self._is_all_cancelled or fiber.run in self._runs
+        ) and not fiber.exempt_from_run_cancel
 
     def _cancel(self, handle: Handle[Any, Any, Any], region: int) -> None:
         """Cancel a fiber that is here, unless it has ended."""
         fiber = self._member.parked.get(handle.id)
         if fiber is not None:
             self._wake(fiber, region)
-        elif handle.outcome is None and isinstance(handle.tie, Here):
-            fibers = self._fibers.setdefault(handle.tie.run, {})
+        elif handle.outcome is None and isinstance(handle.location, LocalFiber):
+            fibers = self._fibers.setdefault(handle.location.run, {})
             fibers.setdefault(handle.id, []).append(region)
             self.is_pending = True
             if handle.id in self._watched:
@@ -135,12 +137,12 @@ class Cancelling:
 
     def _wake(self, fiber: Fiber, region: int) -> None:
         fiber.cancel(region)
-        if not fiber.is_exposed(waits=True):
+        if not fiber.can_be_cancelled_now(waits=True):
             return
         request = fiber.request
         if type(request) is rq.AwaitBlocking:
             if request.stop is not None:
-                self._member.queue(Stopping(request))
+                self._member.queue(CancelBlockingCall(request))
             if not request.is_abandoned:
                 return
         if isinstance(request, rq.Talk) and not self._member.talking.give_up(fiber, request):
@@ -178,7 +180,9 @@ class Cancelling:
         keys = list(self._fibers.get(fiber.run, {}).get(fiber.id, ()))
         if self._is_cancelled(fiber):
             keys.append(_ALL)
-        if fiber.is_exposed(waits=True) or any(fiber.is_exposed_to(key) for key in keys):
+        if fiber.can_be_cancelled_now(waits=True) or any(
+            fiber.can_be_cancelled_by(key) for key in keys
+        ):
             _, stop = self._watched.pop(fiber.id)
             stop()
 
@@ -194,9 +198,11 @@ class Cancelling:
     def left(self, fibers: Sequence[Fiber]) -> None:
         """These have left for elsewhere: who wasn't told is to be told there."""
         run = fibers[0].run
-        cuts = [(each.id, region) for each in fibers for region in self._take(run, each.id)]
-        if cuts:
-            self._member.outbox.append(m.CancelFibers(run, cuts))
+        pending_cancels = [
+            (each.id, region) for each in fibers for region in self._take(run, each.id)
+        ]
+        if pending_cancels:
+            self._member.outbox.append(m.CancelFibers(run, pending_cancels))
 
     def ended(self, fiber: Fiber) -> None:
         """It has ended, whether it was told or not."""

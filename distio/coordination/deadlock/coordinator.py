@@ -21,21 +21,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from distio.coordination.placement.coordinator import Member
+from distio.coordination.placement.coordinator import MemberRecord
 from distio.coordination.state.registry import NOWHERE, Run
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
-from distio.protocol.messages import Waits
+from distio.protocol.messages import WaitGraph
 
 if TYPE_CHECKING:
     from distio.coordination.coordinator import Coordinator
 
-__all__ = ["Suspicions", "edges_of", "explain"]
+__all__ = ["DeadlockDetector", "edges_of", "explain"]
 
 _MOST_LINES: Final = 10
 
 Key = int | str
-Answers = dict[int, Waits]
+Answers = dict[int, WaitGraph]
 """By member: who waits for whom in one run there."""
 
 
@@ -49,7 +49,7 @@ class _Knot:
         """The runs whose members have all answered the same again."""
 
 
-class Suspicions:
+class DeadlockDetector:
     """Which runs are suspected of a deadlock, and what is asked about them."""
 
     def __init__(self, machine: Coordinator) -> None:
@@ -70,9 +70,9 @@ class Suspicions:
         self._stuck.discard(run)
         self._cut(run)
 
-    def suspect(self, id: int, run: Run) -> None:
+    def probe(self, id: int, run: Run) -> None:
         """Ask around if all fibers of this run seem to wait for fibers."""
-        if run.asked or run.is_innocent or run.is_miscounted or not self._is_still(id, run):
+        if run.asked or run.waits_on_other_runs or run.is_miscounted or not self._is_still(id, run):
             return
         for member, alive in run.alive_at.items():
             if not self._seems_blocked(member, id, alive):
@@ -104,7 +104,7 @@ class Suspicions:
         self._suspects.add(id)
         run.asked = (set(run.alive_at) | hosts) & self._machine.members.keys()
         for member in sorted(run.asked):
-            self._machine.send(member, m.DescribeWaits(id, run.question))
+            self._machine.send(member, m.RequestWaitGraph(id, run.question))
 
     def token_moved(self, lock: Key) -> None:
         """A token of this lock has come or gone: an answer that somebody waits for it is moot."""
@@ -113,15 +113,15 @@ class Suspicions:
             if run is None or not run.asked:
                 self._suspects.discard(id)
             elif lock in _wanted(run.waits):
-                run.has_moved()
+                run.note_progress()
 
-    def answered(self, member: Member, message: m.Waits) -> None:
+    def answered(self, member: MemberRecord, message: m.WaitGraph) -> None:
         """A member has described who waits for whom there."""
         run = self._machine.runs.get(message.run)
         if run is None or member.id not in run.asked or run.question != message.question:
             self._machine.stale += 1
         elif not message.is_quiet:
-            run.has_moved()
+            run.note_progress()
         else:
             run.waits[member.id] = message
             run.asked.discard(member.id)
@@ -134,7 +134,7 @@ class Suspicions:
         if self._is_deadlock(answers):
             self._end(id, answers)
             return
-        run.is_innocent = True  # as far as it alone is concerned
+        run.waits_on_other_runs = True  # as far as it alone is concerned
         self._stuck.add(id)
         knot = self._knots.get(id)
         if knot is None:
@@ -146,10 +146,10 @@ class Suspicions:
             knot.confirmed.add(id)
             self._judge_knot(knot)
 
-    def _is_deadlock(self, answers: Sequence[Waits]) -> bool:
+    def _is_deadlock(self, answers: Sequence[WaitGraph]) -> bool:
         return self._machine.locks.all_held(edges_of(answers)[1])
 
-    def _end(self, id: int, answers: Sequence[Waits], why: str = "") -> None:
+    def _end(self, id: int, answers: Sequence[WaitGraph], why: str = "") -> None:
         edges, _ = edges_of(answers)
         talks = [talk for answer in answers for talk in answer.talks]
         run = self._machine.runs[id]
@@ -179,7 +179,7 @@ class Suspicions:
     def _stuck_run(self, id: int) -> Run | None:
         """This run, if nothing has moved in it since it was stuck; else it is no more."""
         run = self._machine.runs.get(id)
-        if run is None or not run.is_innocent:
+        if run is None or not run.waits_on_other_runs:
             self._stuck.discard(id)
             return None
         return run if run.waits and not run.asked else None
@@ -241,12 +241,12 @@ def _woken(answers: Answers) -> dict[int, int]:
     return {member: answer.woken for member, answer in answers.items()}
 
 
-def _all(answers: dict[int, Answers]) -> list[Waits]:
+def _all(answers: dict[int, Answers]) -> list[WaitGraph]:
     return [answer for of_run in answers.values() for answer in of_run.values()]
 
 
 def edges_of(
-    answers: Sequence[Waits],
+    answers: Sequence[WaitGraph],
 ) -> tuple[list[tuple[int, list[int]]], dict[int | str, list[int]]]:
     """Put together what the members have answered.
 

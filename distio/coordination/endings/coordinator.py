@@ -29,7 +29,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from distio.coordination.placement.coordinator import Member
+from distio.coordination.placement.coordinator import MemberRecord
 from distio.coordination.state.registry import NOWHERE, Run
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
@@ -73,7 +73,7 @@ class Endings:
         is_first = run.ending is None
         if is_first:
             run.ending = cause, reason
-        run.has_moved()
+        run.note_progress()
         if not self._can_release(run):
             self._machine.end_run(id, run)
             return
@@ -119,7 +119,7 @@ class Endings:
 
     # -- members --------------------------------------------------------------------------
 
-    def leave(self, now: float, member: Member, message: m.Leaving) -> None:
+    def leave(self, now: float, member: MemberRecord, message: m.Leaving) -> None:
         """A member is about to leave."""
         member.is_leaving = True
         self._limit(now, _MEMBER, member.id, message.seconds)

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from distio.coordination.executor.discarding import Discarding
-from distio.coordination.executor.tasks import Parcel, Posting, Work
+from distio.coordination.executor.discarding import DropObjects
+from distio.coordination.executor.tasks import PickleOutcome, UnpickleChunk, Work
 from distio.coordination.failures.member import is_cancellation
-from distio.coordination.failures.reporting import Reporting
+from distio.coordination.failures.reporting import ReportFailures
 from distio.coordination.status.words import describe_fibers_of
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
@@ -71,24 +71,26 @@ def drop_chores(member: Member) -> None:
 
 
 def _is_chore(work: Work) -> bool:
-    return isinstance(work, Discarding) or (isinstance(work, Reporting) and work.fiber is None)
+    return isinstance(work, DropObjects) or (
+        isinstance(work, ReportFailures) and work.fiber is None
+    )
 
 
 def _drop_fibers(member: Member, run: int) -> None:
     """Drop what a run that was cut short has left here."""
     kept: deque[Work] = deque()
     for work in member.ready:
-        if isinstance(work, Parcel) and work.chunk.run == run:
+        if isinstance(work, UnpickleChunk) and work.chunk.run == run:
             member.in_parcels -= len(work.chunk.fibers) - 1
             member.locks.lost(work.chunk.held)
-        elif not (isinstance(work, Fiber | Posting) and work.run == run):
+        elif not (isinstance(work, Fiber | PickleOutcome) and work.run == run):
             kept.append(work)
     member.ready = kept
     dropped = [fiber for fiber in member.parked.values() if fiber.run == run]
     for fiber in dropped:
         del member.parked[fiber.id]
         if fiber.handle is not None:
-            fiber.handle.tie = None  # it is here no more: a later run must not wait for it
+            fiber.handle.location = None  # it is here no more: a later run must not wait for it
         if isinstance(fiber.request, AwaitFibers):
             for handle in fiber.request.handles:
                 handle.waiters = None  # whoever keeps the handle must not keep the fiber

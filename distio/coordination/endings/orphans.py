@@ -20,7 +20,7 @@ from distio.coordination.outcomes.member import fiber_lost
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
-from distio.protocol.requests import AskStatus, Sleep, Talk
+from distio.protocol.requests import QueryStatus, Sleep, Talk
 
 if TYPE_CHECKING:
     from distio.coordination.member import Member
@@ -34,7 +34,7 @@ def become_orphan(member: Member, reason: str) -> None:
     """Begin anew with another coordinator, of which this is the only member; see the rules."""
     member.orphaned_because = reason
     member.is_leaving = False  # its fibers end as others do, which are told of
-    member.ships = False
+    member.offers_children = False
     member.outbox.clear()
     member.asked.clear()
     member.forget_news()
@@ -58,7 +58,7 @@ def _renew_wait(member: Member, fiber: Fiber, reason: str) -> None:
     if isinstance(request, Sleep):
         timer = m.StartTimer(fiber.run, fiber.id, request.timer, request.seconds)
         member.outbox.append(timer)
-    elif isinstance(request, AskStatus):
-        member.asking.hear(m.StatusTold(fiber.id, request.question, "lost", None, 0))
+    elif isinstance(request, QueryStatus):
+        member.status_queries.hear(m.StatusReply(fiber.id, request.question, "lost", None, 0))
     elif isinstance(request, Talk):
         member.talking.cut_off(fiber, request, reason)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
-    from distio.coordination.executor.tasks import Surroundings
+    from distio.coordination.executor.tasks import HostServices
     from distio.coordination.member import Member
 
-__all__ = ["Discarding"]
+__all__ = ["DropObjects"]
 
 
 @final
-class Discarding:
+class DropObjects:
     """Nobody can reach these any more."""
 
     __slots__ = ("_objects",)
@@ -20,7 +20,7 @@ class Discarding:
     def __init__(self, objects: list[Any]) -> None:
         self._objects = objects
 
-    def perform(self, around: Surroundings) -> None:
+    def perform(self, around: HostServices) -> None:
         """Drop them."""
         self._objects.clear()
 

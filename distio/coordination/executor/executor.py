@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from distio.coordination.actors.member import find_object, keep_object, spawn_at
 from distio.coordination.executor.tasks import (
-    Calling,
-    Delegating,
-    Finishing,
-    Shipping,
-    Surroundings,
+    FinishFiber,
+    HostServices,
+    PickleFibers,
+    StartBlockingCall,
+    StartCallback,
     Task,
 )
 from distio.coordination.failures.member import is_cancellation
@@ -25,33 +25,33 @@ from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.core.interrupts import is_interrupt
-from distio.core.ops.bounded import Worked
+from distio.core.ops.bounded import ChunkResult
 from distio.core.snapshot import Packed, PackedValue, dump_item, dump_value, outcome_in
 from distio.core.variables import copied
 from distio.core.where import in_fiber
-from distio.errors import CannotShip
+from distio.errors import NotPicklable
 from distio.protocol import requests as rq
 
-__all__ = ["Hand"]
+__all__ = ["Executor"]
 
 _LONGEST_STREAK: Final = 100
 """So many requests of a fiber are answered at once; then others have their turn."""
 
 
-class Hand:
+class Executor:
     """Takes work from a member, performs it, settles it."""
 
     __slots__ = ("_around", "_empty", "_member", "_opening", "_preparing", "_streak", "work")
 
-    def __init__(self, member: Member, around: Surroundings) -> None:
+    def __init__(self, member: Member, around: HostServices) -> None:
         self._member = member
         self._around = around
         self._streak = 0
         self._empty = Context()
         """That in which work is performed that has no context variables."""
         # which answers a hand opens, and which requests it prepares, without the mutex
-        self._opening = _WITH_OUTCOMES if member.keeps_values else _WITH_OUTCOMES | _WITH_BYTES
-        self._preparing = _OF_PROCESS if member.keeps_values else _OF_PROCESS | _WITH_VALUE
+        self._opening = _WITH_OUTCOMES if member.is_standalone else _WITH_OUTCOMES | _WITH_BYTES
+        self._preparing = _OF_PROCESS if member.is_standalone else _OF_PROCESS | _WITH_VALUE
         self.work: Fiber | Task | None = None
         """What it has in hand."""
 
@@ -97,7 +97,7 @@ class Hand:
                 member.cancelling.tell(work)
             if work.run not in member.runs:
                 following = None  # the run was cut short: what is left of it is dropped
-            elif work.cuts and _is_to_unwind(work):
+            elif work.pending_cancels and _is_to_unwind(work):
                 work.unwind(waits=True)
                 following = work
             else:
@@ -117,7 +117,7 @@ class Hand:
         return True
 
 
-def _step(fiber: Fiber, hand: Hand) -> None:
+def _step(fiber: Fiber, hand: Executor) -> None:
     """Step a fiber in a hand until it asks for something, and leave that in `fiber.request`."""
     answered = type(fiber.request)
     if answered in hand._opening:
@@ -170,7 +170,7 @@ def _pack(fiber: Fiber, request: Any) -> None:
             request.payload, request.handles, request.references = dump_item(value)
         else:
             request.payload, request.handles = dump_value(value, "the value of a Var")
-    except CannotShip as exception:
+    except NotPicklable as exception:
         fiber.crash(exception)
 
 
@@ -190,17 +190,17 @@ def _opened(outcome: Any) -> Any:
 
 def _is_to_unwind(fiber: Fiber) -> bool:
     """Whether a fiber that is to be cancelled has asked for what it would wait for."""
-    return type(fiber.request) in _WAITING and fiber.is_exposed(waits=True)
+    return type(fiber.request) in _WAITING and fiber.can_be_cancelled_now(waits=True)
 
 
 # -- what a fiber asks for: each answers it, and returns what the hand goes on with -----------
 
 
 def _finish(member: Member, fiber: Fiber, request: rq.Finished) -> Fiber | Task | None:
-    if fiber.failure is not None or type(fiber.value) is Worked:
+    if fiber.failure is not None or type(fiber.value) is ChunkResult:
         _locate_failures(member, fiber)
     if fiber.id in member.asked and member.is_asked_for(fiber):
-        return Finishing(fiber)
+        return FinishFiber(fiber)
     # whoever started the run looks at the outcome of its root
     member.finish(fiber, is_observed=fiber.id == fiber.run)
     return None
@@ -208,7 +208,7 @@ def _finish(member: Member, fiber: Fiber, request: rq.Finished) -> Fiber | Task 
 
 def _locate_failures(member: Member, fiber: Fiber) -> None:
     """What has failed in this fiber is told where that was."""
-    if type(fiber.value) is Worked:  # it has done well, but some of its items have not
+    if type(fiber.value) is ChunkResult:  # it has done well, but some of its items have not
         fiber.value.locate(fiber.label, member.worker)
     # nobody asks where a fiber was when it was cancelled
     if fiber.failure is not None and fiber.id != fiber.run and not is_cancellation(fiber):
@@ -222,12 +222,12 @@ def _yield(member: Member, fiber: Fiber, request: rq.Yielded) -> Fiber | Task | 
 
 def _spawn(member: Member, fiber: Fiber, request: rq.Spawn) -> Fiber | Task | None:
     travellers = member.spawn(fiber, request.ios)
-    return Shipping(travellers, then=fiber) if travellers else fiber
+    return PickleFibers(travellers, then=fiber) if travellers else fiber
 
 
 def _spawn_at(member: Member, fiber: Fiber, request: rq.SpawnAt) -> Fiber | Task | None:
     traveller = spawn_at(member, fiber, request.home, request.io)
-    return Shipping([traveller], then=fiber, target=request.home) if traveller else fiber
+    return PickleFibers([traveller], then=fiber, target=request.home) if traveller else fiber
 
 
 def _keep_object(member: Member, fiber: Fiber, request: rq.KeepObject) -> Fiber | Task | None:
@@ -280,15 +280,15 @@ def _await_callback(member: Member, fiber: Fiber, request: rq.AwaitCallback) -> 
     # parked first: the callback may be called before the function returns, from any thread
     member.park(fiber)
     # a copy: the fiber may go on while the function is still running
-    return Calling(fiber, request, copied(fiber.variables) or Context())
+    return StartCallback(fiber, request, copied(fiber.variables) or Context())
 
 
 def _await_blocking(member: Member, fiber: Fiber, request: rq.AwaitBlocking) -> Fiber | Task | None:
     member.park(fiber)
     if request.is_abandoned:  # the same
-        return Delegating(fiber, request, copied(fiber.variables) or Context())
+        return StartBlockingCall(fiber, request, copied(fiber.variables) or Context())
     fiber.variables = fiber.variables or Context()
-    return Delegating(fiber, request, fiber.variables)
+    return StartBlockingCall(fiber, request, fiber.variables)
 
 
 def _go_on(
@@ -301,8 +301,8 @@ def _abandon(member: Member, fiber: Fiber, request: None) -> Fiber | Task | None
     return None
 
 
-def _ask_status(member: Member, fiber: Fiber, request: rq.AskStatus) -> Fiber | Task | None:
-    return fiber if member.asking.ask(fiber, request) else None
+def _ask_status(member: Member, fiber: Fiber, request: rq.QueryStatus) -> Fiber | Task | None:
+    return fiber if member.status_queries.ask(fiber, request) else None
 
 
 def _cancel_fibers(member: Member, fiber: Fiber, request: rq.CancelFibers) -> Fiber | Task | None:
@@ -321,7 +321,7 @@ _WITH_VALUE: Final = frozenset({rq.MakeLock, rq.Release, rq.Talk})
 _WAITING: Final = frozenset(
     {
         rq.Acquire,
-        rq.AskStatus,
+        rq.QueryStatus,
         rq.AwaitBlocking,
         rq.AwaitCallback,
         rq.AwaitFibers,
@@ -333,7 +333,7 @@ _WAITING: Final = frozenset(
 
 _ANSWERS: Final[dict[type, Any]] = {
     rq.Acquire: _acquire,
-    rq.AskStatus: _ask_status,
+    rq.QueryStatus: _ask_status,
     rq.AwaitBlocking: _await_blocking,
     rq.AwaitCallback: _await_callback,
     rq.AwaitFibers: _await_fibers,

@@ -14,8 +14,8 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from distio.coordination.calls.callbacks import Callback
-from distio.coordination.executor.discarding import Discarding
-from distio.coordination.failures.reporting import Reporting
+from distio.coordination.executor.discarding import DropObjects
+from distio.coordination.failures.reporting import ReportFailures
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle
 from distio.core.interrupts import is_interrupt, is_user_call
@@ -30,7 +30,7 @@ from distio.core.snapshot import (
     load_fibers,
     why_it_cannot_ship,
 )
-from distio.errors import CannotShip, MainThreadAway, TracedException
+from distio.errors import MainThreadAway, NotPicklable, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.logs import LogLevels
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
     from distio.coordination.state.local_run import LocalRun
 
 __all__ = [
-    "Calling",
-    "Delegating",
-    "Finishing",
-    "Offering",
-    "Parcel",
-    "Posting",
-    "Shipping",
-    "Stopping",
-    "Surroundings",
+    "CancelBlockingCall",
+    "FinishFiber",
+    "HostServices",
+    "OfferFibers",
+    "PickleFibers",
+    "PickleOutcome",
+    "StartBlockingCall",
+    "StartCallback",
     "Task",
+    "UnpickleChunk",
     "Work",
 ]
 
@@ -61,7 +61,7 @@ _CHUNKS: Final = 64
 _MOST_IN_CHUNK: Final = 256
 
 
-class Surroundings(Protocol):
+class HostServices(Protocol):
     """What work needs from the process around it; never called with the mutex held."""
 
     def wall_clock(self) -> float:
@@ -146,7 +146,7 @@ class Surroundings(Protocol):
 
 
 @final
-class Parcel:
+class UnpickleChunk:
     """Fibers that came in one pickle; opening it puts them into `ready`."""
 
     __slots__ = ("_claims", "_fibers", "_handles", "_log_levels", "_run", "chunk")
@@ -172,7 +172,7 @@ class Parcel:
         """The run that the fibers belong to."""
         return self.chunk.run
 
-    def perform(self, around: Surroundings) -> None:
+    def perform(self, around: HostServices) -> None:
         """Unpickle it."""
         chunk = self.chunk
         try:
@@ -195,8 +195,8 @@ class Parcel:
 
 
 @final
-class Offering:
-    """So many fibers are to be offered to others; becomes a `Shipping` when it is taken."""
+class OfferFibers:
+    """So many fibers are to be offered to others; becomes a `PickleFibers` when it is taken."""
 
     __slots__ = ("count",)
 
@@ -205,13 +205,13 @@ class Offering:
 
 
 @final
-class Shipping:
+class PickleFibers:
     """Fibers of one run that are to travel, chunk by chunk; what can't be pickled is kept."""
 
     __slots__ = ("_chunks", "_dumped", "_packed", "_target", "_writer", "then")
 
     def __init__(
-        self, fibers: Sequence[Fiber], then: Fiber | Shipping | None = None, target: int = 0
+        self, fibers: Sequence[Fiber], then: Fiber | PickleFibers | None = None, target: int = 0
     ) -> None:
         size = max(1, min(len(fibers) // _CHUNKS, _MOST_IN_CHUNK))
         starts = range((len(fibers) - 1) // size * size, -1, -size)
@@ -237,7 +237,7 @@ class Shipping:
         fibers = [*self._packed, *[fiber for chunk in self._chunks for fiber in chunk]]
         return [*fibers, self.then] if isinstance(self.then, Fiber) else fibers
 
-    def perform(self, around: Surroundings) -> None:
+    def perform(self, around: HostServices) -> None:
         """Pickle the next chunk; halve it until it is clear which of them can't be pickled."""
         while True:
             self._packed = fibers = self._chunks.pop()
@@ -262,7 +262,7 @@ class Shipping:
     def settle(self, member: Member) -> Fiber | Task | None:
         """They leave, or are kept."""
         if not member.is_running(self._packed[0].run):
-            return self.then if isinstance(self.then, Shipping) else None
+            return self.then if isinstance(self.then, PickleFibers) else None
         if self._dumped is None:
             member.keep(self._packed)
         else:
@@ -273,7 +273,7 @@ class Shipping:
 
 def _refuse(fiber: Fiber) -> None:
     """It belongs elsewhere and can't travel: it fails here."""
-    refusal = CannotShip(f"a call of a located object can't travel: {why_it_cannot_ship(fiber)}")
+    refusal = NotPicklable(f"a call of a located object can't travel: {why_it_cannot_ship(fiber)}")
     fiber.next = Fail([], [TracedException(refusal, str(refusal))])
 
 
@@ -282,14 +282,14 @@ def _dump_outcome(outcome: Any) -> Leaving:
     try:
         return dump_outcome(outcome)
     except BaseException as error:  # noqa: BLE001 (the panic tells)
-        refusal = CannotShip(
+        refusal = NotPicklable(
             f"the fiber ended, but its outcome can't leave its process: {readable_exception(error)}"
         )
     return dump_outcome(Panic([TracedException(refusal, str(refusal))], []))
 
 
 @final
-class Posting:
+class PickleOutcome:
     """The outcome of this fiber is to be sent to whoever waits for it elsewhere."""
 
     __slots__ = ("_outcome", "handle", "run")
@@ -299,7 +299,7 @@ class Posting:
         self.handle = handle
         self._outcome = Leaving(b"")
 
-    def perform(self, around: Surroundings) -> None:
+    def perform(self, around: HostServices) -> None:
         """Pickle it, unless it came as bytes."""
         outcome = self.handle.outcome
         if isinstance(outcome, Packed):
@@ -316,7 +316,7 @@ class Posting:
 
 
 @final
-class Finishing:
+class FinishFiber:
     """A fiber has ended that somebody elsewhere waits for: its outcome leaves before its end."""
 
     __slots__ = ("_outcome", "fiber")
@@ -325,7 +325,7 @@ class Finishing:
         self.fiber = fiber
         self._outcome = Leaving(b"")
 
-    def perform(self, around: Surroundings) -> None:
+    def perform(self, around: HostServices) -> None:
         """Pickle the outcome."""
         self._outcome = _dump_outcome(self.fiber.outcome())
 
@@ -339,7 +339,7 @@ class Finishing:
 
 
 @final
-class Calling:
+class StartCallback:
     """A fiber is parked until its callback is called; this calls the function that gets it."""
 
     __slots__ = ("_variables", "fiber", "request")
@@ -350,7 +350,7 @@ class Calling:
         self._variables = variables
         """The context in which the function is called."""
 
-    def perform(self, around: Surroundings) -> None:
+    def perform(self, around: HostServices) -> None:
         """Call the function; what it raises is the outcome, unless the callback came first."""
         fiber, request = self.fiber, self.request
         callback = Callback(around, fiber, request)
@@ -372,7 +372,7 @@ def _started(fiber: Fiber, request: rq.AwaitCallback, callback: Callback) -> Any
 
 
 @final
-class Delegating:
+class StartBlockingCall:
     """A fiber is parked until a call that may block has returned; this has it called elsewhere."""
 
     __slots__ = ("_stop", "_variables", "fiber", "request")
@@ -384,7 +384,7 @@ class Delegating:
         """The context in which it is called."""
         self._stop: Callable[[], None] | None = None
 
-    def perform(self, around: Surroundings) -> None:
+    def perform(self, around: HostServices) -> None:
         """Hand the call over."""
         callback = Callback(around, self.fiber, self.request)
         try:
@@ -392,7 +392,7 @@ class Delegating:
         except Exception as error:  # noqa: BLE001 (the system has no thread left, for one)
             callback(Panic([TracedException.in_except_clause(error)], []))
 
-    def _hand_over(self, around: Surroundings, callback: Callback) -> None:
+    def _hand_over(self, around: HostServices, callback: Callback) -> None:
         fiber, request = self.fiber, self.request
         call = partial(_call, around, fiber, request, self._variables, callback)
         if request.place == "loop":
@@ -411,11 +411,15 @@ class Delegating:
         if stop is None or not (is_waiting or request.is_abandoned):
             return None
         request.stop = stop
-        return None if is_waiting and not fiber.is_exposed(waits=True) else Stopping(request)
+        return (
+            None
+            if is_waiting and not fiber.can_be_cancelled_now(waits=True)
+            else CancelBlockingCall(request)
+        )
 
 
 def _call(
-    around: Surroundings,
+    around: HostServices,
     fiber: Fiber,
     request: rq.AwaitBlocking,
     variables: Context,
@@ -451,7 +455,7 @@ def _withdraw(withdraw: Callable[[], bool], callback: Callback) -> None:
 
 
 Begin = Callable[[], Callable[[Result[Any, Any]], None]]
-"""`Surroundings.begin_task`, for one fiber."""
+"""`HostServices.begin_task`, for one fiber."""
 
 
 async def _await(
@@ -493,7 +497,7 @@ def _failed(request: rq.AwaitBlocking, exception: BaseException) -> Result[Any, 
 
 
 @final
-class Stopping:
+class CancelBlockingCall:
     """A call of a fiber that is cancelled is to be stopped."""
 
     __slots__ = ("_request",)
@@ -501,7 +505,7 @@ class Stopping:
     def __init__(self, request: rq.AwaitBlocking) -> None:
         self._request = request
 
-    def perform(self, around: Surroundings) -> None:
+    def perform(self, around: HostServices) -> None:
         """Stop it; the fiber goes on when it has ended."""
         self._request.is_stopped = True
         if self._request.stop is not None:
@@ -513,17 +517,17 @@ class Stopping:
 
 
 Task = (
-    Delegating
-    | Discarding
-    | Parcel
-    | Shipping
-    | Posting
-    | Finishing
-    | Reporting
-    | Calling
-    | Stopping
+    StartBlockingCall
+    | DropObjects
+    | UnpickleChunk
+    | PickleFibers
+    | PickleOutcome
+    | FinishFiber
+    | ReportFailures
+    | StartCallback
+    | CancelBlockingCall
 )
 """What a pool thread does besides stepping fibers."""
 
-Work = Fiber | Task | Offering
+Work = Fiber | Task | OfferFibers
 """What a member's queue holds."""

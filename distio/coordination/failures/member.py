@@ -20,8 +20,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
-from distio.coordination.failures.reporting import Reporting
-from distio.coordination.state.location import Here
+from distio.coordination.failures.reporting import ReportFailures
+from distio.coordination.state.location import LocalFiber
 from distio.core.fiber import Fiber
 from distio.result import Errors, Panic
 
@@ -41,7 +41,7 @@ class Failure(NamedTuple):
     result: Errors[Any, Any] | Panic[Any, Any]
 
 
-class Unobserved(Here):
+class Unobserved(LocalFiber):
     """Ties a handle to this member, where its fiber has failed, and nobody has seen that yet."""
 
     __slots__ = ("_failures", "_fiber", "_unobserved")
@@ -105,14 +105,14 @@ class Failures:
         # the traceback refers to the fiber: what is kept of it must not refer to the traceback
         fiber.failure = fiber.handle = None
         self._is_looking = True
-        handle.tie, handle = Unobserved(run, fiber.id, self), None
+        handle.location, handle = Unobserved(run, fiber.id, self), None
         self._is_looking = False
         return bool(self._unreported)
 
     def report_later(self) -> None:
         """Handles have died: have the failures reported that nobody can ask for any more."""
         if self._unreported:
-            self._member.ready.appendleft(Reporting())
+            self._member.ready.appendleft(ReportFailures())
 
     def run_ended(self, run: LocalRun) -> None:
         """The fibers of this run can't be asked for any more."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
-    from distio.coordination.executor.tasks import Surroundings
+    from distio.coordination.executor.tasks import HostServices
     from distio.coordination.member import Member
     from distio.core.fiber import Fiber
 
-__all__ = ["Reporting"]
+__all__ = ["ReportFailures"]
 
 
 @final
-class Reporting:
+class ReportFailures:
     """Failures are to be reported that nobody can ask for any more.
 
     Args:
@@ -25,7 +25,7 @@ class Reporting:
     def __init__(self, fiber: Fiber | None = None) -> None:
         self.fiber = fiber
 
-    def perform(self, around: Surroundings) -> None:
+    def perform(self, around: HostServices) -> None:
         """Report them."""
         around.report_failures()
 

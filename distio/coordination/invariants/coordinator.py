@@ -28,7 +28,7 @@ def check(machine: Coordinator) -> None:
         if id not in machine.runs:
             raise DistioBug(f"timers outlive run {name_of(id)}")
     machine.locks.validate()
-    machine.questions.validate()
+    machine.status_queries.validate()
     machine.talking.validate()
     machine.claims.validate()
     machine.references.validate()
@@ -97,12 +97,12 @@ def check_at_rest(machine: Coordinator) -> None:
             "records of fibers": machine.fibers,
             "claims to fibers": machine.claims,
             "timers": machine.timers,
-            "questions after fibers": machine.questions,
+            "questions after fibers": machine.status_queries,
             "locks and variables": machine.locks,
             "what fibers talk by": machine.talking,
             "references": machine.references,
             "fibers without a place": machine.backlog,
-            "suspicions of deadlocks": machine.suspicions,
+            "suspicions of deadlocks": machine.deadlocks,
         },
     )
     for member in machine.members.values():

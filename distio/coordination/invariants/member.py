@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
-from distio.coordination.executor.tasks import Finishing, Parcel, Shipping, Task, Work
-from distio.coordination.failures.reporting import Reporting
+from distio.coordination.executor.tasks import FinishFiber, PickleFibers, Task, UnpickleChunk, Work
+from distio.coordination.failures.reporting import ReportFailures
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.errors import DistioBug
@@ -118,12 +118,12 @@ def _check_wait(fiber: Fiber, request: AwaitFibers) -> None:
 
 def _fibers_in(work: Work) -> tuple[int, list[int]]:
     """The fibers in one piece of work, and their run."""
-    if isinstance(work, Parcel):
+    if isinstance(work, UnpickleChunk):
         return work.chunk.run, [fiber for fiber, _ in work.chunk.fibers]
-    if isinstance(work, Finishing | Reporting):
+    if isinstance(work, FinishFiber | ReportFailures):
         if work.fiber is None:
             return -1, []
         return work.fiber.run, [work.fiber.id]
-    if isinstance(work, Shipping):
+    if isinstance(work, PickleFibers):
         return work.run, [fiber.id for fiber in work.fibers]
     return -1, []  # it is about a fiber that is somewhere else, or has ended

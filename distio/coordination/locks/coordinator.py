@@ -35,7 +35,7 @@ from distio.protocol.requests import conflict
 __all__ = ["Locks"]
 
 Key = int | str
-Say = Callable[[int, m.TokensLent | m.RecallTokens | m.LockRefused], None]
+Say = Callable[[int, m.TokensGranted | m.RecallTokens | m.LockRefused], None]
 """Tells a member."""
 
 _NO_VALUE: Final = b""
@@ -113,7 +113,7 @@ class Locks:
 
     # -- what members say -----------------------------------------------------------------
 
-    def wait(self, now: float, member: int, message: m.AwaitTurns) -> None:
+    def wait(self, now: float, member: int, message: m.AcquireTokens) -> None:
         """Fibers of this member wait for a lock; if it is free, it is theirs at once."""
         key = message.lock
         lock = self._locks.get(key)
@@ -222,7 +222,7 @@ class Locks:
             if lock.per_seconds:
                 lock.starts.extend([now] * len(turns))
                 heappush(self.windows, (now + lock.per_seconds, next(self._order), key))
-                self._say(member, m.TokensLent(key, 0, turns, False, _NO_VALUE))
+                self._say(member, m.TokensGranted(key, 0, turns, False, _NO_VALUE))
             else:
                 self._lend(member, turns, key, lock)
         self._tidy(key, lock)
@@ -251,13 +251,13 @@ class Locks:
             del self._waiting[member]
 
     def _lend(self, member: int, turns: list[int], key: Key, lock: _Lock) -> None:
-        is_kept = not lock.queue and lock.lent.keys() <= {member}
-        count = lock.free if is_kept else 1 if lock.tokens == 0 else len(turns)
+        is_delegated = not lock.queue and lock.lent.keys() <= {member}
+        count = lock.free if is_delegated else 1 if lock.tokens == 0 else len(turns)
         lock.lend(member, count)
         self._moved(key)
-        lock.keeper = member if is_kept else None
+        lock.keeper = member if is_delegated else None
         value = _NO_VALUE if lock.value is None else lock.value
-        self._say(member, m.TokensLent(key, count, turns, is_kept, value))
+        self._say(member, m.TokensGranted(key, count, turns, is_delegated, value))
 
     def _tidy(self, key: Key, lock: _Lock) -> None:
         if lock.is_idle:

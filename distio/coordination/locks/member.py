@@ -22,7 +22,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, final
 
-from distio.core.fiber import Fiber, Handle, Held
+from distio.core.fiber import Fiber, Handle, HeldLock
 from distio.core.snapshot import PackedValue
 from distio.errors import ClusterClosed, DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
@@ -50,7 +50,7 @@ class _Lock:
         "free",
         "holders",
         "is_changed",
-        "is_kept",
+        "is_delegated",
         "key",
         "per_seconds",
         "runs",
@@ -72,7 +72,7 @@ class _Lock:
         order."""
         self.asked: OrderedDict[int, Fiber] = OrderedDict()
         """Those that wait for turns, for which the coordinator was asked, in this order."""
-        self.is_kept = False
+        self.is_delegated = False
         """Whether there is no need to ask it: all of them are."""
         self.value = b""
         """Of a variable; empty while there is no token here."""
@@ -110,7 +110,7 @@ class Locks:
             return
         fiber.value = Lock(key, has_value=True, claim=member.references.made(key))
         run = member.runs[fiber.run]
-        if member.keeps_values:
+        if member.is_standalone:
             self.values[key] = request.value
             run.values[key] = None
         member.export(request.handles, is_for_good=True)
@@ -127,16 +127,16 @@ class Locks:
             _fail(fiber, MatchError(conflict(request.key, lock, request)))
             return True
         self._used_by(fiber, lock)
-        if lock.is_kept and lock.free and not lock.turns:
+        if lock.is_delegated and lock.free and not lock.turns:
             self._idle.pop(lock.key, None)
             self._grant(fiber, lock)
             return True
-        if self._member.orphaned_because and not lock.is_kept:
+        if self._member.orphaned_because and not lock.is_delegated:
             _fail(fiber, ClusterClosed(self._member.orphaned_because))
             self._tidy(lock)
             return True
         self._member.park(fiber)
-        if lock.is_kept:
+        if lock.is_delegated:
             lock.turns[fiber.id] = fiber
             self._member.runs[fiber.run].block(1)
         else:
@@ -151,7 +151,7 @@ class Locks:
             run.block(-1)
         else:
             del lock.asked[fiber.id]
-            self._member.outbox.append(m.ForgoTurns(lock.key, [fiber.id]))
+            self._member.outbox.append(m.WithdrawAcquire(lock.key, [fiber.id]))
             if not lock.per_seconds:
                 run.ask(-1)
         self._serve(lock)
@@ -171,7 +171,7 @@ class Locks:
             held.count -= 1
         if not lock.tokens or not held.count:
             del fiber.holds[key], lock.holders[fiber.id]
-        if member.keeps_values and held.is_changed:
+        if member.is_standalone and held.is_changed:
             if key in self.values:  # else nobody can read it any more
                 self.values[key] = held.value
         elif payload is not None:
@@ -179,7 +179,7 @@ class Locks:
             lock.value, lock.is_changed = payload, True
         lock.free += 1
         self._serve(lock)
-        if lock.is_changed and not member.keeps_values:
+        if lock.is_changed and not member.is_standalone:
             lock.is_changed = False
             member.outbox.append(m.StoreValue(fiber.run, key, lock.value))
 
@@ -190,7 +190,7 @@ class Locks:
 
     # -- what the coordinator says --------------------------------------------------------
 
-    def lent(self, message: m.TokensLent) -> None:
+    def lent(self, message: m.TokensGranted) -> None:
         """Tokens have come, or turns of a limit."""
         lock = self._locks.get(message.lock)
         if lock is None:  # nobody here waits any more
@@ -204,10 +204,10 @@ class Locks:
             self._start(lock, turns)
             return
         self._have_turns(lock, turns)
-        if message.is_kept:
-            lock.is_kept = True
+        if message.is_delegated:
+            lock.is_delegated = True
             if late := list(lock.asked):  # what it asked for them crossed this message
-                self._member.outbox.append(m.ForgoTurns(lock.key, late))
+                self._member.outbox.append(m.WithdrawAcquire(lock.key, late))
                 self._have_turns(lock, late)
         lock.free += message.count
         self._serve(lock)
@@ -215,10 +215,10 @@ class Locks:
     def recalled(self, message: m.RecallTokens) -> None:
         """Somebody elsewhere waits: those who wait here already have their turns, and no more."""
         lock = self._locks.get(message.lock)
-        if lock is None or not lock.is_kept:
+        if lock is None or not lock.is_delegated:
             self._member.stale += 1
             return
-        lock.is_kept = False
+        lock.is_delegated = False
         self._serve(lock)
 
     def refused(self, message: m.LockRefused) -> None:
@@ -260,7 +260,7 @@ class Locks:
         for key, _, _ in held:
             lock = self._locks[key]
             served, lock.turns = lock.turns, OrderedDict()
-            lock.is_kept = False
+            lock.is_delegated = False
             lock.asked = OrderedDict([*served.items(), *lock.asked.items()])
             for fiber in served.values():
                 self._member.runs[fiber.run].block(-1)
@@ -293,7 +293,7 @@ class Locks:
         """No fiber here can reach this variable any more; return what is dropped of it."""
         lock = self._locks.get(key)
         if lock is not None and lock.is_idle:
-            lock.is_kept = False
+            lock.is_delegated = False
             self._serve(lock)
         for run in self._member.runs.values() if key in self.values else ():
             run.values.pop(key, None)
@@ -312,7 +312,7 @@ class Locks:
                 lock.free += fiber.holds[key].count if lock.tokens else 1
                 del lock.holders[fiber.id]
             if lock.is_idle and not lock.runs:
-                lock.is_kept = False
+                lock.is_delegated = False
             self._serve(lock)
 
     def _forgo(self, lock: _Lock, run: int) -> None:
@@ -323,7 +323,7 @@ class Locks:
         for id in forgone:
             del lock.asked[id]
         if forgone:
-            self._member.outbox.append(m.ForgoTurns(lock.key, forgone))
+            self._member.outbox.append(m.WithdrawAcquire(lock.key, forgone))
 
     # -- granting -------------------------------------------------------------------------
 
@@ -345,7 +345,7 @@ class Locks:
             if not lock.per_seconds:
                 self._member.runs[run].ask(len(ids))
             self._member.outbox.append(
-                m.AwaitTurns(lock.key, lock.tokens, lock.per_seconds, run, ids, is_ahead)
+                m.AcquireTokens(lock.key, lock.tokens, lock.per_seconds, run, ids, is_ahead)
             )
 
     def _have_turns(self, lock: _Lock, ids: Sequence[int]) -> None:
@@ -372,7 +372,7 @@ class Locks:
             self._member.unpark(fiber)
         if lock.turns:
             return  # by far the most frequent: others still wait, and nothing is free
-        if lock.free and not lock.is_kept:
+        if lock.free and not lock.is_delegated:
             value = lock.value if lock.is_changed else None
             self._member.outbox.append(m.ReturnTokens(lock.key, lock.free, value))
             lock.free, lock.is_changed = 0, False
@@ -383,7 +383,7 @@ class Locks:
         assert isinstance(request, Acquire)
         key, value = lock.key, None
         if request.lock.has_value:
-            if self._member.keeps_values:
+            if self._member.is_standalone:
                 is_there = key in self.values
                 value = self.values.get(key)
             else:
@@ -395,18 +395,18 @@ class Locks:
         lock.free -= 1
         lock.holders[fiber.id] = fiber
         if fiber.holds is None:
-            fiber.holds = {key: Held(value)}
+            fiber.holds = {key: HeldLock(value)}
         elif key in fiber.holds:
             fiber.holds[key].count += 1
         else:
-            fiber.holds[key] = Held(value)
+            fiber.holds[key] = HeldLock(value)
         fiber.value = value
 
     def _tidy(self, lock: _Lock) -> None:
         """Forget it if nobody needs it; keep it for the next if it is kept, but not too many."""
         if not lock.is_idle:
             return
-        if not lock.is_kept:
+        if not lock.is_delegated:
             self._idle.pop(lock.key, None)
             del self._locks[lock.key]
             for run in lock.runs:
@@ -415,7 +415,7 @@ class Locks:
         self._idle[lock.key] = None
         if len(self._idle) > _MOST_IDLE:
             oldest = self._locks[next(iter(self._idle))]
-            oldest.is_kept = False
+            oldest.is_delegated = False
             self._serve(oldest)
 
     # -- deadlocks and checks -------------------------------------------------------------
@@ -445,11 +445,11 @@ class Locks:
             DistioBug: something doesn't.
         """
         for key, lock in self._locks.items():
-            if lock.is_idle and not lock.is_kept:
+            if lock.is_idle and not lock.is_delegated:
                 raise DistioBug(f"lock {key!r} is remembered for nobody")
-            if lock.free < 0 or (lock.free and (lock.turns or not lock.is_kept)):
+            if lock.free < 0 or (lock.free and (lock.turns or not lock.is_delegated)):
                 raise DistioBug(f"lock {key!r} is free {lock.free} times, for nobody")
-            if lock.is_kept and lock.asked:
+            if lock.is_delegated and lock.asked:
                 raise DistioBug(f"lock {key!r} is kept, but {len(lock.asked)} fibers ask for it")
             held = sum(_count(fiber, lock) for fiber in lock.holders.values())
             if held > max(1, lock.tokens):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import final
 
-from distio.coordination.placement.coordinator import Member
+from distio.coordination.placement.coordinator import MemberRecord
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of
 from distio.protocol.logs import LogLevels
@@ -29,7 +29,7 @@ class Logs:
     def __init__(
         self,
         say: Callable[[int, m.CoordinatorMessage], None],
-        members: Mapping[int, Member],
+        members: Mapping[int, MemberRecord],
     ) -> None:
         self.dropped = 0
         """How many messages with records came too late to be of use to anybody."""
@@ -40,11 +40,11 @@ class Logs:
         self._told: dict[int, dict[int, LogLevels]] = {}
         """By worker and client: the levels that the worker knows."""
 
-    def set_levels(self, client: Member, message: m.SetLogLevels) -> None:
+    def set_levels(self, client: MemberRecord, message: m.SetLogLevels) -> None:
         """A client has changed its levels."""
         self._levels[client.id] = message.levels
 
-    def before_placing(self, worker: Member, client: int) -> None:
+    def before_placing(self, worker: MemberRecord, client: int) -> None:
         """Fibers of this client are about to be placed there."""
         levels = self._levels.get(client)
         if levels is None or not worker.is_worker:
@@ -54,7 +54,7 @@ class Logs:
             told[client] = levels
             self._say(worker.id, m.LogLevelsSet(client, levels))
 
-    def relay(self, member: Member, message: m.RelayLogs) -> None:
+    def relay(self, member: MemberRecord, message: m.RelayLogs) -> None:
         """A worker has records."""
         clients = self._clients_for(member, message.run)
         if not clients:
@@ -63,7 +63,7 @@ class Logs:
             fields = message.run, message.records, message.omitted
             self._say(client, m.LogsRelayed(member.id, *fields))
 
-    def _clients_for(self, member: Member, run: int) -> list[int]:
+    def _clients_for(self, member: MemberRecord, run: int) -> list[int]:
         if run:
             client = home_of(run)
             return [client] if client in self._members else []

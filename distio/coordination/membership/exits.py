@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from distio.coordination.placement.coordinator import Member
+from distio.coordination.placement.coordinator import MemberRecord
 
-__all__ = ["Departed", "Exits", "process_of"]
+__all__ = ["Departed", "ProcessExits", "process_of"]
 
 Process = tuple[str, int]
 """Family and serial."""
@@ -46,40 +46,40 @@ class Departed:
         return self._known.get(id, (f"member {id}", "it is gone"))
 
 
-class Exits:
+class ProcessExits:
     """The exits that are known and not used yet, and those that are of no use."""
 
     def __init__(self) -> None:
         self._reasons: OrderedDict[Process, tuple[str, int]] = OrderedDict()
         """How it exited, and who told."""
-        self._leavers: OrderedDict[Process, None] = OrderedDict()
+        self._departed: OrderedDict[Process, None] = OrderedDict()
         """Those that have taken their leave, and whose exit is still to be told."""
 
-    def left(self, member: Member) -> None:
+    def left(self, member: MemberRecord) -> None:
         """A watched worker has taken its leave: its exit, when it is told, is no news."""
-        self._leavers[process_of(member)] = None
-        if len(self._leavers) > _MOST_KEPT:
-            self._leavers.popitem(last=False)
+        self._departed[process_of(member)] = None
+        if len(self._departed) > _MOST_KEPT:
+            self._departed.popitem(last=False)
 
-    def told(self, watcher: Member, serial: int, reason: str) -> bool:
+    def told(self, watcher: MemberRecord, serial: int, reason: str) -> bool:
         """A process has exited; False if it had left before, or isn't this member's to watch."""
         if watcher.is_worker or not watcher.hello.family:
             return False
         process = watcher.hello.family, serial
-        if process in self._leavers:
-            del self._leavers[process]
+        if process in self._departed:
+            del self._departed[process]
             return False
         self._reasons[process] = reason[:_LONGEST_REASON], watcher.id
         if len(self._reasons) > _MOST_KEPT:
             self._reasons.popitem(last=False)
         return True
 
-    def reason_of(self, member: Member) -> str | None:
+    def reason_of(self, member: MemberRecord) -> str | None:
         """How this member's process has exited, if that was told."""
         known = self._reasons.get(process_of(member))
         return None if known is None else known[0]
 
-    def forget(self, member: Member) -> None:
+    def forget(self, member: MemberRecord) -> None:
         """This member is lost, and what it had told is of no use any more."""
         if member.is_worker:
             self._reasons.pop(process_of(member), None)
@@ -87,10 +87,10 @@ class Exits:
             family = member.hello.family
             for process in [p for p, known in self._reasons.items() if known[1] == member.id]:
                 del self._reasons[process]
-            for process in [each for each in self._leavers if each[0] == family]:
-                del self._leavers[process]
+            for process in [each for each in self._departed if each[0] == family]:
+                del self._departed[process]
 
 
-def process_of(member: Member) -> Process:
+def process_of(member: MemberRecord) -> Process:
     """Which process of those that its family has started a worker is."""
     return member.hello.family, member.hello.serial

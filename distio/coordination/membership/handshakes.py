@@ -40,7 +40,7 @@ from distio.coordination.state.events import (
 from distio.protocol import messages as m
 from distio.protocol.version import refusal
 
-__all__ = ["HANDSHAKE", "Switchboard"]
+__all__ = ["HANDSHAKE", "Handshakes"]
 
 HANDSHAKE: Final = (m.Hello, m.Listen)
 """What is said to become a member."""
@@ -66,7 +66,7 @@ class _Caller:
         return [address for address in (self.speaks_from, self.listens_at) if address]
 
 
-class Switchboard:
+class Handshakes:
     """Connects addresses with members; its shell carries frames and keeps the clock."""
 
     def __init__(
@@ -183,7 +183,7 @@ class Switchboard:
             for each in self._callers.pop(token).addresses:
                 self._token_of.pop(each, None)
 
-    def hang_up(self, now: float, address: bytes) -> None:
+    def disconnect(self, now: float, address: bytes) -> None:
         """The connection of this address broke; all that had come by it was heard before."""
         self._now = now
         self._refused.discard(address)

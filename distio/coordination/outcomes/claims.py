@@ -81,7 +81,7 @@ class Claims:
         waiters: dict[int, None] = {}
         for run, claim in list(self._claims.get(fiber, {}).items()):
             if claim.host == host:
-                self._machine.runs[run].has_moved()
+                self._machine.runs[run].note_progress()
                 waiters.update(dict.fromkeys(claim.waiters))
                 self._drop(fiber, run)
         return list(waiters)
@@ -91,7 +91,7 @@ class Claims:
         claim = self._claims.get(fiber, {}).get(id)
         if claim is None or claim.host != host:
             return False
-        self._machine.runs[id].has_moved()
+        self._machine.runs[id].note_progress()
         self._drop(fiber, id)
         self._tell(claim, m.FiberLost(fiber, "", UNKNOWN, id))
         return True
@@ -109,7 +109,7 @@ class Claims:
                     claim.waiters.remove(lost)
                 if claim.host == lost:
                     self._tell(claim, m.FiberLost(fiber, worker, reason))
-                if claim.host == lost or not (claim.waiters or claim.cuts):
+                if claim.host == lost or not (claim.waiters or claim.pending_cancels):
                     self._drop(fiber, id)
 
     def run_gone(self, id: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distio.coordination.outcomes.claims import UNKNOWN
-from distio.coordination.placement.coordinator import Member
+from distio.coordination.placement.coordinator import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of
@@ -24,11 +24,11 @@ __all__ = [
 ]
 
 
-def await_outcomes(machine: Coordinator, member: Member, message: m.AwaitOutcomes) -> None:
+def await_outcomes(machine: Coordinator, member: MemberRecord, message: m.AwaitOutcomes) -> None:
     """Enter who waits, and pass it on to the hosts; tell of what there will be no outcome."""
     run = machine.runs.get(message.run)
     if run is not None:
-        run.has_moved()
+        run.note_progress()
     wanted: dict[int, list[tuple[int, int]]] = {}
     for fiber in message.fibers:
         record = find(machine, member, message.run, fiber)
@@ -48,7 +48,7 @@ def await_outcomes(machine: Coordinator, member: Member, message: m.AwaitOutcome
         machine.send(host, m.SendOutcomes(message.run, fibers))
 
 
-def find(machine: Coordinator, asker: Member, id: int, fiber: int) -> FiberRecord | None:
+def find(machine: Coordinator, asker: MemberRecord, id: int, fiber: int) -> FiberRecord | None:
     """What is known of a fiber, for a member that asks; None if it isn't one of this run."""
     record = machine.fibers.get(fiber)
     if record is not None:
@@ -65,7 +65,7 @@ def _why_unknown(machine: Coordinator, run: Run | None, fiber: int) -> tuple[str
     return machine.who_departed(home)
 
 
-def outcome_unknown(machine: Coordinator, member: Member, message: m.OutcomeUnknown) -> None:
+def outcome_unknown(machine: Coordinator, member: MemberRecord, message: m.OutcomeUnknown) -> None:
     """A host has no outcome of a fiber, and knows of none to come."""
     fiber = message.fiber
     if machine.claims.refused(member.id, message.run, fiber):
@@ -74,12 +74,12 @@ def outcome_unknown(machine: Coordinator, member: Member, message: m.OutcomeUnkn
     if record is None or record.host != member.id or record.epoch != message.epoch:
         machine.stale += 1  # it has moved on, and its new host was asked
         return
-    machine.runs[record.run].has_moved()
+    machine.runs[record.run].note_progress()
     # it isn't lost: a fiber whose handle nobody else should have is counted until its end is told
     machine.tell_waiters(record, m.FiberLost(fiber, "", UNKNOWN, record.run))
 
 
-def outcomes_ready(machine: Coordinator, member: Member, message: m.OutcomesReady) -> None:
+def outcomes_ready(machine: Coordinator, member: MemberRecord, message: m.OutcomesReady) -> None:
     """Pass on the outcomes that were waited for."""
     outgoing: dict[int, m.Outcomes] = {}
     references = dict(message.references)
@@ -88,7 +88,7 @@ def outcomes_ready(machine: Coordinator, member: Member, message: m.OutcomesRead
         if record is None:
             waiters = machine.claims.delivered(member.id, fiber)
         elif record.host == member.id:
-            machine.runs[record.run].has_moved()
+            machine.runs[record.run].note_progress()
             waiters, record.waiters = record.waiters, []
             if record.is_unwanted:
                 drop_outcome(machine, fiber, member.id, 0)
@@ -111,7 +111,7 @@ def outcomes_ready(machine: Coordinator, member: Member, message: m.OutcomesRead
         machine.send(waiter, outcomes)
 
 
-def expose(machine: Coordinator, member: Member, message: m.Expose) -> None:
+def expose(machine: Coordinator, member: MemberRecord, message: m.Expose) -> None:
     """Handles leave the member where their fibers are."""
     if message.run not in machine.runs:
         machine.stale += 1

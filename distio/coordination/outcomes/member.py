@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from distio.coordination.executor.tasks import Posting
+from distio.coordination.executor.tasks import PickleOutcome
 from distio.coordination.outcomes.waits import settle
 from distio.coordination.references.member import Claim
-from distio.coordination.state.location import Here
+from distio.coordination.state.location import LocalFiber
 from distio.core.fiber import Handle
 from distio.core.snapshot import Packed
 from distio.core.where import in_fiber
-from distio.errors import TracedException, UnknownFiber, WorkerLost
+from distio.errors import FiberUnreachable, TracedException, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.result import Panic
@@ -42,14 +42,14 @@ def export(
     """
     exposed: dict[int, dict[int, None]] = {}
     for handle in handles:
-        if isinstance(handle.tie, Here):
-            run = member.runs.get(handle.tie.run)
+        if isinstance(handle.location, LocalFiber):
+            run = member.runs.get(handle.location.run)
             if run is not None:  # else nobody can ask for it any more
                 member.hosted[handle.id] = handle
                 run.known.add(handle.id)
                 exposed.setdefault(run.id, {})[handle.id] = None
-        elif is_for_good and isinstance(handle.tie, Claim):
-            handle.tie.pin()
+        elif is_for_good and isinstance(handle.location, Claim):
+            handle.location.pin()
     for id, fibers in exposed.items():
         member.references.expose(id, fibers, is_for_good=is_for_good)
 
@@ -68,12 +68,12 @@ def send_outcomes(member: Member, message: m.SendOutcomes) -> None:
             run.known.add(fiber)
         else:
             run.posting += 1
-            member.ready.appendleft(Posting(run.id, handle))
+            member.ready.appendleft(PickleOutcome(run.id, handle))
 
 
 def is_of(handle: Handle[Any, Any, Any], run: int) -> bool:
     """Whether this handle is that of a fiber of this run which is or was here."""
-    return isinstance(handle.tie, Here) and handle.tie.run == run
+    return isinstance(handle.location, LocalFiber) and handle.location.run == run
 
 
 def drop_outcomes(member: Member, message: m.DropOutcomes) -> None:
@@ -83,8 +83,8 @@ def drop_outcomes(member: Member, message: m.DropOutcomes) -> None:
             continue
         handle = member.hosted.pop(fiber)
         member.asked.discard(fiber)
-        if isinstance(handle.tie, Here) and fiber not in member.awaited:
-            run = member.runs.get(handle.tie.run)
+        if isinstance(handle.location, LocalFiber) and fiber not in member.awaited:
+            run = member.runs.get(handle.location.run)
             if run is not None:
                 run.known.discard(fiber)
 
@@ -105,7 +105,7 @@ def fiber_lost(member: Member, message: m.FiberLost) -> None:
     if message.worker:
         exception = WorkerLost(message.worker, message.reason)
     else:
-        exception = UnknownFiber(f"fiber {name}: {message.reason}")
+        exception = FiberUnreachable(f"fiber {name}: {message.reason}")
     panic = Panic[Any, Any]([TracedException(exception, str(exception))], [])
     if message.worker:  # its text names the worker, but not the fiber
         panic = in_fiber(panic, name, None)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from distio.coordination.state.local_run import LocalRun
-from distio.coordination.state.location import Away, Here
+from distio.coordination.state.location import LocalFiber, RemoteFiber
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
 from distio.protocol.requests import Acquire, AwaitFibers
@@ -91,12 +91,12 @@ def _own(
     member: Member, run: LocalRun, stated: Handle[Any, Any, Any], ask: list[int]
 ) -> Handle[Any, Any, Any]:
     """The handle in which this member keeps the outcome; `ask` for it if it is elsewhere."""
-    if isinstance(stated.tie, Here):
+    if isinstance(stated.location, LocalFiber):
         return stated
     id = stated.id
     handle = member.hosted.get(id) or member.awaited.get(run.id, id)
     if handle is None:
-        is_foreign = type(stated.tie) is Away and stated.tie.run != run.id
+        is_foreign = type(stated.location) is RemoteFiber and stated.location.run != run.id
         handle = Handle(id) if is_foreign else stated  # that one is for the outcome in its own run
         member.awaited.add(run.id, handle)
         handle.waiters = handle.waiters or {}  # if it comes and goes, it is still asked for
@@ -143,7 +143,7 @@ def give_up_waiting(member: Member, fiber: Fiber, request: AwaitFibers) -> None:
     member.runs[fiber.run].block(-1)
 
 
-def describe_waits(member: Member, message: m.DescribeWaits) -> None:
+def describe_waits(member: Member, message: m.RequestWaitGraph) -> None:
     """Tell which fibers of a run wait for which, and which locks they hold."""
     edges = [
         (fiber.id, [handle.id for handle in fiber.request.handles if handle.outcome is None])
@@ -165,4 +165,4 @@ def describe_waits(member: Member, message: m.DescribeWaits) -> None:
     talks = member.talking.describe(message.run)
     woken = 0 if run is None else run.woken
     said = message.run, message.question, is_quiet
-    member.outbox.append(m.Waits(*said, edges, for_locks, held, talks, woken))
+    member.outbox.append(m.WaitGraph(*said, edges, for_locks, held, talks, woken))

@@ -13,13 +13,13 @@ from typing import Final
 from distio.protocol.ids import member_name
 from distio.protocol.messages import Chunk, Hello, Progress
 
-__all__ = ["AHEAD", "Member", "choose_giver", "choose_taker"]
+__all__ = ["AHEAD", "MemberRecord", "choose_host", "choose_victim"]
 
 AHEAD: Final = 2
 """A worker is given more while fewer than this many fibers a thread are ready in it."""
 
 
-class Member:
+class MemberRecord:
     """What the coordinator knows of one member."""
 
     def __init__(self, id: int, hello: Hello) -> None:
@@ -38,9 +38,9 @@ class Member:
         """How many fibers these are."""
         self.blocked: dict[int, int] = {}
         """By run: how many fibers waited for others when it last told."""
-        self.offers_in_vain = False
+        self.nothing_to_steal = False
         """It had nothing that could move, and has started nothing since, and nothing woke."""
-        self.solicited = False
+        self.was_asked_to_share = False
         self.is_leaving = False
         """It has said so: its fibers release what they hold."""
         self.gone_because = ""
@@ -80,21 +80,21 @@ class Member:
         """Take up its own word."""
         self.received = progress.received
         if progress.ready > self._ready:
-            self.offers_in_vain = False
+            self.nothing_to_steal = False
         self._ready = progress.ready
         while self._placed and self._placed[0][0] <= progress.received:
             self._under_way -= self._placed.popleft()[1]
         for run in progress.runs:
             self.blocked[run.run] = run.blocked
             if run.started:
-                self.offers_in_vain = False
+                self.nothing_to_steal = False
 
     def name(self) -> str:
         """How it is called in messages to people."""
         return member_name(self.hello.kind, self.id, self.hello.pid, self.hello.host)
 
 
-def choose_taker(members: Iterable[Member]) -> Member | None:
+def choose_host(members: Iterable[MemberRecord]) -> MemberRecord | None:
     """The worker with the most room, or None if none has any."""
     takers = [member for member in members if member.is_worker and member.has_room]
     return min(
@@ -102,18 +102,18 @@ def choose_taker(members: Iterable[Member]) -> Member | None:
     )
 
 
-def choose_giver(members: Iterable[Member]) -> tuple[Member, int] | None:
+def choose_victim(members: Iterable[MemberRecord]) -> tuple[MemberRecord, int] | None:
     """Who should give work away, and how many fibers, if some worker has nothing to do."""
-    has_idle, giver, most = False, None, 0
+    has_idle, victim, most = False, None, 0
     for member in members:
         if not member.is_worker or member.gone_because:
             continue
         load = member.load
-        can_give = not (member.solicited or member.offers_in_vain)
+        can_give = not (member.was_asked_to_share or member.nothing_to_steal)
         if not load:
             has_idle = True
         elif load > max(most, member.hello.threads) and can_give:
-            giver, most = member, load
-    if giver is None or not has_idle:
+            victim, most = member, load
+    if victim is None or not has_idle:
         return None
-    return giver, (most - giver.hello.threads + 1) // 2
+    return victim, (most - victim.hello.threads + 1) // 2

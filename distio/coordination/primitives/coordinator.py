@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from distio.coordination.primitives.delegations import Loans
+from distio.coordination.primitives.delegations import Delegations
 from distio.coordination.primitives.entries import NOT_OURS, Answer, Entry, Unknown
 from distio.coordination.primitives.kinds import make_entry
 from distio.coordination.primitives.queues import Queue
@@ -28,7 +28,7 @@ from distio.protocol.requests import NOTHING
 
 if TYPE_CHECKING:
     from distio.coordination.coordinator import Coordinator
-    from distio.coordination.placement.coordinator import Member
+    from distio.coordination.placement.coordinator import MemberRecord
 
 __all__ = ["Talking"]
 
@@ -59,7 +59,7 @@ class Talking:
         self._machine = machine
         self._entries: dict[int, tuple[int, Entry]] = {}
         """By key: its run, and itself."""
-        self._loans: dict[int, Loans] = {}
+        self._loans: dict[int, Delegations] = {}
         """By key: what members may do with it without asking."""
         self._recalls: dict[int, int] = {}
         """By run: with how many of its entries they may so no longer, and haven't said yes."""
@@ -83,11 +83,11 @@ class Talking:
         entry = make_entry(message.kind, message.size)
         self._entries[message.key] = message.run, entry
         if isinstance(entry, Queue) and not entry.has_limit:
-            self._loans[message.key] = Loans(entry)
+            self._loans[message.key] = Delegations(entry)
         self._keys.setdefault(message.run, {})[message.key] = None
         self._machine.references.made(message.run, message.key, member)
 
-    def talk(self, member: Member, message: m.Talk) -> None:
+    def talk(self, member: MemberRecord, message: m.Talk) -> None:
         """A fiber asks an entry for something."""
         run = self._machine.runs.get(message.run)
         if run is None:
@@ -101,22 +101,22 @@ class Talking:
         if message.references:
             self._machine.references.came(message.references, message.key)
         self._enter(message.fiber, waiter)
-        run.has_moved()
+        run.note_progress()
         loans = self._loans.get(message.key)
         if loans is not None and self._is_delayed(loans, member.id, message):
             return
         self._ask(entry, member.id, message)
         if message.fiber in self._waiters:
-            self._machine.suspicions.suspect(message.run, run)
+            self._machine.deadlocks.probe(message.run, run)
 
     def _ask(self, entry: Entry, member: int, asked: m.Talk) -> None:
         item = _item_of(asked.item, asked.references)
         try:
-            answers = entry.ask(asked.fiber, asked.verb, asked.number, item)
-        except Unknown as verb:
+            answers = entry.ask(asked.fiber, asked.method, asked.number, item)
+        except Unknown as method:
             self._leave(asked.fiber)
             self._machine.references.gone(asked.references, asked.key)
-            refused = m.Answered(asked.fiber, refused=f"nobody can {verb} here")
+            refused = m.Answered(asked.fiber, refused=f"nobody can {method} here")
             self._say(member, refused)
             return
         loans = self._loans.get(asked.key)
@@ -151,25 +151,25 @@ class Talking:
 
     # -- loans ----------------------------------------------------------------------------
 
-    def _is_delayed(self, loans: Loans, member: int, asked: m.Talk) -> bool:
+    def _is_delayed(self, loans: Delegations, member: int, asked: m.Talk) -> bool:
         """Whether others have to give something back before this can be answered."""
         if not loans.recalled:
             loans.recalled |= loans.to_recall(member, asked)
             for holder in sorted(loans.recalled):
-                self._say(holder, m.RecallLoan(asked.key))
+                self._say(holder, m.RecallDelegation(asked.key))
             if loans.recalled:
                 self._recalls[asked.run] = self._recalls.get(asked.run, 0) + 1
         if loans.recalled:
             loans.delayed[asked.fiber] = member, asked
         return bool(loans.recalled)
 
-    def put(self, message: m.PutAlone) -> None:
+    def put(self, message: m.DelegatedPut) -> None:
         """A member that may has put an item."""
         run = self._machine.runs.get(message.run)
         if run is None:
             self._machine.stale += 1
             return
-        run.has_moved()
+        run.note_progress()
         if message.key not in self._entries:
             self._machine.stale += 1  # the coordinator has lost track of the run
             return
@@ -180,7 +180,7 @@ class Talking:
             if answer.fiber != NOBODY:
                 self._tell(answer)
 
-    def came_back(self, member: int, message: m.LoanReturned) -> None:
+    def came_back(self, member: int, message: m.DelegationReturned) -> None:
         """A member has given back what it had."""
         loans = self._loans.get(message.key)
         if loans is None or member not in loans.recalled:
@@ -188,13 +188,13 @@ class Talking:
             return
         self._came_back(message.key, loans, member, message.taken)
 
-    def _came_back(self, key: int, loans: Loans, member: int, taken: int) -> None:
+    def _came_back(self, key: int, loans: Delegations, member: int, taken: int) -> None:
         run, entry = self._entries[key]
         was_recalled = bool(loans.recalled)
         loans.came_back(member, taken)
         if not was_recalled or loans.recalled:
             return
-        self._machine.runs[run].has_moved()
+        self._machine.runs[run].note_progress()
         self._recalls[run] -= 1
         if not self._recalls[run]:
             del self._recalls[run]
@@ -202,21 +202,21 @@ class Talking:
         for asker, asked in delayed.values():
             if not self._is_delayed(loans, asker, asked):
                 self._ask(entry, asker, asked)
-        self._machine.suspicions.suspect(run, self._machine.runs[run])
+        self._machine.deadlocks.probe(run, self._machine.runs[run])
 
     def is_recalling(self, run: int) -> bool:
         """Whether some of this run wait only until something has come back."""
         return run in self._recalls
 
-    def give_up(self, member: Member, message: m.ForgoAnswer) -> None:
+    def give_up(self, member: MemberRecord, message: m.WithdrawCall) -> None:
         """A fiber wants to wait no longer."""
         waiter = self._waiters.get(message.fiber)
         if waiter is None or waiter.member != member.id:  # its answer is on its way
             self._machine.stale += 1
             return
         self._strike_out(message.fiber, waiter)
-        self._machine.runs[waiter.run].has_moved()
-        self._say(member.id, m.ForgoneAnswer(message.fiber))
+        self._machine.runs[waiter.run].note_progress()
+        self._say(member.id, m.CallWithdrawn(message.fiber))
 
     # -- who waits ------------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class Talking:
         for fiber in gone:
             waiter = self._waiters[fiber]
             if waiter.run in self._machine.runs:
-                self._machine.runs[waiter.run].has_moved()
+                self._machine.runs[waiter.run].note_progress()
             self._strike_out(fiber, waiter)
         for key, loans in self._loans.items():
             if member in loans.holders or member in loans.recalled:

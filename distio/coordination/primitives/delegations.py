@@ -23,14 +23,14 @@ from typing import Final
 from distio.coordination.primitives.queues import Queue
 from distio.protocol import messages as m
 
-__all__ = ["Loans"]
+__all__ = ["Delegations"]
 
 _MOST_AHEAD: Final = 64
 _TAKES: Final = ("take", "poll")
 _PUTS: Final = ("put", "offer")
 
 
-class Loans:
+class Delegations:
     """Those of one queue."""
 
     def __init__(self, queue: Queue) -> None:
@@ -55,15 +55,15 @@ class Loans:
 
     def to_recall(self, member: int, asked: m.Talk) -> set[int]:
         """The members that have to give something back before this can be answered."""
-        if asked.verb in _PUTS or (self._reader is None and asked.verb != "close"):
+        if asked.method in _PUTS or (self._reader is None and asked.method != "close"):
             return set()
         has_heard = asked.number == self._serials.get(member, 0)  # of what it was given
-        if asked.verb in _TAKES and member == self._reader and has_heard:
+        if asked.method in _TAKES and member == self._reader and has_heard:
             self._ahead.clear()  # it asks because it has taken them all
             self._reader = None
             return set()
         readers = set() if self._reader is None else {self._reader}
-        return readers | self._writers if asked.verb == "close" else readers
+        return readers | self._writers if asked.method == "close" else readers
 
     def came_back(self, member: int, taken: int) -> None:
         """This member, which is lost or was asked to, has given back what it has."""
@@ -80,11 +80,11 @@ class Loans:
         Returns:
             Whether that member may put without asking from now on, and what it is given ahead.
         """
-        if asked.verb in _PUTS:
+        if asked.method in _PUTS:
             self._writers.add(member)
             self.ever.add(member)
             return True, []
-        if asked.verb not in _TAKES or not got_item:
+        if asked.method not in _TAKES or not got_item:
             return False, []
         self._streak = self._streak + 1 if member == self._taker else 0
         self._taker = member

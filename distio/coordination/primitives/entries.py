@@ -46,7 +46,7 @@ class Unknown(Exception):
 class Entry(Protocol):
     """One queue, deferred value, …"""
 
-    def ask(self, fiber: int, verb: str, number: int, item: Any) -> Sequence[Answer]:
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
         """A fiber asks for something; it waits if it isn't among those that are answered.
 
         Args:

@@ -42,14 +42,14 @@ class Deferred(_Meeting):
         super().__init__()
         self._value: Any = NOTHING
 
-    def ask(self, fiber: int, verb: str, number: int, item: Any) -> Sequence[Answer]:
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
         is_set = self._value is not NOTHING
-        if verb == "get":
+        if method == "get":
             return [Answer(fiber, item=self._value)] if is_set else self._wait(fiber)
-        if verb == "is_set":
+        if method == "is_set":
             return [Answer(fiber, is_set)]
-        if verb != "set":
-            raise Unknown(verb)
+        if method != "set":
+            raise Unknown(method)
         if is_set:
             return [Answer(fiber, False)]
         self._value = item
@@ -67,9 +67,9 @@ class Barrier(_Meeting):
         super().__init__()
         self._parties = parties
 
-    def ask(self, fiber: int, verb: str, number: int, item: Any) -> Sequence[Answer]:
-        if verb != "wait":
-            raise Unknown(verb)
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
+        if method != "wait":
+            raise Unknown(method)
         self._wait(fiber)
         if len(self._waiting) < self._parties:
             return ()
@@ -88,13 +88,13 @@ class Latch(_Meeting):
         super().__init__()
         self._count = count
 
-    def ask(self, fiber: int, verb: str, number: int, item: Any) -> Sequence[Answer]:
-        if verb == "wait":
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
+        if method == "wait":
             return self._wait(fiber) if self._count else [Answer(fiber)]
-        if verb == "count_down":
+        if method == "count_down":
             self._count = max(0, self._count - number)
-        elif verb != "count":
-            raise Unknown(verb)
+        elif method != "count":
+            raise Unknown(method)
         answers = [Answer(fiber, self._count)]
         return answers if self._count else [*answers, *self._all_go_on()]
 

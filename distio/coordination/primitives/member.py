@@ -32,7 +32,7 @@ __all__ = ["Talking"]
 
 
 @final
-class _Loan:
+class _Delegation:
     """What fibers here may do with a queue without asking the coordinator."""
 
     __slots__ = ("items", "may_put", "run", "serial", "taken")
@@ -55,7 +55,7 @@ class Talking:
         self._member = member
         self._entries: dict[int, tuple[int, Entry]] = {}
         """Of a member that is alone: by key, the run, and the entry itself."""
-        self._loans: dict[int, _Loan] = {}
+        self._loans: dict[int, _Delegation] = {}
         """By key: what fibers here may do without asking the coordinator."""
 
     def __len__(self) -> int:
@@ -69,7 +69,7 @@ class Talking:
         member.references.give_back()  # a run that is never idle must not keep what died
         key = member.new_key()
         fiber.value = Reference(key, request.kind, member.references.made(key))
-        if member.keeps_values:
+        if member.is_standalone:
             self._entries[key] = fiber.run, make_entry(request.kind, request.size)
             member.runs[fiber.run].entries[key] = None
         else:
@@ -82,7 +82,7 @@ class Talking:
             Whether it was answered at once.
         """
         member, entry = self._member, request.entry
-        if member.keeps_values:
+        if member.is_standalone:
             return self._ask(fiber, request)
         if member.orphaned_because:
             _refuse(fiber, ClusterClosed(member.orphaned_because))
@@ -93,23 +93,23 @@ class Talking:
         if loan is not None and self._has_done(fiber, request, loan):
             return True
         number = loan.serial if loan is not None else request.number
-        asked = request.verb, number, request.payload, list(request.references)
+        asked = request.method, number, request.payload, list(request.references)
         member.outbox.append(m.Talk(run.id, fiber.id, entry.key, *asked))
         request.item, request.payload, request.handles = NOTHING, None, ()
         member.park(fiber)
         run.ask(1)
         return False
 
-    def _has_done(self, fiber: Fiber, request: Talk, loan: _Loan) -> bool:
+    def _has_done(self, fiber: Fiber, request: Talk, loan: _Delegation) -> bool:
         """Whether a fiber could be answered without asking the coordinator."""
-        if request.verb in ("put", "offer") and loan.may_put:
+        if request.method in ("put", "offer") and loan.may_put:
             assert request.payload is not None
-            put = m.PutAlone(
+            put = m.DelegatedPut(
                 fiber.run, request.entry.key, request.payload, list(request.references)
             )
             self._member.outbox.append(put)
-            fiber.value = True if request.verb == "offer" else None
-        elif request.verb in ("take", "poll") and loan.items:
+            fiber.value = True if request.method == "offer" else None
+        elif request.method in ("take", "poll") and loan.items:
             fiber.value = PackedValue(loan.items.popleft())
             loan.taken += 1
         else:
@@ -123,9 +123,9 @@ class Talking:
             _refuse(fiber, MatchError(NOT_OURS))
             return True
         try:
-            answers = entry.ask(fiber.id, request.verb, request.number, request.item)
-        except Unknown as verb:
-            _refuse(fiber, MatchError(f"nobody can {verb} here"))
+            answers = entry.ask(fiber.id, request.method, request.number, request.item)
+        except Unknown as method:
+            _refuse(fiber, MatchError(f"nobody can {method} here"))
             return True
         is_answered = False
         for answer in answers:
@@ -146,10 +146,10 @@ class Talking:
             Whether that is so; else it stays parked until it is clear.
         """
         member = self._member
-        if not member.keeps_values:
+        if not member.is_standalone:
             if not request.is_given_up:
                 request.is_given_up = True
-                member.outbox.append(m.ForgoAnswer(fiber.id))
+                member.outbox.append(m.WithdrawCall(fiber.id))
             return False
         _, entry = self._entries[request.entry.key]
         for answer in entry.give_up(fiber.id):
@@ -188,7 +188,7 @@ class Talking:
         key = fiber.request.entry.key
         loan = self._loans.get(key)
         if loan is None:
-            loan = self._loans[key] = _Loan(fiber.run)
+            loan = self._loans[key] = _Delegation(fiber.run)
             self._member.runs[fiber.run].entries[key] = None
         loan.may_put |= message.may_put
         if message.ahead:
@@ -196,17 +196,17 @@ class Talking:
             loan.serial += 1
             loan.taken = 0
 
-    def recalled(self, message: m.RecallLoan) -> None:
+    def recalled(self, message: m.RecallDelegation) -> None:
         """From now on the coordinator is asked again."""
         loan = self._loans.get(message.key)
         if loan is None:  # the run is over
             self._member.stale += 1
             return
-        self._member.outbox.append(m.LoanReturned(message.key, loan.taken))
+        self._member.outbox.append(m.DelegationReturned(message.key, loan.taken))
         loan.may_put = False
         loan.items.clear()
 
-    def forgone(self, message: m.ForgoneAnswer) -> None:
+    def forgone(self, message: m.CallWithdrawn) -> None:
         """The coordinator tells that a fiber here will not be answered."""
         fiber = self._asker(message.fiber)
         if fiber is not None:
@@ -282,7 +282,7 @@ def _tell(fiber: Fiber, answer: Answer) -> None:
     elif item is not NOTHING:
         fiber.value = item
     else:  # a queue of which nothing was to be had says so
-        fiber.value = NOTHING if fiber.request.verb == "poll" else plain  # type: ignore[union-attr]  # it is a Talk
+        fiber.value = NOTHING if fiber.request.method == "poll" else plain  # type: ignore[union-attr]  # it is a Talk
 
 
 def _refuse(fiber: Fiber, why: Exception) -> None:

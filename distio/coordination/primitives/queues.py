@@ -36,19 +36,19 @@ class Queue:
         """With what each of them puts."""
         self._is_closed = False
 
-    def ask(self, fiber: int, verb: str, number: int, item: Any) -> Sequence[Answer]:
-        if verb == "put":
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
+        if method == "put":
             return self._put(fiber, item, waits=True)
-        if verb == "take":
+        if method == "take":
             return self._take(fiber, waits=True)
-        if verb == "offer":
+        if method == "offer":
             return self._put(fiber, item, waits=False)
-        if verb == "poll":
+        if method == "poll":
             return self._take(fiber, waits=False)
-        if verb == "size":
+        if method == "size":
             return [Answer(fiber, len(self._items))]
-        if verb != "close":
-            raise Unknown(verb)
+        if method != "close":
+            raise Unknown(method)
         self._is_closed = True
         # if some wait to take, there is nothing to be taken
         takers, self._takers = self._takers, OrderedDict()
@@ -146,19 +146,19 @@ class Topic:
         self._count = 0
         self._is_closed = False
 
-    def ask(self, fiber: int, verb: str, number: int, item: Any) -> Sequence[Answer]:
-        if verb == "publish":
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
+        if method == "publish":
             return self._publish(fiber, item)
-        if verb == "subscribe":
+        if method == "subscribe":
             return self._subscribe(fiber)
-        if verb == "take":
+        if method == "take":
             return self._take(fiber, number, waits=True)
-        if verb == "poll":
+        if method == "poll":
             return self._take(fiber, number, waits=False)
-        if verb == "unsubscribe":
+        if method == "unsubscribe":
             return [Answer(fiber), *self._unsubscribe(number)]
-        if verb != "close":
-            raise Unknown(verb)
+        if method != "close":
+            raise Unknown(method)
         self._is_closed = True
         return [Answer(fiber), *self._go_on()]
 

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from distio.coordination.executor.discarding import Discarding
+from distio.coordination.executor.discarding import DropObjects
 from distio.protocol import messages as m
 from distio.protocol.requests import Talking as Reference
 
@@ -99,14 +99,14 @@ class References:
         member = self._member
         given = [self.given_back.popleft() for _ in range(len(self.given_back))]
         member.outbox.append(m.GiveBack(given))
-        kept = [key for key, _ in given if member.keeps_values or member.locks.knows(key)]
+        kept = [key for key, _ in given if member.is_standalone or member.locks.knows(key)]
         found = [
             each for key in kept for each in (member.talking.let_go(key), member.locks.let_go(key))
         ]
         dropped = [each for each in found if each is not None]
         del found
         if dropped:  # there are objects of the user in it, which may run code when they die
-            member.ready.append(Discarding(dropped))
+            member.ready.append(DropObjects(dropped))
 
     # -- handles of fibers ----------------------------------------------------------------
 

@@ -16,6 +16,6 @@ def inherit(children: Sequence[Fiber], parent: Fiber) -> None:
     The cancellation of the run leaves the children of a fiber alone that can't be cancelled.
     """
     for child in children:
-        child.is_spared = parent.shield > 0 or parent.is_spared
+        child.exempt_from_run_cancel = parent.shield > 0 or parent.exempt_from_run_cancel
         child.locals = parent.locals
         child.variables = copied(parent.variables)

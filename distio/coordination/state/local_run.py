@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from distio.coordination.state.location import Here
+from distio.coordination.state.location import LocalFiber
 from distio.core.pickling.loading import Bundle
 from distio.core.pickling.payloads import Dumped
 from distio.core.references import keys_of
@@ -24,9 +24,9 @@ class LocalRun:
         "_ended",
         "_finished",
         "_is_anew",
+        "_newly_blocked",
         "_started",
-        "_stirred",
-        "_untold",
+        "_unreported",
         "alive",
         "asked",
         "attachments",
@@ -36,19 +36,21 @@ class LocalRun:
         "id",
         "known",
         "known_attachments",
+        "location",
         "locks",
         "objects",
         "posting",
-        "tie",
         "unobserved",
         "unreleased",
         "values",
         "woken",
     )
 
-    def __init__(self, id: int, untold: dict[int, LocalRun], stirred: dict[int, LocalRun]) -> None:
+    def __init__(
+        self, id: int, unreported: dict[int, LocalRun], newly_blocked: dict[int, LocalRun]
+    ) -> None:
         self.id = id
-        self.tie = Here(id)
+        self.location = LocalFiber(id)
         """That of the handles of all its fibers that are here."""
         self.alive = 0
         """How many of its fibers are here and haven't ended."""
@@ -82,9 +84,9 @@ class LocalRun:
         """The variables whose values the member keeps; dropped with the run."""
         self._is_anew = False
         """Whether its coordinator takes all of its fibers here for fibers that were made here."""
-        self._untold = untold
+        self._unreported = unreported
         """Where a run enters itself when there is something to tell."""
-        self._stirred = stirred
+        self._newly_blocked = newly_blocked
         """Where it enters itself when a fiber has begun to wait, or waits no longer."""
         self._started: list[tuple[int, int]] = []
         self._finished = 0
@@ -94,7 +96,7 @@ class LocalRun:
         """So many fibers, with sequence numbers from `first`, were made here."""
         if not count:
             return
-        self._untold[self.id] = self
+        self._unreported[self.id] = self
         self.alive += count
         if self._started:
             start, before = self._started[-1]
@@ -105,7 +107,7 @@ class LocalRun:
 
     def has_ended(self, fiber: Fiber) -> None:
         """Nothing is left to be done for this fiber: its end is to be told."""
-        self._untold[self.id] = self
+        self._unreported[self.id] = self
         self.alive -= 1
         if fiber.epoch == 0 or self._is_anew:  # it was made here and never left
             self._finished += 1
@@ -117,7 +119,7 @@ class LocalRun:
         self._is_anew = True
         self._started = [(0, self.alive - 1)] if self.alive > 1 else []
         self._finished, self._ended = 0, []
-        self._untold[self.id] = self
+        self._unreported[self.id] = self
 
     def ask(self, change: int) -> None:
         """So many fibers more (or fewer) wait for the coordinator, which counts them itself."""
@@ -129,7 +131,7 @@ class LocalRun:
         """So many fibers more (or fewer) wait for others here."""
         # told also when fewer wait, and when as many wait as before: the coordinator suspects a
         # deadlock by this count together with its own, and asks when it is told
-        self._stirred[self.id] = self
+        self._newly_blocked[self.id] = self
         if change < 0:
             self.woken += 1
         self.blocked += change

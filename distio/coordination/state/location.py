@@ -1,4 +1,4 @@
-"""What ties a handle to the member whose process it is in (`Handle.tie`)."""
+"""What ties a handle to the member whose process it is in (`Handle.location`)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import final
 
 from distio.coordination.references.member import Claim
 
-__all__ = ["Away", "Here"]
+__all__ = ["LocalFiber", "RemoteFiber"]
 
 
-class Here:
+class LocalFiber:
     """Ties a handle to this member: its fiber, one of this run, is or was hosted here."""
 
     __slots__ = ("run",)
@@ -20,7 +20,7 @@ class Here:
 
 
 @final
-class Away(Claim):
+class RemoteFiber(Claim):
     """Ties a handle to a fiber of this run that was shipped from here; dies with the handle."""
 
     __slots__ = ("run",)

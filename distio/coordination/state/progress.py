@@ -6,18 +6,18 @@ from distio.coordination.state.local_run import LocalRun
 from distio.core.snapshot import Leaving
 from distio.protocol import messages as m
 
-__all__ = ["News"]
+__all__ = ["ProgressReport"]
 
 
-class News:
+class ProgressReport:
     """Counts and lists that grow until they are told."""
 
     def __init__(self) -> None:
         self.received = 0
         """How many messages were handled."""
-        self.untold: dict[int, LocalRun] = {}
+        self.unreported: dict[int, LocalRun] = {}
         """Runs of which there is something to tell."""
-        self.stirred: dict[int, LocalRun] = {}
+        self.newly_blocked: dict[int, LocalRun] = {}
         """Runs in which fibers have begun to wait for others, or have ceased to."""
         self._posted = m.OutcomesReady([], [])
         self._last_told = (0, 0)
@@ -25,8 +25,8 @@ class News:
     def clear(self) -> None:
         """Begin anew, with another coordinator."""
         self.received = 0
-        self.untold.clear()
-        self.stirred.clear()
+        self.unreported.clear()
+        self.newly_blocked.clear()
         self._posted = m.OutcomesReady([], [])
         self._last_told = (0, 0)
 
@@ -44,7 +44,7 @@ class News:
         return bool(self._posted.fibers)
 
     def __bool__(self) -> bool:
-        return bool(self.untold or self._posted.fibers)
+        return bool(self.unreported or self._posted.fibers)
 
     def tell(self, load: int, outbox: list[m.MemberMessage], *, all_of_it: bool) -> None:
         """Put it into the outbox; nothing if the coordinator knows it.
@@ -60,11 +60,11 @@ class News:
             self._posted = m.OutcomesReady([], [])
         told = (self.received, load)
         if all_of_it:
-            self.untold.update(self.stirred)
-            self.stirred.clear()
-        if not self.untold and (told == self._last_told or not all_of_it):
+            self.unreported.update(self.newly_blocked)
+            self.newly_blocked.clear()
+        if not self.unreported and (told == self._last_told or not all_of_it):
             return
         self._last_told = told
-        runs = [run.tell() for run in self.untold.values()]
-        self.untold.clear()
+        runs = [run.tell() for run in self.unreported.values()]
+        self.unreported.clear()
         outbox.append(m.Progress(*told, runs))

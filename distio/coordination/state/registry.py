@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from distio.protocol.endings import Cause
-from distio.protocol.messages import Chunk, Waits
+from distio.protocol.messages import Chunk, WaitGraph
 
 __all__ = ["NOWHERE", "FiberRecord", "Run"]
 
@@ -25,7 +25,16 @@ _MOST_LOSSES: Final = 3
 class FiberRecord:
     """One fiber that was shipped or is waited for from elsewhere."""
 
-    __slots__ = ("cuts", "ended", "epoch", "host", "is_unwanted", "lost", "run", "waiters")
+    __slots__ = (
+        "ended",
+        "epoch",
+        "host",
+        "is_unwanted",
+        "lost",
+        "pending_cancels",
+        "run",
+        "waiters",
+    )
 
     def __init__(self, run: int, host: int, epoch: int) -> None:
         self.run = run
@@ -34,7 +43,7 @@ class FiberRecord:
         self.ended = False
         self.is_unwanted = False
         """Whether nobody will ask for the outcome: see `references`."""
-        self.cuts: dict[int, int] = {}
+        self.pending_cancels: dict[int, int] = {}
         """The regions of it that are to be cancelled (0: all of it), and which message has told
         its host, as long as that may not have been heard."""
         self.waiters: list[int] = []
@@ -44,7 +53,9 @@ class FiberRecord:
 
     def heard(self, count: int) -> None:
         """Its host has handled so many messages: what they told, it or the fiber knows."""
-        self.cuts = {region: told for region, told in self.cuts.items() if told > count}
+        self.pending_cancels = {
+            region: told for region, told in self.pending_cancels.items() if told > count
+        }
 
 
 class Run:
@@ -58,7 +69,6 @@ class Run:
         "attachments",
         "ending",
         "fibers",
-        "is_innocent",
         "is_miscounted",
         "losses",
         "members",
@@ -66,6 +76,7 @@ class Run:
         "owner",
         "question",
         "waits",
+        "waits_on_other_runs",
     )
 
     def __init__(self, owner: int) -> None:
@@ -87,7 +98,7 @@ class Run:
         self.ending: tuple[Cause, str] | None = None
         """What ends it before all its fibers have ended, and what its Result is to say: wherever
         some of it goes, it is cancelled."""
-        self.is_innocent = False
+        self.waits_on_other_runs = False
         """Whether it waits for others' locks, and nothing has moved in it since that was found."""
         self.mistakes = 0
         """How often something has failed for it, by a mistake of ours: see `mending`."""
@@ -95,7 +106,7 @@ class Run:
         """Whether that may have spoilt its counts."""
         self.losses: dict[str, str] = {}
         """The first members that were lost with living fibers of it, and why."""
-        self.waits: dict[int, Waits] = {}
+        self.waits: dict[int, WaitGraph] = {}
         """What was answered, by member."""
 
     def take_attachments(self, chunk: Chunk) -> Chunk:
@@ -122,9 +133,9 @@ class Run:
         if len(self.losses) < _MOST_LOSSES:
             self.losses.setdefault(member, reason)
 
-    def has_moved(self) -> None:
+    def note_progress(self) -> None:
         """Something happened in it: what was asked about a deadlock is moot."""
-        self.is_innocent = False
+        self.waits_on_other_runs = False
         self.asked.clear()
         self.waits.clear()
 

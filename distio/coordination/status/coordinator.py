@@ -21,9 +21,9 @@ from distio.protocol.ids import home_of, name_of
 
 if TYPE_CHECKING:
     from distio.coordination.coordinator import Coordinator
-    from distio.coordination.placement.coordinator import Member
+    from distio.coordination.placement.coordinator import MemberRecord
 
-__all__ = ["Questions"]
+__all__ = ["StatusQueries"]
 
 
 class _Question(NamedTuple):
@@ -31,12 +31,12 @@ class _Question(NamedTuple):
 
     member: int
     """Where the fiber is that asks."""
-    asked: m.AskStatus
+    asked: m.QueryStatus
     place: tuple[int, int]
     """The host that was asked, and the epoch of the fiber there."""
 
 
-class Questions:
+class StatusQueries:
     """The questions that hosts haven't answered yet."""
 
     def __init__(self, machine: Coordinator) -> None:
@@ -47,14 +47,14 @@ class Questions:
     def __len__(self) -> int:
         return len(self._asked)
 
-    def ask(self, member: int, asked: m.AskStatus) -> None:
+    def ask(self, member: int, asked: m.QueryStatus) -> None:
         """A fiber of this member asks."""
         if asked.run in self._machine.runs:
             self._look(member, asked)
         else:
             self._machine.stale += 1
 
-    def answered(self, host: Member, message: m.FiberDescribed) -> None:
+    def answered(self, host: MemberRecord, message: m.FiberDescribed) -> None:
         """A host has answered."""
         question = self._asked.get(message.question)
         if question is None or question.place[0] != host.id:
@@ -67,7 +67,9 @@ class Questions:
         else:
             self._look(question.member, question.asked, question.place)
 
-    def _look(self, member: int, asked: m.AskStatus, before: tuple[int, int] | None = None) -> None:
+    def _look(
+        self, member: int, asked: m.QueryStatus, before: tuple[int, int] | None = None
+    ) -> None:
         """Tell what is known, or ask the host.
 
         Args:
@@ -102,9 +104,9 @@ class Questions:
         return state, (record.host, record.epoch)
 
     def _tell(
-        self, member: int, asked: m.AskStatus, state: str, name: str | None = None, where: int = 0
+        self, member: int, asked: m.QueryStatus, state: str, name: str | None = None, where: int = 0
     ) -> None:
-        self._machine.send(member, m.StatusTold(asked.fiber, asked.question, state, name, where))
+        self._machine.send(member, m.StatusReply(asked.fiber, asked.question, state, name, where))
 
     # -- who is gone ----------------------------------------------------------------------
 

@@ -12,24 +12,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, final
 
-from distio.coordination.state.location import Here
+from distio.coordination.state.location import LocalFiber
 from distio.coordination.status.words import state_of
 from distio.core.fiber import Fiber, Handle
 from distio.core.status import Status
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
-from distio.protocol.requests import AskStatus
+from distio.protocol.requests import QueryStatus
 from distio.protocol.text import as_given, sendable
 from distio.result import Panic
 
 if TYPE_CHECKING:
     from distio.coordination.member import Member
 
-__all__ = ["Asking"]
+__all__ = ["StatusQueries"]
 
 
 @final
-class Asking:
+class StatusQueries:
     """Answers for the fibers of one member, and asks after others."""
 
     __slots__ = ("_member", "_questions")
@@ -41,7 +41,7 @@ class Asking:
 
     # -- asking ---------------------------------------------------------------------------
 
-    def ask(self, fiber: Fiber, request: AskStatus) -> bool:
+    def ask(self, fiber: Fiber, request: QueryStatus) -> bool:
         """Answer a fiber, or park it until the coordinator does.
 
         Returns:
@@ -55,16 +55,20 @@ class Asking:
             return True
         self._questions += 1
         request.question = self._questions
-        question = m.AskStatus(fiber.run, fiber.id, request.question, stated.id)
+        question = m.QueryStatus(fiber.run, fiber.id, request.question, stated.id)
         self._member.outbox.append(question)
         self._member.park(fiber)
         return False
 
-    def hear(self, message: m.StatusTold) -> None:
+    def hear(self, message: m.StatusReply) -> None:
         """The coordinator has answered."""
         fiber = self._member.parked.get(message.fiber)
         request = None if fiber is None else fiber.request
-        if fiber is None or type(request) is not AskStatus or request.question != message.question:
+        if (
+            fiber is None
+            or type(request) is not QueryStatus
+            or request.question != message.question
+        ):
             self._member.stale += 1
             return
         name = None if message.name is None else as_given(message.name)
@@ -73,10 +77,12 @@ class Asking:
 
     def _known(self, stated: Handle[Any, Any, Any]) -> tuple[str, str | None]:
         """What this member knows by itself of this fiber: its state, empty if nothing, and name."""
-        tie = stated.tie
-        if isinstance(tie, Here):
-            run = self._member.runs.get(tie.run)
-            if run is None or run.tie is not tie:  # what was left of it was dropped with its run
+        location = stated.location
+        if isinstance(location, LocalFiber):
+            run = self._member.runs.get(location.run)
+            if (
+                run is None or run.location is not location
+            ):  # what was left of it was dropped with its run
                 return "ended", None
             return self._at(stated)
         if stated.outcome is not None:  # one that came as it is was made of its loss

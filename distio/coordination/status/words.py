@@ -17,7 +17,7 @@ _MOST_NAMED: Final = 5
 
 _STATES: Final[dict[type, str]] = {
     rq.Acquire: "waits for a lock",
-    rq.AskStatus: "waits for a status",
+    rq.QueryStatus: "waits for a status",
     rq.AwaitBlocking: "waits for a call on another thread",
     rq.AwaitCallback: "waits for a callback",
     rq.AwaitFibers: "waits for fibers",

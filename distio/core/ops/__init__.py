@@ -4,10 +4,10 @@ To add one: write the class beside its siblings, name it here, give it a constru
 `distio.io` (or a method of `IO`) and a test.
 """
 
-from distio.core.ops.asking import AskStatus
+from distio.core.ops.asking import QueryStatus
 from distio.core.ops.base import IO, Frame
 from distio.core.ops.bounded import Chunk, TraversePar
-from distio.core.ops.cancelling import Cancel, GiveUp, OnCancel, Uncancelable, on_cancel
+from distio.core.ops.cancelling import Cancel, OnCancel, ReleaseOnFailure, Uncancelable, on_cancel
 from distio.core.ops.concurrency import (
     Async,
     Blocking,
@@ -37,7 +37,7 @@ from distio.core.ops.failures import (
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
 from distio.core.ops.local import GetLocal, SetLocal, WithLocal
 from distio.core.ops.located import Locate, at
-from distio.core.ops.locks import Acquire, Locked, MakeLock, Peek, Poke, Release
+from distio.core.ops.locks import Acquire, Locked, MakeLock, ReadVar, Release, WriteVar
 from distio.core.ops.names import Named, named
 from distio.core.ops.recurrences import Repeat, Retry, RetryPanic
 from distio.core.ops.regions import CurrentFiber, timeout
@@ -61,7 +61,6 @@ from distio.core.ops.values import (
 __all__ = [
     "IO",
     "Acquire",
-    "AskStatus",
     "Async",
     "Attempt",
     "Blocking",
@@ -84,7 +83,6 @@ __all__ = [
     "Flatten",
     "Frame",
     "GetLocal",
-    "GiveUp",
     "InGroup",
     "Leave",
     "Locate",
@@ -101,13 +99,13 @@ __all__ = [
     "OnFailure",
     "OnMainThread",
     "Parallel",
-    "Peek",
-    "Poke",
     "Pure",
+    "QueryStatus",
     "Race",
     "Random",
     "RandomSeed",
     "Read",
+    "ReadVar",
     "Rec",
     "Recover",
     "Release",
@@ -123,14 +121,16 @@ __all__ = [
     "StartIn",
     "Substream",
     "Talk",
+    "ReleaseOnFailure",
     "ThenKeep",
-    "Traversed",
     "TraversePar",
+    "Traversed",
     "TraversedPar",
     "Uncancelable",
     "Wait",
     "WaitSome",
     "WithLocal",
+    "WriteVar",
     "Yield",
     "Zip",
     "at",

@@ -8,11 +8,11 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO, Next
 from distio.protocol import requests
 
-__all__ = ["AskStatus"]
+__all__ = ["QueryStatus"]
 
 
 @final
-class AskStatus(IO[Any, Any, Any]):
+class QueryStatus(IO[Any, Any, Any]):
     """Ask what a fiber is at; the value is its Status."""
 
     __slots__ = _names = ("handle",)
@@ -21,5 +21,5 @@ class AskStatus(IO[Any, Any, Any]):
         self.handle = handle
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.AskStatus(self.handle)
+        fiber.request = requests.QueryStatus(self.handle)
         return None

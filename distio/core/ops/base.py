@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IO",
-    "Around",
     "Frame",
     "Next",
-    "Wrapper",
+    "UnaryOp",
+    "UnaryOpWith",
     "failing",
     "no_io",
     "programs",
@@ -334,7 +334,7 @@ class IO(Generic[R, E, A]):
 Next = IO[Any, Any, Any] | None
 
 
-class Wrapper(IO[Any, Any, Any], Frame):
+class UnaryOp(IO[Any, Any, Any], Frame):
     """What operations share that run an IO and then do something with its outcome.
 
     The operation is its own frame: nothing in it changes.
@@ -354,7 +354,7 @@ class Wrapper(IO[Any, Any, Any], Frame):
         return type(self)(None, *self._fields()[1:])
 
 
-class Around(Wrapper):
+class UnaryOpWith(UnaryOp):
     """The same, with a function to do it with."""
 
     __slots__ = ("f",)

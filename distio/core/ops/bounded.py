@@ -20,7 +20,7 @@ from distio.core.interrupts import is_user_call, runs_user_code
 from distio.core.ops.base import IO, Frame, Next, require_io
 from distio.core.ops.cancelling import Cancel
 from distio.core.ops.concurrency import Parallel, Wait, WaitSome
-from distio.core.ops.failures import Keep
+from distio.core.ops.failures import RestoreResult
 from distio.core.ops.streams import enter_group
 from distio.core.ops.together import besides_cancellation, cancel_all
 from distio.core.stream import Group
@@ -30,7 +30,7 @@ from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
 
-__all__ = ["Chunk", "TraversePar", "Worked"]
+__all__ = ["Chunk", "ChunkResult", "TraversePar"]
 
 Failure = Errors[Any, Any] | Panic[Any, Any]
 Progress = Callable[[int, int | None], object]
@@ -43,7 +43,7 @@ _STEPS_OF_PROGRESS: Final = 64
 
 
 @final
-class Worked:
+class ChunkResult:
     """What came of a chunk."""
 
     __slots__ = ("failures", "seconds", "values")
@@ -62,7 +62,7 @@ class Worked:
         """Tell what has failed in which fiber that was."""
         self.failures = [(place, in_fiber(each, fiber, worker)) for place, each in self.failures]
 
-    def map(self, f: Callable[[Result[Any, Any]], Result[Any, Any]]) -> Worked:
+    def map(self, f: Callable[[Result[Any, Any]], Result[Any, Any]]) -> ChunkResult:
         """The same with another Result for each item."""
         results: list[Result[Any, Any]] = [Ok(value) for value in self.values]
         for place, failure in self.failures:
@@ -74,12 +74,12 @@ class Worked:
             for place, result in enumerate(results)
             if isinstance(result, Errors | Panic)
         ]
-        return Worked(values, failures, self.seconds)
+        return ChunkResult(values, failures, self.seconds)
 
 
 @final
 class Chunk(IO[Any, Any, Any], Frame):
-    """Some items in turn, whichever of them fail; the value is a `Worked`."""
+    """Some items in turn, whichever of them fail; the value is a `ChunkResult`."""
 
     __slots__ = _names = ("items", "f", "fail_fast", "called", "first", "group")
 
@@ -168,7 +168,7 @@ class _ChunkFrame(Frame):
 
     def _failed(self, fiber: Fiber) -> Next:
         assert fiber.failure is not None
-        if fiber.lets_pass:
+        if fiber.is_unwinding_cancel:
             return None
         place = len(self.values)
         # the value of an item of zip_par is a program, and says nothing
@@ -250,7 +250,7 @@ class _ChunkEnd(Frame):
         return _ChunkEnd, (self.values, self.failures, math.nan)
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        fiber.value = Worked(self.values, self.failures, fiber.value - self.start)
+        fiber.value = ChunkResult(self.values, self.failures, fiber.value - self.start)
         return None
 
 
@@ -258,7 +258,7 @@ class _ChunkEnd(Frame):
 
 
 @final
-class _Listed:
+class _SequenceSource:
     """Items of a tuple or a range: plain data."""
 
     __slots__ = ("_index", "_items")
@@ -268,7 +268,7 @@ class _Listed:
         self._index = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Listed, (self._items[self._index :],)
+        return _SequenceSource, (self._items[self._index :],)
 
     @property
     def left(self) -> int:
@@ -282,7 +282,7 @@ class _Listed:
 
 
 @final
-class _Iterated:
+class _IteratorSource:
     """Items of any iterable. It can't travel, and so neither can who has it."""
 
     __slots__ = ("_iterator", "left")
@@ -367,12 +367,12 @@ class _Loop(Frame):
         self.group = group
         """In which each item has a stream, if there is a seed."""
         items = traversal.items
-        self.source: _Listed | _Iterated
+        self.source: _SequenceSource | _IteratorSource
         self.total: int | None
         if isinstance(items, tuple | range):
-            self.source, self.total = _Listed(items), len(items)
+            self.source, self.total = _SequenceSource(items), len(items)
         else:
-            self.source, self.total = _Iterated(items), None
+            self.source, self.total = _IteratorSource(items), None
         self.f = traversal.f
         self.called = traversal.called
         self.progress = traversal.progress
@@ -401,17 +401,17 @@ class _Loop(Frame):
 
     def _failed(self, fiber: Fiber) -> Next:
         assert fiber.failure is not None
-        if fiber.lets_pass:
+        if fiber.is_unwinding_cancel:
             return self._cancel(fiber, fiber.failure)
         self.failures.append((-1, fiber.failure))
         fiber.failure = None
-        self.source, self.progress = _Listed(_NO_MORE), None
+        self.source, self.progress = _SequenceSource(_NO_MORE), None
         fiber.stack.append(self)
         return self._go_on(fiber)
 
     def _cancel(self, fiber: Fiber, failure: Failure) -> Next:
         """The fiber is cancelled: so are those under way, whose ends are waited for."""
-        fiber.stack.append(Keep.shielded(fiber, failure))
+        fiber.stack.append(RestoreResult.shielded(fiber, failure))
         fiber.failure = None
         return cancel_all(tuple([handle for handle, _, _ in self.under_way]))
 
@@ -432,7 +432,7 @@ class _Loop(Frame):
 
     def _give_up(self) -> Next:
         """Something has failed: cancel what is under way, and wait for its end."""
-        self.source, self.taken, self.fail_fast = _Listed(_NO_MORE), [], False
+        self.source, self.taken, self.fail_fast = _SequenceSource(_NO_MORE), [], False
         handles = tuple([handle for handle, _, _ in self.under_way])
         return Cancel(handles).then(Wait(handles))
 
@@ -470,7 +470,7 @@ class _Loop(Frame):
     ) -> None:
         """What came of one chunk."""
         if isinstance(result, Ok):
-            worked: Worked = result.success
+            worked: ChunkResult = result.success
             self.values[first : first + count] = worked.values
             self.failures += [(first + place, failure) for place, failure in worked.failures]
             self.sizes.learn(count, worked.seconds)

@@ -1,9 +1,10 @@
 """Operations on cancellation.
 
 A fiber that somebody has cancelled fails with `Cancelled` where it stands, as soon as it may
-(`Fiber.is_exposed`). From then on it unwinds: its frames see a failure like any other and release
-what they hold, but what handles failures lets this one pass (`Fiber.lets_pass`). What releases
-can't be cancelled itself (`Fiber.shield`), and in it everything is as it always is.
+(`Fiber.can_be_cancelled_now`). From then on it unwinds: its frames see a failure like any other
+and release what they hold, but what handles failures lets this one pass
+(`Fiber.is_unwinding_cancel`). What releases can't be cancelled itself (`Fiber.shield`), and in it
+everything is as it always is.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from functools import partial
 from typing import Any, final
 
 from distio.core.fiber import Fiber, Handle
-from distio.core.ops.base import IO, Around, Next, Wrapper, require_io
+from distio.core.ops.base import IO, Next, UnaryOp, UnaryOpWith, require_io
 from distio.core.ops.concurrency import Wait, require_handles
-from distio.core.ops.failures import Keep
+from distio.core.ops.failures import RestoreResult
 from distio.core.ops.resources import UNSHIELD
 from distio.protocol import requests
 
-__all__ = ["Cancel", "GiveUp", "OnCancel", "Uncancelable", "cancel", "on_cancel"]
+__all__ = ["Cancel", "OnCancel", "ReleaseOnFailure", "Uncancelable", "cancel", "on_cancel"]
 
 
 @final
@@ -47,7 +48,7 @@ def _first(results: list[Any]) -> Any:
 
 
 @final
-class Uncancelable(Wrapper):
+class Uncancelable(UnaryOp):
     """Run an IO that can't be cancelled: if it is to be, that waits."""
 
     __slots__ = ()
@@ -66,23 +67,23 @@ class Uncancelable(Wrapper):
 
 
 @final
-class OnCancel(Around):
+class OnCancel(UnaryOpWith):
     """If the fiber is cancelled in there, run the IO that a function makes, and then unwind."""
 
     __slots__ = ()
 
     def _failed(self, fiber: Fiber) -> Next:
-        if not fiber.lets_pass:
+        if not fiber.is_unwinding_cancel:
             return None
         assert fiber.failure is not None
         result, fiber.failure = fiber.failure, None
         # pushed first: should `f` raise, the result is merged with that panic
-        fiber.stack.append(Keep.shielded(fiber, result))
+        fiber.stack.append(RestoreResult.shielded(fiber, result))
         return require_io(self.f(), "on_cancel")
 
 
 @final
-class GiveUp(Around):
+class ReleaseOnFailure(UnaryOpWith):
     """On any failure, a cancellation too, run the IO that a function makes of it.
 
     That can't be cancelled. It has to fail again, with this failure and its own.

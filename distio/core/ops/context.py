@@ -6,7 +6,7 @@ from typing import Any, final
 
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
-from distio.core.ops.base import IO, Around, Frame, Next, require_io
+from distio.core.ops.base import IO, Frame, Next, UnaryOpWith, require_io
 from distio.core.ops.values import Call
 from distio.result import Errors, Ok, Panic
 
@@ -25,7 +25,7 @@ class Read(IO[Any, Any, Any]):
 
 
 @final
-class ContraMapRead(Around):
+class ContraMapRead(UnaryOpWith):
     """Run an IO with another context."""
 
     __slots__ = ()

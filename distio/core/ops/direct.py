@@ -13,10 +13,10 @@ from typing import Any, final
 
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt, runs_user_code
-from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
+from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
 from distio.core.ops.resources import UNSHIELD
 from distio.core.raising import Raised, failure_of
-from distio.core.replay import Log, Stop, dispose, repeat
+from distio.core.replay import AwaitHistory, SuspendedFrame, dispose, repeat
 from distio.core.variables import carried_in, put
 from distio.errors import Cancelled, MatchError, NotDeterministic
 from distio.protocol.ids import name_of
@@ -54,7 +54,7 @@ class Do(IO[Any, Any, Any]):
         return self.f.__wrapped__(*self.args).__await__()  # type: ignore[no-any-return]  # the same
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        log = None if fiber.is_pinned else Log(carried_in(fiber.variables))
+        log = None if fiber.is_pinned else AwaitHistory(carried_in(fiber.variables))
         awaiting = Awaiting(self, log)
         coroutine = awaiting.coroutine = self.start()
         return awaiting.drive(fiber, coroutine.send, None)
@@ -81,7 +81,7 @@ class Awaiting(Frame):
     )
     _called = "await"
 
-    def __init__(self, io: Do, log: Log | None) -> None:
+    def __init__(self, io: Do, log: AwaitHistory | None) -> None:
         self.io = io
         self.log = log
         """What it has awaited; None if it can't leave its process anyway."""
@@ -89,7 +89,7 @@ class Awaiting(Frame):
         """None: it has moved, and is to be brought to where it was."""
         self.awaited = ""
         """The operation that it awaits."""
-        self.place: list[Stop] = []
+        self.place: list[SuspendedFrame] = []
         """Where it was, if it has moved."""
         self.opened: list[tuple[Any, Release]] = []
         """The resources in whose `async with` it is, the innermost last."""
@@ -129,7 +129,7 @@ class Awaiting(Frame):
         if self.log is not None:
             self.log.goes_on(fiber.variables)
             self.log.note(self.awaited, failure, is_failure=True)
-        if fiber.lets_pass:
+        if fiber.is_unwinding_cancel:
             assert isinstance(failure, Panic)
             self.cancelled = failure
             fiber.shield += 1
@@ -167,7 +167,7 @@ class Awaiting(Frame):
     def _as_frame(self) -> Frame:
         if self.coroutine is None:
             return self
-        log = Log.lost("it was not to leave its process") if self.log is None else self.log
+        log = AwaitHistory.lost("it was not to leave its process") if self.log is None else self.log
         place = [] if log.why_lost else log.place_of(self.coroutine)
         return _awaiting(self.io, log, self.awaited, place, self.opened, self.cancelled)
 
@@ -239,9 +239,9 @@ class Awaiting(Frame):
 
 def _awaiting(
     io: Do,
-    log: Log,
+    log: AwaitHistory,
     awaited: str,
-    place: list[Stop],
+    place: list[SuspendedFrame],
     opened: list[tuple[Any, Release]],
     cancelled: Panic[Any, Any] | None,
 ) -> Awaiting:
@@ -285,7 +285,7 @@ class RestartFrom(IO[Any, Any, Any]):
 
 
 @final
-class Enter(Wrapper):
+class Enter(UnaryOp):
     """Open a resource for the function that awaits this."""
 
     __slots__ = ("release", "value_of")
@@ -297,11 +297,11 @@ class Enter(Wrapper):
         self.release = release
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.creating += 1
+        fiber.acquiring += 1
         return super()._evaluate(fiber)
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        fiber.creating -= 1
+        fiber.acquiring -= 1
         created = fiber.value
         fiber.value = self.value_of(created)
         awaiting = fiber.stack.pop()
@@ -310,7 +310,7 @@ class Enter(Wrapper):
         return awaiting._succeeded(fiber)  # in this very step: nothing comes between
 
     def _failed(self, fiber: Fiber) -> Next:
-        fiber.creating -= 1
+        fiber.acquiring -= 1
         return None
 
 
@@ -348,7 +348,7 @@ class _Left(Frame):
         return None
 
     def _failed(self, fiber: Fiber) -> Next:
-        if fiber.failure == self.failure and not fiber.lets_pass:
+        if fiber.failure == self.failure and not fiber.is_unwinding_cancel:
             fiber.failure, fiber.value = None, False  # Python raises it again by itself
         return None
 

@@ -10,7 +10,7 @@ from typing import Any, final
 from distio.core import expect
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
-from distio.core.ops.base import IO, Around, Frame, Next, Wrapper, require_io
+from distio.core.ops.base import IO, Frame, Next, UnaryOp, UnaryOpWith, require_io
 from distio.errors import TracedException
 from distio.result import Errors, Ok, Panic, Result, sequence
 
@@ -19,11 +19,11 @@ __all__ = [
     "Catch",
     "Fail",
     "Finally",
-    "Keep",
     "MapError",
     "MapPanic",
     "OnFailure",
     "Recover",
+    "RestoreResult",
 ]
 
 
@@ -46,7 +46,7 @@ class Fail(IO[Any, Any, Any]):
 
 
 @final
-class Attempt(Wrapper):
+class Attempt(UnaryOp):
     """The Result as the value."""
 
     __slots__ = ()
@@ -56,7 +56,7 @@ class Attempt(Wrapper):
         return None
 
     def _failed(self, fiber: Fiber) -> Next:
-        if fiber.lets_pass:
+        if fiber.is_unwinding_cancel:
             return None
         fiber.value = fiber.failure
         fiber.failure = None
@@ -64,7 +64,7 @@ class Attempt(Wrapper):
 
 
 @final
-class Catch(Around):
+class Catch(UnaryOpWith):
     """On Errors, go on with the IO that a function makes of them."""
 
     __slots__ = ()
@@ -80,7 +80,7 @@ class Catch(Around):
 
 
 @final
-class Recover(Around):
+class Recover(UnaryOpWith):
     """On a Panic, go on with the IO that a function makes of its exceptions and errors."""
 
     __slots__ = ()
@@ -88,7 +88,7 @@ class Recover(Around):
 
     @is_user_call
     def _failed(self, fiber: Fiber) -> Next:
-        if not isinstance(fiber.failure, Panic) or fiber.lets_pass:
+        if not isinstance(fiber.failure, Panic) or fiber.is_unwinding_cancel:
             return None
         exceptions, errors = fiber.failure.exceptions, fiber.failure.errors
         io = require_io(self.f(exceptions, errors), "recover", self.f)
@@ -97,7 +97,7 @@ class Recover(Around):
 
 
 @final
-class OnFailure(Around):
+class OnFailure(UnaryOpWith):
     """On any failure, go on with the IO that a function makes of the Result."""
 
     __slots__ = ()
@@ -105,7 +105,7 @@ class OnFailure(Around):
 
     @is_user_call
     def _failed(self, fiber: Fiber) -> Next:
-        if fiber.lets_pass:
+        if fiber.is_unwinding_cancel:
             return None
         io = require_io(self.f(fiber.failure), "on_failure", self.f)
         fiber.failure = None
@@ -113,7 +113,7 @@ class OnFailure(Around):
 
 
 @final
-class MapError(Around):
+class MapError(UnaryOpWith):
     """Apply a function to each error."""
 
     __slots__ = ()
@@ -134,7 +134,7 @@ class MapError(Around):
 
 
 @final
-class MapPanic(Around):
+class MapPanic(UnaryOpWith):
     """Apply a function to each exception of a Panic."""
 
     __slots__ = ()
@@ -143,7 +143,7 @@ class MapPanic(Around):
     @is_user_call
     def _failed(self, fiber: Fiber) -> Next:
         failure = fiber.failure
-        if not isinstance(failure, Panic) or fiber.lets_pass:
+        if not isinstance(failure, Panic) or fiber.is_unwinding_cancel:
             return None
         exceptions = []
         for traced in failure.exceptions:
@@ -157,7 +157,7 @@ class MapPanic(Around):
 
 
 @final
-class Finally(Around):
+class Finally(UnaryOpWith):
     """Run the IO that a function makes of the Result, then go on with the Result."""
 
     __slots__ = ()
@@ -173,12 +173,12 @@ class Finally(Around):
     def _after(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
         fiber.failure = None
         # pushed first: should `f` raise, the result is merged with that panic
-        fiber.stack.append(Keep.shielded(fiber, result))
+        fiber.stack.append(RestoreResult.shielded(fiber, result))
         return require_io(self.f(result), "finally_", self.f)
 
 
 @final
-class Keep(Frame):
+class RestoreResult(Frame):
     """Put an earlier result back, merged with whatever has failed since."""
 
     __slots__ = ("is_shield", "result")
@@ -189,7 +189,7 @@ class Keep(Frame):
         """Whether what runs until then can't be cancelled."""
 
     @classmethod
-    def shielded(cls, fiber: Fiber, result: Result[Any, Any]) -> Keep:
+    def shielded(cls, fiber: Fiber, result: Result[Any, Any]) -> RestoreResult:
         """The frame for a program that this fiber begins with, and that can't be cancelled."""
         fiber.shield += 1
         return cls(result, True)

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame, Next
-from distio.core.ops.failures import Keep
+from distio.core.ops.failures import RestoreResult
 from distio.result import Ok
 
 __all__ = ["Sequence", "ThenKeep", "Zip"]
@@ -117,5 +117,5 @@ class _ThenKeepFrame(Frame):
         self.ios = ios
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        fiber.stack.append(Keep(Ok(fiber.value)))
+        fiber.stack.append(RestoreResult(Ok(fiber.value)))
         return Sequence(self.ios)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, final
 
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Frame, Next, Wrapper
+from distio.core.ops.base import IO, Frame, Next, UnaryOp
 from distio.protocol.requests import NOTHING
 
 __all__ = ["GetLocal", "SetLocal", "WithLocal"]
@@ -46,7 +46,7 @@ class SetLocal(IO[Any, Any, Any]):
 
 
 @final
-class WithLocal(Wrapper):
+class WithLocal(UnaryOp):
     """Run an IO in a fiber that has a value by a name meanwhile."""
 
     __slots__ = ("name", "value")

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, final
 
-from distio.core.fiber import Fiber, Held
-from distio.core.ops.base import IO, Frame, Next, Wrapper
-from distio.core.ops.failures import Keep
+from distio.core.fiber import Fiber, HeldLock
+from distio.core.ops.base import IO, Frame, Next, UnaryOp
+from distio.core.ops.failures import RestoreResult
 from distio.errors import MatchError
 from distio.protocol import requests
 from distio.protocol.requests import Lock
 from distio.protocol.text import as_given
 from distio.result import Ok, Result
 
-__all__ = ["Acquire", "Locked", "MakeLock", "Peek", "Poke", "Release"]
+__all__ = ["Acquire", "Locked", "MakeLock", "ReadVar", "Release", "WriteVar"]
 
 
 @final
@@ -68,7 +68,7 @@ class Release(_OnLock):
 
 
 @final
-class Locked(Wrapper):
+class Locked(UnaryOp):
     """Run an IO while holding a lock."""
 
     __slots__ = ("lock",)
@@ -110,13 +110,13 @@ class _Unlock(Frame):
 
     def _give_back(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
         # pushed first: whatever goes wrong here is added to the result
-        fiber.stack.append(Keep(result))
+        fiber.stack.append(RestoreResult(result))
         _give_back(fiber, self.lock)
         return None
 
 
 @final
-class Peek(_OnLock):
+class ReadVar(_OnLock):
     """The value of a variable whose lock the fiber holds."""
 
     __slots__ = ()
@@ -127,7 +127,7 @@ class Peek(_OnLock):
 
 
 @final
-class Poke(_OnLock):
+class WriteVar(_OnLock):
     """Set a variable whose lock the fiber holds."""
 
     __slots__ = ("value",)
@@ -164,7 +164,7 @@ def _give_back(fiber: Fiber, lock: Lock) -> None:
         fiber.request = requests.Release(lock)
 
 
-def _require(fiber: Fiber, lock: Lock) -> Held:
+def _require(fiber: Fiber, lock: Lock) -> HeldLock:
     held = fiber.holds.get(lock.key) if fiber.holds else None
     if held is None:
         raise MatchError(f"this fiber doesn't hold {_name_of(lock)}, so it can't release it")

@@ -6,14 +6,14 @@ from typing import Any, final
 
 from distio.core import expect
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Frame, Next, Wrapper
+from distio.core.ops.base import IO, Frame, Next, UnaryOp
 from distio.errors import MatchError
 
 __all__ = ["Named", "named"]
 
 
 @final
-class Named(Wrapper):
+class Named(UnaryOp):
     """Run an IO in a fiber that has a name meanwhile."""
 
     __slots__ = ("name",)

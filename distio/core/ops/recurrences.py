@@ -13,7 +13,7 @@ from distio.core.fiber import Fiber
 from distio.core.interrupts import runs_user_code
 from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.concurrency import Sleep
-from distio.core.ops.failures import Keep
+from distio.core.ops.failures import RestoreResult
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
 from distio.schedule import Schedule
@@ -127,7 +127,7 @@ class _Attempt(Frame):
 
     def _failed(self, fiber: Fiber) -> Next:
         assert fiber.failure is not None
-        return None if fiber.lets_pass else self._ended(fiber, fiber.failure)
+        return None if fiber.is_unwinding_cancel else self._ended(fiber, fiber.failure)
 
     def _ended(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
         if self.recurrence._is_asked_after(result):
@@ -162,7 +162,7 @@ class _Decision(Frame):
             return None
         recurrence, random = attempt.recurrence, fiber.value
         # pushed first: should a predicate raise, the result is merged with that panic
-        fiber.stack.append(Keep(result))
+        fiber.stack.append(RestoreResult(result))
         following = recurrence.schedule.step(
             attempt.state, self.elapsed_seconds, recurrence._input(result), random
         )

@@ -12,17 +12,17 @@ from typing import Any, final
 
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle, Region
-from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
+from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
 from distio.core.ops.cancelling import Cancel
 from distio.core.ops.concurrency import Sleep
-from distio.core.ops.failures import Fail, Keep
+from distio.core.ops.failures import Fail, RestoreResult
 from distio.core.ops.streams import enter_substream
 from distio.core.ops.values import FlatMap
 from distio.errors import MatchError, TimedOut
 from distio.protocol import requests
 from distio.result import Ok, Result
 
-__all__ = ["CurrentFiber", "Cut", "TimeLimit", "timeout"]
+__all__ = ["CancelRegion", "CurrentFiber", "TimeLimit", "timeout"]
 
 Program = IO[Any, Any, Any]
 
@@ -39,7 +39,7 @@ class CurrentFiber(IO[Any, Any, Any]):
 
 
 @final
-class Cut(IO[Any, Any, Any]):
+class CancelRegion(IO[Any, Any, Any]):
     """Cancel a region of a fiber."""
 
     __slots__ = _names = ("handle", "key")
@@ -67,7 +67,7 @@ def timeout(io: Program, seconds: float, otherwise: Any = None) -> Program:
 
 
 @final
-class TimeLimit(Wrapper):
+class TimeLimit(UnaryOp):
     """Run an IO in a region of its own, which another fiber cuts if that takes too long.
 
     The region is there before that fiber is, so that no cut can come too early.
@@ -92,7 +92,7 @@ class TimeLimit(Wrapper):
 
 
 def _cut(handle: Any, key: int, _: Any) -> Program:
-    return Cut(handle, key)
+    return CancelRegion(handle, key)
 
 
 @final
@@ -133,9 +133,9 @@ class _Border(Frame):
             assert failure is not None
             return self._dismiss(fiber, failure)
         if failure is not None:  # of what was to release
-            fiber.stack.append(Keep(failure))
+            fiber.stack.append(RestoreResult(failure))
         return self.instead  # type: ignore[no-any-return]  # an IO, as `timeout` has seen
 
     def _dismiss(self, fiber: Fiber, result: Result[Any, Any]) -> Next:
-        fiber.stack.append(Keep.shielded(fiber, result))
+        fiber.stack.append(RestoreResult.shielded(fiber, result))
         return Cancel(self.watch)

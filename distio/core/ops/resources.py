@@ -7,14 +7,14 @@ from typing import Any, Final, final
 
 from distio.core.fiber import Fiber
 from distio.core.interrupts import runs_user_code
-from distio.core.ops.base import Frame, Next, Wrapper, require_io
+from distio.core.ops.base import Frame, Next, UnaryOp, require_io
 from distio.result import Ok, Result
 
 __all__ = ["Bracket"]
 
 
 @final
-class Bracket(Wrapper):
+class Bracket(UnaryOp):
     """Create a value, use it, release it.
 
     In the step in which the value arrives its release is on the stack: nothing comes between.
@@ -34,17 +34,17 @@ class Bracket(Wrapper):
         self.release = release
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.creating += 1
+        fiber.acquiring += 1
         return super()._evaluate(fiber)
 
     @runs_user_code
     def _succeeded(self, fiber: Fiber) -> Next:
-        fiber.creating -= 1
+        fiber.acquiring -= 1
         fiber.stack.append(Release(self.release, fiber.value))
         return require_io(self.use(fiber.value), "bracket", self.use)
 
     def _failed(self, fiber: Fiber) -> Next:
-        fiber.creating -= 1
+        fiber.acquiring -= 1
         return None
 
 

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any, final
 
 from distio.core.fiber import FEW, Fiber, Handle, Region
-from distio.core.ops.base import IO, Frame, Next, Wrapper, require_io
+from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
 from distio.core.ops.concurrency import Wait, WaitSome, from_result
-from distio.core.ops.failures import Finally, Keep
+from distio.core.ops.failures import Finally, RestoreResult
 from distio.core.ops.locks import MakeLock
-from distio.core.ops.regions import Cut
+from distio.core.ops.regions import CancelRegion
 from distio.core.ops.together import besides_cancellation, cancel_all
 from distio.core.ops.values import FlatMap, Pure
 from distio.core.where import item_at
@@ -120,7 +120,7 @@ class _TellParent(IO[Any, Any, Any]):
         fiber.value = None
         if besides_cancellation(fiber.handle, self.result) is None:
             return None
-        return Cut(self.parent, self.key)
+        return CancelRegion(self.parent, self.key)
 
 
 @final
@@ -158,7 +158,7 @@ class _Look(Frame):
 
 
 @final
-class InScope(Wrapper):
+class InScope(UnaryOp):
     """Run an IO in which fibers can be started, and wait for them."""
 
     __slots__ = ("called", "key")
@@ -204,7 +204,7 @@ class _Scope(Frame):
     def _failed(self, fiber: Fiber) -> Next:
         fiber.leave(self.region)
         failure, fiber.failure = fiber.failure, None
-        fiber.stack.append(Keep.shielded(fiber, Ok(None) if failure is None else failure))
+        fiber.stack.append(RestoreResult.shielded(fiber, Ok(None) if failure is None else failure))
         children = tuple(self.region.children or ())
         return FlatMap(cancel_all(children), partial(_failures, children, self.called))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Frame, Next, Wrapper
+from distio.core.ops.base import IO, Frame, Next, UnaryOp
 from distio.core.stream import Group, Stream
 from distio.protocol import requests
 
@@ -71,7 +71,7 @@ class _Drawing(Frame):
 
 
 @final
-class Seeded(Wrapper):
+class Seeded(UnaryOp):
     """Run an IO with the stream of a seed."""
 
     __slots__ = ("seed",)
@@ -87,7 +87,7 @@ class Seeded(Wrapper):
 
 
 @final
-class OfGroup(Wrapper):
+class OfGroup(UnaryOp):
     """Run an IO with the stream of a place in a group."""
 
     __slots__ = ("group", "place")
@@ -104,7 +104,7 @@ class OfGroup(Wrapper):
 
 
 @final
-class Substream(Wrapper):
+class Substream(UnaryOp):
     """Run an IO that may be cut at any moment."""
 
     __slots__ = ()

@@ -7,7 +7,7 @@ from typing import Any, final
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Next
 from distio.protocol import requests
-from distio.protocol.domains import Primitive, Verb
+from distio.protocol.domains import Method, Primitive
 from distio.protocol.requests import NOTHING, Talking
 
 __all__ = ["MakeTalking", "Talk"]
@@ -32,14 +32,16 @@ class MakeTalking(IO[Any, Any, Any]):
 class Talk(IO[Any, Any, Any]):
     """Put, take, wait, …"""
 
-    __slots__ = _names = ("entry", "verb", "number", "item")
+    __slots__ = _names = ("entry", "method", "number", "item")
 
-    def __init__(self, entry: Talking, verb: Verb, number: int = 0, item: Any = NOTHING) -> None:
+    def __init__(
+        self, entry: Talking, method: Method, number: int = 0, item: Any = NOTHING
+    ) -> None:
         self.entry = entry
-        self.verb = verb
+        self.method = method
         self.number = number
         self.item = item
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.Talk(self.entry, self.verb, self.number, self.item)
+        fiber.request = requests.Talk(self.entry, self.method, self.number, self.item)
         return None

@@ -10,7 +10,7 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.cancelling import Cancel, OnCancel
 from distio.core.ops.concurrency import Parallel, Wait, from_result
-from distio.core.ops.failures import Keep
+from distio.core.ops.failures import RestoreResult
 from distio.core.where import item_at, zip_items
 from distio.errors import Cancelled
 from distio.protocol import requests
@@ -18,7 +18,7 @@ from distio.protocol.ids import name_of
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
 
-__all__ = ["besides_cancellation", "cancel_all", "Race", "wait_together", "zip_par"]
+__all__ = ["Race", "besides_cancellation", "cancel_all", "wait_together", "zip_par"]
 
 Program = IO[Any, Any, Any]
 Handles = tuple[Handle[Any, Any, Any], ...]
@@ -139,7 +139,7 @@ class _Race(Frame):
     def _failed(self, fiber: Fiber) -> Next:
         """It can only be a cancellation: the runners end with it."""
         assert fiber.failure is not None
-        fiber.stack.append(Keep.shielded(fiber, fiber.failure))
+        fiber.stack.append(RestoreResult.shielded(fiber, fiber.failure))
         fiber.failure = None
         return cancel_all(self.runners)
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, final
 from distio.core import expect
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
-from distio.core.ops.base import IO, Around, Frame, Next, Wrapper, require_io
+from distio.core.ops.base import IO, Frame, Next, UnaryOp, UnaryOpWith, require_io
 from distio.core.where import TRAVERSE_PAR, in_item
 
 __all__ = [
@@ -121,7 +121,7 @@ class TraversedPar(IO[Any, Any, Any], Frame):
 
 
 @final
-class Map(Around):
+class Map(UnaryOpWith):
     """Apply a function to the value."""
 
     __slots__ = ()
@@ -134,7 +134,7 @@ class Map(Around):
 
 
 @final
-class FlatMap(Around):
+class FlatMap(UnaryOpWith):
     """Go on with the IO that a function makes of the value."""
 
     __slots__ = ()
@@ -147,7 +147,7 @@ class FlatMap(Around):
 
 
 @final
-class Flatten(Wrapper):
+class Flatten(UnaryOp):
     """Go on with the IO that the value is."""
 
     __slots__ = ()

@@ -83,8 +83,10 @@ class Writer:
         """What was written since the last time: a body, and what was cut out of it."""
         body = b"".join(self._pieces)
         if self._cuts:
-            cuts = pickle.dumps(self._cuts)
-            body = b"".join([_CUT, len(cuts).to_bytes(_LENGTH_BYTES, "big"), cuts, body])
+            pending_cancels = pickle.dumps(self._cuts)
+            body = b"".join(
+                [_CUT, len(pending_cancels).to_bytes(_LENGTH_BYTES, "big"), pending_cancels, body]
+            )
         attachments, self._attachments = self._attachments, {}
         self._pieces, self._cuts, self._size = [], [], 0
         return body, attachments
@@ -178,9 +180,9 @@ def _split(payload: bytes) -> tuple[bytes, bytes]:
 def _mended(body: bytes, attachments: Mapping[bytes, bytes]) -> bytes:
     if body[:1] != _CUT:
         return body
-    cuts, rest = _split(body)
+    pending_cancels, rest = _split(body)
     pieces, start = [], 0
-    for offset, digest in pickle.loads(cuts):
+    for offset, digest in pickle.loads(pending_cancels):
         pieces += [rest[start:offset], attachments[digest]]
         start = offset
     return b"".join([*pieces, rest[start:]])
