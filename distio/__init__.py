@@ -8,11 +8,11 @@ from distio.core.located import Located
 from distio.core.ops.base import IO
 from distio.core.variables import carry
 from distio.errors import Closed, DomainErrors, MatchError, MultipleExceptions, TracedException
+from distio.primitives import Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription
 from distio.resource import Resource
 from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
 from distio.schedule import Schedule
 from distio.supervision import Child, child, supervise
-from distio.talking import Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription
 from distio.val import Val
 from distio.var import UpdateResult, Var
 

@@ -23,7 +23,7 @@ from distio.core.ops.bounded import Chunk
 from distio.core.replay import dispose
 from distio.core.snapshot import dump_fibers, load_fibers
 from distio.errors import NotDeterministic
-from distio.protocol.requests import FINISHED, NOW, SWITCHED, Sleep, Talk, Talking
+from distio.protocol.requests import FINISHED, NOW, SWITCHED, CallPrimitive, PrimitiveRef, Sleep
 from distio.testing import MOVE_ON_WAKE, simulate
 from tests.conftest import shared_cluster
 
@@ -368,9 +368,9 @@ def test_what_a_function_was_given_while_it_moved_is_not_lost_to_a_cancellation(
     fiber = Fiber(1, 1, main(), None)
     fiber.variables = Context()
     fiber.variables.run(step, fiber)
-    fiber.value = Talking(1, "queue")
+    fiber.value = PrimitiveRef(1, "queue")
     fiber.variables.run(step, fiber)
-    assert type(fiber.request) is Talk
+    assert type(fiber.request) is CallPrimitive
     fiber.value = "item"
     payload, _ = dump_fibers([fiber])
     (copy,) = load_fibers(1, [(1, 1)], payload)

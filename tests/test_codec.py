@@ -168,10 +168,10 @@ OUTSIDE: dict[str, Any] = {
     "nobody who waits": m.AcquireTokens(1, 0, 0.0, 1, []),
     "a negative return": m.ReturnTokens("door", -5),
     "a return of nothing": m.ReturnTokens("door", 0, b"value"),
-    "a kind that isn't one": m.MakeEntry(1, 2, "zebra", 1),  # type: ignore[arg-type]  # it is wrong
-    "a capacity below none": m.MakeEntry(1, 2, "queue", -2),
-    "a verb that isn't one": m.Talk(1, 2, 3, "eat", 0, None),  # type: ignore[arg-type]  # it is wrong
-    "a negative number": m.Talk(1, 2, 3, "count_down", -(2**63), None),
+    "a kind that isn't one": m.MakePrimitive(1, 2, "zebra", 1),  # type: ignore[arg-type]  # it is wrong
+    "a capacity below none": m.MakePrimitive(1, 2, "queue", -2),
+    "a verb that isn't one": m.PrimitiveCall(1, 2, 3, "eat", 0, None),  # type: ignore[arg-type]  # it is wrong
+    "a negative number": m.PrimitiveCall(1, 2, 3, "count_down", -(2**63), None),
     "a negative taking": m.DelegationReturned(1, -5),
     "a chunk without fibers": m.Offer([m.Chunk(1, [], b"")]),
     "a negative epoch": m.Offer([m.Chunk(1, [(2, -1)], b"")]),

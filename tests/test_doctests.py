@@ -28,7 +28,7 @@ MODULES = [
     "distio.seeding",
     "distio.structured",
     "distio.supervision",
-    "distio.talking",
+    "distio.primitives",
     "distio.testing.choices",
     "distio.testing.exploration",
     "distio.testing.simulation",

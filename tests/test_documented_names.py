@@ -32,10 +32,10 @@ from distio import (
     Val,
     Var,
     io,
+    primitives,
     resource,
     result,
     schedule,
-    talking,
     val,
     var,
 )
@@ -72,7 +72,7 @@ def members_of(cls: type) -> set[str]:
 
 # -- the guide --------------------------------------------------------------------------------
 
-MODULES = [distio, io, resource, result, schedule, talking, val, var]
+MODULES = [distio, io, resource, result, schedule, primitives, val, var]
 CLASSES = [
     *(IO, Child, Cluster, Resource, Result, RunHandle, Schedule, UpdateResult, Val, Var),
     *(Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription),

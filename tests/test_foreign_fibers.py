@@ -158,10 +158,10 @@ def test_a_deadlock_after_a_loss_tells_of_it() -> None:
     scene = Scene(workers=1)
     run = scene.starts(fibers=2)
     scene.offers(1, run, run + 1)
-    scene.says(1, m.Talk(run, run, 77, "take", 0, None))
+    scene.says(1, m.PrimitiveCall(run, run, 77, "take", 0, None))
     scene.breaks(2)
-    scene.says(1, m.MakeEntry(run, 78, "queue", 1))
-    commands = scene.says(1, m.Talk(run, run, 78, "take", 0, None))
+    scene.says(1, m.MakePrimitive(run, 78, "queue", 1))
+    commands = scene.says(1, m.PrimitiveCall(run, run, 78, "take", 0, None))
     commands += scene.tells(1, ready=0)
     ((_, question),) = [each for each in commands if isinstance(each[1], m.RequestWaitGraph)]
     assert isinstance(question, m.RequestWaitGraph)

@@ -62,7 +62,7 @@ def own(sequence: int) -> int:
     return fiber_id(LIAR, sequence)
 
 
-MAKES_QUEUE = m.MakeEntry(OWN, QUEUE, "queue", 1)
+MAKES_QUEUE = m.MakePrimitive(OWN, QUEUE, "queue", 1)
 CHILD = HONEST + 4
 """A fiber of the honest run that has moved."""
 
@@ -99,11 +99,14 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "a variable of others is set": [m.StoreValue(HONEST, HONEST + 2, b"junk")],
     "what was made elsewhere is a variable": [m.StoreValue(OWN, HONEST + 2, b"junk")],
     "a key is used twice": [MAKES_QUEUE, MAKES_QUEUE],
-    "the key of others is used": [m.MakeEntry(OWN, HONEST + 3, "barrier", 3)],
-    "a barrier for nobody is made": [m.MakeEntry(OWN, QUEUE, "barrier", 0)],
-    "others talk": [m.Talk(HONEST, own(5), HONEST + 3, "take", 0, None)],
-    "one fiber talks twice": [MAKES_QUEUE, *[m.Talk(OWN, OWN, QUEUE, "take", 0, None)] * 2],
-    "nothing is put": [MAKES_QUEUE, m.Talk(OWN, OWN, QUEUE, "put", 0, None)],
+    "the key of others is used": [m.MakePrimitive(OWN, HONEST + 3, "barrier", 3)],
+    "a barrier for nobody is made": [m.MakePrimitive(OWN, QUEUE, "barrier", 0)],
+    "others talk": [m.PrimitiveCall(HONEST, own(5), HONEST + 3, "take", 0, None)],
+    "one fiber talks twice": [
+        MAKES_QUEUE,
+        *[m.PrimitiveCall(OWN, OWN, QUEUE, "take", 0, None)] * 2,
+    ],
+    "nothing is put": [MAKES_QUEUE, m.PrimitiveCall(OWN, OWN, QUEUE, "put", 0, None)],
     "something is put without asking": [MAKES_QUEUE, m.DelegatedPut(OWN, QUEUE, b"")],
     "nowhere is put": [m.DelegatedPut(OWN, 12345, b"")],
     "others log": [m.RelayLogs(HONEST, b"junk")],
@@ -271,7 +274,9 @@ def test_a_tick_that_fails_costs_no_member(monkeypatch: pytest.MonkeyPatch) -> N
     scene.machine.validate_rest()
 
 
-@pytest.mark.parametrize("part", ["timers", "locks", "talking", "logs", "claims", "status_queries"])
+@pytest.mark.parametrize(
+    "part", ["timers", "locks", "primitives", "logs", "claims", "status_queries"]
+)
 def test_a_loss_that_fails_in_one_part_is_a_loss_in_all_others(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from distio import (
 )
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.locks.coordinator import Locks
-from distio.coordination.primitives.coordinator import Talking
+from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.state.registry import Run
 from distio.coordination.timers.coordinator import Timers
 from distio.errors import DistioBug
@@ -230,8 +230,8 @@ PARTS: dict[str, tuple[type, str]] = {
     "note that a run has moved": (Run, "note_progress"),
     "take tokens back": (Locks, "take_back"),
     "move tokens": (Locks, "move"),
-    "answer a fiber": (Talking, "_tell"),
-    "let a fiber wait to be answered": (Talking, "_enter"),
+    "answer a fiber": (Primitives, "_tell"),
+    "let a fiber wait to be answered": (Primitives, "_enter"),
     "start a timer": (Timers, "start"),
 }
 

@@ -18,14 +18,14 @@ class Shared(Scene):
     def __init__(self) -> None:
         super().__init__(workers=2)
         self.run = self.starts(fibers=9)
-        self.says(1, m.MakeEntry(self.run, KEY, "queue", -1))
+        self.says(1, m.MakePrimitive(self.run, KEY, "queue", -1))
         self.asked = 0
 
     def asks(self, member: int, method: Method, item: bytes | None = None, number: int = 0) -> Any:
         """A fiber of its own asks; what the coordinator says about the queue."""
         self.asked += 1
         fiber = fiber_id(member, self.asked)
-        commands = self.says(member, m.Talk(self.run, fiber, KEY, method, number, item))
+        commands = self.says(member, m.PrimitiveCall(self.run, fiber, KEY, method, number, item))
         return [(to, said) for to, said in commands if not isinstance(said, m.RequestWaitGraph)]
 
     def tells_of(self, member: int, message: m.MemberMessage) -> list[tuple[int, Any]]:
@@ -104,7 +104,7 @@ def test_what_a_lost_member_was_given_comes_back() -> None:
     scene.gives_ahead()
     scene.asks(3, "take")
     commands = scene.breaks(2)
-    answers = [(to, said.item) for to, said in commands if isinstance(said, m.Answered)]
+    answers = [(to, said.item) for to, said in commands if isinstance(said, m.Replied)]
     assert answers == [(3, b"2")]
 
 
@@ -115,17 +115,17 @@ def test_nothing_is_a_deadlock_while_something_is_on_its_way_back() -> None:
     scene.puts(2)
     scene.asks(2, "take")
     scene.asks(3, "take")
-    assert scene.machine.talking.is_recalling(scene.run)
+    assert scene.machine.primitives.is_recalling(scene.run)
     scene.says(2, m.DelegationReturned(KEY, taken=0))
-    assert not scene.machine.talking.is_recalling(scene.run)
+    assert not scene.machine.primitives.is_recalling(scene.run)
 
 
 def test_a_queue_with_a_limit_is_never_lent() -> None:
     scene = Shared()
-    scene.says(1, m.MakeEntry(scene.run, 8, "queue", 9))
+    scene.says(1, m.MakePrimitive(scene.run, 8, "queue", 9))
     fibers = [fiber_id(2, 50 + n) for n in range(6)]
-    talks = [m.Talk(scene.run, fiber, 8, "put", 0, b"a") for fiber in fibers[:3]]
-    talks += [m.Talk(scene.run, fiber, 8, "take", 0, None) for fiber in fibers[3:]]
+    talks = [m.PrimitiveCall(scene.run, fiber, 8, "put", 0, b"a") for fiber in fibers[:3]]
+    talks += [m.PrimitiveCall(scene.run, fiber, 8, "take", 0, None) for fiber in fibers[3:]]
     said = [scene.tells_of(2, talk)[0][1] for talk in talks]
     assert not any(answer.may_put or answer.ahead for answer in said)
 
@@ -135,12 +135,12 @@ def test_who_is_lost_together_with_who_has_the_items_is_not_answered() -> None:
     scene = Scene()
     client, worker = scene.join("client", family="ours"), scene.join("worker", family="ours")
     run = scene.starts(owner=client, fibers=4)
-    scene.says(client, m.MakeEntry(run, KEY, "queue", -1))
+    scene.says(client, m.MakePrimitive(run, KEY, "queue", -1))
     for item in (b"a", b"b", b"c"):
-        scene.says(client, m.Talk(run, fiber_id(client, 1), KEY, "put", 0, item))
+        scene.says(client, m.PrimitiveCall(run, fiber_id(client, 1), KEY, "put", 0, item))
     for fiber in (fiber_id(worker, 1), fiber_id(worker, 2)):
-        scene.says(worker, m.Talk(run, fiber, KEY, "take", 0, None))
-    scene.says(client, m.Talk(run, fiber_id(client, 2), KEY, "take", 0, None))
+        scene.says(worker, m.PrimitiveCall(run, fiber, KEY, "take", 0, None))
+    scene.says(client, m.PrimitiveCall(run, fiber_id(client, 2), KEY, "take", 0, None))
     assert scene.breaks(worker) == []
     scene.breaks(client)
     assert run not in scene.machine.runs

@@ -112,7 +112,7 @@ def kept() -> dict[str, int]:
         "records": [each.fibers for each in COORDINATORS],
         "references": [each.references for each in COORDINATORS],
         "claims": [each.claims for each in COORDINATORS],
-        "entries": [each.talking for each in COORDINATORS],
+        "entries": [each.primitives for each in COORDINATORS],
         "timers": [each.timers.heap for each in COORDINATORS],
     }
     return {name: sum(len(each) for each in of_name) for name, of_name in sized.items()}

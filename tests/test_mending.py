@@ -92,9 +92,9 @@ async def holds(name: str) -> int:
     return total
 
 
-SAID: Final = [m.StartTimer, m.AcquireTokens, m.Talk, m.AwaitOutcomes, m.Progress, m.Offer]
-WHEN: Final = [(m.MakeEntry, 1), *[(kind, nth) for kind in SAID for nth in (1, 2, 4)]]
-OFTEN_SAID: Final[set[type]] = {m.StartTimer, m.Talk, m.Progress}
+SAID: Final = [m.StartTimer, m.AcquireTokens, m.PrimitiveCall, m.AwaitOutcomes, m.Progress, m.Offer]
+WHEN: Final = [(m.MakePrimitive, 1), *[(kind, nth) for kind in SAID for nth in (1, 2, 4)]]
+OFTEN_SAID: Final[set[type]] = {m.StartTimer, m.PrimitiveCall, m.Progress}
 
 
 @pytest.mark.parametrize(("kind", "nth"), WHEN)
@@ -120,7 +120,7 @@ def tolerate(hub: Hub) -> None:
     hub.machine.validate()
 
 
-@pytest.mark.parametrize("kind", [*SAID, m.MakeEntry])
+@pytest.mark.parametrize("kind", [*SAID, m.MakePrimitive])
 def test_simulated_run_whose_handler_fails_releases_all_that_it_holds(
     kind: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,9 +26,9 @@ from distio.coordination.outcomes import waits
 from distio.coordination.outcomes.claims import Claims
 from distio.coordination.placement.coordinator import MemberRecord
 from distio.coordination.primitives import coordinator as coordinator_talking
-from distio.coordination.primitives.coordinator import Talking
+from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.primitives.delegations import Delegations
-from distio.coordination.primitives.member import Talking as LocalTalking
+from distio.coordination.primitives.member import Primitives as LocalPrimitives
 from distio.coordination.references.coordinator import References
 from distio.coordination.references.member import References as LocalReferences
 from distio.coordination.state.events import Event, Received, Send, Tick
@@ -306,10 +306,10 @@ class KeepsWhatIsRecalled(LocalLocks):
         """Nothing."""
 
 
-class DropsWhatCrosses(LocalTalking):
+class DropsWhatCrosses(LocalPrimitives):
     """Who is cancelled doesn't look whether it was answered before."""
 
-    def answered(self, message: m.Answered) -> None:
+    def answered(self, message: m.Replied) -> None:
         fiber = self._member.parked.get(message.fiber)
         if fiber is not None and fiber.request.is_given_up:  # type: ignore[union-attr]  # it talks
             self.forgone(m.CallWithdrawn(message.fiber))
@@ -317,7 +317,7 @@ class DropsWhatCrosses(LocalTalking):
             super().answered(message)
 
 
-class ServesWhoHasGivenUp(Talking):
+class ServesWhoHasGivenUp(Primitives):
     """Who waits no longer keeps its place."""
 
     def _strike_out(self, fiber: int, waiter: Any) -> None:
@@ -369,9 +369,9 @@ def lends_too_much(monkeypatch: pytest.MonkeyPatch) -> Components:
     return Components()
 
 
-def with_talking(talking: type[Talking]) -> Plant:
+def with_talking(primitives: type[Primitives]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
-        monkeypatch.setattr(coordinator_machine, "Talking", talking)
+        monkeypatch.setattr(coordinator_machine, "Primitives", primitives)
         return Components()
 
     return plant
@@ -434,9 +434,9 @@ def with_references(references: type[References]) -> Plant:
     return plant
 
 
-def with_local_talking(talking: type[LocalTalking]) -> Plant:
+def with_local_talking(primitives: type[LocalPrimitives]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
-        monkeypatch.setattr(member_machine, "Talking", talking)
+        monkeypatch.setattr(member_machine, "Primitives", primitives)
         return Components()
 
     return plant

@@ -48,7 +48,7 @@ class Cluster(World):
     def left(self) -> int:
         """How many keys the coordinator counts; each stands for something that is there."""
         machine = self.coordinator
-        there = machine.talking._entries.keys() | {
+        there = machine.primitives._primitives.keys() | {
             key for keys in machine.locks._values_of_run.values() for key in keys
         }
         known = machine.references._known.items()

@@ -54,7 +54,7 @@ from distio.coordination.outcomes.coordinator import (
     say_what_is_dropped,
 )
 from distio.coordination.placement.coordinator import MemberRecord, choose_host, choose_victim
-from distio.coordination.primitives.coordinator import Talking
+from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.events import (
     Closing,
@@ -92,7 +92,7 @@ class Coordinator:
         self.references = References(self.fibers, self._free, partial(drop_outcome, self))
         self.dropped: dict[int, list[tuple[int, int]]] = {}
         """By host: the outcomes that it is to drop; see `DropOutcomes`."""
-        self.talking = Talking(self)
+        self.primitives = Primitives(self)
         self.locks = Locks(self._say_uncounted, self.deadlocks.token_moved)
         self.logs = Logs(self._say_uncounted, self.members)
         self.backlog: deque[m.Chunk] = deque()
@@ -257,7 +257,7 @@ class Coordinator:
         name = member.name()
         self._survive(self.timers.drop_member, lost)
         self._survive(self.locks.member_gone, self.now, lost)
-        self._survive(self.talking.member_gone, lost)
+        self._survive(self.primitives.member_gone, lost)
         self._survive(self.logs.member_gone, lost)
         self._survive(self.claims.member_gone, lost, name, reason)
         self._departed.note(lost, name, reason)
@@ -325,7 +325,13 @@ class Coordinator:
         for fiber in run.fibers:
             self.fibers.pop(fiber, None)
         self._survive(self.timers.drop, id)
-        for part in (self.status_queries, self.claims, self.locks, self.talking, self.references):
+        for part in (
+            self.status_queries,
+            self.claims,
+            self.locks,
+            self.primitives,
+            self.references,
+        ):
             self._survive(part.run_gone, id)
         if run.alive_at.get(NOWHERE) or run.is_miscounted:
             self._survive(self._drop_backlog, id)
@@ -351,7 +357,7 @@ class Coordinator:
                 self.stale += 1
                 continue
             self._survive(self._progress_of, member, told, run, run=told.run)
-        waiting = self.locks.waiting(member.id), self.talking.waiting(member.id)
+        waiting = self.locks.waiting(member.id), self.primitives.waiting(member.id)
         for id in {**member.blocked, **waiting[0], **waiting[1]}:
             run = self.runs.get(id)
             if run is not None:
@@ -526,8 +532,8 @@ class Coordinator:
             self.stale += 1
 
     def _free(self, run: int, key: int) -> None:
-        if self.talking.has(key):
-            self.talking.free(key)
+        if self.primitives.has(key):
+            self.primitives.free(key)
         else:
             self.locks.free(run, key)
 
@@ -546,7 +552,7 @@ _HANDLERS: dict[type, Any] = {
     m.AcquireTokens: Coordinator._await_turns,
     m.CancelFibers: cancel_fibers,
     m.CancelRun: cancel_run,
-    m.WithdrawCall: lambda machine, member, said: machine.talking.give_up(member, said),
+    m.WithdrawCall: lambda machine, member, said: machine.primitives.give_up(member, said),
     m.Expose: expose,
     m.FiberDescribed: lambda machine, member, said: machine.status_queries.answered(member, said),
     m.WithdrawAcquire: lambda machine, member, said: machine.locks.forgo(
@@ -557,13 +563,15 @@ _HANDLERS: dict[type, Any] = {
         member, said.reason or "it left the cluster"
     ),
     m.Leaving: lambda machine, member, said: machine.endings.leave(machine.now, member, said),
-    m.DelegationReturned: lambda machine, member, said: machine.talking.came_back(member.id, said),
-    m.MakeEntry: lambda machine, member, said: machine.talking.make(member.id, said),
+    m.DelegationReturned: lambda machine, member, said: machine.primitives.came_back(
+        member.id, said
+    ),
+    m.MakePrimitive: lambda machine, member, said: machine.primitives.make(member.id, said),
     m.Offer: Coordinator._offer,
     m.OutcomesReady: outcomes_ready,
     m.OutcomeUnknown: outcome_unknown,
     m.Progress: Coordinator._progress,
-    m.DelegatedPut: lambda machine, member, said: machine.talking.put(said),
+    m.DelegatedPut: lambda machine, member, said: machine.primitives.put(said),
     m.RelayLogs: lambda machine, member, said: machine.logs.relay(member, said),
     m.ReturnTokens: Coordinator._return_tokens,
     m.SetLogLevels: lambda machine, member, said: machine.logs.set_levels(member, said),
@@ -571,7 +579,7 @@ _HANDLERS: dict[type, Any] = {
     m.StartTimer: Coordinator._start_timer,
     m.StopTimer: Coordinator._stop_timer,
     m.StoreValue: Coordinator._store_value,
-    m.Talk: lambda machine, member, said: machine.talking.talk(member, said),
+    m.PrimitiveCall: lambda machine, member, said: machine.primitives.talk(member, said),
     m.WaitGraph: lambda machine, member, message: machine.deadlocks.answered(member, message),
     m.WorkerExited: Coordinator._worker_exited,
 }

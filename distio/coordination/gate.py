@@ -154,7 +154,7 @@ def _concerned(machine: Coordinator, message: m.MemberMessage) -> set[int]:
         if fiber in machine.fibers:
             runs.add(machine.fibers[fiber].run)
     if isinstance(message, m.DelegationReturned):
-        runs.update(machine.talking.runs_with(message.key))
+        runs.update(machine.primitives.runs_with(message.key))
     return runs
 
 
@@ -288,17 +288,17 @@ def _store_value(machine: Coordinator, member: MemberRecord, message: m.StoreVal
         _require(is_its_own, f"{message.lock!r:.100} is no variable of the run")
 
 
-def _make_entry(machine: Coordinator, member: MemberRecord, message: m.MakeEntry) -> None:
+def _make_entry(machine: Coordinator, member: MemberRecord, message: m.MakePrimitive) -> None:
     if _part_of(machine, member, message.run) is not None:
         _require(home_of(message.key) == member.id, "the key was made elsewhere")
-        _require(not machine.talking.knows(message.key), "the key is in use")
+        _require(not machine.primitives.knows(message.key), "the key is in use")
         _require(message.size >= _LEAST_SIZE[message.kind], f"a {message.kind} can't be that small")
 
 
-def _talk(machine: Coordinator, member: MemberRecord, message: m.Talk) -> None:
+def _talk(machine: Coordinator, member: MemberRecord, message: m.PrimitiveCall) -> None:
     if _part_of(machine, member, message.run) is not None:
         _require_host(machine, member, message.run, message.fiber)
-        if machine.talking.is_waiting(message.fiber):
+        if machine.primitives.is_waiting(message.fiber):
             raise Inadmissible(f"fiber {name_of(message.fiber)} waits already")
         if (message.item is None) is (message.method in _WITH_ITEM):
             raise Inadmissible(f"nobody can {message.method} like that")
@@ -306,7 +306,7 @@ def _talk(machine: Coordinator, member: MemberRecord, message: m.Talk) -> None:
 
 def _put_alone(machine: Coordinator, member: MemberRecord, message: m.DelegatedPut) -> None:
     if _part_of(machine, member, message.run) is not None:
-        may_put = machine.talking.may_put(member.id, message.run, message.key)
+        may_put = machine.primitives.may_put(member.id, message.run, message.key)
         _require(may_put, "it may not put without asking")
 
 
@@ -317,7 +317,7 @@ _RULES: Final[dict[type, Callable[[Coordinator, MemberRecord, Any], None]]] = {
     m.CancelFibers: _of_run,
     m.CancelRun: _of_run,
     m.Expose: _expose,
-    m.MakeEntry: _make_entry,
+    m.MakePrimitive: _make_entry,
     m.Offer: _offer,
     m.OutcomesReady: _outcomes_ready,
     m.Progress: _progress,
@@ -326,6 +326,6 @@ _RULES: Final[dict[type, Callable[[Coordinator, MemberRecord, Any], None]]] = {
     m.StartRun: _start_run,
     m.StartTimer: _start_timer,
     m.StoreValue: _store_value,
-    m.Talk: _talk,
+    m.PrimitiveCall: _talk,
 }
 """Of messages without a rule, the handler knows of whom it expects them, or they harm nobody."""

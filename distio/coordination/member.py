@@ -43,7 +43,7 @@ from distio.coordination.outcomes.member import (
     take_outcomes,
 )
 from distio.coordination.outcomes.waits import await_fibers, describe_waits, look, settle
-from distio.coordination.primitives.member import Talking
+from distio.coordination.primitives.member import Primitives
 from distio.coordination.references.member import References
 from distio.coordination.state.children import inherit
 from distio.coordination.state.local_run import LocalRun
@@ -98,7 +98,7 @@ class Member:
         self.locks = Locks(self)
         self.cancelling = Cancelling(self)
         self.status_queries = StatusQueries(self)
-        self.talking = Talking(self)
+        self.primitives = Primitives(self)
         self.references = References(self)
         self.logs = Logs()
         self.failures = Failures(self)
@@ -470,7 +470,7 @@ class Member:
         check_places(self.ready, self.parked, self.runs, in_hand)
         check_handles(self.hosted, self.awaited.values(), self.asked)
         self.locks.validate()
-        self.talking.validate()
+        self.primitives.validate()
         check_waiters(self.ready, self.parked, self.hosted, self.awaited.values())
         if self.in_parcels < 0 or self.stepping < 0:
             raise DistioBug("the load is miscounted")
@@ -490,27 +490,27 @@ class Member:
                 "locks and values of variables": self.locks,
                 "fibers that are to be cancelled": self.cancelling,
                 "objects": self.objects,
-                "what fibers talk by": self.talking,
+                "what fibers talk by": self.primitives,
                 "log records": self.logs,
             },
         )
 
 
 _HANDLERS: dict[type, Any] = {
-    m.Answered: lambda member, message: member.talking.answered(message),
+    m.Replied: lambda member, message: member.primitives.answered(message),
     m.DescribeFiber: lambda member, message: member.status_queries.answer(message),
     m.RequestWaitGraph: describe_waits,
     m.DropOutcomes: drop_outcomes,
-    m.EntriesFreed: lambda member, message: member.talking.freed(message),
+    m.PrimitivesFreed: lambda member, message: member.primitives.freed(message),
     m.FiberLost: fiber_lost,
     m.FibersCancelled: lambda member, message: member.cancelling.hear(message),
-    m.CallWithdrawn: lambda member, message: member.talking.forgone(message),
+    m.CallWithdrawn: lambda member, message: member.primitives.forgone(message),
     m.LockRefused: lambda member, message: member.locks.refused(message),
     m.LogLevelsSet: lambda member, message: member.logs.set_levels(message),
     m.LogsRelayed: lambda member, message: member.logs.arrived.append(message),
     m.Outcomes: take_outcomes,
     m.Place: Member._place,
-    m.RecallDelegation: lambda member, message: member.talking.recalled(message),
+    m.RecallDelegation: lambda member, message: member.primitives.recalled(message),
     m.RecallTokens: lambda member, message: member.locks.recalled(message),
     m.RunCancelled: lambda member, message: member.cancelling.hear_of_run(message),
     m.RunEnded: run_ended,

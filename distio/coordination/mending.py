@@ -46,20 +46,20 @@ def put_in_order(machine: Coordinator, now: float, reason: str, concerned: Set[i
     """
     miscounted = machine.spoilt | {id for id, _ in wrong_runs(machine)}
     machine.spoilt = set()
-    talking = machine.talking.spoilt_runs()
-    for id in sorted(miscounted | talking | concerned):
+    primitives = machine.primitives.spoilt_runs()
+    for id in sorted(miscounted | primitives | concerned):
         run = machine.runs.get(id)
         if run is not None:
             run.is_miscounted = run.is_miscounted or id in miscounted
-            if id in talking:
-                machine.talking.refuse_all(id, reason)
+            if id in primitives:
+                machine.primitives.refuse_all(id, reason)
             _lose_track(machine, now, id, run, reason)
     for fiber, record in list(machine.fibers.items()):
         if record.run not in machine.runs:
             del machine.fibers[fiber]
     for id in [id for id in machine.timers.runs if id not in machine.runs]:
         machine.timers.drop(id)
-    machine.talking.count_anew()
+    machine.primitives.count_anew()
     machine.locks.count_anew(now, machine.members.keys() | {NOWHERE})
 
 
@@ -96,5 +96,5 @@ def _balance(machine: Coordinator, id: int, run: Run, reason: str) -> None:
 
 def refuse(machine: Coordinator, member: int, message: m.MemberMessage, reason: str) -> None:
     """Answer what has failed, if its fiber can't release before it is answered."""
-    if isinstance(message, m.Talk) and not machine.talking.is_waiting(message.fiber):
-        machine.send(member, m.Answered(message.fiber, refused=reason))
+    if isinstance(message, m.PrimitiveCall) and not machine.primitives.is_waiting(message.fiber):
+        machine.send(member, m.Replied(message.fiber, refused=reason))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 from distio.errors import Cancelled, MatchError, TracedException
 from distio.protocol.ids import label_of, name_of
-from distio.protocol.requests import SWITCHED, Acquire, Spawn, SpawnAt, Switched, Talk
+from distio.protocol.requests import SWITCHED, Acquire, CallPrimitive, Spawn, SpawnAt, Switched
 from distio.result import Errors, Ok, Panic, Result
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WHOLE", "Fiber", "Handle", "HeldLock", "Region"]
 
-_GIVING: Final = (Acquire, Spawn, SpawnAt, Switched, Talk)
+_GIVING: Final = (Acquire, Spawn, SpawnAt, Switched, CallPrimitive)
 """The answer to these must not be lost: whoever gets it has to see to it first."""
 
 R = TypeVar("R", contravariant=True)

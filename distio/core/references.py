@@ -8,8 +8,8 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from distio.core.fiber import Handle
-from distio.protocol.domains import Primitive
-from distio.protocol.requests import Lock, Talking
+from distio.protocol.domains import PrimitiveKind
+from distio.protocol.requests import Lock, PrimitiveRef
 
 __all__ = [
     "Reference",
@@ -21,7 +21,7 @@ __all__ = [
     "reduce_reference",
 ]
 
-Reference = Lock | Talking
+Reference = Lock | PrimitiveRef
 
 _claims: Final[ContextVar[dict[int, Any] | None]] = ContextVar("distio claims", default=None)
 """By key: the claims that came with what is being opened, or the handles that are in it."""
@@ -32,7 +32,7 @@ def reduce_reference(reference: Reference) -> tuple[Any, ...]:
     if isinstance(reference, Lock):
         fields = reference.key, reference.tokens, reference.per_seconds, reference.has_value
         return _lock, fields
-    return _talking, (reference.key, reference.kind)
+    return _primitive_ref, (reference.key, reference.kind)
 
 
 def reduce_handle(handle: Handle[Any, Any, Any]) -> tuple[Any, ...]:
@@ -44,8 +44,8 @@ def _lock(key: int | str, tokens: int, per_seconds: float, has_value: bool) -> L
     return Lock(key, tokens, per_seconds, has_value, _claim_of(key))
 
 
-def _talking(key: int, kind: Primitive) -> Talking:
-    return Talking(key, kind, _claim_of(key))
+def _primitive_ref(key: int, kind: PrimitiveKind) -> PrimitiveRef:
+    return PrimitiveRef(key, kind, _claim_of(key))
 
 
 def _handle(id: int) -> Handle[Any, Any, Any]:

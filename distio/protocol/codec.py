@@ -82,7 +82,7 @@ def _payloads(message: Any) -> list[bytes]:
     return payloads_of(message) if payloads_of else []
 
 
-def _item(message: m.Talk | m.Answered) -> list[bytes]:
+def _item(message: m.PrimitiveCall | m.Replied) -> list[bytes]:
     return [] if message.item is None else [message.item]
 
 
@@ -99,8 +99,8 @@ _PAYLOADS: Final[dict[type, Callable[[Any], list[bytes]]]] = {
     m.Place: lambda place: _parts(place.chunk),
     m.OutcomesReady: _outcomes,
     m.Outcomes: _outcomes,
-    m.Talk: _item,
-    m.Answered: _item,
+    m.PrimitiveCall: _item,
+    m.Replied: _item,
     m.RelayLogs: _records,
     m.LogsRelayed: _records,
 }
@@ -118,7 +118,7 @@ def _with_payload(message: Any, part: int, payload: bytes) -> Any:
         return m.Offer(chunks)
     if isinstance(message, m.Place):
         return m.Place(_with_part(message.chunk, part, payload))
-    if isinstance(message, m.Talk | m.Answered):
+    if isinstance(message, m.PrimitiveCall | m.Replied):
         return msgspec.structs.replace(message, item=payload)
     if isinstance(message, m.RelayLogs | m.LogsRelayed):
         return msgspec.structs.replace(message, records=payload)

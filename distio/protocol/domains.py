@@ -25,7 +25,7 @@ __all__ = [
     "Method",
     "Number",
     "Positive",
-    "Primitive",
+    "PrimitiveKind",
     "Seconds",
     "Sequence",
     "Threads",
@@ -76,7 +76,7 @@ Token = Annotated[bytes, Meta(max_length=64)]
 
 MemberKind = Literal["client", "worker"]
 
-Primitive = Literal["barrier", "deferred", "latch", "queue", "topic"]
+PrimitiveKind = Literal["barrier", "deferred", "latch", "queue", "topic"]
 """The kinds of what fibers talk by."""
 
 Method = Literal[

@@ -30,19 +30,19 @@ from distio.protocol.logs import LogLevelsSet, LogsRelayed, RelayLogs, SetLogLev
 from distio.protocol.message import Message
 from distio.protocol.sharing import (
     AcquireTokens,
-    Answered,
     CallWithdrawn,
     DelegatedPut,
     DelegationReturned,
-    EntriesFreed,
     GiveBack,
     LockRefused,
-    MakeEntry,
+    MakePrimitive,
+    PrimitiveCall,
+    PrimitivesFreed,
     RecallDelegation,
     RecallTokens,
+    Replied,
     ReturnTokens,
     StoreValue,
-    Talk,
     TokensGranted,
     WithdrawAcquire,
     WithdrawCall,
@@ -51,7 +51,6 @@ from distio.protocol.sharing import (
 __all__ = [
     "UNCOUNTED",
     "AcquireTokens",
-    "Answered",
     "AwaitOutcomes",
     "CallWithdrawn",
     "CancelFibers",
@@ -62,7 +61,6 @@ __all__ = [
     "DelegationReturned",
     "DescribeFiber",
     "DropOutcomes",
-    "EntriesFreed",
     "Expose",
     "FiberDescribed",
     "FiberLost",
@@ -75,7 +73,7 @@ __all__ = [
     "LockRefused",
     "LogLevelsSet",
     "LogsRelayed",
-    "MakeEntry",
+    "MakePrimitive",
     "MemberMessage",
     "Message",
     "Offer",
@@ -83,12 +81,15 @@ __all__ = [
     "Outcomes",
     "OutcomesReady",
     "Place",
+    "PrimitiveCall",
+    "PrimitivesFreed",
     "Progress",
     "QueryStatus",
     "RecallDelegation",
     "RecallTokens",
     "Refused",
     "RelayLogs",
+    "Replied",
     "RequestWaitGraph",
     "ReturnTokens",
     "RunCancelled",
@@ -103,7 +104,6 @@ __all__ = [
     "StealRequest",
     "StopTimer",
     "StoreValue",
-    "Talk",
     "TimerFired",
     "TokensGranted",
     "WaitGraph",
@@ -476,8 +476,8 @@ MemberMessage = (
     | WithdrawAcquire
     | ReturnTokens
     | StoreValue
-    | MakeEntry
-    | Talk
+    | MakePrimitive
+    | PrimitiveCall
     | WithdrawCall
     | GiveBack
     | DelegatedPut
@@ -509,9 +509,9 @@ CoordinatorMessage = (
     | StealRequest
     | DescribeFiber
     | StatusReply
-    | Answered
+    | Replied
     | CallWithdrawn
-    | EntriesFreed
+    | PrimitivesFreed
     | RecallDelegation
     | LogLevelsSet
     | LogsRelayed

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, Protocol, Self, final
 
-from distio.protocol.domains import Method, Primitive
+from distio.protocol.domains import Method, PrimitiveKind
 from distio.protocol.text import as_given
 
 __all__ = [
@@ -26,15 +26,17 @@ __all__ = [
     "AwaitBlocking",
     "AwaitCallback",
     "AwaitFibers",
+    "CallPrimitive",
     "CancelFibers",
     "FindObject",
     "Finished",
     "KeepObject",
     "Lock",
     "MakeLock",
-    "MakeTalking",
+    "MakePrimitive",
     "Now",
     "Place",
+    "PrimitiveRef",
     "QueryStatus",
     "Random",
     "Release",
@@ -43,8 +45,6 @@ __all__ = [
     "Spawn",
     "SpawnAt",
     "Switched",
-    "Talk",
-    "Talking",
     "Yielded",
     "conflict",
 ]
@@ -171,13 +171,13 @@ class AwaitFibers(Request):
     It holds the Result of each fiber that has ended by then, and None for each other one.
     """
 
-    __slots__ = ("enough", "entry", "handles")
+    __slots__ = ("enough", "handles", "registration")
 
     def __init__(self, handles: Sequence[Any], enough: int | None = None) -> None:
         self.handles = handles
         self.enough = len(handles) if enough is None else enough
         """How many must have ended: at most all. A fiber that is named twice counts twice."""
-        self.entry: Any = None
+        self.registration: Any = None
         """How the wait is entered with those fibers (the member's business)."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -346,50 +346,50 @@ class Release(Request):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Talking(_Counted):
+class PrimitiveRef(_Counted):
     """What fibers talk by: a queue, a deferred value, …"""
 
     key: int
-    kind: Primitive
+    kind: PrimitiveKind
     claim: Any = field(default=None, compare=False, repr=False)
     """What all references here to this key share (the member's business)."""
     is_counted: ClassVar[bool] = True
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.pin()
-        return Talking, (self.key, self.kind)
+        return PrimitiveRef, (self.key, self.kind)
 
 
 @final
-class MakeTalking(Request):
-    """Make something to talk by; answered by a `Talking`."""
+class MakePrimitive(Request):
+    """Make something to talk by; answered by a `PrimitiveRef`."""
 
     __slots__ = ("kind", "size")
 
-    def __init__(self, kind: Primitive, size: int) -> None:
+    def __init__(self, kind: PrimitiveKind, size: int) -> None:
         self.kind = kind
         self.size = size
 
 
 @final
-class Talk(Request):
+class CallPrimitive(Request):
     """Put, take, wait, …; answered by an item, a word of the entry, or the error `Closed`."""
 
     __slots__ = (
-        "entry",
         "handles",
         "is_given_up",
         "item",
         "method",
         "number",
         "payload",
+        "primitive",
         "references",
     )
 
     def __init__(
-        self, entry: Talking, method: Method, number: int = 0, item: Any = NOTHING
+        self, primitive: PrimitiveRef, method: Method, number: int = 0, item: Any = NOTHING
     ) -> None:
-        self.entry = entry
+        self.primitive = primitive
         self.method = method
         self.number = number
         """What the verb needs to know besides."""
@@ -405,10 +405,14 @@ class Talk(Request):
         """Whether the coordinator was told that the fiber waits no longer."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Talk, (self.entry, self.method, self.number)  # it was answered: the item is given
+        return CallPrimitive, (
+            self.primitive,
+            self.method,
+            self.number,
+        )  # it was answered: the item is given
 
     def __str__(self) -> str:
-        return _WAITS.get((self.entry.kind, self.method), f"waits for a {self.entry.kind}")
+        return _WAITS.get((self.primitive.kind, self.method), f"waits for a {self.primitive.kind}")
 
 
 _WAITS: Final = {

@@ -18,7 +18,7 @@ from distio.protocol.domains import (
     Method,
     Number,
     Positive,
-    Primitive,
+    PrimitiveKind,
     Seconds,
     Tokens,
 )
@@ -26,19 +26,19 @@ from distio.protocol.message import Message
 
 __all__ = [
     "AcquireTokens",
-    "Answered",
     "CallWithdrawn",
     "DelegatedPut",
     "DelegationReturned",
-    "EntriesFreed",
     "GiveBack",
     "LockRefused",
-    "MakeEntry",
+    "MakePrimitive",
+    "PrimitiveCall",
+    "PrimitivesFreed",
     "RecallDelegation",
     "RecallTokens",
+    "Replied",
     "ReturnTokens",
     "StoreValue",
-    "Talk",
     "TokensGranted",
     "WithdrawAcquire",
     "WithdrawCall",
@@ -86,17 +86,17 @@ class StoreValue(Message, frozen=True, gc=False):
     is_new: bool = False
 
 
-class MakeEntry(Message, frozen=True, gc=False):
+class MakePrimitive(Message, frozen=True, gc=False):
     """Something to talk by; see `distio.coordination.primitives`."""
 
     run: Id
     key: Id
-    kind: Primitive
+    kind: PrimitiveKind
     size: Capacity
 
 
-class Talk(Message, frozen=True, gc=False):
-    """A fiber here puts, takes, waits, …; it is `Answered` once, now or later."""
+class PrimitiveCall(Message, frozen=True, gc=False):
+    """A fiber here puts, takes, waits, …; it is `Replied` once, now or later."""
 
     run: Id
     fiber: Id
@@ -170,7 +170,7 @@ class LockRefused(Message, frozen=True, gc=False):
     reason: str
 
 
-class Answered(Message, frozen=True, gc=False):
+class Replied(Message, frozen=True, gc=False):
     """What a fiber is told that talks."""
 
     fiber: Id
@@ -187,7 +187,7 @@ class Answered(Message, frozen=True, gc=False):
     """The keys of what the item refers to."""
 
 
-class EntriesFreed(Message, frozen=True, gc=False):
+class PrimitivesFreed(Message, frozen=True, gc=False):
     """Nobody can reach these any more: whatever this member may do with them is void."""
 
     keys: list[int]

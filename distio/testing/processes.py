@@ -52,7 +52,7 @@ keeps the cost of an event the same."""
 FAMILY: Final = "simulation"
 _HOST: Final = "simulation"
 _WAKES: Final = (
-    m.Answered,
+    m.Replied,
     m.FiberLost,
     m.FibersCancelled,
     m.CallWithdrawn,

@@ -145,7 +145,9 @@ class Cancelling:
                 self._member.queue(CancelBlockingCall(request))
             if not request.is_abandoned:
                 return
-        if isinstance(request, rq.Talk) and not self._member.talking.give_up(fiber, request):
+        if isinstance(request, rq.CallPrimitive) and not self._member.primitives.give_up(
+            fiber, request
+        ):
             return
         self._give_up(fiber, request)
         fiber.unwind(waits=True)

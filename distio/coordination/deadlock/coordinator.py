@@ -83,7 +83,7 @@ class DeadlockDetector:
         """Whether nothing comes to this run by itself."""
         return not (
             self._machine.timers.of_run(id)
-            or self._machine.talking.is_recalling(id)
+            or self._machine.primitives.is_recalling(id)
             or NOWHERE in run.alive_at
         )
 
@@ -92,7 +92,7 @@ class DeadlockDetector:
         if member is None or not member.is_up_to_date:
             return False
         for_locks = self._machine.locks.waiting(id).get(run, 0)
-        for_answers = self._machine.talking.waiting(id).get(run, 0)
+        for_answers = self._machine.primitives.waiting(id).get(run, 0)
         return member.blocked.get(run, 0) + for_locks + for_answers == alive
 
     def _ask(self, id: int, run: Run) -> None:

@@ -51,7 +51,7 @@ def run_ended(member: Member, message: m.RunEnded) -> None:
         member.locks.values.pop(key, None)
     for key in run.objects:
         del member.objects[key]
-    member.talking.drop(run.entries)
+    member.primitives.drop(run.primitives)
     for id in run.known:
         member.hosted.pop(id, None)
         member.references.left(id)

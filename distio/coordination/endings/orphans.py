@@ -20,7 +20,7 @@ from distio.coordination.outcomes.member import fiber_lost
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
-from distio.protocol.requests import QueryStatus, Sleep, Talk
+from distio.protocol.requests import CallPrimitive, QueryStatus, Sleep
 
 if TYPE_CHECKING:
     from distio.coordination.member import Member
@@ -60,5 +60,5 @@ def _renew_wait(member: Member, fiber: Fiber, reason: str) -> None:
         member.outbox.append(timer)
     elif isinstance(request, QueryStatus):
         member.status_queries.hear(m.StatusReply(fiber.id, request.question, "lost", None, 0))
-    elif isinstance(request, Talk):
-        member.talking.cut_off(fiber, request, reason)
+    elif isinstance(request, CallPrimitive):
+        member.primitives.cut_off(fiber, request, reason)

@@ -166,7 +166,7 @@ def _pack(fiber: Fiber, request: Any) -> None:
     if value is rq.NOTHING:
         return
     try:
-        if type(request) is rq.Talk:
+        if type(request) is rq.CallPrimitive:
             request.payload, request.handles, request.references = dump_item(value)
         else:
             request.payload, request.handles = dump_value(value, "the value of a Var")
@@ -177,7 +177,7 @@ def _pack(fiber: Fiber, request: Any) -> None:
 def _leaving(fiber: Fiber, request: Any) -> Any:
     if type(request) is rq.MakeLock:
         return request.value
-    if type(request) is rq.Talk:
+    if type(request) is rq.CallPrimitive:
         return request.item
     assert fiber.holds is not None
     held = fiber.holds[request.lock.key]
@@ -265,15 +265,15 @@ def _release(member: Member, fiber: Fiber, request: rq.Release) -> Fiber | Task 
     return fiber
 
 
-def _make_talking(member: Member, fiber: Fiber, request: rq.MakeTalking) -> Fiber | Task | None:
-    member.talking.make(fiber, request)
+def _make_primitive(member: Member, fiber: Fiber, request: rq.MakePrimitive) -> Fiber | Task | None:
+    member.primitives.make(fiber, request)
     return fiber
 
 
-def _talk(member: Member, fiber: Fiber, request: rq.Talk) -> Fiber | Task | None:
+def _talk(member: Member, fiber: Fiber, request: rq.CallPrimitive) -> Fiber | Task | None:
     if fiber.failure is not None:  # the item can't leave the process
         return fiber
-    return fiber if member.talking.talk(fiber, request) else None
+    return fiber if member.primitives.talk(fiber, request) else None
 
 
 def _await_callback(member: Member, fiber: Fiber, request: rq.AwaitCallback) -> Fiber | Task | None:
@@ -312,11 +312,11 @@ def _cancel_fibers(member: Member, fiber: Fiber, request: rq.CancelFibers) -> Fi
 
 _WITH_OUTCOMES: Final = frozenset({rq.AwaitFibers})
 """The answers to these are handles, for the outcomes in them."""
-_WITH_BYTES: Final = frozenset({rq.Acquire, rq.Talk})
+_WITH_BYTES: Final = frozenset({rq.Acquire, rq.CallPrimitive})
 """The answers to these may have come as bytes, from another process."""
 _OF_PROCESS: Final = frozenset({rq.Now, rq.Random})
 """These ask for what the process knows."""
-_WITH_VALUE: Final = frozenset({rq.MakeLock, rq.Release, rq.Talk})
+_WITH_VALUE: Final = frozenset({rq.MakeLock, rq.Release, rq.CallPrimitive})
 """With these a value may leave the process."""
 _WAITING: Final = frozenset(
     {
@@ -326,7 +326,7 @@ _WAITING: Final = frozenset(
         rq.AwaitCallback,
         rq.AwaitFibers,
         rq.Sleep,
-        rq.Talk,
+        rq.CallPrimitive,
     }
 )
 """Who is to be cancelled doesn't begin with one of these."""
@@ -342,7 +342,7 @@ _ANSWERS: Final[dict[type, Any]] = {
     rq.Finished: _finish,
     rq.KeepObject: _keep_object,
     rq.MakeLock: _make_lock,
-    rq.MakeTalking: _make_talking,
+    rq.MakePrimitive: _make_primitive,
     rq.Now: _go_on,
     rq.Random: _go_on,
     rq.Release: _release,
@@ -350,7 +350,7 @@ _ANSWERS: Final[dict[type, Any]] = {
     rq.Spawn: _spawn,
     rq.SpawnAt: _spawn_at,
     rq.Switched: _go_on,
-    rq.Talk: _talk,
+    rq.CallPrimitive: _talk,
     rq.Yielded: _yield,
     type(None): _abandon,
 }

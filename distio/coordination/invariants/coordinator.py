@@ -29,7 +29,7 @@ def check(machine: Coordinator) -> None:
             raise DistioBug(f"timers outlive run {name_of(id)}")
     machine.locks.validate()
     machine.status_queries.validate()
-    machine.talking.validate()
+    machine.primitives.validate()
     machine.claims.validate()
     machine.references.validate()
     for member in machine.locks.members:
@@ -99,7 +99,7 @@ def check_at_rest(machine: Coordinator) -> None:
             "timers": machine.timers,
             "questions after fibers": machine.status_queries,
             "locks and variables": machine.locks,
-            "what fibers talk by": machine.talking,
+            "what fibers talk by": machine.primitives,
             "references": machine.references,
             "fibers without a place": machine.backlog,
             "suspicions of deadlocks": machine.deadlocks,

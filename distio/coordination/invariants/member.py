@@ -12,7 +12,7 @@ from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.errors import DistioBug
 from distio.protocol.ids import name_of
-from distio.protocol.requests import Acquire, AwaitFibers, Request, Talk
+from distio.protocol.requests import Acquire, AwaitFibers, CallPrimitive, Request
 
 __all__ = ["check_handles", "check_places", "check_waiters"]
 
@@ -107,7 +107,7 @@ def check_waiters(
 def _waits_for_others(request: Request | None) -> bool:
     if isinstance(request, Acquire):
         return not request.lock.is_limit
-    return isinstance(request, AwaitFibers | Talk)
+    return isinstance(request, AwaitFibers | CallPrimitive)
 
 
 def _check_wait(fiber: Fiber, request: AwaitFibers) -> None:

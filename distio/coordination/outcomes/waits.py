@@ -75,7 +75,7 @@ def await_fibers(
         return True
     request = fiber.request
     assert isinstance(request, AwaitFibers)
-    request.entry = waiting
+    request.registration = waiting
     for handle in pending:
         waiters = handle.waiters
         if waiters is None:
@@ -131,7 +131,7 @@ def look(member: Member, fiber: Fiber) -> None:
 def strike_out(waiting: Waiting) -> None:
     """It waits no longer: whoever hasn't ended yet need not tell it."""
     assert isinstance(waiting.request, AwaitFibers)
-    waiting.request.entry = None  # they refer to each other
+    waiting.request.registration = None  # they refer to each other
     for handle in waiting.handles:
         if handle.waiters:
             handle.waiters.pop(waiting, None)
@@ -139,7 +139,7 @@ def strike_out(waiting: Waiting) -> None:
 
 def give_up_waiting(member: Member, fiber: Fiber, request: AwaitFibers) -> None:
     """The fiber, which is parked on it, waits no longer, whatever becomes of the others."""
-    strike_out(request.entry)
+    strike_out(request.registration)
     member.runs[fiber.run].block(-1)
 
 
@@ -162,7 +162,7 @@ def describe_waits(member: Member, message: m.RequestWaitGraph) -> None:
         and not member.has_to_tell_of(run.id)
     )
     held = [] if run is None else member.locks.held_by(message.run)
-    talks = member.talking.describe(message.run)
+    talks = member.primitives.describe(message.run)
     woken = 0 if run is None else run.woken
     said = message.run, message.question, is_quiet
     member.outbox.append(m.WaitGraph(*said, edges, for_locks, held, talks, woken))

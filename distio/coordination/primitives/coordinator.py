@@ -5,8 +5,8 @@ Rules
 - An entry belongs to the run that made it, and only fibers of that run use it. So whoever can
   answer a fiber that waits at one is a fiber of its run. It is freed when no fiber can reach it any
   more (see `references`), at the latest when its run ends.
-- Each `Talk` is answered once. Who wants to wait no longer asks for that, too: it was answered
-  before, or it is told that it never will be. Links keep order, so it can't be both.
+- Each `PrimitiveCall` is answered once. A fiber that gives up waiting asks for that, too: its call
+  was answered before, or it is told that it never will be. Links keep order, so it can't be both.
 - The fibers of a lost member wait no longer.
 - What members may do without asking is in `loans`.
 """
@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from distio.coordination.primitives.delegations import Delegations
-from distio.coordination.primitives.entries import NOT_OURS, Answer, Entry, Unknown
-from distio.coordination.primitives.kinds import make_entry
+from distio.coordination.primitives.kinds import make_primitive
+from distio.coordination.primitives.primitive import NOT_OURS, Primitive, Reply, Unknown
 from distio.coordination.primitives.queues import Queue
 from distio.errors import DistioBug
 from distio.protocol import messages as m
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from distio.coordination.coordinator import Coordinator
     from distio.coordination.placement.coordinator import MemberRecord
 
-__all__ = ["Talking"]
+__all__ = ["Primitives"]
 
 
 NOBODY: Final = -1
@@ -52,12 +52,12 @@ class _Item(NamedTuple):
     references: Sequence[int]
 
 
-class Talking:
+class Primitives:
     """All entries of a cluster."""
 
     def __init__(self, machine: Coordinator) -> None:
         self._machine = machine
-        self._entries: dict[int, tuple[int, Entry]] = {}
+        self._primitives: dict[int, tuple[int, Primitive]] = {}
         """By key: its run, and itself."""
         self._loans: dict[int, Delegations] = {}
         """By key: what members may do with it without asking."""
@@ -71,31 +71,31 @@ class Talking:
         """By member and run: how many wait."""
 
     def __len__(self) -> int:
-        return len(self._entries) + len(self._keys) + len(self._waiters) + len(self._counts)
+        return len(self._primitives) + len(self._keys) + len(self._waiters) + len(self._counts)
 
     # -- what members say -----------------------------------------------------------------
 
-    def make(self, member: int, message: m.MakeEntry) -> None:
+    def make(self, member: int, message: m.MakePrimitive) -> None:
         """A fiber has made an entry."""
         if message.run not in self._machine.runs:
             self._machine.stale += 1
             return
-        entry = make_entry(message.kind, message.size)
-        self._entries[message.key] = message.run, entry
-        if isinstance(entry, Queue) and not entry.has_limit:
-            self._loans[message.key] = Delegations(entry)
+        primitive = make_primitive(message.kind, message.size)
+        self._primitives[message.key] = message.run, primitive
+        if isinstance(primitive, Queue) and not primitive.has_limit:
+            self._loans[message.key] = Delegations(primitive)
         self._keys.setdefault(message.run, {})[message.key] = None
         self._machine.references.made(message.run, message.key, member)
 
-    def talk(self, member: MemberRecord, message: m.Talk) -> None:
+    def talk(self, member: MemberRecord, message: m.PrimitiveCall) -> None:
         """A fiber asks an entry for something."""
         run = self._machine.runs.get(message.run)
         if run is None:
             self._machine.stale += 1
             return
-        owner, entry = self._entries.get(message.key, (0, None))
-        if entry is None or owner != message.run:
-            self._say(member.id, m.Answered(message.fiber, refused=NOT_OURS))
+        owner, primitive = self._primitives.get(message.key, (0, None))
+        if primitive is None or owner != message.run:
+            self._say(member.id, m.Replied(message.fiber, refused=NOT_OURS))
             return
         waiter = _Waiter(member.id, message.run, message.key, message.references)
         if message.references:
@@ -105,18 +105,18 @@ class Talking:
         loans = self._loans.get(message.key)
         if loans is not None and self._is_delayed(loans, member.id, message):
             return
-        self._ask(entry, member.id, message)
+        self._ask(primitive, member.id, message)
         if message.fiber in self._waiters:
             self._machine.deadlocks.probe(message.run, run)
 
-    def _ask(self, entry: Entry, member: int, asked: m.Talk) -> None:
+    def _ask(self, primitive: Primitive, member: int, asked: m.PrimitiveCall) -> None:
         item = _item_of(asked.item, asked.references)
         try:
-            answers = entry.ask(asked.fiber, asked.method, asked.number, item)
+            answers = primitive.ask(asked.fiber, asked.method, asked.number, item)
         except Unknown as method:
             self._leave(asked.fiber)
             self._machine.references.gone(asked.references, asked.key)
-            refused = m.Answered(asked.fiber, refused=f"nobody can {method} here")
+            refused = m.Replied(asked.fiber, refused=f"nobody can {method} here")
             self._say(member, refused)
             return
         loans = self._loans.get(asked.key)
@@ -134,11 +134,11 @@ class Talking:
 
     def runs_with(self, key: int) -> list[int]:
         """The run to which this belongs, if there is one."""
-        return [self._entries[key][0]] if key in self._entries else []
+        return [self._primitives[key][0]] if key in self._primitives else []
 
     def knows(self, key: int) -> bool:
         """Whether there is an entry of this key."""
-        return key in self._entries
+        return key in self._primitives
 
     def is_waiting(self, fiber: int) -> bool:
         """Whether this fiber is still to be answered."""
@@ -146,12 +146,12 @@ class Talking:
 
     def may_put(self, member: int, run: int, key: int) -> bool:
         """Whether this member may put into this queue of a run without asking."""
-        owner, _ = self._entries.get(key, (0, None))
+        owner, _ = self._primitives.get(key, (0, None))
         return owner == run and key in self._loans and self._loans[key].may_put(member)
 
     # -- loans ----------------------------------------------------------------------------
 
-    def _is_delayed(self, loans: Delegations, member: int, asked: m.Talk) -> bool:
+    def _is_delayed(self, loans: Delegations, member: int, asked: m.PrimitiveCall) -> bool:
         """Whether others have to give something back before this can be answered."""
         if not loans.recalled:
             loans.recalled |= loans.to_recall(member, asked)
@@ -170,13 +170,13 @@ class Talking:
             self._machine.stale += 1
             return
         run.note_progress()
-        if message.key not in self._entries:
+        if message.key not in self._primitives:
             self._machine.stale += 1  # the coordinator has lost track of the run
             return
-        _, entry = self._entries[message.key]
+        _, primitive = self._primitives[message.key]
         item = _item_of(message.item, message.references)
         self._machine.references.came(message.references, message.key)
-        for answer in entry.ask(NOBODY, "put", 0, item):
+        for answer in primitive.ask(NOBODY, "put", 0, item):
             if answer.fiber != NOBODY:
                 self._tell(answer)
 
@@ -189,7 +189,7 @@ class Talking:
         self._came_back(message.key, loans, member, message.taken)
 
     def _came_back(self, key: int, loans: Delegations, member: int, taken: int) -> None:
-        run, entry = self._entries[key]
+        run, primitive = self._primitives[key]
         was_recalled = bool(loans.recalled)
         loans.came_back(member, taken)
         if not was_recalled or loans.recalled:
@@ -201,7 +201,7 @@ class Talking:
         delayed, loans.delayed = loans.delayed, OrderedDict()
         for asker, asked in delayed.values():
             if not self._is_delayed(loans, asker, asked):
-                self._ask(entry, asker, asked)
+                self._ask(primitive, asker, asked)
         self._machine.deadlocks.probe(run, self._machine.runs[run])
 
     def is_recalling(self, run: int) -> bool:
@@ -220,22 +220,22 @@ class Talking:
 
     # -- who waits ------------------------------------------------------------------------
 
-    def _answer(self, answers: Sequence[Answer]) -> None:
+    def _answer(self, answers: Sequence[Reply]) -> None:
         for answer in answers:
             self._tell(answer)
 
-    def _tell(self, answer: Answer, may_put: bool = False, ahead: Sequence[bytes] = ()) -> None:
+    def _tell(self, answer: Reply, may_put: bool = False, ahead: Sequence[bytes] = ()) -> None:
         fiber, plain, item, is_closed = answer
         waiter = self._leave(fiber)
         references: Sequence[int] = ()
         if type(item) is _Item:
             item, references = item
             self._machine.references.sent(references, waiter.member)
-            if isinstance(self._entries[waiter.key][1], Queue):
+            if isinstance(self._primitives[waiter.key][1], Queue):
                 self._machine.references.gone(references, waiter.key)
         said = fiber, plain, None if item is NOTHING else item, is_closed
         lent = may_put, list(ahead)
-        self._say(waiter.member, m.Answered(*said, "", *lent, list(references)))
+        self._say(waiter.member, m.Replied(*said, "", *lent, list(references)))
 
     def _say(self, member: int, message: m.CoordinatorMessage) -> None:
         if member in self._machine.members:  # several may be lost at once, and this one be next
@@ -245,13 +245,13 @@ class Talking:
         self._leave(fiber)
         if waiter.references:
             self._machine.references.gone(waiter.references, waiter.key)
-            if waiter.key not in self._entries:
+            if waiter.key not in self._primitives:
                 return  # that was the last that referred to it
         loans = self._loans.get(waiter.key)
         if loans is not None and loans.delayed.pop(fiber, None) is not None:
             return
-        _, entry = self._entries[waiter.key]
-        self._answer(entry.give_up(fiber))
+        _, primitive = self._primitives[waiter.key]
+        self._answer(primitive.give_up(fiber))
 
     def _enter(self, fiber: int, waiter: _Waiter) -> None:
         self._waiters[fiber] = waiter
@@ -274,17 +274,17 @@ class Talking:
 
     def free(self, key: int) -> None:
         """No fiber can reach this entry any more."""
-        run, _ = self._entries.pop(key)
+        run, _ = self._primitives.pop(key)
         del self._keys[run][key]
         if not self._keys[run]:
             del self._keys[run]
         loans = self._loans.pop(key, None)
         for holder in loans.ever if loans is not None else ():
-            self._say(holder, m.EntriesFreed([key]))
+            self._say(holder, m.PrimitivesFreed([key]))
 
     def has(self, key: int) -> bool:
         """Whether this is the key of an entry."""
-        return key in self._entries
+        return key in self._primitives
 
     # -- who is gone ----------------------------------------------------------------------
 
@@ -303,9 +303,9 @@ class Talking:
     def run_gone(self, run: int) -> None:
         """A run has ended, and with it what its fibers talked by."""
         for key in self._keys.pop(run, ()):
-            _, entry = self._entries.pop(key)
+            _, primitive = self._primitives.pop(key)
             loans = self._loans.pop(key, None)
-            for fiber in [*entry.waiting(), *(loans.delayed if loans is not None else ())]:
+            for fiber in [*primitive.waiting(), *(loans.delayed if loans is not None else ())]:
                 if fiber in self._waiters:
                     self._leave(fiber)
         self._recalls.pop(run, None)
@@ -314,9 +314,9 @@ class Talking:
         """The entries of this run are spoilt: they are no more, and nobody waits for them."""
         for fiber, waiter in self._waiters.items():
             if waiter.run == run:
-                self._say(waiter.member, m.Answered(fiber, refused=reason))
+                self._say(waiter.member, m.Replied(fiber, refused=reason))
         for key in self._keys.pop(run, ()):
-            self._entries.pop(key, None)
+            self._primitives.pop(key, None)
             self._loans.pop(key, None)
         self._recalls.pop(run, None)
 
@@ -324,14 +324,14 @@ class Talking:
         """After a failure: the runs of which an entry isn't what it must be."""
         members = self._machine.members.keys()
         spoilt = {each.run for each in self._waiters.values() if each.member not in members}
-        for key, (run, entry) in self._entries.items():
+        for key, (run, primitive) in self._primitives.items():
             loans = self._loans.get(key)
             holders = () if loans is None else (*loans.holders, *loans.recalled)
             delayed = () if loans is None else loans.delayed
-            waiting = {*entry.waiting(), *delayed}
+            waiting = {*primitive.waiting(), *delayed}
             known = {fiber for fiber, each in self._waiters.items() if each.key == key}
             try:
-                entry.validate()
+                primitive.validate()
             except DistioBug:
                 spoilt.add(run)
             is_stuck = bool(delayed) and not (loans and loans.recalled)
@@ -343,11 +343,11 @@ class Talking:
         """After a failure, when nothing that is spoilt is left."""
         waiters, self._waiters, self._counts = self._waiters, {}, {}
         for fiber, waiter in waiters.items():
-            if waiter.key in self._entries and waiter.member in self._machine.members:
+            if waiter.key in self._primitives and waiter.member in self._machine.members:
                 self._enter(fiber, waiter)
 
     def _validate_references(self) -> None:
-        for key in self._entries:
+        for key in self._primitives:
             if key not in self._machine.references:
                 raise DistioBug(f"what fibers talk by has the key {key}, which nobody counts")
 
@@ -359,12 +359,12 @@ class Talking:
         """
         self._validate_references()
         waiting: dict[int, int] = {}
-        for key, (run, entry) in self._entries.items():
-            entry.validate()
+        for key, (run, primitive) in self._primitives.items():
+            primitive.validate()
             if run not in self._machine.runs:
                 raise DistioBug(f"what fibers talk by outlives run {name_of(run)}")
             delayed = self._loans[key].delayed if key in self._loans else ()
-            waiting.update(dict.fromkeys([*entry.waiting(), *delayed], key))
+            waiting.update(dict.fromkeys([*primitive.waiting(), *delayed], key))
         if waiting != {fiber: waiter.key for fiber, waiter in self._waiters.items()}:
             raise DistioBug(f"{waiting} wait to be answered, but {self._waiters} are known")
         for loans in self._loans.values():

@@ -50,10 +50,10 @@ class Delegations:
         """The members that know that they might."""
         self.recalled: set[int] = set()
         """The members that are still to give back what they have."""
-        self.delayed: OrderedDict[int, tuple[int, m.Talk]] = OrderedDict()
+        self.delayed: OrderedDict[int, tuple[int, m.PrimitiveCall]] = OrderedDict()
         """By fiber: who asks meanwhile, from which member."""
 
-    def to_recall(self, member: int, asked: m.Talk) -> set[int]:
+    def to_recall(self, member: int, asked: m.PrimitiveCall) -> set[int]:
         """The members that have to give something back before this can be answered."""
         if asked.method in _PUTS or (self._reader is None and asked.method != "close"):
             return set()
@@ -74,7 +74,9 @@ class Delegations:
             self._queue.put_back([*self._ahead][taken:])
             self._ahead.clear()
 
-    def answered(self, member: int, asked: m.Talk, *, got_item: bool) -> tuple[bool, list[bytes]]:
+    def answered(
+        self, member: int, asked: m.PrimitiveCall, *, got_item: bool
+    ) -> tuple[bool, list[bytes]]:
         """A fiber of this member was answered at once.
 
         Returns:

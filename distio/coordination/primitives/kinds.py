@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from distio.coordination.primitives.entries import Entry
 from distio.coordination.primitives.meetings import Barrier, Deferred, Latch
+from distio.coordination.primitives.primitive import Primitive
 from distio.coordination.primitives.queues import Queue, Topic
 
-__all__ = ["make_entry"]
+__all__ = ["make_primitive"]
 
-_KINDS: Final[dict[str, Callable[[int], Entry]]] = {
+_KINDS: Final[dict[str, Callable[[int], Primitive]]] = {
     "barrier": Barrier,
     "deferred": lambda size: Deferred(),
     "latch": Latch,
@@ -20,7 +20,7 @@ _KINDS: Final[dict[str, Callable[[int], Entry]]] = {
 }
 
 
-def make_entry(kind: str, size: int) -> Entry:
+def make_primitive(kind: str, size: int) -> Primitive:
     """A new entry.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, final
 
-from distio.coordination.primitives.entries import Answer, Unknown, require
+from distio.coordination.primitives.primitive import Reply, Unknown, require
 from distio.protocol.requests import NOTHING
 
 __all__ = ["Barrier", "Deferred", "Latch"]
@@ -18,20 +18,20 @@ class _Meeting:
         self._waiting: dict[int, None] = {}
         """In the order in which they came."""
 
-    def give_up(self, fiber: int) -> Sequence[Answer]:
+    def give_up(self, fiber: int) -> Sequence[Reply]:
         del self._waiting[fiber]
         return ()
 
     def waiting(self) -> Sequence[int]:
         return list(self._waiting)
 
-    def _wait(self, fiber: int) -> Sequence[Answer]:
+    def _wait(self, fiber: int) -> Sequence[Reply]:
         self._waiting[fiber] = None
         return ()
 
-    def _all_go_on(self, **answer: Any) -> list[Answer]:
+    def _all_go_on(self, **answer: Any) -> list[Reply]:
         waiting, self._waiting = self._waiting, {}
-        return [Answer(fiber, **answer) for fiber in waiting]
+        return [Reply(fiber, **answer) for fiber in waiting]
 
 
 @final
@@ -42,18 +42,18 @@ class Deferred(_Meeting):
         super().__init__()
         self._value: Any = NOTHING
 
-    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Reply]:
         is_set = self._value is not NOTHING
         if method == "get":
-            return [Answer(fiber, item=self._value)] if is_set else self._wait(fiber)
+            return [Reply(fiber, item=self._value)] if is_set else self._wait(fiber)
         if method == "is_set":
-            return [Answer(fiber, is_set)]
+            return [Reply(fiber, is_set)]
         if method != "set":
             raise Unknown(method)
         if is_set:
-            return [Answer(fiber, False)]
+            return [Reply(fiber, False)]
         self._value = item
-        return [Answer(fiber, True), *self._all_go_on(item=item)]
+        return [Reply(fiber, True), *self._all_go_on(item=item)]
 
     def validate(self) -> None:
         require(self._value is NOTHING or not self._waiting, "it is set, but some wait for it")
@@ -67,14 +67,14 @@ class Barrier(_Meeting):
         super().__init__()
         self._parties = parties
 
-    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Reply]:
         if method != "wait":
             raise Unknown(method)
         self._wait(fiber)
         if len(self._waiting) < self._parties:
             return ()
         waiting, self._waiting = self._waiting, {}
-        return [Answer(each, place) for place, each in enumerate(waiting)]
+        return [Reply(each, place) for place, each in enumerate(waiting)]
 
     def validate(self) -> None:
         require(len(self._waiting) < self._parties, "enough wait at a barrier, and don't go on")
@@ -88,14 +88,14 @@ class Latch(_Meeting):
         super().__init__()
         self._count = count
 
-    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Reply]:
         if method == "wait":
-            return self._wait(fiber) if self._count else [Answer(fiber)]
+            return self._wait(fiber) if self._count else [Reply(fiber)]
         if method == "count_down":
             self._count = max(0, self._count - number)
         elif method != "count":
             raise Unknown(method)
-        answers = [Answer(fiber, self._count)]
+        answers = [Reply(fiber, self._count)]
         return answers if self._count else [*answers, *self._all_go_on()]
 
     def validate(self) -> None:

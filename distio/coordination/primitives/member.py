@@ -1,4 +1,4 @@
-"""A member's part in talking: which of its fibers wait to be answered.
+"""A member's part in primitives: which of its fibers wait for replies.
 
 Rules
 -----
@@ -14,21 +14,20 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
-from distio.coordination.primitives.entries import NOT_OURS, Answer, Entry, Unknown
-from distio.coordination.primitives.kinds import make_entry
+from distio.coordination.primitives.kinds import make_primitive
+from distio.coordination.primitives.primitive import NOT_OURS, Primitive, Reply, Unknown
 from distio.core.fiber import Fiber
 from distio.core.snapshot import PackedValue
 from distio.errors import Closed, ClusterClosed, DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
-from distio.protocol.requests import NOTHING, MakeTalking, Talk
-from distio.protocol.requests import Talking as Reference
+from distio.protocol.requests import NOTHING, CallPrimitive, MakePrimitive, PrimitiveRef
 from distio.result import Errors, Panic
 
 if TYPE_CHECKING:
     from distio.coordination.member import Member
 
-__all__ = ["Talking"]
+__all__ = ["Primitives"]
 
 
 @final
@@ -48,40 +47,40 @@ class _Delegation:
         """How often such items came."""
 
 
-class Talking:
+class Primitives:
     """What the fibers of one member talk by, and who of them waits."""
 
     def __init__(self, member: Member) -> None:
         self._member = member
-        self._entries: dict[int, tuple[int, Entry]] = {}
+        self._primitives: dict[int, tuple[int, Primitive]] = {}
         """Of a member that is alone: by key, the run, and the entry itself."""
         self._loans: dict[int, _Delegation] = {}
         """By key: what fibers here may do without asking the coordinator."""
 
     def __len__(self) -> int:
-        return len(self._entries) + len(self._loans)
+        return len(self._primitives) + len(self._loans)
 
     # -- what fibers ask ------------------------------------------------------------------
 
-    def make(self, fiber: Fiber, request: MakeTalking) -> None:
+    def make(self, fiber: Fiber, request: MakePrimitive) -> None:
         """Answer with something new to talk by."""
         member = self._member
         member.references.give_back()  # a run that is never idle must not keep what died
         key = member.new_key()
-        fiber.value = Reference(key, request.kind, member.references.made(key))
+        fiber.value = PrimitiveRef(key, request.kind, member.references.made(key))
         if member.is_standalone:
-            self._entries[key] = fiber.run, make_entry(request.kind, request.size)
-            member.runs[fiber.run].entries[key] = None
+            self._primitives[key] = fiber.run, make_primitive(request.kind, request.size)
+            member.runs[fiber.run].primitives[key] = None
         else:
-            member.outbox.append(m.MakeEntry(fiber.run, key, request.kind, request.size))
+            member.outbox.append(m.MakePrimitive(fiber.run, key, request.kind, request.size))
 
-    def talk(self, fiber: Fiber, request: Talk) -> bool:
+    def talk(self, fiber: Fiber, request: CallPrimitive) -> bool:
         """Answer a fiber, or park it until it is answered.
 
         Returns:
             Whether it was answered at once.
         """
-        member, entry = self._member, request.entry
+        member, primitive = self._member, request.primitive
         if member.is_standalone:
             return self._ask(fiber, request)
         if member.orphaned_because:
@@ -89,23 +88,23 @@ class Talking:
             return True
         run = member.runs[fiber.run]
         member.export(request.handles)
-        loan = self._loans.get(entry.key)
+        loan = self._loans.get(primitive.key)
         if loan is not None and self._has_done(fiber, request, loan):
             return True
         number = loan.serial if loan is not None else request.number
         asked = request.method, number, request.payload, list(request.references)
-        member.outbox.append(m.Talk(run.id, fiber.id, entry.key, *asked))
+        member.outbox.append(m.PrimitiveCall(run.id, fiber.id, primitive.key, *asked))
         request.item, request.payload, request.handles = NOTHING, None, ()
         member.park(fiber)
         run.ask(1)
         return False
 
-    def _has_done(self, fiber: Fiber, request: Talk, loan: _Delegation) -> bool:
+    def _has_done(self, fiber: Fiber, request: CallPrimitive, loan: _Delegation) -> bool:
         """Whether a fiber could be answered without asking the coordinator."""
         if request.method in ("put", "offer") and loan.may_put:
             assert request.payload is not None
             put = m.DelegatedPut(
-                fiber.run, request.entry.key, request.payload, list(request.references)
+                fiber.run, request.primitive.key, request.payload, list(request.references)
             )
             self._member.outbox.append(put)
             fiber.value = True if request.method == "offer" else None
@@ -116,14 +115,14 @@ class Talking:
             return False
         return True
 
-    def _ask(self, fiber: Fiber, request: Talk) -> bool:
+    def _ask(self, fiber: Fiber, request: CallPrimitive) -> bool:
         """The same, of a member that is alone."""
-        run, entry = self._entries.get(request.entry.key, (0, None))
-        if entry is None or run != fiber.run:
+        run, primitive = self._primitives.get(request.primitive.key, (0, None))
+        if primitive is None or run != fiber.run:
             _refuse(fiber, MatchError(NOT_OURS))
             return True
         try:
-            answers = entry.ask(fiber.id, request.method, request.number, request.item)
+            answers = primitive.ask(fiber.id, request.method, request.number, request.item)
         except Unknown as method:
             _refuse(fiber, MatchError(f"nobody can {method} here"))
             return True
@@ -139,7 +138,7 @@ class Talking:
             self._member.runs[run].block(1)
         return is_answered
 
-    def give_up(self, fiber: Fiber, request: Talk) -> bool:
+    def give_up(self, fiber: Fiber, request: CallPrimitive) -> bool:
         """A fiber that waits to be answered is to do so no longer.
 
         Returns:
@@ -151,21 +150,21 @@ class Talking:
                 request.is_given_up = True
                 member.outbox.append(m.WithdrawCall(fiber.id))
             return False
-        _, entry = self._entries[request.entry.key]
-        for answer in entry.give_up(fiber.id):
+        _, primitive = self._primitives[request.primitive.key]
+        for answer in primitive.give_up(fiber.id):
             self._wake(answer)
         member.runs[fiber.run].block(-1)
         return True
 
     # -- answers --------------------------------------------------------------------------
 
-    def _wake(self, answer: Answer) -> None:
+    def _wake(self, answer: Reply) -> None:
         fiber = self._member.parked[answer.fiber]
         _tell(fiber, answer)
         self._member.runs[fiber.run].block(-1)
         self._member.unpark(fiber)
 
-    def answered(self, message: m.Answered) -> None:
+    def answered(self, message: m.Replied) -> None:
         """The coordinator tells a fiber here what it has asked for."""
         fiber = self._asker(message.fiber)
         if fiber is None:
@@ -177,19 +176,19 @@ class Talking:
             references = self._member.references.come(message.references)
             item = NOTHING if message.item is None else PackedValue(message.item, references)
             self._take_up(fiber, message)
-            _tell(fiber, Answer(fiber.id, message.plain, item, message.is_closed))
+            _tell(fiber, Reply(fiber.id, message.plain, item, message.is_closed))
         self._member.unpark(fiber)
 
-    def _take_up(self, fiber: Fiber, message: m.Answered) -> None:
+    def _take_up(self, fiber: Fiber, message: m.Replied) -> None:
         """What fibers here may do from now on."""
         if not (message.may_put or message.ahead):
             return
-        assert isinstance(fiber.request, Talk)
-        key = fiber.request.entry.key
+        assert isinstance(fiber.request, CallPrimitive)
+        key = fiber.request.primitive.key
         loan = self._loans.get(key)
         if loan is None:
             loan = self._loans[key] = _Delegation(fiber.run)
-            self._member.runs[fiber.run].entries[key] = None
+            self._member.runs[fiber.run].primitives[key] = None
         loan.may_put |= message.may_put
         if message.ahead:
             loan.items.extend(message.ahead)
@@ -213,7 +212,7 @@ class Talking:
             fiber.unwind(waits=True)
             self._member.unpark(fiber)
 
-    def cut_off(self, fiber: Fiber, request: Talk, reason: str) -> None:
+    def cut_off(self, fiber: Fiber, request: CallPrimitive, reason: str) -> None:
         """What this fiber, which is parked, talks by is lost."""
         self._member.runs[fiber.run].ask(-1)
         if request.is_given_up:
@@ -225,7 +224,7 @@ class Talking:
     def _asker(self, id: int) -> Fiber | None:
         """The fiber that was answered; None if its run was cut short."""
         fiber = self._member.parked.get(id)
-        if fiber is None or type(fiber.request) is not Talk:
+        if fiber is None or type(fiber.request) is not CallPrimitive:
             self._member.stale += 1
             return None
         self._member.runs[fiber.run].ask(-1)
@@ -233,24 +232,24 @@ class Talking:
 
     # -- the end of a run, deadlocks, checks ----------------------------------------------
 
-    def let_go(self, key: int) -> Entry | None:
+    def let_go(self, key: int) -> Primitive | None:
         """No fiber here can reach this any more; return what is dropped of it."""
-        run, entry = self._entries.pop(key, (0, None))
-        if entry is not None and run in self._member.runs:
-            del self._member.runs[run].entries[key]
-        return entry
+        run, primitive = self._primitives.pop(key, (0, None))
+        if primitive is not None and run in self._member.runs:
+            del self._member.runs[run].primitives[key]
+        return primitive
 
-    def freed(self, message: m.EntriesFreed) -> None:
+    def freed(self, message: m.PrimitivesFreed) -> None:
         """Nobody can reach these any more."""
         for key in message.keys:
             loan = self._loans.pop(key, None)
             if loan is not None and loan.run in self._member.runs:
-                self._member.runs[loan.run].entries.pop(key, None)
+                self._member.runs[loan.run].primitives.pop(key, None)
 
     def drop(self, keys: Iterable[int]) -> None:
         """The run is over to which these belong."""
         for key in keys:
-            self._entries.pop(key, None)
+            self._primitives.pop(key, None)
             self._loans.pop(key, None)
 
     def describe(self, run: int) -> list[tuple[int, str]]:
@@ -258,7 +257,7 @@ class Talking:
         return [
             (fiber.id, str(fiber.request))
             for fiber in self._member.parked.values()
-            if fiber.run == run and type(fiber.request) is Talk
+            if fiber.run == run and type(fiber.request) is CallPrimitive
         ]
 
     def validate(self) -> None:
@@ -267,15 +266,15 @@ class Talking:
         Raises:
             DistioBug: something doesn't.
         """
-        for _, entry in self._entries.values():
-            entry.validate()
-            for id in entry.waiting():
+        for _, primitive in self._primitives.values():
+            primitive.validate()
+            for id in primitive.waiting():
                 fiber = self._member.parked.get(id)
-                if fiber is None or type(fiber.request) is not Talk:
+                if fiber is None or type(fiber.request) is not CallPrimitive:
                     raise DistioBug(f"fiber {name_of(id)} waits to be answered, and isn't parked")
 
 
-def _tell(fiber: Fiber, answer: Answer) -> None:
+def _tell(fiber: Fiber, answer: Reply) -> None:
     _, plain, item, is_closed = answer
     if is_closed:
         fiber.failure = Errors([Closed()])

@@ -16,7 +16,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any, Final, final
 
-from distio.coordination.primitives.entries import Answer, Unknown, require
+from distio.coordination.primitives.primitive import Reply, Unknown, require
 from distio.protocol.requests import NOTHING
 
 __all__ = ["NO_LIMIT", "Queue", "Topic"]
@@ -36,7 +36,7 @@ class Queue:
         """With what each of them puts."""
         self._is_closed = False
 
-    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Reply]:
         if method == "put":
             return self._put(fiber, item, waits=True)
         if method == "take":
@@ -46,47 +46,47 @@ class Queue:
         if method == "poll":
             return self._take(fiber, waits=False)
         if method == "size":
-            return [Answer(fiber, len(self._items))]
+            return [Reply(fiber, len(self._items))]
         if method != "close":
             raise Unknown(method)
         self._is_closed = True
         # if some wait to take, there is nothing to be taken
         takers, self._takers = self._takers, OrderedDict()
-        return [Answer(fiber), *[Answer(taker, is_closed=True) for taker in takers]]
+        return [Reply(fiber), *[Reply(taker, is_closed=True) for taker in takers]]
 
-    def _put(self, fiber: int, item: Any, *, waits: bool) -> Sequence[Answer]:
-        done = Answer(fiber, None if waits else True)
+    def _put(self, fiber: int, item: Any, *, waits: bool) -> Sequence[Reply]:
+        done = Reply(fiber, None if waits else True)
         if self._is_closed:
-            return [Answer(fiber, is_closed=True)]
+            return [Reply(fiber, is_closed=True)]
         if self._takers:
             taker, _ = self._takers.popitem(last=False)
-            return [done, Answer(taker, item=item)]
+            return [done, Reply(taker, item=item)]
         if self._capacity == NO_LIMIT or len(self._items) < self._capacity:
             self._items.append(item)
             return [done]
         if not waits:
-            return [Answer(fiber, False)]
+            return [Reply(fiber, False)]
         self._putters[fiber] = item
         return ()
 
-    def _take(self, fiber: int, *, waits: bool) -> Sequence[Answer]:
+    def _take(self, fiber: int, *, waits: bool) -> Sequence[Reply]:
         if self._items:
             item = self._items.popleft()
         elif not self._putters:
             if self._is_closed:
-                return [Answer(fiber, is_closed=True)]
+                return [Reply(fiber, is_closed=True)]
             if waits:
                 self._takers[fiber] = None
                 return ()
-            return [Answer(fiber)]
+            return [Reply(fiber)]
         else:  # nothing is kept: it goes from hand to hand
             putter, item = self._putters.popitem(last=False)
-            return [Answer(fiber, item=item), Answer(putter)]
+            return [Reply(fiber, item=item), Reply(putter)]
         if not self._putters:
-            return [Answer(fiber, item=item)]
+            return [Reply(fiber, item=item)]
         putter, behind = self._putters.popitem(last=False)
         self._items.append(behind)
-        return [Answer(fiber, item=item), Answer(putter)]
+        return [Reply(fiber, item=item), Reply(putter)]
 
     @property
     def has_limit(self) -> bool:
@@ -104,7 +104,7 @@ class Queue:
         """They weren't taken: they come before all others. Nobody waits to take."""
         self._items.extendleft(reversed(items))
 
-    def give_up(self, fiber: int) -> Sequence[Answer]:
+    def give_up(self, fiber: int) -> Sequence[Reply]:
         if self._putters.pop(fiber, NOTHING) is NOTHING:
             del self._takers[fiber]
         return ()
@@ -146,7 +146,7 @@ class Topic:
         self._count = 0
         self._is_closed = False
 
-    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Reply]:
         if method == "publish":
             return self._publish(fiber, item)
         if method == "subscribe":
@@ -156,46 +156,46 @@ class Topic:
         if method == "poll":
             return self._take(fiber, number, waits=False)
         if method == "unsubscribe":
-            return [Answer(fiber), *self._unsubscribe(number)]
+            return [Reply(fiber), *self._unsubscribe(number)]
         if method != "close":
             raise Unknown(method)
         self._is_closed = True
-        return [Answer(fiber), *self._go_on()]
+        return [Reply(fiber), *self._go_on()]
 
-    def _publish(self, fiber: int, item: Any) -> Sequence[Answer]:
+    def _publish(self, fiber: int, item: Any) -> Sequence[Reply]:
         if self._is_closed:
-            return [Answer(fiber, is_closed=True)]
+            return [Reply(fiber, is_closed=True)]
         self._publishers[fiber] = item
         return self._go_on()
 
-    def _subscribe(self, fiber: int) -> Sequence[Answer]:
+    def _subscribe(self, fiber: int) -> Sequence[Reply]:
         if self._is_closed:
-            return [Answer(fiber, is_closed=True)]
+            return [Reply(fiber, is_closed=True)]
         self._count += 1
         self._subscriptions[self._count] = _Subscription()
         self._note_room(self._count)
-        return [Answer(fiber, self._count)]
+        return [Reply(fiber, self._count)]
 
-    def _unsubscribe(self, number: int) -> list[Answer]:
+    def _unsubscribe(self, number: int) -> list[Reply]:
         subscription = self._subscriptions.pop(number, None)
         if subscription is None:
             return []
         self._full.discard(number)
         for taker in subscription.takers:
             del self._taking[taker]
-        closed = [Answer(taker, is_closed=True) for taker in subscription.takers]
+        closed = [Reply(taker, is_closed=True) for taker in subscription.takers]
         return [*closed, *self._go_on()]
 
-    def _take(self, fiber: int, number: int, *, waits: bool) -> Sequence[Answer]:
+    def _take(self, fiber: int, number: int, *, waits: bool) -> Sequence[Reply]:
         subscription = self._subscriptions.get(number)
         if subscription is None:
-            return [Answer(fiber, is_closed=True)]
+            return [Reply(fiber, is_closed=True)]
         if subscription.items:
-            answer = Answer(fiber, item=subscription.items.popleft())
+            answer = Reply(fiber, item=subscription.items.popleft())
             self._note_room(number)
             return [answer, *self._go_on()]
         if self._is_closed and not self._publishers:
-            return [Answer(fiber, is_closed=True)]
+            return [Reply(fiber, is_closed=True)]
         subscription.takers[fiber] = None
         self._taking[fiber] = number
         self._note_room(number)
@@ -203,7 +203,7 @@ class Topic:
         if waits or fiber not in self._taking:
             return answers
         self.give_up(fiber)
-        return [*answers, Answer(fiber)]
+        return [*answers, Reply(fiber)]
 
     def _note_room(self, number: int) -> None:
         """This subscription has changed: it may have room now, or no longer."""
@@ -214,28 +214,28 @@ class Topic:
         else:
             self._full.add(number)
 
-    def _go_on(self) -> list[Answer]:
+    def _go_on(self) -> list[Reply]:
         """Deliver what can be delivered; if nothing will ever come, tell those who wait for it."""
         answers = []
         while self._publishers and not self._full:
             publisher, item = self._publishers.popitem(last=False)
-            answers.append(Answer(publisher))
+            answers.append(Reply(publisher))
             for number, subscription in self._subscriptions.items():
                 if subscription.takers:
                     taker, _ = subscription.takers.popitem(last=False)
                     del self._taking[taker]
-                    answers.append(Answer(taker, item=item))
+                    answers.append(Reply(taker, item=item))
                 else:
                     subscription.items.append(item)
                 self._note_room(number)
         if self._is_closed and not self._publishers:
-            answers += [Answer(fiber, is_closed=True) for fiber in self._taking]
+            answers += [Reply(fiber, is_closed=True) for fiber in self._taking]
             self._taking.clear()
             for subscription in self._subscriptions.values():
                 subscription.takers.clear()
         return answers
 
-    def give_up(self, fiber: int) -> Sequence[Answer]:
+    def give_up(self, fiber: int) -> Sequence[Reply]:
         number = self._taking.pop(fiber, None)
         if number is None:
             del self._publishers[fiber]

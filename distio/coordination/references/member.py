@@ -26,7 +26,7 @@ from weakref import WeakValueDictionary
 
 from distio.coordination.executor.discarding import DropObjects
 from distio.protocol import messages as m
-from distio.protocol.requests import Talking as Reference
+from distio.protocol.requests import PrimitiveRef
 
 if TYPE_CHECKING:
     from distio.coordination.member import Member
@@ -88,9 +88,9 @@ class References:
             claims.append(claim)
         return claims
 
-    def come(self, keys: Sequence[int]) -> list[Reference]:
+    def come(self, keys: Sequence[int]) -> list[PrimitiveRef]:
         """The same; what holds on to the claims can be pickled with what has come."""
-        return [Reference(claim.key, "queue", claim) for claim in self.arrived(keys)]
+        return [PrimitiveRef(claim.key, "queue", claim) for claim in self.arrived(keys)]
 
     def give_back(self) -> None:
         """Give back what died: drop what is here of it, and tell the coordinator."""
@@ -101,7 +101,9 @@ class References:
         member.outbox.append(m.GiveBack(given))
         kept = [key for key, _ in given if member.is_standalone or member.locks.knows(key)]
         found = [
-            each for key in kept for each in (member.talking.let_go(key), member.locks.let_go(key))
+            each
+            for key in kept
+            for each in (member.primitives.let_go(key), member.locks.let_go(key))
         ]
         dropped = [each for each in found if each is not None]
         del found

@@ -32,7 +32,6 @@ class LocalRun:
         "attachments",
         "blocked",
         "bundles",
-        "entries",
         "id",
         "known",
         "known_attachments",
@@ -40,6 +39,7 @@ class LocalRun:
         "locks",
         "objects",
         "posting",
+        "primitives",
         "unobserved",
         "unreleased",
         "values",
@@ -78,7 +78,7 @@ class LocalRun:
         """By digest, what came with fibers for others as well."""
         self.known_attachments: set[bytes] = set()
         """The digests of those that the coordinator has."""
-        self.entries: dict[int, None] = {}
+        self.primitives: dict[int, None] = {}
         """What its fibers talk by, if the member keeps it; dropped with the run."""
         self.values: dict[int, None] = {}
         """The variables whose values the member keeps; dropped with the run."""

@@ -28,7 +28,11 @@ _STATES: Final[dict[type, str]] = {
 def state_of(fiber: Fiber) -> str:
     """What a parked fiber is at, in words."""
     request = fiber.request
-    return str(request) if isinstance(request, rq.Talk) else _STATES.get(type(request), "runs")
+    return (
+        str(request)
+        if isinstance(request, rq.CallPrimitive)
+        else _STATES.get(type(request), "runs")
+    )
 
 
 def describe_fibers(member: Member, run: int) -> str:

@@ -39,12 +39,12 @@ from distio.core.ops.local import GetLocal, SetLocal, WithLocal
 from distio.core.ops.located import Locate, at
 from distio.core.ops.locks import Acquire, Locked, MakeLock, ReadVar, Release, WriteVar
 from distio.core.ops.names import Named, named
+from distio.core.ops.primitives import CallPrimitive, MakePrimitive
 from distio.core.ops.recurrences import Repeat, Retry, RetryPanic
 from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
 from distio.core.ops.scopes import StartIn, scope, zip_par_fast
 from distio.core.ops.streams import InGroup, OfGroup, RandomSeed, Seeded, Substream
-from distio.core.ops.talking import MakeTalking, Talk
 from distio.core.ops.together import Race
 from distio.core.ops.values import (
     Defer,
@@ -65,6 +65,7 @@ __all__ = [
     "Attempt",
     "Blocking",
     "Bracket",
+    "CallPrimitive",
     "Cancel",
     "Catch",
     "Chunk",
@@ -88,7 +89,7 @@ __all__ = [
     "Locate",
     "Locked",
     "MakeLock",
-    "MakeTalking",
+    "MakePrimitive",
     "Map",
     "MapError",
     "MapPanic",
@@ -109,6 +110,7 @@ __all__ = [
     "Rec",
     "Recover",
     "Release",
+    "ReleaseOnFailure",
     "Repeat",
     "RestartFrom",
     "Retry",
@@ -120,8 +122,6 @@ __all__ = [
     "SleepUntil",
     "StartIn",
     "Substream",
-    "Talk",
-    "ReleaseOnFailure",
     "ThenKeep",
     "TraversePar",
     "Traversed",

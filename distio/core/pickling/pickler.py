@@ -30,7 +30,7 @@ from distio.core.pickling.payloads import Writer
 from distio.core.pickling.scope import Scope, find
 from distio.core.references import Reference, reduce_handle, reduce_reference
 from distio.errors import TracedException
-from distio.protocol.requests import Lock, Talking
+from distio.protocol.requests import Lock, PrimitiveRef
 
 __all__ = ["Pickler"]
 
@@ -260,7 +260,7 @@ _BY_KIND: Final[dict[type, _Reducer]] = {
     BuiltinMethodType: Pickler.reduce_method,
     Handle: Pickler.reduce_handle,
     Lock: Pickler.reduce_reference,
-    Talking: Pickler.reduce_reference,
+    PrimitiveRef: Pickler.reduce_reference,
     ContextVar: Pickler.reduce_variable,
     TracedException: Pickler.reduce_traced,
     object: Pickler.reduce_sentinel,

@@ -18,7 +18,7 @@ from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
 from distio.errors import Closed, DomainErrors, MatchError
 from distio.protocol.domains import Method
-from distio.protocol.requests import NOTHING, Talking
+from distio.protocol.requests import NOTHING, PrimitiveRef
 from distio.resource import Resource
 
 __all__ = ["Barrier", "CountDownLatch", "Deferred", "PubSub", "Queue", "Subscription"]
@@ -32,30 +32,31 @@ _NO_LIMIT = -1
 class _Talking:
     """A small reference that travels; what it stands for is where all can reach it."""
 
-    __slots__ = ("_entry",)
+    __slots__ = ("_primitive",)
     _kind: ClassVar[str]
     _made_by: ClassVar[str] = "create"
 
-    def __init__(self, entry: Any) -> None:
-        if not isinstance(entry, Talking) or entry.kind != self._kind:
+    def __init__(self, primitive: Any) -> None:
+        if not isinstance(primitive, PrimitiveRef) or primitive.kind != self._kind:
             name = type(self).__name__
             raise MatchError(
                 f"{name}: expected what {name}.{self._made_by} makes, but got "
-                f"{expect.shown(entry)}; {name}.{self._made_by}(...) is the program that makes one"
+                f"{expect.shown(primitive)}; {name}.{self._made_by}(...) is the program that makes "
+                "one"
             )
-        self._entry: Talking = entry
+        self._primitive: PrimitiveRef = primitive
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._entry,)
+        return type(self), (self._primitive,)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._entry == self._entry
+        return type(other) is type(self) and other._primitive == self._primitive
 
     def __hash__(self) -> int:
-        return hash(self._entry)
+        return hash(self._primitive)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._entry.key}>"
+        return f"<{type(self).__name__} {self._primitive.key}>"
 
 
 @final
@@ -75,19 +76,19 @@ class Deferred(_Talking, Generic[A]):
     @classmethod
     def create(cls) -> IO[Any, Any, Deferred[Any]]:
         """The program that makes one that isn't set."""
-        return ops.MakeTalking("deferred").map(cls)
+        return ops.MakePrimitive("deferred").map(cls)
 
     def get(self) -> IO[Any, Any, A]:
         """Wait until it is set; compute its value."""
-        return ops.Talk(self._entry, "get")
+        return ops.CallPrimitive(self._primitive, "get")
 
     def set(self, value: A) -> IO[Any, Any, bool]:
         """Set it, unless it is set already; compute whether this was the first."""
-        return ops.Talk(self._entry, "set", 0, value)
+        return ops.CallPrimitive(self._primitive, "set", 0, value)
 
     def is_set(self) -> IO[Any, Any, bool]:
         """Compute whether it is set; doesn't wait."""
-        return ops.Talk(self._entry, "is_set")
+        return ops.CallPrimitive(self._primitive, "is_set")
 
 
 class _Source(_Talking, Generic[A]):
@@ -96,7 +97,7 @@ class _Source(_Talking, Generic[A]):
     __slots__ = ()
 
     def _ask(self, method: Method) -> IO[Any, Any, Any]:
-        return ops.Talk(self._entry, method)
+        return ops.CallPrimitive(self._primitive, method)
 
     def take(self) -> IO[Any, Closed, A]:
         """Wait for the next item; compute it.
@@ -182,7 +183,7 @@ class Queue(_Source[A]):
             MatchError: `capacity` is no whole number up to 2**63 - 1.
             ValueError: it is negative.
         """
-        return ops.MakeTalking("queue", _size(capacity, "Queue.create")).map(cls)
+        return ops.MakePrimitive("queue", _size(capacity, "Queue.create")).map(cls)
 
     def put(self, item: A) -> IO[Any, Closed, None]:
         """Put an item behind all others, as soon as there is room.
@@ -190,7 +191,7 @@ class Queue(_Source[A]):
         Errors:
             Closed: it is closed.
         """
-        return ops.Talk(self._entry, "put", 0, item)
+        return ops.CallPrimitive(self._primitive, "put", 0, item)
 
     def offer(self, item: A) -> IO[Any, Closed, bool]:
         """Put an item if there is room now; compute whether there was.
@@ -198,15 +199,15 @@ class Queue(_Source[A]):
         Errors:
             Closed: it is closed.
         """
-        return ops.Talk(self._entry, "offer", 0, item)
+        return ops.CallPrimitive(self._primitive, "offer", 0, item)
 
     def size(self) -> IO[Any, Any, int]:
         """Compute how many items are in it."""
-        return ops.Talk(self._entry, "size")
+        return ops.CallPrimitive(self._primitive, "size")
 
     def close(self) -> IO[Any, Any, None]:
         """Take nothing more: what was put, or waits for room, can still be taken."""
-        return ops.Talk(self._entry, "close")
+        return ops.CallPrimitive(self._primitive, "close")
 
 
 @final
@@ -236,7 +237,7 @@ class PubSub(_Talking, Generic[A]):
             MatchError: `capacity` is no whole number up to 2**63 - 1.
             ValueError: it is negative.
         """
-        return ops.MakeTalking("topic", _size(capacity, "PubSub.create")).map(cls)
+        return ops.MakePrimitive("topic", _size(capacity, "PubSub.create")).map(cls)
 
     def publish(self, item: A) -> IO[Any, Closed, None]:
         """Give an item to all who are subscribed, as soon as all have room; all get the same order.
@@ -244,7 +245,7 @@ class PubSub(_Talking, Generic[A]):
         Errors:
             Closed: it is closed.
         """
-        return ops.Talk(self._entry, "publish", 0, item)
+        return ops.CallPrimitive(self._primitive, "publish", 0, item)
 
     def subscribe(self) -> Resource[Any, Closed, Subscription[A]]:
         """To be used as long as one is subscribed; what wasn't taken by then is dropped.
@@ -252,11 +253,15 @@ class PubSub(_Talking, Generic[A]):
         Errors:
             Closed: it is closed.
         """
-        return Resource(ops.Talk(self._entry, "subscribe").map(partial(_subscribed, self._entry)))
+        return Resource(
+            ops.CallPrimitive(self._primitive, "subscribe").map(
+                partial(_subscribed, self._primitive)
+            )
+        )
 
     def close(self) -> IO[Any, Any, None]:
         """Publish nothing more: what was published, or waits for room, can still be taken."""
-        return ops.Talk(self._entry, "close")
+        return ops.CallPrimitive(self._primitive, "close")
 
 
 @final
@@ -267,15 +272,15 @@ class Subscription(_Source[A]):
     _kind = "topic"
     _made_by = "subscribe"
 
-    def __init__(self, entry: Talking, number: int) -> None:
-        super().__init__(entry)
+    def __init__(self, primitive: PrimitiveRef, number: int) -> None:
+        super().__init__(primitive)
         self._number = number
 
     def _ask(self, method: Method) -> IO[Any, Any, Any]:
-        return ops.Talk(self._entry, method, self._number)
+        return ops.CallPrimitive(self._primitive, method, self._number)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Subscription, (self._entry, self._number)
+        return Subscription, (self._primitive, self._number)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -285,15 +290,17 @@ class Subscription(_Source[A]):
         )
 
     def __hash__(self) -> int:
-        return hash((self._entry, self._number))
+        return hash((self._primitive, self._number))
 
 
-def _subscribed(entry: Talking, number: int) -> tuple[Subscription[Any], Callable[..., Any]]:
-    return Subscription(entry, number), partial(_unsubscribe, entry, number)
+def _subscribed(
+    primitive: PrimitiveRef, number: int
+) -> tuple[Subscription[Any], Callable[..., Any]]:
+    return Subscription(primitive, number), partial(_unsubscribe, primitive, number)
 
 
-def _unsubscribe(entry: Talking, number: int, status: Any) -> IO[Any, Any, Any]:
-    return ops.Talk(entry, "unsubscribe", number)
+def _unsubscribe(primitive: PrimitiveRef, number: int, status: Any) -> IO[Any, Any, Any]:
+    return ops.CallPrimitive(primitive, "unsubscribe", number)
 
 
 @final
@@ -319,11 +326,11 @@ class Barrier(_Talking):
             ValueError: it is less than 1.
         """
         size = expect.size(parties, "Barrier.create", "parties is a number from 1")
-        return ops.MakeTalking("barrier", size).map(cls)
+        return ops.MakePrimitive("barrier", size).map(cls)
 
     def wait(self) -> IO[Any, Any, int]:
         """Wait until so many wait; compute in which place this one came, from 0."""
-        return ops.Talk(self._entry, "wait")
+        return ops.CallPrimitive(self._primitive, "wait")
 
 
 @final
@@ -349,7 +356,7 @@ class CountDownLatch(_Talking):
             ValueError: it is less than 1.
         """
         size = expect.size(count, "CountDownLatch.create", "count is a number from 1")
-        return ops.MakeTalking("latch", size).map(cls)
+        return ops.MakePrimitive("latch", size).map(cls)
 
     def count_down(self, n: int = 1) -> IO[Any, Any, int]:
         """Count down by `n`, but not below 0; compute what is left.
@@ -359,15 +366,15 @@ class CountDownLatch(_Talking):
             ValueError: it is less than 1.
         """
         number = expect.size(n, "CountDownLatch.count_down", "n is a number from 1")
-        return ops.Talk(self._entry, "count_down", number)
+        return ops.CallPrimitive(self._primitive, "count_down", number)
 
     def wait(self) -> IO[Any, Any, None]:
         """Wait until it is 0."""
-        return ops.Talk(self._entry, "wait")
+        return ops.CallPrimitive(self._primitive, "wait")
 
     def count(self) -> IO[Any, Any, int]:
         """Compute what is left."""
-        return ops.Talk(self._entry, "count")
+        return ops.CallPrimitive(self._primitive, "count")
 
 
 def _size(capacity: Any, where: str) -> int:

@@ -7,41 +7,41 @@ from typing import Any, final
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Next
 from distio.protocol import requests
-from distio.protocol.domains import Method, Primitive
-from distio.protocol.requests import NOTHING, Talking
+from distio.protocol.domains import Method, PrimitiveKind
+from distio.protocol.requests import NOTHING, PrimitiveRef
 
-__all__ = ["MakeTalking", "Talk"]
+__all__ = ["CallPrimitive", "MakePrimitive"]
 
 
 @final
-class MakeTalking(IO[Any, Any, Any]):
+class MakePrimitive(IO[Any, Any, Any]):
     """Make something to talk by."""
 
     __slots__ = _names = ("kind", "size")
 
-    def __init__(self, kind: Primitive, size: int = 0) -> None:
+    def __init__(self, kind: PrimitiveKind, size: int = 0) -> None:
         self.kind = kind
         self.size = size
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.MakeTalking(self.kind, self.size)
+        fiber.request = requests.MakePrimitive(self.kind, self.size)
         return None
 
 
 @final
-class Talk(IO[Any, Any, Any]):
+class CallPrimitive(IO[Any, Any, Any]):
     """Put, take, wait, …"""
 
-    __slots__ = _names = ("entry", "method", "number", "item")
+    __slots__ = _names = ("primitive", "method", "number", "item")
 
     def __init__(
-        self, entry: Talking, method: Method, number: int = 0, item: Any = NOTHING
+        self, primitive: PrimitiveRef, method: Method, number: int = 0, item: Any = NOTHING
     ) -> None:
-        self.entry = entry
+        self.primitive = primitive
         self.method = method
         self.number = number
         self.item = item
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.Talk(self.entry, self.method, self.number, self.item)
+        fiber.request = requests.CallPrimitive(self.primitive, self.method, self.number, self.item)
         return None

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from distio.errors import DistioBug
 from distio.protocol.requests import NOTHING
 
-__all__ = ["NOT_OURS", "Answer", "Entry", "Unknown", "require"]
+__all__ = ["NOT_OURS", "Primitive", "Reply", "Unknown", "require"]
 
 NOT_OURS: Final = (
     "what fibers talk by lives as long as the run that made it, and is for its fibers alone; this "
@@ -27,7 +27,7 @@ NOT_OURS: Final = (
 """What to say to a fiber that uses another run's entry."""
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """What a fiber is told."""
 
     fiber: int
@@ -43,10 +43,10 @@ class Unknown(Exception):
     """An entry was asked for what it doesn't know of."""
 
 
-class Entry(Protocol):
+class Primitive(Protocol):
     """One queue, deferred value, …"""
 
-    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Answer]:
+    def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Reply]:
         """A fiber asks for something; it waits if it isn't among those that are answered.
 
         Args:
@@ -59,7 +59,7 @@ class Entry(Protocol):
             Unknown: it doesn't know the verb, or what the number stands for.
         """
 
-    def give_up(self, fiber: int) -> Sequence[Answer]:
+    def give_up(self, fiber: int) -> Sequence[Reply]:
         """A fiber that waits here does so no longer; those who are answered go on because of it."""
 
     def waiting(self) -> Sequence[int]:

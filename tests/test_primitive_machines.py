@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from distio.coordination.primitives.entries import Answer, Entry, Unknown
-from distio.coordination.primitives.kinds import make_entry
+from distio.coordination.primitives.kinds import make_primitive
 from distio.coordination.primitives.meetings import Barrier, Deferred, Latch
+from distio.coordination.primitives.primitive import Primitive, Reply, Unknown
 from distio.coordination.primitives.queues import NO_LIMIT, Queue, Topic
 from distio.protocol.requests import NOTHING
 
@@ -22,29 +22,29 @@ MANY = range(1, 1_001)
 class Scene:
     """An entry, and what was answered to whom."""
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
-        self.answers: list[Answer] = []
+    def __init__(self, primitive: Primitive) -> None:
+        self.primitive = primitive
+        self.answers: list[Reply] = []
 
-    def ask(self, fiber: int, method: str, number: int = 0, item: Any = NOTHING) -> list[Answer]:
+    def ask(self, fiber: int, method: str, number: int = 0, item: Any = NOTHING) -> list[Reply]:
         """What comes of it, the answers to others as well."""
-        return self._took(self.entry.ask(fiber, method, number, item))
+        return self._took(self.primitive.ask(fiber, method, number, item))
 
-    def give_up(self, fiber: int) -> list[Answer]:
-        return self._took(self.entry.give_up(fiber))
+    def give_up(self, fiber: int) -> list[Reply]:
+        return self._took(self.primitive.give_up(fiber))
 
-    def _took(self, answers: Sequence[Answer]) -> list[Answer]:
-        self.entry.validate()
+    def _took(self, answers: Sequence[Reply]) -> list[Reply]:
+        self.primitive.validate()
         self.answers += answers
         return list(answers)
 
 
-def item(fiber: int, value: Any) -> Answer:
-    return Answer(fiber, item=value)
+def item(fiber: int, value: Any) -> Reply:
+    return Reply(fiber, item=value)
 
 
-def closed(fiber: int) -> Answer:
-    return Answer(fiber, is_closed=True)
+def closed(fiber: int) -> Reply:
+    return Reply(fiber, is_closed=True)
 
 
 # -- deferred values, barriers, latches -------------------------------------------------------
@@ -52,12 +52,12 @@ def closed(fiber: int) -> Answer:
 
 def test_a_deferred_value_is_set_once_and_told_to_all() -> None:
     scene = Scene(Deferred())
-    assert scene.ask(1, "is_set") == [Answer(1, False)]
+    assert scene.ask(1, "is_set") == [Reply(1, False)]
     assert [scene.ask(fiber, "get") for fiber in (2, 3)] == [[], []]
-    assert scene.ask(1, "set", item="a") == [Answer(1, True), item(2, "a"), item(3, "a")]
-    assert scene.ask(1, "set", item="b") == [Answer(1, False)]
+    assert scene.ask(1, "set", item="a") == [Reply(1, True), item(2, "a"), item(3, "a")]
+    assert scene.ask(1, "set", item="b") == [Reply(1, False)]
     assert scene.ask(4, "get") == [item(4, "a")]
-    assert scene.ask(1, "is_set") == [Answer(1, True)]
+    assert scene.ask(1, "is_set") == [Reply(1, True)]
 
 
 def test_a_barrier_lets_so_many_go_on_and_begins_anew() -> None:
@@ -65,7 +65,7 @@ def test_a_barrier_lets_so_many_go_on_and_begins_anew() -> None:
     for first in (1, 10):
         assert scene.ask(first, "wait") == []
         assert scene.ask(first + 1, "wait") == []
-        places = [Answer(first, 0), Answer(first + 1, 1), Answer(first + 2, 2)]
+        places = [Reply(first, 0), Reply(first + 1, 1), Reply(first + 2, 2)]
         assert scene.ask(first + 2, "wait") == places
 
 
@@ -74,17 +74,17 @@ def test_who_gives_up_at_a_barrier_does_not_count() -> None:
     scene.ask(1, "wait")
     scene.give_up(1)
     assert scene.ask(2, "wait") == []
-    assert scene.ask(1, "wait") == [Answer(2, 0), Answer(1, 1)]
+    assert scene.ask(1, "wait") == [Reply(2, 0), Reply(1, 1)]
 
 
 def test_a_latch_opens_at_zero_and_stays_open() -> None:
     scene = Scene(Latch(3))
     assert [scene.ask(fiber, "wait") for fiber in (1, 2)] == [[], []]
-    assert scene.ask(3, "count_down", 2) == [Answer(3, 1)]
-    assert scene.ask(3, "count") == [Answer(3, 1)]
-    assert scene.ask(3, "count_down", 9) == [Answer(3, 0), Answer(1), Answer(2)]
-    assert scene.ask(4, "wait") == [Answer(4)]
-    assert scene.ask(3, "count_down", 1) == [Answer(3, 0)]
+    assert scene.ask(3, "count_down", 2) == [Reply(3, 1)]
+    assert scene.ask(3, "count") == [Reply(3, 1)]
+    assert scene.ask(3, "count_down", 9) == [Reply(3, 0), Reply(1), Reply(2)]
+    assert scene.ask(4, "wait") == [Reply(4)]
+    assert scene.ask(3, "count_down", 1) == [Reply(3, 0)]
 
 
 # -- queues -----------------------------------------------------------------------------------
@@ -92,34 +92,34 @@ def test_a_latch_opens_at_zero_and_stays_open() -> None:
 
 def test_items_are_taken_in_the_order_in_which_they_were_put() -> None:
     scene = Scene(Queue(2))
-    assert scene.ask(1, "put", item="a") == [Answer(1)]
-    assert scene.ask(1, "offer", item="b") == [Answer(1, True)]
-    assert scene.ask(1, "offer", item="lost") == [Answer(1, False)]
+    assert scene.ask(1, "put", item="a") == [Reply(1)]
+    assert scene.ask(1, "offer", item="b") == [Reply(1, True)]
+    assert scene.ask(1, "offer", item="lost") == [Reply(1, False)]
     assert scene.ask(2, "put", item="c") == []
-    assert scene.ask(3, "size") == [Answer(3, 2)]
-    assert scene.ask(3, "take") == [item(3, "a"), Answer(2)]
+    assert scene.ask(3, "size") == [Reply(3, 2)]
+    assert scene.ask(3, "take") == [item(3, "a"), Reply(2)]
     assert scene.ask(3, "poll") == [item(3, "b")]
     assert scene.ask(3, "take") == [item(3, "c")]
-    assert scene.ask(3, "poll") == [Answer(3)]
+    assert scene.ask(3, "poll") == [Reply(3)]
     assert scene.ask(3, "take") == []
-    assert scene.ask(1, "put", item="d") == [Answer(1), item(3, "d")]
+    assert scene.ask(1, "put", item="d") == [Reply(1), item(3, "d")]
 
 
 def test_a_queue_of_none_hands_over() -> None:
     scene = Scene(Queue(0))
-    assert scene.ask(1, "offer", item="lost") == [Answer(1, False)]
+    assert scene.ask(1, "offer", item="lost") == [Reply(1, False)]
     assert scene.ask(1, "put", item="a") == []
     assert scene.ask(2, "put", item="b") == []
-    assert scene.ask(3, "take") == [item(3, "a"), Answer(1)]
-    assert scene.ask(3, "poll") == [item(3, "b"), Answer(2)]
+    assert scene.ask(3, "take") == [item(3, "a"), Reply(1)]
+    assert scene.ask(3, "poll") == [item(3, "b"), Reply(2)]
     assert scene.ask(3, "take") == []
-    assert scene.ask(1, "offer", item="c") == [Answer(1, True), item(3, "c")]
+    assert scene.ask(1, "offer", item="c") == [Reply(1, True), item(3, "c")]
 
 
 def test_a_queue_without_limit_never_lets_wait() -> None:
     scene = Scene(Queue(NO_LIMIT))
     for n in MANY:
-        assert scene.ask(1, "put", item=n) == [Answer(1)]
+        assert scene.ask(1, "put", item=n) == [Reply(1)]
     assert [scene.ask(2, "take") for _ in MANY] == [[item(2, n)] for n in MANY]
 
 
@@ -128,7 +128,7 @@ def test_many_takers_are_served_in_order() -> None:
     for fiber in MANY:
         scene.ask(fiber, "take")
     for fiber in MANY:
-        assert scene.ask(0, "put", item=-fiber) == [Answer(0), item(fiber, -fiber)]
+        assert scene.ask(0, "put", item=-fiber) == [Reply(0), item(fiber, -fiber)]
 
 
 @pytest.mark.parametrize("capacity", [0, 1, 3])
@@ -146,21 +146,21 @@ def test_a_closed_queue_gives_what_was_put_and_who_waited_to_put_and_no_more() -
     scene = Scene(Queue(1))
     scene.ask(1, "put", item="a")
     scene.ask(2, "put", item="b")
-    assert scene.ask(9, "close") == [Answer(9)]
+    assert scene.ask(9, "close") == [Reply(9)]
     assert scene.ask(3, "put", item="c") == [closed(3)]
     assert scene.ask(3, "offer", item="c") == [closed(3)]
-    assert scene.ask(4, "take") == [item(4, "a"), Answer(2)]
+    assert scene.ask(4, "take") == [item(4, "a"), Reply(2)]
     assert scene.ask(4, "take") == [item(4, "b")]
     assert scene.ask(4, "take") == [closed(4)]
     assert scene.ask(4, "poll") == [closed(4)]
-    assert scene.ask(9, "close") == [Answer(9)]
+    assert scene.ask(9, "close") == [Reply(9)]
 
 
 def test_who_waits_to_take_when_it_is_closed_is_told() -> None:
     scene = Scene(Queue(1))
     scene.ask(1, "take")
     scene.ask(2, "take")
-    assert scene.ask(9, "close") == [Answer(9), closed(1), closed(2)]
+    assert scene.ask(9, "close") == [Reply(9), closed(1), closed(2)]
 
 
 def test_who_gives_up_has_put_and_taken_nothing() -> None:
@@ -168,12 +168,12 @@ def test_who_gives_up_has_put_and_taken_nothing() -> None:
     scene.ask(1, "take")
     scene.ask(2, "take")
     assert scene.give_up(1) == []
-    assert scene.ask(3, "put", item="a") == [Answer(3), item(2, "a")]
+    assert scene.ask(3, "put", item="a") == [Reply(3), item(2, "a")]
     scene.ask(3, "put", item="b")
     scene.ask(4, "put", item="c")
     scene.ask(5, "put", item="d")
     assert scene.give_up(4) == []
-    assert scene.ask(6, "take") == [item(6, "b"), Answer(5)]
+    assert scene.ask(6, "take") == [item(6, "b"), Reply(5)]
     assert scene.ask(6, "take") == [item(6, "d")]
 
 
@@ -182,29 +182,29 @@ def test_who_gives_up_has_put_and_taken_nothing() -> None:
 
 def test_all_who_are_subscribed_get_what_is_published_from_then_on() -> None:
     scene = Scene(Topic(NO_LIMIT))
-    assert scene.ask(1, "publish", item="nobody") == [Answer(1)]
-    assert scene.ask(2, "subscribe") == [Answer(2, 1)]
-    assert scene.ask(1, "publish", item="a") == [Answer(1)]
-    assert scene.ask(3, "subscribe") == [Answer(3, 2)]
+    assert scene.ask(1, "publish", item="nobody") == [Reply(1)]
+    assert scene.ask(2, "subscribe") == [Reply(2, 1)]
+    assert scene.ask(1, "publish", item="a") == [Reply(1)]
+    assert scene.ask(3, "subscribe") == [Reply(3, 2)]
     assert scene.ask(3, "take", 2) == []
-    assert scene.ask(1, "publish", item="b") == [Answer(1), item(3, "b")]
+    assert scene.ask(1, "publish", item="b") == [Reply(1), item(3, "b")]
     assert scene.ask(2, "take", 1) == [item(2, "a")]
     assert scene.ask(2, "poll", 1) == [item(2, "b")]
-    assert scene.ask(2, "poll", 1) == [Answer(2)]
+    assert scene.ask(2, "poll", 1) == [Reply(2)]
 
 
 def test_who_publishes_waits_until_all_have_room() -> None:
     scene = Scene(Topic(1))
     scene.ask(1, "subscribe")
     scene.ask(2, "subscribe")
-    assert scene.ask(3, "publish", item="a") == [Answer(3)]
+    assert scene.ask(3, "publish", item="a") == [Reply(3)]
     assert scene.ask(3, "publish", item="b") == []
     assert scene.ask(4, "publish", item="c") == []
     assert scene.ask(1, "take", 1) == [item(1, "a")]
-    assert scene.ask(2, "take", 2) == [item(2, "a"), Answer(3)]
+    assert scene.ask(2, "take", 2) == [item(2, "a"), Reply(3)]
     assert scene.ask(1, "take", 1) == [item(1, "b")]
     assert scene.ask(1, "take", 1) == []
-    assert scene.ask(2, "take", 2) == [item(2, "b"), Answer(4), item(1, "c")]
+    assert scene.ask(2, "take", 2) == [item(2, "b"), Reply(4), item(1, "c")]
 
 
 def test_a_topic_of_none_waits_until_all_take() -> None:
@@ -213,11 +213,11 @@ def test_a_topic_of_none_waits_until_all_take() -> None:
     scene.ask(2, "subscribe")
     assert scene.ask(1, "take", 1) == []
     assert scene.ask(3, "publish", item="a") == []
-    assert scene.ask(2, "take", 2) == [Answer(3), item(1, "a"), item(2, "a")]
+    assert scene.ask(2, "take", 2) == [Reply(3), item(1, "a"), item(2, "a")]
     assert scene.ask(3, "publish", item="b") == []
-    assert scene.ask(1, "poll", 1) == [Answer(1)]
+    assert scene.ask(1, "poll", 1) == [Reply(1)]
     assert scene.ask(2, "take", 2) == []
-    assert scene.ask(1, "poll", 1) == [Answer(3), item(1, "b"), item(2, "b")]
+    assert scene.ask(1, "poll", 1) == [Reply(3), item(1, "b"), item(2, "b")]
 
 
 def test_who_unsubscribes_holds_nobody_up() -> None:
@@ -228,11 +228,11 @@ def test_who_unsubscribes_holds_nobody_up() -> None:
     scene.ask(1, "take", 1)
     scene.ask(1, "take", 1)
     scene.ask(3, "publish", item="b")
-    assert scene.ask(2, "unsubscribe", 2) == [Answer(2), Answer(3), item(1, "b")]
-    assert scene.ask(2, "unsubscribe", 2) == [Answer(2)]
+    assert scene.ask(2, "unsubscribe", 2) == [Reply(2), Reply(3), item(1, "b")]
+    assert scene.ask(2, "unsubscribe", 2) == [Reply(2)]
     assert scene.ask(2, "take", 2) == [closed(2)]
     scene.ask(1, "take", 1)
-    assert scene.ask(9, "unsubscribe", 1) == [Answer(9), closed(1)]
+    assert scene.ask(9, "unsubscribe", 1) == [Reply(9), closed(1)]
 
 
 def test_a_closed_topic_delivers_what_waits_and_then_tells_all() -> None:
@@ -243,10 +243,10 @@ def test_a_closed_topic_delivers_what_waits_and_then_tells_all() -> None:
     scene.ask(4, "publish", item="b")
     scene.ask(1, "take", 1)
     assert scene.ask(1, "take", 1) == []
-    assert scene.ask(9, "close") == [Answer(9)]
+    assert scene.ask(9, "close") == [Reply(9)]
     assert scene.ask(5, "publish", item="c") == [closed(5)]
     assert scene.ask(5, "subscribe") == [closed(5)]
-    assert scene.ask(2, "take", 2) == [item(2, "a"), Answer(4), item(1, "b")]
+    assert scene.ask(2, "take", 2) == [item(2, "a"), Reply(4), item(1, "b")]
     assert scene.ask(1, "take", 1) == [closed(1)]
     assert scene.ask(2, "take", 2) == [item(2, "b")]
     assert scene.ask(2, "poll", 2) == [closed(2)]
@@ -270,7 +270,7 @@ def test_who_gives_up_taking_at_a_topic_of_none_makes_no_room() -> None:
     scene.ask(1, "take", 1)
     scene.give_up(1)
     assert scene.ask(2, "publish", item="a") == []
-    assert scene.ask(1, "take", 1) == [Answer(2), item(1, "a")]
+    assert scene.ask(1, "take", 1) == [Reply(2), item(1, "a")]
 
 
 # -- all of them ------------------------------------------------------------------------------
@@ -278,11 +278,11 @@ def test_who_gives_up_taking_at_a_topic_of_none_makes_no_room() -> None:
 
 @pytest.mark.parametrize("kind", ["barrier", "deferred", "latch", "queue", "topic"])
 def test_an_unknown_verb_changes_nothing(kind: str) -> None:
-    entry = make_entry(kind, 1)
+    primitive = make_primitive(kind, 1)
     with pytest.raises(Unknown):
-        entry.ask(1, "dance", 0, NOTHING)
-    assert list(entry.waiting()) == []
-    entry.validate()
+        primitive.ask(1, "dance", 0, NOTHING)
+    assert list(primitive.waiting()) == []
+    primitive.validate()
 
 
 class QueueAgainstModel(RuleBasedStateMachine):
@@ -301,7 +301,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.putters: dict[int, int] = {}
         self.is_closed = False
 
-    def ask(self, method: str, number: int = 0) -> tuple[int, list[Answer]]:
+    def ask(self, method: str, number: int = 0) -> tuple[int, list[Reply]]:
         if self.queue is None:
             self.queue = Queue(self.capacity)
         self.count += 1
@@ -309,7 +309,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.queue.validate()
         return self.count, list(answers)
 
-    def note(self, answers: list[Answer]) -> None:
+    def note(self, answers: list[Reply]) -> None:
         for answer in answers:
             if answer.item is not NOTHING:
                 self.taken.append(answer.item)
