@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from enum import EnumType
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distio.protocol import messages as m
+from distio.protocol.base import FIBER, PAYLOAD
 from distio.protocol.codec import DETACH_BYTES, MalformedFrame, from_coordinator, from_member
+from distio.protocol.fields import marked
 
-MEMBER = get_args(m.MemberMessage)
-COORDINATOR = get_args(m.CoordinatorMessage)
+MEMBER: list[Any] = m.MemberMessage.__subclasses__()
+COORDINATOR: list[Any] = m.CoordinatorMessage.__subclasses__()
 
 _BASIC: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(0, 2**63),
@@ -35,14 +37,15 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     if isinstance(kind, EnumType):
         return st.sampled_from(list(kind))
     if get_origin(kind) is Annotated:
-        return limited(*args)
+        domains = [each for each in args[1:] if isinstance(each, msgspec.Meta)]
+        return limited(args[0], domains[0]) if domains else values(args[0])
     if get_origin(kind) is Literal:
         return st.sampled_from(args)
     if isinstance(kind, UnionType) or get_origin(kind) is Union:
         return st.one_of(*map(values, args))
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        fields = msgspec.structs.fields(kind)
-        return st.builds(kind, **{field.name: values(field.type) for field in fields})
+        hints = get_type_hints(kind, include_extras=True)
+        return st.builds(kind, **{name: values(hints[name]) for name in kind.__struct_fields__})
     if kind == list[args]:  # type: ignore[valid-type]
         return st.lists(values(args[0]), max_size=4)
     if get_origin(kind) is dict:
@@ -59,11 +62,6 @@ def limited(kind: Any, domain: Any) -> st.SearchStrategy[Any]:
     if domain.min_length:
         return st.lists(values(get_args(kind)[0]), min_size=domain.min_length, max_size=4)
     return values(kind)
-
-
-def test_every_message_is_in_one_direction() -> None:
-    assert set(MEMBER) | set(COORDINATOR) == set(m.Message.__subclasses__())
-    assert not set(MEMBER) & set(COORDINATOR)
 
 
 @pytest.mark.parametrize("kind", MEMBER, ids=lambda kind: kind.__name__)
@@ -112,6 +110,48 @@ def test_big_payloads_of_the_coordinator() -> None:
     assert len(frames) == 3
     assert len(frames[0]) < 200
     assert from_coordinator.decode([memoryview(frame) for frame in frames]) == messages
+
+
+@pytest.mark.parametrize("kind", [*MEMBER, *COORDINATOR], ids=lambda kind: kind.__name__)
+@settings(max_examples=5)
+@given(data=st.data())
+def test_whatever_is_big_in_a_message_travels_beside_its_header(kind: Any, data: Any) -> None:
+    codec: Any = from_member if kind in MEMBER else from_coordinator
+    message = data.draw(values(kind))
+    payloads = marked(kind, PAYLOAD)
+    if payloads is not None:
+        message = payloads.replaced(message, [BIG] * len(payloads.values(message)))
+        frames = codec.encode([message])
+        assert len(frames) == 1 + len(payloads.values(message))
+        assert len(frames[0]) < DETACH_BYTES
+        assert codec.decode(frames) == [message]
+
+
+@pytest.mark.parametrize("kind", [*MEMBER, *COORDINATOR], ids=lambda kind: kind.__name__)
+def test_whatever_may_be_big_or_is_a_fiber_is_marked_so(kind: Any) -> None:
+    unmarked = {where for where, hint in fields(kind) if hint is bytes}
+    assert unmarked <= {"attachments.0", "token"}  # digests, and what pairs two connections
+    fibers = {where: hint for where, hint in fields(kind) if where.split(".")[0] in FIBERS}
+    assert all(FIBER in get_args(hint) for where, hint in fibers.items() if "." not in where)
+
+
+FIBERS = {"fiber", "of"}
+
+
+def fields(kind: Any, where: str = "") -> list[tuple[str, Any]]:
+    """Each field of a message, with its type: of fields in fields, too."""
+    args = get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        hints = get_type_hints(kind, include_extras=True)
+        return [each for name in kind.__struct_fields__ for each in fields(hints[name], name)]
+    if get_origin(kind) is Annotated:
+        inner = fields(args[0], where)
+        return [(where, kind)] if inner == [(where, args[0])] else inner
+    if get_origin(kind) is tuple:
+        return [found for n, each in enumerate(args) for found in fields(each, f"{where}.{n}")]
+    if get_origin(kind) in (list, UnionType, Union):
+        return [found for each in args for found in fields(each, where)]
+    return [(where, kind)]
 
 
 def test_encoding_leaves_the_messages_alone() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 MODULES = [
     "distio.coordination.deadlock.coordinator",
+    "distio.coordination.dispatch",
     "distio.core.expect",
     "distio.core.fiber",
     "distio.core.ops.base",
@@ -18,6 +19,7 @@ MODULES = [
     "distio.io",
     "distio.local",
     "distio.outside",
+    "distio.protocol.fields",
     "distio.protocol.ids",
     "distio.protocol.version",
     "distio.resource",

@@ -16,7 +16,7 @@ from distio.protocol import messages as m
 from distio.protocol.codec import DETACH_BYTES, from_coordinator, from_member
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import fiber_id
-from distio.protocol.logs import LogLevels
+from distio.protocol.messages.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.deliveries import Deliveries, deliver
 from distio.runtime.records import NOBODY, pack

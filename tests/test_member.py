@@ -26,7 +26,7 @@ from distio.protocol import requests as rq
 from distio.protocol.domains import MemberKind
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
-from distio.protocol.logs import LogLevels
+from distio.protocol.messages.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 
 Program = IO[Any, Any, Any]

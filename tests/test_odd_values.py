@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from distio import IO, Barrier, CountDownLatch, MatchError, Ok, Panic, PubSub, Queue, io, resource
 from distio.protocol.codec import from_member
-from distio.protocol.logs import SetLogLevels
+from distio.protocol.messages.logs import SetLogLevels
 from distio.protocol.text import as_given, readable, sendable
 from distio.runtime.deliveries import levels_now
 from tests.conftest import Run, run_at

@@ -186,7 +186,7 @@ class Coordinator:
         self._commands.append(Send(member, message))
 
     def _say_uncounted(self, member: int, message: m.CoordinatorMessage) -> None:
-        """One of `m.UNCOUNTED`, if it is a member still: not counted as sent."""
+        """A message that isn't counted as sent, if it is a member still."""
         if member in self.members:
             self._commands.append(Send(member, message))
 

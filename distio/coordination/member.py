@@ -382,7 +382,7 @@ class Member:
 
     def receive(self, message: m.CoordinatorMessage) -> None:
         """Take up one message."""
-        if type(message) not in m.UNCOUNTED:
+        if message.is_counted:
             self._news.received += 1
         _HANDLERS[type(message)](self, message)
 

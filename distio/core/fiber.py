@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
 
 from distio.errors import Cancelled, MatchError, TracedException
 from distio.protocol.ids import label_of, name_of
-from distio.protocol.requests import SWITCHED, Acquire, CallPrimitive, Spawn, SpawnAt, Switched
+from distio.protocol.requests import SWITCHED
 from distio.result import Errors, Ok, Panic, Result
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["WHOLE", "Fiber", "Handle", "HeldLock", "Region"]
 
-_GIVING: Final = (Acquire, Spawn, SpawnAt, Switched, CallPrimitive)
-"""The answer to these must not be lost: whoever gets it has to see to it first."""
 
 R = TypeVar("R", contravariant=True)
 E = TypeVar("E", covariant=True)
@@ -309,7 +307,9 @@ class Fiber:
         return self.shield == region.shield
 
     def _exposed(self, waits: bool) -> Region | None:
-        if self.is_unwinding_cancel or (not waits and type(self.request) in _GIVING):
+        request = self.request
+        must_be_seen = request is not None and request.must_be_seen
+        if self.is_unwinding_cancel or (must_be_seen and not waits):
             return None
         for region in self.pending_cancels or ():
             is_whole = waits or self.acquiring == region.acquiring

@@ -51,9 +51,35 @@ __all__ = [
 
 
 class Request:
-    """Base of everything that `step` may return."""
+    """Base of everything that `step` may return; a type says here what is to be known of it."""
 
     __slots__ = ()
+
+    can_wait: ClassVar[bool] = False
+    """Whether a fiber may be parked on it. A fiber that is cancelled fails instead of asking."""
+    must_be_seen: ClassVar[bool] = False
+    """Whether the fiber has to see the answer before it is cancelled, for it has got something."""
+    is_visible: ClassVar[bool] = False
+    """Whether other fibers see what it does: then it must not be done twice."""
+    asks_host: ClassVar[bool] = False
+    """Whether the process knows the answer, and no machine is asked."""
+    gives_value: ClassVar[bool] = False
+    """Whether a value of the user's goes with it: it is pickled first if it leaves the process."""
+    gets: ClassVar[Literal["", "outcomes", "value"]] = ""
+    """What the answer holds that may be bytes: it is unpickled when the fiber goes on."""
+    state: ClassVar[str] = "runs"
+    """What a fiber is at that is parked on it; see `describe`."""
+    action: ClassVar[str] = ""
+    """What a fiber does that asks for it, in histories."""
+
+    @property
+    def waits_for_fibers(self) -> bool:
+        """Whether only another fiber can end the wait: such waits can be a deadlock."""
+        return False
+
+    def describe(self) -> str:
+        """What a fiber is at that is parked on it."""
+        return self.state
 
     def __repr__(self) -> str:
         return type(self).__name__
@@ -64,6 +90,7 @@ class Finished(Request):
     """The fiber has ended; its outcome is its value or its failure."""
 
     __slots__ = ()
+    is_visible = True
 
     def __reduce__(self) -> str:
         return "FINISHED"
@@ -74,6 +101,7 @@ class Yielded(Request):
     """The fiber gave way, or ran out of fuel; it can go on at any time."""
 
     __slots__ = ()
+    action = "yields"
 
     def __reduce__(self) -> str:
         return "YIELDED"
@@ -84,6 +112,8 @@ class Now(Request):
     """Read the wall clock; answered by what it shows, in seconds."""
 
     __slots__ = ()
+    asks_host = True
+    action = "reads the clock"
 
     def __reduce__(self) -> str:
         return "NOW"
@@ -94,6 +124,7 @@ class Random(Request):
     """Draw a random number; answered by one from 0 up to, but not, 1."""
 
     __slots__ = ()
+    asks_host = True
 
     def __reduce__(self) -> str:
         return "RANDOM"
@@ -107,6 +138,8 @@ class Switched(Request):
     """
 
     __slots__ = ()
+    must_be_seen = True
+    action = "goes on in another context of variables"
 
     def __reduce__(self) -> str:
         return "SWITCHED"
@@ -124,6 +157,8 @@ class Spawn(Request):
     """Start one fiber for each IO; answered by the list of their handles."""
 
     __slots__ = ("ios",)
+    must_be_seen = True
+    action = "starts fibers"
 
     def __init__(self, ios: Sequence[Any]) -> None:
         self.ios = ios
@@ -138,6 +173,9 @@ class SpawnAt(Request):
     """Start a fiber on one member, which it can't leave; answered by a list of its handle."""
 
     __slots__ = ("home", "io")
+    must_be_seen = True
+    is_visible = True
+    action = "starts a fiber on a certain member"
 
     def __init__(self, home: int, io: Any) -> None:
         self.home = home
@@ -149,6 +187,7 @@ class KeepObject(Request):
     """Keep this object in this process; answered by a reference to it, good everywhere."""
 
     __slots__ = ("obj",)
+    action = "keeps an object"
 
     def __init__(self, obj: Any) -> None:
         self.obj = obj
@@ -159,6 +198,7 @@ class FindObject(Request):
     """Answered by an object that is kept in this process."""
 
     __slots__ = ("key",)
+    action = "looks for an object"
 
     def __init__(self, key: int) -> None:
         self.key = key
@@ -172,6 +212,9 @@ class AwaitFibers(Request):
     """
 
     __slots__ = ("enough", "handles", "registration")
+    can_wait = True
+    gets = "outcomes"
+    state = "waits for fibers"
 
     def __init__(self, handles: Sequence[Any], enough: int | None = None) -> None:
         self.handles = handles
@@ -179,6 +222,11 @@ class AwaitFibers(Request):
         """How many must have ended: at most all. A fiber that is named twice counts twice."""
         self.registration: Any = None
         """How the wait is entered with those fibers (the member's business)."""
+
+    @property
+    def waits_for_fibers(self) -> bool:
+        """Always."""
+        return True
 
     def __reduce__(self) -> tuple[Any, ...]:
         return AwaitFibers, (self.handles, self.enough)
@@ -189,6 +237,8 @@ class CancelFibers(Request):
     """Have these fibers, or regions of them, cancelled; answered by None at once."""
 
     __slots__ = ("handles", "region")
+    is_visible = True
+    action = "cancels fibers"
 
     def __init__(self, handles: Sequence[Any], region: int = 0) -> None:
         self.handles = handles
@@ -201,6 +251,9 @@ class QueryStatus(Request):
     """What is this fiber at? Answered by a `Status`."""
 
     __slots__ = ("handle", "question")
+    can_wait = True
+    state = "waits for a status"
+    action = "asks after a fiber"
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
@@ -213,6 +266,8 @@ class Sleep(Request):
     """Wait for at least so many seconds; answered by None."""
 
     __slots__ = ("seconds", "timer")
+    can_wait = True
+    state = "sleeps"
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -311,6 +366,8 @@ class MakeLock(Request):
     """Make a lock, or with a value a variable; answered by a `Lock`."""
 
     __slots__ = ("handles", "payload", "value")
+    gives_value = True
+    action = "makes a lock"
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -325,9 +382,19 @@ class Acquire(Request):
     """Wait for this lock; answered by the variable's value, or None."""
 
     __slots__ = ("lock",)
+    can_wait = True
+    must_be_seen = True
+    gets = "value"
+    state = "waits for a lock"
+    action = "waits for a lock"
 
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
+
+    @property
+    def waits_for_fibers(self) -> bool:
+        """Unless it is a limit of starts, which time ends."""
+        return not self.lock.is_limit
 
 
 @final
@@ -335,6 +402,9 @@ class Release(Request):
     """Give this lock back; answered by None at once."""
 
     __slots__ = ("handles", "lock", "payload")
+    is_visible = True
+    gives_value = True
+    action = "gives a lock back"
 
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
@@ -365,6 +435,7 @@ class MakePrimitive(Request):
     """Make something to talk by; answered by a `PrimitiveRef`."""
 
     __slots__ = ("kind", "size")
+    action = "makes a primitive"
 
     def __init__(self, kind: PrimitiveKind, size: int) -> None:
         self.kind = kind
@@ -385,6 +456,11 @@ class CallPrimitive(Request):
         "primitive",
         "references",
     )
+    can_wait = True
+    must_be_seen = True
+    is_visible = True
+    gives_value = True
+    gets = "value"
 
     def __init__(
         self, primitive: PrimitiveRef, method: Method, number: int = 0, item: Any = NOTHING
@@ -404,6 +480,11 @@ class CallPrimitive(Request):
         self.is_given_up = False
         """Whether the coordinator was told that the fiber waits no longer."""
 
+    @property
+    def waits_for_fibers(self) -> bool:
+        """Always."""
+        return True
+
     def __reduce__(self) -> tuple[Any, ...]:
         return CallPrimitive, (
             self.primitive,
@@ -411,7 +492,8 @@ class CallPrimitive(Request):
             self.number,
         )  # it was answered: the item is given
 
-    def __str__(self) -> str:
+    def describe(self) -> str:
+        """What the fiber waits for."""
         return _WAITS.get((self.primitive.kind, self.method), f"waits for a {self.primitive.kind}")
 
 
@@ -437,6 +519,9 @@ class AwaitBlocking(Request):
     """
 
     __slots__ = ("args", "f", "is_abandoned", "is_stopped", "kwargs", "place", "stop")
+    can_wait = True
+    state = "waits for a call on another thread"
+    action = "calls what may block"
 
     def __init__(
         self,
@@ -467,6 +552,9 @@ class AwaitCallback(Request):
     """Call `f(context, callback, ...)`; answered by the Result that the callback is given."""
 
     __slots__ = ("args", "f", "kwargs")
+    can_wait = True
+    state = "waits for a callback"
+    action = "waits for a callback"
 
     def __init__(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -15,7 +15,7 @@ from typing import Final
 
 from distio.coordination.logs.member import records_in
 from distio.protocol.ids import name_of
-from distio.protocol.logs import LogLevels, LogsRelayed
+from distio.protocol.messages.logs import LogLevels, LogsRelayed
 from distio.runtime.blocking import in_background
 from distio.runtime.logs import log
 from distio.runtime.records import unpack

@@ -28,8 +28,8 @@ from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
-from distio.protocol.logs import LogLevels
 from distio.protocol.messages import CancelRun
+from distio.protocol.messages.logs import LogLevels
 from distio.protocol.text import readable_exception
 from distio.result import Panic, Result
 from distio.runtime.blocking import blocking_threads

@@ -32,7 +32,7 @@ from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.domains import MemberKind
 from distio.protocol.endings import Cause
 from distio.protocol.ids import member_name
-from distio.protocol.logs import LogLevels
+from distio.protocol.messages.logs import LogLevels
 from distio.protocol.text import readable
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url

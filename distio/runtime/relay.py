@@ -14,7 +14,7 @@ from typing import Final, final
 
 from distio.coordination.logs.member import LogBuffer
 from distio.protocol.ids import home_of
-from distio.protocol.logs import LogLevels, RelayLogs
+from distio.protocol.messages.logs import LogLevels, RelayLogs
 from distio.runtime.current import Hosting, Origin, origin
 from distio.runtime.deliveries import levels_now
 from distio.runtime.records import NOBODY, pack, tagging

@@ -31,7 +31,7 @@ from distio.protocol import requests as rq
 from distio.protocol.codec import from_coordinator, from_member
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import member_name, name_of
-from distio.protocol.logs import LogLevels
+from distio.protocol.messages.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
 from distio.runtime.current import begin_task, on_behalf_of, origin
@@ -51,19 +51,6 @@ CHECKED_AT_ONCE: Final = 8
 keeps the cost of an event the same."""
 FAMILY: Final = "simulation"
 _HOST: Final = "simulation"
-_WAKES: Final = (
-    m.Replied,
-    m.FiberLost,
-    m.FibersCancelled,
-    m.CallWithdrawn,
-    m.LockRefused,
-    m.Outcomes,
-    m.RunCancelled,
-    m.StatusReply,
-    m.TimerFired,
-    m.TokensGranted,
-)
-"""What may make parked fibers ready."""
 
 
 @final
@@ -459,7 +446,7 @@ class Process:
         member.receive(message)
         for logged in member.logs.take():
             deliver(logged)
-        if isinstance(message, _WAKES):
+        if message.may_wake:
             self._note_woken(before)
         self._see_ended_runs()
 

@@ -8,6 +8,8 @@ from typing import Any, Final
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
+from distio.protocol.base import FIBER
+from distio.protocol.fields import Marked, marked
 from distio.result import Errors, Panic
 
 __all__ = ["story_of_batch", "story_of_request"]
@@ -20,9 +22,8 @@ Story = tuple[str, Sequence[int]]
 def story_of_request(fiber: Fiber) -> Story:
     """What a fiber asked for when it was stepped."""
     request = fiber.request
-    story = _ASKS.get(type(request))
-    if story is not None:
-        return story, (fiber.id,)
+    if request is not None and request.action:
+        return f"steps fiber {{}}, which {request.action}", (fiber.id,)
     if isinstance(request, rq.AwaitFibers):
         awaited = [handle.id for handle in request.handles]
         some = f"{request.enough} of " if request.enough < len(awaited) else ""
@@ -40,22 +41,6 @@ _ENDS: Final[dict[type, str]] = {
     type(None): "steps fiber {}, which ends",
     Errors: "steps fiber {}, which ends on Errors",
     Panic: "steps fiber {}, which ends on a Panic",
-}
-_ASKS: Final[dict[type, str]] = {
-    rq.Acquire: "steps fiber {}, which waits for a lock",
-    rq.QueryStatus: "steps fiber {}, which asks after a fiber",
-    rq.AwaitBlocking: "steps fiber {}, which calls what may block",
-    rq.AwaitCallback: "steps fiber {}, which waits for a callback",
-    rq.CancelFibers: "steps fiber {}, which cancels fibers",
-    rq.FindObject: "steps fiber {}, which looks for an object",
-    rq.KeepObject: "steps fiber {}, which locates an object",
-    rq.MakeLock: "steps fiber {}, which makes a lock",
-    rq.Release: "steps fiber {}, which gives a lock back",
-    rq.Now: "steps fiber {}, which reads the clock",
-    rq.Spawn: "steps fiber {}, which starts fibers",
-    rq.SpawnAt: "steps fiber {}, which starts a fiber on a certain member",
-    rq.Switched: "steps fiber {}, which goes on in another context of variables",
-    rq.Yielded: "steps fiber {}, which yields",
 }
 
 
@@ -85,33 +70,14 @@ def _named(fibers: Sequence[int], more: int = 0) -> str:
     return f"{names} and {more} more" if more else names
 
 
-def _fibers_of(message: Any) -> list[int]:
-    if isinstance(message, m.Offer):
-        return [fiber for chunk in message.chunks for fiber, _ in chunk.fibers]
-    if isinstance(message, m.Place):
-        return [fiber for fiber, _ in message.chunk.fibers]
-    if isinstance(message, m.CancelFibers | m.FibersCancelled):
-        return [fiber for fiber, _ in message.pending_cancels]
-    if isinstance(message, m.SendOutcomes | m.DropOutcomes):
-        return [fiber for fiber, _ in message.fibers]
-    if isinstance(message, m.GiveBack):
-        return [key for key, _ in message.counts]
-    if isinstance(message, m.Progress):
-        return [fiber for run in message.runs for fiber, _ in run.ended]
-    if isinstance(
-        message,
-        m.AwaitOutcomes | m.Expose | m.Outcomes | m.OutcomesReady,
-    ):
-        return list(message.fibers)
-    if isinstance(message, _OF_ONE_FIBER):
-        return [message.fiber]
-    return []
+def _fibers_of(message: m.Message) -> list[int]:
+    fibers = _FIBERS.get(type(message))
+    return [] if fibers is None else fibers.values(message)
 
 
-_OF_ONE_FIBER: Final = (
-    m.FiberLost,
-    m.OutcomeUnknown,
-    m.StartTimer,
-    m.StopTimer,
-    m.TimerFired,
-)
+_FIBERS: Final[dict[type, Marked]] = {
+    each: fibers
+    for base in (m.MemberMessage, m.CoordinatorMessage)
+    for each in base.__subclasses__()
+    if (fibers := marked(each, FIBER)) is not None
+}

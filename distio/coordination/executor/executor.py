@@ -49,9 +49,11 @@ class Executor:
         self._streak = 0
         self._empty = Context()
         """That in which work is performed that has no context variables."""
-        # which answers a hand opens, and which requests it prepares, without the mutex
-        self._opening = _WITH_OUTCOMES if member.is_standalone else _WITH_OUTCOMES | _WITH_BYTES
-        self._preparing = _OF_PROCESS if member.is_standalone else _OF_PROCESS | _WITH_VALUE
+        # which answers it opens, and which requests it prepares, without the mutex
+        leaves = not member.is_standalone
+        kinds, leaves = rq.Request.__subclasses__(), not member.is_standalone
+        self._opening = {k for k in kinds if k.gets and (leaves or k.gets == "outcomes")}
+        self._preparing = {k for k in kinds if k.asks_host or (leaves and k.gives_value)}
         self.work: Fiber | Task | None = None
         """What it has in hand."""
 
@@ -190,7 +192,8 @@ def _opened(outcome: Any) -> Any:
 
 def _is_to_unwind(fiber: Fiber) -> bool:
     """Whether a fiber that is to be cancelled has asked for what it would wait for."""
-    return type(fiber.request) in _WAITING and fiber.can_be_cancelled_now(waits=True)
+    request = fiber.request
+    return request is not None and request.can_wait and fiber.can_be_cancelled_now(waits=True)
 
 
 # -- what a fiber asks for: each answers it, and returns what the hand goes on with -----------
@@ -309,27 +312,6 @@ def _cancel_fibers(member: Member, fiber: Fiber, request: rq.CancelFibers) -> Fi
     member.cancelling.ask(fiber.run, request.handles, request.region)
     return fiber
 
-
-_WITH_OUTCOMES: Final = frozenset({rq.AwaitFibers})
-"""The answers to these are handles, for the outcomes in them."""
-_WITH_BYTES: Final = frozenset({rq.Acquire, rq.CallPrimitive})
-"""The answers to these may have come as bytes, from another process."""
-_OF_PROCESS: Final = frozenset({rq.Now, rq.Random})
-"""These ask for what the process knows."""
-_WITH_VALUE: Final = frozenset({rq.MakeLock, rq.Release, rq.CallPrimitive})
-"""With these a value may leave the process."""
-_WAITING: Final = frozenset(
-    {
-        rq.Acquire,
-        rq.QueryStatus,
-        rq.AwaitBlocking,
-        rq.AwaitCallback,
-        rq.AwaitFibers,
-        rq.Sleep,
-        rq.CallPrimitive,
-    }
-)
-"""Who is to be cancelled doesn't begin with one of these."""
 
 _ANSWERS: Final[dict[type, Any]] = {
     rq.Acquire: _acquire,

@@ -33,7 +33,7 @@ from distio.core.snapshot import (
 from distio.errors import MainThreadAway, NotPicklable, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
-from distio.protocol.logs import LogLevels
+from distio.protocol.messages.logs import LogLevels
 from distio.protocol.text import readable_exception
 from distio.result import Ok, Panic, Result
 

@@ -12,7 +12,7 @@ from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.errors import DistioBug
 from distio.protocol.ids import name_of
-from distio.protocol.requests import Acquire, AwaitFibers, CallPrimitive, Request
+from distio.protocol.requests import AwaitFibers
 
 __all__ = ["check_handles", "check_places", "check_waiters"]
 
@@ -41,7 +41,7 @@ def check_places(
         alive[fiber.run] = alive.get(fiber.run, 0) + 1
         if type(fiber.request) is AwaitFibers:
             _check_wait(fiber, fiber.request)
-        if _waits_for_others(fiber.request):
+        if fiber.request is not None and fiber.request.waits_for_fibers:
             blocked[fiber.run] = blocked.get(fiber.run, 0) + 1
     for work in ready if in_hand is None else [*ready, *in_hand]:
         if type(work) is Fiber:
@@ -102,12 +102,6 @@ def check_waiters(
             waiter: Fiber = waiting.fiber
             if parked.get(waiter.id) is not waiter or waiter.request is not waiting.request:
                 raise DistioBug(f"fiber {name_of(waiter.id)} is entered for a wait that is over")
-
-
-def _waits_for_others(request: Request | None) -> bool:
-    if isinstance(request, Acquire):
-        return not request.lock.is_limit
-    return isinstance(request, AwaitFibers | CallPrimitive)
 
 
 def _check_wait(fiber: Fiber, request: AwaitFibers) -> None:

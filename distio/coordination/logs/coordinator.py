@@ -17,7 +17,7 @@ from typing import final
 from distio.coordination.placement.coordinator import MemberRecord
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of
-from distio.protocol.logs import LogLevels
+from distio.protocol.messages.logs import LogLevels
 
 __all__ = ["Logs"]
 

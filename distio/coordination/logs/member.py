@@ -9,7 +9,7 @@ from typing import Final, final
 import msgspec
 
 from distio.protocol import messages as m
-from distio.protocol.logs import LogLevels
+from distio.protocol.messages.logs import LogLevels
 
 __all__ = ["MOST_WAITING_BYTES", "LogBuffer", "Logs", "records_in"]
 

@@ -255,7 +255,7 @@ class Primitives:
     def describe(self, run: int) -> list[tuple[int, str]]:
         """Who of this run waits here to be answered, and for what."""
         return [
-            (fiber.id, str(fiber.request))
+            (fiber.id, fiber.request.describe())
             for fiber in self._member.parked.values()
             if fiber.run == run and type(fiber.request) is CallPrimitive
         ]

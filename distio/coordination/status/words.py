@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from distio.core.fiber import Fiber
-from distio.protocol import requests as rq
 
 if TYPE_CHECKING:
     from distio.coordination.member import Member
@@ -15,24 +14,10 @@ __all__ = ["describe_fibers", "describe_fibers_of", "state_of"]
 
 _MOST_NAMED: Final = 5
 
-_STATES: Final[dict[type, str]] = {
-    rq.Acquire: "waits for a lock",
-    rq.QueryStatus: "waits for a status",
-    rq.AwaitBlocking: "waits for a call on another thread",
-    rq.AwaitCallback: "waits for a callback",
-    rq.AwaitFibers: "waits for fibers",
-    rq.Sleep: "sleeps",
-}
-
 
 def state_of(fiber: Fiber) -> str:
     """What a parked fiber is at, in words."""
-    request = fiber.request
-    return (
-        str(request)
-        if isinstance(request, rq.CallPrimitive)
-        else _STATES.get(type(request), "runs")
-    )
+    return "runs" if fiber.request is None else fiber.request.describe()
 
 
 def describe_fibers(member: Member, run: int) -> str:

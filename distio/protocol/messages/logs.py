@@ -1,11 +1,13 @@
-"""What is said about logging: the levels of a program, and what its fibers log elsewhere."""
+"""Log records on their way to the programs that they belong to, and levels on their way back."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
+from distio.protocol.base import CoordinatorMessage, MemberMessage, Payload
 from distio.protocol.domains import Count, Id
-from distio.protocol.message import Message
 
 __all__ = ["LogLevels", "LogLevelsSet", "LogsRelayed", "RelayLogs", "SetLogLevels"]
 
@@ -34,42 +36,40 @@ class LogLevels(msgspec.Struct, frozen=True, gc=False):
         return level > self.disabled and level >= self.of(name)
 
 
-# -- from a member ----------------------------------------------------------------------------
-
-
-class SetLogLevels(Message, frozen=True, gc=False):
+class SetLogLevels(MemberMessage, frozen=True, gc=False):
     """These levels hold for the fibers of this client that are placed from now on."""
 
     levels: LogLevels
 
 
-class RelayLogs(Message, frozen=True, gc=False):
+class RelayLogs(MemberMessage, frozen=True, gc=False):
     """Log records of one run, for the client that has started it."""
 
     run: Id
     """0: no run's; they are for the client that has started this worker's process."""
-    records: bytes
+    records: Payload
     """Opened by the client alone; empty: there are none."""
     omitted: Count = 0
     """How many records after these were left out, because too much was waiting."""
 
 
-# -- from the coordinator ---------------------------------------------------------------------
-
-
-class LogLevelsSet(Message, frozen=True, gc=False):
+class LogLevelsSet(CoordinatorMessage, frozen=True, gc=False):
     """The levels that hold for the fibers of this client that come from now on."""
+
+    is_counted: ClassVar[bool] = False
 
     client: Id
     levels: LogLevels | None
     """None: the client is gone."""
 
 
-class LogsRelayed(Message, frozen=True, gc=False):
+class LogsRelayed(CoordinatorMessage, frozen=True, gc=False):
     """Log records of a run of yours."""
+
+    is_counted: ClassVar[bool] = False
 
     member: Id
     """Where they were made."""
     run: Id
-    records: bytes
+    records: Payload
     omitted: Count = 0

@@ -1,0 +1,101 @@
+"""Which method handles which type: told by its annotation, and complete when a module is imported.
+
+>>> class Animal: ...
+>>> class Cat(Animal): ...
+>>> class Dog(Animal): ...
+>>> class Zoo:
+...     @handles
+...     def feed_cat(self, cat: Cat) -> str:
+...         return "fish"
+>>> HandlerTable(handles, Animal, [Zoo])
+Traceback (most recent call last):
+    ...
+TypeError: nobody handles Dog
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from inspect import get_annotations
+from types import UnionType
+from typing import Any, Final, TypeVar, Union, final, get_args, get_origin
+
+__all__ = ["HandlerTable", "Marker", "admits", "answers", "handles"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@final
+class Marker:
+    """A decorator for methods that handle what their last parameter is annotated with."""
+
+    def __init__(self, attribute: str) -> None:
+        self._attribute = attribute
+
+    def __call__(self, method: F) -> F:
+        setattr(method, self._attribute, True)
+        return method
+
+    def methods_of(self, owner: type) -> list[Callable[..., Any]]:
+        """Those that a class has, its own and those that it inherits."""
+        methods = [getattr(owner, name) for name in dir(owner)]
+        return [method for method in methods if getattr(method, self._attribute, False)]
+
+
+handles: Final = Marker("__handles_message__")
+"""Handles a message: of a member, in the coordinator; of the coordinator, in a member."""
+admits: Final = Marker("__admits_message__")
+"""Checks whether the member that sends a message can truthfully say it, before it is handled."""
+answers: Final = Marker("__answers_request__")
+"""Answers a request of a fiber, or parks the fiber."""
+
+
+@final
+class HandlerTable:
+    """Which method of which class handles which type.
+
+    Args:
+        marker: the decorator of these methods.
+        base: its direct subclasses are to be handled.
+        owners: the classes that have the methods.
+        is_complete: whether each type is to be handled.
+
+    Raises:
+        TypeError: a type is handled by nobody, or by two methods.
+    """
+
+    def __init__(
+        self, marker: Marker, base: type, owners: Sequence[type], *, is_complete: bool = True
+    ) -> None:
+        self._methods: dict[type, tuple[type, str]] = {}
+        for owner in owners:
+            for method in marker.methods_of(owner):
+                for kind in _handled_by(method):
+                    if not issubclass(kind, base):
+                        raise TypeError(f"{method.__qualname__} handles no {base.__name__}")
+                    if kind in self._methods:
+                        raise TypeError(f"{kind.__name__} is handled twice")
+                    self._methods[kind] = owner, method.__name__
+        kinds: list[type] = base.__subclasses__()
+        missing = [each.__name__ for each in kinds if each not in self._methods]
+        if missing and is_complete:
+            raise TypeError(f"nobody handles {', '.join(sorted(missing))}")
+
+    def bind(self, owners: Iterable[object]) -> dict[type, Callable[..., Any]]:
+        """The methods of these objects by type: one object for each class, or for a subclass."""
+        bound = {}
+        objects = list(owners)
+        for kind, (owner, name) in self._methods.items():
+            (instance,) = [each for each in objects if isinstance(each, owner)]
+            bound[kind] = getattr(instance, name)
+        return bound
+
+
+def _handled_by(method: Callable[..., Any]) -> list[type]:
+    annotations = get_annotations(method)
+    annotations.pop("return", None)
+    hint: Any = list(annotations.values())[-1]
+    if isinstance(hint, str):
+        # only this one: others may name what is imported for type checkers alone
+        hint = eval(hint, method.__globals__)
+    return list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]

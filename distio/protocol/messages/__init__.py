@@ -1,0 +1,138 @@
+"""What members and the coordinator say to each other, one file for each conversation.
+
+Members ask in the imperative and report in the past tense; the coordinator does the same. User
+data is opaque: a `Payload` holds bytes that only members open.
+"""
+
+from __future__ import annotations
+
+from distio.protocol.base import CoordinatorMessage, MemberMessage, Message
+from distio.protocol.messages.cancellation import (
+    CancelFibers,
+    CancelRun,
+    FibersCancelled,
+    RunCancelled,
+    RunEnded,
+)
+from distio.protocol.messages.deadlock import RequestWaitGraph, WaitGraph
+from distio.protocol.messages.locks import (
+    AcquireTokens,
+    LockRefused,
+    RecallTokens,
+    ReturnTokens,
+    StoreValue,
+    TokensGranted,
+    WithdrawAcquire,
+)
+from distio.protocol.messages.logs import (
+    LogLevels,
+    LogLevelsSet,
+    LogsRelayed,
+    RelayLogs,
+    SetLogLevels,
+)
+from distio.protocol.messages.membership import (
+    Goodbye,
+    Hello,
+    Leaving,
+    Listen,
+    Refused,
+    Shutdown,
+    Welcome,
+    WorkerExited,
+)
+from distio.protocol.messages.outcomes import (
+    AwaitOutcomes,
+    FiberLost,
+    Outcomes,
+    OutcomesReady,
+    OutcomeUnknown,
+    SendOutcomes,
+)
+from distio.protocol.messages.placement import (
+    Chunk,
+    Offer,
+    Place,
+    Progress,
+    RunProgress,
+    StartRun,
+    StealRequest,
+)
+from distio.protocol.messages.primitives import (
+    CallWithdrawn,
+    DelegatedPut,
+    DelegationReturned,
+    MakePrimitive,
+    PrimitiveCall,
+    RecallDelegation,
+    Replied,
+    WithdrawCall,
+)
+from distio.protocol.messages.references import DropOutcomes, Expose, GiveBack, PrimitivesFreed
+from distio.protocol.messages.status import DescribeFiber, FiberDescribed, QueryStatus, StatusReply
+from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
+
+__all__ = [
+    "AcquireTokens",
+    "AwaitOutcomes",
+    "CallWithdrawn",
+    "CancelFibers",
+    "CancelRun",
+    "Chunk",
+    "CoordinatorMessage",
+    "DelegatedPut",
+    "DelegationReturned",
+    "DescribeFiber",
+    "DropOutcomes",
+    "Expose",
+    "FiberDescribed",
+    "FiberLost",
+    "FibersCancelled",
+    "GiveBack",
+    "Goodbye",
+    "Hello",
+    "Leaving",
+    "Listen",
+    "LockRefused",
+    "LogLevels",
+    "LogLevelsSet",
+    "LogsRelayed",
+    "MakePrimitive",
+    "MemberMessage",
+    "Message",
+    "Offer",
+    "OutcomeUnknown",
+    "Outcomes",
+    "OutcomesReady",
+    "Place",
+    "PrimitiveCall",
+    "PrimitivesFreed",
+    "Progress",
+    "QueryStatus",
+    "RecallDelegation",
+    "RecallTokens",
+    "Refused",
+    "RelayLogs",
+    "Replied",
+    "RequestWaitGraph",
+    "ReturnTokens",
+    "RunCancelled",
+    "RunEnded",
+    "RunProgress",
+    "SendOutcomes",
+    "SetLogLevels",
+    "Shutdown",
+    "StartRun",
+    "StartTimer",
+    "StatusReply",
+    "StealRequest",
+    "StopTimer",
+    "StoreValue",
+    "TimerFired",
+    "TokensGranted",
+    "WaitGraph",
+    "Welcome",
+    "WithdrawAcquire",
+    "WithdrawCall",
+    "WorkerExited",
+]

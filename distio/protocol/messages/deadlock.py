@@ -1,0 +1,36 @@
+"""Which fibers wait for which."""
+
+from __future__ import annotations
+
+import msgspec
+
+from distio.protocol.base import CoordinatorMessage, MemberMessage
+from distio.protocol.domains import Count, Id, Key
+
+__all__ = ["RequestWaitGraph", "WaitGraph"]
+
+
+class WaitGraph(MemberMessage, frozen=True, gc=False):
+    """Which fibers of a run wait for which, on this member."""
+
+    run: Id
+    question: Count
+    is_quiet: bool
+    """Whether all fibers of the run that are here wait for fibers, and nothing is on its way."""
+    edges: list[tuple[Id, list[Id]]]
+    for_locks: list[tuple[Id, Key]] = msgspec.field(default_factory=list)
+    """(fiber, lock) of each that waits for a lock."""
+    held: list[tuple[Key, list[Id]]] = msgspec.field(default_factory=list)
+    """Which fibers of the run hold which locks; of a semaphore, once for each token."""
+    talks: list[tuple[Id, str]] = msgspec.field(default_factory=list)
+    """(fiber, what it waits for, in words) of each that waits to be answered by an entry."""
+    woken: Count = 0
+    """How many times fibers of the run have ceased to wait here."""
+
+
+class RequestWaitGraph(CoordinatorMessage, frozen=True, gc=False):
+    """Tell which fibers of this run wait for which: it seems to be deadlocked."""
+
+    run: Id
+    question: Count
+    """Comes back with the answer."""

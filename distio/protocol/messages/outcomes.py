@@ -1,0 +1,79 @@
+"""Outcomes on their way to members that wait for them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage, Payload
+from distio.protocol.domains import Count, Epoch, Id
+
+__all__ = [
+    "AwaitOutcomes",
+    "FiberLost",
+    "OutcomeUnknown",
+    "Outcomes",
+    "OutcomesReady",
+    "SendOutcomes",
+]
+
+
+References = list[tuple[Count, list[Id]]]
+"""(index of a payload, the keys of what it refers to) of each that refers to something."""
+
+
+class AwaitOutcomes(MemberMessage, frozen=True, gc=False):
+    """Some fiber here, of this run, waits for these fibers, which are elsewhere."""
+
+    run: Id
+    fibers: list[FiberId]
+
+
+class OutcomesReady(MemberMessage, frozen=True, gc=False):
+    """Outcomes that somebody elsewhere waits for."""
+
+    fibers: list[FiberId]
+    payloads: list[Payload]
+    """One for each fiber, so that each finds its own way."""
+    references: References = msgspec.field(default_factory=list)
+
+
+class OutcomeUnknown(MemberMessage, frozen=True, gc=False):
+    """An outcome was asked for that isn't here."""
+
+    fiber: FiberId
+    epoch: Epoch
+    """As it was asked for."""
+    run: Id = 0
+    """In which it was asked for."""
+
+
+class SendOutcomes(CoordinatorMessage, frozen=True, gc=False):
+    """Send the outcome of each of these fibers as soon as it is there."""
+
+    run: Id
+    fibers: list[tuple[FiberId, Epoch]]
+    """(fiber, epoch) of each."""
+
+
+class Outcomes(CoordinatorMessage, frozen=True, gc=False):
+    """Outcomes that you wait for."""
+
+    may_wake: ClassVar[bool] = True
+
+    fibers: list[FiberId]
+    payloads: list[Payload]
+    references: References = msgspec.field(default_factory=list)
+
+
+class FiberLost(CoordinatorMessage, frozen=True, gc=False):
+    """The fiber that you wait for has no outcome and never will."""
+
+    may_wake: ClassVar[bool] = True
+
+    fiber: FiberId
+    worker: str
+    reason: str
+    run: Id = 0
+    """The run whose fibers are told; 0: all who wait for it."""

@@ -1,0 +1,100 @@
+"""Queues, deferred values, topics, barriers, latches."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage, Payload
+from distio.protocol.domains import Capacity, Count, Id, Method, Number, PrimitiveKind
+
+__all__ = [
+    "CallWithdrawn",
+    "DelegatedPut",
+    "DelegationReturned",
+    "MakePrimitive",
+    "PrimitiveCall",
+    "RecallDelegation",
+    "Replied",
+    "WithdrawCall",
+]
+
+
+class MakePrimitive(MemberMessage, frozen=True, gc=False):
+    """Something to talk by; see `distio.coordination.primitives`."""
+
+    run: Id
+    key: Id
+    kind: PrimitiveKind
+    size: Capacity
+
+
+class PrimitiveCall(MemberMessage, frozen=True, gc=False):
+    """A fiber here puts, takes, waits, …; it is `Replied` once, now or later."""
+
+    run: Id
+    fiber: FiberId
+    key: Id
+    method: Method
+    number: Number
+    item: Payload | None
+    references: list[Id] = msgspec.field(default_factory=list)
+    """The keys of what the item refers to."""
+
+
+class DelegatedPut(MemberMessage, frozen=True, gc=False):
+    """An item for a queue that this member may put into without asking."""
+
+    run: Id
+    key: Id
+    item: Payload
+    references: list[Id] = msgspec.field(default_factory=list)
+    """The keys of what the item refers to."""
+
+
+class DelegationReturned(MemberMessage, frozen=True, gc=False):
+    """This member may do nothing with this queue without asking any more."""
+
+    key: Id
+    taken: Count
+    """How many of the items that it was given ahead last were taken."""
+
+
+class WithdrawCall(MemberMessage, frozen=True, gc=False):
+    """This fiber here waits no longer; `CallWithdrawn`, unless it is answered already."""
+
+    fiber: FiberId
+
+
+class Replied(CoordinatorMessage, frozen=True, gc=False):
+    """What a fiber is told that talks."""
+
+    may_wake: ClassVar[bool] = True
+
+    fiber: FiberId
+    plain: bool | int | None = None
+    item: Payload | None = None
+    is_closed: bool = False
+    refused: str = ""
+    """If not empty: why it can't talk by this."""
+    may_put: bool = False
+    """Whether this member may put into this queue without asking."""
+    ahead: list[Payload] = msgspec.field(default_factory=list)
+    """What the fibers of this member may take next without asking."""
+    references: list[Id] = msgspec.field(default_factory=list)
+    """The keys of what the item refers to."""
+
+
+class RecallDelegation(CoordinatorMessage, frozen=True, gc=False):
+    """Give back what you may do with this queue without asking."""
+
+    key: Id
+
+
+class CallWithdrawn(CoordinatorMessage, frozen=True, gc=False):
+    """This fiber waits no longer, and will not be answered."""
+
+    may_wake: ClassVar[bool] = True
+
+    fiber: FiberId
