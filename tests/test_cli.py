@@ -278,6 +278,14 @@ def test_a_panic_shows_the_traceback_of_user_code_alone(
             ["programs.py", "--connect", "tcp://127.0.0.1:1", "--threads", "1"],
             "--connect runs on workers that are there already; leave it out, or leave out",
         ),
+        (
+            ["programs.py", "--retry", "1"],
+            "--patience and --retry say how to reach a cluster that is there already; add",
+        ),
+        (
+            ["programs.py", "--patience", "1", "--workers", "0"],
+            "--patience and --retry say how to reach a cluster that is there already; add",
+        ),
     ],
 )
 def test_what_cant_be_run_is_said_in_one_line(
@@ -299,7 +307,8 @@ def test_a_file_that_cant_be_read(distio: Distio, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_unreachable_coordinator(distio: Distio, monkeypatch: pytest.MonkeyPatch) -> None:
-    def connect(url: str) -> Cluster:
+    def connect(url: str, **options: float) -> Cluster:
+        assert options == {"patience": 30.0, "retry": 0.0}
         raise ClusterError(f"no coordinator answers\nat {url}")
 
     monkeypatch.setattr(Cluster, "connect", connect)
@@ -314,6 +323,11 @@ def test_an_unreachable_coordinator(distio: Distio, monkeypatch: pytest.MonkeyPa
         (["run", "programs.py", "--workers", "many"], "--workers"),
         (["run", "programs.py", "--workers", "-1"], "--workers"),
         (["run", "programs.py", "--threads", "0"], "--threads"),
+        (["run", "programs.py", "--retry", "-1"], "--retry"),
+        (["run", "programs.py", "--retry", "nan"], "--retry"),
+        (["run", "programs.py", "--retry", "inf"], "--retry"),
+        (["run", "programs.py", "--patience", "0"], "--patience"),
+        (["run", "programs.py", "--patience", "long"], "--patience"),
         (["run", "programs.py", "--frobnicate"], "No such option: --frobnicate"),
         (["coordinator", "here"], "unexpected extra argument"),
         (["frobnicate"], "No such command 'frobnicate'"),

@@ -170,9 +170,12 @@ def test_worker_that_finds_nobody_in_time_exits_with_64(tmp_path: Path, worker: 
     assert "(tried for 0.5 s)" in daemon.said
 
 
-@pytest.mark.parametrize("option", ["--retry", "--grace", "--patience"])
-def test_negative_number_of_seconds_is_a_usage_error(option: str, worker: Start) -> None:
-    daemon = worker("ipc://nobody", option, "-1")
+@pytest.mark.parametrize(
+    ("option", "seconds"),
+    [("--retry", "-1"), ("--retry", "nan"), ("--grace", "-1"), ("--patience", "-1")],
+)
+def test_wrong_number_of_seconds_is_a_usage_error(option: str, seconds: str, worker: Start) -> None:
+    daemon = worker("ipc://nobody", option, seconds)
     assert daemon.ends() == 2
 
 

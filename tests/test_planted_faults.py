@@ -521,7 +521,7 @@ def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Components:
 
 def leaves_entries(monkeypatch: pytest.MonkeyPatch) -> Components:
     """A wait that is over leaves its entries with the fibers that haven't ended."""
-    monkeypatch.setattr(waits, "strike_out", lambda waiting: None)
+    monkeypatch.setattr(waits, "strike_out", lambda member, waiting: None)
     return Components()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -14,6 +15,7 @@ from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.errors import ClusterError
 from distio.runtime.interrupts import Terminated, end_on_sigterm
 from distio.runtime.launching import fill_standard_streams
+from distio.runtime.patience import PATIENCE_SECONDS
 
 __all__ = ["main"]
 
@@ -21,6 +23,18 @@ _UsageProblem: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 """ClickException: of click, or of the copy of it that later versions of typer carry."""
 
 app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+def _seconds(number: float | None) -> float | None:
+    if number is not None and not 0 < number < math.inf:
+        raise typer.BadParameter("give a number of seconds above 0")
+    return number
+
+
+def _seconds_from_zero(number: float | None) -> float | None:
+    if number is not None and not 0 <= number < math.inf:
+        raise typer.BadParameter("give a number of seconds from 0")
+    return number
 
 
 def main() -> NoReturn:
@@ -101,6 +115,26 @@ def run(
             f"or deadlocked; by default {GRACE_SECONDS:g}. With --connect, its coordinator says.",
         ),
     ] = None,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds,
+            show_default=False,
+            help="With --connect: how long the coordinator may give no sign of life, because it is "
+            f"stopped or cut off, before it is lost; by default {PATIENCE_SECONDS:g}.",
+        ),
+    ] = None,
+    retry: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds_from_zero,
+            show_default=False,
+            help="With --connect: how long to try again when there is no coordinator yet; by "
+            "default 0: not at all.",
+        ),
+    ] = None,
 ) -> int:
     """Run the program of a file, and print its value.
 
@@ -115,12 +149,21 @@ def run(
             "leave it out, or leave out --workers, --threads and --grace"
         )
         return report.USAGE
+    if connect is None and (patience, retry) != (None, None):
+        report.complain(
+            "--patience and --retry say how to reach a cluster that is there already; "
+            "add --connect URL, or leave them out"
+        )
+        return report.USAGE
+    place: _Here | _Elsewhere
+    if connect is None:
+        place = _Here(workers, threads or 1, GRACE_SECONDS if grace is None else grace)
+    else:
+        place = _Elsewhere(connect, patience or PATIENCE_SECONDS, retry or 0.0)
     end_on_sigterm()
     try:
         program = load_program(file, args or [])
-        outcome = _run(
-            program, workers, threads or 1, connect, GRACE_SECONDS if grace is None else grace
-        )
+        outcome = place.run(program)
     except (UsageError, ClusterError) as error:
         report.complain(error)
         return report.USAGE
@@ -133,26 +176,39 @@ def run(
     return report.report(outcome)
 
 
-def _run(program: Any, workers: int | None, threads: int, connect: str | None, grace: float) -> Any:
-    if workers == 0:
-        from distio.runtime.local import LocalHost
+@dataclass(frozen=True)
+class _Here:
+    """On threads of this process, or on a local cluster."""
 
-        return LocalHost(threads, grace).run(program, None)
+    workers: int | None
+    threads: int
+    grace: float
 
-    from distio.runtime.cluster import Cluster
+    def run(self, program: Any) -> Any:
+        if self.workers == 0:
+            from distio.runtime.local import LocalHost
 
-    if connect is None:
-        joined = Cluster.local(workers, threads, grace=grace)
-    else:
-        joined = Cluster.connect(connect)
-    with joined as cluster:
-        return program.run(None, on=cluster)
+            return LocalHost(self.threads, self.grace).run(program, None)
+
+        from distio.runtime.cluster import Cluster
+
+        with Cluster.local(self.workers, self.threads, grace=self.grace) as cluster:
+            return program.run(None, on=cluster)
 
 
-def _seconds(number: float) -> float:
-    if not 0 < number < math.inf:
-        raise typer.BadParameter("give a number of seconds above 0")
-    return number
+@dataclass(frozen=True)
+class _Elsewhere:
+    """On the cluster of a coordinator."""
+
+    url: str
+    patience: float
+    retry: float
+
+    def run(self, program: Any) -> Any:
+        from distio.runtime.cluster import Cluster
+
+        with Cluster.connect(self.url, patience=self.patience, retry=self.retry) as cluster:
+            return program.run(None, on=cluster)
 
 
 @app.command()
@@ -176,7 +232,7 @@ def coordinator(
             help="How long a member may give no sign of life, because it is stopped or cut off, "
             "before it is lost.",
         ),
-    ] = 30.0,
+    ] = PATIENCE_SECONDS,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 

@@ -35,6 +35,7 @@ from distio.coordination.leftovers import check_rest
 from distio.coordination.locks.member import Locks
 from distio.coordination.logs.member import Logs
 from distio.coordination.outcomes.awaited import Awaited
+from distio.coordination.outcomes.crossing import Crossing
 from distio.coordination.outcomes.member import (
     drop_outcomes,
     export,
@@ -95,6 +96,7 @@ class Member:
         self.asked: set[int] = set()
         """Fibers here whose outcome somebody elsewhere waits for."""
         self.runs: dict[int, LocalRun] = {}
+        self.crossing = Crossing(self.runs, self.parked)
         self.locks = Locks(self)
         self.cancelling = Cancelling(self)
         self.status_queries = StatusQueries(self)
@@ -349,7 +351,7 @@ class Member:
                 self.references.left(fiber.id)
                 run.known.discard(fiber.id)
             self.asked.discard(fiber.id)
-            handle.location = RemoteFiber(run.id, fiber.id, self.references.given_back)
+            handle.location = RemoteFiber(run.location, fiber.id, self.references.given_back)
             if handle.waiters is not None:
                 self.awaited.add(run.id, handle)
                 run.known.add(fiber.id)
@@ -467,7 +469,7 @@ class Member:
         Raises:
             DistioBug: something doesn't.
         """
-        check_places(self.ready, self.parked, self.runs, in_hand)
+        check_places(self.ready, self.parked, self.runs, in_hand, self.crossing)
         check_handles(self.hosted, self.awaited.values(), self.asked)
         self.locks.validate()
         self.primitives.validate()
@@ -492,6 +494,7 @@ class Member:
                 "objects": self.objects,
                 "what fibers talk by": self.primitives,
                 "log records": self.logs,
+                "waits for other runs": self.crossing,
             },
         )
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import final
+from typing import Final, final
 
-__all__ = ["Cause"]
+__all__ = ["UNKNOWN", "Cause"]
+
+UNKNOWN: Final = (
+    "its outcome is nowhere to be had, because its run is over, or of another cluster, or its "
+    "maker is gone; wait for a fiber in the run that started it"
+)
+"""What is said of a fiber that has no outcome and never will, though it wasn't lost."""
 
 
 @final

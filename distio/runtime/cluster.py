@@ -14,10 +14,12 @@ from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
 from distio.result import Result
 from distio.runtime.cores import usable_cores
 from distio.runtime.interrupts import interruptible
+from distio.runtime.joining import join
 from distio.runtime.keeping import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.link import LinkedHost, connect
+from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
-from distio.runtime.nesting import stopped_with_its_fiber, waiting
+from distio.runtime.nesting import nested_within, stopped_with_its_fiber, waiting
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.processes import START_SECONDS, LocalProcesses
 from distio.runtime.records import tagging
@@ -108,7 +110,8 @@ class _Runner:
             if self._is_cancelled:
                 self.cancel()
             try:
-                self._ticket.wait()
+                with nested_within(self._host, self._ticket.run):
+                    self._ticket.wait()
             except BaseException:
                 self._ticket.is_given_up = True
                 raise
@@ -227,7 +230,12 @@ class Cluster:
 
     @classmethod
     def connect(
-        cls, url: str, *, timeout: float = 10.0, patience: float = PATIENCE_SECONDS
+        cls,
+        url: str,
+        *,
+        timeout: float = 10.0,
+        patience: float = PATIENCE_SECONDS,
+        retry: float = 0.0,
     ) -> Self:
         """Join the cluster whose coordinator listens at `url`.
 
@@ -236,15 +244,25 @@ class Cluster:
             timeout: how many seconds to wait for its answer.
             patience: for how many seconds the coordinator may give no sign of life, for it may be
                 stopped, or the network be down. After that it is held for lost, and runs end.
+            retry: for how many seconds to try again when there is no coordinator yet; 0: not at
+                all. The first failure is logged as a warning of the logger `distio`.
 
         Raises:
             ClusterError: nobody answers there, or the versions don't match.
-            TypeError: `timeout` or `patience` is no number of seconds above 0.
+            TypeError: `timeout` or `patience` is no number of seconds above 0, or `retry` none from
+                0.
         """
         for seconds in (timeout, patience):
             if wrong := expect.no_window(seconds, "Cluster.connect"):
                 raise MatchError(wrong)
-        host = connect(url, "client", 1, timeout=timeout, patience=patience)
+        if not (expect.is_time(retry) and retry >= 0):
+            expected = "expected retry, a finite number of seconds from 0"
+            raise MatchError(f"Cluster.connect: {expected}, but got {expect.shown(retry)}")
+
+        def connect_within(seconds: float) -> LinkedHost:
+            return connect(url, "client", 1, timeout=seconds, patience=patience)
+
+        host = join(url, connect_within, retry, log=log.log, timeout=timeout)
         try:
             return cls(host, 1)
         except REFUSALS as error:

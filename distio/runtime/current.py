@@ -24,6 +24,7 @@ __all__ = [
     "begin_task",
     "call_on_behalf_of",
     "hands_here",
+    "held_fiber",
     "on_behalf_of",
     "origin",
 ]
@@ -92,6 +93,17 @@ def _origin(work: Any, host: Hosting) -> Origin | None:
 def hands_here() -> list[tuple[Any, Executor]]:
     """The hosts of whose pools this thread has a hand, each called by a fiber of the one before."""
     return [(host, source) for host, source in _here.sources if isinstance(source, Executor)]
+
+
+def held_fiber(host: Hosting) -> tuple[Fiber | None, bool]:
+    """The fiber of this host whose function this thread calls, and whether it is in a hand.
+
+    The fiber is None if the thread works for none, or for one of another host.
+    """
+    found, source = _here.sources[-1] if _here.sources else (None, None)
+    is_in_hand = isinstance(source, Executor)
+    work = source.work if isinstance(source, Executor) else source
+    return (work if found is host and type(work) is Fiber else None), is_in_hand
 
 
 class on_behalf_of:

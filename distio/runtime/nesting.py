@@ -10,12 +10,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from distio.core.fiber import Fiber
-from distio.runtime.current import hands_here
+from distio.runtime.current import hands_here, held_fiber
 
-__all__ = ["Seat", "here", "stopped_with_its_fiber", "waiting"]
+if TYPE_CHECKING:
+    from distio.runtime.host import Host
+
+__all__ = ["Seat", "here", "nested_within", "stopped_with_its_fiber", "waiting"]
 
 
 class Pool(Protocol):
@@ -90,3 +93,21 @@ def stopped_with_its_fiber(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         host.unwatch(hand.work)
+
+
+@contextmanager
+def nested_within(host: Host, run: int) -> Iterator[None]:
+    """This thread waits for a run of this host: if it calls a function of a fiber of the same host,
+    that fiber waits as well.
+
+    So fibers of both runs that wait for each other are found to be deadlocked.
+    """
+    fiber, is_in_hand = held_fiber(host)
+    if fiber is None:
+        yield
+        return
+    host.inbox.put(host.member.crossing.nested_began, fiber, run, is_in_hand)
+    try:
+        yield
+    finally:
+        host.inbox.put(host.member.crossing.nested_ended, fiber)

@@ -5,6 +5,7 @@ The main thread hears signals, and makes the calls that fibers have for it.
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import signal
@@ -15,16 +16,18 @@ from typing import Final
 
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed
+from distio.runtime.joining import join
 from distio.runtime.keeping import LOST
-from distio.runtime.link import LinkedHost, connect
+from distio.runtime.link import HANDSHAKE_SECONDS, LinkedHost, connect
 from distio.runtime.main_thread import serve_while
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.refusals import REFUSALS, system_refused
-from distio_worker.joining import join
 from distio_worker.output import end_output
 from distio_worker.process import end_on
 
 __all__ = ["FAILED", "GRACE_SECONDS", "end", "serve"]
+
+log: Final = logging.getLogger("distio.worker")
 
 FAILED: Final = 1
 """The exit code of a worker that had to leave, because something in it failed."""
@@ -42,7 +45,7 @@ def serve(
     joined: Callable[[int], None],
     family: str = "",
     serial: int = 0,
-    timeout: float | None = None,
+    timeout: float = HANDSHAKE_SECONDS,
     lifeline: int | None = None,
     patience: float = PATIENCE_SECONDS,
     retry: float = 0.0,
@@ -56,10 +59,10 @@ def serve(
         joined: called with the number of this member when it has joined, before it has fibers.
         family: see `distio.protocol.messages.Hello`.
         serial: see there.
-        timeout: for how many seconds to wait for the coordinator's answer, if it is sure to come.
+        timeout: for how many seconds to wait for the coordinator's answer.
         lifeline: a file descriptor; the process ends when it comes to its end.
         patience: see `distio.runtime.patience`.
-        retry: see `join`.
+        retry: for how many seconds to try again if nobody answers; see `join`.
         grace: for how many seconds fibers may go on when the process is told to end.
 
     Returns:
@@ -84,12 +87,12 @@ def serve(
             threads,
             family=family,
             serial=serial,
-            timeout=timeout or seconds,
+            timeout=seconds,
             lifeline=lifeline,
             patience=patience,
         )
 
-    host = join(url, connect_within, retry, lifeline)
+    host = join(url, connect_within, retry, log=log.log, timeout=timeout, lifeline=lifeline)
     for number in told:
         end_on(number, partial(host.leave, f"told to end by {number.name}", grace))
     joined(host.member.incarnation)

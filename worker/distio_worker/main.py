@@ -26,6 +26,12 @@ log: Final = logging.getLogger("distio.worker")
 app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+def _seconds_from_zero(number: float) -> float:
+    if not 0 <= number < math.inf:
+        raise typer.BadParameter("give a number of seconds from 0")
+    return number
+
+
 def _seconds(number: float) -> float:
     if not 0 < number < math.inf:
         raise typer.BadParameter("give a number of seconds above 0")
@@ -68,7 +74,7 @@ def worker(
         float,
         typer.Option(
             metavar="SECONDS",
-            min=0.0,
+            callback=_seconds_from_zero,
             help="How long to try again when there is no coordinator yet, or when it was lost; the "
             "worker then joins as a new one. 0: not at all, so that whatever has started it sees "
             "it end.",

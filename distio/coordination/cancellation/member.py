@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from distio.coordination.executor.tasks import CancelBlockingCall
 from distio.coordination.outcomes.member import is_of
 from distio.coordination.outcomes.waits import give_up_waiting
-from distio.coordination.state.location import LocalFiber
+from distio.coordination.state.location import LocalFiber, RemoteFiber, origin_of, run_behind
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -69,16 +69,19 @@ class Cancelling:
 
     def ask(self, run: int, handles: Sequence[Handle[Any, Any, Any]], region: int) -> None:
         """A fiber of this run cancels these, or a region of them."""
-        elsewhere = []
+        elsewhere: dict[int, list[tuple[int, int]]] = {}
         for stated in handles:
-            is_here = isinstance(stated.location, LocalFiber)
+            behind = run_behind(self._member.runs, stated)
+            if behind is None and origin_of(stated) is not None:
+                continue  # its run is over, or none of this member's
+            is_here = behind is not None and type(stated.location) is not RemoteFiber
             handle = stated if is_here else self._member.hosted.get(stated.id)
             if handle is None:
-                elsewhere.append((stated.id, region))
+                asker = run if behind is None else behind.id
+                elsewhere.setdefault(asker, []).append((stated.id, region))
             else:
                 self._cancel(handle, region)
-        if elsewhere:
-            self._member.outbox.append(m.CancelFibers(run, elsewhere))
+        self._member.outbox += [m.CancelFibers(*each) for each in elsewhere.items()]
 
     def hear(self, message: m.FibersCancelled) -> None:
         """These are here, or have left meanwhile."""

@@ -5,20 +5,21 @@ Rules
 - A run whose living fibers all seem to wait is suspected. Each member that hosts some of it, or
   the outcome of some, is asked. If one of them denies it, or anything moves meanwhile, the answers
   are moot.
-- If all confirm it, and all locks that are waited for are in the hands of fibers of the run, it is
-  a deadlock.
-- If other runs have some of these locks, the run is *stuck*: its answers are kept until something
-  moves in it. Stuck runs that have all the locks which they wait for are a *knot*, perhaps: their
-  answers are of different moments. So all of them are asked again, at once. If each member answers
-  as before, and none of its fibers has woken in between, then all of them were waiting at the
-  moment at which the second question was asked, and nothing can ever wake one of them.
+- If all confirm it, no fiber of another run is waited for, and all locks that are waited for are in
+  the hands of fibers of the run, it is a deadlock.
+- If other runs have some of these locks or fibers, the run is *stuck*: its answers are kept until
+  something moves in it. Stuck runs that have among them all the locks and fibers for which they
+  wait are a *knot*, perhaps: their answers are of different moments. So all of them are asked
+  again, at once. If each member answers as before, and none of its fibers has woken in between,
+  then all of them were waiting at the moment at which the second question was asked, and nothing
+  can ever wake one of them.
 - One run of a knot ends: among those whose fibers wait for each other in a cycle, the one that was
   started last. What it holds is released, so the others go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from distio.coordination.placement.coordinator import MemberRecord
@@ -57,7 +58,7 @@ class DeadlockDetector:
         self._suspects: set[int] = set()
         """Runs of which members are asked, or were, who waits for whom."""
         self._stuck: set[int] = set()
-        """Runs that wait for locks of others, unless something has moved in them since."""
+        """Runs that wait for what others have, unless something has moved in them since."""
         self._knots: dict[int, _Knot] = {}
         """By run: each stands here for all of its runs."""
 
@@ -131,7 +132,7 @@ class DeadlockDetector:
     def _judge(self, id: int, run: Run) -> None:
         """All of it waits, and it was quiet wherever it is: is it for one another?"""
         answers = [*run.waits.values()]
-        if self._is_deadlock(answers):
+        if self._is_deadlock(id, answers=answers):
             self._end(id, answers)
             return
         run.waits_on_other_runs = True  # as far as it alone is concerned
@@ -146,8 +147,10 @@ class DeadlockDetector:
             knot.confirmed.add(id)
             self._judge_knot(knot)
 
-    def _is_deadlock(self, answers: Sequence[WaitGraph]) -> bool:
-        return self._machine.locks.all_held(edges_of(answers)[1])
+    def _is_deadlock(self, *runs: int, answers: Sequence[WaitGraph]) -> bool:
+        """Whether these runs have all that their fibers wait for."""
+        held = edges_of(answers)[1]
+        return _awaited(answers) <= {*runs} and self._machine.locks.all_held(held)
 
     def _end(self, id: int, answers: Sequence[WaitGraph], why: str = "") -> None:
         edges, _ = edges_of(answers)
@@ -162,18 +165,23 @@ class DeadlockDetector:
     # -- knots ----------------------------------------------------------------------------
 
     def _look_for_knot(self, start: int) -> None:
-        """Whether stuck runs have all locks that this one, and they themselves, wait for."""
+        """Whether stuck runs have all that this one, and they themselves, wait for."""
         stuck = {id: run.waits for id in list(self._stuck) if (run := self._stuck_run(id))}
         found = {start: dict(stuck[start])}
-        wanted = _wanted(found[start])
+        wanted, awaited = _wanted(found[start]), _awaited(found[start].values())
         while found.keys() != stuck.keys():
-            others = [id for id in stuck.keys() - found.keys() if wanted & _held(stuck[id])]
+            others = [
+                id
+                for id in stuck.keys() - found.keys()
+                if id in awaited or wanted & _held(stuck[id])
+            ]
             if not others:
                 break
             for id in others:
                 found[id] = dict(stuck[id])
                 wanted |= _wanted(found[id])
-        if len(found) > 1 and self._is_deadlock(_all(found)):
+                awaited |= _awaited(found[id].values())
+        if len(found) > 1 and self._is_deadlock(*found, answers=_all(found)):
             self._tie(_Knot(found))
 
     def _stuck_run(self, id: int) -> Run | None:
@@ -210,10 +218,12 @@ class DeadlockDetector:
         runs = {id: self._stuck_run(id) for id in knot.answers}
         self._cut(next(iter(runs)))
         answers = {id: run.waits for id, run in runs.items() if run and self._is_still(id, run)}
-        if len(answers) == len(runs) and self._is_deadlock(_all(answers)):
+        if len(answers) == len(runs) and self._is_deadlock(*answers, answers=_all(answers)):
             victim = self._victim(answers)
             others = ", ".join(f"run {name_of(id)}" for id in sorted(answers.keys() - {victim}))
-            why = f"; the locks are of {others}, too, and this run was started last"
+            locks = ["locks"] if any(map(_wanted, answers.values())) else []
+            what = " and ".join(locks + ["fibers"] * bool(_awaited(_all(answers))))
+            why = f"; the {what} are of {others}, too, and this run was started last"
             self._end(victim, _all(answers), why)
 
     def _victim(self, answers: dict[int, Answers]) -> int:
@@ -231,6 +241,11 @@ class DeadlockDetector:
 
 def _wanted(answers: Answers) -> set[Key]:
     return {key for answer in answers.values() for _, key in answer.for_locks}
+
+
+def _awaited(answers: Iterable[WaitGraph]) -> set[int]:
+    """The other runs for whose fibers these wait."""
+    return {run for answer in answers for _, run in answer.for_runs}
 
 
 def _held(answers: Answers) -> set[Key]:

@@ -20,6 +20,7 @@ from distio.coordination.executor.discarding import DropObjects
 from distio.coordination.executor.tasks import PickleOutcome, UnpickleChunk, Work
 from distio.coordination.failures.member import is_cancellation
 from distio.coordination.failures.reporting import ReportFailures
+from distio.coordination.outcomes.waits import forsake, strike_out
 from distio.coordination.status.words import describe_fibers_of
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
@@ -44,9 +45,11 @@ def run_ended(member: Member, message: m.RunEnded) -> None:
     if run is None:
         member.stale += 1
         return
+    forsake(member, run)
     member.failures.run_ended(run)
     member.nothing_to_tell(run.id)
     member.cancelling.run_gone(run.id)
+    member.crossing.run_gone(run.id)
     for key in run.values:
         member.locks.values.pop(key, None)
     for key in run.objects:
@@ -89,11 +92,8 @@ def _drop_fibers(member: Member, run: int) -> None:
     dropped = [fiber for fiber in member.parked.values() if fiber.run == run]
     for fiber in dropped:
         del member.parked[fiber.id]
-        if fiber.handle is not None:
-            fiber.handle.location = None  # it is here no more: a later run must not wait for it
-        if isinstance(fiber.request, AwaitFibers):
-            for handle in fiber.request.handles:
-                handle.waiters = None  # whoever keeps the handle must not keep the fiber
+        if isinstance(fiber.request, AwaitFibers):  # whoever keeps a handle must not keep the fiber
+            strike_out(member, fiber.request.registration)
 
 
 def leave(member: Member, seconds: float) -> None:

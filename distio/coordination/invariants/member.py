@@ -8,6 +8,7 @@ from typing import Any
 
 from distio.coordination.executor.tasks import FinishFiber, PickleFibers, Task, UnpickleChunk, Work
 from distio.coordination.failures.reporting import ReportFailures
+from distio.coordination.outcomes.crossing import Crossing
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.errors import DistioBug
@@ -22,6 +23,7 @@ def check_places(
     parked: Mapping[int, Fiber],
     runs: Mapping[int, LocalRun],
     in_hand: Iterable[Fiber | Task] | None,
+    crossing: Crossing,
 ) -> None:
     """Each fiber is in one place, nobody waits for what has happened, and the counts are right.
 
@@ -30,13 +32,14 @@ def check_places(
         parked: its parked fibers.
         runs: what it knows of runs.
         in_hand: what its hands hold; None: not known, so fibers can't be counted.
+        crossing: what its fibers wait for in other runs.
 
     Raises:
         DistioBug: one of it doesn't hold.
     """
     here = list(parked)
     alive = dict.fromkeys(runs, 0)
-    blocked = dict.fromkeys(runs, 0)
+    blocked = {run: len(crossing.nested_in(run)) for run in runs}
     for fiber in parked.values():
         alive[fiber.run] = alive.get(fiber.run, 0) + 1
         if type(fiber.request) is AwaitFibers:

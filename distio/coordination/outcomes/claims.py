@@ -18,22 +18,18 @@ Rules
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from distio.coordination.state.registry import FiberRecord, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
+from distio.protocol.endings import UNKNOWN
 from distio.protocol.ids import name_of
 
 if TYPE_CHECKING:
     from distio.coordination.coordinator import Coordinator
 
-__all__ = ["UNKNOWN", "Claims"]
-
-UNKNOWN: Final = (
-    "its outcome is nowhere to be had, because its run is over or its maker is gone; "
-    "wait for a fiber in the run that started it"
-)
+__all__ = ["Claims"]
 
 
 class Claims:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from distio.coordination.outcomes.claims import UNKNOWN
 from distio.coordination.placement.coordinator import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
+from distio.protocol.endings import UNKNOWN
 from distio.protocol.ids import home_of
 
 if TYPE_CHECKING:

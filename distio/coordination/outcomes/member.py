@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from distio.coordination.executor.tasks import PickleOutcome
+from distio.coordination.outcomes.crossing import unknown
 from distio.coordination.outcomes.waits import settle
 from distio.coordination.references.member import Claim
-from distio.coordination.state.location import LocalFiber
+from distio.coordination.state.location import LocalFiber, run_behind
 from distio.core.fiber import Handle
 from distio.core.snapshot import Packed
 from distio.core.where import in_fiber
-from distio.errors import FiberUnreachable, TracedException, WorkerLost
+from distio.errors import TracedException, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.result import Panic
@@ -43,8 +44,8 @@ def export(
     exposed: dict[int, dict[int, None]] = {}
     for handle in handles:
         if isinstance(handle.location, LocalFiber):
-            run = member.runs.get(handle.location.run)
-            if run is not None:  # else nobody can ask for it any more
+            run = run_behind(member.runs, handle)
+            if run is not None:  # else nobody can ask for it any more, or not by this member
                 member.hosted[handle.id] = handle
                 run.known.add(handle.id)
                 exposed.setdefault(run.id, {})[handle.id] = None
@@ -100,15 +101,13 @@ def take_outcomes(member: Member, message: m.Outcomes) -> None:
 
 def fiber_lost(member: Member, message: m.FiberLost) -> None:
     """What was awaited will never come."""
-    name = name_of(message.fiber)
-    exception: Exception
     if message.worker:
-        exception = WorkerLost(message.worker, message.reason)
+        lost = WorkerLost(message.worker, message.reason)
+        panic = Panic[Any, Any]([TracedException(lost, str(lost))], [])
+        # its text names the worker, but not the fiber
+        panic = in_fiber(panic, name_of(message.fiber), None)
     else:
-        exception = FiberUnreachable(f"fiber {name}: {message.reason}")
-    panic = Panic[Any, Any]([TracedException(exception, str(exception))], [])
-    if message.worker:  # its text names the worker, but not the fiber
-        panic = in_fiber(panic, name, None)
+        panic = unknown(message.fiber, message.reason)
     if message.run:
         handle = member.awaited.take(message.run, message.fiber)
         handles = [] if handle is None else [handle]
@@ -121,6 +120,10 @@ def _arrived(member: Member, handles: Sequence[Handle[Any, Any, Any]], outcome: 
     if not handles:
         member.stale += 1
     for handle in handles:
-        for waiting in handle.waiters or () if handle.id not in member.hosted else ():
-            member.runs[waiting.fiber.run].known.discard(handle.id)
+        if handle.id not in member.hosted:
+            behind = run_behind(member.runs, handle)
+            if behind is not None:
+                behind.known.discard(handle.id)
+            for waiting in handle.waiters or ():
+                member.runs[waiting.fiber.run].known.discard(handle.id)
         settle(member, handle, outcome)

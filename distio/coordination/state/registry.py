@@ -99,7 +99,8 @@ class Run:
         """What ends it before all its fibers have ended, and what its Result is to say: wherever
         some of it goes, it is cancelled."""
         self.waits_on_other_runs = False
-        """Whether it waits for others' locks, and nothing has moved in it since that was found."""
+        """Whether it waits for what other runs have, and nothing has moved in it since that was
+        found."""
         self.mistakes = 0
         """How often something has failed for it, by a mistake of ours: see `mending`."""
         self.is_miscounted = False

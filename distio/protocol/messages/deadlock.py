@@ -26,6 +26,8 @@ class WaitGraph(MemberMessage, frozen=True, gc=False):
     """(fiber, what it waits for, in words) of each that waits to be answered by an entry."""
     woken: Count = 0
     """How many times fibers of the run have ceased to wait here."""
+    for_runs: list[tuple[Id, Id]] = msgspec.field(default_factory=list)
+    """(fiber, run) of each that waits for fibers of another run."""
 
 
 class RequestWaitGraph(CoordinatorMessage, frozen=True, gc=False):

@@ -14,59 +14,71 @@ from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.runtime.addresses import check_url, ipc_path
 from distio.runtime.keeping import Backoff
 from distio.runtime.link import HANDSHAKE_SECONDS, LinkedHost
+from distio.runtime.main_thread import HEARING_SECONDS, is_main_thread
 
 __all__ = ["join"]
 
-log: Final = logging.getLogger("distio.worker")
+_LEAST_SECONDS: Final = 1.0
+"""So long a coordinator that listens may take to answer, also when the time is nearly over."""
 
 
 def join(
     url: str,
     connect: Callable[[float], LinkedHost],
     retry: float,
+    *,
+    log: Callable[..., object],
+    timeout: float = HANDSHAKE_SECONDS,
     lifeline: int | None = None,
 ) -> LinkedHost:
     """Join, and try again for some time if nobody answers, less and less often.
+
+    A signal handler that raises ends the wait at once.
 
     Args:
         url: where the coordinator listens, or will.
         connect: joins; is given how many seconds to wait for an answer.
         retry: for how many seconds to try again; 0: once, and a coordinator may begin to listen
             while it is waited for.
+        log: like `Logger.log`; told of the first attempt that fails as a warning, of later ones as
+            an info.
+        timeout: how many seconds one attempt may take.
         lifeline: a file descriptor; it is of no use to wait when it comes to its end.
 
     Raises:
         ClusterError: the cluster can't be joined.
     """
     if not retry:
-        return connect(HANDSHAKE_SECONDS)
+        return connect(timeout)
     check_url(url)
     give_up_at = time.monotonic() + retry
     backoff = Backoff()
     backoff.next(lived=0.0)
+    level = logging.WARNING
     while True:
-        left = give_up_at - time.monotonic()
         try:
-            _require_listener(url)
-            return connect(max(1.0, min(HANDSHAKE_SECONDS, left)))
+            seconds = min(timeout, max(_LEAST_SECONDS, give_up_at - time.monotonic()))
+            _require_listener(url, seconds)
+            return connect(seconds)
         except (HandshakeRefused, ClusterClosed):
             raise
         except ClusterError as error:
             left = give_up_at - time.monotonic()
             if left <= 0:
                 raise ClusterError(f"{error} (tried for {retry:g} s)") from error
-            seconds = min(backoff.next(lived=0.0), left)
-            log.info("%s; trying again in %.1f s, for %.0f s more", error, seconds, left)
-        _wait(seconds, lifeline)
+            pause = min(backoff.next(lived=0.0), left)
+            log(level, "%s; trying again in %.1f s, for %.0f s more", error, pause, left)
+            level = logging.INFO
+        _wait(pause, lifeline)
 
 
-def _require_listener(url: str) -> None:
+def _require_listener(url: str, seconds: float) -> None:
     """See that somebody listens there: libzmq itself would go on trying ten times a second."""
     path = ipc_path(url)
     try:
         if path is None:
             parts = urlsplit(url)
-            socket.create_connection((parts.hostname, parts.port), HANDSHAKE_SECONDS).close()
+            socket.create_connection((parts.hostname, parts.port), seconds).close()
         else:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(str(path))
@@ -81,5 +93,9 @@ def _wait(seconds: float, lifeline: int | None) -> None:
     poller = select.poll()
     if lifeline is not None:
         poller.register(lifeline, select.POLLIN | select.POLLHUP)
-    if poller.poll(seconds * 1000):
-        raise ClusterClosed("the program that started it has ended")
+    # a signal that comes in the moment before a wait is heard only after it
+    longest = HEARING_SECONDS if is_main_thread() else seconds
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if poller.poll(min(longest, left) * 1000):
+            raise ClusterClosed("the program that started it has ended")
