@@ -39,6 +39,12 @@ MAY_LOSE_SIGNALS = pytest.mark.xfail(
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-golden", action="store_true", help="write the golden scenarios anew"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the process that runs tests; workers that import this file are left alone."""
     hear_signals()

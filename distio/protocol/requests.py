@@ -492,6 +492,9 @@ class CallPrimitive(Request):
             self.number,
         )  # it was answered: the item is given
 
+    def __str__(self) -> str:
+        return f"{self.method} of a {self.primitive.kind}"
+
     def describe(self) -> str:
         """What the fiber waits for."""
         return _WAITS.get((self.primitive.kind, self.method), f"waits for a {self.primitive.kind}")

@@ -32,6 +32,8 @@ def story_of_request(fiber: Fiber) -> Story:
         return f"steps fiber {{}}, which sleeps for {request.seconds:g} s", (fiber.id,)
     if isinstance(request, rq.Random):
         return f"steps fiber {{}}, which draws {fiber.value:g}", (fiber.id,)
+    if isinstance(request, rq.CallPrimitive):
+        return f"steps fiber {{}}, which calls {request}", (fiber.id,)
     if isinstance(request, rq.Finished):
         return _ENDS[type(fiber.failure)], (fiber.id,)
     return f"steps fiber {{}}, which asks for {type(request).__name__}", (fiber.id,)
