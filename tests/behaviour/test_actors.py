@@ -1,0 +1,275 @@
+"""Objects that stay where they are: calls come to them, from everywhere."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from distio import IO, Cluster, Located, Ok, Panic, Resource, Result, io, resource
+from distio.coordination.actors.member import spawn_at
+from distio.coordination.executor.executor import Executor
+from distio.coordination.member import Member
+from distio.core.fiber import Fiber
+from distio.core.pickling.payloads import Dumped
+from distio.errors import MatchError, NotPicklable, WorkerLost
+from distio.protocol import messages as m
+from distio.protocol import requests as rq
+from distio.protocol.ids import fiber_id
+from distio.testing import Crash, Simulation, explore
+from tests.coordination.test_coordinator import Scene
+from tests.coordination.test_member import Node
+
+Program = IO[Any, Any, Any]
+Run = Callable[..., Result[Any, Any]]
+
+
+class Shared:
+    """Counts wrong if two read the value before either has set it."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def get(self) -> int:
+        return self._value
+
+    def set(self, value: int) -> None:
+        self._value = value
+
+
+class Door:
+    """Lets one in at a time, and can't be copied."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.process = os.getpid()
+        self.visits = 0
+
+    def enter(self) -> int:
+        assert self.lock.acquire(blocking=False), "two at the same time"
+        self.visits += 1
+        self.lock.release()
+        return self.visits
+
+
+def increment(shared: Located[Shared]) -> Program:
+    return shared.get().flat_map(lambda value: io.yield_.then(shared.set(value + 1)))
+
+
+def everyone(lock: Resource[Any, Any, None], shared: Located[Shared]) -> Program:
+    return io.zip_par([lock.with_(increment(shared))] * 10).then(shared.get())
+
+
+def made_by_a_child(make: Callable[[], Any]) -> Program:
+    """A located object that a fiber of its own has made, on a worker if there are any."""
+    child = io.parallel(io.located(make)).flat_map(io.wait)
+    return child.flat_map(lambda results: io.from_result(results[0]))
+
+
+def exception_of(result: Result[Any, Any]) -> BaseException:
+    assert isinstance(result, Panic)
+    return result.exceptions[0].exception
+
+
+def test_a_shared_counter_under_a_lock_counts_right(run: Run) -> None:
+    both = io.zip(resource.reentrant_lock, io.located(Shared))
+    assert run(both.flat_map(lambda made: everyone(*made))) == Ok(10)
+
+
+@pytest.mark.slow
+def test_a_shared_counter_without_a_lock_counts_wrong_under_some_seed() -> None:
+    race = io.located(Shared).flat_map(
+        lambda shared: io.zip_par([increment(shared)] * 2).then(shared.get())
+    )
+    seen: list[Any] = []
+
+    def note(simulation: Simulation[Any, Any]) -> None:
+        seen.append(simulation.result)
+
+    explore(race, None, note, range(100))
+    assert Ok(1) in seen
+    assert Ok(2) in seen
+
+
+def test_calls_are_made_one_at_a_time(run: Run) -> None:
+    program = io.located(Door).flat_map(
+        lambda door: io.zip_par([door.enter() for _ in range(200)]).map(sorted)
+    )
+    assert run(program) == Ok(list(range(1, 201)))
+
+
+def test_calls_are_made_in_the_order_in_which_they_come() -> None:
+    def use(words: Located[list[int]]) -> Program:
+        return io.zip_par([words.append(n) for n in range(1000)]).then(io.at(words, list))
+
+    words: Program = io.located(list)
+    assert words.flat_map(use).run(None, 1) == Ok(list(range(1000)))
+
+
+def test_the_object_stays_and_the_calls_come(run: Run) -> None:
+    """Its process is that of the root, whoever asks."""
+
+    def ask(door: Located[Door]) -> Program:
+        return io.zip_par([io.at(door, lambda it: it.process == os.getpid()) for _ in range(8)])
+
+    assert run(io.located(Door).flat_map(ask)) == Ok([True] * 8)
+
+
+def test_an_object_made_by_a_child_is_reached_from_its_parent_and_siblings(run: Run) -> None:
+
+    def use(door: Located[Door]) -> Program:
+        return io.zip_par([door.enter() for _ in range(4)]).map(sorted)
+
+    assert run(made_by_a_child(Door).flat_map(use)) == Ok([1, 2, 3, 4])
+
+
+def test_what_a_call_raises_is_a_panic_of_the_call(run: Run) -> None:
+    program = io.located(list).flat_map(lambda empty: empty.pop())
+    assert isinstance(exception_of(run(program)), IndexError)
+
+
+def test_a_method_that_is_not_there_is_a_panic_that_names_it(run: Run) -> None:
+    exception = exception_of(run(io.located(list).flat_map(lambda it: it.push(1))))
+    assert isinstance(exception, AttributeError)
+    assert "push" in str(exception)
+
+
+def test_a_failed_call_frees_the_object(run: Run) -> None:
+    program = io.located(list).flat_map(lambda it: it.pop().attempt().then(it.append(1), it.pop()))
+    assert run(program) == Ok(1)
+
+
+def test_what_is_private_is_not_asked_for() -> None:
+    ref = Located[Any](1, 2, "Shared")
+    with pytest.raises(AttributeError, match="_value"):
+        ref._value()
+
+
+def test_a_reference_travels() -> None:
+    ref = Located[Any](1, fiber_id(1, 2), "Shared")
+    again = pickle.loads(pickle.dumps(ref))
+    assert again == ref
+    assert hash(again) == hash(ref)
+    assert repr(again) == "<Located Shared 1.2>"
+
+
+def test_something_else_is_refused() -> None:
+    with pytest.raises(MatchError, match=r"io\.located computes, but got 5"):
+        io.at(5, len)  # type: ignore[arg-type]
+
+
+def test_an_object_is_gone_with_its_run() -> None:
+    refs: list[Located[Shared]] = []
+    io.located(Shared).map(refs.append).run(None)
+    exception = exception_of(refs[0].get().run(None))
+    assert isinstance(exception, MatchError)
+    assert "a run that is over" in str(exception)
+
+
+@pytest.mark.slow
+def test_what_cannot_travel_fails_the_call() -> None:
+    with Cluster.local(workers=1) as cluster:
+        made = made_by_a_child(list)
+        calls = made.flat_map(
+            lambda it: io.zip(
+                it.append(threading.Lock()).attempt(),
+                io.at(it, lambda _: threading.Lock()).attempt(),
+                it.append("fine"),
+                io.at(it, len),
+            )
+        )
+        result = calls.run(None, on=cluster)
+        assert isinstance(result, Ok)
+        unsent, unreturned, _, length = result.success
+        assert isinstance(exception_of(unsent), NotPicklable)
+        assert "_thread.lock" in str(exception_of(unsent))
+        assert isinstance(exception_of(unreturned), NotPicklable)
+        assert length == 1
+
+
+@pytest.mark.slow
+def test_calls_of_an_object_that_was_lost_with_its_worker_end_in_a_panic() -> None:
+    with Cluster.local(workers=2) as cluster:
+        made = made_by_a_child(list)
+        calls = made.flat_map(
+            lambda it: io.zip(io.at(it, lambda _: os.kill(os.getpid(), 9)).attempt(), it.pop())
+        )
+        lost = exception_of(calls.run(None, on=cluster))
+        assert isinstance(lost, WorkerLost)
+        assert lost.reason == "killed by SIGKILL"
+
+
+@pytest.mark.slow
+def test_under_losses_calls_are_made_or_end_in_a_panic() -> None:
+    made = made_by_a_child(Shared)
+    program = made.flat_map(lambda it: io.zip_par([it.set(n) for n in range(4)]).then(it.get()))
+
+    def is_right(result: Result[Any, Any]) -> bool:
+        if isinstance(result, Ok):
+            return result.success in range(4)
+        return isinstance(exception_of(result), WorkerLost)
+
+    explore(program, None, lambda s: s.result is None or is_right(s.result), faults=[Crash()])
+
+
+# -- the machines -----------------------------------------------------------------------------
+
+
+def test_a_call_is_not_given_away() -> None:
+    member = Member(2)
+    root = member.start_root(io.pure(0), None)
+    assert spawn_at(member, root, 2, io.pure(1)) is None
+    member.spawn(root, [io.pure(2)])
+    member.receive(m.StealRequest(2))
+    hand = Executor(member, Node(member))
+    assert hand.take()
+    hand.perform()
+    while hand.settle():
+        hand.perform()
+    offered = [
+        id
+        for message in member.outbox
+        if isinstance(message, m.Offer)
+        for chunk in message.chunks
+        for id, _ in chunk.fibers
+    ]
+    assert offered == [fiber_id(2, 2)]
+
+
+def test_who_asks_from_elsewhere_sends_the_call_to_where_the_object_is() -> None:
+    member = Member(2)
+    root = member.start_root(io.pure(0), "context")
+    root.request = rq.SpawnAt(7, io.pure(1))
+    child = spawn_at(member, root, 7, io.pure(1))
+    assert isinstance(child, Fiber)
+    assert child.context is None
+    member.shipped([child], Dumped(b"call", {}, []), 7)
+    offer = member.outbox[-1]
+    assert isinstance(offer, m.Offer)
+    assert offer.chunks[0].target == 7
+
+
+def test_a_call_is_placed_where_it_belongs_whatever_the_load() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=2)
+    scene.tells(3, ready=100)
+    call = m.Chunk(run, [(fiber_id(1, 1), 0)], b"call", [], 3)
+    assert (3, m.Place(m.Chunk(run, [(fiber_id(1, 1), 1)], b"call", [], 3))) in scene.says(
+        1, m.Offer([call])
+    )
+
+
+def test_a_call_for_a_member_that_is_gone_is_lost() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=2)
+    scene.breaks(2)
+    call = m.Chunk(run, [(fiber_id(1, 1), 0)], b"call", [], 2)
+    scene.says(1, m.Offer([call]))
+    ((member, lost),) = scene.says(1, m.AwaitOutcomes(run, [fiber_id(1, 1)]))
+    assert member == 1
+    assert isinstance(lost, m.FiberLost)
+    assert lost.worker.startswith("worker 2")

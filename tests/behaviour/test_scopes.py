@@ -1,0 +1,328 @@
+"""Scopes, races and time limits: what is started ends first, and nothing that fails is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from distio import IO, Errors, Ok, Panic, Var, io, resource
+from distio.errors import MatchError, TimedOut
+from distio.testing import Simulation, explore, simulate
+from tests.behaviour.test_cancelling import (
+    FOREVER,
+    asleep,
+    cancelled_after,
+    cancelled_once,
+    is_cancelled,
+    once,
+    says,
+    with_notes,
+)
+from tests.conftest import Run
+
+Program = IO[Any, Any, Any]
+
+
+def stuck(program: Program) -> Program:
+    """A program that can't release what it holds."""
+    return program.finally_(lambda _: io.error("stuck"))
+
+
+# -- scopes -----------------------------------------------------------------------------------
+
+
+def test_what_is_started_ends_before_the_scope_does(run: Run) -> None:
+    def program(var: Var[Any]) -> Program:
+        slow = io.sleep(0.02).then(says(var, "child"))
+        scope = io.scope(lambda s: s.start(slow).then(says(var, "program"), io.pure("value")))
+        return scope.then_keep(says(var, "after"))
+
+    assert run(with_notes(program)) == Ok(["value", ["program", "child", "after"]])
+
+
+def test_children_of_children_belong_to_the_scope(run: Run) -> None:
+    def program(var: Var[Any]) -> Program:
+        def family(s: io.Scope) -> Program:
+            grandchild = io.sleep(0.02).then(says(var, "grandchild"))
+            return s.start(s.start(grandchild).then(says(var, "child")))
+
+        return io.scope(family).then(says(var, "after"))
+
+    assert run(with_notes(program)) == Ok([None, ["child", "grandchild", "after"]])
+
+
+def test_a_scope_without_children_is_its_program(run: Run) -> None:
+    assert run(io.scope(lambda s: io.pure(5))) == Ok(5)
+    assert run(io.scope(lambda s: io.error("no"))) == Errors(["no"])
+
+
+WHO_FAILS: dict[str, Callable[[Any], Program]] = {
+    "a child": lambda s: io.sequence(
+        s.start(FOREVER), s.start(io.sleep(0.01).then(io.error("no"))), FOREVER
+    ),
+    "the program": lambda s: io.sequence(
+        s.start(FOREVER), s.start(FOREVER), io.sleep(0.01), io.error("no")
+    ),
+    "a child, when the program is over": lambda s: io.sequence(
+        s.start(FOREVER), s.start(io.sleep(0.01).then(io.error("no")))
+    ),
+    "a grandchild": lambda s: io.sequence(
+        s.start(s.start(io.sleep(0.01).then(io.error("no"))).then(FOREVER)), s.start(FOREVER)
+    ),
+    "a child that is waited for": lambda s: s.start(io.error("no")).flat_map(
+        lambda child: io.wait(child).flat_map(lambda results: io.from_result(results[0]))
+    ),
+    "a child at once": lambda s: s.start(io.error("no")).then(FOREVER),
+}
+
+
+@pytest.mark.parametrize("who", WHO_FAILS)
+def test_the_first_failure_cancels_the_others(run: Run, who: str) -> None:
+    assert run(io.scope(WHO_FAILS[who])) == Errors(["no"])
+
+
+def test_all_failures_are_merged(run: Run) -> None:
+    def program(s: io.Scope) -> Program:
+        fails = stuck(io.panic(ValueError("bad")))
+        return Var.create([]).flat_map(
+            lambda var: s.start(stuck(asleep(var))).then(once(var, "asleep", fails))
+        )
+
+    result = run(io.scope(program))
+    assert isinstance(result, Panic)
+    assert [str(traced.exception) for traced in result.exceptions] == ["bad"]
+    assert result.errors == ["stuck", "stuck"]
+
+
+def test_a_scope_that_is_cancelled_cancels_what_is_in_it(run: Run) -> None:
+    def program(var: Var[Any]) -> Program:
+        child = asleep(var).on_cancel(says(var, "child"))
+        scope = io.scope(lambda s: s.start(child).then(FOREVER))
+        return cancelled_once(var, "asleep", scope).then_keep(says(var, "after"))
+
+    assert run(with_notes(program)) == Ok([["Cancelled"], ["asleep", "child", "after"]])
+
+
+def test_a_child_that_is_cancelled_by_its_handle_harms_nobody(run: Run) -> None:
+    def program(s: io.Scope) -> Program:
+        return s.start(FOREVER).flat_map(
+            lambda child: io.sequence(s.start(io.sleep(0.02)), child.cancel().map(is_cancelled))
+        )
+
+    assert run(io.scope(program)) == Ok(True)
+
+
+def test_scopes_in_scopes(run: Run) -> None:
+    def inner(s: io.Scope) -> Program:
+        return s.start(io.sleep(0.01).then(io.error("inner"))).then(FOREVER)
+
+    def outer(s: io.Scope) -> Program:
+        caught = io.scope(inner).catch(lambda errs: io.pure([*errs, "caught"]))
+        return s.start(io.sleep(0.05)).then(caught)
+
+    assert run(io.scope(outer)) == Ok(["inner", "caught"])
+
+
+def test_a_scope_of_many_children_in_turn_keeps_those_that_go_on(run_in_process: Run) -> None:
+    def program(s: io.Scope) -> Program:
+        def more(n: int) -> Program:
+            return (
+                io.pure(n)
+                if n == 0
+                else s.start(io.pure(n)).then(io.yield_).flat_map(lambda _: more(n - 1))
+            )
+
+        return s.start(io.sleep(0.01).then(io.pure("slow"))).then(more(1_000))
+
+    assert run_in_process(io.scope(program)) == Ok(0)
+
+
+def test_a_scope_of_many_children_that_go_on(run: Run) -> None:
+    def program(s: io.Scope) -> Program:
+        return io.traverse(range(200), lambda n: s.start(io.sleep(0.1))).map(len)
+
+    assert run(io.scope(program)) == Ok(200)
+
+
+def test_a_scope_is_open_in_its_own_fibers_only(run: Run) -> None:
+    result = run(io.scope(lambda s: io.pure(s)).flat_map(lambda s: s.start(io.pure(1))))
+    assert isinstance(result, Panic)
+    assert "this scope isn't open in this fiber" in str(result.exceptions[0].exception)
+
+
+def test_a_scope_has_the_locks_of_its_fiber(run: Run) -> None:
+    program = resource.reentrant_lock.flat_map(
+        lambda lock: lock.with_(io.scope(lambda s: lock.with_(io.pure("mine"))))
+    )
+    assert run(program) == Ok("mine")
+
+
+# -- fail_fast --------------------------------------------------------------------------------
+
+
+def test_zip_par_may_fail_fast(run: Run) -> None:
+    assert run(io.zip_par(FOREVER, io.error("no"), FOREVER, fail_fast=True)) == Errors(["no"])
+    assert run(io.zip_par(io.pure(1), io.pure(2), fail_fast=True)) == Ok([1, 2])
+
+
+def some(n: int) -> Program:
+    return io.error(n) if n == 3 else FOREVER if n % 2 else io.pure(n)
+
+
+@pytest.mark.parametrize("at_most", [None, 4])
+def test_traverse_par_may_fail_fast(run: Run, at_most: int | None) -> None:
+    result = run(io.traverse_par(range(100), some, at_most=at_most, fail_fast=True))
+    assert result == Errors([3])
+
+
+def test_no_item_is_run_after_one_that_failed_fast(run_in_process: Run) -> None:
+    done: list[int] = []
+
+    def note(n: int) -> Program:
+        return io.error(n) if n == 50 else io.defer(done.append, n)
+
+    result = run_in_process(io.traverse_par(range(1_000_000), note, at_most=1, fail_fast=True))
+    assert result == Errors([50])
+    assert done == list(range(50))
+
+
+# -- races ------------------------------------------------------------------------------------
+
+
+def test_the_first_to_end_wins(run: Run) -> None:
+    assert run(io.race(FOREVER, io.pure("quick"), FOREVER)) == Ok("quick")
+    assert run(io.race(FOREVER, io.error("failed first"))) == Errors(["failed first"])
+
+
+def test_losers_have_released_what_they_held(run: Run) -> None:
+    def program(var: Var[Any]) -> Program:
+        slow = io.sleep(0.01).then(says(var, "released"))
+        loser = says(var, "began").then(FOREVER).finally_(lambda _: slow)
+        return io.race(loser, once(var, "began", io.yield_)).then(says(var, "after"))
+
+    assert run(with_notes(program)) == Ok([None, ["began", "released", "after"]])
+
+
+def test_what_a_loser_could_not_release_is_added(run: Run) -> None:
+    def program(winner: Program) -> Program:
+        return Var.create([]).flat_map(
+            lambda var: io.race(stuck(asleep(var)), once(var, "asleep", winner))
+        )
+
+    assert run(program(io.pure(1))) == Errors(["stuck"])
+    assert run(program(io.error("no"))) == Errors(["stuck", "no"])
+
+
+def test_the_first_to_succeed_wins(run: Run) -> None:
+    slow = io.sleep(0.02).then(io.pure("slow"))
+    assert run(io.first_ok(io.error("no"), slow, FOREVER)) == Ok("slow")
+    failures = io.first_ok(io.error("a"), io.sleep(0.01).then(io.error("b")), io.error("c"))
+    assert run(failures) == Errors(["a", "b", "c"])
+
+
+def test_a_race_that_is_cancelled_cancels_its_runners(run: Run) -> None:
+    def program(var: Var[Any]) -> Program:
+        runner = asleep(var).on_cancel(says(var, "runner"))
+        other = once(var, "asleep", says(var, "both")).then(FOREVER).on_cancel(says(var, "runner"))
+        raced = cancelled_once(var, "both", io.race(runner, other))
+        return raced.then_keep(says(var, "after"))
+
+    words = ["asleep", "both", "runner", "runner", "after"]
+    assert run(with_notes(program)) == Ok([["Cancelled"], words])
+
+
+def test_a_race_needs_a_runner() -> None:
+    with pytest.raises(ValueError, match="race: expected at least one program"):
+        io.race()
+    with pytest.raises(ValueError, match="first_ok: expected at least one program"):
+        io.first_ok([])
+
+
+# -- time limits ------------------------------------------------------------------------------
+
+
+def errors_of(program: Program) -> Program:
+    return program.catch(lambda errs: io.pure([str(error) for error in errs]))
+
+
+def test_what_takes_longer_is_cancelled(run: Run) -> None:
+    assert run(errors_of(io.timeout(FOREVER, 0.01))) == Ok(["it took longer than 0.01 s"])
+    assert run(FOREVER.timeout(0.01, io.pure("instead"))) == Ok("instead")
+
+
+def test_a_limit_that_is_over_at_once_is_not_lost(run: Run) -> None:
+    limited = [FOREVER.timeout(0, io.pure(n)) for n in range(150)]
+    assert run(io.sequence(*limited)) == Ok(149)
+    assert run(io.zip_par(limited)) == Ok(list(range(150)))
+
+
+@pytest.mark.slow
+def test_a_limit_that_is_over_at_once_is_not_lost_under_any_seed() -> None:
+    def check(simulation: Simulation[Any, Any]) -> bool:
+        return simulation.result == Ok(["late"] * 3) and simulation.virtual_seconds < 1
+
+    explore(io.zip_par([FOREVER.timeout(0, io.pure("late"))] * 3), None, check, range(200))
+
+
+def test_what_is_quick_is_as_without(run: Run) -> None:
+    assert run(io.pure(1).timeout(1000)) == Ok(1)
+    assert run(io.error("no").timeout(1000)) == Errors(["no"])
+
+
+def test_it_ends_when_it_has_released_what_it_held(run: Run) -> None:
+    def program(var: Var[Any]) -> Program:
+        slow = io.sleep(0.02).then(says(var, "released"))
+        return FOREVER.finally_(lambda _: slow).timeout(0.01, says(var, "instead"))
+
+    assert run(with_notes(program)) == Ok([None, ["released", "instead"]])
+
+
+def test_what_it_could_not_release_is_added(run: Run) -> None:
+    assert run(errors_of(stuck(FOREVER).timeout(0.01))) == Ok(
+        ["it took longer than 0.01 s", "stuck"]
+    )
+    assert run(stuck(FOREVER).timeout(0.01, io.pure("instead"))) == Errors(["stuck"])
+
+
+def test_limits_in_limits(run: Run) -> None:
+    inner, outer = io.pure("inner"), io.pure("outer")
+    assert run(FOREVER.timeout(0.01, inner).timeout(0.5, outer)) == Ok("inner")
+    assert run(FOREVER.timeout(0.5, inner).timeout(0.01, outer)) == Ok("outer")
+    closing = FOREVER.finally_(lambda _: FOREVER.timeout(0.01, inner))
+    assert run(closing.timeout(0.01, outer)) == Ok("outer")
+
+
+def test_it_has_the_locks_of_its_fiber_and_gives_back_its_own(run: Run) -> None:
+    program = resource.reentrant_lock.flat_map(
+        lambda lock: lock.with_(lock.with_(FOREVER).timeout(0.01, io.pure("instead"))).then_keep(
+            lock.with_(io.pure("free"))
+        )
+    )
+    assert run(program) == Ok("instead")
+
+
+def test_cancelling_from_outside_goes_through_limits(run: Run) -> None:
+    limited = FOREVER.timeout(1000, io.pure("instead")).then(io.pure("never"))
+    assert run(cancelled_after(0.01, limited)) == Ok(["Cancelled"])
+
+
+def test_a_limit_takes_as_long_as_it_says_and_no_longer() -> None:
+    simulation = simulate(FOREVER.timeout(2.5, io.pure("instead")), members=1)
+    assert simulation.result == Ok("instead")
+    assert 2.5 <= simulation.virtual_seconds < 2.6
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), "1", None])
+def test_limits_are_numbers(seconds: Any) -> None:
+    with pytest.raises(MatchError, match="timeout: expected a number of seconds, finite, but got"):
+        io.timeout(io.pure(1), seconds)
+
+
+def test_the_error_says_how_long(run: Run) -> None:
+    result = run(FOREVER.timeout(0.01))
+    assert isinstance(result, Errors)
+    (error,) = result.errors
+    assert isinstance(error, TimedOut)
+    assert error.seconds == 0.01

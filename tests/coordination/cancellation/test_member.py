@@ -1,0 +1,287 @@
+"""Cancellation on the machines: before, while and after a fiber parks, in hands and on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from distio import IO, Panic, io
+from distio.coordination.executor.executor import Executor
+from distio.coordination.member import Member
+from distio.coordination.state.events import Joined
+from distio.core import ops
+from distio.core.fiber import Fiber
+from distio.core.snapshot import dump_chunk
+from distio.errors import Cancelled
+from distio.protocol import messages as m
+from distio.protocol.endings import Cause
+from distio.protocol.requests import Lock
+from distio.protocol.version import PROTOCOL, PYTHON
+from tests.coordination.test_coordinator import Scene as Hub
+from tests.coordination.test_coordinator import shipped
+from tests.coordination.test_member import Node
+
+Program = IO[Any, Any, Any]
+
+FOREVER = io.sleep(1_000_000)
+LOCK = Lock(7)
+
+
+class Scene:
+    """One member with a run, whose root is in no place; its fibers are cancelled by hand."""
+
+    def __init__(self) -> None:
+        self.member = Member(1)
+        self.node = Node(self.member)
+        self.root = self.member.start_root(io.pure(None), None)
+        self.other = self.start(FOREVER)
+        self.work()
+        self.said()
+
+    def start(self, program: Program) -> Fiber:
+        """A fiber that is ready."""
+        self.member.spawn(self.root, [program])
+        fiber = self.member.ready[-1]
+        assert isinstance(fiber, Fiber)
+        return fiber
+
+    def work(self) -> None:
+        while self.node.work():
+            pass
+
+    def cancel(self, fiber: Fiber) -> None:
+        handle = fiber.handle
+        assert handle is not None
+        self.member.cancelling.ask(self.root.run, [handle], 0)
+        self.member.validate()
+
+    def said(self) -> list[m.MemberMessage]:
+        said, self.member.outbox = self.member.outbox, []
+        return said
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    scene = Scene()
+    yield scene
+    scene.member.validate()
+    assert len(scene.member.cancelling) == 0
+
+
+def is_cancelled(fiber: Fiber) -> bool:
+    failure = fiber.failure
+    return isinstance(failure, Panic) and [type(each.exception) for each in failure.exceptions] == [
+        Cancelled
+    ]
+
+
+WAITS: dict[str, Callable[[Scene], Program]] = {
+    "a timer": lambda scene: FOREVER,
+    "fibers": lambda scene: io.wait(scene.other.handle),  # type: ignore[arg-type]  # it has one
+    "a lock": lambda scene: ops.Locked(io.pure(1), LOCK),
+    "a limit": lambda scene: ops.Locked(io.pure(1), Lock(8, 1, 1.0)),
+    "a callback": lambda scene: io.async_(lambda _, callback: kept.append(callback)),
+}
+kept: list[Any] = []
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_who_is_ready_never_begins_to_wait(scene: Scene, what: str) -> None:
+    fiber = scene.start(WAITS[what](scene))
+    scene.cancel(fiber)
+    scene.work()
+    assert is_cancelled(fiber)
+    assert fiber.id not in scene.member.parked
+    assert scene.said() == []
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_who_is_about_to_park_does_not(scene: Scene, what: str) -> None:
+    fiber = scene.start(WAITS[what](scene))
+    hand = Executor(scene.member, scene.node)
+    assert hand.take()
+    hand.perform()
+    scene.cancel(fiber)
+    while hand.settle():
+        hand.perform()
+    assert is_cancelled(fiber)
+    assert scene.said() == []
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_who_is_parked_is_struck_out(scene: Scene, what: str) -> None:
+    fiber = scene.start(WAITS[what](scene))
+    scene.work()
+    assert fiber.id in scene.member.parked
+    begun = scene.said()
+    scene.cancel(fiber)
+    scene.work()
+    assert is_cancelled(fiber)
+    taken_back = [type(message) for message in scene.said()]
+    expected: dict[type, type] = {m.StartTimer: m.StopTimer, m.AcquireTokens: m.WithdrawAcquire}
+    assert taken_back == [expected[type(each)] for each in begun if type(each) in expected]
+    assert scene.other.handle is not None
+    assert not scene.other.handle.waiters
+
+
+def test_what_wakes_it_too_late_means_nothing(scene: Scene) -> None:
+    fiber = scene.start(FOREVER)
+    scene.work()
+    (timer,) = scene.said()
+    assert isinstance(timer, m.StartTimer)
+    scene.cancel(fiber)
+    scene.member.receive(m.TimerFired(fiber.id, timer.timer))
+    assert scene.member.stale == 1
+    scene.work()
+    assert is_cancelled(fiber)
+
+
+def test_a_timer_of_what_was_cancelled_does_not_wake_what_releases(scene: Scene) -> None:
+    fiber = scene.start(FOREVER.finally_(lambda _: io.sleep(5)))
+    scene.work()
+    (first,) = scene.said()
+    assert isinstance(first, m.StartTimer)
+    scene.cancel(fiber)
+    scene.work()
+    scene.member.receive(m.TimerFired(fiber.id, first.timer))
+    assert fiber.id in scene.member.parked
+    second = scene.said()[-1]
+    assert isinstance(second, m.StartTimer)
+    scene.member.receive(m.TimerFired(fiber.id, second.timer))
+    scene.work()
+    assert is_cancelled(fiber)
+
+
+def test_who_has_got_its_lock_gives_it_back(scene: Scene) -> None:
+    """It is cancelled between the grant and its next step."""
+    fiber = scene.start(ops.Locked(FOREVER, LOCK))
+    scene.work()
+    scene.member.receive(m.TokensGranted(7, 1, [fiber.id], False, b""))
+    assert list(scene.member.ready) == [fiber]
+    scene.said()
+    scene.cancel(fiber)
+    scene.work()
+    assert is_cancelled(fiber)
+    assert scene.said() == [m.ReturnTokens(7, 1)]
+
+
+def test_who_has_started_fibers_takes_them_along(scene: Scene) -> None:
+    """It is cancelled while it asks for them."""
+    fiber = scene.start(io.zip_par(FOREVER, FOREVER))
+    hand = Executor(scene.member, scene.node)
+    assert hand.take()
+    hand.perform()
+    scene.cancel(fiber)
+    while hand.settle():
+        hand.perform()
+    scene.work()
+    assert is_cancelled(fiber)
+    assert list(scene.member.parked) == [scene.other.id]
+
+
+def test_who_leaves_before_it_is_told_is_told_where_it_goes(scene: Scene) -> None:
+    fiber = scene.start(FOREVER)
+    scene.member.ready.remove(fiber)
+    dumped = dump_chunk([fiber])
+    scene.cancel(fiber)
+    scene.member.shipped([fiber], dumped)
+    said = scene.said()
+    assert [type(message) for message in said[-2:]] == [m.Offer, m.CancelFibers]
+    assert said[-1] == m.CancelFibers(scene.root.run, [(fiber.id, 0)])
+
+
+def test_who_has_ended_is_past_it(scene: Scene) -> None:
+    fiber = scene.start(io.pure(5))
+    scene.work()
+    scene.cancel(fiber)
+    assert fiber.value == 5
+
+
+def test_the_end_of_a_run_forgets_who_was_to_be_told() -> None:
+    scene = Scene()
+    scene.cancel(scene.start(FOREVER))
+    scene.member.receive(m.RunCancelled(scene.root.run))
+    scene.member.receive(m.RunEnded(scene.root.run, Cause.CLUSTER_CLOSED, "cut short"))
+    assert len(scene.member.cancelling) == 0
+    assert not scene.member.cancelling.is_pending
+
+
+# -- runs -------------------------------------------------------------------------------------
+
+
+def test_all_fibers_of_a_run_are_cancelled_wherever_they_are(scene: Scene) -> None:
+    parked = scene.start(FOREVER)
+    scene.work()
+    ready = scene.start(FOREVER)
+    scene.member.receive(m.RunCancelled(scene.root.run))
+    scene.work()
+    assert is_cancelled(parked)
+    assert is_cancelled(ready)
+    assert is_cancelled(scene.other)
+    scene.member.cancelling.run_gone(scene.root.run)
+
+
+def test_whom_the_uncancelable_have_started_is_spared(scene: Scene) -> None:
+    parent = scene.start(io.uncancelable(io.zip_par(io.sleep(5))))
+    scene.work()
+    (child,) = [fiber for fiber in scene.member.parked.values() if fiber.exempt_from_run_cancel]
+    scene.member.receive(m.RunCancelled(scene.root.run))
+    scene.work()
+    assert {parent.id, child.id} == set(scene.member.parked)
+    scene.cancel(child)
+    scene.work()
+    assert is_cancelled(child)
+    scene.member.cancelling.run_gone(scene.root.run)
+
+
+# -- the coordinator --------------------------------------------------------------------------
+
+
+def test_it_is_passed_on_to_the_host() -> None:
+    scene = Hub(workers=1)
+    run, (child,) = shipped(scene)
+    assert scene.says(1, m.CancelFibers(run, [(child, 0)])) == [
+        (2, m.FibersCancelled(run, [(child, 0)]))
+    ]
+
+
+def test_it_is_passed_on_to_the_maker_of_who_never_left() -> None:
+    scene = Hub(workers=1)
+    run = scene.starts(fibers=2)
+    assert scene.says(2, m.CancelFibers(run, [(run + 1, 0)])) == [
+        (1, m.FibersCancelled(run, [(run + 1, 0)]))
+    ]
+
+
+def test_who_has_no_place_is_told_when_it_has_one() -> None:
+    scene = Hub()
+    run = scene.starts()
+    child = run + 1
+    scene.tells(1, m.RunProgress(run, [(1, 1)], 0, [], 0))
+    scene.says(1, m.Offer([m.Chunk(run, [(child, 0)], b"")]))
+    assert scene.says(1, m.CancelFibers(run, [(child, 0)])) == []
+    hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 1, b"")
+    commands = scene.happens(Joined(hello))
+    assert [type(message) for _, message in commands[-2:]] == [m.Place, m.FibersCancelled]
+
+
+def test_a_run_is_cancelled_where_it_is_and_where_it_comes() -> None:
+    scene = Hub(workers=2)
+    run, _ = shipped(scene)
+    told = scene.says(1, m.CancelRun(run))
+    assert told == [(member, m.RunCancelled(run)) for member in (1, 2)]
+    scene.tells(1, m.RunProgress(run, [(5, 1)], 0, [], 0))
+    commands = scene.says(1, m.Offer([m.Chunk(run, [(run + 5, 0)], b"")]))
+    assert [(member, type(message)) for member, message in commands] == [
+        (3, m.Place),
+        (3, m.RunCancelled),
+    ]
+
+
+def test_whom_nobody_knows_can_not_be_cancelled() -> None:
+    scene = Hub(workers=1)
+    assert scene.says(2, m.CancelFibers(99, [(77, 0)])) == []
+    assert scene.says(2, m.CancelRun(99)) == []
+    assert scene.machine.stale == 2

@@ -1,0 +1,159 @@
+"""A member that has lost its coordinator lets its fibers release, and decides for itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from distio import IO, Panic, Queue, Result, Var, io, resource
+from distio.coordination.member import Member
+from distio.coordination.standalone import Solo
+from distio.core.fiber import Handle
+from distio.errors import ClusterClosed, WorkerLost
+from distio.protocol import messages as m
+from distio.protocol.endings import Cause
+from distio.protocol.ids import fiber_id
+from tests.coordination.test_member import Node
+
+Program = IO[Any, Any, Any]
+GRACE = 10.0
+
+
+class Orphan:
+    """A worker that hosts the root of one run, and then loses its coordinator."""
+
+    def __init__(self, main: Program) -> None:
+        self.member = Member(7)
+        self.node = Node(self.member)
+        self.root = self.member.start_root(main, None)
+        self.member.queue(self.root)
+        self.works()
+        self.member.tell()
+        self.member.outbox.clear()
+        self.now = 100.0
+        self.solo = Solo(self.now, self.member, "the connection broke", GRACE)
+        self.goes_on()
+
+    @property
+    def is_over(self) -> bool:
+        return self.solo.is_over
+
+    def works(self) -> None:
+        while self.node.work():
+            pass
+
+    def goes_on(self) -> None:
+        while self.member.ready or self.member.outbox:
+            self.works()
+            self.solo.exchange(self.now)
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.solo.exchange(self.now)
+        self.goes_on()
+
+    @property
+    def ended(self) -> m.RunEnded:
+        ((_, message),) = self.member.ended_runs
+        return message
+
+
+def said(words: list[str], word: str) -> Program:
+    return io.defer(words.append, word)
+
+
+def test_orphan_lets_its_fibers_release() -> None:
+    words: list[str] = []
+    held = resource.from_open_close(
+        lambda: words.append("open"), lambda _, status: words.append("close")
+    )
+    orphan = Orphan(held.with_(io.zip_par([held.with_(io.sleep(1000)) for _ in range(2)])))
+    assert sorted(words) == ["close"] * 3 + ["open"] * 3
+    assert orphan.is_over
+    assert orphan.ended.cause is Cause.CLUSTER_CLOSED
+    assert orphan.ended.reason == "the connection broke"
+    orphan.member.validate_rest()
+
+
+def test_orphan_keeps_the_time_for_releases() -> None:
+    words: list[str] = []
+    slow = io.sleep(2).then(said(words, "closed"))
+    orphan = Orphan(io.sleep(1000).finally_(lambda _: slow))
+    orphan.passes(1.9)
+    assert words == []
+    orphan.passes(0.2)
+    assert words == ["closed"]
+    assert orphan.is_over
+
+
+def test_orphan_keeps_the_time_for_a_release_that_slept_already() -> None:
+    words: list[str] = []
+    slow = io.sleep(2).then(said(words, "closed"))
+    orphan = Orphan(io.pure(None).finally_(lambda _: slow))
+    orphan.passes(2.1)
+    assert words == ["closed"]
+
+
+def test_orphan_drops_and_names_what_takes_longer_than_the_grace() -> None:
+    orphan = Orphan(io.sleep(1000).finally_(lambda _: io.sleep(1000)))
+    orphan.passes(GRACE - 0.1)
+    assert not orphan.member.ended_runs
+    orphan.passes(0.2)
+    assert orphan.is_over
+    assert orphan.ended.overdue == "they had 10 s for it"
+    ((run, _),) = orphan.member.ended_runs
+    assert "sleeps" in run.unreleased
+
+
+def attempts(words: list[Any], waits: Program) -> Program:
+    """A release that waits for something, and keeps what comes of it."""
+    kept = waits.attempt().flat_map(lambda result: io.defer(words.append, result))
+    return io.pure(None).finally_(lambda _: kept)
+
+
+@pytest.mark.parametrize(
+    "waits",
+    [
+        Queue.create(1).flat_map(lambda queue: queue.take()),
+        resource.lock("printer").with_(io.pure(1)),
+        Var.create(1).flat_map(lambda var: var.get()),
+    ],
+    ids=["queue", "lock", "variable"],
+)
+def test_orphan_fails_releases_that_wait_for_what_is_elsewhere(waits: Program) -> None:
+    words: list[Result[Any, Any]] = []
+    orphan = Orphan(attempts(words, waits))
+    (result,) = words
+    assert isinstance(result, Panic)
+    assert isinstance(result.exceptions[0].exception, ClusterClosed)
+    assert orphan.is_over
+
+
+@pytest.mark.parametrize("waits", [resource.lock("printer").with_(io.pure(1))], ids=["lock"])
+def test_orphan_fails_releases_that_ask_later_for_what_is_elsewhere(waits: Program) -> None:
+    words: list[Result[Any, Any]] = []
+    orphan = Orphan(io.sleep(1000).finally_(lambda _: attempts(words, io.sleep(1).then(waits))))
+    orphan.passes(1.1)
+    (result,) = words
+    assert isinstance(result, Panic)
+    assert isinstance(result.exceptions[0].exception, ClusterClosed)
+
+
+def test_orphan_takes_fibers_elsewhere_for_lost() -> None:
+    words: list[Any] = []
+    elsewhere = Handle[Any, Any, Any](fiber_id(9, 9))
+    Orphan(attempts(words, io.wait(elsewhere)))
+    (result,) = words
+    (lost,) = result.success
+    assert isinstance(lost.exceptions[0].exception, WorkerLost)
+
+
+def test_orphan_of_a_run_whose_fibers_are_elsewhere_ends_it_at_once() -> None:
+    member = Member(7)
+    root = member.start_root(io.pure(None), None)
+    member.runs[root.run].alive = 0
+    solo = Solo(0.0, member, "the connection broke", GRACE)
+    assert solo.is_over
+    ((_, message),) = member.ended_runs
+    assert message.reason == "the connection broke"

@@ -1,0 +1,324 @@
+"""The coordinator's machine and locks: to whom tokens are lent, when, and for how many turns."""
+
+from __future__ import annotations
+
+from distio.protocol import messages as m
+from distio.protocol.ids import fiber_id
+from tests.coordination.test_coordinator import Scene, finished
+
+Commands = list[tuple[int, m.CoordinatorMessage]]
+Key = int | str
+
+
+def asks(
+    scene: Scene, member: int, *fibers: int, lock: Key = 7, tokens: int = 0,
+    per_seconds: float = 0.0, is_ahead: bool = False, run: int = 99,
+) -> Commands:  # fmt: skip
+    """Fibers of this member ask for turns, or one of the same number."""
+    status_queries = list(fibers) or [member]
+    return scene.says(
+        member, m.AcquireTokens(lock, tokens, per_seconds, run, status_queries, is_ahead)
+    )
+
+
+def returns(
+    scene: Scene, member: int, count: int = 1, *, lock: Key = 7, value: bytes | None = None
+) -> Commands:
+    return scene.says(member, m.ReturnTokens(lock, count, value))
+
+
+def lent(
+    member: int, count: int = 1, *fibers: int, is_delegated: bool = False, lock: Key = 7,
+    value: bytes = b"",
+) -> Commands:  # fmt: skip
+    return [(member, m.TokensGranted(lock, count, list(fibers) or [member], is_delegated, value))]
+
+
+def blocked(run: int, count: int = 1) -> m.RunProgress:
+    return m.RunProgress(run, [], 0, [], count)
+
+
+def kept(member: int, count: int = 1, *fibers: int, **rest: bytes | Key) -> Commands:
+    return lent(member, count, *fibers, is_delegated=True, **rest)  # type: ignore[arg-type]  # by name
+
+
+def recalled(member: int, lock: Key = 7) -> Commands:
+    return [(member, m.RecallTokens(lock))]
+
+
+def test_who_asks_alone_keeps_the_lock_until_somebody_else_asks() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    assert asks(scene, 2) == kept(2)
+    assert asks(scene, 3) == recalled(2)
+    assert asks(scene, 1) == []
+    assert returns(scene, 2) == lent(3)
+    assert returns(scene, 3) == kept(1)
+
+
+def test_members_are_served_in_order() -> None:
+    scene = Scene(workers=3)
+    scene.starts()
+    asks(scene, 1)
+    order = [2, 3, 4, 2, 3, 4, 2]
+    for fiber, member in enumerate(order):
+        asks(scene, member, fiber)
+    served = []
+    holder = 1
+    for _ in order:
+        ((holder, message),) = returns(scene, holder)
+        assert isinstance(message, m.TokensGranted)
+        served += message.turns
+    assert served == [*range(len(order))]
+
+
+def test_fibers_in_a_row_get_their_turns_at_once() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    asks(scene, 1)
+    asks(scene, 2, 21)
+    asks(scene, 2, 22, 23)
+    asks(scene, 3)
+    assert returns(scene, 1) == lent(2, 1, 21, 22, 23)
+    assert returns(scene, 2) == kept(3)
+
+
+def test_who_had_turns_already_comes_first() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    asks(scene, 1)
+    asks(scene, 2)
+    asks(scene, 3, 31, 32, is_ahead=True)
+    assert returns(scene, 1) == lent(3, 1, 31, 32)
+
+
+def test_who_waits_no_longer_is_passed_over() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    asks(scene, 1)
+    asks(scene, 2, 21)
+    asks(scene, 3, 31)
+    asks(scene, 2, 22)
+    assert scene.says(2, m.WithdrawAcquire(7, [21])) == []
+    assert returns(scene, 1) == lent(3, 1, 31)
+    assert scene.says(2, m.WithdrawAcquire(7, [22])) == []
+    assert returns(scene, 3) == []
+
+
+def test_who_has_its_turn_when_it_gives_up_is_no_longer_in_the_queue() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    asks(scene, 1)
+    asks(scene, 2)
+    asks(scene, 3)
+    assert returns(scene, 1) == lent(2)
+    assert scene.says(2, m.WithdrawAcquire(7, [2])) == []
+    assert returns(scene, 2) == kept(3)
+
+
+def test_what_is_said_before_one_hears_of_keeping_is_no_wait() -> None:
+    scene = Scene(workers=1)
+    scene.starts()
+    assert asks(scene, 1) == kept(1)
+    assert asks(scene, 1) == []
+    assert asks(scene, 2) == recalled(1)
+    assert returns(scene, 1) == kept(2)
+
+
+def test_the_tokens_of_a_semaphore_are_kept_by_who_is_alone_and_else_lent_one_by_one() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    assert asks(scene, 1, tokens=3) == kept(1, 3)
+    assert asks(scene, 2, 21, 22, 23, tokens=3) == recalled(1)
+    assert returns(scene, 1, 2) == lent(2, 2, 21, 22)
+    assert asks(scene, 3, tokens=3) == []
+    assert returns(scene, 1) == lent(2, 1, 23)
+    assert returns(scene, 2) == lent(3)
+
+
+def test_a_limit_lets_start_when_its_window_is_over_and_not_before() -> None:
+    scene = Scene()
+    scene.starts()
+    first = asks(scene, 1, 11, 12, 13, tokens=2, per_seconds=10.0)
+    assert first == lent(1, 0, 11, 12)
+    assert scene.machine.next_deadline() == 10.0
+    assert scene.tick(9.9) == []
+    assert scene.tick(10.0) == lent(1, 0, 13)
+
+
+def test_windows_that_end_together_open_in_the_order_in_which_they_began() -> None:
+    """The keys of a limit with a name and of one without can't be compared."""
+    scene = Scene()
+    scene.starts()
+    keys: list[Key] = ["api", 7, "web", 8]
+    for key in keys:
+        first = asks(scene, 1, 11, 12, lock=key, tokens=1, per_seconds=10.0)
+        assert first == lent(1, 0, 11, lock=key)
+    assert scene.tick(10.0) == [each for key in keys for each in lent(1, 0, 12, lock=key)]
+
+
+def test_the_tokens_of_a_lost_member_go_to_the_next() -> None:
+    scene = Scene(workers=2)
+    scene.starts()
+    asks(scene, 2)
+    asks(scene, 3)
+    asks(scene, 1)
+    assert lent(3)[0] in scene.breaks(2)
+    assert kept(1)[0] in scene.breaks(3)
+
+
+def test_who_is_lost_in_the_queue_is_passed_over() -> None:
+    scene = Scene(workers=1)
+    scene.starts()
+    asks(scene, 1)
+    asks(scene, 2, 21)
+    asks(scene, 1)
+    asks(scene, 2, 22)
+    scene.breaks(2)
+    assert returns(scene, 1) == kept(1)
+    assert returns(scene, 1) == []
+    scene.machine.locks.validate()
+    assert len(scene.machine.locks) == 0
+
+
+def test_a_token_travels_with_its_fiber() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=2)
+    child = fiber_id(1, 1)
+    assert asks(scene, 1) == kept(1)
+    chunk = m.Chunk(run, [(child, 0)], b"", [(7, 0, 1)])
+    moved = m.Chunk(run, [(child, 1)], b"", [(7, 0, 1)])
+    assert (2, m.Place(moved)) in scene.says(1, m.Offer([chunk]))
+    stale = scene.machine.stale
+    assert returns(scene, 1) == []
+    assert scene.machine.stale == stale + 1
+    assert asks(scene, 3) == []
+    assert returns(scene, 2) == kept(3)
+
+
+def test_a_token_that_is_on_its_way_when_its_run_ends_is_free() -> None:
+    scene = Scene()
+    one = scene.starts(fibers=2)
+    scene.starts(scene.join("client"))
+    assert asks(scene, 1, lock="door") == kept(1, lock="door")
+    chunk = m.Chunk(one, [(fiber_id(1, 1), 0)], b"", [("door", 0, 1)])
+    scene.says(1, m.Offer([chunk]))
+    assert asks(scene, 2, lock="door") == []
+    assert kept(2, lock="door")[0] in scene.breaks(1)
+
+
+def test_who_returns_what_it_does_not_have_frees_nothing() -> None:
+    scene = Scene(workers=1)
+    scene.starts()
+    asks(scene, 1)
+    assert returns(scene, 2) == []
+    assert returns(scene, 1, 2) == []
+    assert scene.machine.stale == 2
+    assert asks(scene, 2) == recalled(1)
+
+
+def test_a_value_comes_with_the_token_and_lives_as_long_as_its_run() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts()
+    assert scene.says(1, m.StoreValue(run, 9, b"first")) == []
+    assert asks(scene, 1, lock=9) == kept(1, lock=9, value=b"first")
+    assert asks(scene, 2, lock=9) == recalled(1, 9)
+    assert returns(scene, 1, lock=9, value=b"second") == kept(2, lock=9, value=b"second")
+    assert scene.says(2, m.StoreValue(run, 9, b"third")) == []
+    assert returns(scene, 2, lock=9) == []
+    assert asks(scene, 1, lock=9) == kept(1, lock=9, value=b"third")
+    returns(scene, 1, lock=9)
+    scene.tells(1, finished(run, 1))
+    scene.machine.validate_rest()
+
+
+def test_a_value_outlives_the_member_that_had_set_it() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts()
+    scene.says(1, m.StoreValue(run, 9, b"first"))
+    asks(scene, 2, lock=9)
+    scene.says(2, m.StoreValue(run, 9, b"second"))
+    scene.breaks(2)
+    assert asks(scene, 1, lock=9) == kept(1, lock=9, value=b"second")
+
+
+def test_a_name_that_is_in_use_as_something_else_is_refused() -> None:
+    scene = Scene(workers=1)
+    scene.starts()
+    asks(scene, 1, lock="api", tokens=3)
+    ((member, refused),) = asks(scene, 2, lock="api", tokens=5)
+    assert member == 2
+    assert isinstance(refused, m.LockRefused)
+    assert "in use as a semaphore of 3 tokens" in refused.reason
+
+
+def test_who_waits_for_the_lock_of_another_run_is_asked_once_until_something_moves() -> None:
+    scene = Scene()
+    run = scene.starts()
+    asks(scene, 1, lock="door")
+    assert scene.tells(1, blocked(run)) == [(1, m.RequestWaitGraph(run, 1))]
+    answer = m.WaitGraph(run, 1, True, [], [(run, "door")], [])
+    assert scene.says(1, answer) == []
+    assert scene.tells(1) == []
+    assert scene.tells(1, blocked(run)) == [(1, m.RequestWaitGraph(run, 2))]
+
+
+def test_a_run_whose_own_fibers_hold_all_it_waits_for_is_deadlocked() -> None:
+    scene = Scene()
+    run = scene.starts(fibers=2)
+    asks(scene, 1, lock=7)
+    asks(scene, 1, lock=8)
+    assert scene.tells(1, blocked(run, 2)) == [(1, m.RequestWaitGraph(run, 1))]
+    other = fiber_id(1, 1)
+    held: list[tuple[Key, list[int]]] = [(7, [run]), (8, [other])]
+    answer = m.WaitGraph(run, 1, True, [], [(run, 8), (other, 7)], held)
+    assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
+    ((member, ended),) = scene.tells(1, m.RunProgress(run, [], 2, [], 0))
+    assert member == 1
+    assert isinstance(ended, m.RunEnded)
+    assert "fiber 1.0 waits for fiber 1.1, fiber 1.1 waits for fiber 1.0" in ended.reason
+
+
+def test_an_answer_is_moot_when_a_token_moves_that_it_waits_for() -> None:
+    """Between two answers, the one who waited has had the lock, and goes on."""
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=2)
+    child = fiber_id(1, 1)
+    scene.offers(1, run, child)
+    asks(scene, 1)
+    asks(scene, 2)
+    scene.tells(2, blocked(run))
+    status_queries = scene.tells(1, m.RunProgress(run, [], 0, [], 1))
+    assert {member for member, _ in status_queries} == {1, 2}
+    assert scene.says(2, m.WaitGraph(run, 1, True, [], [(child, 7)], [])) == []
+    assert returns(scene, 1) == kept(2)
+    assert asks(scene, 1) == recalled(2)
+    assert returns(scene, 2) == kept(1)
+    answer = m.WaitGraph(run, 1, True, [(run, [child])], [], [(7, [run])])
+    assert scene.says(1, answer) == []
+
+
+def test_the_last_one_to_wait_for_a_lock_makes_its_run_suspect() -> None:
+    """Nothing else may be said of it: as many wait elsewhere as did when that was told."""
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=2)
+    asks(scene, 2, run=run)
+    scene.tells(1, blocked(run))
+    question = [(1, m.RequestWaitGraph(run, 1))]
+    assert asks(scene, 1, run=run) == [*recalled(2), *question]
+    answer = m.WaitGraph(run, 1, True, [], [(run, 7)], [])
+    assert scene.says(1, answer) == []
+    assert returns(scene, 2) == kept(1)
+    assert asks(scene, 1, lock=8, run=run) == kept(1, lock=8)
+
+
+def test_a_member_that_has_caught_up_makes_a_run_suspect_of_which_it_tells_nothing() -> None:
+    """All its fibers wait in queues here: that was said before it had heard everything."""
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=2)
+    asks(scene, 1, run=run)
+    scene.offers(1, run, fiber_id(1, 1))
+    scene.tells(1, blocked(run))
+    assert asks(scene, 2, run=run) == recalled(1)
+    asked = {(member, type(message)) for member, message in scene.tells(2)}
+    assert asked == {(1, m.RequestWaitGraph), (2, m.RequestWaitGraph)}

@@ -1,0 +1,174 @@
+"""Fibers of other runs, and of lost makers: who asks is told, and nothing is miscounted."""
+
+from __future__ import annotations
+
+from distio import Ok, io
+from distio.core.fiber import Handle
+from distio.errors import FiberUnreachable
+from distio.protocol import messages as m
+from distio.protocol.ids import fiber_id
+from tests.coordination.test_coordinator import Scene, ended, finished, made, placed
+from tests.coordination.test_member import World, outcome_of
+
+WORKER = 2
+CHILD = fiber_id(WORKER, 0)
+"""A fiber of the first run, made on the worker."""
+
+
+class Two(Scene):
+    """Two runs, of two clients, of each of which the worker hosts a fiber."""
+
+    def __init__(self) -> None:
+        super().__init__(workers=1, threads=4)
+        self.run = self.starts(fibers=2)
+        self.other_client = self.join("client")
+        self.other = self.starts(self.other_client, fibers=2)
+        for client, run in ((1, self.run), (self.other_client, self.other)):
+            assert self.offers(client, run, run + 1) == [(WORKER, placed(run, run + 1))]
+        self.tells(WORKER, made(self.run, 1, first=0))
+
+    def other_asks(self) -> list[tuple[int, m.CoordinatorMessage]]:
+        return self.says(self.other_client, m.AwaitOutcomes(self.other, [CHILD]))
+
+    def run_ends(self, host: int, epoch: int) -> None:
+        """All fibers of the first run end; that ends it, and the other one isn't concerned."""
+        self.tells(host, ended(self.run, CHILD, epoch=epoch))
+        self.tells(1, finished(self.run, 1))
+        ends = self.tells(WORKER, ended(self.run, self.run + 1))
+        assert (1, m.RunEnded(self.run)) in ends
+        assert list(self.machine.runs) == [self.other]
+
+
+def is_unknown(told: list[tuple[int, m.CoordinatorMessage]], member: int, fiber: int) -> bool:
+    ((to, lost),) = told
+    assert isinstance(lost, m.FiberLost)
+    return (to, lost.fiber, lost.worker) == (member, fiber, "")
+
+
+def test_a_wait_for_a_fiber_of_another_run_is_judged_by_its_maker() -> None:
+    scene = Two()
+    assert scene.other_asks() == [(WORKER, m.SendOutcomes(scene.other, [(CHILD, 0)]))]
+    told = scene.says(WORKER, m.OutcomeUnknown(CHILD, 0, scene.other))
+    assert is_unknown(told, scene.other_client, CHILD)
+    assert len(scene.machine.claims) == 0
+
+
+def test_a_wait_for_a_fiber_of_another_run_that_moves_miscounts_neither() -> None:
+    scene = Two()
+    assert scene.says(1, m.AwaitOutcomes(scene.run, [CHILD]))
+    scene.other_asks()
+    target = scene.join("worker")
+    told = scene.says(WORKER, m.Offer([m.Chunk(scene.run, [(CHILD, 0)], b"", target=target)]))
+    assert is_unknown(told[:1], scene.other_client, CHILD)
+    assert (target, m.SendOutcomes(scene.run, [(CHILD, 1)])) in told
+    assert is_unknown(scene.other_asks(), scene.other_client, CHILD)  # it has a record by now
+    outcome = m.OutcomesReady([CHILD], [b"value"])
+    assert scene.says(target, outcome) == [(1, m.Outcomes([CHILD], [b"value"]))]
+    scene.run_ends(target, epoch=1)
+
+
+def test_a_maker_without_any_of_the_run_is_not_asked() -> None:
+    scene = Two()
+    stranger = scene.join("worker")
+    told = scene.says(1, m.AwaitOutcomes(scene.run, [fiber_id(stranger, 0)]))
+    assert is_unknown(told, 1, fiber_id(stranger, 0))
+
+
+def test_a_claim_ends_with_the_run_that_makes_it() -> None:
+    scene = Two()
+    scene.other_asks()
+    scene.tells(WORKER, ended(scene.other, scene.other + 1))
+    scene.tells(scene.other_client, finished(scene.other, 1))
+    assert len(scene.machine.claims) == 0
+    assert list(scene.machine.runs) == [scene.run]
+
+
+def test_an_outcome_that_its_host_does_not_know_of_leaves_the_fiber_counted() -> None:
+    """Its handle was pickled by hand, so the host keeps nothing for others; and it may move."""
+    scene = Two()
+    scene.says(1, m.AwaitOutcomes(scene.run, [CHILD]))
+    told = scene.says(WORKER, m.OutcomeUnknown(CHILD, 0, scene.run))
+    assert is_unknown(told, 1, CHILD)
+    target = scene.join("worker")
+    scene.says(WORKER, m.Offer([m.Chunk(scene.run, [(CHILD, 0)], b"", target=target)]))
+    scene.says(1, m.AwaitOutcomes(scene.run, [CHILD]))
+    assert is_unknown(scene.says(target, m.OutcomeUnknown(CHILD, 1, scene.run)), 1, CHILD)
+    scene.run_ends(target, epoch=1)
+
+
+def test_a_cancellation_of_another_runs_fiber_reaches_nobody_when_it_has_moved() -> None:
+    scene = Two()
+    stale = scene.machine.stale
+    pending_cancels = [(scene.run + 1, 0)]  # it has a record
+    assert scene.says(scene.other_client, m.CancelFibers(scene.other, pending_cancels)) == []
+    assert scene.machine.stale == stale + 1
+
+
+# -- the maker's part -------------------------------------------------------------------------
+
+
+def test_a_maker_answers_for_the_fibers_of_the_run_that_is_named_alone() -> None:
+    world = World()
+    handle = world.start(io.parallel(io.sleep(9), io.pure(1)).flat_map(io.wait))
+    world.work()
+    worker, run = world[WORKER], handle.id
+    (sleeper,) = worker.parked
+    worker.runs[99] = worker._new_run(99)
+    worker.receive(m.FibersCancelled(99, [(sleeper, 0)]))
+    worker.receive(m.SendOutcomes(99, [(sleeper, 1)]))
+    assert worker.outbox == [m.OutcomeUnknown(sleeper, 1, 99)]
+    worker.outbox.clear()
+    worker.receive(m.RunEnded(99))
+    assert sleeper in worker.parked
+    worker.receive(m.FibersCancelled(run, [(sleeper, 0)]))
+    assert sleeper not in worker.parked
+
+
+def test_a_fiber_that_waits_for_another_runs_is_told_and_the_others_run_goes_on() -> None:
+    world = World(workers=2)
+    first = world.start(io.parallel(io.sleep(1).then(io.pure(1))).flat_map(io.wait))
+    world.work()
+    child = fiber_id(1, 1)
+    second = world.start(io.wait(Handle(child)))
+    world.work()
+    outcome = outcome_of(second)
+    assert isinstance(outcome.success[0].exceptions[0].exception, FiberUnreachable)
+    world.pass_time(1)
+    assert outcome_of(first) == Ok([Ok(1)])
+    world.coordinator.validate_rest()
+
+
+# -- what was lost ----------------------------------------------------------------------------
+
+
+def test_a_fiber_that_never_left_a_lost_worker_is_lost_with_it() -> None:
+    scene = Two()
+    target = scene.join("worker")
+    moved = m.Chunk(scene.run, [(scene.run + 1, 1)], b"", target=target)
+    scene.says(WORKER, m.Offer([moved]))  # who has made it moves away, and asks too late
+    scene.breaks(WORKER)
+    ((to, lost),) = scene.says(target, m.AwaitOutcomes(scene.run, [CHILD]))
+    assert to == target
+    assert isinstance(lost, m.FiberLost)
+    assert f"worker {WORKER}" in lost.worker
+    assert lost.reason == "its connection broke"
+
+
+def test_a_deadlock_after_a_loss_tells_of_it() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=2)
+    scene.offers(1, run, run + 1)
+    scene.says(1, m.PrimitiveCall(run, run, 77, "take", 0, None))
+    scene.breaks(2)
+    scene.says(1, m.MakePrimitive(run, 78, "queue", 1))
+    commands = scene.says(1, m.PrimitiveCall(run, run, 78, "take", 0, None))
+    commands += scene.tells(1, ready=0)
+    ((_, question),) = [each for each in commands if isinstance(each[1], m.RequestWaitGraph)]
+    assert isinstance(question, m.RequestWaitGraph)
+    answer = m.WaitGraph(
+        run, question.question, True, [], talks=[(run, "waits to take from a queue")]
+    )
+    assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
+    _, reason = scene.machine.runs[run].ending or (None, "")
+    assert "waits to take from a queue; fibers of it were lost with worker 2" in reason
+    assert reason.endswith("its connection broke")

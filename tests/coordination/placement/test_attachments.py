@@ -1,0 +1,125 @@
+"""What many fibers share goes to each process once: on the machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from distio import io
+from distio.coordination.executor.tasks import UnpickleChunk
+from distio.coordination.member import Member
+from distio.core.fiber import Fiber
+from distio.core.pickling.payloads import LARGE_BUNDLE, Dumped
+from distio.core.snapshot import dump_chunk
+from distio.protocol import messages as m
+from tests.coordination.test_coordinator import Scene
+from tests.coordination.test_member import Node
+
+DIGEST, DATA = b"digest", b"what they share"
+
+
+def chunk(run: int, fiber: int, data: bytes = b"") -> m.Chunk:
+    return m.Chunk(run, [(fiber, 0)], b"payload", attachments=[(DIGEST, data)])
+
+
+def placed(commands: Any) -> list[tuple[int, bytes]]:
+    """To whom chunks go, and with which bytes."""
+    return [
+        (to, said.chunk.attachments[0][1]) for to, said in commands if isinstance(said, m.Place)
+    ]
+
+
+def test_coordinator_gives_an_attachment_to_each_member_once() -> None:
+    scene = Scene(workers=2, threads=4)
+    first, second = scene.workers
+    run = scene.starts(fibers=5)
+    offers = [chunk(run, run + 1, DATA), *[chunk(run, run + n) for n in (2, 3, 4)]]
+    commands = scene.says(scene.client, m.Offer(offers))
+    assert placed(commands) == [(first, DATA), (second, DATA), (first, b""), (second, b"")]
+
+
+def test_coordinator_keeps_an_attachment_for_chunks_that_wait_for_room() -> None:
+    scene = Scene()
+    run = scene.starts(fibers=3)
+    assert scene.says(scene.client, m.Offer([chunk(run, run + 1, DATA)])) == []
+    assert [waiting.attachments for waiting in scene.machine.backlog] == [[(DIGEST, b"")]]
+    worker = scene.machine.next_incarnation
+    hello = m.Hello(*_hello(), "worker", 1, "host", 1000, b"")
+    assert placed(scene.happens(_joined(hello))) == [(worker, DATA)]
+
+
+def test_coordinator_drops_attachments_with_their_run() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=2)
+    scene.says(scene.client, m.Offer([chunk(run, run + 1, DATA)]))
+    scene.says(scene.client, m.Goodbye())
+    scene.breaks(scene.workers[0])
+    assert scene.machine.runs == {}
+
+
+def _hello() -> tuple[int, str]:
+    from distio.protocol.version import PROTOCOL, PYTHON
+
+    return PROTOCOL, PYTHON
+
+
+def _joined(hello: m.Hello) -> Any:
+    from distio.coordination.state.events import Joined
+
+    return Joined(hello)
+
+
+def test_member_sends_an_attachment_with_the_first_chunk_alone() -> None:
+    member = Member(1, offers_children=True)
+    root = member.start_root(io.pure(0), None)
+    children = member.spawn(root, [io.pure(n) for n in range(3)])
+    member.outbox.clear()
+    for child, digest in zip(children, (b"one", b"one", b"two")):
+        member.shipped([child], Dumped(b"payload", {digest: b"shared"}, []))
+    offers = [said for said in member.outbox if isinstance(said, m.Offer)]
+    sent = [each.attachments[0] for offer in offers for each in offer.chunks]
+    assert sent == [(b"one", b"shared"), (b"one", b""), (b"two", b"shared")]
+
+
+def test_member_opens_chunks_in_any_order_with_the_bundle_that_came_first() -> None:
+    member = Member(2)
+    table = bytes(LARGE_BUNDLE)
+    f = eval("lambda n: table[n]", {"table": table, "__name__": "nowhere"})
+    run = 1 << 40
+    dumped = [dump_chunk([Fiber(run + n, run, io.defer(f, n), None)]) for n in (1, 2)]
+    ((digest, data),) = dumped[0].attachments.items()
+    for n, (each, given) in enumerate(zip(dumped, (data, b"")), 1):
+        place = m.Chunk(run, [(run + n, 1)], each.payload, attachments=[(digest, given)])
+        member.receive(m.Place(place))
+    parcels = [member.take(index) for index in (1, 0)]
+    host = Node(member)
+    opened: list[Any] = []
+    for parcel in parcels:
+        assert isinstance(parcel, UnpickleChunk)
+        parcel.perform(host)
+        parcel.settle(member)
+        member.stepping -= 1
+    for fiber in member.ready:
+        assert isinstance(fiber, Fiber)
+        opened.append(fiber.next.f)  # type: ignore[union-attr]  # a Defer
+    assert opened[0].__globals__ is opened[1].__globals__
+    member.receive(m.RunEnded(run))
+    ((ended, _),) = member.ended_runs
+    del opened, fiber, parcels, parcel
+    ended.release()
+    assert ended.bundles == {}
+
+
+@pytest.mark.parametrize("message", [m.Offer, m.Place])
+def test_codec_carries_large_attachments_in_frames_of_their_own(message: Any) -> None:
+    from distio.protocol.codec import DETACH_BYTES, from_coordinator, from_member
+
+    large = bytes(DETACH_BYTES + 1)
+    attachments = [(DIGEST, b"small"), (b"other", large[:-1] + b"x")]
+    both = m.Chunk(1, [(1, 0)], large, attachments=attachments)
+    said = m.Offer([chunk(1, 2), both]) if message is m.Offer else m.Place(both)
+    codec: Any = from_member if message is m.Offer else from_coordinator
+    frames = codec.encode([m.RunEnded(1) if message is m.Place else m.StartRun(1), said])
+    assert len(frames) == 3
+    assert codec.decode(frames)[1] == said

@@ -1,0 +1,146 @@
+"""What members may do with a queue without asking, and how it comes back; no sockets, no fibers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distio.protocol import messages as m
+from distio.protocol.domains import Method
+from distio.protocol.ids import fiber_id
+from tests.coordination.test_coordinator import Scene
+
+KEY = 7
+
+
+class Shared(Scene):
+    """A run whose client has made a queue without limit; two workers are members 2 and 3."""
+
+    def __init__(self) -> None:
+        super().__init__(workers=2)
+        self.run = self.starts(fibers=9)
+        self.says(1, m.MakePrimitive(self.run, KEY, "queue", -1))
+        self.asked = 0
+
+    def asks(self, member: int, method: Method, item: bytes | None = None, number: int = 0) -> Any:
+        """A fiber of its own asks; what the coordinator says about the queue."""
+        self.asked += 1
+        fiber = fiber_id(member, self.asked)
+        commands = self.says(member, m.PrimitiveCall(self.run, fiber, KEY, method, number, item))
+        return [(to, said) for to, said in commands if not isinstance(said, m.RequestWaitGraph)]
+
+    def tells_of(self, member: int, message: m.MemberMessage) -> list[tuple[int, Any]]:
+        """What the coordinator says to whom."""
+        return [(to, said) for to, said in self.says(member, message)]
+
+    def puts(self, count: int) -> None:
+        for n in range(count):
+            self.says(1, m.DelegatedPut(self.run, KEY, b"%d" % n))
+
+    def gives_ahead(self) -> list[bytes]:
+        """Member 2 takes twice in a row."""
+        self.asks(2, "take")
+        ((_, said),) = self.asks(2, "take")
+        ahead: list[bytes] = said.ahead
+        return ahead
+
+
+def test_who_puts_may_go_on_without_asking() -> None:
+    scene = Shared()
+    ((to, said),) = scene.asks(2, "put", b"a")
+    assert (to, said.may_put) == (2, True)
+    assert scene.says(2, m.DelegatedPut(scene.run, KEY, b"b")) == []
+    assert [scene.asks(3, "take")[0][1].item for _ in range(2)] == [b"a", b"b"]
+
+
+def test_what_is_put_without_asking_reaches_who_waits() -> None:
+    scene = Shared()
+    assert scene.asks(3, "take") == []
+    ((to, said),) = scene.tells_of(2, m.DelegatedPut(scene.run, KEY, b"a"))
+    assert (to, said.item) == (3, b"a")
+
+
+def test_who_takes_again_and_again_is_given_more_and_more_ahead() -> None:
+    scene = Shared()
+    scene.puts(20)
+    assert scene.asks(2, "take")[0][1].ahead == []
+    assert scene.asks(2, "take")[0][1].ahead == [b"2", b"3"]
+    ((_, said),) = scene.asks(2, "take", number=1)
+    assert (said.item, said.ahead) == (b"4", [b"5", b"6", b"7", b"8"])
+
+
+def test_who_asks_elsewhere_waits_until_what_was_not_taken_is_back() -> None:
+    scene = Shared()
+    scene.puts(6)
+    assert scene.gives_ahead() == [b"2", b"3"]
+    assert scene.asks(3, "take") == [(2, m.RecallDelegation(KEY))]
+    assert scene.asks(3, "poll") == []
+    first, second = scene.tells_of(2, m.DelegationReturned(KEY, taken=1))
+    assert [(to, said.item) for to, said in (first, second)] == [(3, b"3"), (3, b"4")]
+
+
+def test_who_has_not_heard_of_what_it_was_given_does_not_count_as_having_taken_it() -> None:
+    scene = Shared()
+    scene.puts(6)
+    scene.gives_ahead()
+    assert scene.asks(2, "take", number=0) == [(2, m.RecallDelegation(KEY))]
+    ((_, said),) = scene.tells_of(2, m.DelegationReturned(KEY, taken=0))
+    assert said.item == b"2"
+
+
+def test_a_queue_is_closed_when_all_that_may_be_put_is_there() -> None:
+    scene = Shared()
+    scene.asks(2, "put", b"a")
+    assert scene.asks(3, "close") == [(2, m.RecallDelegation(KEY))]
+    scene.says(2, m.DelegatedPut(scene.run, KEY, b"b"))
+    assert scene.asks(3, "take") == []
+    closed, taken = scene.tells_of(2, m.DelegationReturned(KEY, taken=0))
+    assert [closed[1].is_closed, taken[1].item] == [False, b"a"]
+    assert scene.asks(2, "put", b"c")[0][1].is_closed
+
+
+def test_what_a_lost_member_was_given_comes_back() -> None:
+    scene = Shared()
+    scene.puts(4)
+    scene.gives_ahead()
+    scene.asks(3, "take")
+    commands = scene.breaks(2)
+    answers = [(to, said.item) for to, said in commands if isinstance(said, m.Replied)]
+    assert answers == [(3, b"2")]
+
+
+def test_nothing_is_a_deadlock_while_something_is_on_its_way_back() -> None:
+    scene = Shared()
+    scene.puts(2)
+    scene.asks(2, "take")
+    scene.puts(2)
+    scene.asks(2, "take")
+    scene.asks(3, "take")
+    assert scene.machine.primitives.is_recalling(scene.run)
+    scene.says(2, m.DelegationReturned(KEY, taken=0))
+    assert not scene.machine.primitives.is_recalling(scene.run)
+
+
+def test_a_queue_with_a_limit_is_never_lent() -> None:
+    scene = Shared()
+    scene.says(1, m.MakePrimitive(scene.run, 8, "queue", 9))
+    fibers = [fiber_id(2, 50 + n) for n in range(6)]
+    talks = [m.PrimitiveCall(scene.run, fiber, 8, "put", 0, b"a") for fiber in fibers[:3]]
+    talks += [m.PrimitiveCall(scene.run, fiber, 8, "take", 0, None) for fiber in fibers[3:]]
+    said = [scene.tells_of(2, talk)[0][1] for talk in talks]
+    assert not any(answer.may_put or answer.ahead for answer in said)
+
+
+def test_who_is_lost_together_with_who_has_the_items_is_not_answered() -> None:
+    """How the worker ended is for its client to say, and that is lost, too."""
+    scene = Scene()
+    client, worker = scene.join("client", family="ours"), scene.join("worker", family="ours")
+    run = scene.starts(owner=client, fibers=4)
+    scene.says(client, m.MakePrimitive(run, KEY, "queue", -1))
+    for item in (b"a", b"b", b"c"):
+        scene.says(client, m.PrimitiveCall(run, fiber_id(client, 1), KEY, "put", 0, item))
+    for fiber in (fiber_id(worker, 1), fiber_id(worker, 2)):
+        scene.says(worker, m.PrimitiveCall(run, fiber, KEY, "take", 0, None))
+    scene.says(client, m.PrimitiveCall(run, fiber_id(client, 2), KEY, "take", 0, None))
+    assert scene.breaks(worker) == []
+    scene.breaks(client)
+    assert run not in scene.machine.runs

@@ -1,0 +1,520 @@
+"""What is told of fibers to who asks: on the machines, in every place, and whatever is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distio import IO, Ok, io, resource
+from distio.coordination.executor.executor import Executor
+from distio.coordination.member import Member
+from distio.coordination.state.events import Joined
+from distio.core import ops
+from distio.core.fiber import Fiber, Handle
+from distio.core.interpreter import step
+from distio.core.snapshot import dump_fibers, dump_outcome
+from distio.core.status import Status
+from distio.protocol import messages as m
+from distio.protocol.endings import Cause
+from distio.protocol.ids import fiber_id
+from distio.protocol.requests import Lock
+from distio.protocol.version import PROTOCOL, PYTHON
+from distio.testing import Crash, Disconnect, Partition, Pause, Simulation, explore
+from tests.conftest import PATIENCE, Run, shared_cluster
+from tests.coordination.test_coordinator import Commands, ended, made, shipped
+from tests.coordination.test_coordinator import Scene as Hub
+from tests.coordination.test_member import Node
+
+Program = IO[Any, Any, Any]
+
+FOREVER = io.sleep(1_000_000)
+
+
+# -- a member ---------------------------------------------------------------------------------
+
+
+class Scene:
+    """One member with a run, whose root is in no place."""
+
+    def __init__(self) -> None:
+        self.member = Member(1)
+        self.node = Node(self.member)
+        self.root = self.member.start_root(io.pure(None), None)
+        self.said()
+
+    def start(self, program: Program) -> Fiber:
+        self.member.spawn(self.root, [program])
+        fiber = self.member.ready[-1]
+        assert isinstance(fiber, Fiber)
+        return fiber
+
+    def work(self) -> None:
+        while self.node.work():
+            pass
+
+    def asks(self, handle: Handle[Any, Any, Any] | None) -> Fiber:
+        """A fiber asks after another, as soon as it may."""
+        assert handle is not None
+        asker = self.start(handle.status())
+        self.member.ready.rotate(1)
+        assert self.node.work()
+        return asker
+
+    def said(self) -> list[m.MemberMessage]:
+        said, self.member.outbox = self.member.outbox, []
+        return said
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    scene = Scene()
+    yield scene
+    scene.member.validate()
+
+
+def keeps(context: Any, callback: Any) -> None:
+    KEPT.append(callback)
+
+
+KEPT: list[Any] = []
+STATES: dict[str, Callable[[Scene], Program]] = {
+    "sleeps": lambda scene: FOREVER,
+    "waits for fibers": lambda scene: io.zip_par(FOREVER),
+    "waits for a lock": lambda scene: ops.Locked(io.pure(1), Lock(7)),
+    "waits for a callback": lambda scene: io.async_(keeps),
+    "waits for a status": lambda scene: Handle[Any, Any, Any](fiber_id(3, 5)).status(),
+    "ended": lambda scene: io.error("no").named("main"),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_who_asks_after_a_fiber_that_is_here_is_answered_at_once(scene: Scene, state: str) -> None:
+    handle = scene.start(STATES[state](scene).then(io.pure(1)).named("main")).handle
+    scene.work()
+    scene.said()
+    asker = scene.asks(handle)
+    is_over = state == "ended"
+    name, where = (None, None) if is_over else ("main", "member 1")
+    assert asker.value == Status("1.1", name, state, where)
+    assert scene.said() == []
+
+
+def test_a_call_on_another_thread_is_told_apart(scene: Scene) -> None:
+    fiber = scene.start(io.blocking(int))
+
+    def never_call(call: Any, withdrawn: Any, fiber: Any) -> Any:
+        return lambda: None
+
+    scene.node.elsewhere = never_call  # type: ignore[method-assign]
+    scene.work()
+    assert scene.asks(fiber.handle).value.state == "waits for a call on another thread"
+
+
+def test_who_is_ready_is_as_good_as_running(scene: Scene) -> None:
+    fiber = scene.start(io.pure(1))
+    assert scene.asks(fiber.handle).value == Status("1.1", None, "running", "member 1")
+
+
+def test_who_was_here_in_a_run_that_was_cut_short_has_ended(scene: Scene) -> None:
+    parked = scene.start(FOREVER).handle
+    scene.work()
+    ready = scene.start(FOREVER).handle
+    scene.member.receive(m.RunEnded(scene.root.run, Cause.CLUSTER_CLOSED, "cut short"))
+    scene.root = scene.member.start_root(io.pure(None), None)
+    scene.said()
+    assert scene.asks(ready).value == Status("1.2", None, "ended", None)
+    assert scene.asks(parked).value == Status("1.1", None, "ended", None)
+
+
+ELSEWHERE = fiber_id(3, 5)
+
+
+def test_the_coordinator_is_asked_after_who_is_elsewhere(scene: Scene) -> None:
+    asker = scene.asks(Handle(ELSEWHERE))
+    assert scene.said() == [m.QueryStatus(scene.root.run, asker.id, 1, ELSEWHERE)]
+    assert asker.id in scene.member.parked
+    scene.member.receive(m.StatusReply(asker.id, 1, "sleeps", "main", 3))
+    scene.work()
+    assert asker.value == Status("3.5", "main", "sleeps", "member 3")
+
+
+def test_an_answer_comes_too_late_for_who_was_cancelled(scene: Scene) -> None:
+    asks = Handle[Any, Any, Any](ELSEWHERE).status()
+    asker = scene.start(asks.finally_(lambda _: asks))
+    scene.work()
+    assert asker.handle is not None
+    scene.member.cancelling.ask(scene.root.run, [asker.handle], 0)
+    scene.work()
+    first, second = scene.said()
+    assert isinstance(first, m.QueryStatus)
+    assert isinstance(second, m.QueryStatus)
+    scene.member.receive(m.StatusReply(asker.id, first.question, "sleeps", None, 3))
+    assert scene.member.stale == 1
+    assert asker.id in scene.member.parked
+    scene.member.receive(m.StatusReply(asker.id, second.question, "sleeps", None, 3))
+    scene.work()
+    scene.member.receive(m.StatusReply(asker.id, second.question, "sleeps", None, 3))
+    assert scene.member.stale == 2
+
+
+def test_who_is_to_be_cancelled_does_not_ask(scene: Scene) -> None:
+    asker = scene.start(Handle[Any, Any, Any](ELSEWHERE).status())
+    assert asker.handle is not None
+    scene.member.cancelling.ask(scene.root.run, [asker.handle], 0)
+    scene.work()
+    assert scene.said() == []
+    assert asker.handle.outcome is not None
+
+
+def test_who_is_cancelled_while_it_asks_does_not_wait(scene: Scene) -> None:
+    asker = scene.start(Handle[Any, Any, Any](ELSEWHERE).status())
+    hand = Executor(scene.member, scene.node)
+    assert hand.take()
+    hand.perform()
+    assert asker.handle is not None
+    scene.member.cancelling.ask(scene.root.run, [asker.handle], 0)
+    while hand.settle():
+        hand.perform()
+    assert scene.said() == []
+    assert asker.handle.outcome is not None
+
+
+@pytest.mark.parametrize("state", ["ended", "lost"])
+def test_nobody_is_asked_after_whose_end_is_known(scene: Scene, state: str) -> None:
+    handle = Handle[Any, Any, Any](ELSEWHERE)
+    scene.start(io.wait(handle))
+    scene.work()
+    if state == "ended":
+        scene.member.receive(m.Outcomes([ELSEWHERE], [dump_outcome(Ok(5))[0]]))
+    else:
+        scene.member.receive(m.FiberLost(ELSEWHERE, "worker 3", "it left"))
+    scene.work()
+    scene.said()
+    assert scene.asks(handle).value == Status("3.5", None, state, None)
+    assert scene.said() == []
+
+
+def test_a_name_comes_along(scene: Scene) -> None:
+    """A fiber is moved in the middle of a program with a name."""
+    fiber = Fiber(ELSEWHERE, scene.root.run, io.yield_.then(FOREVER).named("main"), None)
+    step(fiber)
+    payload, _ = dump_fibers([fiber])
+    scene.member.receive(m.Place(m.Chunk(scene.root.run, [(ELSEWHERE, 1)], payload)))
+    assert scene.node.work()
+    scene.member.receive(m.DescribeFiber(8, ELSEWHERE))
+    assert scene.said() == [m.FiberDescribed(8, "running", "main")]
+
+
+def test_it_answers_for_others(scene: Scene) -> None:
+    fiber = scene.start(FOREVER.named("main"))
+    assert fiber.handle is not None
+    scene.member.export([fiber.handle])
+    scene.work()
+    scene.said()
+    scene.member.receive(m.DescribeFiber(8, fiber.id))
+    scene.member.receive(m.DescribeFiber(9, ELSEWHERE))
+    assert scene.said() == [m.FiberDescribed(8, "sleeps", "main"), m.FiberDescribed(9, "", None)]
+
+
+# -- the coordinator --------------------------------------------------------------------------
+
+
+def asks(scene: Hub, run: int, fiber: int, member: int = 1) -> Commands:
+    return scene.says(member, m.QueryStatus(run, run, 7, fiber))
+
+
+def told(
+    run: int, state: str, member: int = 0, name: str | None = None
+) -> tuple[int, m.StatusReply]:
+    return 1, m.StatusReply(run, 7, state, name, member)
+
+
+def test_the_host_is_asked_and_its_answer_passed_on() -> None:
+    scene = Hub(workers=1)
+    run, (child,) = shipped(scene)
+    assert asks(scene, run, child) == [(2, m.DescribeFiber(1, child))]
+    answer = scene.says(2, m.FiberDescribed(1, "sleeps", "main"))
+    assert answer == [told(run, "sleeps", 2, "main")]
+    assert len(scene.machine.status_queries) == 0
+
+
+def test_the_maker_is_asked_after_who_never_left() -> None:
+    scene = Hub(workers=1)
+    run = scene.starts(fibers=2)
+    assert asks(scene, run, run + 1, member=2) == [(1, m.DescribeFiber(1, run + 1))]
+    assert scene.says(1, m.FiberDescribed(1, "running", None)) == [
+        (2, m.StatusReply(run, 7, "running", None, 1))
+    ]
+    assert scene.machine.fibers == {}
+
+
+def test_who_has_no_place_is_on_its_way() -> None:
+    scene = Hub()
+    run = scene.starts(fibers=2)
+    scene.offers(1, run, run + 1)
+    assert asks(scene, run, run + 1) == [told(run, "on its way")]
+
+
+def test_who_has_left_meanwhile_is_looked_for_again() -> None:
+    scene = Hub(workers=1)
+    run = scene.starts(fibers=2)
+    asks(scene, run, run + 1, member=2)
+    scene.offers(1, run, run + 1)
+    assert scene.says(1, m.FiberDescribed(1, "", None)) == [(2, m.DescribeFiber(2, run + 1))]
+    assert scene.says(2, m.FiberDescribed(2, "sleeps", None)) == [
+        (2, m.StatusReply(run, 7, "sleeps", None, 2))
+    ]
+
+
+def test_who_has_left_and_come_back_is_looked_for_again() -> None:
+    scene = Hub(workers=1)
+    run, (child,) = shipped(scene)
+    asks(scene, run, child)
+    scene.offers(2, run, child, epoch=1)
+    assert scene.machine.fibers[child].epoch == 2
+    assert scene.says(2, m.FiberDescribed(1, "", None)) == [(2, m.DescribeFiber(2, child))]
+
+
+def test_who_is_not_where_it_was_to_be_has_ended() -> None:
+    scene = Hub(workers=1)
+    run, (child,) = shipped(scene)
+    asks(scene, run, child)
+    assert scene.says(2, m.FiberDescribed(1, "", None)) == [told(run, "ended")]
+    asks(scene, run, run + 9)
+    assert scene.says(1, m.FiberDescribed(2, "", None)) == [told(run, "ended")]
+
+
+def test_who_has_ended_is_nowhere() -> None:
+    scene = Hub(workers=1)
+    run, (child,) = shipped(scene)
+    asks(scene, run, child)
+    assert scene.says(2, m.FiberDescribed(1, "ended", None)) == [told(run, "ended")]
+    scene.tells(2, ended(run, child))
+    assert asks(scene, run, child) == [told(run, "ended")]
+
+
+def test_who_is_lost_is_told_as_lost() -> None:
+    scene = Hub(workers=1)
+    run, (child,) = shipped(scene)
+    scene.breaks(2)
+    assert asks(scene, run, child) == [told(run, "lost")]
+    assert asks(scene, run, fiber_id(2, 5)) == [told(run, "lost")]  # its maker is gone
+    assert asks(scene, run, fiber_id(99, 5)) == [told(run, "lost")]  # was never one
+
+
+def test_who_asks_is_answered_when_the_host_is_lost() -> None:
+    scene = Hub(workers=1)
+    run, (child,) = shipped(scene)
+    asks(scene, run, child)
+    scene.says(1, m.QueryStatus(run, run + 5, 8, fiber_id(2, 5)))
+    assert scene.breaks(2) == [
+        told(run, "lost"),
+        (1, m.StatusReply(run + 5, 8, "lost", None, 0)),
+    ]
+    assert len(scene.machine.status_queries) == 0
+
+
+def test_several_members_are_lost_at_once() -> None:
+    """With the client that watched it, a worker that had broken before is lost, too."""
+    scene = Hub(workers=1)
+    watcher = scene.join("client", family="f")
+    hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 5000, b"", "f")
+    watched = scene.machine.next_incarnation
+    scene.happens(Joined(hello))
+    run = scene.starts()
+    asks(scene, run, fiber_id(watcher, 5))
+    asks(scene, run, fiber_id(watched, 5))
+    scene.says(1, m.AwaitOutcomes(run, [fiber_id(watcher, 6)]))  # so that it has a record
+    asks(scene, run, fiber_id(watcher, 6))
+    assert scene.breaks(watched) == []
+    said = scene.breaks(watcher)
+    assert [each for each in said if isinstance(each[1], m.StatusReply)] == [told(run, "lost")] * 3
+
+
+def test_a_question_is_forgotten_with_who_asks() -> None:
+    scene = Hub(workers=2)
+    run, (child, _) = shipped(scene, 2)
+    assert asks(scene, run, child, member=3) == [(2, m.DescribeFiber(1, child))]
+    scene.breaks(3)
+    assert len(scene.machine.status_queries) == 0
+    assert scene.says(2, m.FiberDescribed(1, "sleeps", None)) == []
+    assert scene.machine.stale == 1
+
+
+def test_a_question_is_forgotten_with_its_run() -> None:
+    scene = Hub(workers=1)
+    run, (child,) = shipped(scene)
+    asks(scene, run, child)
+    scene.tells(2, ended(run, child))
+    scene.tells(1, made(run, 0, finished=1))
+    scene.machine.validate_rest()
+    assert scene.says(2, m.FiberDescribed(1, "sleeps", None)) == []
+    assert asks(scene, run, child) == []
+    assert scene.machine.stale == 2
+
+
+# -- programs ---------------------------------------------------------------------------------
+
+
+def state_of(fiber: Any) -> Program:
+    return fiber.status().map(lambda status: (status.name, status.state))  # type: ignore[no-any-return]
+
+
+def is_at(fiber: Any, *states: str) -> Program:
+    """Ask until the answer is one of these."""
+
+    def look(status: Status) -> Program:
+        return io.pure(status) if status.state in states else io.sleep(0.001).then(again())
+
+    def again() -> Program:
+        return fiber.status().flat_map(look)  # type: ignore[no-any-return]
+
+    return again()
+
+
+WAITS: dict[str, Program] = {
+    "sleeps": FOREVER,
+    "waits for fibers": io.zip_par(FOREVER),
+    "waits for a lock": resource.semaphore(1).flat_map(lambda one: one.with_(one.with_(FOREVER))),
+    "waits for a callback": io.async_(keeps),
+}
+
+
+@pytest.mark.parametrize("state", WAITS)
+def test_it_is_told_what_a_fiber_waits_for(run: Run, state: str) -> None:
+    program = io.parallel(WAITS[state].named("main")).flat_map(
+        lambda fibers: is_at(fibers[0], state).then_keep(fibers[0].cancel())
+    )
+    result = run(program)
+    assert isinstance(result, Ok)
+    status = result.success
+    assert (status.name, status.state) == ("main", state)
+    assert status.where.startswith("member ")
+
+
+def test_a_fiber_may_ask_after_itself(run: Run) -> None:
+    program = io.named("me", io.current_fiber.flat_map(state_of))
+    assert run(io.zip_par(program, program)) == Ok([("me", "running")] * 2)
+
+
+def test_a_fiber_may_ask_after_who_has_started_it(run: Run) -> None:
+    """Wherever it is itself."""
+
+    def child(parent: Any) -> Program:
+        return is_at(parent, "waits for fibers")
+
+    program = io.current_fiber.flat_map(lambda me: io.zip_par(child(me), child(me)))
+    result = run(program.named("parent"))
+    assert isinstance(result, Ok)
+    assert [status.name for status in result.success] == ["parent", "parent"]
+    assert len({status.where for status in result.success} - {None}) == 1
+
+
+def test_who_has_ended_has_ended_whether_or_not_somebody_waited(run: Run) -> None:
+    def program(fibers: list[Any]) -> Program:
+        ended = is_at(fibers[0], "ended")
+        return io.zip(ended, io.wait(fibers).then(state_of(fibers[0])))
+
+    for child in (io.pure(5), io.error("no"), io.panic(ValueError()).named("main")):
+        result = run(io.parallel(child).flat_map(program))
+        assert isinstance(result, Ok)
+        status, later = result.success
+        assert (status.name, status.state, status.where) == (None, "ended", None)
+        assert later == (None, "ended")
+
+
+def test_who_was_in_a_run_that_is_over_has_ended(run: Run) -> None:
+    result = run(io.parallel([io.pure(n) for n in range(4)]))
+    assert isinstance(result, Ok)
+    asked = run(io.zip([state_of(fiber) for fiber in result.success]))
+    assert asked == Ok([(None, "ended")] * 4)
+
+
+def test_many_ask_after_one_another(run: Run) -> None:
+    def program(fibers: list[Any]) -> Program:
+        asks = [io.zip([state_of(fiber) for fiber in fibers]) for _ in range(5)]
+        cancelled = io.sequence([fiber.cancel() for fiber in fibers])
+        return io.zip_par(asks).then_keep(cancelled)
+
+    result = run(io.parallel([FOREVER.named("n")] * 20).flat_map(program))
+    assert isinstance(result, Ok)
+    assert len(result.success) == 5
+    for answers in result.success:
+        assert {state for _, state in answers} <= {"running", "sleeps", "on its way"}
+
+
+def busy_until_exists(path: str) -> bool:
+    """Hold a thread until a file is there; not for ever, that no failing test hangs."""
+    for _ in range(int(PATIENCE / 0.01)):
+        if Path(path).exists():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_busy_workers_answer(tmp_path: Path) -> None:
+    """More fibers than threads hold these; the rest is ready."""
+    path = str(tmp_path / "go")
+    busy = io.defer(busy_until_exists, path).named("busy")
+
+    def program(fibers: list[Any]) -> Program:
+        here = io.zip([fiber.status() for fiber in fibers])
+        go = io.defer(Path(path).touch)
+        placed = io.zip([is_at(fiber, "running", "ended") for fiber in fibers[:4]])
+        return placed.then(here.then_keep(go).zip(io.wait(fibers)))
+
+    result = io.parallel([busy] * 10).flat_map(program).run(None, on=shared_cluster())
+    assert isinstance(result, Ok)
+    statuses, results = result.success
+    assert results == [Ok(True)] * 10  # nobody has given up before it was answered
+    assert {status.state for status in statuses} <= {"running", "on its way"}
+    assert "running" in {status.state for status in statuses}
+
+
+# -- whatever is lost -------------------------------------------------------------------------
+
+
+def status_queries() -> Program:
+    """Fibers everywhere ask after all, again and again, while these sleep, work and end."""
+
+    def ask(fibers: list[Any]) -> Program:
+        look = io.zip([fiber.status() for fiber in fibers])
+        askers = [io.sequence([look] * 4), *[io.sleep(0.001 * n).then(look) for n in range(3)]]
+        return io.parallel(askers).flat_map(io.wait).then_keep(io.wait(fibers))
+
+    sleepers = [io.sleep(0.002 * n).then(io.yield_, io.pure(n)).named("n") for n in range(6)]
+    return io.parallel(sleepers).flat_map(ask)
+
+
+WORDS = {"running", "sleeps", "on its way", "ended", "lost"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    [Crash(), Disconnect(), Partition(seconds=0.01), Pause(seconds=0.01)],
+    ids=lambda it: type(it).__name__,
+)
+def test_everybody_who_asks_is_answered_whatever_is_lost(fault: Any) -> None:
+    seen: set[str] = set()
+
+    def check(simulation: Simulation[Any, Any]) -> None:
+        assert isinstance(simulation.result, Ok)
+        for asker in simulation.result.success:
+            if isinstance(asker, Ok):  # else it was lost itself
+                seen.update(status.state for status in asker.success)
+                for status in asker.success:
+                    nowhere = status.state in ("on its way", "ended", "lost")
+                    assert (status.where is None) == nowhere
+            else:
+                assert "WorkerLost" in repr(asker)
+        assert simulation.virtual_seconds < 60
+
+    explore(status_queries, None, check, range(100), faults=[fault])
+    assert seen <= WORDS
+    assert {"sleeps", "ended"} <= seen
+    assert ("lost" in seen) == isinstance(fault, Crash | Disconnect)

@@ -1,0 +1,139 @@
+"""A run of which the coordinator has lost track is cancelled, releases, and is over in time."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+import pytest
+
+from distio import IO, Ok, Panic, Queue, Resource, io, resource
+from distio.coordination import coordinator as coordinator_machine
+from distio.coordination.coordinator import Coordinator
+from distio.errors import ClusterClosed
+from distio.protocol import messages as m
+from distio.protocol.ids import fiber_id
+from distio.testing import simulate
+from distio.testing.hub import Hub
+from tests.harness.in_one_thread import Scene, outcome_of
+
+Program = IO[Any, Any, Any]
+
+ROOT: Final = fiber_id(1, 0)
+"""The first run of a client that is the first member."""
+
+
+class Planted(Exception):
+    """What a handler raises in these tests."""
+
+
+def plant(
+    monkeypatch: pytest.MonkeyPatch, kind: type, nth: int, run: int | None = None
+) -> list[int]:
+    """Let a handler raise for one run, or for each, from the nth message on; return its calls."""
+    parts: dict[type, str] = {m.Progress: "_progress_of", m.Offer: "_offer_chunk"}
+    of_one_run = parts.get(kind)
+    whole: Any = coordinator_machine._HANDLERS[kind]
+    if of_one_run:
+        whole = getattr(Coordinator, of_one_run)
+    calls: list[int] = []
+
+    def fails(machine: Coordinator, member: Any, message: Any, *more: Any) -> None:
+        if run is None or message.run == run:
+            calls.append(1)
+            if len(calls) >= nth:
+                raise Planted(kind.__name__)
+        whole(machine, member, message, *more)
+
+    if of_one_run:
+        monkeypatch.setattr(Coordinator, of_one_run, fails)
+    else:
+        monkeypatch.setitem(coordinator_machine._HANDLERS, kind, fails)
+    return calls
+
+
+OPENED: Final[list[str]] = []
+CLOSED: Final[list[str]] = []
+
+
+def opens(name: str) -> None:
+    OPENED.append(name)
+
+
+def closes(name: str) -> None:
+    CLOSED.append(name)
+
+
+@pytest.fixture(autouse=True)
+def _books() -> None:
+    OPENED.clear()
+    CLOSED.clear()
+
+
+def held(name: str) -> Resource[Any, Any, None]:
+    return resource.from_open_close(partial(opens, name), lambda *_: closes(name))
+
+
+@io.do
+async def holds(name: str) -> int:
+    """Fibers on all members that hold resources, and wait in all ways."""
+    lock, queue = resource.lock(f"door of {name}"), await Queue.create(1)
+
+    def one(n: int) -> Program:
+        waits = [io.sleep(0.5), lock.with_(io.sleep(0.1)), queue.put(n).then(io.sleep(0.2))]
+        return held(f"{name} {n}").with_(waits[n % 3].then(io.sleep(0.1)))
+
+    @io.do
+    async def takes() -> int:
+        return sum([await queue.take() for _ in range(4)])
+
+    total: int
+    _, total = await io.zip_par(io.zip_par([one(n) for n in range(12)]), takes())
+    return total
+
+
+SAID: Final = [m.StartTimer, m.AcquireTokens, m.PrimitiveCall, m.AwaitOutcomes, m.Progress, m.Offer]
+WHEN: Final = [(m.MakePrimitive, 1), *[(kind, nth) for kind in SAID for nth in (1, 2, 4)]]
+OFTEN_SAID: Final[set[type]] = {m.StartTimer, m.PrimitiveCall, m.Progress}
+
+
+@pytest.mark.parametrize(("kind", "nth"), WHEN)
+def test_run_whose_handler_fails_releases_and_other_runs_go_on(
+    kind: type, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(workers=2)
+    scene.start(holds("spoilt"))
+    calls = plant(monkeypatch, kind, nth, ROOT)
+    other = scene.start(holds("other"))
+    scene.finish()
+    assert len(calls) >= nth
+    assert outcome_of(other) == Ok(26)
+    assert sorted(CLOSED) == sorted(OPENED)
+    assert len([name for name in CLOSED if name.startswith("other")]) == 12
+    assert [each.reason for each in scene.members] == [None] * 3
+    scene.machine.validate_rest()
+
+
+def tolerate(hub: Hub) -> None:
+    """Check the coordinator of a simulation, in which something was to go wrong."""
+    hub.board.incidents.clear()
+    hub.machine.validate()
+
+
+@pytest.mark.parametrize("kind", [*SAID, m.MakePrimitive])
+def test_simulated_run_whose_handler_fails_releases_all_that_it_holds(
+    kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "validate", tolerate)
+    for seed in range(20):
+        nth = 1 + seed % 5 if kind in OFTEN_SAID else 1
+        with monkeypatch.context() as patch:
+            calls = plant(patch, kind, nth)
+            simulation = simulate(holds("spoilt"), seed=seed)
+        assert len(calls) >= nth
+        assert isinstance(simulation.result, Panic)
+        lost_track = simulation.result.exceptions[0].exception
+        assert isinstance(lost_track, ClusterClosed)
+        assert "the coordinator lost track of this run" in str(lost_track)
+        assert sorted(CLOSED) == sorted(OPENED)
+        assert simulation.virtual_seconds < 12

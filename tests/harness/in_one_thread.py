@@ -1,0 +1,157 @@
+"""A cluster in one thread, through the switchboard and the codec, beside which others may lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distio import IO
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.member import Member
+from distio.coordination.membership.handshakes import Handshakes
+from distio.core.fiber import Handle
+from distio.core.snapshot import Packed
+from distio.protocol import messages as m
+from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.domains import MemberKind
+from distio.protocol.version import PROTOCOL, PYTHON
+from tests.coordination.test_member import Node
+
+__all__ = ["Liar", "Scene"]
+
+
+class Peer:
+    """What has two connections to the coordinator."""
+
+    def __init__(self, scene: Scene, kind: MemberKind, name: str) -> None:
+        self.scene = scene
+        self.name = name
+        self.kind = kind
+        self.speaks_from, self.listens_at = b"speaks " + name.encode(), b"listens " + name.encode()
+        self.id = 0
+        self.reason: str | None = None
+        """Why it is no member any more."""
+        scene.peers.append(self)
+        hello = m.Hello(PROTOCOL, PYTHON, kind, 2, name, 1, name.encode())
+        scene.hear(self.speaks_from, from_member.encode([hello]))
+        scene.hear(self.listens_at, from_member.encode([m.Listen(name.encode())]))
+        scene.deliver()
+
+    def take_up(self, message: m.CoordinatorMessage) -> None:
+        if isinstance(message, m.Welcome):
+            self.id = message.incarnation
+        elif isinstance(message, m.Shutdown | m.Refused):
+            self.reason = message.reason
+
+    def disconnect(self) -> None:
+        self.scene.peers.remove(self)
+        for address in (self.speaks_from, self.listens_at):
+            self.scene.board.disconnect(self.scene.now, address)
+        self.scene.deliver()
+
+
+class Liar(Peer):
+    """Says anything, and does nothing."""
+
+    def says(self, *messages: m.MemberMessage) -> None:
+        self.says_frames(from_member.encode(messages))
+
+    def says_frames(self, frames: list[bytes]) -> None:
+        self.scene.hear(self.speaks_from, frames)
+        self.scene.deliver()
+
+
+class Honest(Peer):
+    """A real member."""
+
+    node: Node
+
+    def take_up(self, message: m.CoordinatorMessage) -> None:
+        super().take_up(message)
+        if isinstance(message, m.Welcome):
+            self.node = Node(Member(self.id, offers_children=self.kind == "client"))
+        elif self.reason is None:
+            self.node.member.receive(message)
+            self.node.member.ended_runs.clear()
+
+    def speak(self) -> bool:
+        """Say what there is to say; False if that is nothing."""
+        member = self.node.member
+        member.tell()
+        batch, member.outbox = member.outbox, []
+        if batch:
+            self.scene.said += batch
+            self.scene.hear(self.speaks_from, from_member.encode(batch))
+            self.scene.deliver()
+        return bool(batch)
+
+
+class Scene:
+    """A coordinator, a client, and workers."""
+
+    def __init__(self, workers: int = 2) -> None:
+        self.now = 0.0
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.machine = Coordinator()
+        self.board = Handshakes(self.machine, self.notes.append, self.warnings.append)
+        self.peers: list[Peer] = []
+        self.said: list[m.MemberMessage] = []
+        """What honest members have said."""
+        self.client = Honest(self, "client", "client")
+        self.workers = [Honest(self, "worker", f"worker {n}") for n in range(workers)]
+        self.members = [self.client, *self.workers]
+
+    def hear(self, address: bytes, frames: list[bytes]) -> None:
+        """What the coordinator's process does with what comes."""
+        try:
+            messages = from_member.decode(frames)
+        except MalformedFrame as error:
+            self.board.refuse(address, str(error))
+        else:
+            self.board.hear(self.now, address, messages)
+
+    def deliver(self) -> None:
+        """Carry what the coordinator says to those who listen, and check its machine."""
+        self.machine.validate()
+        at = {peer.listens_at: peer for peer in self.peers}
+        while self.board.outgoing:
+            outgoing, self.board.outgoing = self.board.outgoing, {}
+            for address, batch in outgoing.items():
+                messages = from_coordinator.decode(from_coordinator.encode(batch))
+                for message in messages if address in at else ():
+                    at[address].take_up(message)
+
+    def start(self, program: IO[Any, Any, Any]) -> Handle[Any, Any, Any]:
+        root = self.client.node.member.start_root(program, None)
+        self.client.node.member.queue(root)
+        assert root.handle is not None
+        return root.handle
+
+    def step(self) -> bool:
+        """Let each member do one thing and say it, or time pass; False if nothing can happen."""
+        note_progress = False
+        for each in self.members:
+            if each.reason is None:
+                has_worked = each.node.work()
+                note_progress = each.speak() or has_worked or note_progress
+        if note_progress:
+            return True
+        deadline = self.machine.next_deadline()
+        if deadline is None:
+            return False
+        self.now = max(self.now, deadline)
+        self.board.tick(self.now)
+        self.deliver()
+        return True
+
+    def finish(self) -> None:
+        """Go on until nothing can happen."""
+        for _ in range(20_000):
+            if not self.step():
+                return
+        raise AssertionError("it never comes to rest")
+
+
+def outcome_of(handle: Handle[Any, Any, Any]) -> Any:
+    outcome = handle.outcome
+    return outcome.open() if isinstance(outcome, Packed) else outcome

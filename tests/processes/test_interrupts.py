@@ -1,0 +1,223 @@
+"""Ctrl-C, and other ways to cancel a whole run from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from distio import IO, Panic, io
+from distio.errors import Cancelled
+from tests.behaviour.test_cancelling import FOREVER
+from tests.conftest import PATIENCE, shared_cluster
+
+PROGRAM = """
+import signal, sys, threading, time
+from distio import Cluster, io
+
+started = io.defer(print, "started", flush=True)
+released = io.sleep(0.05).then(io.defer(print, "released", flush=True))
+waits = started.then(io.sleep(1_000_000)).finally_(lambda _: released)
+
+def block():
+    print("started", flush=True)
+    while True:  # short naps: a signal that comes just before a long one is heard only after it
+        time.sleep(0.01)
+
+blocks = io.defer(block).finally_(lambda _: released)
+stuck = started.then(io.sleep(1_000_000)).finally_(
+    lambda _: io.defer(print, "releasing", flush=True).then(io.sleep(1_000_000))
+)
+
+if __name__ == "__main__":
+    MAIN
+    print("went on")
+"""
+
+
+SCRIPTS: list[Script] = []
+
+
+@pytest.fixture(autouse=True)
+def no_script_is_left() -> Iterator[None]:
+    """A test that fails leaves no script behind."""
+    yield
+    while SCRIPTS:
+        with SCRIPTS.pop().process as process:
+            process.kill()
+
+
+class Script:
+    """A Python program of its own, which is interrupted."""
+
+    def __init__(self, main: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM.replace("MAIN", main)],
+            stdin=subprocess.PIPE,  # open as long as the script is to read from it
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        SCRIPTS.append(self)
+
+    def says(self, line: str) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == f"{line}\n"
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def ends(self) -> tuple[str, str]:
+        """What else it prints, and the last line of its errors."""
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return out, (err.splitlines() or [""])[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 3])
+def test_ctrl_c_leaves_run_when_all_is_released(threads: int) -> None:
+    script = Script(f"waits.run(None, {threads})")
+    script.says("started")
+    script.interrupt()
+    assert script.ends() == ("released\n", "KeyboardInterrupt")
+
+
+@pytest.mark.slow
+def test_ctrl_c_interrupts_what_blocks_the_main_thread() -> None:
+    script = Script("blocks.run(None)")
+    script.says("started")
+    script.interrupt()
+    assert script.ends() == ("released\n", "KeyboardInterrupt")
+
+
+@pytest.mark.slow
+def test_ctrl_c_cancels_what_runs_on_a_cluster() -> None:
+    script = Script(
+        "with Cluster.local(workers=1) as cluster: io.zip_par(waits).run(None, on=cluster)"
+    )
+    script.says("started")
+    script.interrupt()
+    assert script.ends() == ("released\n", "KeyboardInterrupt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "run",
+    [
+        "stuck.run(None)",
+        "stuck.run(None, 2)",
+        "with Cluster.local(workers=1) as cluster: stuck.run(None, on=cluster)",
+    ],
+)
+def test_who_takes_too_long_to_release_is_named_and_given_up_by_the_second_ctrl_c(run: str) -> None:
+    script = Script(run)
+    script.says("started")
+    script.interrupt()
+    script.says("releasing")
+    assert script.process.stderr is not None
+    told = script.process.stderr.readline()
+    assert told.startswith("interrupted; Ctrl-C again gives up what still goes on: fiber ")
+    assert told.endswith("sleeps\n")
+    script.interrupt()
+    assert script.ends() == ("", "KeyboardInterrupt")
+
+
+@pytest.mark.slow
+def test_ctrl_c_cancels_runs_in_runs() -> None:
+    script = Script("io.defer(lambda: waits.run(None)).then(io.yield_, started).run(None)")
+    script.says("started")
+    script.interrupt()
+    assert script.ends() == ("released\n", "KeyboardInterrupt")
+
+
+@pytest.mark.slow
+def test_a_handler_of_the_program_itself_is_left_alone() -> None:
+    script = Script(
+        "signal.signal(signal.SIGINT, lambda *_: print('heard', flush=True)); "
+        "io.zip_par(started, io.blocking(sys.stdin.readline)).run(None)"
+    )
+    script.says("started")
+    script.interrupt()
+    script.says("heard")
+
+
+def test_what_user_code_raises_like_ctrl_c_leaves_run_when_all_is_released() -> None:
+    released: list[str] = []
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    other = FOREVER.finally_(lambda _: io.defer(released.append, "released"))
+    program = io.parallel(other).then(io.yield_, io.defer(interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        program.run(None)
+    assert released == ["released"]
+
+
+# -- runs that were submitted, or awaited -----------------------------------------------------
+
+
+def test_a_run_that_was_submitted_can_be_cancelled() -> None:
+    run = shared_cluster().submit(io.zip_par([FOREVER] * 20), None)
+    run.cancel()
+    result = run.result(timeout=PATIENCE)
+    assert isinstance(result, Panic)
+    assert {type(each.exception) for each in result.exceptions} == {Cancelled}
+    run.cancel()
+
+
+@pytest.mark.parametrize("place", ["here", "cluster"])
+def test_to_cancel_the_task_is_to_cancel_the_run(place: str) -> None:
+    released: list[str] = []
+    on: Any = shared_cluster() if place == "cluster" else None
+
+    async def cancels() -> None:
+        loop = asyncio.get_running_loop()
+        started = asyncio.Event()
+
+        def start() -> None:
+            loop.call_soon_threadsafe(started.set)
+
+        waits = io.defer(start).then(FOREVER)
+        program: IO[Any, Any, Any] = waits.finally_(
+            lambda _: io.sleep(0.02).then(io.defer(released.append, "released"))
+        )
+        task = asyncio.create_task(program.run_async(None, on=on))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert released == ["released"]
+
+    asyncio.run(cancels())
+
+
+def test_to_cancel_the_task_before_it_has_begun() -> None:
+    async def cancels() -> None:
+        task = asyncio.create_task(FOREVER.run_async(None))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancels())
+
+
+def test_other_threads_leave_signals_alone() -> None:
+    found: list[Any] = []
+
+    def look() -> None:
+        io.defer(lambda: found.append(signal.getsignal(signal.SIGINT))).run(None)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert found == [signal.getsignal(signal.SIGINT)]
