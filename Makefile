@@ -18,7 +18,9 @@ COMPILE := .venvs/lock/bin/python -m uv pip compile pyproject.toml --quiet --no-
 	--python-version 3.11 --extra dev --generate-hashes --upgrade --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-all test-newest test-oldest lint lock bench soak clean
+# the longest first: two run at a time
+LINTS := lint-types lint-typing lint-rules lint-format lint-imports
+.PHONY: help demo check test test-all test-newest test-oldest lint $(LINTS) lock bench soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
@@ -34,11 +36,13 @@ test: lint ## run all checks and the whole test suite
 	$(PY) -m pytest $(PYTEST_FLAGS)
 
 lint: .venv/installed-dev ## format, lint, types, import contracts
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	$(PY) -m mypy
-	$(PY) -m pyright --pythonpath $(PY)
-	$(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+	@$(MAKE) --no-print-directory --jobs 2 $(LINTS)
+
+lint-types: ; $(PY) -m mypy
+lint-typing: ; $(PY) -m pyright --pythonpath $(PY)
+lint-rules: ; $(PY) -m ruff check .
+lint-format: ; $(PY) -m ruff format --check .
+lint-imports: ; $(PY) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
 test-all: ## run the suite under every CPython from 3.11 that is found
 	@PYTHON='$(PYTHON)' PYTEST_FLAGS='$(PYTEST_FLAGS)' sh tests/every_python.sh $(LOCK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import re
 import signal
@@ -53,6 +54,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not os.access(config.rootpath, os.W_OK):  # there is no place to keep examples that failed
         settings.register_profile("distio", deadline=None, database=None)
     settings.load_profile("distio")
+
+
+def pytest_collection_finish() -> None:
+    """Have Python's collector leave alone what was collected: it lives to the end anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 def hear_signals() -> None:

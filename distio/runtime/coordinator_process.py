@@ -67,8 +67,7 @@ def serve(
         process = CoordinatorProcess(url, grace=grace, patience=patience)
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: process.stop())
+    process.stop_at(signal.SIGTERM, signal.SIGINT)
     try:
         ready(process.url)
     except BaseException:
@@ -120,6 +119,12 @@ class CoordinatorProcess:
         self._stops += 1
         self._stopper.wake()
 
+    def stop_at(self, *numbers: signal.Signals) -> None:
+        """Stop at these signals; only for the main thread, which calls `run` then."""
+        self._stopper.hear_signals()
+        for number in numbers:
+            signal.signal(number, lambda *_: self.stop())
+
     def run(self) -> None:
         """Serve until all is closed after it was stopped, or after the lifeline has ended."""
         poller = zmq.Poller()
@@ -129,15 +134,17 @@ class CoordinatorProcess:
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
         is_closing = False
+        told = 0
         while True:
             events = dict(poller.poll(self._milliseconds_to_wait()))
             if self._stopper.reader in events:
                 self._stopper.clear()
                 if self._stops > 1:
                     break
-                is_closing = True
-                self._board.close(time.monotonic(), "the coordinator was told to end")
-                self._note_closing()
+                if self._stops > told:  # a signal wakes it, and so does its handler
+                    told, is_closing = self._stops, True
+                    self._board.close(time.monotonic(), "the coordinator was told to end")
+                    self._note_closing()
             if self._lifeline in events:
                 poller.unregister(self._lifeline)
                 is_closing = True
@@ -339,7 +346,7 @@ def main(arguments: list[str]) -> None:
     url, directory, grace, _, lifeline, stderr = arguments
     try:
         process = CoordinatorProcess(url, hold_lifeline(int(lifeline)), grace=float(grace))
-        signal.signal(signal.SIGTERM, lambda *_: process.stop())
+        process.stop_at(signal.SIGTERM)
         tell_started(int(stderr))
         process.run()
     finally:

@@ -224,6 +224,10 @@ class Keeper:
         """When what lives then is killed."""
         self._has_killed = False
 
+    def hear_signals(self) -> None:
+        """Look around at each signal; only for the main thread, if that calls `run`."""
+        self._waker.hear_signals()
+
     def add(self, child: Child) -> None:
         """Start a child, and keep it.
 

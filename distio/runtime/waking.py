@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from contextlib import suppress
 from typing import Final, final
@@ -23,6 +24,8 @@ class Waker:
 
     def __init__(self) -> None:
         self._is_open = False
+        self._wakeup_before: int | None = None
+        """The descriptor to which signals wrote before they woke this one."""
         self._renew_guard()
         self.reader, self._writer = os.pipe()
         self._is_open = True
@@ -32,6 +35,14 @@ class Waker:
     def _renew_guard(self) -> None:
         # reentrant: a signal handler may wake in the midst of `wake` or `close`
         self._guard = threading.RLock()
+
+    def hear_signals(self) -> None:
+        """Wake for each signal that has a handler, until `close`; only for the main thread.
+
+        Python calls a handler between two of its own instructions. A signal that comes after the
+        last of them, and before the call of the system that waits, doesn't end that call.
+        """
+        self._wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
     def wake(self) -> None:
         """Let `reader` become readable; without effect after `close`."""
@@ -49,6 +60,8 @@ class Waker:
         with self._guard:
             is_open, self._is_open = self._is_open, False
             if is_open:
+                if self._wakeup_before is not None:
+                    signal.set_wakeup_fd(self._wakeup_before)
                 os.close(self._writer)
                 os.close(self.reader)
 

@@ -236,7 +236,8 @@ class _Subject:
 
     def _with_fewer_switches(self, case: _Case, kind: type[Exception]) -> _Case:
         """Tame as many choices as possible: all but one, else in ever smaller groups."""
-        for place, choice in sorted(case.schedule.items())[:_MOST_ALONE]:
+        most = max(0, min(_MOST_ALONE, self._tries_left))
+        for place, choice in sorted(case.schedule.items())[:most]:
             alone = replace(case, schedule={place: choice})
             if self._fails(alone, kind):
                 return alone

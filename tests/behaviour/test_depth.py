@@ -1,11 +1,18 @@
-"""A program of any depth builds, runs, prints and pickles, on the stack that there is."""
+"""A program of any depth builds, runs, prints and pickles, on the stack that there is.
+
+That is a small one here: what recurses in C runs out of it without being much deeper than the
+recursion limit, and nothing but programs, which are on the heap, is large.
+"""
 
 from __future__ import annotations
 
 import pickle
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from typing import Any, Final, ParamSpec
 
 import cloudpickle
 import pytest
@@ -13,10 +20,28 @@ import pytest
 from distio import IO, Errors, Ok, Result, io, schedule
 
 Program = IO[Any, Any, Any]
+P = ParamSpec("P")
 
-N = 100_000
+N = 10_000
+STACK_BYTES: Final = 1_000_000 // 4096 * 4096
+"""A hundred bytes for each part of a program: no function of C does with less."""
 ONE = io.pure(1)
 NO_MORE = schedule.recurs(0)
+
+
+def on_a_small_stack(test: Callable[P, None]) -> Callable[P, None]:
+    """Have a test run in a thread with `STACK_BYTES`, and what it starts as well."""
+
+    @wraps(test)
+    def run(*arguments: P.args, **options: P.kwargs) -> None:
+        before = threading.stack_size(STACK_BYTES)
+        try:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(test, *arguments, **options).result()
+        finally:
+            threading.stack_size(before)
+
+    return run
 
 
 def add_one(n: int) -> int:
@@ -83,8 +108,8 @@ def is_right(name: str, outcome: Result[Any, Any]) -> bool:
     return CHAINS[name][2](outcome)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
+@on_a_small_stack
 def test_a_deep_program_builds_runs_and_prints(name: str) -> None:
     program = chain(name)
     assert is_right(name, program.run(0))
@@ -92,8 +117,8 @@ def test_a_deep_program_builds_runs_and_prints(name: str) -> None:
     assert len(repr(program)) < 200
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
+@on_a_small_stack
 def test_a_deep_program_pickles(name: str) -> None:
     copy = pickle.loads(cloudpickle.dumps(chain(name)))
     assert is_right(name, copy.run(0))
@@ -117,6 +142,7 @@ def test_a_shared_part_is_pickled_once() -> None:
     assert pickle.loads(pickle.dumps(shared)).run(None) == Ok(2**8)
 
 
+@on_a_small_stack
 def test_defer_io_recurses_without_end() -> None:
     def count_down(n: int) -> Program:
         return io.pure("end") if n == 0 else io.defer_io(count_down, n - 1)
@@ -124,7 +150,7 @@ def test_defer_io_recurses_without_end() -> None:
     assert count_down(N).run(None) == Ok("end")
 
 
-@pytest.mark.slow
+@on_a_small_stack
 def test_a_recursion_that_comes_back_is_bounded_by_memory_alone() -> None:
     def count(n: int) -> Program:
         return io.pure(0) if n == 0 else io.defer_io(count, n - 1).map(add_one)

@@ -47,6 +47,7 @@ from distio.testing import (
     Fault,
     Interrupt,
     Simulation,
+    exploration,
     explore,
     processes,
 )
@@ -785,6 +786,8 @@ def mistakes(slow: Set[str]) -> list[Any]:
 
 @pytest.mark.parametrize("name", mistakes(slow=TAKE_LONG_TO_FIND))
 def test_a_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # how a failure is made smaller is tested elsewhere, and takes most of the time
+    monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
     plant, program, value, faults = MISTAKES[name]
     parts = plant(monkeypatch)
     with pytest.raises(CheckFailed) as found:

@@ -70,6 +70,7 @@ class Supervisor:
             inherits = [lifeline.reader, stderr.descriptor]
             return program.start(*self._arguments, *given, inherits=inherits, log=log), log
 
+        self._keeper.hear_signals()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_end)
         try:
