@@ -12,38 +12,17 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Cluster, MatchError, Ok, Panic, io, resource
+from distio import IO, Cluster, MatchError, Ok, io, resource
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.protocol.requests import FINISHED
 from tests.conftest import Run
+from tests.harness.bad_input import five, here, text
 
 Program = IO[Any, Any, Any]
 
 bad: Any = 5
 no_located: Any = None
-
-
-def five(*_: Any) -> Any:
-    return 5
-
-
-def here(f: Callable[..., Any]) -> str:
-    """How a message names a function of this file."""
-    code = f.__code__
-    return f"the function {f.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
-
-
-def texts(outcome: Any) -> list[str]:
-    assert isinstance(outcome, Panic), outcome
-    return [str(traced.exception) for traced in outcome.exceptions]
-
-
-def text(outcome: Any) -> str:
-    """The message of the MatchError with which a program has ended."""
-    assert isinstance(outcome, Panic), outcome
-    assert isinstance(outcome.exceptions[-1].exception, MatchError)
-    return texts(outcome)[-1]
 
 
 # -- functions that must return an IO ---------------------------------------------------------

@@ -23,8 +23,8 @@ from distio import (
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.addresses import check_url
 from distio.testing import Crash, Disconnect, Pause, explore, simulate
-from tests.behaviour.test_bad_input import five, here, text
 from tests.conftest import Run, repr_without_address, shared_cluster
+from tests.harness.bad_input import five, here, text
 
 Program = IO[Any, Any, Any]
 

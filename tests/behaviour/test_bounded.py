@@ -14,29 +14,12 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Cluster, Errors, Ok, Panic, Var, io
+from distio import Cluster, Errors, Ok, Panic, Var, io
 from distio.core.chunks import MOST_IN_CHUNK
 from distio.errors import MatchError, NotPicklable, WorkerLost
 from distio.testing import Crash, Simulation, explore, simulate
 from tests.conftest import Run, run_at, shared_cluster
-
-Program = IO[Any, Any, Any]
-
-SLOW = 0.02
-"""Seconds; items that take as long go one by one."""
-
-
-def square(n: int) -> Program:
-    return io.pure(n * n)
-
-
-def squares(count: int) -> Any:
-    return Ok([n * n for n in range(count)])
-
-
-def exceptions_of(result: Any) -> list[str]:
-    return [str(traced.exception) for traced in result.exceptions]
-
+from tests.harness.items import SLOW, Program, exceptions_of, square, squares
 
 # -- values -----------------------------------------------------------------------------------
 

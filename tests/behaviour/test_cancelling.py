@@ -8,65 +8,23 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Errors, Ok, Panic, Resource, Result, Var, io, resource, schedule
+from distio import Errors, Ok, Panic, Resource, Result, Var, io, resource, schedule
 from distio.core import ops
-from distio.errors import Cancelled
 from tests.conftest import Run
-
-Program = IO[Any, Any, Any]
-
-FOREVER = io.sleep(1_000_000)
-
-
-def is_cancelled(result: Result[Any, Any]) -> bool:
-    """Whether a fiber has ended for its cancellation alone."""
-    if not isinstance(result, Panic) or result.errors or len(result.exceptions) != 1:
-        return False
-    return isinstance(result.exceptions[0].exception, Cancelled)
-
-
-def cancelled_after(seconds: float, program: Program) -> Program:
-    """Start a program, cancel it after a while; the Result that it ends with."""
-    return cancelled_when(io.sleep(seconds), program)
-
-
-def cancelled_when(ready: Program, program: Program) -> Program:
-    return io.parallel(program).flat_map(
-        lambda fibers: ready.then(fibers[0].cancel()).map(_without_ids)
-    )
-
-
-def _without_ids(result: Result[Any, Any]) -> Any:
-    """What can be compared."""
-    if not isinstance(result, Panic):
-        return result
-    return [*[type(traced.exception).__name__ for traced in result.exceptions], *result.errors]
-
+from tests.harness.cancelling import (
+    FOREVER,
+    Program,
+    _without_ids,
+    asleep,
+    cancelled_after,
+    cancelled_once,
+    cancelled_when,
+    is_cancelled,
+    says,
+    with_notes,
+)
 
 ALONE: Result[Any, Any] = Ok(["Cancelled"])
-
-
-def says(var: Var[Any], word: str) -> Program:
-    return var.update(lambda words: ([*words, word], None)).then(io.pure(None))
-
-
-def once(var: Var[Any], word: str, then: Program) -> Program:
-    """Go on as soon as this was said."""
-    return var.get().flat_map(
-        lambda words: then if word in words else io.sleep(0.001).then(once(var, word, then))
-    )
-
-
-def cancelled_once(var: Var[Any], word: str, program: Program) -> Program:
-    """Start a program, cancel it when it has said this; the Result that it ends with."""
-    return io.parallel(program).flat_map(
-        lambda fibers: once(var, word, fibers[0].cancel()).map(_without_ids)
-    )
-
-
-def asleep(var: Var[Any]) -> Program:
-    """What says so, and sleeps for ever."""
-    return says(var, "asleep").then(FOREVER)
 
 
 def noting(var: Var[Any], name: str) -> Resource[Any, Any, Any]:
@@ -74,11 +32,6 @@ def noting(var: Var[Any], name: str) -> Resource[Any, Any, Any]:
     return resource.from_open_close_io(
         says(var, f"open {name}"), lambda _, status: says(var, f"close {name}")
     )
-
-
-def with_notes(program: Callable[[Var[Any]], Program]) -> Program:
-    """Run a program that notes things; its value, and the notes."""
-    return Var.create([]).flat_map(lambda var: io.zip(program(var), var.get()))
 
 
 # -- where a fiber is when it is cancelled ------------------------------------------------------

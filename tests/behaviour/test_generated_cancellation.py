@@ -6,7 +6,6 @@ itself sees that nothing hangs, that no fiber, lock or timer is left, and that n
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -14,30 +13,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distio import IO, Resource, io, resource
+from distio import Resource, io, resource
 from distio.testing import Fault, Interrupt, simulate
+from tests.harness.generated import (
+    COUNTS,
+    EXAMPLES,
+    FILE,
+    HARMFUL,
+    HARMLESS,
+    SEEDS,
+    SHAPES,
+    Io,
+    count,
+)
 from tests.harness.programs import FOREVER
-from tests.simulation.test_generated_simulation import EXAMPLES, HARMFUL, HARMLESS, SEEDS, SHAPES
 
-Io = IO[Any, Any, Any]
 Build = Callable[[Resource[Any, Any, None]], Io]
 """A program, given a lock that all of it shares."""
 
-COUNTS: Counter[str] = Counter()
-"""A simulated cluster is one process: fibers count here wherever they are."""
 
-
-def count(what: str) -> None:
-    COUNTS[what] += 1
-
-
-def slowly(program: Io) -> Io:
-    return io.sequence(io.yield_, program, io.sleep(0.0005))
-
-
-FILE = resource.from_open_close_io(
-    slowly(io.defer(count, "opened")), lambda _, status: slowly(io.defer(count, "closed"))
-)
 STUCK = resource.from_open_close_io(
     io.defer(count, "opened"),
     lambda _, status: io.defer(count, "closed").then(io.error("stuck")),

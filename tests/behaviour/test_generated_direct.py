@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 
 from distio.testing import MOVE_ON_WAKE, simulate
+from tests.harness.generated import CONTEXT, EXAMPLES, SEEDS, SHAPES
 from tests.harness.programs import DIRECT, Program, Scope, comparable, expected, programs, to_io
-from tests.simulation.test_generated_simulation import CONTEXT, EXAMPLES, SEEDS, SHAPES
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from distio import (
 from distio.errors import Cancelled, Deadlock, NotPicklable
 from distio.testing import MOVE_ON_WAKE, Fault, Interrupt, simulate
 from tests.conftest import Run, shared_cluster
-from tests.simulation.test_generated_simulation import EXAMPLES, HARMFUL, HARMLESS, SEEDS, SHAPES
+from tests.harness.generated import EXAMPLES, HARMFUL, HARMLESS, SEEDS, SHAPES
 
 Program = IO[Any, Any, Any]
 

@@ -12,8 +12,8 @@ import pytest
 
 from distio import IO, Errors, Ok, io
 from distio.progress import Bar
-from tests.behaviour.test_bounded import SLOW, exceptions_of, square, squares
 from tests.conftest import Run
+from tests.harness.items import SLOW, exceptions_of, square, squares
 
 Program = IO[Any, Any, Any]
 

@@ -10,7 +10,8 @@ import pytest
 from distio import IO, Errors, Ok, Panic, Var, io, resource
 from distio.errors import MatchError, TimedOut
 from distio.testing import Simulation, explore, simulate
-from tests.behaviour.test_cancelling import (
+from tests.conftest import Run
+from tests.harness.cancelling import (
     FOREVER,
     asleep,
     cancelled_after,
@@ -20,7 +21,6 @@ from tests.behaviour.test_cancelling import (
     says,
     with_notes,
 )
-from tests.conftest import Run
 
 Program = IO[Any, Any, Any]
 

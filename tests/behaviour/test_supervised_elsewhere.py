@@ -31,8 +31,7 @@ from distio.core.supervising import (
 from distio.errors import TooManyRestarts, WorkerLost
 from distio.protocol import requests as rq
 from distio.testing import Crash, Fault, Interrupt, simulate
-from tests.behaviour.test_generated_cancellation import COUNTS, FILE
-from tests.simulation.test_generated_simulation import SEEDS, SHAPES
+from tests.harness.generated import COUNTS, FILE, SEEDS, SHAPES
 
 Program = IO[Any, Any, Any]
 

@@ -15,8 +15,8 @@ from distio.core.ops.base import Frame
 from distio.core.supervising import STRATEGIES, Restart, Strategy
 from distio.errors import TooManyRestarts
 from distio.testing import simulate
-from tests.behaviour.test_cancelling import FOREVER, cancelled_once, is_cancelled, says, with_notes
 from tests.conftest import Run
+from tests.harness.cancelling import FOREVER, cancelled_once, is_cancelled, says, with_notes
 
 Program = IO[Any, Any, Any]
 Notes = Var[Any]

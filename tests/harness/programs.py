@@ -497,7 +497,6 @@ RESOURCES: dict[str, IO[Any, Any, Resource[Any, Any, Any]]] = {
     "resource": io.pure(resource.from_open_close(lambda: "open", lambda it, status: None)),
 }
 
-
 FOREVER: Io = io.sleep(1_000_000)
 
 STRUCTURES: dict[str, Callable[[Io], Io]] = {

@@ -3,82 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from distio import IO, Panic, io
 from distio.errors import Cancelled
-from tests.behaviour.test_cancelling import FOREVER
 from tests.conftest import PATIENCE, shared_cluster
-
-PROGRAM = """
-import signal, sys, threading, time
-from distio import Cluster, io
-
-started = io.defer(print, "started", flush=True)
-released = io.sleep(0.05).then(io.defer(print, "released", flush=True))
-waits = started.then(io.sleep(1_000_000)).finally_(lambda _: released)
-
-def block():
-    print("started", flush=True)
-    while True:  # short naps: a signal that comes just before a long one is heard only after it
-        time.sleep(0.01)
-
-blocks = io.defer(block).finally_(lambda _: released)
-stuck = started.then(io.sleep(1_000_000)).finally_(
-    lambda _: io.defer(print, "releasing", flush=True).then(io.sleep(1_000_000))
-)
-
-if __name__ == "__main__":
-    MAIN
-    print("went on")
-"""
-
-
-SCRIPTS: list[Script] = []
-
-
-@pytest.fixture(autouse=True)
-def no_script_is_left() -> Iterator[None]:
-    """A test that fails leaves no script behind."""
-    yield
-    while SCRIPTS:
-        with SCRIPTS.pop().process as process:
-            process.kill()
-
-
-class Script:
-    """A Python program of its own, which is interrupted."""
-
-    def __init__(self, main: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.replace("MAIN", main)],
-            stdin=subprocess.PIPE,  # open as long as the script is to read from it
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        SCRIPTS.append(self)
-
-    def says(self, line: str) -> None:
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == f"{line}\n"
-
-    def interrupt(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-
-    def ends(self) -> tuple[str, str]:
-        """What else it prints, and the last line of its errors."""
-        out, err = self.process.communicate(timeout=PATIENCE)
-        return out, (err.splitlines() or [""])[-1]
+from tests.harness.cancelling import FOREVER
+from tests.harness.running_scripts import Script
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from distio import IO, Cluster, Ok, Var, child, io, resource, schedule, supervis
 from distio.coordination.member import Member
 from distio.runtime.local import LocalHost
 from tests.conftest import PATIENCE, run_at, shared_cluster
-from tests.processes.test_interrupts import Script, no_script_is_left
+from tests.harness.running_scripts import Script, no_script_is_left
 
 __all__ = ["no_script_is_left"]
 

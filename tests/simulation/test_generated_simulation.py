@@ -6,32 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distio.testing import Crash, Disconnect, Fail, Fault, Partition, Pause, simulate
+from distio.testing import Fault, simulate
+from tests.harness.generated import CONTEXT, EXAMPLES, HARMFUL, HARMLESS, SEEDS, SHAPES
 from tests.harness.programs import Program, comparable, expected, programs, to_io
-
-CONTEXT: Final = 7
-EXAMPLES: Final = 300
-SEEDS: Final = st.integers(0, 2**32)
-SHAPES: Final = st.tuples(st.integers(1, 3), st.integers(1, 2))
-"""How many workers, and how many threads each process has."""
-
-SHORT: Final = st.sampled_from([0.001, 1.0])
-HARMLESS: Final[st.SearchStrategy[Fault]] = st.one_of(
-    st.builds(Pause, st.sampled_from([None, "client"]), st.none(), SHORT),
-    st.builds(Partition, st.sampled_from([None, "client"]), st.none(), SHORT),
-)
-HARMFUL: Final[st.SearchStrategy[Fault]] = st.one_of(
-    st.builds(Crash, st.sampled_from([None, "client"])),
-    st.builds(Fail, st.sampled_from([None, "client"])),
-    st.builds(Partition, st.sampled_from([None, "client"]), st.none(), st.just(30.0)),
-    st.builds(Disconnect, st.sampled_from([None, "client"]), st.none(), st.none() | SHORT),
-)
 
 
 @pytest.fixture

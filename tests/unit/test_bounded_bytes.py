@@ -14,7 +14,7 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
 from distio.core.snapshot import dump_fibers, load_fibers
 from distio.protocol import requests as rq
-from tests.behaviour.test_bounded import exceptions_of, square, squares
+from tests.harness.items import exceptions_of, square, squares
 
 Program = IO[Any, Any, Any]
 
