@@ -298,8 +298,12 @@ def test_what_cant_be_run_is_said_in_one_line(
 
 
 def test_a_file_that_cant_be_read(distio: Distio, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.read_bytes
+
     def deny(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
+        if path == Path("programs.py"):
+            raise PermissionError(13, "Permission denied")
+        return read(path)  # a module that is imported meanwhile
 
     monkeypatch.setattr(Path, "read_bytes", deny)
     said = on_threads(distio, "programs.py")
