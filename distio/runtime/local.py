@@ -96,6 +96,7 @@ class LocalHost(Host):
             if self.failures.has_to_tell_of([self._run]):
                 self.failures.runs_ended([self._run])
             spare_in_children(self)
+            ticket.wait()  # another thread may still be telling what has failed
         return ticket.result()
 
     def _start_others(self) -> list[threading.Thread]:

@@ -14,8 +14,10 @@ import pytest
 
 from distio import IO, Cluster, Ok, Panic, io
 from distio.coordination.coordinator import Coordinator
+from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.coordination.state.events import Joined, Received
+from distio.core.fiber import Fiber
 from distio.errors import ClusterClosed, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
@@ -80,6 +82,42 @@ def test_a_run_whose_machine_fails_is_a_panic(
     monkeypatch.setattr("distio.runtime.local.LocalHost.validate_rest", lambda host: None)
     assert isinstance(the_exception(program.run(None, threads)), Broken)
     assert "a bug in distio, please report it" in caplog.text
+
+
+def test_run_whose_machine_fails_on_two_threads_waits_until_the_first_has_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool_has_failed, main_has_failed = threading.Event(), threading.Event()
+
+    def fail_in_turn(executor: Executor) -> None:
+        work = executor.work
+        if not isinstance(work, Fiber) or work.id == work.run:
+            perform(executor)
+        elif threading.current_thread() is threading.main_thread():
+            pool_has_failed.wait(PATIENCE)
+            main_has_failed.set()
+            raise Broken
+        else:
+            raise Broken
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            pool_has_failed.set()
+            main_has_failed.wait(PATIENCE)
+            told.append(record.getMessage())
+
+    told: list[str] = []
+    perform = Executor.perform
+    monkeypatch.setattr(Executor, "perform", fail_in_turn)
+    monkeypatch.setattr("distio.runtime.local.LocalHost.validate_rest", lambda host: None)
+    handler = Slow()
+    logging.getLogger("distio").addHandler(handler)
+    try:
+        result = io.zip_par([io.pure(1)] * 2).run(None, 2)
+    finally:
+        logging.getLogger("distio").removeHandler(handler)
+    assert isinstance(the_exception(result), Broken)
+    assert len(told) == 1
 
 
 class Raising(logging.Handler):
@@ -180,7 +218,8 @@ from distio import Cluster, io
 
 def break_(how):
     import gc
-    from distio.coordination.member import Member
+    from distio.coordination.executor.executor import Executor
+from distio.coordination.member import Member
     from distio.protocol import messages as m
     host = next(each for each in gc.get_objects() if type(each).__name__ == "LinkedHost")
 
