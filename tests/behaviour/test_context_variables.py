@@ -383,16 +383,17 @@ def test_a_call_of_a_fiber_without_variables_leaves_nothing_to_others(
 
 
 def test_a_call_that_was_abandoned_goes_on_in_a_context_of_its_own() -> None:
-    cancelled, over = threading.Event(), threading.Event()
+    begun, cancelled, over = threading.Event(), threading.Event(), threading.Event()
     found: list[str] = []
 
     def call() -> None:
         user.set("call")
+        begun.set()
         cancelled.wait()
         found.append(user.get())
         over.set()
 
-    abandoned = io.blocking(call, abandon_on_cancel=True).timeout(0.001, io.pure(None))
+    abandoned = io.race(io.blocking(call, abandon_on_cancel=True), io.blocking(begun.wait))
     go_on = io.defer(user.set, "gone on").then(io.defer(cancelled.set), io.blocking(over.wait))
     assert io.defer(user.set, "before").then(abandoned, go_on, GET).run(None, 2) == Ok("gone on")
     assert found == ["call"]
@@ -416,16 +417,18 @@ def test_a_fiber_may_go_on_while_the_function_that_got_its_callback_runs() -> No
 def test_a_coroutine_that_is_cancelled_is_cleaned_up_in_the_fibers_context(
     run_in_process: Run,
 ) -> None:
+    begun = threading.Event()
     found: list[str] = []
 
     async def wait() -> None:
+        begun.set()
         try:
             await asyncio.sleep(1_000_000)
         finally:
             found.append(user.get())
 
     waits = io.defer(user.set, "Ada").then(io.from_coroutine(wait))
-    assert run_in_process(waits.timeout(0.01, io.pure("late"))) == Ok("late")
+    assert run_in_process(io.race(waits, io.blocking(begun.wait))) == Ok(True)
     assert found == ["Ada"]
 
 
