@@ -33,7 +33,7 @@ class Solo:
         """
         self._member = member
         self._coordinator = Coordinator(grace)
-        self._coordinator.next_incarnation = member.incarnation
+        self._coordinator.state.next_incarnation = member.incarnation
         self._coordinator.handle(now, Joined(Hello(PROTOCOL, PYTHON, "client", 1, _HOST, 0, b"")))
         become_orphan(member, reason)
         self.exchange(now)

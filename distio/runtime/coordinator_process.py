@@ -21,9 +21,10 @@ import zmq
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
-from distio.coordination.membership.handshakes import HANDSHAKE, Handshakes
-from distio.coordination.placement.coordinator import MemberRecord
+from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.state.members import MemberRecord
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.messages import HANDSHAKE
 from distio.runtime.binding import Binding
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.patience import PATIENCE_SECONDS, Vigil, silence_of
@@ -233,7 +234,7 @@ class CoordinatorProcess:
         return True
 
     def _note_dropped_logs(self) -> None:
-        dropped = self._board.machine.logs.dropped
+        dropped = self._board.machine.features.logs.dropped
         if dropped > self._dropped_logs:
             count, self._dropped_logs = dropped - self._dropped_logs, dropped
             log.debug("dropped %d batches of log records of runs that are over", count)

@@ -6,6 +6,7 @@ import pytest
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import Disconnected, Event, Joined, Received, Tick
 from distio.coordination.timers.coordinator import Timer, Timers
 from distio.protocol import messages as m
@@ -32,7 +33,7 @@ class Scene:
         return [(command.member, command.message) for command in commands]
 
     def join(self, kind: MemberKind, threads: int = 1, family: str = "") -> int:
-        id = self.machine.next_incarnation
+        id = self.machine.state.next_incarnation
         serial = 1000 + id
         hello = m.Hello(PROTOCOL, PYTHON, kind, threads, "host", serial, b"", family, serial)
         assert (id, m.Welcome(id)) in self.happens(Joined(hello))
@@ -172,7 +173,7 @@ def test_fibers_are_never_placed_on_a_client() -> None:
     scene = Scene()
     run = scene.starts(fibers=2)
     assert scene.offers(1, run, fiber_id(1, 1)) == []
-    worker = scene.machine.next_incarnation
+    worker = scene.machine.state.next_incarnation
     hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 9, b"")
     commands = scene.happens(Joined(hello))
     assert [(command[0], type(command[1])) for command in commands] == [
@@ -411,7 +412,7 @@ def test_a_timer_that_is_stopped_wakes_nobody_and_counts_for_nothing() -> None:
     assert scene.machine.next_deadline() == 5.0
     scene.says(1, m.StopTimer(run + 1, 2))
     assert scene.machine.next_deadline() is None
-    assert scene.machine.timers.of_run(run) == 0
+    assert not scene.machine.features.timers.will_wake(run)
     assert scene.tick(9.0) == []
 
 
@@ -428,7 +429,7 @@ def test_who_sleeps_again_is_not_woken_by_the_timer_that_it_stopped() -> None:
 
 
 def test_timers_that_were_stopped_cost_no_memory() -> None:
-    timers = Timers()
+    timers = Timers(CoordinatorState())
     timers.start(Timer(0.5, 0, 0, 1, 1))
     for number in range(1, 10_000):
         timers.start(Timer(1.0 + number, 1, number, 1, 1))
@@ -516,10 +517,10 @@ def test_coordinator_that_loses_a_client_and_all_workers_drops_its_runs() -> Non
     for n in range(1, 5):
         scene.offers(1, run, fiber_id(1, n))
     scene.says(2, m.StartTimer(run, fiber_id(1, 1), 1, 1.0))
-    assert scene.machine.backlog
+    assert scene.machine.state.backlog
     scene.breaks(1)
     scene.breaks(2)
-    assert not scene.machine.backlog
+    assert not scene.machine.state.backlog
     assert scene.machine.next_deadline() is None
 
 
@@ -566,7 +567,7 @@ def test_a_watched_worker_is_lost_at_once_if_its_exit_is_known() -> None:
 def test_a_worker_whose_exit_was_told_before_it_joined_is_lost_when_its_link_breaks() -> None:
     scene = Scene()
     watcher = scene.join("client", family="f")
-    serial = 1000 + scene.machine.next_incarnation
+    serial = 1000 + scene.machine.state.next_incarnation
     scene.says(watcher, m.WorkerExited(serial, "killed by signal 9"))
     worker = scene.join("worker", family="f")
     run = scene.starts(watcher, fibers=2)
@@ -782,7 +783,7 @@ def test_exit_of_a_process_that_had_left_says_nothing_of_its_successor() -> None
     watcher = scene.join("client", family="f")
     worker = scene.join("worker", family="f")
     scene.says(worker, m.Goodbye())
-    successor = scene.machine.next_incarnation
+    successor = scene.machine.state.next_incarnation
     scene.happens(again(serial=2, pid=1000 + worker))
     scene.says(watcher, m.WorkerExited(1000 + worker, "exit code 0"))
     assert scene.machine.stale == 1, "it is no news"
@@ -794,7 +795,7 @@ def test_exit_told_after_the_successor_has_joined_loses_the_process_that_has_exi
     scene, watcher, worker, run, child = family_scene()
     scene.says(watcher, m.AwaitOutcomes(run, [child]))
     scene.breaks(worker)
-    successor = scene.machine.next_incarnation
+    successor = scene.machine.state.next_incarnation
     hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 1000 + worker, b"", "f", 2)
     scene.happens(Joined(hello))
     scene.says(watcher, m.WorkerExited(1000 + worker, "killed by SIGKILL"))
@@ -806,7 +807,7 @@ def test_exit_of_a_process_that_never_joined_says_nothing_of_its_successor() -> 
     scene = Scene()
     watcher = scene.join("client", family="f")
     scene.says(watcher, m.WorkerExited(1, "exited with code 1"))
-    successor = scene.machine.next_incarnation
+    successor = scene.machine.state.next_incarnation
     scene.happens(again(serial=2, pid=1001))
     scene.breaks(successor)
     assert successor in scene.machine.members
@@ -821,7 +822,7 @@ def test_exits_told_by_a_member_without_a_family_are_dropped() -> None:
     scene.says(liar, m.WorkerExited(0, "a lie"))
     assert scene.machine.stale == 1
     scene.breaks(worker)
-    assert scene.machine._departed.who(worker)[1] == "its connection broke"
+    assert scene.machine.state.departed.who(worker)[1] == "its connection broke"
 
 
 def test_exits_of_processes_that_never_joined_are_kept_up_to_a_number() -> None:
@@ -829,7 +830,7 @@ def test_exits_of_processes_that_never_joined_are_kept_up_to_a_number() -> None:
     watcher = scene.join("client", family="f")
     for serial in range(3_000):
         scene.says(watcher, m.WorkerExited(serial, "exited with code 1"))
-    assert len(scene.machine._exits._reasons) == 1_000
+    assert len(scene.machine.features.membership.exits._reasons) == 1_000
 
 
 def test_a_worker_that_joins_dry_gets_work_from_a_busy_one() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from distio import Ok, Queue, Var, io, resource
-from distio.coordination import coordinator as coordinator_machine
-from distio.coordination.coordinator import Coordinator
+from distio.coordination.coordinator import Features
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.placement.coordinator import Placement
 from distio.coordination.state.registry import NOWHERE
 from distio.coordination.timers.coordinator import Timers
 from distio.protocol import messages as m
@@ -207,12 +207,20 @@ def fails(*_: Any) -> None:
     raise KeyError("planted")
 
 
+LOSING = [
+    name
+    for name, feature in get_type_hints(Features).items()
+    if feature.member_lost is not CoordinatorFeature.member_lost
+]
+"""The features that have a say when a member is lost."""
+
+
 def test_a_handler_that_fails_costs_its_run_alone_and_tells_where(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene, liar, handle = beside_an_honest_run()
     with monkeypatch.context() as patch:
-        patch.setitem(coordinator_machine._HANDLERS, m.CancelRun, fails)
+        patch.setitem(scene.machine._handlers, m.CancelRun, fails)
         liar.says(m.CancelRun(OWN))
     assert liar.reason is None
     assert "the coordinator lost track of this run" in repr(scene.machine.runs[OWN].ending)
@@ -228,7 +236,7 @@ def test_a_handler_that_fails_for_no_run_costs_who_spoke_and_tells_where(
 ) -> None:
     scene, liar, handle = beside_an_honest_run()
     with monkeypatch.context() as patch:
-        patch.setitem(coordinator_machine._HANDLERS, m.GiveBack, fails)
+        patch.setitem(scene.machine._handlers, m.GiveBack, fails)
         liar.says(m.GiveBack([]))
     assert liar.reason == (
         "what it said is beyond the coordinator: a bug in distio (KeyError('planted'))"
@@ -248,7 +256,7 @@ def test_a_chunk_that_can_not_be_placed_costs_its_run_and_no_member(
     scene.finish()
     assert scene.machine.runs[HONEST].alive_at[NOWHERE] == 1
     with monkeypatch.context() as patch:
-        patch.setattr(Coordinator, "_place", fails)
+        patch.setattr(Placement, "_place", fails)
         worker = Liar(scene, "worker", "worker")
     assert worker.reason is None
     scene.finish()
@@ -274,23 +282,20 @@ def test_a_tick_that_fails_costs_no_member(monkeypatch: pytest.MonkeyPatch) -> N
     scene.machine.validate_rest()
 
 
-@pytest.mark.parametrize(
-    "part", ["timers", "locks", "primitives", "logs", "claims", "status_queries"]
-)
-def test_a_loss_that_fails_in_one_part_is_a_loss_in_all_others(
-    part: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("feature", LOSING)
+def test_a_loss_that_fails_in_one_feature_is_a_loss_in_all_others(
+    feature: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = Scene()
+    with monkeypatch.context() as patch:
+        patch.setattr(get_type_hints(Features)[feature], "member_lost", fails)
+        scene = Scene()
     handle = scene.start(everything().attempt())
     for _ in range(12):
         scene.step()
-    method = {"timers": "drop_member", "status_queries": "members_gone"}.get(part, "member_gone")
-    kind: Callable[..., Any] = type(getattr(scene.machine, part))
-    with monkeypatch.context() as patch:
-        patch.setattr(kind, method, fails)
-        worker = scene.workers[0]
-        scene.members.remove(worker)
-        worker.disconnect()
+    worker = scene.workers[0]
+    scene.members.remove(worker)
+    worker.disconnect()
+    assert scene.board.incidents
     scene.finish()
     assert handle.outcome is not None or not scene.client.node.member.runs
     assert scene.client.reason is None

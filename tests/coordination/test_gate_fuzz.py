@@ -20,9 +20,11 @@ from distio import (
     io,
     resource,
 )
-from distio.coordination.coordinator import Coordinator
 from distio.coordination.locks.coordinator import Locks
+from distio.coordination.placement.coordinator import Placement
 from distio.coordination.primitives.coordinator import Primitives
+from distio.coordination.runs.coordinator import Runs
+from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.registry import Run
 from distio.coordination.timers.coordinator import Timers
 from distio.errors import DistioBug
@@ -223,14 +225,14 @@ def test_a_worker_that_lies_about_what_it_hosts_ends_nothing_but_its_own(seed: i
 
 
 PARTS: dict[str, tuple[type, str]] = {
-    "say something": (Coordinator, "send"),
-    "place fibers": (Coordinator, "_place"),
-    "lose a part of a run": (Coordinator, "_lose_part"),
+    "say something": (CoordinatorState, "send"),
+    "place fibers": (Placement, "_place"),
+    "lose a part of a run": (Runs, "_lose_part"),
     "count fibers": (Run, "count"),
     "note that a run has moved": (Run, "note_progress"),
     "take tokens back": (Locks, "take_back"),
     "move tokens": (Locks, "move"),
-    "answer a fiber": (Primitives, "_tell"),
+    "answer a fiber": (Primitives, "_reply"),
     "let a fiber wait to be answered": (Primitives, "_enter"),
     "start a timer": (Timers, "start"),
 }

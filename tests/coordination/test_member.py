@@ -108,7 +108,7 @@ class World:
         self.sent: list[m.Message] = []
         """All that was said, in order."""
         for index in range(1 + workers):
-            id = self.coordinator.next_incarnation
+            id = self.coordinator.state.next_incarnation
             kind: MemberKind = "worker" if index else "client"
             hello = m.Hello(PROTOCOL, PYTHON, kind, 1, "host", id, b"")
             self.coordinator.handle(0.0, Joined(hello))

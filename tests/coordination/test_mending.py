@@ -8,8 +8,12 @@ from typing import Any, Final
 import pytest
 
 from distio import IO, Ok, Panic, Queue, Resource, io, resource
-from distio.coordination import coordinator as coordinator_machine
-from distio.coordination.coordinator import Coordinator
+from distio.coordination.locks.coordinator import Locks
+from distio.coordination.outcomes.coordinator import Outcomes
+from distio.coordination.placement.coordinator import Placement
+from distio.coordination.primitives.coordinator import Primitives
+from distio.coordination.runs.coordinator import Runs
+from distio.coordination.timers.coordinator import Timers
 from distio.errors import ClusterClosed
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
@@ -23,6 +27,18 @@ ROOT: Final = fiber_id(1, 0)
 """The first run of a client that is the first member."""
 
 
+PARTS: Final[dict[type, tuple[type, str]]] = {
+    m.AcquireTokens: (Locks, "acquire"),
+    m.AwaitOutcomes: (Outcomes, "await_outcomes"),
+    m.MakePrimitive: (Primitives, "make"),
+    m.Offer: (Placement, "_offer_chunk"),
+    m.PrimitiveCall: (Primitives, "call"),
+    m.Progress: (Runs, "_progress_of"),
+    m.StartTimer: (Timers, "start_timer"),
+}
+"""By message: the method that handles what the message says of one run."""
+
+
 class Planted(Exception):
     """What a handler raises in these tests."""
 
@@ -30,25 +46,22 @@ class Planted(Exception):
 def plant(
     monkeypatch: pytest.MonkeyPatch, kind: type, nth: int, run: int | None = None
 ) -> list[int]:
-    """Let a handler raise for one run, or for each, from the nth message on; return its calls."""
-    parts: dict[type, str] = {m.Progress: "_progress_of", m.Offer: "_offer_chunk"}
-    of_one_run = parts.get(kind)
-    whole: Any = coordinator_machine._HANDLERS[kind]
-    if of_one_run:
-        whole = getattr(Coordinator, of_one_run)
+    """Let a handler raise for one run, or for each, from the nth message on; return its calls.
+
+    Call this before there is a coordinator, which binds its handlers once.
+    """
+    owner, method = PARTS[kind]
+    whole = getattr(owner, method)
     calls: list[int] = []
 
-    def fails(machine: Coordinator, member: Any, message: Any, *more: Any) -> None:
+    def fails(feature: Any, member: Any, message: Any, *more: Any) -> None:
         if run is None or message.run == run:
             calls.append(1)
             if len(calls) >= nth:
                 raise Planted(kind.__name__)
-        whole(machine, member, message, *more)
+        whole(feature, member, message, *more)
 
-    if of_one_run:
-        monkeypatch.setattr(Coordinator, of_one_run, fails)
-    else:
-        monkeypatch.setitem(coordinator_machine._HANDLERS, kind, fails)
+    monkeypatch.setattr(owner, method, fails)
     return calls
 
 
@@ -101,9 +114,9 @@ OFTEN_SAID: Final[set[type]] = {m.StartTimer, m.PrimitiveCall, m.Progress}
 def test_run_whose_handler_fails_releases_and_other_runs_go_on(
     kind: type, nth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    calls = plant(monkeypatch, kind, nth, ROOT)
     scene = Scene(workers=2)
     scene.start(holds("spoilt"))
-    calls = plant(monkeypatch, kind, nth, ROOT)
     other = scene.start(holds("other"))
     scene.finish()
     assert len(calls) >= nth

@@ -110,10 +110,10 @@ def kept() -> dict[str, int]:
         "fibers of runs": [run.known for each in MEMBERS for run in each.runs.values()],
         "locks": [each.locks for each in MEMBERS],
         "records": [each.fibers for each in COORDINATORS],
-        "references": [each.references for each in COORDINATORS],
-        "claims": [each.claims for each in COORDINATORS],
-        "entries": [each.primitives for each in COORDINATORS],
-        "timers": [each.timers.heap for each in COORDINATORS],
+        "references": [each.features.references for each in COORDINATORS],
+        "claims": [each.features.claims for each in COORDINATORS],
+        "entries": [each.features.primitives for each in COORDINATORS],
+        "timers": [each.features.timers.heap for each in COORDINATORS],
     }
     return {name: sum(len(each) for each in of_name) for name, of_name in sized.items()}
 

@@ -5,33 +5,39 @@ What the simulation would not find here, it would not find in the machines thems
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
-from typing import Any, Final
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any, Final, get_type_hints
 
 import pytest
 from msgspec import structs
 
 from distio import IO, Deferred, Ok, Queue, Resource, Var, io, resource
 from distio.coordination import coordinator as coordinator_machine
-from distio.coordination import gate
 from distio.coordination import member as member_machine
-from distio.coordination.coordinator import Coordinator
+from distio.coordination.admission import require
+from distio.coordination.coordinator import Coordinator, Features
 from distio.coordination.endings import member as endings
 from distio.coordination.endings.coordinator import Endings
 from distio.coordination.executor.executor import Executor
+from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.locks.coordinator import Locks
 from distio.coordination.locks.member import Locks as LocalLocks
 from distio.coordination.member import Member
 from distio.coordination.outcomes import waits
 from distio.coordination.outcomes.claims import Claims
-from distio.coordination.placement.coordinator import MemberRecord
+from distio.coordination.outcomes.coordinator import Outcomes
+from distio.coordination.placement.coordinator import Placement
 from distio.coordination.primitives import coordinator as coordinator_talking
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.primitives.delegations import Delegations
 from distio.coordination.primitives.member import Primitives as LocalPrimitives
 from distio.coordination.references.coordinator import References
 from distio.coordination.references.member import References as LocalReferences
+from distio.coordination.runs.coordinator import Runs
+from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import Event, Received, Send, Tick
+from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import FiberRecord, Run
 from distio.coordination.timers.coordinator import Timer, Timers
 from distio.core import ops
@@ -164,19 +170,19 @@ class LosesATimer(Timers):
 class KeepsTimers(Timers):
     """The timers of a run outlive it."""
 
-    def drop(self, run: int) -> None:
+    def run_ended(self, id: int, run: Run) -> None:
         """Nothing."""
 
 
 class ForgetsToRelease(Endings):
     """A run that loses its client is over at once."""
 
-    def begin(self, now: float, id: int, run: Run, cause: Cause, reason: str = "") -> None:
+    def begin(self, id: int, run: Run, cause: Cause, reason: str = "") -> None:
         if cause is Cause.CLIENT_GONE:
             run.ending = cause, reason
-            self._machine.end_run(id, run)
+            self._state.end_run(id, run)
         else:
-            super().begin(now, id, run, cause, reason)
+            super().begin(id, run, cause, reason)
 
 
 class AppliesOffersTwice(Coordinator):
@@ -189,7 +195,7 @@ class AppliesOffersTwice(Coordinator):
         return commands
 
 
-class PlacesInTheSameEpoch(Coordinator):
+class PlacesInTheSameEpoch(Placement):
     """A fiber is placed, and its epoch doesn't grow."""
 
     def _place(self, taker: MemberRecord, chunk: m.Chunk) -> None:
@@ -197,19 +203,18 @@ class PlacesInTheSameEpoch(Coordinator):
         super()._place(taker, m.Chunk(chunk.run, fibers, chunk.payload))
 
 
-class ForgetsWhoWaits(Coordinator):
+class ForgetsWhoWaits(Outcomes):
     """When a fiber moves, its waiters don't move with it."""
 
-    def _say_who_wants(self, host: MemberRecord, run: int, fibers: list[tuple[int, int]]) -> None:
+    def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
         """Nothing."""
 
 
-class NeverLosesAnyone(Coordinator):
-    """Who waits for a lost fiber isn't told."""
+class NeverLosesAnyone(Outcomes):
+    """A member that waits for a lost fiber isn't told."""
 
-    def lose_fiber(self, fiber: int, record: Any, worker: str, reason: str) -> None:
-        record.ended = True
-        record.lost = (worker, reason)
+    def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+        """Nothing."""
 
 
 class LosesTheSuccessor(Coordinator):
@@ -221,27 +226,25 @@ class LosesTheSuccessor(Coordinator):
             exited = event.message.serial
             for peer in list(self.members.values()):
                 if peer.is_worker and peer.hello.pid == exited != peer.hello.serial:
-                    self._lose(peer.id, event.message.reason)
+                    self.features.membership._lose(peer.id, event.message.reason)
             commands += super().handle(now, Tick())
         return commands
 
 
-class CountsARestartTwice(Coordinator):
+class CountsARestartTwice(Runs):
     """The fibers of a lost worker are counted off when it is lost and when it is replaced."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lost_fibers: dict[int, int] = {}
+    _lost_fibers: Mapping[int, int] = {}
 
-    def _lose(self, lost: int, reason: str) -> None:
-        self._lost_fibers = {id: run.alive_at.get(lost, 0) for id, run in self.runs.items()}
-        super()._lose(lost, reason)
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        runs = self._state.runs
+        self._lost_fibers = {id: run.alive_at.get(lost.id, 0) for id, run in runs.items()}
+        super().member_lost(lost, reason)
 
-    def _join(self, hello: m.Hello) -> None:
-        super()._join(hello)
+    def member_joined(self, member: MemberRecord) -> None:
         for id, count in self._lost_fibers.items():
-            if id in self.runs:
-                self.runs[id].alive -= count
+            if id in self._state.runs:
+                self._state.runs[id].alive -= count
 
 
 class SettlesOnlyOnce(Executor):
@@ -259,35 +262,35 @@ class SettlesOnlyOnce(Executor):
 class NeverFrees(Locks):
     """What a member that is gone has held stays taken."""
 
-    def member_gone(self, now: float, member: int) -> None:
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Nothing."""
 
 
 class LetsTwoIn(Locks):
     """To look whether a lock is free and to take it are two steps."""
 
-    def wait(self, now: float, member: int, message: m.AcquireTokens) -> None:
+    def wait(self, member: int, message: m.AcquireTokens) -> None:
         lock = self._locks.get(message.lock)
         if lock is not None:
             lock.free += 1
-        super().wait(now, member, message)
+        super().wait(member, message)
 
 
 class ForgetsTheNext(Locks):
     """A lock is given back, and whoever waits for it isn't told."""
 
-    def _serve(self, now: float, key: int | str, lock: Any) -> None:
-        if len(lock.queue) < 2 or now == 0.0:
-            super()._serve(now, key, lock)
+    def _serve(self, key: int | str, lock: Any) -> None:
+        if len(lock.queue) < 2 or self._state.now == 0.0:
+            super()._serve(key, lock)
 
 
 class KeepsOldValues(Locks):
     """The new value of a variable comes after its lock is free."""
 
     def take_back(
-        self, now: float, member: int, key: int | str, count: int, value: bytes | None = None
+        self, member: int, key: int | str, count: int, value: bytes | None = None
     ) -> bool:
-        taken = super().take_back(now, member, key, count, None)
+        taken = super().take_back(member, key, count, None)
         if taken and value is not None and key in self._locks:
             self._locks[key].value = value
         return taken
@@ -319,17 +322,17 @@ class DropsWhatCrosses(LocalPrimitives):
 
 
 class ServesWhoHasGivenUp(Primitives):
-    """Who waits no longer keeps its place."""
+    """A fiber that waits no longer keeps its place."""
 
-    def _strike_out(self, fiber: int, waiter: Any) -> None:
+    def _withdraw(self, fiber: int, waiter: Any) -> None:
         self._leave(fiber)
 
 
 class GivesTakenItemsAgain(Delegations):
     """What was given ahead comes back whole, taken or not."""
 
-    def came_back(self, member: int, taken: int) -> None:
-        super().came_back(member, 0)
+    def take_back(self, member: int, taken: int) -> None:
+        super().take_back(member, 0)
 
 
 class KeepsClaims(Claims):
@@ -342,12 +345,14 @@ class KeepsClaims(Claims):
 def throws_out_who_is_late(monkeypatch: pytest.MonkeyPatch) -> Components:
     """What is said of a run that is over is taken for a lie."""
 
-    def part_of(machine: Coordinator, member: MemberRecord, id: int) -> Run | None:
-        if id not in machine.runs:
-            raise gate.Inadmissible("there is no such run")
-        return machine.runs[id]
+    def part_of(state: CoordinatorState, member: MemberRecord, id: int) -> Run | None:
+        require(id in state.runs, "there is no such run")
+        return state.runs[id]
 
-    monkeypatch.setattr(gate, "_part_of", part_of)
+    for feature in get_type_hints(Features).values():
+        module = sys.modules[feature.__module__]
+        if hasattr(module, "part_of"):
+            monkeypatch.setattr(module, "part_of", part_of)
     return Components()
 
 
@@ -357,9 +362,11 @@ def stays_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> Components:
     return Components()
 
 
-def with_claims(claims: type[Claims]) -> Plant:
+def with_feature(feature: type[CoordinatorFeature]) -> Plant:
+    """The coordinator has this feature in the place of the one from which it inherits."""
+
     def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
-        monkeypatch.setattr(coordinator_machine, "Claims", claims)
+        monkeypatch.setattr(coordinator_machine, feature.__mro__[1].__name__, feature)
         return Components()
 
     return plant
@@ -368,14 +375,6 @@ def with_claims(claims: type[Claims]) -> Plant:
 def lends_too_much(monkeypatch: pytest.MonkeyPatch) -> Components:
     monkeypatch.setattr(coordinator_talking, "Delegations", GivesTakenItemsAgain)
     return Components()
-
-
-def with_talking(primitives: type[Primitives]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
-        monkeypatch.setattr(coordinator_machine, "Primitives", primitives)
-        return Components()
-
-    return plant
 
 
 class ForgetsPayloads(References):
@@ -427,14 +426,6 @@ def drops_what_leaves(monkeypatch: pytest.MonkeyPatch) -> Components:
     return Components()
 
 
-def with_references(references: type[References]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
-        monkeypatch.setattr(coordinator_machine, "References", references)
-        return Components()
-
-    return plant
-
-
 def with_local_talking(primitives: type[LocalPrimitives]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
         monkeypatch.setattr(member_machine, "Primitives", primitives)
@@ -451,38 +442,18 @@ def with_local_locks(locks: type[LocalLocks]) -> Plant:
     return plant
 
 
-def with_locks(locks: type[Locks]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
-        monkeypatch.setattr(coordinator_machine, "Locks", locks)
-        return Components()
-
-    return plant
-
-
-def with_timers(timers: type[Timers]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
-        monkeypatch.setattr(coordinator_machine, "Timers", timers)
-        return Components()
-
-    return plant
-
-
 def with_parts(**parts: Any) -> Plant:
     return lambda monkeypatch: Components(**parts)
 
 
-def believes_old_epochs(monkeypatch: pytest.MonkeyPatch) -> Components:
+class BelievesOldEpochs(Outcomes):
     """An epoch isn't checked: a member's word on a fiber that has moved on is believed."""
 
-    def outcome_unknown(
-        machine: Coordinator, member: MemberRecord, message: m.OutcomeUnknown
-    ) -> None:
-        record = machine.fibers.get(message.fiber)
+    def outcome_unknown(self, sender: MemberRecord, message: m.OutcomeUnknown) -> None:
+        record = self._state.fibers.get(message.fiber)
         if record is not None and record.lost is None:
-            machine.lose_fiber(message.fiber, record, member.name(), "its outcome was not kept")
-
-    monkeypatch.setitem(coordinator_machine._HANDLERS, m.OutcomeUnknown, outcome_unknown)
-    return Components()
+            reason = "its outcome was not kept"
+            self._state.lose_fiber(message.fiber, record, sender.name(), reason)
 
 
 def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Components:
@@ -496,12 +467,6 @@ def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Components:
     return Components()
 
 
-def with_endings(monkeypatch: pytest.MonkeyPatch) -> Components:
-    """The coordinator ends runs as `ForgetsToRelease` does."""
-    monkeypatch.setattr(coordinator_machine, "Endings", ForgetsToRelease)
-    return Components()
-
-
 def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Components:
     """A run begins without its root, which is told of later."""
 
@@ -511,12 +476,12 @@ def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Components:
         member.runs[root.run].started(0, 1)
         return root
 
-    def start_run(machine: Coordinator, member: MemberRecord, message: m.StartRun) -> None:
-        machine.runs[message.run] = Run(member.id)
+    def start_run(runs: Runs, sender: MemberRecord, message: m.StartRun) -> None:
+        runs._state.runs[message.run] = Run(sender.id)
 
     start = Member.start_root
     monkeypatch.setattr(Member, "start_root", start_root)
-    monkeypatch.setitem(coordinator_machine._HANDLERS, m.StartRun, start_run)
+    monkeypatch.setattr(Runs, "start_run", start_run)
     return Components()
 
 
@@ -680,23 +645,23 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "a finished fiber's waiter isn't told": (with_parts(member=ForgetsAWaiter), tree(2), 4, ()),
     "a wait that is over leaves its entries": (leaves_entries, one_by_one(), 4, ()),
     "an old entry wakes a newer wait": (leaves_entries_unseen, one_by_one(), 4, ()),
-    "a timer fires early": (with_timers(HastyTimers), tree(3), 8, ()),
-    "a timer never fires": (with_timers(LosesATimer), tree(3), 8, ()),
+    "a timer fires early": (with_feature(HastyTimers), tree(3), 8, ()),
+    "a timer never fires": (with_feature(LosesATimer), tree(3), 8, ()),
     "a timer outlives its run": (
-        with_timers(KeepsTimers),
+        with_feature(KeepsTimers),
         releases_for_hours(),
         None,
         [Crash("client")],
     ),
-    "an end forgets to release": (with_endings, tree(3), 8, [Crash("client")]),
+    "an end forgets to release": (with_feature(ForgetsToRelease), tree(3), 8, [Crash("client")]),
     "a batch is applied twice": (with_parts(coordinator=AppliesOffersTwice), tree(2), 4, ()),
-    "an epoch isn't checked": (believes_old_epochs, crowd(), 16, ()),
-    "an epoch doesn't grow": (with_parts(coordinator=PlacesInTheSameEpoch), crowd(), 16, ()),
+    "an epoch isn't checked": (with_feature(BelievesOldEpochs), crowd(), 16, ()),
+    "an epoch doesn't grow": (with_feature(PlacesInTheSameEpoch), crowd(), 16, ()),
     "an end is counted twice": (with_parts(member=TellsTwice), tree(2), 4, ()),
     "what leaves also stays": (with_parts(member=ShipsAndKeeps), tree(2), 4, ()),
-    "waiters don't move along": (with_parts(coordinator=ForgetsWhoWaits), crowd(), 16, ()),
+    "waiters don't move along": (with_feature(ForgetsWhoWaits), crowd(), 16, ()),
     "nobody is told of a loss": (
-        with_parts(coordinator=NeverLosesAnyone),
+        with_feature(NeverLosesAnyone),
         tree(3),
         8,
         [Crash(), Crash()],
@@ -704,27 +669,27 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "a fiber is dropped": (with_parts(hand=SettlesOnlyOnce), tree(2), 4, ()),
     "an outcome is dropped": (drops_outcomes, tree(2), 4, ()),
     "a run begins without its root": (starts_runs_empty, tree(2), 4, [Crash()]),
-    "a lock isn't freed with its fiber": (with_locks(NeverFrees), counted(), 4, [Crash()]),
+    "a lock isn't freed with its fiber": (with_feature(NeverFrees), counted(), 4, [Crash()]),
     "the successor is lost": (with_parts(coordinator=LosesTheSuccessor), tree(3), 8, RESTART),
-    "a restart counts twice": (with_parts(coordinator=CountsARestartTwice), tree(3), 8, RESTART),
-    "a lock has two holders": (with_locks(LetsTwoIn), counted(), 4, ()),
-    "who waits for a lock isn't told": (with_locks(ForgetsTheNext), counted(), 4, ()),
-    "a value comes after its lock": (with_locks(KeepsOldValues), updates(), 4, ()),
+    "a restart counts twice": (with_feature(CountsARestartTwice), tree(3), 8, RESTART),
+    "a lock has two holders": (with_feature(LetsTwoIn), counted(), 4, ()),
+    "who waits for a lock isn't told": (with_feature(ForgetsTheNext), counted(), 4, ()),
+    "a value comes after its lock": (with_feature(KeepsOldValues), updates(), 4, ()),
     "what is recalled is kept": (with_local_locks(KeepsWhatIsRecalled), counted(), 4, ()),
     "an item is lost in crossing": (with_local_talking(DropsWhatCrosses), handed(), 4, ()),
-    "who has given up is served": (with_talking(ServesWhoHasGivenUp), handed(), 4, ()),
+    "who has given up is served": (with_feature(ServesWhoHasGivenUp), handed(), 4, ()),
     "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
     "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Interrupt()]),
     "a member that fails stays": (stays_when_it_fails, tree(3), 8, [Fail()]),
-    "a claim outlives its use": (with_claims(KeepsClaims), passed_on(), 24, ()),
-    "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
+    "a claim outlives its use": (with_feature(KeepsClaims), passed_on(), 24, ()),
+    "a token is left behind": (with_feature(LeavesTokensBehind), long_uses(), None, ()),
     "an item doesn't keep what it refers to": (
-        with_references(ForgetsPayloads),
+        with_feature(ForgetsPayloads),
         referred_to(1),
         3,
         (),
     ),
-    "what is on its way isn't kept": (with_references(ForgetsUnderWay), referred_to(3), 9, ()),
+    "what is on its way isn't kept": (with_feature(ForgetsUnderWay), referred_to(3), 9, ()),
     "a handle that leaves isn't kept": (drops_what_leaves, handles_handed_on(3), 9, ()),
     "an outcome doesn't keep what it refers to": (
         with_parts(coordinator=ForgetsWhatIsInOutcomes),
@@ -733,7 +698,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
         (),
     ),
     "a handle that stays isn't counted": (
-        with_references(ForgetsWhoMovesOn),
+        with_feature(ForgetsWhoMovesOn),
         watched_by_nobody_else(),
         6,
         (),

@@ -19,25 +19,24 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from typing import Final
 
-from distio.coordination.placement.coordinator import MemberRecord
-from distio.coordination.state.registry import NOWHERE, Run
+from distio.coordination.dispatch import handles
+from distio.coordination.feature.coordinator import CoordinatorFeature, Key
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.protocol.messages import WaitGraph
-
-if TYPE_CHECKING:
-    from distio.coordination.coordinator import Coordinator
 
 __all__ = ["DeadlockDetector", "edges_of", "explain"]
 
 _MOST_LINES: Final = 10
 
-Key = int | str
 Answers = dict[int, WaitGraph]
-"""By member: who waits for whom in one run there."""
+"""By member: which fibers of one run wait there, and for what."""
 
 
 class _Knot:
@@ -50,13 +49,29 @@ class _Knot:
         """The runs whose members have all answered the same again."""
 
 
-class DeadlockDetector:
+class DeadlockDetector(CoordinatorFeature):
     """Which runs are suspected of a deadlock, and what is asked about them."""
 
-    def __init__(self, machine: Coordinator) -> None:
-        self._machine = machine
+    def __init__(
+        self,
+        state: CoordinatorState,
+        claims_of: Callable[[int], Iterable[FiberRecord]],
+        all_held: Callable[[Mapping[Key, Sequence[int]]], bool],
+        end: Callable[[int, Run, str], None],
+    ) -> None:
+        """
+        Args:
+            state: what is known of runs and members.
+            claims_of: the claims of a run.
+            all_held: whether no token of these locks is anywhere but in the hands of these fibers.
+            end: called with a run that nothing can wake, and why.
+        """
+        self._state = state
+        self._claims_of = claims_of
+        self._all_held = all_held
+        self._end_run = end
         self._suspects: set[int] = set()
-        """Runs of which members are asked, or were, who waits for whom."""
+        """Runs of which members are asked, or were, which fibers wait for which."""
         self._stuck: set[int] = set()
         """Runs that wait for what others have, unless something has moved in them since."""
         self._knots: dict[int, _Knot] = {}
@@ -65,14 +80,27 @@ class DeadlockDetector:
     def __len__(self) -> int:
         return len(self._suspects) + len(self._stuck) + len(self._knots)
 
-    def forget(self, run: int) -> None:
-        """It has ended."""
-        self._suspects.discard(run)
-        self._stuck.discard(run)
-        self._cut(run)
+    # -- hooks ----------------------------------------------------------------------------
 
-    def probe(self, id: int, run: Run) -> None:
-        """Ask around if all fibers of this run seem to wait for fibers."""
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"suspicions of deadlocks": self}
+
+    def run_ended(self, id: int, run: Run) -> None:
+        """The run is nobody's concern any more."""
+        self._suspects.discard(id)
+        self._stuck.discard(id)
+        self._cut(id)
+
+    def member_reported(self, member: MemberRecord) -> None:
+        """The member has handled more messages: runs that wait there may be stuck."""
+        waiting = [waiting_at(member.id) for waiting_at in self._state.hooks.waiting_at]
+        for id in dict.fromkeys(id for each in (member.blocked, *waiting) for id in each):
+            run = self._state.runs.get(id)
+            if run is not None:
+                self.run_may_be_stuck(id, run)
+
+    def run_may_be_stuck(self, id: int, run: Run) -> None:
+        """Ask around if all fibers of this run seem to wait."""
         if run.asked or run.waits_on_other_runs or run.is_miscounted or not self._is_still(id, run):
             return
         for member, alive in run.alive_at.items():
@@ -82,55 +110,57 @@ class DeadlockDetector:
 
     def _is_still(self, id: int, run: Run) -> bool:
         """Whether nothing comes to this run by itself."""
-        return not (
-            self._machine.timers.of_run(id)
-            or self._machine.primitives.is_recalling(id)
-            or NOWHERE in run.alive_at
-        )
+        if NOWHERE in run.alive_at:
+            return False
+        return not any(will_wake(id) for will_wake in self._state.hooks.will_wake)
 
     def _seems_blocked(self, id: int, run: int, alive: int) -> bool:
-        member = self._machine.members.get(id)
+        member = self._state.members.get(id)
         if member is None or not member.is_up_to_date:
             return False
-        for_locks = self._machine.locks.waiting(id).get(run, 0)
-        for_answers = self._machine.primitives.waiting(id).get(run, 0)
-        return member.blocked.get(run, 0) + for_locks + for_answers == alive
+        waiting = member.blocked.get(run, 0)
+        for waiting_at in self._state.hooks.waiting_at:
+            waiting += waiting_at(id).get(run, 0)
+        return waiting == alive
+
+    # -- questions ------------------------------------------------------------------------
 
     def _ask(self, id: int, run: Run) -> None:
-        records = [self._machine.fibers[fiber] for fiber in run.fibers]
-        waited_for = [*records, *self._machine.claims.of_run(id)]
+        records = [self._state.fibers[fiber] for fiber in run.fibers]
+        waited_for = [*records, *self._claims_of(id)]
         hosts = {record.host for record in waited_for if record.waiters}
         run.waits.clear()
         run.question += 1
         self._suspects.add(id)
-        run.asked = (set(run.alive_at) | hosts) & self._machine.members.keys()
+        run.asked = (set(run.alive_at) | hosts) & self._state.members.keys()
         for member in sorted(run.asked):
-            self._machine.send(member, m.RequestWaitGraph(id, run.question))
+            self._state.send(member, m.RequestWaitGraph(id, run.question))
 
-    def token_moved(self, lock: Key) -> None:
-        """A token of this lock has come or gone: an answer that somebody waits for it is moot."""
+    def tokens_moved(self, lock: Key) -> None:
+        """An answer that a fiber waits for this lock is moot."""
         for id in list(self._suspects):
-            run = self._machine.runs.get(id)
+            run = self._state.runs.get(id)
             if run is None or not run.asked:
                 self._suspects.discard(id)
             elif lock in _wanted(run.waits):
                 run.note_progress()
 
-    def answered(self, member: MemberRecord, message: m.WaitGraph) -> None:
-        """A member has described who waits for whom there."""
-        run = self._machine.runs.get(message.run)
-        if run is None or member.id not in run.asked or run.question != message.question:
-            self._machine.stale += 1
+    @handles
+    def answered(self, sender: MemberRecord, message: m.WaitGraph) -> None:
+        """A member has described which fibers wait there, and for what."""
+        run = self._state.runs.get(message.run)
+        if run is None or sender.id not in run.asked or run.question != message.question:
+            self._state.stale += 1
         elif not message.is_quiet:
             run.note_progress()
         else:
-            run.waits[member.id] = message
-            run.asked.discard(member.id)
+            run.waits[sender.id] = message
+            run.asked.discard(sender.id)
             if not run.asked:
                 self._judge(message.run, run)
 
     def _judge(self, id: int, run: Run) -> None:
-        """All of it waits, and it was quiet wherever it is: is it for one another?"""
+        """All fibers of a run wait, and all members were quiet: do they wait for each other?"""
         answers = [*run.waits.values()]
         if self._is_deadlock(id, answers=answers):
             self._end(id, answers)
@@ -150,30 +180,30 @@ class DeadlockDetector:
     def _is_deadlock(self, *runs: int, answers: Sequence[WaitGraph]) -> bool:
         """Whether these runs have all that their fibers wait for."""
         held = edges_of(answers)[1]
-        return _awaited(answers) <= {*runs} and self._machine.locks.all_held(held)
+        return _awaited(answers) <= {*runs} and self._all_held(held)
 
     def _end(self, id: int, answers: Sequence[WaitGraph], why: str = "") -> None:
         edges, _ = edges_of(answers)
         talks = [talk for answer in answers for talk in answer.talks]
-        run = self._machine.runs[id]
+        run = self._state.runs[id]
         waits = explain(edges, talks) + why
         lost = "; ".join(f"{worker}: {reason}" for worker, reason in run.losses.items())
         if lost:  # what would have woken it, most likely
             waits += f"; fibers of it were lost with {lost}"
-        self._machine.endings.deadlocked(self._machine.now, id, run, waits)
+        self._end_run(id, run, waits)
 
     # -- knots ----------------------------------------------------------------------------
 
     def _look_for_knot(self, start: int) -> None:
         """Whether stuck runs have all that this one, and they themselves, wait for."""
-        stuck = {id: run.waits for id in list(self._stuck) if (run := self._stuck_run(id))}
+        stuck = {id: run.waits for id in sorted(self._stuck) if (run := self._stuck_run(id))}
         found = {start: dict(stuck[start])}
         wanted, awaited = _wanted(found[start]), _awaited(found[start].values())
         while found.keys() != stuck.keys():
             others = [
                 id
-                for id in stuck.keys() - found.keys()
-                if id in awaited or wanted & _held(stuck[id])
+                for id, waits in stuck.items()
+                if id not in found and (id in awaited or wanted & _held(waits))
             ]
             if not others:
                 break
@@ -186,7 +216,7 @@ class DeadlockDetector:
 
     def _stuck_run(self, id: int) -> Run | None:
         """This run, if nothing has moved in it since it was stuck; else it is no more."""
-        run = self._machine.runs.get(id)
+        run = self._state.runs.get(id)
         if run is None or not run.waits_on_other_runs:
             self._stuck.discard(id)
             return None
@@ -195,10 +225,10 @@ class DeadlockDetector:
     def _tie(self, knot: _Knot) -> None:
         """Ask all runs of a knot again.
 
-        What was said to their members before reaches these before the question does. So it doesn't
-        matter whether they have told that they have heard it.
+        Messages that were sent to their members before reach these before the question does. So it
+        doesn't matter whether the members have reported that they have handled them.
         """
-        runs = {id: self._machine.runs[id] for id in sorted(knot.answers)}
+        runs = {id: self._state.runs[id] for id in sorted(knot.answers)}
         if all(self._is_still(id, run) for id, run in runs.items()):
             for id, run in runs.items():
                 self._cut(id)
@@ -235,7 +265,7 @@ class DeadlockDetector:
             for id, of_run in answers.items()
             if any(fiber in cycle for fiber, _ in edges_of([*of_run.values()])[0])
         }
-        started = [id for id in self._machine.runs if id in (in_cycle or answers)]
+        started = [id for id in self._state.runs if id in (in_cycle or answers)]
         return started[-1]
 
 

@@ -6,7 +6,7 @@ Rules
 - To end a run is to cancel it: each member that hosts some of it is told, and each that gets some
   later. The run is over when its last fiber has ended.
 - That may take as long as the grace, and no longer. Then fibers that are left are dropped, and
-  their members say which.
+  their members report which.
 - If the counts of a run may be wrong, by a mistake of ours, only its grace ends it.
 - A run is over at once if no member is there that could step one of its fibers, or if its fibers
   deadlock while they release.
@@ -19,23 +19,25 @@ Rules
 | finished       | its last fiber                                       | the outcome of its root  |
 | cancelled      | its program: `RunHandle.cancel`, a signal            | the outcome of its root  |
 | deadlock       | `deadlock`: all fibers wait, and nothing wakes them  | Deadlock, with the cycle |
-| client gone    | `machine`: the client has left, died, or is cut off  | nobody hears it          |
+| client gone    | `runs`: the client has left, died, or is cut off     | nobody hears it          |
 | cluster closed | its program closes the cluster; the coordinator ends | ClusterClosed            |
 | failed         | `mending`: what is known of it is spoilt             | ClusterClosed            |
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from distio.coordination.placement.coordinator import MemberRecord
+from distio.coordination.admission import part_of
+from distio.coordination.dispatch import admits, handles
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, Run
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
-
-if TYPE_CHECKING:
-    from distio.coordination.coordinator import Coordinator
 
 __all__ = ["GRACE_SECONDS", "Endings"]
 
@@ -55,11 +57,20 @@ class _Limit(NamedTuple):
     seconds: float
 
 
-class Endings:
+class Endings(CoordinatorFeature):
     """The runs that are ending, and the members that are leaving."""
 
-    def __init__(self, machine: Coordinator, grace: float) -> None:
-        self._machine = machine
+    def __init__(
+        self, state: CoordinatorState, dismiss: Callable[[int, str], None], grace: float
+    ) -> None:
+        """
+        Args:
+            state: what is known of runs and members.
+            dismiss: called with a member that has taken too long to leave, and why it is lost.
+            grace: how many seconds a run that is ended may take to release what it holds.
+        """
+        self._state = state
+        self._dismiss = dismiss
         self._grace = grace
         self.limits: list[_Limit] = []
         """A heap. Those of runs that are over, and members that are gone, mean nothing."""
@@ -68,49 +79,69 @@ class Endings:
 
     # -- runs -----------------------------------------------------------------------------
 
-    def begin(self, now: float, id: int, run: Run, cause: Cause, reason: str = "") -> None:
+    @admits
+    def admit_cancel(self, sender: MemberRecord, message: m.CancelRun) -> None:
+        """The member has hosted fibers of the run, or the run is over."""
+        part_of(self._state, sender, message.run)
+
+    @handles
+    def cancel_run(self, sender: MemberRecord, message: m.CancelRun) -> None:
+        """The program of this run ends it."""
+        run = self._state.runs.get(message.run)
+        if run is None:
+            self._state.stale += 1
+        else:
+            self.begin(message.run, run, message.cause, message.reason)
+
+    def begin(self, id: int, run: Run, cause: Cause, reason: str = "") -> None:
         """End a run that has fibers: cancel it, and let it release."""
         is_first = run.ending is None
         if is_first:
             run.ending = cause, reason
         run.note_progress()
         if not self._can_release(run):
-            self._machine.end_run(id, run)
+            self._state.end_run(id, run)
             return
         if is_first or self._closing:
-            self._limit(now, _RUN, id, self._grace)
-        for host in sorted(run.members & self._machine.members.keys()):
-            self._machine.send(host, m.RunCancelled(id))
+            self._limit(_RUN, id, self._grace)
+        for host in sorted(run.members & self._state.members.keys()):
+            self._state.send(host, m.RunCancelled(id))
 
-    def deadlocked(self, now: float, id: int, run: Run, waits: str) -> None:
-        """Nothing can ever wake this run; `waits` tells who waits for whom."""
+    def deadlocked(self, id: int, run: Run, waits: str) -> None:
+        """Nothing can ever wake this run; `waits` tells which fibers wait, and for what."""
         if run.ending is None:
-            self.begin(now, id, run, Cause.DEADLOCK, f"nothing can ever wake this run: {waits}")
+            self.begin(id, run, Cause.DEADLOCK, f"nothing can ever wake this run: {waits}")
         else:
             reason = f"nothing can ever wake what this run still releases: {waits}"
             if not run.mistakes:
                 run.ending = Cause.DEADLOCK, reason
-            self._machine.end_run(id, run, overdue=reason)
+            self._state.end_run(id, run, overdue=reason)
 
-    def lost_track(self, now: float, id: int, run: Run, reason: str) -> None:
+    def lose_track(self, id: int, run: Run, reason: str) -> None:
         """What is known of this run is spoilt; it may be ending already, or have begun to."""
         run.ending = run.ending or (Cause.FAILED, reason)
-        self._limit(now, _RUN, id, self._grace)
-        self.begin(now, id, run, *run.ending)
-        if id in self._machine.runs:
+        self._limit(_RUN, id, self._grace)
+        self.begin(id, run, *run.ending)
+        if id in self._state.runs:
             self.check(id, run)
+
+    def check_loss(self, id: int, run: Run) -> None:
+        """Fibers of this run were lost: it is over, or others may be stuck."""
+        if not self.check(id, run):
+            run.note_progress()
+            self._state.probe(id, run)
 
     def check(self, id: int, run: Run) -> bool:
         """Whether this run is over: some of its fibers have ended, or were lost."""
         has_ended = run.alive == 0 and not run.is_miscounted
         is_over = has_ended or (run.ending is not None and not self._can_release(run))
         if is_over:
-            self._machine.end_run(id, run)
+            self._state.end_run(id, run)
         return is_over
 
     def _can_release(self, run: Run) -> bool:
         """Whether a member is there that steps fibers of this run, or may be given some."""
-        members = self._machine.members
+        members = self._state.members
         hosts = run.members if run.is_miscounted else run.alive_at
         if any(host in members and not members[host].is_gone for host in hosts):
             return True
@@ -119,45 +150,45 @@ class Endings:
 
     # -- members --------------------------------------------------------------------------
 
-    def leave(self, now: float, member: MemberRecord, message: m.Leaving) -> None:
+    @handles
+    def leave(self, sender: MemberRecord, message: m.Leaving) -> None:
         """A member is about to leave."""
-        member.is_leaving = True
-        self._limit(now, _MEMBER, member.id, message.seconds)
-        for id, run in list(self._machine.runs.items()):
-            if id in self._machine.runs:
+        sender.is_leaving = True
+        self._limit(_MEMBER, sender.id, message.seconds)
+        for id, run in list(self._state.runs.items()):
+            if id in self._state.runs:
                 self.check(id, run)
 
     # -- all of it ------------------------------------------------------------------------
 
-    def close(self, now: float, reason: str, grace: float | None) -> None:
+    def close(self, reason: str, grace: float | None) -> None:
         """The coordinator is about to end.
 
         Args:
-            now: see `Coordinator.handle`.
             reason: why, for the Results of runs.
             grace: how many seconds runs may take to release; None: as long as ever.
         """
         self._closing = reason
         if grace is not None:
             self._grace = min(grace, self._grace)
-        for id, run in list(self._machine.runs.items()):
-            if id in self._machine.runs:
-                self.begin(now, id, run, Cause.CLUSTER_CLOSED, reason)
+        for id, run in list(self._state.runs.items()):
+            if id in self._state.runs:
+                self.begin(id, run, Cause.CLUSTER_CLOSED, reason)
 
     @property
     def is_closing(self) -> bool:
         """Whether all runs end, and those that start later."""
         return bool(self._closing)
 
-    def started(self, now: float, id: int, run: Run) -> None:
-        """A run has started."""
+    def run_started(self, id: int, run: Run) -> None:
+        """A run that starts when the coordinator closes ends at once."""
         if self._closing:
-            self.begin(now, id, run, Cause.CLUSTER_CLOSED, self._closing)
+            self.begin(id, run, Cause.CLUSTER_CLOSED, self._closing)
 
     # -- time -----------------------------------------------------------------------------
 
-    def _limit(self, now: float, kind: int, id: int, seconds: float) -> None:
-        heappush(self.limits, _Limit(now + seconds, kind, id, seconds))
+    def _limit(self, kind: int, id: int, seconds: float) -> None:
+        heappush(self.limits, _Limit(self._state.now + seconds, kind, id, seconds))
 
     def next_deadline(self) -> float | None:
         """When the grace of a run, or the time of a member, is over."""
@@ -167,15 +198,17 @@ class Endings:
         return limits[0].deadline if limits else None
 
     def _means_something(self, limit: _Limit) -> bool:
-        alive = self._machine.runs if limit.kind == _RUN else self._machine.members
+        alive = self._state.runs if limit.kind == _RUN else self._state.members
         return limit.id in alive
 
     def tick(self, now: float) -> None:
-        """Time has passed."""
+        """End the runs and lose the members whose time is over."""
+        if not self.limits:
+            return
         while (deadline := self.next_deadline()) is not None and deadline <= now:
             limit = heappop(self.limits)
             overdue = f"they had {limit.seconds:g} s for it"
             if limit.kind == _RUN:
-                self._machine.end_run(limit.id, self._machine.runs[limit.id], overdue=overdue)
+                self._state.end_run(limit.id, self._state.runs[limit.id], overdue=overdue)
             else:
-                self._machine.dismiss(limit.id, f"it left the cluster after {limit.seconds:g} s")
+                self._dismiss(limit.id, f"it left the cluster after {limit.seconds:g} s")

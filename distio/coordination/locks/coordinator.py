@@ -1,4 +1,4 @@
-"""Whose turn it is, among members: locks, semaphores, limits of starts, values of variables.
+"""Locks, semaphores, limits of starts and values of variables: which member's turn it is.
 
 Rules
 -----
@@ -7,36 +7,38 @@ Rules
 - Members say which of their fibers wait. They are served first-in first-out: a token is lent
   for so many turns as fibers of that member wait in a row at the head of the queue (of a
   semaphore, for one turn, so that no later waiter overtakes another's turn).
-- If nobody else waits for them or has any, all tokens are lent to be kept: the member serves its
-  own fibers, and asks no more, until they are recalled, which is when somebody else waits.
+- If no other member waits for them or has any, all tokens are delegated: the member serves its
+  own fibers, and asks no more, until they are recalled, which is when another member waits.
 - A token belongs to a member and its fibers, never to a clock: it comes back when they return it,
   or when the member is lost. When a fiber moves, the tokens that it holds move with it.
 - A lock is remembered while tokens of it are lent or waited for, a variable until its run ends, a
   limit until its window is over.
-- A name means one thing at a time: whoever asks for it with other tokens is refused.
+- A name means one thing at a time: a fiber that asks for it with other tokens is refused.
 - A limit never lets more than `tokens` start in any window of `per_seconds`: the next start is
   granted when the window that began with the oldest of the last `tokens` starts is over.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Sized
 from heapq import heappop, heappush
 from math import inf
 from typing import Final, NamedTuple, final
 
-from distio.coordination.state.registry import NOWHERE
+from distio.coordination.admission import Inadmissible, Late, part_of, require, require_host
+from distio.coordination.dispatch import admits, handles
+from distio.coordination.feature.coordinator import CoordinatorFeature, Key
+from distio.coordination.references.coordinator import References
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import NOWHERE, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
+from distio.protocol.ids import home_of
 from distio.protocol.requests import conflict
 
 __all__ = ["Locks"]
-
-Key = int | str
-Say = Callable[[int, m.TokensGranted | m.RecallTokens | m.LockRefused], None]
-"""Tells a member."""
 
 _NO_VALUE: Final = b""
 
@@ -52,7 +54,7 @@ class _Waiting(NamedTuple):
 class _Lock:
     """One lock."""
 
-    __slots__ = ("free", "keeper", "lent", "per_seconds", "queue", "starts", "tokens", "value")
+    __slots__ = ("delegate", "free", "lent", "per_seconds", "queue", "starts", "tokens", "value")
 
     def __init__(self, tokens: int, per_seconds: float) -> None:
         self.tokens = tokens
@@ -62,8 +64,8 @@ class _Lock:
         """How many tokens are here; of a limit, they never leave."""
         self.lent: dict[int, int] = {}
         """How many are at each member."""
-        self.keeper: int | None = None
-        """The member that keeps them until they are recalled."""
+        self.delegate: int | None = None
+        """The member to which they are delegated until they are recalled."""
         self.queue: OrderedDict[int, _Waiting] = OrderedDict()
         """By fiber, in the order in which they are served."""
         self.starts: deque[float] = deque()
@@ -93,13 +95,12 @@ class _Lock:
         return not (self.lent or self.queue or self.starts) and self.value is None
 
 
-class Locks:
+class Locks(CoordinatorFeature):
     """All locks of a cluster."""
 
-    def __init__(self, say: Say, moved: Callable[[Key], None]) -> None:
-        self._say = say
-        self._moved = moved
-        """Called with a lock of which tokens are lent or returned."""
+    def __init__(self, state: CoordinatorState, references: References) -> None:
+        self._state = state
+        self._references = references
         self._locks: dict[Key, _Lock] = {}
         self._waiting: dict[int, dict[int, int]] = {}
         """By member and run: how many fibers wait in queues of locks."""
@@ -109,20 +110,43 @@ class Locks:
 
         Keys are numbers and names, which can't be compared; the order decides before they would be.
         """
-        self._order = itertools.count()
+        self._windows_begun = 0
 
     # -- what members say -----------------------------------------------------------------
 
-    def wait(self, now: float, member: int, message: m.AcquireTokens) -> None:
+    @admits
+    def admit_acquire(self, sender: MemberRecord, message: m.AcquireTokens) -> None:
+        """The fibers are there, and wait for the lock once."""
+        if message.run not in self._state.runs:
+            raise Late
+        if part_of(self._state, sender, message.run) is None:
+            return
+        require(bool(message.tokens) or not message.per_seconds, "a limit lets nobody start")
+        for fiber in message.fibers:
+            require_host(self._state, sender, message.run, fiber)
+        is_repeated = len(set(message.fibers)) < len(message.fibers)
+        if is_repeated or self._is_waiting(message.lock, message.fibers):
+            raise Inadmissible(f"a fiber waits twice for lock {message.lock!r:.100}")
+
+    @handles
+    def acquire(self, sender: MemberRecord, message: m.AcquireTokens) -> None:
         """Fibers of this member wait for a lock; if it is free, it is theirs at once."""
+        self.wait(sender.id, message)
+        run = self._state.runs.get(message.run)
+        if run is not None:
+            run.note_progress()
+            self._state.probe(message.run, run)
+
+    def wait(self, member: int, message: m.AcquireTokens) -> None:
+        """Enter fibers of this member into the queue of a lock, and serve those that can go on."""
         key = message.lock
         lock = self._locks.get(key)
         if lock is None:
             lock = self._locks[key] = _Lock(message.tokens, message.per_seconds)
         elif (lock.tokens, lock.per_seconds) != (message.tokens, message.per_seconds):
-            self._say(member, m.LockRefused(key, conflict(key, lock, message)))
+            self._state.send(member, m.LockRefused(key, conflict(key, lock, message)))
             return
-        elif lock.keeper == member:
+        elif lock.delegate == member:
             return  # said before it heard that it has them all
         waiting = _Waiting(member, message.run)
         lock.queue.update(dict.fromkeys(message.fibers, waiting))
@@ -130,13 +154,17 @@ class Locks:
             for fiber in reversed(message.fibers):
                 lock.queue.move_to_end(fiber, last=False)
         self._count(lock, waiting, len(message.fibers))
-        self._serve(now, key, lock)
-        if lock.keeper is not None and lock.queue:
-            self._say(lock.keeper, m.RecallTokens(key))
-            lock.keeper = None
+        self._serve(key, lock)
+        if lock.delegate is not None and lock.queue:
+            self._state.send_if_member(lock.delegate, m.RecallTokens(key))
+            lock.delegate = None
 
-    def forgo(self, member: int, key: Key, fibers: Sequence[int]) -> None:
-        """These fibers of a member wait no longer, unless they had their turns meanwhile."""
+    @handles
+    def withdraw_acquire(self, sender: MemberRecord, message: m.WithdrawAcquire) -> None:
+        """Fibers wait no longer, unless they had their turns meanwhile."""
+        self._withdraw(sender.id, message.lock, message.fibers)
+
+    def _withdraw(self, member: int, key: Key, fibers: Sequence[int]) -> None:
         lock = self._locks.get(key)
         if lock is None:
             return
@@ -147,24 +175,48 @@ class Locks:
                 self._count(lock, waiting, -1)
         self._tidy(key, lock)
 
-    def take_back(
-        self, now: float, member: int, key: Key, count: int, value: bytes | None = None
-    ) -> bool:
+    @handles
+    def return_tokens(self, sender: MemberRecord, message: m.ReturnTokens) -> None:
+        """A member returns tokens, and perhaps the new value of a variable."""
+        if not self.take_back(sender.id, message.lock, message.count, message.value):
+            self._state.stale += 1
+
+    def take_back(self, member: int, key: Key, count: int, value: bytes | None = None) -> bool:
         """This member returns tokens; False if it had none."""
         lock = self._locks.get(key)
         if lock is None or lock.lent.get(member, 0) < count:
             return False
         if value is not None and lock.value is not None:  # else its run is over
             lock.value = value
-        if lock.keeper == member:
-            lock.keeper = None
+        if lock.delegate == member:
+            lock.delegate = None
         lock.lend(member, -count)
-        self._moved(key)
-        self._serve(now, key, lock)
+        self._note_moved(key)
+        self._serve(key, lock)
         return True
 
-    def free(self, run: int, key: int) -> None:
-        """No fiber can reach this variable any more."""
+    # -- variables ------------------------------------------------------------------------
+
+    @admits
+    def admit_store(self, sender: MemberRecord, message: m.StoreValue) -> None:
+        """The variable is one of the run, or its key was made by the member."""
+        run = part_of(self._state, sender, message.run)
+        if run is not None and message.lock not in self._values_of_run.get(message.run, ()):
+            is_its_own = isinstance(message.lock, int) and home_of(message.lock) == sender.id
+            require(is_its_own, f"{message.lock!r:.100} is no variable of the run")
+
+    @handles
+    def store_value(self, sender: MemberRecord, message: m.StoreValue) -> None:
+        """A variable was made, or set."""
+        if message.run not in self._state.runs:
+            self._state.stale += 1
+            return
+        if message.is_new and isinstance(message.lock, int):
+            self._references.made(message.run, message.lock, sender.id)
+        self._store(message.run, message.lock, message.value)
+
+    def key_unreachable(self, run: int, key: int) -> None:
+        """The key may be that of a variable: its value is of no use any more."""
         lock = self._locks.get(key)
         if lock is not None and lock.value is not None:
             self._values_of_run[run].pop(key)
@@ -173,8 +225,7 @@ class Locks:
             lock.value = None
             self._tidy(key, lock)
 
-    def store(self, run: int, key: Key, value: bytes) -> None:
-        """A variable of this run was made, or set."""
+    def _store(self, run: int, key: Key, value: bytes) -> None:
         lock = self._locks.get(key)
         if lock is None:
             lock = self._locks[key] = _Lock(0, 0.0)
@@ -182,53 +233,66 @@ class Locks:
             self._values_of_run.setdefault(run, {})[key] = None
         lock.value = value
 
-    # -- what becomes of fibers -----------------------------------------------------------
+    # -- what becomes of fibers, members and runs -----------------------------------------
+
+    def fibers_left(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        """What the fibers hold is on its way with them."""
+        if chunk.held:
+            self.move(chunk.held, member.id, NOWHERE)
+
+    def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        """What the fibers hold arrives with them."""
+        if chunk.held:
+            self.move(chunk.held, NOWHERE, member.id)
+
+    def fibers_dropped(self, host: int, chunk: m.Chunk) -> None:
+        """What the fibers held is free."""
+        for key, _, count in chunk.held:
+            self.take_back(host, key, count)
 
     def move(self, held: Sequence[tuple[Key, int, int]], origin: int, target: int) -> None:
         """Fibers go from one member to another (or NOWHERE) with what they hold."""
         for key, _, count in held:
             lock = self._locks.get(key)
             if lock is not None and lock.lent.get(origin, 0) >= count:
-                if lock.keeper == origin:
-                    lock.keeper = None
+                if lock.delegate == origin:
+                    lock.delegate = None
                 lock.lend(origin, -count)
                 lock.lend(target, count)
 
-    def drop(self, now: float, held: Sequence[tuple[Key, int, int]], origin: int) -> None:
-        """Fibers that were on their way are gone: what they held is free."""
-        for key, _, count in held:
-            self.take_back(now, origin, key, count)
-
-    def member_gone(self, now: float, member: int) -> None:
-        """A member is lost, and its fibers with it: what they held is free."""
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """The fibers of the member are lost with it: what they held is free."""
         for key, lock in list(self._locks.items()):
-            waiting = [fiber for fiber, at in lock.queue.items() if at.member == member]
-            self.forgo(member, key, waiting)
-            self.take_back(now, member, key, lock.lent.get(member, 0))
+            waiting = [fiber for fiber, at in lock.queue.items() if at.member == lost.id]
+            self._withdraw(lost.id, key, waiting)
+            self.take_back(lost.id, key, lock.lent.get(lost.id, 0))
 
-    def run_gone(self, run: int) -> None:
-        """A run has ended, and with it its variables."""
-        for key in self._values_of_run.pop(run, ()):
+    def run_ended(self, id: int, run: Run) -> None:
+        """The variables of the run end with it."""
+        for key in self._values_of_run.pop(id, ()):
             if (lock := self._locks.get(key)) is not None:
                 lock.value = None
                 self._tidy(key, lock)
 
     # -- lending --------------------------------------------------------------------------
 
-    def _serve(self, now: float, key: Key, lock: _Lock) -> None:
+    def _serve(self, key: Key, lock: _Lock) -> None:
+        now = self._state.now
         while lock.queue and (room := lock.room(now)) > 0:
             member = next(iter(lock.queue.values())).member
             turns = self._turns(lock, member, room if lock.tokens else inf)
             if lock.per_seconds:
                 lock.starts.extend([now] * len(turns))
-                heappush(self.windows, (now + lock.per_seconds, next(self._order), key))
-                self._say(member, m.TokensGranted(key, 0, turns, False, _NO_VALUE))
+                self._windows_begun += 1
+                heappush(self.windows, (now + lock.per_seconds, self._windows_begun, key))
+                granted = m.TokensGranted(key, 0, turns, False, _NO_VALUE)
+                self._state.send_if_member(member, granted)
             else:
                 self._lend(member, turns, key, lock)
         self._tidy(key, lock)
 
     def _turns(self, lock: _Lock, member: int, most: float) -> list[int]:
-        """Take out of the queue who waits at this member in a row, but not more than `most`."""
+        """Take those out of the queue that wait at this member in a row, but at most `most`."""
         turns: list[int] = []
         while lock.queue and len(turns) < most:
             fiber, waiting = next(iter(lock.queue.items()))
@@ -241,7 +305,7 @@ class Locks:
 
     def _count(self, lock: _Lock, waiting: _Waiting, change: int) -> None:
         if lock.per_seconds:
-            return  # who waits for time to pass is no reason to suspect a deadlock
+            return  # a fiber that waits for time to pass is no reason to suspect a deadlock
         member, run = waiting
         runs = self._waiting.setdefault(member, {})
         runs[run] = runs.get(run, 0) + change
@@ -254,10 +318,15 @@ class Locks:
         is_delegated = not lock.queue and lock.lent.keys() <= {member}
         count = lock.free if is_delegated else 1 if lock.tokens == 0 else len(turns)
         lock.lend(member, count)
-        self._moved(key)
-        lock.keeper = member if is_delegated else None
+        self._note_moved(key)
+        lock.delegate = member if is_delegated else None
         value = _NO_VALUE if lock.value is None else lock.value
-        self._say(member, m.TokensGranted(key, count, turns, is_delegated, value))
+        granted = m.TokensGranted(key, count, turns, is_delegated, value)
+        self._state.send_if_member(member, granted)
+
+    def _note_moved(self, key: Key) -> None:
+        for tokens_moved in self._state.hooks.tokens_moved:
+            tokens_moved(key)
 
     def _tidy(self, key: Key, lock: _Lock) -> None:
         if lock.is_idle:
@@ -269,18 +338,14 @@ class Locks:
         """When a window ends; None: nothing depends on time."""
         return self.windows[0][0] if self.windows else None
 
-    def is_due(self, now: float) -> bool:
-        """Whether a window ends."""
-        return bool(self.windows) and self.windows[0][0] <= now
-
     def tick(self, now: float) -> None:
-        """Time has passed."""
-        while self.is_due(now):
+        """Let fibers start for which a window is over."""
+        while self.windows and self.windows[0][0] <= now:
             _, _, key = heappop(self.windows)
             lock = self._locks.get(key)
             if lock is not None:
                 lock.room(now)  # forgets the starts that are too old
-                self._serve(now, key, lock)
+                self._serve(key, lock)
 
     # -- what members may say -------------------------------------------------------------
 
@@ -292,19 +357,14 @@ class Locks:
                 return False
         return len({key for key, _, _ in held}) == len(held)
 
-    def is_waiting(self, key: Key, fibers: Sequence[int]) -> bool:
-        """Whether one of these waits for this lock."""
+    def _is_waiting(self, key: Key, fibers: Sequence[int]) -> bool:
         lock = self._locks.get(key)
         return lock is not None and any(fiber in lock.queue for fiber in fibers)
 
-    def is_variable(self, run: int, key: Key) -> bool:
-        """Whether this is a variable of this run."""
-        return key in self._values_of_run.get(run, ())
-
     # -- deadlocks ------------------------------------------------------------------------
 
-    def waiting(self, member: int) -> Mapping[int, int]:
-        """By run: how many fibers at this member wait here for locks."""
+    def waiting_at(self, member: int) -> Mapping[int, int]:
+        """By run: how many fibers at this member wait for locks."""
         return self._waiting.get(member, {})
 
     def all_held(self, held: Mapping[Key, Sequence[int]]) -> bool:
@@ -317,41 +377,32 @@ class Locks:
 
     # -- checks ---------------------------------------------------------------------------
 
-    @property
-    def members(self) -> set[int]:
-        """Those that have tokens, or wait for some; NOWHERE if some are on their way."""
-        found: set[int] = set()
-        for lock in self._locks.values():
-            found |= lock.lent.keys()
-            found.update(waiting.member for waiting in lock.queue.values())
-        return found
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"locks and variables": self}
 
     def __len__(self) -> int:
         """How many of them somebody has or waits for, and how many runs have variables."""
         used = sum(1 for lock in self._locks.values() if lock.lent or lock.queue)
         return used + len(self._values_of_run) + len(self._waiting)
 
-    def count_anew(self, now: float, members: Set[int]) -> None:
-        """After a failure: nothing is at members that are none, and the rest adds up."""
+    def count_anew(self) -> None:
+        """Nothing is at members that are none, and the rest adds up."""
+        members = self._state.members.keys() | {NOWHERE}
         self._waiting.clear()
         for key, lock in list(self._locks.items()):
             lock.lent = {at: count for at, count in lock.lent.items() if at in members}
             lock.free = (lock.tokens or 1) - sum(lock.lent.values())
-            if lock.keeper not in lock.lent or lock.queue:
-                lock.keeper = None
+            if lock.delegate not in lock.lent or lock.queue:
+                lock.delegate = None
             queue, lock.queue = lock.queue, OrderedDict()
             for fiber, waiting in queue.items():
                 if waiting.member in members:
                     lock.queue[fiber] = waiting
                     self._count(lock, waiting, 1)
-            self._serve(now, key, lock)
+            self._serve(key, lock)
 
     def validate(self) -> None:
-        """Check what must always hold.
-
-        Raises:
-            DistioBug: something doesn't.
-        """
+        """Check that tokens add up, that nobody waits for what is free, and that members exist."""
         in_queues = sum(len(lock.queue) for lock in self._locks.values() if not lock.per_seconds)
         if in_queues != sum(sum(runs.values()) for runs in self._waiting.values()):
             raise DistioBug(f"{in_queues} fibers wait for locks, but {self._waiting} are counted")
@@ -360,11 +411,14 @@ class Locks:
                 raise DistioBug(
                     f"lock {key!r} of {lock.tokens} tokens has {lock.free} and has lent {lock.lent}"
                 )
-            if lock.keeper is not None and (lock.queue or lock.keeper not in lock.lent):
-                raise DistioBug(f"lock {key!r} is kept by {lock.keeper}, but others wait")
+            if lock.delegate is not None and (lock.queue or lock.delegate not in lock.lent):
+                raise DistioBug(f"lock {key!r} is {lock.delegate}'s alone, but others wait")
             if lock.queue and lock.free and not lock.per_seconds:
                 raise DistioBug(f"lock {key!r} is free, but {len(lock.queue)} wait for it")
             if lock.is_idle:
                 raise DistioBug(f"lock {key!r} is kept for nobody")
             if NOWHERE in {waiting.member for waiting in lock.queue.values()}:
                 raise DistioBug(f"lock {key!r} is waited for from nowhere")
+            for member in (*lock.lent, *[waiting.member for waiting in lock.queue.values()]):
+                if not self._state.is_somewhere(member):
+                    raise DistioBug(f"member {member} is gone, but has or waits for a lock")

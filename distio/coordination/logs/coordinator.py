@@ -11,10 +11,14 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import final
 
-from distio.coordination.placement.coordinator import MemberRecord
+from distio.coordination.admission import part_of
+from distio.coordination.dispatch import admits, handles
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import Run
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of
 from distio.protocol.messages.logs import LogLevels
@@ -23,61 +27,66 @@ __all__ = ["Logs"]
 
 
 @final
-class Logs:
-    """Who has which levels, and who was told."""
+class Logs(CoordinatorFeature):
+    """Which client has which levels, and which worker knows them."""
 
-    def __init__(
-        self,
-        say: Callable[[int, m.CoordinatorMessage], None],
-        members: Mapping[int, MemberRecord],
-    ) -> None:
+    def __init__(self, state: CoordinatorState) -> None:
+        self._state = state
         self.dropped = 0
         """How many messages with records came too late to be of use to anybody."""
-        self._say = say
-        self._members = members
         self._levels: dict[int, LogLevels] = {}
         """By client."""
-        self._told: dict[int, dict[int, LogLevels]] = {}
+        self._known: dict[int, dict[int, LogLevels]] = {}
         """By worker and client: the levels that the worker knows."""
 
-    def set_levels(self, client: MemberRecord, message: m.SetLogLevels) -> None:
+    @handles
+    def set_levels(self, sender: MemberRecord, message: m.SetLogLevels) -> None:
         """A client has changed its levels."""
-        self._levels[client.id] = message.levels
+        self._levels[sender.id] = message.levels
 
-    def before_placing(self, worker: MemberRecord, client: int) -> None:
-        """Fibers of this client are about to be placed there."""
-        levels = self._levels.get(client)
-        if levels is None or not worker.is_worker:
+    def before_placing(self, member: MemberRecord, run: Run) -> None:
+        """A worker knows the levels of a client before it steps the first of its fibers."""
+        if not self._levels:
             return
-        told = self._told.setdefault(worker.id, {})
-        if told.get(client) is not levels:
-            told[client] = levels
-            self._say(worker.id, m.LogLevelsSet(client, levels))
+        client = run.owner
+        levels = self._levels.get(client)
+        if levels is None or not member.is_worker:
+            return
+        known = self._known.setdefault(member.id, {})
+        if known.get(client) is not levels:
+            known[client] = levels
+            self._state.send(member.id, m.LogLevelsSet(client, levels))
 
-    def relay(self, member: MemberRecord, message: m.RelayLogs) -> None:
+    @admits
+    def admit_relay(self, sender: MemberRecord, message: m.RelayLogs) -> None:
+        """The worker has hosted fibers of the run, or the run is over."""
+        part_of(self._state, sender, message.run)
+
+    @handles
+    def relay(self, sender: MemberRecord, message: m.RelayLogs) -> None:
         """A worker has records."""
-        clients = self._clients_for(member, message.run)
+        clients = self._clients_for(sender, message.run)
         if not clients:
             self.dropped += 1
         for client in clients:
             fields = message.run, message.records, message.omitted
-            self._say(client, m.LogsRelayed(member.id, *fields))
+            self._state.send(client, m.LogsRelayed(sender.id, *fields))
 
     def _clients_for(self, member: MemberRecord, run: int) -> list[int]:
         if run:
             client = home_of(run)
-            return [client] if client in self._members else []
+            return [client] if client in self._state.members else []
         family = member.hello.family
         return [
             other.id
-            for other in self._members.values()
+            for other in self._state.members.values()
             if family and other.hello.family == family and not other.is_worker
         ]
 
-    def member_gone(self, lost: int) -> None:
-        """A member is gone, and its levels hold no more."""
-        self._told.pop(lost, None)
-        if self._levels.pop(lost, None) is not None:
-            for worker, told in self._told.items():
-                if told.pop(lost, None) is not None:
-                    self._say(worker, m.LogLevelsSet(lost, None))
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """The levels of the member hold no more."""
+        self._known.pop(lost.id, None)
+        if self._levels.pop(lost.id, None) is not None:
+            for worker, known in self._known.items():
+                if known.pop(lost.id, None) is not None:
+                    self._state.send_if_member(worker, m.LogLevelsSet(lost.id, None))

@@ -1,7 +1,7 @@
-"""How worker processes have exited, as the client that started them tells.
+"""How worker processes have exited, as the client that started them reports.
 
-The word may come before the worker's link is known to be broken, or even before the worker is
-known at all: what it had said was still on its way. The client may have started another process in
+A report may come before the worker's link is known to be broken, or even before the worker is
+known at all: its messages were still on their way. The client may have started another process in
 its place by then, to which the system may even have given the same pid. So a process is known by
 its family and serial, which are given once.
 """
@@ -11,39 +11,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from distio.coordination.placement.coordinator import MemberRecord
+from distio.coordination.state.members import MemberRecord
 
-__all__ = ["Departed", "ProcessExits", "process_of"]
+__all__ = ["ProcessExits", "process_of"]
 
 Process = tuple[str, int]
 """Family and serial."""
 
 _MOST_KEPT: Final = 1_000
 """So many exits of processes that aren't known here are kept; each may still be heard of."""
-
 _LONGEST_REASON: Final = 1_000
 """Characters that are kept of how a process exited."""
-_MOST_DEPARTED: Final = 1_000
-
-
-class Departed:
-    """The members lost last, and why: fibers of theirs may be asked for, or still be sent there."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[int, tuple[str, str]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def note(self, id: int, name: str, reason: str) -> None:
-        """A member is lost."""
-        self._known[id] = name, reason
-        if len(self._known) > _MOST_DEPARTED:
-            self._known.popitem(last=False)
-
-    def who(self, id: int) -> tuple[str, str]:
-        """Its name, and why it is lost."""
-        return self._known.get(id, (f"member {id}", "it is gone"))
 
 
 class ProcessExits:
@@ -51,18 +29,22 @@ class ProcessExits:
 
     def __init__(self) -> None:
         self._reasons: OrderedDict[Process, tuple[str, int]] = OrderedDict()
-        """How it exited, and who told."""
+        """By process: how it exited, and which member has reported it."""
         self._departed: OrderedDict[Process, None] = OrderedDict()
-        """Those that have taken their leave, and whose exit is still to be told."""
+        """Processes that have said goodbye, and whose exit is still to be reported."""
 
-    def left(self, member: MemberRecord) -> None:
-        """A watched worker has taken its leave: its exit, when it is told, is no news."""
+    def note_goodbye(self, member: MemberRecord) -> None:
+        """A watched worker has said goodbye: its exit, when it is reported, is no news."""
         self._departed[process_of(member)] = None
         if len(self._departed) > _MOST_KEPT:
             self._departed.popitem(last=False)
 
-    def told(self, watcher: MemberRecord, serial: int, reason: str) -> bool:
-        """A process has exited; False if it had left before, or isn't this member's to watch."""
+    def record_exit(self, watcher: MemberRecord, serial: int, reason: str) -> bool:
+        """A process has exited.
+
+        Returns:
+            False if it had said goodbye before, or isn't this member's to watch.
+        """
         if watcher.is_worker or not watcher.hello.family:
             return False
         process = watcher.hello.family, serial
@@ -75,12 +57,12 @@ class ProcessExits:
         return True
 
     def reason_of(self, member: MemberRecord) -> str | None:
-        """How this member's process has exited, if that was told."""
+        """How this member's process has exited, if that was reported."""
         known = self._reasons.get(process_of(member))
         return None if known is None else known[0]
 
     def forget(self, member: MemberRecord) -> None:
-        """This member is lost, and what it had told is of no use any more."""
+        """This member is lost, and what it had reported is of no use any more."""
         if member.is_worker:
             self._reasons.pop(process_of(member), None)
         else:

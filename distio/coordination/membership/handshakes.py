@@ -1,18 +1,19 @@
-"""Who is who: addresses, handshakes, and connections that break.
+"""Handshakes: addresses become members, and members are gone when their connections break.
 
 Rules
 -----
 - A member has two connections: it speaks on one and listens on the other. A random token pairs
   them; when both are there, and the versions fit, it has joined.
-- An address is taken once, by one handshake, for one of the two. Who says Hello or Listen again is
-  refused, and has lost what it had: its half of a handshake, or its membership. Who isn't a member
-  any more needs new connections to become another.
+- An address is taken once, by one handshake, for one of the two. A peer that says Hello or Listen
+  again is refused, and loses what it had: its half of a handshake, or its membership. A process
+  that isn't a member any more needs new connections to become another.
 - A handshake that isn't completed is kept as long as its connection, but no more than
   `_MOST_CALLERS` of them: the oldest make room.
-- What a member says reaches the gate in order. What a stranger says is counted and dropped.
-- What isn't our protocol is refused. A member that says it is none any more: some of what it has
-  said is missing. A stranger is told once; no more than `_MOST_REFUSED` of them are remembered, and
-  while there are as many, others are told nothing, so that none of them makes a queue grow here.
+- Messages of a member reach the gate in order. Messages of an unknown peer are counted and dropped.
+- Frames that aren't of our protocol are refused. A member that sends one loses its membership, for
+  some of what it has said is missing. An unknown peer is told once; no more than `_MOST_REFUSED` of
+  them are remembered, and while there are as many, others are told nothing, so that none of them
+  makes a queue grow here.
 - A member is gone when either of its connections breaks, or when the shell gives it up because it
   was silent for too long. It doesn't come back as the same. If the connection that it listens on is
   left, it is told, so that it doesn't believe itself a member.
@@ -33,6 +34,7 @@ from distio.coordination.state.events import (
     Closing,
     Disconnected,
     Event,
+    Expelled,
     Joined,
     Received,
     Tick,
@@ -40,10 +42,7 @@ from distio.coordination.state.events import (
 from distio.protocol import messages as m
 from distio.protocol.version import refusal
 
-__all__ = ["HANDSHAKE", "Handshakes"]
-
-HANDSHAKE: Final = (m.Hello, m.Listen)
-"""What is said to become a member."""
+__all__ = ["Handshakes"]
 
 _MOST_CALLERS: Final = 4_096
 _MOST_REFUSED: Final = 1_024
@@ -105,7 +104,7 @@ class Handshakes:
         """One batch came from this address."""
         self._now = now
         for message in messages:
-            if isinstance(message, HANDSHAKE):
+            if isinstance(message, m.HANDSHAKE):
                 self._shake_hands(now, address, message)
             elif (member := self._member_at.get(address)) is not None:
                 self._happened(now, Received(member, message))
@@ -160,12 +159,12 @@ class Handshakes:
 
     def _admit(self, now: float, caller: _Caller, hello: m.Hello) -> None:
         reason = refusal(hello.protocol, hello.python)
-        if reason is None and self.machine.endings.is_closing:
+        if reason is None and self.machine.is_closing:
             reason = "it is about to end"
         if reason is not None:
             self.refuse(caller.listens_at, reason)
             return
-        member = self.machine.next_incarnation
+        member = self.machine.state.next_incarnation
         self._member_at[caller.speaks_from] = self._member_at[caller.listens_at] = member
         self._listens_at[member] = caller.listens_at
         self._speaks_from[member] = caller.speaks_from
@@ -224,7 +223,7 @@ class Handshakes:
     @property
     def is_closed(self) -> bool:
         """Whether that has come about."""
-        return self.machine.endings.is_closing and not self.machine.runs
+        return self.machine.is_closing and not self.machine.runs
 
     def _forget_member(self, member: int) -> None:
         for address in (self._listens_at.pop(member), self._speaks_from.pop(member)):
@@ -250,8 +249,7 @@ class Handshakes:
             self._note_incidents()
 
     def _expel(self, member: int, reason: str) -> None:
-        self.gate.expel(member, reason)
-        self._happened(self._now, Tick())
+        self._happened(self._now, Expelled(member, reason))
 
     def _note_incidents(self) -> None:
         """Tell of what went wrong; a member that it cost its membership is a stranger now."""

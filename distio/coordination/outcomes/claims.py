@@ -1,4 +1,4 @@
-"""Fibers that never left their maker, and that others ask for.
+"""Claims: fibers that never left their maker, and for which other members ask.
 
 Rules
 -----
@@ -8,37 +8,39 @@ Rules
   answers for the fibers of the run that is named, and says of any other that it is unknown.
 - A claim belongs to the run that makes it, and ends with it. So a wrong claim, by a fiber that got
   a handle of another run, miscounts nothing of the run to which the handle's fiber belongs.
-- When the fiber leaves its maker, the claim of its own run becomes its record; who made another is
-  told that the fiber is unknown to it.
-- A claim is kept as long as somebody waits because of it, or the maker may not have heard yet that
+- When the fiber leaves its maker, the claim of its own run becomes its record; members that wait
+  because of a claim of another run are told that the fiber is unknown to it.
+- A claim is kept as long as a member waits because of it, or the maker may not have heard yet that
   the fiber is to be cancelled.
-- An outcome goes to all who wait for the fiber. If a false claim hasn't been judged by then, its
-  maker has the outcome instead of the word that there is none for it: nobody is harmed.
+- An outcome goes to all members that wait for the fiber. If a false claim hasn't been judged by
+  then, its run gets the outcome instead of the word that there is none for it: nobody is harmed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sized
 
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.references.coordinator import References
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import FiberRecord, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.endings import UNKNOWN
 from distio.protocol.ids import name_of
 
-if TYPE_CHECKING:
-    from distio.coordination.coordinator import Coordinator
-
 __all__ = ["Claims"]
 
 
-class Claims:
+class Claims(CoordinatorFeature):
     """All claims, by fiber and run."""
 
-    def __init__(self, machine: Coordinator) -> None:
-        self._machine = machine
+    def __init__(self, state: CoordinatorState, references: References) -> None:
+        self._state = state
+        self._references = references
         self._claims: dict[int, dict[int, FiberRecord]] = {}
-        self._of_run: dict[int, set[int]] = {}
+        self._of_run: dict[int, dict[int, None]] = {}
         """By run: the fibers that it claims."""
 
     def __len__(self) -> int:
@@ -48,20 +50,20 @@ class Claims:
         """Claim a fiber without a record for a run, or find the claim.
 
         Returns:
-            None if it can't be: the maker is gone, has nothing of this run, or asks itself, who
-            would know.
+            None if it can't be: the maker is gone, has nothing of this run, or is the member that
+            asks, which would know.
         """
-        home = self._machine.references.host_of(id, fiber)
-        if home == asker or home not in self._machine.members or home not in run.members:
+        home = self._references.host_of(id, fiber)
+        if home == asker or home not in self._state.members or home not in run.members:
             return None
         of_fiber = self._claims.setdefault(fiber, {})
         if id not in of_fiber:
             of_fiber[id] = FiberRecord(id, home, 0)
-            self._of_run.setdefault(id, set()).add(fiber)
+            self._of_run.setdefault(id, {})[fiber] = None
         return of_fiber[id]
 
     def adopt(self, id: int, fiber: int) -> FiberRecord | None:
-        """The fiber leaves its maker, who says that it is one of this run's: its claim, if any."""
+        """A fiber of this run leaves its maker, as that says: the claim of this run, if any."""
         of_fiber = self._claims.get(fiber)
         if of_fiber is None:
             return None
@@ -77,7 +79,7 @@ class Claims:
         waiters: dict[int, None] = {}
         for run, claim in list(self._claims.get(fiber, {}).items()):
             if claim.host == host:
-                self._machine.runs[run].note_progress()
+                self._state.runs[run].note_progress()
                 waiters.update(dict.fromkeys(claim.waiters))
                 self._drop(fiber, run)
         return list(waiters)
@@ -87,7 +89,7 @@ class Claims:
         claim = self._claims.get(fiber, {}).get(id)
         if claim is None or claim.host != host:
             return False
-        self._machine.runs[id].note_progress()
+        self._state.runs[id].note_progress()
         self._drop(fiber, id)
         self._tell(claim, m.FiberLost(fiber, "", UNKNOWN, id))
         return True
@@ -96,49 +98,48 @@ class Claims:
         """The claims of this run."""
         return [self._claims[fiber][id] for fiber in self._of_run.get(id, ())]
 
-    def member_gone(self, lost: int, worker: str, reason: str) -> None:
-        """What this member has made is lost, and it waits for nothing any more."""
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """What the member has made is lost, and it waits for nothing any more."""
+        gone, worker = lost.id, lost.name()
         for id, fibers in list(self._of_run.items()):
             for fiber in list(fibers):
                 claim = self._claims[fiber][id]
-                if lost in claim.waiters:
-                    claim.waiters.remove(lost)
-                if claim.host == lost:
+                if gone in claim.waiters:
+                    claim.waiters.remove(gone)
+                if claim.host == gone:
                     self._tell(claim, m.FiberLost(fiber, worker, reason))
-                if claim.host == lost or not (claim.waiters or claim.pending_cancels):
+                if claim.host == gone or not (claim.waiters or claim.pending_cancels):
                     self._drop(fiber, id)
 
-    def run_gone(self, id: int) -> None:
-        """Nobody is left in this run to claim anything."""
+    def run_ended(self, id: int, run: Run) -> None:
+        """No fiber is left in the run that could claim anything."""
         for fiber in list(self._of_run.get(id, ())):
             self._drop(fiber, id)
 
     def _tell(self, claim: FiberRecord, message: m.FiberLost) -> None:
         for waiter in claim.waiters:
-            if waiter in self._machine.members:
-                self._machine.send(waiter, message)
+            self._state.send_if_member(waiter, message)
 
     def _drop(self, fiber: int, run: int) -> None:
         del self._claims[fiber][run]
         if not self._claims[fiber]:
             del self._claims[fiber]
-        self._of_run[run].remove(fiber)
+        del self._of_run[run][fiber]
         if not self._of_run[run]:
             del self._of_run[run]
 
     def validate(self) -> None:
-        """Check that who claims is there, and of whom.
-
-        Raises:
-            DistioBug: something isn't.
-        """
-        members = self._machine.members
+        """Check that the run that claims is there, the maker, and the members that wait."""
+        members = self._state.members
         for id, fibers in self._of_run.items():
-            if id not in self._machine.runs:
+            if id not in self._state.runs:
                 raise DistioBug(f"what it claims outlives run {name_of(id)}")
             for fiber in fibers:
-                if fiber in self._machine.fibers:
+                if fiber in self._state.fibers:
                     raise DistioBug(f"fiber {name_of(fiber)} has a record, and is claimed")
                 claim = self._claims[fiber][id]
                 if not members.keys() >= {claim.host, *claim.waiters}:
                     raise DistioBug(f"fiber {name_of(fiber)} is claimed of or by a lost member")
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"claims to fibers": self}

@@ -1,141 +1,206 @@
-"""Outcomes on their way to those who wait for them, and those that nobody wants."""
+"""Outcomes on their way to the members that wait for them, and those that nobody wants."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from distio.coordination.placement.coordinator import MemberRecord
+from distio.coordination.admission import Inadmissible, Late, part_of, require
+from distio.coordination.dispatch import admits, handles
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.outcomes.claims import Claims
+from distio.coordination.references.coordinator import References
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
 from distio.protocol.endings import UNKNOWN
-from distio.protocol.ids import home_of
+from distio.protocol.ids import home_of, name_of
 
-if TYPE_CHECKING:
-    from distio.coordination.coordinator import Coordinator
-
-__all__ = [
-    "await_outcomes",
-    "drop_outcome",
-    "expose",
-    "find",
-    "outcome_unknown",
-    "outcomes_ready",
-    "say_what_is_dropped",
-]
+__all__ = ["Outcomes"]
 
 
-def await_outcomes(machine: Coordinator, member: MemberRecord, message: m.AwaitOutcomes) -> None:
-    """Enter who waits, and pass it on to the hosts; tell of what there will be no outcome."""
-    run = machine.runs.get(message.run)
-    if run is not None:
-        run.note_progress()
-    wanted: dict[int, list[tuple[int, int]]] = {}
-    for fiber in message.fibers:
-        record = find(machine, member, message.run, fiber)
-        if record is None:
-            why = _why_unknown(machine, run, fiber)
-            machine.send(member.id, m.FiberLost(fiber, *why, message.run))
-        elif record.lost is not None:
-            machine.send(member.id, m.FiberLost(fiber, *record.lost))
-        else:
-            if record.host == member.id:
-                continue  # it is on its way there, and finds those who wait
-            if member.id not in record.waiters:
-                record.waiters.append(member.id)
-            if record.host != NOWHERE:
-                wanted.setdefault(record.host, []).append((fiber, record.epoch))
-    for host, fibers in wanted.items():
-        machine.send(host, m.SendOutcomes(message.run, fibers))
+class Outcomes(CoordinatorFeature):
+    """Which member waits for which outcome is in the records of fibers, and in the claims."""
 
+    def __init__(self, state: CoordinatorState, references: References, claims: Claims) -> None:
+        self._state = state
+        self._references = references
+        self._claims = claims
+        self._unwanted: dict[int, list[tuple[int, int]]] = {}
+        """By host: the outcomes that it is to drop; see `DropOutcomes`."""
 
-def find(machine: Coordinator, asker: MemberRecord, id: int, fiber: int) -> FiberRecord | None:
-    """What is known of a fiber, for a member that asks; None if it isn't one of this run."""
-    record = machine.fibers.get(fiber)
-    if record is not None:
-        return record if record.run == id else None
-    run = machine.runs.get(id)
-    return None if run is None else machine.claims.make(asker.id, id, run, fiber)
+    # -- waits ----------------------------------------------------------------------------
 
+    @admits
+    def admit_await(self, sender: MemberRecord, message: m.AwaitOutcomes) -> None:
+        """The member has hosted fibers of the run, or the run is over."""
+        part_of(self._state, sender, message.run)
 
-def _why_unknown(machine: Coordinator, run: Run | None, fiber: int) -> tuple[str, str]:
-    """The worker with which a fiber was lost, if that is so, and why there is no outcome."""
-    home = home_of(fiber)
-    if run is None or fiber in machine.fibers or home in machine.members or home not in run.members:
-        return "", UNKNOWN
-    return machine.who_departed(home)
+    @handles
+    def await_outcomes(self, sender: MemberRecord, message: m.AwaitOutcomes) -> None:
+        """Enter the member as a waiter, and ask the hosts; say which outcomes there won't be."""
+        state = self._state
+        run = state.runs.get(message.run)
+        if run is not None:
+            run.note_progress()
+        wanted: dict[int, list[tuple[int, int]]] = {}
+        for fiber in message.fibers:
+            record = self.find(sender, message.run, fiber)
+            if record is None:
+                why = self._why_unknown(run, fiber)
+                state.send(sender.id, m.FiberLost(fiber, *why, message.run))
+            elif record.lost is not None:
+                state.send(sender.id, m.FiberLost(fiber, *record.lost))
+            else:
+                if record.host == sender.id:
+                    continue  # the fiber is on its way to this member, which finds those that wait
+                if sender.id not in record.waiters:
+                    record.waiters.append(sender.id)
+                if record.host != NOWHERE:
+                    wanted.setdefault(record.host, []).append((fiber, record.epoch))
+        for host, fibers in wanted.items():
+            state.send(host, m.SendOutcomes(message.run, fibers))
 
+    def find(self, asker: MemberRecord, id: int, fiber: int) -> FiberRecord | None:
+        """The record or claim of a fiber, for a member that asks; None if it isn't of this run."""
+        record = self._state.fibers.get(fiber)
+        if record is not None:
+            return record if record.run == id else None
+        run = self._state.runs.get(id)
+        return None if run is None else self._claims.make(asker.id, id, run, fiber)
 
-def outcome_unknown(machine: Coordinator, member: MemberRecord, message: m.OutcomeUnknown) -> None:
-    """A host has no outcome of a fiber, and knows of none to come."""
-    fiber = message.fiber
-    if machine.claims.refused(member.id, message.run, fiber):
-        return
-    record = machine.fibers.get(fiber)
-    if record is None or record.host != member.id or record.epoch != message.epoch:
-        machine.stale += 1  # it has moved on, and its new host was asked
-        return
-    machine.runs[record.run].note_progress()
-    # it isn't lost: a fiber whose handle nobody else should have is counted until its end is told
-    machine.tell_waiters(record, m.FiberLost(fiber, "", UNKNOWN, record.run))
+    def _why_unknown(self, run: Run | None, fiber: int) -> tuple[str, str]:
+        """The worker with which a fiber was lost, if that is so, and why there is no outcome."""
+        state, home = self._state, home_of(fiber)
+        if run is None or fiber in state.fibers or home in state.members or home not in run.members:
+            return "", UNKNOWN
+        return state.departed.who(home)
 
+    # -- outcomes -------------------------------------------------------------------------
 
-def outcomes_ready(machine: Coordinator, member: MemberRecord, message: m.OutcomesReady) -> None:
-    """Pass on the outcomes that were waited for."""
-    outgoing: dict[int, m.Outcomes] = {}
-    references = dict(message.references)
-    for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
-        record = machine.fibers.get(fiber)
-        if record is None:
-            waiters = machine.claims.delivered(member.id, fiber)
-        elif record.host == member.id:
-            machine.runs[record.run].note_progress()
-            waiters, record.waiters = record.waiters, []
-            if record.is_unwanted:
-                drop_outcome(machine, fiber, member.id, 0)
-        else:
-            waiters = []
-        if not waiters:
-            machine.stale += 1  # nobody asks any more, or it has moved on
-        keys = references.get(index, [])
-        machine.references.came(keys)
-        for waiter in waiters:
-            if waiter in machine.members:
-                outcomes = outgoing.setdefault(waiter, m.Outcomes([], []))
-                if keys:
-                    outcomes.references.append((len(outcomes.fibers), keys))
-                    machine.references.sent(keys, waiter)
-                outcomes.fibers.append(fiber)
-                outcomes.payloads.append(payload)
-        machine.references.gone(keys)
-    for waiter, outcomes in outgoing.items():
-        machine.send(waiter, outcomes)
-
-
-def expose(machine: Coordinator, member: MemberRecord, message: m.Expose) -> None:
-    """Handles leave the member where their fibers are."""
-    if message.run not in machine.runs:
-        machine.stale += 1
-        return
-    for fiber in message.fibers:
-        machine.references.exposed(message.run, fiber, member.id)
-
-
-def drop_outcome(machine: Coordinator, fiber: int, host: int, exposed: int) -> None:
-    """Nobody will ask for this outcome: its host is to be told (see `DropOutcomes`)."""
-    record = machine.fibers.get(fiber)
-    if record is not None:
-        host, record.is_unwanted = record.host, True
-        if record.waiters:
+    @handles
+    def outcome_unknown(self, sender: MemberRecord, message: m.OutcomeUnknown) -> None:
+        """A host has no outcome of a fiber, and knows of none to come."""
+        fiber = message.fiber
+        if self._claims.refused(sender.id, message.run, fiber):
             return
-        if record.ended:
-            del machine.fibers[fiber]
-            machine.runs[record.run].fibers.discard(fiber)
-    machine.dropped.setdefault(host, []).append((fiber, exposed))
+        record = self._state.fibers.get(fiber)
+        if record is None or record.host != sender.id or record.epoch != message.epoch:
+            self._state.stale += 1  # the fiber has moved on, and its new host was asked
+            return
+        self._state.runs[record.run].note_progress()
+        # the fiber isn't lost: if its handle is none that others should have, it counts as alive
+        # until its end is reported
+        self._tell_waiters(record, m.FiberLost(fiber, "", UNKNOWN, record.run))
 
+    @admits
+    def admit_outcomes(self, sender: MemberRecord, message: m.OutcomesReady) -> None:
+        """Each outcome is one of a fiber."""
+        is_paired = len(message.fibers) == len(message.payloads)
+        require(is_paired, "not every outcome is one of a fiber")
 
-def say_what_is_dropped(machine: Coordinator) -> None:
-    """Tell the hosts of outcomes that nobody will ask for."""
-    dropped, machine.dropped = machine.dropped, {}
-    for host, fibers in dropped.items():
-        if host in machine.members:
-            machine.send(host, m.DropOutcomes(fibers))
+    @handles
+    def outcomes_ready(self, sender: MemberRecord, message: m.OutcomesReady) -> None:
+        """Pass on the outcomes to the members that wait for them."""
+        outgoing: dict[int, m.Outcomes] = {}
+        references = dict(message.references)
+        for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
+            waiters = self._take_waiters(sender, fiber)
+            if not waiters:
+                self._state.stale += 1  # nobody asks any more, or the fiber has moved on
+            keys = references.get(index, [])
+            self._references.came(keys)
+            for waiter in waiters:
+                if waiter in self._state.members:
+                    outcomes = outgoing.setdefault(waiter, m.Outcomes([], []))
+                    if keys:
+                        outcomes.references.append((len(outcomes.fibers), keys))
+                        self._references.sent(keys, waiter)
+                    outcomes.fibers.append(fiber)
+                    outcomes.payloads.append(payload)
+            self._references.gone(keys)
+        for waiter, outcomes in outgoing.items():
+            self._state.send(waiter, outcomes)
+
+    def _take_waiters(self, host: MemberRecord, fiber: int) -> list[int]:
+        """The members that wait for an outcome, which this host has sent: they wait no longer."""
+        record = self._state.fibers.get(fiber)
+        if record is None:
+            return self._claims.delivered(host.id, fiber)
+        if record.host != host.id:
+            return []
+        self._state.runs[record.run].note_progress()
+        waiters, record.waiters = record.waiters, []
+        if record.is_unwanted:
+            self.fiber_unreachable(fiber, host.id, 0)
+        return waiters
+
+    def _tell_waiters(self, record: FiberRecord, message: m.FiberLost) -> None:
+        for waiter in record.waiters:
+            self._state.send_if_member(waiter, message)
+        record.waiters.clear()
+
+    # -- handles --------------------------------------------------------------------------
+
+    @admits
+    def admit_expose(self, sender: MemberRecord, message: m.Expose) -> None:
+        """The fibers are there."""
+        if part_of(self._state, sender, message.run) is None:
+            raise Late
+        for fiber in message.fibers:
+            # without a record, no other member may ask for the fiber yet
+            record = self._state.fibers.get(fiber)
+            if record is not None and (record.host != sender.id or record.run != message.run):
+                raise Inadmissible(f"fiber {name_of(fiber)} isn't there")
+
+    @handles
+    def expose(self, sender: MemberRecord, message: m.Expose) -> None:
+        """Handles leave the member where their fibers are."""
+        if message.run not in self._state.runs:
+            self._state.stale += 1
+            return
+        for fiber in message.fibers:
+            self._references.exposed(message.run, fiber, sender.id)
+
+    def fiber_unreachable(self, fiber: int, host: int, exposed: int) -> None:
+        """No other member will ask for the outcome: its host is to drop it."""
+        record = self._state.fibers.get(fiber)
+        if record is not None:
+            host, record.is_unwanted = record.host, True
+            if record.waiters:
+                return
+            if record.ended:
+                self._state.forget(fiber, record)
+        self._unwanted.setdefault(host, []).append((fiber, exposed))
+
+    def tick(self, now: float) -> None:
+        """Tell the hosts of outcomes that nobody will ask for."""
+        if self._unwanted:
+            unwanted, self._unwanted = self._unwanted, {}
+            for host, fibers in unwanted.items():
+                self._state.send_if_member(host, m.DropOutcomes(fibers))
+
+    # -- what becomes of fibers -----------------------------------------------------------
+
+    def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        """The new host hears which outcomes are waited for already, and which nobody wants."""
+        wanted, unwanted = [], []
+        for fiber, epoch in chunk.fibers:
+            record = self._state.fibers[fiber]
+            if member.id in record.waiters:  # fibers that wait at this member find it there
+                record.waiters.remove(member.id)
+            if record.waiters:
+                wanted.append((fiber, epoch))
+            elif record.is_unwanted:
+                unwanted.append((fiber, 0))
+        if wanted:
+            self._state.send(member.id, m.SendOutcomes(chunk.run, wanted))
+        if unwanted:
+            self._state.send(member.id, m.DropOutcomes(unwanted))
+
+    def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
+        """A fiber needs no record any more if nobody will ask for its outcome."""
+        if record.is_unwanted and not record.waiters:
+            self._state.forget(fiber, record)
+
+    def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+        """Members that wait for the outcome are told that there will be none."""
+        self._tell_waiters(record, m.FiberLost(fiber, worker, reason))

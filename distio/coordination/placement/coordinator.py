@@ -1,119 +1,217 @@
-"""Where fibers go: what is known of each member's load, and who takes the next chunk.
+"""Where fibers go: members offer chunks, the coordinator places each at one.
 
-A member tells how many fibers are ready in it, and how many of our messages it had handled when
-it said so. What was placed there since is added: so the load is never guessed from silence.
+Rules
+-----
+- Fibers are placed on the worker with the most room. A chunk that finds none waits in the backlog,
+  which is first-in first-out.
+- A chunk with a target goes there at once, or is lost if the target is gone.
+- When a worker has nothing to do, another one that has more than its threads can step is asked to
+  give fibers away.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable
 
-from distio.protocol.ids import member_name
-from distio.protocol.messages import Chunk, Hello, Progress
+import msgspec
 
-__all__ = ["AHEAD", "MemberRecord", "choose_host", "choose_victim"]
+from distio.coordination.admission import Inadmissible, part_of, require
+from distio.coordination.dispatch import admits, handles
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.outcomes.claims import Claims
+from distio.coordination.placement.policy import choose_host, choose_victim
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
+from distio.protocol import messages as m
+from distio.protocol.ids import home_of, name_of
 
-AHEAD: Final = 2
-"""A worker is given more while fewer than this many fibers a thread are ready in it."""
-
-
-class MemberRecord:
-    """What the coordinator knows of one member."""
-
-    def __init__(self, id: int, hello: Hello) -> None:
-        self.id = id
-        self.hello = hello
-        self.is_worker: Final = hello.kind == "worker"
-        """Whether it takes fibers of any run."""
-        self.sent = 0
-        """How many messages were sent to it."""
-        self.received = 0
-        """How many of them it had handled when it last told."""
-        self._ready = 0
-        self._placed: deque[tuple[int, int]] = deque()
-        """(which message, how many fibers) of what was placed there and isn't in `_ready` yet."""
-        self._under_way = 0
-        """How many fibers these are."""
-        self.blocked: dict[int, int] = {}
-        """By run: how many fibers waited for others when it last told."""
-        self.nothing_to_steal = False
-        """It had nothing that could move, and has started nothing since, and nothing woke."""
-        self.was_asked_to_share = False
-        self.is_leaving = False
-        """It has said so: its fibers release what they hold."""
-        self.gone_because = ""
-        """Its link is no more, and why; how its process exited is still to be told."""
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether its link is no more, and how its process exited is still to be told."""
-        return bool(self.gone_because)
-
-    @property
-    def load(self) -> int:
-        """How many fibers are ready there, as far as is known."""
-        return self._ready + self._under_way
-
-    @property
-    def has_room(self) -> bool:
-        """Whether it takes more."""
-        return self.is_staying and self.load < AHEAD * self.hello.threads
-
-    @property
-    def is_staying(self) -> bool:
-        """Whether it is there, and doesn't leave."""
-        return not (self.is_gone or self.is_leaving)
-
-    @property
-    def is_up_to_date(self) -> bool:
-        """Whether it had handled all our messages when it last told."""
-        return self.received == self.sent
-
-    def placed(self, chunk: Chunk) -> None:
-        """A chunk is being sent there (counted in `sent` already)."""
-        self._placed.append((self.sent, len(chunk.fibers)))
-        self._under_way += len(chunk.fibers)
-
-    def told(self, progress: Progress) -> None:
-        """Take up its own word."""
-        self.received = progress.received
-        if progress.ready > self._ready:
-            self.nothing_to_steal = False
-        self._ready = progress.ready
-        while self._placed and self._placed[0][0] <= progress.received:
-            self._under_way -= self._placed.popleft()[1]
-        for run in progress.runs:
-            self.blocked[run.run] = run.blocked
-            if run.started:
-                self.nothing_to_steal = False
-
-    def name(self) -> str:
-        """How it is called in messages to people."""
-        return member_name(self.hello.kind, self.id, self.hello.pid, self.hello.host)
+__all__ = ["Placement"]
 
 
-def choose_host(members: Iterable[MemberRecord]) -> MemberRecord | None:
-    """The worker with the most room, or None if none has any."""
-    takers = [member for member in members if member.is_worker and member.has_room]
-    return min(
-        takers, key=lambda member: (member.load / member.hello.threads, member.id), default=None
-    )
+class Placement(CoordinatorFeature):
+    """The backlog and the loads of members are in the state."""
 
+    def __init__(
+        self,
+        state: CoordinatorState,
+        claims: Claims,
+        has_lent: Callable[[int, list[tuple[int | str, int, int]]], bool],
+        check_loss: Callable[[int, Run], None],
+    ) -> None:
+        """
+        Args:
+            state: what is known of members, runs and fibers.
+            claims: those of fibers that have no record yet.
+            has_lent: whether a member has these tokens, to give to others.
+            check_loss: called with a run of which fibers were lost.
+        """
+        self._state = state
+        self._claims = claims
+        self._has_lent = has_lent
+        self._check_loss = check_loss
+        self._loads_changed = False
 
-def choose_victim(members: Iterable[MemberRecord]) -> tuple[MemberRecord, int] | None:
-    """Who should give work away, and how many fibers, if some worker has nothing to do."""
-    has_idle, victim, most = False, None, 0
-    for member in members:
-        if not member.is_worker or member.gone_because:
-            continue
-        load = member.load
-        can_give = not (member.was_asked_to_share or member.nothing_to_steal)
-        if not load:
-            has_idle = True
-        elif load > max(most, member.hello.threads) and can_give:
-            victim, most = member, load
-    if victim is None or not has_idle:
-        return None
-    return victim, (most - victim.hello.threads + 1) // 2
+    # -- offers ---------------------------------------------------------------------------
+
+    @admits
+    def admit_offer(self, sender: MemberRecord, message: m.Offer) -> None:
+        """The fibers are there, each once, with what they hold and what they need."""
+        offered: dict[int, int] = {}
+        seen: set[int] = set()
+        for chunk in message.chunks:
+            run = part_of(self._state, sender, chunk.run)
+            if run is None:
+                continue
+            require(chunk.target < self._state.next_incarnation, "it sends fibers to nobody")
+            self._admit_fibers(sender, chunk, seen)
+            count = offered[chunk.run] = offered.get(chunk.run, 0) + len(chunk.fibers)
+            if count > run.alive_at.get(sender.id, 0):
+                of = name_of(chunk.run)
+                raise Inadmissible(f"more of run {of} is offered than lives there")
+            if chunk.held:
+                has_lent = self._has_lent(sender.id, chunk.held)
+                require(has_lent, "fibers hold what wasn't lent")
+            for digest, data in chunk.attachments:
+                require(bool(data) or digest in run.attachments, "an attachment is missing")
+
+    def _admit_fibers(self, sender: MemberRecord, chunk: m.Chunk, seen: set[int]) -> None:
+        for fiber, epoch in chunk.fibers:
+            record = self._state.fibers.get(fiber)
+            if record is None:
+                is_there = home_of(fiber) == sender.id and epoch == 0
+            else:
+                is_there = (
+                    record.host == sender.id
+                    and record.epoch == epoch
+                    and record.run == chunk.run
+                    and not record.ended
+                )
+            if not is_there or fiber in seen:
+                raise Inadmissible(f"fiber {name_of(fiber)} isn't there to be offered")
+            seen.add(fiber)
+
+    @handles
+    def offer(self, sender: MemberRecord, message: m.Offer) -> None:
+        """A member gives fibers away, or says that it has none to give."""
+        sender.was_asked_to_share = False
+        if not message.chunks:
+            sender.nothing_to_steal = True
+        for chunk in message.chunks:
+            self._state.survive(self._offer_chunk, sender, chunk, run=chunk.run)
+
+    def _offer_chunk(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        run = self._state.runs.get(chunk.run)
+        if run is None:
+            self._state.drop_fibers(member.id, chunk)
+            self._state.stale += 1
+            return
+        fibers = self._state.fibers
+        for fiber, epoch in chunk.fibers:
+            record = fibers.get(fiber)
+            if record is None:
+                record = self._claims.adopt(chunk.run, fiber) or FiberRecord(chunk.run, NOWHERE, 0)
+                self._state.remember(fiber, record)
+            record.host = NOWHERE
+            record.epoch = epoch
+            if record.pending_cancels:
+                record.heard(member.received)
+        chunk = run.take_attachments(chunk)
+        for fibers_left in self._state.hooks.fibers_left:
+            fibers_left(member, chunk)
+        run.move(member.id, NOWHERE, len(chunk.fibers))
+        run.note_progress()
+        if not chunk.target:
+            self._state.backlog.append(chunk)
+        elif self._takes(chunk.target, run):
+            self._place(self._state.members[chunk.target], chunk)
+        else:
+            self._lose_chunk(chunk, run)
+
+    def _takes(self, target: int, run: Run) -> bool:
+        """Whether fibers of this run can be sent there: a client takes those of its own runs."""
+        member = self._state.members.get(target)
+        return member is not None and (member.is_worker or run.owner == target)
+
+    def _lose_chunk(self, chunk: m.Chunk, run: Run) -> None:
+        """The only member where these fibers could go is gone, or doesn't take them."""
+        worker, reason = self._state.departed.who(chunk.target)
+        if chunk.target in self._state.members:
+            target = self._state.members[chunk.target]
+            worker, reason = target.name(), "it takes fibers of its runs alone"
+        run.count(NOWHERE, -len(chunk.fibers))
+        run.note_loss(worker, reason)
+        self._state.drop_fibers(NOWHERE, chunk)
+        for fiber, _ in chunk.fibers:
+            self._state.lose_fiber(fiber, self._state.fibers[fiber], worker, reason)
+        self._check_loss(chunk.run, run)
+
+    # -- places ---------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Place what there is room for, and let workers that have nothing to do get something."""
+        if self._state.backlog:
+            self._place_backlog()
+        if self._loads_changed:
+            self._loads_changed = False
+            self._balance()
+
+    def _place_backlog(self) -> None:
+        backlog, members = self._state.backlog, self._state.members
+        while backlog:
+            taker = choose_host(members.values())
+            if taker is None:
+                return
+            chunk = backlog.popleft()
+            self._state.survive(self._place, taker, chunk, run=chunk.run)
+
+    def _place(self, taker: MemberRecord, chunk: m.Chunk) -> None:
+        moved = []
+        for fiber, epoch in chunk.fibers:
+            record = self._state.fibers[fiber]
+            record.host = taker.id
+            record.epoch = epoch + 1
+            moved.append((fiber, record.epoch))
+        run = self._state.runs[chunk.run]
+        run.move(NOWHERE, taker.id, len(moved))
+        for before_placing in self._state.hooks.before_placing:
+            before_placing(taker, run)
+        given = msgspec.structs.replace(run.give_attachments(chunk, taker.id), fibers=moved)
+        self._state.send(taker.id, m.Place(given))
+        taker.note_placed(given)
+        for fibers_placed in self._state.hooks.fibers_placed:
+            fibers_placed(taker, given)
+
+    def _balance(self) -> None:
+        if self._state.backlog:
+            return
+        found = choose_victim(self._state.members.values())
+        if found is not None:
+            victim, count = found
+            victim.was_asked_to_share = True
+            self._state.send(victim.id, m.StealRequest(count))
+
+    # -- hooks ----------------------------------------------------------------------------
+
+    def run_ended(self, id: int, run: Run) -> None:
+        """The chunks of the run that wait for a place are dropped."""
+        if not (run.alive_at.get(NOWHERE) or run.is_miscounted):
+            return
+        backlog = self._state.backlog
+        for chunk in [backlog.popleft() for _ in range(len(backlog))]:
+            if chunk.run == id:
+                self._state.drop_fibers(NOWHERE, chunk)
+            else:
+                backlog.append(chunk)
+
+    def member_joined(self, member: MemberRecord) -> None:
+        """The new member may have room."""
+        self._loads_changed = True
+
+    def member_reported(self, member: MemberRecord) -> None:
+        """The member may have room, or fibers to give away."""
+        self._loads_changed = True
+
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """Others are asked for fibers now."""
+        self._loads_changed = True

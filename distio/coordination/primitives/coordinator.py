@@ -1,40 +1,46 @@
-"""Entries that fibers of the whole cluster talk by, and who waits at which.
+"""Primitives that fibers of the whole cluster share, and the fibers that wait at them.
 
 Rules
 -----
-- An entry belongs to the run that made it, and only fibers of that run use it. So whoever can
-  answer a fiber that waits at one is a fiber of its run. It is freed when no fiber can reach it any
-  more (see `references`), at the latest when its run ends.
-- Each `PrimitiveCall` is answered once. A fiber that gives up waiting asks for that, too: its call
-  was answered before, or it is told that it never will be. Links keep order, so it can't be both.
+- A primitive belongs to the run that made it, and only fibers of that run use it. So a fiber that
+  waits at one can be answered by fibers of its run alone. A primitive is freed when no fiber can
+  reach it any more (see `references`), at the latest when its run ends.
+- Each `PrimitiveCall` is answered once. A fiber withdraws a call by a message, too: the call has
+  been answered already, or the fiber is told that it never will be. Links keep order, so it can't
+  be both.
 - The fibers of a lost member wait no longer.
-- What members may do without asking is in `loans`.
+- What members may do without asking is in `delegations`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, Final, NamedTuple
 
+from distio.coordination.admission import Inadmissible, part_of, require, require_host
+from distio.coordination.dispatch import admits, handles
+from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.primitives.delegations import Delegations
 from distio.coordination.primitives.kinds import make_primitive
 from distio.coordination.primitives.primitive import NOT_OURS, Primitive, Reply, Unknown
 from distio.coordination.primitives.queues import Queue
+from distio.coordination.references.coordinator import References
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
-from distio.protocol.ids import name_of
+from distio.protocol.ids import home_of, name_of
 from distio.protocol.requests import NOTHING
-
-if TYPE_CHECKING:
-    from distio.coordination.coordinator import Coordinator
-    from distio.coordination.placement.coordinator import MemberRecord
 
 __all__ = ["Primitives"]
 
-
 NOBODY: Final = -1
 """Stands for a fiber that isn't to be answered."""
+
+_WITH_ITEM: Final = frozenset({"offer", "publish", "put", "set"})
+_LEAST_SIZE: Final = {"barrier": 1, "deferred": -1, "latch": 0, "queue": -1, "topic": -1}
 
 
 class _Waiter(NamedTuple):
@@ -42,27 +48,28 @@ class _Waiter(NamedTuple):
     run: int
     key: int
     references: Sequence[int] = ()
-    """Those in what it puts."""
+    """Those in the item that it puts."""
 
 
 class _Item(NamedTuple):
-    """An item that refers to what fibers talk by, or share."""
+    """An item with references to primitives, variables or fibers."""
 
     payload: bytes
     references: Sequence[int]
 
 
-class Primitives:
-    """All entries of a cluster."""
+class Primitives(CoordinatorFeature):
+    """All primitives of a cluster."""
 
-    def __init__(self, machine: Coordinator) -> None:
-        self._machine = machine
+    def __init__(self, state: CoordinatorState, references: References) -> None:
+        self._state = state
+        self._references = references
         self._primitives: dict[int, tuple[int, Primitive]] = {}
-        """By key: its run, and itself."""
-        self._loans: dict[int, Delegations] = {}
-        """By key: what members may do with it without asking."""
+        """By key: the run, and the primitive."""
+        self._delegations: dict[int, Delegations] = {}
+        """By key: what members may do with a queue without asking."""
         self._recalls: dict[int, int] = {}
-        """By run: with how many of its entries they may so no longer, and haven't said yes."""
+        """By run: from how many of its queues something is still to come back."""
         self._keys: dict[int, dict[int, None]] = {}
         """By run."""
         self._waiters: dict[int, _Waiter] = {}
@@ -75,183 +82,192 @@ class Primitives:
 
     # -- what members say -----------------------------------------------------------------
 
-    def make(self, member: int, message: m.MakePrimitive) -> None:
-        """A fiber has made an entry."""
-        if message.run not in self._machine.runs:
-            self._machine.stale += 1
+    @admits
+    def admit_make(self, sender: MemberRecord, message: m.MakePrimitive) -> None:
+        """The member has made the key, which is new; and the size is one that can be."""
+        if part_of(self._state, sender, message.run) is not None:
+            require(home_of(message.key) == sender.id, "the key was made elsewhere")
+            require(message.key not in self._primitives, "the key is in use")
+            is_possible = message.size >= _LEAST_SIZE[message.kind]
+            require(is_possible, f"a {message.kind} can't be that small")
+
+    @handles
+    def make(self, sender: MemberRecord, message: m.MakePrimitive) -> None:
+        """A fiber has made a primitive."""
+        if message.run not in self._state.runs:
+            self._state.stale += 1
             return
         primitive = make_primitive(message.kind, message.size)
         self._primitives[message.key] = message.run, primitive
         if isinstance(primitive, Queue) and not primitive.has_limit:
-            self._loans[message.key] = Delegations(primitive)
+            self._delegations[message.key] = Delegations(primitive)
         self._keys.setdefault(message.run, {})[message.key] = None
-        self._machine.references.made(message.run, message.key, member)
+        self._references.made(message.run, message.key, sender.id)
 
-    def talk(self, member: MemberRecord, message: m.PrimitiveCall) -> None:
-        """A fiber asks an entry for something."""
-        run = self._machine.runs.get(message.run)
+    @admits
+    def admit_call(self, sender: MemberRecord, message: m.PrimitiveCall) -> None:
+        """The fiber is there, and doesn't wait; there is an item if the method takes one."""
+        if part_of(self._state, sender, message.run) is not None:
+            require_host(self._state, sender, message.run, message.fiber)
+            if message.fiber in self._waiters:
+                raise Inadmissible(f"fiber {name_of(message.fiber)} waits already")
+            if (message.item is None) is (message.method in _WITH_ITEM):
+                raise Inadmissible(f"nobody can {message.method} like that")
+
+    @handles
+    def call(self, sender: MemberRecord, message: m.PrimitiveCall) -> None:
+        """A fiber calls a method of a primitive."""
+        run = self._state.runs.get(message.run)
         if run is None:
-            self._machine.stale += 1
+            self._state.stale += 1
             return
         owner, primitive = self._primitives.get(message.key, (0, None))
         if primitive is None or owner != message.run:
-            self._say(member.id, m.Replied(message.fiber, refused=NOT_OURS))
+            self._state.send(sender.id, m.Replied(message.fiber, refused=NOT_OURS))
             return
-        waiter = _Waiter(member.id, message.run, message.key, message.references)
+        waiter = _Waiter(sender.id, message.run, message.key, message.references)
         if message.references:
-            self._machine.references.came(message.references, message.key)
+            self._references.came(message.references, message.key)
         self._enter(message.fiber, waiter)
         run.note_progress()
-        loans = self._loans.get(message.key)
-        if loans is not None and self._is_delayed(loans, member.id, message):
+        delegations = self._delegations.get(message.key)
+        if delegations is not None and self._is_delayed(delegations, sender.id, message):
             return
-        self._ask(primitive, member.id, message)
+        self._ask(primitive, sender.id, message)
         if message.fiber in self._waiters:
-            self._machine.deadlocks.probe(message.run, run)
+            self._state.probe(message.run, run)
 
-    def _ask(self, primitive: Primitive, member: int, asked: m.PrimitiveCall) -> None:
-        item = _item_of(asked.item, asked.references)
+    def _ask(self, primitive: Primitive, member: int, call: m.PrimitiveCall) -> None:
+        item = _item_of(call.item, call.references)
         try:
-            answers = primitive.ask(asked.fiber, asked.method, asked.number, item)
+            replies = primitive.ask(call.fiber, call.method, call.number, item)
         except Unknown as method:
-            self._leave(asked.fiber)
-            self._machine.references.gone(asked.references, asked.key)
-            refused = m.Replied(asked.fiber, refused=f"nobody can {method} here")
-            self._say(member, refused)
+            self._leave(call.fiber)
+            self._references.gone(call.references, call.key)
+            refused = m.Replied(call.fiber, refused=f"nobody can {method} here")
+            self._state.send_if_member(member, refused)
             return
-        loans = self._loans.get(asked.key)
-        for answer in answers:
-            is_refused = answer.is_closed or answer.plain is False
-            if answer.fiber == asked.fiber and asked.references and is_refused:
-                self._machine.references.gone(asked.references, asked.key)
-            if loans is None or answer.fiber != asked.fiber or answer.is_closed:
-                self._tell(answer)
+        delegations = self._delegations.get(call.key)
+        for reply in replies:
+            is_refused = reply.is_closed or reply.plain is False
+            if reply.fiber == call.fiber and call.references and is_refused:
+                self._references.gone(call.references, call.key)
+            if delegations is None or reply.fiber != call.fiber or reply.is_closed:
+                self._reply(reply)
             else:
-                got_item = answer.item is not NOTHING
-                self._tell(answer, *loans.answered(member, asked, got_item=got_item))
+                got_item = reply.item is not NOTHING
+                self._reply(reply, *delegations.delegate(member, call, got_item=got_item))
 
-    # -- what members may say -------------------------------------------------------------
+    @handles
+    def withdraw(self, sender: MemberRecord, message: m.WithdrawCall) -> None:
+        """A fiber wants to wait no longer."""
+        waiter = self._waiters.get(message.fiber)
+        if waiter is None or waiter.member != sender.id:  # its answer is on its way
+            self._state.stale += 1
+            return
+        self._withdraw(message.fiber, waiter)
+        self._state.runs[waiter.run].note_progress()
+        self._state.send(sender.id, m.CallWithdrawn(message.fiber))
 
-    def runs_with(self, key: int) -> list[int]:
-        """The run to which this belongs, if there is one."""
-        return [self._primitives[key][0]] if key in self._primitives else []
+    # -- delegations ----------------------------------------------------------------------
 
-    def knows(self, key: int) -> bool:
-        """Whether there is an entry of this key."""
-        return key in self._primitives
+    def _is_delayed(self, delegations: Delegations, member: int, call: m.PrimitiveCall) -> bool:
+        """Whether members have to give something back before this can be answered."""
+        if not delegations.recalled:
+            delegations.recalled |= delegations.to_recall(member, call)
+            for holder in sorted(delegations.recalled):
+                self._state.send_if_member(holder, m.RecallDelegation(call.key))
+            if delegations.recalled:
+                self._recalls[call.run] = self._recalls.get(call.run, 0) + 1
+        if delegations.recalled:
+            delegations.delayed[call.fiber] = member, call
+        return bool(delegations.recalled)
 
-    def is_waiting(self, fiber: int) -> bool:
-        """Whether this fiber is still to be answered."""
-        return fiber in self._waiters
+    @admits
+    def admit_put(self, sender: MemberRecord, message: m.DelegatedPut) -> None:
+        """The member may put into this queue of the run without asking."""
+        if part_of(self._state, sender, message.run) is not None:
+            owner, _ = self._primitives.get(message.key, (0, None))
+            delegations = self._delegations.get(message.key)
+            may_put = delegations is not None and delegations.may_put(sender.id)
+            require(owner == message.run and may_put, "it may not put without asking")
 
-    def may_put(self, member: int, run: int, key: int) -> bool:
-        """Whether this member may put into this queue of a run without asking."""
-        owner, _ = self._primitives.get(key, (0, None))
-        return owner == run and key in self._loans and self._loans[key].may_put(member)
-
-    # -- loans ----------------------------------------------------------------------------
-
-    def _is_delayed(self, loans: Delegations, member: int, asked: m.PrimitiveCall) -> bool:
-        """Whether others have to give something back before this can be answered."""
-        if not loans.recalled:
-            loans.recalled |= loans.to_recall(member, asked)
-            for holder in sorted(loans.recalled):
-                self._say(holder, m.RecallDelegation(asked.key))
-            if loans.recalled:
-                self._recalls[asked.run] = self._recalls.get(asked.run, 0) + 1
-        if loans.recalled:
-            loans.delayed[asked.fiber] = member, asked
-        return bool(loans.recalled)
-
-    def put(self, message: m.DelegatedPut) -> None:
-        """A member that may has put an item."""
-        run = self._machine.runs.get(message.run)
+    @handles
+    def put(self, sender: MemberRecord, message: m.DelegatedPut) -> None:
+        """A member that may put without asking has put an item."""
+        run = self._state.runs.get(message.run)
         if run is None:
-            self._machine.stale += 1
+            self._state.stale += 1
             return
         run.note_progress()
         if message.key not in self._primitives:
-            self._machine.stale += 1  # the coordinator has lost track of the run
+            self._state.stale += 1  # the coordinator has lost track of the run
             return
         _, primitive = self._primitives[message.key]
         item = _item_of(message.item, message.references)
-        self._machine.references.came(message.references, message.key)
-        for answer in primitive.ask(NOBODY, "put", 0, item):
-            if answer.fiber != NOBODY:
-                self._tell(answer)
+        self._references.came(message.references, message.key)
+        for reply in primitive.ask(NOBODY, "put", 0, item):
+            if reply.fiber != NOBODY:
+                self._reply(reply)
 
-    def came_back(self, member: int, message: m.DelegationReturned) -> None:
+    @handles
+    def take_back(self, sender: MemberRecord, message: m.DelegationReturned) -> None:
         """A member has given back what it had."""
-        loans = self._loans.get(message.key)
-        if loans is None or member not in loans.recalled:
-            self._machine.stale += 1
+        delegations = self._delegations.get(message.key)
+        if delegations is None or sender.id not in delegations.recalled:
+            self._state.stale += 1
             return
-        self._came_back(message.key, loans, member, message.taken)
+        self._take_back(message.key, delegations, sender.id, message.taken)
 
-    def _came_back(self, key: int, loans: Delegations, member: int, taken: int) -> None:
-        run, primitive = self._primitives[key]
-        was_recalled = bool(loans.recalled)
-        loans.came_back(member, taken)
-        if not was_recalled or loans.recalled:
+    def _take_back(self, key: int, delegations: Delegations, member: int, taken: int) -> None:
+        id, primitive = self._primitives[key]
+        was_recalled = bool(delegations.recalled)
+        delegations.take_back(member, taken)
+        if not was_recalled or delegations.recalled:
             return
-        self._machine.runs[run].note_progress()
-        self._recalls[run] -= 1
-        if not self._recalls[run]:
-            del self._recalls[run]
-        delayed, loans.delayed = loans.delayed, OrderedDict()
-        for asker, asked in delayed.values():
-            if not self._is_delayed(loans, asker, asked):
-                self._ask(primitive, asker, asked)
-        self._machine.deadlocks.probe(run, self._machine.runs[run])
+        run = self._state.runs[id]
+        run.note_progress()
+        self._recalls[id] -= 1
+        if not self._recalls[id]:
+            del self._recalls[id]
+        delayed, delegations.delayed = delegations.delayed, OrderedDict()
+        for caller, call in delayed.values():
+            if not self._is_delayed(delegations, caller, call):
+                self._ask(primitive, caller, call)
+        self._state.probe(id, run)
 
-    def is_recalling(self, run: int) -> bool:
-        """Whether some of this run wait only until something has come back."""
+    def will_wake(self, run: int) -> bool:
+        """Whether fibers of this run wait only until something has come back."""
         return run in self._recalls
 
-    def give_up(self, member: MemberRecord, message: m.WithdrawCall) -> None:
-        """A fiber wants to wait no longer."""
-        waiter = self._waiters.get(message.fiber)
-        if waiter is None or waiter.member != member.id:  # its answer is on its way
-            self._machine.stale += 1
-            return
-        self._strike_out(message.fiber, waiter)
-        self._machine.runs[waiter.run].note_progress()
-        self._say(member.id, m.CallWithdrawn(message.fiber))
+    # -- the fibers that wait -------------------------------------------------------------
 
-    # -- who waits ------------------------------------------------------------------------
-
-    def _answer(self, answers: Sequence[Reply]) -> None:
-        for answer in answers:
-            self._tell(answer)
-
-    def _tell(self, answer: Reply, may_put: bool = False, ahead: Sequence[bytes] = ()) -> None:
-        fiber, plain, item, is_closed = answer
+    def _reply(self, reply: Reply, may_put: bool = False, ahead: Sequence[bytes] = ()) -> None:
+        fiber, plain, item, is_closed = reply
         waiter = self._leave(fiber)
         references: Sequence[int] = ()
         if type(item) is _Item:
             item, references = item
-            self._machine.references.sent(references, waiter.member)
+            self._references.sent(references, waiter.member)
             if isinstance(self._primitives[waiter.key][1], Queue):
-                self._machine.references.gone(references, waiter.key)
+                self._references.gone(references, waiter.key)
         said = fiber, plain, None if item is NOTHING else item, is_closed
-        lent = may_put, list(ahead)
-        self._say(waiter.member, m.Replied(*said, "", *lent, list(references)))
+        delegated = may_put, list(ahead)
+        replied = m.Replied(*said, "", *delegated, list(references))
+        self._state.send_if_member(waiter.member, replied)
 
-    def _say(self, member: int, message: m.CoordinatorMessage) -> None:
-        if member in self._machine.members:  # several may be lost at once, and this one be next
-            self._machine.send(member, message)
-
-    def _strike_out(self, fiber: int, waiter: _Waiter) -> None:
+    def _withdraw(self, fiber: int, waiter: _Waiter) -> None:
         self._leave(fiber)
         if waiter.references:
-            self._machine.references.gone(waiter.references, waiter.key)
+            self._references.gone(waiter.references, waiter.key)
             if waiter.key not in self._primitives:
-                return  # that was the last that referred to it
-        loans = self._loans.get(waiter.key)
-        if loans is not None and loans.delayed.pop(fiber, None) is not None:
+                return  # that was the last reference to it
+        delegations = self._delegations.get(waiter.key)
+        if delegations is not None and delegations.delayed.pop(fiber, None) is not None:
             return
         _, primitive = self._primitives[waiter.key]
-        self._answer(primitive.give_up(fiber))
+        for reply in primitive.give_up(fiber):
+            self._reply(reply)
 
     def _enter(self, fiber: int, waiter: _Waiter) -> None:
         self._waiters[fiber] = waiter
@@ -268,112 +284,127 @@ class Primitives:
             del self._counts[waiter.member]
         return waiter
 
-    def waiting(self, member: int) -> Mapping[int, int]:
-        """By run: how many fibers at this member wait here."""
+    def waiting_at(self, member: int) -> Mapping[int, int]:
+        """By run: how many fibers at this member wait to be answered."""
         return self._counts.get(member, {})
 
-    def free(self, key: int) -> None:
-        """No fiber can reach this entry any more."""
-        run, _ = self._primitives.pop(key)
-        del self._keys[run][key]
-        if not self._keys[run]:
-            del self._keys[run]
-        loans = self._loans.pop(key, None)
-        for holder in loans.ever if loans is not None else ():
-            self._say(holder, m.PrimitivesFreed([key]))
+    # -- hooks ----------------------------------------------------------------------------
 
-    def has(self, key: int) -> bool:
-        """Whether this is the key of an entry."""
-        return key in self._primitives
+    def key_unreachable(self, run: int, key: int) -> None:
+        """The key may be that of a primitive: it is freed."""
+        if key not in self._primitives:
+            return
+        owner, _ = self._primitives.pop(key)
+        del self._keys[owner][key]
+        if not self._keys[owner]:
+            del self._keys[owner]
+        delegations = self._delegations.pop(key, None)
+        for member in delegations.ever if delegations is not None else ():
+            self._state.send_if_member(member, m.PrimitivesFreed([key]))
 
-    # -- who is gone ----------------------------------------------------------------------
-
-    def member_gone(self, member: int) -> None:
-        """The fibers of this member, which is none any more, wait no longer."""
-        gone = [fiber for fiber, waiter in self._waiters.items() if waiter.member == member]
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """The fibers of the member wait no longer, and what was delegated to it is back."""
+        gone = [fiber for fiber, waiter in self._waiters.items() if waiter.member == lost.id]
         for fiber in gone:
             waiter = self._waiters[fiber]
-            if waiter.run in self._machine.runs:
-                self._machine.runs[waiter.run].note_progress()
-            self._strike_out(fiber, waiter)
-        for key, loans in self._loans.items():
-            if member in loans.holders or member in loans.recalled:
-                self._came_back(key, loans, member, 0)
+            if waiter.run in self._state.runs:
+                self._state.runs[waiter.run].note_progress()
+            self._withdraw(fiber, waiter)
+        for key, delegations in list(self._delegations.items()):
+            has_some = lost.id in delegations.holders or lost.id in delegations.recalled
+            if has_some and key in self._delegations:  # what came back may have freed it
+                self._take_back(key, delegations, lost.id, 0)
 
-    def run_gone(self, run: int) -> None:
-        """A run has ended, and with it what its fibers talked by."""
-        for key in self._keys.pop(run, ()):
+    def run_ended(self, id: int, run: Run) -> None:
+        """The primitives of the run end with it."""
+        for key in self._keys.pop(id, ()):
             _, primitive = self._primitives.pop(key)
-            loans = self._loans.pop(key, None)
-            for fiber in [*primitive.waiting(), *(loans.delayed if loans is not None else ())]:
+            delegations = self._delegations.pop(key, None)
+            delayed = delegations.delayed if delegations is not None else ()
+            for fiber in [*primitive.waiting(), *delayed]:
                 if fiber in self._waiters:
                     self._leave(fiber)
-        self._recalls.pop(run, None)
+        self._recalls.pop(id, None)
 
-    def refuse_all(self, run: int, reason: str) -> None:
-        """The entries of this run are spoilt: they are no more, and nobody waits for them."""
+    # -- mistakes of distio's own ---------------------------------------------------------
+
+    def runs_with(self, key: int) -> Sequence[int]:
+        """The run to which the primitive of this key belongs, if there is one."""
+        return [self._primitives[key][0]] if key in self._primitives else []
+
+    def refuse(self, member: int, message: m.MemberMessage, reason: str) -> None:
+        """A fiber whose call has failed can't release what it holds before it is answered."""
+        if isinstance(message, m.PrimitiveCall) and message.fiber not in self._waiters:
+            self._state.send(member, m.Replied(message.fiber, refused=reason))
+
+    def give_up(self, run: int, reason: str) -> None:
+        """The primitives of this run are spoilt: they are freed, and the fibers at them refused."""
         for fiber, waiter in self._waiters.items():
             if waiter.run == run:
-                self._say(waiter.member, m.Replied(fiber, refused=reason))
+                self._state.send_if_member(waiter.member, m.Replied(fiber, refused=reason))
         for key in self._keys.pop(run, ()):
             self._primitives.pop(key, None)
-            self._loans.pop(key, None)
+            self._delegations.pop(key, None)
         self._recalls.pop(run, None)
 
     def spoilt_runs(self) -> set[int]:
-        """After a failure: the runs of which an entry isn't what it must be."""
-        members = self._machine.members.keys()
+        """The runs of which a primitive isn't what it must be."""
+        members = self._state.members.keys()
         spoilt = {each.run for each in self._waiters.values() if each.member not in members}
         for key, (run, primitive) in self._primitives.items():
-            loans = self._loans.get(key)
-            holders = () if loans is None else (*loans.holders, *loans.recalled)
-            delayed = () if loans is None else loans.delayed
+            delegations = self._delegations.get(key)
+            holders: Sequence[int] = ()
+            delayed: Mapping[int, Any] = {}
+            if delegations is not None:
+                holders = *delegations.holders, *delegations.recalled
+                delayed = delegations.delayed
             waiting = {*primitive.waiting(), *delayed}
             known = {fiber for fiber, each in self._waiters.items() if each.key == key}
             try:
                 primitive.validate()
             except DistioBug:
                 spoilt.add(run)
-            is_stuck = bool(delayed) and not (loans and loans.recalled)
+            is_stuck = bool(delayed) and not (delegations and delegations.recalled)
             if waiting != known or is_stuck or not members >= {*holders}:
                 spoilt.add(run)
         return spoilt
 
     def count_anew(self) -> None:
-        """After a failure, when nothing that is spoilt is left."""
+        """Count the fibers that wait, now that nothing is left that is spoilt."""
         waiters, self._waiters, self._counts = self._waiters, {}, {}
         for fiber, waiter in waiters.items():
-            if waiter.key in self._primitives and waiter.member in self._machine.members:
+            if waiter.key in self._primitives and waiter.member in self._state.members:
                 self._enter(fiber, waiter)
+
+    # -- checks ---------------------------------------------------------------------------
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"primitives": self}
 
     def _validate_references(self) -> None:
         for key in self._primitives:
-            if key not in self._machine.references:
-                raise DistioBug(f"what fibers talk by has the key {key}, which nobody counts")
+            if key not in self._references:
+                raise DistioBug(f"a primitive has the key {key}, which nobody counts")
 
     def validate(self) -> None:
-        """Check what must always hold.
-
-        Raises:
-            DistioBug: something doesn't.
-        """
+        """Check each primitive, and that its fibers wait, its run goes on, its members exist."""
         self._validate_references()
         waiting: dict[int, int] = {}
         for key, (run, primitive) in self._primitives.items():
             primitive.validate()
-            if run not in self._machine.runs:
-                raise DistioBug(f"what fibers talk by outlives run {name_of(run)}")
-            delayed = self._loans[key].delayed if key in self._loans else ()
+            if run not in self._state.runs:
+                raise DistioBug(f"a primitive outlives run {name_of(run)}")
+            delayed = self._delegations[key].delayed if key in self._delegations else ()
             waiting.update(dict.fromkeys([*primitive.waiting(), *delayed], key))
         if waiting != {fiber: waiter.key for fiber, waiter in self._waiters.items()}:
             raise DistioBug(f"{waiting} wait to be answered, but {self._waiters} are known")
-        for loans in self._loans.values():
-            if not self._machine.members.keys() >= {*loans.holders, *loans.recalled}:
+        for each in self._delegations.values():
+            if not self._state.members.keys() >= {*each.holders, *each.recalled}:
                 raise DistioBug("a member is gone, but may do something with a queue")
-            if loans.delayed and not loans.recalled:
-                raise DistioBug("some wait until a queue has come back, and it has")
+            if each.delayed and not each.recalled:
+                raise DistioBug("fibers wait until a queue has come back, and it has")
         for waiter in self._waiters.values():
-            if waiter.member not in self._machine.members:
+            if waiter.member not in self._state.members:
                 raise DistioBug(f"member {waiter.member} is gone, but its fibers wait for answers")
 
 

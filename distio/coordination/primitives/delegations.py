@@ -1,17 +1,17 @@
-"""What members may do with a queue without asking: put, and take what they were given ahead.
+"""Delegations: members may put into a queue, and take what they were given ahead, without asking.
 
 Rules
 -----
-- Only a queue without limit is lent: with one, room is to be had the moment at which an item is
-  taken, and that must be known here.
-- A member that puts may go on to put without asking: it never has to wait. It may until the queue
+- Only a queue without limit is delegated: in one with a limit, there is room from the moment at
+  which an item is taken, and the coordinator must know of that moment.
+- A member that puts may go on to put without asking, for it never has to wait, until the queue
   is to be closed.
 - A member that takes again and again is given items ahead, more each time, if there are any. A copy
-  of them stays here. It asks again when it has taken them all.
-- An item that refers to what fibers talk by isn't given ahead: it is counted where it is.
-- Items go to one member at a time. If anybody elsewhere wants some, or the queue is to be closed or
-  counted, they are recalled: what wasn't taken goes back to the front. Who asks meanwhile waits,
-  and is served when all is back, in the order of asking.
+  of them stays here. The member asks again when it has taken them all.
+- An item with references isn't given ahead: it is counted where it is.
+- Items go to one member at a time. If a fiber elsewhere wants some, or the queue is to be closed or
+  counted, they are recalled: items that weren't taken go back to the front. Fibers that call the
+  queue meanwhile wait, and are served in the order of their calls when all is back.
 """
 
 from __future__ import annotations
@@ -41,52 +41,53 @@ class Delegations:
         """Those items, as far as it isn't known that they were taken."""
         self._serials: dict[int, int] = {}
         """How often each member was given items ahead."""
-        self._writers: set[int] = set()
+        self._writers: dict[int, None] = {}
         """The members that may put without asking."""
         self._taker: int | None = None
-        """Which member has taken last, and how often in a row."""
+        """Which member has taken last."""
         self._streak = 0
-        self.ever: set[int] = set()
-        """The members that know that they might."""
+        """How often that member has taken in a row."""
+        self.ever: dict[int, None] = {}
+        """The members that know of a delegation, past or present."""
         self.recalled: set[int] = set()
         """The members that are still to give back what they have."""
         self.delayed: OrderedDict[int, tuple[int, m.PrimitiveCall]] = OrderedDict()
-        """By fiber: who asks meanwhile, from which member."""
+        """By fiber: the member from which it calls meanwhile, and the call."""
 
-    def to_recall(self, member: int, asked: m.PrimitiveCall) -> set[int]:
+    def to_recall(self, member: int, call: m.PrimitiveCall) -> set[int]:
         """The members that have to give something back before this can be answered."""
-        if asked.method in _PUTS or (self._reader is None and asked.method != "close"):
+        if call.method in _PUTS or (self._reader is None and call.method != "close"):
             return set()
-        has_heard = asked.number == self._serials.get(member, 0)  # of what it was given
-        if asked.method in _TAKES and member == self._reader and has_heard:
+        has_heard = call.number == self._serials.get(member, 0)  # of what it was given
+        if call.method in _TAKES and member == self._reader and has_heard:
             self._ahead.clear()  # it asks because it has taken them all
             self._reader = None
             return set()
         readers = set() if self._reader is None else {self._reader}
-        return readers | self._writers if asked.method == "close" else readers
+        return readers | self._writers.keys() if call.method == "close" else readers
 
-    def came_back(self, member: int, taken: int) -> None:
+    def take_back(self, member: int, taken: int) -> None:
         """This member, which is lost or was asked to, has given back what it has."""
         self.recalled.discard(member)
-        self._writers.discard(member)
+        self._writers.pop(member, None)
         if member == self._reader:
             self._reader = None
             self._queue.put_back([*self._ahead][taken:])
             self._ahead.clear()
 
-    def answered(
-        self, member: int, asked: m.PrimitiveCall, *, got_item: bool
+    def delegate(
+        self, member: int, call: m.PrimitiveCall, *, got_item: bool
     ) -> tuple[bool, list[bytes]]:
-        """A fiber of this member was answered at once.
+        """A call of a fiber of this member was answered at once.
 
         Returns:
             Whether that member may put without asking from now on, and what it is given ahead.
         """
-        if asked.method in _PUTS:
-            self._writers.add(member)
-            self.ever.add(member)
+        if call.method in _PUTS:
+            self._writers[member] = None
+            self.ever[member] = None
             return True, []
-        if asked.method not in _TAKES or not got_item:
+        if call.method not in _TAKES or not got_item:
             return False, []
         self._streak = self._streak + 1 if member == self._taker else 0
         self._taker = member
@@ -95,7 +96,7 @@ class Delegations:
         ahead = self._queue.give_ahead(min(2**self._streak, _MOST_AHEAD), of=bytes)
         if ahead:
             self._reader = member
-            self.ever.add(member)
+            self.ever[member] = None
             self._ahead.extend(ahead)
             self._serials[member] = self._serials.get(member, 0) + 1
         return False, ahead
@@ -106,5 +107,5 @@ class Delegations:
 
     @property
     def holders(self) -> Sequence[int]:
-        """Those that have anything, for checks."""
+        """The members that have anything."""
         return [*self._writers, *([] if self._reader is None else [self._reader])]

@@ -1,4 +1,4 @@
-"""Which queues, variables, fibers and the like can still be reached, and by whom.
+"""References: which queues, variables, fibers and the like can still be reached from where.
 
 Rules
 -----
@@ -18,10 +18,15 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 
-from distio.coordination.state.registry import FiberRecord
+from distio.coordination.dispatch import handles
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.errors import DistioBug
+from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
 
 __all__ = ["References"]
@@ -38,34 +43,20 @@ class _Known:
         self.run = run
         self.members = members
         self.host = host
-        """Of a fiber without a record: the member that has told of it."""
+        """Of a fiber without a record: the member that has reported a handle of it."""
         self.payloads = 0
         """How many payloads here refer to it."""
         self.contents: dict[int, int] = {}
         """By key: how many payloads in it refer to that."""
         self.exposed = exposed
-        """Of a fiber: how often the member where it is has told that a handle leaves."""
+        """Of a fiber: how often the member where it is has reported that a handle leaves."""
 
 
-class References:
+class References(CoordinatorFeature):
     """The counts of all keys."""
 
-    def __init__(
-        self,
-        fibers: Mapping[int, FiberRecord],
-        free: Callable[[int, int], None],
-        drop_outcome: Callable[[int, int, int], None],
-    ) -> None:
-        """
-        Args:
-            fibers: the records of fibers.
-            free: called with a run and a key that is freed, unless it is that of a fiber.
-            drop_outcome: called with a fiber, where it is unless it has a record, and how often
-                it was told that its handle leaves.
-        """
-        self._fibers = fibers
-        self._free = free
-        self._drop_outcome = drop_outcome
+    def __init__(self, state: CoordinatorState) -> None:
+        self._state = state
         self._known: dict[int, _Known] = {}
         self._runs: dict[int, dict[int, None]] = {}
 
@@ -82,7 +73,7 @@ class References:
     def exposed(self, run: int, fiber: int, member: int) -> None:
         """A handle of this fiber leaves the member where the fiber is."""
         known = self._find(fiber)
-        if known is not None and known.run != run and fiber not in self._fibers:
+        if known is not None and known.run != run and fiber not in self._state.fibers:
             if home_of(fiber) != member:
                 return  # it is wrong, or the other one was
             known = None
@@ -90,6 +81,25 @@ class References:
             known = self._begin(run, fiber, _Known(run, {}, exposed=0, host=member))
         known.exposed = (known.exposed or 0) + 1
         known.members[member] = known.members.get(member, 0) + 1
+
+    def fibers_left(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        """Handles of the fibers stay where they were, and references in the chunk come here."""
+        fibers, home = self._state.fibers, member.id
+        for fiber, _ in chunk.fibers:
+            self.left(fiber, fibers[fiber], home)
+        if chunk.references:
+            self.came(chunk.references)
+
+    def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        """References in the chunk go to the member."""
+        if chunk.references:
+            self.sent(chunk.references, member.id)
+            self.gone(chunk.references)
+
+    def fibers_dropped(self, host: int, chunk: m.Chunk) -> None:
+        """References in the chunk are here no more, if they have come here."""
+        if host == NOWHERE:
+            self.gone(chunk.references)
 
     def left(self, fiber: int, record: FiberRecord, member: int) -> None:
         """A fiber, which has a record by now, leaves this member."""
@@ -123,7 +133,7 @@ class References:
         known = self._known.get(key)
         if known is not None:
             return known
-        record = self._fibers.get(key)
+        record = self._state.fibers.get(key)
         if record is None:
             return None
         members = {} if record.is_unwanted else {home_of(key): 1}
@@ -163,14 +173,19 @@ class References:
         for key in keys:
             self._look_at(key)
 
+    @handles
+    def give_back(self, sender: MemberRecord, message: m.GiveBack) -> None:
+        """A member can't reach some keys any more."""
+        self.given_back(sender.id, message.counts)
+
     def given_back(self, member: int, counts: Iterable[tuple[int, int]]) -> None:
         """This member can't reach these any more, as far as it has heard of them."""
         for key, count in counts:
             if key in self._known:
                 _take_away(self._known[key].members, member, count)
                 self._look_at(key)
-            elif key in self._fibers and home_of(key) == member:
-                self._drop_outcome(key, 0, 0)
+            elif key in self._state.fibers and home_of(key) == member:
+                self._fiber_unreachable(key, 0, 0)
 
     def _look_at(self, key: int) -> None:
         doubtful = [key]
@@ -184,28 +199,32 @@ class References:
                 if other in self._known:
                     self._known[other].payloads -= count
                     doubtful.append(other)
-            if known.exposed is None:
-                self._free(known.run, key)
+            if known.exposed is not None:
+                self._fiber_unreachable(key, known.host, known.exposed)
             else:
-                self._drop_outcome(key, known.host, known.exposed)
+                for key_unreachable in self._state.hooks.key_unreachable:
+                    key_unreachable(known.run, key)
 
-    def run_gone(self, run: int) -> None:
-        """A run has ended, and all that its fibers have made with it."""
-        for key in self._runs.pop(run, ()):
+    def _fiber_unreachable(self, fiber: int, host: int, exposed: int) -> None:
+        for fiber_unreachable in self._state.hooks.fiber_unreachable:
+            fiber_unreachable(fiber, host, exposed)
+
+    def run_ended(self, id: int, run: Run) -> None:
+        """All that the fibers of the run have made ends with it."""
+        for key in self._runs.pop(id, ()):
             del self._known[key]
 
     def validate(self) -> None:
-        """Check what must always hold.
-
-        Raises:
-            DistioBug: something doesn't.
-        """
+        """Check that counts are above zero, and that each key is counted in one place."""
         for key, known in self._known.items():
             counts = [known.payloads, *known.members.values(), *known.contents.values()]
-            if key in self._fibers and self._fibers[key].is_unwanted:
+            if key in self._state.fibers and self._state.fibers[key].is_unwanted:
                 raise DistioBug(f"fiber {name_of(key)} is unwanted, but counts for {counts}")
             if min(counts) < 0 or not (known.members or known.payloads):
                 raise DistioBug(f"references to {key} are miscounted: {known.members}, {counts}")
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"references": self._known}
 
 
 def _take_away(counts: dict[int, int], key: int, count: int) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from distio.protocol import messages as m
 
-__all__ = ["Closing", "Disconnected", "Event", "Joined", "Received", "Send", "Tick"]
+__all__ = ["Closing", "Disconnected", "Event", "Expelled", "Joined", "Received", "Send", "Tick"]
 
 
 class Joined(NamedTuple):
@@ -29,6 +29,14 @@ class Disconnected(NamedTuple):
     reason: str = "its connection broke"
 
 
+class Expelled(NamedTuple):
+    """What a member says, or is to be told, can't be carried: it is no member any more."""
+
+    member: int
+    reason: str
+    """What the member is told."""
+
+
 class Tick(NamedTuple):
     """Time has passed."""
 
@@ -41,7 +49,7 @@ class Closing(NamedTuple):
     """How many seconds that may take, if that is less than usual."""
 
 
-Event = Joined | Received | Disconnected | Tick | Closing
+Event = Joined | Received | Disconnected | Expelled | Tick | Closing
 
 
 class Send(NamedTuple):

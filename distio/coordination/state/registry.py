@@ -44,17 +44,17 @@ class FiberRecord:
         self.is_unwanted = False
         """Whether nobody will ask for the outcome: see `references`."""
         self.pending_cancels: dict[int, int] = {}
-        """The regions of it that are to be cancelled (0: all of it), and which message has told
-        its host, as long as that may not have been heard."""
+        """By region that is to be cancelled (0: the whole fiber): the number of the message to its
+        host, as long as the host may not have handled it."""
         self.waiters: list[int] = []
         """The members that wait for the outcome."""
         self.lost: tuple[str, str] | None = None
         """(worker, reason) if there will never be an outcome."""
 
     def heard(self, count: int) -> None:
-        """Its host has handled so many messages: what they told, it or the fiber knows."""
+        """Its host has handled so many messages: it or the fiber knows what they said."""
         self.pending_cancels = {
-            region: told for region, told in self.pending_cancels.items() if told > count
+            region: number for region, number in self.pending_cancels.items() if number > count
         }
 
 
@@ -86,8 +86,8 @@ class Run:
         self.alive = 0
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""
-        self.fibers: set[int] = set()
-        """The fibers of this run that have a record."""
+        self.fibers: dict[int, None] = {}
+        """The fibers of this run that have a record, in an order that doesn't depend on hashes."""
         self.attachments: dict[bytes, bytes] = {}
         """By digest, what its chunks refer to."""
         self._given: set[tuple[bytes, int]] = set()

@@ -1,98 +1,108 @@
-"""Who asks after which fiber, and which member is to answer.
+"""Queries for the status of a fiber: who asks, and which member is to answer.
 
 Rules
 -----
-- Who asks is told at once of a fiber that is on its way, has ended or is lost, as far as that is
-  known here. For any other the host is asked; of one without a record, its maker.
-- A host that says that the fiber isn't there was asked too late: it is looked for again. If it was
-  to be there and nowhere else since, it has ended and nobody keeps its outcome.
-- If the host is lost, the fiber is looked for again: each question is answered.
-- A question is forgotten with the member or the run that asks.
+- If the coordinator already knows that the fiber is moving, ended or lost, it replies at once.
+  For any other fiber the host is asked; for one without a record, its maker.
+- A host that replies that the fiber isn't there was asked too late: the fiber is looked for again.
+  If it was to be there and nowhere else since, it has ended and nobody keeps its outcome.
+- If the host is lost, the fiber is looked for again: each query is answered.
+- A query is forgotten with the member or the run that asks.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sized
+from typing import NamedTuple
 
-from distio.coordination.state.registry import NOWHERE
+from distio.coordination.admission import part_of
+from distio.coordination.dispatch import admits, handles
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import NOWHERE, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
 
-if TYPE_CHECKING:
-    from distio.coordination.coordinator import Coordinator
-    from distio.coordination.placement.coordinator import MemberRecord
-
 __all__ = ["StatusQueries"]
 
 
-class _Question(NamedTuple):
-    """What a host was asked, and for whom."""
+class _Pending(NamedTuple):
+    """A query that a host hasn't answered yet."""
 
     member: int
     """Where the fiber is that asks."""
-    asked: m.QueryStatus
+    query: m.QueryStatus
     place: tuple[int, int]
     """The host that was asked, and the epoch of the fiber there."""
 
 
-class StatusQueries:
-    """The questions that hosts haven't answered yet."""
+class StatusQueries(CoordinatorFeature):
+    """The queries that hosts haven't answered yet."""
 
-    def __init__(self, machine: Coordinator) -> None:
-        self._machine = machine
-        self._asked: dict[int, _Question] = {}
+    def __init__(self, state: CoordinatorState) -> None:
+        self._state = state
+        self._pending: dict[int, _Pending] = {}
         self._count = 0
 
     def __len__(self) -> int:
-        return len(self._asked)
+        """How many there are."""
+        return len(self._pending)
 
-    def ask(self, member: int, asked: m.QueryStatus) -> None:
+    @admits
+    def admit_query(self, sender: MemberRecord, message: m.QueryStatus) -> None:
+        """The member has hosted fibers of the run, or the run is over."""
+        part_of(self._state, sender, message.run)
+
+    @handles
+    def query(self, sender: MemberRecord, message: m.QueryStatus) -> None:
         """A fiber of this member asks."""
-        if asked.run in self._machine.runs:
-            self._look(member, asked)
+        if message.run in self._state.runs:
+            self._look_up(sender.id, message)
         else:
-            self._machine.stale += 1
+            self._state.stale += 1
 
-    def answered(self, host: MemberRecord, message: m.FiberDescribed) -> None:
+    @handles
+    def described(self, sender: MemberRecord, message: m.FiberDescribed) -> None:
         """A host has answered."""
-        question = self._asked.get(message.question)
-        if question is None or question.place[0] != host.id:
-            self._machine.stale += 1  # who had asked is gone, or another was asked
+        pending = self._pending.get(message.question)
+        if pending is None or pending.place[0] != sender.id:
+            self._state.stale += 1  # the member that had asked is gone, or another was asked
             return
-        del self._asked[message.question]
+        del self._pending[message.question]
         if message.state:
-            where = host.id if message.state != "ended" else 0
-            self._tell(question.member, question.asked, message.state, message.name, where)
+            where = sender.id if message.state != "ended" else 0
+            self._reply(pending.member, pending.query, message.state, message.name, where)
         else:
-            self._look(question.member, question.asked, question.place)
+            self._look_up(pending.member, pending.query, pending.place)
 
-    def _look(
-        self, member: int, asked: m.QueryStatus, before: tuple[int, int] | None = None
+    def _look_up(
+        self, member: int, query: m.QueryStatus, before: tuple[int, int] | None = None
     ) -> None:
-        """Tell what is known, or ask the host.
+        """Reply with what is known, or ask the host.
 
         Args:
             member: where the fiber is that asks.
-            asked: what it asks.
+            query: what it asks.
             before: the place where the fiber was looked for last, and isn't.
         """
-        state, place = self._find(asked.of)
+        state, place = self._find(query.of)
         if not state and place == before:
             state = "ended"
         if state:
-            self._tell(member, asked, state)
+            self._reply(member, query, state)
             return
         self._count += 1
-        self._asked[self._count] = _Question(member, asked, place)
-        self._machine.send(place[0], m.DescribeFiber(self._count, asked.of))
+        self._pending[self._count] = _Pending(member, query, place)
+        self._state.send(place[0], m.DescribeFiber(self._count, query.of))
 
     def _find(self, fiber: int) -> tuple[str, tuple[int, int]]:
         """The state of a fiber, empty if its host is to be asked; and its host and epoch."""
-        record = self._machine.fibers.get(fiber)
+        record = self._state.fibers.get(fiber)
         if record is None:
             home = home_of(fiber)
-            return ("" if home in self._machine.members else "lost"), (home, 0)
+            return ("" if home in self._state.members else "lost"), (home, 0)
         if record.lost is not None:
             state = "lost"
         elif record.ended:
@@ -100,39 +110,39 @@ class StatusQueries:
         elif record.host == NOWHERE:
             state = "on its way"
         else:  # several members may be lost at once, and this one be the next to be struck out
-            state = "" if record.host in self._machine.members else "lost"
+            state = "" if record.host in self._state.members else "lost"
         return state, (record.host, record.epoch)
 
-    def _tell(
-        self, member: int, asked: m.QueryStatus, state: str, name: str | None = None, where: int = 0
+    def _reply(
+        self, member: int, query: m.QueryStatus, state: str, name: str | None = None, where: int = 0
     ) -> None:
-        self._machine.send(member, m.StatusReply(asked.fiber, asked.question, state, name, where))
+        self._state.send(member, m.StatusReply(query.fiber, query.question, state, name, where))
 
-    # -- who is gone ----------------------------------------------------------------------
+    # -- hooks ----------------------------------------------------------------------------
 
-    def members_gone(self) -> None:
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Members were lost: those that asked want no answer, those that were asked give none."""
-        members = self._machine.members
-        self._asked = {id: each for id, each in self._asked.items() if each.member in members}
-        for id, question in list(self._asked.items()):
-            if question.place[0] not in members:
-                del self._asked[id]
-                self._look(question.member, question.asked)
+        members = self._state.members
+        self._pending = {id: each for id, each in self._pending.items() if each.member in members}
+        for id, pending in list(self._pending.items()):
+            if pending.place[0] not in members:
+                del self._pending[id]
+                self._look_up(pending.member, pending.query)
 
-    def run_gone(self, run: int) -> None:
-        """Nobody is left in this run to be answered."""
-        if self._asked:
-            self._asked = {id: each for id, each in self._asked.items() if each.asked.run != run}
+    def run_ended(self, id: int, run: Run) -> None:
+        """No fiber is left in this run that could be answered."""
+        if self._pending:
+            pending = self._pending.items()
+            self._pending = {number: each for number, each in pending if each.query.run != id}
 
     def validate(self) -> None:
-        """Check that who asks is there, and who was asked.
-
-        Raises:
-            DistioBug: one of them isn't.
-        """
-        for question in self._asked.values():
-            if question.asked.run not in self._machine.runs:
-                raise DistioBug(f"questions outlive run {name_of(question.asked.run)}")
-            for member in (question.member, question.place[0]):
-                if member not in self._machine.members:
+        """Check that the member that asks is there, and the member that was asked."""
+        for pending in self._pending.values():
+            if pending.query.run not in self._state.runs:
+                raise DistioBug(f"status queries outlive run {name_of(pending.query.run)}")
+            for member in (pending.member, pending.place[0]):
+                if member not in self._state.members:
                     raise DistioBug(f"member {member} is gone, but asks or is asked after a fiber")
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"status queries": self._pending}

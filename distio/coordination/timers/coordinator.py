@@ -1,10 +1,20 @@
-"""Who is to be woken when. A timer never fires early."""
+"""Which fiber is to be woken when. A timer never fires early."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sized
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
+
+from distio.coordination.admission import Inadmissible, part_of, require_host
+from distio.coordination.dispatch import admits, handles
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import Run
+from distio.errors import DistioBug
+from distio.protocol import messages as m
+from distio.protocol.ids import name_of
 
 __all__ = ["Timer", "Timers"]
 
@@ -23,18 +33,50 @@ class Timer(NamedTuple):
     run: int
 
 
-class Timers:
+class Timers(CoordinatorFeature):
     """A heap of deadlines, and how many of them each run has.
 
     A fiber has one timer at a time. One that is stopped stays in the heap until it comes to the
     top, or until most of the heap is such.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state: CoordinatorState) -> None:
+        self._state = state
         self.heap: list[Timer] = []
         self._running: dict[int, Timer] = {}
         """By fiber."""
         self._of_run: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        """How many are running."""
+        return len(self._running)
+
+    # -- what members say -----------------------------------------------------------------
+
+    @admits
+    def admit_start(self, sender: MemberRecord, message: m.StartTimer) -> None:
+        """The fiber is there, and doesn't sleep already."""
+        if part_of(self._state, sender, message.run) is not None:
+            require_host(self._state, sender, message.run, message.fiber)
+            if message.fiber in self._running:
+                raise Inadmissible(f"fiber {name_of(message.fiber)} sleeps already")
+
+    @handles
+    def start_timer(self, sender: MemberRecord, message: m.StartTimer) -> None:
+        """A fiber sleeps."""
+        if message.run not in self._state.runs:
+            self._state.stale += 1
+            return
+        deadline = self._state.now + message.seconds
+        self.start(Timer(deadline, message.fiber, message.timer, sender.id, message.run))
+
+    @handles
+    def stop_timer(self, sender: MemberRecord, message: m.StopTimer) -> None:
+        """A fiber sleeps no longer."""
+        if not self.stop(sender.id, message.fiber, message.timer):
+            self._state.stale += 1  # it has fired meanwhile
+
+    # -- the heap -------------------------------------------------------------------------
 
     def start(self, timer: Timer) -> None:
         """Add a timer."""
@@ -44,12 +86,8 @@ class Timers:
         self._running[timer.fiber] = timer
         self._of_run[timer.run] = self._of_run.get(timer.run, 0) + 1
 
-    def has(self, fiber: int) -> bool:
-        """Whether this fiber has one."""
-        return fiber in self._running
-
     def stop(self, member: int, fiber: int, number: int) -> bool:
-        """Forget a timer of this member's; False if there is none: it has fired."""
+        """Forget a timer of this member; False if there is none: it has fired."""
         timer = self._running.get(fiber)
         if timer is None or timer.number != number or timer.member != member:
             return False
@@ -61,7 +99,7 @@ class Timers:
         return True
 
     def next_deadline(self) -> float | None:
-        """When to look again; None: there is nothing to wait for."""
+        """When the next timer fires; None: there is none."""
         return self.heap[0].deadline if self.heap else None
 
     def due(self, now: float) -> list[Timer]:
@@ -74,23 +112,38 @@ class Timers:
             self._clear_top()
         return due
 
-    def of_run(self, run: int) -> int:
-        """How many timers of this run are running."""
-        return self._of_run.get(run, 0)
+    def tick(self, now: float) -> None:
+        """Wake the fibers whose time has come."""
+        if self.heap:
+            for timer in self.due(now):
+                fired = m.TimerFired(timer.fiber, timer.number)
+                self._state.survive(self._state.send, timer.member, fired, run=timer.run)
 
-    @property
-    def runs(self) -> Iterable[int]:
-        """The runs that have timers."""
-        return self._of_run
+    def will_wake(self, run: int) -> bool:
+        """Whether a timer of this run is running."""
+        return run in self._of_run
 
-    def drop(self, run: int) -> None:
-        """Forget the timers of a run that has ended."""
-        if run in self._of_run:
-            self._drop(lambda timer: timer.run == run)
+    def run_ended(self, id: int, run: Run) -> None:
+        """Forget the timers of the run."""
+        if id in self._of_run:
+            self._drop(lambda timer: timer.run == id)
 
-    def drop_member(self, member: int) -> None:
-        """Forget the timers of a member that was lost."""
-        self._drop(lambda timer: timer.member == member)
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """Forget the timers of the member."""
+        self._drop(lambda timer: timer.member == lost.id)
+
+    def count_anew(self) -> None:
+        """Forget the timers of runs that are no more."""
+        self._drop(lambda timer: timer.run not in self._state.runs)
+
+    def validate(self) -> None:
+        """Check that no timer outlives its run."""
+        for id in self._of_run:
+            if id not in self._state.runs:
+                raise DistioBug(f"timers outlive run {name_of(id)}")
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"timers": self._running}
 
     def _drop(self, is_over: Callable[[Timer], bool]) -> None:
         for timer in [timer for timer in self._running.values() if is_over(timer)]:
@@ -107,9 +160,6 @@ class Timers:
             del self._of_run[timer.run]
 
     def _clear_top(self) -> None:
-        """Nobody is woken for a timer that was stopped."""
+        """Take timers away that were stopped: nothing is to be done at their deadlines."""
         while self.heap and self._running.get(self.heap[0].fiber) is not self.heap[0]:
             heappop(self.heap)
-
-    def __len__(self) -> int:
-        return len(self._running)

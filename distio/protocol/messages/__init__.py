@@ -32,6 +32,7 @@ from distio.protocol.messages.logs import (
     SetLogLevels,
 )
 from distio.protocol.messages.membership import (
+    HANDSHAKE,
     Goodbye,
     Hello,
     Leaving,
@@ -73,6 +74,7 @@ from distio.protocol.messages.status import DescribeFiber, FiberDescribed, Query
 from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
 
 __all__ = [
+    "HANDSHAKE",
     "AcquireTokens",
     "AwaitOutcomes",
     "CallWithdrawn",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -10,6 +10,7 @@ from distio.protocol.base import CoordinatorMessage, MemberMessage
 from distio.protocol.domains import Count, Id, MemberKind, Seconds, Threads, Token
 
 __all__ = [
+    "HANDSHAKE",
     "Goodbye",
     "Hello",
     "Leaving",
@@ -43,6 +44,10 @@ class Listen(MemberMessage, frozen=True, gc=False):
     """The first and only message of a member's listening socket."""
 
     token: Token
+
+
+HANDSHAKE: Final = (Hello, Listen)
+"""What a process says to become a member."""
 
 
 class WorkerExited(MemberMessage, frozen=True, gc=False):

@@ -94,7 +94,7 @@ def test_coordinator_that_closes_ends_all_runs_and_those_that_start_later() -> N
     for _, message in ended_runs:
         assert isinstance(message, m.RunEnded)
         assert message.cause is Cause.CLUSTER_CLOSED
-    assert scene.machine.endings.is_closing
+    assert scene.machine.is_closing
     scene.machine.validate_rest()
 
 

@@ -177,8 +177,8 @@ def test_who_is_lost_in_the_queue_is_passed_over() -> None:
     scene.breaks(2)
     assert returns(scene, 1) == kept(1)
     assert returns(scene, 1) == []
-    scene.machine.locks.validate()
-    assert len(scene.machine.locks) == 0
+    scene.machine.features.locks.validate()
+    assert len(scene.machine.features.locks) == 0
 
 
 def test_a_token_travels_with_its_fiber() -> None:

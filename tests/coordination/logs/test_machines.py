@@ -38,7 +38,7 @@ class Cluster:
     run = fiber_id(1, 0)
 
     def join(self, kind: MemberKind, family: str = "") -> int:
-        id = self.machine.next_incarnation
+        id = self.machine.state.next_incarnation
         hello = m.Hello(PROTOCOL, PYTHON, kind, 1, "here", id, b"", family)
         self.machine.handle(0.0, Joined(hello))
         return id
@@ -150,7 +150,7 @@ def test_records_of_a_client_that_is_gone_are_dropped_and_counted() -> None:
     cluster = Cluster()
     cluster.machine.handle(0.0, Disconnected(1))
     assert cluster.said(3, m.RelayLogs(cluster.run, b"records")) == []
-    assert cluster.machine.logs.dropped == 1
+    assert cluster.machine.features.logs.dropped == 1
 
 
 def test_records_of_no_run_go_to_the_client_that_has_started_the_worker() -> None:
@@ -158,7 +158,7 @@ def test_records_of_no_run_go_to_the_client_that_has_started_the_worker() -> Non
     assert cluster.join("client", "theirs") == 4
     assert cluster.said(2, m.RelayLogs(0, b"records")) == [(1, m.LogsRelayed(2, 0, b"records"))]
     assert cluster.said(3, m.RelayLogs(0, b"records")) == []
-    assert cluster.machine.logs.dropped == 1
+    assert cluster.machine.features.logs.dropped == 1
 
 
 def test_records_come_before_the_end_of_their_fiber() -> None:

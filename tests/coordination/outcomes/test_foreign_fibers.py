@@ -50,7 +50,7 @@ def test_a_wait_for_a_fiber_of_another_run_is_judged_by_its_maker() -> None:
     assert scene.other_asks() == [(WORKER, m.SendOutcomes(scene.other, [(CHILD, 0)]))]
     told = scene.says(WORKER, m.OutcomeUnknown(CHILD, 0, scene.other))
     assert is_unknown(told, scene.other_client, CHILD)
-    assert len(scene.machine.claims) == 0
+    assert len(scene.machine.features.claims) == 0
 
 
 def test_a_wait_for_a_fiber_of_another_run_that_moves_miscounts_neither() -> None:
@@ -79,7 +79,7 @@ def test_a_claim_ends_with_the_run_that_makes_it() -> None:
     scene.other_asks()
     scene.tells(WORKER, ended(scene.other, scene.other + 1))
     scene.tells(scene.other_client, finished(scene.other, 1))
-    assert len(scene.machine.claims) == 0
+    assert len(scene.machine.features.claims) == 0
     assert list(scene.machine.runs) == [scene.run]
 
 

@@ -43,8 +43,8 @@ def test_coordinator_keeps_an_attachment_for_chunks_that_wait_for_room() -> None
     scene = Scene()
     run = scene.starts(fibers=3)
     assert scene.says(scene.client, m.Offer([chunk(run, run + 1, DATA)])) == []
-    assert [waiting.attachments for waiting in scene.machine.backlog] == [[(DIGEST, b"")]]
-    worker = scene.machine.next_incarnation
+    assert [waiting.attachments for waiting in scene.machine.state.backlog] == [[(DIGEST, b"")]]
+    worker = scene.machine.state.next_incarnation
     hello = m.Hello(*_hello(), "worker", 1, "host", 1000, b"")
     assert placed(scene.happens(_joined(hello))) == [(worker, DATA)]
 

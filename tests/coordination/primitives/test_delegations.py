@@ -115,9 +115,9 @@ def test_nothing_is_a_deadlock_while_something_is_on_its_way_back() -> None:
     scene.puts(2)
     scene.asks(2, "take")
     scene.asks(3, "take")
-    assert scene.machine.primitives.is_recalling(scene.run)
+    assert scene.machine.features.primitives.will_wake(scene.run)
     scene.says(2, m.DelegationReturned(KEY, taken=0))
-    assert not scene.machine.primitives.is_recalling(scene.run)
+    assert not scene.machine.features.primitives.will_wake(scene.run)
 
 
 def test_a_queue_with_a_limit_is_never_lent() -> None:

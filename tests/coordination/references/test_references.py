@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from distio import IO, Barrier, CountDownLatch, Deferred, Errors, Ok, PubSub, Queue, Var, io
+from distio.coordination.feature.coordinator import CoordinatorFeature, Hooks
 from distio.coordination.member import Member
 from distio.coordination.references.coordinator import References
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.registry import Run
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of
 from tests.coordination.test_member import World
@@ -48,10 +51,10 @@ class Cluster(World):
     def left(self) -> int:
         """How many keys the coordinator counts; each stands for something that is there."""
         machine = self.coordinator
-        there = machine.primitives._primitives.keys() | {
-            key for keys in machine.locks._values_of_run.values() for key in keys
+        there = machine.features.primitives._primitives.keys() | {
+            key for keys in machine.features.locks._values_of_run.values() for key in keys
         }
-        known = machine.references._known.items()
+        known = machine.features.references._known.items()
         assert there == {key for key, each in known if each.exposed is None}
         return len(there)
 
@@ -59,7 +62,7 @@ class Cluster(World):
     def fibers_left(self) -> set[str]:
         """The fibers for which a member keeps a handle, or the coordinator a record or a count."""
         machine = self.coordinator
-        known = machine.references._known.items()
+        known = machine.features.references._known.items()
         kept = {*machine.fibers, *[key for key, each in known if each.exposed is not None]}
         for node in self.nodes.values():
             member = node.member
@@ -126,7 +129,7 @@ def test_what_the_user_has_pickled_lives_with_its_run() -> None:
     assert cluster.left == 1
     cluster.pass_time(1)
     cluster.work()
-    assert len(cluster.coordinator.references) == 0
+    assert len(cluster.coordinator.features.references) == 0
 
 
 def test_a_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
@@ -329,13 +332,23 @@ def test_an_item_that_a_queue_refuses_keeps_nothing() -> None:
 RUN = fiber_id(1, 0)
 
 
+class Freed(CoordinatorFeature):
+    """Notes which keys nobody can reach any more."""
+
+    def __init__(self) -> None:
+        self.keys: list[int] = []
+
+    def key_unreachable(self, run: int, key: int) -> None:
+        self.keys.append(key)
+
+
 def counted() -> tuple[References, list[int]]:
-    freed: list[int] = []
-    references = References(
-        {}, lambda run, key: freed.append(key), lambda fiber, host, exposed: None
-    )
+    freed = Freed()
+    state = CoordinatorState()
+    state.hooks = Hooks([freed])
+    references = References(state)
     references.made(RUN, 7, member=1)
-    return references, freed
+    return references, freed.keys
 
 
 def test_a_key_is_freed_when_its_maker_gives_it_back() -> None:
@@ -386,13 +399,13 @@ def test_what_refers_to_itself_ends_with_its_run() -> None:
     references.came([7], within=7)
     references.given_back(1, [(7, 1)])
     assert freed == []
-    references.run_gone(RUN)
+    references.run_ended(RUN, Run(1))
     assert len(references) == 0
 
 
 def test_what_is_given_back_late_is_of_no_account() -> None:
     references, _ = counted()
-    references.run_gone(RUN)
+    references.run_ended(RUN, Run(1))
     references.given_back(1, [(7, 1)])
     references.came([7])
     references.sent([7], 2)

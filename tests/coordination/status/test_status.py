@@ -239,7 +239,7 @@ def test_the_host_is_asked_and_its_answer_passed_on() -> None:
     assert asks(scene, run, child) == [(2, m.DescribeFiber(1, child))]
     answer = scene.says(2, m.FiberDescribed(1, "sleeps", "main"))
     assert answer == [told(run, "sleeps", 2, "main")]
-    assert len(scene.machine.status_queries) == 0
+    assert len(scene.machine.features.status) == 0
 
 
 def test_the_maker_is_asked_after_who_never_left() -> None:
@@ -315,7 +315,7 @@ def test_who_asks_is_answered_when_the_host_is_lost() -> None:
         told(run, "lost"),
         (1, m.StatusReply(run + 5, 8, "lost", None, 0)),
     ]
-    assert len(scene.machine.status_queries) == 0
+    assert len(scene.machine.features.status) == 0
 
 
 def test_several_members_are_lost_at_once() -> None:
@@ -323,7 +323,7 @@ def test_several_members_are_lost_at_once() -> None:
     scene = Hub(workers=1)
     watcher = scene.join("client", family="f")
     hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 5000, b"", "f")
-    watched = scene.machine.next_incarnation
+    watched = scene.machine.state.next_incarnation
     scene.happens(Joined(hello))
     run = scene.starts()
     asks(scene, run, fiber_id(watcher, 5))
@@ -340,7 +340,7 @@ def test_a_question_is_forgotten_with_who_asks() -> None:
     run, (child, _) = shipped(scene, 2)
     assert asks(scene, run, child, member=3) == [(2, m.DescribeFiber(1, child))]
     scene.breaks(3)
-    assert len(scene.machine.status_queries) == 0
+    assert len(scene.machine.features.status) == 0
     assert scene.says(2, m.FiberDescribed(1, "sleeps", None)) == []
     assert scene.machine.stale == 1
 

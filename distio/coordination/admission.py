@@ -1,0 +1,54 @@
+"""What a member can truthfully say: the common part of the rules that stand beside handlers.
+
+A rule raises `Inadmissible` if this member can't say it, and `Late` if nothing follows from it.
+Of messages without a rule, the handler knows from whom it expects them, or they harm nobody.
+"""
+
+from __future__ import annotations
+
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import Run
+from distio.protocol.ids import home_of, name_of
+
+__all__ = ["Inadmissible", "Late", "part_of", "require", "require_host"]
+
+
+class Inadmissible(Exception):
+    """A member said what it can't truthfully say."""
+
+
+class Late(Exception):
+    """A message is about a run that is over, and nothing follows from it."""
+
+
+def require(holds: bool, what: str) -> None:
+    """Raise Inadmissible, with what is wrong, unless this holds."""
+    if not holds:
+        raise Inadmissible(what)
+
+
+def part_of(state: CoordinatorState, member: MemberRecord, id: int) -> Run | None:
+    """The run, of which this member has hosted something.
+
+    Returns:
+        None if the run is over, or if the coordinator has lost track of it.
+
+    Raises:
+        Inadmissible: the member has no part in it.
+    """
+    run = state.runs.get(id)
+    if run is not None and member.id not in run.members:
+        raise Inadmissible(f"it has no part in run {name_of(id)}")
+    return None if run is not None and run.mistakes else run
+
+
+def require_host(state: CoordinatorState, member: MemberRecord, run: int, fiber: int) -> None:
+    """Raise Inadmissible unless this member hosts a living fiber of this run."""
+    record = state.fibers.get(fiber)
+    if record is None:
+        is_there = home_of(fiber) == member.id
+    else:
+        is_there = record.host == member.id and record.run == run and not record.ended
+    if not is_there:
+        raise Inadmissible(f"fiber {name_of(fiber)} isn't there")

@@ -1,0 +1,228 @@
+"""What a feature of the coordinator may have a say in: one interface for all of them.
+
+Rules
+-----
+- A feature is the coordinator's half of one conversation. It is given the state, and the features
+  or methods that it needs, when it is made; none knows the coordinator itself.
+- A method with `@handles` handles a message of a member; one with `@admits` checks before whether
+  the member can truthfully say it.
+- What a feature needs of all others goes through the hooks below. A feature has those in its class
+  in which it has a say. For each event, all features are called in the order of one list.
+- A hook is called in the middle of an event: it may send messages and call verbs of the state, but
+  it must leave what it doesn't own as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from typing import Concatenate, Final, ParamSpec, TypeVar, final
+
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import FiberRecord, Run
+from distio.protocol.messages import Chunk, MemberMessage
+
+__all__ = ["CoordinatorFeature", "Hooks", "Key"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Key = int | str
+"""Of a lock: that of a variable or of a lock of one program is a number, others have names."""
+
+_NOBODY: Final[Mapping[int, int]] = {}
+
+
+class CoordinatorFeature:
+    """Base of all features: its hooks do nothing."""
+
+    # -- fibers ---------------------------------------------------------------------------
+
+    def fibers_left(self, member: MemberRecord, chunk: Chunk) -> None:
+        """A chunk has come from a member.
+
+        Called before its fibers are counted NOWHERE. All have records, which say so already.
+        """
+
+    def before_placing(self, member: MemberRecord, run: Run) -> None:
+        """Fibers of this run are about to be placed at this member.
+
+        Called before the `Place` is sent: what is sent here, the member hears before it has them.
+        """
+
+    def fibers_placed(self, member: MemberRecord, chunk: Chunk) -> None:
+        """A chunk goes to a member, with the new epochs of its fibers.
+
+        Called when the `Place` is sent: what is sent here, the member hears when it has them.
+        """
+
+    def fibers_dropped(self, host: int, chunk: Chunk) -> None:
+        """The fibers of a chunk will never be placed: their run is over, or their target is gone.
+
+        Args:
+            host: NOWHERE if `fibers_left` was called for the chunk; else the member that has just
+                sent it, whose run is over.
+            chunk: with the fibers.
+        """
+
+    def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
+        """A member has reported the end of a fiber that has a record, which says so already."""
+
+    def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+        """There will be no outcome of a fiber; its record says so already."""
+
+    def fiber_unreachable(self, fiber: int, host: int, exposed: int) -> None:
+        """Nobody but the member that hosts a fiber has a handle of it any more.
+
+        Args:
+            fiber: which.
+            host: where it is, unless it has a record.
+            exposed: how often that member has reported that a handle leaves.
+        """
+
+    def key_unreachable(self, run: int, key: int) -> None:
+        """No fiber can reach what this key of a run stands for any more."""
+
+    # -- runs -----------------------------------------------------------------------------
+
+    def run_started(self, id: int, run: Run) -> None:
+        """A run has started: its root is counted at the member that has started it."""
+
+    def run_ended(self, id: int, run: Run) -> None:
+        """A run is over.
+
+        Called when the state has forgotten the run and the records of its fibers, and before the
+        members are told.
+        """
+
+    def run_may_be_stuck(self, id: int, run: Run) -> None:
+        """One more fiber of this run waits, or one less is there to wake the others."""
+
+    def will_wake(self, run: int) -> bool:
+        """Whether something is under way that will wake a fiber of this run by itself."""
+        return False
+
+    def waiting_at(self, member: int) -> Mapping[int, int]:
+        """By run: how many fibers at this member wait for what the coordinator has.
+
+        A fiber that waits for other fibers isn't counted: its member reports that.
+        """
+        return _NOBODY
+
+    def tokens_moved(self, lock: Key) -> None:
+        """Tokens of this lock were lent or have come back."""
+
+    # -- members --------------------------------------------------------------------------
+
+    def member_joined(self, member: MemberRecord) -> None:
+        """A process has become a member. Called before its `Welcome` is sent."""
+
+    def member_reported(self, member: MemberRecord) -> None:
+        """A member has reported its progress, which the state has taken up."""
+
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """A member is none any more.
+
+        Called when the state has forgotten the member. Others may be lost in the same event, and
+        be forgotten by the state already, before this is called for them.
+        """
+
+    # -- time -----------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is to be called at the latest, even if nothing happens before."""
+        return None
+
+    def tick(self, now: float) -> None:
+        """Time has passed. Called after each event, with its time."""
+
+    # -- mistakes of distio's own ---------------------------------------------------------
+
+    def runs_with(self, key: int) -> Iterable[int]:
+        """The runs to which what this key stands for belongs."""
+        return ()
+
+    def spoilt_runs(self) -> Iterable[int]:
+        """After a failure: the runs of which the feature has lost track."""
+        return ()
+
+    def give_up(self, run: int, reason: str) -> None:
+        """A run is one of the `spoilt_runs`: what waits here for it will never be served."""
+
+    def lose_track(self, id: int, run: Run, reason: str) -> None:
+        """The coordinator has lost track of a run, for the first time; its books are in order."""
+
+    def refuse(self, member: int, message: MemberMessage, reason: str) -> None:
+        """A handler has failed: answer a fiber that can't go on before it is answered."""
+
+    def count_anew(self) -> None:
+        """After a failure, when the books of all runs are in order: bring the rest in line."""
+
+    # -- checks ---------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Check what must always hold between two events.
+
+        Raises:
+            DistioBug: something doesn't.
+        """
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        """By name in words: what must be empty when all runs have ended."""
+        return {}
+
+
+F = CoordinatorFeature
+
+
+@final
+class Hooks:
+    """For each hook: the methods of the features that have a say in it, in order."""
+
+    def __init__(self, features: Sequence[CoordinatorFeature]) -> None:
+        self._features = tuple(features)
+        self._bind()
+
+    def _bind(self) -> None:
+        all = self._features
+        self.fibers_left = _overriding(all, F.fibers_left)
+        self.before_placing = _overriding(all, F.before_placing)
+        self.fibers_placed = _overriding(all, F.fibers_placed)
+        self.fibers_dropped = _overriding(all, F.fibers_dropped)
+        self.fiber_ended = _overriding(all, F.fiber_ended)
+        self.fiber_lost = _overriding(all, F.fiber_lost)
+        self.fiber_unreachable = _overriding(all, F.fiber_unreachable)
+        self.key_unreachable = _overriding(all, F.key_unreachable)
+        self.run_started = _overriding(all, F.run_started)
+        self.run_ended = _overriding(all, F.run_ended)
+        self.run_may_be_stuck = _overriding(all, F.run_may_be_stuck)
+        self.will_wake = _overriding(all, F.will_wake)
+        self.waiting_at = _overriding(all, F.waiting_at)
+        self.tokens_moved = _overriding(all, F.tokens_moved)
+        self.member_joined = _overriding(all, F.member_joined)
+        self.member_reported = _overriding(all, F.member_reported)
+        self.member_lost = _overriding(all, F.member_lost)
+        self.next_deadline = _overriding(all, F.next_deadline)
+        self.tick = _overriding(all, F.tick)
+        self.runs_with = _overriding(all, F.runs_with)
+        self.spoilt_runs = _overriding(all, F.spoilt_runs)
+        self.give_up = _overriding(all, F.give_up)
+        self.lose_track = _overriding(all, F.lose_track)
+        self.refuse = _overriding(all, F.refuse)
+        self.count_anew = _overriding(all, F.count_anew)
+        self.validate = _overriding(all, F.validate)
+        self.leftovers = _overriding(all, F.leftovers)
+
+    def __getstate__(self) -> tuple[CoordinatorFeature, ...]:
+        return self._features
+
+    def __setstate__(self, features: tuple[CoordinatorFeature, ...]) -> None:
+        self._features = features
+        self._bind()
+
+
+def _overriding(
+    features: Sequence[CoordinatorFeature], hook: Callable[Concatenate[CoordinatorFeature, P], R]
+) -> tuple[Callable[P, R], ...]:
+    """The methods of these features that take the place of a hook that does nothing."""
+    name = hook.__name__
+    return tuple(getattr(each, name) for each in features if getattr(type(each), name) is not hook)

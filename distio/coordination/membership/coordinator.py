@@ -1,0 +1,110 @@
+"""Membership: how processes become members, leave, and are lost.
+
+Rules
+-----
+- A member is admitted with the next incarnation number. What comes from an incarnation that is
+  not (or no longer) a member is dropped and counted in `stale`.
+- A member whose link broke is lost. If another member watches its process, the loss waits for
+  that member's report on how the process exited (or for the loss of that member), never for a
+  clock.
+"""
+
+from __future__ import annotations
+
+from distio.coordination.dispatch import handles
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.membership.exits import ProcessExits, process_of
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.protocol import messages as m
+
+__all__ = ["Membership"]
+
+_LEFT = "it left the cluster"
+
+
+class Membership(CoordinatorFeature):
+    """The members are in the state; how their processes have exited is here."""
+
+    def __init__(self, state: CoordinatorState) -> None:
+        self._state = state
+        self.exits = ProcessExits()
+
+    # -- coming ---------------------------------------------------------------------------
+
+    def join(self, hello: m.Hello) -> None:
+        """A process has shaken hands."""
+        member = MemberRecord(self._state.next_incarnation, hello)
+        self._state.next_incarnation += 1
+        self._state.members[member.id] = member
+        for member_joined in self._state.hooks.member_joined:
+            member_joined(member)
+        self._state.send_uncounted(member.id, m.Welcome(member.id))
+
+    # -- going ----------------------------------------------------------------------------
+
+    @handles
+    def goodbye(self, sender: MemberRecord, message: m.Goodbye) -> None:
+        """A member leaves."""
+        self._leave(sender, message.reason or _LEFT)
+
+    def expel(self, id: int, reason: str) -> None:
+        """End a membership, and tell the member why: its process may still listen."""
+        self._leave(self._state.members[id], reason)
+        self._state.send_uncounted(id, m.Shutdown(reason, is_for_all=False))
+
+    def dismiss(self, id: int, reason: str) -> None:
+        """This member has taken too long to leave."""
+        self._state.send(id, m.Shutdown(reason, is_for_all=False))
+        self._lose(id, reason)
+
+    def disconnected(self, id: int, why: str) -> None:
+        """The link to a member is no more."""
+        member = self._state.members.get(id)
+        if member is None:
+            self._state.stale += 1
+            return
+        if member.is_leaving:  # its goodbye goes by the other connection, and may come too late
+            self._leave(member, _LEFT)
+            return
+        member.gone_because = why
+        reason = self.exits.reason_of(member)
+        if reason is not None or not self._is_watched(member):
+            self._lose(id, reason or why)
+
+    @handles
+    def worker_exited(self, sender: MemberRecord, message: m.WorkerExited) -> None:
+        """A client has seen how the process of one of its workers exited."""
+        exited = sender.hello.family, message.serial
+        if not sender.hello.family:
+            self._state.stale += 1  # it has started none
+            return
+        for member in self._state.members.values():
+            if member.is_gone and process_of(member) == exited:
+                self._lose(member.id, message.reason)
+                return
+        if not self.exits.record_exit(sender, message.serial, message.reason):
+            self._state.stale += 1
+
+    def _leave(self, member: MemberRecord, reason: str) -> None:
+        if self._is_watched(member):
+            self.exits.note_goodbye(member)
+        self._lose(member.id, reason)
+
+    def _is_watched(self, member: MemberRecord) -> bool:
+        """Whether there is a client that will report how the process of this worker exited."""
+        family = member.hello.family
+        clients = (other for other in self._state.members.values() if not other.is_worker)
+        return member.is_worker and any(family == other.hello.family != "" for other in clients)
+
+    def _lose(self, id: int, reason: str) -> None:
+        state = self._state
+        lost = state.members.pop(id)
+        self.exits.forget(lost)
+        for watched in list(state.members.values()):
+            is_there = watched.id in state.members  # it may have been lost with another one
+            if is_there and watched.is_gone and not self._is_watched(watched):
+                self._lose(watched.id, watched.gone_because)
+        state.departed.note(id, lost.name(), reason)
+        for member_lost in state.hooks.member_lost:
+            state.survive(member_lost, lost, reason)

@@ -1,0 +1,34 @@
+"""Which member takes the next chunk, and which one gives fibers away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from distio.coordination.state.members import MemberRecord
+
+__all__ = ["choose_host", "choose_victim"]
+
+
+def choose_host(members: Iterable[MemberRecord]) -> MemberRecord | None:
+    """The worker with the most room, or None if none has any."""
+    takers = [member for member in members if member.is_worker and member.has_room]
+    return min(
+        takers, key=lambda member: (member.load / member.hello.threads, member.id), default=None
+    )
+
+
+def choose_victim(members: Iterable[MemberRecord]) -> tuple[MemberRecord, int] | None:
+    """The worker that should give fibers away, and how many, if another has nothing to do."""
+    has_idle, victim, most = False, None, 0
+    for member in members:
+        if not member.is_worker or member.gone_because:
+            continue
+        load = member.load
+        can_give = not (member.was_asked_to_share or member.nothing_to_steal)
+        if not load:
+            has_idle = True
+        elif load > max(most, member.hello.threads) and can_give:
+            victim, most = member, load
+    if victim is None or not has_idle:
+        return None
+    return victim, (most - victim.hello.threads + 1) // 2

@@ -1,0 +1,119 @@
+"""Runs: how many of their fibers are alive where, as members report, and what is lost of them.
+
+Rules
+-----
+- A run is alive while any of its fibers is. Each fiber is counted on one member, or NOWHERE while
+  it waits for a place. Links keep their order, so a fiber's start is always reported before its
+  end, and a run's count can't touch zero too early.
+- The fibers that a lost member has hosted end as lost.
+"""
+
+from __future__ import annotations
+
+from distio.coordination.admission import Inadmissible, part_of, require
+from distio.coordination.dispatch import admits, handles
+from distio.coordination.endings.coordinator import Endings
+from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import Run
+from distio.protocol import messages as m
+from distio.protocol.endings import Cause
+from distio.protocol.ids import home_of, name_of
+
+__all__ = ["Runs"]
+
+
+class Runs(CoordinatorFeature):
+    """Keeps the counts, which are in the state."""
+
+    def __init__(self, state: CoordinatorState, endings: Endings) -> None:
+        self._state = state
+        self._endings = endings
+
+    @admits
+    def admit_run(self, sender: MemberRecord, message: m.StartRun) -> None:
+        """The root is a fiber of the member, and new."""
+        is_its_own = home_of(message.run) == sender.id
+        require(is_its_own, "the run has the id of another member's fiber")
+        is_new = message.run not in self._state.runs
+        require(is_new, f"run {name_of(message.run)} has begun before")
+
+    @handles
+    def start_run(self, sender: MemberRecord, message: m.StartRun) -> None:
+        """A program has started a run."""
+        run = self._state.runs[message.run] = Run(sender.id)
+        run.count(sender.id, 1)  # its root
+        for run_started in self._state.hooks.run_started:
+            run_started(message.run, run)
+
+    @admits
+    def admit_progress(self, sender: MemberRecord, message: m.Progress) -> None:
+        """The member has a part in the runs, and no more fibers end than live there."""
+        if message.received > sender.sent:
+            raise Inadmissible("it has heard more than was said")
+        for reported in message.runs:
+            run = part_of(self._state, sender, reported.run)
+            if run is None:
+                continue
+            if reported.finished > run.alive_at.get(sender.id, 0):
+                started = sum(count for _, count in reported.started)
+                alive = run.alive_at.get(sender.id, 0) + started
+                of = name_of(reported.run)
+                require(reported.finished <= alive, f"more of run {of} ends than lives there")
+            for fiber, _ in reported.ended:
+                record = self._state.fibers.get(fiber)
+                if record is not None and record.run != reported.run:
+                    of = name_of(reported.run)
+                    raise Inadmissible(f"fiber {name_of(fiber)} isn't one of run {of}")
+
+    @handles
+    def progress(self, sender: MemberRecord, message: m.Progress) -> None:
+        """A member reports how many fibers have started and ended there."""
+        sender.update(message)
+        for reported in message.runs:
+            run = self._state.runs.get(reported.run)
+            if run is None:
+                sender.blocked.pop(reported.run, None)
+                self._state.stale += 1
+                continue
+            self._state.survive(self._progress_of, sender, reported, run, run=reported.run)
+        for member_reported in self._state.hooks.member_reported:
+            member_reported(sender)
+
+    def _progress_of(self, member: MemberRecord, reported: m.RunProgress, run: Run) -> None:
+        run.note_progress()
+        started = sum(count for _, count in reported.started)
+        run.count(member.id, started - reported.finished)
+        for fiber, epoch in reported.ended:
+            self._fiber_ended(member, fiber, epoch)
+        self._endings.check(reported.run, run)
+
+    def _fiber_ended(self, member: MemberRecord, fiber: int, epoch: int) -> None:
+        record = self._state.fibers.get(fiber)
+        if record is None or record.epoch != epoch or record.host != member.id or record.ended:
+            self._state.stale += 1
+        else:
+            self._state.end_fiber(fiber, record)
+
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """What the member has hosted of each run is lost."""
+        name = lost.name()
+        for id, run in list(self._state.runs.items()):
+            self._state.survive(self._lose_part, id, run, lost.id, name, reason, run=id)
+
+    def _lose_part(self, id: int, run: Run, lost: int, name: str, reason: str) -> None:
+        if run.alive_at.get(lost):
+            run.note_loss(name, reason)
+        run.count(lost, -run.alive_at.get(lost, 0))
+        for fiber in run.fibers:
+            record = self._state.fibers[fiber]
+            if record.host == lost and record.lost is None:
+                self._state.lose_fiber(fiber, record, name, reason)
+            if lost in record.waiters:
+                record.waiters.remove(lost)
+        if run.owner == lost and run.alive:
+            gone = f"{name}, which had started this run, is gone: {reason}"
+            self._endings.begin(id, run, Cause.CLIENT_GONE, gone)
+        else:
+            self._endings.check_loss(id, run)

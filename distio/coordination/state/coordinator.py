@@ -1,0 +1,143 @@
+"""What all features of the coordinator know of members, runs and fibers, and how it changes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from distio.coordination.feature.coordinator import Hooks
+from distio.coordination.state.events import Send
+from distio.coordination.state.members import Departed, MemberRecord
+from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
+from distio.protocol import messages as m
+from distio.protocol.endings import Cause
+
+__all__ = ["CoordinatorState"]
+
+
+class CoordinatorState:
+    """Plain data, but for the hooks of the features, which its verbs call."""
+
+    def __init__(self) -> None:
+        self.hooks = Hooks(())
+        self.members: dict[int, MemberRecord] = {}
+        self.departed = Departed()
+        self.fibers: dict[int, FiberRecord] = {}
+        self.runs: dict[int, Run] = {}
+        self.backlog: deque[m.Chunk] = deque()
+        """The chunks that wait for a place."""
+        self.now = 0.0
+        """When the event came that is being handled."""
+        self.stale = 0
+        """How many messages came too late to mean anything."""
+        self.next_incarnation = 1
+        self.commands: list[Send] = []
+        """What is to be said because of the event that is being handled."""
+        self.failures: list[Exception] = []
+        """What was raised by something that follows from an event, and isn't its sender's fault."""
+        self.spoilt: set[int] = set()
+        """The runs for which something failed."""
+
+    # -- messages -------------------------------------------------------------------------
+
+    def send(self, member: int, message: m.CoordinatorMessage) -> None:
+        """Say this to a member."""
+        record = self.members[member]
+        if message.is_counted:
+            record.sent += 1
+        self.commands.append(Send(member, message))
+
+    def send_if_member(self, member: int, message: m.CoordinatorMessage) -> None:
+        """Say this to a member that may have been lost in this event."""
+        if member in self.members:
+            self.send(member, message)
+
+    def send_uncounted(self, address: int, message: m.CoordinatorMessage) -> None:
+        """Say this to a process that joins or isn't a member any more, so it doesn't count."""
+        self.commands.append(Send(address, message))
+
+    def take_commands(self) -> list[Send]:
+        """Take out what is to be said."""
+        commands, self.commands = self.commands, []
+        return commands
+
+    # -- failures -------------------------------------------------------------------------
+
+    def survive(self, step: Callable[..., None], *args: Any, run: int = 0) -> None:
+        """Do one of several things that are to be done; if it fails, the others are done as well.
+
+        The failure is raised when all are done; see `failures`.
+        """
+        try:
+            step(*args)
+        except Exception as failure:  # noqa: BLE001 (it is raised later)
+            self.failures.append(failure)
+            self.spoilt.add(run)
+
+    def take_failures(self) -> list[Exception]:
+        """Take out what was raised by something that follows from events."""
+        failures, self.failures = self.failures, []
+        return failures
+
+    # -- fibers ---------------------------------------------------------------------------
+
+    def is_somewhere(self, host: int) -> bool:
+        """Whether a fiber can be there."""
+        return host == NOWHERE or host in self.members
+
+    def remember(self, fiber: int, record: FiberRecord) -> None:
+        """A fiber has a record from now on."""
+        self.fibers[fiber] = record
+        self.runs[record.run].fibers[fiber] = None
+
+    def forget(self, fiber: int, record: FiberRecord) -> None:
+        """A fiber needs no record any more."""
+        del self.fibers[fiber]
+        self.runs[record.run].fibers.pop(fiber, None)
+
+    def end_fiber(self, fiber: int, record: FiberRecord) -> None:
+        """The host of a fiber has reported its end."""
+        record.ended = True
+        self.runs[record.run].count(record.host, -1)
+        for fiber_ended in self.hooks.fiber_ended:
+            fiber_ended(fiber, record)
+
+    def lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+        """There will be no outcome of this fiber; whoever calls this counts it off its run."""
+        record.ended = True
+        record.lost = (worker, reason)
+        for fiber_lost in self.hooks.fiber_lost:
+            fiber_lost(fiber, record, worker, reason)
+
+    def drop_fibers(self, host: int, chunk: m.Chunk) -> None:
+        """The fibers of a chunk, which is here or has just come from a host, are dropped."""
+        for fibers_dropped in self.hooks.fibers_dropped:
+            fibers_dropped(host, chunk)
+
+    # -- runs -----------------------------------------------------------------------------
+
+    def probe(self, id: int, run: Run) -> None:
+        """A fiber of this run has begun to wait, or is gone: the others may be stuck."""
+        for run_may_be_stuck in self.hooks.run_may_be_stuck:
+            run_may_be_stuck(id, run)
+
+    def end_run(self, id: int, run: Run, *, overdue: str = "") -> None:
+        """This run is over.
+
+        Args:
+            id: which.
+            run: what is known of it.
+            overdue: why fibers that are left of it are dropped, if some are.
+        """
+        del self.runs[id]  # first of all: whatever fails below, the run is over
+        cause, reason = run.ending or (Cause.FINISHED, "")
+        overdue = overdue or (reason if run.mistakes else "")
+        for fiber in run.fibers:
+            self.fibers.pop(fiber, None)
+        for run_ended in self.hooks.run_ended:
+            self.survive(run_ended, id, run)
+        for member in self.members.values():
+            member.blocked.pop(id, None)
+            if member.id in run.members:
+                self.send(member.id, m.RunEnded(id, cause, reason, overdue=overdue))

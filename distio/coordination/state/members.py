@@ -1,0 +1,116 @@
+"""What the coordinator knows of its members, and of the last ones that it has lost.
+
+A member reports how many fibers are ready in it, and how many messages of the coordinator it had
+handled by then. Fibers that were placed there since are added: the load is never guessed from
+silence.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import Final
+
+from distio.protocol.ids import member_name
+from distio.protocol.messages import Chunk, Hello, Progress
+
+__all__ = ["AHEAD", "Departed", "MemberRecord"]
+
+AHEAD: Final = 2
+"""A worker is given more while fewer than this many fibers a thread are ready in it."""
+
+_MOST_DEPARTED: Final = 1_000
+
+
+class MemberRecord:
+    """What the coordinator knows of one member."""
+
+    def __init__(self, id: int, hello: Hello) -> None:
+        self.id = id
+        self.hello = hello
+        self.is_worker: Final = hello.kind == "worker"
+        """Whether it takes fibers of any run."""
+        self.sent = 0
+        """How many counted messages were sent to it."""
+        self.received = 0
+        """How many of them it had handled when it last reported."""
+        self._ready = 0
+        self._placed: deque[tuple[int, int]] = deque()
+        """(which message, how many fibers) of what was placed there and isn't in `_ready` yet."""
+        self._under_way = 0
+        """How many fibers these are."""
+        self.blocked: dict[int, int] = {}
+        """By run: how many fibers waited for others when it last reported."""
+        self.nothing_to_steal = False
+        """Whether it had nothing that could move, and has started and woken nothing since."""
+        self.was_asked_to_share = False
+        self.is_leaving = False
+        """It has said so: its fibers release what they hold."""
+        self.gone_because = ""
+        """Its link is no more, and why; how its process exited is still to be told."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its link is no more, and how its process exited is still to be told."""
+        return bool(self.gone_because)
+
+    @property
+    def load(self) -> int:
+        """How many fibers are ready there, as far as is known."""
+        return self._ready + self._under_way
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes more."""
+        return self.is_staying and self.load < AHEAD * self.hello.threads
+
+    @property
+    def is_staying(self) -> bool:
+        """Whether it is there, and doesn't leave."""
+        return not (self.is_gone or self.is_leaving)
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether it had handled all messages that were sent to it when it last reported."""
+        return self.received == self.sent
+
+    def note_placed(self, chunk: Chunk) -> None:
+        """A chunk is being sent there (counted in `sent` already)."""
+        self._placed.append((self.sent, len(chunk.fibers)))
+        self._under_way += len(chunk.fibers)
+
+    def update(self, progress: Progress) -> None:
+        """Take up what the member reports."""
+        self.received = progress.received
+        if progress.ready > self._ready:
+            self.nothing_to_steal = False
+        self._ready = progress.ready
+        while self._placed and self._placed[0][0] <= progress.received:
+            self._under_way -= self._placed.popleft()[1]
+        for run in progress.runs:
+            self.blocked[run.run] = run.blocked
+            if run.started:
+                self.nothing_to_steal = False
+
+    def name(self) -> str:
+        """How it is called in messages to people."""
+        return member_name(self.hello.kind, self.id, self.hello.pid, self.hello.host)
+
+
+class Departed:
+    """The members lost last, and why: fibers of theirs may be asked for, or still be sent there."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[str, str]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def note(self, id: int, name: str, reason: str) -> None:
+        """A member is lost."""
+        self._known[id] = name, reason
+        if len(self._known) > _MOST_DEPARTED:
+            self._known.popitem(last=False)
+
+    def who(self, id: int) -> tuple[str, str]:
+        """The name of a member, and why it is lost."""
+        return self._known.get(id, (f"member {id}", "it is gone"))
