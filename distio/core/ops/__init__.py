@@ -45,7 +45,7 @@ from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
 from distio.core.ops.scopes import StartIn, scope, zip_par_fast
 from distio.core.ops.streams import InGroup, OfGroup, RandomSeed, Seeded, Substream
-from distio.core.ops.together import Race
+from distio.core.ops.together import Race, zip_par
 from distio.core.ops.values import (
     Defer,
     DeferIO,
@@ -138,5 +138,6 @@ __all__ = [
     "on_cancel",
     "scope",
     "timeout",
+    "zip_par",
     "zip_par_fast",
 ]

@@ -1,4 +1,4 @@
-"""Random numbers that a seed decides, for each fiber its own. `distio.io` has all of it."""
+"""Random numbers, each fiber its own, and the seed that decides them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from typing import Any, Final, TypeVar
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
 
-__all__ = ["random_generator", "random_seed", "seeded"]
+__all__ = ["random", "random_generator", "random_seed", "seeded"]
 
 R = TypeVar("R")
 E = TypeVar("E")
 A = TypeVar("A")
+
+random: Final[IO[Any, Any, float]] = ops.Random()
+"""The program that draws a random number, from 0 up to, but not, 1; each time another one.
+
+It is not for secrets. In a simulation the seed says which numbers come.
+
+>>> random.map(lambda drawn: 0 <= drawn < 1).run(None)
+Ok(success=True)
+"""
 
 
 def seeded(seed: int, io: IO[R, E, A]) -> IO[R, E, A]:

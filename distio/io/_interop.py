@@ -1,7 +1,4 @@
-"""What isn't a fiber: callbacks, threads, coroutines, futures, and objects that stay in one place.
-
-`distio.io` has all of it.
-"""
+"""Code that is no fiber: callbacks, threads, coroutines, futures."""
 
 from __future__ import annotations
 
@@ -9,23 +6,19 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from distio.core import expect, ops
-from distio.core.located import Located
 from distio.core.ops.base import IO
-from distio.errors import MatchError, TracedException
+from distio.errors import TracedException
 from distio.result import Ok, Panic, Result
 
 __all__ = [
     "async_",
-    "at",
     "blocking",
     "from_coroutine",
     "from_future",
-    "located",
     "on_main_thread",
 ]
 
 A = TypeVar("A")
-A2 = TypeVar("A2")
 A_co = TypeVar("A_co", covariant=True)
 
 
@@ -145,36 +138,3 @@ def _await_future(
     if not hasattr(future, "add_done_callback"):
         raise expect.returned("from_future", make, "a future", future, "return what submit returns")
     future.add_done_callback(done)
-
-
-# -- objects that stay where they are ---------------------------------------------------------
-
-
-def located(make: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, Located[A]]:
-    """The program that makes an object and keeps it in the process where it was made.
-
-    What can't be copied or shouldn't be (a connection, a big table, an object that several fibers
-    change) is reached by its `Located`, from anywhere: its methods are programs.
-
-    Args:
-        make: makes the object; it is called in the process of the fiber that runs this.
-
-    >>> from distio import io
-    >>> io.located(dict, a=1).flat_map(lambda table: table.get("a")).run(None)
-    Ok(success=1)
-    """
-    return ops.Locate(make, args, kwargs)
-
-
-def at(ref: Located[A], f: Callable[..., A2], *args: Any, **kwargs: Any) -> IO[Any, Any, A2]:
-    """The program that calls `f(object, *args, **kwargs)` where the located object is.
-
-    For what isn't one method of it. Nobody else uses the object during the call.
-
-    >>> from distio import io
-    >>> io.located(list).flat_map(lambda words: io.at(words, len)).run(None)
-    Ok(success=0)
-    """
-    if isinstance(ref, Located):
-        return ops.at(ref, f, args, kwargs)
-    raise MatchError(f"at: expected what io.located computes, but got {expect.shown(ref)}")
