@@ -41,7 +41,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, final
 
-from distio.traces import NOWHERE, Where, trace_here, trace_of
+from distio._traces import NOWHERE, Where, trace_here, trace_of
 
 __all__ = [
     "BasePanicGroup",
@@ -68,6 +68,7 @@ __all__ = [
     "TimedOut",
     "TooManyRestarts",
     "TracedException",
+    "Where",
     "WorkerLost",
 ]
 

@@ -1,6 +1,6 @@
 """Supervision: children that are started again when they have ended. `distio` has all of it.
 
-What to do is decided by the machine in `distio/core/supervising.py`; here it is done.
+What to do is decided by the machine in `distio/core/supervisor.py`; here it is done.
 
 >>> from distio import child, io, supervise
 >>> answers = ["there", None]
@@ -24,9 +24,9 @@ from distio import io
 from distio.core import expect, ops
 from distio.core.fiber import Handle
 from distio.core.ops.base import IO, require_io, spread
-from distio.core.ops.together import besides_cancellation
-from distio.core.stream import Group
-from distio.core.supervising import (
+from distio.core.ops.parallel import besides_cancellation
+from distio.core.random_stream import Group
+from distio.core.supervisor import (
     RESTARTS,
     STRATEGIES,
     Policy,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from distio import IO, MatchError, Ok, child, io, resource, supervise
 from distio.core.fiber import Fiber
-from distio.core.stream import SEED_BITS, Stream
+from distio.core.random_stream import SEED_BITS, Stream
 from distio.schedule import recurs
 from distio.testing import MOVE_ON_WAKE, Crash, simulate
 from tests.conftest import PLACES, Run, run_at

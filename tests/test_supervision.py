@@ -12,7 +12,7 @@ import pytest
 from distio import IO, Errors, Ok, Panic, Result, Var, child, io, supervise
 from distio.core.fiber import Handle
 from distio.core.ops.base import Frame
-from distio.core.supervising import STRATEGIES, Restart, Strategy
+from distio.core.supervisor import STRATEGIES, Restart, Strategy
 from distio.errors import TooManyRestarts
 from distio.testing import simulate
 from tests.conftest import Run

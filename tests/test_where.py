@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from distio import IO, Resource, io, resource
+from distio._traces import NOWHERE
 from distio.core.where import item_at
 from distio.errors import Cancelled, MatchError, TracedException
 from distio.result import Errors, Ok, Panic, Result
-from distio.traces import NOWHERE
 from tests.conftest import shared_cluster
 
 Run = Callable[..., Result[Any, Any]]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from distio.core.ops.base import IO, Frame
+    from distio.core.random_stream import Stream
     from distio.core.status import Status
-    from distio.core.stream import Stream
     from distio.protocol.requests import Request
 
 __all__ = ["WHOLE", "Fiber", "Handle", "HeldLock", "Region"]
@@ -76,13 +76,13 @@ class Handle(Generic[R, E, A]):
         >>> stopped.map(lambda result: str(result.exceptions[0].exception)).run(None)
         Ok(success='fiber 1.1 was cancelled')
         """
-        from distio.core.ops.cancelling import cancel
+        from distio.core.ops.cancellation import cancel
 
         return cancel(self)
 
     def cancel_soon(self) -> IO[Any, Any, None]:
         """The same, but it doesn't wait: cancelled it will be."""
-        from distio.core.ops.cancelling import Cancel
+        from distio.core.ops.cancellation import Cancel
 
         return Cancel((self,))
 
@@ -97,7 +97,7 @@ class Handle(Generic[R, E, A]):
         >>> io.current_fiber.flat_map(lambda fiber: fiber.status()).run(None)
         Ok(success=Status(fiber='1.0', name=None, state='running', where='member 1'))
         """
-        from distio.core.ops.asking import QueryStatus
+        from distio.core.ops.status import QueryStatus
 
         return QueryStatus(self)
 

@@ -31,12 +31,7 @@ from types import (
 from typing import Any, Final, NamedTuple, final
 
 from distio.core import expect
-from distio.core.fiber import Handle
-from distio.core.pickling.generators import is_generator, state_of
-from distio.core.pickling.plain import PLAIN
-from distio.core.raising import Raised
-from distio.core.references import Reference, claims_of, opening_with, reduce_reference
-from distio.core.variables import (
+from distio.core.context_vars import (
     Carried,
     carried_in,
     changes,
@@ -45,6 +40,11 @@ from distio.core.variables import (
     others_in,
     put,
 )
+from distio.core.fiber import Handle
+from distio.core.pickling.generators import is_generator, state_of
+from distio.core.pickling.plain import PLAIN
+from distio.core.raising import Raised
+from distio.core.references import Reference, claims_of, opening_with, reduce_reference
 from distio.errors import NotDeterministic, NotPicklable
 from distio.protocol.requests import NOTHING
 

@@ -9,10 +9,10 @@ import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from distio._traces import Where
 from distio.errors import Cancelled, TracedException
 from distio.result import Panic, Result
 from distio.result import zip as zip_results
-from distio.traces import Where
 
 __all__ = ["TRAVERSE_PAR", "in_fiber", "in_item", "item_at", "item_of", "zip_items"]
 

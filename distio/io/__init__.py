@@ -8,7 +8,7 @@ Ok(success=[2, 4, 6])
 """
 
 from distio._public import publish
-from distio.core.located import Located
+from distio.core.actors import Located
 from distio.core.ops.base import IO
 from distio.core.status import Status
 from distio.io._actors import at, located

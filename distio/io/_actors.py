@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from distio.core import expect, ops
-from distio.core.located import Located
+from distio.core.actors import Located
 from distio.core.ops.base import IO
 from distio.errors import MatchError
 

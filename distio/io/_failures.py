@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from distio.core import expect, ops
 from distio.core.ops.base import IO, failing, require_io
-from distio.core.ops.concurrency import from_result as _from_result
+from distio.core.ops.failures import from_result as _from_result
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import errors as _errors
 from distio.result import panic as _panic

@@ -19,12 +19,12 @@ from distio.coordination.executor.executor import Executor
 from distio.coordination.executor.tasks import PickleFibers
 from distio.coordination.member import Member
 from distio.coordination.status.words import describe_fibers
+from distio.core.explain import place_of
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt
 from distio.core.ops.base import Frame
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
-from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq

@@ -21,11 +21,11 @@ from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words, leave
 from distio.coordination.member import Member
 from distio.coordination.state.local_run import LocalRun
+from distio.core.context_vars import of_the_caller
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.core.pickling.payloads import Writer
 from distio.core.snapshot import dump_chunk
-from distio.core.variables import of_the_caller
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member

@@ -18,8 +18,8 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.executor.executor import Executor
 from distio.coordination.leftovers import check_rest
 from distio.coordination.member import Member
+from distio.core.context_vars import of_the_caller
 from distio.core.ops.base import IO
-from distio.core.variables import of_the_caller
 from distio.errors import DistioBug, InvariantBroken, SimulationLimit
 from distio.protocol import requests as rq
 from distio.protocol.domains import MemberKind

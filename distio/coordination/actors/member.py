@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from distio.coordination.state.children import inherit
+from distio.core.actors import Located
 from distio.core.fiber import Fiber
-from distio.core.located import Located
 from distio.core.ops.base import IO
 from distio.errors import MatchError, TracedException
 from distio.protocol.ids import sequence_of

@@ -123,7 +123,7 @@ class IO(Generic[R, E, A]):
 
     def zip_par(self, *others: Any) -> IO[Any, Any, list[Any]]:
         """Run this and `others` at the same time; compute the list of all values."""
-        return ops.together.zip_par((self, *programs(others, "zip_par")))
+        return ops.zip_par((self, *programs(others, "zip_par")))
 
     # -- context --------------------------------------------------------------------------
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Coroutine, Generator, Mapping
 from types import GeneratorType
 from typing import Any, final
 
+from distio.core.context_vars import carried_in, put
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt, runs_user_code
 from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
 from distio.core.ops.resources import UNSHIELD
 from distio.core.raising import Raised, failure_of
 from distio.core.replay import AwaitHistory, SuspendedFrame, dispose, repeat
-from distio.core.variables import carried_in, put
 from distio.errors import Cancelled, MatchError, NotDeterministic
 from distio.protocol.ids import name_of
 from distio.result import Errors, Ok, Panic, Result, sequence

@@ -8,9 +8,9 @@ from typing import Any, final
 
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO, Frame, Next
-from distio.core.ops.cancelling import Cancel, OnCancel
-from distio.core.ops.concurrency import Parallel, Wait, from_result
-from distio.core.ops.failures import RestoreResult
+from distio.core.ops.cancellation import Cancel, OnCancel
+from distio.core.ops.failures import RestoreResult, from_result
+from distio.core.ops.fibers import Parallel, Wait
 from distio.core.where import item_at, zip_items
 from distio.errors import Cancelled
 from distio.protocol import requests

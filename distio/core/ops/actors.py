@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
+from distio.core.actors import Located
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
-from distio.core.located import Located
 from distio.core.ops.base import IO, Frame, Next
-from distio.core.ops.concurrency import Wait, from_result
+from distio.core.ops.failures import from_result
+from distio.core.ops.fibers import Wait
 from distio.core.ops.locks import Locked
-from distio.core.ops.together import wait_together
+from distio.core.ops.parallel import wait_together
 from distio.core.ops.values import Call, FlatMap
 from distio.protocol import requests
 from distio.protocol.requests import Lock
