@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 __all__ = ["publish"]
@@ -18,6 +19,6 @@ def publish(package: str, names: Mapping[str, Any]) -> None:
         names: its global variables.
     """
     for value in names.values():
-        module = getattr(value, "__module__", None)
-        if isinstance(module, str) and module.startswith(f"{package}._"):
+        is_named = isinstance(value, FunctionType | type)
+        if is_named and value.__module__.startswith(f"{package}._"):
             value.__module__ = package

@@ -20,7 +20,8 @@ from distio.core import expect, ops
 from distio.core.ops.base import IO, failing, require_io, spread
 from distio.errors import MatchError
 from distio.protocol.requests import Lock
-from distio.resource import Resource, of_lock, require_resource
+from distio.resource import Resource
+from distio.resource._resource import of_lock, require_resource
 
 __all__ = ["UpdateResult", "Var"]
 
