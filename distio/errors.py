@@ -97,8 +97,8 @@ class TracedException:
     where: Where = field(default=NOWHERE, repr=False)
     """The lines above the traceback: items of parallel work, the fiber, the worker."""
 
-    def located(self, where: Where) -> TracedException:
-        """The same, with other lines above its traceback."""
+    def with_where(self, where: Where) -> TracedException:
+        """The same exception, with other lines above its traceback."""
         return TracedException(self.exception, f"{where}{self._traceback()}", where)
 
     def replaced_by(self, other: BaseException | TracedException, how: str) -> TracedException:
@@ -113,7 +113,7 @@ class TracedException:
             trace = f"{self.stack_trace.rstrip()}\n\n{how}\n\n{text}"
             return TracedException(other, trace, self.where)
         traced = TracedException.ensure_traced(other)
-        return traced.located(self.where) if traced.where == NOWHERE else traced
+        return traced.with_where(self.where) if traced.where == NOWHERE else traced
 
     def _traceback(self) -> str:
         return self.stack_trace.removeprefix(str(self.where))

@@ -9,6 +9,7 @@ import pytest
 
 MODULES = [
     "distio.coordination.deadlock.coordinator",
+    "distio.core.actors",
     "distio.core.expect",
     "distio.core.fiber",
     "distio.core.ops.base",

@@ -1,9 +1,9 @@
-"""References to objects that stay where they are."""
+"""References to actors: objects that stay in the process where they were made."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
 
 import distio.core.ops as ops
 from distio.protocol.ids import name_of
@@ -11,26 +11,28 @@ from distio.protocol.ids import name_of
 if TYPE_CHECKING:
     from distio.core.ops.base import IO
 
-__all__ = ["Located"]
+__all__ = ["Actor"]
 
 A = TypeVar("A")
+B = TypeVar("B")
 
 
 @final
-class Located(Generic[A]):
-    """A reference to an object that stays in one process; good everywhere, small, picklable.
+class Actor(Generic[A]):
+    """A reference to an object that stays in one process; it works everywhere, and can be pickled.
 
-    Made by `io.located`. Its methods are those of the object, but they return programs:
-    `ref.method(...)` is the program that calls `object.method(...)` in the process that has the
-    object, and computes what the call returns. Calls are made one at a time, first come first
-    served. The arguments and what is returned travel; the object never does.
+    `io.actor` makes it. Calls of the object are programs: `actor.method(...)` calls that method in
+    the process that has the object, and computes what the method returns; `actor.call(f, ...)` does
+    the same with any function of the object. An actor takes one call at a time, first come first
+    served. Arguments and returned values travel; the object never does.
 
-    It lives until its run ends. If its process is lost, calls end in a panic on `WorkerLost`.
+    The object lives until its run ends. If its process is lost, calls end in a panic on
+    `WorkerLost`.
 
     >>> from distio import io
     >>> def use(words):
-    ...     return words.append("one").then(words.append("two"), io.at(words, len))
-    >>> io.located(list).flat_map(use).run(None)
+    ...     return words.append("one").then(words.append("two"), words.call(len))
+    >>> io.actor(list).flat_map(use).run(None)
     Ok(success=2)
     """
 
@@ -41,42 +43,73 @@ class Located(Generic[A]):
         self._key = key
         self._type = type
 
+    @overload
+    def call(self, f: str, /, *args: Any, **kwargs: Any) -> IO[Any, Any, Any]: ...
+    @overload
+    def call(self, f: Callable[..., B], /, *args: Any, **kwargs: Any) -> IO[Any, Any, B]: ...
+    def call(self, f: Any, /, *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
+        """The program that calls `f(object, *args, **kwargs)` in the process that has the object.
+
+        The actor takes no other call meanwhile.
+
+        Args:
+            f: a function, like `len` or `Counter.add`; or the name of a method, which also reaches
+                a method that is called `call` or begins with an underscore.
+            args: what `f` is called with, after the object.
+            kwargs: what else `f` is called with.
+
+        Returns:
+            A program that computes what the call returns. What the call raises is a Panic.
+
+        Raises:
+            MatchError: `f` is neither a function nor a name.
+
+        >>> from distio import io
+        >>> io.actor(list, "ab").flat_map(lambda it: it.call(sorted, reverse=True)).run(None)
+        Ok(success=['b', 'a'])
+        >>> io.actor(list, "ab").flat_map(lambda it: it.call("index", "b")).run(None)
+        Ok(success=1)
+        """
+        if isinstance(f, str):
+            return ops.call_actor(self, _call_method, (f, *args), kwargs)
+        return ops.call_actor(self, f, args, kwargs)
+
     def __getattr__(self, name: str) -> Callable[..., IO[Any, Any, Any]]:
-        if name.startswith("_"):  # what Python itself asks for, or what is private there
+        if name.startswith("_"):  # Python itself asks for it, or it is private to the object
             raise AttributeError(f"{self!r} has no attribute {name!r}")
         return _Method(self, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Located, (self._home, self._key, self._type)
+        return Actor, (self._home, self._key, self._type)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Located) and other._key == self._key
+        return isinstance(other, Actor) and other._key == self._key
 
     def __hash__(self) -> int:
         return hash(self._key)
 
     def __repr__(self) -> str:
-        return f"<Located {self._type} {name_of(self._key)}>"
+        return f"<Actor {self._type} {name_of(self._key)}>"
 
 
 @final
 class _Method:
     """A method of the object; calling it makes a program."""
 
-    __slots__ = ("_located", "_name")
+    __slots__ = ("_actor", "_name")
 
-    def __init__(self, located: Located[Any], name: str) -> None:
-        self._located = located
+    def __init__(self, actor: Actor[Any], name: str) -> None:
+        self._actor = actor
         self._name = name
 
     def __call__(self, *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
-        return ops.at(self._located, _call_method, (self._name, *args), kwargs)
+        return self._actor.call(self._name, *args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Method, (self._located, self._name)
+        return _Method, (self._actor, self._name)
 
     def __repr__(self) -> str:
-        return f"<method {self._name!r} of {self._located!r}>"
+        return f"<method {self._name!r} of {self._actor!r}>"
 
 
 def _call_method(obj: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:

@@ -8,10 +8,10 @@ Ok(success=[2, 4, 6])
 """
 
 from distio._public import publish
-from distio.core.actors import Located
+from distio.core.actors import Actor
 from distio.core.ops.base import IO
 from distio.core.status import Status
-from distio.io._actors import at, located
+from distio.io._actors import actor
 from distio.io._cancellation import Scope, on_cancel, scope, timeout, uncancelable
 from distio.io._direct import do, restart_from
 from distio.io._failures import bracket, error, errors, from_result, panic
@@ -28,11 +28,11 @@ __all__ = [
     "IO",
     "Fiber",
     "Local",
-    "Located",
+    "Actor",
     "Scope",
     "Status",
+    "actor",
     "async_",
-    "at",
     "blocking",
     "bracket",
     "current_fiber",
@@ -47,7 +47,6 @@ __all__ = [
     "from_coroutine",
     "from_future",
     "from_result",
-    "located",
     "named",
     "now",
     "on_cancel",

@@ -4,7 +4,7 @@ To add one: write the class beside its siblings, name it here, give it a constru
 `distio.io` (or a method of `IO`) and a test.
 """
 
-from distio.core.ops.actors import Locate, at
+from distio.core.ops.actors import MakeActor, call_actor
 from distio.core.ops.base import IO, Frame
 from distio.core.ops.bounded import Chunk, TraversePar
 from distio.core.ops.cancellation import Cancel, OnCancel, ReleaseOnFailure, Uncancelable, on_cancel
@@ -75,8 +75,8 @@ __all__ = [
     "GetLocal",
     "InGroup",
     "Leave",
-    "Locate",
     "Locked",
+    "MakeActor",
     "MakeLock",
     "MakePrimitive",
     "Map",
@@ -122,7 +122,7 @@ __all__ = [
     "WriteVar",
     "Yield",
     "Zip",
-    "at",
+    "call_actor",
     "named",
     "on_cancel",
     "scope",
