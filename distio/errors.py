@@ -14,12 +14,12 @@
     └── DistioError
         ├── Deadlock            nothing can ever wake a run again
         ├── TimedOut            what has a time limit took longer
-        ├── Closed              what fibers talk by was closed
+        ├── Closed              a queue, a topic or a subscription was closed
         ├── WorkerLost          a fiber ended with the process that hosted it
         ├── TooManyRestarts     a supervisor gives up: a child ended again and again
-        ├── FiberUnreachable        a handle was waited for whose run is over
+        ├── FiberUnreachable    a handle was waited for whose run is over
         ├── MainThreadAway      a call for the main thread, which isn't there to make it
-        ├── NotPicklable          something that has to travel can't be pickled
+        ├── NotPicklable        something that has to travel can't be pickled
         ├── NotImportable       what came by its name is nowhere to be found in this process
         ├── NotDeterministic    a function of io.do did something else when it was repeated
         ├── ForeignException    stands for an exception that didn't survive its journey
@@ -314,11 +314,16 @@ class Cancelled(_ComparedByValue, BaseException):
 
 @final
 class Closed(DistioError):
-    """A queue, or what is published, was closed: nothing more comes, or is taken."""
+    """A queue, a topic or a subscription was closed: it takes no more items, or has none left.
 
-    def __init__(self) -> None:
-        super().__init__("it was closed")
-        self.args = ()
+    Args:
+        primitive: "queue", "topic" or "subscription".
+    """
+
+    def __init__(self, primitive: str = "queue") -> None:
+        super().__init__(f"the {primitive} was closed")
+        self.args = (primitive,)
+        self.primitive = primitive
 
 
 @final
@@ -337,7 +342,7 @@ class TimedOut(DistioError):
     """What `timeout` had limited took longer."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"it took longer than {seconds:g} s")
+        super().__init__(f"timed out after {seconds:g} s")
         self.args = (seconds,)
         self.seconds = seconds
 
@@ -348,8 +353,8 @@ class TooManyRestarts(DistioError):
 
     def __init__(self, child: str, restarts: int, seconds: float) -> None:
         super().__init__(
-            f"{child!r} has ended, and its supervisor has done {restarts} restarts "
-            f"within {seconds:g} s: it gives up"
+            f"the supervisor gives up: child {child!r} has ended again, "
+            f"after {restarts} restarts within {seconds:g} s"
         )
         self.args = (child, restarts, seconds)
         self.child = child

@@ -612,7 +612,7 @@ def test_restart_from_is_for_the_function_of_the_fiber() -> None:
     (wrong,) = exceptions_of(outer().run(None))
     assert "await io.defer_io(f, ...)" in str(wrong)
     (wrong,) = exceptions_of(io.restart_from(1).run(None))
-    assert "it is to be awaited" in str(wrong)
+    assert "has to await it" in str(wrong)
 
 
 # -- bad input --------------------------------------------------------------------------------
@@ -627,7 +627,7 @@ async def generates() -> Any:
     [
         (5, "5 of type int; io.defer calls a plain function"),
         (max, "the function max; io.defer calls a plain function"),
-        (generates, "put what it yields into a Queue"),
+        (generates, "put the items into a Queue"),
         (staticmethod(bad), "write @staticmethod above @io.do"),
     ],
 )

@@ -233,7 +233,7 @@ class Coordinator:
             self.stale += 1
             return
         if member.is_leaving:  # its goodbye goes by the other connection, and may come too late
-            self._goodbye(member, "it left the cluster")
+            self._goodbye(member, "left the cluster")
             return
         member.gone_because = why
         reason = self._exits.reason_of(member)
@@ -428,7 +428,10 @@ class Coordinator:
         """The only member where these fibers could go is gone, or doesn't take them."""
         worker, reason = self.who_departed(chunk.target)
         if chunk.target in self.members:
-            worker, reason = self.members[chunk.target].name(), "it takes fibers of its runs alone"
+            worker, reason = (
+                self.members[chunk.target].name(),
+                "a client hosts fibers of its own runs only",
+            )
         run.count(NOWHERE, -len(chunk.fibers))
         run.note_loss(worker, reason)
         self.references.gone(chunk.references)
@@ -560,7 +563,7 @@ _HANDLERS: dict[type, Any] = {
     ),
     m.GiveBack: lambda machine, member, said: machine.references.given_back(member.id, said.counts),
     m.Goodbye: lambda machine, member, said: machine._goodbye(
-        member, said.reason or "it left the cluster"
+        member, said.reason or "left the cluster"
     ),
     m.Leaving: lambda machine, member, said: machine.endings.leave(machine.now, member, said),
     m.DelegationReturned: lambda machine, member, said: machine.primitives.came_back(

@@ -97,7 +97,7 @@ class Gate:
         machine = self._machine
         followed = machine.take_failures()
         if isinstance(error, Inadmissible):
-            self._end_membership(event, f"it said what can't be: {error}", None)
+            self._end_membership(event, f"sent a message that can't be true: {error}", None)
             return self._go_on(now)
         reason = f"a bug in distio ({error!r:.200})"
         concerned: set[int] = set()
@@ -107,7 +107,7 @@ class Gate:
             if concerned:
                 self.incidents.append(Incident("", _FAILED, error))
             else:
-                beyond = f"what it said is beyond the coordinator: {reason}"
+                beyond = f"sent a message that the coordinator failed on: {reason}"
                 self._end_membership(event, beyond, error)
         self._note(followed)
         if type(event) is Received and concerned:
@@ -173,7 +173,7 @@ def _part_of(machine: Coordinator, member: MemberRecord, id: int) -> Run | None:
     """
     run = machine.runs.get(id)
     if run is not None and member.id not in run.members:
-        raise Inadmissible(f"it has no part in run {name_of(id)}")
+        raise Inadmissible(f"the member has no part in run {name_of(id)}")
     return None if run is not None and run.mistakes else run
 
 
@@ -194,7 +194,7 @@ def _start_run(machine: Coordinator, member: MemberRecord, message: m.StartRun) 
 
 def _progress(machine: Coordinator, member: MemberRecord, message: m.Progress) -> None:
     if message.received > member.sent:
-        raise Inadmissible("it has heard more than was said")
+        raise Inadmissible("the member has received more messages than were sent")
     for told in message.runs:
         run = _part_of(machine, member, told.run)
         if run is None:
@@ -216,7 +216,9 @@ def _offer(machine: Coordinator, member: MemberRecord, message: m.Offer) -> None
         run = _part_of(machine, member, chunk.run)
         if run is None:
             continue
-        _require(chunk.target < machine.next_incarnation, "it sends fibers to nobody")
+        _require(
+            chunk.target < machine.next_incarnation, "fibers are sent to a member that never was"
+        )
         for fiber, epoch in chunk.fibers:
             record = machine.fibers.get(fiber)
             if record is None:
@@ -301,13 +303,15 @@ def _talk(machine: Coordinator, member: MemberRecord, message: m.PrimitiveCall) 
         if machine.primitives.is_waiting(message.fiber):
             raise Inadmissible(f"fiber {name_of(message.fiber)} waits already")
         if (message.item is None) is (message.method in _WITH_ITEM):
-            raise Inadmissible(f"nobody can {message.method} like that")
+            raise Inadmissible(
+                f"{message.method} is called with an item, or without one, as it never is"
+            )
 
 
 def _put_alone(machine: Coordinator, member: MemberRecord, message: m.DelegatedPut) -> None:
     if _part_of(machine, member, message.run) is not None:
         may_put = machine.primitives.may_put(member.id, message.run, message.key)
-        _require(may_put, "it may not put without asking")
+        _require(may_put, "the member may not put without asking")
 
 
 _RULES: Final[dict[type, Callable[[Coordinator, MemberRecord, Any], None]]] = {

@@ -165,7 +165,7 @@ def why_it_cannot_ship(fiber: Fiber) -> str:
         dump_fibers([fiber])
     except BaseException as reason:  # noqa: BLE001 (whatever user code raises is the reason)
         return str_of(reason)
-    return "it can be by now"
+    return "by now the fiber can be pickled"
 
 
 def generators_in(obj: Any) -> list[Any]:

@@ -353,7 +353,7 @@ class Host:
         counts.
         """
         failure = TracedException.in_except_clause(error)
-        reason = f"it can't go on: {readable_exception(error)}"
+        reason = f"the process can't go on: {readable_exception(error)}"
         with self.mutex:
             if self.failure is not None:
                 return
@@ -423,7 +423,8 @@ class Host:
         """Warn, once for each place of a program."""
         if self._is_first(fiber, self._warned):
             log.warning(
-                "it stays in this process, because it can't be pickled: %s",
+                "fiber %s stays in this process, because it can't be pickled: %s",
+                fiber.label,
                 why_it_cannot_ship(fiber),
             )
 

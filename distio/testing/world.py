@@ -414,7 +414,7 @@ class World:
 
     def _befall(self, fault: Fault) -> None:
         if isinstance(fault, Shutdown):
-            self.hub.close("it was told to end")
+            self.hub.close("told to end")
             return
         process = self._victim(fault.who)
         if process is None:
@@ -425,7 +425,7 @@ class World:
             self.has_ended(process, "killed by SIGKILL")
             self._plan_return(process, fault.returns_after)
         elif isinstance(fault, Fail):
-            process.fail("it can't go on: its machinery has failed")
+            process.fail("the process can't go on: its machinery has failed")
             self._plan_return(process, fault.returns_after)
         elif isinstance(fault, Pause):
             self.note(process.name, f"stands still for {fault.seconds:g} s")
@@ -438,7 +438,7 @@ class World:
             self._is_interrupted = True
             self._cancel(process)
         elif isinstance(fault, Leave):
-            process.leave("it was told to end")
+            process.leave("told to end")
         else:
             self._break(process, fault)
 
@@ -497,5 +497,5 @@ class World:
         """Whoever looks after the worker starts it anew."""
         self._returning -= 1
         if not process.has_ended:  # it has not noticed yet that it is alone
-            process.end("it was told to end")
+            process.end("told to end")
         self._start(process.name, "worker", process.pid)

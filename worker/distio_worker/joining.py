@@ -82,4 +82,4 @@ def _wait(seconds: float, lifeline: int | None) -> None:
     if lifeline is not None:
         poller.register(lifeline, select.POLLIN | select.POLLHUP)
     if poller.poll(seconds * 1000):
-        raise ClusterClosed("the program that started it has ended")
+        raise ClusterClosed("the program that started this process has ended")

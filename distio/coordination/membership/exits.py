@@ -43,7 +43,7 @@ class Departed:
 
     def who(self, id: int) -> tuple[str, str]:
         """Its name, and why it is lost."""
-        return self._known.get(id, (f"member {id}", "it is gone"))
+        return self._known.get(id, (f"member {id}", "gone from the cluster"))
 
 
 class ProcessExits:

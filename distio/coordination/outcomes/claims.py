@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["UNKNOWN", "Claims"]
 
 UNKNOWN: Final = (
-    "its outcome is nowhere to be had, because its run is over or its maker is gone; "
+    "the run is over, or the process that started the fiber is gone; "
     "wait for a fiber in the run that started it"
 )
 

@@ -105,7 +105,7 @@ def fiber_lost(member: Member, message: m.FiberLost) -> None:
     if message.worker:
         exception = WorkerLost(message.worker, message.reason)
     else:
-        exception = FiberUnreachable(f"fiber {name}: {message.reason}")
+        exception = FiberUnreachable(f"the outcome of fiber {name} can't be had: {message.reason}")
     panic = Panic[Any, Any]([TracedException(exception, str(exception))], [])
     if message.worker:  # its text names the worker, but not the fiber
         panic = in_fiber(panic, name, None)
