@@ -27,10 +27,19 @@ A2 = TypeVar("A2")
 
 
 def uncancelable(io: IO[R, E, A]) -> IO[R, E, A]:
-    """Run `io` so that it can't be cancelled: whoever cancels the fiber waits for its end.
+    """Run `io` so that it can't be cancelled: a cancellation of the fiber waits for its end.
 
-    Fibers that are started in there are spared when the run is cancelled; by their handles they
-    can be cancelled.
+    Cancelling a run skips fibers that `io` starts, so that releases can start fibers. Their handles
+    can cancel them.
+
+    Args:
+        io: the program that isn't cut short.
+
+    Returns:
+        A program with the outcome of `io`.
+
+    Raises:
+        MatchError: `io` is no IO.
 
     >>> from distio import io
     >>> io.uncancelable(io.pure("whole")).run(None)
@@ -40,7 +49,17 @@ def uncancelable(io: IO[R, E, A]) -> IO[R, E, A]:
 
 
 def on_cancel(io: IO[R, E, A], after: IO[Any, Any, Any]) -> IO[R, E, A]:
-    """If the fiber is cancelled in `io`, run `after`, which can't be cancelled itself.
+    """Run `io`; if the fiber is cancelled meanwhile, run `after`.
+
+    Args:
+        io: the program that may be cancelled.
+        after: the program that runs then. It can't be cancelled itself.
+
+    Returns:
+        A program with the outcome of `io`. A failure of `after` is added to the cancellation.
+
+    Raises:
+        MatchError: `io` or `after` is no IO.
 
     >>> from distio import io
     >>> io.on_cancel(io.pure("done"), io.defer(print, "given up")).run(None)
@@ -58,18 +77,22 @@ def timeout(
 def timeout(
     io: IO[Any, Any, Any], seconds: float, otherwise: IO[Any, Any, Any] | None = None
 ) -> IO[Any, Any, Any]:
-    """Run `io`; if that takes longer than `seconds`, cancel it.
+    """Run `io`; cancel it when the time is over.
 
-    It runs in this fiber, with the locks that it holds. It has released what it held before
-    anything else happens; that may take longer.
+    The program runs in this fiber, with the locks that the fiber holds. A program that is cancelled
+    releases what it holds before anything else happens, which may take longer.
 
     Args:
-        io: what is limited.
-        seconds: how long it may take.
-        otherwise: what is run then; by default the outcome is the error `TimedOut(seconds)`.
+        io: the program that is limited.
+        seconds: the longest time that `io` may take, in seconds.
+        otherwise: the program that runs if the time is over.
+
+    Returns:
+        A program with the outcome of `io`. If the time is over, the outcome is that of
+        `otherwise`, or by default the error `TimedOut(seconds)`.
 
     Raises:
-        MatchError: `seconds` is no finite number.
+        MatchError: `seconds` is no finite number, or `io` or `otherwise` is no IO.
 
     >>> from distio import io
     >>> io.timeout(io.sleep(1000), 0.01).run(None)
@@ -82,7 +105,7 @@ def timeout(
 
 @final
 class Scope:
-    """What `scope` gives to its function: fibers that are started in it end before it does."""
+    """A scope of fibers, as `scope` gives one to its function: they end before the scope does."""
 
     __slots__ = ("_key",)
 
@@ -93,10 +116,23 @@ class Scope:
         return Scope, (self._key,)
 
     def start(self, io: IO[R, E, A]) -> IO[R, Any, Handle[R, E, A]]:
-        """Start a fiber in this scope; compute its handle.
+        """Start a fiber in this scope.
 
-        It may be called in the scope's own program, and in the fibers that were started in it:
-        these then end before the fiber does that has started them.
+        The program of the scope may start fibers, and so may these fibers. A fiber ends after those
+        that it has started.
+
+        Args:
+            io: the program that the fiber runs.
+
+        Returns:
+            A program that computes the handle of the fiber.
+
+        Raises:
+            MatchError: `io` is no IO.
+
+        >>> from distio import io
+        >>> io.scope(lambda scope: scope.start(io.pure(1)).flat_map(io.wait)).run(None)
+        Ok(success=[Ok(success=1)])
         """
         return ops.StartIn((require_io(io, "start"),), self._key).map(_first)
 
@@ -105,17 +141,20 @@ class Scope:
 
 
 def scope(f: Callable[[Scope], IO[R, E, A]]) -> IO[R, Any, A]:
-    """Run `f(scope)` until it and all fibers that were started in the scope have ended.
+    """Run `f(scope)` until that program and all fibers started in the scope have ended.
 
-    The first of them that fails cancels the others. When these have ended, too, the scope fails
-    with all that has failed. If the scope is cancelled, so are its fibers. Whoever cancels one of
-    them by its handle cancels just that one.
+    The first failure, of the program or of a fiber, cancels all others. If the scope is cancelled,
+    it cancels its fibers. The handle of a fiber cancels just that one.
 
     Args:
-        f: makes the program that starts fibers, by `scope.start(program)`.
+        f: a function that makes a program. That starts fibers by `scope.start(program)`.
 
     Returns:
-        A program with the value of the one that `f` has made.
+        A program with the value of the one that `f` makes. If something fails, it fails with all
+        failures, as soon as all fibers have ended.
+
+    Raises:
+        MatchError: `f` is no function.
 
     >>> from distio import io
     >>> def both(scope):

@@ -29,16 +29,30 @@ A2 = TypeVar("A2")
 def error(err: E) -> IO[Any, E, Any]:
     """The program that fails on one expected error.
 
-    >>> error("not found").run(None)
+    Args:
+        err: the error, a value of any type.
+
+    Returns:
+        A program that fails on Errors.
+
+    >>> from distio import io
+    >>> io.error("not found").run(None)
     Errors(errors=['not found'])
     """
     return ops.Fail([err])
 
 
 def errors(*errs: Any) -> IO[Any, Any, Any]:
-    """The program that fails on these errors, or on the items of one iterable of them.
+    """The program that fails on several expected errors.
 
-    >>> errors("too long", "not a number").run(None)
+    Args:
+        errs: the errors, or one iterable of them.
+
+    Returns:
+        A program that fails on Errors.
+
+    >>> from distio import io
+    >>> io.errors("too long", "not a number").run(None)
     Errors(errors=['too long', 'not a number'])
     """
     failure = _errors(*errs)
@@ -47,9 +61,20 @@ def errors(*errs: Any) -> IO[Any, Any, Any]:
 
 
 def panic(*exceptions: Any, errors: Iterable[E] | None = None) -> IO[Any, E, Any]:
-    """The program that fails on these exceptions, or on those of one iterable.
+    """The program that fails on exceptions.
 
-    >>> panic(ValueError("impossible")).run(None).is_panic()
+    Args:
+        exceptions: the exceptions, or one iterable of them.
+        errors: expected errors that came before the exceptions.
+
+    Returns:
+        A program that fails on a Panic.
+
+    Raises:
+        MatchError: one of them is no exception, or `errors` is no list.
+
+    >>> from distio import io
+    >>> io.panic(ValueError("impossible")).run(None).is_panic()
     True
     """
     failure = _panic(*exceptions, errors=errors)
@@ -59,6 +84,12 @@ def panic(*exceptions: Any, errors: Iterable[E] | None = None) -> IO[Any, E, Any
 
 def from_result(r: Result[E, A]) -> IO[Any, E, A]:
     """The program whose outcome is `r`.
+
+    Args:
+        r: a Result: Ok, Errors or Panic.
+
+    Returns:
+        A program that succeeds or fails as `r` does.
 
     >>> from distio import Ok, io
     >>> io.from_result(Ok(3)).run(None)
@@ -76,18 +107,26 @@ def bracket(
     use: Callable[[A], IO[Any, Any, A2]],
     release: Callable[[A, Result[Any, A2]], IO[Any, Any, Any]],
 ) -> IO[Any, Any, Any]:
-    """Compute a value, use it, release it: what `distio.resource` is made of.
+    """Compute a value, use the value, and release the value whatever came of the use.
+
+    `distio.resource` is made of brackets, and is easier to use.
 
     Args:
-        create: computes the value.
-        use: makes the program that uses it.
-        release: makes the program that is run then, whatever the Result of the use was. Its
-            outcome is the outcome of all: a release that has nothing to say ends in
-            `from_result(result)`.
+        create: the program that computes the value.
+        use: a function of the value that returns the program that uses the value.
+        release: a function of the value and of the Result of the use. It returns the program that
+            releases the value; a release with no outcome of its own ends in `from_result(result)`.
 
+    Returns:
+        A program with the outcome of the release.
+
+    Raises:
+        MatchError: `create` is no IO, or `use` or `release` is no function.
+
+    >>> from distio import io
     >>> def release(name, result):
-    ...     return from_result(result).map(lambda value: (name, value))
-    >>> bracket(pure("a file"), lambda name: pure(len(name)), release).run(None)
+    ...     return io.from_result(result).map(lambda value: (name, value))
+    >>> io.bracket(io.pure("a file"), lambda name: io.pure(len(name)), release).run(None)
     Ok(success=('a file', 6))
     """
     return ops.Bracket(

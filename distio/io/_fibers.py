@@ -25,7 +25,7 @@ A = TypeVar("A")
 
 
 Fiber = Handle
-"""What `parallel` returns for each program it started."""
+"""The handle of a fiber: `parallel` computes one for each program that it starts."""
 
 
 @overload
@@ -33,12 +33,22 @@ def parallel(ios: Iterable[IO[R, E, A]], /) -> IO[R, Any, list[Handle[R, E, A]]]
 @overload
 def parallel(*ios: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]: ...
 def parallel(*l: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:  # noqa: E741
-    """Start a fiber for each program, or for each of one iterable; don't wait for them.
+    """Start a fiber for each program, and go on at once.
 
-    The value is the list of fibers, in the same order; `wait` takes them. On a cluster the
-    fibers go where there is room.
+    On a cluster the fibers go to the workers that have room.
 
-    >>> parallel(pure(1), pure(2)).flat_map(wait).run(None)
+    Args:
+        l: the programs, or one iterable of them.
+
+    Returns:
+        A program that computes the list of the fibers, in the order of the programs. `wait` takes
+        that list.
+
+    Raises:
+        MatchError: one of them is no IO.
+
+    >>> from distio import io
+    >>> io.parallel(io.pure(1), io.pure(2)).flat_map(io.wait).run(None)
     Ok(success=[Ok(success=1), Ok(success=2)])
     """
     return ops.Parallel(programs(l, "parallel"))
@@ -49,9 +59,20 @@ def wait(fibers: Iterable[Handle[Any, E, A]], /) -> IO[Any, Any, list[Result[E, 
 @overload
 def wait(*fibers: Handle[Any, E, A]) -> IO[Any, Any, list[Result[E, A]]]: ...
 def wait(*l: Any) -> IO[Any, Any, list[Result[Any, Any]]]:  # noqa: E741
-    """Wait until these fibers, or those of one iterable, have ended; compute their Results.
+    """Wait until fibers have ended; compute their Results.
 
-    Waiting holds no thread, and a fiber can be waited for any number of times.
+    Waiting holds no thread. Any number of fibers may wait for the same one.
+
+    Args:
+        l: the fibers, or one iterable of them.
+
+    Returns:
+        A program that computes the list of the Results, in the order of the fibers. A fiber that
+        has failed fails nobody who waits: its failure is in the list.
+
+    >>> from distio import io
+    >>> io.parallel(io.pure(1), io.error("no")).flat_map(io.wait).run(None)
+    Ok(success=[Ok(success=1), Errors(errors=['no'])])
     """
     fibers = spread(l)
     for fiber in fibers:
@@ -61,7 +82,12 @@ def wait(*l: Any) -> IO[Any, Any, list[Result[Any, Any]]]:  # noqa: E741
 
 
 yield_: Final[IO[Any, Any, None]] = ops.Yield()
-"""The program that gives other fibers a turn."""
+"""The program that lets other fibers step first.
+
+>>> from distio import io
+>>> io.yield_.run(None)
+Ok(success=None)
+"""
 
 
 current_fiber: Final[IO[Any, Any, Handle[Any, Any, Any]]] = ops.CurrentFiber()
@@ -74,17 +100,20 @@ Ok(success=<Fiber 1.0>)
 
 
 def named(name: str, io: IO[R, E, A]) -> IO[R, E, A]:
-    """Run `io` in a fiber that has a name meanwhile: for people, wherever fibers are named to them.
+    """Run `io` under a name, which logs, errors and statuses show with the fiber.
 
-    Fibers that are started in there have names of their own, or none. A fiber that fails in there
-    still has the name when that is logged, if nothing else was left for it to do.
+    Fibers that `io` starts have names of their own, or none. If `io` fails and nothing else was
+    left for the fiber to do, the log of that failure still shows the name.
 
     Args:
-        name: a str that isn't empty; many fibers may have the same.
-        io: what runs.
+        name: a str that isn't empty; many fibers may have the same name.
+        io: the program that runs under the name.
+
+    Returns:
+        A program with the outcome of `io`.
 
     Raises:
-        MatchError: `name` is something else.
+        MatchError: `name` is no such str, or `io` is no IO.
 
     >>> from distio import io
     >>> io.named("fetch", io.current_fiber.flat_map(lambda fiber: fiber.status())).map(

@@ -25,9 +25,20 @@ A_co = TypeVar("A_co", covariant=True)
 def async_(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
     """The program that calls `f(context, callback, *args, **kwargs)` and waits for the callback.
 
-    `f` starts something and returns at once. Whenever that is done, call `callback(result)`
-    with a Result, from any thread or signal handler, once; the first call counts. Until then the
-    fiber is suspended and holds no thread. The callback belongs to its process.
+    The function starts something and returns at once. When that is done, any thread or signal
+    handler calls `callback(result)`. The first call counts. Until then the fiber is suspended and
+    holds no thread. The callback belongs to its process.
+
+    Args:
+        f: a function that starts something. Its callback takes a Result.
+        args: what `f` is called with, after the context and the callback.
+        kwargs: what else `f` is called with.
+
+    Returns:
+        A program whose outcome is the Result that the callback is given.
+
+    Raises:
+        MatchError: `f` is no function.
 
     >>> from distio import Ok, io
     >>> io.async_(lambda context, callback: callback(Ok(2))).run(None)
@@ -41,18 +52,25 @@ def blocking(
 ) -> IO[Any, Any, A]:
     """The program that calls `f(*args, **kwargs)` on a thread that may be held up.
 
-    Use it for what waits: files, databases, `requests`. The threads that step fibers are few, and
-    go on meanwhile. At most 256 such calls run at a time in a process, unless
-    `distio.limit_blocking_threads` sets another limit; the others wait their turn and hold no
-    thread. If the system starts no thread for a call, the outcome is a Panic that says so.
+    Blocking calls belong in here: files, databases, `requests`. The threads that step fibers are
+    few, and go on meanwhile. At most 256 blocking calls run at a time in a process, unless
+    `distio.limit_blocking_threads` sets another limit. Further calls wait for their turn and hold
+    no thread.
 
     Args:
-        f: what is called.
-        args: what it is called with.
-        abandon_on_cancel: a thread can't be stopped, so a fiber that is cancelled in here waits for
-            `f` to return; unless this is true, then `f` is left to itself, and has a copy of the
-            fiber's context variables.
-        kwargs: what else it is called with.
+        f: a function.
+        args: what `f` is called with.
+        abandon_on_cancel: whether a cancelled fiber leaves the call to itself. A thread can't be
+            stopped, so by default a cancelled fiber waits for `f` to return. If this is true, the
+            fiber ends at once, and `f` runs with a copy of the fiber's context variables.
+        kwargs: what else `f` is called with.
+
+    Returns:
+        A program that computes what `f` returns. If the system starts no thread for the call, the
+        outcome is a Panic that says so.
+
+    Raises:
+        MatchError: `f` is no function.
 
     >>> from distio import io
     >>> io.blocking(max, 3, 8).run(None)
@@ -64,20 +82,26 @@ def blocking(
 def on_main_thread(
     f: Callable[..., A], *args: Any, abandon_on_cancel: bool = False, **kwargs: Any
 ) -> IO[Any, Any, A]:
-    """The program that calls `f(*args, **kwargs)` on the main thread of the process it is in.
+    """The program that calls `f(*args, **kwargs)` on the main thread of its process.
 
     Some functions work nowhere else: `signal.signal`, those of most graphical interfaces, those of
-    some C libraries. The main thread of a worker is there for such calls. That of your program
-    makes them while it waits in `run`, in `RunHandle.result` or in the event loop that awaits
-    `run_async`. If it does none of that, the outcome is a Panic that holds `MainThreadAway`, at
-    once. The calls are made one after the other; the fiber waits and holds no thread.
+    some C libraries. The main thread of a worker is there for such calls. The main thread of your
+    program makes them while it waits in `run`, in `RunHandle.result` or in the event loop that
+    awaits `run_async`. Calls are made one after another. The fiber waits and holds no thread.
 
     Args:
-        f: what is called.
-        args: what it is called with.
-        abandon_on_cancel: a fiber that is cancelled in here waits for `f` to return if it has been
-            called already; unless this is true, then `f` is left to itself.
-        kwargs: what else it is called with.
+        f: a function.
+        args: what `f` is called with.
+        abandon_on_cancel: whether a cancelled fiber leaves the call to itself. By default a fiber
+            that is cancelled during the call waits for `f` to return.
+        kwargs: what else `f` is called with.
+
+    Returns:
+        A program that computes what `f` returns. If the main thread does something else, the
+        outcome is at once a Panic that holds `MainThreadAway`.
+
+    Raises:
+        MatchError: `f` is no function.
 
     >>> import threading
     >>> from distio import io
@@ -92,6 +116,17 @@ def from_coroutine(
 ) -> IO[Any, Any, A]:
     """The program that awaits `f(*args, **kwargs)` on the event loop of its process.
 
+    Args:
+        f: an `async def` function of asyncio.
+        args: what `f` is called with.
+        kwargs: what else `f` is called with.
+
+    Returns:
+        A program that computes what the coroutine returns.
+
+    Raises:
+        MatchError: `f` is no function.
+
     >>> import asyncio
     >>> from distio import io
     >>> io.from_coroutine(asyncio.sleep, 0, "slept").run(None)
@@ -101,7 +136,7 @@ def from_coroutine(
 
 
 class _Future(Protocol[A_co]):
-    """What `from_future` needs of a future."""
+    """The methods of a future that `from_future` uses."""
 
     def add_done_callback(self, fn: Callable[[Any], Any], /) -> Any: ...
     def result(self) -> A_co: ...
@@ -111,8 +146,16 @@ def from_future(make: Callable[..., _Future[A]], *args: Any, **kwargs: Any) -> I
     """The program that waits for the future that `make(*args, **kwargs)` returns.
 
     Args:
-        make: starts something and returns a `concurrent.futures.Future`, or what has its methods
-            `add_done_callback`, `exception` and `result`.
+        make: a function that starts something. It returns a `concurrent.futures.Future`, or
+            another object with the methods `add_done_callback` and `result`.
+        args: what `make` is called with.
+        kwargs: what else `make` is called with.
+
+    Returns:
+        A program that computes the result of the future. Its exception is a Panic.
+
+    Raises:
+        MatchError: `make` is no function.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> from distio import io

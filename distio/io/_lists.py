@@ -21,9 +21,19 @@ A2 = TypeVar("A2")
 
 
 def sequence(*l: Any) -> IO[Any, Any, Any]:  # noqa: E741 (raffiot's name)
-    """Run these programs, or those of one iterable, in turn; compute the last value.
+    """Run programs one after another; compute the last value.
 
-    >>> sequence(pure(1), pure(2)).run(None)
+    Args:
+        l: the programs, or one iterable of them.
+
+    Returns:
+        A program that fails at the first failure.
+
+    Raises:
+        MatchError: one of them is no IO.
+
+    >>> from distio import io
+    >>> io.sequence(io.pure(1), io.pure(2)).run(None)
     Ok(success=2)
     """
     return ops.Sequence(programs(l, "sequence"))
@@ -34,18 +44,39 @@ def zip(ios: Iterable[IO[R, E, A]], /) -> IO[R, E, list[A]]: ...
 @overload
 def zip(*ios: Any) -> IO[Any, Any, list[Any]]: ...
 def zip(*l: Any) -> IO[Any, Any, list[Any]]:  # noqa: E741 (raffiot's name)
-    """Run these programs, or those of one iterable, in turn; compute the list of values.
+    """Run programs one after another; compute the list of all values.
 
-    >>> zip(pure(1), pure(2)).run(None)
+    Args:
+        l: the programs, or one iterable of them.
+
+    Returns:
+        A program that fails at the first failure.
+
+    Raises:
+        MatchError: one of them is no IO.
+
+    >>> from distio import io
+    >>> io.zip(io.pure(1), io.pure(2)).run(None)
     Ok(success=[1, 2])
     """
     return ops.Zip(programs(l, "zip"))
 
 
 def traverse(l: Iterable[A], f: Callable[[A], IO[R, E, A2]]) -> IO[R, E, list[A2]]:  # noqa: E741
-    """Run `f(item)` for each item in turn; compute the list of values.
+    """Run `f(item)` for each item, one after another; compute the list of all values.
 
-    >>> traverse(["a", "b"], lambda s: pure(s.upper())).run(None)
+    Args:
+        l: the items.
+        f: a function that makes the program of an item.
+
+    Returns:
+        A program that fails at the first failure.
+
+    Raises:
+        MatchError: `f` is no function.
+
+    >>> from distio import io
+    >>> io.traverse(["a", "b"], lambda s: io.pure(s.upper())).run(None)
     Ok(success=['A', 'B'])
     """
     expect.function(f, "traverse")

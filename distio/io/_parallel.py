@@ -31,7 +31,7 @@ A2 = TypeVar("A2")
 
 
 Progress = Callable[[int, int | None], object] | bool | None
-"""What `progress` may be: a function of how many items are done, and of how many; or True."""
+"""A function of the number of finished items and of the number of all items; or True: a bar."""
 
 
 @overload
@@ -50,24 +50,29 @@ def zip_par(
 def zip_par(
     *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = False
 ) -> IO[Any, Any, list[Any]]:
-    """Run these programs, or those of one iterable, at the same time; compute all values.
+    """Run programs at the same time; compute the list of all values.
 
-    All of them are waited for; if some fail, all failures are kept. If this is cancelled, so are
-    they.
+    The program waits for all of them. If it is cancelled, it cancels them.
 
     Args:
-        others: the programs.
-        at_most: how many of them may run at a time; None: all. With a number it is
-            `traverse_par` of the programs: see there, also for what an iterable may be.
+        others: the programs, or one iterable of them.
+        at_most: the largest number of programs that run at a time; None: no limit. With a limit
+            this is `traverse_par` of the programs: see there what an iterable may be.
         progress: see `traverse_par`.
+        fail_fast: whether the first failure cancels the other programs.
+
+    Returns:
+        A program that computes the values in the order of the programs. If some of them fail, it
+        fails with all their failures.
 
     Raises:
-        TypeError: `at_most` is no int, or `progress` is something else.
+        MatchError: one of them is no IO, `at_most` is no int, or `progress` is something else.
         ValueError: `at_most` is less than 1.
 
-    >>> zip_par(pure(1), pure(2)).run(None)
+    >>> from distio import io
+    >>> io.zip_par(io.pure(1), io.pure(2)).run(None)
     Ok(success=[1, 2])
-    >>> zip_par((pure(n) for n in range(5)), at_most=2).run(None)
+    >>> io.zip_par((io.pure(n) for n in range(5)), at_most=2).run(None)
     Ok(success=[0, 1, 2, 3, 4])
     """
     if at_most is None and not progress:
@@ -86,37 +91,41 @@ def traverse_par(
     progress: Progress = None,
     fail_fast: bool = False,
 ) -> IO[R, E, list[A2]]:
-    """Run `f(item)` for each item, at most so many at the same time; compute the list of values.
+    """Run `f(item)` for many items at the same time; compute the list of all values.
 
-    The values are in the order of the items. All items are run, whichever of them fail; then all
-    failures are kept. If the iterable raises, no more items are run; that is a panic, together with
-    the failures of those that were.
+    All items are run, even if some of them fail. If the iterable raises, no more items are run.
 
-    With `at_most`, items are taken when their turn comes: an iterable may be of any length, also
-    one that is made on the way, like a generator (which can be gone through only once, so such a
-    program can be run only once). Items that take microseconds share a fiber, in chunks of up to
-    4,096 that take about 15 ms together; items that take longer than half of that have a fiber
-    each. So no more is taken ahead of the work than `at_most` chunks hold. Items of one chunk run
-    one after another: an item must not wait for what a later one does. A lost worker costs the
+    With `at_most`, the program takes an item when the turn of that item comes. So an iterable may
+    have any length. A generator can be gone through only once, so a program over a generator can be
+    run only once. Items that take microseconds share a fiber: a chunk has up to 4,096 items, which
+    take about 15 ms together. An item that takes longer than half of that has a fiber of its own.
+    So the program takes no more items ahead of the work than `at_most` chunks hold. The items of
+    one chunk run one after another: an item must not wait for a later one. A lost worker costs the
     items of the chunks that it had, and each of these chunks is one `WorkerLost` panic.
 
     Args:
         items: a list, a tuple or a range, which can travel with the program; or any iterable, with
             which the program stays in its process.
-        f: makes the program of an item; called where that runs.
-        at_most: how many items are worked on at a time; None: all, each in a fiber of its own.
-        progress: called as `progress(done, total)` whenever some items are done, last with all of
-            them, in the fiber that waits for them; `total` is None if only the end will tell. If it
-            raises, no more items are run, and that is a panic. True: a bar on standard error, if
-            that is a terminal.
-        fail_fast: whether the first failure cancels the items that are under way, and no more are
-            run.
+        f: a function that makes the program of an item. It is called where that program runs.
+        at_most: the largest number of items that are worked on at a time; None: no limit, and each
+            item has a fiber of its own.
+        progress: a function that is called as `progress(done, total)` whenever items are done, and
+            last when all are. The fiber that waits for the items calls it. `total` is None as long
+            as nobody knows how many items there are. If the function raises, no more items are run,
+            and the outcome is a Panic. True: a bar on standard error, if that is a terminal.
+        fail_fast: whether the first failure cancels the items that are under way and starts no
+            more.
+
+    Returns:
+        A program that computes the values in the order of the items. If items fail, or the iterable
+        raises, it fails with all these failures.
 
     Raises:
-        TypeError: `at_most` is no int, or `progress` is something else.
+        MatchError: `f` is no function, `at_most` is no int, or `progress` is something else.
         ValueError: `at_most` is less than 1.
 
-    >>> traverse_par(range(5), lambda n: pure(n * n), at_most=2).run(None)
+    >>> from distio import io
+    >>> io.traverse_par(range(5), lambda n: io.pure(n * n), at_most=2).run(None)
     Ok(success=[0, 1, 4, 9, 16])
     """
     expect.function(f, "traverse_par")
@@ -161,10 +170,20 @@ def race(a: IO[R, E, A], b: IO[R2, E2, A2], /) -> IO[Any, E | E2, A | A2]: ...
 @overload
 def race(*ios: Any) -> IO[Any, Any, Any]: ...
 def race(*ios: Any) -> IO[Any, Any, Any]:
-    """Run these programs, or those of one iterable, at the same time: the first to end wins.
+    """Run programs at the same time; the first one that ends wins.
 
-    The outcome is the winner's, a value or a failure. The others are cancelled, and have released
-    what they held before this ends. What they could not release is added to the outcome.
+    The other programs are cancelled. They release what they hold before the race ends. A failure to
+    release is added to the outcome.
+
+    Args:
+        ios: the programs, or one iterable of them.
+
+    Returns:
+        A program with the outcome of the winner, a value or a failure.
+
+    Raises:
+        MatchError: one of them is no IO.
+        ValueError: there is no program.
 
     >>> from distio import io
     >>> io.race(io.sleep(1000).then(io.pure("slow")), io.pure("quick")).run(None)
@@ -180,7 +199,19 @@ def first_ok(a: IO[R, E, A], b: IO[R2, E2, A2], /) -> IO[Any, E | E2, A | A2]: .
 @overload
 def first_ok(*ios: Any) -> IO[Any, Any, Any]: ...
 def first_ok(*ios: Any) -> IO[Any, Any, Any]:
-    """The same, but the first to succeed wins. If none does, the outcome is all their failures.
+    """Run programs at the same time; the first one that succeeds wins.
+
+    The other programs are cancelled, as those of a `race` are.
+
+    Args:
+        ios: the programs, or one iterable of them.
+
+    Returns:
+        A program with the value of the winner. If no program succeeds, it fails with all failures.
+
+    Raises:
+        MatchError: one of them is no IO.
+        ValueError: there is no program.
 
     >>> from distio import io
     >>> io.first_ok(io.error("down"), io.pure("up")).run(None)

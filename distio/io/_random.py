@@ -15,30 +15,34 @@ E = TypeVar("E")
 A = TypeVar("A")
 
 random: Final[IO[Any, Any, float]] = ops.Random()
-"""The program that draws a random number, from 0 up to, but not, 1; each time another one.
+"""The program that draws a random number from 0 up to, but not including, 1.
 
-It is not for secrets. In a simulation the seed says which numbers come.
+The numbers are not for secrets. In a simulation its seed decides them.
 
->>> random.map(lambda drawn: 0 <= drawn < 1).run(None)
+>>> from distio import io
+>>> io.random.map(lambda drawn: 0 <= drawn < 1).run(None)
 Ok(success=True)
 """
 
 
 def seeded(seed: int, io: IO[R, E, A]) -> IO[R, E, A]:
-    """Run `io` so that `seed` decides its random numbers: those of `random_seed` and
-    `random_generator`, in this fiber and in all that it starts in there.
+    """Run `io` so that `seed` decides its random numbers.
 
-    Each fiber has numbers of its own. They depend on the seed, and on the fiber's place in the
-    program: which of the fibers it is that its parent has started. So a program that does the same
-    again draws the same numbers, on threads and on a cluster of any size. What is seeded in there
-    once more has the numbers of that seed.
+    These are the numbers of `random_seed` and `random_generator`, in this fiber and in all fibers
+    that `io` starts. Each fiber draws numbers of its own. They depend on the seed and on the place
+    of the fiber among those that its parent has started. So a program that takes the same steps
+    again draws the same numbers, on threads and on a cluster of any size. A part of `io` that is
+    seeded itself draws the numbers of its own seed.
 
     Args:
         seed: any whole number.
-        io: what runs.
+        io: the program that draws the numbers.
+
+    Returns:
+        A program with the outcome of `io`.
 
     Raises:
-        MatchError: `seed` is something else.
+        MatchError: `seed` is no int, or `io` is no IO.
 
     >>> from distio import io
     >>> throws = io.zip_par([io.random_generator.map(lambda dice: dice.randint(1, 6))] * 5)
@@ -50,11 +54,11 @@ def seeded(seed: int, io: IO[R, E, A]) -> IO[R, E, A]:
 
 
 random_seed: Final[IO[Any, Any, int]] = ops.RandomSeed()
-"""The program that computes a seed, from 0 up to, but not, 2 to the power of 128; each time another
-one, in each fiber others.
+"""The program that computes a seed for a generator of any library.
 
-It is for generators of any library. In `seeded` they are the same in each run; without it chance
-decides (in a simulation its seed does). They are not for secrets.
+A seed is an int from 0 up to, but not including, 2 to the power of 128. Each time the seed is
+another one, and each fiber gets others. In `seeded` the seeds are the same in each run; elsewhere
+chance decides them, or in a simulation its seed. They are not for secrets.
 
 >>> from distio import io
 >>> io.zip_par(io.random_seed, io.random_seed).map(lambda seeds: len({*seeds})).run(None)
@@ -64,8 +68,9 @@ Ok(success=2)
 random_generator: Final[IO[Any, Any, Random]] = random_seed.map(Random)
 """The program that computes a generator of Python's `random`, seeded by `random_seed`.
 
-Each time it is another generator. It belongs to the fiber that runs this: one that several fibers
-have captured is copied for each of them, and the copies draw the same numbers.
+Each time the program computes another generator, which belongs to the fiber that runs this. A
+generator that several fibers have captured is copied for each of them, and the copies draw the same
+numbers.
 
 >>> from distio import io
 >>> io.random_generator.map(lambda dice: 1 <= dice.randint(1, 6) <= 6).run(None)

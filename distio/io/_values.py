@@ -28,30 +28,61 @@ A = TypeVar("A")
 def pure(a: A) -> IO[Any, Any, A]:
     """The program that computes `a`.
 
-    >>> pure(5).run(None)
+    Args:
+        a: any value.
+
+    Returns:
+        A program that always succeeds.
+
+    >>> from distio import io
+    >>> io.pure(5).run(None)
     Ok(success=5)
     """
     return ops.Pure(a)
 
 
 def defer(deferred: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
-    """The program that calls `deferred(*args, **kwargs)` when it runs, each time it runs.
+    """The program that calls `deferred(*args, **kwargs)` each time it runs.
 
-    This is where side effects belong. What the call raises is a Panic.
+    Side effects belong in here. What the call raises is a Panic.
 
-    >>> defer(max, 3, 8).run(None)
+    Args:
+        deferred: a function.
+        args: what `deferred` is called with.
+        kwargs: what else `deferred` is called with.
+
+    Returns:
+        A program that computes what the call returns.
+
+    Raises:
+        MatchError: `deferred` is no function.
+
+    >>> from distio import io
+    >>> io.defer(max, 3, 8).run(None)
     Ok(success=8)
     """
     return ops.Defer(deferred, args, kwargs)
 
 
 def defer_io(deferred: Callable[..., IO[R, E, A]], *args: Any, **kwargs: Any) -> IO[R, E, A]:
-    """The program that `deferred(*args, **kwargs)` returns; called when it runs.
+    """The program that `deferred(*args, **kwargs)` returns; the call is made when the program runs.
 
-    It makes recursion safe, of any depth:
+    Recursion through `defer_io` is safe to any depth.
 
+    Args:
+        deferred: a function that returns a program.
+        args: what `deferred` is called with.
+        kwargs: what else `deferred` is called with.
+
+    Returns:
+        A program with the outcome of the returned one. What the call raises is a Panic.
+
+    Raises:
+        MatchError: `deferred` is no function.
+
+    >>> from distio import io
     >>> def count_down(n):
-    ...     return pure("done") if n == 0 else defer_io(count_down, n - 1)
+    ...     return io.pure("done") if n == 0 else io.defer_io(count_down, n - 1)
     >>> count_down(50_000).run(None)
     Ok(success='done')
     """
@@ -59,22 +90,43 @@ def defer_io(deferred: Callable[..., IO[R, E, A]], *args: Any, **kwargs: Any) ->
 
 
 def rec(f: Callable[[IO[R, E, A]], IO[R, E, A]]) -> IO[R, E, A]:
-    """The program `f(itself)`: a loop ties its knot with it.
+    """The program `f(program)`, where `program` is this very program: a way to write a loop.
 
+    Args:
+        f: a function that returns a program, made of the one it is given.
+
+    Returns:
+        The program that `f` returns.
+
+    Raises:
+        MatchError: `f` is no function.
+
+    >>> from distio import io
     >>> left = [3, 2, 1]
-    >>> rec(lambda again: defer(left.pop).flat_map(lambda _: again if left else pure("empty"))
-    ...     ).run(None)
+    >>> def emptied(again):
+    ...     return io.defer(left.pop).flat_map(lambda _: again if left else io.pure("empty"))
+    >>> io.rec(emptied).run(None)
     Ok(success='empty')
     """
     return ops.Rec(f)
 
 
 def safe(f: Callable[..., IO[R, E, A]]) -> Callable[..., IO[R, E, A]]:
-    """Decorate a function that returns an IO, so that what it raises is a Panic of that IO.
+    """Decorate a function that returns an IO, so that what the function raises is a Panic.
 
-    >>> @safe
+    Args:
+        f: a function that returns a program.
+
+    Returns:
+        A function of the same arguments. Its program calls `f` when it runs.
+
+    Raises:
+        MatchError: `f` is no function.
+
+    >>> from distio import io
+    >>> @io.safe
     ... def divide(a, b):
-    ...     return pure(a / b)
+    ...     return io.pure(a / b)
     >>> divide(1, 0).run(None).is_panic()
     True
     """
@@ -89,15 +141,31 @@ def safe(f: Callable[..., IO[R, E, A]]) -> Callable[..., IO[R, E, A]]:
 
 
 read: Final[IO[Any, Any, Any]] = ops.Read()
-"""The program that computes its context, the value given to `run`."""
+"""The program that computes its context, the value given to `run`.
+
+>>> from distio import io
+>>> io.read.run("the context")
+Ok(success='the context')
+"""
 
 
 def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
     """The program that calls `deferred(context, *args, **kwargs)`.
 
-    If the call returns a Result, that is the outcome; any other value is a success.
+    Args:
+        deferred: a function of the context, the value given to `run`.
+        args: what `deferred` is called with, after the context.
+        kwargs: what else `deferred` is called with.
 
-    >>> defer_read(lambda context, x: context + x, 1).run(41)
+    Returns:
+        A program whose outcome is the Result that the call returns. Any other returned value is a
+        success.
+
+    Raises:
+        MatchError: `deferred` is no function.
+
+    >>> from distio import io
+    >>> io.defer_read(lambda context, x: context + x, 1).run(41)
     Ok(success=42)
     """
     return ops.DeferRead(deferred, args, kwargs)
@@ -106,7 +174,19 @@ def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[An
 def defer_read_io(deferred: Callable[..., IO[R, E, A]], *args: Any, **kwargs: Any) -> IO[R, E, A]:
     """The program that `deferred(context, *args, **kwargs)` returns.
 
-    >>> defer_read_io(lambda context: pure(context * 2)).run(21)
+    Args:
+        deferred: a function of the context that returns a program.
+        args: what `deferred` is called with, after the context.
+        kwargs: what else `deferred` is called with.
+
+    Returns:
+        A program with the outcome of the returned one. What the call raises is a Panic.
+
+    Raises:
+        MatchError: `deferred` is no function.
+
+    >>> from distio import io
+    >>> io.defer_read_io(lambda context: io.pure(context * 2)).run(21)
     Ok(success=42)
     """
     return ops.DeferReadIO(deferred, args, kwargs)
