@@ -7,20 +7,20 @@
     └── BasePanicGroup          a BaseExceptionGroup: the same as PanicGroup, with Cancelled in it
 
     Exception
-    ├── MatchError              a TypeError: a value isn't of the kind that was expected there
+    ├── MatchError              a TypeError: a value is of another kind than expected
     ├── MultipleExceptions      raised for a Panic: all its exceptions and errors
     ├── DomainErrors            raised for Errors: expected failures that nobody handled
     ├── PanicGroup              an ExceptionGroup: raised by an await for several failures at once
     └── DistioError
         ├── Deadlock            nothing can ever wake a run again
-        ├── TimedOut            what has a time limit took longer
+        ├── TimedOut            the time limit of a program is over
         ├── Closed              a queue, a topic or a subscription was closed
         ├── WorkerLost          a fiber ended with the process that hosted it
         ├── TooManyRestarts     a supervisor gives up: a child ended again and again
         ├── FiberUnreachable    a handle was waited for whose run is over
-        ├── MainThreadAway      a call for the main thread, which isn't there to make it
+        ├── MainThreadAway      the main thread makes no calls, for it does something else
         ├── NotPicklable        something that has to travel can't be pickled
-        ├── NotImportable       what came by its name is nowhere to be found in this process
+        ├── NotImportable       a name in a pickle is nowhere to be found in this process
         ├── NotDeterministic    a function of io.do did something else when it was repeated
         ├── ForeignException    stands for an exception that didn't survive its journey
         ├── ClusterError        a cluster can't be started, reached or used
@@ -28,7 +28,7 @@
         │   └── ClusterClosed       the cluster ended while it was in use
         ├── SimulationLimit     a simulated run took more steps, or time, than it may
         └── DistioBug           a mistake in distio itself
-            └── InvariantBroken     something doesn't hold that always must, and the story of it
+            └── InvariantBroken     a rule that always must hold doesn't, and the story of it
 
 All of them can be pickled: `args` is always what their class has to be called with. Those that
 carry data are equal if they are of one class and carry the same.
@@ -79,9 +79,9 @@ E2 = TypeVar("E2")
 @final
 @dataclass(slots=True, eq=False)
 class TracedException:
-    """An exception, and where it came from, as text that can travel.
+    """An exception with its traceback as text, which can travel.
 
-    Two of them are equal if their exceptions and their tracebacks are, wherever they have failed.
+    Two of them are equal if their exceptions and their tracebacks are equal, wherever they failed.
 
     >>> try:
     ...     1 / 0
@@ -93,7 +93,7 @@ class TracedException:
 
     exception: BaseException
     stack_trace: str
-    """Where it has failed, and the traceback, which begins in user code."""
+    """The lines of `where`, and the traceback, which begins in user code."""
     where: Where = field(default=NOWHERE, repr=False)
     """The lines above the traceback: items of parallel work, the fiber, the worker."""
 
@@ -193,7 +193,7 @@ class _ComparedByValue:
 
 @dataclass(eq=False)
 class MatchError(_ComparedByValue, TypeError):
-    """A value isn't of the kind that was expected there."""
+    """A value is of another kind than the one that was expected."""
 
     message: str
 
@@ -339,7 +339,7 @@ class WorkerLost(DistioError):
 
 @final
 class TimedOut(DistioError):
-    """What `timeout` had limited took longer."""
+    """The time limit that `timeout` has set for a program is over."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"timed out after {seconds:g} s")
@@ -349,7 +349,7 @@ class TimedOut(DistioError):
 
 @final
 class TooManyRestarts(DistioError):
-    """A supervisor gives up: a child has ended again, after so many restarts in so many seconds."""
+    """A supervisor has given up: a child ended again after the largest number of restarts."""
 
     def __init__(self, child: str, restarts: int, seconds: float) -> None:
         super().__init__(
@@ -364,12 +364,12 @@ class TooManyRestarts(DistioError):
 
 @final
 class FiberUnreachable(DistioError):
-    """A handle was waited for whose run is over, or is another one: its outcome can't be had."""
+    """The outcome of a fiber can't be had: its run is over, or is another one."""
 
 
 @final
 class MainThreadAway(DistioError):
-    """The main thread of the process runs no program and waits for none: it can't make a call."""
+    """The main thread of the process can't make a call: it runs no program and waits for none."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -386,7 +386,7 @@ class NotPicklable(DistioError):
 
 @final
 class NotImportable(DistioError):
-    """A function, class or module came by its name, and can't be imported where it came."""
+    """A pickle names a function, class or module that this process can't import."""
 
 
 @final
@@ -427,7 +427,7 @@ class SimulationLimit(DistioError):
 
 
 class DistioBug(DistioError):
-    """distio did what it should never do, whatever the program: please report it."""
+    """A mistake in distio itself, whatever the program does: please report it."""
 
     def __str__(self) -> str:
         return f"{self.message} (this is a bug in distio: please report it)"
@@ -435,7 +435,7 @@ class DistioBug(DistioError):
 
 @final
 class InvariantBroken(DistioBug):
-    """Something doesn't hold that always must; `story` tells the life of the fiber concerned."""
+    """A rule that always must hold doesn't; `story` tells the life of the fiber concerned."""
 
     def __init__(self, message: str, story: Sequence[str]) -> None:
         super().__init__(message)

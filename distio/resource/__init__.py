@@ -3,7 +3,7 @@
 >>> from distio import io, resource
 >>> log = []
 >>> file = resource.from_open_close(
-...     lambda: log.append("open"), lambda it, status: log.append("close")
+...     lambda: log.append("open"), lambda opened, status: log.append("close")
 ... )
 >>> file.with_(io.defer(log.append, "use")).then(io.defer(lambda: log)).run(None)
 Ok(success=['open', 'use', 'close'])

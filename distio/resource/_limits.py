@@ -23,9 +23,9 @@ __all__ = [
 reentrant_lock: Final[IO[Any, Any, Resource[Any, Any, None]]] = ops.MakeLock().map(of_lock)
 """The program that makes a lock: a resource that only one fiber has at a time.
 
-It is good everywhere: fibers on other processes of the cluster wait for it too, first come first
-served, and waiting holds no thread. The fiber that has it may take it again. It is given back
-when its use is over, at the latest when the fiber ends or is lost.
+The lock works everywhere: fibers on all processes of a cluster wait for it, first come first
+served. Waiting holds no thread. The fiber that has the lock may take it again. The lock is given
+back when its use is over, at the latest when the fiber ends or is lost.
 
 >>> from distio import io, resource
 >>> twice = lambda lock: lock.with_(lock.with_(io.pure("twice")))
@@ -35,7 +35,16 @@ Ok(success='twice')
 
 
 def lock(name: str) -> Resource[Any, Any, None]:
-    """The reentrant lock of this name, which all runs of a cluster share.
+    """The reentrant lock of a name, which all runs of a cluster share.
+
+    Args:
+        name: a str that isn't empty.
+
+    Returns:
+        A resource that only one fiber has at a time.
+
+    Raises:
+        MatchError: `name` is no such str.
 
     >>> from distio import io, resource
     >>> resource.lock("the printer").with_(io.pure("printed")).run(None)
@@ -47,11 +56,15 @@ def lock(name: str) -> Resource[Any, Any, None]:
 
 
 def semaphore(tokens: int, *, name: str | None = None) -> IO[Any, Any, Resource[Any, Any, None]]:
-    """The program that makes a resource that at most `tokens` fibers have at a time.
+    """The program that makes a semaphore: a resource that at most `tokens` fibers have at a time.
 
     Args:
-        tokens: how many, from 1.
-        name: if there is one, all runs of a cluster that name it share the same tokens.
+        tokens: the number of fibers, from 1.
+        name: a str; all runs of a cluster that use this name share the same tokens. None: the
+            semaphore is for this run.
+
+    Returns:
+        A program that computes the resource. If an argument is wrong, that is a Panic.
 
     >>> from distio import io, resource
     >>> resource.semaphore(5).flat_map(lambda five: five.with_(io.pure("one of five"))).run(None)
@@ -67,12 +80,20 @@ def rate_limit(
 ) -> IO[Any, Any, Resource[Any, Any, None]]:
     """The program that makes a resource of which at most `n` uses start in any `per_seconds`.
 
-    Whoever comes too early waits, first come first served.
+    A use that comes too early waits, first come first served.
 
     Args:
-        n: how many, from 1.
-        per_seconds: the length of the window in which they are counted, in seconds.
-        name: if there is one, all runs of a cluster that name it are counted together.
+        n: the number of uses, from 1.
+        per_seconds: the length of the window in which uses are counted, in seconds.
+        name: a str; the uses of all runs of a cluster that use this name are counted together.
+            None: the limit is for this run.
+
+    Returns:
+        A program that computes the resource. If an argument is wrong, that is a Panic.
+
+    >>> from distio import io, resource
+    >>> resource.rate_limit(5, 1.0).flat_map(lambda slow: slow.with_(io.pure("in time"))).run(None)
+    Ok(success='in time')
     """
     wrong = expect.no_size(n, "rate_limit") or expect.no_window(per_seconds, "rate_limit")
     if wrong := wrong or _no_name(name, "rate_limit"):

@@ -48,10 +48,18 @@ X = TypeVar("X")
 
 @final
 class Resource(Generic[R, E, A]):
-    """What can be opened, used and closed, as a value: nothing happens until it is used.
+    """Something that is opened, used and closed, as a value: nothing happens until its use.
 
     Args:
-        create: computes what is to be used, and the function that releases it.
+        create: a program that computes a pair: the opened value, and the function that releases
+            the value. That function takes a `ComputationStatus` and returns a program.
+
+    Raises:
+        MatchError: `create` is no IO.
+
+    >>> from distio import Resource, io, resource
+    >>> Resource(io.pure((5, resource.noop_close))).use(io.pure).run(None)
+    Ok(success=5)
     """
 
     __slots__ = ("_lock", "create")
@@ -59,7 +67,7 @@ class Resource(Generic[R, E, A]):
     def __init__(self, create: IO[R, E, tuple[A, Close]]) -> None:
         self.create = require_io(create, "Resource")
         self._lock: Lock | None = None
-        """The lock that it takes, if it is nothing but that."""
+        """The lock, if the resource is nothing but a lock."""
 
     def __repr__(self) -> str:
         return f"Resource({self.create!r})"
@@ -70,22 +78,39 @@ class Resource(Generic[R, E, A]):
     # -- use ------------------------------------------------------------------------------
 
     def use(self, fun: Callable[[A], IO[R2, E2, X]]) -> IO[Any, Any, X]:
-        """Open it, run `fun(it)`, and close it whatever came of that.
+        """Open the resource, run `fun(value)`, and close the resource whatever came of the use.
 
-        Failures of the release are added to those of the use.
+        Args:
+            fun: a function of the opened value that returns the program that uses the value.
+
+        Returns:
+            A program with the outcome of the use. A failure of the release is added to it.
+
+        Raises:
+            MatchError: `fun` is no function.
         """
         expect.function(fun, "Resource.use")
         return io.bracket(self.create, partial(_use, fun), release)
 
     def with_(self, the_io: IO[R2, E2, X]) -> IO[Any, Any, X]:
-        """Open it, run `the_io`, and close it."""
+        """Open the resource, run `the_io`, and close the resource.
+
+        Args:
+            the_io: the program that runs meanwhile.
+
+        Returns:
+            A program with the outcome of `the_io`. A failure of the release is added to it.
+
+        Raises:
+            MatchError: `the_io` is no IO.
+        """
         require_io(the_io, "Resource.with_")
         if self._lock is not None:  # by far the most frequent, and quick like this
             return ops.Locked(the_io, self._lock)
         return self.use(partial(_constant, the_io))
 
     async def __aenter__(self) -> A:
-        """Open it, in a function of `io.do`: `async with resource as it`."""
+        """Open the resource, in a function of `io.do`: `async with resource as value`."""
         value: A = await ops.Enter(self.create, _value_of, release)
         return value
 
@@ -95,7 +120,7 @@ class Resource(Generic[R, E, A]):
         exception: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:  # "bool" would tell type checkers that it often swallows exceptions
-        """Close it, whatever came of its use."""
+        """Close the resource, whatever came of the use."""
         if kind is GeneratorExit:  # the function goes on elsewhere, or not at all
             return False
         is_swallowed: bool = await ops.Leave(exception)
@@ -104,12 +129,12 @@ class Resource(Generic[R, E, A]):
     # -- transform ------------------------------------------------------------------------
 
     def map(self, f: Callable[[A], A2]) -> Resource[R, E, A2]:
-        """Apply `f` to what is opened."""
+        """Apply `f` to the opened value."""
         expect.function(f, "Resource.map")
         return Resource(self.create.flat_map(partial(_mapped, f)))
 
     def flat_map(self, f: Callable[[A], Resource[R2, E2, A2]]) -> Resource[Any, Any, A2]:
-        """Open this, then the resource that `f` makes of it; close them in reverse order."""
+        """Open this, then the resource that `f` makes of the value; close them in reverse order."""
         return self._chain(f, "Resource.flat_map")
 
     def flatten(self: Resource[Any, Any, Resource[R2, E2, A2]]) -> Resource[Any, Any, A2]:
@@ -118,19 +143,19 @@ class Resource(Generic[R, E, A]):
         return self._chain(partial(require_resource, where=where), where)
 
     def then(self, rs: Resource[R2, E2, A2]) -> Resource[Any, Any, A2]:
-        """Open this, then `rs`, which is what is used."""
+        """Open this, then `rs`; the value is that of `rs`."""
         return self.flat_map(partial(_constant, require_resource(rs, "Resource.then")))
 
     def zip(self, *rs: Any) -> Resource[Any, Any, list[Any]]:
-        """Open this and `rs`, one after another; use the list of them."""
+        """Open this and `rs`, one after another; the value is the list of theirs."""
         return zipped((self, *spread(rs)), "Resource.zip")
 
     def zip_par(self, *rs: Any) -> Resource[Any, Any, list[Any]]:
-        """Open this and `rs` at the same time; use the list of them."""
+        """Open this and `rs` at the same time; the value is the list of theirs."""
         return zipped_par((self, *spread(rs)), "Resource.zip_par")
 
     def ap(self: Resource[Any, Any, Callable[..., X]], *arg: Any) -> Resource[Any, Any, X]:
-        """Open this, a function, and its arguments; use what it returns."""
+        """Open this, a function, and its arguments; the value is what the function returns."""
         return zipped((self, *spread(arg)), "Resource.ap").map(_apply)
 
     def contra_map_read(self, f: Callable[[R2], Any]) -> Resource[R2, E, A]:
@@ -143,7 +168,7 @@ class Resource(Generic[R, E, A]):
     def catch(
         self, handler: Callable[[list[Any]], Resource[R2, E2, A2]]
     ) -> Resource[Any, E2, A | A2]:
-        """If it fails to open on Errors, open `handler(errors)`."""
+        """If opening fails on Errors, open `handler(errors)` instead."""
         expect.function(handler, "Resource.catch")
         return Resource(
             self.create.catch(lambda errs: create_of(handler(errs), "Resource.catch", handler))
@@ -152,7 +177,7 @@ class Resource(Generic[R, E, A]):
     def recover(
         self, handler: Callable[[list[Any], list[Any]], Resource[R2, E2, A2]]
     ) -> Resource[Any, E | E2, A | A2]:
-        """If it fails to open on a Panic, open `handler(exceptions, errors)`."""
+        """If opening fails on a Panic, open `handler(exceptions, errors)` instead."""
         expect.function(handler, "Resource.recover")
         return Resource(
             self.create.recover(
@@ -163,7 +188,7 @@ class Resource(Generic[R, E, A]):
     def on_failure(
         self, handler: Callable[[Result[Any, Any]], Resource[R2, E2, A2]]
     ) -> Resource[Any, E2, A | A2]:
-        """If it fails to open, open `handler(result)`."""
+        """If opening fails, open `handler(result)` instead."""
         expect.function(handler, "Resource.on_failure")
         return Resource(
             self.create.on_failure(lambda r: create_of(handler(r), "Resource.on_failure", handler))
@@ -180,13 +205,13 @@ class Resource(Generic[R, E, A]):
         return self._around(lambda each: each.map_panic(f))
 
     def attempt(self) -> Resource[R, Any, Result[E, A]]:
-        """Never fail to open: what is used is the Result."""
+        """Never fail to open: the value is the Result of opening."""
         return Resource(self.create.attempt().map(_attempted))
 
     def finally_(
         self, after: Callable[[Result[Any, Any]], Resource[Any, Any, Any]]
     ) -> Resource[R, E, A]:
-        """Open `after(result)` too, whether this could be opened or not."""
+        """Open `after(result)` too, with the Result of opening this one."""
         expect.function(after, "Resource.finally_")
         return self.attempt().flat_map(
             lambda first: (
@@ -207,7 +232,7 @@ class Resource(Generic[R, E, A]):
     def _around(
         self, wrap: Callable[[IO[Any, Any, Any]], IO[Any, Any, Any]]
     ) -> Resource[Any, Any, A]:
-        """Apply `wrap` to what opens it and to what closes it."""
+        """Apply `wrap` to the program that opens the resource and to those that close it."""
         return Resource(wrap(self.create).map(partial(_wrapped, wrap)))
 
 
@@ -296,7 +321,18 @@ def _with_result(result: Result[Any, Any]) -> Resource[Any, Any, Any]:
 
 
 def noop_close(cs: ComputationStatus) -> IO[Any, Any, None]:
-    """The release of what needs none."""
+    """The release of a value that needs none.
+
+    Args:
+        cs: whether the use succeeded.
+
+    Returns:
+        A program that computes None.
+
+    >>> from distio import ComputationStatus, resource
+    >>> resource.noop_close(ComputationStatus.SUCCEEDED).run(None)
+    Ok(success=None)
+    """
     return io.pure(None)
 
 

@@ -22,19 +22,42 @@ X = TypeVar("X")
 
 
 def zip(*rs: Any) -> Resource[Any, Any, list[Any]]:
-    """Open these, or those of one iterable, one after another; close them in reverse order.
+    """Open resources one after another; close them in reverse order.
 
     If one fails to open, those that were opened before are closed.
+
+    Args:
+        rs: the resources, or one iterable of them.
+
+    Returns:
+        A resource of the list of them.
+
+    >>> from distio import io, resource
+    >>> resource.zip(resource.pure(1), resource.pure(2)).use(io.pure).run(None)
+    Ok(success=[1, 2])
     """
     return zipped(spread(rs), "resource.zip")
 
 
 def zip_par(*rs: Any) -> Resource[Any, Any, list[Any]]:
-    """Open these, or those of one iterable, at the same time; close them in reverse order.
+    """Open resources at the same time; close them in reverse order.
 
-    Each is opened by a fiber of its own, and what it opens comes back as a value: so it must be
-    able to travel when the run is on a cluster, and a lock, which belongs to the fiber that takes
-    it, can't be taken like this.
+    A fiber of its own opens each resource. The opened value comes back to the fiber that uses it,
+    so on a cluster the value must be able to travel. A lock belongs to the fiber that takes it, so
+    locks can't be taken like this.
+
+    Args:
+        rs: the resources, or one iterable of them.
+
+    Returns:
+        A resource of the list of them.
+
+    Raises:
+        MatchError: one of them is no Resource.
+
+    >>> from distio import io, resource
+    >>> resource.zip_par(resource.pure(1), resource.pure(2)).use(io.pure).run(None)
+    Ok(success=[1, 2])
     """
     return zipped_par(spread(rs), "resource.zip_par")
 
@@ -43,7 +66,22 @@ def traverse(
     l: Iterable[A2],  # noqa: E741 (raffiot's name)
     f: Callable[[A2], Resource[Any, Any, X]],
 ) -> Resource[Any, Any, list[X]]:
-    """Open `f(item)` for each item, one after another."""
+    """Open `f(item)` for each item, one after another; close them in reverse order.
+
+    Args:
+        l: the items.
+        f: a function that makes the resource of an item.
+
+    Returns:
+        A resource of the list of them.
+
+    Raises:
+        MatchError: `f` is no function.
+
+    >>> from distio import io, resource
+    >>> resource.traverse([1, 2], lambda n: resource.pure(n * n)).use(io.pure).run(None)
+    Ok(success=[1, 4])
+    """
     where = "resource.traverse"
     expect.function(f, where)
     if wrong := expect.no_items(l, where):
