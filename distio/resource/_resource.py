@@ -17,8 +17,8 @@ from distio.resource._finalizers import (
     Close,
     Unlock,
     all_of,
-    closers,
-    give_up,
+    close_after,
+    finalizers_of,
     is_created,
     release,
     wrap,
@@ -260,14 +260,14 @@ def _use(fun: Callable[[Any], IO[Any, Any, Any]], created: tuple[Any, Close]) ->
 def _mapped(f: Callable[[Any], Any], created: tuple[Any, Close]) -> IO[Any, Any, Any]:
     a, close = _pair(created)
     made = io.defer(f, a).map(lambda b: (b, close))
-    return ops.ReleaseOnFailure(made, partial(give_up, closers(close)))
+    return ops.ReleaseOnFailure(made, partial(close_after, finalizers_of(close)))
 
 
 def _chained(f: Callable[[Any], Any], where: str, created: tuple[Any, Close]) -> IO[Any, Any, Any]:
     a, close = _pair(created)
     inner = io.defer_io(lambda: create_of(f(a), where, f))
     both = inner.map(lambda it: (it[0], all_of([created, it])))
-    return ops.ReleaseOnFailure(both, partial(give_up, closers(close)))
+    return ops.ReleaseOnFailure(both, partial(close_after, finalizers_of(close)))
 
 
 def _wrapped(
@@ -351,7 +351,7 @@ def _open_from(rs: Sequence[Any], where: str) -> IO[Any, Any, Any]:
         if index == len(rs):
             return io.pure(([a for a, _ in opened], all_of(opened)))
         create = io.defer_io(create_of, rs[index], where)
-        create = ops.ReleaseOnFailure(create, lambda r: give_up(all_of(opened), r))
+        create = ops.ReleaseOnFailure(create, lambda r: close_after(all_of(opened), r))
         return create.flat_map(lambda it: then_next(index, it))
 
     def then_next(index: int, created: tuple[Any, Close]) -> IO[Any, Any, Any]:
@@ -372,7 +372,7 @@ def _gathered(called: str, results: list[Result[Any, tuple[Any, Close]]]) -> IO[
     opened = [result.success for result in results if isinstance(result, Ok)]
     if len(opened) == len(results):
         return io.pure(([a for a, _ in opened], all_of(opened)))
-    return give_up(all_of(opened), zip_items(results, called))
+    return close_after(all_of(opened), zip_items(results, called))
 
 
 # -- a lock -----------------------------------------------------------------------------------
