@@ -553,7 +553,7 @@ def test_who_talks_wherever_it_moves_says_and_hears_the_same(examples: int) -> N
             threads=shape[1],
             seed=seed,
             faults=faults,
-            parts=MOVE_ON_WAKE,
+            components=MOVE_ON_WAKE,
         )
         assert simulation.result == Ok([1010, 1010, 0, 0])
 

@@ -38,7 +38,7 @@ def everywhere(program: Program) -> Any:
     for place in PLACES[1:]:
         assert run_at(place, program) == expected
     for seed in range(3):
-        assert simulate(program, seed=seed, parts=MOVE_ON_WAKE).result == expected
+        assert simulate(program, seed=seed, components=MOVE_ON_WAKE).result == expected
     return value_of(expected)
 
 
@@ -446,7 +446,7 @@ def test_a_generated_program_draws_what_a_direct_evaluator_does(place: str) -> N
     def check(tree: Any, seed: int) -> None:
         program = to_io(tree).seeded(seed)
         if place == "restless":
-            result = simulate(program, seed=seed % 1000, parts=MOVE_ON_WAKE).result
+            result = simulate(program, seed=seed % 1000, components=MOVE_ON_WAKE).result
         else:
             result = run_at(place, program)
         drawn = expected(tree, Stream.of_seed(seed))

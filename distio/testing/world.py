@@ -66,11 +66,11 @@ _MOST_IDLE_EVENTS: Final = 100_000
 
 @dataclass(frozen=True)
 class Components:
-    """The classes that a world is made of; others than these are for tests of the tests."""
+    """The classes of a simulated cluster; other classes than these are for tests of the tests."""
 
     coordinator: Callable[[], Coordinator] = Coordinator
     member: Callable[..., Member] = Member
-    hand: Callable[..., Executor] = Executor
+    executor: Callable[..., Executor] = Executor
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class Plan:
 class World:
     """Everything in one simulation."""
 
-    def __init__(self, plan: Plan, choices: Choices, parts: Components) -> None:
-        self.parts = parts
+    def __init__(self, plan: Plan, choices: Choices, components: Components) -> None:
+        self.components = components
         self.now = 0.0
         self.steps = 0
         self.messages = 0
@@ -122,7 +122,7 @@ class World:
         self._agenda: list[tuple[float, int, Action]] = []
         self._agenda_size = 0
         self._faults_by_event: list[tuple[int, int, Fault]] = []
-        self.hub = Hub(self, parts.coordinator())
+        self.hub = Hub(self, components.coordinator())
         self._lives = 0
         self._returning = 0
         """How many workers that have ended, or will, are to be started anew."""
