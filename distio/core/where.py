@@ -1,4 +1,4 @@
-"""Panics learn where they come from: when a fiber ends, and when what has failed is one of many.
+"""Panics learn where they come from: their fiber, and their item of parallel work.
 
 Expected errors are values of the user, and are left as they are.
 """
