@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import distio.runtime.run  # noqa: F401 (`IO.run` finds it, also in a child forked amid its import)
 from distio import errors, io, resource, result, schedule
-from distio.core.located import Located
+from distio.core.actors import Actor
+from distio.core.context_vars import carry
 from distio.core.ops.base import IO
-from distio.core.variables import carry
 from distio.errors import Closed, DomainErrors, MatchError, MultipleExceptions, TracedException
 from distio.primitives import Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription
 from distio.resource import Resource
@@ -31,7 +31,7 @@ __all__ = [
     "Deferred",
     "DomainErrors",
     "Errors",
-    "Located",
+    "Actor",
     "MatchError",
     "MultipleExceptions",
     "Ok",

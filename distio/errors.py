@@ -7,20 +7,20 @@
     └── BasePanicGroup          a BaseExceptionGroup: the same as PanicGroup, with Cancelled in it
 
     Exception
-    ├── MatchError              a TypeError: a value isn't of the kind that was expected there
+    ├── MatchError              a TypeError: a value is of another kind than expected
     ├── MultipleExceptions      raised for a Panic: all its exceptions and errors
     ├── DomainErrors            raised for Errors: expected failures that nobody handled
     ├── PanicGroup              an ExceptionGroup: raised by an await for several failures at once
     └── DistioError
         ├── Deadlock            nothing can ever wake a run again
-        ├── TimedOut            what has a time limit took longer
-        ├── Closed              what fibers talk by was closed
+        ├── TimedOut            the time limit of a program is over
+        ├── Closed              a queue, a topic or a subscription was closed
         ├── WorkerLost          a fiber ended with the process that hosted it
         ├── TooManyRestarts     a supervisor gives up: a child ended again and again
-        ├── FiberUnreachable        a handle was waited for whose run is over
-        ├── MainThreadAway      a call for the main thread, which isn't there to make it
-        ├── NotPicklable          something that has to travel can't be pickled
-        ├── NotImportable       what came by its name is nowhere to be found in this process
+        ├── FiberUnreachable    a handle was waited for whose run is over
+        ├── MainThreadAway      the main thread makes no calls, for it does something else
+        ├── NotPicklable        something that has to travel can't be pickled
+        ├── NotImportable       a name in a pickle is nowhere to be found in this process
         ├── NotDeterministic    a function of io.do did something else when it was repeated
         ├── ForeignException    stands for an exception that didn't survive its journey
         ├── ClusterError        a cluster can't be started, reached or used
@@ -28,7 +28,7 @@
         │   └── ClusterClosed       the cluster ended while it was in use
         ├── SimulationLimit     a simulated run took more steps, or time, than it may
         └── DistioBug           a mistake in distio itself
-            └── InvariantBroken     something doesn't hold that always must, and the story of it
+            └── InvariantBroken     a rule that always must hold doesn't, and the story of it
 
 All of them can be pickled: `args` is always what their class has to be called with. Those that
 carry data are equal if they are of one class and carry the same.
@@ -41,7 +41,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, final
 
-from distio.traces import NOWHERE, Where, trace_here, trace_of
+from distio._traces import NOWHERE, Where, trace_here, trace_of
 
 __all__ = [
     "BasePanicGroup",
@@ -68,6 +68,7 @@ __all__ = [
     "TimedOut",
     "TooManyRestarts",
     "TracedException",
+    "Where",
     "WorkerLost",
 ]
 
@@ -78,9 +79,9 @@ E2 = TypeVar("E2")
 @final
 @dataclass(slots=True, eq=False)
 class TracedException:
-    """An exception, and where it came from, as text that can travel.
+    """An exception with its traceback as text, which can travel.
 
-    Two of them are equal if their exceptions and their tracebacks are, wherever they have failed.
+    Two of them are equal if their exceptions and their tracebacks are equal, wherever they failed.
 
     >>> try:
     ...     1 / 0
@@ -92,12 +93,12 @@ class TracedException:
 
     exception: BaseException
     stack_trace: str
-    """Where it has failed, and the traceback, which begins in user code."""
+    """The lines of `where`, and the traceback, which begins in user code."""
     where: Where = field(default=NOWHERE, repr=False)
     """The lines above the traceback: items of parallel work, the fiber, the worker."""
 
-    def located(self, where: Where) -> TracedException:
-        """The same, with other lines above its traceback."""
+    def with_where(self, where: Where) -> TracedException:
+        """The same exception, with other lines above its traceback."""
         return TracedException(self.exception, f"{where}{self._traceback()}", where)
 
     def replaced_by(self, other: BaseException | TracedException, how: str) -> TracedException:
@@ -112,7 +113,7 @@ class TracedException:
             trace = f"{self.stack_trace.rstrip()}\n\n{how}\n\n{text}"
             return TracedException(other, trace, self.where)
         traced = TracedException.ensure_traced(other)
-        return traced.located(self.where) if traced.where == NOWHERE else traced
+        return traced.with_where(self.where) if traced.where == NOWHERE else traced
 
     def _traceback(self) -> str:
         return self.stack_trace.removeprefix(str(self.where))
@@ -192,7 +193,7 @@ class _ComparedByValue:
 
 @dataclass(eq=False)
 class MatchError(_ComparedByValue, TypeError):
-    """A value isn't of the kind that was expected there."""
+    """A value is of another kind than the one that was expected."""
 
     message: str
 
@@ -313,11 +314,16 @@ class Cancelled(_ComparedByValue, BaseException):
 
 @final
 class Closed(DistioError):
-    """A queue, or what is published, was closed: nothing more comes, or is taken."""
+    """A queue, a topic or a subscription was closed: it takes no more items, or has none left.
 
-    def __init__(self) -> None:
-        super().__init__("it was closed")
-        self.args = ()
+    Args:
+        primitive: "queue", "topic" or "subscription".
+    """
+
+    def __init__(self, primitive: str = "queue") -> None:
+        super().__init__(f"the {primitive} was closed")
+        self.args = (primitive,)
+        self.primitive = primitive
 
 
 @final
@@ -333,22 +339,22 @@ class WorkerLost(DistioError):
 
 @final
 class TimedOut(DistioError):
-    """What `timeout` had limited took longer."""
+    """The time limit that `timeout` has set for a program is over."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"it took longer than {seconds:g} s")
+        super().__init__(f"timed out after {seconds:g} s")
         self.args = (seconds,)
         self.seconds = seconds
 
 
 @final
 class TooManyRestarts(DistioError):
-    """A supervisor gives up: a child has ended again, after so many restarts in so many seconds."""
+    """A supervisor has given up: a child ended again after the largest number of restarts."""
 
     def __init__(self, child: str, restarts: int, seconds: float) -> None:
         super().__init__(
-            f"{child!r} has ended, and its supervisor has done {restarts} restarts "
-            f"within {seconds:g} s: it gives up"
+            f"the supervisor gives up: child {child!r} has ended again, "
+            f"after {restarts} restarts within {seconds:g} s"
         )
         self.args = (child, restarts, seconds)
         self.child = child
@@ -358,12 +364,12 @@ class TooManyRestarts(DistioError):
 
 @final
 class FiberUnreachable(DistioError):
-    """A handle was waited for whose run is over, or is another one: its outcome can't be had."""
+    """The outcome of a fiber can't be had: its run is over, or is another one."""
 
 
 @final
 class MainThreadAway(DistioError):
-    """The main thread of the process runs no program and waits for none: it can't make a call."""
+    """The main thread of the process can't make a call: it runs no program and waits for none."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -380,7 +386,7 @@ class NotPicklable(DistioError):
 
 @final
 class NotImportable(DistioError):
-    """A function, class or module came by its name, and can't be imported where it came."""
+    """A pickle names a function, class or module that this process can't import."""
 
 
 @final
@@ -421,7 +427,7 @@ class SimulationLimit(DistioError):
 
 
 class DistioBug(DistioError):
-    """distio did what it should never do, whatever the program: please report it."""
+    """A mistake in distio itself, whatever the program does: please report it."""
 
     def __str__(self) -> str:
         return f"{self.message} (this is a bug in distio: please report it)"
@@ -429,7 +435,7 @@ class DistioBug(DistioError):
 
 @final
 class InvariantBroken(DistioBug):
-    """Something doesn't hold that always must; `story` tells the life of the fiber concerned."""
+    """A rule that always must hold doesn't; `story` tells the life of the fiber concerned."""
 
     def __init__(self, message: str, story: Sequence[str]) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What fibers talk by, wherever they run.
+"""Primitives by which fibers talk to each other, wherever they run.
 
 >>> from distio import Queue, io
 >>> def hello(queue):
@@ -29,8 +29,8 @@ B = TypeVar("B")
 _NO_LIMIT = -1
 
 
-class _Talking:
-    """A small reference that travels; what it stands for is where all can reach it."""
+class _Primitive:
+    """A small reference that travels, to a primitive that all fibers of its run can reach."""
 
     __slots__ = ("_primitive",)
     _kind: ClassVar[str]
@@ -60,8 +60,8 @@ class _Talking:
 
 
 @final
-class Deferred(_Talking, Generic[A]):
-    """A value that is set once, and that any number of fibers wait for.
+class Deferred(_Primitive, Generic[A]):
+    """A value that is set once; any number of fibers wait for it.
 
     >>> from distio import Deferred, io
     >>> def meet(answer):
@@ -75,24 +75,24 @@ class Deferred(_Talking, Generic[A]):
 
     @classmethod
     def create(cls) -> IO[Any, Any, Deferred[Any]]:
-        """The program that makes one that isn't set."""
+        """The program that makes a `Deferred` without a value."""
         return ops.MakePrimitive("deferred").map(cls)
 
     def get(self) -> IO[Any, Any, A]:
-        """Wait until it is set; compute its value."""
+        """Wait until the value is set; compute the value."""
         return ops.CallPrimitive(self._primitive, "get")
 
     def set(self, value: A) -> IO[Any, Any, bool]:
-        """Set it, unless it is set already; compute whether this was the first."""
+        """Set the value, unless there is one already; compute whether this call was the first."""
         return ops.CallPrimitive(self._primitive, "set", 0, value)
 
     def is_set(self) -> IO[Any, Any, bool]:
-        """Compute whether it is set; doesn't wait."""
+        """Compute whether there is a value; the program never waits."""
         return ops.CallPrimitive(self._primitive, "is_set")
 
 
-class _Source(_Talking, Generic[A]):
-    """Where items can be taken."""
+class _Source(_Primitive, Generic[A]):
+    """A queue or a subscription: items can be taken from both."""
 
     __slots__ = ()
 
@@ -100,25 +100,31 @@ class _Source(_Talking, Generic[A]):
         return ops.CallPrimitive(self._primitive, method)
 
     def take(self) -> IO[Any, Closed, A]:
-        """Wait for the next item; compute it.
+        """Wait for the next item; compute the item.
 
         Errors:
-            Closed: it is closed, and nothing is left.
+            Closed: the queue or subscription is closed, and no item is left.
         """
         return self._ask("take")
 
     def poll(self) -> IO[Any, Closed, list[A]]:
-        """Take the next item, if there is one now: compute a list of it, or an empty one.
+        """Take the next item without waiting: compute a list with the item, or an empty list.
 
         Errors:
-            Closed: it is closed, and nothing is left.
+            Closed: the queue or subscription is closed, and no item is left.
         """
         return self._ask("poll").map(_listed)
 
     def each(self, f: Callable[[A], IO[Any, Any, Any]]) -> IO[Any, Any, None]:
-        """Run `f(item)` for one item after another, until it is closed and nothing is left.
+        """Run `f(item)` for one item after another, until all is closed and no item is left.
 
-        The first failure of one of them ends it.
+        The first failure of one of these programs is the outcome.
+
+        Args:
+            f: a function that makes the program of an item.
+
+        Raises:
+            MatchError: `f` is no function.
         """
         expect.function(f, f"{type(self).__name__}.each")
         return io.defer_io(self._next, f)
@@ -133,7 +139,7 @@ class _Source(_Talking, Generic[A]):
         return done.flat_map(lambda _: self._next(f))
 
     def __aiter__(self) -> _Source[A]:
-        """In a function of `io.do`: `async for item in queue`, until it is closed."""
+        """In a function of `io.do`: `async for item in queue`, until the queue is closed."""
         return self
 
     async def __anext__(self) -> A:
@@ -173,15 +179,15 @@ class Queue(_Source[A]):
 
     @classmethod
     def create(cls, capacity: int | None = None) -> IO[Any, Any, Queue[Any]]:
-        """The program that makes an empty one.
+        """The program that makes an empty queue.
 
         Args:
-            capacity: how many items it keeps; who puts more waits for room. 0: it keeps none, who
-                puts waits for who takes. None: no limit.
+            capacity: the number of items that the queue keeps: further puts wait for room. 0: the
+                queue keeps no item, and a put waits for a take. None: no limit.
 
         Raises:
             MatchError: `capacity` is no whole number up to 2**63 - 1.
-            ValueError: it is negative.
+            ValueError: `capacity` is negative.
         """
         return ops.MakePrimitive("queue", _size(capacity, "Queue.create")).map(cls)
 
@@ -189,30 +195,30 @@ class Queue(_Source[A]):
         """Put an item behind all others, as soon as there is room.
 
         Errors:
-            Closed: it is closed.
+            Closed: the queue is closed.
         """
         return ops.CallPrimitive(self._primitive, "put", 0, item)
 
     def offer(self, item: A) -> IO[Any, Closed, bool]:
-        """Put an item if there is room now; compute whether there was.
+        """Put an item if there is room now; compute whether there was room.
 
         Errors:
-            Closed: it is closed.
+            Closed: the queue is closed.
         """
         return ops.CallPrimitive(self._primitive, "offer", 0, item)
 
     def size(self) -> IO[Any, Any, int]:
-        """Compute how many items are in it."""
+        """Compute the number of items in the queue."""
         return ops.CallPrimitive(self._primitive, "size")
 
     def close(self) -> IO[Any, Any, None]:
-        """Take nothing more: what was put, or waits for room, can still be taken."""
+        """Refuse further items: those that were put, or wait for room, can still be taken."""
         return ops.CallPrimitive(self._primitive, "close")
 
 
 @final
-class PubSub(_Talking, Generic[A]):
-    """Items that go to all who are subscribed when they are published.
+class PubSub(_Primitive, Generic[A]):
+    """A topic: each published item goes to everybody who is subscribed at that moment.
 
     >>> from distio import PubSub, io
     >>> def radio(news):
@@ -227,31 +233,34 @@ class PubSub(_Talking, Generic[A]):
 
     @classmethod
     def create(cls, capacity: int | None = None) -> IO[Any, Any, PubSub[Any]]:
-        """The program that makes one that nobody is subscribed to.
+        """The program that makes a topic without subscribers.
 
         Args:
-            capacity: how many items are kept for each subscriber; who publishes waits until all
-                have room. 0: none, who publishes waits until all take. None: no limit.
+            capacity: the number of items that are kept for each subscriber: publishing waits until
+                all of them have room. 0: no item is kept, and publishing waits until all of them
+                take. None: no limit.
 
         Raises:
             MatchError: `capacity` is no whole number up to 2**63 - 1.
-            ValueError: it is negative.
+            ValueError: `capacity` is negative.
         """
         return ops.MakePrimitive("topic", _size(capacity, "PubSub.create")).map(cls)
 
     def publish(self, item: A) -> IO[Any, Closed, None]:
-        """Give an item to all who are subscribed, as soon as all have room; all get the same order.
+        """Give an item to all subscribers, as soon as all have room.
+
+        All subscribers get the items in the same order.
 
         Errors:
-            Closed: it is closed.
+            Closed: the topic is closed.
         """
         return ops.CallPrimitive(self._primitive, "publish", 0, item)
 
     def subscribe(self) -> Resource[Any, Closed, Subscription[A]]:
-        """To be used as long as one is subscribed; what wasn't taken by then is dropped.
+        """A resource: during its use one is subscribed; its release drops the items that are left.
 
         Errors:
-            Closed: it is closed.
+            Closed: the topic is closed.
         """
         return Resource(
             ops.CallPrimitive(self._primitive, "subscribe").map(
@@ -260,13 +269,13 @@ class PubSub(_Talking, Generic[A]):
         )
 
     def close(self) -> IO[Any, Any, None]:
-        """Publish nothing more: what was published, or waits for room, can still be taken."""
+        """Refuse further items: those that were published, or wait for room, can still be taken."""
         return ops.CallPrimitive(self._primitive, "close")
 
 
 @final
 class Subscription(_Source[A]):
-    """What a subscriber of a `PubSub` has not taken yet; take it as from a queue."""
+    """The items that a subscriber of a `PubSub` has not taken yet; it is read like a queue."""
 
     __slots__ = ("_number",)
     _kind = "topic"
@@ -304,8 +313,8 @@ def _unsubscribe(primitive: PrimitiveRef, number: int, status: Any) -> IO[Any, A
 
 
 @final
-class Barrier(_Talking):
-    """Where so many fibers wait for one another, again and again.
+class Barrier(_Primitive):
+    """A place where a number of fibers wait for one another, again and again.
 
     >>> from distio import Barrier, io
     >>> def start(barrier):
@@ -319,23 +328,26 @@ class Barrier(_Talking):
 
     @classmethod
     def create(cls, parties: int) -> IO[Any, Any, Barrier]:
-        """The program that makes one for so many fibers.
+        """The program that makes a barrier.
+
+        Args:
+            parties: the number of fibers that wait for one another.
 
         Raises:
             MatchError: `parties` is no whole number up to 2**63 - 1.
-            ValueError: it is less than 1.
+            ValueError: `parties` is less than 1.
         """
         size = expect.size(parties, "Barrier.create", "parties is a number from 1")
         return ops.MakePrimitive("barrier", size).map(cls)
 
     def wait(self) -> IO[Any, Any, int]:
-        """Wait until so many wait; compute in which place this one came, from 0."""
+        """Wait until all parties wait; compute the place in which this fiber came, from 0."""
         return ops.CallPrimitive(self._primitive, "wait")
 
 
 @final
-class CountDownLatch(_Talking):
-    """A number that is counted down to 0, which others wait for.
+class CountDownLatch(_Primitive):
+    """A number that is counted down to 0; fibers wait until it is there.
 
     >>> from distio import CountDownLatch, io
     >>> def race(latch):
@@ -349,31 +361,37 @@ class CountDownLatch(_Talking):
 
     @classmethod
     def create(cls, count: int) -> IO[Any, Any, CountDownLatch]:
-        """The program that makes one that stands at `count`.
+        """The program that makes a latch.
+
+        Args:
+            count: the number at which the latch stands first.
 
         Raises:
             MatchError: `count` is no whole number up to 2**63 - 1.
-            ValueError: it is less than 1.
+            ValueError: `count` is less than 1.
         """
         size = expect.size(count, "CountDownLatch.create", "count is a number from 1")
         return ops.MakePrimitive("latch", size).map(cls)
 
     def count_down(self, n: int = 1) -> IO[Any, Any, int]:
-        """Count down by `n`, but not below 0; compute what is left.
+        """Count down, but not below 0; compute the number that is left.
+
+        Args:
+            n: the number to count down by.
 
         Raises:
             MatchError: `n` is no whole number up to 2**63 - 1.
-            ValueError: it is less than 1.
+            ValueError: `n` is less than 1.
         """
         number = expect.size(n, "CountDownLatch.count_down", "n is a number from 1")
         return ops.CallPrimitive(self._primitive, "count_down", number)
 
     def wait(self) -> IO[Any, Any, None]:
-        """Wait until it is 0."""
+        """Wait until the number is 0."""
         return ops.CallPrimitive(self._primitive, "wait")
 
     def count(self) -> IO[Any, Any, int]:
-        """Compute what is left."""
+        """Compute the number that is left."""
         return ops.CallPrimitive(self._primitive, "count")
 
 

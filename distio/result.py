@@ -1,7 +1,7 @@
 """Outcomes: `Ok`, expected `Errors`, or a `Panic` that nobody expected.
 
-Methods come in pairs: `map` turns what its argument raises into a Panic, `unsafe_map` lets it
-through; and so on for the others.
+Methods come in pairs. `map` makes a Panic of an exception that its argument raises; `unsafe_map`
+lets the exception through; and so on for the others.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ P = ParamSpec("P")
 
 @final
 class ComputationStatus(IntEnum):
-    """Whether a computation went well, for those who release its resources."""
+    """Whether a computation succeeded: a release of a resource is told."""
 
     FAILED = 0
     SUCCEEDED = 1
@@ -53,7 +53,13 @@ class ComputationStatus(IntEnum):
 def seq(*a: Any) -> Any:
     """The last argument; or the last item of the only one, if that is iterable.
 
-    It makes one expression of several: the arguments have been evaluated in order.
+    So one expression does the work of several, which Python has evaluated in order.
+
+    Args:
+        a: the values, or one iterable of them.
+
+    Raises:
+        ValueError: there is no value.
 
     >>> seq(1, 2), seq([1, 2, 3]), seq(n * n for n in range(4))
     (2, 3, 9)
@@ -66,7 +72,13 @@ def seq(*a: Any) -> Any:
 
 
 def safe(f: Callable[P, Result[E2, A2]]) -> Callable[P, Result[E2, A2]]:
-    """Decorate a function that returns a Result: what it raises becomes a Panic.
+    """Decorate a function that returns a Result: an exception becomes a Panic.
+
+    Args:
+        f: a function that returns a Result.
+
+    Returns:
+        A function of the same arguments that never raises an Exception.
 
     >>> @safe
     ... def half(n):
@@ -91,7 +103,13 @@ def _guarded(f: Callable[P, X]) -> Callable[P, X | Panic[Never, Never]]:
 
 
 def returns_result(f: Callable[P, A2]) -> Callable[P, Result[Any, A2]]:
-    """Decorate any function: what it returns becomes an Ok, what it raises a Panic.
+    """Decorate any function: its value becomes an Ok, an exception a Panic.
+
+    Args:
+        f: any function.
+
+    Returns:
+        A function of the same arguments that returns a Result.
 
     >>> returns_result(int)("7"), returns_result(int)("seven").is_panic()
     (Ok(success=7), True)
@@ -106,10 +124,10 @@ def returns_result(f: Callable[P, A2]) -> Callable[P, Result[Any, A2]]:
 
 
 class Result(Generic[E, A]):
-    """What came of a computation.
+    """The outcome of a computation: an `Ok`, `Errors` or a `Panic`.
 
-    Errors are failures that a program is prepared for, of a type of its own; a Panic holds
-    exceptions, which nobody was prepared for, and any errors that came before them.
+    Errors are failures that a program is prepared for, of a type of its own. A Panic holds
+    exceptions, for which nobody was prepared, and the errors that came before them.
 
     >>> match Ok(3).map(lambda n: n + 1):
     ...     case Ok(n):
@@ -143,7 +161,7 @@ class Result(Generic[E, A]):
         on_error: Callable[[list[E]], X],
         on_panic: Callable[[list[TracedException], list[E]], X],
     ) -> X:
-        """`fold`, but what the function raises is let through."""
+        """`fold`, but an exception of the function is let through."""
         if isinstance(self, Ok):
             return on_success(self.success)
         if isinstance(self, Errors):
@@ -159,18 +177,18 @@ class Result(Generic[E, A]):
         on_error: Callable[[list[E]], X],
         on_panic: Callable[[list[TracedException], list[E]], X],
     ) -> X:
-        """Call the one function that is meant for this case, with what it holds."""
+        """Call the function for this case, with the fields of this Result."""
         return self.unsafe_fold(on_success, on_error, on_panic)
 
     def unsafe_fold_raise(
         self, on_success: Callable[[A], X], on_error: Callable[[list[E]], X]
     ) -> X:
-        """Call the function that is meant for this case; raise a Panic as MultipleExceptions."""
+        """Call the function for this case; raise a Panic as MultipleExceptions."""
         return self.unsafe_fold(on_success, on_error, _raise)
 
     @_guarded
     def fold_raise(self, on_success: Callable[[A], X], on_error: Callable[[list[E]], X]) -> X:
-        """`unsafe_fold_raise`, and whatever is raised becomes a Panic again."""
+        """`unsafe_fold_raise`, but every exception becomes a Panic again."""
         return self.unsafe_fold_raise(on_success, on_error)
 
     def raise_on_panic(self) -> Result[E, A]:
@@ -186,7 +204,7 @@ class Result(Generic[E, A]):
     # -- values ---------------------------------------------------------------------------
 
     def unsafe_map(self, f: Callable[[A], A2]) -> Result[E, A2]:
-        """`map`, but what `f` raises is let through."""
+        """`map`, but an exception of `f` is let through."""
         if isinstance(self, Ok):
             return Ok(f(self.success))
         return self  # type: ignore[return-value]  # a failure has no A in it
@@ -197,7 +215,7 @@ class Result(Generic[E, A]):
         return self.unsafe_map(f)
 
     def unsafe_flat_map(self, f: Callable[[A], Result[E2, A2]]) -> Result[E | E2, A2]:
-        """`flat_map`, but what `f` raises is let through."""
+        """`flat_map`, but an exception of `f` is let through."""
         if isinstance(self, Ok):
             return f(self.success)
         return self  # type: ignore[return-value]  # a failure has no A in it
@@ -213,7 +231,7 @@ class Result(Generic[E, A]):
         g: Callable[[E], E2],
         h: Callable[[TracedException], BaseException | TracedException],
     ) -> Result[E2, A2]:
-        """`tri_map`, but what the functions raise is let through."""
+        """`tri_map`, but an exception of the functions is let through."""
         return self.unsafe_map(f).unsafe_map_panic(h).unsafe_map_error(g)
 
     @safe
@@ -227,12 +245,12 @@ class Result(Generic[E, A]):
         return self.unsafe_tri_map(f, g, h)
 
     def unsafe_ap(self: Result[E2, Callable[..., A2]], *arg: Result[E2, Any]) -> Result[E2, A2]:
-        """`ap`, but what the function raises is let through."""
+        """`ap`, but an exception of the function is let through."""
         return zip((self, *arg)).unsafe_map(lambda values: values[0](*values[1:]))
 
     @safe
     def ap(self: Result[E2, Callable[..., A2]], *arg: Result[E2, Any]) -> Result[E2, A2]:
-        """Call the function that this holds with the values of `arg`; or all failures."""
+        """Call the function that is the value with the values of `arg`; or keep all failures."""
         return self.unsafe_ap(*arg)
 
     def zip(self, *arg: Result[E2, A2]) -> Result[E | E2, list[A | A2]]:
@@ -247,7 +265,7 @@ class Result(Generic[E, A]):
     # -- failures -------------------------------------------------------------------------
 
     def unsafe_map_error(self, f: Callable[[E], E2]) -> Result[E2, A]:
-        """`map_error`, but what `f` raises is let through."""
+        """`map_error`, but an exception of `f` is let through."""
         if isinstance(self, Errors):
             return Errors([f(error) for error in self.errors])
         if isinstance(self, Panic):
@@ -260,7 +278,7 @@ class Result(Generic[E, A]):
         return self.unsafe_map_error(f)
 
     def unsafe_catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E | E2, A | A2]:
-        """`catch`, but what `handler` raises is let through."""
+        """`catch`, but an exception of `handler` is let through."""
         return handler(self.errors) if isinstance(self, Errors) else self
 
     @safe
@@ -271,7 +289,7 @@ class Result(Generic[E, A]):
     def unsafe_map_panic(
         self, f: Callable[[TracedException], BaseException | TracedException]
     ) -> Result[E, A]:
-        """`map_panic`, but what `f` raises is let through."""
+        """`map_panic`, but an exception of `f` is let through."""
         if isinstance(self, Panic):
             exceptions = TracedException.ensure_list_traced([f(exn) for exn in self.exceptions])
             return Panic(exceptions, self.errors)
@@ -287,7 +305,7 @@ class Result(Generic[E, A]):
     def unsafe_recover(
         self, handler: Callable[[list[TracedException], list[E]], Result[E2, A2]]
     ) -> Result[E | E2, A | A2]:
-        """`recover`, but what `handler` raises is let through."""
+        """`recover`, but an exception of `handler` is let through."""
         return handler(self.exceptions, self.errors) if isinstance(self, Panic) else self
 
     @safe
@@ -382,8 +400,8 @@ def panic(
     """A Panic with these exceptions, or with those of one iterable.
 
     Args:
-        exceptions: those that are not traced yet will be.
-        errors: errors that came before them.
+        exceptions: the exceptions, or one iterable of them. Their tracebacks are kept as text.
+        errors: errors that came before the exceptions.
 
     >>> panic(ValueError("impossible"), errors=["too long"]).errors
     ['too long']

@@ -1,6 +1,6 @@
-"""Schedules: whether a program is run again, and after how many seconds.
+"""Schedules say whether a program is run again, and after how many seconds.
 
-`main.retry(schedule)`, `main.retry_panic(schedule, ...)` and `main.repeat(schedule)` go by one. A
+`main.retry(schedule)`, `main.retry_panic(schedule, ...)` and `main.repeat(schedule)` take one. A
 schedule is plain data: it reads no clock, draws no number and knows no program.
 
 >>> from distio import io, schedule
@@ -36,10 +36,14 @@ Step = tuple[float, Any] | None
 
 
 class Schedule:
-    """Whether to go on, and after which delay; made by the functions of `distio.schedule`.
+    """A rule for recurrences: whether there is one more, and after which delay.
 
-    A schedule never changes. Where it has got to is a state, which is plain data as well and never
-    None. Once a schedule is done it is not asked again, nor is a part of one.
+    The functions of `distio.schedule` make schedules. A schedule never changes. The progress along
+    a schedule is a state, which is plain data and never None. A schedule that is done is never
+    asked again, nor is a part of one.
+
+    >>> recurs(3).jittered().up_to(10)
+    UpTo(schedule=Jittered(schedule=Recurs(n=3), least=0.8, most=1.2), seconds=10.0)
     """
 
     __slots__ = ()
@@ -52,11 +56,11 @@ class Schedule:
         """Decide on one recurrence.
 
         Args:
-            state: what `start` returned, or the step before.
-            elapsed_seconds: how long it is since the program was started for the first time.
-            input: what came of it this time: its value, the list of its errors, or the list of its
+            state: the state that `start` or the last `step` returned.
+            elapsed_seconds: the time since the program was started for the first time.
+            input: the outcome of this time: the value, the list of errors, or the list of
                 exceptions.
-            random: from 0 to 1; all that is jittered in the schedule goes by this one number.
+            random: a number from 0 to 1, by which all jitter in the schedule goes.
 
         Returns:
             The delay in seconds, and the next state; None if the schedule is done.
@@ -68,7 +72,7 @@ class Schedule:
         raise NotImplementedError
 
     def jittered(self, least: float = 0.8, most: float = 1.2) -> Schedule:
-        """The same, with each delay times a random factor, so that not all come back at once.
+        """This schedule, with each delay times a random factor, so that not all come back at once.
 
         Args:
             least: the smallest factor, from 0.
@@ -83,7 +87,7 @@ class Schedule:
         return Jittered(self, least, most)
 
     def times(self, n: int) -> Schedule:
-        """The same, but with at most `n` recurrences.
+        """This schedule, but with at most `n` recurrences.
 
         Raises:
             TypeError: `n` is no int.
@@ -92,7 +96,7 @@ class Schedule:
         return Both(self, Recurs(_count("times", n)))
 
     def while_(self, predicate: Callable[[Any], object]) -> Schedule:
-        """The same, but only as long as `predicate(input)` holds.
+        """This schedule, but only as long as `predicate(input)` holds.
 
         The input is the value for `repeat`, the list of errors for `retry`, and the list of
         exceptions for `retry_panic`. A predicate that raises is a panic.
@@ -105,12 +109,12 @@ class Schedule:
         return Both(self, While(predicate))
 
     def up_to(self, seconds: float) -> Schedule:
-        """The same, but no recurrence is due later than that after the very first start.
+        """This schedule, but without recurrences that are due later than `seconds`.
 
-        A recurrence is due when the time that has gone by since the program was started for the
-        first time, and the delay that this schedule says (before whatever is made of it by further
-        methods), have passed. If they are more than `seconds` together, the schedule is done at
-        once, without the delay. What is under way is never cut short.
+        A recurrence is due after the time since the very first start of the program, plus the delay
+        that this schedule says, before further methods change that delay. If the sum is more than
+        `seconds`, the schedule is done at once, without the delay. A program that runs is never cut
+        short.
 
         Raises:
             TypeError: `seconds` is no number.
@@ -150,7 +154,7 @@ class Schedule:
 
 
 def recurs(n: int) -> Schedule:
-    """So many recurrences, at once.
+    """A number of recurrences without delay.
 
     Raises:
         TypeError: `n` is no int.
@@ -160,7 +164,7 @@ def recurs(n: int) -> Schedule:
 
 
 def spaced(seconds: float) -> Schedule:
-    """Always the same delay, without end.
+    """Recurrences with always the same delay, without end.
 
     Raises:
         TypeError: `seconds` is no number.
@@ -170,7 +174,7 @@ def spaced(seconds: float) -> Schedule:
 
 
 def linear(seconds: float) -> Schedule:
-    """Delays of `seconds`, twice, three times as many and so on, without end.
+    """Recurrences after `seconds`, twice, three times as many and so on, without end.
 
     Raises:
         TypeError: `seconds` is no number.
@@ -180,7 +184,7 @@ def linear(seconds: float) -> Schedule:
 
 
 def exponential(seconds: float, factor: float = 2, max_seconds: float = math.inf) -> Schedule:
-    """Delays each of which is `factor` times the one before, without end.
+    """Recurrences with delays that grow by a factor each time, without end.
 
     Args:
         seconds: the first delay.
@@ -199,7 +203,7 @@ def exponential(seconds: float, factor: float = 2, max_seconds: float = math.inf
 
 
 def delays(*seconds: float) -> Schedule:
-    """These delays, and then no more.
+    """Recurrences with these delays, one after another.
 
     Raises:
         TypeError: one of them is no number.
@@ -431,4 +435,4 @@ class Then(Schedule):
 
 
 forever: Final[Schedule] = Spaced(0.0)
-"""One recurrence after the other, at once, without end."""
+"""Recurrences without delay and without end."""

@@ -1,6 +1,6 @@
-"""Supervision: children that are started again when they have ended. `distio` has all of it.
+"""Supervision: a supervisor starts its children again when they have ended.
 
-What to do is decided by the machine in `distio/core/supervising.py`; here it is done.
+The machine in `distio/core/supervisor.py` decides what to do. The program here does it.
 
 >>> from distio import child, io, supervise
 >>> answers = ["there", None]
@@ -24,9 +24,9 @@ from distio import io
 from distio.core import expect, ops
 from distio.core.fiber import Handle
 from distio.core.ops.base import IO, require_io, spread
-from distio.core.ops.together import besides_cancellation
-from distio.core.stream import Group
-from distio.core.supervising import (
+from distio.core.ops.parallel import besides_cancellation
+from distio.core.random_stream import Group
+from distio.core.supervisor import (
     RESTARTS,
     STRATEGIES,
     Policy,
@@ -60,7 +60,7 @@ log: Final = logging.getLogger("distio")
 @final
 @dataclass(frozen=True, slots=True)
 class Child(Generic[R, E, A]):
-    """One child of a supervisor; `child` makes it."""
+    """One child of a supervisor, made by `child`."""
 
     io: IO[R, E, A]
     name: str | None
@@ -70,17 +70,20 @@ class Child(Generic[R, E, A]):
 def child(
     io: IO[R, E, A], name: str | None = None, restart: Restart = "permanent"
 ) -> Child[R, E, A]:
-    """Say how a supervisor is to treat a program.
+    """A program as the child of a supervisor.
 
     Args:
-        io: what runs, each time in a new fiber.
-        name: what the child and its fibers are called; by default its place, as in "child 1".
-        restart: when it is started again: "permanent": whenever it has ended; "transient": when it
-            has failed (on Errors or a Panic: also if its worker was lost, or somebody cancelled
-            it); "temporary": never.
+        io: the program, which runs in a new fiber each time.
+        name: the name of the child and of its fibers; by default its place, as in "child 1".
+        restart: when the supervisor starts the child again. "permanent": whenever the child has
+            ended. "transient": when the child has failed, on Errors or a Panic, so also after the
+            loss of its worker or a cancellation. "temporary": never.
+
+    Returns:
+        A `Child`, for `supervise`.
 
     Raises:
-        MatchError: one of them is something else.
+        MatchError: `io` is no IO, `name` is no name, or `restart` is another word.
 
     >>> child(io.pure(5), "five", restart="transient").name
     'five'
@@ -116,35 +119,36 @@ def supervise(
     within_seconds: float = 5.0,
     on_restart: OnRestart | None = None,
 ) -> IO[Any, Any, Any]:
-    """Run these children, or those of one iterable, each in a fiber; start again who has ended.
+    """Run children, each in a fiber of its own; start a child again when it has ended.
 
-    It ends when no child is left that runs. If it fails or is cancelled, its children are
-    cancelled, one after the other, the last one first, and it ends when they have released what
-    they held. What they could not release is added to its failure.
+    A supervisor ends when none of its children runs any more. If a supervisor fails or is
+    cancelled, it cancels its children one after another, the last one first. It ends when they have
+    released what they hold. A failure to release is added to its outcome.
 
     Args:
-        children: made by `child`; a program alone is a permanent child.
-        strategy: who is started again: "one_for_one": who has ended; "one_for_all": all;
-            "rest_for_one": who has ended, and those after it. The others are cancelled first, the
-            last one first, but none is started again that is temporary, or transient and had ended
-            well.
-        max_restarts: how many restarts there may be in `within_seconds`, from 0, of all children
-            together. With one more the supervisor gives up.
-        within_seconds: how long a restart counts.
-        on_restart: called as `on_restart(name, result, attempt)` at each restart; the program that
-            it returns is run before anybody is started again, and until it has ended the supervisor
-            does nothing else. `name` is that of the child that has ended, `result` what came of it,
-            with what the others could not release, and `attempt` says how often it was the reason,
-            from 1. If it fails, so does the supervisor. By default a line is logged.
+        children: the children, made by `child`, or one iterable of them. A program alone is a
+            permanent child.
+        strategy: which children are started again. "one_for_one": the one that has ended.
+            "one_for_all": all. "rest_for_one": the one that has ended, and those after it. Children
+            that still run are cancelled first, the last one first. A temporary child is never
+            started again, nor is a transient one that had succeeded.
+        max_restarts: the largest number of restarts in `within_seconds`, from 0, of all children
+            together. At one more the supervisor gives up.
+        within_seconds: the time for which a restart counts, in seconds.
+        on_restart: a function that is called as `on_restart(name, result, attempt)` at each
+            restart. The supervisor runs the returned program before it starts any child again. If
+            that program fails, so does the supervisor. `name` is the name of the child that has
+            ended. `result` is its Result, with the failures of others to release. `attempt` is the
+            number of restarts that this child has caused, from 1. By default a line is logged.
 
     Returns:
-        A program with the list of what came of each child at last, in their order.
+        A program that computes the list of the last Results of the children, in their order.
 
-        If the supervisor gives up, it fails in a Panic: first comes `TooManyRestarts`, then the
-        failure of the child that had ended, then what the others could not release.
+        If the supervisor gives up, the outcome is a Panic: first comes `TooManyRestarts`, then the
+        failure of the child that had ended, then the failures of others to release.
 
     Raises:
-        MatchError: one of the arguments is of another kind.
+        MatchError: one of the children is no IO, or an argument is of another kind.
         ValueError: `max_restarts` is less than 0.
 
     >>> from distio import child, io, supervise

@@ -20,7 +20,8 @@ from distio.core import expect, ops
 from distio.core.ops.base import IO, failing, require_io, spread
 from distio.errors import MatchError
 from distio.protocol.requests import Lock
-from distio.resource import Resource, of_lock, require_resource
+from distio.resource import Resource
+from distio.resource._resource import of_lock, require_resource
 
 __all__ = ["UpdateResult", "Var"]
 
@@ -31,25 +32,30 @@ B = TypeVar("B")
 @final
 @dataclass(frozen=True, slots=True)
 class UpdateResult(Generic[A, B]):
-    """What came of an update."""
+    """The outcome of an update."""
 
     old_value: A
     new_value: A
     returned: B
-    """What the function returned besides the new value."""
+    """The second value that the function returned."""
 
 
 @final
 class Var(Generic[A]):
-    """A variable: one value that any fiber of its run can read and set, one at a time.
+    """A variable: one value that any fiber of its run can read and set, one fiber at a time.
 
-    Make one with `Var.create`. It is small and travels; its value is kept by the coordinator, as
-    bytes, and is copied to whoever uses it, so on a cluster it has to be picklable, and what is
-    changed inside it counts only once it is set. It is for the run that made it, and lives as long
-    as one of its fibers can reach it.
+    `Var.create` makes a variable. A `Var` is small and travels. The coordinator keeps the value, as
+    bytes, and copies it to the fiber that uses it. So on a cluster the value has to be picklable,
+    and a change inside of the value counts only once the value is set again. A variable is for the
+    run that made it, and lives as long as a fiber of that run can reach it.
 
-    Each use takes the lock of the variable. Inside `var.lock().with_(...)` a fiber may use it any
-    number of times, and nobody comes between; the value then travels once each way.
+    Each use takes the lock of the variable. Inside `var.lock().with_(...)` a fiber may use the
+    variable any number of times, and no other fiber comes between. The value then travels once each
+    way.
+
+    >>> from distio import Var
+    >>> Var.create(1).flat_map(lambda var: var.set(2).then(var.get())).run(None)
+    Ok(success=2)
     """
 
     __slots__ = ("_lock",)
@@ -76,16 +82,23 @@ class Var(Generic[A]):
 
     @classmethod
     def create(cls, a: B) -> IO[Any, Any, Var[B]]:
-        """The program that makes a variable whose value is `a`."""
+        """The program that makes a variable.
+
+        Args:
+            a: the first value.
+
+        Returns:
+            A program that computes the `Var`.
+        """
         return ops.MakeLock(a).map(Var)
 
     @classmethod
     def create_rs(cls, a: B) -> Resource[Any, Any, Var[B]]:
-        """The same as a resource, whose release does nothing."""
+        """`create` as a resource, whose release does nothing."""
         return resource.lift_io(cls.create(a))
 
     def lock(self) -> Resource[Any, Any, None]:
-        """The reentrant lock that every use of the variable takes."""
+        """The reentrant lock that each use of the variable takes."""
         return of_lock(self._lock)
 
     def _locked(self, use: IO[Any, Any, B]) -> IO[Any, Any, B]:
@@ -102,7 +115,7 @@ class Var(Generic[A]):
         return self._locked(ops.ReadVar(self._lock))
 
     def get_rs(self) -> Resource[Any, Any, A]:
-        """Use the value; nobody else can use the variable meanwhile."""
+        """The value as a resource; no other fiber can use the variable until its release."""
         return self.lock().then(resource.lift_io(ops.ReadVar(self._lock)))
 
     def set(self, v: A) -> IO[Any, Any, None]:
@@ -110,15 +123,15 @@ class Var(Generic[A]):
         return self._locked(ops.WriteVar(self._lock, v))
 
     def set_rs(self, v: A) -> Resource[Any, Any, None]:
-        """Make `v` the value; nobody else can use the variable until the release."""
+        """`set` as a resource; no other fiber can use the variable until its release."""
         return self.lock().then(resource.lift_io(ops.WriteVar(self._lock, v)))
 
     def get_and_set(self, v: A) -> IO[Any, Any, A]:
-        """Make `v` the value; compute the one before."""
+        """Make `v` the value; compute the earlier value."""
         return self._locked(self._swapped(v))
 
     def get_and_set_rs(self, v: A) -> Resource[Any, Any, A]:
-        """The same; nobody else can use the variable until the release."""
+        """`get_and_set` as a resource; no other fiber can use the variable until its release."""
         return self.lock().then(resource.lift_io(self._swapped(v)))
 
     def _swapped(self, v: A) -> IO[Any, Any, A]:
@@ -127,9 +140,24 @@ class Var(Generic[A]):
     # -- updating -------------------------------------------------------------------------
 
     def update(self, f: Callable[[A], tuple[A, B]]) -> IO[Any, Any, UpdateResult[A, B]]:
-        """Set the variable to the first of `f(value)`; the second is for whoever wants it.
+        """Set the variable to the first value that `f` returns.
 
-        `f` is called once, while nobody else can use the variable. If it raises, the value stays.
+        The function is called once, while no other fiber can use the variable. If it raises, the
+        variable keeps its value.
+
+        Args:
+            f: a function of the value that returns a pair: the new value, and any other value.
+
+        Returns:
+            A program that computes an `UpdateResult`.
+
+        Raises:
+            MatchError: `f` is no function.
+
+        >>> from distio import Var
+        >>> counted = lambda var: var.update(lambda n: (n + 1, "more"))
+        >>> Var.create(1).flat_map(counted).run(None)
+        Ok(success=UpdateResult(old_value=1, new_value=2, returned='more'))
         """
         expect.function(f, "Var.update")
         return self._locked(self._then(lambda old: self._updated("Var.update", f, old, f(old))))
@@ -137,7 +165,7 @@ class Var(Generic[A]):
     def update_io(
         self, f: Callable[[A], IO[Any, Any, tuple[A, B]]]
     ) -> IO[Any, Any, UpdateResult[A, B]]:
-        """The same with a function that returns a program."""
+        """`update` with a function that returns a program, which computes the pair."""
 
         expect.function(f, "Var.update_io")
 
@@ -150,8 +178,10 @@ class Var(Generic[A]):
     def update_rs(
         self, f: Callable[[A], Resource[Any, Any, tuple[A, B]]]
     ) -> Resource[Any, Any, UpdateResult[A, B]]:
-        """The same with a function that returns a resource, until whose release nobody else can
-        use the variable."""
+        """`update` with a function that returns a resource of the pair.
+
+        No other fiber can use the variable until the release of that resource.
+        """
         expect.function(f, "Var.update_rs")
 
         def then(old: A) -> Resource[Any, Any, UpdateResult[A, B]]:
@@ -174,14 +204,14 @@ class Var(Generic[A]):
     # -- several --------------------------------------------------------------------------
 
     def traverse(self, f: Callable[[A], IO[Any, Any, B]]) -> IO[Any, Any, Var[B]]:
-        """Make another variable, whose value is what `f(value)` computes."""
+        """Make another variable of the value that the program `f(value)` computes."""
         expect.function(f, "Var.traverse")
         made = self._then(lambda value: require_io(f(value), "Var.traverse", f))
         return self._locked(made.flat_map(Var.create))
 
     @classmethod
     def zip(cls, *vars: Any) -> IO[Any, Any, list[Any]]:
-        """Compute the values of these variables, or of those of one iterable, at one moment."""
+        """Compute the values of several variables, or of one iterable of them, at one moment."""
         return cls._zipped(spread(vars), "Var.zip")
 
     @classmethod
@@ -199,7 +229,7 @@ class Var(Generic[A]):
         return self._zipped((self, *spread(vars)), "Var.zip_with")
 
     def ap(self, *arg: Any) -> IO[Any, Any, Any]:
-        """Call the function in this variable with the values of others."""
+        """Call the function that is the value of this variable with the values of others."""
         return self._zipped((self, *spread(arg)), "Var.ap").map(_applied)
 
 

@@ -138,7 +138,7 @@ def output_failed(error: BaseException | None) -> int:
         _abandon(sys.stdout)
     if isinstance(error, BrokenPipeError):
         return _READER_GONE  # in silence: who reads no further knows
-    reason = error.strerror if isinstance(error, OSError) else "it is closed"
+    reason = error.strerror if isinstance(error, OSError) else "the stream is closed"
     complain(f"can't write to standard output: {reason}; direct it elsewhere")
     return _OUTPUT_FAILED
 

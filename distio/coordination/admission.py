@@ -39,7 +39,7 @@ def part_of(state: CoordinatorState, member: MemberRecord, id: int) -> Run | Non
     """
     run = state.runs.get(id)
     if run is not None and member.id not in run.members:
-        raise Inadmissible(f"it has no part in run {name_of(id)}")
+        raise Inadmissible(f"the member has no part in run {name_of(id)}")
     return None if run is not None and run.mistakes else run
 
 

@@ -85,7 +85,7 @@ class Gate:
         followed = state.take_failures()
         speaker = event.member if type(event) is Received else 0
         if isinstance(error, Inadmissible):
-            self._end_membership(speaker, f"it said what can't be: {error}", None)
+            self._end_membership(speaker, f"sent a message that can't be true: {error}", None)
             return self._go_on()
         reason = f"a bug in distio ({error!r:.200})"
         concerned: set[int] = set()
@@ -95,7 +95,7 @@ class Gate:
             if concerned:
                 self.incidents.append(Incident("", _FAILED, error))
             else:
-                beyond = f"what it said is beyond the coordinator: {reason}"
+                beyond = f"sent a message that the coordinator failed on: {reason}"
                 self._end_membership(speaker, beyond, error)
         self._note(followed)
         if type(event) is Received and concerned:

@@ -105,7 +105,7 @@ class Member:
         self.logs = Logs()
         self.failures = Failures(self)
         self.objects: dict[int, Any] = {}
-        """What is kept here for fibers everywhere; see `distio.core.located`."""
+        """What is kept here for fibers everywhere; see `distio.core.actors`."""
         self.outbox: list[m.MemberMessage] = []
         self.ended_runs: list[tuple[LocalRun, m.RunEnded]] = []
         """Runs that have ended since the host last looked."""

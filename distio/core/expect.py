@@ -1,8 +1,8 @@
-"""What is said of bad input: what was expected, what came, where, and what to do.
+"""Checks of arguments: messages say what was expected, what came, where, and what to do.
 
-All checks of what users give are here, as functions that return it, or raise a `MatchError`. A
-mistake in what a program is made of is raised at once; what a program works on (programs in a
-list, fibers, numbers) may be computed, and is a panic of that program.
+All checks of users' arguments are here. A check returns its argument, or raises a `MatchError`. A
+mistake in the parts of a program is raised at once. The data that a program works on (programs in a
+list, fibers, numbers) may be computed, so a mistake there is a panic of that program.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 MOST = 2**63 - 1
-"""The largest size of anything: what is larger, no message can carry."""
+"""The largest size of anything: no message can carry a larger number."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,14 +82,14 @@ def named(f: Any) -> str:
 
 
 def returned(where: str, f: Any, expected: str, value: Any, advice: str) -> MatchError:
-    """What to raise when a function of the user has returned something else."""
+    """The exception for a user's function that has returned something else."""
     return MatchError(
         f"{where}: expected {expected} from {named(f)}, but got {shown(value)}; {advice}"
     )
 
 
 def instead_of_io(value: Any) -> str:
-    """What to do about something that stands where an IO should be."""
+    """The advice about an object that stands where an IO should be."""
     if isinstance(value, CoroutineType):
         value.close()  # it is told here that nobody awaits it
     for kind, advice in _ADVICE:
@@ -137,7 +137,7 @@ def is_count(found: Any) -> bool:
 
 
 def no_fiber(found: Any, where: str) -> str:
-    """What to say of what is no fiber."""
+    """The message for an argument that is no fiber."""
     return (
         f"{where}: expected a fiber that parallel returned, but got {shown(found)}; "
         f"give fibers, or one list of them, as in io.parallel(...).flat_map(io.wait)"
@@ -145,33 +145,33 @@ def no_fiber(found: Any, where: str) -> str:
 
 
 def no_items(found: Any, where: str) -> str | None:
-    """What to say of what can't be iterated over; None if it can."""
+    """The message for an argument that can't be iterated over; None if it can."""
     if isinstance(found, Iterable) or hasattr(type(found), "__getitem__"):
         return None
     return f"{where}: expected a list or another iterable, but got {shown(found)}"
 
 
 def no_time(found: Any, where: str, expected: str) -> str | None:
-    """What to say of what is no number of seconds that a float can hold; None if it is."""
+    """The message for an argument that is no finite number of seconds; None if it is."""
     return (
         None if is_time(found) else f"{where}: expected {expected}, finite, but got {shown(found)}"
     )
 
 
 def no_count(found: Any, where: str) -> str | None:
-    """What to say of what is no whole number from 1; None if it is."""
+    """The message for an argument that is no whole number from 1; None if it is."""
     return None if is_count(found) else f"{where}: expected a number from 1, but got {shown(found)}"
 
 
 def no_size(found: Any, where: str) -> str | None:
-    """What to say of what is no whole number from 1 that a message can carry; None if it is."""
+    """The message for an argument that is no whole number from 1 to `MOST`; None if it is."""
     if is_count(found) and found > MOST:
         return f"{where}: expected a number from 1 to 2**63 - 1, but got {shown(found)}"
     return no_count(found, where)
 
 
 def no_window(found: Any, where: str) -> str | None:
-    """What to say of what is no number of seconds above 0; None if it is."""
+    """The message for an argument that is no number of seconds above 0; None if it is."""
     expected = "a number of seconds above 0"
     if wrong := no_time(found, where, expected):
         return wrong
@@ -179,7 +179,7 @@ def no_window(found: Any, where: str) -> str | None:
 
 
 def no_name(found: Any, where: str) -> str | None:
-    """What to say of what is no text, or an empty one; None if it is."""
+    """The message for an argument that is no text, or an empty one; None if it is a name."""
     if isinstance(found, str) and found:
         return None
     return f"{where}: expected a name, but got {shown(found)}; give a str that isn't empty"

@@ -1,7 +1,7 @@
 """A fiber is plain data: a stack of frames, the current outcome, a context.
 
-`Fiber` is the running thing and belongs to the runtime. `Handle` is what a program holds of it:
-small, picklable, good for waiting.
+`Fiber` is the running thing and belongs to the runtime. A program holds a `Handle` of it, which is
+small and picklable.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from distio.core.ops.base import IO, Frame
+    from distio.core.random_stream import Stream
     from distio.core.status import Status
-    from distio.core.stream import Stream
     from distio.protocol.requests import Request
 
 __all__ = ["WHOLE", "Fiber", "Handle", "HeldLock", "Region"]
@@ -32,10 +32,14 @@ A = TypeVar("A", covariant=True)
 
 @final
 class Handle(Generic[R, E, A]):
-    """One fiber as `io.parallel` gives it to you; pass it to `io.wait`.
+    """The handle of a fiber: `io.parallel` computes handles, `io.wait` takes them.
 
-    In the process where the fiber was started the handle is also the place where its outcome
-    is kept, so an outcome lives no longer than the handles to it. Pickled, it is only an id.
+    In the process where the fiber was started, the handle also keeps the outcome of the fiber. So
+    an outcome lives no longer than the handles. A pickled handle is only an id.
+
+    >>> from distio import io
+    >>> io.parallel(io.pure(5)).run(None)
+    Ok(success=[<Fiber 1.1>])
     """
 
     __slots__ = ("id", "location", "name", "outcome", "waiters")
@@ -61,41 +65,46 @@ class Handle(Generic[R, E, A]):
         return Handle, (self.id,)
 
     def cancel(self) -> IO[Any, Any, Result[E, A]]:
-        """The program that cancels the fiber, and waits until it has ended.
+        """The program that cancels the fiber, and waits until the fiber has ended.
 
-        The fiber runs what its resources and `finally_`s have to do, and ends in a Panic that
-        holds `Cancelled`; unless it has ended before, or can't be cancelled where it is.
+        The fiber releases its resources, runs its `finally_`s, and ends in a Panic that holds
+        `Cancelled`. A fiber that has ended before keeps its Result. An uncancelable part of the
+        fiber's program goes on to its end first.
 
         Returns:
-            A program whose value is the fiber's Result.
+            A program that computes the Result of the fiber.
 
         >>> from distio import io
         >>> stopped = io.parallel(io.sleep(1000)).flat_map(lambda fibers: fibers[0].cancel())
         >>> stopped.map(lambda result: str(result.exceptions[0].exception)).run(None)
         Ok(success='fiber 1.1 was cancelled')
         """
-        from distio.core.ops.cancelling import cancel
+        from distio.core.ops.cancellation import cancel
 
         return cancel(self)
 
     def cancel_soon(self) -> IO[Any, Any, None]:
-        """The same, but it doesn't wait: cancelled it will be."""
-        from distio.core.ops.cancelling import Cancel
+        """The program that cancels the fiber, without waiting for its end.
+
+        Returns:
+            A program that computes None.
+        """
+        from distio.core.ops.cancellation import Cancel
 
         return Cancel((self,))
 
     def status(self) -> IO[Any, Any, Status]:
-        """The program that asks what the fiber is at, wherever it is.
+        """The program that asks for the status of the fiber, wherever the fiber is.
 
         Returns:
-            A program whose value is a `Status`: it never fails, also for a fiber that has ended,
-            is lost, or was in another run.
+            A program that computes a `Status`. It never fails, not even for a fiber that has ended,
+            is lost, or was of another run.
 
         >>> from distio import io
         >>> io.current_fiber.flat_map(lambda fiber: fiber.status()).run(None)
         Ok(success=Status(fiber='1.0', name=None, state='running', where='member 1'))
         """
-        from distio.core.ops.asking import QueryStatus
+        from distio.core.ops.status import QueryStatus
 
         return QueryStatus(self)
 

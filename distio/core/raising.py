@@ -94,6 +94,6 @@ def _traced(exception: BaseException, raised: Raised | None) -> TracedException:
         return next(known, here)
     before = raised.failure.exceptions[0]
     if not raised.is_foreign:  # its traceback begins where it was raised first
-        return TracedException(before.exception, here.stack_trace).located(before.where)
+        return TracedException(before.exception, here.stack_trace).with_where(before.where)
     trace = f"{before.stack_trace.rstrip()}\n\nIt was raised again by an await:\n\n"
     return TracedException(before.exception, trace + here.stack_trace, before.where)

@@ -31,12 +31,7 @@ from types import (
 from typing import Any, Final, NamedTuple, final
 
 from distio.core import expect
-from distio.core.fiber import Handle
-from distio.core.pickling.generators import is_generator, state_of
-from distio.core.pickling.plain import PLAIN
-from distio.core.raising import Raised
-from distio.core.references import Reference, claims_of, opening_with, reduce_reference
-from distio.core.variables import (
+from distio.core.context_vars import (
     Carried,
     carried_in,
     changes,
@@ -45,6 +40,11 @@ from distio.core.variables import (
     others_in,
     put,
 )
+from distio.core.fiber import Handle
+from distio.core.pickling.generators import is_generator, state_of
+from distio.core.pickling.plain import PLAIN
+from distio.core.raising import Raised
+from distio.core.references import Reference, claims_of, opening_with, reduce_reference
 from distio.errors import NotDeterministic, NotPicklable
 from distio.protocol.requests import NOTHING
 
@@ -126,7 +126,7 @@ class AwaitHistory:
         if self.why_lost:
             return
         if len(self.entries) == _MOST_ENTRIES:
-            self._lose(f"it has awaited more than {_MOST_ENTRIES:,} values")
+            self._lose(f"the function has awaited more than {_MOST_ENTRIES:,} values")
         elif not is_failure and type(outcome) in PLAIN:
             self._add(awaited, outcome, sys.getsizeof(outcome))
         elif sys.getsizeof(outcome) > self._room:
@@ -145,7 +145,9 @@ class AwaitHistory:
         try:
             payload, handles, references = dump_awaited(outcome)
         except NotPicklable as reason:
-            self._lose(f"what its await number {len(self.entries) + 1} gave can't: {reason}")
+            self._lose(
+                f"the value of await number {len(self.entries) + 1} can't be pickled: {reason}"
+            )
             return None
         return _Kept(payload, handles, references, is_failure)
 
@@ -157,7 +159,9 @@ class AwaitHistory:
             self.entries.append((awaited, outcome))
 
     def _lose_room(self) -> None:
-        self._lose(f"what it has awaited takes more than {_MOST_BYTES // 1024:,} KiB")
+        self._lose(
+            f"the values that the function has awaited take more than {_MOST_BYTES // 1024:,} KiB"
+        )
 
     def _lose(self, reason: str) -> None:
         self.why_lost = reason
@@ -278,10 +282,10 @@ def repeat(
             put(changed.get(number, {}))
             found.append(type(_give(coroutine, outcome)).__name__)
     except StopIteration as returned:
-        wrong = f"it returned {expect.shown(returned.value)}"
+        wrong = f"the function returned {expect.shown(returned.value)}"
         raise _differs(f, f"in place of await number {len(found) + 1}, {wrong}") from None
     except BaseException as exception:
-        wrong = f"it raised {type(exception).__name__}: {exception}"
+        wrong = f"the function raised {type(exception).__name__}: {exception}"
         raise _differs(f, f"in place of await number {len(found) + 1}, {wrong}") from exception
     now, before = found[-1], expected[len(found) - 1]
     wrong = f"was of {before}, and is of {now} now" if now != before else ""
@@ -291,7 +295,7 @@ def repeat(
     if not wrong:
         return coroutine, next((o for o in reversed(outcomes) if type(o) is Raised), None)
     dispose(coroutine)
-    raise _differs(f, f"its await number {len(found)} {wrong}")
+    raise _differs(f, f"await number {len(found)} {wrong}")
 
 
 def _differs(f: Any, how: str) -> NotDeterministic:

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, final
 
+from distio._traces import NOWHERE
+from distio.core.context_vars import carried_in, context_of, others_in
+from distio.core.explain import why_it_stays
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.bounded import ChunkResult
 from distio.core.pickling.dumping import dump
@@ -20,13 +23,10 @@ from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.pickling.plain import PLAIN
 from distio.core.references import Reference, claims_of, keys_of, opening_with, pin
-from distio.core.shipping import why_it_stays
-from distio.core.variables import carried_in, context_of, others_in
 from distio.errors import Cancelled, NotPicklable, TracedException
 from distio.protocol.requests import AwaitFibers
 from distio.protocol.text import str_of
 from distio.result import Ok, Panic, Result
-from distio.traces import NOWHERE
 
 __all__ = [
     "Leaving",
@@ -165,7 +165,7 @@ def why_it_cannot_ship(fiber: Fiber) -> str:
         dump_fibers([fiber])
     except BaseException as reason:  # noqa: BLE001 (whatever user code raises is the reason)
         return str_of(reason)
-    return "it can be by now"
+    return "by now the fiber can be pickled"
 
 
 def generators_in(obj: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Panics learn where they come from: when a fiber ends, and when what has failed is one of many.
+"""Panics learn where they come from: their fiber, and their item of parallel work.
 
 Expected errors are values of the user, and are left as they are.
 """
@@ -9,10 +9,10 @@ import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+from distio._traces import Where
 from distio.errors import Cancelled, TracedException
 from distio.result import Panic, Result
 from distio.result import zip as zip_results
-from distio.traces import Where
 
 __all__ = ["TRAVERSE_PAR", "in_fiber", "in_item", "item_at", "item_of", "zip_items"]
 
@@ -29,7 +29,7 @@ def in_fiber(result: Outcome, fiber: str, worker: str | None) -> Outcome:
         fiber: its label.
         worker: the name of the worker that hosts it; None: the process of the program does.
     """
-    return _located(result, lambda where: where.in_fiber(fiber, worker))
+    return _with_where(result, lambda where: where.in_fiber(fiber, worker))
 
 
 def in_item(result: Outcome, called: str, index: int, *item: Any) -> Outcome:
@@ -42,7 +42,7 @@ def in_item(result: Outcome, called: str, index: int, *item: Any) -> Outcome:
         item: its value, if that says something.
     """
     # described only if there is an exception to be told
-    return _located(result, lambda where: where.in_item(item_of(called, index, *item)))
+    return _with_where(result, lambda where: where.in_item(item_of(called, index, *item)))
 
 
 def item_at(result: Outcome, called: str, index: int) -> Outcome:
@@ -54,7 +54,7 @@ def item_at(result: Outcome, called: str, index: int) -> Outcome:
         return result  # nobody has to be told where
     has_told = called == TRAVERSE_PAR
     item = item_of(called, index)
-    return _located(
+    return _with_where(
         result, lambda where: where if has_told and where.items else where.in_item(item)
     )
 
@@ -76,7 +76,7 @@ def zip_items(results: Sequence[Result[Any, Any]], called: str) -> Result[Any, A
     return zip_results([item_at(result, called, index) for index, result in enumerate(results)])
 
 
-def _located(result: Outcome, move: Callable[[Where], Where]) -> Outcome:
+def _with_where(result: Outcome, move: Callable[[Where], Where]) -> Outcome:
     if not isinstance(result, Panic):
         return result
     exceptions = [_moved(traced, move) for traced in result.exceptions]
@@ -86,4 +86,4 @@ def _located(result: Outcome, move: Callable[[Where], Where]) -> Outcome:
 def _moved(traced: TracedException, move: Callable[[Where], Where]) -> TracedException:
     # which fiber was cancelled says the exception, and where it was then is no mistake's place
     is_place = not isinstance(traced.exception, Cancelled)
-    return traced.located(move(traced.where)) if is_place else traced
+    return traced.with_where(move(traced.where)) if is_place else traced

@@ -75,16 +75,16 @@ renew_in_children(helpers.renew)
 def limit_blocking_threads(n: int) -> None:
     """Let at most `n` calls of `io.blocking` run at a time in a process; others wait their turn.
 
-    It holds for this process and for the worker processes of clusters that it starts from now on,
-    each of which has so many. Those that wait hold no thread, and are first come first served. The
-    default is 256; the environment variable DISTIO_BLOCKING_THREADS sets another, for the daemon
+    The limit holds for this process, and for each worker process of clusters that this process
+    starts from now on. Calls that wait hold no thread, and are first come first served. The default
+    is 256. The environment variable DISTIO_BLOCKING_THREADS sets another limit, for the daemon
     `distio-worker` too.
 
     Args:
-        n: how many, from 1.
+        n: the number of calls, from 1.
 
     Raises:
-        MatchError: it is no such number.
+        MatchError: `n` is no such number.
 
     >>> import distio
     >>> distio.limit_blocking_threads(256)

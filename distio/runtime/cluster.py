@@ -43,14 +43,14 @@ class RunHandle(Generic[E, A]):
         self._ticket = ticket
 
     def done(self) -> bool:
-        """Whether the run, its root and all that it started, has ended."""
+        """Whether the run has ended: its root, and all fibers that were started."""
         return self._ticket.is_over
 
     def cancel(self) -> None:
-        """Cancel all its fibers, wherever they are; returns at once.
+        """Cancel all fibers of the run, wherever they are; return at once.
 
-        They release what they hold. The Result of a run whose root is cancelled is a Panic that
-        holds `Cancelled`.
+        The fibers release what they hold. If the root is cancelled, the Result of the run is a
+        Panic that holds `Cancelled`.
 
         Raises:
             ClusterClosed: this process was forked from the one that has submitted the run.
@@ -59,14 +59,18 @@ class RunHandle(Generic[E, A]):
         self._host.cancel_run(self._ticket.run)
 
     def result(self, timeout: float | None = None) -> Result[E, A]:
-        """Wait for the run to end.
+        """Wait for the end of the run.
 
         Args:
-            timeout: for how many seconds at most; None: as long as it takes.
+            timeout: the longest time to wait, in seconds; None: no limit.
+
+        Returns:
+            The Result of the run's root.
 
         Raises:
-            TimeoutError: it took longer. The run goes on; ask again.
-            BaseException: what a signal handler has raised meanwhile on the main thread, like
+            MatchError: `timeout` is no number of seconds.
+            TimeoutError: the time is over. The run goes on, and can be waited for again.
+            BaseException: a signal handler has raised it meanwhile on the main thread, like
                 KeyboardInterrupt at Ctrl-C, or SystemExit at SIGTERM. The run goes on.
         """
         expected = "a number of seconds"
@@ -167,26 +171,30 @@ class Cluster:
         """Start a cluster of worker processes on this machine.
 
         Args:
-            workers: how many processes; by default one for each core that this process may use,
-                by its affinity, the quota of its container, and PYTHON_CPU_COUNT.
-            threads: how many threads each of them steps fibers with.
-            blas_threads: how many threads libraries for numbers (BLAS, OpenMP) start in each of
-                them; by default its share of these cores, where variables like OMP_NUM_THREADS
-                don't say otherwise.
-            restart: whether a worker process that ends is started again: at once, and if that ends
-                again soon, after 0.1 s, 0.2 s and so on, up to 5 s. It is given up if that is too
-                often, or if it ends three times in a row before it has joined. The cluster ends
-                when none is left.
-            max_restarts: how often each worker is started again at most,
-            within_seconds: in so many seconds.
-            timeout: how many seconds each process may take to start; the machine may be busy.
-            grace: how many seconds a run that is ended before all its fibers have, by `cancel`, a
-                Deadlock or `close`, may take to release what it holds.
+            workers: the number of processes; by default one for each core that this process may
+                use, by its affinity, the quota of its container, and PYTHON_CPU_COUNT.
+            threads: the number of threads in each process that step fibers.
+            blas_threads: the number of threads that libraries for numbers (BLAS, OpenMP) start in
+                each process; by default its share of these cores, where variables like
+                OMP_NUM_THREADS don't say otherwise.
+            restart: whether a worker process that has ended is started again: at once, and if it
+                ends again soon, after 0.1 s, 0.2 s and so on, up to 5 s. A worker is given up after
+                too many restarts, or when it ends three times in a row before it has joined. The
+                cluster ends when no worker is left.
+            max_restarts: the largest number of restarts of each worker in `within_seconds`.
+            within_seconds: the time for which a restart counts, in seconds.
+            timeout: the longest time that the start of a process may take, in seconds; the machine
+                may be busy.
+            grace: the time in which a run that is cut short, by `cancel`, a Deadlock or `close`,
+                may release what it holds, in seconds.
+
+        Returns:
+            The cluster. A `with` block closes it.
 
         Raises:
-            ClusterError: it can't be started, and why.
+            ClusterError: the cluster can't be started; the message says why.
             TypeError: `timeout`, `grace` or `within_seconds` is no such number of seconds, or
-                `max_restarts` no whole number.
+                `max_restarts` is no whole number.
             ValueError: `max_restarts` is below 0.
         """
         expected = "max_restarts is a whole number from 0"
@@ -240,17 +248,21 @@ class Cluster:
         """Join the cluster whose coordinator listens at `url`.
 
         Args:
-            url: as `distio coordinator` prints it.
-            timeout: how many seconds to wait for its answer.
-            patience: for how many seconds the coordinator may give no sign of life, for it may be
-                stopped, or the network be down. After that it is held for lost, and runs end.
-            retry: for how many seconds to try again when there is no coordinator yet; 0: not at
+            url: the address, as `distio coordinator` prints it.
+            timeout: the longest time to wait for an answer, in seconds.
+            patience: the longest time in which the coordinator may give no sign of life, in
+                seconds: its process may be stopped, or the network down. After that the
+                coordinator counts as lost, and runs end.
+            retry: for how many seconds to try again while no coordinator listens there; 0: not at
                 all. The first failure is logged as a warning of the logger `distio`.
 
+        Returns:
+            The cluster. A `with` block closes it.
+
         Raises:
-            ClusterError: nobody answers there, or the versions don't match.
-            TypeError: `timeout` or `patience` is no number of seconds above 0, or `retry` none from
-                0.
+            ClusterError: no coordinator answers there, or the versions don't match.
+            TypeError: `timeout` or `patience` is no number of seconds above 0, or `retry` none
+                from 0.
         """
         for seconds in (timeout, patience):
             if wrong := expect.no_window(seconds, "Cluster.connect"):
@@ -269,16 +281,35 @@ class Cluster:
             raise system_refused(f"join the cluster at {url}", error) from error
 
     def run(self, io: IO[Any, E, A], context: Any) -> Result[E, A]:
-        """What `io.run(context, on=cluster)` does."""
+        """Run a program as `program.run(context, on=cluster)` does.
+
+        Args:
+            io: the program.
+            context: the value that `io.read` computes.
+
+        Returns:
+            The Result of the program.
+
+        Raises:
+            MatchError: `io` is no IO.
+        """
         return self._runner().run(require_io(io, "Cluster.run"), context)
 
     def _runner(self) -> _Runner:
         return _Runner(self._host)
 
     def submit(self, io: IO[Any, E, A], context: Any) -> RunHandle[E, A]:
-        """Start `io` on a worker, root and all, and don't wait for it.
+        """Start a run on the workers, root and all, and return at once.
+
+        Args:
+            io: the program.
+            context: the value that `io.read` computes. Both travel.
+
+        Returns:
+            A `RunHandle`, which waits for the run or cancels it.
 
         Raises:
+            MatchError: `io` is no IO.
             NotPicklable: the program or its context can't be pickled; the message says why.
             ClusterClosed: the cluster is closed, or this process was forked from the one that
                 has made it.
@@ -290,13 +321,12 @@ class Cluster:
         return RunHandle(self._host, ticket)
 
     def close(self) -> None:
-        """End the cluster. May be called again.
+        """End the cluster. A second call does nothing.
 
-        Runs that go on are cancelled, and `close` returns when they have released what they hold,
-        or when their time for that is over (`grace`). It doesn't wait for a run that was given up
-        by a second Ctrl-C.
+        Runs that go on are cancelled. `close` returns when they have released what they hold, or
+        when their `grace` is over. A run that a second Ctrl-C has given up isn't waited for.
 
-        In a forked child it ends nothing: the cluster goes on for the process that has made it.
+        In a forked child `close` ends nothing: the cluster goes on for the process that made it.
         """
         if self._is_closed or self._host.is_inherited:
             return

@@ -191,16 +191,16 @@ class CoordinatorProcess:
             try:
                 self._hear(frames, address)
             except Exception as error:
-                log.exception("a frame can't be taken up")
-                reason = f"what it has sent is beyond the coordinator ({error!r:.200})"
+                log.exception("the coordinator failed on a frame of a peer")
+                reason = f"the coordinator failed on a frame of this peer ({error!r:.200})"
                 self._board.cut_off(time.monotonic(), address, f"{reason}: a bug in distio")
 
     def _note_closing(self) -> None:
         count = len(self._board.machine.runs)
         if count:
             log.info(
-                "told to end: waits until %d runs have released what they hold; "
-                "a second signal ends it at once",
+                "the coordinator was told to end, and waits until %d runs have released what they "
+                "hold; a second signal ends the coordinator at once",
                 count,
             )
 
@@ -210,14 +210,14 @@ class CoordinatorProcess:
             messages = from_member.decode([frame.buffer for frame in frames[1:]])
         except MalformedFrame as error:
             is_seen = self._note_address(frames[0], address)
-            reason = f"it does not speak our protocol ({error})"
+            reason = f"not the protocol of distio ({error})"
             self._board.refuse(address, reason, now, is_seen=is_seen)
             return
         begins = False
         for message in messages:
             begins = begins or type(message) in HANDSHAKE
         if begins and not self._note_address(frames[0], address):
-            reason = "it speaks a version of ZeroMQ that is too old"
+            reason = "a version of ZeroMQ that is too old"
             self._board.refuse(address, reason, now, is_seen=False)
         else:
             self._board.hear(now, address, messages)
@@ -275,8 +275,8 @@ class CoordinatorProcess:
                 try:
                     frames = from_coordinator.encode(batch)
                 except Exception as error:
-                    log.exception("what is to be said to a member can't be encoded")
-                    reason = f"what is to be said to it can't be encoded ({error!r:.200})"
+                    log.exception("messages to a member can't be encoded")
+                    reason = f"messages to this peer can't be encoded ({error!r:.200})"
                     self._board.cut_off(time.monotonic(), address, f"{reason}: a bug in distio")
                     continue
                 try:

@@ -19,12 +19,12 @@ from distio.coordination.executor.executor import Executor
 from distio.coordination.executor.tasks import PickleFibers
 from distio.coordination.member import Member
 from distio.coordination.status.words import describe_fibers
+from distio.core.explain import place_of
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt
 from distio.core.ops.base import Frame
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
-from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
@@ -353,7 +353,7 @@ class Host:
         counts.
         """
         failure = TracedException.in_except_clause(error)
-        reason = f"it can't go on: {readable_exception(error)}"
+        reason = f"the process can't go on: {readable_exception(error)}"
         with self.mutex:
             if self.failure is not None:
                 return
@@ -423,7 +423,8 @@ class Host:
         """Warn, once for each place of a program."""
         if self._is_first(fiber, self._warned):
             log.warning(
-                "it stays in this process, because it can't be pickled: %s",
+                "fiber %s stays in this process, because it can't be pickled: %s",
+                fiber.label,
                 why_it_cannot_ship(fiber),
             )
 

@@ -98,4 +98,4 @@ def _wait(seconds: float, lifeline: int | None) -> None:
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         if poller.poll(min(longest, left) * 1000):
-            raise ClusterClosed("the program that started it has ended")
+            raise ClusterClosed("the program that started this process has ended")

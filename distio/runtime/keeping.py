@@ -95,8 +95,8 @@ class RestartLimit:
         return True
 
     def __str__(self) -> str:
-        times = "once" if self._max_restarts == 1 else f"{self._max_restarts} times"
-        return f"it was started again {times} within {self._within_seconds:g} s, and is given up"
+        times = "1 restart" if self._max_restarts == 1 else f"{self._max_restarts} restarts"
+        return f"the process is given up after {times} within {self._within_seconds:g} s"
 
 
 Launch = Callable[["Child"], tuple[subprocess.Popen[bytes], StartLog | None]]

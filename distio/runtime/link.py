@@ -21,11 +21,11 @@ from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words, leave
 from distio.coordination.member import Member
 from distio.coordination.state.local_run import LocalRun
+from distio.core.context_vars import of_the_caller
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.core.pickling.payloads import Writer
 from distio.core.snapshot import dump_chunk
-from distio.core.variables import of_the_caller
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
@@ -97,7 +97,7 @@ def connect(
     check_url(url)
     ends: dict[int, ClusterError] = {}
     if lifeline is not None:
-        ends[lifeline] = ClusterClosed("the program that started it has ended")
+        ends[lifeline] = ClusterClosed("the program that started this process has ended")
     if coordinator is not None:
         ends[coordinator] = ClusterError(
             "the coordinator process ended before it answered; what it wrote to stderr says why"
@@ -178,7 +178,7 @@ def _await_welcome(
     try:
         answer, *early = from_coordinator.decode([frame.buffer for frame in frames])
     except (MalformedFrame, ValueError) as error:
-        raise HandshakeRefused(f"what answers at {url} is no coordinator of distio") from error
+        raise HandshakeRefused(f"the process at {url} is no coordinator of distio") from error
     if isinstance(answer, m.Welcome):
         return answer.incarnation, early
     if isinstance(answer, m.Shutdown):
@@ -354,7 +354,7 @@ class LinkedHost(Host):
                 poller.unregister(self._lifeline)
                 self._orphaned_until = time.monotonic() + _ORPHAN_SECONDS
             if self._orphaned_until is not None and time.monotonic() >= self._orphaned_until:
-                return "the program that started it has ended"
+                return "the program that started this process has ended"
             if self._vigil.due is not None:
                 reason = reason or self._look_for_life()
         return reason or self._close_reason

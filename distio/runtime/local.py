@@ -18,9 +18,9 @@ from distio.coordination.endings.member import drop_chores
 from distio.coordination.member import Member
 from distio.coordination.state.events import Event, Joined, Received, Tick
 from distio.coordination.state.local_run import LocalRun
+from distio.core.context_vars import copied, of_the_caller
 from distio.core.fiber import WHOLE, Fiber
 from distio.core.ops.base import IO
-from distio.core.variables import copied, of_the_caller
 from distio.errors import DistioError, TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id

@@ -214,9 +214,9 @@ class LocalProcesses:
         """Say so, tell the coordinator, and decide whether it is started again."""
         reason = describe_exit(code)
         if child.is_late:
-            reason = f"it took more than {self._start_seconds:g} s, and was killed"
+            reason = f"killed, because the start took more than {self._start_seconds:g} s"
         elif code == LOST:
-            reason = "it lost its connection to the coordinator"
+            reason = "lost the connection to the coordinator"
         if self._is_coordinator(child):
             verb = "was lost" if child.has_started else "ended before it could be joined"
             self._fail(f"the coordinator process {verb}: {reason}{_last_lines(child)}")
@@ -241,7 +241,7 @@ class LocalProcesses:
             self._give_up(child, f"{what}{limit}{_last_lines(child)}")
         else:
             when = f"in {seconds:g} s" if seconds else "now"
-            log.log(level, "%s; it is started again %s", what, when)
+            log.log(level, "%s; the process is started again %s", what, when)
         return seconds
 
     def _give_up(self, child: Child, what: str) -> None:

@@ -21,6 +21,7 @@ from math import inf
 from typing import Any, Final, NamedTuple, Protocol, final
 from weakref import WeakSet
 
+from distio._traces import trace_of_thread
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.core.fiber import Fiber
@@ -29,7 +30,6 @@ from distio.runtime.current import Hosting, Origin, call_on_behalf_of
 from distio.runtime.forks import renew_in_children
 from distio.runtime.logs import log
 from distio.runtime.threads import start_thread
-from distio.traces import trace_of_thread
 
 __all__ = ["BLOCKED_SECONDS", "Blocked", "Hold", "PoolWatch"]
 

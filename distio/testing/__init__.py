@@ -17,7 +17,7 @@ from distio.testing.faults import (
     Shutdown,
 )
 from distio.testing.history import History
-from distio.testing.restless import MOVE_ON_WAKE
+from distio.testing.move_on_wake import MOVE_ON_WAKE
 from distio.testing.simulation import Simulation, simulate
 from distio.testing.world import Components
 

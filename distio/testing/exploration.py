@@ -1,8 +1,8 @@
-"""`explore`: run a program under many seeds, and make what goes wrong small.
+"""`explore`: run a program under many seeds, and make a failure small.
 
-A failing seed is first read off as a schedule, the list of its choices that weren't tame. Then
-whatever can be left out is: workers, threads, faults, and choices, by halves, quarters and so on
-(delta debugging: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input").
+A failing seed is first written down as a schedule, the list of the choices that weren't the
+default. Then `explore` leaves out workers, threads, faults and choices, by halves, quarters and so
+on (delta debugging: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input").
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _FRESH_SEEDS: Final = 20
 @final
 @dataclass(frozen=True)
 class Exploration:
-    """What `explore` has seen, if all was well."""
+    """The counts of an `explore` that found no failure."""
 
     seeds: int
-    """How many simulations there were."""
+    """The number of simulations."""
     histories: int
-    """How many of them had a history of their own."""
+    """The number of distinct histories among them."""
     steps: int
-    """How many steps of fibers they took together."""
+    """The number of steps that fibers took in all of them."""
     virtual_seconds: float
-    """How long they took together, on their virtual clocks."""
+    """The time that all of them took, on their virtual clocks."""
 
 
 @final
@@ -59,11 +59,11 @@ class CheckFailed(AssertionError):
         super().__init__(what, seed, line, history)
         self.what = what
         self.seed = seed
-        """The seed that found it."""
+        """The seed that found the failure."""
         self.line = line
-        """A call that repeats it, made as small as could be."""
+        """A call that repeats the failure on the smallest cluster that was found."""
         self.history = history
-        """What happens in that call."""
+        """The history of that call."""
 
     def __str__(self) -> str:
         return f"{self.what}\nfound by seed {self.seed}; this repeats it:\n    {self.line}"
@@ -81,27 +81,31 @@ def explore(
     faults: Sequence[Fault] = (),
     max_virtual_seconds: float = math.inf,
     max_steps: int = MAX_STEPS,
-    parts: Components = Components(),  # noqa: B008 (it is frozen)
+    components: Components = Components(),  # noqa: B008 (it is frozen)
 ) -> Exploration:
     """Simulate a program under many seeds, until one breaks `check` or an invariant.
 
-    That one is then made smaller, and a line is printed that repeats it.
+    That simulation is then made smaller, and a line is printed that repeats it.
 
     Args:
-        main: the program, or a function that makes it anew for each seed.
-        context: what `io.read` reads.
-        check: takes the `Simulation`; raises, or returns False, if something is wrong with it.
-        seeds: which.
+        main: the program, or a function that makes the program anew for each seed.
+        context: the value that `io.read` computes.
+        check: a function of the `Simulation`. It raises, or returns False, if something is wrong.
+        seeds: the seeds, whole numbers.
         members: see `simulate`, here and below.
         threads: see `simulate`.
         latency: see `simulate`.
         faults: see `simulate`.
-        max_virtual_seconds: see `simulate`; to take longer is a failure.
-        max_steps: see `simulate`; to take more is a failure.
-        parts: see `simulate`.
+        max_virtual_seconds: see `simulate`; a longer run is a failure.
+        max_steps: see `simulate`; a run with more steps is a failure.
+        components: see `simulate`.
+
+    Returns:
+        The counts of all simulations.
 
     Raises:
-        CheckFailed: one of the seeds did; it holds the line.
+        CheckFailed: a seed breaks the check or an invariant; the exception holds the line.
+        MatchError: an argument is of another kind.
 
     >>> from distio import Ok, io
     >>> def is_sum(simulation):
@@ -115,7 +119,7 @@ def explore(
         expect.function(check, "explore: check")
     if wrong := expect.no_items(seeds, "explore: seeds"):
         raise MatchError(wrong)
-    subject = _Subject(main, context, check, parts)
+    subject = _Subject(main, context, check, components)
     histories: set[int] = set()
     count = steps = 0
     seconds = 0.0
@@ -167,12 +171,12 @@ class _Subject:
     """What is explored."""
 
     def __init__(
-        self, main: Program[Any, Any], context: Any, check: Check | None, parts: Components
+        self, main: Program[Any, Any], context: Any, check: Check | None, components: Components
     ):
         self._main = main
         self._context = context
         self._check = check
-        self._parts = parts
+        self._components = components
         self._tries_left = _MOST_TRIES
 
     def run(
@@ -180,7 +184,7 @@ class _Subject:
     ) -> tuple[Simulation[Any, Any] | None, Exception | None]:
         """Simulate once; return what came of it, and what is wrong with that."""
         try:
-            simulation = run_world(plan, choices, self._main, self._context, self._parts)
+            simulation = run_world(plan, choices, self._main, self._context, self._components)
         except (InvariantBroken, SimulationLimit) as failure:
             return None, failure
         try:

@@ -1,7 +1,7 @@
-"""What may go wrong in a simulation.
+"""Faults that a simulation can inject.
 
-Each fault befalls one process: `"client"`, `"worker-1"`, `"worker-2"`, …, or one of the workers,
-at the seed's choice. It comes at a virtual time, or at a moment of the seed's choice.
+A fault happens to one process: `"client"`, `"worker-1"`, `"worker-2"`, …, or a worker of the seed's
+choice. The fault comes at a virtual time, or at a moment of the seed's choice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Fault:
     who: str | None = None
     """The name of a process; None: a worker of the seed's choice."""
     at: float | None = None
-    """Virtual seconds; None: at the seed's choice."""
+    """The moment, in virtual seconds; None: a moment of the seed's choice."""
 
     def __post_init__(self) -> None:
         who: Any = self.who
@@ -52,28 +52,28 @@ class _Fault:
 @final
 @dataclass(frozen=True)
 class Crash(_Fault):
-    """The process is gone at once, as by kill -9; its last words may be lost."""
+    """The process ends at once, as by kill -9; its last messages may be lost."""
 
     returns_after: float | None = None
-    """After so many seconds the process, if it is a worker, is started anew: another member."""
+    """The seconds after which a worker is started anew, as another member; None: never."""
 
 
 @final
 @dataclass(frozen=True)
 class Fail(_Fault):
-    """The machinery of the process fails, as it does without memory: it says goodbye, and ends.
+    """The machinery of the process fails, as without memory: the process says goodbye, and ends.
 
-    What its fibers hold isn't released.
+    Its fibers release nothing.
     """
 
     returns_after: float | None = None
-    """After so many seconds the process, if it is a worker, is started anew: another member."""
+    """The seconds after which a worker is started anew, as another member; None: never."""
 
 
 @final
 @dataclass(frozen=True)
 class Pause(_Fault):
-    """The process stands still for a while, as when C code holds the GIL; its links live on."""
+    """The process stands still for a while, as when C code holds the GIL; its connections stay."""
 
     seconds: float = 1.0
 
@@ -81,10 +81,10 @@ class Pause(_Fault):
 @final
 @dataclass(frozen=True)
 class Partition(_Fault):
-    """Nothing comes through to it or from it for a while.
+    """The network holds all messages to and from the process for a while.
 
-    Nothing is lost either, unless it takes longer than a silent peer is waited for (30 s): then
-    both sides hold the other for lost.
+    No message is lost, unless that takes longer than the patience with a silent peer (30 s): then
+    each side holds the other for lost.
     """
 
     seconds: float = 1.0
@@ -93,16 +93,16 @@ class Partition(_Fault):
 @final
 @dataclass(frozen=True)
 class Disconnect(_Fault):
-    """One of its connections breaks, or both do, and what was under way may be lost."""
+    """One or both connections of the process break; messages under way may be lost."""
 
     returns_after: float | None = None
-    """After so many seconds the process, if it is a worker, is started anew: another member."""
+    """The seconds after which a worker is started anew, as another member; None: never."""
 
 
 @final
 @dataclass(frozen=True)
 class Interrupt(_Fault):
-    """Somebody presses Ctrl-C where the run was started: it is cancelled."""
+    """Somebody presses Ctrl-C in the client: its run is cancelled."""
 
     who: str | None = "client"
 
@@ -117,9 +117,9 @@ class Interrupt(_Fault):
 @final
 @dataclass(frozen=True)
 class Leave(_Fault):
-    """The process, a worker, is told to end: it leaves when its fibers have released.
+    """A worker is told to end: the worker leaves when its fibers have released what they hold.
 
-    Fibers that end only for this reason are lost to others, with their worker.
+    To other fibers, those that end for this reason are lost with their worker.
     """
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class Leave(_Fault):
 @final
 @dataclass(frozen=True)
 class Shutdown(_Fault):
-    """The coordinator is told to end: all runs are cancelled, and release."""
+    """The coordinator is told to end: all runs are cancelled, and release what they hold."""
 
     who: str | None = "coordinator"
 

@@ -1,4 +1,4 @@
-"""What happened in a simulation, in lines that a person can read."""
+"""The history of a simulation, in lines that a person can read."""
 
 from __future__ import annotations
 
@@ -32,28 +32,31 @@ class Entry(NamedTuple):
 class History(Sequence[str]):
     """The lines of one simulation, in the order in which things happened.
 
-    It is a sequence of strings; `str` of it is the whole text.
+    A history is a sequence of strings; `str(history)` is the whole text.
     """
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
 
     def add(self, seconds: float, who: str, what: str, fibers: Sequence[int] = ()) -> None:
-        """One more line; see `Entry`."""
+        """Add a line; see `Entry`."""
         self._entries.append(Entry(seconds, who, what, fibers))
 
     def of(self, fiber: Handle[Any, Any, Any] | int | str) -> list[str]:
-        """The whole life of one fiber.
+        """The lines about one fiber: its whole life.
 
         Args:
-            fiber: what `parallel` returned for it, its id, or its name as in the lines ("1.3").
+            fiber: its handle, its id, or its name as in the lines ("1.3").
+
+        Raises:
+            MatchError: `fiber` is something else.
         """
         id = _id_of(fiber)
         return [str(entry) for entry in self._entries if id in entry.fibers]
 
     @property
     def fingerprint(self) -> int:
-        """Equal for equal histories; good for counting distinct ones in one process."""
+        """A number that equal histories share, to count distinct ones in one process."""
         return hash(
             tuple([(each.seconds, each.who, each.what, *each.fibers) for each in self._entries])
         )

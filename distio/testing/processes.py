@@ -424,15 +424,15 @@ class Process:
         self._check()
 
     def _join(self, incarnation: int) -> None:
-        parts = self._world.parts
+        components = self._world.components
         is_worker = self.kind == "worker"
         worker = member_name(self.kind, incarnation, self.pid, _HOST) if is_worker else None
-        self._member = parts.member(
+        self._member = components.member(
             incarnation, offers_children=self.kind == "client", worker=worker
         )
         self._member.failures.arm = lambda: self._handle_died
         for index in range(self._threads):
-            hand = parts.hand(self._member, self)
+            hand = components.executor(self._member, self)
             actor = self.serial * (self._threads + 5) + 5 + index
             self._hands.append((hand, (actor, self.settle, hand)))
         self._member.outbox += self._early

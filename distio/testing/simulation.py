@@ -31,23 +31,22 @@ LATENCY: Final = (0.0, 0.002)
 
 @dataclass(frozen=True)
 class Simulation(Generic[E, A]):
-    """What came of one simulated run."""
+    """The outcome of one simulated run."""
 
     result: Result[E, A] | None
-    """As `run` returns it; None if a fault took the client, or kept it from joining."""
+    """The Result of `run`; None if a fault took the client, or kept it from joining."""
     virtual_seconds: float
-    """How long it took on the virtual clock."""
+    """The time of the run on the virtual clock."""
     steps: int
-    """How often a fiber was stepped."""
+    """The number of steps of fibers."""
     messages: int
-    """How many messages went between the processes."""
+    """The number of messages between the processes."""
     history: History
-    """Who did what, line by line."""
+    """The events, line by line."""
     stayed: tuple[str, ...]
-    """Why fibers that were to travel stayed where they were: what in them can't be pickled."""
+    """For each fiber that should have travelled and stayed: which part of it can't be pickled."""
     copied: tuple[str, ...] = ()
-    """Which generators of random numbers were copied for several fibers, which then draw the same
-    numbers."""
+    """Generators of random numbers that were copied for several fibers: they draw equal numbers."""
 
     def __repr__(self) -> str:
         return (
@@ -68,36 +67,40 @@ def simulate(
     max_virtual_seconds: float = math.inf,
     max_steps: int = MAX_STEPS,
     schedule: str | None = None,
-    parts: Components = Components(),  # noqa: B008 (it is frozen)
+    components: Components = Components(),  # noqa: B008 (it is frozen)
 ) -> Simulation[E, A]:
     """Run a program on a cluster that is simulated in this thread.
 
-    It is the real interpreter and the real machines of client, workers and coordinator, and what
-    they say is really encoded and pickled; but time is virtual, and passes only when nothing else
-    can happen, and what happens when is chosen by the seed. The same seed gives the same history.
+    The interpreter and the machines of client, workers and coordinator are the real ones. Their
+    messages are really encoded and pickled. Time is virtual, and passes only when nothing else can
+    happen. The seed chooses the order of events, so the same seed gives the same history.
 
     Args:
-        main: the program, or a function that makes it (for programs that share objects, which
-            every simulation should have anew).
-        context: what `io.read` reads.
-        members: how many workers there are, beside the client.
-        threads: how many threads each process steps fibers with.
-        seed: decides which ready fiber is stepped next, how long messages take, and so on; and
-            what `io.random` draws.
-        latency: how many virtual seconds a message takes, or the least and the most.
-        faults: what goes wrong: see `Crash`, `Fail`, `Pause`, `Partition`, `Disconnect`,
-            `Interrupt`, `Leave`, `Shutdown`.
-        max_virtual_seconds: when to give up.
-        max_steps: after how many steps of fibers to give up.
-        schedule: a schedule that `explore` has printed; then the seed decides nothing but what
+        main: the program, or a function that makes the program. Programs that share objects need a
+            function, so that each simulation has objects of its own.
+        context: the value that `io.read` computes.
+        members: the number of workers, beside the client.
+        threads: the number of threads in each process that step fibers.
+        seed: a whole number. It decides which ready fiber steps next, how long messages take, and
+            so on, and which numbers `io.random` draws.
+        latency: the virtual seconds that a message takes, or a pair of the least and the most.
+        faults: the faults: `Crash`, `Fail`, `Pause`, `Partition`, `Disconnect`, `Interrupt`,
+            `Leave`, `Shutdown`.
+        max_virtual_seconds: the longest virtual time of the run, in seconds.
+        max_steps: the largest number of steps of fibers.
+        schedule: a schedule that `explore` has printed. Then the seed decides only the numbers that
             `io.random` draws.
-        parts: `MOVE_ON_WAKE`, and fibers move whenever they wake; others are for distio's own
+        components: `MOVE_ON_WAKE`: fibers move whenever they wake. Others are for distio's own
             tests.
 
+    Returns:
+        The outcome of the run, with its history.
+
     Raises:
-        SimulationLimit: it took more steps or more virtual time than it may.
-        InvariantBroken: distio did what it never should: please report it.
-        KeyboardInterrupt: Ctrl-C, or the program raised it.
+        SimulationLimit: the run took more steps or more virtual time than it may.
+        InvariantBroken: a mistake in distio: please report it.
+        KeyboardInterrupt: Ctrl-C was pressed, or the program raised it.
+        MatchError: an argument is of another kind.
 
     >>> from distio import io
     >>> three_days = 3 * 24 * 3600
@@ -108,7 +111,7 @@ def simulate(
     plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps)
     expect.integer(seed, "simulate", "seed is a whole number")
     choices: Choices = Drawn(seed) if schedule is None else Played(parse_schedule(schedule), seed)
-    return run_world(plan, choices, main, context, parts)
+    return run_world(plan, choices, main, context, components)
 
 
 def plan_for(
@@ -149,12 +152,12 @@ def run_world(
     choices: Choices,
     main: IO[Any, E, A] | Callable[[], IO[Any, E, A]],
     context: Any,
-    parts: Components,
+    components: Components,
 ) -> Simulation[E, A]:
     """Simulate one run, with choices of any kind."""
     io = program_of(main)
     with _refcounts_only():
-        world = World(plan, choices, parts)
+        world = World(plan, choices, components)
         with tagging:
             world.run(io, context)
         seconds = world.now
@@ -214,8 +217,8 @@ def _list_of_faults(faults: Any) -> Sequence[Fault]:
     if isinstance(faults, Sequence) and all(isinstance(each, Fault) for each in faults):
         return faults
     raise MatchError(
-        f"simulate: faults is a list of Crash(), Fail(), Pause(), Cut(), Break(), Interrupt(), "
-        f"Leave() and Shutdown(), but got {faults!r}"
+        f"simulate: faults is a list of Crash(), Fail(), Pause(), Partition(), Disconnect(), "
+        f"Interrupt(), Leave() and Shutdown(), but got {faults!r}"
     )
 
 

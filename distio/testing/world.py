@@ -18,8 +18,8 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.executor.executor import Executor
 from distio.coordination.leftovers import check_rest
 from distio.coordination.member import Member
+from distio.core.context_vars import of_the_caller
 from distio.core.ops.base import IO
-from distio.core.variables import of_the_caller
 from distio.errors import DistioBug, InvariantBroken, SimulationLimit
 from distio.protocol import requests as rq
 from distio.protocol.domains import MemberKind
@@ -66,11 +66,11 @@ _MOST_IDLE_EVENTS: Final = 100_000
 
 @dataclass(frozen=True)
 class Components:
-    """The classes that a world is made of; others than these are for tests of the tests."""
+    """The classes of a simulated cluster; other classes than these are for tests of the tests."""
 
     coordinator: Callable[[], Coordinator] = Coordinator
     member: Callable[..., Member] = Member
-    hand: Callable[..., Executor] = Executor
+    executor: Callable[..., Executor] = Executor
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class Plan:
 class World:
     """Everything in one simulation."""
 
-    def __init__(self, plan: Plan, choices: Choices, parts: Components) -> None:
-        self.parts = parts
+    def __init__(self, plan: Plan, choices: Choices, components: Components) -> None:
+        self.components = components
         self.now = 0.0
         self.steps = 0
         self.messages = 0
@@ -122,7 +122,7 @@ class World:
         self._agenda: list[tuple[float, int, Action]] = []
         self._agenda_size = 0
         self._faults_by_event: list[tuple[int, int, Fault]] = []
-        self.hub = Hub(self, parts.coordinator())
+        self.hub = Hub(self, components.coordinator())
         self._lives = 0
         self._returning = 0
         """How many workers that have ended, or will, are to be started anew."""
@@ -414,7 +414,7 @@ class World:
 
     def _befall(self, fault: Fault) -> None:
         if isinstance(fault, Shutdown):
-            self.hub.close("it was told to end")
+            self.hub.close("told to end")
             return
         process = self._victim(fault.who)
         if process is None:
@@ -425,7 +425,7 @@ class World:
             self.has_ended(process, "killed by SIGKILL")
             self._plan_return(process, fault.returns_after)
         elif isinstance(fault, Fail):
-            process.fail("it can't go on: its machinery has failed")
+            process.fail("the process can't go on: its machinery has failed")
             self._plan_return(process, fault.returns_after)
         elif isinstance(fault, Pause):
             self.note(process.name, f"stands still for {fault.seconds:g} s")
@@ -438,7 +438,7 @@ class World:
             self._is_interrupted = True
             self._cancel(process)
         elif isinstance(fault, Leave):
-            process.leave("it was told to end")
+            process.leave("told to end")
         else:
             self._break(process, fault)
 
@@ -497,5 +497,5 @@ class World:
         """Whoever looks after the worker starts it anew."""
         self._returning -= 1
         if not process.has_ended:  # it has not noticed yet that it is alone
-            process.end("it was told to end")
+            process.end("told to end")
         self._start(process.name, "worker", process.pid)

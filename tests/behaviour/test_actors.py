@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Cluster, Located, Ok, Panic, Resource, Result, io, resource
+from distio import IO, Actor, Cluster, Ok, Panic, Resource, Result, io, resource
 from distio.coordination.actors.member import spawn_at
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
@@ -56,17 +56,17 @@ class Door:
         return self.visits
 
 
-def increment(shared: Located[Shared]) -> Program:
+def increment(shared: Actor[Shared]) -> Program:
     return shared.get().flat_map(lambda value: io.yield_.then(shared.set(value + 1)))
 
 
-def everyone(lock: Resource[Any, Any, None], shared: Located[Shared]) -> Program:
+def everyone(lock: Resource[Any, Any, None], shared: Actor[Shared]) -> Program:
     return io.zip_par([lock.with_(increment(shared))] * 10).then(shared.get())
 
 
 def made_by_a_child(make: Callable[[], Any]) -> Program:
-    """A located object that a fiber of its own has made, on a worker if there are any."""
-    child = io.parallel(io.located(make)).flat_map(io.wait)
+    """An actor that a fiber of its own has made, on a worker if there are any."""
+    child = io.parallel(io.actor(make)).flat_map(io.wait)
     return child.flat_map(lambda results: io.from_result(results[0]))
 
 
@@ -76,13 +76,13 @@ def exception_of(result: Result[Any, Any]) -> BaseException:
 
 
 def test_a_shared_counter_under_a_lock_counts_right(run: Run) -> None:
-    both = io.zip(resource.reentrant_lock, io.located(Shared))
+    both = io.zip(resource.reentrant_lock, io.actor(Shared))
     assert run(both.flat_map(lambda made: everyone(*made))) == Ok(10)
 
 
 @pytest.mark.slow
 def test_a_shared_counter_without_a_lock_counts_wrong_under_some_seed() -> None:
-    race = io.located(Shared).flat_map(
+    race = io.actor(Shared).flat_map(
         lambda shared: io.zip_par([increment(shared)] * 2).then(shared.get())
     )
     seen: list[Any] = []
@@ -96,78 +96,88 @@ def test_a_shared_counter_without_a_lock_counts_wrong_under_some_seed() -> None:
 
 
 def test_calls_are_made_one_at_a_time(run: Run) -> None:
-    program = io.located(Door).flat_map(
+    program = io.actor(Door).flat_map(
         lambda door: io.zip_par([door.enter() for _ in range(200)]).map(sorted)
     )
     assert run(program) == Ok(list(range(1, 201)))
 
 
 def test_calls_are_made_in_the_order_in_which_they_come() -> None:
-    def use(words: Located[list[int]]) -> Program:
-        return io.zip_par([words.append(n) for n in range(1000)]).then(io.at(words, list))
+    def use(words: Actor[list[int]]) -> Program:
+        return io.zip_par([words.append(n) for n in range(1000)]).then(words.call(list))
 
-    words: Program = io.located(list)
+    words: Program = io.actor(list)
     assert words.flat_map(use).run(None, 1) == Ok(list(range(1000)))
 
 
 def test_the_object_stays_and_the_calls_come(run: Run) -> None:
     """Its process is that of the root, whoever asks."""
 
-    def ask(door: Located[Door]) -> Program:
-        return io.zip_par([io.at(door, lambda it: it.process == os.getpid()) for _ in range(8)])
+    def ask(door: Actor[Door]) -> Program:
+        return io.zip_par([door.call(lambda it: it.process == os.getpid()) for _ in range(8)])
 
-    assert run(io.located(Door).flat_map(ask)) == Ok([True] * 8)
+    assert run(io.actor(Door).flat_map(ask)) == Ok([True] * 8)
 
 
 def test_an_object_made_by_a_child_is_reached_from_its_parent_and_siblings(run: Run) -> None:
 
-    def use(door: Located[Door]) -> Program:
+    def use(door: Actor[Door]) -> Program:
         return io.zip_par([door.enter() for _ in range(4)]).map(sorted)
 
     assert run(made_by_a_child(Door).flat_map(use)) == Ok([1, 2, 3, 4])
 
 
 def test_what_a_call_raises_is_a_panic_of_the_call(run: Run) -> None:
-    program = io.located(list).flat_map(lambda empty: empty.pop())
+    program = io.actor(list).flat_map(lambda empty: empty.pop())
     assert isinstance(exception_of(run(program)), IndexError)
 
 
 def test_a_method_that_is_not_there_is_a_panic_that_names_it(run: Run) -> None:
-    exception = exception_of(run(io.located(list).flat_map(lambda it: it.push(1))))
+    exception = exception_of(run(io.actor(list).flat_map(lambda it: it.push(1))))
     assert isinstance(exception, AttributeError)
     assert "push" in str(exception)
 
 
 def test_a_failed_call_frees_the_object(run: Run) -> None:
-    program = io.located(list).flat_map(lambda it: it.pop().attempt().then(it.append(1), it.pop()))
+    program = io.actor(list).flat_map(lambda it: it.pop().attempt().then(it.append(1), it.pop()))
     assert run(program) == Ok(1)
 
 
 def test_what_is_private_is_not_asked_for() -> None:
-    ref = Located[Any](1, 2, "Shared")
+    ref = Actor[Any](1, 2, "Shared")
     with pytest.raises(AttributeError, match="_value"):
         ref._value()
 
 
 def test_a_reference_travels() -> None:
-    ref = Located[Any](1, fiber_id(1, 2), "Shared")
+    ref = Actor[Any](1, fiber_id(1, 2), "Shared")
     again = pickle.loads(pickle.dumps(ref))
     assert again == ref
     assert hash(again) == hash(ref)
-    assert repr(again) == "<Located Shared 1.2>"
+    assert repr(again) == "<Actor Shared 1.2>"
 
 
-def test_something_else_is_refused() -> None:
-    with pytest.raises(MatchError, match=r"io\.located computes, but got 5"):
-        io.at(5, len)  # type: ignore[arg-type]
+def test_call_of_a_method_by_its_name_reaches_what_attributes_do_not(run: Run) -> None:
+    class Phone:
+        def call(self) -> str:
+            return "ring"
+
+    phone: Program = io.actor(Phone)
+    assert run(phone.flat_map(lambda it: it.call("call"))) == Ok("ring")
+    assert run(phone.flat_map(lambda it: it.call(Phone.call))) == Ok("ring")
+
+
+def test_call_of_something_else_is_refused() -> None:
+    with pytest.raises(MatchError, match=r"Actor\.call: expected a function, but got 5"):
+        Actor[Any](1, 2, "list").call(5)  # type: ignore[call-overload]  # what a checker refuses
 
 
 def test_an_object_is_gone_with_its_run() -> None:
-    refs: list[Located[Shared]] = []
-    io.located(Shared).map(refs.append).run(None)
+    refs: list[Actor[Shared]] = []
+    io.actor(Shared).map(refs.append).run(None)
     exception = exception_of(refs[0].get().run(None))
     assert isinstance(exception, MatchError)
-    assert "a run that is over" in str(exception)
+    assert "the run of this actor is over" in str(exception)
 
 
 @pytest.mark.slow
@@ -177,9 +187,9 @@ def test_what_cannot_travel_fails_the_call() -> None:
         calls = made.flat_map(
             lambda it: io.zip(
                 it.append(threading.Lock()).attempt(),
-                io.at(it, lambda _: threading.Lock()).attempt(),
+                it.call(lambda _: threading.Lock()).attempt(),
                 it.append("fine"),
-                io.at(it, len),
+                it.call(len),
             )
         )
         result = calls.run(None, on=cluster)
@@ -196,7 +206,7 @@ def test_calls_of_an_object_that_was_lost_with_its_worker_end_in_a_panic() -> No
     with Cluster.local(workers=2) as cluster:
         made = made_by_a_child(list)
         calls = made.flat_map(
-            lambda it: io.zip(io.at(it, lambda _: os.kill(os.getpid(), 9)).attempt(), it.pop())
+            lambda it: io.zip(it.call(lambda _: os.kill(os.getpid(), 9)).attempt(), it.pop())
         )
         lost = exception_of(calls.run(None, on=cluster))
         assert isinstance(lost, WorkerLost)

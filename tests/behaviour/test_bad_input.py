@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Cluster, MatchError, Ok, io, resource
+from distio import IO, Actor, Cluster, MatchError, Ok, io, resource
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.protocol.requests import FINISHED
@@ -22,7 +22,7 @@ from tests.harness.bad_input import five, here, text
 Program = IO[Any, Any, Any]
 
 bad: Any = 5
-no_located: Any = None
+no_function: Any = None
 
 
 # -- functions that must return an IO ---------------------------------------------------------
@@ -130,7 +130,7 @@ TAKES_A_FUNCTION: dict[str, Callable[[Any], Any]] = {
     "on_main_thread": io.on_main_thread,
     "from_coroutine": io.from_coroutine,
     "from_future": io.from_future,
-    "located": io.located,
+    "actor": io.actor,
     "traverse": lambda f: io.traverse([], f),
     "traverse_par": lambda f: io.traverse_par([], f),
     "bracket": lambda f: io.bracket(io.pure(1), f, five),
@@ -355,6 +355,6 @@ def test_at_most_and_progress_name_their_function(wrong: Any) -> None:
         io.traverse_par([1], io.pure, progress="yes")  # type: ignore[arg-type]
 
 
-def test_at_calls_a_function_where_a_located_object_is() -> None:
-    with pytest.raises(MatchError, match=r"at: expected what io\.located computes, but got None"):
-        io.at(no_located, len)
+def test_call_of_an_actor_without_a_function_says_what_it_expects() -> None:
+    with pytest.raises(MatchError, match=r"Actor\.call: expected a function, but got None"):
+        Actor[Any](1, 2, "list").call(no_function)

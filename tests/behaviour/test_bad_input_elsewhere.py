@@ -330,8 +330,8 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"schedule": 5}, "a schedule is a list like '3:1 9:2' (which choice, what was chosen), but"),
     (
         {"faults": [Crash]},
-        "faults is a list of Crash(), Fail(), Pause(), Cut(), Break(), Interrupt(), Leave() and "
-        "Shutdown(), but got [<cl",
+        "faults is a list of Crash(), Fail(), Pause(), Partition(), Disconnect(), Interrupt(), "
+        "Leave() and Shutdown(), but got [<cl",
     ),
 ]
 

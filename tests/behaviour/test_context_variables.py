@@ -361,8 +361,8 @@ CALLS: dict[str, tuple[Callable[[], Program], str]] = {
     "from_coroutine": (lambda: io.from_coroutine(get_and_set_in_asyncio), "call"),
     "async_": (lambda: io.async_(get_and_call_back), "fiber"),
     "from_future": (lambda: io.from_future(make_future), "fiber"),
-    "located": (
-        lambda: io.located(Counter).flat_map(lambda counter: counter.get_and_set()),
+    "actor": (
+        lambda: io.actor(Counter).flat_map(lambda counter: counter.get_and_set()),
         "fiber",
     ),
 }

@@ -95,7 +95,7 @@ EVERY_OPERATION: list[Program] = [
     resource.reentrant_lock.flat_map(lambda lock: lock.with_(io.pure(1))),
     resource.semaphore(2).flat_map(lambda lock: lock.with_(io.pure(1))),
     Var.create(1).flat_map(lambda var: var.update(lambda n: (n + 1, n)).then(var.get())),
-    io.located(list).flat_map(lambda items: items.append(1).then(items.copy())),
+    io.actor(list).flat_map(lambda items: items.append(1).then(items.copy())),
     io.error("no"),
     io.errors("a", "b"),
     io.defer(bad),
@@ -144,9 +144,8 @@ def test_the_attempt_of_a_function_is_that_of_what_it_awaits(program: Program) -
 
 
 def test_awaits_have_the_same_outcomes_in_every_place(run: Run) -> None:
-    programs = [program for program in EVERY_OPERATION if "located" not in repr(program)]
-    main = io.traverse_par(programs, lambda program: awaiting(program).attempt())
-    alone = io.traverse(programs, lambda program: program.attempt())
+    main = io.traverse_par(EVERY_OPERATION, lambda program: awaiting(program).attempt())
+    alone = io.traverse(EVERY_OPERATION, lambda program: program.attempt())
     found = [repr(plain(result)) for result in run(main, 7).unsafe_get()]
     assert found == [repr(plain(result)) for result in alone.run(7).unsafe_get()]
 
@@ -613,7 +612,7 @@ def test_restart_from_is_for_the_function_of_the_fiber() -> None:
     (wrong,) = exceptions_of(outer().run(None))
     assert "await io.defer_io(f, ...)" in str(wrong)
     (wrong,) = exceptions_of(io.restart_from(1).run(None))
-    assert "it is to be awaited" in str(wrong)
+    assert "has to await it" in str(wrong)
 
 
 # -- bad input --------------------------------------------------------------------------------
@@ -628,7 +627,7 @@ async def generates() -> Any:
     [
         (5, "5 of type int; io.defer calls a plain function"),
         (max, "the function max; io.defer calls a plain function"),
-        (generates, "put what it yields into a Queue"),
+        (generates, "put the items into a Queue"),
         (staticmethod(bad), "write @staticmethod above @io.do"),
     ],
 )

@@ -29,7 +29,7 @@ def test_both_styles_have_the_same_outcome_wherever_they_move(examples: int, sty
             members=shape[0],
             threads=shape[1],
             seed=seed,
-            parts=MOVE_ON_WAKE,
+            components=MOVE_ON_WAKE,
         )
         assert comparable(simulation.result) == comparable(expected(program, CONTEXT))
         assert simulation.stayed == ()

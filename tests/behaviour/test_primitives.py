@@ -169,7 +169,7 @@ def test_who_talks_to_what_is_closed_gets_an_expected_error(run: Run) -> None:
         return queue.close().then(io.traverse(tries, lambda each: each.attempt()))
 
     results = run(Queue.create().flat_map(work)).unsafe_get()
-    assert [type(result.errors[0]) for result in results] == [Closed] * 4
+    assert [result.errors for result in results] == [[Closed("queue")]] * 4
 
 
 def test_poll_and_offer_do_not_wait(run: Run) -> None:
@@ -337,9 +337,13 @@ def test_a_subscription_that_is_over_is_closed(run: Run) -> None:
         kept: IO[Any, Any, Subscription[int]] = news.subscribe().use(io.pure)
         return kept.flat_map(lambda feed: feed.take())
 
-    result = run(PubSub.create().flat_map(late))
-    assert isinstance(result, Errors)
-    assert isinstance(result.errors[0], Closed)
+    assert run(PubSub.create().flat_map(late)) == Errors([Closed("subscription")])
+
+
+def test_publish_to_a_closed_topic_says_that_the_topic_was_closed(run: Run) -> None:
+    result = run(PubSub.create().flat_map(lambda news: news.close().then(news.publish(1))))
+    assert result == Errors([Closed("topic")])
+    assert str(result.errors[0]) == "the topic was closed"
 
 
 def test_a_status_says_what_a_fiber_waits_for(run: Run) -> None:
@@ -549,7 +553,7 @@ def test_who_talks_wherever_it_moves_says_and_hears_the_same(examples: int) -> N
             threads=shape[1],
             seed=seed,
             faults=faults,
-            parts=MOVE_ON_WAKE,
+            components=MOVE_ON_WAKE,
         )
         assert simulation.result == Ok([1010, 1010, 0, 0])
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Errors, Ok, io
-from distio.progress import Bar
+from distio.io._progress import Bar
 from tests.conftest import Run
 from tests.harness.items import SLOW, exceptions_of, square, squares
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from distio import IO, MatchError, Ok, child, io, resource, supervise
 from distio.core.fiber import Fiber
-from distio.core.stream import SEED_BITS, Stream
+from distio.core.random_stream import SEED_BITS, Stream
 from distio.schedule import recurs
 from distio.testing import MOVE_ON_WAKE, Crash, simulate
 from tests.conftest import PLACES, Run, run_at
@@ -38,7 +38,7 @@ def everywhere(program: Program) -> Any:
     for place in PLACES[1:]:
         assert run_at(place, program) == expected
     for seed in range(3):
-        assert simulate(program, seed=seed, parts=MOVE_ON_WAKE).result == expected
+        assert simulate(program, seed=seed, components=MOVE_ON_WAKE).result == expected
     return value_of(expected)
 
 
@@ -446,7 +446,7 @@ def test_a_generated_program_draws_what_a_direct_evaluator_does(place: str) -> N
     def check(tree: Any, seed: int) -> None:
         program = to_io(tree).seeded(seed)
         if place == "restless":
-            result = simulate(program, seed=seed % 1000, parts=MOVE_ON_WAKE).result
+            result = simulate(program, seed=seed % 1000, components=MOVE_ON_WAKE).result
         else:
             result = run_at(place, program)
         drawn = expected(tree, Stream.of_seed(seed))

@@ -18,7 +18,7 @@ from distio import IO, Cluster, Errors, MatchError, Ok, Panic, Result, child, io
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
 from distio.core.snapshot import dump_fibers, load_fibers
-from distio.core.supervising import (
+from distio.core.supervisor import (
     RESTARTS,
     STRATEGIES,
     Policy,

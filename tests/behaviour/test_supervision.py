@@ -12,7 +12,7 @@ import pytest
 from distio import IO, Errors, Ok, Panic, Result, Var, child, io, supervise
 from distio.core.fiber import Handle
 from distio.core.ops.base import Frame
-from distio.core.supervising import STRATEGIES, Restart, Strategy
+from distio.core.supervisor import STRATEGIES, Restart, Strategy
 from distio.errors import TooManyRestarts
 from distio.testing import simulate
 from tests.conftest import Run
@@ -348,7 +348,7 @@ def test_after_too_many_restarts_it_stops_all_and_fails_with_all_that_is_known(r
 def test_a_child_that_ends_well_too_often_is_one_too_many_as_well(run: Run) -> None:
     result = run(supervise(io.pure(1), max_restarts=0))
     assert shown(result) == (
-        ["'child 1' has ended, and its supervisor has done 0 restarts within 5 s: it gives up"],
+        ["the supervisor gives up: child 'child 1' has ended again, after 0 restarts within 5 s"],
         [],
     )
 

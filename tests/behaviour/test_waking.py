@@ -19,7 +19,7 @@ from distio.coordination.state.events import Tick
 from distio.core.fiber import Fiber
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import YIELDED, Lock
-from distio.resource import of_lock
+from distio.resource._resource import of_lock
 from distio.testing import Simulation, explore
 from tests.coordination.test_member import World, outcome_of
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from distio import IO, Resource, io, resource
+from distio._traces import NOWHERE
 from distio.core.where import item_at
 from distio.errors import Cancelled, MatchError, TracedException
 from distio.result import Errors, Ok, Panic, Result
-from distio.traces import NOWHERE
 from tests.conftest import shared_cluster
 
 Run = Callable[..., Result[Any, Any]]
@@ -232,11 +232,11 @@ def test_item_of_a_lost_fiber_is_told_by_its_index() -> None:
 def test_where_is_no_part_of_what_makes_failures_equal() -> None:
     exception = ValueError(1)
     traced = TracedException(exception, "trace")
-    elsewhere = traced.located(NOWHERE.in_fiber("1.7", "worker 2").in_item("index 3 of zip_par"))
+    elsewhere = traced.with_where(NOWHERE.in_fiber("1.7", "worker 2").in_item("index 3 of zip_par"))
     assert elsewhere.stack_trace == "at index 3 of zip_par\nin fiber 1.7\non worker 2\ntrace"
     assert elsewhere == traced
     assert elsewhere != TracedException(exception, "another trace")
-    assert elsewhere.located(NOWHERE).stack_trace == "trace"
+    assert elsewhere.with_where(NOWHERE).stack_trace == "trace"
     assert repr(traced) == "TracedException(exception=ValueError(1), stack_trace='trace')"
 
 
@@ -331,8 +331,8 @@ def _check_frames(run: Run, name: str) -> None:
             assert not part.startswith(f'  File "{OWN}'), traced.stack_trace
 
 
-def test_frames_of_a_located_object_begin_in_user_code(run: Run) -> None:
-    program = io.located(Kept).flat_map(lambda kept: io.at(kept, Kept.fails))
+def test_frames_of_an_actor_begin_in_user_code(run: Run) -> None:
+    program = io.actor(Kept).flat_map(lambda kept: kept.call(Kept.fails))
     (traced,) = the_panic(run(program))
     assert lines_above(traced)[-1] == "in fiber N"
     assert first_frame(traced) == "fails"

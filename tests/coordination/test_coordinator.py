@@ -531,7 +531,7 @@ def test_a_member_that_says_goodbye_is_lost_at_once() -> None:
     ((member, lost),) = scene.says(2, m.Goodbye())
     assert member == 1
     assert isinstance(lost, m.FiberLost)
-    assert lost.reason == "it left the cluster"
+    assert lost.reason == "left the cluster"
     assert scene.breaks(2) == []
     assert scene.machine.stale == 1
 
@@ -822,7 +822,7 @@ def test_exits_told_by_a_member_without_a_family_are_dropped() -> None:
     scene.says(liar, m.WorkerExited(0, "a lie"))
     assert scene.machine.stale == 1
     scene.breaks(worker)
-    assert scene.machine.state.departed.who(worker)[1] == "its connection broke"
+    assert scene.machine.state.departed.who(worker)[1] == "the connection to it broke"
 
 
 def test_exits_of_processes_that_never_joined_are_kept_up_to_a_number() -> None:

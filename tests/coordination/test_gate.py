@@ -138,7 +138,7 @@ def test_a_lie_costs_who_tells_it_its_membership_alone(name: str) -> None:
     scene, liar, handle = beside_an_honest_run()
     liar.says(*LIES[name])
     assert liar.reason is not None
-    assert liar.reason.startswith("it said what can't be: ")
+    assert liar.reason.startswith("sent a message that can't be true: ")
     assert [(error, member) for member, _, error in scene.board.incidents] == [
         (None, f"client {LIAR} (process 1 on liar)")
     ]
@@ -239,7 +239,7 @@ def test_a_handler_that_fails_for_no_run_costs_who_spoke_and_tells_where(
         patch.setitem(scene.machine._handlers, m.GiveBack, fails)
         liar.says(m.GiveBack([]))
     assert liar.reason == (
-        "what it said is beyond the coordinator: a bug in distio (KeyError('planted'))"
+        "sent a message that the coordinator failed on: a bug in distio (KeyError('planted'))"
     )
     (warning,) = scene.warnings
     assert "Traceback" in warning

@@ -422,7 +422,7 @@ def test_run_interrupted_names_what_was_not_released_within_its_grace(workers: s
     said, interrupted = err.splitlines()
     assert re.fullmatch(
         r"run \d+\.0 ended before all its fibers had released what they hold: "
-        r"fiber \d+\.0 sleeps \(they had 0.1 s for it\)",
+        r"fiber \d+\.0 sleeps \(the grace of 0.1 s is over\)",
         said,
     )
     assert interrupted == "distio: interrupted"

@@ -47,7 +47,7 @@ def shell(command: str, *arguments: object) -> tuple[int, str, str]:
 
 FULL = "distio: can't write to standard output: No space left on device; direct it elsewhere\n"
 UNBUFFERED = "PYTHONUNBUFFERED=1"
-CLOSED = "distio: can't write to standard output: it is closed; direct it elsewhere\n"
+CLOSED = "distio: can't write to standard output: the stream is closed; direct it elsewhere\n"
 
 
 @pytest.mark.parametrize(

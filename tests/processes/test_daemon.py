@@ -224,7 +224,7 @@ def test_worker_that_has_lost_its_coordinator_joins_the_next_one(
     first = pids(coordinator.url, processes)
     coordinator.end(in_order=False)
     daemon.says("lost the cluster at ipc://coordinator")
-    daemon.says("it has lost its coordinator; it is started again now")
+    daemon.says("lost the coordinator; the process is started again now")
     coordinator.begin()
     second = pids(coordinator.url, processes)
     assert not first & second
@@ -242,7 +242,7 @@ def test_dead_process_is_started_again_and_it_is_said(
     before = pids(coordinator.url, 2)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
-    said = rf"worker process {victim}: killed by SIGKILL; it is started again now$"
+    said = rf"worker process {victim}: killed by SIGKILL; the process is started again now$"
     daemon.says(said)
     daemon.says("joined")
     after = pids(coordinator.url, 2)
@@ -286,7 +286,7 @@ def test_process_that_crashes_at_once_is_started_less_and_less_often(
     daemon = worker(coordinator.url, "--processes", "2", PYTHONPATH=str(tmp_path))
     delays: Counter[str] = Counter()
     while delays["in 0.4 s"] < 2:  # each of the two goes its own way
-        delays[daemon.says("exited with code 7; it is started again (now|in .*)$")[1]] += 1
+        delays[daemon.says("exited with code 7; the process is started again (now|in .*)$")[1]] += 1
     assert [delays[each] for each in ("now", "in 0.1 s", "in 0.2 s")] == [2, 2, 2]
     daemon.process.terminate()
     assert daemon.ends() == 0
@@ -303,7 +303,7 @@ def test_process_that_crashes_for_ever_is_given_up_with_its_last_lines(
     daemon = worker(coordinator.url, *options, PYTHONPATH=str(tmp_path))
     assert daemon.ends() == 1
     given_up = (
-        "exited with code 7; it was started again once within 100 s, and is given up\n"
+        "exited with code 7; the process is given up after 1 restart within 100 s\n"
         "    no such library\n"
     )
     assert daemon.said.count(given_up) == 2

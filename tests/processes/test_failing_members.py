@@ -61,9 +61,9 @@ def test_the_fibers_of_a_member_that_fails_are_lost_for_its_reason() -> None:
     said(1, m.StartRun(root))
     said(1, m.Offer([m.Chunk(root, [(root, 0)], b"")]))
     said(1, m.AwaitOutcomes(root, [root]))
-    told = said(2, m.Goodbye("it can't go on: MemoryError"))
+    told = said(2, m.Goodbye("the process can't go on: MemoryError"))
     (lost,) = [message for message in told if isinstance(message, m.FiberLost)]
-    assert lost.reason == "it can't go on: MemoryError"
+    assert lost.reason == "the process can't go on: MemoryError"
     assert 2 not in machine.members
 
 
@@ -195,7 +195,7 @@ def test_a_client_whose_machine_fails_ends_its_runs_and_its_cluster(
     program = io.zip_par([io.blocking(lock.locked) for _ in range(8)])
     first = the_exception(in_time(lambda: program.run(None, on=cluster)))
     assert isinstance(first, ClusterClosed)
-    assert re.search("it can't go on: .*the machine is out of order", str(first))
+    assert re.search("the process can't go on: .*the machine is out of order", str(first))
     cluster._link.join(PATIENCE)
     later = the_exception(in_time(lambda: io.pure(1).run(None, on=cluster)))
     assert re.search("this cluster is closed .*out of order", str(later))
@@ -260,7 +260,7 @@ def test_a_worker_whose_machine_fails_is_lost_for_its_reason(how: str, error: st
     lost, other, codes = done.stdout.splitlines()
     name = "OverflowError" if how == "encode" else error.partition("(")[0]
     assert re.search(
-        rf"worker \d .* was lost, and this fiber with it: it can't go on: {name}", lost
+        rf"worker \d .* was lost, and this fiber with it: the process can't go on: {name}", lost
     )
     assert other == "Ok(success=0)"
     assert codes == "[1]"

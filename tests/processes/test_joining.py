@@ -233,7 +233,7 @@ def test_join_ends_with_the_program_that_has_started_it() -> None:
     reader, writer = os.pipe()
     os.close(writer)
     try:
-        with pytest.raises(ClusterClosed, match="the program that started it has ended"):
+        with pytest.raises(ClusterClosed, match="the program that started this process has ended"):
             join_quickly(Attempts(), retry=PATIENCE, lifeline=reader)
     finally:
         os.close(reader)

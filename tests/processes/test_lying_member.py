@@ -90,7 +90,7 @@ LIES: list[tuple[Callable[[int], Sequence[m.MemberMessage]], str]] = [
     (lambda run: [m.Offer([m.Chunk(run, [(1, 0)], b"junk")])], "isn't there to be offered"),
     (
         lambda run: [m.Hello(PROTOCOL, PYTHON, "worker", 4, "", n, b"%d" % n) for n in range(9)],
-        "it shakes hands twice",
+        "two handshakes on one connection",
     ),
 ]
 
@@ -162,7 +162,7 @@ def test_strangers_that_speak_no_protocol_are_told_once(coordinator: str) -> Non
     ("said", "reason"),
     [
         (from_member.encode([m.Listen(b"token")])[0], "a version of ZeroMQ that is too old"),
-        (b"junk", "it does not speak our protocol"),
+        (b"junk", "not the protocol of distio"),
     ],
 )
 def test_a_peer_with_an_old_version_of_zeromq_is_not_heard_and_harms_nobody(

@@ -34,7 +34,7 @@ def kill(cluster: Cluster, number: int = signal.SIGKILL) -> int:
     assert isinstance(result, Panic)
     lost = result.exceptions[0].exception
     assert isinstance(lost, WorkerLost)
-    assert lost.reason in (f"killed by {signal.Signals(number).name}", "it left the cluster")
+    assert lost.reason in (f"killed by {signal.Signals(number).name}", "left the cluster")
     return int(lost.worker.split("process ")[1].split()[0])
 
 
@@ -56,7 +56,7 @@ def test_cluster_outlives_its_only_worker_time_and_again(caplog: pytest.LogCaptu
             host.member.validate_rest()
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == (
-        f"worker process {lives[0]} was lost: killed by SIGKILL; it is started again now"
+        f"worker process {lives[0]} was lost: killed by SIGKILL; the process is started again now"
     )
     assert [line.partition("again ")[2] for line in said] == [
         "now",
@@ -82,7 +82,7 @@ def test_cluster_whose_only_worker_ends_again_and_again_ends_and_says_why(
     assert isinstance(result.exceptions[0].exception, ClusterClosed | WorkerLost)
     assert re.search(
         "the last worker process [0-9]+ was lost: killed by SIGKILL; "
-        "it was started again 2 times within 1000 s, and is given up",
+        "the process is given up after 2 restarts within 1000 s",
         caplog.text,
     )
 
@@ -238,7 +238,7 @@ def test_process_that_takes_too_long_to_start_is_named(
     )
     with pytest.raises(ClusterError) as raised:
         Cluster.local(workers=1, timeout=seconds)
-    message += rf".*: it took more than {seconds} s, and was killed\n    waits for a disk"
+    message += rf".*: killed, because the start took more than {seconds} s\n    waits for a disk"
     assert re.fullmatch(message, str(raised.value))
 
 

@@ -93,8 +93,8 @@ PYTHON: dict[str, Program] = {
     "traverse_par": io.traverse_par([1], raise_signal),
     "an iterator": io.defer_io(lambda: io.traverse_par(_items(), io.pure, at_most=1)),
     "progress": io.traverse_par([1], io.pure, progress=raise_signal),
-    "located": io.located(raise_signal),
-    "at": io.located(int, 1).flat_map(lambda ref: io.at(ref, raise_signal)),
+    "actor": io.actor(raise_signal),
+    "actor call": io.actor(int, 1).flat_map(lambda ref: ref.call(raise_signal)),
     "async_": io.async_(raise_signal),
     "on_main_thread": io.on_main_thread(raise_signal),
     "open": resource.from_open_close(raise_signal, lambda _, __: None).with_(io.pure(1)),
@@ -124,8 +124,8 @@ BUILT_IN: dict[str, Program] = {
     "an iterator": io.defer_io(
         lambda: io.traverse_par(map(signal.raise_signal, [NUMBER]), io.pure, at_most=1)
     ),
-    "located": io.located(signal.raise_signal, NUMBER),
-    "at": io.located(int, NUMBER).flat_map(lambda ref: io.at(ref, signal.raise_signal)),
+    "actor": io.actor(signal.raise_signal, NUMBER),
+    "actor call": io.actor(int, NUMBER).flat_map(lambda ref: ref.call(signal.raise_signal)),
     "on_main_thread": io.on_main_thread(signal.raise_signal, NUMBER),
 }
 """The same for functions that have no frame in Python."""

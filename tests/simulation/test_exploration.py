@@ -100,9 +100,9 @@ def failure_of(*arguments: Any, **options: Any) -> CheckFailed:
     return caught.value
 
 
-def repeat(line: str, main: Any, context: Any = None, parts: Components | None = None) -> Seen:
+def repeat(line: str, main: Any, context: Any = None, components: Components | None = None) -> Seen:
     """What somebody does who pastes the line."""
-    repeated = partial(simulate, parts=parts) if parts else simulate
+    repeated = partial(simulate, components=components) if components else simulate
     faults = {kind.__name__: kind for kind in (Disconnect, Crash, Partition, Pause)}
     simulation = eval(line, {"simulate": repeated, "main": main, "context": context, **faults})
     assert isinstance(simulation, Simulation)
@@ -433,7 +433,7 @@ def test_a_broken_invariant_is_told_with_the_story_of_its_fiber(
     parts: Components, message: str, has_story: bool
 ) -> None:
     with pytest.raises(InvariantBroken, match=message) as caught:
-        simulate(SLEEPERS, parts=parts)
+        simulate(SLEEPERS, components=parts)
     story = caught.value.story
     assert bool(story) is has_story
     assert str(caught.value).splitlines()[1:] == [*story]
@@ -445,11 +445,11 @@ def test_a_broken_invariant_is_told_with_the_story_of_its_fiber(
 
 @pytest.mark.parametrize("parts", [parts for parts, _, _ in SABOTAGES])
 def test_a_broken_invariant_is_a_failure_that_its_line_repeats(parts: Components) -> None:
-    failure = failure_of(SLEEPERS, parts=parts)
+    failure = failure_of(SLEEPERS, components=parts)
     assert failure.what.startswith("InvariantBroken: ")
     assert "members=1, threads=1" in failure.line
     with pytest.raises(InvariantBroken) as caught:
-        repeat(failure.line, SLEEPERS, parts=parts)
+        repeat(failure.line, SLEEPERS, components=parts)
     assert failure.history == str(caught.value)
 
 

@@ -122,7 +122,7 @@ def kept_after(rounds: int, seed: int, members: int) -> dict[str, int]:
     MEMBERS.clear()
     COORDINATORS.clear()
     parts = Components(member=member, coordinator=coordinator)
-    simulation = simulate(server(rounds), members=members, seed=seed, parts=parts)
+    simulation = simulate(server(rounds), members=members, seed=seed, components=parts)
     assert isinstance(simulation.result, Ok), simulation
     seen: dict[str, int] = simulation.result.success
     return seen

@@ -666,7 +666,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
         8,
         [Crash(), Crash()],
     ),
-    "a fiber is dropped": (with_parts(hand=SettlesOnlyOnce), tree(2), 4, ()),
+    "a fiber is dropped": (with_parts(executor=SettlesOnlyOnce), tree(2), 4, ()),
     "an outcome is dropped": (drops_outcomes, tree(2), 4, ()),
     "a run begins without its root": (starts_runs_empty, tree(2), 4, [Crash()]),
     "a lock isn't freed with its fiber": (with_feature(NeverFrees), counted(), 4, [Crash()]),
@@ -756,7 +756,7 @@ def test_a_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plant, program, value, faults = MISTAKES[name]
     parts = plant(monkeypatch)
     with pytest.raises(CheckFailed) as found:
-        explore(program, None, is_right(value, faults), faults=faults, parts=parts)
+        explore(program, None, is_right(value, faults), faults=faults, components=parts)
     assert found.value.seed < 1000
 
 

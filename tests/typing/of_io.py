@@ -8,7 +8,7 @@ from typing import Any, Never, assert_type
 
 from distio import (
     IO,
-    Located,
+    Actor,
     Ok,
     Result,
     TracedException,
@@ -136,9 +136,9 @@ def locals_of_fibers(five: IO[int, str, int]) -> None:
     assert_type(local.with_(1, five), IO[int, str, int])
 
 
-def located(words: Located[list[str]]) -> None:
+def actors(words: Actor[list[str]]) -> None:
     assert_type(words.append("x"), IO[Any, Any, Any])
-    assert_type(io.at(words, len), IO[Any, Any, int])
+    assert_type(words.call(len), IO[Any, Any, int])
 
 
 def loop(again: IO[int, str, int]) -> IO[int, str, int]:
@@ -153,7 +153,7 @@ def more() -> None:
     assert_type(io.rec(loop), IO[int, str, int])
     failing: IO[Any, str, Any] = io.panic(ValueError(), errors=["no"])
     assert_type(failing, IO[Any, str, Any])
-    assert_type(io.located(shelf), IO[Any, Any, Located[list[str]]])
+    assert_type(io.actor(shelf), IO[Any, Any, Actor[list[str]]])
 
 
 def what_is_wrong(five: IO[int, str, int]) -> None:

@@ -43,7 +43,7 @@ PAUSE = io.sleep(0.001)
 
 def moving(program: Program) -> Any:
     """Run a program in a child that moves at each `PAUSE`, and return its Result."""
-    simulation = simulate(io.zip_par(program), parts=MOVE_ON_WAKE)
+    simulation = simulate(io.zip_par(program), components=MOVE_ON_WAKE)
     assert simulation.stayed == ()
     assert simulation.result is not None
     return simulation.result.map(lambda values: values[0])
@@ -423,7 +423,7 @@ def test_a_chunk_that_moves_begins_each_item_with_the_same_values() -> None:
 
 
 def found_elsewhere(program: Program) -> Any:
-    simulation = simulate(program, parts=MOVE_ON_WAKE)
+    simulation = simulate(program, components=MOVE_ON_WAKE)
     return simulation.result, [*simulation.stayed]
 
 

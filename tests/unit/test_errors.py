@@ -35,6 +35,7 @@ from distio.errors import (
     TimedOut,
     TooManyRestarts,
     TracedException,
+    Where,
     WorkerLost,
 )
 from distio.result import Ok, Panic, Result, panic, zip
@@ -48,11 +49,12 @@ def traced(message: str) -> TracedException:
 # each with the text that its str() has to be
 EXCEPTIONS: list[tuple[BaseException, str]] = [
     (Cancelled("1.7"), "fiber 1.7 was cancelled"),
-    (TimedOut(2.5), "it took longer than 2.5 s"),
-    (Closed(), "it was closed"),
+    (TimedOut(2.5), "timed out after 2.5 s"),
+    (Closed(), "the queue was closed"),
+    (Closed("topic"), "the topic was closed"),
     (
         TooManyRestarts("fetch", 3, 5.0),
-        "'fetch' has ended, and its supervisor has done 3 restarts within 5 s: it gives up",
+        "the supervisor gives up: child 'fetch' has ended again, after 3 restarts within 5 s",
     ),
     (
         MainThreadAway(),
@@ -125,7 +127,7 @@ def test_exceptions_survive_a_journey(exception: BaseException, text: str, proto
 
 
 def test_the_table_has_every_class() -> None:
-    classes = {getattr(errors, name) for name in errors.__all__} - {TracedException}
+    classes = {getattr(errors, name) for name in errors.__all__} - {TracedException, Where}
     assert {type(exception) for exception, _ in EXCEPTIONS} == classes
 
 

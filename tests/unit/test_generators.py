@@ -290,7 +290,7 @@ def test_a_fiber_that_moves_with_its_own_generator_is_not_warned_of() -> None:
 
     program = io.zip_par([io.random_generator.flat_map(draw_twice)] * 3)
     for seed in range(5):
-        assert simulate(program, seed=seed, parts=MOVE_ON_WAKE).copied == ()
+        assert simulate(program, seed=seed, components=MOVE_ON_WAKE).copied == ()
 
 
 # -- which generators have left before --------------------------------------------------------
@@ -354,7 +354,7 @@ async def draws_in_what_it_awaits() -> float:
 
 
 def test_a_function_whose_generator_others_have_used_notices_it_after_a_move() -> None:
-    result = simulate(io.zip_par([draws_in_what_it_awaits()] * 2), parts=MOVE_ON_WAKE).result
+    result = simulate(io.zip_par([draws_in_what_it_awaits()] * 2), components=MOVE_ON_WAKE).result
     assert isinstance(result, Panic)
     assert isinstance(result.exceptions[0].exception, NotDeterministic)
     assert "found other values in generator" in str(result.exceptions[0].exception)

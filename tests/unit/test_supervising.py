@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distio.core.supervising import (
+from distio.core.supervisor import (
     RESTARTS,
     STRATEGIES,
     Policy,

@@ -106,7 +106,7 @@ class Supervisor:
             self._code = REFUSED if REFUSED in (code, self._code) else LOST
             return None  # it has said why
         is_lost = code == LOST
-        reason = "it has lost its coordinator" if is_lost else describe_exit(code)
+        reason = "lost the coordinator" if is_lost else describe_exit(code)
         seconds = self._again(child, f"{name}: {reason}", lived, counts=not is_lost)
         if seconds is None:
             self._code = FAILED
@@ -122,7 +122,11 @@ class Supervisor:
             last_lines = "" if child.log is None else child.log.last_lines()
             log.error("%s; %s%s", what, child.limit, last_lines)
         else:
-            log.error("%s; it is started again %s", what, f"in {seconds:g} s" if seconds else "now")
+            log.error(
+                "%s; the process is started again %s",
+                what,
+                f"in {seconds:g} s" if seconds else "now",
+            )
         return seconds
 
     def killed(self, child: Child) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from distio.coordination.state.children import inherit
+from distio.core.actors import Actor
 from distio.core.fiber import Fiber
-from distio.core.located import Located
 from distio.core.ops.base import IO
 from distio.errors import MatchError, TracedException
 from distio.protocol.ids import sequence_of
@@ -41,11 +41,11 @@ def spawn_at(member: Member, parent: Fiber, home: int, io: IO[Any, Any, Any]) ->
 
 
 def keep_object(member: Member, fiber: Fiber, obj: Any) -> None:
-    """Answer with a reference to an object that is kept here until the run ends."""
+    """Answer with a actor of an object, which is kept here until the run ends."""
     key = member.new_key()
     member.objects[key] = obj
     member.runs[fiber.run].objects.append(key)
-    fiber.value = Located(member.incarnation, key, type(obj).__name__)
+    fiber.value = Actor(member.incarnation, key, type(obj).__name__)
 
 
 def find_object(member: Member, fiber: Fiber, key: int) -> None:
@@ -53,5 +53,5 @@ def find_object(member: Member, fiber: Fiber, key: int) -> None:
     if key in member.objects:
         fiber.value = member.objects[key]
         return
-    gone = MatchError("this object was located in a run that is over, and is gone with it")
+    gone = MatchError("the run of this actor is over, and its object is gone")
     fiber.failure = Panic([TracedException(gone, str(gone))], [])

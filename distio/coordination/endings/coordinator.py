@@ -207,8 +207,8 @@ class Endings(CoordinatorFeature):
             return
         while (deadline := self.next_deadline()) is not None and deadline <= now:
             limit = heappop(self.limits)
-            overdue = f"they had {limit.seconds:g} s for it"
+            overdue = f"the grace of {limit.seconds:g} s is over"
             if limit.kind == _RUN:
                 self._state.end_run(limit.id, self._state.runs[limit.id], overdue=overdue)
             else:
-                self._dismiss(limit.id, f"it left the cluster after {limit.seconds:g} s")
+                self._dismiss(limit.id, f"left the cluster after a grace of {limit.seconds:g} s")

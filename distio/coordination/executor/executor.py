@@ -22,12 +22,12 @@ from distio.coordination.executor.tasks import (
 )
 from distio.coordination.failures.member import is_cancellation
 from distio.coordination.member import Member
+from distio.core.context_vars import copied
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.core.interrupts import is_interrupt
 from distio.core.ops.bounded import ChunkResult
 from distio.core.snapshot import Packed, PackedValue, dump_item, dump_value, outcome_in
-from distio.core.variables import copied
 from distio.core.where import in_fiber
 from distio.errors import NotPicklable
 from distio.protocol import requests as rq

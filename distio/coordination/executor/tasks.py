@@ -273,7 +273,7 @@ class PickleFibers:
 
 def _refuse(fiber: Fiber) -> None:
     """It belongs elsewhere and can't travel: it fails here."""
-    refusal = NotPicklable(f"a call of a located object can't travel: {why_it_cannot_ship(fiber)}")
+    refusal = NotPicklable(f"a call of an actor can't travel: {why_it_cannot_ship(fiber)}")
     fiber.next = Fail([], [TracedException(refusal, str(refusal))])
 
 

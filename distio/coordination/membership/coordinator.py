@@ -20,7 +20,7 @@ from distio.protocol import messages as m
 
 __all__ = ["Membership"]
 
-_LEFT = "it left the cluster"
+_LEFT = "left the cluster"
 
 
 class Membership(CoordinatorFeature):

@@ -137,7 +137,7 @@ class Handshakes:
 
     def _shake_hands(self, now: float, address: bytes, message: m.Hello | m.Listen) -> None:
         if address in self._member_at or address in self._token_of or address in self._spent:
-            self.refuse(address, "it shakes hands twice on one connection")
+            self.refuse(address, "two handshakes on one connection")
             return
         caller = self._callers.get(message.token)
         is_hello = isinstance(message, m.Hello)
@@ -145,7 +145,7 @@ class Handshakes:
             caller = self._callers[message.token] = _Caller()
             self._make_room()
         elif caller.speaks_from if is_hello else caller.listens_at:
-            self.refuse(address, "its token is in use")
+            self.refuse(address, "a token that is in use")
             return
         self._token_of[address] = message.token
         if isinstance(message, m.Hello):
@@ -160,7 +160,7 @@ class Handshakes:
     def _admit(self, now: float, caller: _Caller, hello: m.Hello) -> None:
         reason = refusal(hello.protocol, hello.python)
         if reason is None and self.machine.is_closing:
-            reason = "it is about to end"
+            reason = "the coordinator is about to end"
         if reason is not None:
             self.refuse(caller.listens_at, reason)
             return
@@ -174,7 +174,7 @@ class Handshakes:
     def _make_room(self) -> None:
         if len(self._callers) > _MOST_CALLERS:
             oldest = next(iter(self._callers.values()))
-            self.refuse(oldest.addresses[0], "it takes too long to join, and others wait")
+            self.refuse(oldest.addresses[0], "the handshake takes too long, and others wait")
 
     def _forget_handshake(self, address: bytes) -> None:
         token = self._token_of.get(address)
@@ -195,7 +195,7 @@ class Handshakes:
         self._forget_member(member)
         self.outgoing.pop(listens_at, None)
         if address != listens_at:
-            reason = "its connection to the coordinator broke"
+            reason = "a connection to the coordinator broke"
             self._say(listens_at, m.Shutdown(reason, is_for_all=False))
         self._notes.note(f"member {member} is gone")
         self._happened(now, Disconnected(member))

@@ -63,7 +63,10 @@ class Placement(CoordinatorFeature):
             run = part_of(self._state, sender, chunk.run)
             if run is None:
                 continue
-            require(chunk.target < self._state.next_incarnation, "it sends fibers to nobody")
+            require(
+                chunk.target < self._state.next_incarnation,
+                "fibers are sent to a member that never was",
+            )
             self._admit_fibers(sender, chunk, seen)
             count = offered[chunk.run] = offered.get(chunk.run, 0) + len(chunk.fibers)
             if count > run.alive_at.get(sender.id, 0):
@@ -138,7 +141,7 @@ class Placement(CoordinatorFeature):
         worker, reason = self._state.departed.who(chunk.target)
         if chunk.target in self._state.members:
             target = self._state.members[chunk.target]
-            worker, reason = target.name(), "it takes fibers of its runs alone"
+            worker, reason = target.name(), "a client hosts fibers of its own runs only"
         run.count(NOWHERE, -len(chunk.fibers))
         run.note_loss(worker, reason)
         self._state.drop_fibers(NOWHERE, chunk)

@@ -112,7 +112,9 @@ class Primitives(CoordinatorFeature):
             if message.fiber in self._waiters:
                 raise Inadmissible(f"fiber {name_of(message.fiber)} waits already")
             if (message.item is None) is (message.method in _WITH_ITEM):
-                raise Inadmissible(f"nobody can {message.method} like that")
+                raise Inadmissible(
+                    f"{message.method} is called with an item, or without one, as it never is"
+                )
 
     @handles
     def call(self, sender: MemberRecord, message: m.PrimitiveCall) -> None:
@@ -190,7 +192,7 @@ class Primitives(CoordinatorFeature):
             owner, _ = self._primitives.get(message.key, (0, None))
             delegations = self._delegations.get(message.key)
             may_put = delegations is not None and delegations.may_put(sender.id)
-            require(owner == message.run and may_put, "it may not put without asking")
+            require(owner == message.run and may_put, "the member may not put without asking")
 
     @handles
     def put(self, sender: MemberRecord, message: m.DelegatedPut) -> None:

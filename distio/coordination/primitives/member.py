@@ -276,12 +276,19 @@ class Primitives:
 
 def _tell(fiber: Fiber, answer: Reply) -> None:
     _, plain, item, is_closed = answer
+    request = fiber.request
+    assert type(request) is CallPrimitive
     if is_closed:
-        fiber.failure = Errors([Closed()])
+        fiber.failure = Errors([_closed(request)])
     elif item is not NOTHING:
         fiber.value = item
     else:  # a queue of which nothing was to be had says so
-        fiber.value = NOTHING if fiber.request.method == "poll" else plain  # type: ignore[union-attr]  # it is a Talk
+        fiber.value = NOTHING if request.method == "poll" else plain
+
+
+def _closed(request: CallPrimitive) -> Closed:
+    is_subscriber = request.primitive.kind == "topic" and request.method in ("take", "poll")
+    return Closed("subscription" if is_subscriber else request.primitive.kind)
 
 
 def _refuse(fiber: Fiber, why: Exception) -> None:

@@ -21,8 +21,9 @@ from distio.protocol.requests import NOTHING
 __all__ = ["NOT_OURS", "Primitive", "Reply", "Unknown", "require"]
 
 NOT_OURS: Final = (
-    "what fibers talk by lives as long as the run that made it, and is for its fibers alone; this "
-    "one belongs to another run, or to one that is over: make another in this run"
+    "a primitive (a queue, a topic, …) lives as long as the run that made it, and only fibers of "
+    "that run can use it; this one belongs to another run, or to one that is over: make another in "
+    "this run"
 )
 """What to say to a fiber that uses another run's entry."""
 

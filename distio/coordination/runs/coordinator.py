@@ -51,7 +51,7 @@ class Runs(CoordinatorFeature):
     def admit_progress(self, sender: MemberRecord, message: m.Progress) -> None:
         """The member has a part in the runs, and no more fibers end than live there."""
         if message.received > sender.sent:
-            raise Inadmissible("it has heard more than was said")
+            raise Inadmissible("the member has received more messages than were sent")
         for reported in message.runs:
             run = part_of(self._state, sender, reported.run)
             if run is None:

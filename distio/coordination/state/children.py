@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distio.core.context_vars import copied
 from distio.core.fiber import Fiber
-from distio.core.variables import copied
 
 __all__ = ["inherit"]
 

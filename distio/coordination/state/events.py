@@ -26,7 +26,7 @@ class Disconnected(NamedTuple):
     """The link to a member is no more; it doesn't come back."""
 
     member: int
-    reason: str = "its connection broke"
+    reason: str = "the connection to it broke"
 
 
 class Expelled(NamedTuple):

@@ -113,4 +113,4 @@ class Departed:
 
     def who(self, id: int) -> tuple[str, str]:
         """The name of a member, and why it is lost."""
-        return self._known.get(id, (f"member {id}", "it is gone"))
+        return self._known.get(id, (f"member {id}", "gone from the cluster"))

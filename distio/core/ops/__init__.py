@@ -4,24 +4,10 @@ To add one: write the class beside its siblings, name it here, give it a constru
 `distio.io` (or a method of `IO`) and a test.
 """
 
-from distio.core.ops.asking import QueryStatus
+from distio.core.ops.actors import MakeActor, call_actor
 from distio.core.ops.base import IO, Frame
 from distio.core.ops.bounded import Chunk, TraversePar
-from distio.core.ops.cancelling import Cancel, OnCancel, ReleaseOnFailure, Uncancelable, on_cancel
-from distio.core.ops.concurrency import (
-    Async,
-    Blocking,
-    Coroutine,
-    Now,
-    OnMainThread,
-    Parallel,
-    Random,
-    Sleep,
-    SleepUntil,
-    Wait,
-    WaitSome,
-    Yield,
-)
+from distio.core.ops.cancellation import Cancel, OnCancel, ReleaseOnFailure, Uncancelable, on_cancel
 from distio.core.ops.context import ContraMapRead, DeferRead, DeferReadIO, Read
 from distio.core.ops.direct import Do, Enter, Leave, RestartFrom
 from distio.core.ops.failures import (
@@ -34,18 +20,21 @@ from distio.core.ops.failures import (
     OnFailure,
     Recover,
 )
+from distio.core.ops.fibers import Parallel, Wait, WaitSome, Yield
+from distio.core.ops.interop import Async, Blocking, Coroutine, OnMainThread
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
-from distio.core.ops.local import GetLocal, SetLocal, WithLocal
-from distio.core.ops.located import Locate, at
+from distio.core.ops.locals import GetLocal, SetLocal, WithLocal
 from distio.core.ops.locks import Acquire, Locked, MakeLock, ReadVar, Release, WriteVar
 from distio.core.ops.names import Named, named
+from distio.core.ops.parallel import Race, zip_par
 from distio.core.ops.primitives import CallPrimitive, MakePrimitive
-from distio.core.ops.recurrences import Repeat, Retry, RetryPanic
+from distio.core.ops.random_streams import InGroup, OfGroup, Random, RandomSeed, Seeded, Substream
 from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
+from distio.core.ops.retry import Repeat, Retry, RetryPanic
 from distio.core.ops.scopes import StartIn, scope, zip_par_fast
-from distio.core.ops.streams import InGroup, OfGroup, RandomSeed, Seeded, Substream
-from distio.core.ops.together import Race
+from distio.core.ops.status import QueryStatus
+from distio.core.ops.timers import Now, Sleep, SleepUntil
 from distio.core.ops.values import (
     Defer,
     DeferIO,
@@ -86,8 +75,8 @@ __all__ = [
     "GetLocal",
     "InGroup",
     "Leave",
-    "Locate",
     "Locked",
+    "MakeActor",
     "MakeLock",
     "MakePrimitive",
     "Map",
@@ -133,10 +122,11 @@ __all__ = [
     "WriteVar",
     "Yield",
     "Zip",
-    "at",
+    "call_actor",
     "named",
     "on_cancel",
     "scope",
     "timeout",
+    "zip_par",
     "zip_par_fast",
 ]

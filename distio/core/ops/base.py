@@ -56,11 +56,11 @@ class Frame:
 
 
 class IO(Generic[R, E, A]):
-    """A program: it reads a context `R`, may fail with errors `E`, and computes an `A`.
+    """A program that reads a context `R`, may fail with errors `E`, and computes an `A`.
 
-    An IO is a value, and lazy: nothing happens until `run`. Make one with the functions of
-    `distio.io` and the methods below, never by subclassing. Running one never raises: what goes
-    wrong is in the `Result`. An IO of any depth builds, runs, prints and pickles.
+    An IO is a value, and lazy: nothing happens until `run`. The functions of `distio.io` and the
+    methods below make IOs; programs never subclass IO. Running an IO never raises: every failure is
+    in the `Result`. An IO of any depth builds, runs, prints and pickles.
 
     >>> from distio import io
     >>> io.pure(20).map(lambda x: x + 1).then_keep(io.pure("ignored")).run(None)
@@ -78,7 +78,7 @@ class IO(Generic[R, E, A]):
         raise NotImplementedError
 
     def __await__(self) -> Generator[Any, Any, A]:
-        """Run this, in a function of `io.do`; the value is that of the `await`."""
+        """Run this, in a function of `io.do`: the `await` has its value."""
         return (yield self)  # type: ignore[no-any-return]  # what runs the function knows
 
     # -- values ---------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class IO(Generic[R, E, A]):
 
     def zip_par(self, *others: Any) -> IO[Any, Any, list[Any]]:
         """Run this and `others` at the same time; compute the list of all values."""
-        return ops.together.zip_par((self, *programs(others, "zip_par")))
+        return ops.zip_par((self, *programs(others, "zip_par")))
 
     # -- context --------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class IO(Generic[R, E, A]):
         return ops.OnFailure(self, handler)
 
     def named(self, name: str) -> IO[R, E, A]:
-        """Run this in a fiber that has a name meanwhile; see `io.named`."""
+        """Run this under a name, which logs and errors show with the fiber; see `io.named`."""
         return ops.named(self, name)
 
     def seeded(self, seed: int) -> IO[R, E, A]:
@@ -179,11 +179,11 @@ class IO(Generic[R, E, A]):
     # -- cancellation ---------------------------------------------------------------------
 
     def uncancelable(self) -> IO[R, E, A]:
-        """Run this so that it can't be cancelled: whoever cancels the fiber waits for its end."""
+        """Run this so that it can't be cancelled: a cancellation of the fiber waits for its end."""
         return ops.Uncancelable(self)
 
     def on_cancel(self, after: IO[Any, Any, Any]) -> IO[R, E, A]:
-        """If the fiber is cancelled in here, run `after`, which can't be cancelled."""
+        """Run this; if the fiber is cancelled meanwhile, run `after`, which can't be cancelled."""
         return ops.on_cancel(self, after)
 
     @overload
@@ -193,7 +193,7 @@ class IO(Generic[R, E, A]):
     def timeout(
         self, seconds: float, otherwise: IO[Any, Any, Any] | None = None
     ) -> IO[Any, Any, Any]:
-        """Run this; if it takes longer, cancel it: then `otherwise`, or the error `TimedOut`."""
+        """Run this; after `seconds` cancel it and run `otherwise`, or fail on `TimedOut`."""
         return ops.timeout(self, seconds, otherwise)
 
     # -- again and again ------------------------------------------------------------------
@@ -201,10 +201,13 @@ class IO(Generic[R, E, A]):
     def repeat(self, schedule: Schedule) -> IO[R, E, A]:
         """On success, run this again as long as the schedule says; compute the last value.
 
-        The first failure ends it.
+        The first failure is the outcome.
+
+        Args:
+            schedule: says how often, and after which delays.
 
         Raises:
-            TypeError: `schedule` is none.
+            TypeError: `schedule` is no Schedule.
 
         >>> from distio import io, schedule
         >>> left = [3, 2, 1]
@@ -218,8 +221,11 @@ class IO(Generic[R, E, A]):
 
         When the schedule is done, the last failure is the outcome. A Panic is not retried.
 
+        Args:
+            schedule: says how often, and after which delays.
+
         Raises:
-            TypeError: `schedule` is none.
+            TypeError: `schedule` is no Schedule.
 
         >>> from distio import io, schedule
         >>> answers = ["there", None, None]
@@ -232,15 +238,16 @@ class IO(Generic[R, E, A]):
     def retry_panic(self, schedule: Schedule, *exceptions: type[BaseException]) -> IO[R, E, A]:
         """On a Panic with exceptions of these classes alone, run this again as `retry` does.
 
-        If only one of its exceptions is of another class, the Panic is not retried. Errors that it
-        holds beside make no difference.
+        A Panic with a single exception of another class is not retried. Errors in the Panic make no
+        difference.
 
         Args:
             schedule: says how often, and after which delays.
             exceptions: the classes, at least one.
 
         Raises:
-            TypeError: `schedule` is none, there is no class, or one is no class of exceptions.
+            TypeError: `schedule` is no Schedule, there is no class, or one is no class of
+                exceptions.
 
         >>> from distio import io, schedule
         >>> io.defer(lambda: 1 / 0).retry_panic(schedule.recurs(3), OSError).run(None).is_panic()
@@ -263,7 +270,7 @@ class IO(Generic[R, E, A]):
         """Run this program and wait for it and for every fiber it started.
 
         Args:
-            context: what `io.read` reads.
+            context: the value that `io.read` computes.
             pool_size: how many threads of this process step fibers, from 1. With `on`, fibers
                 that live here are stepped by the cluster's own threads and this is not used.
             idle_time: accepted for programs written for raffiot, and ignored: an idle thread
@@ -272,13 +279,13 @@ class IO(Generic[R, E, A]):
             nighttime: what raffiot calls `idle_time`; ignored, too.
 
         Returns:
-            Ok, Errors or Panic: whatever the program does, nothing is raised.
+            Ok, Errors or Panic: no failure of the program is raised.
 
         Raises:
             MatchError: `pool_size` is no number from 1, or `on` no cluster.
             KeyboardInterrupt: Ctrl-C has ended the run, or a function has raised it.
             SystemExit: with code 143: SIGTERM has ended the run.
-            BaseException: what a signal handler of the program has raised meanwhile.
+            BaseException: a signal handler of the program has raised it meanwhile.
 
         >>> from distio import io
         >>> io.defer(lambda: 1 / 0).map_panic(lambda e: e.exception).run(None).is_panic()

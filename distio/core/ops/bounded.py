@@ -15,16 +15,16 @@ from itertools import islice
 from typing import Any, Final, final
 
 from distio.core.chunks import ChunkSizes
+from distio.core.context_vars import Carried, carried_in, context_of, copied, is_as_copied
 from distio.core.fiber import Fiber, Handle
 from distio.core.interrupts import is_user_call, runs_user_code
 from distio.core.ops.base import IO, Frame, Next, require_io
-from distio.core.ops.cancelling import Cancel
-from distio.core.ops.concurrency import Parallel, Wait, WaitSome
+from distio.core.ops.cancellation import Cancel
 from distio.core.ops.failures import RestoreResult
-from distio.core.ops.streams import enter_group
-from distio.core.ops.together import besides_cancellation, cancel_all
-from distio.core.stream import Group
-from distio.core.variables import Carried, carried_in, context_of, copied, is_as_copied
+from distio.core.ops.fibers import Parallel, Wait, WaitSome
+from distio.core.ops.parallel import besides_cancellation, cancel_all
+from distio.core.ops.random_streams import enter_group
+from distio.core.random_stream import Group
 from distio.core.where import TRAVERSE_PAR, in_fiber, in_item, item_at
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result

@@ -11,13 +11,13 @@ from collections.abc import Callable, Coroutine, Generator, Mapping
 from types import GeneratorType
 from typing import Any, final
 
+from distio.core.context_vars import carried_in, put
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt, runs_user_code
 from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
 from distio.core.ops.resources import UNSHIELD
 from distio.core.raising import Raised, failure_of
 from distio.core.replay import AwaitHistory, SuspendedFrame, dispose, repeat
-from distio.core.variables import carried_in, put
 from distio.errors import Cancelled, MatchError, NotDeterministic
 from distio.protocol.ids import name_of
 from distio.result import Errors, Ok, Panic, Result, sequence
@@ -167,7 +167,11 @@ class Awaiting(Frame):
     def _as_frame(self) -> Frame:
         if self.coroutine is None:
             return self
-        log = AwaitHistory.lost("it was not to leave its process") if self.log is None else self.log
+        log = (
+            AwaitHistory.lost("the function was not to leave its process")
+            if self.log is None
+            else self.log
+        )
         place = [] if log.why_lost else log.place_of(self.coroutine)
         return _awaiting(self.io, log, self.awaited, place, self.opened, self.cancelled)
 
@@ -210,8 +214,8 @@ class Awaiting(Frame):
         assert self.coroutine is not None
         if not isinstance(self.coroutine.cr_await, GeneratorType):  # type: ignore[attr-defined]  # of coroutines of `async def`
             return MatchError(
-                "io.restart_from: it begins the function anew that its fiber runs, but this one "
-                "is awaited by another; await io.defer_io(f, ...) in place of f(...) there"
+                "io.restart_from: only the function that a fiber runs can begin anew, but this "
+                "one is awaited by another; await io.defer_io(f, ...) in place of f(...) there"
             )
         self.restart = Do(self.io.f, io.args, io.kwargs)
         return _Restarting()
@@ -276,8 +280,8 @@ class RestartFrom(IO[Any, Any, Any]):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         raise MatchError(
-            "io.restart_from: it is to be awaited, and by the function itself that is to begin "
-            "anew: `await io.restart_from(state)` in a function of io.do"
+            "io.restart_from: the function that is to begin anew has to await it: "
+            "`await io.restart_from(state)` in a function of io.do"
         )
 
 

@@ -11,6 +11,7 @@ from distio.core import expect
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
 from distio.core.ops.base import IO, Frame, Next, UnaryOp, UnaryOpWith, require_io
+from distio.core.ops.values import Pure
 from distio.errors import TracedException
 from distio.result import Errors, Ok, Panic, Result, sequence
 
@@ -24,6 +25,7 @@ __all__ = [
     "OnFailure",
     "Recover",
     "RestoreResult",
+    "from_result",
 ]
 
 
@@ -208,3 +210,12 @@ class RestoreResult(Frame):
         if self.is_shield:
             fiber.lower_shield()
         return None
+
+
+def from_result(r: Result[Any, Any]) -> IO[Any, Any, Any]:
+    """The IO whose outcome is this Result."""
+    if isinstance(r, Ok):
+        return Pure(r.success)
+    if isinstance(r, Errors):
+        return Fail(list(r.errors))
+    return Fail(list(r.errors), list(r.exceptions))  # type: ignore[attr-defined]  # a Panic

@@ -1,9 +1,9 @@
-"""Scopes: fibers that end before the program does in which they were started.
+"""Scopes of fibers: the fibers that are started in a scope end before the scope does.
 
-A scope is a region (`ops/regions.py`) that knows its children. Whoever is started in it runs in
-the same scope itself, as a region of its own fiber: so a child may start more, and sees to it that
-they end before it does; what a scope is need not be known anywhere else. A fiber that fails cuts
-the region of its parent, which then cancels its other children and fails with all of them.
+A scope is a region (`ops/regions.py`) that knows its children. A child runs in the same scope
+itself, as a region of its own fiber. So a child may start further fibers, and ends after them. No
+other part of distio knows of scopes. A fiber that fails cancels the region of its parent, which
+then cancels its other children and fails with all of them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, final
 
 from distio.core.fiber import FEW, Fiber, Handle, Region
 from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
-from distio.core.ops.concurrency import Wait, WaitSome, from_result
-from distio.core.ops.failures import Finally, RestoreResult
+from distio.core.ops.failures import Finally, RestoreResult, from_result
+from distio.core.ops.fibers import Wait, WaitSome
 from distio.core.ops.locks import MakeLock
+from distio.core.ops.parallel import besides_cancellation, cancel_all
 from distio.core.ops.regions import CancelRegion
-from distio.core.ops.together import besides_cancellation, cancel_all
 from distio.core.ops.values import FlatMap, Pure
 from distio.core.where import item_at
 from distio.errors import MatchError

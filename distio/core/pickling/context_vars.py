@@ -14,8 +14,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
+from distio.core.context_vars import carry, default_of, find_decimal_variable, is_carried
 from distio.core.pickling.modules import travels_by_name
-from distio.core.variables import carry, default_of, find_decimal_variable, is_carried
 from distio.protocol.requests import NOTHING
 
 __all__ = ["reduce_context_var"]

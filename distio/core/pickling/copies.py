@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from distio.core.explain import way_to
 from distio.core.fiber import Fiber
-from distio.core.shipping import way_to
 from distio.core.snapshot import generators_in
 
 __all__ = ["shared_by_fibers", "why_numbers_repeat"]

@@ -287,7 +287,7 @@ def _text_of(exception: BaseException) -> str:
     try:
         return str(exception)
     except Exception as error:  # noqa: BLE001 (a broken __str__ must not hide the exception)
-        return f"<its text is not to be had: {type(error).__name__}>"
+        return f"<the text of the exception is not to be had: {type(error).__name__}>"
 
 
 def _notes_of(exception: BaseException) -> list[str]:

@@ -26,7 +26,7 @@ from distio.errors import Deadlock
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Lock
-from distio.resource import of_lock
+from distio.resource._resource import of_lock
 from distio.testing import Simulation, explore
 from tests.conftest import Run
 from tests.coordination.test_member import Node

@@ -52,7 +52,7 @@ def test_an_outcome_that_nobody_has_is_nowhere_to_be_had(run_in_real_time: Run, 
     handle = pickle.loads(pickle.dumps(started(run)))  # a handle itself may have the outcome
     unknown = exception(value(run(WAITS[where](handle))))
     assert isinstance(unknown, FiberUnreachable)
-    assert f"fiber {name_of(handle.id)}: its outcome is nowhere to be had" in str(unknown)
+    assert f"the outcome of fiber {name_of(handle.id)} can't be had" in str(unknown)
     assert "wait for a fiber in the run that started it" in str(unknown)
 
 

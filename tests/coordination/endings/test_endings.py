@@ -83,7 +83,7 @@ def test_coordinator_keeps_the_first_cause_of_an_end() -> None:
 def test_coordinator_that_closes_ends_all_runs_and_those_that_start_later() -> None:
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
-    commands = scene.happens(Closing("it was told to end"))
+    commands = scene.happens(Closing("told to end"))
     assert commands == [(1, m.RunCancelled(run)), (2, m.RunCancelled(run))]
     later = fiber_id(1, 50)
     assert scene.says(1, m.StartRun(later)) == [(1, m.RunCancelled(later))]
@@ -113,7 +113,7 @@ def test_coordinator_loses_a_member_that_takes_too_long_to_leave() -> None:
     scene.says(2, m.Leaving(3.0))
     assert scene.tick(2.9) == []
     shutdown, lost = scene.tick(3.0)
-    assert shutdown == (2, m.Shutdown("it left the cluster after 3 s", is_for_all=False))
+    assert shutdown == (2, m.Shutdown("left the cluster after a grace of 3 s", is_for_all=False))
     assert lost[0] == 1
     assert isinstance(lost[1], m.FiberLost)
     assert 2 not in scene.machine.members
@@ -264,7 +264,7 @@ def test_run_whose_coordinator_is_shut_down_is_cut_short() -> None:
     assert isinstance(simulation.result, Panic)
     closed = simulation.result.exceptions[0].exception
     assert isinstance(closed, ClusterClosed)
-    assert "it was told to end" in str(closed)
+    assert "told to end" in str(closed)
     assert simulation.virtual_seconds < 2.0
 
 
@@ -274,7 +274,7 @@ def test_fibers_of_a_worker_that_leaves_are_lost_with_it() -> None:
     assert isinstance(simulation.result, Panic)
     lost = simulation.result.exceptions[0].exception
     assert isinstance(lost, WorkerLost)
-    assert lost.reason == "it left the cluster"
+    assert lost.reason == "left the cluster"
 
 
 @pytest.mark.parametrize("who", ["client", "worker-1"])
@@ -291,7 +291,7 @@ def test_fibers_of_a_worker_that_fails_are_lost_for_its_reason() -> None:
     assert isinstance(simulation.result, Panic)
     lost = simulation.result.exceptions[0].exception
     assert isinstance(lost, WorkerLost)
-    assert lost.reason == "it can't go on: its machinery has failed"
+    assert lost.reason == "the process can't go on: its machinery has failed"
 
 
 def test_run_whose_client_fails_is_cut_short_for_its_reason() -> None:
@@ -299,7 +299,7 @@ def test_run_whose_client_fails_is_cut_short_for_its_reason() -> None:
     assert isinstance(simulation.result, Panic)
     closed = simulation.result.exceptions[0].exception
     assert isinstance(closed, ClusterClosed)
-    assert "it can't go on: its machinery has failed" in str(closed)
+    assert "the process can't go on: its machinery has failed" in str(closed)
 
 
 def test_worker_that_fails_is_started_anew() -> None:

@@ -101,7 +101,7 @@ def test_orphan_drops_and_names_what_takes_longer_than_the_grace() -> None:
     assert not orphan.member.ended_runs
     orphan.passes(0.2)
     assert orphan.is_over
-    assert orphan.ended.overdue == "they had 10 s for it"
+    assert orphan.ended.overdue == "the grace of 10 s is over"
     ((run, _),) = orphan.member.ended_runs
     assert "sleeps" in run.unreleased
 

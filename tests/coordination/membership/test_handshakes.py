@@ -108,7 +108,7 @@ def test_a_member_that_shakes_hands_again_is_none_any_more_and_leaves_no_ghost()
     assert list(board.machine.members) == [2]
     (shutdown,) = board.said()[b"listens a"]
     assert isinstance(shutdown, m.Shutdown)
-    assert "shakes hands twice" in shutdown.reason
+    assert "two handshakes" in shutdown.reason
     board.disconnect(2.0, b"speaks a")
     board.disconnect(2.0, b"listens a")
     assert list(board.machine.members) == [2]
@@ -126,7 +126,7 @@ def test_one_connection_can_not_be_both_of_a_member() -> None:
 def test_an_address_that_waits_for_its_other_half_begins_no_other_handshake() -> None:
     board = Board()
     board.hear(0.0, b"1", [hello(b"one"), hello(b"two")])
-    assert refusals(board.said(), b"1") == ["it shakes hands twice on one connection"]
+    assert refusals(board.said(), b"1") == ["two handshakes on one connection"]
     assert not board._callers
     for token in (b"one", b"two"):
         board.hear(0.0, b"listens " + token, [m.Listen(token)])
@@ -137,7 +137,7 @@ def test_a_token_in_use_is_refused_to_the_second_who_has_it() -> None:
     board = Board()
     board.hear(0.0, b"first", [hello(b"token")])
     board.hear(0.0, b"second", [hello(b"token")])
-    assert refusals(board.said(), b"second") == ["its token is in use"]
+    assert refusals(board.said(), b"second") == ["a token that is in use"]
     board.hear(0.0, b"listens", [m.Listen(b"token")])
     board.hear(0.0, b"first", [m.StartRun(1 << 40)])
     assert list(board.machine.runs) == [1 << 40]
@@ -161,14 +161,14 @@ def test_strangers_that_speak_no_protocol_cost_an_answer_each_and_a_line_a_secon
     board = Board()
     for n in range(3_000):
         board.hear(n / 1_000, b"member?", [m.StartRun(1)])
-        board.refuse(b"stranger %d" % (n % 1_500), f"it does not speak our protocol ({n})")
+        board.refuse(b"stranger %d" % (n % 1_500), f"not the protocol of distio ({n})")
     answered = board.said()
     assert len(answered) == 1_024
     assert all(len(each) == 1 for each in answered.values())
     assert board.notes == [
-        "refused a peer: it does not speak our protocol (0)",
-        "refused a peer: it does not speak our protocol (1000) (and 999 more refusals before)",
-        "refused a peer: it does not speak our protocol (2000) (and 999 more refusals before)",
+        "refused a peer: not the protocol of distio (0)",
+        "refused a peer: not the protocol of distio (1000) (and 999 more refusals before)",
+        "refused a peer: not the protocol of distio (2000) (and 999 more refusals before)",
     ]
     board.shut_down("")
     assert board.notes[3:] == ["999 more refusals"]

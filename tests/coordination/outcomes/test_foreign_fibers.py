@@ -151,7 +151,7 @@ def test_a_fiber_that_never_left_a_lost_worker_is_lost_with_it() -> None:
     assert to == target
     assert isinstance(lost, m.FiberLost)
     assert f"worker {WORKER}" in lost.worker
-    assert lost.reason == "its connection broke"
+    assert lost.reason == "the connection to it broke"
 
 
 def test_a_deadlock_after_a_loss_tells_of_it() -> None:
@@ -171,4 +171,4 @@ def test_a_deadlock_after_a_loss_tells_of_it() -> None:
     assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
     _, reason = scene.machine.runs[run].ending or (None, "")
     assert "waits to take from a queue; fibers of it were lost with worker 2" in reason
-    assert reason.endswith("its connection broke")
+    assert reason.endswith("the connection to it broke")

@@ -1,4 +1,4 @@
-"""Values that a fiber, and each fiber that it starts, has by name.
+"""Local values of fibers: each has a name, and a fiber inherits the values of its parent.
 
 >>> from distio import io
 >>> user = io.Local("user", "nobody")
@@ -25,17 +25,17 @@ B = TypeVar("B")
 
 @final
 class Local(Generic[A]):
-    """A value that each fiber has for itself: what it sets, no other fiber sees.
+    """A value that each fiber has for itself: no other fiber sees what one sets.
 
-    A fiber that is started has what its parent has at that moment; later changes are its own. The
+    A new fiber has the value that its parent has at that moment. Later changes are its own. The
     values travel with their fibers, so on a cluster they have to be picklable.
 
     Args:
-        name: a str that isn't empty. Two of the same name are the same: so it is known anywhere.
-        default: the value as long as none is set.
+        name: a str that isn't empty. Two `Local`s of one name are the same, in every process.
+        default: the value of a fiber that has set none.
 
     Raises:
-        MatchError: `name` is something else.
+        MatchError: `name` is no such str.
 
     >>> from distio import io
     >>> depth = io.Local("depth", 0)
@@ -53,8 +53,9 @@ class Local(Generic[A]):
 
     @property
     def get(self) -> IO[Any, Any, A]:
-        """The program that computes the value.
+        """The program that computes the value in this fiber.
 
+        >>> from distio.io import Local
         >>> Local("depth", 0).get.run(None)
         Ok(success=0)
         """
@@ -63,6 +64,13 @@ class Local(Generic[A]):
     def set(self, value: A) -> IO[Any, Any, None]:
         """Make `value` the value in this fiber from now on.
 
+        Args:
+            value: any value.
+
+        Returns:
+            A program that computes None.
+
+        >>> from distio.io import Local
         >>> depth = Local("depth", 0)
         >>> depth.set(1).then(depth.get).run(None)
         Ok(success=1)
@@ -70,8 +78,19 @@ class Local(Generic[A]):
         return ops.SetLocal(self.name, value)
 
     def with_(self, value: A, main: IO[R, E, B]) -> IO[R, E, B]:
-        """Make `value` the value while `main` runs; whatever happens, then it is as it was.
+        """Make `value` the value in this fiber while `main` runs.
 
+        Args:
+            value: any value.
+            main: the program that finds the value.
+
+        Returns:
+            A program with the outcome of `main`. Whatever that is, the earlier value is back then.
+
+        Raises:
+            MatchError: `main` is no IO.
+
+        >>> from distio.io import Local
         >>> depth = Local("depth", 0)
         >>> depth.with_(1, depth.get).zip(depth.get).run(None)
         Ok(success=[1, 0])

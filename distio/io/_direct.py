@@ -27,22 +27,22 @@ A = TypeVar("A")
 
 
 def do(f: Callable[P, Coroutine[Any, Any, A]]) -> Callable[P, IO[Any, Any, A]]:
-    """Make a function that returns an IO of one that awaits IOs.
+    """Decorate an `async def` function that awaits IOs: calling it makes an IO.
 
-    In it, `await program` runs a program and is its value; `async with resource as it` opens a
-    resource and closes it whatever happens. Errors arrive as the exception `DomainErrors`, panics
-    as their exception, several failures at once as an `ExceptionGroup`; and what leaves the
-    function is a failure again.
+    In the function, `await program` runs a program and is its value. `async with resource as x`
+    opens a resource, and closes that resource whatever happens. Errors are raised as
+    `DomainErrors`, a Panic as its exception, several failures at once as an `ExceptionGroup`. An
+    exception that leaves the function is a failure again.
 
-    Such a function moves to other processes by being called again and given what it has awaited
-    once more. So what it does must depend only on its arguments and on what it awaits; whatever
-    else has an effect, or another value next time, is to be awaited: `await io.defer(time.time)`.
+    To move to another process, the function is called again there and given the values that it has
+    awaited. So its steps must depend only on its arguments and on awaited values. Everything else
+    that has an effect, or another value next time, has to be awaited: `await io.defer(time.time)`.
 
     Args:
-        f: an `async def` function; methods work as well.
+        f: an `async def` function or method.
 
     Returns:
-        A function of the same arguments. Each run of its IO calls `f` anew.
+        A function of the same arguments that returns an IO. Each run of the IO calls `f` anew.
 
     Raises:
         MatchError: `f` is no `async def` function.
@@ -79,7 +79,7 @@ _NO_ASYNC_DEF = "io.do: expected an `async def` function, but got {}; {}"
 
 def _advice(f: Any) -> str:
     if isasyncgenfunction(f):
-        return "it has `yield` in it: let it return a list, or put what it yields into a Queue"
+        return "the function has `yield` in it: return a list, or put the items into a Queue"
     if isinstance(f, classmethod | staticmethod):
         return f"write @{type(f).__name__} above @io.do"
     return "io.defer calls a plain function"
@@ -88,16 +88,21 @@ def _advice(f: Any) -> str:
 def restart_from(*args: Any, **kwargs: Any) -> IO[Any, Any, NoReturn]:
     """Begin the function that awaits this anew, with these arguments.
 
-    A function of `io.do` keeps what it has awaited, to be able to move to another process; past
-    1,000 values, or 1 MiB of them, it gives that up and stays where it is. A loop without end
-    does this now and then, and keeps nothing.
+    A function of `io.do` keeps the values that it has awaited, to be able to move to another
+    process. Past 1,000 values, or 1 MiB of them, the function drops the values and stays where it
+    is. A loop without end restarts now and then, and so keeps few values.
 
-    The function leaves its `async with` and `finally` first. It has to be the one that its fiber
-    runs, and none that another one awaits directly: await `io.defer_io(f, ...)` there.
+    The function leaves its `async with` and `finally` first. It has to be the function that its
+    fiber runs. A function that another one awaits directly can't restart: await
+    `io.defer_io(f, ...)` there.
 
     Args:
         args: the arguments with which the function is called again.
-        kwargs: the same.
+        kwargs: the same, by name.
+
+    Returns:
+        A program that never ends by itself. Elsewhere than in such a function its outcome is a
+        Panic.
 
     >>> from distio import io
     >>> @io.do

@@ -1,7 +1,7 @@
-"""How resources are closed: what `distio.resource` has the interpreter do after each use.
+"""Finalizers: how resources are closed after each use.
 
-A resource that is made of several has one closer for each. They run in the reverse order of
-opening; each is told the Result so far, and may add its own failure to it, or swallow it.
+A resource that is made of several has one finalizer for each. Finalizers run in the reverse order
+of opening. Each is given the Result so far, and may add its own failure to it, or swallow it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = [
     "Finalizers",
     "Unlock",
     "all_of",
-    "closers",
+    "finalizers_of",
     "enter",
-    "give_up",
+    "close_after",
     "is_created",
     "release",
     "wrap",
@@ -33,33 +33,33 @@ __all__ = [
 
 Program = IO[Any, Any, Any]
 Close = Callable[[ComputationStatus], Program]
-"""What releases a resource; it is told whether the computation that used it went well."""
+"""A function that releases a resource; its argument says whether the use succeeded."""
 Step = Callable[[Result[Any, Any]], Program]
-"""The same, told the whole Result; it computes True if a failure is to be swallowed."""
+"""A finalizer: it is given the whole Result, and computes True to swallow a failure."""
 Created = tuple[Any, Close]
-"""What is used, and what closes it."""
+"""The opened value, and the function that closes it."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Finalizers:
-    """What closes a resource made of several, in the order in which they run."""
+    """The finalizers of a resource, in the order in which they run."""
 
     steps: tuple[Step, ...]
 
     def __call__(self, status: ComputationStatus) -> Program:
-        """As any function that closes; whoever calls it has no Result to give."""
+        """Run them as any function that closes does, without a Result."""
         return self.after(Ok(None) if status else Errors([]))
 
     def after(self, result: Result[Any, Any]) -> Program:
-        """Run them; the outcome is `result` with what failed in closing, unless one swallows it.
+        """Run them; the outcome is `result`, unless one swallows it, with the failures to close.
 
-        What failed in closing comes first, in the order in which it did, as in raffiot.
+        Failures to close come first, in their order, as in raffiot.
         """
         return self._go_on(0, result, Ok(None))
 
     def _go_on(self, index: int, used: Result[Any, Any], closed: Result[Any, Any]) -> Program:
-        """Run those from `index`; `closed` is what failed in closing so far."""
+        """Run those from `index`; `closed` has the failures to close so far."""
         so_far = used if isinstance(closed, Ok) else sequence(closed, used)
         if index == len(self.steps):
             return io.from_result(so_far)
@@ -77,22 +77,22 @@ class Finalizers:
 @final
 @dataclass(frozen=True, slots=True)
 class Unlock:
-    """What gives a lock back."""
+    """The function that gives a lock back."""
 
     lock: Lock
 
     def __call__(self, status: ComputationStatus) -> Program:
-        """As any function that closes."""
+        """Give the lock back."""
         return ops.Release(self.lock)
 
 
 def is_created(found: Any) -> bool:
-    """Whether it is a value and the function that releases it."""
+    """Whether this is a pair of a value and the function that releases it."""
     return isinstance(found, tuple | list) and len(found) == 2 and callable(found[1])
 
 
-def closers(close: Close) -> Finalizers:
-    """Any function that closes, as one of several."""
+def finalizers_of(close: Close) -> Finalizers:
+    """A function that closes, as finalizers."""
     return close if isinstance(close, Finalizers) else Finalizers((partial(_by_status, close),))
 
 
@@ -109,15 +109,17 @@ def _nothing(_: Any) -> None:
 
 
 def all_of(opened: Sequence[Created]) -> Finalizers:
-    """What closes all of these, in reverse order."""
+    """The finalizers of all of these, in reverse order."""
     return Finalizers(
-        tuple([step for _, close in reversed(opened) for step in closers(close).steps])
+        tuple([step for _, close in reversed(opened) for step in finalizers_of(close).steps])
     )
 
 
 def wrap(around: Callable[[Program], Program], close: Close) -> Finalizers:
-    """Apply a function to each program that closes something."""
-    return Finalizers(tuple([partial(_wrapped, around, step) for step in closers(close).steps]))
+    """Apply a function to each program that a finalizer makes."""
+    return Finalizers(
+        tuple([partial(_wrapped, around, step) for step in finalizers_of(close).steps])
+    )
 
 
 def _wrapped(around: Callable[[Program], Program], step: Step, result: Result[Any, Any]) -> Program:
@@ -125,14 +127,14 @@ def _wrapped(around: Callable[[Program], Program], step: Step, result: Result[An
 
 
 def release(created: Created, result: Result[Any, Any]) -> Program:
-    """Close what was used, with this Result; the outcome is the outcome of it all."""
+    """Close a value after its use, with this Result; compute the outcome of both."""
     if not is_created(created):  # the use has failed on that already
         return io.from_result(result)
-    return closers(created[1]).after(result)
+    return finalizers_of(created[1]).after(result)
 
 
-def give_up(opened: Finalizers, failure: Result[Any, Any]) -> Program:
-    """Close what was opened before something else failed to open; there is nothing to swallow."""
+def close_after(opened: Finalizers, failure: Result[Any, Any]) -> Program:
+    """Close what was opened before something else failed to open; the failure stays."""
     closed = opened.after(failure).attempt()
     return closed.flat_map(
         lambda outcome: io.from_result(failure if isinstance(outcome, Ok) else outcome)
@@ -143,7 +145,7 @@ def give_up(opened: Finalizers, failure: Result[Any, Any]) -> Program:
 
 
 def enter(manager: Any) -> Created:
-    """Enter a context manager; it is closed by its `__exit__`."""
+    """Enter a context manager; its `__exit__` is the finalizer."""
     kind = type(manager)
     if not (hasattr(kind, "__enter__") and hasattr(kind, "__exit__")):
         raise MatchError(

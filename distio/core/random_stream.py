@@ -1,9 +1,10 @@
-"""Where the random numbers of each fiber come from, if a seed is to decide them.
+"""Streams of random numbers that a seed decides, one for each fiber.
 
-A stream belongs to a place in the tree of a program. The path to it begins with the seed. Each
-generation adds two numbers: how often the parent had started fibers before, and which of those that
-it started then the fiber is. Neither ids nor clocks, nor where a fiber runs, have a part in it. So
-a program that does the same draws the same numbers, wherever its fibers run and in any order.
+A stream belongs to a place in the tree of a program. The path to that place begins with the seed.
+Each generation adds two numbers: how often the parent had started fibers before, and the place of
+the fiber among those that the parent started then. Ids, clocks and processes have no part in the
+path. So a program that takes the same steps draws the same numbers, wherever its fibers run and in
+any order.
 
 A place becomes a key by a hash (BLAKE2b), so streams have nothing to do with one another.
 """

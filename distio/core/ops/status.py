@@ -1,4 +1,4 @@
-"""Operations that ask after fibers."""
+"""Operations on the status of fibers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["QueryStatus"]
 
 @final
 class QueryStatus(IO[Any, Any, Any]):
-    """Ask what a fiber is at; the value is its Status."""
+    """Ask for the status of a fiber; the value is a `Status`."""
 
     __slots__ = _names = ("handle",)
 

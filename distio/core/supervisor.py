@@ -1,16 +1,16 @@
-"""What a supervisor decides when a child ends: a pure machine, without fibers and without a clock.
+"""The machine of a supervisor decides what happens when a child ends, without fibers and clocks.
 
 The rules:
 
-- Who is `permanent` is always started again, who is `transient` unless it has ended well, who is
-  `temporary` never. Who isn't started again makes no difference to the others.
-- Who is started again is so alone (`one_for_one`), with all others (`one_for_all`), or with those
-  that come after it (`rest_for_one`). These are stopped first, the last one first, and then started
-  again in their order: but not the temporary ones, nor transient ones that had ended well by then.
-- That is one restart. If there are more than `max_restarts` of them in `within_seconds`, the
-  supervisor gives up: all are stopped, the last one first. A restart counts as long as it is
-  at most `within_seconds` ago; the oldest is forgotten first. One that seems to be further in the
-  future than that is forgotten, too: the clock was put back.
+- A `permanent` child is always started again, a `transient` one unless it has succeeded, a
+  `temporary` one never. A child that isn't started again makes no difference to the others.
+- A child is started again alone (`one_for_one`), with all others (`one_for_all`), or with those
+  after it (`rest_for_one`). These others are stopped first, the last one first, and then started
+  again in their order: but not the temporary ones, nor transient ones that had succeeded by then.
+- That is one restart. At more than `max_restarts` restarts in `within_seconds` the supervisor gives
+  up: all children are stopped, the last one first. A restart counts for `within_seconds`; the
+  oldest is forgotten first. A restart that seems to be further in the future than that is
+  forgotten, too: the clock was put back.
 
 Children are known by their places, from 0.
 """

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, final
 from distio.core.fiber import Fiber
 from distio.core.interrupts import runs_user_code
 from distio.core.ops.base import IO, Frame, Next
-from distio.core.ops.concurrency import Sleep
 from distio.core.ops.failures import RestoreResult
+from distio.core.ops.timers import Sleep
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
 from distio.schedule import Schedule

@@ -1,4 +1,4 @@
-"""Operations on the stream that decides the random numbers of a fiber: see `distio.core.stream`.
+"""Operations on random numbers, and on the stream that decides them for a fiber.
 
 What a fiber does in turn takes from its stream in turn. Where the order is left to chance, the
 fiber has no stream: what it starts there has its stream by its place in a group. And where chance
@@ -13,12 +13,13 @@ from typing import Any, Final, final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame, Next, UnaryOp
-from distio.core.stream import Group, Stream
+from distio.core.random_stream import Group, Stream
 from distio.protocol import requests
 
 __all__ = [
     "InGroup",
     "OfGroup",
+    "Random",
     "RandomSeed",
     "Seeded",
     "Substream",
@@ -28,6 +29,17 @@ __all__ = [
 
 _DRAWS: Final = 3
 _BITS_OF_DRAW: Final = 53
+
+
+@final
+class Random(IO[Any, Any, Any]):
+    """Draw a random number."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.RANDOM
+        return None
 
 
 @final

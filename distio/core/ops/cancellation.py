@@ -14,8 +14,8 @@ from typing import Any, final
 
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO, Next, UnaryOp, UnaryOpWith, require_io
-from distio.core.ops.concurrency import Wait, require_handles
 from distio.core.ops.failures import RestoreResult
+from distio.core.ops.fibers import Wait, require_handles
 from distio.core.ops.resources import UNSHIELD
 from distio.protocol import requests
 

@@ -1,4 +1,4 @@
-"""A cluster whose fibers move whenever they can: what moves seldom is seen to move well."""
+"""A cluster whose fibers move at each wake-up, so that tests see fibers move often."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["MOVE_ON_WAKE"]
 
 
 @final
-class _Restless(Member):
-    """A worker that gives each fiber away that wakes, and perhaps gets it back."""
+class _MovesOnWake(Member):
+    """A worker that offers each fiber that wakes, and perhaps gets the fiber back."""
 
     def unpark(self, fiber: Fiber) -> None:
         if (
@@ -26,5 +26,6 @@ class _Restless(Member):
             self.queue(PickleFibers([fiber]))
 
 
-MOVE_ON_WAKE: Final = Components(member=_Restless)
-"""For `simulate` and `explore`: on a worker, a fiber that wakes moves, if it can be pickled."""
+MOVE_ON_WAKE: Final = Components(member=_MovesOnWake)
+"""Components for `simulate` and `explore`: on a worker, a fiber that wakes moves, if it can be
+pickled."""

@@ -1,4 +1,4 @@
-"""Fibers that end before the program ends that started them, also if that is cancelled."""
+"""Operations that start fibers and end after them, also when they are cancelled."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, final
 
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO, Frame, Next
-from distio.core.ops.cancelling import Cancel, OnCancel
-from distio.core.ops.concurrency import Parallel, Wait, from_result
-from distio.core.ops.failures import RestoreResult
+from distio.core.ops.cancellation import Cancel, OnCancel
+from distio.core.ops.failures import RestoreResult, from_result
+from distio.core.ops.fibers import Parallel, Wait
 from distio.core.where import item_at, zip_items
 from distio.errors import Cancelled
 from distio.protocol import requests
@@ -26,7 +26,7 @@ Failure = Errors[Any, Any] | Panic[Any, Any]
 
 
 def wait_together(handles: Handles, waiting: Program) -> Program:
-    """Do what waits for these fibers; if it is cancelled, cancel them and wait for their ends."""
+    """Run a program that waits for fibers; if it is cancelled, cancel them and wait for them."""
     return OnCancel(waiting, partial(cancel_all, handles))
 
 
@@ -38,7 +38,7 @@ def cancel_all(handles: Handles) -> Program:
 def besides_cancellation(
     handle: Handle[Any, Any, Any], result: Result[Any, Any] | None
 ) -> Failure | None:
-    """What a fiber has failed for, besides its own cancellation."""
+    """The failures of a fiber, besides its own cancellation; None if there are no others."""
     if isinstance(result, Panic):
         own = name_of(handle.id)
         rest = [

@@ -1,8 +1,8 @@
-"""Operations on objects that stay where they are.
+"""Operations on actors: objects that stay where they are.
 
-A call is a fiber of its own that goes to the member which has the object, and can't be taken away
-from there. It holds the lock of the object, so calls are made one at a time, first come first
-served. Its loss, its outcome and its waits are those of any fiber.
+A call of an actor is a fiber of its own. It goes to the member that has the object, and can't leave
+that member. It holds the lock of the object, so an actor takes one call at a time, first come first
+served. The loss, the outcome and the waits of a call are those of any fiber.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
+from distio.core.actors import Actor
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
-from distio.core.located import Located
 from distio.core.ops.base import IO, Frame, Next
-from distio.core.ops.concurrency import Wait, from_result
+from distio.core.ops.failures import from_result
+from distio.core.ops.fibers import Wait
 from distio.core.ops.locks import Locked
-from distio.core.ops.together import wait_together
+from distio.core.ops.parallel import wait_together
 from distio.core.ops.values import Call, FlatMap
 from distio.protocol import requests
 from distio.protocol.requests import Lock
 
-__all__ = ["Locate", "at"]
+__all__ = ["MakeActor", "call_actor"]
 
 Program = IO[Any, Any, Any]
 
 
 @final
-class Locate(Call):
-    """Call a function and keep what it returns here; the value is its `Located`."""
+class MakeActor(Call):
+    """Call a function and keep what it returns here; the value is its `Actor`."""
 
     __slots__ = ()
-    _called = "located"
+    _called = "actor"
 
     @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
@@ -61,7 +62,7 @@ class _CallHere(Call, Frame):
 
     __slots__ = ("key",)
     _names = ("key", "f", "args", "kwargs")
-    _called = "at"
+    _called = "Actor.call"
 
     def __init__(
         self, key: int, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -80,15 +81,15 @@ class _CallHere(Call, Frame):
         return None
 
 
-def at(
-    located: Located[Any],
+def call_actor(
+    actor: Actor[Any],
     f: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> Program:
     """Call `f(object, ...)` where the object is; the value is what it returns."""
-    call = Locked(_CallHere(located._key, f, args, kwargs), Lock(located._key))
-    return FlatMap(_SpawnAt(call, located._home), _wait)
+    call = Locked(_CallHere(actor._key, f, args, kwargs), Lock(actor._key))
+    return FlatMap(_SpawnAt(call, actor._home), _wait)
 
 
 def _wait(handles: list[Any]) -> Program:

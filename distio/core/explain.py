@@ -1,7 +1,7 @@
-"""Why something can't be pickled, in words for the one who wrote it.
+"""Explanations of why an object can't be pickled, in the words of its programmer.
 
-Pickle names the innermost object it choked on. This walks from the program down to it, trying
-each part, and tells the way: operation, function, captured variable, type.
+Pickle names the innermost object that failed. The explanation walks from the program down to that
+object, tries to pickle each part, and names the way: operation, function, captured variable, type.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _MOST_PARTS: Final = 10_000
 
 
 def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: BaseException) -> str:
-    """The way from `obj` to what can't be pickled.
+    """The way from `obj` to the part of it that can't be pickled, and the reason.
 
     Args:
-        obj: what `dump` failed on.
-        dump: raises if its argument can't be pickled.
-        error: what it raised.
+        obj: the object on which `dump` failed.
+        dump: a function that raises if its argument can't be pickled.
+        error: the exception that `dump` raised for `obj`.
     """
     try:
         way, obj = way_to(obj, dump)
@@ -56,7 +56,7 @@ def way_to(obj: Any, dump: Callable[[Any], Any]) -> tuple[list[str], Any]:
 
 
 def place_of(fiber: Fiber) -> object:
-    """What fibers have in common that come from the same place of a program: their first code."""
+    """The place of a program that a fiber comes from: the first code that the fiber will run."""
     for _, field in _parts_of_io(fiber.next):
         code = getattr(field, "__code__", None) if callable(field) else None
         if isinstance(code, types.CodeType):

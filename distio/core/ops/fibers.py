@@ -1,0 +1,85 @@
+"""Operations that start fibers, wait for them, or give way to them."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from distio.core import expect
+from distio.core.fiber import Fiber, Handle
+from distio.core.ops.base import IO, Next
+from distio.errors import MatchError
+from distio.protocol import requests
+
+__all__ = ["Parallel", "Wait", "WaitSome", "Yield", "require_handles"]
+
+
+@final
+class Yield(IO[Any, Any, Any]):
+    """Give way to other fibers."""
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.value = None
+        fiber.request = requests.YIELDED
+        return None
+
+
+@final
+class Parallel(IO[Any, Any, Any]):
+    """Start a fiber for each IO; the value is the list of handles."""
+
+    __slots__ = _names = ("ios",)
+
+    def __init__(self, ios: tuple[Any, ...]) -> None:
+        self.ios = ios
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.Spawn(list(self.ios))
+        return None
+
+
+@final
+class Wait(IO[Any, Any, Any]):
+    """Wait until fibers have ended; the value is the list of their Results."""
+
+    __slots__ = _names = ("handles",)
+
+    def __init__(self, handles: tuple[Any, ...]) -> None:
+        self.handles = handles
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        if self.handles:
+            fiber.request = requests.AwaitFibers(self.handles)
+        else:
+            fiber.value = []
+        return None
+
+
+@final
+class WaitSome(IO[Any, Any, Any]):
+    """Wait until at least `enough` of some fibers have ended.
+
+    The value is a list in the order of the fibers: the Result of each that has ended, and None for
+    each other one. With `enough` 0 nobody waits: the value tells who has ended.
+    """
+
+    __slots__ = _names = ("handles", "enough")
+
+    def __init__(self, handles: tuple[Any, ...], enough: int) -> None:
+        self.handles = handles
+        self.enough = enough
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        require_handles(self.handles, "wait")
+        if not 0 <= self.enough <= len(self.handles):
+            raise MatchError(f"wait: {self.enough} of {len(self.handles)} fibers can't be had")
+        fiber.request = requests.AwaitFibers(self.handles, self.enough)
+        return None
+
+
+def require_handles(handles: tuple[Any, ...], where: str) -> None:
+    """Raise a MatchError if one of them isn't a fiber's."""
+    for handle in handles:
+        if not isinstance(handle, Handle):
+            raise MatchError(expect.no_fiber(handle, where))

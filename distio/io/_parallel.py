@@ -1,0 +1,229 @@
+"""Programs that run at the same time: all of them, so many at a time, or until one has won."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, TypeVar, overload
+
+from distio.core import expect, ops
+from distio.core.ops.base import IO, failing, programs, require_io
+from distio.errors import MatchError
+from distio.io._failures import from_result
+from distio.io._progress import Bar
+from distio.io._values import defer
+from distio.result import Result
+
+__all__ = [
+    "Progress",
+    "first_ok",
+    "race",
+    "traverse_par",
+    "zip_par",
+]
+
+R = TypeVar("R")
+E = TypeVar("E")
+A = TypeVar("A")
+R2 = TypeVar("R2")
+E2 = TypeVar("E2")
+A2 = TypeVar("A2")
+
+
+Progress = Callable[[int, int | None], object] | bool | None
+"""A function of the number of finished items and of the number of all items; or True: a bar."""
+
+
+@overload
+def zip_par(
+    ios: Iterable[IO[R, E, A]],
+    /,
+    *,
+    at_most: int | None = None,
+    progress: Progress = None,
+    fail_fast: bool = False,
+) -> IO[R, E, list[A]]: ...
+@overload
+def zip_par(
+    *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = False
+) -> IO[Any, Any, list[Any]]: ...
+def zip_par(
+    *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = False
+) -> IO[Any, Any, list[Any]]:
+    """Run programs at the same time; compute the list of all values.
+
+    The program waits for all of them. If it is cancelled, it cancels them.
+
+    Args:
+        others: the programs, or one iterable of them.
+        at_most: the largest number of programs that run at a time; None: no limit. With a limit
+            this is `traverse_par` of the programs: see there what an iterable may be.
+        progress: see `traverse_par`.
+        fail_fast: whether the first failure cancels the other programs.
+
+    Returns:
+        A program that computes the values in the order of the programs. If some of them fail, it
+        fails with all their failures.
+
+    Raises:
+        MatchError: one of them is no IO, `at_most` is no int, or `progress` is something else.
+        ValueError: `at_most` is less than 1.
+
+    >>> from distio import io
+    >>> io.zip_par(io.pure(1), io.pure(2)).run(None)
+    Ok(success=[1, 2])
+    >>> io.zip_par((io.pure(n) for n in range(5)), at_most=2).run(None)
+    Ok(success=[0, 1, 2, 3, 4])
+    """
+    if at_most is None and not progress:
+        found = programs(others, "zip_par")
+        merge = ops.zip_par_fast if fail_fast else ops.zip_par
+        return merge(found, "zip_par")
+    items = others[0] if len(others) == 1 and isinstance(others[0], Iterable) else others
+    return _bounded(items, _itself, at_most, progress, fail_fast, "zip_par")
+
+
+def traverse_par(
+    items: Iterable[A],
+    f: Callable[[A], IO[R, E, A2]],
+    *,
+    at_most: int | None = None,
+    progress: Progress = None,
+    fail_fast: bool = False,
+) -> IO[R, E, list[A2]]:
+    """Run `f(item)` for many items at the same time; compute the list of all values.
+
+    All items are run, even if some of them fail. If the iterable raises, no more items are run.
+
+    With `at_most`, the program takes an item when the turn of that item comes. So an iterable may
+    have any length. A generator can be gone through only once, so a program over a generator can be
+    run only once. Items that take microseconds share a fiber: a chunk has up to 4,096 items, which
+    take about 15 ms together. An item that takes longer than half of that has a fiber of its own.
+    So the program takes no more items ahead of the work than `at_most` chunks hold. The items of
+    one chunk run one after another: an item must not wait for a later one. A lost worker costs the
+    items of the chunks that it had, and each of these chunks is one `WorkerLost` panic.
+
+    Args:
+        items: a list, a tuple or a range, which can travel with the program; or any iterable, with
+            which the program stays in its process.
+        f: a function that makes the program of an item. It is called where that program runs.
+        at_most: the largest number of items that are worked on at a time; None: no limit, and each
+            item has a fiber of its own.
+        progress: a function that is called as `progress(done, total)` whenever items are done, and
+            last when all are. The fiber that waits for the items calls it. `total` is None as long
+            as nobody knows how many items there are. If the function raises, no more items are run,
+            and the outcome is a Panic. True: a bar on standard error, if that is a terminal.
+        fail_fast: whether the first failure cancels the items that are under way and starts no
+            more.
+
+    Returns:
+        A program that computes the values in the order of the items. If items fail, or the iterable
+        raises, it fails with all these failures.
+
+    Raises:
+        MatchError: `f` is no function, `at_most` is no int, or `progress` is something else.
+        ValueError: `at_most` is less than 1.
+
+    >>> from distio import io
+    >>> io.traverse_par(range(5), lambda n: io.pure(n * n), at_most=2).run(None)
+    Ok(success=[0, 1, 4, 9, 16])
+    """
+    expect.function(f, "traverse_par")
+    if wrong := expect.no_items(items, "traverse_par"):
+        return failing(wrong)
+    if at_most is None and not progress:
+        found = tuple([ops.TraversedPar(f, item, index) for index, item in enumerate(items)])
+        merge = ops.zip_par_fast if fail_fast else ops.zip_par
+        return merge(found, "traverse_par")
+    return _bounded(items, f, at_most, progress, fail_fast, "traverse_par")
+
+
+def _bounded(
+    items: Any, f: Callable[[Any], Any], at_most: Any, progress: Any, fail_fast: bool, where: str
+) -> IO[Any, Any, Any]:
+    if at_most is not None:
+        expect.whole(at_most, where, "at_most is a whole number from 1, or None")
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise MatchError(
+            f"{where}: progress is a function, True or None, but got {expect.shown(progress)}"
+        )
+    if isinstance(items, list | tuple):
+        items = tuple(items)  # a list may be changed before the program has run
+    traversal = partial(ops.TraversePar, items, f, at_most, fail_fast=fail_fast, called=where)
+    if progress is True:
+        return ops.Bracket(defer(Bar), traversal, _take_away)
+    return traversal(progress or None)
+
+
+def _take_away(bar: Bar, result: Result[Any, Any]) -> IO[Any, Any, Any]:
+    return defer(bar.close).then(from_result(result))
+
+
+def _itself(program: A) -> A:
+    return require_io(program, "zip_par")  # type: ignore[return-value]  # what came in
+
+
+@overload
+def race(ios: Iterable[IO[R, E, A]], /) -> IO[R, E, A]: ...
+@overload
+def race(a: IO[R, E, A], b: IO[R2, E2, A2], /) -> IO[Any, E | E2, A | A2]: ...
+@overload
+def race(*ios: Any) -> IO[Any, Any, Any]: ...
+def race(*ios: Any) -> IO[Any, Any, Any]:
+    """Run programs at the same time; the first one that ends wins.
+
+    The other programs are cancelled. They release what they hold before the race ends. A failure to
+    release is added to the outcome.
+
+    Args:
+        ios: the programs, or one iterable of them.
+
+    Returns:
+        A program with the outcome of the winner, a value or a failure.
+
+    Raises:
+        MatchError: one of them is no IO.
+        ValueError: there is no program.
+
+    >>> from distio import io
+    >>> io.race(io.sleep(1000).then(io.pure("slow")), io.pure("quick")).run(None)
+    Ok(success='quick')
+    """
+    return ops.Race(_runners(ios, "race"), False)
+
+
+@overload
+def first_ok(ios: Iterable[IO[R, E, A]], /) -> IO[R, E, A]: ...
+@overload
+def first_ok(a: IO[R, E, A], b: IO[R2, E2, A2], /) -> IO[Any, E | E2, A | A2]: ...
+@overload
+def first_ok(*ios: Any) -> IO[Any, Any, Any]: ...
+def first_ok(*ios: Any) -> IO[Any, Any, Any]:
+    """Run programs at the same time; the first one that succeeds wins.
+
+    The other programs are cancelled, as those of a `race` are.
+
+    Args:
+        ios: the programs, or one iterable of them.
+
+    Returns:
+        A program with the value of the winner. If no program succeeds, it fails with all failures.
+
+    Raises:
+        MatchError: one of them is no IO.
+        ValueError: there is no program.
+
+    >>> from distio import io
+    >>> io.first_ok(io.error("down"), io.pure("up")).run(None)
+    Ok(success='up')
+    >>> io.first_ok(io.error("down"), io.error("down, too")).run(None)
+    Errors(errors=['down', 'down, too'])
+    """
+    return ops.Race(_runners(ios, "first_ok"), True)
+
+
+def _runners(ios: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    runners = programs(ios, where)
+    if not runners:
+        raise ValueError(f"{where}: expected at least one program, but got none")
+    return runners
