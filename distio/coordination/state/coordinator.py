@@ -50,8 +50,11 @@ class CoordinatorState:
 
     def send_if_member(self, member: int, message: m.CoordinatorMessage) -> None:
         """Say this to a member that may have been lost in this event."""
-        if member in self.members:
-            self.send(member, message)
+        record = self.members.get(member)
+        if record is not None:
+            if message.is_counted:
+                record.sent += 1
+            self.commands.append(Send(member, message))
 
     def send_uncounted(self, address: int, message: m.CoordinatorMessage) -> None:
         """Say this to a process that joins or isn't a member any more, so it doesn't count."""
