@@ -154,6 +154,7 @@ async def pipeline() -> int:
     async def takes() -> int:
         return sum([await second.take() for _ in range(10)])
 
+    total: int
     *_, total = await io.zip_par(puts(0), puts(5), passes(), passes(), takes())
     return total
 
