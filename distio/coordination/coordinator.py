@@ -145,19 +145,22 @@ class Coordinator:
         if type(event) is Received:
             sender = state.members.get(event.member)
             if sender is not None:
-                self._handlers[type(event.message)](sender, event.message)
+                message = event.message
+                self._handlers[type(message)](sender, message)
             else:
                 state.stale += 1
         else:
             self._take_up(event)
-        try:
-            for tick in state.hooks.tick:
-                tick(now)
-        except Exception as failure:  # noqa: BLE001 (it is raised below, and blames no member)
-            state.failures.append(failure)
+        if state.alarm <= now:
+            state.survive(state.tick)
+        if state.is_unsettled:
+            state.is_unsettled = False
+            for settle in state.hooks.settle:
+                state.survive(settle)
         if state.failures:
             raise state.failures[0]
-        return state.take_commands()
+        commands, state.commands = state.commands, []
+        return commands
 
     def _take_up(self, event: Event) -> None:
         """Take up what the shell has seen."""
@@ -173,12 +176,7 @@ class Coordinator:
 
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""
-        earliest = None
-        for next_deadline in self.state.hooks.next_deadline:
-            deadline = next_deadline()
-            if deadline is not None and (earliest is None or deadline < earliest):
-                earliest = deadline
-        return earliest
+        return self.state.next_deadline()
 
     # -- what shells look at --------------------------------------------------------------
 

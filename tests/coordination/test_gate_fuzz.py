@@ -231,7 +231,7 @@ PARTS: dict[str, tuple[type, str]] = {
     "count fibers": (Run, "count"),
     "note that a run has moved": (Run, "note_progress"),
     "take tokens back": (Locks, "take_back"),
-    "move tokens": (Locks, "move"),
+    "move tokens": (Locks, "fibers_left"),
     "answer a fiber": (Primitives, "_reply"),
     "let a fiber wait to be answered": (Primitives, "_enter"),
     "start a timer": (Timers, "start"),

@@ -93,20 +93,20 @@ class DeadlockDetector(CoordinatorFeature):
 
     def member_reported(self, member: MemberRecord) -> None:
         """The member has handled more messages: runs that wait there may be stuck."""
-        waiting = [waiting_at(member.id) for waiting_at in self._state.hooks.waiting_at]
-        for id in dict.fromkeys(id for each in (member.blocked, *waiting) for id in each):
+        ids = dict(member.blocked)
+        for waiting_at in self._state.hooks.waiting_at:
+            ids.update(waiting_at(member.id))
+        for id in ids:
             run = self._state.runs.get(id)
             if run is not None:
                 self.run_may_be_stuck(id, run)
 
     def run_may_be_stuck(self, id: int, run: Run) -> None:
         """Ask around if all fibers of this run seem to wait."""
-        if run.asked or run.waits_on_other_runs or run.is_miscounted or not self._is_still(id, run):
-            return
-        for member, alive in run.alive_at.items():
-            if not self._seems_blocked(member, id, alive):
-                return
-        self._ask(id, run)
+        if run.asked or run.waits_on_other_runs or run.is_miscounted or NOWHERE in run.alive_at:
+            return  # most often
+        if self._seems_blocked(id, run) and self._is_still(id, run):
+            self._ask(id, run)
 
     def _is_still(self, id: int, run: Run) -> bool:
         """Whether nothing comes to this run by itself."""
@@ -114,14 +114,19 @@ class DeadlockDetector(CoordinatorFeature):
             return False
         return not any(will_wake(id) for will_wake in self._state.hooks.will_wake)
 
-    def _seems_blocked(self, id: int, run: int, alive: int) -> bool:
-        member = self._state.members.get(id)
-        if member is None or not member.is_up_to_date:
-            return False
-        waiting = member.blocked.get(run, 0)
-        for waiting_at in self._state.hooks.waiting_at:
-            waiting += waiting_at(id).get(run, 0)
-        return waiting == alive
+    def _seems_blocked(self, id: int, run: Run) -> bool:
+        """Whether all fibers of this run wait, as far as its members have reported."""
+        members, hooks = self._state.members, self._state.hooks.waiting_at
+        for host, alive in run.alive_at.items():
+            member = members.get(host)
+            if member is None or not member.is_up_to_date:
+                return False
+            waiting = member.blocked.get(id, 0)
+            for waiting_at in hooks:
+                waiting += waiting_at(host).get(id, 0)
+            if waiting != alive:
+                return False
+        return True
 
     # -- questions ------------------------------------------------------------------------
 
@@ -138,6 +143,8 @@ class DeadlockDetector(CoordinatorFeature):
 
     def tokens_moved(self, lock: Key) -> None:
         """An answer that a fiber waits for this lock is moot."""
+        if not self._suspects:
+            return
         for id in list(self._suspects):
             run = self._state.runs.get(id)
             if run is None or not run.asked:

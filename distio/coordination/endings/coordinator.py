@@ -73,7 +73,7 @@ class Endings(CoordinatorFeature):
         self._dismiss = dismiss
         self._grace = grace
         self.limits: list[_Limit] = []
-        """A heap. Those of runs that are over, and members that are gone, mean nothing."""
+        """A heap. The first belongs to a run or member that is there; others may be left over."""
         self._closing = ""
         """Why the coordinator closes; empty if it doesn't."""
 
@@ -188,27 +188,38 @@ class Endings(CoordinatorFeature):
     # -- time -----------------------------------------------------------------------------
 
     def _limit(self, kind: int, id: int, seconds: float) -> None:
-        heappush(self.limits, _Limit(self._state.now + seconds, kind, id, seconds))
+        deadline = self._state.now + seconds
+        heappush(self.limits, _Limit(deadline, kind, id, seconds))
+        self._state.wake_at(deadline)
 
     def next_deadline(self) -> float | None:
         """When the grace of a run, or the time of a member, is over."""
-        limits = self.limits
-        while limits and not self._means_something(limits[0]):
-            heappop(limits)
-        return limits[0].deadline if limits else None
+        return self.limits[0].deadline if self.limits else None
 
-    def _means_something(self, limit: _Limit) -> bool:
-        alive = self._state.runs if limit.kind == _RUN else self._state.members
-        return limit.id in alive
+    def run_ended(self, id: int, run: Run) -> None:
+        """The limit of the run means nothing any more."""
+        self._clear_top()
+
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """The limit of the member means nothing any more."""
+        self._clear_top()
+
+    def _clear_top(self) -> None:
+        """Take limits away that mean nothing: nothing is to be done at their deadlines."""
+        while self.limits:
+            _, kind, id, _ = self.limits[0]
+            if id in (self._state.runs if kind == _RUN else self._state.members):
+                return
+            heappop(self.limits)
 
     def tick(self, now: float) -> None:
         """End the runs and lose the members whose time is over."""
-        if not self.limits:
-            return
-        while (deadline := self.next_deadline()) is not None and deadline <= now:
+        self._clear_top()
+        while self.limits and self.limits[0].deadline <= now:
             limit = heappop(self.limits)
             overdue = f"the grace of {limit.seconds:g} s is over"
             if limit.kind == _RUN:
                 self._state.end_run(limit.id, self._state.runs[limit.id], overdue=overdue)
             else:
                 self._dismiss(limit.id, f"left the cluster after a grace of {limit.seconds:g} s")
+            self._clear_top()

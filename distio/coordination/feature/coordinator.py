@@ -129,11 +129,20 @@ class CoordinatorFeature:
     # -- time -----------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
-        """When `tick` is to be called at the latest, even if nothing happens before."""
+        """When `tick` is to be called, even if nothing happens before."""
         return None
 
     def tick(self, now: float) -> None:
-        """Time has passed. Called after each event, with its time."""
+        """A moment has come for which some feature has asked by `CoordinatorState.wake_at`.
+
+        Called after the event is handled. It may be earlier than this feature has asked for.
+        """
+
+    def settle(self) -> None:
+        """Do what is left to the end of an event.
+
+        Called after `tick`, if some feature has said that the state `is_unsettled`.
+        """
 
     # -- mistakes of distio's own ---------------------------------------------------------
 
@@ -203,6 +212,7 @@ class Hooks:
         self.member_lost = _overriding(all, F.member_lost)
         self.next_deadline = _overriding(all, F.next_deadline)
         self.tick = _overriding(all, F.tick)
+        self.settle = _overriding(all, F.settle)
         self.runs_with = _overriding(all, F.runs_with)
         self.spoilt_runs = _overriding(all, F.spoilt_runs)
         self.give_up = _overriding(all, F.give_up)

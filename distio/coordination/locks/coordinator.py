@@ -132,10 +132,11 @@ class Locks(CoordinatorFeature):
     def acquire(self, sender: MemberRecord, message: m.AcquireTokens) -> None:
         """Fibers of this member wait for a lock; if it is free, it is theirs at once."""
         self.wait(sender.id, message)
-        run = self._state.runs.get(message.run)
+        state = self._state
+        run = state.runs.get(message.run)
         if run is not None:
             run.note_progress()
-            self._state.probe(message.run, run)
+            state.probe(message.run, run)
 
     def wait(self, member: int, message: m.AcquireTokens) -> None:
         """Enter fibers of this member into the queue of a lock, and serve those that can go on."""
@@ -191,7 +192,8 @@ class Locks(CoordinatorFeature):
         if lock.delegate == member:
             lock.delegate = None
         lock.lend(member, -count)
-        self._note_moved(key)
+        for tokens_moved in self._state.hooks.tokens_moved:
+            tokens_moved(key)
         self._serve(key, lock)
         return True
 
@@ -284,7 +286,9 @@ class Locks(CoordinatorFeature):
             if lock.per_seconds:
                 lock.starts.extend([now] * len(turns))
                 self._windows_begun += 1
-                heappush(self.windows, (now + lock.per_seconds, self._windows_begun, key))
+                deadline = now + lock.per_seconds
+                heappush(self.windows, (deadline, self._windows_begun, key))
+                self._state.wake_at(deadline)
                 granted = m.TokensGranted(key, 0, turns, False, _NO_VALUE)
                 self._state.send_if_member(member, granted)
             else:
@@ -318,15 +322,12 @@ class Locks(CoordinatorFeature):
         is_delegated = not lock.queue and lock.lent.keys() <= {member}
         count = lock.free if is_delegated else 1 if lock.tokens == 0 else len(turns)
         lock.lend(member, count)
-        self._note_moved(key)
+        for tokens_moved in self._state.hooks.tokens_moved:
+            tokens_moved(key)
         lock.delegate = member if is_delegated else None
         value = _NO_VALUE if lock.value is None else lock.value
         granted = m.TokensGranted(key, count, turns, is_delegated, value)
         self._state.send_if_member(member, granted)
-
-    def _note_moved(self, key: Key) -> None:
-        for tokens_moved in self._state.hooks.tokens_moved:
-            tokens_moved(key)
 
     def _tidy(self, key: Key, lock: _Lock) -> None:
         if lock.is_idle:

@@ -170,8 +170,9 @@ class Outcomes(CoordinatorFeature):
             if record.ended:
                 self._state.forget(fiber, record)
         self._unwanted.setdefault(host, []).append((fiber, exposed))
+        self._state.is_unsettled = True
 
-    def tick(self, now: float) -> None:
+    def settle(self) -> None:
         """Tell the hosts of outcomes that nobody will ask for."""
         if self._unwanted:
             unwanted, self._unwanted = self._unwanted, {}

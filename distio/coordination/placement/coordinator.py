@@ -50,7 +50,7 @@ class Placement(CoordinatorFeature):
         self._claims = claims
         self._has_lent = has_lent
         self._check_loss = check_loss
-        self._loads_changed = False
+        self._have_loads_changed = False
 
     # -- offers ---------------------------------------------------------------------------
 
@@ -114,7 +114,8 @@ class Placement(CoordinatorFeature):
             record = fibers.get(fiber)
             if record is None:
                 record = self._claims.adopt(chunk.run, fiber) or FiberRecord(chunk.run, NOWHERE, 0)
-                self._state.remember(fiber, record)
+                fibers[fiber] = record
+                run.fibers[fiber] = None
             record.host = NOWHERE
             record.epoch = epoch
             if record.pending_cancels:
@@ -126,6 +127,7 @@ class Placement(CoordinatorFeature):
         run.note_progress()
         if not chunk.target:
             self._state.backlog.append(chunk)
+            self._state.is_unsettled = True
         elif self._takes(chunk.target, run):
             self._place(self._state.members[chunk.target], chunk)
         else:
@@ -151,13 +153,16 @@ class Placement(CoordinatorFeature):
 
     # -- places ---------------------------------------------------------------------------
 
-    def tick(self, now: float) -> None:
+    def settle(self) -> None:
         """Place what there is room for, and let workers that have nothing to do get something."""
         if self._state.backlog:
             self._place_backlog()
-        if self._loads_changed:
-            self._loads_changed = False
+        if self._have_loads_changed:
+            self._have_loads_changed = False
             self._balance()
+
+    def _note_loads(self) -> None:
+        self._have_loads_changed = self._state.is_unsettled = True
 
     def _place_backlog(self) -> None:
         backlog, members = self._state.backlog, self._state.members
@@ -209,12 +214,12 @@ class Placement(CoordinatorFeature):
 
     def member_joined(self, member: MemberRecord) -> None:
         """The new member may have room."""
-        self._loads_changed = True
+        self._note_loads()
 
     def member_reported(self, member: MemberRecord) -> None:
         """The member may have room, or fibers to give away."""
-        self._loads_changed = True
+        self._note_loads()
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Others are asked for fibers now."""
-        self._loads_changed = True
+        self._note_loads()

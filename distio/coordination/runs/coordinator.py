@@ -83,18 +83,21 @@ class Runs(CoordinatorFeature):
 
     def _progress_of(self, member: MemberRecord, reported: m.RunProgress, run: Run) -> None:
         run.note_progress()
-        started = sum(count for _, count in reported.started)
-        run.count(member.id, started - reported.finished)
+        state, id = self._state, member.id
+        change = sum(count for _, count in reported.started) - reported.finished
+        ended = []
         for fiber, epoch in reported.ended:
-            self._fiber_ended(member, fiber, epoch)
+            record = state.fibers.get(fiber)
+            if record is None or record.epoch != epoch or record.host != id or record.ended:
+                state.stale += 1
+            else:
+                record.ended = True
+                ended.append((fiber, record))
+        run.count(id, change - len(ended))
+        for fiber_ended in state.hooks.fiber_ended:
+            for fiber, record in ended:
+                fiber_ended(fiber, record)
         self._endings.check(reported.run, run)
-
-    def _fiber_ended(self, member: MemberRecord, fiber: int, epoch: int) -> None:
-        record = self._state.fibers.get(fiber)
-        if record is None or record.epoch != epoch or record.host != member.id or record.ended:
-            self._state.stale += 1
-        else:
-            self._state.end_fiber(fiber, record)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """What the member has hosted of each run is lost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from distio.coordination.feature.coordinator import Hooks
@@ -29,6 +30,10 @@ class CoordinatorState:
         """The chunks that wait for a place."""
         self.now = 0.0
         """When the event came that is being handled."""
+        self.alarm = inf
+        """When `tick` is to be called: at the earliest deadline, or before."""
+        self.is_unsettled = False
+        """Whether some feature has something to do at the end of this event: see `settle`."""
         self.stale = 0
         """How many messages came too late to mean anything."""
         self.next_incarnation = 1
@@ -50,8 +55,11 @@ class CoordinatorState:
 
     def send_if_member(self, member: int, message: m.CoordinatorMessage) -> None:
         """Say this to a member that may have been lost in this event."""
-        if member in self.members:
-            self.send(member, message)
+        record = self.members.get(member)
+        if record is not None:
+            if message.is_counted:
+                record.sent += 1
+            self.commands.append(Send(member, message))
 
     def send_uncounted(self, address: int, message: m.CoordinatorMessage) -> None:
         """Say this to a process that joins or isn't a member any more, so it doesn't count."""
@@ -80,28 +88,41 @@ class CoordinatorState:
         failures, self.failures = self.failures, []
         return failures
 
+    # -- time -----------------------------------------------------------------------------
+
+    def wake_at(self, deadline: float) -> None:
+        """Call the hook `tick` when this moment has come."""
+        if deadline < self.alarm:
+            self.alarm = deadline
+
+    def next_deadline(self) -> float | None:
+        """When the clock has to be looked at; None: nothing depends on time."""
+        earliest = None
+        for next_deadline in self.hooks.next_deadline:
+            deadline = next_deadline()
+            if deadline is not None and (earliest is None or deadline < earliest):
+                earliest = deadline
+        return earliest
+
+    def tick(self) -> None:
+        """Call the hook, for the alarm has come."""
+        try:
+            for tick in self.hooks.tick:
+                tick(self.now)
+        finally:
+            deadline = self.next_deadline()
+            self.alarm = inf if deadline is None else deadline
+
     # -- fibers ---------------------------------------------------------------------------
 
     def is_somewhere(self, host: int) -> bool:
         """Whether a fiber can be there."""
         return host == NOWHERE or host in self.members
 
-    def remember(self, fiber: int, record: FiberRecord) -> None:
-        """A fiber has a record from now on."""
-        self.fibers[fiber] = record
-        self.runs[record.run].fibers[fiber] = None
-
     def forget(self, fiber: int, record: FiberRecord) -> None:
         """A fiber needs no record any more."""
         del self.fibers[fiber]
         self.runs[record.run].fibers.pop(fiber, None)
-
-    def end_fiber(self, fiber: int, record: FiberRecord) -> None:
-        """The host of a fiber has reported its end."""
-        record.ended = True
-        self.runs[record.run].count(record.host, -1)
-        for fiber_ended in self.hooks.fiber_ended:
-            fiber_ended(fiber, record)
 
     def lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         """There will be no outcome of this fiber; whoever calls this counts it off its run."""

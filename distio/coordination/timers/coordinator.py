@@ -83,6 +83,7 @@ class Timers(CoordinatorFeature):
         if timer.fiber in self._running:
             self._end(self._running[timer.fiber])
         heappush(self.heap, timer)
+        self._state.wake_at(timer.deadline)
         self._running[timer.fiber] = timer
         self._of_run[timer.run] = self._of_run.get(timer.run, 0) + 1
 
@@ -114,10 +115,9 @@ class Timers(CoordinatorFeature):
 
     def tick(self, now: float) -> None:
         """Wake the fibers whose time has come."""
-        if self.heap:
-            for timer in self.due(now):
-                fired = m.TimerFired(timer.fiber, timer.number)
-                self._state.survive(self._state.send, timer.member, fired, run=timer.run)
+        for timer in self.due(now):
+            fired = m.TimerFired(timer.fiber, timer.number)
+            self._state.survive(self._state.send, timer.member, fired, run=timer.run)
 
     def will_wake(self, run: int) -> bool:
         """Whether a timer of this run is running."""
