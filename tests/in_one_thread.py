@@ -76,7 +76,7 @@ class Honest(Peer):
     def speak(self) -> bool:
         """Say what there is to say; False if that is nothing."""
         member = self.node.member
-        member.tell()
+        member.flush()
         batch, member.outbox = member.outbox, []
         if batch:
             self.scene.said += batch

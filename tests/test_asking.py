@@ -109,7 +109,7 @@ def test_a_call_on_another_thread_is_told_apart(scene: Scene) -> None:
     def never_call(call: Any, withdrawn: Any, fiber: Any) -> Any:
         return lambda: None
 
-    scene.node.elsewhere = never_call  # type: ignore[method-assign]
+    scene.node.run_in_thread = never_call  # type: ignore[method-assign]
     scene.work()
     assert scene.asks(fiber.handle).value.state == "waits for a call on another thread"
 
@@ -125,10 +125,8 @@ def test_who_was_here_in_a_run_that_was_cut_short_has_ended(scene: Scene) -> Non
     ready = scene.start(FOREVER).handle
     scene.member.receive(m.RunEnded(scene.root.run, Cause.CLUSTER_CLOSED, "cut short"))
     scene.root = scene.member.start_root(io.pure(None), None)
-    scene.said()
     assert scene.asks(ready).value == Status("1.2", None, "ended", None)
-    asker = scene.asks(parked)  # nothing ties it to the member any more
-    assert scene.said() == [m.QueryStatus(scene.root.run, asker.id, 1, fiber_id(1, 1))]
+    assert scene.asks(parked).value == Status("1.1", None, "ended", None)
 
 
 ELSEWHERE = fiber_id(3, 5)
@@ -173,13 +171,13 @@ def test_who_is_to_be_cancelled_does_not_ask(scene: Scene) -> None:
 
 def test_who_is_cancelled_while_it_asks_does_not_wait(scene: Scene) -> None:
     asker = scene.start(Handle[Any, Any, Any](ELSEWHERE).status())
-    hand = Executor(scene.member, scene.node)
-    assert hand.take()
-    hand.perform()
+    executor = Executor(scene.member, scene.node)
+    assert executor.next_task()
+    executor.run()
     assert asker.handle is not None
     scene.member.cancelling.ask(scene.root.run, [asker.handle], 0)
-    while hand.settle():
-        hand.perform()
+    while executor.commit():
+        executor.run()
     assert scene.said() == []
     assert asker.handle.outcome is not None
 

@@ -97,8 +97,8 @@ def test_member_opens_chunks_in_any_order_with_the_bundle_that_came_first() -> N
     opened: list[Any] = []
     for parcel in parcels:
         assert isinstance(parcel, UnpickleChunk)
-        parcel.perform(host)
-        parcel.settle(member)
+        parcel.run(host)
+        parcel.commit(member)
         member.stepping -= 1
     for fiber in member.ready:
         assert isinstance(fiber, Fiber)

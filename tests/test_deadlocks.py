@@ -77,12 +77,12 @@ def test_who_was_asked_tells_if_it_goes_on_and_waits_again() -> None:
     assert root.handle is not None
     member.spawn(root, [of_lock(Lock("door")).with_(io.wait(root.handle))])
     assert node.work()
-    member.tell()
+    member.flush()
     assert blocked(member) == [0]
     member.receive(m.RequestWaitGraph(root.run, 1))
     member.receive(m.TokensGranted("door", 1, [], True, b""))
     assert node.work()
-    member.tell()
+    member.flush()
     assert blocked(member) == [1]
 
 
@@ -94,11 +94,11 @@ def test_member_tells_that_fewer_of_its_fibers_wait() -> None:
     elsewhere = Handle[Any, Any, Any](fiber_id(9, 9))
     member.spawn(root, [io.wait(elsewhere).then(io.sleep(1))])
     assert node.work()
-    member.tell()
+    member.flush()
     assert blocked(member) == [1]
     member.receive(m.FiberLost(elsewhere.id, "worker 9", "it was killed"))
     assert node.work()
-    member.tell()
+    member.flush()
     assert blocked(member) == [0]
 
 

@@ -225,11 +225,11 @@ def test_a_call_is_not_given_away() -> None:
     assert spawn_at(member, root, 2, io.pure(1)) is None
     member.spawn(root, [io.pure(2)])
     member.receive(m.StealRequest(2))
-    hand = Executor(member, Node(member))
-    assert hand.take()
-    hand.perform()
-    while hand.settle():
-        hand.perform()
+    executor = Executor(member, Node(member))
+    assert executor.next_task()
+    executor.run()
+    while executor.commit():
+        executor.run()
     offered = [
         id
         for message in member.outbox

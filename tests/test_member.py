@@ -38,15 +38,15 @@ class Node:
     def __init__(self, member: Member) -> None:
         self.member = member
         self.reported: list[Failure] = []
-        self._hand = Executor(member, self)
+        self._executor = Executor(member, self)
 
     def work(self) -> bool:
         """Do one piece of work, to its end; False if there is none."""
-        if not self._hand.take():
+        if not self._executor.next_task():
             return False
-        self._hand.perform()
-        while self._hand.settle():
-            self._hand.perform()
+        self._executor.run()
+        while self._executor.commit():
+            self._executor.run()
         self.member.validate()
         return True
 
@@ -59,10 +59,10 @@ class Node:
     def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
         self.member.called_back(callback.fiber, callback.request, result)
 
-    def let_go(self, callback: Callback) -> None:
+    def on_callback_dropped(self, callback: Callback) -> None:
         """Programs here call their callbacks."""
 
-    def elsewhere(
+    def run_in_thread(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
         call()
@@ -84,7 +84,7 @@ class Node:
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Nobody logs here."""
 
-    def stays(self, fiber: Fiber) -> None:
+    def on_unpicklable(self, fiber: Fiber) -> None:
         raise AssertionError(f"{fiber} can't be pickled")
 
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
@@ -135,7 +135,7 @@ class World:
         """Carry what members have to say; False if they have nothing."""
         has_carried = False
         for id, node in self.nodes.items():
-            node.member.tell()
+            node.member.flush()
             while node.member.outbox:
                 has_carried = True
                 message = node.member.outbox.pop(0)
@@ -279,13 +279,13 @@ def test_a_fiber_that_is_always_answered_at_once_lets_others_on() -> None:
     other = member.start_root(io.pure("had its turn"), None)
     member.queue(greedy)
     member.queue(other)
-    hand = Executor(member, Node(member))
-    assert hand.take()
-    hand.perform()
+    executor = Executor(member, Node(member))
+    assert executor.next_task()
+    executor.run()
     for _ in range(1_000):
-        if not hand.settle():
+        if not executor.commit():
             break
-        hand.perform()
+        executor.run()
     assert list(member.ready) == [other, greedy]
 
 
@@ -501,11 +501,11 @@ def test_a_solicited_member_gives_its_oldest_fibers() -> None:
     member.spawn(root, [io.pure(n) for n in range(4)])
     member.receive(m.StealRequest(2))
     assert isinstance(member.ready[0], OfferFibers)
-    hand = Executor(member, Node(member))
-    assert hand.take()
-    hand.perform()
-    while hand.settle():
-        hand.perform()
+    executor = Executor(member, Node(member))
+    assert executor.next_task()
+    executor.run()
+    while executor.commit():
+        executor.run()
     offers = [message for message in member.outbox if isinstance(message, m.Offer)]
     offered = [id for offer in offers for chunk in offer.chunks for id, _ in chunk.fibers]
     assert offered == [fiber_id(2, 1), fiber_id(2, 2)]
@@ -518,7 +518,7 @@ def test_what_is_told_comes_before_what_depends_on_it() -> None:
     node = world.nodes[1]
     while node.work():
         pass
-    node.member.tell()
+    node.member.flush()
     kinds = [type(message) for message in node.member.outbox]
     assert kinds.index(m.StartRun) < kinds.index(m.Progress) < kinds.index(m.Offer)
     assert kinds.index(m.Offer) < kinds.index(m.AwaitOutcomes)
@@ -530,12 +530,12 @@ def test_what_is_told_comes_before_what_depends_on_it() -> None:
 def test_progress_is_told_once() -> None:
     member = Member(1)
     root = member.start_root(io.pure(0), None)
-    member.tell()
+    member.flush()
     assert member.outbox == [m.StartRun(root.run)]
     step(root)
     member.finish(root)
-    member.tell()
-    member.tell()
+    member.flush()
+    member.flush()
     assert member.outbox[1:] == [m.Progress(0, 0, [m.RunProgress(root.run, [], 1, [], 0)])]
 
 
@@ -601,7 +601,7 @@ def test_no_deadlock_while_an_outcome_is_about_to_be_told() -> None:
     worker.receive(m.SendOutcomes(run, [(child, 1)]))
     assert world.nodes[2].work()
     worker.receive(m.RequestWaitGraph(run, 1))
-    worker.tell()
+    worker.flush()
     told = [
         message for message in worker.outbox if isinstance(message, m.OutcomesReady | m.WaitGraph)
     ]

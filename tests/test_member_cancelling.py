@@ -100,12 +100,12 @@ def test_who_is_ready_never_begins_to_wait(scene: Scene, what: str) -> None:
 @pytest.mark.parametrize("what", WAITS)
 def test_who_is_about_to_park_does_not(scene: Scene, what: str) -> None:
     fiber = scene.start(WAITS[what](scene))
-    hand = Executor(scene.member, scene.node)
-    assert hand.take()
-    hand.perform()
+    executor = Executor(scene.member, scene.node)
+    assert executor.next_task()
+    executor.run()
     scene.cancel(fiber)
-    while hand.settle():
-        hand.perform()
+    while executor.commit():
+        executor.run()
     assert is_cancelled(fiber)
     assert scene.said() == []
 
@@ -170,12 +170,12 @@ def test_who_has_got_its_lock_gives_it_back(scene: Scene) -> None:
 def test_who_has_started_fibers_takes_them_along(scene: Scene) -> None:
     """It is cancelled while it asks for them."""
     fiber = scene.start(io.zip_par(FOREVER, FOREVER))
-    hand = Executor(scene.member, scene.node)
-    assert hand.take()
-    hand.perform()
+    executor = Executor(scene.member, scene.node)
+    assert executor.next_task()
+    executor.run()
     scene.cancel(fiber)
-    while hand.settle():
-        hand.perform()
+    while executor.commit():
+        executor.run()
     scene.work()
     assert is_cancelled(fiber)
     assert list(scene.member.parked) == [scene.other.id]

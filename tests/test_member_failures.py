@@ -84,14 +84,14 @@ def test_the_end_of_a_fiber_is_told_after_its_failure_was_reported() -> None:
     child.failure = LOST
     member.outbox.clear()
     member.finish(child)
-    member.tell()
+    member.flush()
     (told,) = member.outbox
     assert isinstance(told, m.Progress)
     assert [(run.started, run.finished) for run in told.runs] == [([(1, 1)], 0)]
     member.validate()
     reporting: Any = member.take()
-    reporting.settle(member)
-    member.tell()
+    reporting.commit(member)
+    member.flush()
     told = member.outbox[-1]
     assert isinstance(told, m.Progress)
     assert [run.finished for run in told.runs] == [1]

@@ -285,7 +285,7 @@ def test_who_waits_for_the_coordinator_is_counted_there_who_waits_here_is_told(
     assert (run.blocked, run.asked) == (0, 2)
     scene.lend(*fibers[:2])
     assert (run.blocked, run.asked) == (1, 0)
-    scene.member.tell()
+    scene.member.flush()
     told = [message for message in scene.said() if isinstance(message, m.Progress)]
     assert [progress.blocked for message in told for progress in message.runs] == [1]
 
@@ -294,12 +294,12 @@ def test_who_begins_to_wait_is_told_even_if_another_has_ceased_to(scene: Scene) 
     """The one who goes on may make a deadlock of it: the coordinator must look again."""
     scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.lend(is_delegated=True)
-    scene.member.tell()
+    scene.member.flush()
     scene.said()
     scene.start(ops.Locked(HELD, LOCK))
     scene.work(3)
     assert scene.member.runs[scene.run.id].blocked == 1
-    scene.member.tell()
+    scene.member.flush()
     told = [message for message in scene.said() if isinstance(message, m.Progress)]
     assert [progress.blocked for message in told for progress in message.runs] == [1]
 
@@ -309,13 +309,13 @@ def test_a_hand_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> 
     scene.lend(is_delegated=True)
     scene.work()
     scene.member.spawn(scene.run, [ops.Locked(HELD, LOCK)])
-    hand = Executor(scene.member, scene.node)
-    assert hand.take()
-    hand.perform()
-    assert hand.settle()
-    assert isinstance(hand.work, Fiber)
-    hand.perform()
-    assert not hand.settle()
+    executor = Executor(scene.member, scene.node)
+    assert executor.next_task()
+    executor.run()
+    assert executor.commit()
+    assert isinstance(executor.work, Fiber)
+    executor.run()
+    assert not executor.commit()
 
 
 def test_a_run_of_which_something_is_to_be_told_is_not_quiet(scene: Scene) -> None:

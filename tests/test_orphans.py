@@ -29,7 +29,7 @@ class Orphan:
         self.root = self.member.start_root(main, None)
         self.member.queue(self.root)
         self.works()
-        self.member.tell()
+        self.member.flush()
         self.member.outbox.clear()
         self.now = 100.0
         self.solo = Solo(self.now, self.member, "the connection broke", GRACE)

@@ -246,8 +246,8 @@ class CountsARestartTwice(Coordinator):
 class SettlesOnlyOnce(Executor):
     """The children of a fiber are started, and the fiber itself is dropped."""
 
-    def settle(self) -> bool:
-        is_going_on = super().settle()
+    def commit(self) -> bool:
+        is_going_on = super().commit()
         if is_going_on and self.work is not None and not isinstance(self.work, Fiber):
             self.work = None
             self._member.stepping -= 1
@@ -700,7 +700,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
         8,
         [Crash(), Crash()],
     ),
-    "a fiber is dropped": (with_parts(hand=SettlesOnlyOnce), tree(2), 4, ()),
+    "a fiber is dropped": (with_parts(executor=SettlesOnlyOnce), tree(2), 4, ()),
     "an outcome is dropped": (drops_outcomes, tree(2), 4, ()),
     "a run begins without its root": (starts_runs_empty, tree(2), 4, [Crash()]),
     "a lock isn't freed with its fiber": (with_locks(NeverFrees), counted(), 4, [Crash()]),

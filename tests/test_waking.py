@@ -66,13 +66,13 @@ class Scene:
     def turn(self, member: int, fiber: int, meanwhile: Callable[[], None] | None = None) -> None:
         """Let a hand have its turn with this fiber, or with the parcel in which it is."""
         index = [_is(fiber, work) for work in self.world[member].ready].index(True)
-        hand = Executor(self.world[member], self.world.nodes[member])
-        assert hand.take(index)
-        hand.perform()
+        executor = Executor(self.world[member], self.world.nodes[member])
+        assert executor.next_task(index)
+        executor.run()
         if meanwhile is not None:
             meanwhile()
-        while hand.settle():
-            hand.perform()
+        while executor.commit():
+            executor.run()
         self.world[member].validate()
 
     def ask(self, meanwhile: Callable[[], None] | None = None) -> None:
@@ -184,15 +184,15 @@ def test_a_callback_wakes_it(moment: Moment) -> None:
     world = World(workers=0, offers_children=False)
     member, node = world[1], world.nodes[1]
     handle = world.start(io.async_(start))
-    hand = Executor(member, node)
-    assert hand.take()
-    hand.perform()
-    assert hand.settle()
+    executor = Executor(member, node)
+    assert executor.next_task()
+    executor.run()
+    assert executor.commit()
     assert list(member.parked) == [handle.id]
-    hand.perform()
+    executor.run()
     if moment == MEANWHILE:
         kept[0](Ok("it"))
-    assert not hand.settle()
+    assert not executor.commit()
     if moment == LATER:
         assert list(member.parked) == [handle.id]
         kept[0](Ok("it"))

@@ -237,7 +237,7 @@ class Member:
         fiber.answer(result)
         self.unpark(fiber)
 
-    def let_go(self, fiber: Fiber, request: AwaitCallback | AwaitBlocking) -> None:
+    def callback_dropped(self, fiber: Fiber, request: AwaitCallback | AwaitBlocking) -> None:
         """The callback of this fiber's request has died without being called."""
         if fiber.can_be_cancelled_now(waits=True):  # it was stopped before it had begun
             self.called_back(fiber, request, Ok(None))
@@ -334,7 +334,7 @@ class Member:
     ) -> None:
         """These, of one run, were pickled: they leave, for this member if one is named."""
         run = self.runs[fibers[0].run]
-        self.tell(all_of_it=False)
+        self.flush(full=False)
         self.export(dumped.handles)
         held = self.locks.leave(fibers)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
@@ -452,10 +452,10 @@ class Member:
         """Whether there is something to tell before long."""
         return bool(self._news.newly_blocked)
 
-    def tell(self, *, all_of_it: bool = True) -> None:
-        """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.tell`."""
+    def flush(self, *, full: bool = True) -> None:
+        """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`."""
         self.references.give_back()
-        self._news.tell(self.load, self.outbox, all_of_it=all_of_it)
+        self._news.flush(self.load, self.outbox, full=full)
         self.references.all_have_left()
         if self.is_leaving:
             say_goodbye(self)

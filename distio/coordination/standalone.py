@@ -51,13 +51,13 @@ class Solo:
     def exchange(self, now: float) -> None:
         """Carry messages to and fro until nobody has anything to say; time has passed as well."""
         member = self._member
-        member.tell()
+        member.flush()
         self._happened(now, Tick())
         while member.outbox:
             batch, member.outbox = member.outbox, []
             for message in batch:
                 self._happened(now, Received(member.incarnation, message))
-            member.tell()
+            member.flush()
 
     def _happened(self, now: float, event: Event) -> None:
         for command in self._coordinator.handle(now, event):

@@ -243,7 +243,7 @@ class LinkedHost(Host):
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
-    def said(self, *, more_follows: bool = False) -> None:
+    def outbox_changed(self, *, more_follows: bool = False) -> None:
         member = self.member
         if self._alone is not None:
             self._alone.exchange()
@@ -255,25 +255,25 @@ class LinkedHost(Host):
             return
         is_time = silent_for > _HOLD_BACK_MS / 1000
         if not more_follows and (is_time or not member.ready):
-            self._send(all_of_it=silent_for > _LONGEST_SILENCE_SECONDS)
+            self._send(full=silent_for > _LONGEST_SILENCE_SECONDS)
         elif not self._is_held_back:
             self._is_held_back = True
             self._waker.wake()
 
     def idle(self) -> float | None:
-        self._send(all_of_it=True)
+        self._send(full=True)
         return None
 
-    def rested(self) -> None:
+    def timer_wait_ended(self) -> None:
         """Never called: here `idle` sets no time."""
 
-    def _send(self, *, all_of_it: bool = False) -> None:
+    def _send(self, *, full: bool = False) -> None:
         if self._alone is not None:
             self._alone.exchange()
             return
         self._is_held_back = False
         member = self.member
-        member.tell(all_of_it=all_of_it)
+        member.flush(full=full)
         if self._is_closed or not (member.outbox or self.relay):
             return
         # what a fiber has logged goes before what it has said since, like its end
@@ -404,7 +404,7 @@ class LinkedHost(Host):
             self.wake()
             if not self.member.ready:
                 # a thread that is idle has told all it knew, and isn't woken for this
-                self._send(all_of_it=self._idle > 0)
+                self._send(full=self._idle > 0)
             elif self.member.outbox:
                 self._is_held_back = True  # all threads may be busy for long: they don't say it
         if arrived:
@@ -462,7 +462,7 @@ class LinkedHost(Host):
         with self.deciding:
             leave(self.member, grace)
             self.wake()
-            self._send(all_of_it=True)
+            self._send(full=True)
 
     def finish_runs(self, reason: str) -> None:
         """End all runs that this process has started, wait until they are over, refuse others."""

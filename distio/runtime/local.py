@@ -27,7 +27,7 @@ from distio.protocol.ids import fiber_id
 from distio.protocol.messages import CancelRun, Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
-from distio.runtime.current import hands_here
+from distio.runtime.current import executors_here
 from distio.runtime.failures import log_unreleased
 from distio.runtime.forks import spare_in_children
 from distio.runtime.host import Host, LeavesChild
@@ -155,16 +155,16 @@ class LocalHost(Host):
         """In a forked child: the run goes on there as well, if its only thread is the one there.
 
         That thread has called `run`, which so returns in both processes. With more threads, the
-        child lacks some of them, and the fibers in their hands.
+        child lacks some of them, and the fibers that they stepped.
         """
-        hand = next((hand for host, hand in hands_here() if host is self), None)
-        if self._pool_size > 1 or hand is None:
+        executor = next((executor for host, executor in executors_here() if host is self), None)
+        if self._pool_size > 1 or executor is None:
             super().drop_in_child()
             return
         self.renew_mutex()
         self.pool.is_watched = self.pool.sees_ready = False  # nobody is there who would look
-        if isinstance(hand.work, Fiber):
-            hand.work.stack.append(LeavesChild())
+        if isinstance(executor.work, Fiber):
+            executor.work.stack.append(LeavesChild())
         for fiber in list(self.member.parked.values()):
             if isinstance(fiber.request, rq.AwaitBlocking):
                 fiber.variables = copied(fiber.variables)  # the call has entered them for good
@@ -172,7 +172,7 @@ class LocalHost(Host):
 
     # -- the link -------------------------------------------------------------------------
 
-    def said(self, *, more_follows: bool = False) -> None:
+    def outbox_changed(self, *, more_follows: bool = False) -> None:
         if self._deadline is not None and self._deadline <= time.monotonic():
             self._happened(Tick())
         if self.member.outbox:
@@ -183,7 +183,7 @@ class LocalHost(Host):
     def idle(self) -> float | None:
         if here.seat is not None:
             here.seat.give_up()  # what this run waits for may need that thread
-        self.member.tell()
+        self.member.flush()
         self._exchange()
         deadline = self._deadline
         if deadline is None:
@@ -197,7 +197,7 @@ class LocalHost(Host):
         self._watched_until = deadline
         return deadline - now
 
-    def rested(self) -> None:
+    def timer_wait_ended(self) -> None:
         self._watched_until = float("inf")
         self.wake_one()  # to wait for the next deadline while this thread works
 

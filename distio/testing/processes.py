@@ -1,4 +1,4 @@
-"""A simulated process: the member's machine, its hands, and both ends of its link.
+"""A simulated process: the member's machine, its executors, and both ends of its link.
 
 What a pool thread does is a `Executor`, as in production; here nobody but the world decides when it
 is its turn. What a link thread does are the methods `send` and `receive`.
@@ -100,7 +100,7 @@ class Process:
         self._taking: Action = (actor + 3, self.take, None)
         self._ticking: Action = (actor + 1, self.send, None)
         self._looking: Action = (actor + 4, self.look_after_handles, None)
-        self._hands: list[tuple[Executor, Action]] = []
+        self._executors: list[tuple[Executor, Action]] = []
         self._space = current_space() if kind == "client" else ObjectSpace()
         """What it has opened: workers share it with nobody, and the client is this process."""
 
@@ -140,8 +140,8 @@ class Process:
         if self._solo is not None and self._is_due(self._solo):
             out.append(self._ticking)
         has_idle_hand = False
-        for hand, action in self._hands:
-            if hand.work is None:
+        for executor, action in self._executors:
+            if executor.work is None:
                 has_idle_hand = True
             else:
                 out.append(action)
@@ -167,38 +167,38 @@ class Process:
     # -- the pool -------------------------------------------------------------------------
 
     def take(self, _: None) -> None:
-        """An idle hand takes one of the ready fibers, and performs it."""
-        self._take(next(hand for hand, _ in self._hands if hand.work is None))
+        """An idle executor takes one of the ready fibers, and runs it."""
+        self._take(next(executor for executor, _ in self._executors if executor.work is None))
         self._check()
 
-    def _take(self, hand: Executor) -> None:
-        if hand.take(self._world.pick(len(self.member.ready))):
-            self._perform(hand)
+    def _take(self, executor: Executor) -> None:
+        if executor.next_task(self._world.pick(len(self.member.ready))):
+            self._run(executor)
         else:
             self._owes_word = True
 
-    def _perform(self, hand: Executor) -> None:
-        with on_behalf_of(hand, self), use_space(self._space):
-            self._perform_work(hand)
+    def _run(self, executor: Executor) -> None:
+        with on_behalf_of(executor, self), use_space(self._space):
+            self._run_work(executor)
 
-    def _perform_work(self, hand: Executor) -> None:
-        world, work = self._world, hand.work
+    def _run_work(self, executor: Executor) -> None:
+        world, work = self._world, executor.work
         if not isinstance(work, Fiber):
-            hand.perform()
+            executor.run()
             return
         if work.unwinding is not None and work.request is None:
             world.ledger.cancelled(work.id)
         if self.member.is_running(work.run):
             world.ledger.stepped(work.id, work.epoch, self.name, world.now)
         world.stepped()
-        hand.perform()
+        executor.run()
         world.note(self.name, *story_of_request(work))
 
-    def settle(self, hand: Executor) -> None:
-        """What this hand has performed takes effect; it may take the next in the same breath."""
-        work, ready = hand.work, self.member.ready
+    def settle(self, executor: Executor) -> None:
+        """The work of this executor takes effect; it may take the next in the same breath."""
+        work, ready = executor.work, self.member.ready
         before = len(ready)
-        is_going_on = hand.settle()
+        is_going_on = executor.commit()
         if isinstance(work, Fiber):
             self._settled(work)
         elif isinstance(work, FinishFiber):
@@ -206,9 +206,9 @@ class Process:
         if len(ready) > before:
             self._note_woken(before, work)
         if is_going_on:
-            self._perform(hand)
+            self._run(executor)
         elif ready and self._world.pick(4) < 3:
-            self._take(hand)
+            self._take(executor)
         else:
             self._owes_word = True
         self._check()
@@ -266,7 +266,7 @@ class Process:
         self._world.note(self.name, "the callback of fiber {} is called", (callback.fiber.id,))
         self._note_woken(before)
 
-    def let_go(self, callback: Callback) -> None:
+    def on_callback_dropped(self, callback: Callback) -> None:
         """May be said by the garbage collector, so what follows from it is done later."""
         self.is_stale = True
         if not self.has_ended:
@@ -276,10 +276,10 @@ class Process:
         """Callbacks have died without being called."""
         while self._dropped:
             callback = self._dropped.popleft()
-            self.member.let_go(callback.fiber, callback.request)
+            self.member.callback_dropped(callback.fiber, callback.request)
         self._check()
 
-    def elsewhere(
+    def run_in_thread(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
         """Called at once: in a simulation nothing is held up by it."""
@@ -311,7 +311,7 @@ class Process:
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""
 
-    def stays(self, fiber: Fiber) -> None:
+    def on_unpicklable(self, fiber: Fiber) -> None:
         """Kept for the one who asked for the simulation."""
         reason = why_it_cannot_ship(fiber)
         self._world.stayed[reason] = None
@@ -358,8 +358,8 @@ class Process:
             self._go_on_alone(self._solo)
             return
         member, world = self.member, self._world
-        is_idle = not member.ready and any(hand.work is None for hand, _ in self._hands)
-        member.tell(all_of_it=is_idle)
+        is_idle = not member.ready and any(executor.work is None for executor, _ in self._executors)
+        member.flush(full=is_idle)
         if is_idle:
             self._owes_word = False
         if not member.outbox:
@@ -432,9 +432,9 @@ class Process:
         )
         self._member.failures.arm = lambda: self._handle_died
         for index in range(self._threads):
-            hand = parts.hand(self._member, self)
+            executor = parts.executor(self._member, self)
             actor = self.serial * (self._threads + 5) + 5 + index
-            self._hands.append((hand, (actor, self.settle, hand)))
+            self._executors.append((executor, (actor, self.settle, executor)))
         self._member.outbox += self._early
         self._world.joined(self)
 
@@ -496,7 +496,7 @@ class Process:
         """The process is no more, nor are the last batches that it has sent."""
         self.is_stale = True
         self.has_ended = True
-        self._hands.clear()
+        self._executors.clear()
         self._dropped.clear()
         self._hang_up(lost)
         self._world.ledger.lost(self.name)
@@ -561,6 +561,8 @@ class Process:
             InvariantBroken: something doesn't.
         """
         try:
-            self.member.validate([hand.work for hand, _ in self._hands if hand.work is not None])
+            self.member.validate(
+                [executor.work for executor, _ in self._executors if executor.work is not None]
+            )
         except DistioBug as bug:
             raise InvariantBroken(f"{self.name}: {bug.message}", self._world.story(bug)) from bug

@@ -1,8 +1,8 @@
 """A whole cluster in one thread: who acts next, when time passes, what goes wrong.
 
-At each step the world gathers what could happen now (a hand takes a fiber or settles one, a batch
-is sent or arrives, a timer is due) and lets the choices pick. Only when nothing can happen does
-time pass, to the next moment at which something can.
+At each step the world gathers what could happen now (an executor takes a fiber or commits one, a
+batch is sent or arrives, a timer is due) and lets the choices pick. Only when nothing can happen
+does time pass, to the next moment at which something can.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Components:
 
     coordinator: Callable[[], Coordinator] = Coordinator
     member: Callable[..., Member] = Member
-    hand: Callable[..., Executor] = Executor
+    executor: Callable[..., Executor] = Executor
 
 
 @dataclass(frozen=True)

@@ -19,23 +19,23 @@ __all__ = ["Callback", "nobody_calls"]
 class Callback:
     """What `async_` gives to its function; the first call counts."""
 
-    __slots__ = ("_around", "_is_called", "fiber", "request")
+    __slots__ = ("_host", "_is_called", "fiber", "request")
 
     def __init__(
-        self, around: HostServices, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
+        self, host: HostServices, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
     ) -> None:
-        self._around = around
+        self._host = host
         self._is_called = False
         self.fiber = fiber
         self.request = request
 
     def __call__(self, result: Result[Any, Any]) -> None:
         self._is_called = True
-        self._around.called_back(self, result)
+        self._host.called_back(self, result)
 
     def __del__(self) -> None:
         if not self._is_called:
-            self._around.let_go(self)
+            self._host.on_callback_dropped(self)
 
 
 def nobody_calls(fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking) -> Panic[Any, Any]:

@@ -86,7 +86,9 @@ def _drop_fibers(member: Member, run: int) -> None:
         if isinstance(work, UnpickleChunk) and work.chunk.run == run:
             member.in_parcels -= len(work.chunk.fibers) - 1
             member.locks.lost(work.chunk.held)
-        elif not (isinstance(work, Fiber | PickleOutcome) and work.run == run):
+        elif isinstance(work, Fiber) and work.run == run:
+            continue
+        elif not (isinstance(work, PickleOutcome) and work.run_id == run):
             kept.append(work)
     member.ready = kept
     dropped = [fiber for fiber in member.parked.values() if fiber.run == run]

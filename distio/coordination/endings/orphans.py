@@ -44,7 +44,7 @@ def become_orphan(member: Member, reason: str) -> None:
             member.outbox.append(m.StartRun(run.id))
         else:
             run_ended(member, m.RunEnded(run.id, Cause.CLUSTER_CLOSED, reason))
-    member.tell()  # how many fibers there are, before anything else is said of them
+    member.flush()  # how many fibers there are, before anything else is said of them
     for fiber in list(member.parked.values()):
         _renew_wait(member, fiber, reason)
     member.locks.refuse_asked(reason)

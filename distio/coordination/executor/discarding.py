@@ -20,9 +20,9 @@ class DropObjects:
     def __init__(self, objects: list[Any]) -> None:
         self._objects = objects
 
-    def perform(self, around: HostServices) -> None:
+    def run(self, host: HostServices) -> None:
         """Drop them."""
         self._objects.clear()
 
-    def settle(self, member: Member) -> None:
+    def commit(self, member: Member) -> None:
         """Nothing follows."""

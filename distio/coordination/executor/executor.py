@@ -41,11 +41,11 @@ _LONGEST_STREAK: Final = 100
 class Executor:
     """Takes work from a member, performs it, settles it."""
 
-    __slots__ = ("_around", "_empty", "_member", "_opening", "_preparing", "_streak", "work")
+    __slots__ = ("_empty", "_host", "_member", "_opening", "_preparing", "_streak", "work")
 
-    def __init__(self, member: Member, around: HostServices) -> None:
+    def __init__(self, member: Member, host: HostServices) -> None:
         self._member = member
-        self._around = around
+        self._host = host
         self._streak = 0
         self._empty = Context()
         """That in which work is performed that has no context variables."""
@@ -57,7 +57,7 @@ class Executor:
         self.work: Fiber | Task | None = None
         """What it has in hand."""
 
-    def take(self, index: int = 0) -> bool:
+    def next_task(self, index: int = 0) -> bool:
         """Take work out of the member's queue (mutex held); the oldest unless told otherwise.
 
         Returns:
@@ -67,7 +67,7 @@ class Executor:
         self._streak = 0
         return self.work is not None
 
-    def perform(self) -> None:
+    def run(self) -> None:
         """Do the part of it that may run user code (mutex not held)."""
         work = self.work
         if type(work) is Fiber:
@@ -82,11 +82,11 @@ class Executor:
                     work.variables = None
                 return
         elif work is not None:
-            self._empty.run(work.perform, self._around)
+            self._empty.run(work.run, self._host)
         if self._empty:  # something was set in it: it is the fiber's now
             self._empty = Context()
 
-    def settle(self) -> bool:
+    def commit(self) -> bool:
         """Tell the member what came of it (mutex held).
 
         Returns:
@@ -111,7 +111,7 @@ class Executor:
                     following = None
         else:
             assert work is not None
-            following = work.settle(member)
+            following = work.commit(member)
         self.work = following
         if following is None:
             member.stepping -= 1
@@ -119,10 +119,10 @@ class Executor:
         return True
 
 
-def _step(fiber: Fiber, hand: Executor) -> None:
+def _step(fiber: Fiber, executor: Executor) -> None:
     """Step a fiber in a hand until it asks for something, and leave that in `fiber.request`."""
     answered = type(fiber.request)
-    if answered in hand._opening:
+    if answered in executor._opening:
         if answered is rq.AwaitFibers:
             fiber.value = [_opened(outcome_in(each)) for each in fiber.value]
         elif type(fiber.value) is PackedValue:
@@ -133,17 +133,17 @@ def _step(fiber: Fiber, hand: Executor) -> None:
         except BaseException as interrupt:
             if not is_interrupt(interrupt):
                 raise  # a bug: else it were the fiber's panic
-            if not hand._around.interrupted(interrupt, fiber):
+            if not executor._host.interrupted(interrupt, fiber):
                 fiber.request = None
                 return
             fiber.crash(interrupt)
         else:
             fiber.request = request
-            if type(request) in hand._preparing:
+            if type(request) in executor._preparing:
                 if request is rq.NOW:
-                    fiber.value = hand._around.wall_clock()
+                    fiber.value = executor._host.wall_clock()
                 elif request is rq.RANDOM:
-                    fiber.value = hand._around.random()
+                    fiber.value = executor._host.random()
                 else:
                     _pack(fiber, request)
             return

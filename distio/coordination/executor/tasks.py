@@ -73,13 +73,13 @@ class HostServices(Protocol):
     def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
         """A callback was called, by any thread."""
 
-    def let_go(self, callback: Callback) -> None:
+    def on_callback_dropped(self, callback: Callback) -> None:
         """A callback has died without being called.
 
         The garbage collector may say so at any time, even in a thread that holds the mutex.
         """
 
-    def elsewhere(
+    def run_in_thread(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
         """Call this for a fiber on a thread that isn't one of the pool's; returns at once.
@@ -124,7 +124,7 @@ class HostServices(Protocol):
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers are about to come; these are the log levels of the clients they belong to."""
 
-    def stays(self, fiber: Fiber) -> None:
+    def on_unpicklable(self, fiber: Fiber) -> None:
         """This fiber was to travel, but it can't be pickled."""
 
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
@@ -168,15 +168,15 @@ class UnpickleChunk:
         """Those of all clients when it came."""
 
     @property
-    def run(self) -> int:
+    def run_id(self) -> int:
         """The run that the fibers belong to."""
         return self.chunk.run
 
-    def perform(self, around: HostServices) -> None:
+    def run(self, host: HostServices) -> None:
         """Unpickle it."""
         chunk = self.chunk
         try:
-            around.use_log_levels(self._log_levels)
+            host.use_log_levels(self._log_levels)
             shared = self._run.bundles, self._run.attachments
             self._fibers = load_fibers(
                 chunk.run, chunk.fibers, chunk.payload, *shared, self._claims
@@ -188,7 +188,7 @@ class UnpickleChunk:
             for fiber, (_, epoch) in zip(self._fibers, chunk.fibers):
                 fiber.epoch = epoch
 
-    def settle(self, member: Member) -> Fiber | Task | None:
+    def commit(self, member: Member) -> Fiber | Task | None:
         """Its fibers are ready."""
         member.opened(self.chunk, self._fibers, self._handles)
         return None
@@ -227,7 +227,7 @@ class PickleFibers:
         """What the same thread goes on with."""
 
     @property
-    def run(self) -> int:
+    def run_id(self) -> int:
         """The run they belong to."""
         return self._packed[0].run if self._packed else self._chunks[-1][0].run
 
@@ -237,7 +237,7 @@ class PickleFibers:
         fibers = [*self._packed, *[fiber for chunk in self._chunks for fiber in chunk]]
         return [*fibers, self.then] if isinstance(self.then, Fiber) else fibers
 
-    def perform(self, around: HostServices) -> None:
+    def run(self, host: HostServices) -> None:
         """Pickle the next chunk; halve it until it is clear which of them can't be pickled."""
         while True:
             self._packed = fibers = self._chunks.pop()
@@ -252,14 +252,14 @@ class PickleFibers:
                 if self._target:
                     _refuse(fibers[0])
                 else:
-                    around.stays(fibers[0])
+                    host.on_unpicklable(fibers[0])
             else:
                 copied = self._dumped.generators
                 if copied and not any(fiber.epoch for fiber in fibers):
-                    around.copied(fibers, copied)  # who moves once more was looked at before
+                    host.copied(fibers, copied)  # who moves once more was looked at before
             return
 
-    def settle(self, member: Member) -> Fiber | Task | None:
+    def commit(self, member: Member) -> Fiber | Task | None:
         """They leave, or are kept."""
         if not member.is_running(self._packed[0].run):
             return self.then if isinstance(self.then, PickleFibers) else None
@@ -292,14 +292,14 @@ def _dump_outcome(outcome: Any) -> Leaving:
 class PickleOutcome:
     """The outcome of this fiber is to be sent to whoever waits for it elsewhere."""
 
-    __slots__ = ("_outcome", "handle", "run")
+    __slots__ = ("_outcome", "handle", "run_id")
 
     def __init__(self, run: int, handle: Handle[Any, Any, Any]) -> None:
-        self.run = run
+        self.run_id = run
         self.handle = handle
         self._outcome = Leaving(b"")
 
-    def perform(self, around: HostServices) -> None:
+    def run(self, host: HostServices) -> None:
         """Pickle it, unless it came as bytes."""
         outcome = self.handle.outcome
         if isinstance(outcome, Packed):
@@ -307,10 +307,10 @@ class PickleOutcome:
         else:
             self._outcome = _dump_outcome(outcome)
 
-    def settle(self, member: Member) -> Fiber | Task | None:
+    def commit(self, member: Member) -> Fiber | Task | None:
         """It leaves."""
-        if member.is_running(self.run):
-            member.runs[self.run].posting -= 1
+        if member.is_running(self.run_id):
+            member.runs[self.run_id].posting -= 1
             member.posted(self.handle.id, self._outcome)
         return None
 
@@ -325,11 +325,11 @@ class FinishFiber:
         self.fiber = fiber
         self._outcome = Leaving(b"")
 
-    def perform(self, around: HostServices) -> None:
+    def run(self, host: HostServices) -> None:
         """Pickle the outcome."""
         self._outcome = _dump_outcome(self.fiber.outcome())
 
-    def settle(self, member: Member) -> Fiber | Task | None:
+    def commit(self, member: Member) -> Fiber | Task | None:
         """The outcome leaves, and the fiber has ended."""
         fiber = self.fiber
         if member.is_running(fiber.run):
@@ -350,18 +350,18 @@ class StartCallback:
         self._variables = variables
         """The context in which the function is called."""
 
-    def perform(self, around: HostServices) -> None:
+    def run(self, host: HostServices) -> None:
         """Call the function; what it raises is the outcome, unless the callback came first."""
         fiber, request = self.fiber, self.request
-        callback = Callback(around, fiber, request)
+        callback = Callback(host, fiber, request)
         try:
             started = self._variables.run(_started, fiber, request, callback)
             expect.no_coroutine(started, "async_", request.f)
         except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
-            if not is_interrupt(exception) or around.interrupted(exception, None):
+            if not is_interrupt(exception) or host.interrupted(exception, None):
                 callback(Panic([TracedException.in_except_clause(exception)], []))
 
-    def settle(self, member: Member) -> Fiber | Task | None:
+    def commit(self, member: Member) -> Fiber | Task | None:
         """The rest is the callback's."""
         return None
 
@@ -384,27 +384,27 @@ class StartBlockingCall:
         """The context in which it is called."""
         self._stop: Callable[[], None] | None = None
 
-    def perform(self, around: HostServices) -> None:
+    def run(self, host: HostServices) -> None:
         """Hand the call over."""
-        callback = Callback(around, self.fiber, self.request)
+        callback = Callback(host, self.fiber, self.request)
         try:
-            self._hand_over(around, callback)
+            self._hand_over(host, callback)
         except Exception as error:  # noqa: BLE001 (the system has no thread left, for one)
             callback(Panic([TracedException.in_except_clause(error)], []))
 
-    def _hand_over(self, around: HostServices, callback: Callback) -> None:
+    def _hand_over(self, host: HostServices, callback: Callback) -> None:
         fiber, request = self.fiber, self.request
-        call = partial(_call, around, fiber, request, self._variables, callback)
+        call = partial(_call, host, fiber, request, self._variables, callback)
         if request.place == "loop":
-            begin = partial(around.begin_task, fiber)
-            self._stop = around.on_loop(partial(_await, request, self._variables, begin, callback))
+            begin = partial(host.begin_task, fiber)
+            self._stop = host.on_loop(partial(_await, request, self._variables, begin, callback))
         elif request.place == "main thread":
-            withdraw = around.on_main_thread(call, partial(_refuse_call, callback), fiber)
+            withdraw = host.on_main_thread(call, partial(_refuse_call, callback), fiber)
             self._stop = partial(_withdraw, withdraw, callback)
         else:
-            self._stop = around.elsewhere(call, partial(callback, Ok(None)), fiber)
+            self._stop = host.run_in_thread(call, partial(callback, Ok(None)), fiber)
 
-    def settle(self, member: Member) -> Fiber | Task | None:
+    def commit(self, member: Member) -> Fiber | Task | None:
         """The rest is the callback's, unless the fiber was cancelled meanwhile."""
         fiber, request, stop = self.fiber, self.request, self._stop
         is_waiting = fiber.request is request
@@ -419,7 +419,7 @@ class StartBlockingCall:
 
 
 def _call(
-    around: HostServices,
+    host: HostServices,
     fiber: Fiber,
     request: rq.AwaitBlocking,
     variables: Context,
@@ -433,7 +433,7 @@ def _call(
         result: Result[Any, Any] = Ok(value)
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)
         if is_on_main_thread and is_interrupt(exception):
-            around.interrupted(exception, None)
+            host.interrupted(exception, None)
         result = Panic([TracedException.in_except_clause(exception)], [])
     callback(result)
 
@@ -505,13 +505,13 @@ class CancelBlockingCall:
     def __init__(self, request: rq.AwaitBlocking) -> None:
         self._request = request
 
-    def perform(self, around: HostServices) -> None:
+    def run(self, host: HostServices) -> None:
         """Stop it; the fiber goes on when it has ended."""
         self._request.is_stopped = True
         if self._request.stop is not None:
             self._request.stop()
 
-    def settle(self, member: Member) -> Fiber | Task | None:
+    def commit(self, member: Member) -> Fiber | Task | None:
         """The rest is the callback's."""
         return None
 

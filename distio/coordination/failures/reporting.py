@@ -25,11 +25,11 @@ class ReportFailures:
     def __init__(self, fiber: Fiber | None = None) -> None:
         self.fiber = fiber
 
-    def perform(self, around: HostServices) -> None:
+    def run(self, host: HostServices) -> None:
         """Report them."""
-        around.report_failures()
+        host.report_failures()
 
-    def settle(self, member: Member) -> None:
+    def commit(self, member: Member) -> None:
         """The fiber has ended."""
         if self.fiber is not None and member.is_running(self.fiber.run):
             member.runs[self.fiber.run].has_ended(self.fiber)

@@ -122,5 +122,5 @@ def _fibers_in(work: Work) -> tuple[int, list[int]]:
             return -1, []
         return work.fiber.run, [work.fiber.id]
     if isinstance(work, PickleFibers):
-        return work.run, [fiber.id for fiber in work.fibers]
+        return work.run_id, [fiber.id for fiber in work.fibers]
     return -1, []  # it is about a fiber that is somewhere else, or has ended

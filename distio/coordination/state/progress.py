@@ -46,23 +46,23 @@ class ProgressReport:
     def __bool__(self) -> bool:
         return bool(self.unreported or self._posted.fibers)
 
-    def tell(self, load: int, outbox: list[m.MemberMessage], *, all_of_it: bool) -> None:
+    def flush(self, load: int, outbox: list[m.MemberMessage], *, full: bool) -> None:
         """Put it into the outbox; nothing if the coordinator knows it.
 
         Args:
             load: see `Member.load`.
             outbox: what is to be said.
-            all_of_it: also what nothing waits for while there is work: the load, how much was
+            full: also what nothing waits for while there is work: the load, how much was
                 heard, and how many fibers wait for others.
         """
         if self._posted.fibers:  # before it is told that these fibers have ended
             outbox.append(self._posted)
             self._posted = m.OutcomesReady([], [])
         told = (self.received, load)
-        if all_of_it:
+        if full:
             self.unreported.update(self.newly_blocked)
             self.newly_blocked.clear()
-        if not self.unreported and (told == self._last_told or not all_of_it):
+        if not self.unreported and (told == self._last_told or not full):
             return
         self._last_told = told
         runs = [run.tell() for run in self.unreported.values()]
