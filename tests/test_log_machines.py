@@ -112,7 +112,7 @@ def test_a_member_opens_each_chunk_with_the_levels_that_came_before_it() -> None
     ):
         member.receive(message)
     host: Any = UnaryOpWith()
-    for work in list(member.ready):
+    for work in list(member.state.ready):
         parcel: Any = work
         parcel.run(host)
     assert seen == [{1: INFO}, {5: DEBUG}]
@@ -179,8 +179,8 @@ def test_records_change_no_load_and_are_not_counted_as_heard() -> None:
     member = Member(1)
     member.receive(m.LogsRelayed(3, cluster.run, b"records"))
     member.flush()
-    assert member.outbox == []
-    assert member.logs.take() == [m.LogsRelayed(3, cluster.run, b"records")]
+    assert member.state.outbox == []
+    assert member.take_logs() == [m.LogsRelayed(3, cluster.run, b"records")]
     member.validate_rest()
 
 

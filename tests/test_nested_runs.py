@@ -213,8 +213,9 @@ class Stop:
 
 def fiber_in_hand() -> tuple[Member, Any, Stop]:
     member = Member(1)
-    member.queue(member.start_root(io.pure(1), None))
-    return member, member.take(), Stop()
+    fiber = member.start_root(io.pure(1), None)
+    member.state.stepping = 1
+    return member, fiber, Stop()
 
 
 def test_a_nested_run_is_stopped_once_when_that_of_its_fiber_is_cancelled() -> None:
@@ -236,7 +237,7 @@ def test_a_nested_run_is_stopped_at_once_if_its_fiber_is_cancelled_already() -> 
 def test_a_nested_run_is_stopped_when_that_of_its_fiber_is_gone() -> None:
     member, fiber, stop = fiber_in_hand()
     member.cancelling.watch(fiber, stop)
-    member.cancelling.run_gone(fiber.run)
+    member.cancelling.run_ended(member.state.runs[fiber.run])
     assert stop.calls == 1
 
 

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from distio import IO, Barrier, CountDownLatch, Deferred, Errors, Ok, PubSub, Queue, Var, io
+from distio.coordination.failures.member import Failures
+from distio.coordination.locks.member import Locks
 from distio.coordination.member import Member
 from distio.coordination.references.coordinator import References
+from distio.coordination.references.member import References as LocalReferences
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of
 from tests.test_member import World
@@ -63,8 +66,12 @@ class Cluster(World):
         kept = {*machine.fibers, *[key for key, each in known if each.exposed is not None]}
         for node in self.nodes.values():
             member = node.member
-            kept |= {*member.hosted, *member.references._exposed, *member.awaited}
-            kept |= {fiber for run in member.runs.values() for fiber in run.known}
+            kept |= {
+                *member.state.hosted,
+                *member.part(LocalReferences)._exposed,
+                *member.state.awaited,
+            }
+            kept |= {fiber for run in member.state.runs.values() for fiber in run.known}
         return {name_of(fiber) for fiber in kept}
 
     def run_to_sleep(self, program: Program) -> Any:
@@ -134,7 +141,7 @@ def test_a_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
     used = Var.create(0).flat_map(lambda var: var.update(lambda n: (n + 1, None)))
     assert cluster.run_to_sleep(used).success.new_value == 1
     assert cluster.left == 0
-    assert len(cluster[1].locks) == 0
+    assert not cluster[1].part(Locks).leftovers()["locks"]
 
 
 # -- what travels -----------------------------------------------------------------------------
@@ -290,12 +297,14 @@ def test_handle_that_leaves_while_its_outcome_is_to_be_dropped_is_kept() -> None
     root = member.start_root(io.pure(0), None)
     handle = root.handle
     assert handle is not None
-    member.export([handle])  # the coordinator has heard of it once, and everybody has dropped it
-    member.export([handle])
+    member.part(LocalReferences).export(
+        [handle]
+    )  # the coordinator has heard of it once, and everybody has dropped it
+    member.part(LocalReferences).export([handle])
     member.receive(m.DropOutcomes([(root.id, 1)]))
-    assert root.id in member.hosted
+    assert root.id in member.state.hosted
     member.receive(m.DropOutcomes([(root.id, 1)]))
-    assert root.id not in member.hosted
+    assert root.id not in member.state.hosted
 
 
 def test_failure_whose_last_handle_dies_elsewhere_is_reported() -> None:
@@ -303,7 +312,7 @@ def test_failure_whose_last_handle_dies_elsewhere_is_reported() -> None:
     kept: list[Any] = []
     made = io.parallel(io.parallel(io.error("lost"))).flat_map(io.wait)
     cluster.run_to_sleep(made.map(lambda results: kept.extend(values(results)[0])))
-    failures = cluster[2].failures
+    failures = cluster[2].part(Failures)
     assert failures.take() is None
     kept.clear()
     cluster.settle()

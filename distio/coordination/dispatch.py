@@ -58,14 +58,21 @@ class HandlerTable:
         marker: the decorator of these methods.
         base: its direct subclasses are to be handled.
         owners: the classes that have the methods.
-        is_complete: whether each type is to be handled.
+        besides: types that somebody else handles, before this table is asked.
+        is_complete: whether each other type is to be handled.
 
     Raises:
         TypeError: a type is handled by nobody, or by two methods.
     """
 
     def __init__(
-        self, marker: Marker, base: type, owners: Sequence[type], *, is_complete: bool = True
+        self,
+        marker: Marker,
+        base: type,
+        owners: Sequence[type],
+        *,
+        besides: Sequence[type] = (),
+        is_complete: bool = True,
     ) -> None:
         self._methods: dict[type, tuple[type, str]] = {}
         for owner in owners:
@@ -73,11 +80,12 @@ class HandlerTable:
                 for kind in _handled_by(method):
                     if not issubclass(kind, base):
                         raise TypeError(f"{method.__qualname__} handles no {base.__name__}")
-                    if kind in self._methods:
+                    if kind in self._methods or kind in besides:
                         raise TypeError(f"{kind.__name__} is handled twice")
                     self._methods[kind] = owner, method.__name__
         kinds: list[type] = base.__subclasses__()
-        missing = [each.__name__ for each in kinds if each not in self._methods]
+        known = {*self._methods, *besides}
+        missing = [each.__name__ for each in kinds if each not in known]
         if missing and is_complete:
             raise TypeError(f"nobody handles {', '.join(sorted(missing))}")
 

@@ -16,9 +16,8 @@ from typing import Any, Final, NoReturn, Protocol
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.executor.executor import Executor
-from distio.coordination.executor.tasks import PickleFibers
 from distio.coordination.member import Member
-from distio.coordination.status.words import describe_fibers
+from distio.coordination.placement.tasks import PickleFibers
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt
 from distio.core.ops.base import Frame
@@ -28,7 +27,6 @@ from distio.core.shipping import place_of
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
-from distio.protocol.messages import CancelRun
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.text import readable_exception
 from distio.result import Panic, Result
@@ -115,7 +113,7 @@ class Host:
         """That of the main thread, if it is one of the pool's."""
         self.failures = FailureLog(self)
         self.pool = PoolWatch(self)
-        member.failures.arm = lambda: self._handle_died
+        member.watch_handles(lambda: self._handle_died)
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
         self._departures = Departures()
@@ -182,7 +180,7 @@ class Host:
 
         An executor without work is that of the main thread, which has calls to make.
         """
-        done, member = executor.work, self.member
+        done, state = executor.work, self.member.state
         with self.mutex:
             self.pool.has_turned = True
             if self._from_anywhere:
@@ -191,7 +189,7 @@ class Host:
                 goes_on = executor.commit()
                 if goes_on:
                     is_shipping = type(done) is PickleFibers
-                    if is_shipping or member.outbox:
+                    if is_shipping or state.outbox:
                         # others may wait for what a fiber has given back; but when all are
                         # shipped, their parent goes on and often waits for them
                         self.link.outbox_changed(
@@ -202,7 +200,7 @@ class Host:
                     elif not self.pool.is_watched:
                         self.pool.watch()
                     return not self.is_stopping
-                if member.ready:  # otherwise `idle` says it, with all the rest
+                if state.ready:  # otherwise `idle` says it, with all the rest
                     self.link.outbox_changed()
                     if self._idle:
                         self.wake(spare=1)
@@ -221,7 +219,7 @@ class Host:
                         self.pool.watch()
                     return True
                 patience = self.link.idle()
-                if not member.ready and not self.is_stopping:
+                if not state.ready and not self.is_stopping:
                     self._idle += 1
                     try:
                         self._work_ready.wait(_at_most(patience))
@@ -255,14 +253,13 @@ class Host:
             CannotStartThread: the system allows no more threads.
         """
         with self.mutex:
-            # what a thread has in hand that is away keeps no other work from coming
-            self.member.stepping -= 1
+            self.member.thread_left()
         try:
             if not self.is_stopping:
                 self._start_thread("stand-in")
         except CannotStartThread:
             with self.mutex:
-                self.member.stepping += 1
+                self.member.thread_came_back()
             raise
 
     def advise(self) -> None:
@@ -281,7 +278,7 @@ class Host:
         self.inbox.put(self._retire_thread)
 
     def _retire_thread(self) -> None:
-        self.member.stepping += 1
+        self.member.thread_came_back()
         self._surplus += 1
         self._has_errands = True
         self.wake_one()
@@ -318,20 +315,16 @@ class Host:
 
     def cancel_run(self, run: int) -> None:
         """Cancel all fibers of this run, here and elsewhere; returns at once."""
-        self.inbox.put(self._cancel_run, run)
-
-    def _cancel_run(self, run: int) -> None:
-        if self.member.is_running(run):
-            self.member.outbox.append(CancelRun(run))
+        self.inbox.put(self.member.cancel_run, run)
 
     def describe_run(self, run: int) -> str:
         """Which fibers of this run go on; empty if it is over."""
         with self.mutex:
-            return describe_fibers(self.member, run)
+            return self.member.describe_fibers(run)
 
     def wake(self, spare: int = 0) -> None:
         """Wake threads for what is ready (mutex held); the caller takes `spare` of it itself."""
-        count = len(self.member.ready) - spare
+        count = len(self.member.state.ready) - spare
         if self._idle and count > 0:
             self._work_ready.notify(min(count, self._idle))
         elif count > 0 and not self.pool.sees_ready:
@@ -477,7 +470,7 @@ class Host:
     def _handle_died(self) -> None:
         """The handle of a fiber that has failed died: in any thread, with any lock held."""
         if not self.is_stopping:
-            self.inbox.put(self.member.failures.report_later)
+            self.inbox.put(self.member.report_failures_later)
 
 
 class LeavesChild(Frame):

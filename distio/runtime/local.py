@@ -14,7 +14,6 @@ from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
-from distio.coordination.endings.member import drop_chores
 from distio.coordination.member import Member
 from distio.coordination.state.events import Event, Joined, Received, Tick
 from distio.coordination.state.local_run import LocalRun
@@ -24,7 +23,7 @@ from distio.core.variables import copied, of_the_caller
 from distio.errors import DistioError, TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
-from distio.protocol.messages import CancelRun, Hello
+from distio.protocol.messages import Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
 from distio.runtime.current import executors_here
@@ -92,7 +91,7 @@ class LocalHost(Host):
             if self.failure is None and not any(run.unreleased for run in self._ended):
                 for thread in threads:
                     thread.join()
-            drop_chores(self.member)
+            self.member.drop_chores()
             if self.failures.has_to_tell_of([self._run]):
                 self.failures.runs_ended([self._run])
             spare_in_children(self)
@@ -115,7 +114,7 @@ class LocalHost(Host):
             root.variables = variables
             self._run = root.run
             if self._is_cancelled:
-                self.member.outbox.append(CancelRun(root.run))
+                self.member.cancel_run(root.run)
             self.member.queue(root)
             return self.tickets.issue(root)
         ticket = Ticket(Fiber(0, 0, io, context))
@@ -165,7 +164,7 @@ class LocalHost(Host):
         self.pool.is_watched = self.pool.sees_ready = False  # nobody is there who would look
         if isinstance(executor.work, Fiber):
             executor.work.stack.append(LeavesChild())
-        for fiber in list(self.member.parked.values()):
+        for fiber in list(self.member.state.parked.values()):
             if isinstance(fiber.request, rq.AwaitBlocking):
                 fiber.variables = copied(fiber.variables)  # the call has entered them for good
                 self.member.called_back(fiber, fiber.request, _left_behind())
@@ -175,7 +174,7 @@ class LocalHost(Host):
     def outbox_changed(self, *, more_follows: bool = False) -> None:
         if self._deadline is not None and self._deadline <= time.monotonic():
             self._happened(Tick())
-        if self.member.outbox:
+        if self.member.state.outbox:
             self._exchange()
             if self._deadline is not None and self._deadline < self._watched_until:
                 self.wake_one()  # to wait for the new, earlier deadline
@@ -203,8 +202,7 @@ class LocalHost(Host):
 
     def _exchange(self) -> None:
         """Carry messages to and fro until nobody has anything to say."""
-        while self.member.outbox:
-            batch, self.member.outbox = self.member.outbox, []
+        while batch := self.member.take_outbox():
             for message in batch:
                 self._happened(Received(1, message))
 
@@ -212,7 +210,7 @@ class LocalHost(Host):
         for command in self._coordinator.handle(time.monotonic(), event):
             self.member.receive(command.message)
         self._deadline = self._coordinator.next_deadline()
-        if self.member.ended_runs:
+        if self.member.state.ended_runs:
             self.is_stopping = True
             self.wake_all()
             self._ended = self.tickets.close_ended(self.member)

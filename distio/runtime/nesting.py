@@ -106,8 +106,8 @@ def nested_within(host: Host, run: int) -> Iterator[None]:
     if fiber is None:
         yield
         return
-    host.inbox.put(host.member.crossing.nested_began, fiber, run, is_in_hand)
+    host.inbox.put(host.member.nested_run_began, fiber, run, is_in_hand)
     try:
         yield
     finally:
-        host.inbox.put(host.member.crossing.nested_ended, fiber)
+        host.inbox.put(host.member.nested_run_ended, fiber)

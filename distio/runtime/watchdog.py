@@ -159,9 +159,9 @@ class PoolWatch:
 
     def watch(self) -> None:
         """All threads are busy: if fibers may come to wait for one, look after it (mutex held)."""
-        member = self._host.member
-        if member.ready or member.parked:
-            self.is_watched, self.sees_ready = True, bool(member.ready)
+        state = self._host.member.state
+        if state.ready or state.parked:
+            self.is_watched, self.sees_ready = True, bool(state.ready)
             self.has_turned = False
             self._hold.begin(time.monotonic(), self.executors)
             _watchdog.watch(self, self._hold.moment)
@@ -171,7 +171,7 @@ class PoolWatch:
         host, now = self._host, time.monotonic()
         is_blocked, moment = False, None
         with host.mutex:
-            ready, deadline = len(host.member.ready), host.next_deadline()
+            ready, deadline = len(host.member.state.ready), host.next_deadline()
             if not (host.has_idle_thread or host.is_stopping or host.is_inherited):
                 moment = now if ready else deadline and deadline + BLOCKED_SECONDS
             self.sees_ready = moment is not None and moment <= now

@@ -337,7 +337,7 @@ class World:
             isinstance(fiber.request, rq.AwaitCallback)
             for process in self._processes
             if process.has_joined and not process.has_ended
-            for fiber in process.member.parked.values()
+            for fiber in process.member.state.parked.values()
         )
 
     def _living_ids(self) -> list[int]:
@@ -360,8 +360,8 @@ class World:
                 if process.has_joined and not process.has_ended:
                     process.validate()
                     process.member.validate_rest()
-                    check_rest(process.name, {"things to say": process.member.outbox})
-                    if process.member.load:
+                    check_rest(process.name, {"things to say": process.member.state.outbox})
+                    if process.member.state.load:
                         raise DistioBug(f"{process.name} at rest has a load")
         except DistioBug as bug:
             raise InvariantBroken(bug.message, self.story(bug)) from bug

@@ -1,18 +1,28 @@
-"""Callbacks, by which what isn't a fiber answers one."""
+"""A callback, by which what isn't a fiber answers one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, Protocol, final
 
 from distio.core.fiber import Fiber
 from distio.errors import Deadlock, TracedException
 from distio.protocol import requests as rq
 from distio.result import Panic, Result
 
-if TYPE_CHECKING:
-    from distio.coordination.executor.tasks import HostServices
+__all__ = ["Answering", "Callback", "nobody_calls"]
 
-__all__ = ["Callback", "nobody_calls"]
+
+class Answering(Protocol):
+    """Takes what callbacks are called with; never called with the mutex held."""
+
+    def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
+        """A callback was called, by any thread."""
+
+    def on_callback_dropped(self, callback: Callback) -> None:
+        """A callback has died without being called.
+
+        The garbage collector may say so at any time, even in a thread that holds the mutex.
+        """
 
 
 @final
@@ -22,7 +32,7 @@ class Callback:
     __slots__ = ("_host", "_is_called", "fiber", "request")
 
     def __init__(
-        self, host: HostServices, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
+        self, host: Answering, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
     ) -> None:
         self._host = host
         self._is_called = False

@@ -38,10 +38,14 @@ class ProgressReport:
         posted.fibers.append(fiber)
         posted.payloads.append(outcome.payload)
 
-    @property
-    def has_posted(self) -> bool:
-        """Whether an outcome is to be told."""
-        return bool(self._posted.fibers)
+    def has_to_tell_of(self, run: int) -> bool:
+        """Whether fibers of this run started or ended, or outcomes were posted, since a flush."""
+        return run in self.unreported or bool(self._posted.fibers)
+
+    def forget(self, run: int) -> None:
+        """This run is over: what there was to tell of it is moot."""
+        self.unreported.pop(run, None)
+        self.newly_blocked.pop(run, None)
 
     def __bool__(self) -> bool:
         return bool(self.unreported or self._posted.fibers)
@@ -50,7 +54,7 @@ class ProgressReport:
         """Put it into the outbox; nothing if the coordinator knows it.
 
         Args:
-            load: see `Member.load`.
+            load: see `MemberState.load`.
             outbox: what is to be said.
             full: also what nothing waits for while there is work: the load, how much was
                 heard, and how many fibers wait for others.

@@ -1,0 +1,116 @@
+"""The interface of a member's features: what each of them does when something happens.
+
+A feature is a member's half of one conversation: locks, outcomes, status, … Its methods marked with
+`@handles` take messages of the coordinator, those marked with `@answers` requests of fibers. All
+else that a feature has to do is a hook here, which by default does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from distio.coordination.state.local_run import LocalRun
+from distio.core.fiber import Fiber
+from distio.core.pickling.payloads import Dumped
+from distio.protocol import messages as m
+
+__all__ = ["Departure", "MemberFeature", "WaitsOfRun", "overriding"]
+
+Key = int | str
+
+
+@final
+@dataclass(slots=True)
+class Departure:
+    """Fibers of one run that leave the member in one chunk."""
+
+    run: LocalRun
+    fibers: Sequence[Fiber]
+    dumped: Dumped
+    target: int
+    """The member that the fibers are for; 0: any."""
+    held: list[tuple[Key, int, int]] = field(default_factory=list)
+    """(lock, its tokens, how many of them) that leave with the fibers."""
+
+
+@final
+@dataclass(slots=True)
+class WaitsOfRun:
+    """The wait graph of one run, as far as the member knows it: see `m.WaitGraph`."""
+
+    run: LocalRun
+    for_fibers: list[tuple[int, list[int]]] = field(default_factory=list)
+    for_runs: list[tuple[int, int]] = field(default_factory=list)
+    for_locks: list[tuple[int, Key]] = field(default_factory=list)
+    held: list[tuple[Key, list[int]]] = field(default_factory=list)
+    for_replies: list[tuple[int, str]] = field(default_factory=list)
+
+
+class MemberFeature:
+    """Base of all features of a member."""
+
+    def fibers_leave(self, departure: Departure) -> None:
+        """These fibers are about to leave: add what goes with them."""
+
+    def fibers_left(self, departure: Departure) -> None:
+        """The coordinator was told that these fibers leave: forget them."""
+
+    def fibers_arrived(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
+        """The fibers of this chunk are here."""
+
+    def chunk_dropped(self, chunk: m.Chunk) -> None:
+        """A chunk came whose run is over: nobody wants its fibers."""
+
+    def fiber_ended(self, fiber: Fiber) -> None:
+        """This fiber has ended; called only if it holds locks, or if some fiber is cancelled."""
+
+    def run_ended(self, run: LocalRun) -> None:
+        """This run is over, and the member knows it no more: drop what belongs to it."""
+
+    def coordinator_lost(self, reason: str) -> None:
+        """The coordinator is lost, and another begins anew that knows of this member alone."""
+
+    def withdraw(self, fiber: Fiber, request: Any) -> bool:
+        """A parked fiber is cancelled whose request this feature answers.
+
+        Returns:
+            Whether the fiber waits no longer; if not, the feature unparks the fiber later.
+        """
+        return True
+
+    def add_waits(self, waits: WaitsOfRun) -> None:
+        """Add what fibers of this run wait for, or hold."""
+
+    def free(self, keys: Sequence[int]) -> Sequence[Any]:
+        """No fiber here can reach what these keys stand for: forget it, and return it.
+
+        What is returned is dropped by a task: it may run code of the user when it dies.
+        """
+        return ()
+
+    def before_flush(self) -> None:
+        """The coordinator is about to be told what it doesn't know."""
+
+    def after_flush(self) -> None:
+        """The coordinator was told."""
+
+    def validate(self) -> None:
+        """Check what must always hold.
+
+        Raises:
+            DistioBug: something doesn't.
+        """
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        """By name, the collections that are empty when all runs have ended."""
+        return {}
+
+
+Hook = Callable[..., Any]
+
+
+def overriding(features: Sequence[MemberFeature], hook: Hook) -> list[MemberFeature]:
+    """Those of these features that do something when this, a method of `MemberFeature`, is due."""
+    return [each for each in features if getattr(type(each), hook.__name__) is not hook]
