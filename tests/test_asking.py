@@ -12,7 +12,6 @@ import pytest
 from distio import IO, Ok, io, resource
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
-from distio.coordination.references.member import References
 from distio.coordination.state.events import Joined
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
@@ -49,7 +48,7 @@ class Scene:
         self.said()
 
     def start(self, program: Program) -> Fiber:
-        self.member.placement.spawn(self.root, rq.Spawn([program]))
+        self.member.features.placement.spawn(self.root, rq.Spawn([program]))
         fiber = self.member.state.ready[-1]
         assert isinstance(fiber, Fiber)
         return fiber
@@ -147,7 +146,7 @@ def test_an_answer_comes_too_late_for_who_was_cancelled(scene: Scene) -> None:
     asker = scene.start(asks.finally_(lambda _: asks))
     scene.work()
     assert asker.handle is not None
-    scene.member.cancelling.cancel(scene.root, rq.CancelFibers([asker.handle]))
+    scene.member.features.cancellation.cancel(scene.root, rq.CancelFibers([asker.handle]))
     scene.work()
     first, second = scene.said()
     assert isinstance(first, m.QueryStatus)
@@ -164,7 +163,7 @@ def test_an_answer_comes_too_late_for_who_was_cancelled(scene: Scene) -> None:
 def test_who_is_to_be_cancelled_does_not_ask(scene: Scene) -> None:
     asker = scene.start(Handle[Any, Any, Any](ELSEWHERE).status())
     assert asker.handle is not None
-    scene.member.cancelling.cancel(scene.root, rq.CancelFibers([asker.handle]))
+    scene.member.features.cancellation.cancel(scene.root, rq.CancelFibers([asker.handle]))
     scene.work()
     assert scene.said() == []
     assert asker.handle.outcome is not None
@@ -176,7 +175,7 @@ def test_who_is_cancelled_while_it_asks_does_not_wait(scene: Scene) -> None:
     assert executor.next_task()
     executor.run()
     assert asker.handle is not None
-    scene.member.cancelling.cancel(scene.root, rq.CancelFibers([asker.handle]))
+    scene.member.features.cancellation.cancel(scene.root, rq.CancelFibers([asker.handle]))
     while executor.commit():
         executor.run()
     assert scene.said() == []
@@ -212,7 +211,7 @@ def test_a_name_comes_along(scene: Scene) -> None:
 def test_it_answers_for_others(scene: Scene) -> None:
     fiber = scene.start(FOREVER.named("main"))
     assert fiber.handle is not None
-    scene.member.part(References).export([fiber.handle])
+    scene.member.features.references.export([fiber.handle])
     scene.work()
     scene.said()
     scene.member.receive(m.DescribeFiber(8, fiber.id))

@@ -74,11 +74,11 @@ def _joined(hello: m.Hello) -> Any:
 def test_member_sends_an_attachment_with_the_first_chunk_alone() -> None:
     member = Member(1)
     root = member.start_root(io.pure(0), None)
-    member.placement.spawn(root, rq.Spawn([io.pure(n) for n in range(3)]))
+    member.features.placement.spawn(root, rq.Spawn([io.pure(n) for n in range(3)]))
     children: list[Any] = [member.state.ready.popleft() for _ in range(3)]
     member.state.outbox.clear()
     for child, digest in zip(children, (b"one", b"one", b"two")):
-        member.placement.pickled([child], Dumped(b"payload", {digest: b"shared"}, []))
+        member.features.placement.pickled([child], Dumped(b"payload", {digest: b"shared"}, []))
     offers = [said for said in member.state.outbox if isinstance(said, m.Offer)]
     sent = [each.attachments[0] for offer in offers for each in offer.chunks]
     assert sent == [(b"one", b"shared"), (b"one", b""), (b"two", b"shared")]

@@ -76,7 +76,9 @@ def test_who_was_asked_tells_if_it_goes_on_and_waits_again() -> None:
     node = Node(member)
     root = member.start_root(io.pure(None), None)
     assert root.handle is not None
-    member.placement.spawn(root, rq.Spawn([of_lock(Lock("door")).with_(io.wait(root.handle))]))
+    member.features.placement.spawn(
+        root, rq.Spawn([of_lock(Lock("door")).with_(io.wait(root.handle))])
+    )
     assert node.work()
     member.flush()
     assert blocked(member) == [0]
@@ -93,7 +95,7 @@ def test_member_tells_that_fewer_of_its_fibers_wait() -> None:
     node = Node(member)
     root = member.start_root(io.pure(None), None)
     elsewhere = Handle[Any, Any, Any](fiber_id(9, 9))
-    member.placement.spawn(root, rq.Spawn([io.wait(elsewhere).then(io.sleep(1))]))
+    member.features.placement.spawn(root, rq.Spawn([io.wait(elsewhere).then(io.sleep(1))]))
     assert node.work()
     member.flush()
     assert blocked(member) == [1]

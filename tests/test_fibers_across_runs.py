@@ -234,7 +234,7 @@ def test_run_that_is_dropped_leaves_the_waits_of_others_alone() -> None:
     world[1].receive(m.RunEnded(waiter.id, Cause.CANCELLED, overdue="they had 0 s for it"))
     world.pass_time(1)
     assert outcome_of(owner) == Ok([Ok("it")])
-    assert not world[1].waits.leftovers()["waits for other runs"]
+    assert not world[1].features.waits.leftovers()["waits for other runs"]
 
 
 def test_fiber_of_another_run_is_cancelled_and_waited_for() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from distio import IO, Cluster, Located, Ok, Panic, Resource, Result, io, resource
-from distio.coordination.actors.member import Actors
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.coordination.placement.tasks import PickleFibers
@@ -222,8 +221,8 @@ def test_under_losses_calls_are_made_or_end_in_a_panic() -> None:
 def test_a_call_is_not_given_away() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), None)
-    assert member.part(Actors).spawn_at(root, rq.SpawnAt(2, io.pure(1))) is root
-    member.placement.spawn(root, rq.Spawn([io.pure(2)]))
+    assert member.features.actors.spawn_at(root, rq.SpawnAt(2, io.pure(1))) is root
+    member.features.placement.spawn(root, rq.Spawn([io.pure(2)]))
     member.receive(m.StealRequest(2))
     executor = Executor(member, Node(member))
     assert executor.next_task()
@@ -244,11 +243,11 @@ def test_who_asks_from_elsewhere_sends_the_call_to_where_the_object_is() -> None
     member = Member(2)
     root = member.start_root(io.pure(0), "context")
     root.request = rq.SpawnAt(7, io.pure(1))
-    shipping = member.part(Actors).spawn_at(root, root.request)
+    shipping = member.features.actors.spawn_at(root, root.request)
     assert isinstance(shipping, PickleFibers)
     (child,) = shipping.fibers
     assert child.context is None
-    member.placement.pickled([child], Dumped(b"call", {}, []), 7)
+    member.features.placement.pickled([child], Dumped(b"call", {}, []), 7)
     offer = member.state.outbox[-1]
     assert isinstance(offer, m.Offer)
     assert offer.chunks[0].target == 7

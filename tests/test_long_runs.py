@@ -10,9 +10,7 @@ import pytest
 
 from distio import IO, Deferred, Ok, Queue, io
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.locks.member import Locks
 from distio.coordination.member import Member
-from distio.coordination.references.member import References
 from distio.testing import MOVE_ON_WAKE, Components, simulate
 
 Program = IO[Any, Any, Any]
@@ -109,10 +107,10 @@ def kept() -> dict[str, int]:
         "handles of fibers here": [each.state.hosted for each in MEMBERS],
         "handles of fibers elsewhere": [each.state.awaited for each in MEMBERS],
         "handles that have left": [
-            each.part(References).leftovers()["counts of handles that left"] for each in MEMBERS
+            each.features.references.leftovers()["counts of handles that left"] for each in MEMBERS
         ],
         "fibers of runs": [run.known for each in MEMBERS for run in each.state.runs.values()],
-        "locks": [each.part(Locks).leftovers()["locks"] for each in MEMBERS],
+        "locks": [each.features.locks.leftovers()["locks"] for each in MEMBERS],
         "records": [each.fibers for each in COORDINATORS],
         "references": [each.references for each in COORDINATORS],
         "claims": [each.claims for each in COORDINATORS],

@@ -14,7 +14,6 @@ from distio.coordination.calls.callbacks import Callback
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
-from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.placement.tasks import OfferFibers, UnpickleChunk
 from distio.coordination.state.events import Event, Joined, Received, Tick
 from distio.coordination.state.failure import Failure
@@ -173,7 +172,7 @@ class World:
             or node.member.state.parked
             or node.member.state.hosted
             or node.member.state.awaited
-            or node.member.part(Outcomes).asked
+            or node.member.features.outcomes.asked
             or node.member.state.runs
             for node in self.nodes.values()
         )
@@ -219,14 +218,14 @@ def test_a_wait_is_answered_before_during_and_after_the_end() -> None:
     assert child.handle is not None
     handles = [child.handle]
     waiter.request = rq.AwaitFibers(handles)
-    assert not member.waits.await_fibers(waiter, waiter.request)
+    assert not member.features.waits.await_fibers(waiter, waiter.request)
     assert list(member.state.ready) == []
     assert step(child) is rq.FINISHED
-    member.endings.finish(child)
+    member.features.endings.finish(child)
     assert list(member.state.ready) == [waiter]
     assert [outcome_in(each) for each in waiter.value] == [Ok(1)]
     root.request = rq.AwaitFibers(handles)
-    assert member.waits.await_fibers(root, root.request)
+    assert member.features.waits.await_fibers(root, root.request)
     assert [outcome_in(each) for each in root.value] == [Ok(1)]
 
 
@@ -457,9 +456,9 @@ def test_a_fiber_that_comes_home_finds_those_who_wait() -> None:
     handle = child.handle
     assert handle is not None
     dumped = dump_chunk([child])
-    member.placement.pickled([child], dumped)
+    member.features.placement.pickled([child], dumped)
     root.request = rq.AwaitFibers([handle])
-    assert not member.waits.await_fibers(root, root.request)
+    assert not member.features.waits.await_fibers(root, root.request)
     assert handle.id in member.state.awaited
     member.receive(m.Place(m.Chunk(run, [(handle.id, 1)], dumped.payload)))
     assert handle.id not in member.state.awaited
@@ -478,9 +477,9 @@ def test_fiber_that_came_home_keeps_the_handle_in_which_others_wait() -> None:
     (child,) = _children(member, root, io.pure("home"))
     handle = root.value[0]
     root.request = rq.AwaitFibers([handle])
-    assert not member.waits.await_fibers(root, root.request)
+    assert not member.features.waits.await_fibers(root, root.request)
     dumped = dump_chunk([child])
-    member.placement.pickled([child], dumped)
+    member.features.placement.pickled([child], dumped)
     member.receive(m.Place(m.Chunk(root.run, [(child.id, 1)], dumped.payload)))
     member.receive(m.DropOutcomes([(child.id, 0)]))
     assert child.id not in member.state.hosted
@@ -493,7 +492,7 @@ def test_fiber_that_came_home_keeps_the_handle_in_which_others_wait() -> None:
 def _children(member: Member, parent: Fiber, *programs: Program) -> list[Fiber]:
     """Children that are about to leave: they are in no place."""
     member.state.offers_children = False
-    member.placement.spawn(parent, rq.Spawn(programs))
+    member.features.placement.spawn(parent, rq.Spawn(programs))
     children = [member.state.ready.pop() for _ in programs]
     return [child for child in reversed(children) if isinstance(child, Fiber)]
 
@@ -502,7 +501,7 @@ def test_a_solicited_member_gives_its_oldest_fibers() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), None)
     member.state.offers_children = False
-    member.placement.spawn(root, rq.Spawn([io.pure(n) for n in range(4)]))
+    member.features.placement.spawn(root, rq.Spawn([io.pure(n) for n in range(4)]))
     member.receive(m.StealRequest(2))
     assert isinstance(member.state.ready[0], OfferFibers)
     executor = Executor(member, Node(member))
@@ -537,7 +536,7 @@ def test_progress_is_told_once() -> None:
     member.flush()
     assert member.state.outbox == [m.StartRun(root.run)]
     step(root)
-    member.endings.finish(root)
+    member.features.endings.finish(root)
     member.flush()
     member.flush()
     assert member.state.outbox[1:] == [m.Progress(0, 0, [m.RunProgress(root.run, [], 1, [], 0)])]

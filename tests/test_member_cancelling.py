@@ -43,7 +43,7 @@ class Scene:
 
     def start(self, program: Program) -> Fiber:
         """A fiber that is ready."""
-        self.member.placement.spawn(self.root, rq.Spawn([program]))
+        self.member.features.placement.spawn(self.root, rq.Spawn([program]))
         fiber = self.member.state.ready[-1]
         assert isinstance(fiber, Fiber)
         return fiber
@@ -55,7 +55,7 @@ class Scene:
     def cancel(self, fiber: Fiber) -> None:
         handle = fiber.handle
         assert handle is not None
-        self.member.cancelling.cancel(self.root, rq.CancelFibers([handle]))
+        self.member.features.cancellation.cancel(self.root, rq.CancelFibers([handle]))
         self.member.validate()
 
     def said(self) -> list[m.MemberMessage]:
@@ -67,7 +67,7 @@ def scene() -> Iterator[Scene]:
     scene = Scene()
     yield scene
     scene.member.validate()
-    assert not any(scene.member.cancelling.leftovers().values())
+    assert not any(scene.member.features.cancellation.leftovers().values())
 
 
 def is_cancelled(fiber: Fiber) -> bool:
@@ -186,7 +186,7 @@ def test_who_leaves_before_it_is_told_is_told_where_it_goes(scene: Scene) -> Non
     scene.member.state.ready.remove(fiber)
     dumped = dump_chunk([fiber])
     scene.cancel(fiber)
-    scene.member.placement.pickled([fiber], dumped)
+    scene.member.features.placement.pickled([fiber], dumped)
     said = scene.said()
     assert [type(message) for message in said[-2:]] == [m.Offer, m.CancelFibers]
     assert said[-1] == m.CancelFibers(scene.root.run, [(fiber.id, 0)])
@@ -204,8 +204,8 @@ def test_the_end_of_a_run_forgets_who_was_to_be_told() -> None:
     scene.cancel(scene.start(FOREVER))
     scene.member.receive(m.RunCancelled(scene.root.run))
     scene.member.receive(m.RunEnded(scene.root.run, Cause.CLUSTER_CLOSED, "cut short"))
-    assert not any(scene.member.cancelling.leftovers().values())
-    assert not scene.member.cancelling.is_pending
+    assert not any(scene.member.features.cancellation.leftovers().values())
+    assert not scene.member.features.cancellation.is_pending
 
 
 # -- runs -------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_all_fibers_of_a_run_are_cancelled_wherever_they_are(scene: Scene) -> No
     assert is_cancelled(parked)
     assert is_cancelled(ready)
     assert is_cancelled(scene.other)
-    scene.member.cancelling.run_ended(scene.member.state.runs[scene.root.run])
+    scene.member.features.cancellation.run_ended(scene.member.state.runs[scene.root.run])
 
 
 def test_whom_the_uncancelable_have_started_is_spared(scene: Scene) -> None:
@@ -235,7 +235,7 @@ def test_whom_the_uncancelable_have_started_is_spared(scene: Scene) -> None:
     scene.cancel(child)
     scene.work()
     assert is_cancelled(child)
-    scene.member.cancelling.run_ended(scene.member.state.runs[scene.root.run])
+    scene.member.features.cancellation.run_ended(scene.member.state.runs[scene.root.run])
 
 
 # -- the coordinator --------------------------------------------------------------------------

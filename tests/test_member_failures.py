@@ -84,7 +84,7 @@ def test_the_end_of_a_fiber_is_told_after_its_failure_was_reported() -> None:
     child = child_of(member, parent)
     child.failure = LOST
     member.state.outbox.clear()
-    member.endings.finish(child)
+    member.features.endings.finish(child)
     member.flush()
     (told,) = member.state.outbox
     assert isinstance(told, m.Progress)
@@ -100,7 +100,7 @@ def test_the_end_of_a_fiber_is_told_after_its_failure_was_reported() -> None:
 
 def child_of(member: Member, parent: Any) -> Any:
     """A fiber whose handle nobody has."""
-    member.placement.spawn(parent, rq.Spawn([io.pure(1)]))
+    member.features.placement.spawn(parent, rq.Spawn([io.pure(1)]))
     parent.value = None
     return member.state.ready.pop()
 

@@ -9,7 +9,6 @@ import pytest
 
 from distio import IO, Panic, io
 from distio.coordination.executor.executor import Executor
-from distio.coordination.locks.member import Locks
 from distio.coordination.member import Member
 from distio.core import ops
 from distio.core.fiber import Fiber
@@ -43,7 +42,7 @@ class Scene:
 
     def start(self, *programs: IO[Any, Any, Any]) -> list[Fiber]:
         """Fibers that have done as much as they can."""
-        self.member.placement.spawn(self.run, rq.Spawn(programs))
+        self.member.features.placement.spawn(self.run, rq.Spawn(programs))
         fibers = list(self.member.state.ready)[-len(programs) :]
         self.work()
         return fibers  # type: ignore[return-value]  # just these were queued
@@ -195,7 +194,7 @@ def test_who_leaves_takes_its_token_along_and_those_who_had_turns_ask_first(scen
     scene.said()
     scene.member.state.ready.remove(holder)
     dumped = dump_chunk([holder])
-    scene.member.placement.pickled([holder], dumped)
+    scene.member.features.placement.pickled([holder], dumped)
     scene.member.validate()
     progress, offer, ask = scene.member.state.outbox
     assert isinstance(progress, m.Progress)
@@ -237,14 +236,14 @@ def test_the_end_of_a_run_returns_what_was_kept_for_it(scene: Scene) -> None:
     scene.said()
     scene.hears(m.RunEnded(scene.run.id))
     assert scene.said() == [m.ReturnTokens(7, 1)]
-    assert not scene.member.part(Locks).leftovers()["locks"]
+    assert not scene.member.features.locks.leftovers()["locks"]
 
 
 def test_a_run_that_is_cut_short_waits_no_longer_and_frees_what_it_held(scene: Scene) -> None:
     other = scene.member.start_root(io.pure(None), None)
     first, second = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.lend(first)
-    scene.member.placement.spawn(other, rq.Spawn([ops.Locked(HELD, LOCK)]))
+    scene.member.features.placement.spawn(other, rq.Spawn([ops.Locked(HELD, LOCK)]))
     scene.work()
     scene.said()
     scene.hears(m.RunEnded(scene.run.id, Cause.CLUSTER_CLOSED, "cut short"))
@@ -277,7 +276,7 @@ def test_all_who_wait_are_refused(scene: Scene) -> None:
     scene.hears(m.LockRefused(7, "no"))
     scene.work()
     assert [handle.outcome.is_panic() for handle in scene.run.value] == [True, True]
-    assert not scene.member.part(Locks).leftovers()["locks"]
+    assert not scene.member.features.locks.leftovers()["locks"]
 
 
 def test_who_waits_for_the_coordinator_is_counted_there_who_waits_here_is_told(
@@ -311,7 +310,7 @@ def test_a_hand_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> 
     scene.start(ops.Locked(io.pure(1), LOCK))
     scene.lend(is_delegated=True)
     scene.work()
-    scene.member.placement.spawn(scene.run, rq.Spawn([ops.Locked(HELD, LOCK)]))
+    scene.member.features.placement.spawn(scene.run, rq.Spawn([ops.Locked(HELD, LOCK)]))
     executor = Executor(scene.member, scene.node)
     assert executor.next_task()
     executor.run()
@@ -323,7 +322,7 @@ def test_a_hand_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> 
 
 def test_a_run_of_which_something_is_to_be_told_is_not_quiet(scene: Scene) -> None:
     """Its last fiber here has ended: to wait for nobody is no deadlock."""
-    scene.member.endings.finish(scene.run)
+    scene.member.features.endings.finish(scene.run)
     scene.hears(m.RequestWaitGraph(scene.run.id, 1))
     (waits,) = [message for message in scene.said() if isinstance(message, m.WaitGraph)]
     assert not waits.is_quiet

@@ -15,7 +15,7 @@ from distio import IO, Deferred, Ok, Queue, Resource, Var, io, resource
 from distio.coordination import coordinator as coordinator_machine
 from distio.coordination import gate
 from distio.coordination import member as member_machine
-from distio.coordination.cancellation.member import Cancelling
+from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.endings.coordinator import Endings
@@ -483,7 +483,7 @@ def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Components:
     monkeypatch.setattr(
         LocalReferences, "export", lambda references, handles, is_for_good=False: None
     )
-    monkeypatch.setattr(Cancelling, "is_lost_by_leaving", lambda cancelling, fiber: True)
+    monkeypatch.setattr(Cancellation, "is_lost_by_leaving", lambda cancelling, fiber: True)
     return Components()
 
 

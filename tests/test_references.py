@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 
 from distio import IO, Barrier, CountDownLatch, Deferred, Errors, Ok, PubSub, Queue, Var, io
-from distio.coordination.failures.member import Failures
-from distio.coordination.locks.member import Locks
 from distio.coordination.member import Member
 from distio.coordination.references.coordinator import References
-from distio.coordination.references.member import References as LocalReferences
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of
 from tests.test_member import World
@@ -68,7 +65,7 @@ class Cluster(World):
             member = node.member
             kept |= {
                 *member.state.hosted,
-                *member.part(LocalReferences)._exposed,
+                *member.features.references._exposed,
                 *member.state.awaited,
             }
             kept |= {fiber for run in member.state.runs.values() for fiber in run.known}
@@ -141,7 +138,7 @@ def test_a_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
     used = Var.create(0).flat_map(lambda var: var.update(lambda n: (n + 1, None)))
     assert cluster.run_to_sleep(used).success.new_value == 1
     assert cluster.left == 0
-    assert not cluster[1].part(Locks).leftovers()["locks"]
+    assert not cluster[1].features.locks.leftovers()["locks"]
 
 
 # -- what travels -----------------------------------------------------------------------------
@@ -297,10 +294,10 @@ def test_handle_that_leaves_while_its_outcome_is_to_be_dropped_is_kept() -> None
     root = member.start_root(io.pure(0), None)
     handle = root.handle
     assert handle is not None
-    member.part(LocalReferences).export(
+    member.features.references.export(
         [handle]
     )  # the coordinator has heard of it once, and everybody has dropped it
-    member.part(LocalReferences).export([handle])
+    member.features.references.export([handle])
     member.receive(m.DropOutcomes([(root.id, 1)]))
     assert root.id in member.state.hosted
     member.receive(m.DropOutcomes([(root.id, 1)]))
@@ -312,7 +309,7 @@ def test_failure_whose_last_handle_dies_elsewhere_is_reported() -> None:
     kept: list[Any] = []
     made = io.parallel(io.parallel(io.error("lost"))).flat_map(io.wait)
     cluster.run_to_sleep(made.map(lambda results: kept.extend(values(results)[0])))
-    failures = cluster[2].part(Failures)
+    failures = cluster[2].features.failures
     assert failures.take() is None
     kept.clear()
     cluster.settle()

@@ -29,7 +29,9 @@ class Family:
     def __init__(self, children: int) -> None:
         self.member = Member(1)
         self.parent = self.member.start_root(io.pure(0), None)
-        self.member.placement.spawn(self.parent, rq.Spawn([io.pure(n) for n in range(children)]))
+        self.member.features.placement.spawn(
+            self.parent, rq.Spawn([io.pure(n) for n in range(children)])
+        )
         self.handles: list[Handle[Any, Any, Any]] = self.parent.value
         self.children = [self.member.state.ready.popleft() for _ in range(children)]
 
@@ -37,7 +39,7 @@ class Family:
         """The parent waits for some children; whether it is answered at once."""
         handles = [self.handles[index] for index in which] or self.handles
         self.parent.request = rq.AwaitFibers(handles, enough)
-        is_answered = self.member.waits.await_fibers(self.parent, self.parent.request)
+        is_answered = self.member.features.waits.await_fibers(self.parent, self.parent.request)
         self.member.validate()
         return is_answered is not None
 
@@ -45,7 +47,7 @@ class Family:
         child = self.children[index]
         assert isinstance(child, Fiber)
         assert step(child) is rq.FINISHED
-        self.member.endings.finish(child)
+        self.member.features.endings.finish(child)
         self.member.validate()
 
     def woke(self) -> bool:
@@ -145,7 +147,7 @@ def test_others_who_wait_for_the_same_stay_entered() -> None:
     other = family.member.start_root(io.pure(0), None)
     assert not family.wait(1)
     other.request = rq.AwaitFibers(family.handles)
-    assert not family.member.waits.await_fibers(other, other.request)
+    assert not family.member.features.waits.await_fibers(other, other.request)
     family.end(0)
     assert family.woke()
     assert family.entries == [0, 1]
@@ -264,7 +266,7 @@ def test_what_was_asked_for_stays_asked_for_when_it_comes_and_goes() -> None:
     (handle,), (child,) = family.handles, family.children
     assert isinstance(child, Fiber)
     dumped = dump_chunk([child])
-    family.member.placement.pickled([child], dumped)
+    family.member.features.placement.pickled([child], dumped)
     assert family.wait(0)
     assert list(family.member.state.awaited) == [handle.id]
     family.member.receive(m.Place(m.Chunk(family.parent.run, [(handle.id, 1)], dumped.payload)))
@@ -275,7 +277,7 @@ def test_what_was_asked_for_stays_asked_for_when_it_comes_and_goes() -> None:
     parcel.commit()
     back = family.member.state.ready.popleft()
     assert isinstance(back, Fiber)
-    family.member.placement.pickled([back], dumped)
+    family.member.features.placement.pickled([back], dumped)
     assert list(family.member.state.awaited) == [handle.id]
 
 

@@ -23,19 +23,19 @@ handles messages of the coordinator, answers requests of fibers, and is told wha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, get_type_hints
 
 from distio.coordination.actors.member import Actors
 from distio.coordination.calls.member import Calls
-from distio.coordination.cancellation.member import Cancelling
+from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.deadlock.member import WaitGraphs
 from distio.coordination.dispatch import HandlerTable, answers, handles
 from distio.coordination.endings.member import Endings
 from distio.coordination.executor.tasks import Work
 from distio.coordination.executor.turns import Turns
 from distio.coordination.failures.member import Failures
-from distio.coordination.feature.member import MemberFeature, overriding
+from distio.coordination.feature.member import Hooks
 from distio.coordination.invariants.member import check_places
 from distio.coordination.leftovers import check_rest
 from distio.coordination.locks.member import Locks
@@ -61,37 +61,62 @@ from distio.protocol.messages.logs import LogLevels
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request
 from distio.result import Result
 
-__all__ = ["Member"]
+__all__ = ["Features", "Member"]
 
-F = TypeVar("F", bound=MemberFeature)
 
-_FEATURES: Final = (
-    Turns,
-    Waits,
-    NestedRuns,
-    Failures,
-    Logs,
-    References,
-    Placement,
-    Timers,
-    Calls,
-    StatusQueries,
-    Primitives,
-    Locks,
-    Cancelling,
-    Outcomes,
-    Actors,
-    WaitGraphs,
-    Endings,
-)
-_HANDLERS: Final = HandlerTable(
-    # the process itself joins, and ends
-    handles,
-    m.CoordinatorMessage,
-    _FEATURES,
-    besides=(m.Welcome, m.Refused, m.Shutdown),
-)
-_ANSWERS: Final = HandlerTable(answers, Request, _FEATURES)
+class Features(NamedTuple):
+    """All features, in the order in which their hooks are called."""
+
+    turns: Turns
+    waits: Waits
+    nested_runs: NestedRuns
+    failures: Failures
+    logs: Logs
+    references: References
+    placement: Placement  # before locks: what a run has left here is dropped first
+    timers: Timers
+    calls: Calls
+    status: StatusQueries
+    primitives: Primitives
+    locks: Locks
+    cancellation: Cancellation  # before outcomes: fibers that leave take their cancellations along
+    outcomes: Outcomes
+    actors: Actors
+    wait_graphs: WaitGraphs
+    endings: Endings  # last: a goodbye is the last word
+
+
+def _make(state: MemberState) -> Features:
+    waits, failures, logs = Waits(state), Failures(state), Logs()
+    references, cancellation = References(state), Cancellation(state)
+    placement = Placement(state, references, logs)
+    outcomes = Outcomes(state, references, waits)
+    return Features(
+        turns=Turns(state),
+        waits=waits,
+        nested_runs=NestedRuns(state),
+        failures=failures,
+        logs=logs,
+        references=references,
+        placement=placement,
+        timers=Timers(state),
+        calls=Calls(state),
+        status=StatusQueries(state),
+        primitives=Primitives(state, references),
+        locks=Locks(state, references),
+        cancellation=cancellation,
+        outcomes=outcomes,
+        actors=Actors(state, placement),
+        wait_graphs=WaitGraphs(state),
+        endings=Endings(state, waits, outcomes, failures, cancellation),
+    )
+
+
+_CLASSES: Final = list(get_type_hints(Features).values())
+_FOR_THE_HOST: Final = (m.Welcome, m.Refused, m.Shutdown)
+"""The process itself joins, and ends."""
+_HANDLERS: Final = HandlerTable(handles, m.CoordinatorMessage, _CLASSES, besides=_FOR_THE_HOST)
+_ANSWERS: Final = HandlerTable(answers, Request, _CLASSES)
 
 
 class Member:
@@ -116,65 +141,28 @@ class Member:
             new_key: makes the id of a lock, a variable or an object; None: as ids of fibers.
             worker: how the member is called in failures, if it is a worker.
         """
-        self.state = state = self.state_type(
+        self.state = self.state_type(
             incarnation,
             offers_children=offers_children,
             is_standalone=is_standalone,
             new_key=new_key,
             worker=worker,
         )
-        waits, failures, self._logs = Waits(state), Failures(state), Logs()
-        references = References(state, self._free)
-        features: list[MemberFeature] = []
-        placement = Placement(state, features, references, self._logs, self.flush)
-        cancelling = Cancelling(state, self._withdraw)
-        outcomes = Outcomes(state, references, waits)
-        self._nested_runs, self._calls = NestedRuns(state), Calls(state)
-        endings = Endings(state, features, waits, outcomes, failures, cancelling)
-        # in the order in which they are told what happens: what a run has left here is dropped
-        # before its locks are free, and fibers take their cancellations along when they leave,
-        # before their outcomes are asked for
-        features += [
-            Turns(state),
-            waits,
-            self._nested_runs,
-            failures,
-            self._logs,
-            references,
-            placement,
-            Timers(state),
-            self._calls,
-            StatusQueries(state),
-            Primitives(state, references),
-            Locks(state, references),
-            cancelling,
-            outcomes,
-            Actors(state, placement),
-            WaitGraphs(state, features),
-            endings,
-        ]
-        self.features: Sequence[MemberFeature] = features
-        self.waits, self.placement, self.cancelling = waits, placement, cancelling
-        self.endings, self._failures = endings, failures
-        self._freeing = overriding(features, MemberFeature.free)
-        self._before_flush = overriding(features, MemberFeature.before_flush)
-        self._after_flush = overriding(features, MemberFeature.after_flush)
-        self._handlers = _HANDLERS.bind(features)
-        self.answers = _ANSWERS.bind(features)
-        """By type of request, what answers it."""
-        self._withdrawals = {
-            kind: _feature_of(answer).withdraw for kind, answer in self.answers.items()
-        }
+        self.features = _make(self.state)
+        self._handlers = _HANDLERS.bind(self.features)
+        self.answers = _ANSWERS.bind(self.features)
+        """By type of request, the method of a feature that answers it."""
+        self.state.hooks = Hooks(self.features, self.answers)
 
     # -- what its host tells it -----------------------------------------------------------
 
     def start_root(self, io: IO[Any, Any, Any], context: Any) -> Fiber:
         """Begin a run, whose id is its root's; the root is not queued yet."""
-        return self.placement.start_root(io, context)
+        return self.features.placement.start_root(io, context)
 
     def ship_root(self, root: Fiber, dumped: Dumped) -> None:
         """The root of a run leaves; its outcome is to come here."""
-        self.placement.ship_root(root, dumped)
+        self.features.placement.ship_root(root, dumped)
 
     def queue(self, work: Work) -> None:
         """Put work at the end of the queue."""
@@ -188,11 +176,11 @@ class Member:
 
     def called_back(self, fiber: Fiber, request: Request, result: Result[Any, Any]) -> None:
         """The callback of this fiber's request was called, for the first time or again."""
-        self._calls.called_back(fiber, request, result)
+        self.features.calls.called_back(fiber, request, result)
 
     def callback_dropped(self, fiber: Fiber, request: AwaitCallback | AwaitBlocking) -> None:
         """The callback of this fiber's request has died without being called."""
-        self._calls.callback_dropped(fiber, request)
+        self.features.calls.callback_dropped(fiber, request)
 
     def cancel_run(self, run: int, cause: Cause = Cause.CANCELLED, reason: str = "") -> None:
         """Have all fibers of this run cancelled, here and elsewhere, unless it is over."""
@@ -201,11 +189,11 @@ class Member:
 
     def nested_run_began(self, fiber: Fiber, run: int, is_in_hand: bool) -> None:
         """A function of this fiber waits for a run of this member; see `NestedRuns.began`."""
-        self._nested_runs.began(fiber, run, is_in_hand)
+        self.features.nested_runs.began(fiber, run, is_in_hand)
 
     def nested_run_ended(self, fiber: Fiber) -> None:
         """The function waits no longer."""
-        self._nested_runs.ended(fiber)
+        self.features.nested_runs.ended(fiber)
 
     def thread_left(self) -> None:
         """An executor's thread is away for a while: what it has keeps no other work from coming."""
@@ -221,7 +209,7 @@ class Member:
         Args:
             seconds: how long that may take; the coordinator watches over it.
         """
-        self.endings.leave(seconds)
+        self.features.endings.leave(seconds)
 
     def lose_coordinator(self, reason: str) -> None:
         """The coordinator is lost, for good; see `standalone` for the one that takes its place."""
@@ -236,10 +224,10 @@ class Member:
                 run.begin_anew()
                 state.send(m.StartRun(run.id))
             else:
-                self.endings.run_over(m.RunEnded(run.id, Cause.CLUSTER_CLOSED, reason))
+                self.features.endings.run_over(m.RunEnded(run.id, Cause.CLUSTER_CLOSED, reason))
         self.flush()  # how many fibers there are, before anything else is said of them
-        for feature in self.features:
-            feature.coordinator_lost(reason)
+        for coordinator_lost in state.hooks.coordinator_lost:
+            coordinator_lost(reason)
 
     def drop_chores(self) -> None:
         """The host has stopped, and will do none of the work that belongs to no fiber."""
@@ -263,11 +251,7 @@ class Member:
 
     def flush(self, *, full: bool = True) -> None:
         """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`."""
-        for feature in self._before_flush:
-            feature.before_flush()
-        self.state.progress.flush(self.state.load, self.state.outbox, full=full)
-        for feature in self._after_flush:
-            feature.after_flush()
+        self.state.flush(full=full)
 
     def take_outbox(self) -> list[m.MemberMessage]:
         """Take out what the coordinator is to hear."""
@@ -280,24 +264,24 @@ class Member:
 
     def take_logs(self) -> list[m.LogsRelayed]:
         """Take out the log records that have arrived."""
-        return self._logs.take()
+        return self.features.logs.take()
 
     def take_failure(self) -> Failure | None:
         """Take out the next failure that is to be reported (called in any thread)."""
-        return self._failures.take()
+        return self.features.failures.take()
 
     @property
     def has_failures(self) -> bool:
         """Whether failures are to be reported."""
-        return bool(self._failures)
+        return bool(self.features.failures)
 
     def report_failures_later(self) -> None:
         """Handles have died: have the failures reported that nobody can ask for any more."""
-        self._failures.report_later()
+        self.features.failures.report_later()
 
     def watch_handles(self, arm: Callable[[], Callable[[], None]]) -> None:
         """Let `arm` prepare for handles that die at any time; see `Failures.arm`."""
-        self._failures.arm = arm
+        self.features.failures.arm = arm
 
     # -- what its host asks ---------------------------------------------------------------
 
@@ -314,7 +298,7 @@ class Member:
     @property
     def log_levels(self) -> Mapping[int, LogLevels]:
         """By client: the log levels of those whose fibers are here."""
-        return self._logs.levels
+        return self.features.logs.levels
 
     def is_running(self, run: int) -> bool:
         """Whether this run goes on; if not, what belongs to it is to be dropped."""
@@ -329,21 +313,7 @@ class Member:
         """Which fibers of a run are here, and what they are at; empty if the run is over."""
         return describe_fibers(self.state, run)
 
-    # -- what its features ask ------------------------------------------------------------
-
-    def _withdraw(self, fiber: Fiber, request: Request) -> bool:
-        return self._withdrawals[type(request)](fiber, request)
-
-    def _free(self, keys: Sequence[int]) -> list[Any]:
-        freed = [each for feature in self._freeing for each in feature.free(keys)]
-        return [each for each in freed if each is not None]
-
     # -- checks ---------------------------------------------------------------------------
-
-    def part(self, kind: type[F]) -> F:
-        """The feature of this class, or of one derived from it; for tests."""
-        (found,) = [each for each in self.features if isinstance(each, kind)]
-        return found
 
     def validate(self, in_hand: Iterable[Work] | None = None) -> None:
         """Check what must always hold; tests call this after every event.
@@ -355,8 +325,8 @@ class Member:
             DistioBug: something doesn't.
         """
         check_places(self.state, in_hand)
-        for feature in self.features:
-            feature.validate()
+        for validate in self.state.hooks.validate:
+            validate()
 
     def validate_rest(self) -> None:
         """Check that nothing is left of runs that have ended, or raise a DistioBug."""
@@ -366,11 +336,6 @@ class Member:
             "fibers that are ready": state.ready,
             "fibers that are parked": state.parked,
         }
-        for feature in self.features:
-            rest |= feature.leftovers()
+        for leftovers in state.hooks.leftovers:
+            rest |= leftovers()
         check_rest(f"member {state.incarnation}", rest)
-
-
-def _feature_of(answer: Any) -> MemberFeature:
-    feature: MemberFeature = answer.__self__
-    return feature

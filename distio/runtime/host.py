@@ -285,11 +285,11 @@ class Host:
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
         """A function of this fiber waits for a run: call `stop` if the fiber is cancelled."""
-        self.inbox.put(self.member.cancelling.watch, fiber, partial(hand_over, stop))
+        self.inbox.put(self.member.features.cancellation.watch, fiber, partial(hand_over, stop))
 
     def unwatch(self, fiber: Fiber) -> None:
         """It waits no longer."""
-        self.inbox.put(self.member.cancelling.unwatch, fiber)
+        self.inbox.put(self.member.features.cancellation.unwatch, fiber)
 
     # -- calls for the main thread --------------------------------------------------------
 

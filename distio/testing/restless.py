@@ -35,7 +35,7 @@ class _Restless(Member):
     def __init__(self, incarnation: int, **options: Any) -> None:
         super().__init__(incarnation, **options)
         assert isinstance(self.state, _RestlessState)
-        self.state.ship = self.placement.ship
+        self.state.ship = self.features.placement.ship
 
 
 MOVE_ON_WAKE: Final = Components(member=_Restless)

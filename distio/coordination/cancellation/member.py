@@ -28,26 +28,18 @@ from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
-from distio.protocol.requests import Request
 
-__all__ = ["Cancelling"]
+__all__ = ["Cancellation"]
 
 _ALL: Final = 0
 """The region that is all of a fiber's program."""
 
 
-class Cancelling(MemberFeature):
+class Cancellation(MemberFeature):
     """Which fibers of a member are to be cancelled and haven't been told."""
 
-    def __init__(self, state: MemberState, withdraw: Callable[[Fiber, Request], bool]) -> None:
-        """
-        Args:
-            state: the member's.
-            withdraw: has the feature that answers this request strike out the parked fiber; returns
-                whether the fiber waits no longer.
-        """
+    def __init__(self, state: MemberState) -> None:
         self._state = state
-        self._withdraw = withdraw
         self._fibers: dict[int, dict[int, list[int]]] = {}
         """By run: fibers that are ready, or with an executor, and the regions of them."""
         self._runs: set[int] = set()
@@ -142,8 +134,7 @@ class Cancelling(MemberFeature):
         fiber.cancel(region)
         if not fiber.can_be_cancelled_now(waits=True):
             return
-        assert fiber.request is not None
-        if self._withdraw(fiber, fiber.request):
+        if self._state.hooks.withdraw[type(fiber.request)](fiber, fiber.request):
             self._state.unpark(fiber)
             fiber.unwind(waits=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import final
 
 from distio.coordination.dispatch import handles
@@ -17,9 +16,8 @@ __all__ = ["WaitGraphs"]
 class WaitGraphs(MemberFeature):
     """Describes the waits of one member's fibers."""
 
-    def __init__(self, state: MemberState, features: Sequence[MemberFeature]) -> None:
+    def __init__(self, state: MemberState) -> None:
         self._state = state
-        self._features = features
 
     @handles
     def describe(self, message: m.RequestWaitGraph) -> None:
@@ -30,8 +28,8 @@ class WaitGraphs(MemberFeature):
             state.send(m.WaitGraph(message.run, message.question, True, []))
             return
         waits = WaitsOfRun(run)
-        for feature in self._features:
-            feature.add_waits(waits)
+        for add_waits in state.hooks.add_waits:
+            add_waits(waits)
         is_quiet = (
             run.alive == run.blocked + len(run.asked)
             and not run.posting

@@ -13,9 +13,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from distio.coordination.cancellation.member import Cancelling
+from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task
 from distio.coordination.failures.member import Failures, is_cancellation
@@ -42,18 +40,16 @@ class Endings(MemberFeature):
     def __init__(
         self,
         state: MemberState,
-        features: Sequence[MemberFeature],
         waits: Waits,
         outcomes: Outcomes,
         failures: Failures,
-        cancelling: Cancelling,
+        cancellation: Cancellation,
     ) -> None:
         self._state = state
-        self._features = features
         self._waits = waits
         self._outcomes = outcomes
         self._failures = failures
-        self._cancelling = cancelling
+        self._cancellation = cancellation
 
     # -- the end of a fiber ---------------------------------------------------------------
 
@@ -63,7 +59,7 @@ class Endings(MemberFeature):
         if fiber.failure is not None or type(fiber.value) is ChunkResult:
             self._locate_failures(fiber)
         asked = self._outcomes.asked
-        if fiber.id in asked and not self._cancelling.is_lost_by_leaving(fiber):
+        if fiber.id in asked and not self._cancellation.is_lost_by_leaving(fiber):
             return FinishFiber(fiber, self._pickled)
         # whoever started the run looks at the outcome of its root
         self.finish(fiber, is_observed=fiber.id == fiber.run)
@@ -92,11 +88,11 @@ class Endings(MemberFeature):
         """
         handle, run = fiber.handle, self._state.runs[fiber.run]
         assert handle is not None
-        if fiber.holds or self._cancelling.is_pending:
-            for feature in self._features:
-                feature.fiber_ended(fiber)
+        if fiber.holds or self._cancellation.is_pending:
+            for fiber_ended in self._state.hooks.fiber_ended:
+                fiber_ended(fiber)
         is_observed = is_observed or bool(handle.waiters)
-        is_lost = self._state.is_leaving and self._cancelling.is_lost_by_leaving(fiber)
+        is_lost = self._state.is_leaving and self._cancellation.is_lost_by_leaving(fiber)
         self._waits.set_outcome(handle, fiber.outcome())
         del handle
         if is_lost:
@@ -119,8 +115,8 @@ class Endings(MemberFeature):
         if run.alive and message.overdue:
             run.unreleased = f"{describe_fibers_of(state, run)} ({message.overdue})"
         state.progress.forget(run.id)
-        for feature in self._features:
-            feature.run_ended(run)
+        for run_ended in state.hooks.run_ended:
+            run_ended(run)
         state.ended_runs.append((run, message))
 
     # -- the end of the membership --------------------------------------------------------
@@ -134,7 +130,7 @@ class Endings(MemberFeature):
         if not self._state.is_leaving:
             self._state.is_leaving = True
             self._state.send(m.Leaving(seconds))
-            self._cancelling.cancel_all()
+            self._cancellation.cancel_all()
 
     def after_flush(self) -> None:
         """Say goodbye, if the member leaves and none of its fibers is left."""

@@ -33,7 +33,7 @@ class Executor:
 
     __slots__ = (
         "_answers",
-        "_cancelling",
+        "_cancellation",
         "_empty",
         "_host",
         "_mark_observed",
@@ -46,8 +46,8 @@ class Executor:
 
     def __init__(self, member: Member, host: HostServices) -> None:
         self._state = member.state
-        self._cancelling = member.cancelling
-        self._mark_observed = member.waits.mark_observed
+        self._cancellation = member.features.cancellation
+        self._mark_observed = member.features.waits.mark_observed
         self._answers = {**member.answers, NoneType: _abandon}
         self._host = host
         self._streak = 0
@@ -78,8 +78,8 @@ class Executor:
             if type(work) is Fiber:
                 if type(work.request) is rq.AwaitFibers:
                     self._mark_observed(work)
-                if self._cancelling.is_pending:
-                    self._cancelling.tell(work)
+                if self._cancellation.is_pending:
+                    self._cancellation.tell(work)
             else:
                 assert isinstance(work, Task)
                 work = work.taken()
@@ -120,8 +120,8 @@ class Executor:
         work = self.work
         following: Fiber | Task | None
         if type(work) is Fiber:
-            if self._cancelling.is_pending:
-                self._cancelling.tell(work)
+            if self._cancellation.is_pending:
+                self._cancellation.tell(work)
             if work.run not in self._state.runs:
                 following = None  # the run was cut short: what is left of it is dropped
             elif work.pending_cancels and _is_to_unwind(work):

@@ -1,24 +1,35 @@
-"""The interface of a member's features: what each of them does when something happens.
+"""What a feature of a member may have a say in: one interface for all of them.
 
-A feature is a member's half of one conversation: locks, outcomes, status, … Its methods marked with
-`@handles` take messages of the coordinator, those marked with `@answers` requests of fibers. All
-else that a feature has to do is a hook here, which by default does nothing.
+Rules
+-----
+- A feature is a member's half of one conversation: locks, outcomes, status, … It is given the
+  state, and the features that it needs, when it is made; none knows the member itself.
+- A method with `@handles` handles a message of the coordinator; one with `@answers` answers a
+  request of a fiber, or parks the fiber, and returns what the executor goes on with.
+- What a feature needs of all others goes through the hooks below. A feature has those in its class
+  in which it has a say. All features are called in the order of one list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, final
 
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
 
-__all__ = ["Departure", "MemberFeature", "WaitsOfRun", "overriding"]
+__all__ = ["Departure", "Hooks", "MemberFeature", "WaitsOfRun"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Key = int | str
+"""Of a lock: that of a variable or of a lock of one program is a number, others have names."""
+
+_NOTHING: Final[Mapping[type, Any]] = {}
 
 
 @final
@@ -108,9 +119,43 @@ class MemberFeature:
         return {}
 
 
-Hook = Callable[..., Any]
+F = MemberFeature
 
 
-def overriding(features: Sequence[MemberFeature], hook: Hook) -> list[MemberFeature]:
-    """Those of these features that do something when this, a method of `MemberFeature`, is due."""
-    return [each for each in features if getattr(type(each), hook.__name__) is not hook]
+@final
+class Hooks:
+    """For each hook: the methods of the features that have a say in it, in order."""
+
+    def __init__(
+        self, features: Sequence[MemberFeature] = (), answers: Mapping[type, Any] = _NOTHING
+    ) -> None:
+        """
+        Args:
+            features: all features of a member.
+            answers: by type of request, the method of a feature that answers it.
+        """
+        self.fibers_leave = _overriding(features, F.fibers_leave)
+        self.fibers_left = _overriding(features, F.fibers_left)
+        self.fibers_arrived = _overriding(features, F.fibers_arrived)
+        self.chunk_dropped = _overriding(features, F.chunk_dropped)
+        self.fiber_ended = _overriding(features, F.fiber_ended)
+        self.run_ended = _overriding(features, F.run_ended)
+        self.coordinator_lost = _overriding(features, F.coordinator_lost)
+        self.add_waits = _overriding(features, F.add_waits)
+        self.free = _overriding(features, F.free)
+        self.before_flush = _overriding(features, F.before_flush)
+        self.after_flush = _overriding(features, F.after_flush)
+        self.validate = _overriding(features, F.validate)
+        self.leftovers = _overriding(features, F.leftovers)
+        self.withdraw: Mapping[type, Callable[[Fiber, Any], bool]] = {
+            kind: answer.__self__.withdraw for kind, answer in answers.items()
+        }
+        """By type of request: that of the feature that answers it."""
+
+
+def _overriding(
+    features: Sequence[MemberFeature], hook: Callable[Concatenate[MemberFeature, P], R]
+) -> tuple[Callable[P, R], ...]:
+    """The methods of these features that take the place of a hook that does nothing."""
+    name = hook.__name__
+    return tuple(getattr(each, name) for each in features if getattr(type(each), name) is not hook)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Work
@@ -30,13 +30,7 @@ from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import sequence_of
 
-__all__ = ["Flush", "Placement"]
-
-
-class Flush(Protocol):
-    """Tells the coordinator what it doesn't know; see `Member.flush`."""
-
-    def __call__(self, *, full: bool = True) -> None: ...
+__all__ = ["Placement"]
 
 
 class Placement(MemberFeature):
@@ -45,16 +39,12 @@ class Placement(MemberFeature):
     def __init__(
         self,
         state: MemberState,
-        features: Sequence[MemberFeature],
         references: References,
         logs: Logs,
-        flush: Flush,
     ) -> None:
         self._state = state
-        self._features = features
         self._references = references
         self._logs = logs
-        self._flush = flush
 
     # -- fibers that are made here --------------------------------------------------------
 
@@ -144,16 +134,16 @@ class Placement(MemberFeature):
         if dumped is None:
             state.ready.extend(fibers)
             return True
-        self._flush(full=False)
+        state.flush(full=False)
         self._references.export(dumped.handles)
         departure = Departure(run, fibers, dumped, target)
-        for feature in self._features:
-            feature.fibers_leave(departure)
+        for fibers_leave in state.hooks.fibers_leave:
+            fibers_leave(departure)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
         state.send(m.Offer([run.chunk(ids, dumped, departure.held, target)]))
         run.alive -= len(fibers)
-        for feature in self._features:
-            feature.fibers_left(departure)
+        for fibers_left in state.hooks.fibers_left:
+            fibers_left(departure)
         return True
 
     def ship_root(self, root: Fiber, dumped: Dumped) -> None:
@@ -199,8 +189,8 @@ class Placement(MemberFeature):
             self._dropped(chunk)
             return
         state.in_chunks -= len(chunk.fibers) - 1
-        for feature in self._features:
-            feature.fibers_arrived(chunk, fibers)
+        for fibers_arrived in state.hooks.fibers_arrived:
+            fibers_arrived(chunk, fibers)
         for fiber, handle in zip(fibers, handles):
             fiber.handle = handle
             handle.name = fiber.name
@@ -209,8 +199,8 @@ class Placement(MemberFeature):
 
     def _dropped(self, chunk: m.Chunk) -> None:
         self._state.in_chunks -= len(chunk.fibers) - 1
-        for feature in self._features:
-            feature.chunk_dropped(chunk)
+        for chunk_dropped in self._state.hooks.chunk_dropped:
+            chunk_dropped(chunk)
 
     # -- hooks ----------------------------------------------------------------------------
 

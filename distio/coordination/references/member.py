@@ -18,7 +18,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -37,14 +37,8 @@ __all__ = ["References"]
 class References(MemberFeature):
     """The claims of one member."""
 
-    def __init__(self, state: MemberState, free: Callable[[Sequence[int]], list[Any]]) -> None:
-        """
-        Args:
-            state: the member's.
-            free: has all features forget what these keys stand for, and returns that.
-        """
+    def __init__(self, state: MemberState) -> None:
         self._state = state
-        self._free = free
         self._claims: WeakValueDictionary[int, Claim] = WeakValueDictionary()
         self._exposed: dict[int, int] = {}
         """By fiber of which there is a handle in `hosted`: how often such a handle has left."""
@@ -79,7 +73,10 @@ class References(MemberFeature):
             return
         given = [given_back.popleft() for _ in range(len(given_back))]
         self._state.send(m.GiveBack(given))
-        dropped = self._free([key for key, _ in given])
+        keys = [key for key, _ in given]
+        freed = [each for free in self._state.hooks.free for each in free(keys)]
+        dropped = [each for each in freed if each is not None]
+        del freed
         if dropped:  # there are objects of the user in it, which may run code when they die
             self._state.queue(DropObjects(dropped))
 

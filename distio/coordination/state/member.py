@@ -1,4 +1,4 @@
-"""What all parts of a member know, and the few verbs that change it.
+"""What all features of a member know, and the few verbs that change it.
 
 Rules
 -----
@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from distio.coordination.executor.tasks import Work
+from distio.coordination.feature.member import Hooks
 from distio.coordination.state.awaited import Awaited
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import origin_of
@@ -30,7 +31,7 @@ __all__ = ["MemberState"]
 
 
 class MemberState:
-    """The leaf that each part of a member gets; it knows none of them."""
+    """The leaf that each feature of a member gets; it knows none of them."""
 
     def __init__(
         self,
@@ -41,6 +42,8 @@ class MemberState:
         new_key: Callable[[], int] | None = None,
         worker: str | None = None,
     ) -> None:
+        self.hooks = Hooks()
+        """What the member's features have to do at a time; the member fills it in."""
         self.incarnation = incarnation
         self.worker = worker
         """How the member is called in failures, if it is a worker."""
@@ -174,6 +177,14 @@ class MemberState:
     def send(self, message: m.MemberMessage) -> None:
         """Let the coordinator hear this, after all that was sent before."""
         self.outbox.append(message)
+
+    def flush(self, *, full: bool = True) -> None:
+        """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`."""
+        for before_flush in self.hooks.before_flush:
+            before_flush()
+        self.progress.flush(self.load, self.outbox, full=full)
+        for after_flush in self.hooks.after_flush:
+            after_flush()
 
     def take_outbox(self) -> list[m.MemberMessage]:
         """Take out what is to be sent."""
