@@ -1,11 +1,21 @@
-"""A coordinator for one member, in the same process: what they say needs no network."""
+"""A member that has lost its coordinator gets one for itself, in the same process.
+
+Rules
+-----
+- The process is well, so its fibers are to release what they hold. A coordinator of its own, beside
+  the member, takes the place of the lost one until none of them is left.
+- That coordinator is told what it has to know: which runs have fibers here, and how many; and which
+  timers are set.
+- What is elsewhere is lost to the member: outcomes of fibers, locks, and primitives. A fiber that
+  waits for it fails, and so does one that asks for it later. A lock that was delegated to the
+  member stays where it is: nobody else can have it.
+"""
 
 from __future__ import annotations
 
 from typing import Final, final
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.endings.orphans import become_orphan
 from distio.coordination.member import Member
 from distio.coordination.state.events import Closing, Event, Joined, Received, Tick
 from distio.protocol.messages import Hello
@@ -35,14 +45,14 @@ class Solo:
         self._coordinator = Coordinator(grace)
         self._coordinator.state.next_incarnation = member.incarnation
         self._coordinator.handle(now, Joined(Hello(PROTOCOL, PYTHON, "client", 1, _HOST, 0, b"")))
-        become_orphan(member, reason)
+        member.lose_coordinator(reason)
         self.exchange(now)
         self._happened(now, Closing(reason))
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to be released."""
-        return not self._member.runs
+        return not self._member.state.runs
 
     def next_deadline(self) -> float | None:
         """When `exchange` is to be called at the latest."""
@@ -51,13 +61,12 @@ class Solo:
     def exchange(self, now: float) -> None:
         """Carry messages to and fro until nobody has anything to say; time has passed as well."""
         member = self._member
-        member.tell()
+        member.flush()
         self._happened(now, Tick())
-        while member.outbox:
-            batch, member.outbox = member.outbox, []
+        while batch := member.take_outbox():
             for message in batch:
                 self._happened(now, Received(member.incarnation, message))
-            member.tell()
+            member.flush()
 
     def _happened(self, now: float, event: Event) -> None:
         for command in self._coordinator.handle(now, event):

@@ -213,6 +213,7 @@ class AwaitFibers(Request):
 
     __slots__ = ("enough", "handles", "registration")
     can_wait = True
+    waits_for_fibers = True
     gets = "outcomes"
     state = "waits for fibers"
 
@@ -222,11 +223,6 @@ class AwaitFibers(Request):
         """How many must have ended: at most all. A fiber that is named twice counts twice."""
         self.registration: Any = None
         """How the wait is entered with those fibers (the member's business)."""
-
-    @property
-    def waits_for_fibers(self) -> bool:
-        """Always."""
-        return True
 
     def __reduce__(self) -> tuple[Any, ...]:
         return AwaitFibers, (self.handles, self.enough)
@@ -457,6 +453,7 @@ class CallPrimitive(Request):
         "references",
     )
     can_wait = True
+    waits_for_fibers = True
     must_be_seen = True
     is_visible = True
     gives_value = True
@@ -479,11 +476,6 @@ class CallPrimitive(Request):
         """The keys of references that are in it."""
         self.is_given_up = False
         """Whether the coordinator was told that the fiber waits no longer."""
-
-    @property
-    def waits_for_fibers(self) -> bool:
-        """Always."""
-        return True
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CallPrimitive, (

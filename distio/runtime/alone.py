@@ -40,7 +40,7 @@ class Alone:
         """There may be something to decide; or time has passed."""
         host = self._host
         self._solo.exchange(time.monotonic())
-        if host.member.ended_runs:
+        if host.member.state.ended_runs:
             ended, tell = host.tickets.take_ended(host.member)
             self.ended += ended
             self._tells.append(tell)

@@ -1,6 +1,6 @@
 """Which fiber's code this thread, or this task of asyncio, is running; asked when it logs.
 
-A pool thread has a hand, and what the hand has in hand is what it works for: so to step a fiber
+A pool thread has an executor, and the work of that is what it works for: so to step a fiber
 costs nothing here. Other threads, and the event loop, say on whose behalf they make a call.
 """
 
@@ -23,7 +23,7 @@ __all__ = [
     "Origin",
     "begin_task",
     "call_on_behalf_of",
-    "hands_here",
+    "executors_here",
     "held_fiber",
     "on_behalf_of",
     "origin",
@@ -86,17 +86,17 @@ def origin() -> Origin | None:
 
 def _origin(work: Any, host: Hosting) -> Origin | None:
     fiber = work if isinstance(work, Fiber) else getattr(work, "fiber", None)
-    run = getattr(work, "run", None) if fiber is None else fiber.run
+    run = getattr(work, "run_id", None) if fiber is None else fiber.run
     return None if run is None else Origin(host, run, fiber)
 
 
-def hands_here() -> list[tuple[Any, Executor]]:
-    """The hosts of whose pools this thread has a hand, each called by a fiber of the one before."""
+def executors_here() -> list[tuple[Any, Executor]]:
+    """The hosts of whose pools this thread is, each called by a fiber of the one before."""
     return [(host, source) for host, source in _here.sources if isinstance(source, Executor)]
 
 
 def held_fiber(host: Hosting) -> tuple[Fiber | None, bool]:
-    """The fiber of this host whose function this thread calls, and whether it is in a hand.
+    """The fiber of this host whose function this thread calls, and whether an executor has it.
 
     The fiber is None if the thread works for none, or for one of another host.
     """
@@ -107,7 +107,7 @@ def held_fiber(host: Hosting) -> tuple[Fiber | None, bool]:
 
 
 class on_behalf_of:
-    """In it, this thread runs the code of a fiber, or of whatever is in a hand."""
+    """In it, this thread runs the code of a fiber, or of the work of an executor."""
 
     __slots__ = ("_source",)
 

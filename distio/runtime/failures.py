@@ -12,8 +12,8 @@ import time
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Final
 
-from distio.coordination.failures.member import Failure
 from distio.coordination.failures.repeats import Omitted, Repeats
+from distio.coordination.state.failure import Failure
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt
@@ -45,7 +45,7 @@ class FailureLog:
         Raises:
             KeyboardInterrupt: a log handler has raised it.
         """
-        while (failure := self._host.member.failures.take()) is not None:
+        while (failure := self._host.member.take_failure()) is not None:
             like = _short(failure)
             with self._guard:
                 now, place = time.monotonic(), _place_of(failure)
@@ -57,7 +57,7 @@ class FailureLog:
 
     def has_to_tell_of(self, runs: Iterable[int]) -> bool:
         """Whether `runs_ended` would log anything of these runs, or forget anything."""
-        return bool(self._host.member.failures) or any(run in self._repeats for run in runs)
+        return self._host.member.has_failures or any(run in self._repeats for run in runs)
 
     def runs_ended(self, runs: Iterable[int]) -> None:
         """Log what is left of these runs."""

@@ -16,9 +16,8 @@ from typing import Any, Final, NoReturn, Protocol
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.executor.executor import Executor
-from distio.coordination.executor.tasks import PickleFibers
 from distio.coordination.member import Member
-from distio.coordination.status.words import describe_fibers
+from distio.coordination.placement.tasks import PickleFibers
 from distio.core.explain import place_of
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt
@@ -28,7 +27,6 @@ from distio.core.pickling.generators import Departures
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
-from distio.protocol.messages import CancelRun
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.text import readable_exception
 from distio.result import Panic, Result
@@ -36,7 +34,7 @@ from distio.runtime.blocking import blocking_threads
 from distio.runtime.current import (
     begin_task,
     call_on_behalf_of,
-    hands_here,
+    executors_here,
     on_behalf_of,
     origin,
 )
@@ -68,7 +66,7 @@ _LONGEST_WAIT_SECONDS: Final = 86_400.0
 class Link(Protocol):
     """What carries a member's messages. Its methods are called with the host's mutex held."""
 
-    def said(self, *, more_follows: bool = False) -> None:
+    def outbox_changed(self, *, more_follows: bool = False) -> None:
         """There may be something to carry.
 
         Args:
@@ -82,7 +80,7 @@ class Link(Protocol):
             For how many seconds that thread may wait for work; None: until it is woken.
         """
 
-    def rested(self) -> None:
+    def timer_wait_ended(self) -> None:
         """The thread that `idle` gave a number of seconds no longer waits."""
 
 
@@ -111,11 +109,11 @@ class Host:
         self._has_advised = False
         self._pool_name = ""
         self._random = random.Random().random
-        self._main_hand: Executor | None = None
+        self._main_executor: Executor | None = None
         """That of the main thread, if it is one of the pool's."""
         self.failures = FailureLog(self)
         self.pool = PoolWatch(self)
-        member.failures.arm = lambda: self._handle_died
+        member.watch_handles(lambda: self._handle_died)
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
         self._departures = Departures()
@@ -155,53 +153,55 @@ class Host:
 
     def work(self) -> None:
         """What a pool thread does until the host stops."""
-        hand = Executor(self.member, self)
+        executor = Executor(self.member, self)
         with self.mutex:
-            self.pool.hands[threading.get_ident()] = hand
+            self.pool.executors[threading.get_ident()] = executor
         try:
             if is_main_thread():
-                self._main_hand = hand
-            with on_behalf_of(hand, self):
-                while self._next(hand):
-                    if hand.work is None:
+                self._main_executor = executor
+            with on_behalf_of(executor, self):
+                while self._next(executor):
+                    if executor.work is None:
                         serve()
                     else:
-                        hand.perform()
+                        executor.run()
                     if self.is_inherited:
-                        end_child(_outcome_in(hand))
+                        end_child(_outcome_in(executor))
         except Exception as error:
             if is_interrupt(error):
                 raise  # of a signal handler without a guard: the machine may be half changed
             self.fail(error)  # no run may hang on a mistake of ours
         finally:
             with self.mutex:
-                del self.pool.hands[threading.get_ident()]
+                del self.pool.executors[threading.get_ident()]
 
-    def _next(self, hand: Executor) -> bool:
-        """Settle what is in this hand, and find it something to perform; False: the host stops.
+    def _next(self, executor: Executor) -> bool:
+        """Commit what this executor has run, and find it more to run; False: the host stops.
 
-        A hand without work is that of the main thread, and has calls to make.
+        An executor without work is that of the main thread, which has calls to make.
         """
-        done, member = hand.work, self.member
+        done, state = executor.work, self.member.state
         with self.mutex:
             self.pool.has_turned = True
             if self._from_anywhere:
                 self.inbox.empty()
             if done is not None:
-                goes_on = hand.settle()
+                goes_on = executor.commit()
                 if goes_on:
                     is_shipping = type(done) is PickleFibers
-                    if is_shipping or member.outbox:
+                    if is_shipping or state.outbox:
                         # others may wait for what a fiber has given back; but when all are
                         # shipped, their parent goes on and often waits for them
-                        self.link.said(more_follows=is_shipping and hand.work is not done)
+                        self.link.outbox_changed(
+                            more_follows=is_shipping and executor.work is not done
+                        )
                     if self._idle:
                         self.wake()
                     elif not self.pool.is_watched:
                         self.pool.watch()
                     return not self.is_stopping
-                if member.ready:  # otherwise `idle` says it, with all the rest
-                    self.link.said()
+                if state.ready:  # otherwise `idle` says it, with all the rest
+                    self.link.outbox_changed()
                     if self._idle:
                         self.wake(spare=1)
             del done  # an idle thread keeps nothing of the fiber that it has stepped last
@@ -212,14 +212,14 @@ class Host:
                         self.link.idle()
                         return False
                     self._has_errands = has_calls()
-                    if self._has_errands and hand is self._main_hand:
+                    if self._has_errands and executor is self._main_executor:
                         return True
-                if hand.take():
+                if executor.next_task():
                     if not (self.pool.is_watched or self._idle):
                         self.pool.watch()
                     return True
                 patience = self.link.idle()
-                if not member.ready and not self.is_stopping:
+                if not state.ready and not self.is_stopping:
                     self._idle += 1
                     try:
                         self._work_ready.wait(_at_most(patience))
@@ -230,7 +230,7 @@ class Host:
                     finally:
                         self._idle -= 1
                 if patience is not None:
-                    self.link.rested()  # whether or not it has: it doesn't wait any more
+                    self.link.timer_wait_ended()  # whether or not it has: it doesn't wait any more
                 if self._from_anywhere:
                     self.inbox.empty()
         return False
@@ -253,14 +253,13 @@ class Host:
             CannotStartThread: the system allows no more threads.
         """
         with self.mutex:
-            # what a thread has in hand that is away keeps no other work from coming
-            self.member.stepping -= 1
+            self.member.thread_left()
         try:
             if not self.is_stopping:
                 self._start_thread("stand-in")
         except CannotStartThread:
             with self.mutex:
-                self.member.stepping += 1
+                self.member.thread_came_back()
             raise
 
     def advise(self) -> None:
@@ -279,18 +278,18 @@ class Host:
         self.inbox.put(self._retire_thread)
 
     def _retire_thread(self) -> None:
-        self.member.stepping += 1
+        self.member.thread_came_back()
         self._surplus += 1
         self._has_errands = True
         self.wake_one()
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
         """A function of this fiber waits for a run: call `stop` if the fiber is cancelled."""
-        self.inbox.put(self.member.cancelling.watch, fiber, partial(hand_over, stop))
+        self.inbox.put(self.member.features.cancellation.watch, fiber, partial(hand_over, stop))
 
     def unwatch(self, fiber: Fiber) -> None:
         """It waits no longer."""
-        self.inbox.put(self.member.cancelling.unwatch, fiber)
+        self.inbox.put(self.member.features.cancellation.unwatch, fiber)
 
     # -- calls for the main thread --------------------------------------------------------
 
@@ -308,28 +307,24 @@ class Host:
         """In a forked child: nothing here goes on; a function that has forked ends its process."""
         self.renew_mutex()
         self.is_stopping = self.is_inherited = True
-        for host, hand in hands_here():
-            if host is self and isinstance(hand.work, Fiber):
-                hand.work.stack[:] = [_EndsChild(list(hand.work.stack))]
+        for host, executor in executors_here():
+            if host is self and isinstance(executor.work, Fiber):
+                executor.work.stack[:] = [_EndsChild(list(executor.work.stack))]
 
     # -- cancellation ---------------------------------------------------------------------
 
     def cancel_run(self, run: int) -> None:
         """Cancel all fibers of this run, here and elsewhere; returns at once."""
-        self.inbox.put(self._cancel_run, run)
-
-    def _cancel_run(self, run: int) -> None:
-        if self.member.is_running(run):
-            self.member.outbox.append(CancelRun(run))
+        self.inbox.put(self.member.cancel_run, run)
 
     def describe_run(self, run: int) -> str:
         """Which fibers of this run go on; empty if it is over."""
         with self.mutex:
-            return describe_fibers(self.member, run)
+            return self.member.describe_fibers(run)
 
     def wake(self, spare: int = 0) -> None:
         """Wake threads for what is ready (mutex held); the caller takes `spare` of it itself."""
-        count = len(self.member.ready) - spare
+        count = len(self.member.state.ready) - spare
         if self._idle and count > 0:
             self._work_ready.notify(min(count, self._idle))
         elif count > 0 and not self.pool.sees_ready:
@@ -389,7 +384,7 @@ class Host:
         noted(interrupt)
         return True
 
-    def elsewhere(
+    def run_in_thread(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
         """On one of the threads for blocking calls."""
@@ -419,7 +414,7 @@ class Host:
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""
 
-    def stays(self, fiber: Fiber) -> None:
+    def on_unpicklable(self, fiber: Fiber) -> None:
         """Warn, once for each place of a program."""
         if self._is_first(fiber, self._warned):
             log.warning(
@@ -453,14 +448,14 @@ class Host:
             return
         self.inbox.put(self.member.called_back, callback.fiber, callback.request, result)
 
-    def let_go(self, callback: Callback) -> None:
+    def on_callback_dropped(self, callback: Callback) -> None:
         """A callback died."""
         if not self.is_stopping:
-            self.inbox.put(self.member.let_go, callback.fiber, callback.request)
+            self.inbox.put(self.member.callback_dropped, callback.fiber, callback.request)
 
     def _see_to_news(self) -> None:
         """Calls from anywhere have changed the machine (mutex held)."""
-        self.link.said()
+        self.link.outbox_changed()
         if self._idle:
             self.wake()
 
@@ -476,7 +471,7 @@ class Host:
     def _handle_died(self) -> None:
         """The handle of a fiber that has failed died: in any thread, with any lock held."""
         if not self.is_stopping:
-            self.inbox.put(self.member.failures.report_later)
+            self.inbox.put(self.member.report_failures_later)
 
 
 class LeavesChild(Frame):
@@ -517,8 +512,8 @@ def _run_on_loop() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], Callab
     return run_on_loop
 
 
-def _outcome_in(hand: Executor) -> Result[Any, Any] | None:
-    return hand.work.outcome() if isinstance(hand.work, Fiber) else None
+def _outcome_in(executor: Executor) -> Result[Any, Any] | None:
+    return executor.work.outcome() if isinstance(executor.work, Fiber) else None
 
 
 def _at_most(patience: float | None) -> float | None:

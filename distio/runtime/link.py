@@ -18,7 +18,7 @@ from typing import Any, Final
 import zmq
 
 from distio.coordination.endings.coordinator import GRACE_SECONDS
-from distio.coordination.endings.member import last_words, leave
+from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
 from distio.coordination.state.local_run import LocalRun
 from distio.core.context_vars import of_the_caller
@@ -243,7 +243,7 @@ class LinkedHost(Host):
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
-    def said(self, *, more_follows: bool = False) -> None:
+    def outbox_changed(self, *, more_follows: bool = False) -> None:
         member = self.member
         if self._alone is not None:
             self._alone.exchange()
@@ -254,40 +254,40 @@ class LinkedHost(Host):
         if not member.has_news and silent_for < _LONGEST_SILENCE_SECONDS:
             return
         is_time = silent_for > _HOLD_BACK_MS / 1000
-        if not more_follows and (is_time or not member.ready):
-            self._send(all_of_it=silent_for > _LONGEST_SILENCE_SECONDS)
+        if not more_follows and (is_time or not member.state.ready):
+            self._send(full=silent_for > _LONGEST_SILENCE_SECONDS)
         elif not self._is_held_back:
             self._is_held_back = True
             self._waker.wake()
 
     def idle(self) -> float | None:
-        self._send(all_of_it=True)
+        self._send(full=True)
         return None
 
-    def rested(self) -> None:
+    def timer_wait_ended(self) -> None:
         """Never called: here `idle` sets no time."""
 
-    def _send(self, *, all_of_it: bool = False) -> None:
+    def _send(self, *, full: bool = False) -> None:
         if self._alone is not None:
             self._alone.exchange()
             return
         self._is_held_back = False
         member = self.member
-        member.tell(all_of_it=all_of_it)
-        if self._is_closed or not (member.outbox or self.relay):
+        member.flush(full=full)
+        if self._is_closed or not (member.state.outbox or self.relay):
             return
         # what a fiber has logged goes before what it has said since, like its end
         logged = self.relay.take() if self.relay else []
-        batch, member.outbox = [*logged, *member.outbox], []
-        send(self._sender, from_member.encode(batch))
+        send(self._sender, from_member.encode([*logged, *member.take_outbox()]))
         self._last_sent = time.monotonic()
-        if member.has_left:
+        if member.state.has_left:
             self.close(self._leaves_because)
 
     def say(self, *messages: m.MemberMessage) -> None:
         """Send these at once (takes the mutex)."""
         with self.deciding:
-            self.member.outbox += messages
+            for message in messages:
+                self.member.state.send(message)
             self._send()
 
     # -- listening ------------------------------------------------------------------------
@@ -301,7 +301,7 @@ class LinkedHost(Host):
             reason = self._close_reason
         if self._close_reason:  # this end has closed it, whatever the other one has said
             reason, self.is_lost = self._close_reason, False
-        elif self.member.is_leaving:  # it has taken too long, and was told so
+        elif self.member.state.is_leaving:  # it has taken too long, and was told so
             self.is_lost = False
         elif self.is_lost:
             reason = self.explain_loss() or reason
@@ -316,7 +316,7 @@ class LinkedHost(Host):
         grace = 0.0 if self._orphaned_until is not None else GRACE_SECONDS
         with self.deciding:
             member = self.member
-            if member.is_leaving or not any(run.alive for run in member.runs.values()):
+            if member.state.is_leaving or not member.hosts_fibers:
                 return  # it has had its time, or there is nothing to release
             self._alone = Alone(self, reason or "the cluster was closed", grace)
             self._alone.finish()
@@ -398,14 +398,14 @@ class LinkedHost(Host):
                     self.is_lost = not message.is_for_all
                     return message.reason or "the cluster was closed"
                 self.member.receive(message)
-            arrived = self.member.logs.take()
-            if self.member.ended_runs:
+            arrived = self.member.take_logs()
+            if self.member.state.ended_runs:
                 ended, tell = self.tickets.take_ended(self.member)
             self.wake()
-            if not self.member.ready:
+            if not self.member.state.ready:
                 # a thread that is idle has told all it knew, and isn't woken for this
-                self._send(all_of_it=self._idle > 0)
-            elif self.member.outbox:
+                self._send(full=self._idle > 0)
+            elif self.member.state.outbox:
                 self._is_held_back = True  # all threads may be busy for long: they don't say it
         if arrived:
             self.deliveries.put(arrived)
@@ -444,7 +444,7 @@ class LinkedHost(Host):
             reason: what is said of the link's end.
             grace: how many seconds the fibers may take.
         """
-        if self._farewell is not None or self.member.is_leaving or self._alone is not None:
+        if self._farewell is not None or self.member.state.is_leaving or self._alone is not None:
             self.inbox.put(self._give_up)  # it is told for the second time
         self._farewell = reason, grace
         self._waker.wake()
@@ -460,9 +460,9 @@ class LinkedHost(Host):
             return
         self._leaves_because, grace = farewell
         with self.deciding:
-            leave(self.member, grace)
+            self.member.leave(grace)
             self.wake()
-            self._send(all_of_it=True)
+            self._send(full=True)
 
     def finish_runs(self, reason: str) -> None:
         """End all runs that this process has started, wait until they are over, refuse others."""
@@ -477,7 +477,7 @@ class LinkedHost(Host):
 
     def _end_runs_of(self, tickets: Sequence[Ticket], reason: str) -> None:
         for ticket in tickets:
-            self.member.outbox.append(m.CancelRun(ticket.run, Cause.CLUSTER_CLOSED, reason))
+            self.member.cancel_run(ticket.run, Cause.CLUSTER_CLOSED, reason)
         self._send()
 
     def say_farewell(self, reason: str) -> None:
@@ -574,6 +574,6 @@ class LinkedHost(Host):
     ) -> tuple[Ticket, Fiber]:
         if levels != self._levels_told:
             self._levels_told = levels
-            self.member.outbox.append(m.SetLogLevels(levels))
+            self.member.state.send(m.SetLogLevels(levels))
         root = self.member.start_root(io, context)
         return self.tickets.issue(root), root

@@ -14,7 +14,6 @@ from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
-from distio.coordination.endings.member import drop_chores
 from distio.coordination.member import Member
 from distio.coordination.state.events import Event, Joined, Received, Tick
 from distio.coordination.state.local_run import LocalRun
@@ -24,10 +23,10 @@ from distio.core.ops.base import IO
 from distio.errors import DistioError, TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
-from distio.protocol.messages import CancelRun, Hello
+from distio.protocol.messages import Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
-from distio.runtime.current import hands_here
+from distio.runtime.current import executors_here
 from distio.runtime.failures import log_unreleased
 from distio.runtime.forks import spare_in_children
 from distio.runtime.host import Host, LeavesChild
@@ -92,7 +91,7 @@ class LocalHost(Host):
             if self.failure is None and not any(run.unreleased for run in self._ended):
                 for thread in threads:
                     thread.join()
-            drop_chores(self.member)
+            self.member.drop_chores()
             if self.failures.has_to_tell_of([self._run]):
                 self.failures.runs_ended([self._run])
             spare_in_children(self)
@@ -116,7 +115,7 @@ class LocalHost(Host):
             root.variables = variables
             self._run = root.run
             if self._is_cancelled:
-                self.member.outbox.append(CancelRun(root.run))
+                self.member.cancel_run(root.run)
             self.member.queue(root)
             return self.tickets.issue(root)
         ticket = Ticket(Fiber(0, 0, io, context))
@@ -156,27 +155,27 @@ class LocalHost(Host):
         """In a forked child: the run goes on there as well, if its only thread is the one there.
 
         That thread has called `run`, which so returns in both processes. With more threads, the
-        child lacks some of them, and the fibers in their hands.
+        child lacks some of them, and the fibers that they stepped.
         """
-        hand = next((hand for host, hand in hands_here() if host is self), None)
-        if self._pool_size > 1 or hand is None:
+        executor = next((executor for host, executor in executors_here() if host is self), None)
+        if self._pool_size > 1 or executor is None:
             super().drop_in_child()
             return
         self.renew_mutex()
         self.pool.is_watched = self.pool.sees_ready = False  # nobody is there who would look
-        if isinstance(hand.work, Fiber):
-            hand.work.stack.append(LeavesChild())
-        for fiber in list(self.member.parked.values()):
+        if isinstance(executor.work, Fiber):
+            executor.work.stack.append(LeavesChild())
+        for fiber in list(self.member.state.parked.values()):
             if isinstance(fiber.request, rq.AwaitBlocking):
                 fiber.variables = copied(fiber.variables)  # the call has entered them for good
                 self.member.called_back(fiber, fiber.request, _left_behind())
 
     # -- the link -------------------------------------------------------------------------
 
-    def said(self, *, more_follows: bool = False) -> None:
+    def outbox_changed(self, *, more_follows: bool = False) -> None:
         if self._deadline is not None and self._deadline <= time.monotonic():
             self._happened(Tick())
-        if self.member.outbox:
+        if self.member.state.outbox:
             self._exchange()
             if self._deadline is not None and self._deadline < self._watched_until:
                 self.wake_one()  # to wait for the new, earlier deadline
@@ -184,7 +183,7 @@ class LocalHost(Host):
     def idle(self) -> float | None:
         if here.seat is not None:
             here.seat.give_up()  # what this run waits for may need that thread
-        self.member.tell()
+        self.member.flush()
         self._exchange()
         deadline = self._deadline
         if deadline is None:
@@ -198,14 +197,13 @@ class LocalHost(Host):
         self._watched_until = deadline
         return deadline - now
 
-    def rested(self) -> None:
+    def timer_wait_ended(self) -> None:
         self._watched_until = float("inf")
         self.wake_one()  # to wait for the next deadline while this thread works
 
     def _exchange(self) -> None:
         """Carry messages to and fro until nobody has anything to say."""
-        while self.member.outbox:
-            batch, self.member.outbox = self.member.outbox, []
+        while batch := self.member.take_outbox():
             for message in batch:
                 self._happened(Received(1, message))
 
@@ -213,7 +211,7 @@ class LocalHost(Host):
         for command in self._coordinator.handle(time.monotonic(), event):
             self.member.receive(command.message)
         self._deadline = self._coordinator.next_deadline()
-        if self.member.ended_runs:
+        if self.member.state.ended_runs:
             self.is_stopping = True
             self.wake_all()
             self._ended = self.tickets.close_ended(self.member)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from distio.core.fiber import Fiber
-from distio.runtime.current import hands_here, held_fiber
+from distio.runtime.current import executors_here, held_fiber
 
 if TYPE_CHECKING:
     from distio.runtime.host import Host
@@ -83,16 +83,16 @@ def waiting() -> Iterator[None]:
 @contextmanager
 def stopped_with_its_fiber(stop: Callable[[], None]) -> Iterator[None]:
     """If the fiber that this thread steps is cancelled meanwhile, `stop` is called, elsewhere."""
-    hands = hands_here()
-    host, hand = hands[-1] if hands else (None, None)
-    if host is None or hand is None or type(hand.work) is not Fiber:
+    executors = executors_here()
+    host, executor = executors[-1] if executors else (None, None)
+    if host is None or executor is None or type(executor.work) is not Fiber:
         yield
         return
-    host.watch(hand.work, stop)
+    host.watch(executor.work, stop)
     try:
         yield
     finally:
-        host.unwatch(hand.work)
+        host.unwatch(executor.work)
 
 
 @contextmanager
@@ -106,8 +106,8 @@ def nested_within(host: Host, run: int) -> Iterator[None]:
     if fiber is None:
         yield
         return
-    host.inbox.put(host.member.crossing.nested_began, fiber, run, is_in_hand)
+    host.inbox.put(host.member.nested_run_began, fiber, run, is_in_hand)
     try:
         yield
     finally:
-        host.inbox.put(host.member.crossing.nested_ended, fiber)
+        host.inbox.put(host.member.nested_run_ended, fiber)

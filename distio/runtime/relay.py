@@ -76,7 +76,7 @@ class Relay(logging.Handler):
         if of_host is None and not self._takes_all:
             return True
         run = 0 if of_host is None else of_host.run
-        levels = self._host.member.logs.levels.get(home_of(run))
+        levels = self._host.member.log_levels.get(home_of(run))
         if levels is not None and not levels.let_through(record.name, record.levelno):
             return True
         try:

@@ -136,7 +136,7 @@ class PendingRuns:
 
     def take_ended(self, member: Member) -> tuple[list[LocalRun], Callable[[], None]]:
         """The runs that have ended, and what tells those who wait for them, on any thread."""
-        ended, member.ended_runs = member.ended_runs, []
+        ended = member.take_ended_runs()
         tickets = [(self._open.pop(run.id, None), message) for run, message in ended]
 
         def tell() -> None:

@@ -97,12 +97,12 @@ class Hold:
         return any(each < _COMPUTES * elapsed for each in used)
 
 
-def _blocked(hands: Mapping[int, Executor]) -> list[Blocked]:
-    frames = sys._current_frames() if hands else {}
-    names = {thread.ident: thread.name for thread in threading.enumerate()} if hands else {}
+def _blocked(executors: Mapping[int, Executor]) -> list[Blocked]:
+    frames = sys._current_frames() if executors else {}
+    names = {thread.ident: thread.name for thread in threading.enumerate()} if executors else {}
     return [
-        Blocked(names.get(thread, "a thread"), hand.work, trace_of_thread(frames[thread]))
-        for thread, hand in hands.items()
+        Blocked(names.get(thread, "a thread"), executor.work, trace_of_thread(frames[thread]))
+        for thread, executor in executors.items()
         if thread in frames
     ]
 
@@ -146,7 +146,7 @@ class PoolWatch:
         self._host = host
         self.has_turned = True
         """Whether a thread has finished something, or taken it up, since the last look."""
-        self.hands: dict[int, Executor] = {}
+        self.executors: dict[int, Executor] = {}
         """By thread."""
         self.is_watched = False
         self.sees_ready = False
@@ -159,11 +159,11 @@ class PoolWatch:
 
     def watch(self) -> None:
         """All threads are busy: if fibers may come to wait for one, look after it (mutex held)."""
-        member = self._host.member
-        if member.ready or member.parked:
-            self.is_watched, self.sees_ready = True, bool(member.ready)
+        state = self._host.member.state
+        if state.ready or state.parked:
+            self.is_watched, self.sees_ready = True, bool(state.ready)
             self.has_turned = False
-            self._hold.begin(time.monotonic(), self.hands)
+            self._hold.begin(time.monotonic(), self.executors)
             _watchdog.watch(self, self._hold.moment)
 
     def look(self) -> float | None:
@@ -171,17 +171,17 @@ class PoolWatch:
         host, now = self._host, time.monotonic()
         is_blocked, moment = False, None
         with host.mutex:
-            ready, deadline = len(host.member.ready), host.next_deadline()
+            ready, deadline = len(host.member.state.ready), host.next_deadline()
             if not (host.has_idle_thread or host.is_stopping or host.is_inherited):
                 moment = now if ready else deadline and deadline + BLOCKED_SECONDS
             self.sees_ready = moment is not None and moment <= now
             if self.sees_ready:
-                is_blocked = self._hold.look(now, self.has_turned, self.hands)
+                is_blocked = self._hold.look(now, self.has_turned, self.executors)
                 self.has_turned = False
                 moment = None if self._hold.was_told else self._hold.moment
             self.is_watched = moment is not None
-            hands = dict(self.hands) if is_blocked else {}
-        held = _blocked(hands)
+            executors = dict(self.executors) if is_blocked else {}
+        held = _blocked(executors)
         stacks = frozenset(each.stack for each in held)
         if held and stacks not in self._warned_of:
             self._warned_of.add(stacks)

@@ -1,4 +1,4 @@
-"""A simulated process: the member's machine, its hands, and both ends of its link.
+"""A simulated process: the member's machine, its executors, and both ends of its link.
 
 What a pool thread does is a `Executor`, as in production; here nobody but the world decides when it
 is its turn. What a link thread does are the methods `send` and `receive`.
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.endings.coordinator import GRACE_SECONDS
-from distio.coordination.endings.member import last_words, leave
+from distio.coordination.endings.member import last_words
 from distio.coordination.executor.executor import Executor
-from distio.coordination.executor.tasks import FinishFiber
 from distio.coordination.member import Member
+from distio.coordination.outcomes.tasks import FinishFiber
 from distio.coordination.standalone import Solo
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
@@ -100,7 +100,7 @@ class Process:
         self._taking: Action = (actor + 3, self.take, None)
         self._ticking: Action = (actor + 1, self.send, None)
         self._looking: Action = (actor + 4, self.look_after_handles, None)
-        self._hands: list[tuple[Executor, Action]] = []
+        self._executors: list[tuple[Executor, Action]] = []
         self._space = current_space() if kind == "client" else ObjectSpace()
         """What it has opened: workers share it with nobody, and the client is this process."""
 
@@ -140,12 +140,12 @@ class Process:
         if self._solo is not None and self._is_due(self._solo):
             out.append(self._ticking)
         has_idle_hand = False
-        for hand, action in self._hands:
-            if hand.work is None:
+        for executor, action in self._executors:
+            if executor.work is None:
                 has_idle_hand = True
             else:
                 out.append(action)
-        is_dry = not member.ready
+        is_dry = not member.state.ready
         if has_idle_hand and not is_dry:
             out.append(self._taking)
         if member.has_news or (self._owes_word and has_idle_hand and is_dry):
@@ -167,53 +167,53 @@ class Process:
     # -- the pool -------------------------------------------------------------------------
 
     def take(self, _: None) -> None:
-        """An idle hand takes one of the ready fibers, and performs it."""
-        self._take(next(hand for hand, _ in self._hands if hand.work is None))
+        """An idle executor takes one of the ready fibers, and runs it."""
+        self._take(next(executor for executor, _ in self._executors if executor.work is None))
         self._check()
 
-    def _take(self, hand: Executor) -> None:
-        if hand.take(self._world.pick(len(self.member.ready))):
-            self._perform(hand)
+    def _take(self, executor: Executor) -> None:
+        if executor.next_task(self._world.pick(len(self.member.state.ready))):
+            self._run(executor)
         else:
             self._owes_word = True
 
-    def _perform(self, hand: Executor) -> None:
-        with on_behalf_of(hand, self), use_space(self._space):
-            self._perform_work(hand)
+    def _run(self, executor: Executor) -> None:
+        with on_behalf_of(executor, self), use_space(self._space):
+            self._run_work(executor)
 
-    def _perform_work(self, hand: Executor) -> None:
-        world, work = self._world, hand.work
+    def _run_work(self, executor: Executor) -> None:
+        world, work = self._world, executor.work
         if not isinstance(work, Fiber):
-            hand.perform()
+            executor.run()
             return
         if work.unwinding is not None and work.request is None:
             world.ledger.cancelled(work.id)
         if self.member.is_running(work.run):
             world.ledger.stepped(work.id, work.epoch, self.name, world.now)
         world.stepped()
-        hand.perform()
+        executor.run()
         world.note(self.name, *story_of_request(work))
 
-    def settle(self, hand: Executor) -> None:
-        """What this hand has performed takes effect; it may take the next in the same breath."""
-        work, ready = hand.work, self.member.ready
+    def settle(self, executor: Executor) -> None:
+        """The work of this executor takes effect; it may take the next in the same breath."""
+        work, ready = executor.work, self.member.state.ready
         before = len(ready)
-        is_going_on = hand.settle()
+        is_going_on = executor.commit()
         if isinstance(work, Fiber):
-            self._settled(work)
+            self._committed(work, executor)
         elif isinstance(work, FinishFiber):
             self._ended(work.fiber)
         if len(ready) > before:
             self._note_woken(before, work)
         if is_going_on:
-            self._perform(hand)
+            self._run(executor)
         elif ready and self._world.pick(4) < 3:
-            self._take(hand)
+            self._take(executor)
         else:
             self._owes_word = True
         self._check()
 
-    def _settled(self, fiber: Fiber) -> None:
+    def _committed(self, fiber: Fiber, executor: Executor) -> None:
         world, request = self._world, fiber.request
         if not self.member.is_running(fiber.run):
             return
@@ -225,7 +225,7 @@ class Process:
             )
         elif isinstance(request, rq.Sleep):
             world.ledger.sleeps(fiber.id, world.now + request.seconds)
-        elif isinstance(request, rq.Finished) and not self.member.is_asked_for(fiber):
+        elif isinstance(request, rq.Finished) and executor.work is None:
             self._ended(fiber)
 
     def _ended(self, fiber: Fiber) -> None:
@@ -234,7 +234,7 @@ class Process:
             self._world.note(self.name, "fiber {} has ended", (fiber.id,))
 
     def _note_woken(self, before: int, cause: object = None) -> None:
-        ready = self.member.ready
+        ready = self.member.state.ready
         for work in islice(ready, before, None):
             if isinstance(work, Fiber) and work is not cause:
                 self._world.note(self.name, "fiber {} is ready", (work.id,))
@@ -261,12 +261,12 @@ class Process:
         if self.has_ended:
             return
         self.is_stale = True
-        before = len(self.member.ready)
+        before = len(self.member.state.ready)
         self.member.called_back(callback.fiber, callback.request, result)
         self._world.note(self.name, "the callback of fiber {} is called", (callback.fiber.id,))
         self._note_woken(before)
 
-    def let_go(self, callback: Callback) -> None:
+    def on_callback_dropped(self, callback: Callback) -> None:
         """May be said by the garbage collector, so what follows from it is done later."""
         self.is_stale = True
         if not self.has_ended:
@@ -276,10 +276,10 @@ class Process:
         """Callbacks have died without being called."""
         while self._dropped:
             callback = self._dropped.popleft()
-            self.member.let_go(callback.fiber, callback.request)
+            self.member.callback_dropped(callback.fiber, callback.request)
         self._check()
 
-    def elsewhere(
+    def run_in_thread(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
         """Called at once: in a simulation nothing is held up by it."""
@@ -311,7 +311,7 @@ class Process:
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""
 
-    def stays(self, fiber: Fiber) -> None:
+    def on_unpicklable(self, fiber: Fiber) -> None:
         """Kept for the one who asked for the simulation."""
         reason = why_it_cannot_ship(fiber)
         self._world.stayed[reason] = None
@@ -325,14 +325,14 @@ class Process:
 
     def report_failures(self) -> None:
         """A line of history for each."""
-        while (failure := self.member.failures.take()) is not None:
+        while (failure := self.member.take_failure()) is not None:
             fiber = failure.fiber
             self._world.note(self.name, "nobody has waited for the failed fiber {}", (fiber,))
 
     def look_after_handles(self, _: None) -> None:
         """Handles of fibers that have failed died."""
         self._has_rung = False
-        self.member.failures.report_later()
+        self.member.report_failures_later()
         self._check()
 
     def _handle_died(self) -> None:
@@ -342,7 +342,7 @@ class Process:
 
     def cancel_run(self, run: int) -> None:
         """As the one who waits for it may ask."""
-        self.member.outbox.append(m.CancelRun(run))
+        self.member.state.send(m.CancelRun(run))
         self.is_stale = True
 
     def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
@@ -358,13 +358,15 @@ class Process:
             self._go_on_alone(self._solo)
             return
         member, world = self.member, self._world
-        is_idle = not member.ready and any(hand.work is None for hand, _ in self._hands)
-        member.tell(all_of_it=is_idle)
+        is_idle = not member.state.ready and any(
+            executor.work is None for executor, _ in self._executors
+        )
+        member.flush(full=is_idle)
         if is_idle:
             self._owes_word = False
-        if not member.outbox:
+        batch = member.take_outbox()
+        if not batch:
             return
-        batch, member.outbox = member.outbox, []
         for message in batch:
             if isinstance(message, m.Offer):
                 for chunk in message.chunks:
@@ -372,7 +374,7 @@ class Process:
         world.note(self.name, *story_of_batch("says", batch))
         world.messages += len(batch)
         self.speaks.send(from_member.encode(batch), world.arrival())
-        if member.has_left:
+        if member.state.has_left:
             self.end(self._ends_because)
 
     def leave(self, reason: str) -> None:
@@ -383,8 +385,8 @@ class Process:
         self._world.note(self.name, f"leaves: {reason}")
         self.is_stale = self._owes_word = True
         self._ends_because = reason
-        before = len(self._member.ready)
-        leave(self._member, GRACE_SECONDS)
+        before = len(self._member.state.ready)
+        self._member.leave(GRACE_SECONDS)
         self._note_woken(before)
 
     def fail(self, reason: str) -> None:
@@ -400,7 +402,8 @@ class Process:
 
     def say(self, message: m.MemberMessage) -> None:
         """Say this with what is said next."""
-        (self._early if self._member is None else self._member.outbox).append(message)
+        say = self._early.append if self._member is None else self._member.state.send
+        say(message)
         self.is_stale = True
 
     def receive(self, _: None) -> None:
@@ -430,21 +433,22 @@ class Process:
         self._member = components.member(
             incarnation, offers_children=self.kind == "client", worker=worker
         )
-        self._member.failures.arm = lambda: self._handle_died
+        self._member.watch_handles(lambda: self._handle_died)
         for index in range(self._threads):
-            hand = components.executor(self._member, self)
+            executor = components.executor(self._member, self)
             actor = self.serial * (self._threads + 5) + 5 + index
-            self._hands.append((hand, (actor, self.settle, hand)))
-        self._member.outbox += self._early
+            self._executors.append((executor, (actor, self.settle, executor)))
+        for message in self._early:
+            self._member.state.send(message)
         self._world.joined(self)
 
     def _take_up(self, message: m.CoordinatorMessage) -> None:
         member, world = self.member, self._world
         if isinstance(message, m.Place):
             world.ledger.arrived(message.chunk.fibers, self.name)
-        before = len(member.ready)
+        before = len(member.state.ready)
         member.receive(message)
-        for logged in member.logs.take():
+        for logged in member.take_logs():
             deliver(logged)
         if message.may_wake:
             self._note_woken(before)
@@ -452,8 +456,8 @@ class Process:
 
     def _see_ended_runs(self) -> None:
         member, world = self.member, self._world
-        if member.ended_runs:
-            self._check_released(member.ended_runs)
+        if member.state.ended_runs:
+            self._check_released(member.state.ended_runs)
             world.is_over = world.is_over or self.kind == "client"
             for run in self.tickets.close_ended(member):
                 run.release()
@@ -461,19 +465,19 @@ class Process:
 
     def _lose_coordinator(self, reason: str) -> None:
         """What fibers here hold is released all the same; then the process ends."""
-        if self._member is None or not any(run.alive for run in self._member.runs.values()):
+        if self._member is None or not self._member.hosts_fibers:
             self.end(reason)
             return
         self._world.note(self.name, f"goes on alone: {reason}")
         self._hang_up(lost=0)
         self._ends_because = reason
-        before = len(self._member.ready)
+        before = len(self._member.state.ready)
         self._solo = Solo(self._world.now, self._member, reason, GRACE_SECONDS)
         self._note_woken(before)
         self._go_on_alone(self._solo)
 
     def _go_on_alone(self, solo: Solo) -> None:
-        before = len(self.member.ready)
+        before = len(self.member.state.ready)
         solo.exchange(self._world.now)
         self._note_woken(before)
         self._owes_word = False
@@ -496,7 +500,7 @@ class Process:
         """The process is no more, nor are the last batches that it has sent."""
         self.is_stale = True
         self.has_ended = True
-        self._hands.clear()
+        self._executors.clear()
         self._dropped.clear()
         self._hang_up(lost)
         self._world.ledger.lost(self.name)
@@ -539,7 +543,7 @@ class Process:
         if self._member is None or self.has_ended:
             return
         self._unchecked += 1
-        fibers = len(self._member.ready) + len(self._member.parked)
+        fibers = len(self._member.state.ready) + len(self._member.state.parked)
         if self._unchecked * CHECKED_AT_ONCE >= fibers:
             self._unchecked = 0
             self.validate()
@@ -561,6 +565,8 @@ class Process:
             InvariantBroken: something doesn't.
         """
         try:
-            self.member.validate([hand.work for hand, _ in self._hands if hand.work is not None])
+            self.member.validate(
+                [executor.work for executor, _ in self._executors if executor.work is not None]
+            )
         except DistioBug as bug:
             raise InvariantBroken(f"{self.name}: {bug.message}", self._world.story(bug)) from bug

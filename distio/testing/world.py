@@ -1,8 +1,8 @@
 """A whole cluster in one thread: who acts next, when time passes, what goes wrong.
 
-At each step the world gathers what could happen now (a hand takes a fiber or settles one, a batch
-is sent or arrives, a timer is due) and lets the choices pick. Only when nothing can happen does
-time pass, to the next moment at which something can.
+At each step the world gathers what could happen now (an executor takes a fiber or commits one, a
+batch is sent or arrives, a timer is due) and lets the choices pick. Only when nothing can happen
+does time pass, to the next moment at which something can.
 """
 
 from __future__ import annotations
@@ -337,7 +337,7 @@ class World:
             isinstance(fiber.request, rq.AwaitCallback)
             for process in self._processes
             if process.has_joined and not process.has_ended
-            for fiber in process.member.parked.values()
+            for fiber in process.member.state.parked.values()
         )
 
     def _living_ids(self) -> list[int]:
@@ -360,8 +360,8 @@ class World:
                 if process.has_joined and not process.has_ended:
                     process.validate()
                     process.member.validate_rest()
-                    check_rest(process.name, {"things to say": process.member.outbox})
-                    if process.member.load:
+                    check_rest(process.name, {"things to say": process.member.state.outbox})
+                    if process.member.state.load:
                         raise DistioBug(f"{process.name} at rest has a load")
         except DistioBug as bug:
             raise InvariantBroken(bug.message, self.story(bug)) from bug

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from distio import IO, Actor, Cluster, Ok, Panic, Resource, Result, io, resource
-from distio.coordination.actors.member import spawn_at
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
-from distio.core.fiber import Fiber
+from distio.coordination.placement.tasks import PickleFibers
 from distio.core.pickling.payloads import Dumped
 from distio.errors import MatchError, NotPicklable, WorkerLost
 from distio.protocol import messages as m
@@ -232,17 +231,17 @@ def test_under_losses_calls_are_made_or_end_in_a_panic() -> None:
 def test_a_call_is_not_given_away() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), None)
-    assert spawn_at(member, root, 2, io.pure(1)) is None
-    member.spawn(root, [io.pure(2)])
+    assert member.features.actors.spawn_at(root, rq.SpawnAt(2, io.pure(1))) is root
+    member.features.placement.spawn(root, rq.Spawn([io.pure(2)]))
     member.receive(m.StealRequest(2))
-    hand = Executor(member, Node(member))
-    assert hand.take()
-    hand.perform()
-    while hand.settle():
-        hand.perform()
+    executor = Executor(member, Node(member))
+    assert executor.next_task()
+    executor.run()
+    while executor.commit():
+        executor.run()
     offered = [
         id
-        for message in member.outbox
+        for message in member.state.outbox
         if isinstance(message, m.Offer)
         for chunk in message.chunks
         for id, _ in chunk.fibers
@@ -254,11 +253,12 @@ def test_who_asks_from_elsewhere_sends_the_call_to_where_the_object_is() -> None
     member = Member(2)
     root = member.start_root(io.pure(0), "context")
     root.request = rq.SpawnAt(7, io.pure(1))
-    child = spawn_at(member, root, 7, io.pure(1))
-    assert isinstance(child, Fiber)
+    shipping = member.features.actors.spawn_at(root, root.request)
+    assert isinstance(shipping, PickleFibers)
+    (child,) = shipping.fibers
     assert child.context is None
-    member.shipped([child], Dumped(b"call", {}, []), 7)
-    offer = member.outbox[-1]
+    member.features.placement.pickled([child], Dumped(b"call", {}, []), 7)
+    offer = member.state.outbox[-1]
     assert isinstance(offer, m.Offer)
     assert offer.chunks[0].target == 7
 

@@ -100,5 +100,5 @@ def test_whoever_looks_at_a_fiber_reads_its_name() -> None:
     assert repr(root) == "<running fiber 1.0>"
     member.queue(root)
     assert node.work()
-    assert describe_fibers(member, root.run) == "fiber 1.0 (main) sleeps"
+    assert describe_fibers(member.state, root.run) == "fiber 1.0 (main) sleeps"
     assert repr(root) == "<running fiber 1.0 (main)>"

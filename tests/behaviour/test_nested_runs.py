@@ -213,13 +213,14 @@ class Stop:
 
 def fiber_in_hand() -> tuple[Member, Any, Stop]:
     member = Member(1)
-    member.queue(member.start_root(io.pure(1), None))
-    return member, member.take(), Stop()
+    fiber = member.start_root(io.pure(1), None)
+    member.state.stepping = 1
+    return member, fiber, Stop()
 
 
 def test_a_nested_run_is_stopped_once_when_that_of_its_fiber_is_cancelled() -> None:
     member, fiber, stop = fiber_in_hand()
-    member.cancelling.watch(fiber, stop)
+    member.features.cancellation.watch(fiber, stop)
     assert stop.calls == 0
     member.receive(m.RunCancelled(fiber.run))
     member.receive(m.RunCancelled(fiber.run))
@@ -229,14 +230,14 @@ def test_a_nested_run_is_stopped_once_when_that_of_its_fiber_is_cancelled() -> N
 def test_a_nested_run_is_stopped_at_once_if_its_fiber_is_cancelled_already() -> None:
     member, fiber, stop = fiber_in_hand()
     member.receive(m.RunCancelled(fiber.run))
-    member.cancelling.watch(fiber, stop)
+    member.features.cancellation.watch(fiber, stop)
     assert stop.calls == 1
 
 
 def test_a_nested_run_is_stopped_when_that_of_its_fiber_is_gone() -> None:
     member, fiber, stop = fiber_in_hand()
-    member.cancelling.watch(fiber, stop)
-    member.cancelling.run_gone(fiber.run)
+    member.features.cancellation.watch(fiber, stop)
+    member.features.cancellation.run_ended(member.state.runs[fiber.run])
     assert stop.calls == 1
 
 
@@ -244,15 +245,15 @@ def test_a_nested_run_is_stopped_when_that_of_its_fiber_is_gone() -> None:
 def test_a_nested_run_is_not_stopped_for_a_fiber_that_cannot_be_cancelled(shield: str) -> None:
     member, fiber, stop = fiber_in_hand()
     setattr(fiber, shield, 1)
-    member.cancelling.watch(fiber, stop)
+    member.features.cancellation.watch(fiber, stop)
     member.receive(m.RunCancelled(fiber.run))
     assert stop.calls == 0
 
 
 def test_a_nested_run_is_not_stopped_for_a_fiber_that_waits_no_longer() -> None:
     member, fiber, stop = fiber_in_hand()
-    member.cancelling.watch(fiber, stop)
-    member.cancelling.unwatch(fiber)
+    member.features.cancellation.watch(fiber, stop)
+    member.features.cancellation.unwatch(fiber)
     member.receive(m.RunCancelled(fiber.run))
     assert stop.calls == 0
 

@@ -48,7 +48,7 @@ class Scene:
     def __init__(self, name: str, workers: int) -> None:
         child, ask = WAITS[name]
         self.world = World(workers)
-        self.world[1].offers_children = workers > 0
+        self.world[1].state.offers_children = workers > 0
         self.home = 1 + workers
         """Where the child is."""
         self.handle = self.world.start(
@@ -57,7 +57,7 @@ class Scene:
         self.turn(1, ROOT)
         for _ in range(10):
             self.world.carry()
-            ready = self.world[self.home].ready
+            ready = self.world[self.home].state.ready
             if any(isinstance(work, Fiber) and _has_yielded(work) for work in ready):
                 return
             self.turn(self.home, CHILD)
@@ -65,14 +65,14 @@ class Scene:
 
     def turn(self, member: int, fiber: int, meanwhile: Callable[[], None] | None = None) -> None:
         """Let a hand have its turn with this fiber, or with the parcel in which it is."""
-        index = [_is(fiber, work) for work in self.world[member].ready].index(True)
-        hand = Executor(self.world[member], self.world.nodes[member])
-        assert hand.take(index)
-        hand.perform()
+        index = [_is(fiber, work) for work in self.world[member].state.ready].index(True)
+        executor = Executor(self.world[member], self.world.nodes[member])
+        assert executor.next_task(index)
+        executor.run()
         if meanwhile is not None:
             meanwhile()
-        while hand.settle():
-            hand.perform()
+        while executor.commit():
+            executor.run()
         self.world[member].validate()
 
     def ask(self, meanwhile: Callable[[], None] | None = None) -> None:
@@ -82,14 +82,14 @@ class Scene:
         self.turn(self.home, CHILD)
 
     def is_parked(self) -> bool:
-        return ROOT in self.world[1].parked
+        return ROOT in self.world[1].state.parked
 
     def check(self) -> None:
         """The parent was woken, nothing woke it again, and nothing is left."""
         self.world.work()
         assert outcome_of(self.handle) == Ok(Ok("it"))
         assert self.world.is_empty()
-        assert [node.member.stale for node in self.world.nodes.values()] == [0] * self.home
+        assert [node.member.state.stale for node in self.world.nodes.values()] == [0] * self.home
 
 
 def _is(fiber: int, work: Any) -> bool:
@@ -153,7 +153,7 @@ def test_a_timer_counts_from_when_it_is_heard_of(moment: Moment) -> None:
         world.now = heard = 5.0
         world.event(Tick())
     world.carry()
-    assert list(member.parked) == [handle.id]
+    assert list(member.state.parked) == [handle.id]
     assert world.coordinator.next_deadline() == heard + 1
     if moment == LATER:
         world.now = 100.0
@@ -161,13 +161,13 @@ def test_a_timer_counts_from_when_it_is_heard_of(moment: Moment) -> None:
     else:
         world.now = heard + 0.9
         world.event(Tick())
-        assert list(member.parked) == [handle.id]
+        assert list(member.state.parked) == [handle.id]
         world.now = heard + 1
         world.event(Tick())
-    assert not member.parked
+    assert not member.state.parked
     world.work()
     assert outcome_of(handle) == Ok("slept")
-    assert member.stale == world.coordinator.stale == 0
+    assert member.state.stale == world.coordinator.stale == 0
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -184,22 +184,22 @@ def test_a_callback_wakes_it(moment: Moment) -> None:
     world = World(workers=0, offers_children=False)
     member, node = world[1], world.nodes[1]
     handle = world.start(io.async_(start))
-    hand = Executor(member, node)
-    assert hand.take()
-    hand.perform()
-    assert hand.settle()
-    assert list(member.parked) == [handle.id]
-    hand.perform()
+    executor = Executor(member, node)
+    assert executor.next_task()
+    executor.run()
+    assert executor.commit()
+    assert list(member.state.parked) == [handle.id]
+    executor.run()
     if moment == MEANWHILE:
         kept[0](Ok("it"))
-    assert not hand.settle()
+    assert not executor.commit()
     if moment == LATER:
-        assert list(member.parked) == [handle.id]
+        assert list(member.state.parked) == [handle.id]
         kept[0](Ok("it"))
-    assert not member.parked
+    assert not member.state.parked
     world.work()
     assert outcome_of(handle) == Ok("it")
-    assert member.stale == 0
+    assert member.state.stale == 0
 
 
 # -- under every seed -------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def test_a_number_outside_its_domain_costs_a_member_its_membership() -> None:
 def test_fibers_are_not_sent_to_the_client_of_another_run() -> None:
     scene, liar, handle = beside_an_honest_run()
     liar.says(m.Offer([chunk(OWN, target=CLIENT)]), m.AwaitOutcomes(OWN, [OWN]))
-    assert OWN not in scene.client.node.member.hosted
+    assert OWN not in scene.client.node.member.state.hosted
     liar.disconnect()
     goes_on(scene, handle)
 
@@ -261,7 +261,7 @@ def test_a_chunk_that_can_not_be_placed_costs_its_run_and_no_member(
     assert worker.reason is None
     scene.finish()
     assert "Cancelled" in repr(handle.outcome)
-    assert not scene.client.node.member.runs
+    assert not scene.client.node.member.state.runs
     assert [name for name, _, _ in scene.board.incidents] == [""]
     scene.machine.validate_rest()
 
@@ -278,7 +278,7 @@ def test_a_tick_that_fails_costs_no_member(monkeypatch: pytest.MonkeyPatch) -> N
         scene.deliver()
     assert [each.reason for each in scene.members] == [None] * 3
     scene.finish()
-    assert not scene.client.node.member.runs
+    assert not scene.client.node.member.state.runs
     scene.machine.validate_rest()
 
 
@@ -297,6 +297,6 @@ def test_a_loss_that_fails_in_one_feature_is_a_loss_in_all_others(
     worker.disconnect()
     assert scene.board.incidents
     scene.finish()
-    assert handle.outcome is not None or not scene.client.node.member.runs
+    assert handle.outcome is not None or not scene.client.node.member.state.runs
     assert scene.client.reason is None
     scene.machine.validate_rest()

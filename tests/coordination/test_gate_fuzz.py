@@ -215,7 +215,7 @@ def test_a_worker_that_lies_about_what_it_hosts_ends_nothing_but_its_own(seed: i
                 liar.says_frames(mutants.next())
         liar.disconnect()
         scene.finish()
-        assert handle.outcome is not None or not scene.client.node.member.runs
+        assert handle.outcome is not None or not scene.client.node.member.state.runs
         assert not any(error for _, _, error in scene.board.incidents)
         assert [each.reason for each in scene.members] == [None] * 2
         scene.machine.validate_rest()
@@ -268,6 +268,6 @@ def test_a_handler_that_fails_in_the_middle_leaves_sound_books(
         assert "planted" in scene.warnings[0]
         # it has ended in one way or another: nobody waits for ever
         client = scene.client
-        assert handle.outcome is not None or not client.node.member.runs or client.reason
+        assert handle.outcome is not None or not client.node.member.state.runs or client.reason
         assert not scene.machine.runs
         scene.machine.validate_rest()

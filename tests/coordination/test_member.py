@@ -13,10 +13,10 @@ from distio import IO, Ok, Panic, Result, io
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.executor.executor import Executor
-from distio.coordination.executor.tasks import OfferFibers, UnpickleChunk
-from distio.coordination.failures.member import Failure
 from distio.coordination.member import Member
+from distio.coordination.placement.tasks import OfferFibers, UnpickleChunk
 from distio.coordination.state.events import Event, Joined, Received, Tick
+from distio.coordination.state.failure import Failure
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
 from distio.core.snapshot import Packed, dump_chunk, dump_fibers, outcome_in
@@ -38,15 +38,15 @@ class Node:
     def __init__(self, member: Member) -> None:
         self.member = member
         self.reported: list[Failure] = []
-        self._hand = Executor(member, self)
+        self._executor = Executor(member, self)
 
     def work(self) -> bool:
         """Do one piece of work, to its end; False if there is none."""
-        if not self._hand.take():
+        if not self._executor.next_task():
             return False
-        self._hand.perform()
-        while self._hand.settle():
-            self._hand.perform()
+        self._executor.run()
+        while self._executor.commit():
+            self._executor.run()
         self.member.validate()
         return True
 
@@ -59,10 +59,10 @@ class Node:
     def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
         self.member.called_back(callback.fiber, callback.request, result)
 
-    def let_go(self, callback: Callback) -> None:
+    def on_callback_dropped(self, callback: Callback) -> None:
         """Programs here call their callbacks."""
 
-    def elsewhere(
+    def run_in_thread(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
         call()
@@ -84,14 +84,14 @@ class Node:
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Nobody logs here."""
 
-    def stays(self, fiber: Fiber) -> None:
+    def on_unpicklable(self, fiber: Fiber) -> None:
         raise AssertionError(f"{fiber} can't be pickled")
 
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         raise AssertionError(f"{fibers} share {generators}")
 
     def report_failures(self) -> None:
-        while (failure := self.member.failures.take()) is not None:
+        while (failure := self.member.take_failure()) is not None:
             self.reported.append(failure)
 
     def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
@@ -135,10 +135,10 @@ class World:
         """Carry what members have to say; False if they have nothing."""
         has_carried = False
         for id, node in self.nodes.items():
-            node.member.tell()
-            while node.member.outbox:
+            node.member.flush()
+            while node.member.state.outbox:
                 has_carried = True
-                message = node.member.outbox.pop(0)
+                message = node.member.state.outbox.pop(0)
                 self.sent.append(message)
                 self.event(Received(id, message))
         return has_carried
@@ -168,12 +168,12 @@ class World:
     def is_empty(self) -> bool:
         """Whether no member keeps anything of any run."""
         return not any(
-            node.member.ready
-            or node.member.parked
-            or node.member.hosted
-            or node.member.awaited
-            or node.member.asked
-            or node.member.runs
+            node.member.state.ready
+            or node.member.state.parked
+            or node.member.state.hosted
+            or node.member.state.awaited
+            or node.member.features.outcomes.asked
+            or node.member.state.runs
             for node in self.nodes.values()
         )
 
@@ -218,14 +218,14 @@ def test_a_wait_is_answered_before_during_and_after_the_end() -> None:
     assert child.handle is not None
     handles = [child.handle]
     waiter.request = rq.AwaitFibers(handles)
-    assert not member.await_fibers(waiter, handles)
-    assert list(member.ready) == []
+    assert not member.features.waits.await_fibers(waiter, waiter.request)
+    assert list(member.state.ready) == []
     assert step(child) is rq.FINISHED
-    member.finish(child)
-    assert list(member.ready) == [waiter]
+    member.features.endings.finish(child)
+    assert list(member.state.ready) == [waiter]
     assert [outcome_in(each) for each in waiter.value] == [Ok(1)]
     root.request = rq.AwaitFibers(handles)
-    assert member.await_fibers(root, handles)
+    assert member.features.waits.await_fibers(root, root.request)
     assert [outcome_in(each) for each in root.value] == [Ok(1)]
 
 
@@ -248,8 +248,8 @@ def test_a_timer_of_another_life_wakes_nobody() -> None:
     world, handle = alone(io.sleep(1))
     world[1].receive(m.TimerFired(handle.id, 7))
     world[1].receive(m.TimerFired(handle.id + 1, 0))
-    assert world[1].stale == 2
-    assert handle.id in world[1].parked
+    assert world[1].state.stale == 2
+    assert handle.id in world[1].state.parked
 
 
 def test_a_callback_counts_once_and_for_its_own_request_only() -> None:
@@ -257,15 +257,15 @@ def test_a_callback_counts_once_and_for_its_own_request_only() -> None:
     keep = io.async_(lambda context, callback: kept.append(callback))
     world, handle = alone(keep.then(keep))
     member = world[1]
-    fiber = member.parked[handle.id]
+    fiber = member.state.parked[handle.id]
     first = fiber.request
     assert first is not None
     member.called_back(fiber, first, Ok(1))
     member.called_back(fiber, first, Ok(2))
-    assert member.stale == 1
+    assert member.state.stale == 1
     world.work()
     member.called_back(fiber, first, Ok(3))
-    assert member.stale == 2
+    assert member.state.stale == 2
     second = fiber.request
     assert second is not None
     member.called_back(fiber, second, Ok(4))
@@ -279,21 +279,21 @@ def test_a_fiber_that_is_always_answered_at_once_lets_others_on() -> None:
     other = member.start_root(io.pure("had its turn"), None)
     member.queue(greedy)
     member.queue(other)
-    hand = Executor(member, Node(member))
-    assert hand.take()
-    hand.perform()
+    executor = Executor(member, Node(member))
+    assert executor.next_task()
+    executor.run()
     for _ in range(1_000):
-        if not hand.settle():
+        if not executor.commit():
             break
-        hand.perform()
-    assert list(member.ready) == [other, greedy]
+        executor.run()
+    assert list(member.state.ready) == [other, greedy]
 
 
 def test_member_run_in_a_deadlock_ends_and_leaves_nothing() -> None:
     box: list[Any] = []
     program = io.parallel(io.defer_io(lambda: io.wait(box))).map(box.extend)
     world, _ = alone(program)
-    (ended,) = world[1].ended_runs
+    (ended,) = world[1].state.ended_runs
     assert ended[1].cause is Cause.DEADLOCK
     assert "fiber 1.1 waits for fiber 1.1" in ended[1].reason
     assert world.is_empty()
@@ -306,10 +306,10 @@ def test_run_ended_drops_everything_of_that_run_alone() -> None:
     world.work()
     member = world[1]
     member.receive(m.RunEnded(first.id))
-    assert {fiber.run for fiber in member.parked.values()} == {second.id}
-    assert list(member.runs) == [second.id]
+    assert {fiber.run for fiber in member.state.parked.values()} == {second.id}
+    assert list(member.state.runs) == [second.id]
     member.receive(m.RunEnded(first.id))
-    assert member.stale == 1
+    assert member.state.stale == 1
 
 
 def test_run_ended_empties_the_queue_of_fibers_parcels_and_postings() -> None:
@@ -319,11 +319,11 @@ def test_run_ended_empties_the_queue_of_fibers_parcels_and_postings() -> None:
     fibers = [(fiber_id(1, n), 1) for n in (1, 2)]
     member.receive(m.Place(m.Chunk(run, fibers, payload)))
     member.receive(m.Place(m.Chunk(run + 9, [(fiber_id(1, 19), 1)], payload)))
-    assert member.load == 3
+    assert member.state.load == 3
     member.receive(m.RunEnded(run))
-    assert member.load == 1
-    assert [type(work) for work in member.ready] == [UnpickleChunk]
-    assert fiber_id(1, 1) not in member.hosted
+    assert member.state.load == 1
+    assert [type(work) for work in member.state.ready] == [UnpickleChunk]
+    assert fiber_id(1, 1) not in member.state.hosted
     member.validate()
 
 
@@ -373,7 +373,7 @@ def test_an_outcome_is_asked_for_once_however_many_wait() -> None:
 
 def test_grandchildren_and_handles_that_travel_back() -> None:
     world = World(workers=2)
-    world[2].offers_children = world[3].offers_children = True
+    world[2].state.offers_children = world[3].state.offers_children = True
     inner = io.parallel(io.pure("grandchild"))  # its value is a list of handles
     program = io.zip_par(inner, inner).flat_map(lambda fs: io.wait(fs[0][0], fs[1][0]))
     handle = world.start(program)
@@ -387,7 +387,7 @@ def test_a_handle_that_was_exported_is_kept_till_the_end_of_the_run() -> None:
     late = io.zip_par(inner).then_keep(io.sleep(5)).flat_map(lambda fs: io.wait(fs[0]))
     handle = world.start(late)
     world.work()
-    assert fiber_id(2, 0) in world[2].hosted
+    assert fiber_id(2, 0) in world[2].state.hosted
     world.pass_time(5)
     assert outcome_of(handle) == Ok([Ok("kept")])
 
@@ -413,7 +413,7 @@ def test_a_handle_that_nobody_holds_is_forgotten_and_its_outcome_dropped() -> No
     world.work()
     child = fiber_id(1, 1)
     assert (child, 1) in [count for said in world.said(m.GiveBack) for count in said.counts]
-    assert child not in world[2].hosted
+    assert child not in world[2].state.hosted
     assert child not in world.coordinator.fibers
 
 
@@ -429,7 +429,7 @@ def test_a_handle_that_travelled_is_not_forgotten() -> None:
     dropped = [fiber for said in world.said(m.DropOutcomes) for fiber, _ in said.fibers]
     assert fiber_id(1, 1) not in dropped
     world.pass_time(5)
-    (ended,) = world[1].ended_runs
+    (ended,) = world[1].state.ended_runs
     assert ended[1].cause is Cause.FINISHED
 
 
@@ -438,9 +438,9 @@ def test_drop_outcomes_lets_go() -> None:
     handle = world.start(io.parallel(io.pure(1)).then_keep(io.sleep(9)).flat_map(io.wait))
     world.work()
     child = fiber_id(1, 1)
-    assert child in world[2].hosted
+    assert child in world[2].state.hosted
     world[2].receive(m.DropOutcomes([(child, 0)]))
-    assert child not in world[2].hosted
+    assert child not in world[2].state.hosted
     world.pass_time(9)
     outcome = outcome_of(handle)
     assert isinstance(outcome, Ok)
@@ -456,18 +456,18 @@ def test_a_fiber_that_comes_home_finds_those_who_wait() -> None:
     handle = child.handle
     assert handle is not None
     dumped = dump_chunk([child])
-    member.shipped([child], dumped)
+    member.features.placement.pickled([child], dumped)
     root.request = rq.AwaitFibers([handle])
-    assert not member.await_fibers(root, [handle])
-    assert handle.id in member.awaited
+    assert not member.features.waits.await_fibers(root, root.request)
+    assert handle.id in member.state.awaited
     member.receive(m.Place(m.Chunk(run, [(handle.id, 1)], dumped.payload)))
-    assert handle.id not in member.awaited
+    assert handle.id not in member.state.awaited
     node = Node(member)
     while node.work():
         pass
     assert root.value == [Ok("home")] or root.outcome() == Ok(0)
     assert handle.outcome == Ok("home")
-    assert member.runs[run].alive == 0
+    assert member.state.runs[run].alive == 0
 
 
 def test_fiber_that_came_home_keeps_the_handle_in_which_others_wait() -> None:
@@ -477,12 +477,12 @@ def test_fiber_that_came_home_keeps_the_handle_in_which_others_wait() -> None:
     (child,) = _children(member, root, io.pure("home"))
     handle = root.value[0]
     root.request = rq.AwaitFibers([handle])
-    assert not member.await_fibers(root, [handle])
+    assert not member.features.waits.await_fibers(root, root.request)
     dumped = dump_chunk([child])
-    member.shipped([child], dumped)
+    member.features.placement.pickled([child], dumped)
     member.receive(m.Place(m.Chunk(root.run, [(child.id, 1)], dumped.payload)))
     member.receive(m.DropOutcomes([(child.id, 0)]))
-    assert child.id not in member.hosted
+    assert child.id not in member.state.hosted
     node = Node(member)
     while node.work():
         pass
@@ -490,26 +490,29 @@ def test_fiber_that_came_home_keeps_the_handle_in_which_others_wait() -> None:
 
 
 def _children(member: Member, parent: Fiber, *programs: Program) -> list[Fiber]:
-    member.offers_children = True
-    return member.spawn(parent, programs)
+    """Children that are about to leave: they are in no place."""
+    member.state.offers_children = False
+    member.features.placement.spawn(parent, rq.Spawn(programs))
+    children = [member.state.ready.pop() for _ in programs]
+    return [child for child in reversed(children) if isinstance(child, Fiber)]
 
 
 def test_a_solicited_member_gives_its_oldest_fibers() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), None)
-    member.offers_children = False
-    member.spawn(root, [io.pure(n) for n in range(4)])
+    member.state.offers_children = False
+    member.features.placement.spawn(root, rq.Spawn([io.pure(n) for n in range(4)]))
     member.receive(m.StealRequest(2))
-    assert isinstance(member.ready[0], OfferFibers)
-    hand = Executor(member, Node(member))
-    assert hand.take()
-    hand.perform()
-    while hand.settle():
-        hand.perform()
-    offers = [message for message in member.outbox if isinstance(message, m.Offer)]
+    assert isinstance(member.state.ready[0], OfferFibers)
+    executor = Executor(member, Node(member))
+    assert executor.next_task()
+    executor.run()
+    while executor.commit():
+        executor.run()
+    offers = [message for message in member.state.outbox if isinstance(message, m.Offer)]
     offered = [id for offer in offers for chunk in offer.chunks for id, _ in chunk.fibers]
     assert offered == [fiber_id(2, 1), fiber_id(2, 2)]
-    assert member.load == 2
+    assert member.state.load == 2
 
 
 def test_what_is_told_comes_before_what_depends_on_it() -> None:
@@ -518,11 +521,11 @@ def test_what_is_told_comes_before_what_depends_on_it() -> None:
     node = world.nodes[1]
     while node.work():
         pass
-    node.member.tell()
-    kinds = [type(message) for message in node.member.outbox]
+    node.member.flush()
+    kinds = [type(message) for message in node.member.state.outbox]
     assert kinds.index(m.StartRun) < kinds.index(m.Progress) < kinds.index(m.Offer)
     assert kinds.index(m.Offer) < kinds.index(m.AwaitOutcomes)
-    progress = node.member.outbox[kinds.index(m.Progress)]
+    progress = node.member.state.outbox[kinds.index(m.Progress)]
     assert isinstance(progress, m.Progress)
     assert progress.runs[0].started == [(1, 1)]
 
@@ -530,13 +533,13 @@ def test_what_is_told_comes_before_what_depends_on_it() -> None:
 def test_progress_is_told_once() -> None:
     member = Member(1)
     root = member.start_root(io.pure(0), None)
-    member.tell()
-    assert member.outbox == [m.StartRun(root.run)]
+    member.flush()
+    assert member.state.outbox == [m.StartRun(root.run)]
     step(root)
-    member.finish(root)
-    member.tell()
-    member.tell()
-    assert member.outbox[1:] == [m.Progress(0, 0, [m.RunProgress(root.run, [], 1, [], 0)])]
+    member.features.endings.finish(root)
+    member.flush()
+    member.flush()
+    assert member.state.outbox[1:] == [m.Progress(0, 0, [m.RunProgress(root.run, [], 1, [], 0)])]
 
 
 def test_the_outcome_is_told_before_the_end() -> None:
@@ -601,9 +604,11 @@ def test_no_deadlock_while_an_outcome_is_about_to_be_told() -> None:
     worker.receive(m.SendOutcomes(run, [(child, 1)]))
     assert world.nodes[2].work()
     worker.receive(m.RequestWaitGraph(run, 1))
-    worker.tell()
+    worker.flush()
     told = [
-        message for message in worker.outbox if isinstance(message, m.OutcomesReady | m.WaitGraph)
+        message
+        for message in worker.state.outbox
+        if isinstance(message, m.OutcomesReady | m.WaitGraph)
     ]
     waits = [message for message in told if isinstance(message, m.WaitGraph)]
     is_outcome_first = isinstance(told[0], m.OutcomesReady)

@@ -71,13 +71,13 @@ class Honest(Peer):
             self.node = Node(Member(self.id, offers_children=self.kind == "client"))
         elif self.reason is None:
             self.node.member.receive(message)
-            self.node.member.ended_runs.clear()
+            self.node.member.state.ended_runs.clear()
 
     def speak(self) -> bool:
         """Say what there is to say; False if that is nothing."""
         member = self.node.member
-        member.tell()
-        batch, member.outbox = member.outbox, []
+        member.flush()
+        batch, member.state.outbox = member.state.outbox, []
         if batch:
             self.scene.said += batch
             self.scene.hear(self.speaks_from, from_member.encode(batch))

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from distio import Cluster, Ok, Panic, Result, io
-from distio.coordination.member import Member
+from distio.coordination.state.member import MemberState
 from distio.errors import Cancelled, Deadlock
+from distio.protocol import requests as rq
 from distio.runtime.inbox import Inbox
 from tests.conftest import PATIENCE, Run, shared_cluster
 
@@ -37,14 +38,15 @@ def amid(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None
     """`amid(call)`: the next fiber that goes to sleep has this called while the mutex is held."""
 
     def plan(call: Callable[[], None]) -> None:
-        sleep = Member.sleep
+        park = MemberState.park
 
-        def sleep_and_call(member: Member, fiber: Any) -> None:
-            monkeypatch.setattr(Member, "sleep", sleep)
-            sleep(member, fiber)
-            call()
+        def park_and_call(state: MemberState, fiber: Any, **how: Any) -> None:
+            park(state, fiber, **how)
+            if isinstance(fiber.request, rq.Sleep):
+                monkeypatch.setattr(MemberState, "park", park)
+                call()
 
-        monkeypatch.setattr(Member, "sleep", sleep_and_call)
+        monkeypatch.setattr(MemberState, "park", park_and_call)
 
     return plan
 

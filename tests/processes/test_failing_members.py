@@ -14,8 +14,10 @@ import pytest
 
 from distio import IO, Cluster, Ok, Panic, io
 from distio.coordination.coordinator import Coordinator
+from distio.coordination.endings.member import Endings
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
+from distio.coordination.placement.member import Placement
 from distio.coordination.state.events import Joined, Received
 from distio.core.fiber import Fiber
 from distio.errors import ClusterClosed, WorkerLost
@@ -69,7 +71,15 @@ def test_the_fibers_of_a_member_that_fails_are_lost_for_its_reason() -> None:
 
 # -- threads ----------------------------------------------------------------------------------
 
-WHILE_DECIDING = ["finish", "called_back", "spawn", "queue", "start_root", "take", "tell"]
+WHILE_DECIDING = {
+    "finish": (Endings, "finish"),
+    "called_back": (Member, "called_back"),
+    "spawn": (Placement, "spawn"),
+    "queue": (Member, "queue"),
+    "start_root": (Member, "start_root"),
+    "next_task": (Executor, "next_task"),
+    "flush": (Member, "flush"),
+}
 
 
 @pytest.mark.parametrize("method", WHILE_DECIDING)
@@ -78,7 +88,7 @@ def test_a_run_whose_machine_fails_is_a_panic(
     method: str, threads: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     program = io.zip_par([io.blocking(int).then(io.yield_) for _ in range(8)])
-    monkeypatch.setattr(Member, method, break_)
+    monkeypatch.setattr(*WHILE_DECIDING[method], break_)
     monkeypatch.setattr("distio.runtime.local.LocalHost.validate_rest", lambda host: None)
     assert isinstance(the_exception(program.run(None, threads)), Broken)
     assert "a bug in distio, please report it" in caplog.text
@@ -92,7 +102,7 @@ def test_run_whose_machine_fails_on_two_threads_waits_until_the_first_has_told(
     def fail_in_turn(executor: Executor) -> None:
         work = executor.work
         if not isinstance(work, Fiber) or work.id == work.run:
-            perform(executor)
+            run(executor)
         elif threading.current_thread() is threading.main_thread():
             pool_has_failed.wait(PATIENCE)
             main_has_failed.set()
@@ -107,8 +117,8 @@ def test_run_whose_machine_fails_on_two_threads_waits_until_the_first_has_told(
             told.append(record.getMessage())
 
     told: list[str] = []
-    perform = Executor.perform
-    monkeypatch.setattr(Executor, "perform", fail_in_turn)
+    run = Executor.run
+    monkeypatch.setattr(Executor, "run", fail_in_turn)
     monkeypatch.setattr("distio.runtime.local.LocalHost.validate_rest", lambda host: None)
     handler = Slow()
     logging.getLogger("distio").addHandler(handler)
@@ -183,14 +193,21 @@ def in_time(call: Callable[[], Any]) -> Any:
     return found[0]
 
 
-@pytest.mark.parametrize("method", [*WHILE_DECIDING, "receive"])
+WHILE_LINKED = {
+    **WHILE_DECIDING,
+    "spawn": (Placement, "ship"),
+    "receive": (Member, "receive"),
+}
+
+
+@pytest.mark.parametrize("method", WHILE_LINKED)
 def test_a_client_whose_machine_fails_ends_its_runs_and_its_cluster(
     clustered: tuple[Cluster, LinkedHost, Coordinator],
     method: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cluster, host, _ = clustered
-    monkeypatch.setattr(host.member, method, break_)
+    cluster, _, _ = clustered
+    monkeypatch.setattr(*WHILE_LINKED[method], break_)
     lock = threading.Lock()  # with it, the fibers stay
     program = io.zip_par([io.blocking(lock.locked) for _ in range(8)])
     first = the_exception(in_time(lambda: program.run(None, on=cluster)))
@@ -205,7 +222,7 @@ def test_a_client_that_cannot_encode_ends_its_runs_and_its_cluster(
     clustered: tuple[Cluster, LinkedHost, Coordinator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster, host, _ = clustered
-    host.member.outbox.append(m.CancelRun(2**70))
+    host.member.state.send(m.CancelRun(2**70))
     result = in_time(lambda: io.pure(1).run(None, on=cluster))
     assert "OverflowError" in str(the_exception(result))
 
@@ -218,8 +235,9 @@ from distio import Cluster, io
 
 def break_(how):
     import gc
+    from distio.coordination.endings.member import Endings
     from distio.coordination.executor.executor import Executor
-from distio.coordination.member import Member
+    from distio.coordination.member import Member
     from distio.protocol import messages as m
     host = next(each for each in gc.get_objects() if type(each).__name__ == "LinkedHost")
 
@@ -227,9 +245,10 @@ from distio.coordination.member import Member
         raise {error}
 
     if how == "encode":
-        host.member.outbox.append(m.CancelRun(2**70))
+        host.member.state.send(m.CancelRun(2**70))
     else:
-        setattr(Member, how, fail)
+        owner = {"finish": Endings, "next_task": Executor}.get(how, Member)
+        setattr(owner, how, fail)
 
 
 pool = ThreadPoolExecutor(2)
@@ -246,7 +265,9 @@ with Cluster.local(workers=2, restart=False) as cluster:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["finish", "called_back", "take", "receive", "tell", "encode"])
+@pytest.mark.parametrize(
+    "how", ["finish", "called_back", "next_task", "receive", "flush", "encode"]
+)
 @pytest.mark.parametrize("error", ["MemoryError", "LookupError('out of order')"])
 def test_a_worker_whose_machine_fails_is_lost_for_its_reason(how: str, error: str) -> None:
     program = FAILING_WORKER.replace("{error}", error)

@@ -214,7 +214,7 @@ class FakeHost:
     def __init__(self, *, ready: int = 0, deadline: float | None = None) -> None:
         self.mutex = threading.Lock()
         self.member = Member(1)
-        self.member.ready.extend([DropObjects([])] * ready)
+        self.member.state.ready.extend([DropObjects([])] * ready)
         self.deadline = deadline
 
     def next_deadline(self) -> float | None:

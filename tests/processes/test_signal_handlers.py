@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from distio import IO, Cluster, Ok, Var, child, io, resource, schedule, supervise
-from distio.coordination.member import Member
+from distio.coordination.state.member import MemberState
+from distio.protocol import requests as rq
 from distio.runtime.local import LocalHost
 from tests.conftest import PATIENCE, run_at, shared_cluster
 from tests.harness.running_scripts import Script, no_script_is_left
@@ -222,14 +223,15 @@ def test_what_a_handler_raises_where_python_would_ignore_it_leaves_run_all_the_s
 @pytest.fixture
 def amid(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first fiber that goes to sleep makes the signal come while the mutex is held."""
-    sleep = Member.sleep
+    park = MemberState.park
 
-    def sleep_and_raise(member: Member, fiber: Any) -> None:
-        monkeypatch.setattr(Member, "sleep", sleep)
-        sleep(member, fiber)
-        signal.raise_signal(NUMBER)
+    def park_and_raise(state: MemberState, fiber: Any, **how: Any) -> None:
+        park(state, fiber, **how)
+        if isinstance(fiber.request, rq.Sleep):
+            monkeypatch.setattr(MemberState, "park", park)
+            signal.raise_signal(NUMBER)
 
-    monkeypatch.setattr(Member, "sleep", sleep_and_raise)
+    monkeypatch.setattr(MemberState, "park", park_and_raise)
 
 
 def again_and_again() -> Program:

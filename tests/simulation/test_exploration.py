@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distio import IO, MatchError, Ok, io
+from distio.coordination import member as member_machine
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.member import Member
+from distio.coordination.endings.member import Endings
+from distio.coordination.feature.member import MemberFeature
+from distio.coordination.placement.member import Placement
+from distio.coordination.timers.member import Timers
 from distio.core.fiber import Fiber
+from distio.core.pickling.payloads import Dumped
 from distio.errors import InvariantBroken, SimulationLimit
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from distio.testing import (
     CheckFailed,
     Components,
@@ -357,50 +362,50 @@ def test_too_much_time_is_a_failure() -> None:
 # -- broken invariants ------------------------------------------------------------------------
 
 
-class LightSleeper(Member):
+class LightSleeper(Timers):
     """Lets fibers sleep for half the time."""
 
-    def sleep(self, fiber: Fiber) -> None:
-        super().sleep(fiber)
-        timer = self.outbox.pop()
-        assert isinstance(timer, m.StartTimer)
-        self.outbox.append(msgspec.structs.replace(timer, seconds=timer.seconds / 2))
+    def _start(self, fiber: Fiber, request: rq.Sleep) -> None:
+        half = rq.Sleep(request.seconds / 2)
+        half.timer = request.timer
+        super()._start(fiber, half)
 
 
-class HeavySleeper(Member):
+class HeavySleeper(Timers):
     """Asks nobody to wake its fibers."""
 
-    def sleep(self, fiber: Fiber) -> None:
-        self.park(fiber)
+    def _start(self, fiber: Fiber, request: rq.Sleep) -> None:
+        """Nothing."""
 
 
-class Doubler(Member):
+class Doubler(Placement):
     """Queues each fiber that comes twice."""
 
-    def opened(self, chunk: m.Chunk, fibers: Any, handles: Any) -> None:
-        super().opened(chunk, fibers, handles)
-        self.ready.extend(fibers)
+    def _opened(self, chunk: m.Chunk, fibers: Any, handles: Any) -> None:
+        super()._opened(chunk, fibers, handles)
+        self._state.ready.extend(fibers)
 
 
-class Hoarder(Member):
+class Hoarder(Endings):
     """Keeps the handle of each fiber that ends here."""
 
     def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
         super().finish(fiber, is_observed=is_observed)
         assert fiber.handle is not None
-        self.hosted[fiber.id] = fiber.handle
+        self._state.hosted[fiber.id] = fiber.handle
 
 
-class Thief(Member):
+class Thief(Placement):
     """Runs here what it has sent away."""
 
-    def shipped(self, fibers: Any, dumped: Any, target: int = 0) -> None:
+    def pickled(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int = 0) -> bool:
         kept = [fiber.handle for fiber in fibers]
-        super().shipped(fibers, dumped, target)
+        goes_on = super().pickled(fibers, dumped, target)
         for fiber, handle in zip(fibers, kept):
             fiber.handle = handle
-        self.ready.extend(fibers)
-        self.runs[fibers[0].run].alive += len(fibers)
+        self._state.ready.extend(fibers)
+        self._state.runs[fibers[0].run].alive += len(fibers)
+        return goes_on
 
 
 class Timeless(Coordinator):
@@ -410,28 +415,32 @@ class Timeless(Coordinator):
         return None
 
 
-SABOTAGES: Final[list[tuple[Components, str, bool]]] = [
-    (Components(member=LightSleeper), r"fiber \d\.\d woke 0\.00\d+ s early", True),
-    (
-        Components(member=HeavySleeper),
-        "nothing can ever happen any more, but the run has not",
-        True,
-    ),
-    (Components(member=Doubler), r"worker-\d: fiber \d\.\d is in 2 places", True),
-    (Components(member=Hoarder), r"member \d at rest still has handles of fibers here", False),
-    (Components(member=Thief), r"fiber \d\.\d is stepped by client, but it is ", True),
-    (
-        Components(coordinator=Timeless),
-        "nothing can ever happen any more, but the run has not",
-        True,
-    ),
+SABOTAGES: Final[list[tuple[type[MemberFeature] | None, str, bool]]] = [
+    (LightSleeper, r"fiber \d\.\d woke 0\.00\d+ s early", True),
+    (HeavySleeper, "nothing can ever happen any more, but the run has not", True),
+    (Doubler, r"worker-\d: fiber \d\.\d is in 2 places", True),
+    (Hoarder, r"member \d at rest still has handles of fibers here", False),
+    (Thief, r"fiber \d\.\d is stepped by client, but it is ", True),
+    (None, "nothing can ever happen any more, but the run has not", True),
 ]
 
 
-@pytest.mark.parametrize(("parts", "message", "has_story"), SABOTAGES)
+def sabotaged(feature: type[MemberFeature] | None, monkeypatch: pytest.MonkeyPatch) -> Components:
+    """Parts with this feature of members, or else with a coordinator that looks at no clock."""
+    if feature is None:
+        return Components(coordinator=Timeless)
+    monkeypatch.setattr(member_machine, feature.__bases__[0].__name__, feature)
+    return Components()
+
+
+@pytest.mark.parametrize(("feature", "message", "has_story"), SABOTAGES)
 def test_a_broken_invariant_is_told_with_the_story_of_its_fiber(
-    parts: Components, message: str, has_story: bool
+    feature: type[MemberFeature] | None,
+    message: str,
+    has_story: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    parts = sabotaged(feature, monkeypatch)
     with pytest.raises(InvariantBroken, match=message) as caught:
         simulate(SLEEPERS, components=parts)
     story = caught.value.story
@@ -443,8 +452,11 @@ def test_a_broken_invariant_is_told_with_the_story_of_its_fiber(
         assert all(re.match(r"\d+\.\d{6} \S+: ", line) and name[1] in line for line in story[:3])
 
 
-@pytest.mark.parametrize("parts", [parts for parts, _, _ in SABOTAGES])
-def test_a_broken_invariant_is_a_failure_that_its_line_repeats(parts: Components) -> None:
+@pytest.mark.parametrize("feature", [feature for feature, _, _ in SABOTAGES])
+def test_a_broken_invariant_is_a_failure_that_its_line_repeats(
+    feature: type[MemberFeature] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = sabotaged(feature, monkeypatch)
     failure = failure_of(SLEEPERS, components=parts)
     assert failure.what.startswith("InvariantBroken: ")
     assert "members=1, threads=1" in failure.line

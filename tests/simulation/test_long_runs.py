@@ -104,11 +104,13 @@ def coordinator() -> Coordinator:
 def kept() -> dict[str, int]:
     """How much the machines keep."""
     sized: dict[str, Sequence[Sized]] = {
-        "handles of fibers here": [each.hosted for each in MEMBERS],
-        "handles of fibers elsewhere": [each.awaited for each in MEMBERS],
-        "handles that have left": [each.references for each in MEMBERS],
-        "fibers of runs": [run.known for each in MEMBERS for run in each.runs.values()],
-        "locks": [each.locks for each in MEMBERS],
+        "handles of fibers here": [each.state.hosted for each in MEMBERS],
+        "handles of fibers elsewhere": [each.state.awaited for each in MEMBERS],
+        "handles that have left": [
+            each.features.references.leftovers()["counts of handles that left"] for each in MEMBERS
+        ],
+        "fibers of runs": [run.known for each in MEMBERS for run in each.state.runs.values()],
+        "locks": [each.features.locks.leftovers()["locks"] for each in MEMBERS],
         "records": [each.fibers for each in COORDINATORS],
         "references": [each.features.references for each in COORDINATORS],
         "claims": [each.features.claims for each in COORDINATORS],

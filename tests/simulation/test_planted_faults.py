@@ -16,18 +16,23 @@ from distio import IO, Deferred, Ok, Queue, Resource, Var, io, resource
 from distio.coordination import coordinator as coordinator_machine
 from distio.coordination import member as member_machine
 from distio.coordination.admission import require
+from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.coordinator import Coordinator, Features
-from distio.coordination.endings import member as endings
+from distio.coordination.dispatch import answers, handles
 from distio.coordination.endings.coordinator import Endings
+from distio.coordination.endings.member import Endings as LocalEndings
 from distio.coordination.executor.executor import Executor
 from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.feature.member import MemberFeature
 from distio.coordination.locks.coordinator import Locks
 from distio.coordination.locks.member import Locks as LocalLocks
 from distio.coordination.member import Member
-from distio.coordination.outcomes import waits
 from distio.coordination.outcomes.claims import Claims
 from distio.coordination.outcomes.coordinator import Outcomes
+from distio.coordination.outcomes.member import Outcomes as LocalOutcomes
+from distio.coordination.outcomes.waits import Waits
 from distio.coordination.placement.coordinator import Placement
+from distio.coordination.placement.member import Placement as LocalPlacement
 from distio.coordination.primitives import coordinator as coordinator_talking
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.primitives.delegations import Delegations
@@ -37,6 +42,7 @@ from distio.coordination.references.member import References as LocalReferences
 from distio.coordination.runs.coordinator import Runs
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import Event, Received, Send, Tick
+from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import FiberRecord, Run
 from distio.coordination.timers.coordinator import Timer, Timers
@@ -44,6 +50,7 @@ from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from distio.protocol.endings import Cause
 from distio.testing import (
     CheckFailed,
@@ -108,48 +115,42 @@ def total(results: Sequence[Any]) -> int:
 # -- mistakes ---------------------------------------------------------------------------------
 
 
-class ParksWithoutLooking(Member):
+class ParksWithoutLooking(Waits):
     """A wake-up before park is lost: it parks the fiber whatever has happened already."""
 
-    def await_fibers(
-        self, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]], enough: int | None = None
-    ) -> bool:
-        if super().await_fibers(fiber, handles, enough):
-            self.runs[fiber.run].block(1)
-            self.parked[fiber.id] = fiber
-        return False
+    @answers
+    def await_fibers(self, fiber: Fiber, request: rq.AwaitFibers) -> Fiber | None:
+        if super().await_fibers(fiber, request):
+            self._state.park(fiber)
+        return None
 
 
-class ForgetsAWaiter(Member):
+class ForgetsAWaiter(Waits):
     """A finished fiber's waiter isn't told."""
 
-    def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
-        if fiber.handle is not None and fiber.handle.waiters:
-            fiber.handle.waiters.popitem()
-        super().finish(fiber, is_observed=is_observed)
+    def set_outcome(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
+        if handle.waiters:
+            handle.waiters.popitem()
+        super().set_outcome(handle, outcome)
 
 
-class TellsTwice(Member):
+class TellsTwice(LocalEndings):
     """A fiber that has ended is counted twice."""
 
     def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
         super().finish(fiber, is_observed=is_observed)
-        self.runs[fiber.run].has_ended(fiber)
+        self._state.runs[fiber.run].has_ended(fiber)
 
 
-class ShipsAndKeeps(Member):
+class ShipsAndKeeps(LocalPlacement):
     """What leaves also stays."""
 
-    def shipped(
-        self,
-        fibers: Sequence[Fiber],
-        dumped: Dumped,
-        target: int = 0,
-    ) -> None:
-        super().shipped(fibers, dumped, target)
-        for fiber in fibers:
+    def pickled(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int = 0) -> bool:
+        goes_on = super().pickled(fibers, dumped, target)
+        for fiber in fibers if goes_on and dumped is not None else ():
             fiber.handle = Handle(fiber.id)
-            self.queue(fiber)
+            self._state.queue(fiber)
+        return goes_on
 
 
 class HastyTimers(Timers):
@@ -250,11 +251,11 @@ class CountsARestartTwice(Runs):
 class SettlesOnlyOnce(Executor):
     """The children of a fiber are started, and the fiber itself is dropped."""
 
-    def settle(self) -> bool:
-        is_going_on = super().settle()
+    def commit(self) -> bool:
+        is_going_on = super().commit()
         if is_going_on and self.work is not None and not isinstance(self.work, Fiber):
             self.work = None
-            self._member.stepping -= 1
+            self._state.stepping -= 1
             return False
         return is_going_on
 
@@ -306,19 +307,22 @@ class LeavesTokensBehind(Locks):
 class KeepsWhatIsRecalled(LocalLocks):
     """Others wait, and nobody is told."""
 
-    def recalled(self, message: m.RecallTokens) -> None:
+    @handles
+    def recall(self, message: m.RecallTokens) -> None:
         """Nothing."""
 
 
 class DropsWhatCrosses(LocalPrimitives):
     """Who is cancelled doesn't look whether it was answered before."""
 
-    def answered(self, message: m.Replied) -> None:
-        fiber = self._member.parked.get(message.fiber)
-        if fiber is not None and fiber.request.is_given_up:  # type: ignore[union-attr]  # it talks
-            self.forgone(m.CallWithdrawn(message.fiber))
+    @handles
+    def replied(self, message: m.Replied) -> None:
+        fiber = self._state.parked.get(message.fiber)
+        request = None if fiber is None else fiber.request
+        if isinstance(request, rq.CallPrimitive) and request.is_given_up:
+            self.withdrawn(m.CallWithdrawn(message.fiber))
         else:
-            super().answered(message)
+            super().replied(message)
 
 
 class ServesWhoHasGivenUp(Primitives):
@@ -421,22 +425,11 @@ class ForgetsWhatIsInOutcomes(Coordinator):
         return super().handle(now, event)
 
 
-def drops_what_leaves(monkeypatch: pytest.MonkeyPatch) -> Components:
-    monkeypatch.setattr(member_machine, "References", DropsWhatLeaves)
-    return Components()
+def with_local(feature: type[MemberFeature]) -> Plant:
+    """Members have this in place of the feature that it is derived from."""
 
-
-def with_local_talking(primitives: type[LocalPrimitives]) -> Plant:
     def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
-        monkeypatch.setattr(member_machine, "Primitives", primitives)
-        return Components()
-
-    return plant
-
-
-def with_local_locks(locks: type[LocalLocks]) -> Plant:
-    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
-        monkeypatch.setattr(member_machine, "Locks", locks)
+        monkeypatch.setattr(member_machine, feature.__bases__[0].__name__, feature)
         return Components()
 
     return plant
@@ -458,12 +451,11 @@ class BelievesOldEpochs(Outcomes):
 
 def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Components:
     """Outcomes that nobody has waited for yet are dropped."""
+    # what leaves isn't kept, and what is asked for isn't told
     monkeypatch.setattr(
-        Member,
-        "export",
-        lambda member, handles, is_for_good=False: None,  # what leaves isn't kept
+        LocalReferences, "export", lambda references, handles, is_for_good=False: None
     )
-    monkeypatch.setattr(Member, "is_asked_for", lambda member, fiber: False)
+    monkeypatch.setattr(Cancellation, "is_lost_by_leaving", lambda cancelling, fiber: True)
     return Components()
 
 
@@ -472,8 +464,8 @@ def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Components:
 
     def start_root(member: Member, program: Program, context: Any) -> Fiber:
         root = start(member, program, context)
-        member.runs[root.run].alive = 0
-        member.runs[root.run].started(0, 1)
+        member.state.runs[root.run].alive = 0
+        member.state.runs[root.run].started(0, 1)
         return root
 
     def start_run(runs: Runs, sender: MemberRecord, message: m.StartRun) -> None:
@@ -487,28 +479,23 @@ def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Components:
 
 def leaves_entries(monkeypatch: pytest.MonkeyPatch) -> Components:
     """A wait that is over leaves its entries with the fibers that haven't ended."""
-    monkeypatch.setattr(waits, "strike_out", lambda member, waiting: None)
+    monkeypatch.setattr(Waits, "_strike_out", lambda waits, waiting: None)
     return Components()
 
 
 def leaves_entries_unseen(monkeypatch: pytest.MonkeyPatch) -> Components:
     """The same, and the member doesn't check it: the program itself goes wrong."""
-    monkeypatch.setattr(member_machine, "check_waiters", lambda *places: None)
+    monkeypatch.setattr(Waits, "validate", lambda waits: None)
     return leaves_entries(monkeypatch)
 
 
-def leaves_runs(monkeypatch: pytest.MonkeyPatch) -> Components:
+class LeavesRuns(LocalOutcomes):
     """What a member knows of a run outlives it."""
 
-    def run_ended(member: Member, message: m.RunEnded) -> None:
-        known = set(member.hosted)
-        hosted = dict(member.hosted)
-        end(member, message)
-        member.hosted.update({id: hosted[id] for id in known})
-
-    end = endings.run_ended
-    monkeypatch.setitem(member_machine._HANDLERS, m.RunEnded, run_ended)
-    return Components()
+    def run_ended(self, run: LocalRun) -> None:
+        hosted = dict(self._state.hosted)
+        super().run_ended(run)
+        self._state.hosted.update(hosted)
 
 
 def counted() -> Program:
@@ -641,8 +628,8 @@ KEEPS_HANDLES = io.parallel(io.pure(1), io.pure(2)).flat_map(lambda h: io.sleep(
 RESTART: Final = (Crash(returns_after=0),)
 
 MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
-    "a wake-up before park is lost": (with_parts(member=ParksWithoutLooking), late_waits(3), 8, ()),
-    "a finished fiber's waiter isn't told": (with_parts(member=ForgetsAWaiter), tree(2), 4, ()),
+    "a wake-up before park is lost": (with_local(ParksWithoutLooking), late_waits(3), 8, ()),
+    "a finished fiber's waiter isn't told": (with_local(ForgetsAWaiter), tree(2), 4, ()),
     "a wait that is over leaves its entries": (leaves_entries, one_by_one(), 4, ()),
     "an old entry wakes a newer wait": (leaves_entries_unseen, one_by_one(), 4, ()),
     "a timer fires early": (with_feature(HastyTimers), tree(3), 8, ()),
@@ -657,8 +644,8 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "a batch is applied twice": (with_parts(coordinator=AppliesOffersTwice), tree(2), 4, ()),
     "an epoch isn't checked": (with_feature(BelievesOldEpochs), crowd(), 16, ()),
     "an epoch doesn't grow": (with_feature(PlacesInTheSameEpoch), crowd(), 16, ()),
-    "an end is counted twice": (with_parts(member=TellsTwice), tree(2), 4, ()),
-    "what leaves also stays": (with_parts(member=ShipsAndKeeps), tree(2), 4, ()),
+    "an end is counted twice": (with_local(TellsTwice), tree(2), 4, ()),
+    "what leaves also stays": (with_local(ShipsAndKeeps), tree(2), 4, ()),
     "waiters don't move along": (with_feature(ForgetsWhoWaits), crowd(), 16, ()),
     "nobody is told of a loss": (
         with_feature(NeverLosesAnyone),
@@ -675,8 +662,8 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "a lock has two holders": (with_feature(LetsTwoIn), counted(), 4, ()),
     "who waits for a lock isn't told": (with_feature(ForgetsTheNext), counted(), 4, ()),
     "a value comes after its lock": (with_feature(KeepsOldValues), updates(), 4, ()),
-    "what is recalled is kept": (with_local_locks(KeepsWhatIsRecalled), counted(), 4, ()),
-    "an item is lost in crossing": (with_local_talking(DropsWhatCrosses), handed(), 4, ()),
+    "what is recalled is kept": (with_local(KeepsWhatIsRecalled), counted(), 4, ()),
+    "an item is lost in crossing": (with_local(DropsWhatCrosses), handed(), 4, ()),
     "who has given up is served": (with_feature(ServesWhoHasGivenUp), handed(), 4, ()),
     "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
     "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Interrupt()]),
@@ -690,7 +677,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
         (),
     ),
     "what is on its way isn't kept": (with_feature(ForgetsUnderWay), referred_to(3), 9, ()),
-    "a handle that leaves isn't kept": (drops_what_leaves, handles_handed_on(3), 9, ()),
+    "a handle that leaves isn't kept": (with_local(DropsWhatLeaves), handles_handed_on(3), 9, ()),
     "an outcome doesn't keep what it refers to": (
         with_parts(coordinator=ForgetsWhatIsInOutcomes),
         watched_from_below(),
@@ -703,7 +690,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
         6,
         (),
     ),
-    "a run leaves something behind": (leaves_runs, KEEPS_HANDLES, None, ()),
+    "a run leaves something behind": (with_local(LeavesRuns), KEEPS_HANDLES, None, ()),
 }
 
 

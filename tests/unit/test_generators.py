@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from distio import IO, Ok, Panic, io
-from distio.coordination.executor.tasks import PickleFibers
+from distio.coordination.placement.tasks import PickleFibers
 from distio.core.fiber import Fiber
 from distio.core.pickling.copies import shared_by_fibers
 from distio.core.pickling.generators import Departures, Generators, state_of
@@ -275,12 +275,12 @@ def test_in_one_process_fibers_share_a_generator_and_nobody_is_warned(
 
 
 def test_a_generator_of_a_fiber_that_travels_once_more_is_not_looked_at_again() -> None:
-    around: Any = SimpleNamespace(copied=lambda fibers, generators: seen.append(generators))
+    host: Any = SimpleNamespace(copied=lambda fibers, generators: seen.append(generators))
     seen: list[Any] = []
     fiber = Fiber(1, 1, io.defer(SHARED.random), None)
-    PickleFibers([fiber]).perform(around)
+    PickleFibers([fiber], lambda *_: True).run(host)
     fiber.epoch = 1
-    PickleFibers([fiber]).perform(around)
+    PickleFibers([fiber], lambda *_: True).run(host)
     assert seen == [[SHARED]]
 
 

@@ -15,7 +15,7 @@ class TimerLink:
         self.host = host
         self.promises = 0
 
-    def said(self, *, more_follows: bool = False) -> None:
+    def outbox_changed(self, *, more_follows: bool = False) -> None:
         """Nothing is carried."""
 
     def idle(self) -> float | None:
@@ -24,7 +24,7 @@ class TimerLink:
         self.host.member.queue(self.host.member.start_root(io.pure(1), None))
         return 60.0
 
-    def rested(self) -> None:
+    def timer_wait_ended(self) -> None:
         self.promises -= 1
 
 

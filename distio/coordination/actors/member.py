@@ -2,56 +2,77 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sized
+from typing import Any, final
 
+from distio.coordination.dispatch import answers
+from distio.coordination.feature.member import MemberFeature
+from distio.coordination.placement.member import Placement
+from distio.coordination.placement.tasks import PickleFibers
 from distio.coordination.state.children import inherit
+from distio.coordination.state.local_run import LocalRun
+from distio.coordination.state.member import MemberState
 from distio.core.actors import Actor
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO
 from distio.errors import MatchError, TracedException
+from distio.protocol import requests as rq
 from distio.protocol.ids import sequence_of
 from distio.protocol.requests import HERE
 from distio.result import Panic
 
-if TYPE_CHECKING:
-    from distio.coordination.member import Member
-
-__all__ = ["find_object", "keep_object", "spawn_at"]
+__all__ = ["Actors"]
 
 
-def spawn_at(member: Member, parent: Fiber, home: int, io: IO[Any, Any, Any]) -> Fiber | None:
-    """Make a child that belongs to one member and answer `parent` with its handle.
+@final
+class Actors(MemberFeature):
+    """The objects that one member keeps for fibers everywhere; see `distio.core.actors`."""
 
-    It gets no context, so that nothing has to travel that it doesn't use, but what locals and
-    context variables its parent has.
+    def __init__(self, state: MemberState, placement: Placement) -> None:
+        self._state = state
+        self._placement = placement
+        self._objects: dict[int, Any] = {}
 
-    Returns:
-        The child, if it is to be shipped there.
-    """
-    run, id = member.runs[parent.run], member.next_ids(1)
-    child = member.make(run, id, io, None)
-    inherit([child], parent)
-    run.started(sequence_of(id), 1)
-    parent.value = [child.handle]
-    if home not in (HERE, member.incarnation):
-        return child
-    child.is_pinned = True
-    member.ready.append(child)
-    return None
+    @answers
+    def spawn_at(self, parent: Fiber, request: rq.SpawnAt) -> Fiber | PickleFibers:
+        """Make a child that belongs to one member and answer `parent` with its handle.
 
+        The child gets no context, so that nothing has to travel that it doesn't use, but what
+        locals and context variables its parent has.
+        """
+        state, home = self._state, request.home
+        run, id = state.runs[parent.run], state.next_ids(1)
+        child = state.make(run, id, request.io, None)
+        inherit([child], parent)
+        run.started(sequence_of(id), 1)
+        parent.value = [child.handle]
+        if home not in (HERE, state.incarnation):
+            return self._placement.ship([child], then=parent, target=home)
+        child.is_pinned = True
+        state.queue(child)
+        return parent
 
-def keep_object(member: Member, fiber: Fiber, obj: Any) -> None:
-    """Answer with a actor of an object, which is kept here until the run ends."""
-    key = member.new_key()
-    member.objects[key] = obj
-    member.runs[fiber.run].objects.append(key)
-    fiber.value = Actor(member.incarnation, key, type(obj).__name__)
+    @answers
+    def keep(self, fiber: Fiber, request: rq.KeepObject) -> Fiber:
+        """Answer with an actor of an object, which is kept here until the run ends."""
+        key = self._state.new_key()
+        self._objects[key] = request.obj
+        self._state.runs[fiber.run].objects.append(key)
+        fiber.value = Actor(self._state.incarnation, key, type(request.obj).__name__)
+        return fiber
 
+    @answers
+    def find(self, fiber: Fiber, request: rq.FindObject) -> Fiber:
+        """Answer with an object that is kept here."""
+        if request.key in self._objects:
+            fiber.value = self._objects[request.key]
+        else:
+            gone = MatchError("the run of this actor is over, and its object is gone")
+            fiber.failure = Panic([TracedException(gone, str(gone))], [])
+        return fiber
 
-def find_object(member: Member, fiber: Fiber, key: int) -> None:
-    """Answer with an object that is kept here."""
-    if key in member.objects:
-        fiber.value = member.objects[key]
-        return
-    gone = MatchError("the run of this actor is over, and its object is gone")
-    fiber.failure = Panic([TracedException(gone, str(gone))], [])
+    def run_ended(self, run: LocalRun) -> None:
+        for key in run.objects:
+            del self._objects[key]
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"objects": self._objects}

@@ -1,41 +1,51 @@
-"""Callbacks, by which what isn't a fiber answers one."""
+"""A callback, by which what isn't a fiber answers one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, Protocol, final
 
 from distio.core.fiber import Fiber
 from distio.errors import Deadlock, TracedException
 from distio.protocol import requests as rq
 from distio.result import Panic, Result
 
-if TYPE_CHECKING:
-    from distio.coordination.executor.tasks import HostServices
+__all__ = ["Answering", "Callback", "nobody_calls"]
 
-__all__ = ["Callback", "nobody_calls"]
+
+class Answering(Protocol):
+    """Takes what callbacks are called with; never called with the mutex held."""
+
+    def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
+        """A callback was called, by any thread."""
+
+    def on_callback_dropped(self, callback: Callback) -> None:
+        """A callback has died without being called.
+
+        The garbage collector may say so at any time, even in a thread that holds the mutex.
+        """
 
 
 @final
 class Callback:
     """What `async_` gives to its function; the first call counts."""
 
-    __slots__ = ("_around", "_is_called", "fiber", "request")
+    __slots__ = ("_host", "_is_called", "fiber", "request")
 
     def __init__(
-        self, around: HostServices, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
+        self, host: Answering, fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking
     ) -> None:
-        self._around = around
+        self._host = host
         self._is_called = False
         self.fiber = fiber
         self.request = request
 
     def __call__(self, result: Result[Any, Any]) -> None:
         self._is_called = True
-        self._around.called_back(self, result)
+        self._host.called_back(self, result)
 
     def __del__(self) -> None:
         if not self._is_called:
-            self._around.let_go(self)
+            self._host.on_callback_dropped(self)
 
 
 def nobody_calls(fiber: Fiber, request: rq.AwaitCallback | rq.AwaitBlocking) -> Panic[Any, Any]:

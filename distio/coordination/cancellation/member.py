@@ -1,58 +1,47 @@
-"""A member's part in cancellation: who is to be told, who wakes, and what it waits for no more.
+"""A member's part in cancellation: which fibers are told, which wake, what they wait for no more.
 
 Rules
 -----
 - A fiber that is parked wakes at once, and is struck out wherever it waits; unless it can't be
-  cancelled there, then it is only marked. One that is ready or in a hand is told when it is taken,
-  or before it is parked.
+  cancelled there, then it is only marked. One that is ready or with an executor is told when it is
+  taken, or before it is parked.
 - What can't be stopped (a call on another thread) is waited for, unless it is to be abandoned.
-- Whoever isn't here is the coordinator's business: it finds the host, or remembers it until there
-  is one. A fiber that leaves before it was told is told there.
-- A fiber in a hand may wait for a run of its own, in a function. Then that run is stopped when the
-  fiber is cancelled; the fiber itself is told when the function has returned.
+- A fiber that isn't here is the coordinator's business: it finds the host, or remembers the
+  cancellation until there is one. A fiber that leaves before it was told is told there.
+- A fiber with an executor may wait for a run of its own, in a function. Then that run is stopped
+  when the fiber is cancelled; the fiber itself is told when the function has returned.
 - The cancellation of a run reaches the fibers that are here now, and those that come; but not
-  those that were started by who couldn't be cancelled.
+  those that were started by one that couldn't be cancelled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, final
+from collections.abc import Callable, Mapping, Sequence, Sized
+from typing import Any, Final
 
-from distio.coordination.executor.tasks import CancelBlockingCall
-from distio.coordination.outcomes.member import is_of
-from distio.coordination.outcomes.waits import give_up_waiting
-from distio.coordination.state.location import LocalFiber, RemoteFiber, origin_of, run_behind
+from distio.coordination.dispatch import answers, handles
+from distio.coordination.failures.member import is_cancellation
+from distio.coordination.feature.member import Departure, MemberFeature
+from distio.coordination.state.local_run import LocalRun
+from distio.coordination.state.location import LocalFiber, RemoteFiber, is_of, origin_of
+from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 
-if TYPE_CHECKING:
-    from distio.coordination.member import Member
-
-__all__ = ["Cancelling"]
+__all__ = ["Cancellation"]
 
 _ALL: Final = 0
 """The region that is all of a fiber's program."""
 
 
-@final
-class Cancelling:
+class Cancellation(MemberFeature):
     """Which fibers of a member are to be cancelled and haven't been told."""
 
-    __slots__ = (
-        "_fibers",
-        "_is_all_cancelled",
-        "_member",
-        "_runs",
-        "_watched",
-        "is_pending",
-    )
-
-    def __init__(self, member: Member) -> None:
-        self._member = member
+    def __init__(self, state: MemberState) -> None:
+        self._state = state
         self._fibers: dict[int, dict[int, list[int]]] = {}
-        """By run: fibers that are ready, or in hand, and the regions of them."""
+        """By run: fibers that are ready, or with an executor, and the regions of them."""
         self._runs: set[int] = set()
         """Those that are cancelled as a whole."""
         self._is_all_cancelled = False
@@ -60,51 +49,54 @@ class Cancelling:
         self.is_pending = False
         """Whether there is anybody to be told."""
         self._watched: dict[int, tuple[Fiber, Callable[[], None]]] = {}
-        """Fibers in hands that wait for nested runs, and what stops these."""
-
-    def __len__(self) -> int:
-        return len(self._fibers) + len(self._runs) + len(self._watched)
+        """Fibers with executors that wait for nested runs, and what stops these."""
 
     # -- who is to be cancelled -----------------------------------------------------------
 
-    def ask(self, run: int, handles: Sequence[Handle[Any, Any, Any]], region: int) -> None:
-        """A fiber of this run cancels these, or a region of them."""
+    @answers
+    def cancel(self, fiber: Fiber, request: rq.CancelFibers) -> Fiber:
+        """A fiber cancels others, or a region of them; it is answered at once."""
+        state, region = self._state, request.region
         elsewhere: dict[int, list[tuple[int, int]]] = {}
-        for stated in handles:
-            behind = run_behind(self._member.runs, stated)
+        for stated in request.handles:
+            behind = state.run_of(stated)
             if behind is None and origin_of(stated) is not None:
                 continue  # its run is over, or none of this member's
             is_here = behind is not None and type(stated.location) is not RemoteFiber
-            handle = stated if is_here else self._member.hosted.get(stated.id)
+            handle = stated if is_here else state.hosted.get(stated.id)
             if handle is None:
-                asker = run if behind is None else behind.id
+                asker = fiber.run if behind is None else behind.id
                 elsewhere.setdefault(asker, []).append((stated.id, region))
             else:
                 self._cancel(handle, region)
-        self._member.outbox += [m.CancelFibers(*each) for each in elsewhere.items()]
+        for run, cancels in elsewhere.items():
+            state.send(m.CancelFibers(run, cancels))
+        return fiber
 
-    def hear(self, message: m.FibersCancelled) -> None:
+    @handles
+    def fibers_cancelled(self, message: m.FibersCancelled) -> None:
         """These are here, or have left meanwhile."""
         for id, region in message.pending_cancels:
-            handle = self._member.hosted.get(id)
+            handle = self._state.hosted.get(id)
             if handle is None or not is_of(handle, message.run):
-                self._member.stale += 1
+                self._state.stale += 1
             else:
                 self._cancel(handle, region)
 
-    def hear_of_run(self, message: m.RunCancelled) -> None:
+    @handles
+    def run_cancelled(self, message: m.RunCancelled) -> None:
         """All that is here, and all that comes."""
         run = message.run
-        if run not in self._member.runs:
-            self._member.stale += 1
+        if run not in self._state.runs:
+            self._state.stale += 1
         elif run not in self._runs:
             self._runs.add(run)
-            self._wake_all([each for each in self._member.parked.values() if each.run == run])
+            self._wake_all([each for each in self._state.parked.values() if each.run == run])
 
     def cancel_all(self) -> None:
         """The member leaves: all fibers that are here, and those that still come."""
         self._is_all_cancelled = True
-        self._wake_all([*self._member.parked.values()])
+        self._wake_all([*self._state.parked.values()])
 
     def _wake_all(self, parked: Sequence[Fiber]) -> None:
         self.is_pending = True
@@ -114,9 +106,9 @@ class Cancelling:
         for fiber, _ in list(self._watched.values()):
             self._stop_if_cancelled(fiber)
 
-    def is_run_cancelled(self, run: int) -> bool:
-        """Whether this run is cancelled as a whole."""
-        return run in self._runs
+    def is_lost_by_leaving(self, fiber: Fiber) -> bool:
+        """Whether this fiber, which has ended, ends only because its member leaves."""
+        return self._state.is_leaving and is_cancellation(fiber) and fiber.run not in self._runs
 
     def _is_cancelled(self, fiber: Fiber) -> bool:
         """Whether it is cancelled together with others."""
@@ -126,7 +118,7 @@ class Cancelling:
 
     def _cancel(self, handle: Handle[Any, Any, Any], region: int) -> None:
         """Cancel a fiber that is here, unless it has ended."""
-        fiber = self._member.parked.get(handle.id)
+        fiber = self._state.parked.get(handle.id)
         if fiber is not None:
             self._wake(fiber, region)
         elif handle.outcome is None and isinstance(handle.location, LocalFiber):
@@ -142,33 +134,14 @@ class Cancelling:
         fiber.cancel(region)
         if not fiber.can_be_cancelled_now(waits=True):
             return
-        request = fiber.request
-        if type(request) is rq.AwaitBlocking:
-            if request.stop is not None:
-                self._member.queue(CancelBlockingCall(request))
-            if not request.is_abandoned:
-                return
-        if isinstance(request, rq.CallPrimitive) and not self._member.primitives.give_up(
-            fiber, request
-        ):
-            return
-        self._give_up(fiber, request)
-        fiber.unwind(waits=True)
-        self._member.unpark(fiber)
-
-    def _give_up(self, fiber: Fiber, request: rq.Request | None) -> None:
-        """It waits no longer."""
-        if isinstance(request, rq.AwaitFibers):
-            give_up_waiting(self._member, fiber, request)
-        elif isinstance(request, rq.Acquire):
-            self._member.locks.give_up(fiber, request.lock)
-        elif isinstance(request, rq.Sleep):
-            self._member.outbox.append(m.StopTimer(fiber.id, request.timer))
+        if self._state.hooks.withdraw[type(fiber.request)](fiber, fiber.request):
+            self._state.unpark(fiber)
+            fiber.unwind(waits=True)
 
     # -- those that wait for a run in a function ------------------------------------------
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
-        """A function of this fiber, which is in a hand, waits for what `stop` ends.
+        """A function of this fiber, which an executor has, waits for what `stop` ends.
 
         Args:
             fiber: the fiber.
@@ -200,16 +173,18 @@ class Cancelling:
         if self._is_cancelled(fiber):
             fiber.cancel(_ALL)
 
-    def left(self, fibers: Sequence[Fiber]) -> None:
-        """These have left for elsewhere: who wasn't told is to be told there."""
-        run = fibers[0].run
+    def fibers_left(self, departure: Departure) -> None:
+        """A fiber that has left before it was told is to be told there."""
+        if not self.is_pending:
+            return
+        run = departure.run.id
         pending_cancels = [
-            (each.id, region) for each in fibers for region in self._take(run, each.id)
+            (each.id, region) for each in departure.fibers for region in self._take(run, each.id)
         ]
         if pending_cancels:
-            self._member.outbox.append(m.CancelFibers(run, pending_cancels))
+            self._state.send(m.CancelFibers(run, pending_cancels))
 
-    def ended(self, fiber: Fiber) -> None:
+    def fiber_ended(self, fiber: Fiber) -> None:
         """It has ended, whether it was told or not."""
         self._take(fiber.run, fiber.id)
 
@@ -224,12 +199,19 @@ class Cancelling:
             self.is_pending = bool(self._fibers or self._runs or self._is_all_cancelled)
         return regions
 
-    def run_gone(self, run: int) -> None:
+    def run_ended(self, run: LocalRun) -> None:
         """There is nobody left to be told."""
-        self._fibers.pop(run, None)
-        self._runs.discard(run)
+        self._fibers.pop(run.id, None)
+        self._runs.discard(run.id)
         for fiber, stop in list(self._watched.values()):
-            if fiber.run == run:
+            if fiber.run == run.id:
                 self.unwatch(fiber)
                 stop()
         self.is_pending = bool(self._fibers or self._runs or self._is_all_cancelled)
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {
+            "fibers that are to be cancelled": self._fibers,
+            "runs that are cancelled": self._runs,
+            "fibers that wait for nested runs": self._watched,
+        }

@@ -1,4 +1,4 @@
-"""How a member takes leave of a run, and of its cluster.
+"""How fibers and runs end on a member, and how it takes leave of its cluster.
 
 Rules
 -----
@@ -13,116 +13,131 @@ Rules
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING
-
-from distio.coordination.executor.discarding import DropObjects
-from distio.coordination.executor.tasks import PickleOutcome, UnpickleChunk, Work
-from distio.coordination.failures.member import is_cancellation
+from distio.coordination.cancellation.member import Cancellation
+from distio.coordination.dispatch import answers, handles
+from distio.coordination.executor.tasks import Task
+from distio.coordination.failures.member import Failures, is_cancellation
 from distio.coordination.failures.reporting import ReportFailures
-from distio.coordination.outcomes.waits import forsake, strike_out
+from distio.coordination.feature.member import MemberFeature
+from distio.coordination.outcomes.member import Outcomes
+from distio.coordination.outcomes.tasks import FinishFiber
+from distio.coordination.outcomes.waits import Waits
+from distio.coordination.state.member import MemberState
 from distio.coordination.status.words import describe_fibers_of
 from distio.core.fiber import Fiber
+from distio.core.ops.bounded import ChunkResult
+from distio.core.snapshot import Leaving
+from distio.core.where import in_fiber
 from distio.protocol import messages as m
-from distio.protocol.requests import AwaitFibers
+from distio.protocol import requests as rq
 
-if TYPE_CHECKING:
-    from distio.coordination.member import Member
-
-__all__ = [
-    "drop_chores",
-    "is_lost_by_leaving",
-    "last_words",
-    "leave",
-    "run_ended",
-    "say_goodbye",
-]
+__all__ = ["Endings", "last_words"]
 
 
-def run_ended(member: Member, message: m.RunEnded) -> None:
-    """Nothing of this run is left, or may be left: drop what is here of it."""
-    run = member.runs.pop(message.run, None)
-    if run is None:
-        member.stale += 1
-        return
-    forsake(member, run)
-    member.failures.run_ended(run)
-    member.nothing_to_tell(run.id)
-    member.cancelling.run_gone(run.id)
-    member.crossing.run_gone(run.id)
-    for key in run.values:
-        member.locks.values.pop(key, None)
-    for key in run.objects:
-        del member.objects[key]
-    member.primitives.drop(run.primitives)
-    for id in run.known:
-        member.hosted.pop(id, None)
-        member.references.left(id)
-        member.awaited.take(run.id, id)
-        member.asked.discard(id)
-    if run.alive:
-        if message.overdue:
-            run.unreleased = f"{describe_fibers_of(member, run)} ({message.overdue})"
-        _drop_fibers(member, run.id)
-    member.locks.run_gone(run.id, list(run.locks))
-    member.ended_runs.append((run, message))
+class Endings(MemberFeature):
+    """The ends of one member's fibers, of its runs, and of its membership."""
 
+    def __init__(
+        self,
+        state: MemberState,
+        waits: Waits,
+        outcomes: Outcomes,
+        failures: Failures,
+        cancellation: Cancellation,
+    ) -> None:
+        self._state = state
+        self._waits = waits
+        self._outcomes = outcomes
+        self._failures = failures
+        self._cancellation = cancellation
 
-def drop_chores(member: Member) -> None:
-    """The host has stopped, and will do none of the work that belongs to no fiber."""
-    member.ready = deque(work for work in member.ready if not _is_chore(work))
+    # -- the end of a fiber ---------------------------------------------------------------
 
+    @answers
+    def finished(self, fiber: Fiber, request: rq.Finished) -> Task | None:
+        """The fiber has ended: its outcome goes to those who wait for it."""
+        if fiber.failure is not None or type(fiber.value) is ChunkResult:
+            self._locate_failures(fiber)
+        asked = self._outcomes.asked
+        if fiber.id in asked and not self._cancellation.is_lost_by_leaving(fiber):
+            return FinishFiber(fiber, self._pickled)
+        # whoever started the run looks at the outcome of its root
+        self.finish(fiber, is_observed=fiber.id == fiber.run)
+        return None
 
-def _is_chore(work: Work) -> bool:
-    return isinstance(work, DropObjects) or (
-        isinstance(work, ReportFailures) and work.fiber is None
-    )
+    def _locate_failures(self, fiber: Fiber) -> None:
+        """What has failed in this fiber is told where that was."""
+        worker = self._state.worker
+        if type(fiber.value) is ChunkResult:  # it has done well, but some of its items have not
+            fiber.value.locate(fiber.label, worker)
+        # nobody asks where a fiber was when it was cancelled
+        if fiber.failure is not None and fiber.id != fiber.run and not is_cancellation(fiber):
+            fiber.failure = in_fiber(fiber.failure, fiber.label, worker)
 
+    def _pickled(self, fiber: Fiber, outcome: Leaving) -> None:
+        if fiber.run in self._state.runs:
+            self._outcomes.post(fiber.id, outcome)
+            self.finish(fiber, is_observed=True)
 
-def _drop_fibers(member: Member, run: int) -> None:
-    """Drop what a run that was cut short has left here."""
-    kept: deque[Work] = deque()
-    for work in member.ready:
-        if isinstance(work, UnpickleChunk) and work.chunk.run == run:
-            member.in_parcels -= len(work.chunk.fibers) - 1
-            member.locks.lost(work.chunk.held)
-        elif not (isinstance(work, Fiber | PickleOutcome) and work.run == run):
-            kept.append(work)
-    member.ready = kept
-    dropped = [fiber for fiber in member.parked.values() if fiber.run == run]
-    for fiber in dropped:
-        del member.parked[fiber.id]
-        if isinstance(fiber.request, AwaitFibers):  # whoever keeps a handle must not keep the fiber
-            strike_out(member, fiber.request.registration)
+    def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
+        """The fiber has ended; tell those who wait for it here.
 
+        Args:
+            fiber: one whose run goes on.
+            is_observed: whether somebody elsewhere has got its outcome already.
+        """
+        handle, run = fiber.handle, self._state.runs[fiber.run]
+        assert handle is not None
+        if fiber.holds or self._cancellation.is_pending:
+            for fiber_ended in self._state.hooks.fiber_ended:
+                fiber_ended(fiber)
+        is_observed = is_observed or bool(handle.waiters)
+        is_lost = self._state.is_leaving and self._cancellation.is_lost_by_leaving(fiber)
+        self._waits.set_outcome(handle, fiber.outcome())
+        del handle
+        if is_lost:
+            run.alive -= 1
+        elif fiber.failure is None or not self._failures.note(run, fiber, is_observed=is_observed):
+            run.has_ended(fiber)
+        else:
+            self._state.ready.appendleft(ReportFailures(self._state, fiber))
 
-def leave(member: Member, seconds: float) -> None:
-    """Leave the cluster, as soon as all fibers here have released what they hold.
+    # -- the end of a run -----------------------------------------------------------------
 
-    Args:
-        member: which.
-        seconds: how long that may take; the coordinator watches over it.
-    """
-    if not member.is_leaving:
-        member.is_leaving = True
-        member.outbox.append(m.Leaving(seconds))
-        member.cancelling.cancel_all()
+    @handles
+    def run_over(self, message: m.RunEnded) -> None:
+        """Nothing of this run is left, or may be left: drop what is here of it."""
+        state = self._state
+        run = state.runs.pop(message.run, None)
+        if run is None:
+            state.stale += 1
+            return
+        if run.alive and message.overdue:
+            run.unreleased = f"{describe_fibers_of(state, run)} ({message.overdue})"
+        state.progress.forget(run.id)
+        for run_ended in state.hooks.run_ended:
+            run_ended(run)
+        state.ended_runs.append((run, message))
 
+    # -- the end of the membership --------------------------------------------------------
 
-def is_lost_by_leaving(member: Member, fiber: Fiber) -> bool:
-    """Whether this fiber, which has ended, ends only because its member leaves."""
-    return (
-        member.is_leaving
-        and is_cancellation(fiber)
-        and not member.cancelling.is_run_cancelled(fiber.run)
-    )
+    def leave(self, seconds: float) -> None:
+        """Leave the cluster, as soon as all fibers here have released what they hold.
 
+        Args:
+            seconds: how long that may take; the coordinator watches over it.
+        """
+        if not self._state.is_leaving:
+            self._state.is_leaving = True
+            self._state.send(m.Leaving(seconds))
+            self._cancellation.cancel_all()
 
-def say_goodbye(member: Member) -> None:
-    """Say it, if the member leaves and none of its fibers is left."""
-    if member.is_leaving and not (member.has_left or member.load or member.parked):
-        member.has_left = True
-        member.outbox.append(m.Goodbye())
+    def after_flush(self) -> None:
+        """Say goodbye, if the member leaves and none of its fibers is left."""
+        state = self._state
+        if state.is_leaving and not (state.has_left or state.load or state.parked):
+            state.has_left = True
+            state.send(m.Goodbye())
 
 
 def last_words(reason: str) -> list[m.MemberMessage]:

@@ -1,28 +1,25 @@
-"""The work of a hand that drops objects of the user, which may run code when they die."""
+"""The task that drops objects of the user, which may run code when they die."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
-if TYPE_CHECKING:
-    from distio.coordination.executor.tasks import HostServices
-    from distio.coordination.member import Member
+from distio.coordination.executor.services import HostServices
+from distio.coordination.executor.tasks import Task
 
 __all__ = ["DropObjects"]
 
 
 @final
-class DropObjects:
+class DropObjects(Task):
     """Nobody can reach these any more."""
 
     __slots__ = ("_objects",)
+    is_chore = True  # whatever dies with the host runs its code then
 
     def __init__(self, objects: list[Any]) -> None:
         self._objects = objects
 
-    def perform(self, around: HostServices) -> None:
+    def run(self, host: HostServices) -> None:
         """Drop them."""
         self._objects.clear()
-
-    def settle(self, member: Member) -> None:
-        """Nothing follows."""

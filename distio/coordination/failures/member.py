@@ -18,27 +18,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import final
 
 from distio.coordination.failures.reporting import ReportFailures
+from distio.coordination.feature.member import MemberFeature
+from distio.coordination.state.failure import Failure
+from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber
+from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber
-from distio.result import Errors, Panic
+from distio.result import Panic
 
-if TYPE_CHECKING:
-    from distio.coordination.member import Member
-    from distio.coordination.state.local_run import LocalRun
-
-__all__ = ["Failure", "Failures", "Unobserved", "is_cancellation"]
-
-
-class Failure(NamedTuple):
-    """How a fiber has failed."""
-
-    run: int
-    fiber: int
-    name: str | None
-    result: Errors[Any, Any] | Panic[Any, Any]
+__all__ = ["Failures", "Unobserved", "is_cancellation"]
 
 
 class Unobserved(LocalFiber):
@@ -59,11 +50,11 @@ class Unobserved(LocalFiber):
 
 
 @final
-class Failures:
+class Failures(MemberFeature):
     """The failures of one member's fibers."""
 
-    def __init__(self, member: Member) -> None:
-        self._member = member
+    def __init__(self, state: MemberState) -> None:
+        self._state = state
         self.arm: Callable[[], Callable[[], None]] = lambda: _silent
         """Prepares for handles that die at any time, in any thread; returns what such a thread
         calls then (the host's business)."""
@@ -72,8 +63,9 @@ class Failures:
         self._is_looking = False
         """Whether somebody is about to look there anyway."""
 
-    def __len__(self) -> int:
-        return len(self._unreported)
+    def __bool__(self) -> bool:
+        """Whether a failure is to be reported."""
+        return bool(self._unreported)
 
     def hand_over(self, failure: Failure) -> None:
         """Nobody can ask for this failure any more (called in any thread, at any time)."""
@@ -88,7 +80,7 @@ class Failures:
         except IndexError:
             return None
 
-    def settle(self, run: LocalRun, fiber: Fiber, *, is_observed: bool) -> bool:
+    def note(self, run: LocalRun, fiber: Fiber, *, is_observed: bool) -> bool:
         """The fiber has failed, and those who waited for it here were told: it loses its handle.
 
         Returns:
@@ -112,10 +104,9 @@ class Failures:
     def report_later(self) -> None:
         """Handles have died: have the failures reported that nobody can ask for any more."""
         if self._unreported:
-            self._member.ready.appendleft(ReportFailures())
+            self._state.ready.appendleft(ReportFailures(self._state))
 
     def run_ended(self, run: LocalRun) -> None:
-        """The fibers of this run can't be asked for any more."""
         unobserved = run.unobserved.copy()  # handles may die meanwhile
         for fiber in unobserved:
             failure = run.unobserved.pop(fiber, None)

@@ -1,35 +1,51 @@
-"""The work of a hand that reports failures; see `failures.py`."""
+"""The task that reports failures; see `member.py`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
-if TYPE_CHECKING:
-    from distio.coordination.executor.tasks import HostServices
-    from distio.coordination.member import Member
-    from distio.core.fiber import Fiber
+from distio.coordination.executor.services import HostServices
+from distio.coordination.executor.tasks import Task
+from distio.coordination.state.member import MemberState
+from distio.core.fiber import Fiber
 
 __all__ = ["ReportFailures"]
 
 
 @final
-class ReportFailures:
+class ReportFailures(Task):
     """Failures are to be reported that nobody can ask for any more.
 
     Args:
-        fiber: the one that has just ended by one of them; its end is told afterwards.
+        state: the member's.
+        fiber: the fiber that has just ended by one of them; its end is told afterwards.
     """
 
-    __slots__ = ("fiber",)
+    __slots__ = ("_state", "fiber")
 
-    def __init__(self, fiber: Fiber | None = None) -> None:
+    def __init__(self, state: MemberState, fiber: Fiber | None = None) -> None:
+        self._state = state
         self.fiber = fiber
 
-    def perform(self, around: HostServices) -> None:
-        """Report them."""
-        around.report_failures()
+    @property
+    def is_chore(self) -> bool:
+        """Whether no fiber waits for the report."""
+        return self.fiber is None
 
-    def settle(self, member: Member) -> None:
+    @property
+    def run_id(self) -> int | None:
+        """That of the fiber."""
+        return None if self.fiber is None else self.fiber.run
+
+    def fiber_ids(self) -> list[int]:
+        """The fiber."""
+        return [] if self.fiber is None else [self.fiber.id]
+
+    def run(self, host: HostServices) -> None:
+        """Report them."""
+        host.report_failures()
+
+    def commit(self) -> None:
         """The fiber has ended."""
-        if self.fiber is not None and member.is_running(self.fiber.run):
-            member.runs[self.fiber.run].has_ended(self.fiber)
+        if self.fiber is not None and self.fiber.run in self._state.runs:
+            self._state.runs[self.fiber.run].has_ended(self.fiber)

@@ -17,21 +17,24 @@ Rules
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
+from distio.coordination.dispatch import answers, handles
+from distio.coordination.feature.member import Departure, MemberFeature, WaitsOfRun
+from distio.coordination.references.member import References
+from distio.coordination.state.local_run import LocalRun
+from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle, HeldLock
 from distio.core.snapshot import PackedValue
 from distio.errors import ClusterClosed, DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
-from distio.protocol.requests import NOTHING, Acquire, Lock, MakeLock, conflict
+from distio.protocol.requests import NOTHING, Acquire, Lock, conflict
 from distio.result import Panic
-
-if TYPE_CHECKING:
-    from distio.coordination.member import Member
 
 __all__ = ["Locks"]
 
@@ -87,11 +90,12 @@ class _Lock:
         return not (self.holders or self.turns or self.asked)
 
 
-class Locks:
+class Locks(MemberFeature):
     """The locks that the fibers of one member hold and wait for."""
 
-    def __init__(self, member: Member) -> None:
-        self._member = member
+    def __init__(self, state: MemberState, references: References) -> None:
+        self._state = state
+        self._references = references
         self._locks: dict[Key, _Lock] = {}
         self._idle: dict[Key, None] = {}
         """Those that are kept for nobody, in the order in which they became so."""
@@ -100,61 +104,64 @@ class Locks:
 
     # -- what fibers ask ------------------------------------------------------------------
 
-    def make(self, fiber: Fiber, request: MakeLock) -> None:
+    @answers
+    def make(self, fiber: Fiber, request: rq.MakeLock) -> Fiber:
         """Answer with a new lock; with a value, a variable."""
-        member = self._member
-        member.references.give_back()  # a run that is never idle must not keep what died
-        key = member.new_key()
+        if fiber.failure is not None:  # the value can't leave the process
+            return fiber
+        state = self._state
+        self._references.give_back()  # a run that is never idle must not keep what died
+        key = state.new_key()
         if request.value is NOTHING:
             fiber.value = Lock(key)
-            return
-        fiber.value = Lock(key, has_value=True, claim=member.references.made(key))
-        run = member.runs[fiber.run]
-        if member.is_standalone:
+            return fiber
+        fiber.value = Lock(key, has_value=True, claim=self._references.made(key))
+        if state.is_standalone:
             self.values[key] = request.value
-            run.values[key] = None
-        member.export(request.handles, is_for_good=True)
-        member.outbox.append(m.StoreValue(fiber.run, key, request.payload, is_new=True))
+            state.runs[fiber.run].values[key] = None
+        self._references.export(request.handles, is_for_good=True)
+        state.send(m.StoreValue(fiber.run, key, request.payload, is_new=True))
+        return fiber
 
-    def acquire(self, fiber: Fiber, request: Lock) -> bool:
-        """Answer when the lock is the fiber's; park it until then.
-
-        Returns:
-            Whether it was answered at once.
-        """
-        lock = self._find(request.key, request.tokens, request.per_seconds)
-        if lock.tokens != request.tokens or lock.per_seconds != request.per_seconds:
-            _fail(fiber, MatchError(conflict(request.key, lock, request)))
-            return True
+    @answers
+    def acquire(self, fiber: Fiber, request: rq.Acquire) -> Fiber | None:
+        """Answer when the lock is the fiber's; park it until then."""
+        state, wanted = self._state, request.lock
+        lock = self._find(wanted.key, wanted.tokens, wanted.per_seconds)
+        if lock.tokens != wanted.tokens or lock.per_seconds != wanted.per_seconds:
+            _fail(fiber, MatchError(conflict(wanted.key, lock, wanted)))
+            return fiber
         self._used_by(fiber, lock)
-        if lock.is_delegated and lock.free and not lock.turns:
-            self._idle.pop(lock.key, None)
-            self._grant(fiber, lock)
-            return True
-        if self._member.orphaned_because and not lock.is_delegated:
-            _fail(fiber, ClusterClosed(self._member.orphaned_because))
-            self._tidy(lock)
-            return True
-        self._member.park(fiber)
         if lock.is_delegated:
+            if lock.free and not lock.turns:
+                self._idle.pop(lock.key, None)
+                self._grant(fiber, lock)
+                return fiber
             lock.turns[fiber.id] = fiber
-            self._member.runs[fiber.run].block(1)
-        else:
-            lock.asked[fiber.id] = fiber
-            self._ask(lock, [fiber])
-        return False
+            state.park(fiber)
+            return None
+        if state.orphaned_because:
+            _fail(fiber, ClusterClosed(state.orphaned_because))
+            self._tidy(lock)
+            return fiber
+        lock.asked[fiber.id] = fiber
+        state.park(fiber, is_asked=True)
+        self._ask(lock, [fiber])
+        return None
 
-    def give_up(self, fiber: Fiber, request: Lock) -> None:
-        """The fiber, which is parked on it, waits no longer."""
-        lock, run = self._locks[request.key], self._member.runs[fiber.run]
-        if lock.turns.pop(fiber.id, None) is not None:
-            run.block(-1)
-        else:
+    def withdraw(self, fiber: Fiber, request: rq.Acquire) -> bool:
+        lock = self._locks[request.lock.key]
+        if lock.turns.pop(fiber.id, None) is None:
             del lock.asked[fiber.id]
-            self._member.outbox.append(m.WithdrawAcquire(lock.key, [fiber.id]))
-            if not lock.per_seconds:
-                run.ask(-1)
+            self._state.send(m.WithdrawAcquire(lock.key, [fiber.id]))
         self._serve(lock)
+        return True
+
+    @answers
+    def give_back(self, fiber: Fiber, request: rq.Release) -> Fiber:
+        """The fiber gives a token back, with its variable's value if that was changed."""
+        self.release(fiber, request.lock.key, request.payload, request.handles)
+        return fiber
 
     def release(
         self,
@@ -163,40 +170,36 @@ class Locks:
         payload: bytes | None = None,
         handles: Sequence[Handle[Any, Any, Any]] = (),
     ) -> None:
-        """The fiber, which holds it, gives a token back, with its variable's value if changed."""
-        member, lock = self._member, self._locks[key]
+        """The fiber holds a token of this lock no longer."""
+        state, lock = self._state, self._locks[key]
         assert fiber.holds is not None
         held = fiber.holds[key]
         if lock.tokens:
             held.count -= 1
         if not lock.tokens or not held.count:
             del fiber.holds[key], lock.holders[fiber.id]
-        if member.is_standalone and held.is_changed:
+        if state.is_standalone and held.is_changed:
             if key in self.values:  # else nobody can read it any more
                 self.values[key] = held.value
         elif payload is not None:
-            member.export(handles, is_for_good=True)
+            self._references.export(handles, is_for_good=True)
             lock.value, lock.is_changed = payload, True
         lock.free += 1
         self._serve(lock)
-        if lock.is_changed and not member.is_standalone:
+        if lock.is_changed and not state.is_standalone:
             lock.is_changed = False
-            member.outbox.append(m.StoreValue(fiber.run, key, lock.value))
-
-    def release_all(self, fiber: Fiber) -> None:
-        """The fiber has ended: what it holds is free."""
-        while fiber.holds:
-            self.release(fiber, next(reversed(fiber.holds)))
+            state.send(m.StoreValue(fiber.run, key, lock.value))
 
     # -- what the coordinator says --------------------------------------------------------
 
-    def lent(self, message: m.TokensGranted) -> None:
+    @handles
+    def grant(self, message: m.TokensGranted) -> None:
         """Tokens have come, or turns of a limit."""
         lock = self._locks.get(message.lock)
         if lock is None:  # nobody here waits any more
-            self._member.stale += 1
+            self._state.stale += 1
             if message.count:
-                self._member.outbox.append(m.ReturnTokens(message.lock, message.count))
+                self._state.send(m.ReturnTokens(message.lock, message.count))
             return
         lock.value = message.value
         turns = [id for id in message.turns if id in lock.asked]  # the others have given up
@@ -207,68 +210,69 @@ class Locks:
         if message.is_delegated:
             lock.is_delegated = True
             if late := list(lock.asked):  # what it asked for them crossed this message
-                self._member.outbox.append(m.WithdrawAcquire(lock.key, late))
+                self._state.send(m.WithdrawAcquire(lock.key, late))
                 self._have_turns(lock, late)
         lock.free += message.count
         self._serve(lock)
 
-    def recalled(self, message: m.RecallTokens) -> None:
+    @handles
+    def recall(self, message: m.RecallTokens) -> None:
         """Somebody elsewhere waits: those who wait here already have their turns, and no more."""
         lock = self._locks.get(message.lock)
         if lock is None or not lock.is_delegated:
-            self._member.stale += 1
+            self._state.stale += 1
             return
         lock.is_delegated = False
         self._serve(lock)
 
-    def refused(self, message: m.LockRefused) -> None:
+    @handles
+    def refuse(self, message: m.LockRefused) -> None:
         """Nobody here can have this lock."""
         lock = self._locks.get(message.lock)
         if lock is None:
-            self._member.stale += 1
+            self._state.stale += 1
         else:
             self._refuse(lock, MatchError(message.reason))
-
-    def refuse_asked(self, reason: str) -> None:
-        """No lock that the coordinator was asked for is to be had."""
-        for lock in [lock for lock in self._locks.values() if lock.asked]:
-            self._refuse(lock, ClusterClosed(reason))
 
     def _refuse(self, lock: _Lock, why: Exception) -> None:
         while lock.asked:
             _, fiber = lock.asked.popitem(last=False)
-            if not lock.per_seconds:
-                self._member.runs[fiber.run].ask(-1)
             _fail(fiber, why)
-            self._member.unpark(fiber)
+            self._state.unpark(fiber)
         self._tidy(lock)
 
-    # -- fibers that move -----------------------------------------------------------------
+    # -- hooks ----------------------------------------------------------------------------
 
-    def leave(self, fibers: Sequence[Fiber]) -> list[tuple[Key, int, int]]:
-        """These fibers leave with what they hold; `left` is to be called when that was said."""
+    def fiber_ended(self, fiber: Fiber) -> None:
+        """What the fiber holds is free."""
+        while fiber.holds:
+            self.release(fiber, next(reversed(fiber.holds)))
+
+    def fibers_leave(self, departure: Departure) -> None:
+        """Fibers take along what they hold."""
         counts: dict[Key, int] = {}
-        for fiber in fibers:
+        for fiber in departure.fibers:
             for key, held in (fiber.holds or {}).items():
                 lock = self._locks[key]
                 del lock.holders[fiber.id]
                 counts[key] = counts.get(key, 0) + (held.count if lock.tokens else 1)
-        return [(key, self._locks[key].tokens, count) for key, count in counts.items()]
+        departure.held = [(key, self._locks[key].tokens, count) for key, count in counts.items()]
 
-    def left(self, held: Sequence[tuple[Key, int, int]]) -> None:
-        """It was said: what isn't all here can't be kept, and those who had turns ask anew."""
-        for key, _, _ in held:
+    def fibers_left(self, departure: Departure) -> None:
+        """A lock that isn't all here can't be delegated, and fibers that had turns ask anew."""
+        for key, _, _ in departure.held:
             lock = self._locks[key]
             served, lock.turns = lock.turns, OrderedDict()
             lock.is_delegated = False
             lock.asked = OrderedDict([*served.items(), *lock.asked.items()])
             for fiber in served.values():
-                self._member.runs[fiber.run].block(-1)
+                self._state.asks_now(fiber)
             self._ask(lock, list(served.values()), is_ahead=True)
             self._serve(lock)
 
-    def arrived(self, held: Sequence[tuple[Key, int, int]], fibers: Sequence[Fiber]) -> None:
+    def fibers_arrived(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
         """Fibers came with what they hold; what none of them has after all goes back."""
+        held = chunk.held
         for key, tokens, count in held:
             self._find(key, tokens, 0.0).free += count
         for fiber in fibers:
@@ -280,40 +284,43 @@ class Locks:
         for key, _, _ in held:
             self._serve(self._locks[key])
 
-    def lost(self, held: Sequence[tuple[Key, int, int]]) -> None:
-        """Fibers came, but nobody wants them any more: what they hold is free."""
-        for key, _, count in held:
-            self._member.outbox.append(m.ReturnTokens(key, count))
+    def chunk_dropped(self, chunk: m.Chunk) -> None:
+        """What the fibers in it hold is free."""
+        for key, _, count in chunk.held:
+            self._state.send(m.ReturnTokens(key, count))
 
-    def knows(self, key: int) -> bool:
-        """Whether there is anything here of this lock."""
-        return key in self._locks
+    def free(self, keys: Sequence[int]) -> list[Any]:
+        return [self._free(key) for key in keys if key in self._locks or key in self.values]
 
-    def let_go(self, key: int) -> Any:
-        """No fiber here can reach this variable any more; return what is dropped of it."""
+    def _free(self, key: int) -> Any:
         lock = self._locks.get(key)
         if lock is not None and lock.is_idle:
             lock.is_delegated = False
             self._serve(lock)
-        for run in self._member.runs.values() if key in self.values else ():
+        for run in self._state.runs.values() if key in self.values else ():
             run.values.pop(key, None)
         return self.values.pop(key, None)
 
-    # -- the end of a run -----------------------------------------------------------------
-
-    def run_gone(self, run: int, keys: Sequence[Key]) -> None:
-        """Nothing of this run has anything to do with these locks any more."""
-        for key in keys:
+    def run_ended(self, run: LocalRun) -> None:
+        """Nothing of this run has anything to do with locks any more."""
+        for value in run.values:
+            self.values.pop(value, None)
+        for key in list(run.locks):
             lock = self._locks[key]
-            lock.runs.discard(run)
-            self._forgo(lock, run)
-            for fiber in [each for each in lock.holders.values() if each.run == run]:
+            lock.runs.discard(run.id)
+            self._forgo(lock, run.id)
+            for fiber in [each for each in lock.holders.values() if each.run == run.id]:
                 assert fiber.holds is not None
                 lock.free += fiber.holds[key].count if lock.tokens else 1
                 del lock.holders[fiber.id]
             if lock.is_idle and not lock.runs:
                 lock.is_delegated = False
             self._serve(lock)
+
+    def coordinator_lost(self, reason: str) -> None:
+        """No lock that the coordinator was asked for is to be had."""
+        for lock in [lock for lock in self._locks.values() if lock.asked]:
+            self._refuse(lock, ClusterClosed(reason))
 
     def _forgo(self, lock: _Lock, run: int) -> None:
         """The fibers of this run wait no longer."""
@@ -323,7 +330,7 @@ class Locks:
         for id in forgone:
             del lock.asked[id]
         if forgone:
-            self._member.outbox.append(m.WithdrawAcquire(lock.key, forgone))
+            self._state.send(m.WithdrawAcquire(lock.key, forgone))
 
     # -- granting -------------------------------------------------------------------------
 
@@ -336,15 +343,13 @@ class Locks:
     def _used_by(self, fiber: Fiber, lock: _Lock) -> None:
         if fiber.run not in lock.runs:
             lock.runs.add(fiber.run)
-            self._member.runs[fiber.run].locks[lock.key] = None
+            self._state.runs[fiber.run].locks[lock.key] = None
 
     def _ask(self, lock: _Lock, fibers: Sequence[Fiber], *, is_ahead: bool = False) -> None:
         """Tell the coordinator that these wait, in this order."""
         runs = [(run, [each.id for each in of]) for run, of in groupby(fibers, attrgetter("run"))]
         for run, ids in reversed(runs) if is_ahead else runs:
-            if not lock.per_seconds:
-                self._member.runs[run].ask(len(ids))
-            self._member.outbox.append(
+            self._state.send(
                 m.AcquireTokens(lock.key, lock.tokens, lock.per_seconds, run, ids, is_ahead)
             )
 
@@ -352,29 +357,26 @@ class Locks:
         """It is their turn: from now on they wait for others here."""
         for id in ids:
             fiber = lock.turns[id] = lock.asked.pop(id)
-            run = self._member.runs[fiber.run]
-            run.ask(-1)
-            run.block(1)
+            self._state.asks_no_more(fiber)
 
     def _start(self, lock: _Lock, ids: Sequence[int]) -> None:
         """Let those start whose turn it is: a limit is held by nobody."""
         for id in ids:
             fiber = lock.asked.pop(id)
             fiber.value = None
-            self._member.unpark(fiber)
+            self._state.unpark(fiber)
         self._tidy(lock)
 
     def _serve(self, lock: _Lock) -> None:
         while lock.free and lock.turns:
             _, fiber = lock.turns.popitem(last=False)
-            self._member.runs[fiber.run].block(-1)
             self._grant(fiber, lock)
-            self._member.unpark(fiber)
+            self._state.unpark(fiber)
         if lock.turns:
             return  # by far the most frequent: others still wait, and nothing is free
         if lock.free and not lock.is_delegated:
             value = lock.value if lock.is_changed else None
-            self._member.outbox.append(m.ReturnTokens(lock.key, lock.free, value))
+            self._state.send(m.ReturnTokens(lock.key, lock.free, value))
             lock.free, lock.is_changed = 0, False
         self._tidy(lock)
 
@@ -383,7 +385,7 @@ class Locks:
         assert isinstance(request, Acquire)
         key, value = lock.key, None
         if request.lock.has_value:
-            if self._member.is_standalone:
+            if self._state.is_standalone:
                 is_there = key in self.values
                 value = self.values.get(key)
             else:
@@ -410,7 +412,7 @@ class Locks:
             self._idle.pop(lock.key, None)
             del self._locks[lock.key]
             for run in lock.runs:
-                self._member.runs[run].locks.pop(lock.key, None)
+                self._state.runs[run].locks.pop(lock.key, None)
             return
         self._idle[lock.key] = None
         if len(self._idle) > _MOST_IDLE:
@@ -420,30 +422,27 @@ class Locks:
 
     # -- deadlocks and checks -------------------------------------------------------------
 
-    def held_by(self, run: int) -> list[tuple[Key, list[int]]]:
-        """Which fibers of this run hold which locks; of a semaphore, once for each token."""
-        held = []
-        for key in self._member.runs[run].locks:
+    def add_waits(self, waits: WaitsOfRun) -> None:
+        """Which fibers wait for which locks and hold which; of a semaphore, each token counts."""
+        run = waits.run
+        for fiber in self._state.parked_on(Acquire, run.id):
+            assert isinstance(fiber.request, Acquire)
+            waits.for_locks.append((fiber.id, fiber.request.lock.key))
+        for key in run.locks:
             lock = self._locks[key]
-            fibers = [
+            holders = [
                 fiber.id
                 for fiber in lock.holders.values()
-                if fiber.run == run
+                if fiber.run == run.id
                 for _ in range(_count(fiber, lock))
             ]
-            if fibers:
-                held.append((key, fibers))
-        return held
+            if holders:
+                waits.held.append((key, holders))
 
-    def __len__(self) -> int:
-        return len(self._locks) + len(self.values)
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"locks": self._locks, "values of variables": self.values}
 
     def validate(self) -> None:
-        """Check what must always hold.
-
-        Raises:
-            DistioBug: something doesn't.
-        """
         for key, lock in self._locks.items():
             if lock.is_idle and not lock.is_delegated:
                 raise DistioBug(f"lock {key!r} is remembered for nobody")
@@ -455,7 +454,7 @@ class Locks:
             if held > max(1, lock.tokens):
                 raise DistioBug(f"lock {key!r} of {lock.tokens} tokens is held {held} times")
             for fiber in [*lock.turns.values(), *lock.asked.values()]:
-                if self._member.parked.get(fiber.id) is not fiber:
+                if self._state.parked.get(fiber.id) is not fiber:
                     raise DistioBug(
                         f"fiber {name_of(fiber.id)} waits for {key!r}, and isn't parked"
                     )

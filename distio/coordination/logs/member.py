@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Final, final
 
 import msgspec
 
+from distio.coordination.dispatch import handles
+from distio.coordination.feature.member import MemberFeature
 from distio.protocol import messages as m
 from distio.protocol.messages.logs import LogLevels
 
@@ -21,20 +23,16 @@ _decoder: Final = msgspec.msgpack.Decoder(list[bytes])
 
 
 @final
-class Logs:
+class Logs(MemberFeature):
     """What the coordinator says about logging."""
 
-    __slots__ = ("arrived", "levels")
-
     def __init__(self) -> None:
-        self.arrived: list[m.LogsRelayed] = []
+        self._arrived: list[m.LogsRelayed] = []
         """Records of this member's runs that its host hasn't taken out yet."""
         self.levels: Mapping[int, LogLevels] = {}
         """By client: the levels of those whose fibers are here; replaced, never changed."""
 
-    def __len__(self) -> int:
-        return len(self.arrived)
-
+    @handles
     def set_levels(self, message: m.LogLevelsSet) -> None:
         """Fibers of this client will come, or the client is gone."""
         levels = {**self.levels}
@@ -44,10 +42,18 @@ class Logs:
             levels[message.client] = message.levels
         self.levels = levels
 
+    @handles
+    def records_arrived(self, message: m.LogsRelayed) -> None:
+        """Records of a run of this member."""
+        self._arrived.append(message)
+
     def take(self) -> list[m.LogsRelayed]:
         """Take out the records that have arrived."""
-        arrived, self.arrived = self.arrived, []
+        arrived, self._arrived = self._arrived, []
         return arrived
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"log records": self._arrived}
 
 
 @final

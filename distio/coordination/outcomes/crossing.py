@@ -10,26 +10,20 @@ Rules
   coordinator is another. Its number means nothing here: the fiber is unknown, without asking.
 - A fiber that waits so counts as one that waits for others. The coordinator is told for which
   runs, so that it takes no run for deadlocked that waits for one which goes on.
-- A function of a fiber may run a program in the same member and wait for it: a nested run. Then its
-  fiber waits for that run, though it is in a hand.
 - An entry here costs something only where a wait crosses runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Iterable, Iterator
+from typing import Any, final
 
-from distio.core.fiber import Fiber, Handle
+from distio.coordination.outcomes.waiting import Waiting
+from distio.core.fiber import Handle
 from distio.errors import FiberUnreachable, TracedException
 from distio.protocol.endings import UNKNOWN
 from distio.protocol.ids import name_of
-from distio.protocol.requests import AwaitBlocking
 from distio.result import Panic
-
-if TYPE_CHECKING:
-    from distio.coordination.outcomes.waits import Waiting
-    from distio.coordination.state.local_run import LocalRun
 
 __all__ = ["Crossing", "unknown", "without_outcome"]
 
@@ -38,18 +32,14 @@ __all__ = ["Crossing", "unknown", "without_outcome"]
 class Crossing:
     """The waits of one member that cross runs."""
 
-    __slots__ = ("_nested", "_parked", "_runs", "_waits")
+    __slots__ = ("_waits",)
 
-    def __init__(self, runs: Mapping[int, LocalRun], parked: Mapping[int, Fiber]) -> None:
-        self._runs = runs
-        self._parked = parked
-        self._nested: dict[int, tuple[Fiber, int]] = {}
-        """Fibers whose functions wait for nested runs, and for which."""
+    def __init__(self) -> None:
         self._waits: dict[int, dict[Waiting, None]] = {}
         """By the run that is waited for."""
 
     def __len__(self) -> int:
-        return len(self._waits) + len(self._nested)
+        return len(self._waits)
 
     def enter(self, waiting: Waiting, runs: Iterable[int]) -> None:
         """This wait is for fibers of these other runs."""
@@ -67,36 +57,6 @@ class Crossing:
     def take(self, run: int) -> Iterator[Waiting]:
         """Take out the waits for a run that is over."""
         return iter(self._waits.pop(run, ()))
-
-    # -- nested runs ----------------------------------------------------------------------
-
-    def nested_began(self, fiber: Fiber, run: int, is_in_hand: bool) -> None:
-        """A function of this fiber waits for a run of this member.
-
-        If the fiber isn't in a hand, it waits for that call, unless it may abandon it, or the call
-        is one that is made on its behalf besides, as those of log handlers are.
-        """
-        request = fiber.request if self._parked.get(fiber.id) is fiber else None
-        is_call = type(request) is AwaitBlocking and not request.is_abandoned
-        outer = self._runs.get(fiber.run)
-        if (is_in_hand or is_call) and outer is not None and fiber.id not in self._nested:
-            self._nested[fiber.id] = fiber, run
-            outer.block(1)
-
-    def nested_ended(self, fiber: Fiber) -> None:
-        """It waits no longer."""
-        outer = self._runs.get(fiber.run)
-        if self._nested.pop(fiber.id, None) is not None and outer is not None:
-            outer.block(-1)
-
-    def nested_in(self, run: int) -> list[tuple[int, int]]:
-        """(fiber, run) of each fiber of this run whose function waits for another run."""
-        return [(id, inner) for id, (fiber, inner) in self._nested.items() if fiber.run == run]
-
-    def run_gone(self, run: int) -> None:
-        """What functions of its fibers wait for is nobody's business any more."""
-        for fiber, _ in self.nested_in(run):
-            del self._nested[fiber]
 
 
 def without_outcome(id: int) -> Handle[Any, Any, Any]:

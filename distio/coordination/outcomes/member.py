@@ -2,128 +2,171 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any
 
-from distio.coordination.executor.tasks import PickleOutcome
+from distio.coordination.dispatch import handles
+from distio.coordination.feature.member import Departure, MemberFeature
+from distio.coordination.invariants.member import check_handles
 from distio.coordination.outcomes.crossing import unknown
-from distio.coordination.outcomes.waits import settle
-from distio.coordination.references.member import Claim
-from distio.coordination.state.location import LocalFiber, run_behind
-from distio.core.fiber import Handle
-from distio.core.snapshot import Packed
+from distio.coordination.outcomes.tasks import PickleOutcome
+from distio.coordination.outcomes.waits import Waits
+from distio.coordination.references.member import References
+from distio.coordination.state.local_run import LocalRun
+from distio.coordination.state.location import LocalFiber, RemoteFiber, is_of
+from distio.coordination.state.member import MemberState
+from distio.core.fiber import Fiber, Handle
+from distio.core.snapshot import Leaving, Packed
 from distio.core.where import in_fiber
 from distio.errors import TracedException, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.result import Panic
 
-if TYPE_CHECKING:
-    from distio.coordination.member import Member
+__all__ = ["Outcomes"]
 
-__all__ = [
-    "drop_outcomes",
-    "export",
-    "fiber_lost",
-    "is_of",
-    "send_outcomes",
-    "take_outcomes",
-]
+_CLUSTER = "the cluster"
 
 
-def export(
-    member: Member, handles: Sequence[Handle[Any, Any, Any]], *, is_for_good: bool = False
-) -> None:
-    """These handles leave the process: somebody may ask for their outcomes.
+class Outcomes(MemberFeature):
+    """The outcomes of one member's fibers that others ask for, and those that it asks for."""
 
-    Args:
-        member: whose process it is.
-        handles: which.
-        is_for_good: whether nobody will tell where they go.
-    """
-    exposed: dict[int, dict[int, None]] = {}
-    for handle in handles:
-        if isinstance(handle.location, LocalFiber):
-            run = run_behind(member.runs, handle)
-            if run is not None:  # else nobody can ask for it any more, or not by this member
-                member.hosted[handle.id] = handle
-                run.known.add(handle.id)
-                exposed.setdefault(run.id, {})[handle.id] = None
-        elif is_for_good and isinstance(handle.location, Claim):
-            handle.location.pin()
-    for id, fibers in exposed.items():
-        member.references.expose(id, fibers, is_for_good=is_for_good)
+    def __init__(self, state: MemberState, references: References, waits: Waits) -> None:
+        self._state = state
+        self._references = references
+        self._waits = waits
+        self.asked: set[int] = set()
+        """Fibers here whose outcome somebody elsewhere waits for."""
 
+    # -- outcomes of fibers here ----------------------------------------------------------
 
-def send_outcomes(member: Member, message: m.SendOutcomes) -> None:
-    """Somebody elsewhere waits for these: those that are there go out at once."""
-    run = member.runs.get(message.run)
-    for fiber, epoch in message.fibers:
-        handle = member.hosted.get(fiber)
-        if run is None or handle is None or not is_of(handle, run.id):
-            member.outbox.append(m.OutcomeUnknown(fiber, epoch, message.run))
-            continue
-        run.unobserved.pop(fiber, None)
-        if handle.outcome is None:
-            member.asked.add(fiber)
-            run.known.add(fiber)
+    @handles
+    def send_outcomes(self, message: m.SendOutcomes) -> None:
+        """Somebody elsewhere waits for these: those that are there go out at once."""
+        state = self._state
+        run = state.runs.get(message.run)
+        for fiber, epoch in message.fibers:
+            handle = state.hosted.get(fiber)
+            if run is None or handle is None or not is_of(handle, run.id):
+                state.send(m.OutcomeUnknown(fiber, epoch, message.run))
+                continue
+            run.unobserved.pop(fiber, None)
+            if handle.outcome is None:
+                self.asked.add(fiber)
+                run.known.add(fiber)
+            else:
+                run.posting += 1
+                state.ready.appendleft(PickleOutcome(run.id, handle, self._pickled))
+
+    def _pickled(self, run: int, fiber: int, outcome: Leaving) -> None:
+        if run in self._state.runs:
+            self._state.runs[run].posting -= 1
+            self.post(fiber, outcome)
+
+    def post(self, fiber: int, outcome: Leaving) -> None:
+        """The outcome was pickled for others."""
+        self._references.export(outcome.handles)
+        self.asked.discard(fiber)
+        self._state.progress.post(fiber, outcome)
+
+    @handles
+    def drop_outcomes(self, message: m.DropOutcomes) -> None:
+        """Nobody will ask for these any more."""
+        state = self._state
+        for fiber, exposed in message.fibers:
+            if fiber not in state.hosted or not self._references.is_dropped(fiber, exposed):
+                continue
+            handle = state.hosted.pop(fiber)
+            self.asked.discard(fiber)
+            if isinstance(handle.location, LocalFiber) and fiber not in state.awaited:
+                run = state.runs.get(handle.location.run)
+                if run is not None:
+                    run.known.discard(fiber)
+
+    # -- outcomes of fibers elsewhere -----------------------------------------------------
+
+    @handles
+    def take_outcomes(self, message: m.Outcomes) -> None:
+        """What was awaited has come."""
+        references = dict(message.references)
+        for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
+            keys = references.get(index)
+            outcome = Packed(payload, self._references.come(keys) if keys else ())
+            self._arrived(self._state.awaited.take_all(fiber), outcome)
+
+    @handles
+    def fiber_lost(self, message: m.FiberLost) -> None:
+        """What was awaited will never come."""
+        if message.worker:
+            lost = WorkerLost(message.worker, message.reason)
+            panic = Panic[Any, Any]([TracedException(lost, str(lost))], [])
+            # its text names the worker, but not the fiber
+            panic = in_fiber(panic, name_of(message.fiber), None)
         else:
-            run.posting += 1
-            member.ready.appendleft(PickleOutcome(run.id, handle))
+            panic = unknown(message.fiber, message.reason)
+        if message.run:
+            handle = self._state.awaited.take(message.run, message.fiber)
+            handles = [] if handle is None else [handle]
+        else:
+            handles = self._state.awaited.take_all(message.fiber)
+        self._arrived(handles, panic)
 
+    def _arrived(self, handles: Sequence[Handle[Any, Any, Any]], outcome: Any) -> None:
+        state = self._state
+        if not handles:
+            state.stale += 1
+        for handle in handles:
+            if handle.id not in state.hosted:
+                behind = state.run_of(handle)
+                if behind is not None:
+                    behind.known.discard(handle.id)
+                for waiting in handle.waiters or ():
+                    state.runs[waiting.fiber.run].known.discard(handle.id)
+            self._waits.set_outcome(handle, outcome)
 
-def is_of(handle: Handle[Any, Any, Any], run: int) -> bool:
-    """Whether this handle is that of a fiber of this run which is or was here."""
-    return isinstance(handle.location, LocalFiber) and handle.location.run == run
+    # -- hooks ----------------------------------------------------------------------------
 
+    def fibers_left(self, departure: Departure) -> None:
+        """The handles of these fibers stay; outcomes that are waited for here are asked for."""
+        ask = [fiber.id for fiber in departure.fibers if self._leaves(departure.run, fiber)]
+        if ask:
+            self._state.send(m.AwaitOutcomes(departure.run.id, ask))
 
-def drop_outcomes(member: Member, message: m.DropOutcomes) -> None:
-    """Nobody will ask for these any more."""
-    for fiber, exposed in message.fibers:
-        if fiber not in member.hosted or not member.references.is_dropped(fiber, exposed):
-            continue
-        handle = member.hosted.pop(fiber)
-        member.asked.discard(fiber)
-        if isinstance(handle.location, LocalFiber) and fiber not in member.awaited:
-            run = member.runs.get(handle.location.run)
-            if run is not None:
-                run.known.discard(fiber)
+    def _leaves(self, run: LocalRun, fiber: Fiber) -> bool:
+        """A fiber has left: its handle is that of a fiber elsewhere; return if it is waited for."""
+        handle, fiber.handle = fiber.handle, None
+        assert handle is not None
+        if self._state.hosted.pop(fiber.id, None) is not None:
+            self._references.left(fiber.id)
+            run.known.discard(fiber.id)
+        self.asked.discard(fiber.id)
+        handle.location = RemoteFiber(run.location, fiber.id, self._state.given_back)
+        if handle.waiters is None:
+            return False
+        self._state.awaited.add(run.id, handle)
+        run.known.add(fiber.id)
+        return True
 
+    def run_ended(self, run: LocalRun) -> None:
+        """Nobody can ask for the outcomes of this run's fibers any more."""
+        for id in run.known:
+            self._state.hosted.pop(id, None)
+            self._references.left(id)
+            self._state.awaited.take(run.id, id)
+            self.asked.discard(id)
 
-def take_outcomes(member: Member, message: m.Outcomes) -> None:
-    """What was awaited has come."""
-    references = dict(message.references)
-    for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
-        keys = references.get(index)
-        outcome = Packed(payload, member.references.come(keys) if keys else ())
-        _arrived(member, member.awaited.take_all(fiber), outcome)
+    def coordinator_lost(self, reason: str) -> None:
+        """Outcomes that are elsewhere are lost, and nobody is left who asks for those here."""
+        self.asked.clear()
+        for id in list(self._state.awaited):
+            self.fiber_lost(m.FiberLost(id, _CLUSTER, reason))
 
+    def validate(self) -> None:
+        check_handles(self._state.hosted, self._state.awaited.values(), self.asked)
 
-def fiber_lost(member: Member, message: m.FiberLost) -> None:
-    """What was awaited will never come."""
-    if message.worker:
-        lost = WorkerLost(message.worker, message.reason)
-        panic = Panic[Any, Any]([TracedException(lost, str(lost))], [])
-        # its text names the worker, but not the fiber
-        panic = in_fiber(panic, name_of(message.fiber), None)
-    else:
-        panic = unknown(message.fiber, message.reason)
-    if message.run:
-        handle = member.awaited.take(message.run, message.fiber)
-        handles = [] if handle is None else [handle]
-    else:
-        handles = member.awaited.take_all(message.fiber)
-    _arrived(member, handles, panic)
-
-
-def _arrived(member: Member, handles: Sequence[Handle[Any, Any, Any]], outcome: Any) -> None:
-    if not handles:
-        member.stale += 1
-    for handle in handles:
-        if handle.id not in member.hosted:
-            behind = run_behind(member.runs, handle)
-            if behind is not None:
-                behind.known.discard(handle.id)
-            for waiting in handle.waiters or ():
-                member.runs[waiting.fiber.run].known.discard(handle.id)
-        settle(member, handle, outcome)
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {
+            "handles of fibers here": self._state.hosted,
+            "handles of fibers elsewhere": self._state.awaited,
+            "fibers that are asked for": self.asked,
+        }

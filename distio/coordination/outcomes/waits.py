@@ -1,4 +1,4 @@
-"""A member's part in waiting: who waits for which fibers, and who is told of an outcome.
+"""A member's part in waiting: which fiber waits for which, and who is told of an outcome.
 
 A fiber that waits is entered with each fiber that it waits for (`Handle.waiters`). When enough of
 them have ended it is struck out everywhere, in the step that wakes it: no entry outlives its wait,
@@ -6,222 +6,181 @@ so none can wake the same fiber from a later one.
 
 A wait for fibers of another run is entered in `Crossing` as well, so that it ends with that run.
 
-An outcome that is elsewhere is asked for once. It stays in `Member.awaited` until it is there, even
-if those who wanted it have gone on meanwhile.
+An outcome that is elsewhere is asked for once. Its handle stays in `MemberState.awaited` until the
+outcome is there, even if those who wanted it have gone on meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Mapping, Sized
+from typing import Any
 
-from distio.coordination.outcomes.crossing import without_outcome
+from distio.coordination.dispatch import answers
+from distio.coordination.feature.member import MemberFeature, WaitsOfRun
+from distio.coordination.invariants.member import check_waiters
+from distio.coordination.outcomes.crossing import Crossing, without_outcome
+from distio.coordination.outcomes.waiting import Waiting
 from distio.coordination.state.local_run import LocalRun
-from distio.coordination.state.location import RemoteFiber, origin_of, run_behind
+from distio.coordination.state.location import RemoteFiber, origin_of
+from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
-from distio.protocol.requests import Acquire, AwaitFibers
+from distio.protocol import requests as rq
 
-if TYPE_CHECKING:
-    from distio.coordination.member import Member
-
-__all__ = [
-    "Waiting",
-    "await_fibers",
-    "describe_waits",
-    "forsake",
-    "give_up_waiting",
-    "look",
-    "settle",
-    "strike_out",
-]
+__all__ = ["Waits"]
 
 
-@final
-class Waiting:
-    """A fiber that waits for some of several others."""
+class Waits(MemberFeature):
+    """The waits of one member's fibers for fibers."""
 
-    __slots__ = ("fiber", "handles", "missing", "others", "request")
+    def __init__(self, state: MemberState) -> None:
+        self._state = state
+        self._crossing = Crossing()
 
-    def __init__(self, fiber: Fiber, handles: list[Handle[Any, Any, Any]], missing: int) -> None:
-        self.fiber = fiber
-        self.request = fiber.request
-        self.handles = handles
-        """Those in which this member keeps the outcomes."""
-        self.missing = missing
-        """How many of them have yet to end before it goes on."""
-        self.others: tuple[int, ...] = ()
-        """The other runs to which some of those fibers belong."""
+    # -- what fibers ask ------------------------------------------------------------------
 
-
-def await_fibers(
-    member: Member, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]], enough: int
-) -> bool:
-    """Answer with the Results of these fibers, or park `fiber` until enough are there.
-
-    Returns:
-        Whether it was answered at once.
-    """
-    run = member.runs[fiber.run]
-    ask: dict[int, list[int]] = {}
-    others: list[int] = []
-    own: list[Handle[Any, Any, Any]] = []
-    pending: list[Handle[Any, Any, Any]] = []
-    for stated in handles:
-        if stated.outcome is not None or stated.location is run.location:
-            handle = stated
-        else:
-            handle = _own(member, run, stated, ask, others)
-        own.append(handle)
-        if handle.outcome is None:
-            pending.append(handle)
-        elif run.unobserved:
-            run.unobserved.pop(handle.id, None)
-    member.outbox += [m.AwaitOutcomes(id, fibers) for id, fibers in ask.items()]
-    waiting = Waiting(fiber, own, enough - (len(own) - len(pending)))
-    if waiting.missing <= 0:
-        fiber.value = own
-        return True
-    request = fiber.request
-    assert isinstance(request, AwaitFibers)
-    request.registration = waiting
-    for handle in pending:
-        waiters = handle.waiters
-        if waiters is None:
-            handle.waiters = {waiting: 1}
-        else:
-            waiters[waiting] = waiters.get(waiting, 0) + 1
-    if others:
-        member.crossing.enter(waiting, others)
-    run.block(1)
-    member.park(fiber)
-    return False
-
-
-def _own(
-    member: Member,
-    run: LocalRun,
-    stated: Handle[Any, Any, Any],
-    ask: dict[int, list[int]],
-    others: list[int],
-) -> Handle[Any, Any, Any]:
-    """The handle in which this member keeps an outcome that isn't there yet.
-
-    Args:
-        member: whose fiber waits.
-        run: that of the fiber.
-        stated: the handle that the fiber has.
-        ask: gets, by run, the fibers that are elsewhere and haven't been asked for.
-        others: gets the run of the handle's fiber, if that is another one.
-    """
-    id = stated.id
-    behind = run_behind(member.runs, stated)
-    if behind is None and origin_of(stated) is not None:
-        return without_outcome(id)  # its run is over, or none of this member's
-    if behind is not None and type(stated.location) is not RemoteFiber:
-        handle: Handle[Any, Any, Any] | None = stated
-    else:
-        handle = member.hosted.get(id) or member.awaited.get((behind or run).id, id)
-    if handle is None:
-        asker = behind or run
-        handle = stated
-        member.awaited.add(asker.id, handle)
-        handle.waiters = handle.waiters or {}  # if it comes and goes, it is still asked for
-        asker.known.add(id)
-        ask.setdefault(asker.id, []).append(id)
-    behind = run_behind(member.runs, handle)
-    if behind is not None and behind is not run:
-        others.append(behind.id)
-    return handle
-
-
-def settle(member: Member, handle: Handle[Any, Any, Any], outcome: Any) -> None:
-    """The outcome is there: wake those for whom it was enough."""
-    handle.outcome = outcome
-    waiters, handle.waiters = handle.waiters, None
-    for waiting, times in (waiters or {}).items():
-        waiting.missing -= times
-        fiber: Fiber = waiting.fiber
-        if waiting.missing <= 0 and member.parked.get(fiber.id) is fiber:
-            _wake(member, waiting)
-
-
-def _wake(member: Member, waiting: Waiting) -> None:
-    """Enough of those have ended for which this fiber waits."""
-    fiber = waiting.fiber
-    strike_out(member, waiting)
-    fiber.value = waiting.handles
-    member.runs[fiber.run].block(-1)
-    member.unpark(fiber)
-
-
-def forsake(member: Member, run: LocalRun) -> None:
-    """This run is over: fibers of others that still wait for its own are told so."""
-    for waiting in member.crossing.take(run.id):
-        for index, handle in enumerate(waiting.handles):
-            if handle.outcome is None and origin_of(handle) is run.location:
-                if handle.waiters:
-                    handle.waiters.pop(waiting, None)
-                waiting.handles[index] = without_outcome(handle.id)
-                waiting.missing -= 1
-        if waiting.missing <= 0:
-            _wake(member, waiting)
-
-
-def look(member: Member, fiber: Fiber) -> None:
-    """The fiber goes on, and sees what has come of those that it waited for, by now."""
-    run = member.runs.get(fiber.run)
-    if run is not None and run.unobserved:
-        for handle in fiber.value:
-            if type(handle) is Handle:  # not if it has moved since: see `outcome_in`
+    @answers
+    def await_fibers(self, fiber: Fiber, request: rq.AwaitFibers) -> Fiber | None:
+        """Answer with the Results of these fibers, or park `fiber` until enough are there."""
+        state = self._state
+        run = state.runs[fiber.run]
+        ask: dict[int, list[int]] = {}
+        others: list[int] = []
+        own: list[Handle[Any, Any, Any]] = []
+        pending: list[Handle[Any, Any, Any]] = []
+        for stated in request.handles:
+            if stated.outcome is not None or stated.location is run.location:
+                handle = stated
+            else:
+                handle = self._own(run, stated, ask, others)
+            own.append(handle)
+            if handle.outcome is None:
+                pending.append(handle)
+            elif run.unobserved:
                 run.unobserved.pop(handle.id, None)
+        for id, fibers in ask.items():
+            state.send(m.AwaitOutcomes(id, fibers))
+        missing = request.enough - (len(own) - len(pending))
+        if missing <= 0:
+            fiber.value = own
+            return fiber
+        waiting = request.registration = Waiting(fiber, own, missing)
+        for handle in pending:
+            waiters = handle.waiters
+            if waiters is None:
+                handle.waiters = {waiting: 1}
+            else:
+                waiters[waiting] = waiters.get(waiting, 0) + 1
+        if others:
+            self._crossing.enter(waiting, others)
+        state.park(fiber)
+        return None
 
+    def _own(
+        self,
+        run: LocalRun,
+        stated: Handle[Any, Any, Any],
+        ask: dict[int, list[int]],
+        others: list[int],
+    ) -> Handle[Any, Any, Any]:
+        """The handle in which this member keeps an outcome that isn't there yet.
 
-def strike_out(member: Member, waiting: Waiting) -> None:
-    """It waits no longer: whoever hasn't ended yet need not tell it."""
-    assert isinstance(waiting.request, AwaitFibers)
-    waiting.request.registration = None  # they refer to each other
-    for handle in waiting.handles:
-        if handle.waiters:
-            handle.waiters.pop(waiting, None)
-    if waiting.others:
-        member.crossing.leave(waiting)
+        Args:
+            run: that of the fiber that waits.
+            stated: the handle that the fiber has.
+            ask: gets, by run, the fibers that are elsewhere and haven't been asked for.
+            others: gets the run of the handle's fiber, if that is another one.
+        """
+        state, id = self._state, stated.id
+        behind = state.run_of(stated)
+        if behind is None and origin_of(stated) is not None:
+            return without_outcome(id)  # its run is over, or none of this member's
+        if behind is not None and type(stated.location) is not RemoteFiber:
+            handle: Handle[Any, Any, Any] | None = stated
+        else:
+            handle = state.hosted.get(id) or state.awaited.get((behind or run).id, id)
+        if handle is None:
+            asker = behind or run
+            handle = stated
+            state.awaited.add(asker.id, handle)
+            handle.waiters = handle.waiters or {}  # if it comes and goes, it is still asked for
+            asker.known.add(id)
+            ask.setdefault(asker.id, []).append(id)
+        behind = state.run_of(handle)
+        if behind is not None and behind is not run:
+            others.append(behind.id)
+        return handle
 
+    def mark_observed(self, fiber: Fiber) -> None:
+        """The fiber goes on, and sees what has come of those that it waited for, by now."""
+        run = self._state.runs.get(fiber.run)
+        if run is not None and run.unobserved:
+            for handle in fiber.value:
+                if type(handle) is Handle:  # not if it has moved since: see `outcome_in`
+                    run.unobserved.pop(handle.id, None)
 
-def give_up_waiting(member: Member, fiber: Fiber, request: AwaitFibers) -> None:
-    """The fiber, which is parked on it, waits no longer, whatever becomes of the others."""
-    strike_out(member, request.registration)
-    member.runs[fiber.run].block(-1)
+    # -- outcomes -------------------------------------------------------------------------
 
+    def set_outcome(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
+        """The outcome is there: wake those for whom it was enough."""
+        handle.outcome = outcome
+        waiters, handle.waiters = handle.waiters, None
+        if waiters:
+            for waiting, times in waiters.items():
+                waiting.missing -= times
+                fiber: Fiber = waiting.fiber
+                if waiting.missing <= 0 and self._state.parked.get(fiber.id) is fiber:
+                    self._wake(waiting)
 
-def describe_waits(member: Member, message: m.RequestWaitGraph) -> None:
-    """Tell which fibers of a run wait for which, and which locks they hold."""
-    waits: list[Waiting] = [
-        fiber.request.registration
-        for fiber in member.parked.values()
-        if fiber.run == message.run and isinstance(fiber.request, AwaitFibers)
-    ]
-    edges = [
-        (waiting.fiber.id, [each.id for each in waiting.handles if each.outcome is None])
-        for waiting in waits
-    ]
-    for_runs = [(waiting.fiber.id, other) for waiting in waits for other in waiting.others]
-    nested = member.crossing.nested_in(message.run)
-    edges += [(fiber, [other]) for fiber, other in nested]  # the number of a run is its root's
-    for_runs += nested
-    for_locks = [
-        (fiber.id, fiber.request.lock.key)
-        for fiber in member.parked.values()
-        if fiber.run == message.run and isinstance(fiber.request, Acquire)
-    ]
-    run = member.runs.get(message.run)
-    is_quiet = run is None or (
-        run.alive == run.blocked + run.asked
-        and not run.posting
-        and not member.has_to_tell_of(run.id)
-    )
-    held = [] if run is None else member.locks.held_by(message.run)
-    talks = member.primitives.describe(message.run)
-    woken = 0 if run is None else run.woken
-    said = message.run, message.question, is_quiet
-    member.outbox.append(m.WaitGraph(*said, edges, for_locks, held, talks, woken, for_runs))
+    def _wake(self, waiting: Waiting) -> None:
+        """Enough of those have ended for which this fiber waits."""
+        fiber = waiting.fiber
+        self._strike_out(waiting)
+        fiber.value = waiting.handles
+        self._state.unpark(fiber)
+
+    def _strike_out(self, waiting: Waiting) -> None:
+        """The fiber waits no longer: those that haven't ended yet need not tell it."""
+        assert isinstance(waiting.request, rq.AwaitFibers)
+        waiting.request.registration = None  # they refer to each other
+        for handle in waiting.handles:
+            if handle.waiters:
+                handle.waiters.pop(waiting, None)
+        if waiting.others:
+            self._crossing.leave(waiting)
+
+    # -- hooks ----------------------------------------------------------------------------
+
+    def withdraw(self, fiber: Fiber, request: rq.AwaitFibers) -> bool:
+        self._strike_out(request.registration)
+        return True
+
+    def run_ended(self, run: LocalRun) -> None:
+        """Fibers of other runs that still wait for those of this run are told that it is over."""
+        for waiting in self._crossing.take(run.id):
+            for index, handle in enumerate(waiting.handles):
+                if handle.outcome is None and origin_of(handle) is run.location:
+                    if handle.waiters:
+                        handle.waiters.pop(waiting, None)
+                    waiting.handles[index] = without_outcome(handle.id)
+                    waiting.missing -= 1
+            if waiting.missing <= 0:
+                self._wake(waiting)
+        if run.alive:  # whoever keeps a handle must not keep the fiber
+            for fiber in self._state.parked_on(rq.AwaitFibers, run.id):
+                assert isinstance(fiber.request, rq.AwaitFibers)
+                self._strike_out(fiber.request.registration)
+
+    def add_waits(self, waits: WaitsOfRun) -> None:
+        for fiber in self._state.parked_on(rq.AwaitFibers, waits.run.id):
+            assert isinstance(fiber.request, rq.AwaitFibers)
+            waiting: Waiting = fiber.request.registration
+            pending = [each.id for each in waiting.handles if each.outcome is None]
+            waits.for_fibers.append((fiber.id, pending))
+            waits.for_runs += [(fiber.id, other) for other in waiting.others]
+
+    def validate(self) -> None:
+        check_waiters(self._state)
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"waits for other runs": self._crossing}

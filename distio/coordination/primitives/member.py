@@ -2,30 +2,33 @@
 
 Rules
 -----
-- A fiber that talks is parked until it is answered; the coordinator's entries do that. A member
-  that is alone in its cluster keeps the entries itself, and asks nobody.
-- Who is cancelled while it waits asks to wait no longer, and stays parked until it is clear
-  whether it was answered before. If so, it has its answer: what it took is in its hands.
+- A fiber that calls a primitive is parked until it is answered; the coordinator's primitives do
+  that. A member that is alone in its cluster keeps the primitives itself, and asks nobody.
+- A fiber that is cancelled while it waits asks to wait no longer, and stays parked until it is
+  clear whether it was answered before. If so, it has its answer: it holds what it took.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, final
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, final
 
+from distio.coordination.dispatch import answers, handles
+from distio.coordination.feature.member import MemberFeature, WaitsOfRun
 from distio.coordination.primitives.kinds import make_primitive
 from distio.coordination.primitives.primitive import NOT_OURS, Primitive, Reply, Unknown
+from distio.coordination.references.member import References
+from distio.coordination.state.local_run import LocalRun
+from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber
 from distio.core.snapshot import PackedValue
 from distio.errors import Closed, ClusterClosed, DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
-from distio.protocol.requests import NOTHING, CallPrimitive, MakePrimitive, PrimitiveRef
+from distio.protocol.requests import NOTHING, CallPrimitive, PrimitiveRef
 from distio.result import Errors, Panic
-
-if TYPE_CHECKING:
-    from distio.coordination.member import Member
 
 __all__ = ["Primitives"]
 
@@ -47,137 +50,127 @@ class _Delegation:
         """How often such items came."""
 
 
-class Primitives:
-    """What the fibers of one member talk by, and who of them waits."""
+class Primitives(MemberFeature):
+    """The primitives that the fibers of one member call, and which of them wait."""
 
-    def __init__(self, member: Member) -> None:
-        self._member = member
+    def __init__(self, state: MemberState, references: References) -> None:
+        self._state = state
+        self._references = references
         self._primitives: dict[int, tuple[int, Primitive]] = {}
-        """Of a member that is alone: by key, the run, and the entry itself."""
-        self._loans: dict[int, _Delegation] = {}
+        """Of a member that is alone: by key, the run, and the primitive itself."""
+        self._delegations: dict[int, _Delegation] = {}
         """By key: what fibers here may do without asking the coordinator."""
-
-    def __len__(self) -> int:
-        return len(self._primitives) + len(self._loans)
 
     # -- what fibers ask ------------------------------------------------------------------
 
-    def make(self, fiber: Fiber, request: MakePrimitive) -> None:
-        """Answer with something new to talk by."""
-        member = self._member
-        member.references.give_back()  # a run that is never idle must not keep what died
-        key = member.new_key()
-        fiber.value = PrimitiveRef(key, request.kind, member.references.made(key))
-        if member.is_standalone:
+    @answers
+    def make(self, fiber: Fiber, request: rq.MakePrimitive) -> Fiber:
+        """Answer with a new primitive."""
+        state = self._state
+        self._references.give_back()  # a run that is never idle must not keep what died
+        key = state.new_key()
+        fiber.value = PrimitiveRef(key, request.kind, self._references.made(key))
+        if state.is_standalone:
             self._primitives[key] = fiber.run, make_primitive(request.kind, request.size)
-            member.runs[fiber.run].primitives[key] = None
+            state.runs[fiber.run].primitives[key] = None
         else:
-            member.outbox.append(m.MakePrimitive(fiber.run, key, request.kind, request.size))
+            state.send(m.MakePrimitive(fiber.run, key, request.kind, request.size))
+        return fiber
 
-    def talk(self, fiber: Fiber, request: CallPrimitive) -> bool:
-        """Answer a fiber, or park it until it is answered.
-
-        Returns:
-            Whether it was answered at once.
-        """
-        member, primitive = self._member, request.primitive
-        if member.is_standalone:
-            return self._ask(fiber, request)
-        if member.orphaned_because:
-            _refuse(fiber, ClusterClosed(member.orphaned_because))
-            return True
-        run = member.runs[fiber.run]
-        member.export(request.handles)
-        loan = self._loans.get(primitive.key)
-        if loan is not None and self._has_done(fiber, request, loan):
-            return True
-        number = loan.serial if loan is not None else request.number
-        asked = request.method, number, request.payload, list(request.references)
-        member.outbox.append(m.PrimitiveCall(run.id, fiber.id, primitive.key, *asked))
+    @answers
+    def call(self, fiber: Fiber, request: rq.CallPrimitive) -> Fiber | None:
+        """Answer a fiber, or park it until it is answered."""
+        if fiber.failure is not None:  # the item can't leave the process
+            return fiber
+        state, key = self._state, request.primitive.key
+        if state.is_standalone:
+            return self._call_here(fiber, request)
+        if state.orphaned_because:
+            _refuse(fiber, ClusterClosed(state.orphaned_because))
+            return fiber
+        self._references.export(request.handles)
+        delegation = self._delegations.get(key)
+        if delegation is not None and self._has_done(fiber, request, delegation):
+            return fiber
+        number = request.number if delegation is None else delegation.serial
+        call = request.method, number, request.payload, list(request.references)
+        state.send(m.PrimitiveCall(fiber.run, fiber.id, key, *call))
         request.item, request.payload, request.handles = NOTHING, None, ()
-        member.park(fiber)
-        run.ask(1)
-        return False
+        state.park(fiber, is_asked=True)
+        return None
 
-    def _has_done(self, fiber: Fiber, request: CallPrimitive, loan: _Delegation) -> bool:
+    def _has_done(self, fiber: Fiber, request: CallPrimitive, delegation: _Delegation) -> bool:
         """Whether a fiber could be answered without asking the coordinator."""
-        if request.method in ("put", "offer") and loan.may_put:
+        if request.method in ("put", "offer") and delegation.may_put:
             assert request.payload is not None
             put = m.DelegatedPut(
                 fiber.run, request.primitive.key, request.payload, list(request.references)
             )
-            self._member.outbox.append(put)
+            self._state.send(put)
             fiber.value = True if request.method == "offer" else None
-        elif request.method in ("take", "poll") and loan.items:
-            fiber.value = PackedValue(loan.items.popleft())
-            loan.taken += 1
+        elif request.method in ("take", "poll") and delegation.items:
+            fiber.value = PackedValue(delegation.items.popleft())
+            delegation.taken += 1
         else:
             return False
         return True
 
-    def _ask(self, fiber: Fiber, request: CallPrimitive) -> bool:
+    def _call_here(self, fiber: Fiber, request: CallPrimitive) -> Fiber | None:
         """The same, of a member that is alone."""
         run, primitive = self._primitives.get(request.primitive.key, (0, None))
         if primitive is None or run != fiber.run:
             _refuse(fiber, MatchError(NOT_OURS))
-            return True
+            return fiber
         try:
-            answers = primitive.ask(fiber.id, request.method, request.number, request.item)
+            replies = primitive.ask(fiber.id, request.method, request.number, request.item)
         except Unknown as method:
             _refuse(fiber, MatchError(f"nobody can {method} here"))
-            return True
+            return fiber
         is_answered = False
-        for answer in answers:
-            if answer.fiber == fiber.id:
-                _tell(fiber, answer)
+        for reply in replies:
+            if reply.fiber == fiber.id:
+                _tell(fiber, reply)
                 is_answered = True
             else:
-                self._wake(answer)
-        if not is_answered:
-            self._member.park(fiber)
-            self._member.runs[run].block(1)
-        return is_answered
+                self._wake(reply)
+        if is_answered:
+            return fiber
+        self._state.park(fiber)
+        return None
 
-    def give_up(self, fiber: Fiber, request: CallPrimitive) -> bool:
-        """A fiber that waits to be answered is to do so no longer.
-
-        Returns:
-            Whether that is so; else it stays parked until it is clear.
-        """
-        member = self._member
-        if not member.is_standalone:
+    def withdraw(self, fiber: Fiber, request: CallPrimitive) -> bool:
+        if not self._state.is_standalone:
             if not request.is_given_up:
                 request.is_given_up = True
-                member.outbox.append(m.WithdrawCall(fiber.id))
+                self._state.send(m.WithdrawCall(fiber.id))
             return False
         _, primitive = self._primitives[request.primitive.key]
-        for answer in primitive.give_up(fiber.id):
-            self._wake(answer)
-        member.runs[fiber.run].block(-1)
+        for reply in primitive.give_up(fiber.id):
+            self._wake(reply)
         return True
 
-    # -- answers --------------------------------------------------------------------------
+    # -- replies --------------------------------------------------------------------------
 
-    def _wake(self, answer: Reply) -> None:
-        fiber = self._member.parked[answer.fiber]
-        _tell(fiber, answer)
-        self._member.runs[fiber.run].block(-1)
-        self._member.unpark(fiber)
+    def _wake(self, reply: Reply) -> None:
+        fiber = self._state.parked[reply.fiber]
+        _tell(fiber, reply)
+        self._state.unpark(fiber)
 
-    def answered(self, message: m.Replied) -> None:
+    @handles
+    def replied(self, message: m.Replied) -> None:
         """The coordinator tells a fiber here what it has asked for."""
-        fiber = self._asker(message.fiber)
+        fiber = self._caller(message.fiber)
         if fiber is None:
-            self._member.references.arrived(message.references)  # and gone again
+            self._references.arrived(message.references)  # and gone again
             return
         if message.refused:
             _refuse(fiber, MatchError(message.refused))
         else:
-            references = self._member.references.come(message.references)
+            references = self._references.come(message.references)
             item = NOTHING if message.item is None else PackedValue(message.item, references)
             self._take_up(fiber, message)
             _tell(fiber, Reply(fiber.id, message.plain, item, message.is_closed))
-        self._member.unpark(fiber)
+        self._state.unpark(fiber)
 
     def _take_up(self, fiber: Fiber, message: m.Replied) -> None:
         """What fibers here may do from now on."""
@@ -185,99 +178,100 @@ class Primitives:
             return
         assert isinstance(fiber.request, CallPrimitive)
         key = fiber.request.primitive.key
-        loan = self._loans.get(key)
-        if loan is None:
-            loan = self._loans[key] = _Delegation(fiber.run)
-            self._member.runs[fiber.run].primitives[key] = None
-        loan.may_put |= message.may_put
+        delegation = self._delegations.get(key)
+        if delegation is None:
+            delegation = self._delegations[key] = _Delegation(fiber.run)
+            self._state.runs[fiber.run].primitives[key] = None
+        delegation.may_put |= message.may_put
         if message.ahead:
-            loan.items.extend(message.ahead)
-            loan.serial += 1
-            loan.taken = 0
+            delegation.items.extend(message.ahead)
+            delegation.serial += 1
+            delegation.taken = 0
 
-    def recalled(self, message: m.RecallDelegation) -> None:
+    @handles
+    def recall(self, message: m.RecallDelegation) -> None:
         """From now on the coordinator is asked again."""
-        loan = self._loans.get(message.key)
-        if loan is None:  # the run is over
-            self._member.stale += 1
+        delegation = self._delegations.get(message.key)
+        if delegation is None:  # the run is over
+            self._state.stale += 1
             return
-        self._member.outbox.append(m.DelegationReturned(message.key, loan.taken))
-        loan.may_put = False
-        loan.items.clear()
+        self._state.send(m.DelegationReturned(message.key, delegation.taken))
+        delegation.may_put = False
+        delegation.items.clear()
 
-    def forgone(self, message: m.CallWithdrawn) -> None:
+    @handles
+    def withdrawn(self, message: m.CallWithdrawn) -> None:
         """The coordinator tells that a fiber here will not be answered."""
-        fiber = self._asker(message.fiber)
+        fiber = self._caller(message.fiber)
         if fiber is not None:
+            self._state.unpark(fiber)
             fiber.unwind(waits=True)
-            self._member.unpark(fiber)
 
-    def cut_off(self, fiber: Fiber, request: CallPrimitive, reason: str) -> None:
-        """What this fiber, which is parked, talks by is lost."""
-        self._member.runs[fiber.run].ask(-1)
-        if request.is_given_up:
-            fiber.unwind(waits=True)
-        else:
-            _refuse(fiber, ClusterClosed(reason))
-        self._member.unpark(fiber)
-
-    def _asker(self, id: int) -> Fiber | None:
-        """The fiber that was answered; None if its run was cut short."""
-        fiber = self._member.parked.get(id)
+    def _caller(self, id: int) -> Fiber | None:
+        """The parked fiber that has called a primitive; None if its run was cut short."""
+        fiber = self._state.parked.get(id)
         if fiber is None or type(fiber.request) is not CallPrimitive:
-            self._member.stale += 1
+            self._state.stale += 1
             return None
-        self._member.runs[fiber.run].ask(-1)
         return fiber
 
-    # -- the end of a run, deadlocks, checks ----------------------------------------------
+    # -- hooks ----------------------------------------------------------------------------
 
-    def let_go(self, key: int) -> Primitive | None:
-        """No fiber here can reach this any more; return what is dropped of it."""
-        run, primitive = self._primitives.pop(key, (0, None))
-        if primitive is not None and run in self._member.runs:
-            del self._member.runs[run].primitives[key]
+    def coordinator_lost(self, reason: str) -> None:
+        """What fibers have called is lost."""
+        for fiber in self._state.parked_on(CallPrimitive):
+            assert isinstance(fiber.request, CallPrimitive)
+            self._state.unpark(fiber)
+            if fiber.request.is_given_up:
+                fiber.unwind(waits=True)
+            else:
+                _refuse(fiber, ClusterClosed(reason))
+
+    def free(self, keys: Sequence[int]) -> list[Any]:
+        return [self._free(key) for key in keys if key in self._primitives]
+
+    def _free(self, key: int) -> Primitive:
+        run, primitive = self._primitives.pop(key)
+        if run in self._state.runs:
+            del self._state.runs[run].primitives[key]
         return primitive
 
+    @handles
     def freed(self, message: m.PrimitivesFreed) -> None:
         """Nobody can reach these any more."""
         for key in message.keys:
-            loan = self._loans.pop(key, None)
-            if loan is not None and loan.run in self._member.runs:
-                self._member.runs[loan.run].primitives.pop(key, None)
+            delegation = self._delegations.pop(key, None)
+            if delegation is not None and delegation.run in self._state.runs:
+                self._state.runs[delegation.run].primitives.pop(key, None)
 
-    def drop(self, keys: Iterable[int]) -> None:
-        """The run is over to which these belong."""
-        for key in keys:
+    def run_ended(self, run: LocalRun) -> None:
+        for key in run.primitives:
             self._primitives.pop(key, None)
-            self._loans.pop(key, None)
+            self._delegations.pop(key, None)
 
-    def describe(self, run: int) -> list[tuple[int, str]]:
-        """Who of this run waits here to be answered, and for what."""
-        return [
+    def add_waits(self, waits: WaitsOfRun) -> None:
+        waits.for_replies += [
             (fiber.id, fiber.request.describe())
-            for fiber in self._member.parked.values()
-            if fiber.run == run and type(fiber.request) is CallPrimitive
+            for fiber in self._state.parked_on(CallPrimitive, waits.run.id)
+            if fiber.request is not None
         ]
 
     def validate(self) -> None:
-        """Check what must always hold.
-
-        Raises:
-            DistioBug: something doesn't.
-        """
         for _, primitive in self._primitives.values():
             primitive.validate()
             for id in primitive.waiting():
-                fiber = self._member.parked.get(id)
+                fiber = self._state.parked.get(id)
                 if fiber is None or type(fiber.request) is not CallPrimitive:
                     raise DistioBug(f"fiber {name_of(id)} waits to be answered, and isn't parked")
 
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"primitives": self._primitives, "delegations": self._delegations}
 
-def _tell(fiber: Fiber, answer: Reply) -> None:
-    _, plain, item, is_closed = answer
+
+def _tell(fiber: Fiber, reply: Reply) -> None:
     request = fiber.request
     assert type(request) is CallPrimitive
+    _, plain, item, is_closed = reply
     if is_closed:
         fiber.failure = Errors([_closed(request)])
     elif item is not NOTHING:
@@ -286,10 +280,10 @@ def _tell(fiber: Fiber, answer: Reply) -> None:
         fiber.value = NOTHING if request.method == "poll" else plain
 
 
+def _refuse(fiber: Fiber, why: Exception) -> None:
+    fiber.failure = Panic([TracedException(why, str(why))], [])
+
+
 def _closed(request: CallPrimitive) -> Closed:
     is_subscriber = request.primitive.kind == "topic" and request.method in ("take", "poll")
     return Closed("subscription" if is_subscriber else request.primitive.kind)
-
-
-def _refuse(fiber: Fiber, why: Exception) -> None:
-    fiber.failure = Panic([TracedException(why, str(why))], [])

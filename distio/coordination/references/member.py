@@ -14,66 +14,40 @@ Rules
   often it was told that the handle leaves. If that was more often, the handle is kept.
 - A member that is alone in its cluster drops what it keeps for a key when the claim dies.
 
-A claim may die anywhere, also in the garbage collector: it appends to a deque, and that is all.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any
 from weakref import WeakValueDictionary
 
 from distio.coordination.executor.discarding import DropObjects
+from distio.coordination.feature.member import MemberFeature
+from distio.coordination.state.claim import Claim
+from distio.coordination.state.location import LocalFiber
+from distio.coordination.state.member import MemberState
+from distio.core.fiber import Handle
 from distio.protocol import messages as m
 from distio.protocol.requests import PrimitiveRef
 
-if TYPE_CHECKING:
-    from distio.coordination.member import Member
-
-__all__ = ["Claim", "References"]
+__all__ = ["References"]
 
 
-class Claim:
-    """What all references here to one key hold on to."""
-
-    __slots__ = ("__weakref__", "_given_back", "count", "is_pinned", "key")
-
-    def __init__(self, key: int, given_back: deque[tuple[int, int]]) -> None:
-        self.key = key
-        self.count = 1
-        """How often the coordinator has counted this member for the key."""
-        self.is_pinned = False
-        self._given_back = given_back
-
-    def pin(self) -> None:
-        """A reference leaves, and nobody will tell where it goes: the key lives with its run."""
-        self.is_pinned = True
-
-    def __del__(self) -> None:
-        if not self.is_pinned:
-            self._given_back.append((self.key, self.count))
-
-
-class References:
+class References(MemberFeature):
     """The claims of one member."""
 
-    def __init__(self, member: Member) -> None:
-        self._member = member
+    def __init__(self, state: MemberState) -> None:
+        self._state = state
         self._claims: WeakValueDictionary[int, Claim] = WeakValueDictionary()
-        self.given_back: deque[tuple[int, int]] = deque()
-        """(key, count) of the claims that have died since the coordinator was told."""
         self._exposed: dict[int, int] = {}
         """By fiber of which there is a handle in `hosted`: how often such a handle has left."""
         self._leaving: list[tuple[int, int]] = []
         """What this member counts for until the handles that leave have left."""
 
-    def __len__(self) -> int:
-        return len(self._exposed)
-
     def made(self, key: int) -> Claim:
         """A fiber here has made what this key stands for."""
-        claim = self._claims[key] = Claim(key, self.given_back)
+        claim = self._claims[key] = Claim(key, self._state.given_back)
         return claim
 
     def arrived(self, keys: Sequence[int]) -> list[Claim]:
@@ -94,25 +68,43 @@ class References:
 
     def give_back(self) -> None:
         """Give back what died: drop what is here of it, and tell the coordinator."""
-        if not self.given_back:
+        given_back = self._state.given_back
+        if not given_back:
             return
-        member = self._member
-        given = [self.given_back.popleft() for _ in range(len(self.given_back))]
-        member.outbox.append(m.GiveBack(given))
-        kept = [key for key, _ in given if member.is_standalone or member.locks.knows(key)]
-        found = [
-            each
-            for key in kept
-            for each in (member.primitives.let_go(key), member.locks.let_go(key))
-        ]
-        dropped = [each for each in found if each is not None]
-        del found
+        given = [given_back.popleft() for _ in range(len(given_back))]
+        self._state.send(m.GiveBack(given))
+        keys = [key for key, _ in given]
+        freed = [each for free in self._state.hooks.free for each in free(keys)]
+        dropped = [each for each in freed if each is not None]
+        del freed
         if dropped:  # there are objects of the user in it, which may run code when they die
-            member.ready.append(DropObjects(dropped))
+            self._state.queue(DropObjects(dropped))
 
     # -- handles of fibers ----------------------------------------------------------------
 
-    def expose(self, run: int, fibers: Iterable[int], *, is_for_good: bool) -> None:
+    def export(
+        self, handles: Sequence[Handle[Any, Any, Any]], *, is_for_good: bool = False
+    ) -> None:
+        """These handles leave the process: somebody may ask for their outcomes.
+
+        Args:
+            handles: which.
+            is_for_good: whether nobody will tell where they go.
+        """
+        exposed: dict[int, dict[int, None]] = {}
+        for handle in handles:
+            if isinstance(handle.location, LocalFiber):
+                run = self._state.run_of(handle)
+                if run is not None:  # else nobody can ask for it any more, or not by this member
+                    self._state.hosted[handle.id] = handle
+                    run.known.add(handle.id)
+                    exposed.setdefault(run.id, {})[handle.id] = None
+            elif is_for_good and isinstance(handle.location, Claim):
+                handle.location.pin()
+        for id, fibers in exposed.items():
+            self._expose(id, fibers, is_for_good=is_for_good)
+
+    def _expose(self, run: int, fibers: Iterable[int], *, is_for_good: bool) -> None:
         """Handles of these fibers, which are or were here, leave with what is said next.
 
         Args:
@@ -123,15 +115,9 @@ class References:
         fibers = [*fibers]
         for fiber in fibers:
             self._exposed[fiber] = self._exposed.get(fiber, 0) + 1
-        self._member.outbox.append(m.Expose(run, fibers))
+        self._state.send(m.Expose(run, fibers))
         if not is_for_good:
             self._leaving.extend((fiber, 1) for fiber in fibers)
-
-    def all_have_left(self) -> None:
-        """What has to be told with handles in it was told: now their payloads count for them."""
-        if self._leaving:
-            self._member.outbox.append(m.GiveBack(self._leaving))
-            self._leaving = []
 
     def is_dropped(self, fiber: int, exposed: int) -> bool:
         """Whether the handle of this fiber isn't needed any more, for all the coordinator knows.
@@ -148,3 +134,17 @@ class References:
     def left(self, fiber: int) -> None:
         """There is no handle in `hosted` any more."""
         self._exposed.pop(fiber, None)
+
+    # -- hooks ----------------------------------------------------------------------------
+
+    def before_flush(self) -> None:
+        self.give_back()
+
+    def after_flush(self) -> None:
+        """What was told has handles in it: now their payloads count for them."""
+        if self._leaving:
+            self._state.send(m.GiveBack(self._leaving))
+            self._leaving = []
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"counts of handles that left": self._exposed}

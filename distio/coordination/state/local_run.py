@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from distio.coordination.state.failure import Failure
 from distio.coordination.state.location import LocalFiber
+from distio.core.fiber import Fiber
 from distio.core.pickling.loading import Bundle
 from distio.core.pickling.payloads import Dumped
 from distio.core.references import keys_of
 from distio.protocol.messages import Chunk, RunProgress
-
-if TYPE_CHECKING:
-    from distio.coordination.failures.member import Failure
-    from distio.core.fiber import Fiber
 
 __all__ = ["LocalRun"]
 
@@ -37,6 +33,7 @@ class LocalRun:
         "known_attachments",
         "location",
         "locks",
+        "nested",
         "objects",
         "posting",
         "primitives",
@@ -56,12 +53,14 @@ class LocalRun:
         """How many of its fibers are here and haven't ended."""
         self.blocked = 0
         """How many of them wait for others here: for fibers, locks, or answers that are here."""
-        self.asked = 0
-        """How many of them wait for locks, or answers, of which the coordinator was asked."""
+        self.asked: set[int] = set()
+        """Those of them that wait for locks, or replies, of which the coordinator was asked."""
         self.woken = 0
         """How many times some of them have ceased to wait so."""
         self.posting = 0
         """How many outcomes are on their way to somebody elsewhere."""
+        self.nested: dict[int, int] = {}
+        """Fibers here whose functions wait for nested runs, and for which; they are blocked."""
         self.known: set[int] = set()
         """The fibers for which the member keeps a handle or an entry; dropped with the run."""
         self.unobserved: dict[int, Failure] = {}
@@ -120,12 +119,6 @@ class LocalRun:
         self._started = [(0, self.alive - 1)] if self.alive > 1 else []
         self._finished, self._ended = 0, []
         self._unreported[self.id] = self
-
-    def ask(self, change: int) -> None:
-        """So many fibers more (or fewer) wait for the coordinator, which counts them itself."""
-        if change < 0:
-            self.woken += 1
-        self.asked += change
 
     def block(self, change: int) -> None:
         """So many fibers more (or fewer) wait for others here."""

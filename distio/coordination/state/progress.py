@@ -38,31 +38,35 @@ class ProgressReport:
         posted.fibers.append(fiber)
         posted.payloads.append(outcome.payload)
 
-    @property
-    def has_posted(self) -> bool:
-        """Whether an outcome is to be told."""
-        return bool(self._posted.fibers)
+    def has_to_tell_of(self, run: int) -> bool:
+        """Whether fibers of this run started or ended, or outcomes were posted, since a flush."""
+        return run in self.unreported or bool(self._posted.fibers)
+
+    def forget(self, run: int) -> None:
+        """This run is over: what there was to tell of it is moot."""
+        self.unreported.pop(run, None)
+        self.newly_blocked.pop(run, None)
 
     def __bool__(self) -> bool:
         return bool(self.unreported or self._posted.fibers)
 
-    def tell(self, load: int, outbox: list[m.MemberMessage], *, all_of_it: bool) -> None:
+    def flush(self, load: int, outbox: list[m.MemberMessage], *, full: bool) -> None:
         """Put it into the outbox; nothing if the coordinator knows it.
 
         Args:
-            load: see `Member.load`.
+            load: see `MemberState.load`.
             outbox: what is to be said.
-            all_of_it: also what nothing waits for while there is work: the load, how much was
+            full: also what nothing waits for while there is work: the load, how much was
                 heard, and how many fibers wait for others.
         """
         if self._posted.fibers:  # before it is told that these fibers have ended
             outbox.append(self._posted)
             self._posted = m.OutcomesReady([], [])
         told = (self.received, load)
-        if all_of_it:
+        if full:
             self.unreported.update(self.newly_blocked)
             self.newly_blocked.clear()
-        if not self.unreported and (told == self._last_told or not all_of_it):
+        if not self.unreported and (told == self._last_told or not full):
             return
         self._last_told = told
         runs = [run.tell() for run in self.unreported.values()]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from distio.coordination.state.local_run import LocalRun
+from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber
-
-if TYPE_CHECKING:
-    from distio.coordination.member import Member
-    from distio.coordination.state.local_run import LocalRun
 
 __all__ = ["describe_fibers", "describe_fibers_of", "state_of"]
 
@@ -20,16 +18,16 @@ def state_of(fiber: Fiber) -> str:
     return "runs" if fiber.request is None else fiber.request.describe()
 
 
-def describe_fibers(member: Member, run: int) -> str:
+def describe_fibers(state: MemberState, run: int) -> str:
     """Which fibers of a run are here, and what they are at; empty if the run is over."""
-    if not member.is_running(run):
+    if run not in state.runs:
         return ""
-    return describe_fibers_of(member, member.runs[run]) or "fibers on other members"
+    return describe_fibers_of(state, state.runs[run]) or "fibers on other members"
 
 
-def describe_fibers_of(member: Member, run: LocalRun) -> str:
+def describe_fibers_of(state: MemberState, run: LocalRun) -> str:
     """The same for a run of which something may be here; empty if there is nothing."""
-    parked = [fiber for fiber in member.parked.values() if fiber.run == run.id]
+    parked = [fiber for fiber in state.parked.values() if fiber.run == run.id]
     named = [f"fiber {fiber.label} {state_of(fiber)}" for fiber in parked[:_MOST_NAMED]]
     if len(parked) > len(named):
         named.append(f"{len(parked) - len(named)} more wait")

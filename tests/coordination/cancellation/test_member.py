@@ -16,6 +16,7 @@ from distio.core.fiber import Fiber
 from distio.core.snapshot import dump_chunk
 from distio.errors import Cancelled
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from distio.protocol.endings import Cause
 from distio.protocol.requests import Lock
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -42,8 +43,8 @@ class Scene:
 
     def start(self, program: Program) -> Fiber:
         """A fiber that is ready."""
-        self.member.spawn(self.root, [program])
-        fiber = self.member.ready[-1]
+        self.member.features.placement.spawn(self.root, rq.Spawn([program]))
+        fiber = self.member.state.ready[-1]
         assert isinstance(fiber, Fiber)
         return fiber
 
@@ -54,12 +55,11 @@ class Scene:
     def cancel(self, fiber: Fiber) -> None:
         handle = fiber.handle
         assert handle is not None
-        self.member.cancelling.ask(self.root.run, [handle], 0)
+        self.member.features.cancellation.cancel(self.root, rq.CancelFibers([handle]))
         self.member.validate()
 
     def said(self) -> list[m.MemberMessage]:
-        said, self.member.outbox = self.member.outbox, []
-        return said
+        return self.member.take_outbox()
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def scene() -> Iterator[Scene]:
     scene = Scene()
     yield scene
     scene.member.validate()
-    assert len(scene.member.cancelling) == 0
+    assert not any(scene.member.features.cancellation.leftovers().values())
 
 
 def is_cancelled(fiber: Fiber) -> bool:
@@ -93,19 +93,19 @@ def test_who_is_ready_never_begins_to_wait(scene: Scene, what: str) -> None:
     scene.cancel(fiber)
     scene.work()
     assert is_cancelled(fiber)
-    assert fiber.id not in scene.member.parked
+    assert fiber.id not in scene.member.state.parked
     assert scene.said() == []
 
 
 @pytest.mark.parametrize("what", WAITS)
 def test_who_is_about_to_park_does_not(scene: Scene, what: str) -> None:
     fiber = scene.start(WAITS[what](scene))
-    hand = Executor(scene.member, scene.node)
-    assert hand.take()
-    hand.perform()
+    executor = Executor(scene.member, scene.node)
+    assert executor.next_task()
+    executor.run()
     scene.cancel(fiber)
-    while hand.settle():
-        hand.perform()
+    while executor.commit():
+        executor.run()
     assert is_cancelled(fiber)
     assert scene.said() == []
 
@@ -114,7 +114,7 @@ def test_who_is_about_to_park_does_not(scene: Scene, what: str) -> None:
 def test_who_is_parked_is_struck_out(scene: Scene, what: str) -> None:
     fiber = scene.start(WAITS[what](scene))
     scene.work()
-    assert fiber.id in scene.member.parked
+    assert fiber.id in scene.member.state.parked
     begun = scene.said()
     scene.cancel(fiber)
     scene.work()
@@ -133,7 +133,7 @@ def test_what_wakes_it_too_late_means_nothing(scene: Scene) -> None:
     assert isinstance(timer, m.StartTimer)
     scene.cancel(fiber)
     scene.member.receive(m.TimerFired(fiber.id, timer.timer))
-    assert scene.member.stale == 1
+    assert scene.member.state.stale == 1
     scene.work()
     assert is_cancelled(fiber)
 
@@ -146,7 +146,7 @@ def test_a_timer_of_what_was_cancelled_does_not_wake_what_releases(scene: Scene)
     scene.cancel(fiber)
     scene.work()
     scene.member.receive(m.TimerFired(fiber.id, first.timer))
-    assert fiber.id in scene.member.parked
+    assert fiber.id in scene.member.state.parked
     second = scene.said()[-1]
     assert isinstance(second, m.StartTimer)
     scene.member.receive(m.TimerFired(fiber.id, second.timer))
@@ -159,7 +159,7 @@ def test_who_has_got_its_lock_gives_it_back(scene: Scene) -> None:
     fiber = scene.start(ops.Locked(FOREVER, LOCK))
     scene.work()
     scene.member.receive(m.TokensGranted(7, 1, [fiber.id], False, b""))
-    assert list(scene.member.ready) == [fiber]
+    assert list(scene.member.state.ready) == [fiber]
     scene.said()
     scene.cancel(fiber)
     scene.work()
@@ -170,23 +170,23 @@ def test_who_has_got_its_lock_gives_it_back(scene: Scene) -> None:
 def test_who_has_started_fibers_takes_them_along(scene: Scene) -> None:
     """It is cancelled while it asks for them."""
     fiber = scene.start(io.zip_par(FOREVER, FOREVER))
-    hand = Executor(scene.member, scene.node)
-    assert hand.take()
-    hand.perform()
+    executor = Executor(scene.member, scene.node)
+    assert executor.next_task()
+    executor.run()
     scene.cancel(fiber)
-    while hand.settle():
-        hand.perform()
+    while executor.commit():
+        executor.run()
     scene.work()
     assert is_cancelled(fiber)
-    assert list(scene.member.parked) == [scene.other.id]
+    assert list(scene.member.state.parked) == [scene.other.id]
 
 
 def test_who_leaves_before_it_is_told_is_told_where_it_goes(scene: Scene) -> None:
     fiber = scene.start(FOREVER)
-    scene.member.ready.remove(fiber)
+    scene.member.state.ready.remove(fiber)
     dumped = dump_chunk([fiber])
     scene.cancel(fiber)
-    scene.member.shipped([fiber], dumped)
+    scene.member.features.placement.pickled([fiber], dumped)
     said = scene.said()
     assert [type(message) for message in said[-2:]] == [m.Offer, m.CancelFibers]
     assert said[-1] == m.CancelFibers(scene.root.run, [(fiber.id, 0)])
@@ -204,8 +204,8 @@ def test_the_end_of_a_run_forgets_who_was_to_be_told() -> None:
     scene.cancel(scene.start(FOREVER))
     scene.member.receive(m.RunCancelled(scene.root.run))
     scene.member.receive(m.RunEnded(scene.root.run, Cause.CLUSTER_CLOSED, "cut short"))
-    assert len(scene.member.cancelling) == 0
-    assert not scene.member.cancelling.is_pending
+    assert not any(scene.member.features.cancellation.leftovers().values())
+    assert not scene.member.features.cancellation.is_pending
 
 
 # -- runs -------------------------------------------------------------------------------------
@@ -220,20 +220,22 @@ def test_all_fibers_of_a_run_are_cancelled_wherever_they_are(scene: Scene) -> No
     assert is_cancelled(parked)
     assert is_cancelled(ready)
     assert is_cancelled(scene.other)
-    scene.member.cancelling.run_gone(scene.root.run)
+    scene.member.features.cancellation.run_ended(scene.member.state.runs[scene.root.run])
 
 
 def test_whom_the_uncancelable_have_started_is_spared(scene: Scene) -> None:
     parent = scene.start(io.uncancelable(io.zip_par(io.sleep(5))))
     scene.work()
-    (child,) = [fiber for fiber in scene.member.parked.values() if fiber.exempt_from_run_cancel]
+    (child,) = [
+        fiber for fiber in scene.member.state.parked.values() if fiber.exempt_from_run_cancel
+    ]
     scene.member.receive(m.RunCancelled(scene.root.run))
     scene.work()
-    assert {parent.id, child.id} == set(scene.member.parked)
+    assert {parent.id, child.id} == set(scene.member.state.parked)
     scene.cancel(child)
     scene.work()
     assert is_cancelled(child)
-    scene.member.cancelling.run_gone(scene.root.run)
+    scene.member.features.cancellation.run_ended(scene.member.state.runs[scene.root.run])
 
 
 # -- the coordinator --------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from distio.coordination.member import Member
 from distio.core.fiber import Handle
 from distio.errors import Deadlock
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Lock
 from distio.resource._resource import of_lock
@@ -75,14 +76,16 @@ def test_who_was_asked_tells_if_it_goes_on_and_waits_again() -> None:
     node = Node(member)
     root = member.start_root(io.pure(None), None)
     assert root.handle is not None
-    member.spawn(root, [of_lock(Lock("door")).with_(io.wait(root.handle))])
+    member.features.placement.spawn(
+        root, rq.Spawn([of_lock(Lock("door")).with_(io.wait(root.handle))])
+    )
     assert node.work()
-    member.tell()
+    member.flush()
     assert blocked(member) == [0]
     member.receive(m.RequestWaitGraph(root.run, 1))
     member.receive(m.TokensGranted("door", 1, [], True, b""))
     assert node.work()
-    member.tell()
+    member.flush()
     assert blocked(member) == [1]
 
 
@@ -92,13 +95,13 @@ def test_member_tells_that_fewer_of_its_fibers_wait() -> None:
     node = Node(member)
     root = member.start_root(io.pure(None), None)
     elsewhere = Handle[Any, Any, Any](fiber_id(9, 9))
-    member.spawn(root, [io.wait(elsewhere).then(io.sleep(1))])
+    member.features.placement.spawn(root, rq.Spawn([io.wait(elsewhere).then(io.sleep(1))]))
     assert node.work()
-    member.tell()
+    member.flush()
     assert blocked(member) == [1]
     member.receive(m.FiberLost(elsewhere.id, "worker 9", "it was killed"))
     assert node.work()
-    member.tell()
+    member.flush()
     assert blocked(member) == [0]
 
 
@@ -146,8 +149,8 @@ def test_deadlock_after_a_pause_is_found_under_every_seed(
 
 def blocked(member: Member) -> list[int]:
     """How many wait, each time that it was told since it was asked last."""
-    told = [message for message in member.outbox if isinstance(message, m.Progress)]
-    member.outbox = []
+    told = [message for message in member.state.outbox if isinstance(message, m.Progress)]
+    member.state.outbox = []
     return [run.blocked for message in told for run in message.runs]
 
 

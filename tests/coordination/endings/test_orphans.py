@@ -29,8 +29,8 @@ class Orphan:
         self.root = self.member.start_root(main, None)
         self.member.queue(self.root)
         self.works()
-        self.member.tell()
-        self.member.outbox.clear()
+        self.member.flush()
+        self.member.state.outbox.clear()
         self.now = 100.0
         self.solo = Solo(self.now, self.member, "the connection broke", GRACE)
         self.goes_on()
@@ -44,7 +44,7 @@ class Orphan:
             pass
 
     def goes_on(self) -> None:
-        while self.member.ready or self.member.outbox:
+        while self.member.state.ready or self.member.state.outbox:
             self.works()
             self.solo.exchange(self.now)
 
@@ -55,7 +55,7 @@ class Orphan:
 
     @property
     def ended(self) -> m.RunEnded:
-        ((_, message),) = self.member.ended_runs
+        ((_, message),) = self.member.state.ended_runs
         return message
 
 
@@ -98,11 +98,11 @@ def test_orphan_keeps_the_time_for_a_release_that_slept_already() -> None:
 def test_orphan_drops_and_names_what_takes_longer_than_the_grace() -> None:
     orphan = Orphan(io.sleep(1000).finally_(lambda _: io.sleep(1000)))
     orphan.passes(GRACE - 0.1)
-    assert not orphan.member.ended_runs
+    assert not orphan.member.state.ended_runs
     orphan.passes(0.2)
     assert orphan.is_over
     assert orphan.ended.overdue == "the grace of 10 s is over"
-    ((run, _),) = orphan.member.ended_runs
+    ((run, _),) = orphan.member.state.ended_runs
     assert "sleeps" in run.unreleased
 
 
@@ -152,8 +152,8 @@ def test_orphan_takes_fibers_elsewhere_for_lost() -> None:
 def test_orphan_of_a_run_whose_fibers_are_elsewhere_ends_it_at_once() -> None:
     member = Member(7)
     root = member.start_root(io.pure(None), None)
-    member.runs[root.run].alive = 0
+    member.state.runs[root.run].alive = 0
     solo = Solo(0.0, member, "the connection broke", GRACE)
     assert solo.is_over
-    ((_, message),) = member.ended_runs
+    ((_, message),) = member.state.ended_runs
     assert message.reason == "the connection broke"

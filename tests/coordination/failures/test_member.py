@@ -6,9 +6,10 @@ import gc
 from typing import Any
 
 from distio import IO, Errors, Ok, io
-from distio.coordination.failures.member import Failure
 from distio.coordination.member import Member
+from distio.coordination.state.failure import Failure
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
 from tests.coordination.test_member import World
 
@@ -26,13 +27,13 @@ def test_a_failure_is_reported_when_its_fiber_ends_if_its_handle_is_gone_by_then
     world.start(io.parallel(io.error("lost").named("small")).then(io.sleep(1)))
     world.work()
     assert world.reported() == [Failure(fiber_id(1, 0), fiber_id(1, 1), "small", LOST)]
-    assert world[1].runs[fiber_id(1, 0)].unobserved == {}
+    assert world[1].state.runs[fiber_id(1, 0)].unobserved == {}
 
 
 def test_a_failure_is_reported_when_the_last_handle_dies() -> None:
     world = at_home()
     rung: list[bool] = []
-    world[1].failures.arm = lambda: lambda: rung.append(True)
+    world[1].watch_handles(lambda: lambda: rung.append(True))
     keeping: list[Any] = []
     world.start(io.parallel(io.error("lost")).map(keeping.extend).then(io.sleep(1)))
     world.work()
@@ -48,10 +49,10 @@ def test_handles_that_died_have_their_failures_reported_as_work() -> None:
     keeping: list[Any] = []
     world.start(io.parallel(io.error("lost")).map(keeping.extend).then(io.sleep(1)))
     world.work()
-    world[1].failures.report_later()
-    assert not world[1].ready
+    world[1].report_failures_later()
+    assert not world[1].state.ready
     keeping.clear()
-    world[1].failures.report_later()
+    world[1].report_failures_later()
     world.work()
     assert [failure.result for failure in world.nodes[1].reported] == [LOST]
 
@@ -82,26 +83,26 @@ def test_the_end_of_a_fiber_is_told_after_its_failure_was_reported() -> None:
     parent = member.start_root(io.pure(None), None)
     child = child_of(member, parent)
     child.failure = LOST
-    member.outbox.clear()
-    member.finish(child)
-    member.tell()
-    (told,) = member.outbox
+    member.state.outbox.clear()
+    member.features.endings.finish(child)
+    member.flush()
+    (told,) = member.state.outbox
     assert isinstance(told, m.Progress)
     assert [(run.started, run.finished) for run in told.runs] == [([(1, 1)], 0)]
     member.validate()
-    reporting: Any = member.take()
-    reporting.settle(member)
-    member.tell()
-    told = member.outbox[-1]
+    reporting: Any = member.state.ready.popleft()
+    reporting.commit()
+    member.flush()
+    told = member.state.outbox[-1]
     assert isinstance(told, m.Progress)
     assert [run.finished for run in told.runs] == [1]
 
 
 def child_of(member: Member, parent: Any) -> Any:
     """A fiber whose handle nobody has."""
-    member.spawn(parent, [io.pure(1)])
+    member.features.placement.spawn(parent, rq.Spawn([io.pure(1)]))
     parent.value = None
-    return member.ready.pop()
+    return member.state.ready.pop()
 
 
 def test_a_failed_fiber_is_alive_until_it_was_reported_and_nothing_of_it_stays() -> None:
@@ -109,9 +110,9 @@ def test_a_failed_fiber_is_alive_until_it_was_reported_and_nothing_of_it_stays()
     many = io.parallel([io.error("lost")] * 50)
     root = world.start(many.then(io.sleep(1)))
     world.work()
-    run = world[1].runs[root.id]
+    run = world[1].state.runs[root.id]
     assert len(world.reported()) == 50
-    assert (run.alive, len(run.unobserved), len(world[1].hosted)) == (1, 0, 0)
+    assert (run.alive, len(run.unobserved), len(world[1].state.hosted)) == (1, 0, 0)
 
 
 def test_a_failure_in_a_run_that_was_cut_short_is_reported_once() -> None:
@@ -120,7 +121,7 @@ def test_a_failure_in_a_run_that_was_cut_short_is_reported_once() -> None:
     stuck = io.current_fiber.flat_map(io.wait)
     world.start(io.parallel(io.error("lost")).map(keeping.extend).then(stuck))
     world.work()
-    assert not world[1].runs
+    assert not world[1].state.runs
     assert [failure.result for failure in world.reported()] == [LOST]
 
 
@@ -133,7 +134,7 @@ def test_a_failure_elsewhere_is_reported_there_when_its_maker_forgets_it() -> No
     world.work()
     assert world.reported(1) == []
     assert [failure.fiber for failure in world.reported(2)] == [fiber_id(1, 1)]
-    assert world[2].hosted == {}
+    assert world[2].state.hosted == {}
     assert root.outcome is None
 
 

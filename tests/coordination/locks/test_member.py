@@ -14,6 +14,7 @@ from distio.core import ops
 from distio.core.fiber import Fiber
 from distio.core.snapshot import dump_chunk, dump_fibers
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Acquire, Lock
@@ -36,19 +37,20 @@ class Scene:
 
     def said(self) -> list[m.MemberMessage]:
         """What it has had to say of locks, since it was asked last."""
-        said, self.member.outbox = self.member.outbox, []
+        said = self.member.take_outbox()
         return [message for message in said if not isinstance(message, m.StartRun)]
 
     def start(self, *programs: IO[Any, Any, Any]) -> list[Fiber]:
         """Fibers that have done as much as they can."""
-        fibers = self.member.spawn(self.run, programs) or list(self.member.ready)[-len(programs) :]
+        self.member.features.placement.spawn(self.run, rq.Spawn(programs))
+        fibers = list(self.member.state.ready)[-len(programs) :]
         self.work()
         return fibers  # type: ignore[return-value]  # just these were queued
 
     def work(self, steps: int = 1) -> None:
         """Each that is ready has so many turns."""
         for _ in range(steps):
-            for _ in range(len(self.member.ready)):
+            for _ in range(len(self.member.state.ready)):
                 self.node.work()
 
     def hears(self, message: m.CoordinatorMessage) -> None:
@@ -59,12 +61,12 @@ class Scene:
         self, *turns: Fiber, count: int = 1, is_delegated: bool = False, lock: Lock = LOCK
     ) -> None:
         """Lend tokens for these turns; for all that wait unless it says which."""
-        waiting = [fiber for fiber in self.member.parked.values() if _waits_for(lock, fiber)]
+        waiting = [fiber for fiber in self.member.state.parked.values() if _waits_for(lock, fiber)]
         ids = [fiber.id for fiber in turns or waiting]
         self.hears(m.TokensGranted(lock.key, count, ids, is_delegated, b""))
 
     def waiting(self, fibers: list[Fiber]) -> list[bool]:
-        return [fiber.id in self.member.parked for fiber in fibers]
+        return [fiber.id in self.member.state.parked for fiber in fibers]
 
 
 def _waits_for(lock: Lock, fiber: Fiber) -> bool:
@@ -190,11 +192,11 @@ def test_who_leaves_takes_its_token_along_and_those_who_had_turns_ask_first(scen
     scene.lend(is_delegated=True)
     scene.work()
     scene.said()
-    scene.member.ready.remove(holder)
+    scene.member.state.ready.remove(holder)
     dumped = dump_chunk([holder])
-    scene.member.shipped([holder], dumped)
+    scene.member.features.placement.pickled([holder], dumped)
     scene.member.validate()
-    progress, offer, ask = scene.member.outbox
+    progress, offer, ask = scene.member.state.outbox
     assert isinstance(progress, m.Progress)
     assert isinstance(offer, m.Offer)
     assert offer.chunks[0].held == [(7, 0, 1)]
@@ -234,19 +236,19 @@ def test_the_end_of_a_run_returns_what_was_kept_for_it(scene: Scene) -> None:
     scene.said()
     scene.hears(m.RunEnded(scene.run.id))
     assert scene.said() == [m.ReturnTokens(7, 1)]
-    assert len(scene.member.locks) == 0
+    assert not scene.member.features.locks.leftovers()["locks"]
 
 
 def test_a_run_that_is_cut_short_waits_no_longer_and_frees_what_it_held(scene: Scene) -> None:
     other = scene.member.start_root(io.pure(None), None)
     first, second = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.lend(first)
-    scene.member.spawn(other, [ops.Locked(HELD, LOCK)])
+    scene.member.features.placement.spawn(other, rq.Spawn([ops.Locked(HELD, LOCK)]))
     scene.work()
     scene.said()
     scene.hears(m.RunEnded(scene.run.id, Cause.CLUSTER_CLOSED, "cut short"))
     assert scene.said() == [m.WithdrawAcquire(7, [second.id]), m.ReturnTokens(7, 1)]
-    assert list(scene.member.parked) != []
+    assert list(scene.member.state.parked) != []
 
 
 @pytest.mark.slow
@@ -274,18 +276,18 @@ def test_all_who_wait_are_refused(scene: Scene) -> None:
     scene.hears(m.LockRefused(7, "no"))
     scene.work()
     assert [handle.outcome.is_panic() for handle in scene.run.value] == [True, True]
-    assert len(scene.member.locks) == 0
+    assert not scene.member.features.locks.leftovers()["locks"]
 
 
 def test_who_waits_for_the_coordinator_is_counted_there_who_waits_here_is_told(
     scene: Scene,
 ) -> None:
-    run = scene.member.runs[scene.run.id]
+    run = scene.member.state.runs[scene.run.id]
     fibers = scene.start(ops.Locked(HELD, LOCK), ops.Locked(HELD, LOCK), ops.Locked(HELD, LIMIT))
-    assert (run.blocked, run.asked) == (0, 2)
+    assert (run.blocked, len(run.asked)) == (0, 2)
     scene.lend(*fibers[:2])
-    assert (run.blocked, run.asked) == (1, 0)
-    scene.member.tell()
+    assert (run.blocked, len(run.asked)) == (1, 0)
+    scene.member.flush()
     told = [message for message in scene.said() if isinstance(message, m.Progress)]
     assert [progress.blocked for message in told for progress in message.runs] == [1]
 
@@ -294,12 +296,12 @@ def test_who_begins_to_wait_is_told_even_if_another_has_ceased_to(scene: Scene) 
     """The one who goes on may make a deadlock of it: the coordinator must look again."""
     scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.lend(is_delegated=True)
-    scene.member.tell()
+    scene.member.flush()
     scene.said()
     scene.start(ops.Locked(HELD, LOCK))
     scene.work(3)
-    assert scene.member.runs[scene.run.id].blocked == 1
-    scene.member.tell()
+    assert scene.member.state.runs[scene.run.id].blocked == 1
+    scene.member.flush()
     told = [message for message in scene.said() if isinstance(message, m.Progress)]
     assert [progress.blocked for message in told for progress in message.runs] == [1]
 
@@ -308,19 +310,19 @@ def test_a_hand_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> 
     scene.start(ops.Locked(io.pure(1), LOCK))
     scene.lend(is_delegated=True)
     scene.work()
-    scene.member.spawn(scene.run, [ops.Locked(HELD, LOCK)])
-    hand = Executor(scene.member, scene.node)
-    assert hand.take()
-    hand.perform()
-    assert hand.settle()
-    assert isinstance(hand.work, Fiber)
-    hand.perform()
-    assert not hand.settle()
+    scene.member.features.placement.spawn(scene.run, rq.Spawn([ops.Locked(HELD, LOCK)]))
+    executor = Executor(scene.member, scene.node)
+    assert executor.next_task()
+    executor.run()
+    assert executor.commit()
+    assert isinstance(executor.work, Fiber)
+    executor.run()
+    assert not executor.commit()
 
 
 def test_a_run_of_which_something_is_to_be_told_is_not_quiet(scene: Scene) -> None:
     """Its last fiber here has ended: to wait for nobody is no deadlock."""
-    scene.member.finish(scene.run)
+    scene.member.features.endings.finish(scene.run)
     scene.hears(m.RequestWaitGraph(scene.run.id, 1))
     (waits,) = [message for message in scene.said() if isinstance(message, m.WaitGraph)]
     assert not waits.is_quiet

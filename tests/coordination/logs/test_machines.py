@@ -111,10 +111,10 @@ def test_a_member_opens_each_chunk_with_the_levels_that_came_before_it() -> None
         m.Place(chunk),
     ):
         member.receive(message)
-    around: Any = UnaryOpWith()
-    for work in list(member.ready):
+    host: Any = UnaryOpWith()
+    for work in list(member.state.ready):
         parcel: Any = work
-        parcel.perform(around)
+        parcel.run(host)
     assert seen == [{1: INFO}, {5: DEBUG}]
 
 
@@ -178,9 +178,9 @@ def test_records_change_no_load_and_are_not_counted_as_heard() -> None:
     assert cluster.machine.members[1].sent == before
     member = Member(1)
     member.receive(m.LogsRelayed(3, cluster.run, b"records"))
-    member.tell()
-    assert member.outbox == []
-    assert member.logs.take() == [m.LogsRelayed(3, cluster.run, b"records")]
+    member.flush()
+    assert member.state.outbox == []
+    assert member.take_logs() == [m.LogsRelayed(3, cluster.run, b"records")]
     member.validate_rest()
 
 

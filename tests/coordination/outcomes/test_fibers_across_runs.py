@@ -234,7 +234,7 @@ def test_run_that_is_dropped_leaves_the_waits_of_others_alone() -> None:
     world[1].receive(m.RunEnded(waiter.id, Cause.CANCELLED, overdue="they had 0 s for it"))
     world.pass_time(1)
     assert outcome_of(owner) == Ok([Ok("it")])
-    assert len(world[1].crossing) == 0
+    assert not world[1].features.waits.leftovers()["waits for other runs"]
 
 
 def test_fiber_of_another_run_is_cancelled_and_waited_for() -> None:
@@ -262,15 +262,15 @@ def test_fiber_that_waits_for_a_nested_run_is_told_of_as_waiting_for_it() -> Non
     world = World(workers=0, offers_children=False)
     outer = world[1].start_root(io.pure(1), None)
     inner = world[1].start_root(io.pure(2), None)
-    world[1].crossing.nested_began(outer, inner.run, True)
-    world[1].outbox.clear()
+    world[1].nested_run_began(outer, inner.run, True)
+    world[1].state.outbox.clear()
     world[1].receive(m.RequestWaitGraph(outer.run, 1))
     edges = [(outer.id, [inner.id])]
     told = m.WaitGraph(outer.run, 1, True, edges, for_runs=[(outer.id, inner.run)])
-    assert told in world[1].outbox
-    world[1].crossing.nested_ended(outer)
+    assert told in world[1].state.outbox
+    world[1].nested_run_ended(outer)
     world[1].receive(m.RequestWaitGraph(outer.run, 2))
-    assert m.WaitGraph(outer.run, 2, False, [], woken=1) in world[1].outbox
+    assert m.WaitGraph(outer.run, 2, False, [], woken=1) in world[1].state.outbox
 
 
 def test_fiber_that_does_not_wait_for_a_call_on_its_behalf_counts_as_going_on() -> None:
@@ -278,9 +278,9 @@ def test_fiber_that_does_not_wait_for_a_call_on_its_behalf_counts_as_going_on() 
     world = World(workers=0, offers_children=False)
     outer = world[1].start_root(io.pure(1), None)
     inner = world[1].start_root(io.pure(2), None)
-    world[1].crossing.nested_began(outer, inner.run, False)
-    assert len(world[1].crossing) == 0
-    assert world[1].runs[outer.run].blocked == 0
+    world[1].nested_run_began(outer, inner.run, False)
+    assert world[1].state.runs[outer.run].nested == {}
+    assert world[1].state.runs[outer.run].blocked == 0
 
 
 # -- simulated --------------------------------------------------------------------------------

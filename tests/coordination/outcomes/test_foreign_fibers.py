@@ -112,16 +112,16 @@ def test_a_maker_answers_for_the_fibers_of_the_run_that_is_named_alone() -> None
     handle = world.start(io.parallel(io.sleep(9), io.pure(1)).flat_map(io.wait))
     world.work()
     worker, run = world[WORKER], handle.id
-    (sleeper,) = worker.parked
-    worker.runs[99] = worker._new_run(99)
+    (sleeper,) = worker.state.parked
+    worker.state.new_run(99)
     worker.receive(m.FibersCancelled(99, [(sleeper, 0)]))
     worker.receive(m.SendOutcomes(99, [(sleeper, 1)]))
-    assert worker.outbox == [m.OutcomeUnknown(sleeper, 1, 99)]
-    worker.outbox.clear()
+    assert worker.state.outbox == [m.OutcomeUnknown(sleeper, 1, 99)]
+    worker.state.outbox.clear()
     worker.receive(m.RunEnded(99))
-    assert sleeper in worker.parked
+    assert sleeper in worker.state.parked
     worker.receive(m.FibersCancelled(run, [(sleeper, 0)]))
-    assert sleeper not in worker.parked
+    assert sleeper not in worker.state.parked
 
 
 def test_a_fiber_that_waits_for_another_runs_is_told_and_the_others_run_goes_on() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from distio import IO, Errors, Ok, io
-from distio.coordination.executor.tasks import UnpickleChunk
 from distio.coordination.member import Member
+from distio.coordination.placement.tasks import UnpickleChunk
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
@@ -18,7 +18,7 @@ from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.testing import Simulation, explore
 from tests.conftest import Run
-from tests.coordination.test_member import World, outcome_of
+from tests.coordination.test_member import Node, World, outcome_of
 
 Program = IO[Any, Any, Any]
 
@@ -29,29 +29,31 @@ class Family:
     def __init__(self, children: int) -> None:
         self.member = Member(1)
         self.parent = self.member.start_root(io.pure(0), None)
-        self.member.spawn(self.parent, [io.pure(n) for n in range(children)])
+        self.member.features.placement.spawn(
+            self.parent, rq.Spawn([io.pure(n) for n in range(children)])
+        )
         self.handles: list[Handle[Any, Any, Any]] = self.parent.value
-        self.children = [self.member.take() for _ in range(children)]
+        self.children = [self.member.state.ready.popleft() for _ in range(children)]
 
     def wait(self, enough: int, *which: int) -> bool:
         """The parent waits for some children; whether it is answered at once."""
         handles = [self.handles[index] for index in which] or self.handles
         self.parent.request = rq.AwaitFibers(handles, enough)
-        is_answered = self.member.await_fibers(self.parent, handles, enough)
+        is_answered = self.member.features.waits.await_fibers(self.parent, self.parent.request)
         self.member.validate()
-        return is_answered
+        return is_answered is not None
 
     def end(self, index: int) -> None:
         child = self.children[index]
         assert isinstance(child, Fiber)
         assert step(child) is rq.FINISHED
-        self.member.finish(child)
+        self.member.features.endings.finish(child)
         self.member.validate()
 
     def woke(self) -> bool:
         """Whether the parent was woken; it is taken off the queue then."""
-        woke = self.parent in self.member.ready
-        self.member.ready.clear()
+        woke = self.parent in self.member.state.ready
+        self.member.state.ready.clear()
         return woke
 
     def answer(self) -> list[Any]:
@@ -73,7 +75,7 @@ def test_what_has_ended_before_is_counted() -> None:
     assert family.wait(1)
     assert family.answer() == [None, Ok(1), None]
     assert family.entries == [0, 0, 0]
-    assert family.member.parked == {}
+    assert family.member.state.parked == {}
 
 
 def test_what_ends_while_it_is_parked_wakes_it() -> None:
@@ -126,7 +128,7 @@ def test_an_entry_that_was_left_behind_is_found() -> None:
     left = dict(family.handles[1].waiters or {})
     family.end(0)
     family.handles[1].waiters = left
-    family.member.hosted[family.handles[1].id] = family.handles[1]
+    family.member.state.hosted[family.handles[1].id] = family.handles[1]
     with pytest.raises(DistioBug, match=r"fiber 1\.0 is entered for a wait that is over"):
         family.member.validate()
 
@@ -145,7 +147,7 @@ def test_others_who_wait_for_the_same_stay_entered() -> None:
     other = family.member.start_root(io.pure(0), None)
     assert not family.wait(1)
     other.request = rq.AwaitFibers(family.handles)
-    assert not family.member.await_fibers(other, family.handles)
+    assert not family.member.features.waits.await_fibers(other, other.request)
     family.end(0)
     assert family.woke()
     assert family.entries == [0, 1]
@@ -222,7 +224,7 @@ def test_the_same_outcome_is_asked_for_and_sent_once() -> None:
     handle = world.start(io.parallel(quick, slow).flat_map(one_then_all))
     world.work()
     world.pass_time(1)
-    assert len(world[1].awaited) == 1
+    assert len(world[1].state.awaited) == 1
     world.pass_time(1)
     assert outcome_of(handle) == Ok(([Ok("quick"), None], [Ok("quick"), Ok("slow")]))
     assert sum(len(said.fibers) for said in world.said(m.AwaitOutcomes)) == 2
@@ -264,17 +266,19 @@ def test_what_was_asked_for_stays_asked_for_when_it_comes_and_goes() -> None:
     (handle,), (child,) = family.handles, family.children
     assert isinstance(child, Fiber)
     dumped = dump_chunk([child])
-    family.member.shipped([child], dumped)
+    family.member.features.placement.pickled([child], dumped)
     assert family.wait(0)
-    assert list(family.member.awaited) == [handle.id]
+    assert list(family.member.state.awaited) == [handle.id]
     family.member.receive(m.Place(m.Chunk(family.parent.run, [(handle.id, 1)], dumped.payload)))
-    assert list(family.member.awaited) == []
-    parcel = family.member.take()
+    assert list(family.member.state.awaited) == []
+    parcel = family.member.state.ready.popleft()
     assert isinstance(parcel, UnpickleChunk)
-    (back,) = load_fibers(family.parent.run, [(handle.id, 1)], dumped.payload)
-    family.member.opened(parcel.chunk, [back], [handle])
-    family.member.shipped([back], dumped)
-    assert list(family.member.awaited) == [handle.id]
+    parcel.run(Node(family.member))
+    parcel.commit()
+    back = family.member.state.ready.popleft()
+    assert isinstance(back, Fiber)
+    family.member.features.placement.pickled([back], dumped)
+    assert list(family.member.state.awaited) == [handle.id]
 
 
 def test_a_fiber_that_has_got_its_answer_travels_with_it() -> None:
@@ -294,7 +298,7 @@ def test_those_who_wait_for_some_of_each_other_are_a_deadlock() -> None:
     world = World(workers=0, offers_children=False)
     world.start(others)
     world.work()
-    (ended,) = world[1].ended_runs
+    (ended,) = world[1].state.ended_runs
     assert "fiber 1.1 waits for fiber 1.1" in ended[1].reason
     assert world.is_empty()
 
@@ -313,7 +317,7 @@ def test_whoever_can_still_be_woken_is_no_deadlock() -> None:
     handle = world.start(children.flat_map(wait))
     world.work()
     world.pass_time(1)
-    assert world[1].ended_runs == []
+    assert world[1].state.ended_runs == []
     world.pass_time(1)
     assert outcome_of(handle) == Ok([None, Ok("in time")])
 

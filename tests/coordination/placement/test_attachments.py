@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from distio import io
-from distio.coordination.executor.tasks import UnpickleChunk
 from distio.coordination.member import Member
+from distio.coordination.placement.tasks import UnpickleChunk
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import LARGE_BUNDLE, Dumped
 from distio.core.snapshot import dump_chunk
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from tests.coordination.test_coordinator import Scene
 from tests.coordination.test_member import Node
 
@@ -71,13 +72,14 @@ def _joined(hello: m.Hello) -> Any:
 
 
 def test_member_sends_an_attachment_with_the_first_chunk_alone() -> None:
-    member = Member(1, offers_children=True)
+    member = Member(1)
     root = member.start_root(io.pure(0), None)
-    children = member.spawn(root, [io.pure(n) for n in range(3)])
-    member.outbox.clear()
+    member.features.placement.spawn(root, rq.Spawn([io.pure(n) for n in range(3)]))
+    children: list[Any] = [member.state.ready.popleft() for _ in range(3)]
+    member.state.outbox.clear()
     for child, digest in zip(children, (b"one", b"one", b"two")):
-        member.shipped([child], Dumped(b"payload", {digest: b"shared"}, []))
-    offers = [said for said in member.outbox if isinstance(said, m.Offer)]
+        member.features.placement.pickled([child], Dumped(b"payload", {digest: b"shared"}, []))
+    offers = [said for said in member.state.outbox if isinstance(said, m.Offer)]
     sent = [each.attachments[0] for offer in offers for each in offer.chunks]
     assert sent == [(b"one", b"shared"), (b"one", b""), (b"two", b"shared")]
 
@@ -92,20 +94,20 @@ def test_member_opens_chunks_in_any_order_with_the_bundle_that_came_first() -> N
     for n, (each, given) in enumerate(zip(dumped, (data, b"")), 1):
         place = m.Chunk(run, [(run + n, 1)], each.payload, attachments=[(digest, given)])
         member.receive(m.Place(place))
-    parcels = [member.take(index) for index in (1, 0)]
+    parcels = reversed(list(member.state.ready))
+    member.state.ready.clear()
     host = Node(member)
     opened: list[Any] = []
     for parcel in parcels:
         assert isinstance(parcel, UnpickleChunk)
-        parcel.perform(host)
-        parcel.settle(member)
-        member.stepping -= 1
-    for fiber in member.ready:
+        parcel.run(host)
+        parcel.commit()
+    for fiber in member.state.ready:
         assert isinstance(fiber, Fiber)
         opened.append(fiber.next.f)  # type: ignore[union-attr]  # a Defer
     assert opened[0].__globals__ is opened[1].__globals__
     member.receive(m.RunEnded(run))
-    ((ended, _),) = member.ended_runs
+    ((ended, _),) = member.state.ended_runs
     del opened, fiber, parcels, parcel
     ended.release()
     assert ended.bundles == {}

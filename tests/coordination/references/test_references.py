@@ -66,8 +66,12 @@ class Cluster(World):
         kept = {*machine.fibers, *[key for key, each in known if each.exposed is not None]}
         for node in self.nodes.values():
             member = node.member
-            kept |= {*member.hosted, *member.references._exposed, *member.awaited}
-            kept |= {fiber for run in member.runs.values() for fiber in run.known}
+            kept |= {
+                *member.state.hosted,
+                *member.features.references._exposed,
+                *member.state.awaited,
+            }
+            kept |= {fiber for run in member.state.runs.values() for fiber in run.known}
         return {name_of(fiber) for fiber in kept}
 
     def run_to_sleep(self, program: Program) -> Any:
@@ -137,7 +141,7 @@ def test_a_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
     used = Var.create(0).flat_map(lambda var: var.update(lambda n: (n + 1, None)))
     assert cluster.run_to_sleep(used).success.new_value == 1
     assert cluster.left == 0
-    assert len(cluster[1].locks) == 0
+    assert not cluster[1].features.locks.leftovers()["locks"]
 
 
 # -- what travels -----------------------------------------------------------------------------
@@ -293,12 +297,14 @@ def test_handle_that_leaves_while_its_outcome_is_to_be_dropped_is_kept() -> None
     root = member.start_root(io.pure(0), None)
     handle = root.handle
     assert handle is not None
-    member.export([handle])  # the coordinator has heard of it once, and everybody has dropped it
-    member.export([handle])
+    member.features.references.export(
+        [handle]
+    )  # the coordinator has heard of it once, and everybody has dropped it
+    member.features.references.export([handle])
     member.receive(m.DropOutcomes([(root.id, 1)]))
-    assert root.id in member.hosted
+    assert root.id in member.state.hosted
     member.receive(m.DropOutcomes([(root.id, 1)]))
-    assert root.id not in member.hosted
+    assert root.id not in member.state.hosted
 
 
 def test_failure_whose_last_handle_dies_elsewhere_is_reported() -> None:
@@ -306,7 +312,7 @@ def test_failure_whose_last_handle_dies_elsewhere_is_reported() -> None:
     kept: list[Any] = []
     made = io.parallel(io.parallel(io.error("lost"))).flat_map(io.wait)
     cluster.run_to_sleep(made.map(lambda results: kept.extend(values(results)[0])))
-    failures = cluster[2].failures
+    failures = cluster[2].features.failures
     assert failures.take() is None
     kept.clear()
     cluster.settle()

@@ -19,6 +19,7 @@ from distio.core.interpreter import step
 from distio.core.snapshot import dump_fibers, dump_outcome
 from distio.core.status import Status
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Lock
@@ -47,8 +48,8 @@ class Scene:
         self.said()
 
     def start(self, program: Program) -> Fiber:
-        self.member.spawn(self.root, [program])
-        fiber = self.member.ready[-1]
+        self.member.features.placement.spawn(self.root, rq.Spawn([program]))
+        fiber = self.member.state.ready[-1]
         assert isinstance(fiber, Fiber)
         return fiber
 
@@ -60,13 +61,12 @@ class Scene:
         """A fiber asks after another, as soon as it may."""
         assert handle is not None
         asker = self.start(handle.status())
-        self.member.ready.rotate(1)
+        self.member.state.ready.rotate(1)
         assert self.node.work()
         return asker
 
     def said(self) -> list[m.MemberMessage]:
-        said, self.member.outbox = self.member.outbox, []
-        return said
+        return self.member.take_outbox()
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_call_on_another_thread_is_told_apart(scene: Scene) -> None:
     def never_call(call: Any, withdrawn: Any, fiber: Any) -> Any:
         return lambda: None
 
-    scene.node.elsewhere = never_call  # type: ignore[method-assign]
+    scene.node.run_in_thread = never_call  # type: ignore[method-assign]
     scene.work()
     assert scene.asks(fiber.handle).value.state == "waits for a call on another thread"
 
@@ -125,7 +125,6 @@ def test_who_was_here_in_a_run_that_was_cut_short_has_ended(scene: Scene) -> Non
     ready = scene.start(FOREVER).handle
     scene.member.receive(m.RunEnded(scene.root.run, Cause.CLUSTER_CLOSED, "cut short"))
     scene.root = scene.member.start_root(io.pure(None), None)
-    scene.said()
     assert scene.asks(ready).value == Status("1.2", None, "ended", None)
     assert scene.asks(parked).value == Status("1.1", None, "ended", None)
 
@@ -136,7 +135,7 @@ ELSEWHERE = fiber_id(3, 5)
 def test_the_coordinator_is_asked_after_who_is_elsewhere(scene: Scene) -> None:
     asker = scene.asks(Handle(ELSEWHERE))
     assert scene.said() == [m.QueryStatus(scene.root.run, asker.id, 1, ELSEWHERE)]
-    assert asker.id in scene.member.parked
+    assert asker.id in scene.member.state.parked
     scene.member.receive(m.StatusReply(asker.id, 1, "sleeps", "main", 3))
     scene.work()
     assert asker.value == Status("3.5", "main", "sleeps", "member 3")
@@ -147,24 +146,24 @@ def test_an_answer_comes_too_late_for_who_was_cancelled(scene: Scene) -> None:
     asker = scene.start(asks.finally_(lambda _: asks))
     scene.work()
     assert asker.handle is not None
-    scene.member.cancelling.ask(scene.root.run, [asker.handle], 0)
+    scene.member.features.cancellation.cancel(scene.root, rq.CancelFibers([asker.handle]))
     scene.work()
     first, second = scene.said()
     assert isinstance(first, m.QueryStatus)
     assert isinstance(second, m.QueryStatus)
     scene.member.receive(m.StatusReply(asker.id, first.question, "sleeps", None, 3))
-    assert scene.member.stale == 1
-    assert asker.id in scene.member.parked
+    assert scene.member.state.stale == 1
+    assert asker.id in scene.member.state.parked
     scene.member.receive(m.StatusReply(asker.id, second.question, "sleeps", None, 3))
     scene.work()
     scene.member.receive(m.StatusReply(asker.id, second.question, "sleeps", None, 3))
-    assert scene.member.stale == 2
+    assert scene.member.state.stale == 2
 
 
 def test_who_is_to_be_cancelled_does_not_ask(scene: Scene) -> None:
     asker = scene.start(Handle[Any, Any, Any](ELSEWHERE).status())
     assert asker.handle is not None
-    scene.member.cancelling.ask(scene.root.run, [asker.handle], 0)
+    scene.member.features.cancellation.cancel(scene.root, rq.CancelFibers([asker.handle]))
     scene.work()
     assert scene.said() == []
     assert asker.handle.outcome is not None
@@ -172,13 +171,13 @@ def test_who_is_to_be_cancelled_does_not_ask(scene: Scene) -> None:
 
 def test_who_is_cancelled_while_it_asks_does_not_wait(scene: Scene) -> None:
     asker = scene.start(Handle[Any, Any, Any](ELSEWHERE).status())
-    hand = Executor(scene.member, scene.node)
-    assert hand.take()
-    hand.perform()
+    executor = Executor(scene.member, scene.node)
+    assert executor.next_task()
+    executor.run()
     assert asker.handle is not None
-    scene.member.cancelling.ask(scene.root.run, [asker.handle], 0)
-    while hand.settle():
-        hand.perform()
+    scene.member.features.cancellation.cancel(scene.root, rq.CancelFibers([asker.handle]))
+    while executor.commit():
+        executor.run()
     assert scene.said() == []
     assert asker.handle.outcome is not None
 
@@ -212,7 +211,7 @@ def test_a_name_comes_along(scene: Scene) -> None:
 def test_it_answers_for_others(scene: Scene) -> None:
     fiber = scene.start(FOREVER.named("main"))
     assert fiber.handle is not None
-    scene.member.export([fiber.handle])
+    scene.member.features.references.export([fiber.handle])
     scene.work()
     scene.said()
     scene.member.receive(m.DescribeFiber(8, fiber.id))

@@ -38,7 +38,7 @@ from distio.testing import (
     Simulation,
     simulate,
 )
-from tests.programs import programs, to_io
+from tests.harness.programs import programs, to_io
 
 Program = IO[Any, Any, Any]
 
@@ -225,7 +225,7 @@ def runner(
 ) -> Callable[[], Simulation[Any, Any]]:
     def run() -> Simulation[Any, Any]:
         faults = FAULTS[fault]
-        return simulate(PROGRAMS[program], members=3, seed=seed, faults=faults, parts=parts)
+        return simulate(PROGRAMS[program], members=3, seed=seed, faults=faults, components=parts)
 
     return run
 
@@ -271,7 +271,7 @@ def test_coordinator_of_generated_programs_is_a_function_of_its_inputs(
         main, faults = to_io(program), FAULTS[fault]
 
         def run() -> Simulation[Any, Any]:
-            return simulate(main, 7, seed=seed, members=2, faults=faults, parts=MOVE_ON_WAKE)
+            return simulate(main, 7, seed=seed, members=2, faults=faults, components=MOVE_ON_WAKE)
 
         coordinators.check_reloads(run)
         coordinators.check_replay(run)

@@ -1,0 +1,88 @@
+"""What tasks, and the executor, need from the process around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
+
+from distio.coordination.calls.callbacks import Answering
+from distio.core.fiber import Fiber
+from distio.protocol.messages.logs import LogLevels
+from distio.result import Result
+
+__all__ = ["HostServices"]
+
+
+class HostServices(Answering, Protocol):
+    """What work needs from its process; never called with the mutex held."""
+
+    def wall_clock(self) -> float:
+        """What `time.time` shows, or is made to show."""
+
+    def random(self) -> float:
+        """A random number from 0 up to, but not, 1."""
+
+    def run_in_thread(
+        self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], None]:
+        """Call this for a fiber on a thread that isn't one of the pool's; returns at once.
+
+        Args:
+            call: what is called, perhaps later, when a thread is free.
+            withdrawn: what is called instead if the call is withdrawn.
+            fiber: on whose behalf.
+
+        Returns:
+            What withdraws the call if it hasn't begun.
+        """
+
+    def on_main_thread(
+        self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], bool]:
+        """Call this for a fiber on the main thread of the process; returns at once.
+
+        Args:
+            call: what is called.
+            refuse: what is called instead, on any thread, if the main thread doesn't take calls.
+            fiber: on whose behalf.
+
+        Returns:
+            What withdraws the call; it returns whether neither of the two is called any more.
+        """
+
+    def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
+        """What this task of asyncio does from now on is the fiber's business.
+
+        Returns:
+            What ends that, and is told what came of the task.
+        """
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+        """Run this for a fiber on the event loop of the process; returns at once.
+
+        Returns:
+            What cancels it.
+        """
+
+    def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
+        """Fibers are about to come; these are the log levels of the clients they belong to."""
+
+    def on_unpicklable(self, fiber: Fiber) -> None:
+        """This fiber was to travel, but it can't be pickled."""
+
+    def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
+        """These fibers take along copies of these generators of random numbers."""
+
+    def report_failures(self) -> None:
+        """There are failures that nobody can ask for any more: see `Member.take_failure`."""
+
+    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
+        """User code has raised what is to end the run (see `is_interrupt`).
+
+        Args:
+            interrupt: what it has raised.
+            fiber: the fiber in hand that has called it; None if that is parked.
+
+        Returns:
+            Whether the fiber is to go on, with this as its panic.
+        """

@@ -1,0 +1,107 @@
+"""Tasks that pickle outcomes for members elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+from distio.coordination.executor.services import HostServices
+from distio.coordination.executor.tasks import Task
+from distio.core.fiber import Fiber, Handle
+from distio.core.references import keys_of
+from distio.core.snapshot import Leaving, Packed, dump_outcome
+from distio.errors import NotPicklable, TracedException
+from distio.protocol.text import readable_exception
+from distio.result import Panic
+
+__all__ = ["FinishFiber", "PickleOutcome"]
+
+
+@final
+class PickleOutcome(Task):
+    """The outcome of a fiber is to be sent to whoever waits for it elsewhere.
+
+    Args:
+        run: that of the fiber.
+        handle: where the outcome is.
+        pickled: called with the fiber and the outcome.
+    """
+
+    __slots__ = ("_handle", "_outcome", "_pickled", "_run")
+
+    def __init__(
+        self,
+        run: int,
+        handle: Handle[Any, Any, Any],
+        pickled: Callable[[int, int, Leaving], None],
+    ) -> None:
+        self._run = run
+        self._handle = handle
+        self._pickled = pickled
+        self._outcome = Leaving(b"")
+
+    @property
+    def run_id(self) -> int:
+        """That of the fiber."""
+        return self._run
+
+    def run(self, host: HostServices) -> None:
+        """Pickle the outcome, unless it came as bytes."""
+        outcome = self._handle.outcome
+        if isinstance(outcome, Packed):
+            self._outcome = Leaving(outcome.payload, (), keys_of(outcome.references))
+        else:
+            self._outcome = _dump_outcome(outcome)
+
+    def commit(self) -> None:
+        """The outcome leaves."""
+        self._pickled(self._run, self._handle.id, self._outcome)
+
+    def dropped(self) -> bool:
+        """Nobody waits for the outcome any more."""
+        return True
+
+
+@final
+class FinishFiber(Task):
+    """A fiber has ended that somebody elsewhere waits for: its outcome leaves before its end.
+
+    Args:
+        fiber: the fiber.
+        pickled: called with the fiber and the outcome.
+    """
+
+    __slots__ = ("_outcome", "_pickled", "fiber")
+
+    def __init__(self, fiber: Fiber, pickled: Callable[[Fiber, Leaving], None]) -> None:
+        self.fiber = fiber
+        self._pickled = pickled
+        self._outcome = Leaving(b"")
+
+    @property
+    def run_id(self) -> int:
+        """That of the fiber."""
+        return self.fiber.run
+
+    def fiber_ids(self) -> list[int]:
+        """The fiber."""
+        return [self.fiber.id]
+
+    def run(self, host: HostServices) -> None:
+        """Pickle the outcome."""
+        self._outcome = _dump_outcome(self.fiber.outcome())
+
+    def commit(self) -> None:
+        """The outcome leaves, and the fiber has ended."""
+        self._pickled(self.fiber, self._outcome)
+
+
+def _dump_outcome(outcome: Any) -> Leaving:
+    """Pickle an outcome; if there is no memory for it, for one, a panic that says so."""
+    try:
+        return dump_outcome(outcome)
+    except BaseException as error:  # noqa: BLE001 (the panic tells)
+        refusal = NotPicklable(
+            f"the fiber ended, but its outcome can't leave its process: {readable_exception(error)}"
+        )
+    return dump_outcome(Panic([TracedException(refusal, str(refusal))], []))

@@ -1,0 +1,226 @@
+"""A member's part in where fibers are: it makes them, offers them to others, and takes them in.
+
+Rules
+-----
+- Children start first-in first-out, here, unless the member offers them to the cluster.
+- A fiber leaves by being pickled in a task. One that can't be pickled stays.
+- Before fibers leave, the coordinator is told of all that they have done here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from distio.coordination.dispatch import answers, handles
+from distio.coordination.executor.tasks import Work
+from distio.coordination.feature.member import Departure, MemberFeature
+from distio.coordination.logs.member import Logs
+from distio.coordination.placement.tasks import OfferFibers, PickleFibers, UnpickleChunk
+from distio.coordination.references.member import References
+from distio.coordination.state.children import inherit
+from distio.coordination.state.local_run import LocalRun
+from distio.coordination.state.member import MemberState
+from distio.core.fiber import Fiber, Handle
+from distio.core.ops.base import IO
+from distio.core.pickling.payloads import Dumped
+from distio.errors import DistioBug
+from distio.protocol import messages as m
+from distio.protocol import requests as rq
+from distio.protocol.ids import sequence_of
+
+__all__ = ["Placement"]
+
+
+class Placement(MemberFeature):
+    """Where the fibers of one member come from, and where they go."""
+
+    def __init__(
+        self,
+        state: MemberState,
+        references: References,
+        logs: Logs,
+    ) -> None:
+        self._state = state
+        self._references = references
+        self._logs = logs
+
+    # -- fibers that are made here --------------------------------------------------------
+
+    def start_root(self, io: IO[Any, Any, Any], context: Any) -> Fiber:
+        """Begin a run, whose id is its root's; the root is not queued yet."""
+        state = self._state
+        id = state.next_ids(1)
+        run = state.new_run(id)
+        run.alive = 1  # as `StartRun` says: a run is never without a fiber
+        state.send(m.StartRun(id))
+        return state.make(run, id, io, context)
+
+    @answers
+    def spawn(self, parent: Fiber, request: rq.Spawn) -> Fiber | PickleFibers:
+        """Make the children that `parent` asks for and answer it with their handles."""
+        state, context = self._state, parent.context
+        run, make = state.runs[parent.run], state.make
+        count = len(request.ios)
+        first = state.next_ids(count)
+        children = [make(run, id, io, context) for id, io in enumerate(request.ios, first)]
+        if parent.shield or parent.exempt_from_run_cancel or parent.locals or parent.variables:
+            inherit(children, parent)
+        if parent.stream is not None:
+            parent.stream.divide_among(children)
+        run.started(sequence_of(first), count)
+        parent.value = [child.handle for child in children]
+        if state.offers_children and children:
+            return self.ship(children, then=parent)
+        state.ready.extend(children)
+        return parent
+
+    # -- fibers that leave ----------------------------------------------------------------
+
+    def ship(
+        self,
+        fibers: Sequence[Fiber],
+        then: Fiber | PickleFibers | None = None,
+        target: int = 0,
+    ) -> PickleFibers:
+        """The task that lets these fibers, of one run, leave.
+
+        Args:
+            fibers: the fibers.
+            then: what the executor goes on with.
+            target: the member that they are for; 0: any.
+        """
+        return PickleFibers(fibers, self.pickled, then, target)
+
+    @handles
+    def steal(self, message: m.StealRequest) -> None:
+        """Another member has nothing to do: offer it some of the oldest fibers."""
+        self._state.ready.appendleft(OfferFibers(message.count, self._offer))
+
+    def _offer(self, count: int) -> PickleFibers | None:
+        """Take out up to so many of the oldest ready fibers, to be shipped."""
+        ready = self._state.ready
+        taken: list[Fiber] = []
+        passed: list[Work] = []
+        while ready and len(taken) < count:
+            work = ready.popleft()
+            if isinstance(work, Fiber) and not work.is_pinned:
+                taken.append(work)
+            else:
+                passed.append(work)
+        ready.extendleft(reversed(passed))
+        if not taken:
+            self._state.send(m.Offer([]))
+            return None
+        by_run: dict[int, list[Fiber]] = {}
+        for fiber in taken:
+            by_run.setdefault(fiber.run, []).append(fiber)
+        shipping: PickleFibers | None = None
+        for fibers in by_run.values():
+            shipping = self.ship(fibers, then=shipping)
+        return shipping
+
+    def pickled(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int = 0) -> bool:
+        """These fibers, of one run, leave; or they can't be pickled, and run here.
+
+        Returns:
+            Whether their run goes on; if not, they are dropped.
+        """
+        state = self._state
+        run = state.runs.get(fibers[0].run)
+        if run is None:
+            return False
+        if dumped is None:
+            state.ready.extend(fibers)
+            return True
+        state.flush(full=False)
+        self._references.export(dumped.handles)
+        departure = Departure(run, fibers, dumped, target)
+        for fibers_leave in state.hooks.fibers_leave:
+            fibers_leave(departure)
+        ids = [(fiber.id, fiber.epoch) for fiber in fibers]
+        state.send(m.Offer([run.chunk(ids, dumped, departure.held, target)]))
+        run.alive -= len(fibers)
+        for fibers_left in state.hooks.fibers_left:
+            fibers_left(departure)
+        return True
+
+    def ship_root(self, root: Fiber, dumped: Dumped) -> None:
+        """The root of a run leaves; its outcome is to come here."""
+        assert root.handle is not None
+        root.handle.waiters = {}
+        self.pickled([root], dumped)
+
+    # -- fibers that come -----------------------------------------------------------------
+
+    @handles
+    def place(self, message: m.Place) -> None:
+        """Fibers have come, as a pickle."""
+        state, chunk = self._state, message.chunk
+        run = state.runs.get(chunk.run) or state.new_run(chunk.run)
+        run.alive += len(chunk.fibers)
+        handles = []
+        for id, _ in chunk.fibers:
+            # a fiber that comes home finds those who have waited for it here
+            handle = state.awaited.take(chunk.run, id) or Handle(id)
+            handle.location = run.location
+            handles.append(handle)
+            state.hosted[id] = handle
+            run.known.add(id)
+        state.in_chunks += len(chunk.fibers) - 1
+        for digest, data in chunk.attachments:
+            run.known_attachments.add(digest)
+            if data:
+                run.attachments[digest] = data
+        claims = self._references.arrived(chunk.references)
+        state.queue(
+            UnpickleChunk(
+                chunk, run, self._logs.levels, handles, claims, self._opened, self._dropped
+            )
+        )
+
+    def _opened(
+        self, chunk: m.Chunk, fibers: Sequence[Fiber], handles: Sequence[Handle[Any, Any, Any]]
+    ) -> None:
+        """A chunk was unpickled; `handles` are those of its fibers."""
+        state = self._state
+        if chunk.run not in state.runs:
+            self._dropped(chunk)
+            return
+        state.in_chunks -= len(chunk.fibers) - 1
+        for fibers_arrived in state.hooks.fibers_arrived:
+            fibers_arrived(chunk, fibers)
+        for fiber, handle in zip(fibers, handles):
+            fiber.handle = handle
+            handle.name = fiber.name
+            fiber.is_pinned = chunk.target != 0
+            state.ready.append(fiber)
+
+    def _dropped(self, chunk: m.Chunk) -> None:
+        self._state.in_chunks -= len(chunk.fibers) - 1
+        for chunk_dropped in self._state.hooks.chunk_dropped:
+            chunk_dropped(chunk)
+
+    # -- hooks ----------------------------------------------------------------------------
+
+    def run_ended(self, run: LocalRun) -> None:
+        """The fibers that a run which was cut short has left here are dropped."""
+        if not run.alive:
+            return
+        kept: deque[Work] = deque()
+        for work in self._state.ready:
+            if isinstance(work, Fiber):
+                is_dropped = work.run == run.id
+            else:
+                is_dropped = work.run_id == run.id and work.dropped()
+            if not is_dropped:
+                kept.append(work)
+        self._state.ready = kept
+        parked = self._state.parked
+        for id in [fiber.id for fiber in parked.values() if fiber.run == run.id]:
+            del parked[id]
+
+    def validate(self) -> None:
+        if self._state.in_chunks < 0 or self._state.stepping < 0:
+            raise DistioBug("the load is miscounted")

@@ -1,0 +1,224 @@
+"""Tasks that pickle fibers which leave a member, and unpickle those that come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, final
+
+from distio.coordination.executor.services import HostServices
+from distio.coordination.executor.tasks import Task
+from distio.coordination.state.claim import Claim
+from distio.coordination.state.local_run import LocalRun
+from distio.core.fiber import Fiber, Handle
+from distio.core.ops.failures import Fail
+from distio.core.pickling.payloads import Dumped, Writer
+from distio.core.snapshot import dump_chunk, load_fibers, why_it_cannot_ship
+from distio.errors import NotPicklable, TracedException
+from distio.protocol import messages as m
+from distio.protocol.messages.logs import LogLevels
+
+__all__ = ["OfferFibers", "PickleFibers", "UnpickleChunk"]
+
+_CHUNKS: Final = 64
+"""Into how many pieces the children of one `parallel` are split, so that all cores get some."""
+_MOST_IN_CHUNK: Final = 256
+
+
+class Opened(Protocol):
+    """Takes the fibers of a chunk, and their handles."""
+
+    def __call__(
+        self, chunk: m.Chunk, fibers: Sequence[Fiber], handles: Sequence[Handle[Any, Any, Any]], /
+    ) -> None: ...
+
+
+class Pickled(Protocol):
+    """Takes fibers and their pickle (None: they can't be pickled), and for which member they are.
+
+    Returns:
+        Whether their run goes on.
+    """
+
+    def __call__(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int, /) -> bool: ...
+
+
+@final
+class UnpickleChunk(Task):
+    """Fibers came in one pickle; opening it puts them into `ready`.
+
+    Args:
+        chunk: the pickle.
+        run: that of the fibers.
+        log_levels: those of all clients when the chunk came.
+        handles: those of the fibers.
+        claims: those of the references in the chunk.
+        opened: called with the fibers and their handles.
+        dropped: called instead if the run ends first.
+    """
+
+    __slots__ = (
+        "_claims",
+        "_dropped",
+        "_fibers",
+        "_handles",
+        "_log_levels",
+        "_opened",
+        "_run",
+        "chunk",
+    )
+
+    def __init__(
+        self,
+        chunk: m.Chunk,
+        run: LocalRun,
+        log_levels: Mapping[int, LogLevels],
+        handles: Sequence[Handle[Any, Any, Any]],
+        claims: Sequence[Claim],
+        opened: Opened,
+        dropped: Callable[[m.Chunk], None],
+    ) -> None:
+        self.chunk = chunk
+        self._run = run
+        self._handles = handles
+        self._claims = claims
+        self._fibers: list[Fiber] = []
+        self._log_levels = log_levels
+        self._opened = opened
+        self._dropped = dropped
+
+    @property
+    def run_id(self) -> int:
+        """The run that the fibers belong to."""
+        return self.chunk.run
+
+    def fiber_ids(self) -> list[int]:
+        """Those in the chunk."""
+        return [fiber for fiber, _ in self.chunk.fibers]
+
+    def run(self, host: HostServices) -> None:
+        """Unpickle it."""
+        chunk = self.chunk
+        try:
+            host.use_log_levels(self._log_levels)
+            shared = self._run.bundles, self._run.attachments
+            self._fibers = load_fibers(
+                chunk.run, chunk.fibers, chunk.payload, *shared, self._claims
+            )
+        except BaseException as exception:  # noqa: BLE001 (each of them ends in this panic)
+            traced = TracedException.in_except_clause(exception)
+            failure = Fail([], [traced])
+            self._fibers = [Fiber(id, chunk.run, failure, None) for id, _ in chunk.fibers]
+            for fiber, (_, epoch) in zip(self._fibers, chunk.fibers):
+                fiber.epoch = epoch
+
+    def commit(self) -> None:
+        """Its fibers are ready."""
+        self._opened(self.chunk, self._fibers, self._handles)
+
+    def dropped(self) -> bool:
+        """Nobody wants the fibers any more."""
+        self._dropped(self.chunk)
+        return True
+
+
+@final
+class OfferFibers(Task):
+    """So many fibers are to be offered to others.
+
+    Args:
+        count: how many.
+        offer: called when an executor takes this; returns the task that pickles them, if any.
+    """
+
+    __slots__ = ("_offer", "count")
+
+    def __init__(self, count: int, offer: Callable[[int], PickleFibers | None]) -> None:
+        self.count = count
+        self._offer = offer
+
+    def taken(self) -> PickleFibers | None:
+        """The fibers that are ready now leave."""
+        return self._offer(self.count)
+
+
+@final
+class PickleFibers(Task):
+    """Fibers of one run are to travel, chunk by chunk; those that can't be pickled are kept.
+
+    Args:
+        fibers: the fibers.
+        pickled: called with each chunk.
+        then: what the same thread goes on with.
+        target: the member that the fibers are for; 0: any.
+    """
+
+    __slots__ = ("_chunks", "_dumped", "_packed", "_pickled", "_target", "_writer", "then")
+
+    def __init__(
+        self,
+        fibers: Sequence[Fiber],
+        pickled: Pickled,
+        then: Fiber | PickleFibers | None = None,
+        target: int = 0,
+    ) -> None:
+        size = max(1, min(len(fibers) // _CHUNKS, _MOST_IN_CHUNK))
+        starts = range((len(fibers) - 1) // size * size, -1, -size)
+        self._chunks = [fibers[start : start + size] for start in starts]
+        """The last one goes first."""
+        self._packed: Sequence[Fiber] = ()
+        self._dumped: Dumped | None = None
+        """Those of `_packed`; None: they can't be pickled."""
+        self._pickled = pickled
+        self._target = target
+        self._writer = Writer(attaches=True)
+        self.then = then
+
+    @property
+    def run_id(self) -> int:
+        """The run they belong to."""
+        return self._packed[0].run if self._packed else self._chunks[-1][0].run
+
+    @property
+    def fibers(self) -> list[Fiber]:
+        """Those that haven't left yet."""
+        return [*self._packed, *[fiber for chunk in self._chunks for fiber in chunk]]
+
+    def fiber_ids(self) -> list[int]:
+        """Those, and the one that goes on then, if it is of the same run."""
+        fibers = [*self.fibers, self.then] if isinstance(self.then, Fiber) else self.fibers
+        return [fiber.id for fiber in fibers]
+
+    def run(self, host: HostServices) -> None:
+        """Pickle the next chunk; halve it until it is clear which of them can't be pickled."""
+        while True:
+            self._packed = fibers = self._chunks.pop()
+            try:
+                self._dumped = dump_chunk(fibers, writer=self._writer)
+            except BaseException:  # noqa: BLE001 (what can't be pickled stays, for whatever reason)
+                if len(fibers) > 1:
+                    middle = len(fibers) // 2
+                    self._chunks += [fibers[middle:], fibers[:middle]]
+                    continue
+                self._dumped = None
+                if self._target:
+                    _refuse(fibers[0])
+                else:
+                    host.on_unpicklable(fibers[0])
+            else:
+                copied = self._dumped.generators
+                if copied and not any(fiber.epoch for fiber in fibers):
+                    host.copied(fibers, copied)  # who moves once more was looked at before
+            return
+
+    def commit(self) -> Fiber | Task | None:
+        """They leave, or are kept."""
+        if not self._pickled(self._packed, self._dumped, self._target):
+            return self.then if isinstance(self.then, PickleFibers) else None
+        self._packed, self._dumped = (), None
+        return self if self._chunks else self.then
+
+
+def _refuse(fiber: Fiber) -> None:
+    """It belongs elsewhere and can't travel: it fails here."""
+    refusal = NotPicklable(f"a call of an actor can't travel: {why_it_cannot_ship(fiber)}")
+    fiber.next = Fail([], [TracedException(refusal, str(refusal))])

@@ -1,0 +1,31 @@
+"""What all references in one process to one key share."""
+
+from __future__ import annotations
+
+from collections import deque
+
+__all__ = ["Claim"]
+
+
+class Claim:
+    """Keeps a key alive: the last reference to it takes the claim along.
+
+    A claim may die anywhere, also in the garbage collector: it appends to a deque, and that is all.
+    """
+
+    __slots__ = ("__weakref__", "_given_back", "count", "is_pinned", "key")
+
+    def __init__(self, key: int, given_back: deque[tuple[int, int]]) -> None:
+        self.key = key
+        self.count = 1
+        """How often the coordinator has counted this member for the key."""
+        self.is_pinned = False
+        self._given_back = given_back
+
+    def pin(self) -> None:
+        """A reference leaves, and nobody will tell where it goes: the key lives with its run."""
+        self.is_pinned = True
+
+    def __del__(self) -> None:
+        if not self.is_pinned:
+            self._given_back.append((self.key, self.count))

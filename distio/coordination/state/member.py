@@ -1,0 +1,197 @@
+"""What all features of a member know, and the few verbs that change it.
+
+Rules
+-----
+- A fiber hosted here is in exactly one place: in `ready`, in `parked`, or with an executor.
+- A fiber that waits for other fibers is counted by its run, so that deadlocks are found: as blocked
+  if it is woken here, as asked if the coordinator was asked. `park` and `unpark` count.
+- What the coordinator is to hear goes through `send`, in order. Counts are gathered in `progress`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from distio.coordination.executor.tasks import Work
+from distio.coordination.feature.member import Hooks
+from distio.coordination.state.awaited import Awaited
+from distio.coordination.state.local_run import LocalRun
+from distio.coordination.state.location import origin_of
+from distio.coordination.state.progress import ProgressReport
+from distio.core.fiber import Fiber, Handle
+from distio.core.ops.base import IO
+from distio.protocol import messages as m
+from distio.protocol.ids import fiber_id
+from distio.protocol.requests import Request
+
+__all__ = ["MemberState"]
+
+
+class MemberState:
+    """The leaf that each feature of a member gets; it knows none of them."""
+
+    def __init__(
+        self,
+        incarnation: int,
+        *,
+        offers_children: bool = False,
+        is_standalone: bool = False,
+        new_key: Callable[[], int] | None = None,
+        worker: str | None = None,
+    ) -> None:
+        self.hooks = Hooks()
+        """What the member's features have to do at a time; the member fills it in."""
+        self.incarnation = incarnation
+        self.worker = worker
+        """How the member is called in failures, if it is a worker."""
+        self.new_key = new_key or partial(self.next_ids, 1)
+        """Makes the id of a lock, a variable or an object."""
+        self.is_standalone = is_standalone
+        """Whether the member is alone in its cluster: then the values of variables stay here as
+        they are, and the coordinator sees to nothing but whose turn it is."""
+        self.offers_children = offers_children
+        """Whether children are offered to the cluster before they are run here."""
+        self.ready: deque[Work] = deque()
+        self.parked: dict[int, Fiber] = {}
+        self.runs: dict[int, LocalRun] = {}
+        self.hosted: dict[int, Handle[Any, Any, Any]] = {}
+        """Handles of fibers here that others may ask for."""
+        self.awaited = Awaited()
+        """Handles of fibers elsewhere that some fiber here waits for."""
+        self.outbox: list[m.MemberMessage] = []
+        self.progress = ProgressReport()
+        self.given_back: deque[tuple[int, int]] = deque()
+        """(key, count) of the claims that have died since the coordinator was told."""
+        self.ended_runs: list[tuple[LocalRun, m.RunEnded]] = []
+        """Runs that have ended since the host last looked."""
+        self.stale = 0
+        """How many messages came too late to mean anything."""
+        self.is_leaving = False
+        """Whether the member cancels its fibers, to say goodbye when none is left."""
+        self.has_left = False
+        """Whether it has said goodbye."""
+        self.orphaned_because = ""
+        """If not empty: the member has lost its coordinator, and why."""
+        self.stepping = 0
+        """How many pieces of work executors have."""
+        self.in_chunks = 0
+        """How many fibers more there are in `ready` than pieces of work."""
+        self._sequence = 0
+
+    # -- fibers ---------------------------------------------------------------------------
+
+    def queue(self, work: Work) -> None:
+        """Put work at the end of the queue."""
+        self.ready.append(work)
+
+    def park(self, fiber: Fiber, *, is_asked: bool = False) -> None:
+        """Park a fiber until its request is answered; what it had computed before may die.
+
+        Args:
+            fiber: the fiber.
+            is_asked: whether the coordinator was asked.
+        """
+        fiber.value = None
+        self.parked[fiber.id] = fiber
+        request = fiber.request
+        assert request is not None
+        if request.waits_for_fibers:
+            run = self.runs[fiber.run]
+            if is_asked:
+                run.asked.add(fiber.id)
+            else:
+                run.block(1)
+
+    def unpark(self, fiber: Fiber) -> None:
+        """A parked fiber has got what it waits for, or waits no longer: it goes on."""
+        del self.parked[fiber.id]
+        self.ready.append(fiber)
+        request = fiber.request
+        assert request is not None
+        if request.waits_for_fibers:
+            run = self.runs[fiber.run]
+            if fiber.id in run.asked:
+                run.asked.remove(fiber.id)
+                run.woken += 1
+            else:
+                run.block(-1)
+
+    def asks_no_more(self, fiber: Fiber) -> None:
+        """A parked fiber of which the coordinator was told will be woken by fibers here."""
+        run = self.runs[fiber.run]
+        run.asked.remove(fiber.id)
+        run.woken += 1
+        run.block(1)
+
+    def asks_now(self, fiber: Fiber) -> None:
+        """A parked fiber that waits for fibers here was told to the coordinator."""
+        run = self.runs[fiber.run]
+        run.block(-1)
+        run.asked.add(fiber.id)
+
+    def parked_on(self, kind: type[Request], run: int | None = None) -> list[Fiber]:
+        """The fibers, of one run if that is given, that are parked on a request of this type."""
+        return [
+            fiber
+            for fiber in self.parked.values()
+            if type(fiber.request) is kind and run in (None, fiber.run)
+        ]
+
+    def next_ids(self, count: int) -> int:
+        """So many ids in a row, of which this is the first."""
+        first = fiber_id(self.incarnation, self._sequence)
+        self._sequence += count
+        return first
+
+    def make(self, run: LocalRun, id: int, io: IO[Any, Any, Any], context: Any) -> Fiber:
+        """A new fiber, which is in no place yet."""
+        fiber = Fiber(id, run.id, io, context)
+        fiber.handle = Handle(id)
+        fiber.handle.location = run.location
+        fiber.is_pinned = self.is_standalone  # there is nowhere to go
+        return fiber
+
+    # -- runs -----------------------------------------------------------------------------
+
+    def new_run(self, id: int) -> LocalRun:
+        """Enter a run that the member didn't know."""
+        run = LocalRun(id, self.progress.unreported, self.progress.newly_blocked)
+        self.runs[id] = run
+        return run
+
+    def run_of(self, handle: Handle[Any, Any, Any]) -> LocalRun | None:
+        """The run of this handle's fiber, if the handle was made for it here and the run goes on.
+
+        Runs of different clusters in one process may have the same number: locations tell them
+        apart.
+        """
+        origin = origin_of(handle)
+        run = None if origin is None else self.runs.get(origin.run)
+        return run if run is not None and run.location is origin else None
+
+    # -- the coordinator ------------------------------------------------------------------
+
+    def send(self, message: m.MemberMessage) -> None:
+        """Let the coordinator hear this, after all that was sent before."""
+        self.outbox.append(message)
+
+    def flush(self, *, full: bool = True) -> None:
+        """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`."""
+        for before_flush in self.hooks.before_flush:
+            before_flush()
+        self.progress.flush(self.load, self.outbox, full=full)
+        for after_flush in self.hooks.after_flush:
+            after_flush()
+
+    def take_outbox(self) -> list[m.MemberMessage]:
+        """Take out what is to be sent."""
+        taken, self.outbox = self.outbox, []
+        return taken
+
+    @property
+    def load(self) -> int:
+        """How many fibers are ready or being stepped."""
+        return len(self.ready) + self.in_chunks + self.stepping
