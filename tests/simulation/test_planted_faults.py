@@ -1,6 +1,6 @@
 """The simulation finds mistakes: each is planted in a copy of a machine, and found.
 
-What the simulation would not find here, it would not find in the machines themselves.
+A mistake that the simulation misses here would be missed in the machines themselves.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def tree(depth: int) -> Program:
 
 
 def late_waits(depth: int) -> Program:
-    """The same, but many of them end before they are waited for."""
+    """As `tree`, but many fibers end before they are waited for."""
     if depth == 0:
         return io.pure(1)
     children = io.parallel(late_waits(depth - 1), io.yield_.then(late_waits(depth - 1)))
@@ -82,12 +82,12 @@ def crowd() -> Program:
 
 
 def releases_for_hours() -> Program:
-    """Four fibers, on several members, whose releases take longer than they may."""
+    """Four fibers, on several members, whose releases take longer than their grace."""
     return io.zip_par([io.pure(n).finally_(lambda _: io.sleep(10_000)) for n in range(4)])
 
 
 def passed_on() -> Program:
-    """Fibers that wait, elsewhere, for fibers that haven't left yet."""
+    """Fibers on one member that wait for fibers which haven't left another yet."""
     one = io.yield_.then(*[io.yield_] * 12, io.pure(1))
     all_of_them = io.parallel([one] * 12).flat_map(
         lambda fibers: io.zip_par([io.wait(fibers).map(total)] * 2).map(sum)
@@ -103,7 +103,7 @@ def total(results: Sequence[Any]) -> int:
 
 
 class ParksWithoutLooking(Member):
-    """A wake-up before park is lost: it parks the fiber whatever has happened already."""
+    """A wake-up before park is lost: the member parks the fiber whatever has happened already."""
 
     def await_fibers(
         self, fiber: Fiber, handles: Sequence[Handle[Any, Any, Any]], enough: int | None = None
@@ -115,7 +115,7 @@ class ParksWithoutLooking(Member):
 
 
 class ForgetsAWaiter(Member):
-    """A finished fiber's waiter isn't told."""
+    """The waiter of a finished fiber isn't woken."""
 
     def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
         if fiber.handle is not None and fiber.handle.waiters:
@@ -132,7 +132,7 @@ class TellsTwice(Member):
 
 
 class ShipsAndKeeps(Member):
-    """What leaves also stays."""
+    """A fiber that leaves also stays."""
 
     def shipped(
         self,
@@ -197,7 +197,7 @@ class PlacesInTheSameEpoch(Coordinator):
         super()._place(taker, m.Chunk(chunk.run, fibers, chunk.payload))
 
 
-class ForgetsWhoWaits(Coordinator):
+class ForgetsWaiters(Coordinator):
     """When a fiber moves, its waiters don't move with it."""
 
     def _say_who_wants(self, host: MemberRecord, run: int, fibers: list[tuple[int, int]]) -> None:
@@ -205,7 +205,7 @@ class ForgetsWhoWaits(Coordinator):
 
 
 class NeverLosesAnyone(Coordinator):
-    """Who waits for a lost fiber isn't told."""
+    """A fiber that waits for a lost fiber isn't woken."""
 
     def lose_fiber(self, fiber: int, record: Any, worker: str, reason: str) -> None:
         record.ended = True
@@ -213,7 +213,7 @@ class NeverLosesAnyone(Coordinator):
 
 
 class LosesTheSuccessor(Coordinator):
-    """How a process has exited is taken for the exit of the one that has its pid now."""
+    """The exit of a process is taken for the exit of the process that has its pid now."""
 
     def handle(self, now: float, event: Event) -> list[Send]:
         commands = super().handle(now, event)
@@ -257,14 +257,14 @@ class SettlesOnlyOnce(Executor):
 
 
 class NeverFrees(Locks):
-    """What a member that is gone has held stays taken."""
+    """The tokens of a member that is gone stay taken."""
 
     def member_gone(self, now: float, member: int) -> None:
         """Nothing."""
 
 
 class LetsTwoIn(Locks):
-    """To look whether a lock is free and to take it are two steps."""
+    """A lock is looked at and taken in two steps."""
 
     def wait(self, now: float, member: int, message: m.AcquireTokens) -> None:
         lock = self._locks.get(message.lock)
@@ -274,7 +274,7 @@ class LetsTwoIn(Locks):
 
 
 class ForgetsTheNext(Locks):
-    """A lock is given back, and whoever waits for it isn't told."""
+    """A lock is given back, and its next waiter isn't woken."""
 
     def _serve(self, now: float, key: int | str, lock: Any) -> None:
         if len(lock.queue) < 2 or now == 0.0:
@@ -294,21 +294,21 @@ class KeepsOldValues(Locks):
 
 
 class LeavesTokensBehind(Locks):
-    """A fiber goes elsewhere, and what it holds isn't said to have moved."""
+    """A fiber travels, and the tokens that it holds aren't moved."""
 
     def move(self, held: Sequence[tuple[int | str, int, int]], origin: int, target: int) -> None:
         """Nothing."""
 
 
-class KeepsWhatIsRecalled(LocalLocks):
-    """Others wait, and nobody is told."""
+class KeepsRecalledLocks(LocalLocks):
+    """Other members wait for a lock, and its recall is ignored."""
 
     def recalled(self, message: m.RecallTokens) -> None:
         """Nothing."""
 
 
-class DropsWhatCrosses(LocalPrimitives):
-    """Who is cancelled doesn't look whether it was answered before."""
+class DropsCrossingReplies(LocalPrimitives):
+    """A cancelled fiber doesn't look whether its call was answered before."""
 
     def answered(self, message: m.Replied) -> None:
         fiber = self._member.parked.get(message.fiber)
@@ -318,15 +318,15 @@ class DropsWhatCrosses(LocalPrimitives):
             super().answered(message)
 
 
-class ServesWhoHasGivenUp(Primitives):
-    """Who waits no longer keeps its place."""
+class ServesWithdrawnWaiters(Primitives):
+    """A waiter that has withdrawn keeps its place."""
 
     def _strike_out(self, fiber: int, waiter: Any) -> None:
         self._leave(fiber)
 
 
 class GivesTakenItemsAgain(Delegations):
-    """What was given ahead comes back whole, taken or not."""
+    """Items given ahead come back whole, taken or not."""
 
     def came_back(self, member: int, taken: int) -> None:
         super().came_back(member, 0)
@@ -339,8 +339,8 @@ class KeepsClaims(Claims):
         return self._claims.get(fiber, {}).get(id)
 
 
-def throws_out_who_is_late(monkeypatch: pytest.MonkeyPatch) -> Components:
-    """What is said of a run that is over is taken for a lie."""
+def throws_out_late_members(monkeypatch: pytest.MonkeyPatch) -> Components:
+    """A message about a run that is over is taken for a lie."""
 
     def part_of(machine: Coordinator, member: MemberRecord, id: int) -> Run | None:
         if id not in machine.runs:
@@ -379,17 +379,17 @@ def with_talking(primitives: type[Primitives]) -> Plant:
 
 
 class ForgetsPayloads(References):
-    """What refers to a key in the backlog, or in a queue, doesn't count."""
+    """References from the backlog, or from a queue, don't count."""
 
     def came(self, keys: Iterable[int], within: int | None = None) -> None:
         """Nothing is counted."""
 
     def gone(self, keys: Sequence[int], within: int | None = None) -> None:
-        """Nothing was."""
+        """Nothing is counted."""
 
 
 class ForgetsUnderWay(References):
-    """What a member gives back crosses what is sent there, and counts for that as well."""
+    """A reference that a member gives back counts for one that is on its way there as well."""
 
     def given_back(self, member: int, counts: Iterable[tuple[int, int]]) -> None:
         for key, _ in counts:
@@ -397,7 +397,7 @@ class ForgetsUnderWay(References):
                 super().given_back(member, [(key, self._known[key].members.get(member, 0))])
 
 
-class DropsWhatLeaves(LocalReferences):
+class DropsOutcomesOfLeavingHandles(LocalReferences):
     """An outcome is dropped though its handle leaves once more meanwhile."""
 
     def is_dropped(self, fiber: int, exposed: int) -> bool:
@@ -405,7 +405,7 @@ class DropsWhatLeaves(LocalReferences):
         return True
 
 
-class ForgetsWhoMovesOn(References):
+class ForgetsFibersThatMoveOn(References):
     """The handle that stays where a fiber was doesn't count, if the fiber has moved before."""
 
     def left(self, fiber: int, record: FiberRecord, member: int) -> None:
@@ -413,8 +413,8 @@ class ForgetsWhoMovesOn(References):
             super().left(fiber, record, member)
 
 
-class ForgetsWhatIsInOutcomes(Coordinator):
-    """What an outcome refers to doesn't count."""
+class ForgetsReferencesInOutcomes(Coordinator):
+    """References in an outcome don't count."""
 
     def handle(self, now: float, event: Event) -> list[Send]:
         if type(event) is Received and type(event.message) is m.OutcomesReady:
@@ -422,8 +422,8 @@ class ForgetsWhatIsInOutcomes(Coordinator):
         return super().handle(now, event)
 
 
-def drops_what_leaves(monkeypatch: pytest.MonkeyPatch) -> Components:
-    monkeypatch.setattr(member_machine, "References", DropsWhatLeaves)
+def drops_outcomes_of_leaving_handles(monkeypatch: pytest.MonkeyPatch) -> Components:
+    monkeypatch.setattr(member_machine, "References", DropsOutcomesOfLeavingHandles)
     return Components()
 
 
@@ -472,7 +472,7 @@ def with_parts(**parts: Any) -> Plant:
 
 
 def believes_old_epochs(monkeypatch: pytest.MonkeyPatch) -> Components:
-    """An epoch isn't checked: a member's word on a fiber that has moved on is believed."""
+    """An epoch isn't checked: a member is believed about a fiber that has moved on."""
 
     def outcome_unknown(
         machine: Coordinator, member: MemberRecord, message: m.OutcomeUnknown
@@ -486,11 +486,11 @@ def believes_old_epochs(monkeypatch: pytest.MonkeyPatch) -> Components:
 
 
 def drops_outcomes(monkeypatch: pytest.MonkeyPatch) -> Components:
-    """Outcomes that nobody has waited for yet are dropped."""
+    """Outcomes that no fiber has waited for yet are dropped."""
     monkeypatch.setattr(
         Member,
         "export",
-        lambda member, handles, is_for_good=False: None,  # what leaves isn't kept
+        lambda member, handles, is_for_good=False: None,  # handles that leave aren't kept
     )
     monkeypatch.setattr(Member, "is_asked_for", lambda member, fiber: False)
     return Components()
@@ -503,7 +503,7 @@ def with_endings(monkeypatch: pytest.MonkeyPatch) -> Components:
 
 
 def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Components:
-    """A run begins without its root, which is told of later."""
+    """A run begins without its root, which is reported later."""
 
     def start_root(member: Member, program: Program, context: Any) -> Fiber:
         root = start(member, program, context)
@@ -527,13 +527,13 @@ def leaves_entries(monkeypatch: pytest.MonkeyPatch) -> Components:
 
 
 def leaves_entries_unseen(monkeypatch: pytest.MonkeyPatch) -> Components:
-    """The same, and the member doesn't check it: the program itself goes wrong."""
+    """As `leaves_entries`, but the member doesn't check it: the program itself goes wrong."""
     monkeypatch.setattr(member_machine, "check_waiters", lambda *places: None)
     return leaves_entries(monkeypatch)
 
 
 def leaves_runs(monkeypatch: pytest.MonkeyPatch) -> Components:
-    """What a member knows of a run outlives it."""
+    """What a member knows of a run outlives the run."""
 
     def run_ended(member: Member, message: m.RunEnded) -> None:
         known = set(member.hosted)
@@ -565,7 +565,7 @@ def updates() -> Program:
 
 
 def long_uses() -> Program:
-    """Fibers that use a semaphore for so long that some are taken elsewhere meanwhile."""
+    """Fibers that use a semaphore for so long that some move to another member meanwhile."""
     use = io.yield_.then(*[io.yield_] * 8)
     return resource.semaphore(12).flat_map(lambda sem: io.zip_par([sem.with_(use)] * 24))
 
@@ -582,7 +582,7 @@ def one_by_one() -> Program:
 
 @io.do
 async def handed() -> int:
-    """Items that are taken by fibers in a hurry; how many there were in the end."""
+    """Items that are taken by fibers in a hurry; the number of items in the end."""
     queue = await Queue.create(1)
     puts = await io.parallel([queue.put(n) for n in range(4)])
     hurry = queue.take().timeout(0.001).attempt()
@@ -597,7 +597,7 @@ async def handed() -> int:
 
 @io.do
 async def counts_items() -> int:
-    """Items without limit, which several fibers take one by one; how many there were."""
+    """Items without limit, which several fibers take one by one; the number of items taken."""
     queue = await Queue.create()
 
     @io.do
@@ -612,7 +612,7 @@ async def counts_items() -> int:
 
 
 def referred_to(times: int) -> Program:
-    """Values that nobody refers to but items of a queue, each so many times; their sum."""
+    """Values that only items of a queue refer to, each so many times; their sum."""
 
     def put(queue: Queue[Any], n: int) -> Program:
         made = Deferred.create()
@@ -629,7 +629,7 @@ def referred_to(times: int) -> Program:
 
 
 def handles_handed_on(times: int) -> Program:
-    """Handles that nobody keeps but items of a queue, each so many times; the sum of outcomes."""
+    """Handles that only items of a queue hold, each so many times; the sum of the outcomes."""
 
     def put(queue: Queue[Any], n: int) -> Program:
         started = io.parallel(io.yield_.then(io.pure(n)))
@@ -646,7 +646,7 @@ def handles_handed_on(times: int) -> Program:
 
 
 def watched_from_below() -> Program:
-    """Fibers whose children wait for them, wherever both have gone; how many there are."""
+    """Fibers whose children wait for them, wherever both have gone; the number of fibers."""
 
     def started(me: Any) -> Program:
         late = io.yield_.then(*[io.yield_] * 6, io.wait([me]), io.pure(1))
@@ -657,7 +657,7 @@ def watched_from_below() -> Program:
 
 
 def watched_by_nobody_else() -> Program:
-    """Fibers for which nobody waits but their children; how many of these there are."""
+    """Fibers for which only their children wait; the number of children."""
 
     def start(queue: Queue[Any], me: Any) -> Program:
         late = io.yield_.then(*[io.yield_] * 6, io.wait([me]).map(total).flat_map(queue.put))
@@ -677,7 +677,7 @@ RESTART: Final = (Crash(returns_after=0),)
 
 MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "a wake-up before park is lost": (with_parts(member=ParksWithoutLooking), late_waits(3), 8, ()),
-    "a finished fiber's waiter isn't told": (with_parts(member=ForgetsAWaiter), tree(2), 4, ()),
+    "a finished fiber's waiter isn't woken": (with_parts(member=ForgetsAWaiter), tree(2), 4, ()),
     "a wait that is over leaves its entries": (leaves_entries, one_by_one(), 4, ()),
     "an old entry wakes a newer wait": (leaves_entries_unseen, one_by_one(), 4, ()),
     "a timer fires early": (with_timers(HastyTimers), tree(3), 8, ()),
@@ -688,52 +688,62 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
         None,
         [Crash("client")],
     ),
-    "an end forgets to release": (with_endings, tree(3), 8, [Crash("client")]),
+    "a run that ends forgets to release": (with_endings, tree(3), 8, [Crash("client")]),
     "a batch is applied twice": (with_parts(coordinator=AppliesOffersTwice), tree(2), 4, ()),
     "an epoch isn't checked": (believes_old_epochs, crowd(), 16, ()),
     "an epoch doesn't grow": (with_parts(coordinator=PlacesInTheSameEpoch), crowd(), 16, ()),
     "an end is counted twice": (with_parts(member=TellsTwice), tree(2), 4, ()),
-    "what leaves also stays": (with_parts(member=ShipsAndKeeps), tree(2), 4, ()),
-    "waiters don't move along": (with_parts(coordinator=ForgetsWhoWaits), crowd(), 16, ()),
-    "nobody is told of a loss": (
+    "a fiber that leaves also stays": (with_parts(member=ShipsAndKeeps), tree(2), 4, ()),
+    "waiters don't move along": (with_parts(coordinator=ForgetsWaiters), crowd(), 16, ()),
+    "a loss isn't reported": (
         with_parts(coordinator=NeverLosesAnyone),
         tree(3),
         8,
         [Crash(), Crash()],
     ),
-    "a fiber is dropped": (with_parts(hand=SettlesOnlyOnce), tree(2), 4, ()),
-    "an outcome is dropped": (drops_outcomes, tree(2), 4, ()),
+    "a fiber is dropped after its step": (with_parts(hand=SettlesOnlyOnce), tree(2), 4, ()),
+    "an unseen outcome is dropped": (drops_outcomes, tree(2), 4, ()),
     "a run begins without its root": (starts_runs_empty, tree(2), 4, [Crash()]),
     "a lock isn't freed with its fiber": (with_locks(NeverFrees), counted(), 4, [Crash()]),
-    "the successor is lost": (with_parts(coordinator=LosesTheSuccessor), tree(3), 8, RESTART),
+    "the successor of a process is lost": (
+        with_parts(coordinator=LosesTheSuccessor),
+        tree(3),
+        8,
+        RESTART,
+    ),
     "a restart counts twice": (with_parts(coordinator=CountsARestartTwice), tree(3), 8, RESTART),
     "a lock has two holders": (with_locks(LetsTwoIn), counted(), 4, ()),
-    "who waits for a lock isn't told": (with_locks(ForgetsTheNext), counted(), 4, ()),
+    "the next waiter of a lock isn't woken": (with_locks(ForgetsTheNext), counted(), 4, ()),
     "a value comes after its lock": (with_locks(KeepsOldValues), updates(), 4, ()),
-    "what is recalled is kept": (with_local_locks(KeepsWhatIsRecalled), counted(), 4, ()),
-    "an item is lost in crossing": (with_local_talking(DropsWhatCrosses), handed(), 4, ()),
-    "who has given up is served": (with_talking(ServesWhoHasGivenUp), handed(), 4, ()),
-    "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
-    "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Interrupt()]),
+    "a recalled lock is kept": (with_local_locks(KeepsRecalledLocks), counted(), 4, ()),
+    "an item is lost in crossing": (with_local_talking(DropsCrossingReplies), handed(), 4, ()),
+    "a withdrawn waiter is served": (with_talking(ServesWithdrawnWaiters), handed(), 4, ()),
+    "a taken item is given again": (lends_too_much, counts_items(), 30, ()),
+    "a late message costs a membership": (throws_out_late_members, tree(3), 8, [Interrupt()]),
     "a member that fails stays": (stays_when_it_fails, tree(3), 8, [Fail()]),
     "a claim outlives its use": (with_claims(KeepsClaims), passed_on(), 24, ()),
     "a token is left behind": (with_locks(LeavesTokensBehind), long_uses(), None, ()),
-    "an item doesn't keep what it refers to": (
+    "an item doesn't keep its references": (
         with_references(ForgetsPayloads),
         referred_to(1),
         3,
         (),
     ),
-    "what is on its way isn't kept": (with_references(ForgetsUnderWay), referred_to(3), 9, ()),
-    "a handle that leaves isn't kept": (drops_what_leaves, handles_handed_on(3), 9, ()),
-    "an outcome doesn't keep what it refers to": (
-        with_parts(coordinator=ForgetsWhatIsInOutcomes),
+    "a reference on its way isn't kept": (with_references(ForgetsUnderWay), referred_to(3), 9, ()),
+    "a handle that leaves isn't kept": (
+        drops_outcomes_of_leaving_handles,
+        handles_handed_on(3),
+        9,
+        (),
+    ),
+    "an outcome doesn't keep its references": (
+        with_parts(coordinator=ForgetsReferencesInOutcomes),
         watched_from_below(),
         6,
         (),
     ),
     "a handle that stays isn't counted": (
-        with_references(ForgetsWhoMovesOn),
+        with_references(ForgetsFibersThatMoveOn),
         watched_by_nobody_else(),
         6,
         (),
@@ -744,7 +754,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
 
 def is_right(value: int | None, faults: Sequence[Fault]) -> Callable[[Simulation[Any, Any]], bool]:
     def check(simulation: Simulation[Any, Any]) -> bool:
-        # with faults, other Results are right as well; what must hold is held by invariants
+        # with faults, other Results are right as well; invariants check the rest
         return bool(faults) or value is None or simulation.result == Ok(value)
 
     return check
@@ -752,28 +762,28 @@ def is_right(value: int | None, faults: Sequence[Fault]) -> Callable[[Simulation
 
 TAKE_LONG_TO_FIND: Final = {
     "a restart counts twice",
-    "an item doesn't keep what it refers to",
-    "what is on its way isn't kept",
+    "an item doesn't keep its references",
+    "a reference on its way isn't kept",
     "a timer fires early",
     "a timer never fires",
     "an epoch isn't checked",
     "an epoch doesn't grow",
     "a run begins without its root",
-    "who waits for a lock isn't told",
+    "the next waiter of a lock isn't woken",
     "a value comes after its lock",
-    "what is recalled is kept",
+    "a recalled lock is kept",
     "an item is lost in crossing",
-    "who has given up is served",
-    "what was taken is given again",
+    "a withdrawn waiter is served",
+    "a taken item is given again",
     "a token is left behind",
     "a claim outlives its use",
 }
 HAVE_LONG_PROGRAMS: Final = {
-    "an item doesn't keep what it refers to",
-    "what is on its way isn't kept",
+    "an item doesn't keep its references",
+    "a reference on its way isn't kept",
     "an item is lost in crossing",
-    "who has given up is served",
-    "what was taken is given again",
+    "a withdrawn waiter is served",
+    "a taken item is given again",
     "a token is left behind",
     "a claim outlives its use",
 }
@@ -785,8 +795,8 @@ def mistakes(slow: Set[str]) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", mistakes(slow=TAKE_LONG_TO_FIND))
-def test_a_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # how a failure is made smaller is tested elsewhere, and takes most of the time
+def test_planted_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # how a failure is made smaller is tested in test_exploration.py, and takes most of the time
     monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
     plant, program, value, faults = MISTAKES[name]
     parts = plant(monkeypatch)
@@ -796,6 +806,6 @@ def test_a_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", mistakes(slow=HAVE_LONG_PROGRAMS))
-def test_nothing_is_found_where_nothing_is_planted(name: str) -> None:
+def test_program_without_a_planted_mistake_passes_its_check(name: str) -> None:
     _, program, value, faults = MISTAKES[name]
     explore(program, None, is_right(value, faults), range(30), faults=faults)
