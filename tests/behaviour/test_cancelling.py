@@ -91,9 +91,9 @@ WAITS: dict[str, Callable[[float], Program]] = {
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01], ids=["soon", "parked"])
-@pytest.mark.parametrize("what", WAITS)
-def test_fiber_that_waits_is_cancelled(run: Run, what: str, seconds: float) -> None:
-    assert run(WAITS[what](seconds)) == ALONE
+@pytest.mark.parametrize("wait", WAITS)
+def test_fiber_that_waits_is_cancelled(run: Run, wait: str, seconds: float) -> None:
+    assert run(WAITS[wait](seconds)) == ALONE
 
 
 def test_fiber_that_only_yields_is_cancelled(run: Run) -> None:
@@ -154,7 +154,7 @@ def cancel_many(count: int) -> Program:
     return io.parallel([FOREVER] * count).flat_map(cancel_all)
 
 
-# -- what sees a cancellation -----------------------------------------------------------------
+# -- handlers ---------------------------------------------------------------------------------
 
 
 HANDLERS: dict[str, Callable[[Program], Program]] = {
@@ -191,7 +191,7 @@ def test_handlers_in_a_finalizer_of_a_cancelled_fiber_work_as_ever(run: Run) -> 
     assert run(cancelled_after(0.01, main)) == ALONE
 
 
-# -- what is released -------------------------------------------------------------------------
+# -- releases ---------------------------------------------------------------------------------
 
 
 def test_resources_of_a_cancelled_fiber_are_closed_in_reverse_order(run: Run) -> None:
@@ -296,7 +296,7 @@ def test_callback_of_a_cancelled_fiber_that_is_called_later_changes_nothing(
     assert run_in_process(again) == Ok("on")
 
 
-# -- what can't be cancelled ------------------------------------------------------------------
+# -- uncancelable programs --------------------------------------------------------------------
 
 
 def test_uncancelable_program_ends_before_its_fiber_is_cancelled(run: Run) -> None:

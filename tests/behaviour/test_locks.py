@@ -24,7 +24,7 @@ Lock = Resource[Any, Any, None]
 
 
 class Diary:
-    """A diary that can't be pickled, so fibers that capture it stay; it has the order of events."""
+    """A diary of the order of events; fibers that capture it can't be pickled, and stay."""
 
     def __init__(self) -> None:
         self.lines: list[Any] = []

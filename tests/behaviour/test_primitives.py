@@ -144,7 +144,9 @@ def test_subscribers_of_a_topic_see_the_same_order(run: Run) -> None:
     assert len(first) == 10
 
 
-def test_each_ends_when_the_queue_is_closed_and_fails_with_the_first_failure(run: Run) -> None:
+def test_queue_each_ends_when_the_queue_is_closed_and_fails_with_the_first_failure(
+    run: Run,
+) -> None:
     def full(queue: Queue[int]) -> Program:
         return io.traverse(range(3), queue.put).then(queue.close())
 
@@ -157,7 +159,7 @@ def test_each_ends_when_the_queue_is_closed_and_fails_with_the_first_failure(run
     assert run(some_of_it) == Errors([2])
 
 
-def test_each_goes_on_for_long() -> None:
+def test_queue_each_goes_on_for_long() -> None:
     def work(queue: Queue[int]) -> Program:
         many = io.traverse(range(20_000), queue.put).then(queue.close())
         return io.zip_par(many, queue.each(io.pure))

@@ -58,7 +58,7 @@ def test_scope_without_children_has_the_outcome_of_its_program(run: Run) -> None
     assert run(io.scope(lambda s: io.error("no"))) == Errors(["no"])
 
 
-WHO_FAILS: dict[str, Callable[[Any], Program]] = {
+FAILURES: dict[str, Callable[[Any], Program]] = {
     "a child": lambda s: io.sequence(
         s.start(FOREVER), s.start(io.sleep(0.01).then(io.error("no"))), FOREVER
     ),
@@ -78,9 +78,9 @@ WHO_FAILS: dict[str, Callable[[Any], Program]] = {
 }
 
 
-@pytest.mark.parametrize("who", WHO_FAILS)
-def test_scope_cancels_all_others_after_the_first_failure(run: Run, who: str) -> None:
-    assert run(io.scope(WHO_FAILS[who])) == Errors(["no"])
+@pytest.mark.parametrize("failing", FAILURES)
+def test_scope_cancels_all_others_after_the_first_failure(run: Run, failing: str) -> None:
+    assert run(io.scope(FAILURES[failing])) == Errors(["no"])
 
 
 def test_scope_merges_all_failures(run: Run) -> None:

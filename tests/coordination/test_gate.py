@@ -23,7 +23,7 @@ QUEUE, ROOT = fiber_id(LIAR, 90), OWN
 
 
 @io.do
-async def everything() -> list[Any]:
+async def honest_session() -> list[Any]:
     """A run that uses locks, variables and queues on both workers for a while."""
     lock, var = resource.lock("door"), await Var.create(0)
     queue, tight = await Queue.create(), await Queue.create(1)
@@ -97,7 +97,7 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "fibers of others wait": [m.AcquireTokens("door", 0, 0.0, OWN, [CHILD])],
     "others wait for a lock": [m.AcquireTokens("door", 0, 0.0, HONEST, [CHILD])],
     "a variable of others is set": [m.StoreValue(HONEST, HONEST + 2, b"junk")],
-    "what was made elsewhere is a variable": [m.StoreValue(OWN, HONEST + 2, b"junk")],
+    "an object of another member is a variable": [m.StoreValue(OWN, HONEST + 2, b"junk")],
     "a key is used twice": [MAKES_QUEUE, MAKES_QUEUE],
     "the key of others is used": [m.MakePrimitive(OWN, HONEST + 3, "barrier", 3)],
     "a barrier for nobody is made": [m.MakePrimitive(OWN, QUEUE, "barrier", 0)],
@@ -115,7 +115,7 @@ LIES: dict[str, list[m.MemberMessage]] = {
 
 def beside_an_honest_run() -> tuple[Scene, Liar, Any]:
     scene = Scene()
-    handle = scene.start(everything())
+    handle = scene.start(honest_session())
     for _ in range(12):
         scene.step()
     assert scene.machine.fibers[CHILD].epoch == 1
@@ -281,7 +281,7 @@ def test_loss_of_a_member_that_fails_in_one_part_is_complete_in_all_others(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene()
-    handle = scene.start(everything().attempt())
+    handle = scene.start(honest_session().attempt())
     for _ in range(12):
         scene.step()
     method = {"timers": "drop_member", "status_queries": "members_gone"}.get(part, "member_gone")

@@ -158,7 +158,7 @@ class Mutants:
 
 
 def takes_locks_of_others(frames: list[bytes], liar: int) -> bool:
-    """Anybody who knows the id of a lock may take it, so that a stranger takes one is no lie."""
+    """A member may take any lock whose id it knows, so a message that takes one is no lie."""
     try:
         messages = from_member.decode(frames)
     except Exception:  # noqa: BLE001 (it is about to be refused)

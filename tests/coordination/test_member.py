@@ -82,7 +82,7 @@ class Node:
         return lambda: None
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
-        """Nobody logs here."""
+        """No program logs here."""
 
     def stays(self, fiber: Fiber) -> None:
         raise AssertionError(f"{fiber} can't be pickled")

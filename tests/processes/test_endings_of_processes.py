@@ -164,14 +164,14 @@ def test_client_that_goes_leaves_no_resource_open_at_daemons(
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("who", ["worker", "coordinator"])
+@pytest.mark.parametrize("name", ["worker", "coordinator"])
 def test_daemon_that_gets_sigterm_releases_resources_and_exits_with_0(
-    start: Callable[..., Started], state: str, who: str
+    start: Callable[..., Started], state: str, name: str
 ) -> None:
     daemons = Daemons(start)
     client = start("-c", OF_A_CLIENT, state, daemons.url)
     heard = daemons.worker.hears("ready", "releasing")
-    daemon: Started = getattr(daemons, who)
+    daemon: Started = getattr(daemons, name)
     daemon.process.terminate()
     heard += daemons.worker.hears()
     assert is_balanced(heard), heard

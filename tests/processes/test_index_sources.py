@@ -1,4 +1,4 @@
-"""The showcase: its counts, its list of failures, and that nothing else is lost."""
+"""The showcase: its counts, and its list of failures, which lose no count."""
 
 from __future__ import annotations
 

@@ -93,18 +93,18 @@ def run_out(*_: Any, **__: Any) -> NoReturn:
 
 
 @pytest.mark.parametrize("refusal", [refuse, run_out])
-@pytest.mark.parametrize("what", ["start_thread", "connect"])
+@pytest.mark.parametrize("function", ["start_thread", "connect"])
 def test_cluster_that_cannot_be_joined_is_a_cluster_error_and_leaves_nothing(
-    refusal: Callable[..., Any], what: str, monkeypatch: pytest.MonkeyPatch
+    refusal: Callable[..., Any], function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes = shared_cluster()._processes
     assert processes is not None
     Cluster.connect(processes.url).close()
     descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
-    if what == "connect":
+    if function == "connect":
         monkeypatch.setattr("distio.runtime.link.require_sockets", refusal)
     else:
-        monkeypatch.setattr(cluster_module, what, refuse)
+        monkeypatch.setattr(cluster_module, function, refuse)
     with pytest.raises(ClusterError, match="can't join the cluster at ipc://") as refused:
         Cluster.connect(processes.url)
     monkeypatch.undo()

@@ -62,7 +62,7 @@ class Liar:
 
 @io.do
 async def honest() -> int:
-    """Everything that is shared, on two workers, for as long as other members lie."""
+    """A queue and a lock are used on two workers for as long as other members lie."""
     queue = await Queue.create(2)
     lock = await resource.reentrant_lock
 

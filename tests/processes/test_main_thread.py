@@ -105,7 +105,7 @@ def test_on_main_thread_may_install_signal_handlers(run: Run) -> None:
 
 def test_signal_handler_that_a_fiber_has_installed_on_a_worker_is_called() -> None:
     def install() -> None:
-        # so that it is another thread that gets the signal, while this one sleeps
+        # so that another thread gets the signal, while this one sleeps
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
         heard = threading.Event()
         shared: Any = threading  # a module is the same for all fibers of a process

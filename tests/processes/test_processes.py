@@ -436,7 +436,7 @@ def test_connect_to_a_server_that_is_no_coordinator_is_refused() -> None:
 def test_connect_to_an_address_without_a_listener_is_one_clear_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # its path may be longer than that of a socket may be
+    monkeypatch.chdir(tmp_path)  # the path of a socket may not be as long as that of tmp_path
     with pytest.raises(ClusterError, match=r"no coordinator answers at ipc://.* start one with"):
         Cluster.connect("ipc://nobody", timeout=0.05)
 

@@ -128,7 +128,7 @@ BUILT_IN: dict[str, Program] = {
     "at": io.located(int, NUMBER).flat_map(lambda ref: io.at(ref, signal.raise_signal)),
     "on_main_thread": io.on_main_thread(signal.raise_signal, NUMBER),
 }
-"""The same for functions that have no frame in Python."""
+"""Programs that call a built-in function, which has no frame in Python."""
 
 KINDS = [pytest.param(program, id=name) for name, program in PYTHON.items()]
 KINDS += [pytest.param(program, id=f"{name}, built-in") for name, program in BUILT_IN.items()]

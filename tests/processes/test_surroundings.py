@@ -41,7 +41,7 @@ HARSH: Final = [
 ]
 """Signals are ignored, the language is C, new files are private, and names of temporary ones long.
 
-All of it at once: each start of pytest takes seconds, and none of these makes up for another.
+The tests run once in all of these surroundings: each start of pytest takes seconds.
 """
 INPUTS: Final = {
     "standard input is closed": "exec <&-",

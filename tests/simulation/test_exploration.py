@@ -228,10 +228,10 @@ def test_explore_keeps_only_choices_that_are_needed() -> None:
 def test_explore_keeps_only_the_fault_that_matters() -> None:
     faults = [Pause(), Crash(), Partition(), Pause("client")]
 
-    def nobody_crashes(simulation: Seen) -> None:
+    def no_process_crashes(simulation: Seen) -> None:
         assert "crashes" not in str(simulation.history)
 
-    failure = failure_of(PAIR, None, nobody_crashes, faults=faults)
+    failure = failure_of(PAIR, None, no_process_crashes, faults=faults)
     assert "faults=[Crash(who=None, at=None, returns_after=None)]" in failure.line
     assert "crashes" in str(repeat(failure.line, PAIR).history)
 

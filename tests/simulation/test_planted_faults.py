@@ -533,7 +533,7 @@ def leaves_entries_unseen(monkeypatch: pytest.MonkeyPatch) -> Components:
 
 
 def leaves_runs(monkeypatch: pytest.MonkeyPatch) -> Components:
-    """What a member knows of a run outlives the run."""
+    """A member keeps the handles of a run that is over."""
 
     def run_ended(member: Member, message: m.RunEnded) -> None:
         known = set(member.hosted)
@@ -656,7 +656,7 @@ def watched_from_below() -> Program:
     return children.flat_map(lambda fibers: io.wait([one for (one,) in fibers])).map(total)
 
 
-def watched_by_nobody_else() -> Program:
+def watched_by_children_alone() -> Program:
     """Fibers for which only their children wait; the number of children."""
 
     def start(queue: Queue[Any], me: Any) -> Program:
@@ -744,7 +744,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     ),
     "a handle that stays isn't counted": (
         with_references(ForgetsFibersThatMoveOn),
-        watched_by_nobody_else(),
+        watched_by_children_alone(),
         6,
         (),
     ),

@@ -339,7 +339,7 @@ def digest() -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
-# It is the same with all versions of Python. A change of the simulation or of the protocol
+# The digest is the same with all versions of Python. A change of the simulation or of the protocol
 # changes it; then write the new one down.
 DIGEST: Final = "cad3112c36a0aaad"
 

@@ -207,7 +207,7 @@ OUTSIDE: dict[str, Any] = {
     "an endless sleep": m.StartTimer(1, 1, 1, INFINITE),
     "a window that is no number": m.AcquireTokens(1, 2, NAN, 1, [1]),
     "negative tokens": m.AcquireTokens(1, -3, 0.0, 1, [1]),
-    "nobody who waits": m.AcquireTokens(1, 0, 0.0, 1, []),
+    "no fiber that waits": m.AcquireTokens(1, 0, 0.0, 1, []),
     "a negative return": m.ReturnTokens("door", -5),
     "a return of nothing": m.ReturnTokens("door", 0, b"value"),
     "a kind that isn't one": m.MakePrimitive(1, 2, "zebra", 1),  # type: ignore[arg-type]  # it is wrong

@@ -350,7 +350,7 @@ def test_system_generator_has_no_state() -> None:
 
 
 @io.do
-async def draws_in_what_it_awaits() -> float:
+async def draws_in_an_awaited_program() -> float:
     generator = await io.random_generator
     await io.defer(generator.random)
     await io.sleep(0.001)
@@ -358,7 +358,7 @@ async def draws_in_what_it_awaits() -> float:
 
 
 def test_function_whose_generator_others_have_used_is_not_deterministic_after_a_move() -> None:
-    result = simulate(io.zip_par([draws_in_what_it_awaits()] * 2), parts=MOVE_ON_WAKE).result
+    result = simulate(io.zip_par([draws_in_an_awaited_program()] * 2), parts=MOVE_ON_WAKE).result
     assert isinstance(result, Panic)
     assert isinstance(result.exceptions[0].exception, NotDeterministic)
     assert "found other values in generator" in str(result.exceptions[0].exception)

@@ -26,11 +26,11 @@ import distio.result
 Tree = tuple[Any, ...]
 
 
-# -- what is compared -------------------------------------------------------------------------
+# -- programs of both libraries ---------------------------------------------------------------
 
 
 def build(tree: Tree, of: ModuleType) -> Any:
-    """The same program of either library: they have the same names."""
+    """The program that a tree stands for, in either library: they have the same names."""
     how, *parts = tree
     if how == "ok":
         return of.io.pure(parts[0])

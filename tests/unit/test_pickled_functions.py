@@ -109,7 +109,7 @@ def test_function_that_has_captured_objects_is_not_reduced_the_short_way() -> No
     assert io.defer(there_and_back(f)[0]).run(None) == Ok([])
 
 
-# -- what a function holds --------------------------------------------------------------------
+# -- captured variables and attributes --------------------------------------------------------
 
 
 def test_functions_that_share_a_variable_share_it_there(script: Script) -> None:

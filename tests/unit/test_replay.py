@@ -101,7 +101,7 @@ async def comprehended() -> list[int]:
 
 
 @io.do
-async def changes_what_it_awaited() -> list[int]:
+async def changes_an_awaited_value() -> list[int]:
     numbers: list[int] = await io.defer(list, (3, 1))
     numbers.append(2)
     await io.sleep(1)
@@ -117,7 +117,7 @@ async def changes_what_it_awaited() -> list[int]:
         nested(3),
         fails_late(),
         comprehended(),
-        changes_what_it_awaited(),
+        changes_an_awaited_value(),
     ],
     ids=repr,
 )
@@ -349,7 +349,7 @@ def test_restart_from_begins_the_history_anew() -> None:
 # -- functions that can't move ----------------------------------------------------------------
 
 
-def why_it_stays(program: Program) -> str:
+def reason_of_not_picklable(program: Program) -> str:
     fiber = Fiber(1, 1, program, None)
     assert step(fiber) is not FINISHED
     with pytest.raises(NotPicklable) as raised:
@@ -365,12 +365,14 @@ def test_function_with_too_long_a_history_cannot_be_pickled() -> None:
         await io.sleep(1)
 
     moved(stopped(loop(io.pure(1), 1_000)))
-    assert why_it_stays(loop(io.pure(1), 1_001)) == (
+    assert reason_of_not_picklable(loop(io.pure(1), 1_001)) == (
         "a function of io.do can't be pickled any more: it has awaited more than 1,000 values; "
         "let its loop begin anew with io.restart_from"
     )
-    assert "takes more than 1,024 KiB" in why_it_stays(loop(io.defer(bytes, 600_000), 2))
-    assert "takes more than 1,024 KiB" in why_it_stays(loop(io.defer(list, range(400_000)), 1))
+    assert "takes more than 1,024 KiB" in reason_of_not_picklable(loop(io.defer(bytes, 600_000), 2))
+    assert "takes more than 1,024 KiB" in reason_of_not_picklable(
+        loop(io.defer(list, range(400_000)), 1)
+    )
 
 
 def stopped(program: Program) -> Fiber:
@@ -386,7 +388,7 @@ def test_function_with_an_awaited_value_that_cannot_be_pickled_says_which() -> N
         await io.defer(iter_of, 1)
         await io.sleep(1)
 
-    reason = why_it_stays(generates())
+    reason = reason_of_not_picklable(generates())
     assert "what its await number 2 gave can't" in reason
     assert "generator" in reason
 
@@ -438,14 +440,14 @@ async def changes_its_argument(numbers: list[int]) -> list[int]:
 
 
 @io.do
-async def is_elsewhere() -> None:
+async def awaits_in_another_line() -> None:
     for _ in range(next(TICKS) % 2):
         await io.sleep(1)
     await io.sleep(1)
 
 
 @io.do
-async def changes_what_it_awaited_elsewhere() -> list[int]:
+async def changes_an_awaited_value_by_a_program() -> list[int]:
     numbers: list[int] = await io.defer(list)
     await io.defer(numbers.append, 1)
     await io.sleep(1)
@@ -471,8 +473,8 @@ async def nested_clock() -> None:
         (ends_early, "in place of await number 2, it returned None"),
         (raises_early, "in place of await number 2, it raised ZeroDivisionError: "),
         (lambda: changes_its_argument([]), "its await number 1 found other values in numbers"),
-        (is_elsewhere, "its await number 1 was in line "),
-        (changes_what_it_awaited_elsewhere, "found other values in numbers"),
+        (awaits_in_another_line, "its await number 1 was in line "),
+        (changes_an_awaited_value_by_a_program, "found other values in numbers"),
         (nested_clock, "found other values in moment"),
     ],
 )

@@ -46,7 +46,7 @@ class Color(enum.Enum):
 
 
 class Refused(Exception):
-    """Its constructor takes something else than `args`."""
+    """An exception whose constructor takes other arguments than `args`."""
 
     def __init__(self, seat: int, *, why: str) -> None:
         super().__init__(f"seat {seat}: {why}")
@@ -55,7 +55,7 @@ class Refused(Exception):
 
 
 class Silent(Exception):
-    """Its constructor leaves `args` to `__new__`."""
+    """An exception whose constructor leaves `args` to `__new__`."""
 
     def __init__(self, code: int) -> None:
         self.code = code
@@ -121,7 +121,7 @@ class Generated(Exception):
 
 
 class Strict(Exception):
-    """Its `__new__` takes something of its own, too."""
+    """An exception whose `__new__` takes an argument of its own, too."""
 
     def __new__(cls, *, key: str) -> Strict:
         return super().__new__(cls, key)
@@ -209,7 +209,7 @@ FIELDS = """
 
 
 def described(exception: BaseException) -> dict[str, Any]:
-    """Everything that a handler of the exception may look at, in comparable words."""
+    """The fields of an exception that a handler may look at, in comparable words."""
     found = {
         name: repr(getattr(exception, name)) for name in FIELDS.split() if hasattr(exception, name)
     }

@@ -87,9 +87,9 @@ WAITS: dict[str, Callable[[Scene], Program]] = {
 kept: list[Any] = []
 
 
-@pytest.mark.parametrize("what", WAITS)
-def test_member_cancels_a_ready_fiber_before_it_begins_to_wait(scene: Scene, what: str) -> None:
-    fiber = scene.start(WAITS[what](scene))
+@pytest.mark.parametrize("wait", WAITS)
+def test_member_cancels_a_ready_fiber_before_it_begins_to_wait(scene: Scene, wait: str) -> None:
+    fiber = scene.start(WAITS[wait](scene))
     scene.cancel(fiber)
     scene.work()
     assert is_cancelled(fiber)
@@ -97,9 +97,9 @@ def test_member_cancels_a_ready_fiber_before_it_begins_to_wait(scene: Scene, wha
     assert scene.said() == []
 
 
-@pytest.mark.parametrize("what", WAITS)
-def test_member_cancels_a_fiber_between_its_step_and_its_parking(scene: Scene, what: str) -> None:
-    fiber = scene.start(WAITS[what](scene))
+@pytest.mark.parametrize("wait", WAITS)
+def test_member_cancels_a_fiber_between_its_step_and_its_parking(scene: Scene, wait: str) -> None:
+    fiber = scene.start(WAITS[wait](scene))
     hand = Executor(scene.member, scene.node)
     assert hand.take()
     hand.perform()
@@ -110,9 +110,9 @@ def test_member_cancels_a_fiber_between_its_step_and_its_parking(scene: Scene, w
     assert scene.said() == []
 
 
-@pytest.mark.parametrize("what", WAITS)
-def test_member_that_cancels_a_parked_fiber_withdraws_its_wait(scene: Scene, what: str) -> None:
-    fiber = scene.start(WAITS[what](scene))
+@pytest.mark.parametrize("wait", WAITS)
+def test_member_that_cancels_a_parked_fiber_withdraws_its_wait(scene: Scene, wait: str) -> None:
+    fiber = scene.start(WAITS[wait](scene))
     scene.work()
     assert fiber.id in scene.member.parked
     begun = scene.said()

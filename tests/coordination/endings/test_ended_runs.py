@@ -1,4 +1,4 @@
-"""What remains of a run that has ended: handles of its fibers, and callbacks."""
+"""Runs that have ended: handles of their fibers, and callbacks."""
 
 from __future__ import annotations
 

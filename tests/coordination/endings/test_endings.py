@@ -277,12 +277,12 @@ def test_fibers_of_a_worker_that_leaves_are_lost_with_it() -> None:
     assert lost.reason == "it left the cluster"
 
 
-@pytest.mark.parametrize("who", ["client", "worker-1"])
-def test_process_that_fails_releases_nothing_and_all_others_do(who: str) -> None:
+@pytest.mark.parametrize("process", ["client", "worker-1"])
+def test_process_that_fails_releases_nothing_and_all_others_do(process: str) -> None:
     for seed in range(15):
         for main in (sleepers(), slow_releases()):
-            faults = [Fail(who, at=0.1), Interrupt(at=0.2)]
-            assert left_open(main, gone=[who], seed=seed, faults=faults) == {}
+            faults = [Fail(process, at=0.1), Interrupt(at=0.2)]
+            assert left_open(main, gone=[process], seed=seed, faults=faults) == {}
 
 
 def test_fibers_of_a_worker_that_fails_are_lost_for_its_reason() -> None:

@@ -1,4 +1,4 @@
-"""Locks in the member: which of its fibers is served, and what it tells the coordinator."""
+"""Locks in the member: the order in which it serves fibers, and its messages about locks."""
 
 from __future__ import annotations
 

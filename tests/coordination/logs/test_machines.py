@@ -194,7 +194,7 @@ def test_records_that_are_large_travel_in_a_frame_of_their_own() -> None:
     assert from_coordinator.decode(frames) == [m.LogsRelayed(2, 1, big)]
 
 
-# -- what waits -------------------------------------------------------------------------------
+# -- buffers ----------------------------------------------------------------------------------
 
 
 def told(buffer: LogBuffer) -> list[tuple[int, list[bytes], int]]:

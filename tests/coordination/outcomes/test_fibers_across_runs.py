@@ -154,7 +154,7 @@ def test_runs_that_wait_for_a_lock_and_a_fiber_of_each_other_are_a_deadlock() ->
 
     ((_, lent),) = asks(scene, scene.client, first, lock="door", run=first)
     assert isinstance(lent, m.TokensGranted)
-    scene.tells(scene.client, blocked(second, 1))  # its member has the lock, and knows who waits
+    scene.tells(scene.client, blocked(second, 1))  # its member has the lock, and knows its waiters
     assert second_answers() == []
     scene.tells(scene.client, blocked(first, 1))
     assert first_answers() == scene.asked(0, 1)

@@ -61,7 +61,9 @@ def test_wait_for_a_fiber_of_another_run_is_unknown_and_miscounts_neither_when_i
     told = scene.says(WORKER, m.Offer([m.Chunk(scene.run, [(CHILD, 0)], b"", target=target)]))
     assert is_unknown(told[:1], scene.other_client, CHILD)
     assert (target, m.SendOutcomes(scene.run, [(CHILD, 1)])) in told
-    assert is_unknown(scene.other_asks(), scene.other_client, CHILD)  # it has a record by now
+    assert is_unknown(
+        scene.other_asks(), scene.other_client, CHILD
+    )  # the fiber has a record by now
     outcome = m.OutcomesReady([CHILD], [b"value"])
     assert scene.says(target, outcome) == [(1, m.Outcomes([CHILD], [b"value"]))]
     scene.run_ends(target, epoch=1)
@@ -99,7 +101,7 @@ def test_outcome_that_its_host_does_not_know_leaves_the_fiber_counted() -> None:
 def test_cancel_of_another_runs_fiber_that_has_moved_reaches_no_member() -> None:
     scene = Two()
     stale = scene.machine.stale
-    pending_cancels = [(scene.run + 1, 0)]  # it has a record
+    pending_cancels = [(scene.run + 1, 0)]  # this fiber has a record
     assert scene.says(scene.other_client, m.CancelFibers(scene.other, pending_cancels)) == []
     assert scene.machine.stale == stale + 1
 
@@ -138,7 +140,7 @@ def test_wait_for_a_fiber_of_another_run_is_unreachable_and_that_run_goes_on() -
     world.coordinator.validate_rest()
 
 
-# -- what was lost ----------------------------------------------------------------------------
+# -- losses -----------------------------------------------------------------------------------
 
 
 def test_fiber_that_never_left_a_lost_worker_is_lost_with_it() -> None:

@@ -114,7 +114,7 @@ def test_wait_some_that_is_over_does_not_wake_a_newer_wait() -> None:
     assert family.woke()
     assert not family.wait(2, 1, 2)
     family.end(1)
-    assert not family.woke()  # it would, had the first wait left an entry there
+    assert not family.woke()  # an entry that the first wait had left would wake the parent
     family.end(2)
     assert family.woke()
     assert family.answer() == [Ok(1), Ok(2)]

@@ -137,7 +137,7 @@ def test_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
     assert len(cluster[1].locks) == 0
 
 
-# -- what travels -----------------------------------------------------------------------------
+# -- travelling -------------------------------------------------------------------------------
 
 
 def ask(status_queries: Queue[Any], n: int) -> Program:

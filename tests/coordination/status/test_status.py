@@ -477,7 +477,7 @@ def test_status_of_fibers_on_busy_workers_is_answered(tmp_path: Path) -> None:
     assert "running" in {status.state for status in statuses}
 
 
-# -- whatever is lost -------------------------------------------------------------------------
+# -- losses -----------------------------------------------------------------------------------
 
 
 def status_queries() -> Program:
