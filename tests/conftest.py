@@ -25,7 +25,7 @@ IN_PROCESS = {"1 thread": 1, "4 threads": 4}
 PLACES = [*IN_PROCESS, "cluster", "simulation"]
 
 PATIENCE = 300.0
-"""For how many seconds a test waits for what comes at once unless it fails: machines are busy."""
+"""The seconds for which a test waits for an event that comes at once unless the test fails."""
 
 LONG_SECONDS = 1.0
 """Four times what a test may take without being marked slow: machines differ."""

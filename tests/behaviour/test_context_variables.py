@@ -63,7 +63,7 @@ def serve_in_steps(name: str) -> Program:
 
 
 @pytest.mark.parametrize("served", [serve, serve_in_steps])
-def test_fiber_finds_after_an_await_what_it_has_set(
+def test_fiber_finds_its_variables_after_an_await(
     run: Run, served: Callable[[str], Program]
 ) -> None:
     names = ["Ada", "Alan", "Grace"]

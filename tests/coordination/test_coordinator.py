@@ -402,7 +402,7 @@ def test_timers_end_with_their_member() -> None:
     assert scene.tick(3.0) == [(1, m.TimerFired(run, 0))]
 
 
-def test_timer_that_is_stopped_fires_never_and_is_not_counted() -> None:
+def test_timer_that_is_stopped_never_fires_and_is_not_counted() -> None:
     scene = Scene()
     run = scene.starts(fibers=2)
     scene.says(1, m.StartTimer(run, run, 1, 1.0))

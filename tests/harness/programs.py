@@ -358,7 +358,7 @@ def _traced(exception: Exception) -> TracedException:
 
 
 def to_io(program: Program, scope: Scope = Scope()) -> Io:
-    """The program, made of what distio offers to its users."""
+    """The program in the public language of distio."""
     return directly(program, scope) if scope.is_direct else by_methods(program, scope)
 
 
@@ -954,7 +954,7 @@ def _limited(inner: Strategy) -> tuple[Strategy, ...]:
 
 
 def _on_fibers(inner: Strategy) -> Strategy:
-    """To start fibers; and what to do with them: mostly something."""
+    """Programs that start fibers, and mostly do something with them."""
     adopted = st.builds(Adopt, _either(st.just(_wait_for_all), inner), _either(_fibers, inner))
     bodies = _either(_fibers, inner, adopted)
     return _either(

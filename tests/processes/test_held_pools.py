@@ -141,7 +141,7 @@ def test_hold_ends_with_any_turn_and_is_reported_once() -> None:
     assert hold.look(5 * BLOCKED_SECONDS, False, threads)
 
 
-def test_hold_does_not_begin_while_threads_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hold_is_not_reported_while_threads_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     used = {1: 0.0, 2: 0.0}
     monkeypatch.setattr(watchdog, "_processor_seconds", used.__getitem__)
     hold = Hold()

@@ -313,7 +313,7 @@ def test_exception_of_a_handler_leaves_result_and_the_run_goes_on(
 
 
 @pytest.mark.slow
-def test_exception_of_a_handler_that_a_fiber_has_set_on_a_worker_does_not_end_the_worker() -> None:
+def test_exception_of_a_handler_on_a_worker_does_not_end_the_worker() -> None:
     def install() -> None:
         signal.signal(NUMBER, raises(Late("it")))
 

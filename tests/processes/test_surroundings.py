@@ -51,7 +51,7 @@ INPUTS: Final = {
 
 @pytest.fixture(scope="module")
 def tree() -> Iterator[Path]:
-    """A copy of the tested files, which everybody may read."""
+    """A copy of the tested files, which any user may read."""
     with tempfile.TemporaryDirectory(prefix="distio tests ", dir="/tmp") as name:
         os.chmod(name, 0o755)
         tree = Path(name, "tree")

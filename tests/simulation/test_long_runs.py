@@ -63,7 +63,7 @@ def requests(status_queries: Queue[Any], n: int) -> Program:
 
 
 def server(rounds: int) -> Program:
-    """So many rounds of requests; the value is what is kept when all is quiet again."""
+    """So many rounds of requests; the value is the sizes of collections when all is quiet again."""
 
     def go_on(status_queries: Queue[Any], n: int) -> Program:
         if n < rounds:

@@ -448,7 +448,7 @@ def test_child_of_a_finalizer_travels_whatever_its_parent_has_set() -> None:
     assert NOTED == ["nothing"]
 
 
-def test_function_that_does_not_set_a_variable_when_it_is_repeated_is_not_deterministic() -> None:
+def test_function_that_omits_to_set_a_variable_when_repeated_is_not_deterministic() -> None:
     @io.do
     async def main() -> int:
         set_precision_once()

@@ -44,7 +44,7 @@ def v1(directory: str, quota: str, period: str = "100000\n") -> Files:
         (V1 | v1("", "100000\n") | {"/sys/fs/cgroup/cpu.max": "9 1\n"}, 1),
     ],
 )
-def test_cores_by_quota_are_the_least_quota_above_rounded_up(
+def test_cores_by_quota_are_the_least_quota_of_the_group_and_its_parents(
     files: Files, expected: int | None
 ) -> None:
     assert cores_by_quota(files.get) == expected

@@ -80,7 +80,7 @@ def test_examples_in_docstrings_are_true(module: Any) -> None:
 @pytest.mark.parametrize("result", ALL)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_result_survives_a_journey(result: AnyResult, protocol: int) -> None:
-    # exceptions that were pickled are equal to nothing else, so compare what is shown
+    # exceptions that were pickled are equal to no others, so compare their texts
     assert repr(pickle.loads(pickle.dumps(result, protocol))) == repr(result)
 
 
@@ -138,7 +138,7 @@ def test_computation_statuses_are_numbers() -> None:
 
 # -- methods in pairs ---------------------------------------------------------------------------
 
-# name of the method, its arguments, and what it makes of OK, ERRORS and PANIC
+# name of the method, its arguments, and its values on OK, ERRORS and PANIC
 METHODS: list[tuple[str, tuple[Any, ...], Any, Any, Any]] = [
     ("fold", (str, tuple, lambda *both: both), "1", ("x", "y"), ([BAD], ["z"])),
     ("map", (str,), Ok("1"), ERRORS, PANIC),
@@ -296,7 +296,7 @@ def shown(result: AnyResult) -> object:
     return result
 
 
-# the Results, and what zip makes of them
+# the Results, and their zip
 GATHERED: list[tuple[list[Any], AnyResult]] = [
     ([], Ok([])),
     ([OK], Ok([1])),

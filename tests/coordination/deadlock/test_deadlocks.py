@@ -178,7 +178,7 @@ def crosswise(
     return mine.with_(count.update(lambda n: (n + 1, None)).then(both))
 
 
-def test_child_that_waits_for_a_lock_of_its_waiting_parent_is_a_deadlock_that_names_both(
+def test_child_that_waits_for_a_lock_of_its_waiting_parent_is_a_deadlock(
     run: Run,
 ) -> None:
     """A reentrant lock lets its holder in again; a child is another fiber."""

@@ -98,7 +98,7 @@ def test_member_reports_a_failure_before_it_tells_that_its_fiber_has_ended() -> 
 
 
 def child_of(member: Member, parent: Any) -> Any:
-    """A fiber whose handle is held by nobody."""
+    """A fiber without a living handle."""
     member.spawn(parent, [io.pure(1)])
     parent.value = None
     return member.ready.pop()

@@ -125,7 +125,7 @@ def test_coordinator_ignores_a_request_that_crossed_the_grant_of_the_whole_lock(
     assert returns(scene, 1) == kept(2)
 
 
-def test_semaphore_tokens_stay_with_a_lone_member_and_are_lent_singly_to_several() -> None:
+def test_semaphore_tokens_stay_with_a_lone_member_and_are_lent_by_turns_to_several() -> None:
     scene = Scene(workers=2)
     scene.starts()
     assert asks(scene, 1, tokens=3) == kept(1, 3)

@@ -187,7 +187,7 @@ def test_rate_limit_is_held_by_no_fiber(scene: Scene) -> None:
     assert scene.said() == []
 
 
-def test_fiber_that_leaves_takes_its_token_along_and_waiting_fibers_with_turns_ask_first(
+def test_fiber_that_leaves_takes_its_token_along_and_those_with_turns_ask_first(
     scene: Scene,
 ) -> None:
     holder, *others = scene.start(*[ops.Locked(HELD, LOCK)] * 3)

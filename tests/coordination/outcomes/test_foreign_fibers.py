@@ -53,7 +53,7 @@ def test_wait_for_a_fiber_of_another_run_is_judged_by_its_maker() -> None:
     assert len(scene.machine.claims) == 0
 
 
-def test_wait_for_a_fiber_of_another_run_is_unknown_and_miscounts_neither_when_it_moves() -> None:
+def test_wait_for_a_fiber_of_another_run_that_moves_is_unknown_and_miscounts_none() -> None:
     scene = Two()
     assert scene.says(1, m.AwaitOutcomes(scene.run, [CHILD]))
     scene.other_asks()

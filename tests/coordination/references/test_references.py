@@ -163,7 +163,7 @@ def test_deferred_for_each_question_is_freed_when_it_was_answered(workers: int) 
     assert cluster.left == 0
 
 
-def test_deferred_that_a_child_on_another_member_has_captured_lives_as_long_as_the_child() -> None:
+def test_deferred_that_a_child_on_a_worker_has_captured_lives_as_long_as_the_child() -> None:
     cluster = Cluster(workers=1)
 
     def start(made: Deferred[Any]) -> Program:
