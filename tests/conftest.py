@@ -25,7 +25,7 @@ IN_PROCESS = {"1 thread": 1, "4 threads": 4}
 PLACES = [*IN_PROCESS, "cluster", "simulation"]
 
 PATIENCE = 300.0
-"""For how many seconds a test waits for what comes at once unless it fails: machines are busy."""
+"""The seconds for which a test waits for an event that comes at once unless the test fails."""
 
 LONG_SECONDS = 1.0
 """Four times what a test may take without being marked slow: machines differ."""
@@ -117,13 +117,13 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 @pytest.fixture(params=[*IN_PROCESS])
 def run_in_process(request: pytest.FixtureRequest) -> Run:
-    """The same, for programs whose fibers share what can't be pickled."""
+    """`run` in this process alone, for fibers that share an object that can't be pickled."""
     return lambda io, context=None: run_at(request.param, io, context)
 
 
 @pytest.fixture(params=[*IN_PROCESS, "cluster"])
 def run_in_real_time(request: pytest.FixtureRequest) -> Run:
-    """The same, where clocks are real."""
+    """`run` in places whose clocks are real."""
     return lambda io, context=None: run_at(request.param, io, context)
 
 
@@ -133,7 +133,7 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     run_to_the_end = LocalHost.run
 
     def run(host: LocalHost, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
-        result = run_to_the_end(host, io, context)  # what is interrupted may leave fibers
+        result = run_to_the_end(host, io, context)  # an interrupted run may leave fibers
         host.validate_rest()
         return result
 

@@ -1,4 +1,4 @@
-"""Objects that stay where they are: calls come to them, from everywhere."""
+"""Actors: objects that stay where they are, and are called from everywhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Run = Callable[..., Result[Any, Any]]
 
 
 class Shared:
-    """Counts wrong if two read the value before either has set it."""
+    """A counter that counts wrong if two fibers read it before either has set it."""
 
     def __init__(self) -> None:
         self._value = 0
@@ -41,7 +41,7 @@ class Shared:
 
 
 class Door:
-    """Lets one in at a time, and can't be copied."""
+    """A door that lets in one caller at a time, and can't be copied."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -74,13 +74,13 @@ def exception_of(result: Result[Any, Any]) -> BaseException:
     return result.exceptions[0].exception
 
 
-def test_a_shared_counter_under_a_lock_counts_right(run: Run) -> None:
+def test_actor_that_is_used_under_a_lock_counts_right(run: Run) -> None:
     both = io.zip(resource.reentrant_lock, io.actor(Shared))
     assert run(both.flat_map(lambda made: everyone(*made))) == Ok(10)
 
 
 @pytest.mark.slow
-def test_a_shared_counter_without_a_lock_counts_wrong_under_some_seed() -> None:
+def test_actor_that_is_used_without_a_lock_counts_wrong_under_some_seed() -> None:
     race = io.actor(Shared).flat_map(
         lambda shared: io.zip_par([increment(shared)] * 2).then(shared.get())
     )
@@ -94,14 +94,14 @@ def test_a_shared_counter_without_a_lock_counts_wrong_under_some_seed() -> None:
     assert Ok(2) in seen
 
 
-def test_calls_are_made_one_at_a_time(run: Run) -> None:
+def test_actor_handles_one_call_at_a_time(run: Run) -> None:
     program = io.actor(Door).flat_map(
         lambda door: io.zip_par([door.enter() for _ in range(200)]).map(sorted)
     )
     assert run(program) == Ok(list(range(1, 201)))
 
 
-def test_calls_are_made_in_the_order_in_which_they_come() -> None:
+def test_actor_handles_calls_in_the_order_in_which_they_arrive() -> None:
     def use(words: Actor[list[int]]) -> Program:
         return io.zip_par([words.append(n) for n in range(1000)]).then(words.call(list))
 
@@ -109,8 +109,8 @@ def test_calls_are_made_in_the_order_in_which_they_come() -> None:
     assert words.flat_map(use).run(None, 1) == Ok(list(range(1000)))
 
 
-def test_the_object_stays_and_the_calls_come(run: Run) -> None:
-    """Its process is that of the root, whoever asks."""
+def test_actor_stays_in_the_process_of_its_maker(run: Run) -> None:
+    """The process of the object is that of the root, wherever a call comes from."""
 
     def ask(door: Actor[Door]) -> Program:
         return io.zip_par([door.call(lambda it: it.process == os.getpid()) for _ in range(8)])
@@ -118,7 +118,7 @@ def test_the_object_stays_and_the_calls_come(run: Run) -> None:
     assert run(io.actor(Door).flat_map(ask)) == Ok([True] * 8)
 
 
-def test_an_object_made_by_a_child_is_reached_from_its_parent_and_siblings(run: Run) -> None:
+def test_actor_made_by_a_child_is_reached_from_its_parent_and_siblings(run: Run) -> None:
 
     def use(door: Actor[Door]) -> Program:
         return io.zip_par([door.enter() for _ in range(4)]).map(sorted)
@@ -126,29 +126,29 @@ def test_an_object_made_by_a_child_is_reached_from_its_parent_and_siblings(run: 
     assert run(made_by_a_child(Door).flat_map(use)) == Ok([1, 2, 3, 4])
 
 
-def test_what_a_call_raises_is_a_panic_of_the_call(run: Run) -> None:
+def test_actor_call_that_raises_is_a_panic_of_the_call(run: Run) -> None:
     program = io.actor(list).flat_map(lambda empty: empty.pop())
     assert isinstance(exception_of(run(program)), IndexError)
 
 
-def test_a_method_that_is_not_there_is_a_panic_that_names_it(run: Run) -> None:
+def test_actor_call_of_a_missing_method_is_a_panic_that_names_it(run: Run) -> None:
     exception = exception_of(run(io.actor(list).flat_map(lambda it: it.push(1))))
     assert isinstance(exception, AttributeError)
     assert "push" in str(exception)
 
 
-def test_a_failed_call_frees_the_object(run: Run) -> None:
+def test_actor_handles_calls_after_a_failed_one(run: Run) -> None:
     program = io.actor(list).flat_map(lambda it: it.pop().attempt().then(it.append(1), it.pop()))
     assert run(program) == Ok(1)
 
 
-def test_what_is_private_is_not_asked_for() -> None:
+def test_actor_has_no_private_methods() -> None:
     ref = Actor[Any](1, 2, "Shared")
     with pytest.raises(AttributeError, match="_value"):
         ref._value()
 
 
-def test_a_reference_travels() -> None:
+def test_actor_reference_travels() -> None:
     ref = Actor[Any](1, fiber_id(1, 2), "Shared")
     again = pickle.loads(pickle.dumps(ref))
     assert again == ref
@@ -180,7 +180,7 @@ def test_an_object_is_gone_with_its_run() -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_travel_fails_the_call() -> None:
+def test_actor_call_fails_if_its_argument_or_value_cannot_be_pickled() -> None:
     with Cluster.local(workers=1) as cluster:
         made = made_by_a_child(list)
         calls = made.flat_map(
@@ -201,7 +201,7 @@ def test_what_cannot_travel_fails_the_call() -> None:
 
 
 @pytest.mark.slow
-def test_calls_of_an_object_that_was_lost_with_its_worker_end_in_a_panic() -> None:
+def test_actor_call_after_the_loss_of_its_worker_is_a_panic() -> None:
     with Cluster.local(workers=2) as cluster:
         made = made_by_a_child(list)
         calls = made.flat_map(
@@ -213,7 +213,7 @@ def test_calls_of_an_object_that_was_lost_with_its_worker_end_in_a_panic() -> No
 
 
 @pytest.mark.slow
-def test_under_losses_calls_are_made_or_end_in_a_panic() -> None:
+def test_actor_call_is_made_or_is_a_panic_when_workers_are_lost() -> None:
     made = made_by_a_child(Shared)
     program = made.flat_map(lambda it: io.zip_par([it.set(n) for n in range(4)]).then(it.get()))
 
@@ -228,7 +228,7 @@ def test_under_losses_calls_are_made_or_end_in_a_panic() -> None:
 # -- the machines -----------------------------------------------------------------------------
 
 
-def test_a_call_is_not_given_away() -> None:
+def test_actor_call_is_not_given_to_a_thief() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), None)
     assert member.features.actors.spawn_at(root, rq.SpawnAt(2, io.pure(1))) is root
@@ -249,7 +249,7 @@ def test_a_call_is_not_given_away() -> None:
     assert offered == [fiber_id(2, 2)]
 
 
-def test_who_asks_from_elsewhere_sends_the_call_to_where_the_object_is() -> None:
+def test_actor_call_from_another_member_is_sent_to_that_of_the_actor() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), "context")
     root.request = rq.SpawnAt(7, io.pure(1))
@@ -263,7 +263,7 @@ def test_who_asks_from_elsewhere_sends_the_call_to_where_the_object_is() -> None
     assert offer.chunks[0].target == 7
 
 
-def test_a_call_is_placed_where_it_belongs_whatever_the_load() -> None:
+def test_actor_call_is_placed_on_the_member_of_the_actor_whatever_its_load() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=2)
     scene.tells(3, ready=100)
@@ -273,7 +273,7 @@ def test_a_call_is_placed_where_it_belongs_whatever_the_load() -> None:
     )
 
 
-def test_a_call_for_a_member_that_is_gone_is_lost() -> None:
+def test_actor_call_for_a_member_that_is_gone_is_lost() -> None:
     scene = Scene(workers=1)
     run = scene.starts(fibers=2)
     scene.breaks(2)

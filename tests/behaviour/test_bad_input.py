@@ -1,4 +1,4 @@
-"""What is said of bad input: what was expected, what came, where, and what to do."""
+"""Messages about bad input: what was expected, what came, where, and what to do."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ RETURNS_NO_IO: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", RETURNS_NO_IO)
-def test_a_function_that_returns_no_io_is_named_with_its_place(run: Run, name: str) -> None:
+def test_function_that_returns_no_io_is_named_with_its_place(run: Run, name: str) -> None:
     said = text(run(RETURNS_NO_IO[name](five)))
     assert said == (
         f"{name.split()[0]}: expected an IO from {here(five)}, but got 5 of type int; "
@@ -82,27 +82,27 @@ class Lines:
 
 
 @pytest.mark.parametrize("name", INSTEAD_OF_IO)
-def test_what_came_is_shown_and_what_to_do_about_it(run: Run, name: str) -> None:
+def test_match_error_shows_the_value_and_what_to_do_about_it(run: Run, name: str) -> None:
     function, said = INSTEAD_OF_IO[name]
     assert said in text(run(io.defer_io(function)))
     assert "\n" not in text(run(io.defer_io(function)))
 
 
-def test_a_fiber_in_place_of_an_io(run: Run) -> None:
+def test_match_error_of_a_fiber_in_place_of_an_io_advises_io_wait(run: Run) -> None:
     first: Any = lambda fibers: fibers[0]  # noqa: E731 (of a type that hides the mistake)
     program = io.parallel(io.pure(1)).flat_map(first)
     assert "io.wait makes an IO of fibers" in text(run(program))
 
 
 @pytest.mark.parametrize("fuel", range(1, 6))
-def test_who_returned_no_io_is_known_even_if_others_have_their_turn_then(fuel: int) -> None:
+def test_match_error_names_its_function_even_if_other_fibers_run_in_between(fuel: int) -> None:
     fiber = Fiber(1, 1, io.pure(1).map(abs).flat_map(five), None)
     while step(fiber, fuel) is not FINISHED:
         pass
     assert text(fiber.outcome()).startswith(f"flat_map: expected an IO from {here(five)}")
 
 
-def test_a_function_without_a_place_is_named(run: Run) -> None:
+def test_match_error_names_a_function_without_a_place(run: Run) -> None:
     function: Any = max
     assert "from the function max, but got 2" in text(run(io.defer_io(function, 1, 2)))
 
@@ -139,14 +139,14 @@ TAKES_A_FUNCTION: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", TAKES_A_FUNCTION)
-def test_what_is_no_function_is_refused_at_once(name: str) -> None:
+def test_operation_refuses_at_once_a_value_that_is_no_function(name: str) -> None:
     said = f"{name.strip()}: expected a function, but got {{}}; give the function, not what it"
     for wrong, shown in ((None, "None"), (io.pure(1), "IO(Pure(1)) of type IO")):
         with pytest.raises(MatchError, match=re.escape(said.format(shown))):
             TAKES_A_FUNCTION[name](wrong)
 
 
-def test_a_match_error_is_a_type_error() -> None:
+def test_match_error_is_a_type_error() -> None:
     with pytest.raises(TypeError):
         io.defer(bad)
 
@@ -173,7 +173,9 @@ def joined(fibers: Program) -> Program:
 
 
 @pytest.mark.parametrize("name", TAKES_PROGRAMS)
-def test_what_is_no_program_is_named_with_its_place_in_the_list(run: Run, name: str) -> None:
+def test_match_error_names_the_place_of_a_wrong_value_in_a_list_of_programs(
+    run: Run, name: str
+) -> None:
     make = TAKES_PROGRAMS[name]
     for program in (make(io.pure(1), 3, io.pure(2)), make([io.pure(1), 3, io.pure(2)])):
         outcome = run(program)
@@ -184,23 +186,23 @@ def test_what_is_no_program_is_named_with_its_place_in_the_list(run: Run, name: 
 
 
 @pytest.mark.parametrize("name", TAKES_PROGRAMS)
-def test_one_thing_that_is_no_program(run: Run, name: str) -> None:
+def test_match_error_of_a_single_value_that_is_no_program_has_no_place(run: Run, name: str) -> None:
     said = f"{name.strip()}: expected an IO, but got "
     assert text(run(TAKES_PROGRAMS[name](5))).startswith(f"{said}5 of type int; ")
     assert text(run(TAKES_PROGRAMS[name](None))).startswith(f"{said}None; ")
     assert text(run(TAKES_PROGRAMS[name]({"a": io.pure(1)}))).startswith(f"{said}'a' of type str")
 
 
-def test_the_panic_shows_where_the_program_was_built(run: Run) -> None:
+def test_match_error_has_the_line_that_built_the_program(run: Run) -> None:
     frame = inspect.currentframe()
     assert frame is not None
     program, line = io.zip(io.pure(1), bad), frame.f_lineno
     outcome: Any = run(program)
     (traced,) = outcome.exceptions
-    assert f'File "{__file__}", line {line}, in test_the_panic_shows' in traced.stack_trace
+    assert f'File "{__file__}", line {line}, in test_match_error_has_the_line' in traced.stack_trace
 
 
-def test_items_that_cannot_be_iterated_over(run: Run) -> None:
+def test_traverse_of_a_value_that_is_no_iterable_is_a_match_error(run: Run) -> None:
     for name, program in (
         ("traverse", io.traverse(bad, io.pure)),
         ("traverse_par", io.traverse_par(bad, io.pure)),
@@ -210,7 +212,7 @@ def test_items_that_cannot_be_iterated_over(run: Run) -> None:
         assert said == f"{name}: expected a list or another iterable, but got 5 of type int"
 
 
-def test_anything_that_python_iterates_over_is_an_iterable(run: Run) -> None:
+def test_traverse_takes_any_iterable_of_python(run: Run) -> None:
     class Old:
         def __getitem__(self, index: int) -> int:
             return [7, 8][index]
@@ -220,21 +222,21 @@ def test_anything_that_python_iterates_over_is_an_iterable(run: Run) -> None:
     assert io.traverse_par(items, io.pure).run(None) == Ok([7, 8])
 
 
-def test_the_values_of_a_dict_are_asked_for(run: Run) -> None:
+def test_zip_of_a_dict_asks_for_its_values(run: Run) -> None:
     assert text(run(io.zip({"a": io.pure(1)}))).endswith("; give the values() of the dict")
 
 
-def test_a_text_is_no_list(run: Run) -> None:
+def test_zip_of_a_text_is_a_match_error(run: Run) -> None:
     said = "zip: expected an IO, but got 'ab' of type str; io.pure makes an IO of a value"
     assert text(run(io.zip("ab"))) == said
 
 
-def test_some_of_the_programs_at_a_time(run: Run) -> None:
+def test_zip_par_of_a_value_that_is_no_program_is_a_match_error_with_at_most(run: Run) -> None:
     said = "zip_par: expected an IO, but got 5 of type int"
     assert text(run(io.zip_par(io.pure(1), bad, at_most=1))).startswith(said)
 
 
-def test_a_function_in_place_of_its_value(run: Run) -> None:
+def test_ap_of_a_value_that_is_no_function_is_a_match_error(run: Run) -> None:
     said = "ap: expected a function, but got 1 of type int"
     assert text(run(io.pure(1).ap(io.pure(2)))).startswith(said)  # type: ignore[misc]
 
@@ -243,46 +245,46 @@ def test_a_function_in_place_of_its_value(run: Run) -> None:
 
 
 @pytest.mark.parametrize("wrong", [5, None, "x", io.pure(1), [[]]], ids=repr)
-def test_what_is_no_fiber_is_not_waited_for(run: Run, wrong: Any) -> None:
+def test_wait_for_a_value_that_is_no_fiber_is_a_match_error(run: Run, wrong: Any) -> None:
     said = text(run(io.wait(wrong)))
     assert said.startswith("wait: expected a fiber that parallel returned, but got ")
     assert said.endswith("as in io.parallel(...).flat_map(io.wait)")
 
 
-def test_a_list_of_fibers_among_others_is_no_fiber(run: Run) -> None:
+def test_wait_for_several_lists_of_fibers_is_a_match_error(run: Run) -> None:
     fibers = io.parallel(io.pure(1))
     twice: Any = lambda found: io.wait(found, found)  # noqa: E731 (of a type that hides the mistake)
     assert "but got [<Fiber" in text(run(fibers.flat_map(twice)))
 
 
 @pytest.mark.parametrize("wrong", ["1", None, math.nan, math.inf, 10**400, True], ids=reprlib.repr)
-def test_a_time_is_a_finite_number(run: Run, wrong: Any) -> None:
+def test_sleep_of_a_time_that_is_no_finite_number_is_a_match_error(run: Run, wrong: Any) -> None:
     said = "sleep: expected a number of seconds, finite, but got "
     assert text(run(io.sleep(wrong))).startswith(said)
     said = "sleep_until: expected a moment like time.time(), finite, but got "
     assert text(run(io.sleep_until(wrong))).startswith(said)
 
 
-def test_what_is_no_result(run: Run) -> None:
+def test_from_result_of_a_value_that_is_no_result_is_a_match_error(run: Run) -> None:
     said = "from_result: expected a Result (Ok, Errors or Panic), but got 5 of type int"
     assert text(run(io.from_result(bad))) == said
 
 
 @pytest.mark.parametrize("wrong", ["text", None, ValueError, 5], ids=repr)
-def test_what_is_no_exception_is_no_panic(wrong: Any) -> None:
+def test_panic_of_a_value_that_is_no_exception_is_a_match_error(wrong: Any) -> None:
     said = re.escape(f"expected an exception, but got {wrong!r}; give one, like ValueError('why')")
     with pytest.raises(MatchError, match=said):
         io.panic(wrong)
 
 
 @pytest.mark.parametrize("wrong", ["text", 5], ids=repr)
-def test_the_errors_of_a_panic_are_a_list(wrong: Any) -> None:
+def test_panic_with_errors_that_are_no_list_is_a_match_error(wrong: Any) -> None:
     said = re.escape(f"panic: errors is a list of them, but got {wrong!r}; give [{wrong!r}]")
     with pytest.raises(MatchError, match=said):
         io.panic(ValueError(), errors=wrong)
 
 
-def test_a_mapped_exception_is_an_exception(run: Run) -> None:
+def test_map_panic_to_a_value_that_is_no_exception_is_a_match_error(run: Run) -> None:
     said = text(run(io.panic(ValueError()).map_panic(five)))
     assert said.startswith(f"map_panic: expected an exception from {here(five)}, but got 5 of")
 
@@ -291,7 +293,9 @@ def test_a_mapped_exception_is_an_exception(run: Run) -> None:
 
 
 @pytest.mark.parametrize("make", [io.defer, io.blocking, io.on_main_thread])
-def test_an_async_function_is_no_plain_one(run: Run, make: Callable[..., Program]) -> None:
+def test_async_function_in_place_of_a_plain_one_is_a_match_error(
+    run: Run, make: Callable[..., Program]
+) -> None:
     said = text(run(make(a_coroutine)))
     assert said.startswith(f"{make.__name__}: expected a value from {here(a_coroutine)}, but got ")
     assert said.endswith("; io.from_coroutine makes an IO of an async function")
@@ -301,19 +305,19 @@ async def takes_a_callback(context: Any, callback: Any) -> None:
     """Never awaited."""
 
 
-def test_an_async_function_never_calls_back(run: Run) -> None:
+def test_async_function_that_takes_a_callback_is_a_match_error(run: Run) -> None:
     said = text(run(io.async_(takes_a_callback)))
     assert said.startswith(f"async_: expected a value from {here(takes_a_callback)}, but got ")
 
 
-def test_a_plain_function_makes_no_coroutine_and_no_future(run: Run) -> None:
+def test_plain_function_in_place_of_a_coroutine_or_future_is_a_match_error(run: Run) -> None:
     said = text(run(io.from_coroutine(five)))
     assert said.startswith(f"from_coroutine: expected a coroutine from {here(five)}, but got 5 of")
     said = text(run(io.from_future(five)))
     assert said.startswith(f"from_future: expected a future from {here(five)}, but got 5 of type")
 
 
-def test_a_callback_takes_a_result(run: Run) -> None:
+def test_callback_called_with_a_value_that_is_no_result_is_a_match_error(run: Run) -> None:
     def call_back(context: Any, callback: Any) -> None:
         callback(5)
 
@@ -327,7 +331,7 @@ def test_a_callback_takes_a_result(run: Run) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["2", None, 2.5, True, 0, -3], ids=repr)
-def test_a_pool_has_a_thread_at_least(wrong: Any) -> None:
+def test_run_refuses_a_pool_without_threads(wrong: Any) -> None:
     expected = f"run: pool_size, the number of threads: expected a number from 1, but got {wrong!r}"
     with pytest.raises(TypeError, match=re.escape(expected)):
         io.pure(1).run(None, wrong)
@@ -335,12 +339,12 @@ def test_a_pool_has_a_thread_at_least(wrong: Any) -> None:
         asyncio.run(io.pure(1).run_async(None, wrong))
 
 
-def test_raffiots_name_for_the_idle_time_is_accepted() -> None:
+def test_run_accepts_the_name_of_raffiot_for_the_idle_time() -> None:
     assert io.pure(1).run(None, 1, nighttime=0.1) == Ok(1)
 
 
 @pytest.mark.parametrize("wrong", ["cluster", 5, Cluster], ids=repr)
-def test_a_run_is_on_a_cluster(wrong: Any) -> None:
+def test_run_refuses_a_value_that_is_no_cluster(wrong: Any) -> None:
     with pytest.raises(MatchError, match=r"run: `on` takes a Cluster, but got .*; make one with"):
         io.pure(1).run(None, on=wrong)
     with pytest.raises(MatchError, match=r"run: `on` takes a Cluster, but got .*; make one with"):
@@ -348,13 +352,15 @@ def test_a_run_is_on_a_cluster(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["2", 2.5, True], ids=repr)
-def test_at_most_and_progress_name_their_function(wrong: Any) -> None:
+def test_at_most_and_progress_of_a_wrong_type_are_a_match_error_of_their_function(
+    wrong: Any,
+) -> None:
     with pytest.raises(TypeError, match=f"zip_par: at_most is a whole number .* got {wrong!r}"):
         io.zip_par(io.pure(1), at_most=wrong)
     with pytest.raises(TypeError, match="traverse_par: progress is a function, True or None"):
         io.traverse_par([1], io.pure, progress="yes")  # type: ignore[arg-type]
 
 
-def test_call_of_an_actor_without_a_function_says_what_it_expects() -> None:
+def test_at_refuses_a_value_that_is_no_actor() -> None:
     with pytest.raises(MatchError, match=r"Actor\.call: expected a function, but got None"):
         Actor[Any](1, 2, "list").call(no_function)

@@ -1,4 +1,4 @@
-"""What is said of bad input to resources, variables, values, clusters and simulations."""
+"""Messages about bad input to resources, variables, values, clusters and simulations."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ TAKES_A_FUNCTION: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", TAKES_A_FUNCTION)
-def test_what_is_no_function_is_refused_at_once(name: str) -> None:
+def test_operation_refuses_at_once_a_value_that_is_no_function(name: str) -> None:
     said = f"{name.strip()}: expected a function, but got "
     with pytest.raises(MatchError, match=re.escape(said)):
         TAKES_A_FUNCTION[name](None)
@@ -86,7 +86,7 @@ TAKES_A_PROGRAM: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", TAKES_A_PROGRAM)
-def test_what_is_no_program_is_refused_at_once(name: str) -> None:
+def test_operation_refuses_at_once_a_value_that_is_no_program(name: str) -> None:
     said = re.escape(f"{name.strip()}: expected an IO, but got 5 of type int; io.pure makes an IO")
     with pytest.raises(MatchError, match=said):
         TAKES_A_PROGRAM[name](5)
@@ -105,14 +105,14 @@ RETURNS_NO_RESOURCE: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", RETURNS_NO_RESOURCE)
-def test_a_function_that_returns_no_resource_is_named(run: Run, name: str) -> None:
+def test_function_that_returns_no_resource_is_named_with_its_place(run: Run, name: str) -> None:
     assert text(run(RETURNS_NO_RESOURCE[name](five).use(io.pure))) == (
         f"{name}: expected a Resource from {here(five)}, but got 5 of type int; "
         f"resource.pure makes a Resource of it"
     )
 
 
-def test_a_program_is_lifted(run: Run) -> None:
+def test_function_that_returns_an_io_is_advised_to_lift_it(run: Run) -> None:
     program = one.flat_map(lambda _: io.pure(1)).use(io.pure)
     assert text(run(program)).endswith("; resource.lift_io makes a Resource of it")
 
@@ -130,24 +130,24 @@ IS_NO_RESOURCE: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", IS_NO_RESOURCE)
-def test_what_is_no_resource_is_named(run: Run, name: str) -> None:
-    # `then` and `zip_par` refuse it when they are called, which here is a panic, too
+def test_operation_names_a_value_that_is_no_resource(run: Run, name: str) -> None:
+    # `then` and `zip_par` refuse the value when they are called, which here is a panic, too
     program = io.defer_io(lambda: IS_NO_RESOURCE[name]().use(io.pure))
     assert text(run(program)).startswith(f"{name}: expected a Resource, but got 1 of type int; ")
 
 
-def test_a_function_that_uses_a_resource_returns_an_io(run: Run) -> None:
+def test_use_of_a_resource_by_a_function_that_returns_no_io_is_a_match_error(run: Run) -> None:
     said = text(run(one.use(five)))
     assert said.startswith(f"Resource.use: expected an IO from {here(five)}, but got 5 of type int")
 
 
-def test_a_function_that_closes_a_resource_returns_an_io(run: Run) -> None:
+def test_close_of_a_resource_by_a_function_that_returns_no_io_is_a_match_error(run: Run) -> None:
     said = text(run(resource.from_open_close_io(io.pure(1), five).use(io.pure)))
     assert said.startswith(f"closing a resource: expected an IO from {here(five)}, but got 5 of")
 
 
 @pytest.mark.parametrize("computed", [1, (1, 2), (1, five, 3)], ids=repr_without_address)
-def test_a_resource_is_made_of_a_value_and_what_releases_it(run: Run, computed: Any) -> None:
+def test_resource_whose_program_computes_no_pair_is_a_match_error(run: Run, computed: Any) -> None:
     made: Any = Resource(io.pure(computed))
     for each in (made, made.map(str), made.flat_map(resource.pure), made.attempt(), one.zip(made)):
         outcome = run(each.use(io.pure))
@@ -156,38 +156,38 @@ def test_a_resource_is_made_of_a_value_and_what_releases_it(run: Run, computed: 
         assert text(outcome).startswith("Resource: expected that its program computes a value and")
 
 
-def test_the_function_of_a_resource_is_one(run: Run) -> None:
+def test_ap_of_a_resource_that_is_no_function_is_a_match_error(run: Run) -> None:
     said = text(run(one.ap(one).use(io.pure)))
     assert said.startswith("Resource.ap: expected a function, but got 1 of type int")
 
 
-def test_a_context_manager_is_entered(run: Run) -> None:
+def test_from_with_of_a_value_that_is_no_context_manager_is_a_match_error(run: Run) -> None:
     assert text(run(resource.from_with(io.pure(5)).use(io.pure))) == (
         "resource.from_with: expected a context manager, but got 5 of type int; "
         "give the program that makes one, like io.defer(open, path)"
     )
 
 
-def test_items_that_cannot_be_iterated_over(run: Run) -> None:
+def test_resource_traverse_of_a_value_that_is_no_iterable_is_a_match_error(run: Run) -> None:
     said = text(run(resource.traverse(wrong, resource.pure).use(io.pure)))
     assert said == "resource.traverse: expected a list or another iterable, but got 5 of type int"
 
 
 @pytest.mark.parametrize("tokens", [0, -1, True, "3", 1.5, None], ids=repr)
-def test_tokens_are_a_whole_number_from_one(run: Run, tokens: Any) -> None:
+def test_tokens_below_one_or_not_whole_are_a_match_error(run: Run, tokens: Any) -> None:
     said = f": expected a number from 1, but got {tokens!r}"
     assert text(run(resource.semaphore(tokens))).startswith(f"semaphore{said}")
     assert text(run(resource.rate_limit(tokens, 1))).startswith(f"rate_limit{said}")
 
 
 @pytest.mark.parametrize("seconds", [0, -1, True, "3", math.nan, math.inf, 10**400, None])
-def test_a_window_is_a_number_of_seconds(run: Run, seconds: Any) -> None:
+def test_window_that_is_no_number_of_seconds_is_a_match_error(run: Run, seconds: Any) -> None:
     said = "rate_limit: expected a number of seconds above 0"
     assert text(run(resource.rate_limit(1, seconds))).startswith(said)
 
 
 @pytest.mark.parametrize("name", ["", 3, b"lock"], ids=repr)
-def test_a_name_is_a_text(run: Run, name: Any) -> None:
+def test_lock_name_that_is_no_text_is_a_match_error(run: Run, name: Any) -> None:
     said = f": expected a name, but got {name!r} of type {type(name).__name__}; give a str"
     assert text(run(resource.semaphore(1, name=name))).startswith(f"semaphore{said}")
     assert text(run(resource.rate_limit(1, 1, name=name))).startswith(f"rate_limit{said}")
@@ -206,7 +206,9 @@ UPDATES: dict[str, Callable[[Any, Any], Any]] = {
 
 @pytest.mark.parametrize("name", UPDATES)
 @pytest.mark.parametrize("computed", [1, None, (1, 2, 3), "ab"], ids=repr)
-def test_an_update_is_a_pair(run: Run, name: str, computed: Any) -> None:
+def test_update_by_a_function_that_returns_no_pair_is_a_match_error(
+    run: Run, name: str, computed: Any
+) -> None:
     said = text(run(Var.create(0).flat_map(lambda var: UPDATES[name](var, lambda _: computed))))
     assert said.startswith(f"{name}: expected a pair (new value, what is returned) from the funct")
     assert f"{__file__}:" in said
@@ -215,40 +217,40 @@ def test_an_update_is_a_pair(run: Run, name: str, computed: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["update", "update_io", "update_rs", "traverse"])
-def test_a_variable_is_updated_by_a_function(run: Run, name: str) -> None:
+def test_variable_method_refuses_a_value_that_is_no_function(run: Run, name: str) -> None:
     said = text(run(Var.create(0).flat_map(lambda var: getattr(var, name)(None))))
     assert said.startswith(f"Var.{name}: expected a function, but got None; ")
 
 
 @pytest.mark.parametrize("name", ["update_io", "traverse"])
-def test_a_function_of_a_variable_returns_an_io(run: Run, name: str) -> None:
+def test_variable_method_refuses_a_function_that_returns_no_io(run: Run, name: str) -> None:
     said = text(run(Var.create(0).flat_map(lambda var: getattr(var, name)(five))))
     assert said.startswith(f"Var.{name}: expected an IO from {here(five)}, but got 5 of type int")
 
 
-def test_a_function_of_a_variable_returns_a_resource(run: Run) -> None:
+def test_update_rs_by_a_function_that_returns_no_resource_is_a_match_error(run: Run) -> None:
     update: Any = five
     said = text(run(Var.create(0).flat_map(lambda var: var.update_rs(update).use(io.pure))))
     assert said.startswith(f"Var.update_rs: expected a Resource from {here(five)}, but got 5 of")
 
 
 @pytest.mark.parametrize("name", ["zip", "zip_with", "ap"])
-def test_what_is_no_variable_is_named(run: Run, name: str) -> None:
+def test_variable_method_names_a_value_that_is_no_variable(run: Run, name: str) -> None:
     said = text(run(Var.create(0).flat_map(lambda var: getattr(var, name)(5))))
     assert said.startswith(f"Var.{name}: expected a Var, but got 5 of type int; Var.create(value)")
 
 
-def test_the_function_in_a_variable_is_one(run: Run) -> None:
+def test_ap_of_a_variable_that_holds_no_function_is_a_match_error(run: Run) -> None:
     said = text(run(Var.create(0).flat_map(lambda var: var.ap(var))))
     assert said.startswith("Var.ap: expected a function, but got 0 of type int")
 
 
-def test_a_variable_is_made_by_a_program() -> None:
+def test_var_that_is_made_without_create_is_a_match_error() -> None:
     with pytest.raises(MatchError, match=re.escape("got 5 of type int; Var.create(value) is the")):
         Var(wrong)
 
 
-def test_what_is_no_val_is_named() -> None:
+def test_val_method_names_a_value_that_is_no_val() -> None:
     calls: dict[str, Callable[[], object]] = {
         "Val.flatten: expected a Val, but got 1 of": lambda: Val(1).flatten(),  # type: ignore[misc]
         "Val.zip: expected a Val, but got 5 of type int": lambda: Val.zip(5),
@@ -261,7 +263,7 @@ def test_what_is_no_val_is_named() -> None:
             call()
 
 
-def test_a_function_of_a_val_returns_an_io(run: Run) -> None:
+def test_val_traverse_by_a_function_that_returns_no_io_is_a_match_error(run: Run) -> None:
     said = text(run(Val(1).traverse(five)))
     assert said.startswith(f"Val.traverse: expected an IO from {here(five)}, but got 5 of type int")
 
@@ -270,7 +272,7 @@ def test_a_function_of_a_val_returns_an_io(run: Run) -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1, "2", True, 1.5], ids=repr)
-def test_a_local_cluster_has_workers_and_threads(number: Any) -> None:
+def test_local_cluster_without_workers_or_threads_is_a_cluster_error(number: Any) -> None:
     said = "a local cluster takes at least 1 worker of at least 1 thread, but got "
     with pytest.raises(ClusterError, match=re.escape(f"{said}workers={number!r}; give whole")):
         Cluster.local(number)
@@ -279,7 +281,7 @@ def test_a_local_cluster_has_workers_and_threads(number: Any) -> None:
 
 
 @pytest.mark.parametrize("url", [None, 5, "", "localhost:7077", "tcp://localhost:99999"], ids=repr)
-def test_a_url_names_a_host_and_a_port(url: Any) -> None:
+def test_url_without_a_host_or_a_port_is_a_cluster_error(url: Any) -> None:
     said = f"but got {url!r}; give one like tcp://127.0.0.1:7077"
     with pytest.raises(ClusterError, match=re.escape(said)):
         check_url(url)
@@ -288,12 +290,12 @@ def test_a_url_names_a_host_and_a_port(url: Any) -> None:
 
 
 @pytest.mark.parametrize("timeout", ["x", None, 0, -1, math.nan], ids=repr)
-def test_a_timeout_is_a_number_of_seconds(timeout: Any) -> None:
+def test_connect_timeout_that_is_no_number_of_seconds_is_a_match_error(timeout: Any) -> None:
     with pytest.raises(MatchError, match=r"Cluster\.connect: expected a number of seconds above 0"):
         Cluster.connect("tcp://127.0.0.1:7077", timeout=timeout)
 
 
-def test_a_result_is_waited_for_a_number_of_seconds() -> None:
+def test_result_timeout_that_is_no_number_of_seconds_is_a_match_error() -> None:
     submitted = shared_cluster().submit(io.pure(1), None)
     with pytest.raises(MatchError, match="result: expected a number of seconds, finite, but got"):
         submitted.result(a_text)
@@ -301,7 +303,7 @@ def test_a_result_is_waited_for_a_number_of_seconds() -> None:
 
 
 @pytest.mark.slow
-def test_a_closed_cluster_says_so_and_what_to_do() -> None:
+def test_cluster_that_is_closed_says_so_and_what_to_do() -> None:
     cluster = Cluster.local(1)
     cluster.close()
     said = "this cluster is closed and runs nothing more; make another with Cluster.local or"
@@ -337,12 +339,12 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("option", "said"), OPTIONS)
-def test_an_option_of_a_simulation(option: dict[str, Any], said: str) -> None:
+def test_simulate_refuses_an_option_of_a_wrong_kind(option: dict[str, Any], said: str) -> None:
     with pytest.raises(MatchError, match=re.escape(said)):
         simulate(io.pure(1), **option)
 
 
-def test_the_function_that_makes_the_program_is_named() -> None:
+def test_simulate_names_the_function_that_returns_no_program() -> None:
     said = f"simulate: expected an IO from {here(five)}, but got 5 of type int"
     with pytest.raises(MatchError, match=re.escape(said)):
         simulate(five)
@@ -350,7 +352,7 @@ def test_the_function_that_makes_the_program_is_named() -> None:
         explore(five, None, None, [1])
 
 
-def test_seeds_are_whole_numbers() -> None:
+def test_explore_refuses_seeds_that_are_no_whole_numbers() -> None:
     with pytest.raises(MatchError, match="explore: seeds: expected a list or another iterable"):
         explore(io.pure(1), None, None, wrong)
     with pytest.raises(MatchError, match="explore: a seed is a whole number, but got 'x'"):
@@ -368,6 +370,6 @@ FAULTS: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("said", FAULTS)
-def test_a_fault_befalls_somebody_at_some_time(said: str) -> None:
+def test_fault_refuses_names_and_times_of_a_wrong_kind(said: str) -> None:
     with pytest.raises(MatchError, match=re.escape(said)):
         FAULTS[said]()

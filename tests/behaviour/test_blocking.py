@@ -1,4 +1,4 @@
-"""Threads for blocking calls: how many there are, who waits for one, and what has none."""
+"""Threads for blocking calls: their number, calls that wait for one, and threads that fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Program = IO[Any, Any, Any]
 
 @pytest.fixture(autouse=True)
 def limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Sets the limit for one test, in which no other's threads are there."""
+    """Sets the limit for one test, which begins without threads of other tests."""
     monkeypatch.setenv("DISTIO_BLOCKING_THREADS", "256")
     before = blocking._limit.number
     yield distio.limit_blocking_threads
@@ -35,7 +35,7 @@ def refuse(*_: Any) -> NoReturn:
 
 
 class Gate:
-    """Calls that wait until they are let through, and how many of them do."""
+    """Calls that wait until the gate opens, and the number of calls that do."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -67,7 +67,7 @@ class Gate:
 # -- the limit --------------------------------------------------------------------------------
 
 
-def test_no_more_calls_block_at_a_time_than_the_limit_allows(limit: Callable[[int], None]) -> None:
+def test_blocking_calls_at_a_time_are_no_more_than_the_limit(limit: Callable[[int], None]) -> None:
     limit(3)
     gate = Gate()
     opening = io.defer(gate.wait_for, 3).then(io.defer(gate.open))
@@ -77,7 +77,7 @@ def test_no_more_calls_block_at_a_time_than_the_limit_allows(limit: Callable[[in
     assert gate.most == 3
 
 
-def test_calls_that_wait_for_a_thread_are_made_first_come_first_served(
+def test_blocking_calls_that_wait_for_a_thread_are_made_in_order(
     limit: Callable[[int], None],
 ) -> None:
     limit(1)
@@ -87,7 +87,7 @@ def test_calls_that_wait_for_a_thread_are_made_first_come_first_served(
     assert gate.passed == [*range(20)]
 
 
-def test_a_limit_that_is_raised_lets_those_go_on_that_wait(limit: Callable[[int], None]) -> None:
+def test_limit_that_is_raised_lets_waiting_calls_go_on(limit: Callable[[int], None]) -> None:
     limit(1)
     gate = Gate()
     raising = (
@@ -100,7 +100,7 @@ def test_a_limit_that_is_raised_lets_those_go_on_that_wait(limit: Callable[[int]
     assert io.zip_par([*many, raising]).run(None, 2).is_ok()
 
 
-def test_a_limit_that_is_lowered_holds_for_the_threads_that_there_are(
+def test_limit_that_is_lowered_holds_for_threads_that_exist(
     limit: Callable[[int], None],
 ) -> None:
     limit(8)
@@ -115,13 +115,13 @@ def test_a_limit_that_is_lowered_holds_for_the_threads_that_there_are(
 
 
 @pytest.mark.parametrize("number", [0, -1, True, 2.5, "8", None])
-def test_a_limit_that_is_no_number_from_1_is_a_match_error(number: Any) -> None:
+def test_limit_that_is_no_number_from_1_is_a_match_error(number: Any) -> None:
     with pytest.raises(MatchError, match="limit_blocking_threads: expected a number from 1"):
         distio.limit_blocking_threads(number)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "many", "1.5", "9" * 20])
-def test_a_variable_that_holds_no_limit_is_the_panic_of_a_blocking_call(
+def test_environment_variable_that_holds_no_limit_is_a_panic_of_a_blocking_call(
     monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("DISTIO_BLOCKING_THREADS", text)
@@ -133,7 +133,7 @@ def test_a_variable_that_holds_no_limit_is_the_panic_of_a_blocking_call(
 
 
 @pytest.mark.slow
-def test_the_limit_holds_on_the_workers_that_are_started_later(
+def test_limit_holds_on_workers_that_are_started_later(
     limit: Callable[[int], None],
 ) -> None:
     limit(17)
@@ -142,10 +142,10 @@ def test_the_limit_holds_on_the_workers_that_are_started_later(
         assert cluster.submit(variable, None).result() == Ok("17")
 
 
-# -- those that wait --------------------------------------------------------------------------
+# -- calls that wait --------------------------------------------------------------------------
 
 
-def test_a_call_that_waits_for_a_thread_and_is_cancelled_is_never_made(
+def test_blocking_call_that_is_cancelled_while_it_waits_for_a_thread_is_never_made(
     limit: Callable[[int], None],
 ) -> None:
     limit(1)
@@ -169,7 +169,7 @@ def test_a_call_that_waits_for_a_thread_and_is_cancelled_is_never_made(
     assert gate.passed == [1, 3]
 
 
-def test_many_calls_that_wait_are_cancelled_while_the_thread_is_busy(
+def test_blocking_calls_that_wait_are_cancelled_while_the_thread_is_busy(
     limit: Callable[[int], None],
 ) -> None:
     limit(1)
@@ -189,7 +189,7 @@ def test_many_calls_that_wait_are_cancelled_while_the_thread_is_busy(
     assert gate.passed == [0]
 
 
-def test_calls_that_wait_hold_no_thread(limit: Callable[[int], None]) -> None:
+def test_blocking_calls_that_wait_hold_no_thread(limit: Callable[[int], None]) -> None:
     limit(2)
     gate = Gate()
     before = threading.active_count()
@@ -201,14 +201,14 @@ def test_calls_that_wait_hold_no_thread(limit: Callable[[int], None]) -> None:
     )
     many = [io.blocking(gate.pass_, number) for number in range(300)]
     assert io.zip_par([*many, opening]).run(None, 2).is_ok()
-    assert counted[0] <= before + 2 + 2 + 1  # those that block, the pool's, and the messenger
+    assert counted[0] <= before + 2 + 2 + 1  # the blocking ones, the pool's, and the messenger
 
 
 # -- runs in blocking calls -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["1 thread", "4 threads", "cluster"])
-def test_a_run_in_a_blocking_call_does_not_need_the_thread_that_waits_for_it(
+def test_run_in_a_blocking_call_does_not_need_the_thread_that_waits_for_it(
     place: str, limit: Callable[[int], None]
 ) -> None:
     limit(1)
@@ -235,7 +235,7 @@ def test_runs_in_blocking_calls_may_be_nested_deeper_than_the_limit(
 
 @pytest.fixture
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From then on, the system starts no thread, and there are none to use again."""
+    """From the call on, the system starts no thread, and none is idle."""
     monkeypatch.setattr(blocking, "blocking_threads", Threads("none"))
     monkeypatch.setattr("distio.runtime.host.blocking_threads", Threads("none"))
     monkeypatch.setattr(blocking, "helpers", Threads("none"))
@@ -243,12 +243,12 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def in_thread(program: Program) -> Any:
-    """Run a program on a thread that hears no Ctrl-C, so that none is there for its sake."""
+    """Run a program on a thread that gets no Ctrl-C, so that no thread is there for its sake."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(program.run, None).result()
 
 
-def test_a_call_for_which_the_system_starts_no_thread_is_its_panic_alone(
+def test_blocking_call_for_which_no_thread_can_start_is_a_panic_of_that_call(
     no_threads: Callable[[], None],
 ) -> None:
     released: list[str] = []
@@ -263,7 +263,7 @@ def test_a_call_for_which_the_system_starts_no_thread_is_its_panic_alone(
     assert released == ["released"]
 
 
-def test_a_run_goes_on_with_the_threads_that_the_system_allows(
+def test_run_goes_on_with_the_threads_that_the_system_allows(
     no_threads: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     no_threads()
@@ -276,7 +276,7 @@ def test_run_in_a_fiber_needs_no_thread_of_its_own(no_threads: Callable[[], None
     assert in_thread(io.defer(no_threads).then(inner)) == Ok(Ok(1))
 
 
-def test_a_thread_that_could_not_be_started_is_not_counted(
+def test_thread_that_could_not_be_started_is_not_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pool = Threads("tried", lambda: 1)
@@ -294,7 +294,7 @@ def no_thread(*_: Any) -> NoReturn:
     raise CannotStartThread("can't start new thread")
 
 
-def test_a_call_that_raises_harms_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_call_that_raises_leaves_other_calls_alone(caplog: pytest.LogCaptureFixture) -> None:
     pool = Threads("robust", lambda: 1)
     made = threading.Event()
 

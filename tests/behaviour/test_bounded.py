@@ -26,7 +26,9 @@ from tests.harness.items import SLOW, Program, exceptions_of, square, squares
 
 @pytest.mark.parametrize("at_most", [None, 1, 2, 7, 1_000])
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
-def test_values_are_in_the_order_of_the_items(run: Run, at_most: int | None, count: int) -> None:
+def test_traverse_par_returns_values_in_the_order_of_the_items(
+    run: Run, at_most: int | None, count: int
+) -> None:
     def late_if_early(n: int) -> Program:
         return io.sleep(0.001 * (3 - n % 4)).then(square(n))
 
@@ -34,16 +36,16 @@ def test_values_are_in_the_order_of_the_items(run: Run, at_most: int | None, cou
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter, set, dict.fromkeys])
-def test_items_may_be_any_iterable(run_in_process: Run, kind: Callable[..., Any]) -> None:
+def test_traverse_par_takes_any_iterable(run_in_process: Run, kind: Callable[..., Any]) -> None:
     program = io.traverse_par(kind(range(9)), square, at_most=2)
     assert run_in_process(program) == squares(9)
 
 
-def test_many_tiny_items(run: Run) -> None:
+def test_traverse_par_runs_many_tiny_items(run: Run) -> None:
     assert run(io.traverse_par(range(20_000), square, at_most=3)) == squares(20_000)
 
 
-def test_a_program_can_be_run_again() -> None:
+def test_traverse_par_can_be_run_again() -> None:
     items = [1, 2, 3]
     program = io.traverse_par(items, square, at_most=2)
     items.clear()
@@ -51,7 +53,7 @@ def test_a_program_can_be_run_again() -> None:
     assert program.run(None) == Ok([1, 4, 9])
 
 
-def test_zip_par_takes_programs_of_any_kind(run: Run) -> None:
+def test_zip_par_with_at_most_takes_programs_of_any_kind(run: Run) -> None:
     programs = [io.sleep(0.001).then(square(n)) for n in range(9)]
     assert run(io.zip_par(programs, at_most=2)) == squares(9)
     assert run(io.zip_par(*programs, at_most=20)) == squares(9)
@@ -59,16 +61,16 @@ def test_zip_par_takes_programs_of_any_kind(run: Run) -> None:
     assert run(io.zip_par(io.pure(5), at_most=1)) == Ok([5])
 
 
-def test_zip_par_takes_them_from_a_generator(run_in_process: Run) -> None:
+def test_zip_par_with_at_most_takes_programs_from_a_generator(run_in_process: Run) -> None:
     assert run_in_process(io.zip_par((square(n) for n in range(9)), at_most=2)) == squares(9)
 
 
-def test_the_context_is_that_of_the_parent(run: Run) -> None:
+def test_traverse_par_items_have_the_context_of_their_parent(run: Run) -> None:
     program = io.traverse_par([1, 2, 3], lambda n: io.read.map(lambda x: x + n), at_most=2)
     assert run(program.contra_map_read(lambda context: context * 10), 4) == Ok([41, 42, 43])
 
 
-def test_one_in_another(run: Run) -> None:
+def test_traverse_par_may_be_nested(run: Run) -> None:
     def row(n: int) -> Program:
         return io.traverse_par(range(n), lambda m: io.pure(n * m), at_most=2)
 
@@ -76,7 +78,7 @@ def test_one_in_another(run: Run) -> None:
     assert run(io.traverse_par(range(12), row, at_most=3)) == Ok(expected)
 
 
-def test_nothing_is_left_on_the_stack_for_what_comes_then(run: Run) -> None:
+def test_traverse_par_leaves_the_stack_as_it_was(run: Run) -> None:
     first = io.traverse_par(range(5), square, at_most=2).map(sum)
     second = io.traverse_par(range(5), io.error, at_most=2).catch(lambda errors: io.pure(errors))
     assert run(io.zip(first, second, io.read), 7) == Ok([30, [0, 1, 2, 3, 4], 7])
@@ -86,7 +88,7 @@ def test_nothing_is_left_on_the_stack_for_what_comes_then(run: Run) -> None:
 
 
 @pytest.mark.parametrize("at_most", [0, -1])
-def test_at_most_is_a_number_from_one(at_most: int) -> None:
+def test_at_most_below_one_is_a_value_error(at_most: int) -> None:
     with pytest.raises(ValueError, match=f"at_most is a whole number from 1.*{at_most}"):
         io.traverse_par([1], square, at_most=at_most)
     with pytest.raises(ValueError, match="at_most"):
@@ -94,12 +96,12 @@ def test_at_most_is_a_number_from_one(at_most: int) -> None:
 
 
 @pytest.mark.parametrize("at_most", [True, False, 1.0, "2"])
-def test_at_most_is_a_whole_number(at_most: Any) -> None:
+def test_at_most_that_is_no_whole_number_is_a_type_error(at_most: Any) -> None:
     with pytest.raises(TypeError, match="at_most is a whole number from 1"):
         io.traverse_par([1], square, at_most=at_most)
 
 
-def test_so_many_are_worked_on_and_never_more() -> None:
+def test_at_most_items_run_at_a_time_and_no_more() -> None:
     """Twelve items of a second each, three at a time, take four seconds."""
     program = io.traverse_par(range(12), lambda n: io.sleep(1), at_most=3)
     assert 4 <= simulate(program).virtual_seconds < 5
@@ -115,21 +117,21 @@ def test_so_many_are_worked_on_and_never_more() -> None:
     )
 
 
-def test_whoever_is_done_makes_room_at_once() -> None:
+def test_item_that_ends_makes_room_at_once() -> None:
     """Three seconds beside one and one and one; not three beside one, and then one beside one."""
     program = io.traverse_par([3, 1, 1, 1], io.sleep, at_most=2)
     assert 3 <= simulate(program).virtual_seconds < 3.5
 
 
 def counted(var: Var[tuple[int, int]], n: int) -> Program:
-    """An item that counts how many are worked on with it, and the most there ever were."""
+    """An item that counts the items that run with it, and the most there ever were."""
     enter = var.update(lambda seen: ((seen[0] + 1, max(seen[1], seen[0] + 1)), None))
     leave = var.update(lambda seen: ((seen[0] - 1, seen[1]), None))
     return enter.then(io.yield_, leave)
 
 
 def crowd(count: int, at_most: int) -> Program:
-    """How many items are worked on in the end, and how many there were at a time at the most."""
+    """The number of items that run in the end, and the most that ran at a time."""
 
     def watch(var: Var[tuple[int, int]]) -> Program:
         return io.traverse_par(range(count), partial(counted, var), at_most=at_most).then(var.get())
@@ -137,14 +139,14 @@ def crowd(count: int, at_most: int) -> Program:
     return Var.create((0, 0)).flat_map(watch)
 
 
-def test_never_more_at_once_wherever_they_are(run: Run) -> None:
+def test_at_most_holds_for_items_on_all_workers(run: Run) -> None:
     now, most = run(crowd(40, 3)).unsafe_get()
     assert now == 0
     assert 1 <= most <= 3
 
 
 @pytest.mark.slow
-def test_never_more_at_once_under_every_seed() -> None:
+def test_at_most_holds_under_every_seed() -> None:
     most: set[int] = set()
 
     def check(simulation: Simulation[Any, Any]) -> bool:
@@ -157,7 +159,7 @@ def test_never_more_at_once_under_every_seed() -> None:
     assert 2 in most
 
 
-def test_one_at_a_time_is_one_after_another(run_in_process: Run) -> None:
+def test_at_most_one_runs_items_one_after_another(run_in_process: Run) -> None:
     seen: list[str] = []
 
     def item(n: int) -> Program:
@@ -173,7 +175,7 @@ def test_one_at_a_time_is_one_after_another(run_in_process: Run) -> None:
 
 
 class Counted:
-    """A source of numbers that knows how many of them it was asked for beyond those done."""
+    """A source of numbers that counts how many were taken beyond those done."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -192,29 +194,29 @@ class Counted:
         self.done += 1
 
 
-def test_slow_items_are_not_taken_before_there_is_room_for_them() -> None:
+def test_source_of_slow_items_is_asked_when_there_is_room_and_not_before() -> None:
     source = Counted(20)
     program = io.traverse_par(source, partial(source.item, SLOW), at_most=3)
     assert program.run(None).is_ok()
     assert source.most_ahead == 3
 
 
-def test_no_more_is_taken_than_chunks_hold() -> None:
+def test_source_is_asked_for_no_more_items_than_chunks_hold() -> None:
     source = Counted(40_000)
     assert io.traverse_par(source, partial(source.item, 0.0), at_most=2).run(None).is_ok()
     assert source.taken == source.done == 40_000
     assert source.most_ahead <= 2 * MOST_IN_CHUNK
 
 
-def test_nothing_is_taken_before_the_program_runs() -> None:
+def test_source_is_not_asked_before_the_program_runs() -> None:
     source = Counted(5)
     program = io.traverse_par(iter(source), square, at_most=2)
     assert source.taken == 0
     assert program.run(None) == squares(5)
 
 
-def test_a_source_that_waits_holds_nobody_up() -> None:
-    """The first item is worked on before the second one is there."""
+def test_source_that_waits_holds_no_item_up() -> None:
+    """The first item runs before the second one is there."""
     seen: list[str] = []
 
     def source() -> Iterator[int]:
@@ -230,7 +232,7 @@ def test_a_source_that_waits_holds_nobody_up() -> None:
 
 
 @pytest.mark.slow
-def test_many_items_take_the_memory_of_their_values() -> None:
+def test_traverse_par_of_many_items_takes_the_memory_of_their_values() -> None:
     seen: list[int] = []
     nothing = io.pure(None)
 
@@ -263,18 +265,18 @@ def troubled(n: int) -> Program:
 
 
 @pytest.mark.parametrize("at_most", [1, 2, 50])
-def test_all_failures_are_kept_in_the_order_of_the_items(run: Run, at_most: int) -> None:
+def test_traverse_par_keeps_all_failures_in_the_order_of_the_items(run: Run, at_most: int) -> None:
     result: Any = run(io.traverse_par(range(30), troubled, at_most=at_most))
     assert exceptions_of(result) == ["7", "14", "21", "28"]
     assert result.errors == [0, 5, 10, 15, 20, 25]
 
 
-def test_errors_alone_are_errors(run: Run) -> None:
+def test_traverse_par_of_items_with_errors_alone_returns_errors(run: Run) -> None:
     assert run(io.traverse_par([1, 2], io.error, at_most=1)) == Errors([1, 2])
     assert run(io.zip_par(io.errors(), io.pure(1), at_most=1)) == Errors([])
 
 
-def test_what_is_no_program_is_the_panic_of_its_item(run: Run) -> None:
+def test_item_that_returns_no_program_is_a_panic_of_that_item(run: Run) -> None:
     makers: Any = [lambda: 5, lambda: None, lambda: io.error("a")]
     result: Any = run(io.traverse_par(makers, lambda make: make(), at_most=1))
     assert result.errors == ["a"]
@@ -291,7 +293,7 @@ def broken(count: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("at_most", [1, 2, 50])
-def test_if_the_iterator_raises_that_comes_first_and_the_others_are_kept(
+def test_source_that_raises_comes_first_and_other_failures_are_kept(
     run_in_process: Run, at_most: int
 ) -> None:
     done: list[int] = []
@@ -306,13 +308,13 @@ def test_if_the_iterator_raises_that_comes_first_and_the_others_are_kept(
     assert sorted(done) == [*range(9)]
 
 
-def test_if_the_iterator_raises_at_once_that_is_all(run_in_process: Run) -> None:
+def test_source_that_raises_at_once_is_the_only_failure(run_in_process: Run) -> None:
     assert exceptions_of(run_in_process(io.traverse_par(broken(0), square, at_most=2))) == [
         "'broken'"
     ]
 
 
-def test_what_can_not_be_iterated_is_a_panic() -> None:
+def test_source_that_cannot_be_iterated_is_a_panic() -> None:
     items: Any = 5
     result: Any = io.traverse_par(items, square, at_most=2).run(None)
     assert exceptions_of(result) == [
@@ -327,14 +329,14 @@ def pid_after(seconds: float, n: int) -> Program:
     return io.defer(time.sleep, seconds).then(io.defer(os.getpid))
 
 
-def test_work_is_spread_over_the_workers() -> None:
+def test_traverse_par_spreads_items_over_the_workers() -> None:
     program = io.traverse_par(range(12), partial(pid_after, SLOW), at_most=4)
     pids = set(run_at("cluster", program).unsafe_get())
     assert len(pids) == 2
     assert os.getpid() not in pids
 
 
-def test_the_root_may_travel_too() -> None:
+def test_traverse_par_whose_root_travels_returns_its_values() -> None:
     handle = shared_cluster().submit(io.traverse_par(range(99), square, at_most=3), None)
     assert handle.result(timeout=60) == squares(99)
 
@@ -346,7 +348,7 @@ def kill_one(seen: str, n: int) -> Program:
 
 
 @pytest.mark.slow
-def test_a_lost_worker_costs_the_items_that_it_had_and_no_others(tmp_path: Path) -> None:
+def test_lost_worker_costs_the_items_that_it_had_and_no_others(tmp_path: Path) -> None:
     calls: list[tuple[int, int | None]] = []
     program = io.traverse_par(
         range(6), partial(kill_one, str(tmp_path)), at_most=1, progress=lambda *c: calls.append(c)
@@ -359,7 +361,7 @@ def test_a_lost_worker_costs_the_items_that_it_had_and_no_others(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_lost_worker_costs_no_more_than_it_had_under_every_seed() -> None:
+def test_lost_worker_costs_no_more_than_its_items_under_every_seed() -> None:
     def check(simulation: Simulation[Any, Any]) -> None:
         result: Any = simulation.result
         if isinstance(result, Panic):
@@ -378,8 +380,8 @@ def test_a_lost_worker_costs_no_more_than_it_had_under_every_seed() -> None:
 
 
 @pytest.mark.slow
-def test_values_are_right_under_every_seed() -> None:
-    """Those that start many are on workers, and travel in the middle of it."""
+def test_traverse_par_returns_the_right_values_under_every_seed() -> None:
+    """The inner traversals are on workers, and travel in the middle of their work."""
 
     def row(n: int) -> Program:
         return io.traverse_par(range(4), lambda m: io.yield_.then(io.pure(n + m)), at_most=2)
@@ -394,13 +396,13 @@ def test_values_are_right_under_every_seed() -> None:
 
 
 def unpicklable(n: int) -> Program:
-    """Tiny items, so that they share fibers; the value of one can't leave its worker."""
+    """Tiny items that share fibers; the value of one can't leave its worker."""
     if n == 50:
         return io.defer(threading.Lock)
     return io.error(n) if n % 40 == 0 else io.pure(n)
 
 
-def test_a_value_that_can_not_travel_harms_no_other_item() -> None:
+def test_value_that_cannot_travel_leaves_other_items_alone() -> None:
     result: Any = simulate(io.traverse_par(range(200), unpicklable, at_most=2)).result
     assert [type(traced.exception) for traced in result.exceptions] == [NotPicklable]
     assert "_thread.lock" in exceptions_of(result)[0]

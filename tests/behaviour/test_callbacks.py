@@ -1,4 +1,4 @@
-"""What a callback may be given, by whom and how often: wherever the fiber is that waits for it."""
+"""Callbacks: what they may be given, from which thread and how often, wherever their fiber is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WHERE: dict[str, Callable[[Program], Program]] = {
 
 
 def twice_at_once(_: Any, callback: Any) -> None:
-    """Two threads call it at the same moment."""
+    """Two threads call the callback at the same moment."""
     both = threading.Barrier(2)
 
     def call() -> None:
@@ -41,7 +41,7 @@ def twice_at_once(_: Any, callback: Any) -> None:
 
 
 @pytest.mark.parametrize("where", WHERE)
-def test_two_threads_that_call_at_once_wake_the_fiber_once(run: Run, where: str) -> None:
+def test_callback_that_two_threads_call_at_once_wakes_its_fiber_once(run: Run, where: str) -> None:
     woken = io.zip(io.async_(twice_at_once), io.sleep(0.001).then(io.pure("went on")))
     assert run(WHERE[where](woken)) == Ok(["it", "went on"])
 
@@ -57,7 +57,9 @@ class Odd:
     [(3, "3 of type int"), (None, "None of type NoneType"), (Odd(), "<odd> of type Odd")],
     ids=["int", "None", "object"],
 )
-def test_what_is_no_result_is_named(run: Run, where: str, wrong: Any, came: str) -> None:
+def test_callback_called_with_a_value_that_is_no_result_is_a_match_error(
+    run: Run, where: str, wrong: Any, came: str
+) -> None:
     outcome = run(WHERE[where](io.async_(lambda _, callback: callback(wrong))))
     assert isinstance(outcome, Panic)
     (traced,) = outcome.exceptions
@@ -68,12 +70,12 @@ def test_what_is_no_result_is_named(run: Run, where: str, wrong: Any, came: str)
 
 
 def forgetful(context: Any, callback: Any) -> None:
-    """Does nothing with it."""
+    """Do nothing with the callback."""
 
 
 @pytest.mark.parametrize("where", WHERE)
-def test_a_callback_that_is_dropped_is_a_deadlock_of_its_fiber_alone(run: Run, where: str) -> None:
-    """Others go on; and the one that waited can be waited for."""
+def test_callback_that_is_dropped_is_a_deadlock_of_its_fiber_alone(run: Run, where: str) -> None:
+    """Other fibers go on, and the deadlocked one can be waited for."""
     both = io.parallel(io.async_(forgetful), io.sleep(0.001).then(io.pure("went on")))
     outcome = run(WHERE[where](both.flat_map(io.wait)))
     assert isinstance(outcome, Ok)

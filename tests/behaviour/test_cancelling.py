@@ -1,4 +1,4 @@
-"""Cancellation, as programs see it, in every place: who ends, what is released, what is seen."""
+"""Cancellation, as programs see it, in every place: which fibers end, what is released."""
 
 from __future__ import annotations
 
@@ -91,26 +91,26 @@ WAITS: dict[str, Callable[[float], Program]] = {
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01], ids=["soon", "parked"])
-@pytest.mark.parametrize("what", WAITS)
-def test_who_waits_is_cancelled(run: Run, what: str, seconds: float) -> None:
-    assert run(WAITS[what](seconds)) == ALONE
+@pytest.mark.parametrize("wait", WAITS)
+def test_fiber_that_waits_is_cancelled(run: Run, wait: str, seconds: float) -> None:
+    assert run(WAITS[wait](seconds)) == ALONE
 
 
-def test_who_never_waits_is_cancelled(run: Run) -> None:
+def test_fiber_that_only_yields_is_cancelled(run: Run) -> None:
     def busy() -> Program:
         return io.yield_.flat_map(lambda _: busy())
 
     assert run(cancelled_when(io.sequence([io.yield_] * 5), busy())) == ALONE
 
 
-def test_who_runs_without_a_break_is_cancelled(run: Run) -> None:
+def test_fiber_that_runs_without_a_break_is_cancelled(run: Run) -> None:
     def busy() -> Program:
         return io.pure(0).flat_map(lambda _: busy())
 
     assert run(cancelled_when(io.sequence([io.yield_] * 5), busy())) == ALONE
 
 
-def test_who_has_ended_keeps_its_result(run: Run) -> None:
+def test_fiber_that_has_ended_keeps_its_result_when_it_is_cancelled(run: Run) -> None:
     def cancel_twice(fibers: list[Any]) -> Program:
         ended = io.wait(fibers).then(fibers[0].cancel())
         return io.zip(ended, ended)
@@ -118,12 +118,12 @@ def test_who_has_ended_keeps_its_result(run: Run) -> None:
     assert run(io.parallel(io.pure(5)).flat_map(cancel_twice)) == Ok([Ok(5), Ok(5)])
 
 
-def test_to_cancel_oneself(run: Run) -> None:
+def test_fiber_that_cancels_itself_is_cancelled(run: Run) -> None:
     me = io.current_fiber.flat_map(lambda fiber: fiber.cancel())
     assert is_cancelled(run(me.then(io.pure("never"))))
 
 
-def test_to_cancel_soon_is_not_to_wait(run: Run) -> None:
+def test_cancel_soon_does_not_wait_for_the_end(run: Run) -> None:
     held = io.uncancelable(io.sleep(0.05)).then(io.pure("never"))
     program = io.parallel(held).flat_map(
         lambda fibers: (
@@ -136,11 +136,11 @@ def test_to_cancel_soon_is_not_to_wait(run: Run) -> None:
     assert run(program) == ALONE
 
 
-def test_many_fibers_are_cancelled_at_once(run: Run) -> None:
+def test_fibers_by_the_hundred_are_cancelled_at_once(run: Run) -> None:
     assert run(cancel_many(500)) == Ok(500)
 
 
-def test_ten_thousand_fibers_are_cancelled_at_once(run_in_process: Run) -> None:
+def test_fibers_by_the_ten_thousand_are_cancelled_at_once(run_in_process: Run) -> None:
     assert run_in_process(cancel_many(10_000)) == Ok(10_000)
 
 
@@ -154,7 +154,7 @@ def cancel_many(count: int) -> Program:
     return io.parallel([FOREVER] * count).flat_map(cancel_all)
 
 
-# -- who sees it ------------------------------------------------------------------------------
+# -- handlers ---------------------------------------------------------------------------------
 
 
 HANDLERS: dict[str, Callable[[Program], Program]] = {
@@ -171,12 +171,12 @@ HANDLERS: dict[str, Callable[[Program], Program]] = {
 
 
 @pytest.mark.parametrize("name", HANDLERS)
-def test_no_handler_sees_a_cancellation(run: Run, name: str) -> None:
+def test_handler_never_sees_a_cancellation(run: Run, name: str) -> None:
     handled = HANDLERS[name](FOREVER).then(io.pure("never"))
     assert run(cancelled_after(0.01, handled)) == ALONE
 
 
-def test_whoever_waits_for_it_sees_it(run: Run) -> None:
+def test_wait_for_a_cancelled_fiber_returns_its_cancellation(run: Run) -> None:
     program = io.parallel(FOREVER).flat_map(
         lambda fibers: fibers[0].cancel_soon().then(io.wait(fibers).map(lambda rs: rs[0]))
     )
@@ -185,16 +185,16 @@ def test_whoever_waits_for_it_sees_it(run: Run) -> None:
     assert is_cancelled(result.success)
 
 
-def test_in_what_releases_handlers_work_as_ever(run: Run) -> None:
+def test_handlers_in_a_finalizer_of_a_cancelled_fiber_work_as_ever(run: Run) -> None:
     after = io.panic(ValueError("a")).recover(lambda exns, errs: io.error("b"))
     main = FOREVER.finally_(lambda _: after.catch(lambda errs: io.pure(errs)))
     assert run(cancelled_after(0.01, main)) == ALONE
 
 
-# -- what is released -------------------------------------------------------------------------
+# -- releases ---------------------------------------------------------------------------------
 
 
-def test_resources_are_closed_in_reverse_order(run: Run) -> None:
+def test_resources_of_a_cancelled_fiber_are_closed_in_reverse_order(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         both = noting(var, "one").flat_map(lambda _: noting(var, "two"))
         return cancelled_once(var, "asleep", both.with_(asleep(var)))
@@ -203,7 +203,7 @@ def test_resources_are_closed_in_reverse_order(run: Run) -> None:
     assert run(with_notes(program)) == Ok([["Cancelled"], words])
 
 
-def test_finally_runs_whole(run: Run) -> None:
+def test_finalizer_of_a_cancelled_fiber_runs_whole(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         after = io.sequence(io.sleep(0.01), says(var, "slept"), io.yield_, says(var, "done"))
         return cancelled_once(var, "asleep", asleep(var).finally_(lambda _: after))
@@ -211,7 +211,7 @@ def test_finally_runs_whole(run: Run) -> None:
     assert run(with_notes(program)) == Ok([["Cancelled"], ["asleep", "slept", "done"]])
 
 
-def test_on_cancel_runs_then_and_only_then(run: Run) -> None:
+def test_on_cancel_runs_after_a_cancellation_alone(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         noted = says(var, "cancelled")
         return io.sequence(
@@ -225,7 +225,7 @@ def test_on_cancel_runs_then_and_only_then(run: Run) -> None:
     assert run(with_notes(program)) == Ok([["Cancelled"], ["asleep", "inner", "cancelled"]])
 
 
-def test_what_fails_in_releasing_is_added(run: Run) -> None:
+def test_failure_of_a_finalizer_is_added_to_the_cancellation(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         stuck = asleep(var).finally_(lambda _: io.error("stuck"))
         return cancelled_once(var, "asleep", stuck.on_cancel(io.panic(ValueError("bad"))))
@@ -234,7 +234,7 @@ def test_what_fails_in_releasing_is_added(run: Run) -> None:
     assert result == Ok(["ValueError", "Cancelled", "stuck"])
 
 
-def test_what_swallows_failures_does_not_swallow_this(run: Run) -> None:
+def test_context_manager_that_swallows_failures_does_not_swallow_a_cancellation(run: Run) -> None:
     class Swallower:
         def __enter__(self) -> None:
             """Nothing to do."""
@@ -249,7 +249,7 @@ def test_what_swallows_failures_does_not_swallow_this(run: Run) -> None:
     assert run(Var.create([]).flat_map(program)) == ALONE
 
 
-def test_the_holder_of_a_lock_gives_it_back(run: Run) -> None:
+def test_lock_of_a_cancelled_fiber_is_released(run: Run) -> None:
     def program(lock: Resource[Any, Any, None], var: Var[Any]) -> Program:
         held = lock.with_(lock.with_(asleep(var)))
         return cancelled_once(var, "asleep", held).then(lock.with_(io.pure("mine")))
@@ -268,7 +268,7 @@ def in_queue(fiber: io.Fiber[Any, Any, Any]) -> Program:
     return fiber.status().flat_map(look)
 
 
-def test_who_is_cancelled_in_the_middle_of_a_queue_is_passed_over(run: Run) -> None:
+def test_fiber_that_is_cancelled_in_the_middle_of_a_queue_is_passed_over(run: Run) -> None:
     def program(var: Var[Any], lock: Resource[Any, Any, None]) -> Program:
         def queue(fibers: list[io.Fiber[Any, Any, Any]], names: list[str]) -> Program:
             if not names:
@@ -284,7 +284,9 @@ def test_who_is_cancelled_in_the_middle_of_a_queue_is_passed_over(run: Run) -> N
     assert run(noted) == Ok([3, ["a", "c"]])
 
 
-def test_a_callback_that_comes_later_means_nothing(run_in_process: Run) -> None:
+def test_callback_of_a_cancelled_fiber_that_is_called_later_changes_nothing(
+    run_in_process: Run,
+) -> None:
     kept: list[Any] = []
     waits = io.async_(lambda _, callback: kept.append(callback))
     late = io.defer(lambda: kept.pop()(Ok("late")))
@@ -294,10 +296,10 @@ def test_a_callback_that_comes_later_means_nothing(run_in_process: Run) -> None:
     assert run_in_process(again) == Ok("on")
 
 
-# -- what can't be cancelled ------------------------------------------------------------------
+# -- uncancelable programs --------------------------------------------------------------------
 
 
-def test_what_is_uncancelable_is_done_first(run: Run) -> None:
+def test_uncancelable_program_ends_before_its_fiber_is_cancelled(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         held = io.sequence(says(var, "begun"), io.sleep(0.02), says(var, "done"))
         return cancelled_once(var, "begun", io.uncancelable(held).then(says(var, "never")))
@@ -305,8 +307,8 @@ def test_what_is_uncancelable_is_done_first(run: Run) -> None:
     assert run(with_notes(program)) == Ok([["Cancelled"], ["begun", "done"]])
 
 
-def test_opening_is_whole(run: Run) -> None:
-    """Between what is opened and its being noted nothing comes, however long it takes to open."""
+def test_opening_of_a_resource_is_not_interrupted(run: Run) -> None:
+    """A cancellation never comes between the opening of a resource and its being noted."""
 
     def program(var: Var[Any]) -> Program:
         def opened() -> Resource[Any, Any, Any]:
@@ -318,7 +320,7 @@ def test_opening_is_whole(run: Run) -> None:
     assert run(with_notes(program)) == Ok([["Cancelled"], ["open", "close"]])
 
 
-def test_who_waits_for_a_lock_in_opening_closes_what_is_open(run: Run) -> None:
+def test_fiber_cancelled_while_it_waits_to_open_a_lock_closes_its_other_resources(run: Run) -> None:
     def program(var: Var[Any], lock: Resource[Any, Any, None]) -> Program:
         both = noting(var, "door").flat_map(lambda _: lock)
         return lock.with_(cancelled_once(var, "open door", both.with_(io.pure("never"))))
@@ -331,7 +333,7 @@ def test_who_waits_for_a_lock_in_opening_closes_what_is_open(run: Run) -> None:
 # -- other threads ----------------------------------------------------------------------------
 
 
-def test_a_call_on_another_thread_is_waited_for() -> None:
+def test_blocking_call_is_waited_for_when_its_fiber_is_cancelled() -> None:
     started, go_on, ended = threading.Event(), threading.Event(), []
 
     def call() -> None:
@@ -349,7 +351,7 @@ def test_a_call_on_another_thread_is_waited_for() -> None:
     assert program.run(None) == Ok((["Cancelled"], ["ended"]))
 
 
-def test_a_call_that_may_be_abandoned_is_not() -> None:
+def test_blocking_call_that_may_be_abandoned_is_not_waited_for() -> None:
     started, go_on = threading.Event(), threading.Event()
 
     def call() -> None:
@@ -363,7 +365,7 @@ def test_a_call_that_may_be_abandoned_is_not() -> None:
     go_on.set()
 
 
-def test_a_coroutine_is_cancelled_and_may_clean_up() -> None:
+def test_coroutine_of_a_cancelled_fiber_is_cancelled_and_may_clean_up() -> None:
     seen: list[str] = []
 
     async def waits(started: threading.Event) -> None:
@@ -387,13 +389,13 @@ def test_a_coroutine_is_cancelled_and_may_clean_up() -> None:
 # -- bad input --------------------------------------------------------------------------------
 
 
-def test_only_fibers_can_be_cancelled(run: Run) -> None:
+def test_cancel_of_a_value_that_is_no_fiber_is_a_match_error(run: Run) -> None:
     result = run(ops.Cancel(("no fiber",)))  # type: ignore[arg-type]  # that's the point
     assert isinstance(result, Panic)
     assert "cancel: expected a fiber" in str(result.exceptions[0].exception)
 
 
-def test_errors_of_a_fiber_that_is_cancelled_too_late_are_its_own(run: Run) -> None:
+def test_fiber_that_is_cancelled_too_late_keeps_its_errors(run: Run) -> None:
     program = io.parallel(io.error("own")).flat_map(
         lambda fibers: io.wait(fibers).then(fibers[0].cancel())
     )

@@ -1,4 +1,4 @@
-"""What is opened is closed: once, in reverse order, whatever happened in between."""
+"""Resources are closed: once, in reverse order, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Log = list[str]
 
 
 def opens(log: Log, name: str, *, fails: str = "") -> Resource[Any, Any, str]:
-    """Says when it is opened and closed; "open" or "close" can fail."""
+    """A resource that notes when it is opened and closed; "open" or "close" can fail."""
 
     def open_it() -> Program:
         return io.error(f"open {name}") if fails == "open" else io.pure(name)
@@ -45,7 +45,7 @@ USES: dict[str, tuple[Program, str]] = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_resource_is_closed_once_and_told_how_it_went(run_in_process: Run, use: str) -> None:
+def test_resource_is_closed_once_and_told_how_its_use_ended(run_in_process: Run, use: str) -> None:
     log: Log = []
     program, status = USES[use]
     used = run_in_process(opens(log, "a").with_(program))
@@ -53,7 +53,7 @@ def test_a_resource_is_closed_once_and_told_how_it_went(run_in_process: Run, use
     assert log == ["open a", f"close a {status}"]
 
 
-def test_each_use_opens_anew(run_in_process: Run) -> None:
+def test_resource_is_opened_anew_by_each_use(run_in_process: Run) -> None:
     log: Log = []
     a = opens(log, "a")
     assert run_in_process(a.use(lambda it: a.use(lambda again: io.pure(it + again)))) == Ok("aa")
@@ -71,7 +71,7 @@ SEVERAL: dict[str, Callable[[Any, Any, Any], Resource[Any, Any, Any]]] = {
 
 
 @pytest.mark.parametrize("how", SEVERAL)
-def test_several_are_closed_in_reverse_order(run_in_process: Run, how: str) -> None:
+def test_resources_are_closed_in_reverse_order(run_in_process: Run, how: str) -> None:
     log: Log = []
     all_three = SEVERAL[how](*[opens(log, name) for name in "abc"])
     assert run_in_process(all_three.with_(io.pure("used"))) == Ok("used")
@@ -82,7 +82,7 @@ def test_several_are_closed_in_reverse_order(run_in_process: Run, how: str) -> N
 
 
 @pytest.mark.parametrize("how", [*SEVERAL, "zip_par"])
-def test_what_was_opened_before_a_failure_is_closed(run_in_process: Run, how: str) -> None:
+def test_resources_opened_before_a_failure_are_closed(run_in_process: Run, how: str) -> None:
     log: Log = []
     three = opens(log, "a"), opens(log, "b"), opens(log, "c", fails="open")
     made = resource.zip_par(three) if how == "zip_par" else SEVERAL[how](*three)
@@ -106,7 +106,9 @@ def test_failures_of_closing_are_added_to_those_of_the_use(run_in_process: Run) 
     assert panicked.errors == ["close b", "close a"]
 
 
-def test_wrappers_apply_to_opening_and_closing_and_not_to_the_use(run_in_process: Run) -> None:
+def test_wrappers_of_a_resource_apply_to_opening_and_closing_and_not_to_the_use(
+    run_in_process: Run,
+) -> None:
     def shout(error: str) -> str:
         return error.upper()
 
@@ -144,7 +146,7 @@ def exits(use: Program) -> tuple[Result[Any, Any], BaseException | None]:
     return result, exception
 
 
-def test_a_context_manager_sees_the_real_exception() -> None:
+def test_context_manager_sees_the_real_exception() -> None:
     assert exits(io.pure(1)) == (Ok(1), None)
     boom = ValueError("boom")
 
@@ -162,14 +164,14 @@ def test_a_context_manager_sees_the_real_exception() -> None:
     assert isinstance(exception, MultipleExceptions)
 
 
-def test_a_context_manager_may_swallow_a_failure(run: Run) -> None:
+def test_context_manager_may_swallow_a_failure(run: Run) -> None:
     calm = resource.from_with(io.defer(suppress, ZeroDivisionError))
     assert run(calm.with_(io.defer(lambda: 1 // 0))) == Ok(None)
     other = run(calm.with_(io.defer(lambda: [][0])))
     assert isinstance(other, Panic)
 
 
-def test_a_transaction_is_rolled_back_on_failure() -> None:
+def test_transaction_is_rolled_back_on_failure() -> None:
     with closing(sqlite3.connect(":memory:", check_same_thread=False)) as database:
         database.execute("create table t (n int)")
         transaction = resource.from_with(io.pure(database))
@@ -180,7 +182,7 @@ def test_a_transaction_is_rolled_back_on_failure() -> None:
         assert database.execute("select count(*) from t").fetchone() == (1,)
 
 
-def test_what_exit_raises_is_not_lost(run: Run) -> None:
+def test_exception_of_a_context_managers_exit_is_not_lost(run: Run) -> None:
     @contextmanager
     def breaks() -> Any:
         yield "it"
@@ -191,16 +193,16 @@ def test_what_exit_raises_is_not_lost(run: Run) -> None:
     assert [type(each.exception) for each in result.exceptions] == [KeyError]
 
 
-# -- all of it --------------------------------------------------------------------------------
+# -- all of them ------------------------------------------------------------------------------
 
 
-def test_resources_travel(run: Run) -> None:
+def test_resources_are_opened_and_closed_in_every_place(run: Run) -> None:
     five = resource.from_open_close(lambda: 5, lambda it, status: None)
     doubled = five.map(lambda n: n * 2).zip(resource.read).map(tuple)
     assert run(io.zip_par([doubled.use(io.pure)] * 3), "context") == Ok([(10, "context")] * 3)
 
 
-def test_ten_thousand_resources_are_no_problem() -> None:
+def test_resources_by_the_ten_thousand_are_opened_and_closed() -> None:
     log: Log = []
     many = resource.traverse(range(10_000), lambda n: opens(log, str(n)))
     assert many.map(len).use(io.pure).run(None) == Ok(10_000)
@@ -208,7 +210,7 @@ def test_ten_thousand_resources_are_no_problem() -> None:
     assert log[-1] == "close 0 SUCCEEDED"
 
 
-def test_what_is_no_resource_is_named(run: Run) -> None:
+def test_value_that_is_no_resource_is_named(run: Run) -> None:
     for program in (
         resource.pure(1).flat_map(lambda _: 5).use(io.pure),  # type: ignore[arg-type,return-value]
         resource.zip(resource.pure(1), 5).use(io.pure),
@@ -237,7 +239,7 @@ def grown(log: Log, tree: Any) -> Resource[Any, Any, Any]:
 
 
 @given(TREES, st.sampled_from([*USES]))
-def test_in_any_tree_all_that_is_opened_is_closed_in_reverse_order(tree: Any, use: str) -> None:
+def test_resources_of_any_tree_are_closed_in_reverse_order(tree: Any, use: str) -> None:
     log: Log = []
     grown(log, tree).with_(USES[use][0]).run(None)
     still_open: list[str] = []

@@ -20,7 +20,7 @@ Program = IO[Any, Any, Any]
 
 user = carry(ContextVar("user", default="nobody"))
 plain = ContextVar("plain", default="nothing")
-"""One that doesn't travel."""
+"""A variable that doesn't travel."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def serve_in_steps(name: str) -> Program:
 
 
 @pytest.mark.parametrize("served", [serve, serve_in_steps])
-def test_what_a_fiber_has_set_it_finds_after_an_await(
+def test_fiber_finds_its_variables_after_an_await(
     run: Run, served: Callable[[str], Program]
 ) -> None:
     names = ["Ada", "Alan", "Grace"]
@@ -80,7 +80,7 @@ async def third(prec: int) -> list[int]:
     return [inside, digits()]
 
 
-def test_the_precision_of_decimal_is_that_of_the_fiber(run: Run) -> None:
+def test_decimal_precision_is_that_of_the_fiber(run: Run) -> None:
     assert run(io.zip_par([third(5), third(9), third(40)])) == Ok([[5, 28], [9, 28], [40, 28]])
 
 
@@ -89,7 +89,7 @@ def set_precision(prec: int) -> None:
 
 
 @pytest.mark.parametrize("is_used_before", [False, True])
-def test_a_precision_set_in_place_is_that_of_the_fiber_alone(
+def test_decimal_precision_set_in_place_is_that_of_the_fiber_alone(
     run: Run, is_used_before: bool
 ) -> None:
     def third(prec: int) -> Program:
@@ -112,12 +112,12 @@ async def divide(mode: Any) -> list[str]:
     return [inside, np.geterr()["divide"]]
 
 
-def test_how_numpy_treats_errors_is_the_fibers_own(run: Run) -> None:
+def test_numpy_error_state_is_that_of_the_fiber(run: Run) -> None:
     found = run(io.zip_par([divide("raise"), divide("ignore")]))
     assert found == Ok([["raise", "warn"], ["ignore", "warn"]])
 
 
-def test_a_token_is_good_as_long_as_the_fiber_lives(run: Run) -> None:
+def test_token_is_valid_as_long_as_its_fiber_lives(run: Run) -> None:
     @io.do
     async def set_and_reset() -> list[str]:
         outer = user.set("outer")
@@ -154,10 +154,10 @@ def test_fibers_on_many_threads_have_contexts_of_their_own() -> None:
     assert found == Ok([[name, name] for name in names])
 
 
-# -- who starts with what ---------------------------------------------------------------------
+# -- where contexts come from -----------------------------------------------------------------
 
 
-def test_the_root_starts_with_a_copy_of_the_callers_context(run: Run) -> None:
+def test_root_starts_with_a_copy_of_the_callers_context(run: Run) -> None:
     program = GET.zip(io.defer(user.set, "changed").then(GET))
 
     def test() -> Any:
@@ -166,7 +166,7 @@ def test_the_root_starts_with_a_copy_of_the_callers_context(run: Run) -> None:
     assert within({user: "Ada"}, test) == (Ok(["Ada", "changed"]), "Ada")
 
 
-def test_the_precision_of_the_caller_is_that_of_all_fibers(run: Run) -> None:
+def test_decimal_precision_of_the_caller_is_that_of_all_fibers(run: Run) -> None:
     def test() -> Any:
         decimal.getcontext().prec = 50
         return run(io.zip_par([io.sleep(0.001).then(io.defer(digits)) for _ in range(8)]))
@@ -174,7 +174,7 @@ def test_the_precision_of_the_caller_is_that_of_all_fibers(run: Run) -> None:
     assert Context().run(test) == Ok([50] * 8)
 
 
-def test_a_run_awaited_in_asyncio_starts_with_the_context_of_its_task() -> None:
+def test_run_async_starts_with_the_context_of_its_task() -> None:
     async def main() -> Any:
         user.set("Ada")
         found = await io.zip(GET, io.defer(user.set, "changed"), GET).run_async(None)
@@ -183,7 +183,7 @@ def test_a_run_awaited_in_asyncio_starts_with_the_context_of_its_task() -> None:
     assert asyncio.run(main()) == (Ok(["Ada", "changed"]), "Ada")
 
 
-def test_a_submitted_root_takes_along_what_travels() -> None:
+def test_root_that_is_submitted_takes_along_the_variables_that_travel() -> None:
     program = io.zip(GET, io.defer(plain.get), io.defer(digits))
 
     def test() -> Any:
@@ -214,20 +214,20 @@ STARTS: dict[str, Callable[[Program], Program]] = {
 
 
 @pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
-def test_a_child_starts_with_a_copy_of_its_parents_context(
+def test_child_starts_with_a_copy_of_its_parents_context(
     run: Run, start: Callable[[Program], Program]
 ) -> None:
     started = start(io.sleep(0.001).then(GET))
     assert run(io.defer(user.set, "Ada").then(started)) == Ok("Ada")
 
 
-def test_what_a_child_sets_its_parent_does_not_see(run: Run) -> None:
+def test_child_sets_a_variable_for_itself_and_not_for_its_parent(run: Run) -> None:
     changes = io.defer(user.set, "child").then(GET)
     program = io.defer(user.set, "parent").then(io.zip_par(changes, changes)).zip(GET)
     assert run(program) == Ok([["child", "child"], "parent"])
 
 
-def test_what_a_parent_sets_later_its_child_does_not_see(run: Run) -> None:
+def test_parent_that_sets_a_variable_later_sets_it_not_for_its_child(run: Run) -> None:
     @io.do
     async def main() -> tuple[Any, str]:
         user.set("before")
@@ -239,7 +239,7 @@ def test_what_a_parent_sets_later_its_child_does_not_see(run: Run) -> None:
     assert run(main()) == Ok((Ok("before"), "after"))
 
 
-def test_a_supervised_child_starts_with_a_copy_whenever_it_is_started(
+def test_supervised_child_starts_with_the_same_copy_each_time(
     run_in_process: Run,
 ) -> None:
     found: list[str] = []
@@ -255,7 +255,7 @@ def test_a_supervised_child_starts_with_a_copy_whenever_it_is_started(
     assert found == ["Ada"] * 3
 
 
-def test_items_of_one_chunk_do_not_see_what_others_set(run: Run) -> None:
+def test_items_of_one_chunk_do_not_see_the_variables_of_each_other(run: Run) -> None:
     def work(item: int) -> Program:
         before = user.get(), digits()
         user.set(f"item {item}")
@@ -271,7 +271,7 @@ def test_items_of_one_chunk_do_not_see_what_others_set(run: Run) -> None:
     assert Context().run(test) == Ok([("nobody", *rest) for _, *rest in expected])
 
 
-def test_items_that_set_the_same_variable_do_not_see_it_of_others(run: Run) -> None:
+def test_items_of_one_chunk_that_set_a_variable_sometimes_do_not_see_it_of_others(run: Run) -> None:
     def work(item: int) -> Program:
         before = user.get()
         if item % 3 == 0:
@@ -283,7 +283,7 @@ def test_items_that_set_the_same_variable_do_not_see_it_of_others(run: Run) -> N
     assert found == Ok(expected)
 
 
-def test_items_that_fail_leave_nothing_to_the_next(run: Run) -> None:
+def test_items_of_one_chunk_that_fail_leave_no_variables_to_the_next(run: Run) -> None:
     def work(item: int) -> Program:
         before = user.get()
         user.set(f"item {item}")
@@ -293,10 +293,10 @@ def test_items_that_fail_leave_nothing_to_the_next(run: Run) -> None:
     assert failed == Errors(["nobody"] * 100)
 
 
-# -- where else the user's code runs ----------------------------------------------------------
+# -- other places where the user's code runs --------------------------------------------------
 
 
-def test_releases_run_in_the_fibers_context(run_in_process: Run) -> None:
+def test_finalizers_run_in_the_context_of_their_fiber(run_in_process: Run) -> None:
     found: list[str] = []
 
     def note(*_: Any) -> None:
@@ -309,7 +309,7 @@ def test_releases_run_in_the_fibers_context(run_in_process: Run) -> None:
     assert found == ["Ada"] * 3
 
 
-def test_a_release_after_a_cancellation_runs_in_the_fibers_context(run: Run) -> None:
+def test_finalizer_after_a_cancellation_runs_in_the_context_of_its_fiber(run: Run) -> None:
     late = io.defer(user.set, "Ada").then(io.sleep(1_000_000))
     cancelled = late.finally_(lambda _: io.sleep(0.001).then(GET.flat_map(io.error)))
     assert run(cancelled.timeout(0.01, io.pure(None))) == Errors(["Ada"])
@@ -317,7 +317,7 @@ def test_a_release_after_a_cancellation_runs_in_the_fibers_context(run: Run) -> 
 
 @io.do
 async def around(call: Callable[[], Program]) -> list[str]:
-    """What a call finds, and what is found after it has set something."""
+    """The values that a call finds, and that its fiber finds after the call has set another."""
     user.set("fiber")
     found = await call()
     return [found, user.get()]
@@ -369,12 +369,14 @@ CALLS: dict[str, tuple[Callable[[], Program], str]] = {
 
 
 @pytest.mark.parametrize(("call", "after"), CALLS.values(), ids=CALLS)
-def test_a_call_finds_the_fibers_values(run: Run, call: Callable[[], Program], after: str) -> None:
+def test_call_finds_the_variables_of_its_fiber(
+    run: Run, call: Callable[[], Program], after: str
+) -> None:
     assert run(io.zip_par(around(call), around(call))) == Ok([["fiber", after]] * 2)
 
 
 @pytest.mark.parametrize(("call", "after"), CALLS.values(), ids=CALLS)
-def test_a_call_of_a_fiber_without_variables_leaves_nothing_to_others(
+def test_call_of_a_fiber_without_variables_leaves_none_to_others(
     run: Run, call: Callable[[], Program], after: str
 ) -> None:
     found = io.zip_par([io.defer_io(call).zip(GET) for _ in range(4)]).zip(GET)
@@ -382,7 +384,7 @@ def test_a_call_of_a_fiber_without_variables_leaves_nothing_to_others(
     assert run(found) == Ok([[["nobody", own]] * 4, "nobody"])
 
 
-def test_a_call_that_was_abandoned_goes_on_in_a_context_of_its_own() -> None:
+def test_call_that_was_abandoned_goes_on_in_a_context_of_its_own() -> None:
     begun, cancelled, over = threading.Event(), threading.Event(), threading.Event()
     found: list[str] = []
 
@@ -399,7 +401,7 @@ def test_a_call_that_was_abandoned_goes_on_in_a_context_of_its_own() -> None:
     assert found == ["call"]
 
 
-def test_a_fiber_may_go_on_while_the_function_that_got_its_callback_runs() -> None:
+def test_fiber_that_was_called_back_goes_on_in_a_context_of_its_own() -> None:
     gone_on = threading.Event()
     found: list[Any] = []
 
@@ -414,7 +416,7 @@ def test_a_fiber_may_go_on_while_the_function_that_got_its_callback_runs() -> No
     assert found == [True, "start"]
 
 
-def test_a_coroutine_that_is_cancelled_is_cleaned_up_in_the_fibers_context(
+def test_coroutine_that_is_cancelled_is_cleaned_up_in_the_context_of_its_fiber(
     run_in_process: Run,
 ) -> None:
     begun = threading.Event()
@@ -432,8 +434,8 @@ def test_a_coroutine_that_is_cancelled_is_cleaned_up_in_the_fibers_context(
     assert found == ["Ada"]
 
 
-def test_an_item_is_pickled_in_the_context_of_its_fiber() -> None:
-    """Only where it leaves the process."""
+def test_item_is_pickled_in_the_context_of_its_fiber() -> None:
+    """An item is pickled only where it leaves the process."""
 
     @io.do
     async def main() -> str:
@@ -446,18 +448,18 @@ def test_an_item_is_pickled_in_the_context_of_its_fiber() -> None:
 
 
 class Shown:
-    """Arrives as what the user was when it was pickled."""
+    """A value that arrives as the user's name at the time of pickling."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return str, (user.get(),)
 
 
-def test_a_run_within_a_fiber_starts_with_the_fibers_context() -> None:
+def test_run_within_a_fiber_starts_with_the_context_of_the_fiber() -> None:
     inner = io.defer(lambda: GET.zip(io.defer(user.set, "inner")).run(None).map(lambda v: v[0]))
     assert io.defer(user.set, "Ada").then(inner.zip(GET)).run(None) == Ok([Ok("Ada"), "Ada"])
 
 
-def test_locals_are_no_context_variables(run: Run) -> None:
+def test_local_and_context_variable_of_one_name_are_independent(run: Run) -> None:
     name = io.Local("user", "no local")
     program = io.defer(user.set, "Ada").then(io.zip_par(name.get, GET), name.set("Alan"))
     assert run(program.then(io.zip(name.get, GET))) == Ok(["Alan", "Ada"])

@@ -1,7 +1,7 @@
-"""A program of any depth builds, runs, prints and pickles, on the stack that there is.
+"""A program of any depth is built, run, printed and pickled on a small stack.
 
-That is a small one here: what recurses in C runs out of it without being much deeper than the
-recursion limit, and nothing but programs, which are on the heap, is large.
+The stack is small here: functions of C that recurse run out of it soon after the recursion limit,
+and only programs, which are on the heap, are large.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NO_MORE = schedule.recurs(0)
 
 
 def on_a_small_stack(test: Callable[P, None]) -> Callable[P, None]:
-    """Have a test run in a thread with `STACK_BYTES`, and what it starts as well."""
+    """Have a test, and the threads that it starts, run on `STACK_BYTES`."""
 
     @wraps(test)
     def run(*arguments: P.args, **options: P.kwargs) -> None:
@@ -110,7 +110,7 @@ def is_right(name: str, outcome: Result[Any, Any]) -> bool:
 
 @pytest.mark.parametrize("name", CHAINS)
 @on_a_small_stack
-def test_a_deep_program_builds_runs_and_prints(name: str) -> None:
+def test_deep_program_is_built_run_and_printed(name: str) -> None:
     program = chain(name)
     assert is_right(name, program.run(0))
     assert is_right(name, program.run(0))  # running changes nothing in it
@@ -119,19 +119,19 @@ def test_a_deep_program_builds_runs_and_prints(name: str) -> None:
 
 @pytest.mark.parametrize("name", CHAINS)
 @on_a_small_stack
-def test_a_deep_program_pickles(name: str) -> None:
+def test_deep_program_is_pickled(name: str) -> None:
     copy = pickle.loads(cloudpickle.dumps(chain(name)))
     assert is_right(name, copy.run(0))
 
 
-def test_a_wide_program_prints_short() -> None:
+def test_wide_program_prints_short() -> None:
     wide = io.zip([ONE] * N)
     assert len(repr(wide)) < 200
     assert len(repr(io.pure(list(range(N))))) < 200
     assert len(repr(io.pure("x" * N).map(str.upper))) < 200
 
 
-def test_a_shared_part_is_pickled_once() -> None:
+def test_part_of_a_program_that_is_shared_is_pickled_once() -> None:
     program: Program = io.pure(1)
     for _ in range(25):
         program = program.zip(program)
@@ -151,7 +151,7 @@ def test_defer_io_recurses_without_end() -> None:
 
 
 @on_a_small_stack
-def test_a_recursion_that_comes_back_is_bounded_by_memory_alone() -> None:
+def test_recursion_that_comes_back_is_bounded_by_memory_alone() -> None:
     def count(n: int) -> Program:
         return io.pure(0) if n == 0 else io.defer_io(count, n - 1).map(add_one)
 

@@ -1,4 +1,4 @@
-"""Functions of `io.do`: what their awaits give and raise, and what leaves them."""
+"""Functions of `io.do`: what their awaits return and raise, and how they end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def several(*exceptions: BaseException, errors: tuple[Any, ...] = ()) -> Program
     return io.from_result(Panic(traced, list(errors)))
 
 
-# -- what is awaited --------------------------------------------------------------------------
+# -- awaited programs -------------------------------------------------------------------------
 
 
 def bad() -> Any:
@@ -131,7 +131,7 @@ async def caught(program: Program) -> Any:
 
 
 @pytest.mark.parametrize("program", EVERY_OPERATION, ids=repr_without_address)
-def test_an_await_has_the_outcome_of_what_is_awaited(program: Program) -> None:
+def test_await_has_the_outcome_of_the_awaited_program(program: Program) -> None:
     expected = plain(program.run(7))
     assert plain(awaiting(program).run(7)) == expected
     assert plain(caught(program).run(7)) == expected
@@ -139,7 +139,7 @@ def test_an_await_has_the_outcome_of_what_is_awaited(program: Program) -> None:
 
 
 @pytest.mark.parametrize("program", EVERY_OPERATION, ids=repr_without_address)
-def test_the_attempt_of_a_function_is_that_of_what_it_awaits(program: Program) -> None:
+def test_attempt_of_a_function_is_that_of_the_program_that_it_awaits(program: Program) -> None:
     assert plain(awaiting(program).attempt().run(7).unsafe_get()) == plain(program.run(7))
 
 
@@ -151,8 +151,8 @@ def test_awaits_have_the_same_outcomes_in_every_place(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_a_function_goes_on_with_another_worker() -> None:
-    """One worker is busy while the other one starts fibers; then it has nothing to do."""
+def test_function_that_awaits_goes_on_on_another_worker() -> None:
+    """One worker is busy while the other one starts fibers; then the first has nothing to do."""
 
     @io.do
     async def places() -> tuple[int, int]:
@@ -175,7 +175,7 @@ def test_a_function_goes_on_with_another_worker() -> None:
     assert any(before != after for before, after in found)
 
 
-def test_each_run_calls_the_function_anew() -> None:
+def test_function_is_called_anew_by_each_run() -> None:
     @io.do
     async def numbers() -> list[int]:
         found: list[int] = []
@@ -187,7 +187,7 @@ def test_each_run_calls_the_function_anew() -> None:
     assert program.then(program).run(None) == Ok([0, 1, 2])
 
 
-def test_a_function_without_await_is_called_when_it_is_run() -> None:
+def test_function_without_await_is_called_when_it_is_run() -> None:
     calls = []
 
     @io.do
@@ -201,7 +201,7 @@ def test_a_function_without_await_is_called_when_it_is_run() -> None:
     assert calls == [1]
 
 
-def test_a_method_is_a_function_too() -> None:
+def test_method_may_be_a_function_of_io_do() -> None:
     class Account:
         def __init__(self, balance: int) -> None:
             self.balance = balance
@@ -213,7 +213,7 @@ def test_a_method_is_a_function_too() -> None:
     assert Account(10).after(5, fee=1).run(None) == Ok(14)
 
 
-def test_functions_keep_their_names() -> None:
+def test_function_of_io_do_keeps_its_name() -> None:
     assert awaiting.__name__ == "awaiting"
 
 
@@ -233,7 +233,7 @@ def test_functions_await_one_another_and_plain_coroutines() -> None:
 
 
 @pytest.mark.slow
-def test_a_deep_recursion_goes_by_frames_of_their_own() -> None:
+def test_function_that_recurses_deeply_needs_no_stack() -> None:
     @io.do
     async def count(n: int) -> int:
         return 0 if n == 0 else 1 + await io.defer_io(count, n - 1)
@@ -241,7 +241,7 @@ def test_a_deep_recursion_goes_by_frames_of_their_own() -> None:
     assert count(50_000).run(None) == Ok(50_000)
 
 
-def test_a_long_loop_gives_way_to_others() -> None:
+def test_function_in_a_long_loop_lets_other_fibers_run() -> None:
     seen: list[str] = []
 
     @io.do
@@ -285,11 +285,11 @@ async def names_of(program: Program) -> Any:
     ],
     ids=repr,
 )
-def test_each_kind_of_failure_has_its_exception(program: Program, caught_as: Any) -> None:
+def test_failure_is_raised_as_the_exception_of_its_kind(program: Program, caught_as: Any) -> None:
     assert repr(names_of(program).run(None)) == repr(Ok(caught_as))
 
 
-def test_what_a_function_raises_is_its_failure() -> None:
+def test_exception_that_a_function_raises_is_its_failure() -> None:
     @io.do
     async def raises(exception: BaseException) -> None:
         await io.yield_
@@ -301,7 +301,7 @@ def test_what_a_function_raises_is_its_failure() -> None:
     assert raises(DomainErrors(["a"])).run(None) == Errors(["a"])
 
 
-def test_a_stop_iteration_arrives_as_python_has_it() -> None:
+def test_stop_iteration_is_raised_as_the_cause_of_a_runtime_error() -> None:
     @io.do
     async def stopped() -> Any:
         try:
@@ -312,12 +312,12 @@ def test_a_stop_iteration_arrives_as_python_has_it() -> None:
     assert isinstance(stopped().run(None).unsafe_get(), StopIteration)
 
 
-def test_a_group_of_the_users_stays_one_exception() -> None:
+def test_exception_group_of_the_user_stays_one_exception() -> None:
     group = ExceptionGroup("mine", [ValueError(1), ValueError(2)])
     assert exceptions_of(awaiting(io.panic(group)).run(None)) == [group]
 
 
-def test_what_except_star_leaves_over_is_the_failure() -> None:
+def test_exceptions_that_except_star_leaves_over_are_the_failure() -> None:
     @io.do
     async def partly() -> None:
         try:
@@ -331,7 +331,7 @@ def test_what_except_star_leaves_over_is_the_failure() -> None:
     assert result.errors == ["a"]
 
 
-def test_an_exception_in_place_of_another_is_the_failure() -> None:
+def test_exception_raised_in_place_of_another_is_the_failure() -> None:
     @io.do
     async def translated() -> None:
         try:
@@ -343,7 +343,7 @@ def test_an_exception_in_place_of_another_is_the_failure() -> None:
     assert isinstance(found, KeyError)
 
 
-def test_the_trace_shows_the_lines_of_the_user_and_no_others() -> None:
+def test_trace_shows_the_lines_of_the_user_and_no_others() -> None:
     @io.do
     async def inner() -> None:
         await io.defer(bad)
@@ -361,7 +361,7 @@ def test_the_trace_shows_the_lines_of_the_user_and_no_others() -> None:
     assert not [line for line in lines if "interpreter.py" in line or "/ops/" in line]
 
 
-def test_what_isnt_an_io_fails_where_it_is_awaited() -> None:
+def test_await_of_a_value_that_is_no_io_raises_a_match_error() -> None:
     class Odd:
         def __await__(self) -> Any:
             return (yield 5)
@@ -389,7 +389,7 @@ def file(log: list[Any], name: str = "file") -> Resource[Any, Any, str]:
     )
 
 
-def test_async_with_opens_and_closes_whatever_happens() -> None:
+def test_async_with_opens_and_closes_a_resource_whatever_happens() -> None:
     log: list[Any] = []
 
     @io.do
@@ -407,7 +407,7 @@ def test_async_with_opens_and_closes_whatever_happens() -> None:
     assert log == ok + failed * 3
 
 
-def test_resources_are_closed_in_reverse_order() -> None:
+def test_async_with_closes_resources_in_reverse_order() -> None:
     log: list[Any] = []
 
     @io.do
@@ -429,7 +429,7 @@ def test_resources_are_closed_in_reverse_order() -> None:
     ]
 
 
-def test_what_fails_in_closing_is_added() -> None:
+def test_async_with_adds_failures_of_closing() -> None:
     stuck = resource.from_open_close_io(io.pure(1), lambda _, status: io.defer(bad))
 
     @io.do
@@ -441,7 +441,7 @@ def test_what_fails_in_closing_is_added() -> None:
         assert plain(use(program).run(None)) == plain(stuck.with_(program).run(None))
 
 
-def test_a_context_manager_sees_the_exception_and_may_swallow_it() -> None:
+def test_context_manager_sees_the_exception_and_may_swallow_it() -> None:
     seen: list[Any] = []
 
     class Swallows:
@@ -462,7 +462,7 @@ def test_a_context_manager_sees_the_exception_and_may_swallow_it() -> None:
     assert seen == ["in", (ValueError, ("bad",))]
 
 
-def test_what_cannot_be_opened_is_not_closed() -> None:
+def test_async_with_does_not_close_a_resource_that_could_not_be_opened() -> None:
     log: list[Any] = []
 
     @io.do
@@ -474,7 +474,7 @@ def test_what_cannot_be_opened_is_not_closed() -> None:
     assert log == ["open a", "close a FAILED"]
 
 
-def test_locks_are_resources() -> None:
+def test_async_with_takes_a_reentrant_lock() -> None:
     shared: list[int] = []
 
     @io.do
@@ -494,7 +494,7 @@ def test_locks_are_resources() -> None:
     assert sorted(shared) == list(range(20))
 
 
-def test_an_exit_stack_that_is_left_open_is_closed_at_the_end() -> None:
+def test_exit_stack_that_is_left_open_is_closed_at_the_end() -> None:
     log: list[Any] = []
 
     @io.do
@@ -511,7 +511,7 @@ def test_an_exit_stack_that_is_left_open_is_closed_at_the_end() -> None:
 # -- cancellation -----------------------------------------------------------------------------
 
 
-def test_who_is_cancelled_runs_its_finally_and_its_releases() -> None:
+def test_function_that_is_cancelled_runs_its_finally_and_closes_its_resources() -> None:
     log: list[Any] = []
 
     @io.do
@@ -533,14 +533,14 @@ def test_who_is_cancelled_runs_its_finally_and_its_releases() -> None:
     assert log == ["open file", "close file FAILED", "finally"]
 
 
-def test_nobody_swallows_a_cancellation() -> None:
+def test_function_that_catches_a_cancellation_is_cancelled_all_the_same() -> None:
     log: list[Any] = []
 
     @io.do
     async def stubborn() -> str:
         try:
             await io.sleep(100)
-        except BaseException as exception:  # noqa: BLE001 (it tries)
+        except BaseException as exception:  # noqa: BLE001 (the function tries to go on)
             log.append(type(exception).__name__)
         await io.yield_
         return "no"
@@ -549,7 +549,7 @@ def test_nobody_swallows_a_cancellation() -> None:
     assert log == ["Cancelled"]
 
 
-def test_what_fails_while_it_is_cancelled_is_kept() -> None:
+def test_failure_of_a_function_that_is_being_cancelled_is_kept() -> None:
     @io.do
     async def failing() -> None:
         try:
@@ -570,7 +570,7 @@ def test_what_fails_while_it_is_cancelled_is_kept() -> None:
 # -- beginning anew ---------------------------------------------------------------------------
 
 
-def test_restart_from_leaves_what_is_open_first() -> None:
+def test_restart_from_closes_resources_first() -> None:
     log: list[Any] = []
 
     @io.do
@@ -592,7 +592,7 @@ def test_restart_from_leaves_what_is_open_first() -> None:
     ]
 
 
-def test_restart_from_goes_on_for_ever_if_need_be() -> None:
+def test_restart_from_repeats_without_limit() -> None:
     @io.do
     async def count(n: int, *, last: int) -> int:
         return n if n == last else await io.restart_from(n + 1, last=last)
@@ -600,7 +600,7 @@ def test_restart_from_goes_on_for_ever_if_need_be() -> None:
     assert count(0, last=20_000).run(None) == Ok(20_000)
 
 
-def test_restart_from_is_for_the_function_of_the_fiber() -> None:
+def test_restart_from_outside_the_function_of_the_fiber_is_a_panic() -> None:
     @io.do
     async def inner() -> None:
         await io.restart_from()
@@ -631,7 +631,7 @@ async def generates() -> Any:
         (staticmethod(bad), "write @staticmethod above @io.do"),
     ],
 )
-def test_only_async_functions_are_in_direct_style(given: Any, advice: str) -> None:
+def test_io_do_refuses_a_value_that_is_no_async_function(given: Any, advice: str) -> None:
     make: Callable[[Any], Any] = io.do
     with pytest.raises(MatchError) as raised:
         make(given)

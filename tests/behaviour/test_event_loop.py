@@ -1,4 +1,4 @@
-"""The event loop that the coroutines of all fibers share: none of them harms another."""
+"""The event loop that the coroutines of all fibers share: no coroutine harms another."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def say_hello() -> str:
 
 @pytest.mark.parametrize("f", [exit_, interrupt])
 @pytest.mark.parametrize("within", [await_task_of, gather, call_soon, stop_loop])
-def test_a_coroutine_that_would_end_the_loop_ends_itself_alone(
+def test_coroutine_that_would_end_the_loop_ends_itself_alone(
     run_in_real_time: Run, within: Any, f: Any
 ) -> None:
     run = run_in_real_time
@@ -71,7 +71,7 @@ def test_a_coroutine_that_would_end_the_loop_ends_itself_alone(
 
 
 @pytest.mark.parametrize("f", [exit_, interrupt])
-def test_a_coroutine_that_slept_meanwhile_wakes(f: Any) -> None:
+def test_coroutine_that_sleeps_while_another_ends_the_loop_wakes(f: Any) -> None:
     started = asyncio.Event()
 
     async def sleep() -> str:
@@ -93,13 +93,15 @@ def test_a_coroutine_that_slept_meanwhile_wakes(f: Any) -> None:
     assert isinstance(ended, Panic)
 
 
-def test_what_ends_a_task_of_a_coroutine_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_exception_that_ends_a_task_of_a_coroutine_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     io.from_coroutine(call_soon, exit_).run(None)
     (record,) = [each for each in caplog.records if each.levelno == logging.WARNING]
     assert "SystemExit ended a task of a coroutine" in record.getMessage()
 
 
-def test_a_loop_that_breaks_is_replaced_and_its_fibers_end(
+def test_loop_that_breaks_is_replaced_and_its_fibers_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def refuse(_: object) -> NoReturn:
@@ -117,7 +119,7 @@ def test_a_loop_that_breaks_is_replaced_and_its_fibers_end(
     assert io.from_coroutine(say_hello).run(None) == Ok("hello")
 
 
-def test_a_loop_whose_thread_cannot_start_is_the_panic_of_that_coroutine(
+def test_loop_whose_thread_cannot_start_is_a_panic_of_that_coroutine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(*_: Any) -> NoReturn:

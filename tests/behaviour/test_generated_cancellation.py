@@ -1,7 +1,8 @@
-"""Programs that are cancelled anywhere: whatever was opened is closed, and nothing is left.
+"""Programs that are cancelled anywhere: each opened resource is closed, and nothing is left.
 
-Their outcomes depend on the schedule, so only what must always hold is checked: the simulation
-itself sees that nothing hangs, that no fiber, lock or timer is left, and that nobody wakes early.
+The outcomes depend on the schedule, so tests check only what always holds. The simulation
+itself checks that no fiber hangs, that no fiber, lock or timer is left, and that no fiber wakes
+early.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tests.harness.generated import (
 from tests.harness.programs import FOREVER
 
 Build = Callable[[Resource[Any, Any, None]], Io]
-"""A program, given a lock that all of it shares."""
+"""A program, given a lock that all its parts share."""
 
 
 STUCK = resource.from_open_close_io(
@@ -93,7 +94,7 @@ def nested(inner: Build) -> Build:
 
 
 def cancelled(milliseconds: int, inner: Build) -> Build:
-    """It ends by itself in the end: with its parent, `parallel` doesn't cancel it."""
+    """The fiber ends by itself in the end: `parallel` doesn't cancel it with its parent."""
     return lambda lock: io.parallel(inner(lock).timeout(1.0)).flat_map(
         lambda fibers: io.sleep(milliseconds / 1000).then(fibers[0].cancel())
     )
@@ -169,13 +170,13 @@ PROGRAMS = st.recursive(LEAVES, _more, max_leaves=12)
 
 @pytest.fixture
 def examples(request: pytest.FixtureRequest) -> int:
-    """How many programs to try."""
+    """The number of programs to try."""
     asked: int | None = request.config.getoption("--seeds")
     return asked or EXAMPLES
 
 
 @pytest.mark.slow
-def test_what_was_opened_is_closed_wherever_it_was_cancelled(examples: int) -> None:
+def test_resources_of_a_program_that_is_cancelled_anywhere_are_closed(examples: int) -> None:
     @settings(max_examples=examples)
     @given(PROGRAMS, SEEDS, SHAPES)
     def check(build: Build, seed: int, shape: tuple[int, int]) -> None:
@@ -185,13 +186,13 @@ def test_what_was_opened_is_closed_wherever_it_was_cancelled(examples: int) -> N
         assert simulation.result is not None
         assert "Deadlock" not in repr(simulation.result)
         assert COUNTS["opened"] == COUNTS["closed"]
-        assert simulation.virtual_seconds < 10  # nobody was forgotten who would wait for ever
+        assert simulation.virtual_seconds < 10  # no fiber is left that would wait for ever
 
     check()
 
 
 @pytest.mark.slow
-def test_a_run_that_is_interrupted_leaves_nothing_open(examples: int) -> None:
+def test_resources_of_a_run_that_is_interrupted_are_closed(examples: int) -> None:
     @settings(max_examples=examples)
     @given(PROGRAMS, SEEDS, SHAPES, st.none() | st.sampled_from([0.0, 0.001, 0.005]))
     def check(build: Build, seed: int, shape: tuple[int, int], at: float | None) -> None:
@@ -208,7 +209,9 @@ def test_a_run_that_is_interrupted_leaves_nothing_open(examples: int) -> None:
 
 
 @pytest.mark.slow
-def test_whoever_is_lost_meanwhile_nothing_hangs_and_nothing_is_left(examples: int) -> None:
+def test_run_that_is_cancelled_while_members_are_lost_ends_and_leaves_nothing(
+    examples: int,
+) -> None:
     @settings(max_examples=examples)
     @given(PROGRAMS, SEEDS, SHAPES, st.lists(HARMFUL | HARMLESS, min_size=1, max_size=3))
     def check(build: Build, seed: int, shape: tuple[int, int], faults: list[Fault]) -> None:

@@ -12,14 +12,16 @@ from tests.harness.programs import DIRECT, Program, Scope, comparable, expected,
 
 @pytest.fixture
 def examples(request: pytest.FixtureRequest) -> int:
-    """How many programs to try."""
+    """The number of programs to try."""
     asked: int | None = request.config.getoption("--seeds")
     return asked or EXAMPLES
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("style", [Scope(), DIRECT], ids=["methods", "direct"])
-def test_both_styles_have_the_same_outcome_wherever_they_move(examples: int, style: Scope) -> None:
+def test_programs_of_both_styles_have_the_same_outcome_wherever_they_move(
+    examples: int, style: Scope
+) -> None:
     @settings(max_examples=examples)
     @given(programs(), SEEDS, SHAPES)
     def check(program: Program, seed: int, shape: tuple[int, int]) -> None:

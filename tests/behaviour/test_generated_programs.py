@@ -42,12 +42,12 @@ from tests.harness.programs import (
 CONTEXT = 7
 
 EXAMPLES = {"1 thread": 150, "4 threads": 150, "cluster": 60}
-"""How many programs are run in each place."""
+"""The number of programs that are run in each place."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", EXAMPLES)
-def test_a_program_has_the_outcome_that_it_must_have(place: str) -> None:
+def test_generated_program_has_the_outcome_of_the_evaluator(place: str) -> None:
     @settings(max_examples=EXAMPLES[place])
     @given(programs(threads=True))
     def check(program: Program) -> None:
@@ -69,7 +69,7 @@ KEY, VALUE = ("KeyError", (1,)), ("ValueError", (2,))
 
 
 def handled(how: str) -> list[Any]:
-    """What a handler that ends well, in Errors, in a Panic, and by raising makes of failures."""
+    """Outcomes of handlers that return a value, return Errors, return a Panic, and raise."""
     arrows: list[Arrow] = [Bound(), Fail(("c",)), Crash((("ValueError", 2),), ("c",)), RAISES]
     return [
         comparable(expected(On(how, program, arrow), CONTEXT))
@@ -85,7 +85,7 @@ RAISED_ON_ERRORS = ("Panic", [VALUE], ["a", "b"])
 RAISED_ON_PANIC = ("Panic", [KEY, VALUE], ["e"])
 
 
-def test_expected_of_handlers() -> None:
+def test_evaluator_computes_the_outcomes_of_handlers() -> None:
     assert handled("catch") == [("Ok", ["a", "b"]), *NEW, RAISED_ON_ERRORS, *[PANIC] * 4]
     assert handled("recover") == [*[ERRORS] * 4, ("Ok", ([KEY], ["e"])), *NEW, RAISED_ON_PANIC]
     assert handled("on_failure") == [
@@ -170,7 +170,7 @@ BY_HAND: dict[str, tuple[Program, Any]] = {
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-def test_expected_by_hand(name: str) -> None:
+def test_evaluator_and_run_have_the_outcome_that_was_computed_by_hand(name: str) -> None:
     program, outcome = BY_HAND[name]
     assert comparable(expected(program, CONTEXT)) == outcome
     assert comparable(to_io(program).run(CONTEXT)) == outcome
@@ -180,7 +180,7 @@ def test_expected_by_hand(name: str) -> None:
 
 
 def operations(part: Any) -> Iterator[Program]:
-    """All programs in a program, and itself."""
+    """A program, and all programs in it."""
     if isinstance(part, Program):
         yield part
     for inner in parts(part):
@@ -194,7 +194,7 @@ def parts(part: Any) -> list[Any]:
 
 
 def generations(part: Any) -> int:
-    """How deep fibers start fibers."""
+    """The number of generations of fibers."""
     match part:
         case Start(children, body) if children:
             return max(1 + generations(children), generations(body))
@@ -206,7 +206,7 @@ def generations(part: Any) -> int:
 
 
 @pytest.mark.slow
-def test_the_strategy_draws_all_there_is() -> None:
+def test_strategy_draws_each_kind_of_operation() -> None:
     found: Counter[str] = Counter()
     depths: Counter[int] = Counter()
     sizes: list[int] = []

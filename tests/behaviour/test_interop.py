@@ -1,4 +1,4 @@
-"""Programs and what isn't one: blocking calls, coroutines, futures, asyncio around it all."""
+"""Programs and other code: blocking calls, coroutines, futures, and asyncio around them."""
 
 from __future__ import annotations
 
@@ -37,33 +37,33 @@ def the_exception(result: Result[Any, Any]) -> BaseException:
 # -- blocking ---------------------------------------------------------------------------------
 
 
-def test_a_blocking_call_computes_what_it_returns(run: Run) -> None:
+def test_blocking_call_returns_the_value_of_its_function(run: Run) -> None:
     assert run(io.blocking(int, "ff", base=16)) == Ok(255)
     assert run(io.zip_par([io.blocking(max, n, 3) for n in range(6)])) == Ok([3, 3, 3, 3, 4, 5])
 
 
-def test_what_a_blocking_call_raises_is_a_panic(run: Run) -> None:
+def test_blocking_call_that_raises_is_a_panic(run: Run) -> None:
     result = run(io.blocking(raise_it, "blocked"))
     assert repr(the_exception(result)) == "ValueError('blocked')"
     assert isinstance(result, Panic)
     assert "raise_it" in result.exceptions[0].stack_trace
 
 
-def test_no_thread_of_the_pool_is_held_up() -> None:
-    """All of them have to be called before the first one returns."""
+def test_blocking_calls_hold_no_thread_of_the_pool() -> None:
+    """All calls have to begin before the first one returns."""
     meeting = threading.Barrier(20, timeout=PATIENCE)
     assert io.zip_par([io.blocking(meeting.wait)] * 20).map(sorted).run(None, 1) == Ok(
         list(range(20))
     )
 
 
-def test_other_fibers_go_on_meanwhile() -> None:
+def test_blocking_call_lets_other_fibers_run() -> None:
     free = threading.Event()
     waits = io.blocking(free.wait, 30)
     assert io.zip_par(waits, io.defer(free.set)).run(None, 1) == Ok([True, None])
 
 
-def test_threads_are_used_again() -> None:
+def test_blocking_calls_use_their_threads_again() -> None:
     def one_after_another(left: int) -> Program:
         if left == 0:
             return io.pure(threading.active_count())
@@ -78,23 +78,23 @@ def test_threads_are_used_again() -> None:
 # -- coroutines -------------------------------------------------------------------------------
 
 
-def test_a_coroutine_computes_what_it_returns(run: Run) -> None:
+def test_coroutine_returns_its_value(run: Run) -> None:
     assert run(io.from_coroutine(greet, "Ada")) == Ok("hi, Ada")
     assert run(io.zip_par([io.from_coroutine(greet, "Alan", politely=True)] * 3)) == Ok(
         ["good day, Alan"] * 3
     )
 
 
-def test_what_a_coroutine_raises_is_a_panic(run: Run) -> None:
+def test_coroutine_that_raises_is_a_panic(run: Run) -> None:
     assert repr(the_exception(run(io.from_coroutine(fail)))) == "ValueError('no greeting')"
 
 
-def test_what_is_no_coroutine_function_is_a_panic(run: Run) -> None:
+def test_from_coroutine_of_a_plain_function_is_a_panic(run: Run) -> None:
     wrong: Any = len
     assert isinstance(the_exception(run(io.from_coroutine(wrong, "abc"))), TypeError)
 
 
-def test_all_coroutines_run_on_one_loop(run_in_process: Run) -> None:
+def test_coroutines_run_on_one_loop(run_in_process: Run) -> None:
     async def this_loop() -> int:
         return id(asyncio.get_running_loop())
 
@@ -106,7 +106,7 @@ def test_all_coroutines_run_on_one_loop(run_in_process: Run) -> None:
 # -- futures ----------------------------------------------------------------------------------
 
 
-def test_a_future_is_waited_for() -> None:
+def test_from_future_waits_for_the_future() -> None:
     with ThreadPoolExecutor(2) as pool:
         program = io.zip_par([io.from_future(pool.submit, max, n, 1) for n in range(3)])
         assert program.run(None) == Ok([1, 1, 2])
@@ -114,7 +114,7 @@ def test_a_future_is_waited_for() -> None:
     assert repr(the_exception(result)) == "ValueError('in the future')"
 
 
-def test_a_future_that_is_done_already_is_no_less_good(run: Run) -> None:
+def test_from_future_takes_a_future_that_is_done(run: Run) -> None:
     def make() -> Future[int]:
         future: Future[int] = Future()
         future.set_result(5)
@@ -126,7 +126,7 @@ def test_a_future_that_is_done_already_is_no_less_good(run: Run) -> None:
 # -- from asyncio -----------------------------------------------------------------------------
 
 
-def test_a_program_is_run_from_asyncio_while_the_loop_goes_on() -> None:
+def test_run_async_lets_the_loop_go_on() -> None:
     async def both() -> list[Any]:
         gate = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -136,7 +136,7 @@ def test_a_program_is_run_from_asyncio_while_the_loop_goes_on() -> None:
     assert asyncio.run(both()) == [Ok("opened"), True]
 
 
-def test_many_runs_at_once_from_asyncio() -> None:
+def test_run_async_allows_many_runs_at_once() -> None:
     meeting = threading.Barrier(40, timeout=PATIENCE)
 
     async def many() -> list[Any]:
@@ -146,12 +146,12 @@ def test_many_runs_at_once_from_asyncio() -> None:
     assert len(asyncio.run(many())) == 40
 
 
-def test_a_run_on_a_cluster_from_asyncio() -> None:
+def test_run_async_runs_on_a_cluster() -> None:
     program = io.zip_par(io.pure(1), io.pure(2)).map(sum)
     assert asyncio.run(program.run_async(None, on=shared_cluster())) == Ok(3)
 
 
-def test_ctrl_c_of_a_program_reaches_the_one_who_awaits_it() -> None:
+def test_run_async_raises_the_keyboard_interrupt_of_its_program() -> None:
     def interrupt() -> NoReturn:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""What each operation does, wherever it runs."""
+"""The result of each operation, wherever it runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PANICKED = io.panic(KeyError("k"), errors=["e"])
 # -- values -----------------------------------------------------------------------------------
 
 
-def test_pure_is_its_value(run: Run) -> None:
+def test_pure_returns_its_value(run: Run) -> None:
     assert run(io.pure(5)) == Ok(5)
     assert run(io.pure(None), "context") == Ok(None)
 
@@ -61,7 +61,7 @@ def test_defer_returns_an_io_as_a_plain_value(run: Run) -> None:
     assert run(io.defer(io.pure, 3).flatten()) == Ok(3)
 
 
-def test_what_defer_raises_is_a_panic_with_its_traceback(run: Run) -> None:
+def test_defer_of_a_function_that_raises_is_a_panic_with_its_traceback(run: Run) -> None:
     outcome = run(io.defer(boom))
     assert kinds(outcome) == ["ValueError"]
     assert isinstance(outcome, Panic)
@@ -69,27 +69,27 @@ def test_what_defer_raises_is_a_panic_with_its_traceback(run: Run) -> None:
     assert "in boom" in outcome.exceptions[0].stack_trace
 
 
-def test_defer_io_goes_on_with_what_is_returned(run: Run) -> None:
+def test_defer_io_goes_on_with_the_returned_program(run: Run) -> None:
     assert run(io.defer_io(lambda a, b: io.pure(a + b), 1, b=2)) == Ok(3)
     assert run(io.defer_io(lambda: FAILED)) == Errors(["a", "b"])
     assert kinds(run(io.defer_io(boom))) == ["ValueError"]
 
 
-def test_map(run: Run) -> None:
+def test_map_changes_a_value_and_keeps_a_failure(run: Run) -> None:
     assert run(io.pure(1).map(lambda n: n + 1).map(str)) == Ok("2")
     assert kinds(run(io.pure(1).map(boom))) == ["ValueError"]
     assert run(FAILED.map(boom)) == Errors(["a", "b"])
     assert kinds(run(PANICKED.map(boom))) == ["KeyError"]
 
 
-def test_flat_map(run: Run) -> None:
+def test_flat_map_goes_on_with_the_returned_program_and_keeps_a_failure(run: Run) -> None:
     assert run(io.pure(1).flat_map(lambda n: io.pure(n + 1))) == Ok(2)
     assert run(io.pure(1).flat_map(lambda n: io.error(n))) == Errors([1])
     assert kinds(run(io.pure(1).flat_map(boom))) == ["ValueError"]
     assert run(FAILED.flat_map(boom)) == Errors(["a", "b"])
 
 
-def test_flatten(run: Run) -> None:
+def test_flatten_runs_the_inner_program_and_keeps_a_failure(run: Run) -> None:
     assert run(io.pure(io.pure(1)).flatten()) == Ok(1)
     assert run(io.pure(1).map(io.pure).flatten()) == Ok(1)
     assert run(io.pure(1).map(io.error).flatten()) == Errors([1])
@@ -106,7 +106,7 @@ def test_rec_gives_the_function_the_program_itself(run: Run) -> None:
     assert kinds(run(io.rec(boom))) == ["ValueError"]
 
 
-def test_safe_turns_what_a_function_raises_into_a_panic(run: Run) -> None:
+def test_safe_turns_an_exception_of_a_function_into_a_panic(run: Run) -> None:
     @io.safe
     def inverse(n: int, *, times: int = 1) -> Program:
         """Docs."""
@@ -120,11 +120,11 @@ def test_safe_turns_what_a_function_raises_into_a_panic(run: Run) -> None:
 # -- context ----------------------------------------------------------------------------------
 
 
-def test_read_is_the_context(run: Run) -> None:
+def test_read_returns_the_context(run: Run) -> None:
     assert run(io.read, "here") == Ok("here")
 
 
-def test_defer_read(run: Run) -> None:
+def test_defer_read_gives_the_context_and_takes_a_result(run: Run) -> None:
     assert run(io.defer_read(lambda c, x, y: (c, x, y), 1, y=2), 0) == Ok((0, 1, 2))
     assert run(io.defer_read(lambda c: Ok(c)), 7) == Ok(7)
     assert run(io.defer_read(lambda c: Errors([c])), 7) == Errors([7])
@@ -132,7 +132,7 @@ def test_defer_read(run: Run) -> None:
     assert kinds(run(io.defer_read(boom))) == ["ValueError"]
 
 
-def test_defer_read_io(run: Run) -> None:
+def test_defer_read_io_gives_the_context_and_takes_a_program(run: Run) -> None:
     assert run(io.defer_read_io(lambda c, x, y: io.pure((c, x, y)), 1, y=2), 0) == Ok((0, 1, 2))
     assert kinds(run(io.defer_read_io(boom))) == ["ValueError"]
 
@@ -153,7 +153,7 @@ def test_contra_map_read_is_undone_by_failures(run: Run) -> None:
     assert run(changed(io.pure(1)).finally_(lambda _: io.read.flat_map(io.error)), 1) == Errors([1])
 
 
-def test_a_contra_map_read_that_raises_changes_nothing(run: Run) -> None:
+def test_contra_map_read_that_raises_leaves_the_context(run: Run) -> None:
     raised = io.pure(1).contra_map_read(boom)
     assert kinds(run(raised)) == ["ValueError"]
     assert run(raised.recover(lambda *_: io.read), 5) == Ok(5)
@@ -162,7 +162,7 @@ def test_a_contra_map_read_that_raises_changes_nothing(run: Run) -> None:
 # -- failures ---------------------------------------------------------------------------------
 
 
-def test_error_and_errors(run: Run) -> None:
+def test_error_and_errors_fail_on_their_arguments(run: Run) -> None:
     assert run(io.error("x")) == Errors(["x"])
     assert run(io.error(["x"])) == Errors([["x"]])
     assert run(io.errors("x", "y")) == Errors(["x", "y"])
@@ -178,25 +178,25 @@ def test_panic_keeps_all_exceptions_and_errors(run: Run) -> None:
     assert kinds(run(io.panic([KeyError(1), OSError(2)]))) == ["KeyError", "OSError"]
 
 
-def test_panic_keeps_what_is_traced_already(run: Run) -> None:
+def test_panic_keeps_traced_exceptions_as_they_are(run: Run) -> None:
     outcome = run(io.panic(TracedException(KeyError(1), "the trace")))
     assert isinstance(outcome, Panic)
     assert outcome.exceptions[0].stack_trace == "the trace"
 
 
 @pytest.mark.parametrize("outcome", [Ok(1), Errors([1, 2]), Errors([])])
-def test_from_result(run: Run, outcome: Result[Any, Any]) -> None:
+def test_from_result_returns_the_outcome(run: Run, outcome: Result[Any, Any]) -> None:
     assert run(io.from_result(outcome)) == outcome
 
 
-def test_from_result_of_a_panic(run: Run) -> None:
+def test_from_result_of_a_panic_panics(run: Run) -> None:
     outcome = run(io.from_result(result.panic(KeyError(1), errors=["e"])))
     assert kinds(outcome) == ["KeyError"]
     assert isinstance(outcome, Panic)
     assert outcome.errors == ["e"]
 
 
-def test_a_program_run_twice_does_not_share_its_failure(run: Run) -> None:
+def test_program_that_is_run_twice_does_not_share_its_failure(run: Run) -> None:
     first = run(FAILED)
     assert isinstance(first, Errors)
     first.errors.clear()
@@ -218,7 +218,7 @@ def test_recover_handles_panics_alone(run: Run) -> None:
     assert run(PANICKED.recover(lambda *_: io.error("c"))) == Errors(["c"])
 
 
-def test_on_failure_handles_both(run: Run) -> None:
+def test_on_failure_handles_errors_and_panics(run: Run) -> None:
     def handler(failure: Result[Any, Any]) -> Program:
         return io.pure(type(failure).__name__)
 
@@ -257,7 +257,7 @@ HANDLERS: dict[str, Callable[[Program], Program]] = {
 
 
 @pytest.mark.parametrize("name", HANDLERS)
-def test_a_handler_that_raises_on_errors_loses_nothing(run: Run, name: str) -> None:
+def test_handler_that_raises_on_errors_keeps_them(run: Run, name: str) -> None:
     outcome = run(HANDLERS[name](FAILED))
     assert kinds(outcome) == ["ValueError"]
     assert isinstance(outcome, Panic)
@@ -274,7 +274,7 @@ PANIC_HANDLERS: dict[str, Callable[[Program], Program]] = {
 
 
 @pytest.mark.parametrize("name", PANIC_HANDLERS)
-def test_a_handler_that_raises_on_a_panic_loses_nothing(run: Run, name: str) -> None:
+def test_handler_that_raises_on_a_panic_keeps_it(run: Run, name: str) -> None:
     outcome = run(PANIC_HANDLERS[name](PANICKED))
     assert sorted(kinds(outcome)) == ["KeyError", "ValueError"]
     assert isinstance(outcome, Panic)
@@ -314,7 +314,7 @@ def test_finally_merges_failures(run: Run) -> None:
     assert mixed.errors == ["e", "a", "b"]
 
 
-# -- what isn't an IO -------------------------------------------------------------------------
+# -- values that are no IO --------------------------------------------------------------------
 
 
 class Unprintable:
@@ -346,13 +346,13 @@ NOT_AN_IO: dict[str, Callable[[Any], Program]] = {
 
 @pytest.mark.parametrize("value", [0, 1, None, False], ids=repr)
 @pytest.mark.parametrize("name", NOT_AN_IO)
-def test_anything_but_an_io_is_a_match_error(run: Run, name: str, value: Any) -> None:
+def test_value_in_place_of_an_io_is_a_match_error(run: Run, name: str, value: Any) -> None:
     outcome = run(NOT_AN_IO[name](value))
     assert "MatchError" in kinds(outcome)
     assert any(repr(value) in text for text in texts(outcome))
 
 
-def test_a_value_without_text_is_still_a_panic(run: Run) -> None:
+def test_value_without_a_text_in_place_of_an_io_is_a_match_error(run: Run) -> None:
     wrong: Any = Unprintable()
     assert kinds(run(io.defer_io(lambda: wrong))) == ["MatchError"]
     assert kinds(run(io.zip(io.pure(1), wrong))) == ["MatchError"]
@@ -360,12 +360,12 @@ def test_a_value_without_text_is_still_a_panic(run: Run) -> None:
     assert kinds(run(io.wait(wrong))) == ["MatchError"]
 
 
-def test_from_result_of_anything_else(run: Run) -> None:
+def test_from_result_of_another_value_is_a_match_error(run: Run) -> None:
     wrong: Any = 3
     assert kinds(run(io.from_result(wrong))) == ["MatchError"]
 
 
-def test_wait_for_anything_else(run: Run) -> None:
+def test_wait_for_another_value_is_a_match_error(run: Run) -> None:
     wrong: list[Any] = [3, None]
     wrong_text: Any = "x"
     for each in wrong:
@@ -375,7 +375,7 @@ def test_wait_for_anything_else(run: Run) -> None:
 
 
 @pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, StopIteration, RecursionError])
-def test_any_exception_is_a_panic(run: Run, kind: type[BaseException]) -> None:
+def test_exception_of_any_kind_is_a_panic(run: Run, kind: type[BaseException]) -> None:
     def fail(*_: Any) -> NoReturn:
         raise kind
 
@@ -389,7 +389,7 @@ def test_any_exception_is_a_panic(run: Run, kind: type[BaseException]) -> None:
 # -- lists ------------------------------------------------------------------------------------
 
 
-def test_zip(run: Run) -> None:
+def test_zip_returns_all_values(run: Run) -> None:
     assert run(io.zip(io.pure(1), io.pure(2))) == Ok([1, 2])
     assert run(io.zip(io.pure(n) for n in range(3))) == Ok([0, 1, 2])
     assert run(io.zip()) == Ok([])
@@ -406,12 +406,12 @@ def test_zip_stops_at_the_first_failure(run_in_process: Run) -> None:
     assert calls == []
 
 
-def test_a_zip_run_twice_starts_anew(run: Run) -> None:
+def test_zip_that_is_run_twice_starts_anew(run: Run) -> None:
     pair = io.zip(io.pure(1), io.pure(2))
     assert run(pair.zip(pair)) == Ok([[1, 2], [1, 2]])
 
 
-def test_sequence(run: Run) -> None:
+def test_sequence_returns_the_last_value_and_stops_at_a_failure(run: Run) -> None:
     assert run(io.sequence(io.pure(1), io.pure(2))) == Ok(2)
     assert run(io.sequence(io.pure(n) for n in range(3))) == Ok(2)
     assert run(io.sequence(io.pure(1))) == Ok(1)
@@ -419,14 +419,14 @@ def test_sequence(run: Run) -> None:
     assert run(io.sequence(io.pure(1), FAILED, io.defer(boom))) == Errors(["a", "b"])
 
 
-def test_then(run: Run) -> None:
+def test_then_returns_the_last_value_and_stops_at_a_failure(run: Run) -> None:
     assert run(io.pure(1).then(io.pure(2), io.pure(3))) == Ok(3)
     assert run(io.pure(1).then([io.pure(2), io.pure(4)])) == Ok(4)
     assert run(io.pure(1).then([])) == Ok(1)
     assert run(FAILED.then(io.defer(boom))) == Errors(["a", "b"])
 
 
-def test_then_keep(run: Run) -> None:
+def test_then_keep_returns_the_first_value_and_stops_at_a_failure(run: Run) -> None:
     assert run(io.pure(1).then_keep(io.pure(2), io.pure(3))) == Ok(1)
     assert run(io.pure(1).then_keep([io.pure(2)])) == Ok(1)
     assert run(io.pure(1).then_keep()) == Ok(1)
@@ -434,7 +434,7 @@ def test_then_keep(run: Run) -> None:
     assert run(FAILED.then_keep(io.defer(boom))) == Errors(["a", "b"])
 
 
-def test_ap(run: Run) -> None:
+def test_ap_calls_the_function_with_the_values(run: Run) -> None:
     assert run(io.pure(max).ap(io.pure(1), io.pure(2))) == Ok(2)
     assert run(io.pure(lambda: 1).ap()) == Ok(1)
     assert run(io.pure(max).ap([io.pure(1), io.pure(5)])) == Ok(5)
@@ -442,7 +442,7 @@ def test_ap(run: Run) -> None:
     assert run(FAILED.ap(io.defer(boom))) == Errors(["a", "b"])
 
 
-def test_traverse(run: Run) -> None:
+def test_traverse_returns_all_values_and_stops_at_a_failure(run: Run) -> None:
     assert run(io.traverse(range(3), lambda n: io.pure(n * n))) == Ok([0, 1, 4])
     assert run(io.traverse((c for c in "ab"), lambda c: io.pure(c + c))) == Ok(["aa", "bb"])
     assert run(io.traverse([], boom)) == Ok([])
@@ -461,7 +461,7 @@ def test_parallel_and_wait_keep_the_order(run: Run) -> None:
     assert run(io.pure(1).parallel([io.pure(2)]).flat_map(io.wait)) == Ok([Ok(1), Ok(2)])
 
 
-def test_parallel_of_anything_else_fails_that_child(run: Run) -> None:
+def test_parallel_of_values_that_are_no_programs_fails_those_children(run: Run) -> None:
     outcome = run(io.parallel(io.pure(1), None, 3).flat_map(io.wait))
     assert isinstance(outcome, Ok)
     first, second, third = outcome.success
@@ -470,14 +470,14 @@ def test_parallel_of_anything_else_fails_that_child(run: Run) -> None:
     assert kinds(third) == ["MatchError"]
 
 
-def test_wait_gives_each_outcome_as_a_value(run: Run) -> None:
+def test_wait_returns_each_outcome_as_a_value(run: Run) -> None:
     outcome = run(io.parallel(io.pure(1), FAILED, PANICKED).flat_map(io.wait))
     assert isinstance(outcome, Ok)
     assert outcome.success[:2] == [Ok(1), Errors(["a", "b"])]
     assert kinds(outcome.success[2]) == ["KeyError"]
 
 
-def test_wait_for_a_fiber_that_has_ended_and_again(run: Run) -> None:
+def test_wait_for_a_fiber_that_has_ended_returns_at_once_and_again(run: Run) -> None:
     def twice(fibers: Any) -> Program:
         return io.zip(io.wait(fibers), io.wait(fibers), io.wait(*fibers, *fibers))
 
@@ -485,12 +485,12 @@ def test_wait_for_a_fiber_that_has_ended_and_again(run: Run) -> None:
     assert run(program) == Ok([[Ok(1)], [Ok(1)], [Ok(1), Ok(1)]])
 
 
-def test_wait_names_the_same_fiber_twice_while_it_goes_on(run: Run) -> None:
+def test_wait_may_name_a_running_fiber_twice(run: Run) -> None:
     program = io.parallel(io.sleep(0.005).then(io.pure(1)))
     assert run(program.flat_map(lambda f: io.wait(f[0], f[0]))) == Ok([Ok(1), Ok(1)])
 
 
-def test_several_fibers_wait_for_one(run: Run) -> None:
+def test_wait_of_several_fibers_for_one_returns_in_each(run: Run) -> None:
     def watch(fibers: Any) -> Program:
         return io.zip_par([io.wait(fibers) for _ in range(5)])
 
@@ -498,14 +498,14 @@ def test_several_fibers_wait_for_one(run: Run) -> None:
     assert run(program) == Ok([[Ok(1)]] * 5)
 
 
-def test_run_waits_for_children_that_nobody_waits_for(run_in_process: Run) -> None:
+def test_run_waits_for_children_that_no_fiber_waits_for(run_in_process: Run) -> None:
     done: list[int] = []
     child = io.sleep(0.01).then(io.defer(done.append, 1))
     assert run_in_process(io.parallel(child).then(io.pure("root"))) == Ok("root")
     assert done == [1]
 
 
-def test_nested_parallel(run: Run) -> None:
+def test_parallel_may_be_nested(run: Run) -> None:
     def tree(depth: int) -> Program:
         if depth == 0:
             return io.pure(1)
@@ -530,11 +530,11 @@ def test_zip_par_waits_for_all_and_keeps_all_failures(run: Run) -> None:
     assert outcome.errors == ["x", "e"]
 
 
-def test_yield_computes_nothing(run: Run) -> None:
+def test_yield_returns_none(run: Run) -> None:
     assert run(io.pure(1).then(io.yield_)) == Ok(None)
 
 
-def test_yield_gives_others_a_turn() -> None:
+def test_yield_lets_other_fibers_run() -> None:
     order: list[str] = []
 
     def talk(name: str) -> Program:
@@ -544,7 +544,7 @@ def test_yield_gives_others_a_turn() -> None:
     assert order == ["a1", "b1", "a2", "b2"]
 
 
-def test_a_fiber_that_never_yields_lets_others_on() -> None:
+def test_fiber_that_never_yields_lets_other_fibers_run() -> None:
     stop: list[int] = []
     spin: Program = io.rec(lambda again: io.defer_io(lambda: io.pure("seen") if stop else again))
     assert io.zip_par(spin, io.defer(stop.append, 1)).run(None, 1) == Ok(["seen", None])
@@ -579,25 +579,25 @@ def test_sleep_until_is_never_early(run_in_real_time: Run) -> None:
     assert outcome.success >= 0
 
 
-def test_now_is_the_time_of_the_wall_clock(run_in_real_time: Run) -> None:
+def test_now_returns_the_time_of_the_wall_clock(run_in_real_time: Run) -> None:
     outcome = run_in_real_time(io.zip(io.defer(time.time), io.now, io.defer(time.time)))
     assert isinstance(outcome, Ok)
     assert outcome.success == sorted(outcome.success)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, -0.0, -1e300])
-def test_sleep_of_nothing_goes_on(run: Run, seconds: float) -> None:
+def test_sleep_of_no_seconds_goes_on(run: Run, seconds: float) -> None:
     assert run(io.pure(1).then(io.sleep(seconds))) == Ok(None)
 
 
-def test_sleep_computes_nothing(run: Run) -> None:
+def test_sleep_returns_none(run: Run) -> None:
     assert run(io.pure(1).then(io.sleep(0.001))) == Ok(None)
     assert run(io.pure(1).then(io.sleep_until(0))) == Ok(None)
     assert run(io.defer(time.time).flat_map(lambda t: io.sleep_until(t + 0.002))) == Ok(None)
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, "1", None], ids=repr)
-def test_sleep_wants_a_finite_number(run: Run, seconds: Any) -> None:
+def test_sleep_of_a_time_that_is_no_finite_number_is_a_match_error(run: Run, seconds: Any) -> None:
     assert kinds(run(io.sleep(seconds))) == ["MatchError"]
     assert kinds(run(io.sleep_until(seconds))) == ["MatchError"]
 
@@ -605,7 +605,7 @@ def test_sleep_wants_a_finite_number(run: Run, seconds: Any) -> None:
 # -- callbacks --------------------------------------------------------------------------------
 
 
-def test_async_called_at_once(run: Run) -> None:
+def test_async_returns_the_result_of_a_callback_that_is_called_at_once(run: Run) -> None:
     def start(context: Any, callback: Any, *args: Any, **kwargs: Any) -> None:
         callback(Ok((context, args, kwargs)))
 
@@ -613,7 +613,9 @@ def test_async_called_at_once(run: Run) -> None:
 
 
 @pytest.mark.parametrize("outcome", [Ok(1), Errors(["a"])], ids=repr)
-def test_async_called_from_another_thread(run: Run, outcome: Result[Any, Any]) -> None:
+def test_async_returns_the_result_of_a_callback_that_another_thread_calls(
+    run: Run, outcome: Result[Any, Any]
+) -> None:
     def start(_: Any, callback: Any) -> None:
         threading.Timer(0.005, callback, [outcome]).start()
 
@@ -637,7 +639,7 @@ def test_async_holds_no_thread() -> None:
     callbacks.clear()
 
 
-def test_the_first_call_of_a_callback_counts(run: Run) -> None:
+def test_callback_counts_when_it_is_called_first(run: Run) -> None:
     def start(_: Any, callback: Any) -> None:
         callback(Ok(1))
         callback(Ok(2))
@@ -645,7 +647,7 @@ def test_the_first_call_of_a_callback_counts(run: Run) -> None:
     assert run(io.async_(start)) == Ok(1)
 
 
-def test_a_late_call_does_not_wake_a_later_wait(run_in_process: Run) -> None:
+def test_callback_that_is_called_late_does_not_wake_a_later_wait(run_in_process: Run) -> None:
     kept: list[Any] = []
 
     def first(_: Any, callback: Any) -> None:
@@ -659,11 +661,11 @@ def test_a_late_call_does_not_wake_a_later_wait(run_in_process: Run) -> None:
     assert run_in_process(io.zip(io.async_(first), io.async_(second))) == Ok([1, 2])
 
 
-def test_what_async_raises_before_the_callback_is_a_panic(run: Run) -> None:
+def test_async_that_raises_before_the_callback_is_a_panic(run: Run) -> None:
     assert kinds(run(io.async_(boom))) == ["ValueError"]
 
 
-def test_what_async_raises_after_the_callback_is_ignored(run: Run) -> None:
+def test_async_that_raises_after_the_callback_keeps_its_result(run: Run) -> None:
     def start(_: Any, callback: Any) -> None:
         callback(Ok(1))
         boom()
@@ -672,12 +674,14 @@ def test_what_async_raises_after_the_callback_is_ignored(run: Run) -> None:
 
 
 @pytest.mark.parametrize("wrong", [3, None, Unprintable()], ids=["3", "None", "unprintable"])
-def test_a_callback_takes_a_result(run: Run, wrong: Any) -> None:
+def test_callback_called_with_a_value_that_is_no_result_is_a_match_error(
+    run: Run, wrong: Any
+) -> None:
     outcome = run(io.async_(lambda _, callback: callback(wrong)))
     assert kinds(outcome) == [MatchError.__name__]
 
 
-def test_a_callback_that_was_dropped_is_a_deadlock(run: Run) -> None:
+def test_callback_that_was_dropped_is_a_deadlock(run: Run) -> None:
     def forgetful(context: Any, callback: Any) -> None:
         pass
 
@@ -695,14 +699,14 @@ def wait_when_told(box: list[Any]) -> Program:
     return io.rec(lambda again: io.defer_io(lambda: io.wait(box) if box else io.yield_.then(again)))
 
 
-def test_to_wait_for_oneself_is_a_deadlock(run_in_process: Run) -> None:
+def test_fiber_that_waits_for_itself_is_a_deadlock(run_in_process: Run) -> None:
     box: list[Any] = []
     outcome = run_in_process(io.parallel(wait_when_told(box)).map(box.extend))
     assert kinds(outcome) == [Deadlock.__name__]
     assert "fiber 1.1 waits for fiber 1.1" in texts(outcome)[0]
 
 
-def test_to_wait_for_each_other_is_a_deadlock(run_in_process: Run) -> None:
+def test_fibers_that_wait_for_each_other_are_a_deadlock(run_in_process: Run) -> None:
     mine: list[Any] = []
     yours: list[Any] = []
 
@@ -720,7 +724,7 @@ def test_to_wait_for_each_other_is_a_deadlock(run_in_process: Run) -> None:
     assert "1.0" not in text  # the root waits too, but isn't on the cycle
 
 
-def test_no_deadlock_while_somebody_sleeps_or_is_called_back(run: Run) -> None:
+def test_run_with_a_sleep_or_a_callback_in_progress_is_no_deadlock(run: Run) -> None:
     def start(_: Any, callback: Any) -> None:
         threading.Timer(0.01, callback, [Ok(1)]).start()
 

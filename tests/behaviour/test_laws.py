@@ -61,7 +61,7 @@ arrows: st.SearchStrategy[Callable[[Any], Program]] = st.one_of(
 
 
 def outcome(program: Program) -> Any:
-    """What came of it, comparable: exceptions by type and text."""
+    """The outcome in a form that can be compared: exceptions by type and text."""
     ran = program.run(1)
     if isinstance(ran, Panic):
         exceptions = [traced.exception for traced in ran.exceptions]
@@ -113,12 +113,12 @@ def test_failure_right_identity(p: Program) -> None:
 
 
 @given(errors, arrows)
-def test_failures_pass_over_values(errs: list[int], f: Any) -> None:
+def test_failure_passes_over_functions_of_values(errs: list[int], f: Any) -> None:
     assert outcome(io.errors(errs).flat_map(f).map(f)) == Errors(errs)
 
 
 @given(numbers, arrows)
-def test_values_pass_over_handlers(n: int, f: Any) -> None:
+def test_value_passes_over_handlers(n: int, f: Any) -> None:
     assert outcome(io.pure(n).catch(f).recover(f).on_failure(f).map_error(f)) == Ok(n)
 
 

@@ -1,4 +1,4 @@
-"""Locals of fibers: who has which value when, and that it travels."""
+"""Locals of fibers: which fiber has which value, and that it travels."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ LOCAL = io.Local("a", 0)
 OTHER = io.Local("b", "none")
 
 
-def test_it_has_its_default_until_it_is_set(run: Run) -> None:
+def test_local_has_its_default_until_it_is_set(run: Run) -> None:
     assert run(io.zip(LOCAL.get, LOCAL.set(1), LOCAL.get, OTHER.get)) == Ok([0, None, 1, "none"])
 
 
-def test_a_value_may_be_none(run: Run) -> None:
+def test_local_may_have_the_value_none(run: Run) -> None:
     program = io.zip(LOCAL.set(None), LOCAL.with_(1, LOCAL.get), LOCAL.get)  # type: ignore[arg-type]  # any value is one
     assert run(program) == Ok([None, 1, None])
 
 
-def test_with_a_value_it_has_it_just_then(run: Run) -> None:
+def test_local_has_the_value_of_with_inside_alone(run: Run) -> None:
     inner = io.zip(LOCAL.with_(2, LOCAL.get), LOCAL.get)
     assert run(io.zip(LOCAL.with_(1, inner), LOCAL.get)) == Ok([[2, 1], 0])
 
 
-def test_what_was_set_in_there_ends_there(run: Run) -> None:
+def test_local_that_was_set_inside_with_is_as_before_afterwards(run: Run) -> None:
     program = LOCAL.with_(1, io.zip(LOCAL.set(2), OTHER.set("set"), LOCAL.get))
     assert run(io.zip(program, LOCAL.get, OTHER.get)) == Ok([[None, None, 2], 0, "set"])
 
@@ -45,11 +45,11 @@ def test_what_was_set_in_there_ends_there(run: Run) -> None:
     [io.error("no"), io.panic(ValueError()), io.sleep(1_000_000).timeout(0.01)],
     ids=["errors", "panic", "timeout"],
 )
-def test_it_is_as_it_was_after_a_failure(run: Run, fails: Program) -> None:
+def test_local_is_as_before_with_after_a_failure(run: Run, fails: Program) -> None:
     assert run(LOCAL.set(1).then(LOCAL.with_(2, fails).attempt(), LOCAL.get)) == Ok(1)
 
 
-def test_it_is_as_it_was_when_what_is_cancelled_releases(run: Run) -> None:
+def test_local_is_as_before_with_in_a_finalizer_of_a_cancelled_fiber(run: Run) -> None:
     seen = LOCAL.get.flat_map(lambda value: io.error(value))
 
     def cancelled_when_begun(begun: Deferred[None]) -> Program:
@@ -66,7 +66,7 @@ def test_it_is_as_it_was_when_what_is_cancelled_releases(run: Run) -> None:
     assert result.success.errors == [5]
 
 
-def test_a_child_has_what_its_parent_had_at_its_start(run: Run) -> None:
+def test_local_of_a_child_is_that_of_its_parent_at_its_start(run: Run) -> None:
     child = io.yield_.then(LOCAL.get)
     program = (
         LOCAL.set(1)
@@ -76,7 +76,7 @@ def test_a_child_has_what_its_parent_had_at_its_start(run: Run) -> None:
     assert run(program) == Ok([[Ok(1), Ok(7)], 2])
 
 
-def test_what_a_child_sets_is_its_own(run: Run) -> None:
+def test_local_that_a_child_sets_is_its_own(run: Run) -> None:
     child = LOCAL.set(2).then(io.zip_par(LOCAL.get))
     program = LOCAL.set(1).then(io.zip_par(child, child, LOCAL.get).zip(LOCAL.get))
     assert run(program) == Ok([[[2], [2], 1], 1])
@@ -94,7 +94,7 @@ STARTERS: dict[str, Program] = {
 
 
 @pytest.mark.parametrize("how", STARTERS)
-def test_all_that_starts_fibers_hands_it_on(run: Run, how: str) -> None:
+def test_local_is_handed_on_by_each_operation_that_starts_fibers(run: Run, how: str) -> None:
     assert run(LOCAL.with_(3, STARTERS[how])) == Ok(3)
 
 
@@ -108,11 +108,11 @@ class StartHere(IO[Any, Any, Any]):
         return None
 
 
-def test_it_is_handed_on_to_who_belongs_to_a_member(run: Run) -> None:
+def test_local_is_handed_on_to_a_fiber_that_stays_on_its_member(run: Run) -> None:
     assert run(LOCAL.with_(3, StartHere().flat_map(io.wait))) == Ok([Ok(3)])
 
 
-def test_items_of_one_chunk_do_not_see_what_the_others_set(run: Run) -> None:
+def test_local_of_an_item_is_not_seen_by_other_items_of_its_chunk(run: Run) -> None:
     def item(n: int) -> Program:
         return LOCAL.get.then_keep(LOCAL.set(n))
 
@@ -129,16 +129,16 @@ def moved(fiber: Fiber) -> Fiber:
     return copy
 
 
-def test_it_travels_with_a_fiber_that_sleeps() -> None:
+def test_local_travels_with_a_fiber_that_sleeps() -> None:
     fiber = Fiber(1, 1, LOCAL.with_(1, io.sleep(1).then(LOCAL.get)).zip(LOCAL.get), None)
     step(fiber)
     copy = moved(fiber)
-    copy.value = None  # it has slept
+    copy.value = None  # the fiber has slept
     step(copy)
     assert copy.outcome() == Ok([1, 0])
 
 
-def test_it_travels_with_a_fiber_whose_stack_is_empty() -> None:
+def test_local_travels_with_a_fiber_whose_stack_is_empty() -> None:
     def count(n: int) -> Program:
         return io.defer_io(count, n - 1) if n else LOCAL.get
 
@@ -150,7 +150,7 @@ def test_it_travels_with_a_fiber_whose_stack_is_empty() -> None:
     assert copy.outcome() == Ok(4)
 
 
-def test_fibers_that_travel_together_share_what_they_have() -> None:
+def test_locals_of_fibers_that_travel_together_are_shared() -> None:
     fibers = [Fiber(id, 1, LOCAL.get, None) for id in (1, 2)]
     fibers[0].locals = fibers[1].locals = {"a": 5}
     payload, _ = dump_fibers(fibers)
@@ -159,7 +159,7 @@ def test_fibers_that_travel_together_share_what_they_have() -> None:
     assert first.locals is second.locals
 
 
-def test_two_of_the_same_name_are_the_same(run: Run) -> None:
+def test_locals_of_the_same_name_are_the_same(run: Run) -> None:
     same = io.Local("a", 9)
     assert same == LOCAL != OTHER
     assert {same, LOCAL} == {LOCAL}
@@ -171,11 +171,11 @@ def test_two_of_the_same_name_are_the_same(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["", None, 5])
-def test_a_name_is_a_str_that_is_not_empty(name: Any) -> None:
+def test_local_name_that_is_empty_or_no_str_is_a_match_error(name: Any) -> None:
     with pytest.raises(MatchError, match="Local: expected a name, but got"):
         io.Local(name, 0)
 
 
-def test_only_programs_run_with_it() -> None:
+def test_local_with_a_value_that_is_no_program_is_a_match_error() -> None:
     with pytest.raises(MatchError, match=r"Local\.with_: expected an IO"):
         LOCAL.with_(1, 5)  # type: ignore[arg-type]  # that's the point

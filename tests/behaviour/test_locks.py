@@ -1,4 +1,4 @@
-"""Locks, semaphores, limits of starts and variables: one meaning everywhere."""
+"""Locks, semaphores, rate limits and variables have one meaning everywhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Lock = Resource[Any, Any, None]
 
 
 class Diary:
-    """What captures it stays in its process; so it shows in what order things happened."""
+    """A diary of the order of events; fibers that capture it can't be pickled, and stay."""
 
     def __init__(self) -> None:
         self.lines: list[Any] = []
@@ -46,14 +46,14 @@ def with_lock(use: Callable[[Lock], Program]) -> Program:
 
 
 def read_then_write(var: Var[Any]) -> Program:
-    """Unsafe, unless somebody sees to it that nobody comes between."""
+    """An update that is unsafe, unless a lock keeps other fibers out."""
     return var.get().flat_map(lambda n: io.yield_.then(io.sleep(0.0001), var.set(n + 1)))
 
 
 # -- locks ------------------------------------------------------------------------------------
 
 
-def test_only_one_fiber_at_a_time_has_a_lock(run: Run) -> None:
+def test_lock_is_held_by_one_fiber_at_a_time(run: Run) -> None:
     def program(lock: Lock) -> Program:
         return Var.create(0).flat_map(
             lambda var: io.zip_par([lock.with_(read_then_write(var))] * 12).then(var.get())
@@ -62,14 +62,14 @@ def test_only_one_fiber_at_a_time_has_a_lock(run: Run) -> None:
     assert run(with_lock(program)) == Ok(12)
 
 
-def test_without_a_lock_they_come_between() -> None:
+def test_variable_without_a_lock_loses_updates_in_a_simulation() -> None:
     unsafe = Var.create(0).flat_map(
         lambda var: io.zip_par([read_then_write(var)] * 4).then(var.get())
     )
     assert simulate(unsafe).result != Ok(4)
 
 
-def test_the_fiber_that_has_it_may_take_it_again(run: Run) -> None:
+def test_lock_may_be_taken_again_by_the_fiber_that_holds_it(run: Run) -> None:
     def nested(lock: Lock) -> Program:
         inner = lock.with_(lock.with_(io.pure("in")).then(io.yield_, io.pure("still in")))
         return io.zip_par(lock.with_(inner), lock.with_(io.pure("other")))
@@ -77,7 +77,7 @@ def test_the_fiber_that_has_it_may_take_it_again(run: Run) -> None:
     assert run(with_lock(nested)) == Ok(["still in", "other"])
 
 
-def test_each_lock_is_another(run: Run) -> None:
+def test_locks_are_independent(run: Run) -> None:
     both = io.zip(resource.reentrant_lock, resource.reentrant_lock)
     program = both.flat_map(
         lambda locks: locks[0].with_(io.parallel(locks[1].with_(io.pure("free"))).flat_map(io.wait))
@@ -85,7 +85,7 @@ def test_each_lock_is_another(run: Run) -> None:
     assert run(program) == Ok([Ok("free")])
 
 
-def test_a_thousand_fibers_are_served_in_order() -> None:
+def test_lock_serves_a_thousand_fibers_in_order() -> None:
     diary = Diary()
 
     def program(lock: Lock) -> Program:
@@ -97,7 +97,7 @@ def test_a_thousand_fibers_are_served_in_order() -> None:
 
 
 @pytest.mark.parametrize("failure", [io.error("no"), io.defer(lambda: 1 // 0)], ids=["E", "P"])
-def test_a_failure_gives_the_lock_back(run: Run, failure: Program) -> None:
+def test_lock_is_released_after_a_failure(run: Run, failure: Program) -> None:
     def program(lock: Lock) -> Program:
         failing = lock.with_(failure).attempt()
         return io.zip_par(failing, failing).then(lock.with_(io.pure("free")))
@@ -106,7 +106,7 @@ def test_a_failure_gives_the_lock_back(run: Run, failure: Program) -> None:
 
 
 def hear(path: str) -> bool:
-    """Whether somebody tells, before long."""
+    """Whether another process writes to the pipe, before long."""
     pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     ready, _, _ = select.select([pipe], [], [], 10)
     os.close(pipe)
@@ -118,11 +118,11 @@ def tell(path: str) -> None:
         pipe.write("here I am")
 
 
-def test_a_lock_is_free_at_once_even_if_its_fiber_goes_on(tmp_path: Path) -> None:
+def test_lock_is_free_at_once_even_if_its_fiber_goes_on(tmp_path: Path) -> None:
     """One fiber gives the lock back, and then holds its thread until the other has had it."""
     path = str(tmp_path / "pipe")
     os.mkfifo(path)
-    both_ends = os.open(path, os.O_RDWR)  # so that nobody waits for the other to open it
+    both_ends = os.open(path, os.O_RDWR)  # so that no fiber waits for the other to open it
 
     def program(lock: Lock) -> Program:
         first = lock.with_(io.sleep(0.02)).then(io.defer(hear, path))
@@ -133,7 +133,7 @@ def test_a_lock_is_free_at_once_even_if_its_fiber_goes_on(tmp_path: Path) -> Non
     os.close(both_ends)
 
 
-def test_what_is_not_held_cannot_be_given_back(run: Run) -> None:
+def test_lock_that_is_not_held_cannot_be_released(run: Run) -> None:
     def release_twice(lock: Lock) -> Program:
         return lock.create.flat_map(lambda it: it[1](1).then(it[1](1)))
 
@@ -142,7 +142,7 @@ def test_what_is_not_held_cannot_be_given_back(run: Run) -> None:
     assert "doesn't hold the lock" in str(exception)
 
 
-def test_a_fiber_that_ends_gives_back_what_it_holds(run: Run) -> None:
+def test_lock_of_a_fiber_that_has_ended_is_released(run: Run) -> None:
     def program(lock: Lock) -> Program:
         careless = lock.create.then(io.pure("gone"))  # never releases
         return io.zip_par(careless, careless).then(lock.with_(io.pure("free")))
@@ -150,7 +150,7 @@ def test_a_fiber_that_ends_gives_back_what_it_holds(run: Run) -> None:
     assert run(with_lock(program)) == Ok("free")
 
 
-def test_two_that_wait_for_each_other_are_named(run: Run) -> None:
+def test_fibers_that_wait_for_each_others_locks_are_named(run: Run) -> None:
     def both_are_in(count: Var[int]) -> Program:
         return count.get().flat_map(
             lambda n: (
@@ -175,12 +175,12 @@ def test_two_that_wait_for_each_other_are_named(run: Run) -> None:
     assert str(exception).count("waits for fiber") == 2
 
 
-def test_a_named_lock_is_one_for_all_runs(run: Run) -> None:
+def test_lock_with_a_name_is_one_lock_for_all_fibers(run: Run) -> None:
     program = resource.lock("printer").with_(io.yield_.then(io.pure("printed")))
     assert run(io.zip_par([program] * 4)) == Ok(["printed"] * 4)
 
 
-def test_a_named_lock_holds_between_runs_of_a_cluster() -> None:
+def test_lock_with_a_name_holds_between_runs_of_a_cluster() -> None:
     cluster = shared_cluster()
     holds = resource.lock("door").with_(io.sleep(0.1).then(io.now))
     first = cluster.submit(io.zip(io.now, holds), None)
@@ -195,7 +195,9 @@ def test_a_named_lock_holds_between_runs_of_a_cluster() -> None:
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 5])
-def test_a_semaphore_lets_so_many_in(run_in_process: Run, tokens: int) -> None:
+def test_semaphore_lets_in_as_many_fibers_as_it_has_tokens(
+    run_in_process: Run, tokens: int
+) -> None:
     inside, most, guard = 0, 0, threading.Lock()
 
     def change(by: int) -> None:
@@ -212,7 +214,7 @@ def test_a_semaphore_lets_so_many_in(run_in_process: Run, tokens: int) -> None:
     assert most == tokens
 
 
-def test_a_semaphore_is_not_reentrant(run: Run) -> None:
+def test_semaphore_is_not_reentrant(run: Run) -> None:
     twice = resource.semaphore(2).flat_map(lambda two: two.with_(two.with_(io.pure("both"))))
     assert run(twice) == Ok("both")
     never = resource.semaphore(1).flat_map(lambda one: one.with_(one.with_(io.pure("never"))))
@@ -221,18 +223,18 @@ def test_a_semaphore_is_not_reentrant(run: Run) -> None:
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 1.5, "2", None])
-def test_a_semaphore_has_a_token_at_least(run: Run, tokens: Any) -> None:
+def test_semaphore_with_less_than_one_token_is_a_match_error(run: Run, tokens: Any) -> None:
     (exception,) = exceptions(run(resource.semaphore(tokens)))
     assert f"semaphore: expected a number from 1, but got {tokens!r}" in str(exception)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan, "1"])
-def test_a_limit_has_a_window(run: Run, seconds: Any) -> None:
+def test_rate_limit_without_a_window_is_a_match_error(run: Run, seconds: Any) -> None:
     (exception,) = exceptions(run(resource.rate_limit(1, seconds)))
     assert "rate_limit: expected a number of seconds above 0" in str(exception)
 
 
-def test_a_name_means_one_thing_at_a_time(run: Run) -> None:
+def test_lock_name_in_use_for_another_kind_is_a_panic(run: Run) -> None:
     def program(semaphores: list[Lock]) -> Program:
         three, five = semaphores
         return three.with_(five.with_(io.pure("never")).attempt())
@@ -245,7 +247,7 @@ def test_a_name_means_one_thing_at_a_time(run: Run) -> None:
     assert run(both.flat_map(lambda each: each[1].with_(io.pure("later")))) == Ok("later")
 
 
-def test_a_semaphore_may_have_as_many_tokens_as_the_protocol_can_count(run: Run) -> None:
+def test_semaphore_may_have_as_many_tokens_as_the_protocol_can_count(run: Run) -> None:
     wide = resource.semaphore(2**63 - 1, name="wide")
     assert run(wide.flat_map(lambda all_of_it: all_of_it.with_(io.pure(1)))) == Ok(1)
     assert run(io.zip_par([wide.flat_map(lambda each: each.with_(io.pure(2)))] * 4)) == Ok([2] * 4)
@@ -259,7 +261,7 @@ def starts(n: int, per_seconds: float, uses: int) -> Program:
 
 @pytest.mark.slow
 @given(st.integers(1, 4), st.sampled_from([0.5, 1, 60]), st.integers(1, 12), st.integers(0, 99))
-def test_no_window_sees_more_starts_than_its_limit(
+def test_rate_limit_starts_no_more_fibers_than_allowed_in_any_window(
     n: int, per_seconds: float, uses: int, seed: int
 ) -> None:
     result = simulate(starts(n, per_seconds, uses), seed=seed, latency=0.0).result
@@ -271,7 +273,9 @@ def test_no_window_sees_more_starts_than_its_limit(
     assert moments[-1] - moments[0] <= per_seconds * ((uses - 1) // n) + 1e-6
 
 
-def test_limits_with_and_without_a_name_whose_windows_end_together_both_start(run: Run) -> None:
+def test_rate_limits_with_and_without_a_name_whose_windows_end_together_both_start(
+    run: Run,
+) -> None:
     def use(limits: Any) -> Program:
         return io.zip_par([limit.with_(io.pure(1)) for limit in limits] * 3)
 
@@ -279,7 +283,7 @@ def test_limits_with_and_without_a_name_whose_windows_end_together_both_start(ru
     assert run(io.zip(limits).flat_map(use)) == Ok([1] * 6)
 
 
-def test_a_limit_counts_in_real_time_too(run_in_process: Run) -> None:
+def test_rate_limit_counts_in_real_time_too(run_in_process: Run) -> None:
     result = run_in_process(starts(2, 0.05, 5))
     assert isinstance(result, Ok)
     moments = sorted(result.success)
@@ -289,7 +293,7 @@ def test_a_limit_counts_in_real_time_too(run_in_process: Run) -> None:
 # -- variables --------------------------------------------------------------------------------
 
 
-def test_updates_from_everywhere_are_all_counted(run: Run) -> None:
+def test_variable_counts_updates_from_everywhere(run: Run) -> None:
     def count(var: Var[int], left: int) -> Program:
         if left == 0:
             return io.pure(None)
@@ -344,18 +348,18 @@ ON_VAR: dict[str, tuple[Callable[[Any], Program], Any, int]] = {
 
 
 @pytest.mark.parametrize("name", ON_VAR)
-def test_a_variable(run: Run, name: str) -> None:
+def test_variable_method_returns_and_leaves_the_right_values(run: Run, name: str) -> None:
     use, computed, left = ON_VAR[name]
     program = Var.create(1).flat_map(lambda var: io.zip(use(var), var.get()))
     assert run(program) == Ok([computed, left])
-    # a fiber elsewhere sees the same
+    # a fiber on another member sees the same
     program = Var.create(1).flat_map(
         lambda var: io.zip(io.zip_par(io.defer_io(use, var)), io.zip_par(var.get()))
     )
     assert run(program) == Ok([[computed], [left]])
 
 
-def test_variables_are_read_at_one_moment(run: Run) -> None:
+def test_variables_are_read_together_at_one_moment(run: Run) -> None:
     program = io.zip(Var.create(1), Var.create(2), Var.create(lambda a, b: a + b)).flat_map(
         lambda vs: io.zip(Var.zip(vs), Var.zip(*vs[:2]), vs[2].ap(vs[0], vs[1]))
     )
@@ -363,14 +367,14 @@ def test_variables_are_read_at_one_moment(run: Run) -> None:
     assert result == Ok(([1, 2], [1, 2], 3))
 
 
-def test_variables_read_together_in_any_order_don_t_wait_for_each_other(run: Run) -> None:
+def test_variables_read_together_in_any_order_do_not_wait_for_each_other(run: Run) -> None:
     program = io.zip(Var.create(1), Var.create(2)).flat_map(
         lambda vs: io.zip_par([Var.zip(vs), Var.zip(vs[1], vs[0])] * 5)
     )
     assert run(program) == Ok([[1, 2], [2, 1]] * 5)
 
 
-def test_a_handle_goes_through_a_variable_to_another_worker() -> None:
+def test_handle_in_a_variable_can_be_waited_for_on_another_worker() -> None:
     def program(var: Var[Any]) -> Program:
         started = io.parallel(io.sleep(0.02).then(io.pure("outcome")))
         waiter = var.get().flat_map(io.wait)
@@ -382,7 +386,7 @@ def test_a_handle_goes_through_a_variable_to_another_worker() -> None:
     explore(made, None, lambda simulation: simulation.result == expected, range(50))
 
 
-def test_a_value_that_cannot_travel_is_refused_where_it_is_set() -> None:
+def test_variable_refuses_a_value_that_cannot_travel() -> None:
     cluster = shared_cluster()
     (exception,) = exceptions(Var.create(threading.Lock()).run(None, on=cluster))
     assert isinstance(exception, NotPicklable)
@@ -398,7 +402,7 @@ def test_a_value_that_cannot_travel_is_refused_where_it_is_set() -> None:
     assert value == 1
 
 
-def test_a_variable_of_an_earlier_run_is_not_taken_for_one_of_this_run(run_in_process: Run) -> None:
+def test_variable_of_an_earlier_run_is_not_taken_for_one_of_this_run(run_in_process: Run) -> None:
     made = run_in_process(Var.create("old"))
     assert isinstance(made, Ok)
     both = Var.create("new").flat_map(lambda new: io.zip(new.get(), made.success.get().attempt()))
@@ -409,7 +413,7 @@ def test_a_variable_of_an_earlier_run_is_not_taken_for_one_of_this_run(run_in_pr
     assert isinstance(exceptions(old)[0], MatchError)
 
 
-def test_a_variable_of_a_run_that_is_over_says_so(run: Run) -> None:
+def test_variable_of_a_run_that_is_over_is_a_match_error(run: Run) -> None:
     made = run(Var.create(1))
     assert isinstance(made, Ok)
     for use in (made.success.get(), made.success.set(2), made.success.update(lambda n: (n, n))):
@@ -418,7 +422,7 @@ def test_a_variable_of_a_run_that_is_over_says_so(run: Run) -> None:
         assert "belongs to a run that is over" in str(exception)
 
 
-def test_in_one_process_a_value_is_what_it_is() -> None:
+def test_variable_in_one_process_keeps_the_value_itself() -> None:
     thing = threading.Lock()
     result = Var.create(thing).flat_map(lambda var: var.get()).run(None)
     assert isinstance(result, Ok)
@@ -438,7 +442,7 @@ def crowd(lock: Lock) -> Program:
 @pytest.mark.parametrize(
     "faults", [[], [Pause()], [Partition(), Partition("client")]], ids=["none", "pause", "cut"]
 )
-def test_exclusion_holds_under_every_seed(faults: list[Fault]) -> None:
+def test_lock_excludes_other_fibers_under_every_seed(faults: list[Fault]) -> None:
     explore(with_lock(crowd), None, lambda s: s.result == Ok(5), range(100), faults=faults)
 
 
@@ -448,8 +452,8 @@ def test_exclusion_holds_under_every_seed(faults: list[Fault]) -> None:
     [[Crash()], [Crash(), Crash()], [Disconnect(returns_after=0.01)], [Partition(seconds=60)]],
     ids=["crash", "crashes", "break", "cut"],
 )
-def test_a_lost_holder_blocks_nobody(faults: list[Fault]) -> None:
-    """The simulation would find a lock that nobody gives back: the run would never end."""
+def test_lock_of_a_lost_fiber_is_released(faults: list[Fault]) -> None:
+    """The simulation would find a lock that is never released: the run would never end."""
 
     def program() -> Program:
         one = io.sleep(0.001).then(io.yield_, io.pure(1))
@@ -466,7 +470,7 @@ def test_a_lost_holder_blocks_nobody(faults: list[Fault]) -> None:
 
 
 INSIDE: dict[tuple[int, int], int] = {}
-"""By world and lock, how many fibers are in it. All simulated processes see this one."""
+"""By world and lock, the number of fibers in it. All simulated processes see this dict."""
 
 
 def enter(world: int, lock: int, tokens: int) -> None:
@@ -494,7 +498,7 @@ def section(world: int, locks: list[Lock], taken: list[int], body: int) -> Progr
     return program.attempt()
 
 
-# always taken in one order, so that nobody waits in a circle
+# always taken in one order, so that no fibers wait in a circle
 SECTIONS = st.tuples(
     st.lists(st.sampled_from(range(len(TOKENS))), unique=True, max_size=3).map(sorted),
     st.integers(0, len(BODIES) - 1),
@@ -507,7 +511,7 @@ SECTIONS = st.tuples(
     st.integers(0, 2**32),
     st.lists(st.builds(Pause) | st.builds(Partition), max_size=2),
 )
-def test_whatever_fibers_do_with_locks_never_too_many_have_one(
+def test_locks_are_never_held_by_too_many_fibers(
     fibers: list[list[Section]], seed: int, faults: list[Fault]
 ) -> None:
     world = len(INSIDE)
@@ -533,7 +537,7 @@ def open_twice(lock: Lock) -> Program:
 
 
 def crossed(locks: list[Lock]) -> Program:
-    """Two that may, or may not, have taken both locks before the other has taken one."""
+    """Two fibers that may have taken both locks before the other has taken one, or may not."""
     one, two = locks
     return io.zip_par(one.with_(two.with_(io.pure(1))), two.with_(one.with_(io.pure(2))))
 
@@ -548,6 +552,6 @@ def crossed(locks: list[Lock]) -> Program:
     ],
     ids=["the root has it", "crossed", "a child has it"],
 )
-def test_to_wait_in_vain_is_found_under_every_seed(program: Program) -> None:
+def test_deadlock_of_locks_is_found_under_every_seed(program: Program) -> None:
     """A run that nothing can wake, and that hasn't ended, breaks an invariant."""
     explore(program, None, lambda simulation: simulation.result is not None, range(400))

@@ -1,4 +1,4 @@
-"""What fibers log arrives in the logging of their program, wherever they run."""
+"""Log records of fibers arrive in the logging of their program, wherever the fibers run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Program = IO[Any, Any, Any]
 
 
 class Kept(logging.Handler):
-    """Keeps records, and notes the threads that have handled them."""
+    """A handler that keeps records, and notes the threads that have handled them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,12 +74,10 @@ def elsewhere(io_: Program) -> Any:
     return result.success
 
 
-# -- who has logged ---------------------------------------------------------------------------
+# -- origins of records -----------------------------------------------------------------------
 
 
-def test_a_record_arrives_with_its_fiber_run_and_worker_in_every_place(
-    run: Run, kept: Kept
-) -> None:
+def test_record_arrives_with_its_fiber_run_and_worker_in_every_place(run: Run, kept: Kept) -> None:
     assert run(io.zip_par([io.named("baker", io.defer(logged, n)) for n in range(3)])).is_ok()
     assert sorted(kept.messages) == ["baked 0", "baked 1", "baked 2"]
     for record in kept.records:
@@ -101,7 +99,7 @@ def test_a_record_arrives_with_its_fiber_run_and_worker_in_every_place(
     [io.defer, io.blocking, io.on_main_thread],
     ids=lambda call: str(call.__name__),
 )
-def test_calls_on_other_threads_are_on_behalf_of_their_fiber(
+def test_record_of_a_call_on_another_thread_has_the_fiber_of_the_call(
     run: Run, kept: Kept, call: Any
 ) -> None:
     assert run(io.zip_par(io.named("baker", call(logged, 1)))).is_ok()
@@ -109,7 +107,7 @@ def test_calls_on_other_threads_are_on_behalf_of_their_fiber(
     assert vars(record)["distio_name"] == "baker"
 
 
-def test_coroutines_are_on_behalf_of_their_fibers(run: Run, kept: Kept) -> None:
+def test_record_of_a_coroutine_has_its_fiber(run: Run, kept: Kept) -> None:
     async def logs(n: int) -> None:
         import asyncio
 
@@ -122,7 +120,7 @@ def test_coroutines_are_on_behalf_of_their_fibers(run: Run, kept: Kept) -> None:
     assert sorted(vars(record)["distio_name"] for record in kept.records) == names
 
 
-def test_a_record_of_no_fiber_says_so_while_programs_run(kept: Kept) -> None:
+def test_record_of_no_fiber_says_so_while_programs_run(kept: Kept) -> None:
     def log_in_a_thread() -> None:
         thread = threading.Thread(target=logged, args=[1])
         thread.start()
@@ -134,9 +132,7 @@ def test_a_record_of_no_fiber_says_so_while_programs_run(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("place", [*IN_PROCESS, "cluster", "simulation"])
-def test_the_factory_of_the_program_makes_the_records_and_is_the_factory_afterwards(
-    place: str, kept: Kept
-) -> None:
+def test_record_factory_of_the_program_makes_the_records_and_stays(place: str, kept: Kept) -> None:
     before = logging.getLogRecordFactory()
 
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
@@ -155,7 +151,7 @@ def test_the_factory_of_the_program_makes_the_records_and_is_the_factory_afterwa
     assert vars(record)["distio_fiber"] != "-"
 
 
-def test_a_factory_that_a_fiber_installs_stays() -> None:
+def test_record_factory_that_a_fiber_installs_stays() -> None:
     before = logging.getLogRecordFactory()
 
     def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
@@ -168,7 +164,7 @@ def test_a_factory_that_a_fiber_installs_stays() -> None:
         logging.setLogRecordFactory(before)
 
 
-def test_a_program_that_a_fiber_runs_logs_for_its_own_fibers(run: Run, kept: Kept) -> None:
+def test_record_of_a_nested_run_has_its_own_fiber(run: Run, kept: Kept) -> None:
     def inner() -> Any:
         return io.named("inner", io.defer(logged, 1)).run(None, 2)
 
@@ -177,10 +173,10 @@ def test_a_program_that_a_fiber_runs_logs_for_its_own_fibers(run: Run, kept: Kep
     assert vars(record)["distio_name"] == "inner"
 
 
-# -- what is logged ---------------------------------------------------------------------------
+# -- contents of records ----------------------------------------------------------------------
 
 
-def test_a_record_from_a_worker_keeps_what_it_says_of_its_origin(kept: Kept) -> None:
+def test_record_from_a_worker_keeps_its_origin(kept: Kept) -> None:
     def log_from_here() -> tuple[int, int, str]:
         logging.getLogger(NAME).warning("hot", stack_info=True)
         return os.getpid(), threading.get_ident(), threading.current_thread().name
@@ -196,7 +192,7 @@ def test_a_record_from_a_worker_keeps_what_it_says_of_its_origin(kept: Kept) -> 
     assert kept.threads.isdisjoint({"distio-link", "MainThread"})
 
 
-def test_an_exception_arrives_as_text(kept: Kept) -> None:
+def test_exception_of_a_record_arrives_as_text(kept: Kept) -> None:
     def fails() -> None:
         try:
             raise ValueError("burnt")
@@ -211,7 +207,7 @@ def test_an_exception_arrives_as_text(kept: Kept) -> None:
     assert "ValueError: burnt" in logging.Formatter("%(message)s").format(record)
 
 
-def test_arguments_arrive_as_they_were_when_they_were_logged(kept: Kept) -> None:
+def test_arguments_of_a_record_arrive_as_they_were_when_it_was_logged(kept: Kept) -> None:
     def logs() -> None:
         cakes = [Path("plum"), Path("cheese")]
         logging.getLogger(NAME).info("%d: %s", len(cakes), cakes)
@@ -223,7 +219,7 @@ def test_arguments_arrive_as_they_were_when_they_were_logged(kept: Kept) -> None
     assert kept.records[0].args == (2, [Path("plum"), Path("cheese")])
 
 
-def test_arguments_that_cannot_travel_are_formatted_where_they_were_logged(kept: Kept) -> None:
+def test_arguments_of_a_record_that_cannot_travel_are_formatted_on_the_worker(kept: Kept) -> None:
     class Cake:
         def __init__(self) -> None:
             self.lock = threading.Lock()
@@ -243,7 +239,7 @@ def test_arguments_that_cannot_travel_are_formatted_where_they_were_logged(kept:
     assert (vars(kept.records[0])["cake"], vars(kept.records[0])["n"]) == ("a cake", 5)
 
 
-def test_a_message_whose_arguments_do_not_fit_arrives_all_the_same(kept: Kept) -> None:
+def test_record_whose_arguments_do_not_fit_arrives_all_the_same(kept: Kept) -> None:
     class Odd:
         def __str__(self) -> str:
             raise ValueError("no text")
@@ -267,13 +263,13 @@ def test_records_of_one_fiber_arrive_in_order_before_its_result(kept: Kept) -> N
         assert kept.messages == [f"baked {n}" for n in range(1000)]
 
 
-def test_a_record_arrives_while_its_fiber_still_computes(kept: Kept, tmp_path: Path) -> None:
+def test_record_arrives_while_its_fiber_still_computes(kept: Kept, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
 
     def logs_and_goes_on() -> str:
         logged(1)
-        return gate.read_text()  # waits until somebody writes
+        return gate.read_text()  # waits until the test writes
 
     run = shared_cluster().submit(io.defer(logs_and_goes_on), None)
     assert kept.has_any.wait(30)
@@ -282,12 +278,12 @@ def test_a_record_arrives_while_its_fiber_still_computes(kept: Kept, tmp_path: P
     assert run.result(30) == Ok("opened")
 
 
-def test_loggers_of_distio_on_a_worker_arrive(caplog: pytest.LogCaptureFixture) -> None:
+def test_records_of_distios_loggers_on_a_worker_arrive(caplog: pytest.LogCaptureFixture) -> None:
     elsewhere(io.defer(lambda: logging.getLogger("distio.parts").warning("odd")))
     assert ("distio.parts", logging.WARNING, "odd") in caplog.record_tuples
 
 
-def test_a_thread_of_a_worker_that_no_fiber_owns_is_heard_too(kept: Kept) -> None:
+def test_record_of_a_workers_thread_without_a_fiber_arrives(kept: Kept) -> None:
     def logs() -> None:
         thread = threading.Thread(target=logged, args=[1])
         thread.start()
@@ -299,7 +295,7 @@ def test_a_thread_of_a_worker_that_no_fiber_owns_is_heard_too(kept: Kept) -> Non
     assert vars(record)["distio_worker"].startswith("member ")
 
 
-def test_a_process_that_a_fiber_forks_writes_to_its_standard_error(tmp_path: Path) -> None:
+def test_record_of_a_process_that_a_fiber_forks_goes_to_its_standard_error(tmp_path: Path) -> None:
     def logs_in_a_fork() -> None:
         child = os.fork()
         if not child:
@@ -312,9 +308,7 @@ def test_a_process_that_a_fiber_forks_writes_to_its_standard_error(tmp_path: Pat
     assert (tmp_path / "errors").read_text() == "in a fork\n"
 
 
-def test_a_handler_that_a_fiber_installs_on_a_worker_handles_too(
-    kept: Kept, tmp_path: Path
-) -> None:
+def test_handler_that_a_fiber_installs_on_a_worker_handles_too(kept: Kept, tmp_path: Path) -> None:
     path = tmp_path / "log"
 
     def logs() -> None:
@@ -330,7 +324,7 @@ def test_a_handler_that_a_fiber_installs_on_a_worker_handles_too(
     assert path.read_text() == "baker baked 1\n"
 
 
-def test_a_handler_that_fails_or_blocks_keeps_no_other_run_from_going_on(
+def test_handler_that_fails_or_blocks_does_not_hold_up_other_runs(
     kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:
     free = threading.Event()
@@ -370,7 +364,7 @@ def levels_there() -> tuple[bool, bool, int]:
     )
 
 
-def test_the_levels_of_the_program_hold_on_workers_from_the_next_run_on(kept: Kept) -> None:
+def test_levels_of_the_program_hold_on_workers_from_the_next_run_on(kept: Kept) -> None:
     assert elsewhere(io.defer(levels_there)) == (False, True, logging.INFO)
     log.setLevel(logging.DEBUG)
     assert elsewhere(io.defer(levels_there)) == (True, True, logging.DEBUG)
@@ -383,7 +377,7 @@ def test_the_levels_of_the_program_hold_on_workers_from_the_next_run_on(kept: Ke
     assert kept.messages == ["info", "debug", "info", "info"]
 
 
-def test_a_level_that_a_fiber_sets_on_a_worker_sends_no_more_than_the_program_wants(
+def test_level_that_a_fiber_sets_on_a_worker_sends_no_more_than_the_program_wants(
     kept: Kept,
 ) -> None:
     def logs() -> None:
@@ -395,8 +389,8 @@ def test_a_level_that_a_fiber_sets_on_a_worker_sends_no_more_than_the_program_wa
     assert kept.messages == ["info"]
 
 
-def test_two_programs_with_other_levels_get_what_each_of_them_wants(tmp_path: Path) -> None:
-    """They share a worker; each is a process of its own."""
+def test_programs_with_different_levels_get_the_records_that_each_wants(tmp_path: Path) -> None:
+    """The programs share a worker; each is a process of its own."""
     processes = shared_cluster()._processes
     assert processes is not None
     code = """
@@ -459,7 +453,7 @@ with Cluster.connect(sys.argv[1]) as cluster:
 
 
 @pytest.mark.slow
-def test_a_daemon_keeps_its_own_log_and_sends_that_of_fibers_to_their_program() -> None:
+def test_daemon_keeps_its_own_log_and_sends_records_of_fibers_to_their_program() -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "distio.cli.main", "coordinator", "--bind", "tcp://127.0.0.1:0"],
@@ -493,7 +487,7 @@ def test_a_daemon_keeps_its_own_log_and_sends_that_of_fibers_to_their_program() 
 # -- simulations ------------------------------------------------------------------------------
 
 
-def test_a_simulated_cluster_logs_once_for_each_fiber(kept: Kept) -> None:
+def test_simulated_cluster_logs_once_for_each_fiber(kept: Kept) -> None:
     program = io.zip_par([io.defer(logged, n) for n in range(5)])
     assert simulate(program, members=3).result is not None
     assert sorted(kept.messages) == [f"baked {n}" for n in range(5)]

@@ -1,4 +1,4 @@
-"""Names of fibers: who has which when, and where people read them."""
+"""Names of fibers: which fiber has which name when, and where people read it."""
 
 from __future__ import annotations
 
@@ -32,48 +32,48 @@ class Name(IO[Any, Any, Any]):
 NAME = Name()
 
 
-def test_a_fiber_has_its_name_while_the_program_runs(run: Run) -> None:
+def test_fiber_has_its_name_while_the_named_program_runs(run: Run) -> None:
     program = io.zip(NAME, io.zip(NAME, NAME.named("inner"), NAME).named("outer"), NAME)
     assert run(program) == Ok([None, ["outer", "inner", "outer"], None])
 
 
-def test_the_function_and_the_method_are_the_same(run: Run) -> None:
+def test_named_as_a_function_and_as_a_method_are_the_same(run: Run) -> None:
     assert run(io.named("fetch", NAME)) == run(NAME.named("fetch")) == Ok("fetch")
 
 
-def test_the_earlier_name_comes_back_after_a_failure(run: Run) -> None:
+def test_fiber_has_its_earlier_name_again_after_a_failure(run: Run) -> None:
     failed = io.error("no").named("inner").attempt()
     assert run(io.named("outer", failed.then(NAME))) == Ok("outer")
 
 
-def test_the_name_ends_with_what_is_cancelled(run: Run) -> None:
+def test_fiber_has_its_earlier_name_again_after_a_cancellation(run: Run) -> None:
     late = io.sleep(1_000_000).named("late").timeout(0.01, NAME)
     assert run(late.named("limited")) == Ok("limited")
 
 
-def test_a_child_has_no_name(run: Run) -> None:
+def test_child_has_no_name_of_its_parent(run: Run) -> None:
     assert run(io.named("parent", io.zip_par(NAME, NAME.named("own")))) == Ok([None, "own"])
 
 
-def test_a_name_travels_with_its_fiber() -> None:
+def test_name_travels_with_its_fiber() -> None:
     fiber = Fiber(1, 1, io.sleep(1).then(NAME).named("inner").zip(NAME).named("outer"), None)
     step(fiber)
     payload, _ = dump_fibers([fiber])
     (copy,) = load_fibers(1, [(1, 1)], payload)
     assert copy.name == "inner"
-    copy.value = None  # it has slept
+    copy.value = None  # the fiber has slept
     step(copy)
     assert copy.outcome() == Ok(["inner", "outer"])
 
 
-def test_programs_with_names_print_and_travel(run: Run) -> None:
+def test_named_program_is_printed_and_travels(run: Run) -> None:
     program = NAME.named("fetch")
     assert repr(program) == "IO(….Named('fetch'))"
     assert run(io.parallel(program).flat_map(io.wait)) == Ok([Ok("fetch")])
 
 
 @pytest.mark.parametrize("name", ["", None, 5, b"bytes"])
-def test_a_name_is_a_str_that_is_not_empty(name: Any) -> None:
+def test_name_that_is_empty_or_no_str_is_a_match_error(name: Any) -> None:
     with pytest.raises(MatchError, match="named: expected a name, but got"):
         io.named(name, NAME)
     with pytest.raises(MatchError, match="named: expected a name, but got"):
@@ -82,10 +82,10 @@ def test_a_name_is_a_str_that_is_not_empty(name: Any) -> None:
         io.named("fetch", name)
 
 
-# -- where people read it ---------------------------------------------------------------------
+# -- where people read a name -----------------------------------------------------------------
 
 
-def test_the_log_names_who_failed(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_names_the_fiber_that_has_failed(caplog: pytest.LogCaptureFixture) -> None:
     fails = io.error("lost").named("fetch")
     assert io.parallel(fails, fails.attempt().then(io.error("late"))).map(len).run(None) == Ok(2)
     first, second = [record.getMessage() for record in caplog.records]
@@ -93,7 +93,7 @@ def test_the_log_names_who_failed(caplog: pytest.LogCaptureFixture) -> None:
     assert second == f"fiber 1.2 failed, and nobody waited for it: {Errors(['late'])!r}"
 
 
-def test_whoever_looks_at_a_fiber_reads_its_name() -> None:
+def test_description_of_a_fiber_has_its_name() -> None:
     member = Member(1)
     node = Node(member)
     root = member.start_root(io.named("main", io.sleep(5)).then(NAME), None)

@@ -1,7 +1,7 @@
-"""A function of a fiber runs a program: that works in every place, and is cancelled with the fiber.
+"""Nested runs: a function of a fiber runs a program, and is cancelled with the fiber.
 
-Such a function can't leave the process if it has a cluster to run on; the root, which is at home,
-may have one.
+A function that has captured a cluster can't leave its process; the root, which is at home,
+may capture one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INNER: IO[Any, Any, list[int]] = io.zip_par([io.defer(abs, -n) for n in range(3)
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """One with a single thread everywhere."""
+    """A cluster with a single thread everywhere."""
     with Cluster.local(workers=1) as cluster:
         yield cluster
 
@@ -124,7 +124,7 @@ class Nested:
         self.result = self.inner.run(None, **self.where)
 
     def has_been_cancelled(self) -> bool:
-        """Whether all of it was released, and its Result says so."""
+        """Whether the run has released everything, and its Result says that it was cancelled."""
         assert self.released.wait(10)
         assert isinstance(self.result, Panic)
         return isinstance(self.result.exceptions[0].exception, Cancelled)
@@ -173,7 +173,7 @@ def test_nested_run_of_a_nested_run_is_cancelled_with_the_outermost() -> None:
     assert nested.has_been_cancelled()
 
 
-def test_nested_run_of_what_cannot_be_cancelled_goes_on_to_its_end() -> None:
+def test_nested_run_of_an_uncancelable_fiber_goes_on_to_its_end() -> None:
     begun, may_end = threading.Event(), threading.Event()
     inner = io.defer(begun.set).then(io.blocking(may_end.wait), io.pure("whole"))
     results: list[Any] = []
@@ -202,7 +202,7 @@ def test_ctrl_c_cancels_the_run_on_a_cluster_in_a_fiber(outer: str) -> None:
 
 
 class Stop:
-    """What stops a run for which a function waits."""
+    """A function that stops a nested run, and counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -218,7 +218,7 @@ def fiber_in_hand() -> tuple[Member, Any, Stop]:
     return member, fiber, Stop()
 
 
-def test_a_nested_run_is_stopped_once_when_that_of_its_fiber_is_cancelled() -> None:
+def test_nested_run_is_stopped_once_when_the_run_of_its_fiber_is_cancelled() -> None:
     member, fiber, stop = fiber_in_hand()
     member.features.cancellation.watch(fiber, stop)
     assert stop.calls == 0
@@ -227,14 +227,14 @@ def test_a_nested_run_is_stopped_once_when_that_of_its_fiber_is_cancelled() -> N
     assert stop.calls == 1
 
 
-def test_a_nested_run_is_stopped_at_once_if_its_fiber_is_cancelled_already() -> None:
+def test_nested_run_is_stopped_at_once_if_its_fiber_is_cancelled_already() -> None:
     member, fiber, stop = fiber_in_hand()
     member.receive(m.RunCancelled(fiber.run))
     member.features.cancellation.watch(fiber, stop)
     assert stop.calls == 1
 
 
-def test_a_nested_run_is_stopped_when_that_of_its_fiber_is_gone() -> None:
+def test_nested_run_is_stopped_when_the_run_of_its_fiber_is_gone() -> None:
     member, fiber, stop = fiber_in_hand()
     member.features.cancellation.watch(fiber, stop)
     member.features.cancellation.run_ended(member.state.runs[fiber.run])
@@ -242,7 +242,7 @@ def test_a_nested_run_is_stopped_when_that_of_its_fiber_is_gone() -> None:
 
 
 @pytest.mark.parametrize("shield", ["exempt_from_run_cancel", "shield"])
-def test_a_nested_run_is_not_stopped_for_a_fiber_that_cannot_be_cancelled(shield: str) -> None:
+def test_nested_run_is_not_stopped_for_a_fiber_that_cannot_be_cancelled(shield: str) -> None:
     member, fiber, stop = fiber_in_hand()
     setattr(fiber, shield, 1)
     member.features.cancellation.watch(fiber, stop)
@@ -250,7 +250,7 @@ def test_a_nested_run_is_not_stopped_for_a_fiber_that_cannot_be_cancelled(shield
     assert stop.calls == 0
 
 
-def test_a_nested_run_is_not_stopped_for_a_fiber_that_waits_no_longer() -> None:
+def test_nested_run_is_not_stopped_for_a_fiber_that_waits_no_longer() -> None:
     member, fiber, stop = fiber_in_hand()
     member.features.cancellation.watch(fiber, stop)
     member.features.cancellation.unwatch(fiber)
@@ -258,7 +258,7 @@ def test_a_nested_run_is_not_stopped_for_a_fiber_that_waits_no_longer() -> None:
     assert stop.calls == 0
 
 
-# -- what doesn't travel ----------------------------------------------------------------------
+# -- objects that don't travel ----------------------------------------------------------------
 
 
 def test_cluster_and_run_handle_say_why_they_are_not_pickled() -> None:

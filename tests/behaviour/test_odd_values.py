@@ -1,4 +1,4 @@
-"""Values that no message can carry as they are: they work, or are refused, the same everywhere."""
+"""Values that no message can carry as they are work, or are refused, the same everywhere."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ NAMED: dict[str, Callable[[str], Program]] = {
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 @pytest.mark.parametrize("what", NAMED)
-def test_a_lock_may_have_any_name(run: Run, what: str, name: str) -> None:
+def test_lock_may_have_any_name(run: Run, what: str, name: str) -> None:
     program = NAMED[what](name)
     assert run(io.zip_par(program, program)) == Ok(["used", "used"])
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_fiber_may_have_any_name(run: Run, name: str) -> None:
+def test_fiber_may_have_any_name(run: Run, name: str) -> None:
     @io.do
     async def ask(handle: Any) -> Any:
         return (await handle.status()).name
@@ -100,13 +100,13 @@ def test_a_fiber_may_have_any_name(run: Run, name: str) -> None:
     assert [type(each) for each in result.unsafe_get()] == [str, str]
 
 
-def test_two_names_that_look_alike_when_escaped_are_two_locks(run: Run) -> None:
+def test_lock_names_that_look_alike_when_escaped_are_two_locks(run: Run) -> None:
     odd, plain = "caf\udce9", "caf\\udce9"
     nested = resource.lock(odd).with_(io.zip_par(use(resource.lock(plain))))
     assert run(nested) == Ok(["used"])
 
 
-def test_a_lock_that_is_used_as_two_kinds_is_called_by_its_name(run: Run) -> None:
+def test_lock_name_in_use_for_another_kind_is_shown_as_it_was_given(run: Run) -> None:
     name = os.fsdecode(b"gar\xe7on")
     both = resource.lock(name).with_(resource.semaphore(2, name=name).flat_map(use))
     (traced,) = run(both).exceptions  # type: ignore[attr-defined]
@@ -114,7 +114,7 @@ def test_a_lock_that_is_used_as_two_kinds_is_called_by_its_name(run: Run) -> Non
 
 
 @given(st.text(st.characters(exclude_categories=())), st.text(st.characters(exclude_categories=())))
-def test_what_is_sendable_stands_for_one_text(one: str, other: str) -> None:
+def test_sendable_text_stands_for_one_text(one: str, other: str) -> None:
     sendable(one).encode()
     assert as_given(sendable(one)) == one
     assert (sendable(one) == sendable(other)) == (one == other)
@@ -136,7 +136,7 @@ SIZED: dict[str, Callable[[int], Program]] = {
 
 
 def outcome_of(run: Run, make: Callable[[], Program]) -> Any:
-    """What comes of a program, or the exception with which it can't be made."""
+    """The outcome of a program, or the exception with which it can't be made."""
     try:
         program = make()
     except (MatchError, ValueError) as error:
@@ -147,13 +147,13 @@ def outcome_of(run: Run, make: Callable[[], Program]) -> Any:
 
 @pytest.mark.parametrize("what", SIZED)
 @pytest.mark.parametrize("size", [LARGEST, Whole(3), Size.SMALL])
-def test_sizes_up_to_the_largest_work(run: Run, what: str, size: int) -> None:
+def test_size_up_to_the_largest_works(run: Run, what: str, size: int) -> None:
     assert isinstance(outcome_of(run, lambda: SIZED[what](size)), Ok)
 
 
 @pytest.mark.parametrize("what", SIZED)
 @pytest.mark.parametrize("size", [LARGEST + 1, 2**64, 10**400])
-def test_larger_sizes_are_a_match_error(run: Run, what: str, size: int) -> None:
+def test_size_above_the_largest_is_a_match_error(run: Run, what: str, size: int) -> None:
     error = outcome_of(run, lambda: SIZED[what](size))
     assert isinstance(error, MatchError)
     assert "2**63 - 1" in str(error)
@@ -169,21 +169,21 @@ TIMED: dict[str, Callable[[Any], Program]] = {
 
 @pytest.mark.parametrize("what", TIMED)
 @pytest.mark.parametrize("seconds", [1e-300, 1e300, 1.7e308, 2**70, Seconds(0.01), Whole(1)])
-def test_times_that_a_float_can_hold_work(run: Run, what: str, seconds: float) -> None:
+def test_time_that_a_float_can_hold_works(run: Run, what: str, seconds: float) -> None:
     assert isinstance(outcome_of(run, lambda: TIMED[what](seconds)), Ok)
 
 
 @pytest.mark.parametrize("what", TIMED)
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, 10**400, True, "1"])
-def test_times_that_no_float_can_hold_are_a_match_error(run: Run, what: str, seconds: Any) -> None:
+def test_time_that_no_float_can_hold_is_a_match_error(run: Run, what: str, seconds: Any) -> None:
     assert isinstance(outcome_of(run, lambda: TIMED[what](seconds)), MatchError)
 
 
-# -- what is pickled --------------------------------------------------------------------------
+# -- pickled values ---------------------------------------------------------------------------
 
 
 class Unwilling:
-    """Doesn't let itself be pickled, in a way of its own."""
+    """A value that refuses to be pickled, in a way of its own."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -200,7 +200,7 @@ class Textless(Exception):
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), MemoryError(), Textless()], ids=type)
-def test_what_refuses_to_be_pickled_stays_or_is_a_panic(error: BaseException) -> None:
+def test_value_that_refuses_to_be_pickled_stays_or_is_a_panic(error: BaseException) -> None:
     odd = Unwilling(error)
     stays = io.zip_par([io.defer(lambda: odd is not None)] * 3)
     assert run_at("cluster", stays) == Ok([True] * 3)
@@ -212,7 +212,7 @@ def test_what_refuses_to_be_pickled_stays_or_is_a_panic(error: BaseException) ->
     assert run_at("cluster", io.zip_par(io.defer(int))) == Ok([0])
 
 
-def test_any_log_level_can_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_level_of_any_size_can_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     for index, level in enumerate([-(2**70), 2**70, Whole(7), Size.SMALL]):
         logger = logging.getLogger(Text(f"odd values {index}"))
         monkeypatch.setattr(logger, "level", level)

@@ -1,4 +1,4 @@
-"""Fibers that talk, in every place; and who is cancelled while it waits to."""
+"""Queues and other primitives in every place, and cancellation of fibers that wait at them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def exception_in(result: Result[Any, Any]) -> BaseException:
 
 
 @pytest.mark.parametrize("capacity", [None, 0, 1, 5])
-def test_what_is_put_is_taken_in_order(run: Run, capacity: int | None) -> None:
+def test_queue_returns_items_in_the_order_in_which_they_were_put(
+    run: Run, capacity: int | None
+) -> None:
     @io.do
     async def gives(queue: Queue[int]) -> None:
         for n in range(20):
@@ -65,7 +67,7 @@ def test_what_is_put_is_taken_in_order(run: Run, capacity: int | None) -> None:
     assert run(main()) == Ok([None, [*range(20)]])
 
 
-def test_each_item_goes_to_one_of_many(run: Run) -> None:
+def test_queue_gives_each_item_to_one_of_many_takers(run: Run) -> None:
     def work(queue: Queue[int]) -> Program:
         take = io.zip_par([queue.take() for _ in range(50)])
         return io.zip_par(take, io.zip_par([queue.put(n) for n in range(50)]))
@@ -74,7 +76,7 @@ def test_each_item_goes_to_one_of_many(run: Run) -> None:
     assert sorted(taken) == [*range(50)]
 
 
-def test_a_deferred_value_reaches_all_who_wait(run: Run) -> None:
+def test_deferred_value_reaches_all_fibers_that_wait(run: Run) -> None:
     def meet(answer: Deferred[str]) -> Program:
         others = [answer.get() for _ in range(5)]
         sets = answer.set("a").zip(answer.set("b"))
@@ -83,7 +85,7 @@ def test_a_deferred_value_reaches_all_who_wait(run: Run) -> None:
     assert run(Deferred.create().flat_map(meet)) == Ok(["a", True])
 
 
-def test_a_barrier_gathers_again_and_again(run: Run) -> None:
+def test_barrier_gathers_again_and_again(run: Run) -> None:
     def added(n: int, seen: list[int]) -> tuple[list[int], None]:
         return [*seen, n], None
 
@@ -103,7 +105,7 @@ def test_a_barrier_gathers_again_and_again(run: Run) -> None:
     assert run(main()) == Ok([0] * 4 + [1] * 4 + [2] * 4)
 
 
-def test_a_latch_opens_when_all_have_counted_down(run: Run) -> None:
+def test_latch_opens_when_it_was_counted_down(run: Run) -> None:
     @io.do
     async def main() -> Any:
         latch = await CountDownLatch.create(3)
@@ -114,7 +116,7 @@ def test_a_latch_opens_when_all_have_counted_down(run: Run) -> None:
     assert run(main()) == Ok(([Ok(None)], 0))
 
 
-def test_all_subscribers_see_the_same_order(run: Run) -> None:
+def test_subscribers_of_a_topic_see_the_same_order(run: Run) -> None:
     @io.do
     async def listens(news: PubSub[Any], ready: CountDownLatch) -> list[Any]:
         async with news.subscribe() as feed:
@@ -142,7 +144,9 @@ def test_all_subscribers_see_the_same_order(run: Run) -> None:
     assert len(first) == 10
 
 
-def test_each_ends_when_the_queue_is_closed_and_fails_with_the_first_failure(run: Run) -> None:
+def test_queue_each_ends_when_the_queue_is_closed_and_fails_with_the_first_failure(
+    run: Run,
+) -> None:
     def full(queue: Queue[int]) -> Program:
         return io.traverse(range(3), queue.put).then(queue.close())
 
@@ -155,7 +159,7 @@ def test_each_ends_when_the_queue_is_closed_and_fails_with_the_first_failure(run
     assert run(some_of_it) == Errors([2])
 
 
-def test_each_goes_on_for_long() -> None:
+def test_queue_each_goes_on_for_long() -> None:
     def work(queue: Queue[int]) -> Program:
         many = io.traverse(range(20_000), queue.put).then(queue.close())
         return io.zip_par(many, queue.each(io.pure))
@@ -163,7 +167,7 @@ def test_each_goes_on_for_long() -> None:
     assert Queue.create(10).flat_map(work).run(None) == Ok([None, None])
 
 
-def test_who_talks_to_what_is_closed_gets_an_expected_error(run: Run) -> None:
+def test_queue_that_is_closed_is_an_expected_error(run: Run) -> None:
     def work(queue: Queue[int]) -> Program:
         tries: list[Program] = [queue.put(1), queue.offer(1), queue.take(), queue.poll()]
         return queue.close().then(io.traverse(tries, lambda each: each.attempt()))
@@ -179,7 +183,7 @@ def test_poll_and_offer_do_not_wait(run: Run) -> None:
     assert run(Queue.create(1).flat_map(work)) == Ok([[], True, False, 1, [None]])
 
 
-def test_references_are_equal_and_travel_in_one_another(run: Run) -> None:
+def test_primitives_are_equal_after_a_journey_and_travel_in_one_another(run: Run) -> None:
     @io.do
     async def answers(asked: Queue[tuple[int, Deferred[int]]]) -> None:
         async for n, answer in asked:
@@ -205,7 +209,7 @@ def test_references_are_equal_and_travel_in_one_another(run: Run) -> None:
     assert run(main()) == Ok(([0, 2, 4, 6, 8], True, True, True))
 
 
-def test_a_fiber_that_travels_in_an_item_can_be_waited_for(run: Run) -> None:
+def test_handle_in_an_item_of_a_queue_can_be_waited_for(run: Run) -> None:
     @io.do
     async def main() -> Any:
         queue = await Queue.create()
@@ -217,7 +221,7 @@ def test_a_fiber_that_travels_in_an_item_can_be_waited_for(run: Run) -> None:
     assert run(main()) == Ok(Ok([Ok(5)]))
 
 
-def test_large_items_travel_too(run: Run) -> None:
+def test_items_that_are_large_travel(run: Run) -> None:
     def work(queue: Queue[bytes]) -> Program:
         size = 3_000_000
         return io.zip_par(queue.put(bytes(size)), queue.take().map(len))
@@ -229,8 +233,8 @@ def test_large_items_travel_too(run: Run) -> None:
 
 
 @pytest.mark.parametrize("capacity", [None, 0, 1])
-def test_a_queue_between_processes(capacity: int | None) -> None:
-    """The root stays here, and what it starts goes elsewhere."""
+def test_queue_connects_fibers_of_different_processes(capacity: int | None) -> None:
+    """The root stays at home, and its children run on workers."""
 
     @io.do
     async def doubles(queue: Queue[int], answers: Queue[int]) -> int:
@@ -262,7 +266,7 @@ class Stubborn:
         raise TypeError("it stays")
 
 
-def test_an_item_that_cannot_travel_is_a_panic_of_who_puts_it() -> None:
+def test_item_that_cannot_be_pickled_is_a_panic_of_its_put() -> None:
     def work(queue: Queue[Any]) -> Program:
         failing = queue.put([Stubborn()]).attempt()
         return io.zip(failing, queue.size(), queue.put(1), queue.take())
@@ -286,7 +290,7 @@ class Fragile:
         return broken, ()
 
 
-def test_an_item_that_cannot_be_opened_is_a_panic_of_who_takes_it() -> None:
+def test_item_that_cannot_be_unpickled_is_a_panic_of_its_take() -> None:
     def work(queue: Queue[Any]) -> Program:
         return queue.put(Fragile()).then(queue.put(1), queue.take().attempt().zip(queue.take()))
 
@@ -295,7 +299,7 @@ def test_an_item_that_cannot_be_opened_is_a_panic_of_who_takes_it() -> None:
     assert taken == 1
 
 
-# -- what can't go on, and what isn't meant ---------------------------------------------------
+# -- deadlocks and mistakes -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -317,7 +321,7 @@ def test_an_item_that_cannot_be_opened_is_a_panic_of_who_takes_it() -> None:
     ],
     ids=["take", "put", "get", "barrier", "latch", "subscription", "publish"],
 )
-def test_who_waits_for_nobody_is_a_deadlock_that_says_so(
+def test_wait_that_nothing_can_end_is_a_deadlock_that_says_so(
     run: Run, program: Program, words: str
 ) -> None:
     found = exception_in(run(io.zip_par(io.sleep(0.001), program)))
@@ -325,14 +329,14 @@ def test_who_waits_for_nobody_is_a_deadlock_that_says_so(
     assert words in str(found)
 
 
-def test_what_was_made_in_another_run_is_refused(run: Run) -> None:
+def test_primitive_of_another_run_is_refused(run: Run) -> None:
     queue = run(Queue.create()).unsafe_get()
     found = exception_in(run(queue.put(1)))
     assert isinstance(found, MatchError)
     assert "lives as long as the run that made it" in str(found)
 
 
-def test_a_subscription_that_is_over_is_closed(run: Run) -> None:
+def test_subscription_that_is_over_is_closed(run: Run) -> None:
     def late(news: PubSub[int]) -> Program:
         kept: IO[Any, Any, Subscription[int]] = news.subscribe().use(io.pure)
         return kept.flat_map(lambda feed: feed.take())
@@ -346,7 +350,7 @@ def test_publish_to_a_closed_topic_says_that_the_topic_was_closed(run: Run) -> N
     assert str(result.errors[0]) == "the topic was closed"
 
 
-def test_a_status_says_what_a_fiber_waits_for(run: Run) -> None:
+def test_status_tells_at_which_primitive_a_fiber_waits(run: Run) -> None:
     @io.do
     async def main() -> Any:
         queue = await Queue.create()
@@ -362,7 +366,7 @@ def test_a_status_says_what_a_fiber_waits_for(run: Run) -> None:
 
 
 def unchecked(found: Any) -> Any:
-    """What type checkers must not see."""
+    """A value of a type that checkers must not see."""
     return found
 
 
@@ -394,7 +398,9 @@ def unchecked(found: Any) -> Any:
         ),
     ],
 )
-def test_bad_input_is_told_at_once(make: Callable[[], Any], kind: type, wrong: str) -> None:
+def test_primitive_with_bad_input_is_refused_at_once(
+    make: Callable[[], Any], kind: type, wrong: str
+) -> None:
     with pytest.raises(kind) as raised:
         make()
     assert wrong in str(raised.value)
@@ -403,7 +409,7 @@ def test_bad_input_is_told_at_once(make: Callable[[], Any], kind: type, wrong: s
 # -- cancellation -----------------------------------------------------------------------------
 
 
-def test_who_is_cancelled_before_it_waits_takes_nothing(run: Run) -> None:
+def test_take_that_is_cancelled_takes_nothing(run: Run) -> None:
     @io.do
     async def main() -> Any:
         queue = await Queue.create()
@@ -415,7 +421,7 @@ def test_who_is_cancelled_before_it_waits_takes_nothing(run: Run) -> None:
     assert run(main()) == Ok((True, 1))
 
 
-def test_who_is_cancelled_while_it_waits_for_room_puts_nothing(run: Run) -> None:
+def test_put_that_is_cancelled_while_it_waits_for_room_puts_nothing(run: Run) -> None:
     @io.do
     async def main() -> Any:
         queue = await Queue.create(1)
@@ -455,7 +461,7 @@ def note(what: str) -> None:
 async def trade(
     capacity: int | None, givers: int, takers: int, cancelled: list[tuple[int, float]]
 ) -> list[int]:
-    """Some givers and takers are cancelled; then what is left is taken."""
+    """Some givers and takers are cancelled; then the remaining items are taken."""
     queue = await Queue.create(capacity)
     fibers = await io.parallel(
         *[gives(queue, 100 * n, 6) for n in range(givers)], *[takes(queue) for _ in range(takers)]
@@ -473,7 +479,7 @@ async def trade(
 
 @pytest.fixture
 def examples(request: pytest.FixtureRequest) -> int:
-    """How many programs to try."""
+    """The number of programs to try."""
     asked: int | None = request.config.getoption("--seeds")
     return asked or EXAMPLES
 
@@ -487,7 +493,7 @@ TRADES = st.tuples(
 
 
 @pytest.mark.slow
-def test_whoever_is_cancelled_no_item_is_lost_or_doubled(examples: int) -> None:
+def test_queue_loses_and_doubles_no_item_whichever_fiber_is_cancelled(examples: int) -> None:
     @settings(max_examples=2 * examples)
     @given(TRADES, SEEDS, SHAPES)
     def check(trades: Any, seed: int, shape: tuple[int, int]) -> None:
@@ -505,7 +511,7 @@ def test_whoever_is_cancelled_no_item_is_lost_or_doubled(examples: int) -> None:
 
 @io.do
 async def talks(capacity: int | None) -> list[int]:
-    """All of them at once; nothing is cancelled."""
+    """All primitives at once; nothing is cancelled."""
     queue, news = await Queue.create(capacity), await PubSub.create(capacity)
     ready, meet, answer = await CountDownLatch.create(2), await Barrier.create(3), Deferred.create()
     told: Deferred[int] = await answer
@@ -543,7 +549,7 @@ async def talks(capacity: int | None) -> list[int]:
 
 
 @pytest.mark.slow
-def test_who_talks_wherever_it_moves_says_and_hears_the_same(examples: int) -> None:
+def test_primitives_give_the_same_to_fibers_that_move(examples: int) -> None:
     @settings(max_examples=examples)
     @given(st.sampled_from([None, 0, 1, 3]), SEEDS, SHAPES, st.lists(HARMLESS, max_size=2))
     def check(capacity: Any, seed: int, shape: tuple[int, int], faults: list[Fault]) -> None:
@@ -561,7 +567,7 @@ def test_who_talks_wherever_it_moves_says_and_hears_the_same(examples: int) -> N
 
 
 @pytest.mark.slow
-def test_whoever_is_lost_while_they_talk_nothing_hangs_and_nothing_is_left(examples: int) -> None:
+def test_primitives_leave_nothing_hanging_whatever_is_lost(examples: int) -> None:
     @settings(max_examples=examples)
     @given(TRADES, SEEDS, SHAPES, st.lists(HARMFUL | HARMLESS, min_size=1, max_size=3))
     def check(trades: Any, seed: int, shape: tuple[int, int], faults: list[Fault]) -> None:

@@ -39,8 +39,10 @@ def test_progress_of_items_that_fail_counts_them(run: Run) -> None:
 
 
 @pytest.mark.parametrize("at_most", [None, 4])
-def test_progress_is_told_while_others_go_on(run_in_process: Run, at_most: int | None) -> None:
-    """Each item waits until it was told that those before it are done."""
+def test_progress_is_reported_while_other_items_go_on(
+    run_in_process: Run, at_most: int | None
+) -> None:
+    """Each item waits until those before it were reported as done."""
     seen: list[tuple[int, int | None]] = []
 
     def item(n: int, tries: int = 10_000) -> Program:
@@ -63,11 +65,11 @@ def test_progress_of_a_generator_has_no_total(run_in_process: Run) -> None:
     assert {total for _, total in seen} == {None}
 
 
-def test_without_items_there_is_no_progress(run_in_process: Run) -> None:
+def test_progress_without_items_is_not_reported(run_in_process: Run) -> None:
     assert told(partial(io.traverse_par, [], square, at_most=2), run_in_process) == []
 
 
-def test_if_progress_raises_no_more_is_begun_and_that_comes_first(run_in_process: Run) -> None:
+def test_progress_that_raises_stops_further_items_and_comes_first(run_in_process: Run) -> None:
     begun: list[int] = []
     ended: list[int] = []
     calls: list[int] = []
@@ -89,12 +91,12 @@ def test_if_progress_raises_no_more_is_begun_and_that_comes_first(run_in_process
 
 
 @pytest.mark.parametrize("progress", [1, "yes"])
-def test_progress_is_a_function_or_true(progress: Any) -> None:
+def test_progress_that_is_no_function_is_a_type_error(progress: Any) -> None:
     with pytest.raises(TypeError, match="progress is a function, True or None"):
         io.traverse_par([1], square, at_most=1, progress=progress)
 
 
-def test_no_progress_is_no_progress() -> None:
+def test_progress_false_is_no_progress() -> None:
     assert io.traverse_par([1, 2], square, progress=False).run(None) == Ok([1, 4])
     assert io.traverse_par([1, 2], square, at_most=1, progress=False).run(None) == Ok([1, 4])
 
@@ -109,7 +111,7 @@ ERASE_LINE = "\x1b[2K"
 
 
 @pytest.mark.parametrize("item", [square, io.error])
-def test_a_bar_is_shown_and_gone_in_the_end(
+def test_bar_is_shown_and_gone_in_the_end(
     monkeypatch: pytest.MonkeyPatch, item: Callable[[int], Program]
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -124,8 +126,8 @@ def test_a_bar_is_shown_and_gone_in_the_end(
     assert ERASE_LINE in shown[last_bar:]
 
 
-def test_a_bar_that_nobody_closes_is_gone_with_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after Ctrl-C: then no more of the program is run."""
+def test_bar_that_is_never_closed_is_gone_with_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C, for example, no more of the program is run."""
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -136,7 +138,7 @@ def test_a_bar_that_nobody_closes_is_gone_with_its_program(monkeypatch: pytest.M
     assert SHOW_CURSOR in terminal.getvalue()
 
 
-def test_without_a_terminal_there_is_no_bar(capfd: pytest.CaptureFixture[str]) -> None:
+def test_bar_is_not_shown_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     program = io.zip_par(io.pure(1), io.pure(2), progress=True)
     assert program.run(None) == Ok([1, 2])
     assert capfd.readouterr() == ("", "")

@@ -22,12 +22,12 @@ def drawn(simulation: Simulation[Any, Any]) -> Any:
 
 
 def choosing(seed: int, program: Program) -> list[str]:
-    """Who acts when, without what is drawn."""
+    """The lines of the history that show choices, without those about drawing."""
     lines = str(simulate(io.zip_par([program] * 4), seed=seed).history).splitlines()
     return [line for line in lines if "which draws" not in line and "reads the clock" not in line]
 
 
-def test_each_number_is_from_0_up_to_1_and_another_one(run: Run) -> None:
+def test_random_draws_another_number_from_0_up_to_1_each_time(run: Run) -> None:
     result = run(io.zip_par([THREE] * 4))
     assert isinstance(result, Ok)
     numbers = [number for three in result.success for number in three]
@@ -35,12 +35,12 @@ def test_each_number_is_from_0_up_to_1_and_another_one(run: Run) -> None:
     assert len({*numbers}) == 12
 
 
-def test_a_program_that_seeds_pythons_generator_draws_new_numbers_all_the_same() -> None:
+def test_random_does_not_depend_on_pythons_generator() -> None:
     seeded = io.defer(random.seed, 1).then(io.random)
     assert seeded.run(None) != seeded.run(None)
 
 
-def test_a_seed_repeats_what_is_drawn_and_another_draws_anew() -> None:
+def test_random_draws_the_same_numbers_under_the_same_seed_alone() -> None:
     program = io.zip_par([THREE] * 3)
     runs = [simulate(program, seed=seed) for seed in (7, 7, 8)]
     assert str(runs[0].history) == str(runs[1].history)
@@ -49,18 +49,18 @@ def test_a_seed_repeats_what_is_drawn_and_another_draws_anew() -> None:
     assert len({*everything}) == 18
 
 
-def test_the_history_tells_what_was_drawn() -> None:
+def test_random_is_shown_in_the_history() -> None:
     simulation = simulate(io.random, seed=3)
     assert f"which draws {drawn(simulation):g}\n" in str(simulation.history)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_to_draw_changes_no_choice(seed: int) -> None:
+def test_random_changes_no_choice_of_the_simulation(seed: int) -> None:
     # a request that is answered at once, like the clock's
     assert choosing(seed, io.random) == choosing(seed, io.now)
 
 
-def test_what_is_drawn_is_not_what_the_choices_are_made_from() -> None:
+def test_random_is_not_drawn_from_the_generator_of_choices() -> None:
     assert drawn(simulate(io.random, seed=5)) != random.Random(5).random()
 
 
@@ -72,7 +72,7 @@ def is_low(run: Simulation[Any, Any]) -> bool:
     return run.result == Ok("low")
 
 
-def test_the_line_that_repeats_a_failure_names_the_seed_if_the_program_draws() -> None:
+def test_random_makes_explore_print_the_seed() -> None:
     program = io.random.flat_map(fails_if_high)
     with pytest.raises(CheckFailed) as failure:
         explore(program, None, is_low)

@@ -37,24 +37,24 @@ def one_more(n: int) -> tuple[int, None]:
 
 
 def counting(make: Callable[[Var[int]], Program]) -> Program:
-    """The program made of a counter; the outcome, and what was counted."""
+    """A program made of a counter; the value is its outcome, and the count."""
     return Var.create(0).flat_map(lambda counter: io.zip(make(counter).attempt(), counter.get()))
 
 
 def attempts(counter: Var[int], outcome: Callable[[int], Program]) -> Program:
-    """Counts how often it is run, from 1; its outcome depends on that."""
+    """Count the runs of a program, from 1; its outcome depends on the count."""
     return counter.update(one_more).flat_map(lambda updated: outcome(updated.new_value))
 
 
 def ends_on(result: Result[Any, Any]) -> Any:
-    """What came of it, comparable."""
+    """The outcome in a form that can be compared."""
     if isinstance(result, Panic):
         return [repr(traced.exception) for traced in result.exceptions], result.errors
     return result
 
 
 def run_counting(run: Run, make: Callable[[Program], Program], outcome: Any) -> tuple[Any, int]:
-    """What came of it, and how often it was run."""
+    """The outcome of a program, and the number of its runs."""
     result = run(counting(lambda counter: make(attempts(counter, outcome))))
     assert isinstance(result, Ok), result
     what, count = result.success
@@ -68,27 +68,27 @@ def busy_until(attempt: int) -> Callable[[int], Program]:
     return lambda n: io.pure(n) if n == attempt else io.error(f"busy {n}")
 
 
-def test_errors_are_retried_until_it_succeeds(run: Run) -> None:
+def test_retry_runs_a_program_again_until_it_succeeds(run: Run) -> None:
     ended = run_counting(run, lambda p: p.retry(AT_ONCE), busy_until(3))
     assert ended == (Ok(3), 3)
 
 
-def test_the_last_failure_is_the_outcome_when_the_schedule_is_done(run: Run) -> None:
+def test_retry_returns_the_last_failure_when_the_schedule_is_done(run: Run) -> None:
     ended = run_counting(run, lambda p: p.retry(schedule.recurs(2)), busy_until(9))
     assert ended == (Errors(["busy 3"]), 3)
     assert run_counting(run, lambda p: p.retry(schedule.recurs(0)), busy_until(9))[1] == 1
 
 
-def test_a_panic_is_not_retried(run: Run) -> None:
+def test_retry_does_not_run_a_program_again_after_a_panic(run: Run) -> None:
     ended = run_counting(run, lambda p: p.retry(AT_ONCE), lambda n: io.panic(Busy(n), errors=["e"]))
     assert ended == ((["Busy(1)"], ["e"]), 1)
 
 
-def test_success_is_not_retried(run: Run) -> None:
+def test_retry_does_not_run_a_program_again_after_success(run: Run) -> None:
     assert run_counting(run, lambda p: p.retry(AT_ONCE), io.pure) == (Ok(1), 1)
 
 
-def test_a_predicate_is_given_the_list_of_errors(run: Run) -> None:
+def test_retry_gives_its_predicate_the_list_of_errors(run: Run) -> None:
     some = schedule.forever.while_(lambda errors: errors != ["busy 2", "very"])
     ended = run_counting(run, lambda p: p.retry(some), lambda n: io.errors(f"busy {n}", "very"))
     assert ended == (Errors(["busy 2", "very"]), 2)
@@ -98,12 +98,12 @@ def raises(input: Any) -> bool:
     raise Broken(input)
 
 
-def test_a_predicate_that_raises_is_a_panic_that_keeps_the_failure(run: Run) -> None:
+def test_retry_whose_predicate_raises_is_a_panic_that_keeps_the_failure(run: Run) -> None:
     program = io.errors("busy", "very").retry(schedule.forever.while_(raises))
     assert ends_on(run(program)) == (["Broken(['busy', 'very'])"], ["busy", "very"])
 
 
-def test_the_traceback_of_a_predicate_starts_there() -> None:
+def test_predicate_that_raises_is_the_first_frame_of_its_traceback() -> None:
     result = io.pure(1).repeat(schedule.forever.while_(raises)).run(None)
     assert isinstance(result, Panic)
     first, second, *_ = result.exceptions[0].stack_trace.splitlines()
@@ -118,39 +118,39 @@ def panic_until(attempt: int, *exceptions: Exception) -> Callable[[int], Program
     return lambda n: io.pure(n) if n == attempt else io.panic(*exceptions, errors=["too"])
 
 
-def test_a_panic_of_the_named_classes_is_retried(run: Run) -> None:
+def test_retry_panic_runs_a_program_again_after_a_panic_of_the_named_classes(run: Run) -> None:
     def make(program: Program) -> Program:
         return program.retry_panic(AT_ONCE, Busy, LookupError)
 
     assert run_counting(run, make, panic_until(3, Busy(), KeyError("a key"))) == (Ok(3), 3)
 
 
-def test_a_panic_that_holds_another_exception_too_is_not(run: Run) -> None:
+def test_retry_panic_does_not_run_again_after_a_panic_with_another_exception_too(run: Run) -> None:
     ended = run_counting(
         run, lambda p: p.retry_panic(AT_ONCE, Busy), panic_until(3, Busy(), Broken())
     )
     assert ended == ((["Busy()", "Broken()"], ["too"]), 1)
 
 
-def test_errors_are_no_panic(run: Run) -> None:
+def test_retry_panic_does_not_run_a_program_again_after_errors(run: Run) -> None:
     ended = run_counting(run, lambda p: p.retry_panic(AT_ONCE, Exception), busy_until(3))
     assert ended == (Errors(["busy 1"]), 1)
 
 
-def test_the_last_panic_is_the_outcome_when_the_schedule_is_done(run: Run) -> None:
+def test_retry_panic_returns_the_last_panic_when_the_schedule_is_done(run: Run) -> None:
     ended = run_counting(
         run, lambda p: p.retry_panic(schedule.recurs(2), Busy), lambda n: io.panic(Busy(n))
     )
     assert ended == ((["Busy(3)"], []), 3)
 
 
-def test_a_predicate_is_given_the_list_of_exceptions(run: Run) -> None:
+def test_retry_panic_gives_its_predicate_the_list_of_exceptions(run: Run) -> None:
     some = schedule.forever.while_(lambda exceptions: exceptions[0].args[0] < 4)
     ended = run_counting(run, lambda p: p.retry_panic(some, Busy), lambda n: io.panic(Busy(n)))
     assert ended == ((["Busy(4)"], []), 4)
 
 
-def test_a_lost_worker_can_be_retried() -> None:
+def test_retry_panic_runs_a_program_again_after_a_lost_worker() -> None:
     child = io.zip_par(io.sleep(10).then(io.pure("done")))
     patient = child.retry_panic(schedule.spaced(1).times(3), WorkerLost)
     crashes = [Crash("worker-1", at=1), Crash("worker-2", at=2)]
@@ -163,7 +163,7 @@ def test_a_lost_worker_can_be_retried() -> None:
 # -- repeat -----------------------------------------------------------------------------------
 
 
-def test_it_is_repeated_and_the_last_value_is_the_outcome(run: Run) -> None:
+def test_repeat_returns_the_last_value(run: Run) -> None:
     assert run_counting(run, lambda p: p.repeat(schedule.recurs(3)), io.pure) == (Ok(4), 4)
 
 
@@ -172,19 +172,19 @@ def test_it_is_repeated_and_the_last_value_is_the_outcome(run: Run) -> None:
     [(io.error("no"), Errors(["no"])), (io.panic(Busy()), (["Busy()"], []))],
     ids=["errors", "panic"],
 )
-def test_the_first_failure_ends_it(run: Run, failure: Program, outcome: Any) -> None:
+def test_repeat_ends_at_the_first_failure(run: Run, failure: Program, outcome: Any) -> None:
     ended = run_counting(
         run, lambda p: p.repeat(AT_ONCE), lambda n: io.pure(n) if n < 3 else failure
     )
     assert ended == (outcome, 3)
 
 
-def test_a_predicate_is_given_the_value(run: Run) -> None:
+def test_repeat_gives_its_predicate_the_value(run: Run) -> None:
     some = schedule.forever.while_(lambda n: n < 5)
     assert run_counting(run, lambda p: p.repeat(some), io.pure) == (Ok(5), 5)
 
 
-def test_a_program_that_recurs_can_be_run_again_and_nested(run: Run) -> None:
+def test_repeat_can_be_run_again_and_nested(run: Run) -> None:
     def make(program: Program) -> Program:
         twice = program.repeat(schedule.recurs(1))
         return io.zip(twice.repeat(schedule.recurs(2)), twice, io.read)
@@ -198,16 +198,16 @@ NO: Final = io.error("no")
 
 
 def seconds_of(program: Program, seed: int = 0) -> float:
-    """How much virtual time goes by, and nothing else takes any."""
+    """The virtual time that goes by for delays alone."""
     return simulate(program, seed=seed, latency=0).virtual_seconds
 
 
-def test_five_exponential_delays_take_as_long_as_they_should() -> None:
+def test_retry_with_five_exponential_delays_takes_their_sum() -> None:
     five = schedule.exponential(0.125).times(5)
     assert seconds_of(NO.retry(five)) == 0.125 + 0.25 + 0.5 + 1 + 2
 
 
-def test_the_time_that_attempts_take_counts_for_up_to() -> None:
+def test_retry_counts_the_time_of_attempts_for_up_to() -> None:
     slow = io.sleep(1).then(NO)
     # attempts begin at 0, 3 and 6 seconds; the next would at 9
     assert seconds_of(slow.retry(schedule.spaced(2).up_to(8.5))) == 7
@@ -220,7 +220,7 @@ def sleeps(simulation: Simulation[Any, Any]) -> list[str]:
     return [line.partition("sleeps for ")[2] for line in lines if "sleeps for " in line]
 
 
-def test_a_seed_repeats_the_jitter() -> None:
+def test_seed_repeats_the_jitter_of_a_retry() -> None:
     jittered = NO.retry(schedule.spaced(10).jittered().times(4))
     first, again, other = [simulate(jittered, seed=seed) for seed in (1, 1, 2)]
     assert str(first.history) == str(again.history)
@@ -228,7 +228,7 @@ def test_a_seed_repeats_the_jitter() -> None:
     assert all(8 <= float(sleep.removesuffix(" s")) <= 12 for sleep in sleeps(other))
 
 
-def test_a_clock_that_is_put_back_makes_no_negative_time() -> None:
+def test_retry_with_a_clock_that_is_put_back_sees_no_negative_time() -> None:
     clock = iter([1000.0, 900.0])
     late = Fiber(0, 0, NO.retry(schedule.spaced(10).up_to(5)), None)
     assert [type(request) for request in drive(late, lambda: next(clock))] == [
@@ -242,7 +242,7 @@ def test_a_clock_that_is_put_back_makes_no_negative_time() -> None:
 
 
 def drive(fiber: Fiber, clock: Callable[[], float] = lambda: 0.0) -> list[Any]:
-    """Step a fiber to its end; return what it asked for."""
+    """Step a fiber to its end; return its requests."""
     asked: list[Any] = []
     while True:
         request: Any = step(fiber)
@@ -282,7 +282,7 @@ SOME: Final = schedule.linear(1).jittered().while_(is_patient).then(schedule.rec
     ],
     ids=["retry", "retry_panic", "repeat"],
 )
-def test_a_fiber_can_be_pickled_wherever_it_has_got_to(program: Program, kind: type) -> None:
+def test_fiber_that_retries_can_be_pickled_at_each_request(program: Program, kind: type) -> None:
     stays = Fiber(0, 0, program, None)
     asked = drive(stays)
     travels, moves, also_asked = Fiber(0, 0, program, None), 0, []
@@ -315,7 +315,7 @@ class Stays:
     ],
     ids=["error", "value", "exception"],
 )
-def test_between_two_attempts_a_fiber_keeps_nothing_of_what_came(program: Program) -> None:
+def test_fiber_between_two_attempts_keeps_nothing_of_the_last_one(program: Program) -> None:
     fiber = Fiber(0, 0, program, None)
     while not isinstance(request := step(fiber), rq.Sleep):
         answer(fiber, request)
@@ -323,7 +323,7 @@ def test_between_two_attempts_a_fiber_keeps_nothing_of_what_came(program: Progra
     assert isinstance(moved(fiber).request, rq.Sleep)
 
 
-def test_the_stack_doesn_t_grow() -> None:
+def test_fiber_that_retries_keeps_the_depth_of_its_stack() -> None:
     fiber = Fiber(0, 0, NO.retry(schedule.forever), None)
     depths = set()
     for _ in range(1000):
@@ -332,11 +332,11 @@ def test_the_stack_doesn_t_grow() -> None:
     assert max(depths) <= 2
 
 
-def test_it_may_recur_very_often(run: Run) -> None:
+def test_repeat_may_recur_very_often(run: Run) -> None:
     assert run(io.pure(1).repeat(schedule.recurs(3_000))) == Ok(1)
 
 
-def test_a_fiber_of_a_cluster_tries_again_far_from_home() -> None:
+def test_fiber_that_retries_may_run_on_a_worker() -> None:
     where = io.defer(os.getpid).flat_map(io.error)
     away = where.retry(schedule.delays(0.001, 0.002).jittered().while_(is_patient))
     result = io.zip_par([away.attempt()] * 20).run(None, on=shared_cluster())
@@ -344,7 +344,7 @@ def test_a_fiber_of_a_cluster_tries_again_far_from_home() -> None:
     assert os.getpid() not in [failure.errors[0] for failure in result.success]
 
 
-def test_a_fiber_may_fail_in_one_process_and_go_on_in_another() -> None:
+def test_fiber_that_retries_may_go_on_in_another_process() -> None:
     # members that start fibers are asked for those they have too many of
     attempt = io.parallel(io.yield_).then(NO)
     again = attempt.retry(schedule.spaced(1).while_(is_patient).times(6))

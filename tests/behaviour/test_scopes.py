@@ -1,4 +1,4 @@
-"""Scopes, races and time limits: what is started ends first, and nothing that fails is lost."""
+"""Scopes, races and time limits: children end first, and no failure is lost."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Program = IO[Any, Any, Any]
 
 
 def stuck(program: Program) -> Program:
-    """A program that can't release what it holds."""
+    """A program whose finalizer fails."""
     return program.finally_(lambda _: io.error("stuck"))
 
 
 # -- scopes -----------------------------------------------------------------------------------
 
 
-def test_what_is_started_ends_before_the_scope_does(run: Run) -> None:
+def test_scope_ends_after_its_children(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         slow = io.sleep(0.02).then(says(var, "child"))
         scope = io.scope(lambda s: s.start(slow).then(says(var, "program"), io.pure("value")))
@@ -42,7 +42,7 @@ def test_what_is_started_ends_before_the_scope_does(run: Run) -> None:
     assert run(with_notes(program)) == Ok(["value", ["program", "child", "after"]])
 
 
-def test_children_of_children_belong_to_the_scope(run: Run) -> None:
+def test_scope_waits_for_children_of_children(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         def family(s: io.Scope) -> Program:
             grandchild = io.sleep(0.02).then(says(var, "grandchild"))
@@ -53,12 +53,12 @@ def test_children_of_children_belong_to_the_scope(run: Run) -> None:
     assert run(with_notes(program)) == Ok([None, ["child", "grandchild", "after"]])
 
 
-def test_a_scope_without_children_is_its_program(run: Run) -> None:
+def test_scope_without_children_has_the_outcome_of_its_program(run: Run) -> None:
     assert run(io.scope(lambda s: io.pure(5))) == Ok(5)
     assert run(io.scope(lambda s: io.error("no"))) == Errors(["no"])
 
 
-WHO_FAILS: dict[str, Callable[[Any], Program]] = {
+FAILURES: dict[str, Callable[[Any], Program]] = {
     "a child": lambda s: io.sequence(
         s.start(FOREVER), s.start(io.sleep(0.01).then(io.error("no"))), FOREVER
     ),
@@ -78,12 +78,12 @@ WHO_FAILS: dict[str, Callable[[Any], Program]] = {
 }
 
 
-@pytest.mark.parametrize("who", WHO_FAILS)
-def test_the_first_failure_cancels_the_others(run: Run, who: str) -> None:
-    assert run(io.scope(WHO_FAILS[who])) == Errors(["no"])
+@pytest.mark.parametrize("failing", FAILURES)
+def test_scope_cancels_all_others_after_the_first_failure(run: Run, failing: str) -> None:
+    assert run(io.scope(FAILURES[failing])) == Errors(["no"])
 
 
-def test_all_failures_are_merged(run: Run) -> None:
+def test_scope_merges_all_failures(run: Run) -> None:
     def program(s: io.Scope) -> Program:
         fails = stuck(io.panic(ValueError("bad")))
         return Var.create([]).flat_map(
@@ -96,7 +96,7 @@ def test_all_failures_are_merged(run: Run) -> None:
     assert result.errors == ["stuck", "stuck"]
 
 
-def test_a_scope_that_is_cancelled_cancels_what_is_in_it(run: Run) -> None:
+def test_scope_that_is_cancelled_cancels_its_children(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         child = asleep(var).on_cancel(says(var, "child"))
         scope = io.scope(lambda s: s.start(child).then(FOREVER))
@@ -105,7 +105,7 @@ def test_a_scope_that_is_cancelled_cancels_what_is_in_it(run: Run) -> None:
     assert run(with_notes(program)) == Ok([["Cancelled"], ["asleep", "child", "after"]])
 
 
-def test_a_child_that_is_cancelled_by_its_handle_harms_nobody(run: Run) -> None:
+def test_scope_goes_on_after_a_child_was_cancelled_by_its_handle(run: Run) -> None:
     def program(s: io.Scope) -> Program:
         return s.start(FOREVER).flat_map(
             lambda child: io.sequence(s.start(io.sleep(0.02)), child.cancel().map(is_cancelled))
@@ -114,7 +114,7 @@ def test_a_child_that_is_cancelled_by_its_handle_harms_nobody(run: Run) -> None:
     assert run(io.scope(program)) == Ok(True)
 
 
-def test_scopes_in_scopes(run: Run) -> None:
+def test_scopes_may_be_nested(run: Run) -> None:
     def inner(s: io.Scope) -> Program:
         return s.start(io.sleep(0.01).then(io.error("inner"))).then(FOREVER)
 
@@ -125,7 +125,7 @@ def test_scopes_in_scopes(run: Run) -> None:
     assert run(io.scope(outer)) == Ok(["inner", "caught"])
 
 
-def test_a_scope_of_many_children_in_turn_keeps_those_that_go_on(run_in_process: Run) -> None:
+def test_scope_of_many_children_in_turn_keeps_those_that_go_on(run_in_process: Run) -> None:
     def program(s: io.Scope) -> Program:
         def more(n: int) -> Program:
             return (
@@ -139,20 +139,20 @@ def test_a_scope_of_many_children_in_turn_keeps_those_that_go_on(run_in_process:
     assert run_in_process(io.scope(program)) == Ok(0)
 
 
-def test_a_scope_of_many_children_that_go_on(run: Run) -> None:
+def test_scope_waits_for_many_children(run: Run) -> None:
     def program(s: io.Scope) -> Program:
         return io.traverse(range(200), lambda n: s.start(io.sleep(0.1))).map(len)
 
     assert run(io.scope(program)) == Ok(200)
 
 
-def test_a_scope_is_open_in_its_own_fibers_only(run: Run) -> None:
+def test_scope_is_open_in_its_own_fibers_only(run: Run) -> None:
     result = run(io.scope(lambda s: io.pure(s)).flat_map(lambda s: s.start(io.pure(1))))
     assert isinstance(result, Panic)
     assert "this scope isn't open in this fiber" in str(result.exceptions[0].exception)
 
 
-def test_a_scope_has_the_locks_of_its_fiber(run: Run) -> None:
+def test_scope_has_the_locks_of_its_fiber(run: Run) -> None:
     program = resource.reentrant_lock.flat_map(
         lambda lock: lock.with_(io.scope(lambda s: lock.with_(io.pure("mine"))))
     )
@@ -162,7 +162,7 @@ def test_a_scope_has_the_locks_of_its_fiber(run: Run) -> None:
 # -- fail_fast --------------------------------------------------------------------------------
 
 
-def test_zip_par_may_fail_fast(run: Run) -> None:
+def test_zip_par_with_fail_fast_returns_the_first_failure(run: Run) -> None:
     assert run(io.zip_par(FOREVER, io.error("no"), FOREVER, fail_fast=True)) == Errors(["no"])
     assert run(io.zip_par(io.pure(1), io.pure(2), fail_fast=True)) == Ok([1, 2])
 
@@ -172,12 +172,14 @@ def some(n: int) -> Program:
 
 
 @pytest.mark.parametrize("at_most", [None, 4])
-def test_traverse_par_may_fail_fast(run: Run, at_most: int | None) -> None:
+def test_traverse_par_with_fail_fast_returns_the_first_failure(
+    run: Run, at_most: int | None
+) -> None:
     result = run(io.traverse_par(range(100), some, at_most=at_most, fail_fast=True))
     assert result == Errors([3])
 
 
-def test_no_item_is_run_after_one_that_failed_fast(run_in_process: Run) -> None:
+def test_traverse_par_with_fail_fast_runs_no_item_after_a_failure(run_in_process: Run) -> None:
     done: list[int] = []
 
     def note(n: int) -> Program:
@@ -191,12 +193,12 @@ def test_no_item_is_run_after_one_that_failed_fast(run_in_process: Run) -> None:
 # -- races ------------------------------------------------------------------------------------
 
 
-def test_the_first_to_end_wins(run: Run) -> None:
+def test_race_returns_the_first_outcome(run: Run) -> None:
     assert run(io.race(FOREVER, io.pure("quick"), FOREVER)) == Ok("quick")
     assert run(io.race(FOREVER, io.error("failed first"))) == Errors(["failed first"])
 
 
-def test_losers_have_released_what_they_held(run: Run) -> None:
+def test_race_ends_after_its_losers_have_released(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         slow = io.sleep(0.01).then(says(var, "released"))
         loser = says(var, "began").then(FOREVER).finally_(lambda _: slow)
@@ -205,7 +207,7 @@ def test_losers_have_released_what_they_held(run: Run) -> None:
     assert run(with_notes(program)) == Ok([None, ["began", "released", "after"]])
 
 
-def test_what_a_loser_could_not_release_is_added(run: Run) -> None:
+def test_race_adds_failures_of_releases_of_its_losers(run: Run) -> None:
     def program(winner: Program) -> Program:
         return Var.create([]).flat_map(
             lambda var: io.race(stuck(asleep(var)), once(var, "asleep", winner))
@@ -215,14 +217,14 @@ def test_what_a_loser_could_not_release_is_added(run: Run) -> None:
     assert run(program(io.error("no"))) == Errors(["stuck", "no"])
 
 
-def test_the_first_to_succeed_wins(run: Run) -> None:
+def test_first_ok_returns_the_first_success_or_all_failures(run: Run) -> None:
     slow = io.sleep(0.02).then(io.pure("slow"))
     assert run(io.first_ok(io.error("no"), slow, FOREVER)) == Ok("slow")
     failures = io.first_ok(io.error("a"), io.sleep(0.01).then(io.error("b")), io.error("c"))
     assert run(failures) == Errors(["a", "b", "c"])
 
 
-def test_a_race_that_is_cancelled_cancels_its_runners(run: Run) -> None:
+def test_race_that_is_cancelled_cancels_its_runners(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         runner = asleep(var).on_cancel(says(var, "runner"))
         other = once(var, "asleep", says(var, "both")).then(FOREVER).on_cancel(says(var, "runner"))
@@ -233,7 +235,7 @@ def test_a_race_that_is_cancelled_cancels_its_runners(run: Run) -> None:
     assert run(with_notes(program)) == Ok([["Cancelled"], words])
 
 
-def test_a_race_needs_a_runner() -> None:
+def test_race_without_runners_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="race: expected at least one program"):
         io.race()
     with pytest.raises(ValueError, match="first_ok: expected at least one program"):
@@ -247,31 +249,31 @@ def errors_of(program: Program) -> Program:
     return program.catch(lambda errs: io.pure([str(error) for error in errs]))
 
 
-def test_what_takes_longer_is_cancelled(run: Run) -> None:
+def test_timeout_cancels_a_program_that_takes_longer(run: Run) -> None:
     assert run(errors_of(io.timeout(FOREVER, 0.01))) == Ok(["timed out after 0.01 s"])
     assert run(FOREVER.timeout(0.01, io.pure("instead"))) == Ok("instead")
 
 
-def test_a_limit_that_is_over_at_once_is_not_lost(run: Run) -> None:
+def test_timeout_of_no_time_cancels_each_time(run: Run) -> None:
     limited = [FOREVER.timeout(0, io.pure(n)) for n in range(150)]
     assert run(io.sequence(*limited)) == Ok(149)
     assert run(io.zip_par(limited)) == Ok(list(range(150)))
 
 
 @pytest.mark.slow
-def test_a_limit_that_is_over_at_once_is_not_lost_under_any_seed() -> None:
+def test_timeout_of_no_time_cancels_each_time_under_any_seed() -> None:
     def check(simulation: Simulation[Any, Any]) -> bool:
         return simulation.result == Ok(["late"] * 3) and simulation.virtual_seconds < 1
 
     explore(io.zip_par([FOREVER.timeout(0, io.pure("late"))] * 3), None, check, range(200))
 
 
-def test_what_is_quick_is_as_without(run: Run) -> None:
+def test_timeout_leaves_a_quick_program_alone(run: Run) -> None:
     assert run(io.pure(1).timeout(1000)) == Ok(1)
     assert run(io.error("no").timeout(1000)) == Errors(["no"])
 
 
-def test_it_ends_when_it_has_released_what_it_held(run: Run) -> None:
+def test_timeout_ends_after_its_program_has_released(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         slow = io.sleep(0.02).then(says(var, "released"))
         return FOREVER.finally_(lambda _: slow).timeout(0.01, says(var, "instead"))
@@ -279,12 +281,12 @@ def test_it_ends_when_it_has_released_what_it_held(run: Run) -> None:
     assert run(with_notes(program)) == Ok([None, ["released", "instead"]])
 
 
-def test_what_it_could_not_release_is_added(run: Run) -> None:
+def test_timeout_adds_failures_of_releases(run: Run) -> None:
     assert run(errors_of(stuck(FOREVER).timeout(0.01))) == Ok(["timed out after 0.01 s", "stuck"])
     assert run(stuck(FOREVER).timeout(0.01, io.pure("instead"))) == Errors(["stuck"])
 
 
-def test_limits_in_limits(run: Run) -> None:
+def test_timeouts_may_be_nested(run: Run) -> None:
     inner, outer = io.pure("inner"), io.pure("outer")
     assert run(FOREVER.timeout(0.01, inner).timeout(0.5, outer)) == Ok("inner")
     assert run(FOREVER.timeout(0.5, inner).timeout(0.01, outer)) == Ok("outer")
@@ -292,7 +294,7 @@ def test_limits_in_limits(run: Run) -> None:
     assert run(closing.timeout(0.01, outer)) == Ok("outer")
 
 
-def test_it_has_the_locks_of_its_fiber_and_gives_back_its_own(run: Run) -> None:
+def test_timeout_has_the_locks_of_its_fiber_and_releases_its_own(run: Run) -> None:
     program = resource.reentrant_lock.flat_map(
         lambda lock: lock.with_(lock.with_(FOREVER).timeout(0.01, io.pure("instead"))).then_keep(
             lock.with_(io.pure("free"))
@@ -301,24 +303,24 @@ def test_it_has_the_locks_of_its_fiber_and_gives_back_its_own(run: Run) -> None:
     assert run(program) == Ok("instead")
 
 
-def test_cancelling_from_outside_goes_through_limits(run: Run) -> None:
+def test_timeout_lets_a_cancellation_from_outside_through(run: Run) -> None:
     limited = FOREVER.timeout(1000, io.pure("instead")).then(io.pure("never"))
     assert run(cancelled_after(0.01, limited)) == Ok(["Cancelled"])
 
 
-def test_a_limit_takes_as_long_as_it_says_and_no_longer() -> None:
+def test_timeout_takes_as_long_as_it_says_and_no_longer() -> None:
     simulation = simulate(FOREVER.timeout(2.5, io.pure("instead")), members=1)
     assert simulation.result == Ok("instead")
     assert 2.5 <= simulation.virtual_seconds < 2.6
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), "1", None])
-def test_limits_are_numbers(seconds: Any) -> None:
+def test_timeout_of_a_time_that_is_no_number_is_a_match_error(seconds: Any) -> None:
     with pytest.raises(MatchError, match="timeout: expected a number of seconds, finite, but got"):
         io.timeout(io.pure(1), seconds)
 
 
-def test_the_error_says_how_long(run: Run) -> None:
+def test_timed_out_error_has_the_seconds(run: Run) -> None:
     result = run(FOREVER.timeout(0.01))
     assert isinstance(result, Errors)
     (error,) = result.errors

@@ -1,4 +1,4 @@
-"""None, many, and large: the same programs with sizes that nobody thinks of."""
+"""None, many, and large: the same programs with unusual sizes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANY: Final = 100_000
 # -- none -------------------------------------------------------------------------------------
 
 
-def test_none_are_started_and_waited_for(run: Run) -> None:
+def test_parallel_wait_and_zip_par_of_no_programs_return_an_empty_list(run: Run) -> None:
     assert run(io.parallel()) == Ok([])
     assert run(io.parallel([])) == Ok([])
     assert run(io.wait()) == Ok([])
@@ -31,7 +31,7 @@ def test_none_are_started_and_waited_for(run: Run) -> None:
     assert run(io.zip_par(io.parallel([]).flat_map(io.wait))) == Ok([[]])
 
 
-def test_none_of_a_list_is_done_in_turn(run: Run) -> None:
+def test_list_operations_on_no_programs_return_nothing(run: Run) -> None:
     assert run(io.zip([])) == Ok([])
     assert run(io.traverse([], io.pure)) == Ok([])
     assert run(io.sequence([])) == Ok(None)
@@ -43,7 +43,7 @@ def test_none_of_a_list_is_done_in_turn(run: Run) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["1 thread", "4 threads", "cluster"])
-def test_many_fibers_at_once(how: str) -> None:
+def test_fibers_by_the_hundred_thousand_run_at_once(how: str) -> None:
     program = io.parallel([io.pure(n) for n in range(MANY)]).flat_map(io.wait)
     if how == "cluster":
         result = program.run(None, on=shared_cluster())
@@ -53,7 +53,7 @@ def test_many_fibers_at_once(how: str) -> None:
 
 
 @pytest.mark.slow
-def test_many_fibers_that_nobody_waits_for() -> None:
+def test_fibers_by_the_hundred_thousand_run_without_a_wait() -> None:
     seen: list[int] = []
     program = io.parallel([io.defer(seen.append, n) for n in range(MANY)]).map(len)
     assert program.run(None, 4) == Ok(MANY)
@@ -64,7 +64,7 @@ def test_many_fibers_that_nobody_waits_for() -> None:
 
 
 def make(seed: int) -> bytes:
-    """So many bytes that don't repeat within a block."""
+    """Bytes that don't repeat within a block, as many as `LARGE`."""
     block = b"".join(hashlib.sha256(b"%d %d" % (seed, n)).digest() for n in range(1_000))
     return (block * (LARGE // len(block) + 1))[:LARGE]
 
@@ -79,7 +79,7 @@ def cluster() -> Cluster:
 
 
 @pytest.mark.slow
-def test_a_large_result_comes_from_a_worker(cluster: Cluster) -> None:
+def test_value_that_is_large_comes_from_a_worker(cluster: Cluster) -> None:
     program = io.zip_par([io.defer(make, n) for n in (1, 2)])
     result = program.run(None, on=cluster)
     assert isinstance(result, Ok)
@@ -87,8 +87,8 @@ def test_a_large_result_comes_from_a_worker(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
-def test_a_large_result_goes_from_worker_to_worker(cluster: Cluster) -> None:
-    """Fibers look at it until one of them is on another worker; the client sees its digest."""
+def test_value_that_is_large_goes_from_worker_to_worker(cluster: Cluster) -> None:
+    """Fibers look at the value until one of them is on another worker; the client sees a digest."""
 
     def look(maker: int, fibers: list[Any]) -> Program:
         if os.getpid() == maker:
@@ -109,13 +109,13 @@ def test_a_large_result_goes_from_worker_to_worker(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
-def test_a_large_value_goes_to_a_worker(cluster: Cluster) -> None:
+def test_value_that_is_large_goes_to_a_worker(cluster: Cluster) -> None:
     data = make(3)
     assert io.zip_par(io.defer(digest, data)).run(None, on=cluster) == Ok([digest(data)])
 
 
 @pytest.mark.slow
-def test_a_large_value_of_a_variable_goes_everywhere(cluster: Cluster) -> None:
+def test_value_that_is_large_in_a_variable_goes_everywhere(cluster: Cluster) -> None:
     def program(var: Var[bytes]) -> Program:
         fill = io.defer(make, 4).flat_map(var.set)
         look = var.get().map(digest)

@@ -88,32 +88,32 @@ def test_seeded_within_seeded_has_the_numbers_of_its_own_seed() -> None:
 
 
 @pytest.mark.parametrize("seed", ["1", 1.0, None, True])
-def test_seeded_with_something_else_is_refused(seed: Any) -> None:
+def test_seeded_with_a_value_that_is_no_whole_number_is_a_match_error(seed: Any) -> None:
     with pytest.raises(MatchError, match="seeded: the seed is a whole number, but got"):
         io.seeded(seed, SEED)
     with pytest.raises(MatchError, match="seeded: the seed is a whole number, but got"):
         SEED.seeded(seed)
 
 
-def test_seeded_of_no_program_is_refused() -> None:
+def test_seeded_of_a_value_that_is_no_program_is_a_match_error() -> None:
     with pytest.raises(MatchError, match="seeded: expected an IO"):
         io.seeded(1, print)  # type: ignore[arg-type]  # the mistake
 
 
-def test_without_a_seed_each_fiber_and_each_run_has_other_numbers(run: Run) -> None:
+def test_random_seeds_without_a_seed_differ_in_each_fiber_and_each_run(run: Run) -> None:
     program = io.zip_par([io.zip(SEED, io.zip_par([SEED] * 2))] * 4)
     once, again = value_of(run(program)), value_of(program.run(None))
     assert all_differ(once, again)
 
 
-def test_without_a_seed_that_of_the_simulation_decides() -> None:
+def test_random_seeds_without_a_seed_depend_on_that_of_the_simulation() -> None:
     program = io.zip_par([SEED] * 3)
     runs = [value_of(simulate(program, seed=seed).result) for seed in (7, 7, 8)]
     assert runs[0] == runs[1]
     assert all_differ(runs[1:])
 
 
-def test_a_seed_does_not_decide_what_io_random_draws(run: Run) -> None:
+def test_seeded_does_not_decide_the_numbers_of_io_random(run: Run) -> None:
     drawn = value_of(run(io.zip_par([io.random] * 3).seeded(1)))
     assert drawn != value_of(io.zip_par([io.random] * 3).seeded(1).run(None))
 
@@ -121,13 +121,13 @@ def test_a_seed_does_not_decide_what_io_random_draws(run: Run) -> None:
 # -- generators -------------------------------------------------------------------------------
 
 
-def test_generators_are_seeded_by_the_seeds_of_their_fiber() -> None:
+def test_random_generators_are_seeded_by_the_seeds_of_their_fiber() -> None:
     drawn = everywhere(io.zip([io.random_generator.map(numbers)] * 2).seeded(1))
     seeds = value_of(io.zip([SEED] * 2).seeded(1).run(None))
     assert drawn == [numbers(random.Random(seed)) for seed in seeds]
 
 
-def test_a_generator_that_moves_with_its_fiber_goes_on() -> None:
+def test_random_generator_that_moves_with_its_fiber_goes_on() -> None:
     def draw_slowly(generator: random.Random) -> Program:
         draw = io.defer(generator.getrandbits, 64)
         return io.zip([io.sleep(0.001).then(draw) for _ in range(3)])
@@ -148,7 +148,7 @@ async def draws_directly() -> list[int]:
     return [*drawn, first.getrandbits(64), await SEED]
 
 
-def test_a_function_that_is_repeated_after_a_move_draws_what_it_would_have_drawn() -> None:
+def test_function_that_is_repeated_after_a_move_draws_the_same() -> None:
     drawn = everywhere(io.zip_par([draws_directly()] * 3).seeded(1))
     assert all_differ(drawn)
 
@@ -194,7 +194,7 @@ STARTED: dict[str, Callable[[], Program]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", STARTED)
-def test_fibers_started_together_are_known_by_their_order(how: str) -> None:
+def test_fibers_started_together_have_streams_by_their_order(how: str) -> None:
     together = value_of(io.zip(SEED, io.zip_par(FIVE), SEED, SEED).seeded(1).run(None))
     # an iterator can be gone through once, and can't travel
     if how == "of an iterator":
@@ -217,13 +217,13 @@ def test_resources_opened_at_the_same_time_have_streams_of_their_own() -> None:
     assert all_differ(everywhere(both.use(io.pure).zip(SEED).seeded(1)))
 
 
-def test_a_race_gives_each_runner_a_stream_of_its_own() -> None:
+def test_race_gives_each_runner_a_stream_of_its_own() -> None:
     slow = io.sleep(1000).then(SEED)
     program = io.zip(io.race(slow, SEED), io.first_ok(SEED.then(io.error(1)), SEED), SEED)
     assert all_differ(everywhere(program.seeded(1)))
 
 
-def test_a_race_gives_each_runner_a_stream_by_its_place() -> None:
+def test_race_gives_each_runner_a_stream_by_its_place() -> None:
     slow = io.sleep(1000).then(SEED)
     of_two = value_of(io.zip_par(SEED, SEED).seeded(1).run(None))
     assert everywhere(io.race(slow, SEED).seeded(1)) == of_two[1]
@@ -238,7 +238,7 @@ def test_fibers_of_a_scope_have_streams_by_the_order_in_which_they_start() -> No
     assert all_differ(everywhere(io.zip(io.scope(start_all), SEED).seeded(1)))
 
 
-def test_a_retried_program_draws_anew() -> None:
+def test_program_that_is_retried_draws_anew() -> None:
     def fails(seeds: list[int]) -> Program:
         return io.error(seeds)
 
@@ -248,11 +248,11 @@ def test_a_retried_program_draws_anew() -> None:
     assert repeated[0] == [plain[2]]
 
 
-# -- where chance decides the order, or how far something comes ---------------------------------
+# -- programs whose order, or length, depends on chance -----------------------------------------
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5])
-def test_what_follows_a_timeout_draws_the_same_wherever_that_came(steps: int) -> None:
+def test_program_after_a_timeout_draws_the_same_wherever_the_timeout_came(steps: int) -> None:
     part = io.zip(SEED, io.zip_par([SEED] * 2))
     cut = io.zip([part] * steps).then(io.sleep(1000)).timeout(0.001, io.pure(None))
     uncut = io.pure(None).timeout(1000)
@@ -260,7 +260,7 @@ def test_what_follows_a_timeout_draws_the_same_wherever_that_came(steps: int) ->
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5])
-def test_what_follows_a_failed_scope_draws_the_same_wherever_it_was_cut(steps: int) -> None:
+def test_program_after_a_failed_scope_draws_the_same_wherever_the_scope_was_cut(steps: int) -> None:
     part = io.zip(SEED, io.zip_par([SEED] * 2))
 
     def cut(scope: io.Scope) -> Program:
@@ -278,7 +278,7 @@ def silent(name: str, result: Any, attempt: int) -> Program:
     return io.pure(None)
 
 
-def test_each_life_of_a_supervised_child_draws_anew_the_same_everywhere() -> None:
+def test_supervised_child_draws_anew_in_each_life_and_the_same_everywhere() -> None:
     def fails(seeds: Any) -> Program:
         return io.error(seeds)
 
@@ -296,7 +296,7 @@ def test_each_life_of_a_supervised_child_draws_anew_the_same_everywhere() -> Non
 
 
 def lives_of(delays: tuple[float, float]) -> dict[str, list[int]]:
-    """What each child, and each hook for it, has drawn in one run, life for life."""
+    """The numbers that each child, and each hook for it, has drawn in one run, life by life."""
     seen: dict[str, list[int]] = {}
 
     def note(name: str, drawn: int) -> None:
@@ -317,7 +317,7 @@ def lives_of(delays: tuple[float, float]) -> dict[str, list[int]]:
     return seen
 
 
-def test_what_restarted_children_draw_depends_on_their_places_and_lives_alone() -> None:
+def test_restarted_children_draw_by_their_places_and_lives_alone() -> None:
     quick, slow = 0.001, 0.004
     runs = [lives_of(delays) for delays in ((quick, slow), (slow, quick))]
     longest = {
@@ -417,7 +417,7 @@ class _Starting:
 
 
 def expected(tree: Any, stream: Stream) -> Any:
-    """What a direct evaluator draws."""
+    """The numbers that a direct evaluator draws."""
     match tree:
         case InTurn(parts):
             return [expected(part, stream) for part in parts]
@@ -435,12 +435,12 @@ def expected(tree: Any, stream: Stream) -> Any:
 
 
 EXAMPLES = {"1 thread": 60, "4 threads": 60, "cluster": 30, "simulation": 30, "restless": 60}
-"""How many trees are run in each place."""
+"""The number of trees that are run in each place."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", EXAMPLES)
-def test_a_generated_program_draws_what_a_direct_evaluator_does(place: str) -> None:
+def test_generated_program_draws_the_numbers_of_the_evaluator(place: str) -> None:
     @settings(max_examples=EXAMPLES[place])
     @given(trees(), st.integers())
     def check(tree: Any, seed: int) -> None:
@@ -460,7 +460,7 @@ def test_a_generated_program_draws_what_a_direct_evaluator_does(place: str) -> N
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_survives_a_loss_draws_what_it_would_have_drawn(seed: int) -> None:
+def test_fiber_that_survives_a_loss_draws_the_same_as_without_it(seed: int) -> None:
     draw = io.zip(SEED, io.sleep(0.01), SEED, io.zip_par([SEED] * 2)).attempt()
     program = io.parallel([draw] * 6).flat_map(io.wait).seeded(1)
     expected = value_of(program.run(None))
@@ -473,7 +473,7 @@ def test_what_survives_a_loss_draws_what_it_would_have_drawn(seed: int) -> None:
 # -- the cost ---------------------------------------------------------------------------------
 
 
-def test_a_program_without_seed_gives_no_fiber_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_program_without_a_seed_makes_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Any:
         raise AssertionError("a stream was made")
 

@@ -1,4 +1,4 @@
-"""Supervisors that move, whose workers die, and under many seeds; and what they refuse."""
+"""Supervisors that move, whose workers die, and under many seeds; and bad input to them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def quiet(name: str, result: Result[Any, Any], attempt: int) -> Program:
 
 
 TOLD: list[tuple[int, bool, int]] = []
-"""Of each restart: which child, whether it had ended well, and which attempt that was."""
+"""Of each restart: the child, whether it had ended well, and the number of the attempt."""
 
 
 def tell(name: str, result: Result[Any, Any], attempt: int) -> Program:
@@ -54,7 +54,7 @@ def tell(name: str, result: Result[Any, Any], attempt: int) -> Program:
 
 
 class Script:
-    """Runs the fiber of a supervisor, and plays those whom it starts.
+    """Runs the fiber of a supervisor, and plays its children.
 
     After each answer, the fiber is pickled and made again.
     """
@@ -62,12 +62,12 @@ class Script:
     def __init__(self, program: Program) -> None:
         self.fiber = Fiber(0, 0, program, None)
         self.said: list[Any] = []
-        """Whom it has started and cancelled; fibers are numbered as they were started."""
+        """Starts and cancellations of children; fibers are numbered in the order of starts."""
         self.ended: dict[int, Result[Any, Any]] = {}
         self.started = 0
 
     def go_on(self) -> Any:
-        """Until it has ended, or waits for a fiber."""
+        """Run until the supervisor has ended, or waits for a fiber."""
         while True:
             if self.fiber.request is not None:
                 if not self.answer(self.fiber.request):
@@ -115,7 +115,7 @@ NO: Final[Any] = Errors(["no"])
         ("rest_for_one", [("cancels", [3]), ("starts", [4, 5])]),
     ],
 )
-def test_wherever_it_moves_it_knows_its_children(strategy: Strategy, expected: Any) -> None:
+def test_supervisor_that_moves_keeps_its_children(strategy: Strategy, expected: Any) -> None:
     script = Script(supervise([FILE.with_(io.pure(1))] * 3, strategy=strategy, on_restart=quiet))
     assert script.go_on() is None
     assert script.said == [("starts", [1, 2, 3])]
@@ -129,7 +129,7 @@ def test_wherever_it_moves_it_knows_its_children(strategy: Strategy, expected: A
     assert script.said == [("cancels", [id]) for id in alive[strategy]]
 
 
-def test_who_has_ended_and_is_stopped_with_another_is_one_restart_with_it() -> None:
+def test_supervisor_restarts_two_ended_children_of_one_group_once() -> None:
     script = Script(supervise([io.pure(1)] * 3, strategy="one_for_all", on_restart=quiet))
     script.go_on()
     assert script.end(_1=NO, _2=NO) is None
@@ -138,7 +138,7 @@ def test_who_has_ended_and_is_stopped_with_another_is_one_restart_with_it() -> N
 
 
 @pytest.mark.slow
-def test_the_stack_doesn_t_grow() -> None:
+def test_supervisor_keeps_the_depth_of_its_stack() -> None:
     script = Script(supervise([io.pure(1)] * 3, max_restarts=MANY, on_restart=quiet))
     script.go_on()
     depths = set()
@@ -149,8 +149,8 @@ def test_the_stack_doesn_t_grow() -> None:
     assert len(depths) == 1
 
 
-def test_all_that_have_ended_are_taken_up_before_it_looks_again() -> None:
-    """So a child that ends all the time doesn't hide that others have."""
+def test_supervisor_takes_up_all_ended_children_before_it_looks_again() -> None:
+    """A child that ends all the time must not hide the end of others."""
     TOLD.clear()
     children = [child(io.pure(1), str(place)) for place in range(3)]
     script = Script(supervise(children, max_restarts=9, on_restart=tell))
@@ -164,7 +164,7 @@ def test_all_that_have_ended_are_taken_up_before_it_looks_again() -> None:
 
 
 def die_once(place: str) -> int:
-    """In its first life, it is the death of its worker."""
+    """Kill the worker in the first life, and return in the second."""
     try:
         Path(place, "been here").touch(exist_ok=False)
     except FileExistsError:
@@ -175,7 +175,7 @@ def die_once(place: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_child_whose_worker_was_killed_goes_on_elsewhere(tmp_path: Path) -> None:
+def test_supervised_child_whose_worker_was_killed_goes_on_on_another(tmp_path: Path) -> None:
     seen: list[Any] = []
 
     def tell(name: str, result: Result[Any, Any], attempt: int) -> Program:
@@ -197,7 +197,7 @@ def test_a_child_whose_worker_was_killed_goes_on_elsewhere(tmp_path: Path) -> No
 End = tuple[str, int]
 """How a life ends, and after how many milliseconds."""
 LIVES: Counter[int] = Counter()
-"""How often each child has begun to live. (A simulated cluster is one process.)"""
+"""The number of lives that each child has begun. (A simulated cluster is one process.)"""
 
 ENDS: Final[dict[str, Program]] = {
     "well": io.pure(1),
@@ -218,12 +218,12 @@ def live(place: int, ends: Sequence[End]) -> Program:
 
 @dataclass(frozen=True)
 class Case:
-    """A supervisor, and how often each child ends how."""
+    """A supervisor, and the ends of each child."""
 
     policy: Policy
     children: tuple[tuple[End, ...], ...]
     milliseconds: int
-    """After how many it is cancelled."""
+    """The time after which the supervisor is cancelled."""
 
     def program(self) -> Program:
         specs = [
@@ -254,7 +254,7 @@ FAULTS = st.none() | st.builds(Crash) | st.builds(Interrupt, at=st.sampled_from(
 
 
 @pytest.mark.slow
-def test_what_happened_is_what_the_machine_says_and_nothing_is_left() -> None:
+def test_supervisor_restarts_as_its_machine_decides_and_leaves_nothing() -> None:
     @settings(max_examples=1_000)
     @given(cases(), SEEDS, SHAPES, FAULTS)
     def check(case: Case, seed: int, shape: tuple[int, int], fault: Fault | None) -> None:
@@ -274,12 +274,12 @@ def test_what_happened_is_what_the_machine_says_and_nothing_is_left() -> None:
 
 
 def check_restarts(case: Case, result: Any, is_quiet: bool) -> None:
-    """Have the machine decide once more, by what was told at each restart.
+    """Have the machine decide once more, by the arguments of each restart's hook.
 
     Args:
-        case: what was run.
-        result: what came of it.
-        is_quiet: whether no worker was lost, and nobody pressed Ctrl-C.
+        case: the supervisor and its children.
+        result: the outcome of the run.
+        is_quiet: whether no worker was lost, and the run wasn't interrupted.
     """
     machine = Supervisor(case.policy)
     starts = Counter(machine.running)
@@ -342,12 +342,12 @@ a_child: Any = child
         ),
     ],
 )
-def test_bad_input_is_refused_at_once(make: Any, message: str) -> None:
+def test_supervise_refuses_bad_input_at_once(make: Any, message: str) -> None:
     with pytest.raises(MatchError) as refused:
         make()
     assert str(refused.value).startswith(message)
 
 
-def test_there_are_no_restarts_below_none() -> None:
+def test_supervise_with_less_than_no_restarts_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="max_restarts is a whole number from 0, but got -1"):
         a_supervisor(io.pure(1), max_restarts=-1)

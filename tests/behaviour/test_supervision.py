@@ -1,4 +1,4 @@
-"""Supervisors, in every place: who is started again, in which order, and what comes of it all."""
+"""Supervisors, in every place: which children are started again, in which order, and the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Program = IO[Any, Any, Any]
 Notes = Var[Any]
 
 MANY: Final = 1_000_000
-"""So many restarts, and nobody gives up."""
+"""So many restarts that no supervisor gives up."""
 
 
 def quiet(name: str, result: Result[Any, Any], attempt: int) -> Program:
@@ -30,12 +30,12 @@ def quiet(name: str, result: Result[Any, Any], attempt: int) -> Program:
 
 
 def told(notes: Notes) -> Callable[[str, Result[Any, Any], int], Program]:
-    """Notes each restart."""
+    """A hook that notes each restart."""
     return lambda name, result, attempt: says(notes, f"{name} again, {attempt}")
 
 
 def lives(notes: Notes, name: str, *others: Callable[[int], Program]) -> Program:
-    """Notes each of its lives, as in "a 1"; then it runs the program made for that, the last one
+    """Note each life of a child, as in "a 1", and run the program made for it, the last one
     for all that follow."""
 
     def live(seen: Any) -> Program:
@@ -54,7 +54,7 @@ def without_marks(words: list[str]) -> list[str]:
 
 
 def until(notes: Notes, *words: str) -> Program:
-    """Wait until all of this was noted."""
+    """Wait until all these words were noted."""
     return notes.get().flat_map(
         lambda seen: (
             io.pure(None)
@@ -65,7 +65,7 @@ def until(notes: Notes, *words: str) -> Program:
 
 
 def shown(result: Any) -> Any:
-    """A Result that can be compared: exceptions by their texts."""
+    """A Result in a form that can be compared: exceptions by their texts."""
     if isinstance(result, Panic):
         return [str(traced.exception) for traced in result.exceptions], result.errors
     return result
@@ -75,7 +75,7 @@ def divide() -> float:
     return 1 / 0
 
 
-# -- who is started again -----------------------------------------------------------------------
+# -- restarts -----------------------------------------------------------------------------------
 
 ENDS: Final[dict[str, Program]] = {
     "Ok": io.pure("fine"),
@@ -88,11 +88,11 @@ TOGETHER: Final[dict[Strategy, str]] = {
     "one_for_all": "abc",
     "rest_for_one": "bc",
 }
-"""Who is started again when b is."""
+"""The children that are started again when b is."""
 
 
 def waits(notes: Notes, name: str) -> Program:
-    """A child that notes its lives, and when it is cancelled."""
+    """A child that notes its lives, and its cancellation."""
     return lives(notes, name, lambda n: FOREVER.on_cancel(says(notes, f"-{name}")))
 
 
@@ -104,7 +104,7 @@ def waits(notes: Notes, name: str) -> Program:
         *[("transient", end) for end in ENDS if end != "Ok"],
     ],
 )
-def test_who_is_to_be_started_again_is_with_all_that_belong_to_it(
+def test_child_that_ends_is_started_again_with_all_children_of_its_group(
     run: Run, strategy: Strategy, restart: Restart, end: str
 ) -> None:
     together = TOGETHER[strategy]
@@ -138,7 +138,7 @@ def test_who_is_to_be_started_again_is_with_all_that_belong_to_it(
     ("restart", "end"),
     [("transient", "Ok"), *[("temporary", end) for end in ENDS]],
 )
-def test_who_is_not_started_again_changes_nothing_for_the_others(
+def test_child_that_is_not_started_again_leaves_the_others_alone(
     run: Run, strategy: Strategy, restart: Restart, end: str
 ) -> None:
     def program(notes: Notes) -> Program:
@@ -164,7 +164,7 @@ def test_who_is_not_started_again_changes_nothing_for_the_others(
         assert shown(results[1]) == expected.get(end, (["division by zero"], []))
 
 
-def test_temporary_ones_are_stopped_with_the_others_and_not_started_again(run: Run) -> None:
+def test_temporary_child_is_stopped_with_the_others_and_not_started_again(run: Run) -> None:
     def program(notes: Notes) -> Program:
         fails = until(notes, "a 1").then(io.error("no"))
         b = lives(notes, "b", lambda n: fails, lambda n: io.pure(n))
@@ -182,7 +182,7 @@ def test_temporary_ones_are_stopped_with_the_others_and_not_started_again(run: R
     assert without_marks(words)[2:] == ["-a", "b again, 1", "b 2"]
 
 
-def test_a_transient_child_that_had_ended_well_is_not_started_again_with_the_others(
+def test_transient_child_that_had_ended_well_is_not_started_again_with_the_others(
     run: Run,
 ) -> None:
     """While c is started again, both b and a end: b first is taken up, which has failed."""
@@ -210,18 +210,18 @@ def test_a_transient_child_that_had_ended_well_is_not_started_again_with_the_oth
     assert results == [Ok(2), Ok(1), Ok(None)]
 
 
-def test_without_children_there_is_nothing_to_do(run: Run) -> None:
+def test_supervisor_without_children_returns_an_empty_list(run: Run) -> None:
     assert run(supervise()) == Ok([])
     assert run(supervise([])) == Ok([])
 
 
-def test_a_supervisor_is_a_value_that_can_be_run_again(run: Run) -> None:
+def test_supervisor_is_a_program_that_can_be_run_again(run: Run) -> None:
     program = supervise(child(io.error("no"), "a"), max_restarts=1, on_restart=quiet)
     results = run(io.zip(program.attempt(), program.attempt())).unsafe_get()
     assert [shown(each)[1] for each in results] == [["no"], ["no"]]
 
 
-def test_children_have_the_context_and_the_names_that_they_were_given(run: Run) -> None:
+def test_children_have_the_context_and_their_own_names(run: Run) -> None:
     name = io.current_fiber.flat_map(lambda fiber: fiber.status()).map(lambda it: it.name)
     mine = [child(name, restart="transient"), child(name, "mine", "transient")]
     mine.append(child(io.read, restart="transient"))
@@ -231,7 +231,7 @@ def test_children_have_the_context_and_the_names_that_they_were_given(run: Run) 
 # -- at each restart ----------------------------------------------------------------------------
 
 
-def test_on_restart_is_told_who_has_ended_how_and_how_often(run: Run) -> None:
+def test_on_restart_is_given_the_child_its_result_and_the_attempt(run: Run) -> None:
     def program(notes: Notes) -> Program:
         def tell(name: str, result: Result[Any, Any], attempt: int) -> Program:
             return notes.update(partial(adding, (name, shown(result), attempt)))
@@ -245,7 +245,7 @@ def test_on_restart_is_told_who_has_ended_how_and_how_often(run: Run) -> None:
     assert seen == [("a", each, attempt) for attempt, each in enumerate(expected, 1)]
 
 
-def test_it_is_run_before_anybody_is_started_again(run: Run) -> None:
+def test_on_restart_runs_before_any_child_is_started_again(run: Run) -> None:
     def program(notes: Notes) -> Program:
         def tell(*_: Any) -> Program:
             return says(notes, "pause").then(io.sleep(0.01), says(notes, "paused"))
@@ -258,7 +258,7 @@ def test_it_is_run_before_anybody_is_started_again(run: Run) -> None:
     assert without_marks(words) == ["a 1", "pause", "paused", "a 2"]
 
 
-def test_while_it_sleeps_the_supervisor_can_be_cancelled(run: Run) -> None:
+def test_on_restart_that_sleeps_can_be_cancelled_with_the_supervisor(run: Run) -> None:
     def program(notes: Notes) -> Program:
         def tell(*_: Any) -> Program:
             return says(notes, "pause").then(FOREVER)
@@ -282,7 +282,9 @@ def raises(*_: Any) -> Program:
         (raises, (["bad"], [])),
     ],
 )
-def test_if_it_fails_so_does_the_supervisor(run: Run, on_restart: Any, expected: Any) -> None:
+def test_on_restart_that_fails_fails_the_supervisor(
+    run: Run, on_restart: Any, expected: Any
+) -> None:
     def program(notes: Notes) -> Program:
         both = supervise(waits(notes, "a"), until(notes, "a 1"), on_restart=on_restart)
         return both.attempt().map(shown)
@@ -292,7 +294,7 @@ def test_if_it_fails_so_does_the_supervisor(run: Run, on_restart: Any, expected:
     assert without_marks(words) == ["a 1", "-a"]
 
 
-def test_it_has_to_return_a_program(run: Run) -> None:
+def test_on_restart_that_returns_no_program_is_a_match_error(run: Run) -> None:
     bad: Any = lambda *_: 5  # noqa: E731 (its name is in the message)
     result = run(supervise(io.pure(1), on_restart=bad))
     assert isinstance(result, Panic)
@@ -301,7 +303,7 @@ def test_it_has_to_return_a_program(run: Run) -> None:
     assert "but got 5 of type int" in message
 
 
-def test_by_default_each_restart_is_logged(
+def test_restart_is_logged_by_default(
     run_in_process: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     ends = [io.pure("fine"), io.defer(divide), io.error("no")]
@@ -316,7 +318,7 @@ def test_by_default_each_restart_is_logged(
 # -- too many restarts --------------------------------------------------------------------------
 
 
-def test_after_too_many_restarts_it_stops_all_and_fails_with_all_that_is_known(run: Run) -> None:
+def test_supervisor_after_too_many_restarts_stops_all_and_keeps_all_failures(run: Run) -> None:
     def stuck(notes: Notes, name: str) -> Program:
         return waits(notes, name).finally_(lambda _: io.error(f"{name} is stuck"))
 
@@ -345,7 +347,7 @@ def test_after_too_many_restarts_it_stops_all_and_fails_with_all_that_is_known(r
     assert words.count("+b") == 3
 
 
-def test_a_child_that_ends_well_too_often_is_one_too_many_as_well(run: Run) -> None:
+def test_child_that_ends_well_too_often_is_one_restart_too_many(run: Run) -> None:
     result = run(supervise(io.pure(1), max_restarts=0))
     assert shown(result) == (
         ["the supervisor gives up: child 'child 1' has ended again, after 0 restarts within 5 s"],
@@ -354,8 +356,8 @@ def test_a_child_that_ends_well_too_often_is_one_too_many_as_well(run: Run) -> N
 
 
 def fails_each(seconds: float, count: int) -> Program:
-    """A supervisor whose child has so many lives of so many seconds; only the last one ends well.
-    The value is what came of it."""
+    """A supervisor whose child has lives of so many seconds; only the last one ends well.
+    The value is the supervisor's outcome."""
 
     def program(notes: Notes) -> Program:
         pause = io.sleep(seconds)
@@ -393,7 +395,7 @@ def test_restarts_count_for_so_many_seconds(
 # -- supervisors of supervisors -----------------------------------------------------------------
 
 
-def test_an_inner_supervisor_that_gives_up_is_started_again_by_the_outer_one(run: Run) -> None:
+def test_inner_supervisor_that_gives_up_is_started_again_by_the_outer_one(run: Run) -> None:
     def program(notes: Notes) -> Program:
         work = lives(notes, "work", *[lambda n: io.error("no")] * 4, lambda n: io.pure(n))
         inner = supervise(child(work, "work", "transient"), max_restarts=1, on_restart=told(notes))
@@ -408,7 +410,7 @@ def test_an_inner_supervisor_that_gives_up_is_started_again_by_the_outer_one(run
     ]
 
 
-def test_if_the_outer_one_gives_up_too_it_says_all(run: Run) -> None:
+def test_outer_supervisor_that_gives_up_keeps_the_failures_of_the_inner_one(run: Run) -> None:
     inner = supervise(child(io.error("no"), "work"), max_restarts=0)
     result = run(supervise(child(inner, "inner"), max_restarts=1, on_restart=quiet))
     assert isinstance(result, Panic)
@@ -418,10 +420,10 @@ def test_if_the_outer_one_gives_up_too_it_says_all(run: Run) -> None:
     assert result.errors == ["no"]
 
 
-# -- who is stopped -----------------------------------------------------------------------------
+# -- stops --------------------------------------------------------------------------------------
 
 
-def test_who_cancels_a_supervisor_has_cancelled_its_children_the_last_one_first(run: Run) -> None:
+def test_supervisor_that_is_cancelled_cancels_its_children_in_reverse_order(run: Run) -> None:
     def program(notes: Notes) -> Program:
         def slow(name: str) -> Program:
             releases = says(notes, f"{name} releases").then(io.sleep(0.01))
@@ -437,7 +439,7 @@ def test_who_cancels_a_supervisor_has_cancelled_its_children_the_last_one_first(
     assert words[words.index("ready") + 1 :] == [*expected, "over"]
 
 
-def test_what_the_children_of_a_cancelled_supervisor_could_not_release_is_added(run: Run) -> None:
+def test_supervisor_that_is_cancelled_adds_failures_of_releases_of_its_children(run: Run) -> None:
     def program(notes: Notes) -> Program:
         stuck = says(notes, "on").then(FOREVER).finally_(lambda _: io.error("stuck"))
         return cancelled_once(notes, "on", supervise(stuck))
@@ -446,7 +448,7 @@ def test_what_the_children_of_a_cancelled_supervisor_could_not_release_is_added(
     assert result == ["Cancelled", "stuck"]
 
 
-def test_what_a_child_could_not_release_when_it_was_stopped_is_told(run: Run) -> None:
+def test_failure_of_the_release_of_a_stopped_child_is_given_to_on_restart(run: Run) -> None:
     def program(notes: Notes) -> Program:
         def tell(name: str, result: Result[Any, Any], attempt: int) -> Program:
             return says(notes, f"{name}: {result}")
@@ -463,7 +465,7 @@ def test_what_a_child_could_not_release_when_it_was_stopped_is_told(run: Run) ->
     assert "b: Errors(errors=['no', 'stuck'])" in words
 
 
-def test_a_child_that_can_t_be_cancelled_is_waited_for(run: Run) -> None:
+def test_child_that_cannot_be_cancelled_is_waited_for(run: Run) -> None:
     def program(notes: Notes) -> Program:
         whole = says(notes, "on").then(until(notes, "goes on"), says(notes, "whole"))
         main = cancelled_once(notes, "on", supervise(io.uncancelable(whole)))
@@ -479,7 +481,7 @@ def test_a_child_that_can_t_be_cancelled_is_waited_for(run: Run) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_ten_thousand_restarts_leave_nothing_behind(strategy: Strategy) -> None:
+def test_restarts_by_the_ten_thousand_leave_nothing_behind(strategy: Strategy) -> None:
     counts: dict[int, int] = {}
 
     def count(name: str, result: Result[Any, Any], attempt: int) -> Program:

@@ -1,8 +1,8 @@
-"""No wake-up is lost: what a fiber waits for may come before it waits, meanwhile, or later.
+"""No wake-up is lost: it may come before its fiber waits, meanwhile, or later.
 
-A fiber comes to wait in two steps: a hand performs it until it asks for something, and settles
-what it asked for under the mutex. "Meanwhile" is between these two. If the one who wakes it is in
-another process, it is while the words of both are under way.
+A fiber comes to wait in two steps: an executor runs it until it makes a request, and commits the
+request under the mutex. "Meanwhile" is between these two. If the waking fiber is in another
+process, "meanwhile" is while the messages of both are under way.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WAITS: Final[dict[str, tuple[Program, Callable[[list[Any]], Program]]]] = {
     "lock": (DOOR.with_(io.yield_), lambda _: DOOR.with_(io.pure(Ok("it")))),
     "semaphore": (POOL.with_(POOL.with_(io.yield_)), lambda _: POOL.with_(io.pure(Ok("it")))),
 }
-"""What a child does until it yields, to go on with what wakes its parent; what that waits for."""
+"""A child's program until it yields, and then wakes its parent; the parent's wait."""
 
 
 class Scene:
@@ -50,7 +50,7 @@ class Scene:
         self.world = World(workers)
         self.world[1].state.offers_children = workers > 0
         self.home = 1 + workers
-        """Where the child is."""
+        """The member of the child."""
         self.handle = self.world.start(
             io.parallel(child).flat_map(lambda fibers: io.yield_.then(ask(fibers)))
         )
@@ -85,7 +85,7 @@ class Scene:
         return ROOT in self.world[1].state.parked
 
     def check(self) -> None:
-        """The parent was woken, nothing woke it again, and nothing is left."""
+        """Check that the parent was woken once, and that nothing is left."""
         self.world.work()
         assert outcome_of(self.handle) == Ok(Ok("it"))
         assert self.world.is_empty()
@@ -102,7 +102,7 @@ def _has_yielded(fiber: Fiber) -> bool:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", WAITS)
-def test_a_fiber_of_the_same_process_wakes_it(name: str, moment: Moment) -> None:
+def test_fiber_is_woken_by_one_of_the_same_process_at_any_moment(name: str, moment: Moment) -> None:
     scene = Scene(name, workers=0)
     if moment == BEFORE:
         scene.wake()
@@ -119,7 +119,7 @@ def test_a_fiber_of_the_same_process_wakes_it(name: str, moment: Moment) -> None
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", WAITS)
-def test_a_fiber_of_another_process_wakes_it(name: str, moment: Moment) -> None:
+def test_fiber_is_woken_by_one_of_another_process_at_any_moment(name: str, moment: Moment) -> None:
     scene = Scene(name, workers=1)
     if moment == BEFORE:
         scene.wake()
@@ -137,7 +137,7 @@ def test_a_fiber_of_another_process_wakes_it(name: str, moment: Moment) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_timer_counts_from_when_it_is_heard_of(moment: Moment) -> None:
+def test_timer_counts_from_the_moment_at_which_its_request_arrives(moment: Moment) -> None:
     """Time that passes before doesn't count, and a moment that is over already isn't missed."""
     world = World(workers=0, offers_children=False)
     member = world[1]
@@ -171,7 +171,7 @@ def test_a_timer_counts_from_when_it_is_heard_of(moment: Moment) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_callback_wakes_it(moment: Moment) -> None:
+def test_callback_wakes_its_fiber_at_any_moment(moment: Moment) -> None:
     """Before: the function that gets the callback has called it when it returns."""
     kept: list[Callable[[Any], None]] = []
 
@@ -208,7 +208,7 @@ ONE: Final[Resource[Any, Any, None]] = of_lock(Lock("one", 1))
 
 
 def on_a_worker(program: Program) -> Program:
-    """In one fiber of the only worker; what it starts stays there."""
+    """One fiber of the only worker runs the program; its children stay there."""
     return io.zip_par(program).map(lambda values: values[0])
 
 
@@ -231,11 +231,11 @@ RACES: Final[dict[str, tuple[Program, str]]] = {
     "lock": (contended(DOOR), "steps fiber {}, which ends"),
     "semaphore": (contended(ONE), "steps fiber {}, which ends"),
 }
-"""A program of a parent and its child; what the history says as soon as the child has woken it."""
+"""A program of a parent and its child; the history's words for the child waking the parent."""
 
 
 def moment_of(simulation: Simulation[Any, Any], wakes: str) -> Moment | None:
-    """When the child woke its parent; None if it didn't have to."""
+    """The moment at which the child woke its parent; None if it didn't have to."""
     history = [line for line in simulation.history if " worker-1: " in line]
     fibers = re.findall(r"steps fiber (\S+),", "\n".join(history))
     parent = fibers[0]
@@ -257,7 +257,7 @@ def _places(history: list[str], text: str) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RACES)
-def test_whoever_is_first_no_wake_up_is_lost(name: str) -> None:
+def test_wake_up_is_not_lost_under_every_seed(name: str) -> None:
     """The seeds find every moment, and the outcome is always the same."""
     program, wakes = RACES[name]
     met = set()
@@ -283,7 +283,7 @@ def test_sleepers_wake_under_every_seed() -> None:
 
 
 @pytest.mark.slow
-def test_callbacks_wake_under_every_seed() -> None:
+def test_callbacks_wake_their_fibers_under_every_seed() -> None:
     """A fiber of the same process calls back as soon as there is a callback."""
 
     def program() -> Program:
@@ -298,7 +298,7 @@ def test_callbacks_wake_under_every_seed() -> None:
 
 
 class Box:
-    """What has it stays in its process."""
+    """A box that can't be pickled, so fibers that capture it stay in its process."""
 
     def __init__(self) -> None:
         self.kept: list[Callable[[Any], None]] = []

@@ -29,7 +29,7 @@ def the_panic(result: Result[Any, Any]) -> list[TracedException]:
 
 
 def lines_above(traced: TracedException) -> list[str]:
-    """What stands above the frames, but for the line of the worker, which depends on the place."""
+    """The lines above the frames, but for the line of the worker, which depends on the place."""
     lines = traced.stack_trace.partition("Traceback")[0].splitlines()
     assert lines == str(traced.where).splitlines()
     return [re.sub(r"fiber \d+\.\d+", "fiber N", line) for line in lines if " worker " not in line]
@@ -128,7 +128,7 @@ PROGRAMS: dict[str, tuple[IO[Any, Any, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_failure_says_which_item_and_fiber(run: Run, name: str) -> None:
+def test_failure_names_its_item_and_fiber(run: Run, name: str) -> None:
     program, expected = PROGRAMS[name]
     (traced,) = the_panic(run(program))
     assert lines_above(traced) == expected
@@ -140,19 +140,19 @@ async def awaits() -> None:
     await io.zip_par(BOTH)
 
 
-def test_failure_that_an_await_raises_says_where(run: Run) -> None:
+def test_failure_that_an_await_raises_names_its_item_and_fiber(run: Run) -> None:
     (traced,) = the_panic(run(awaits()))
     assert lines_above(traced) == ["at index 1 of zip_par", "in fiber N"]
     assert OWN not in traced.stack_trace
 
 
-def test_failures_of_several_items_say_each_where(run: Run) -> None:
+def test_failures_of_several_items_name_their_items(run: Run) -> None:
     first, second = the_panic(run(io.zip_par(io.defer(fails), io.pure(1), io.defer(fails))))
     assert lines_above(first)[0] == "at index 0 of zip_par"
     assert lines_above(second)[0] == "at index 2 of zip_par"
 
 
-def test_expected_errors_are_left_as_they_are(run: Run) -> None:
+def test_errors_that_are_expected_stay_as_they_are(run: Run) -> None:
     error = MatchError("expected")
     assert run(io.traverse_par([1], lambda _: io.error(error))) == Errors([error])
     panic = run(io.zip_par(io.error(error), io.defer(fails)))
@@ -180,7 +180,7 @@ def test_failure_of_the_root_on_a_cluster_names_neither_fiber_nor_worker() -> No
     assert traced.stack_trace.startswith("Traceback")
 
 
-def test_cancellation_is_nowhere(run: Run) -> None:
+def test_cancellation_has_no_place(run: Run) -> None:
     program = io.parallel(io.sleep(60)).flat_map(lambda fibers: fibers[0].cancel())
     result = run(program)
     assert isinstance(result, Ok)
@@ -189,7 +189,7 @@ def test_cancellation_is_nowhere(run: Run) -> None:
     assert traced.where == NOWHERE
 
 
-def test_release_that_fails_in_a_cancelled_item_says_where(run_in_process: Run) -> None:
+def test_release_that_fails_in_a_cancelled_item_names_its_item(run_in_process: Run) -> None:
     has_begun = threading.Event()
     held = io.defer(has_begun.set).then(io.sleep(60)).finally_(lambda _: io.defer(fails))
     refused = io.blocking(has_begun.wait).then(io.error("no"))
@@ -198,7 +198,7 @@ def test_release_that_fails_in_a_cancelled_item_says_where(run_in_process: Run) 
     assert lines_above(traced)[0].startswith("at index 0 of traverse_par: IO(")
 
 
-def test_failure_of_a_fiber_that_nobody_waited_for_says_where(
+def test_failure_of_a_fiber_without_a_wait_names_its_item_and_fiber(
     run_in_process: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_in_process(io.parallel(io.zip_par(BOTH).named("lost")).then(io.pure(1)))
@@ -219,7 +219,7 @@ def test_item_whose_text_raises_is_described(run: Run) -> None:
     assert lines_above(traced)[0].startswith("at index 0 of traverse_par: <Mute instance at ")
 
 
-def test_item_of_a_lost_fiber_is_told_by_its_index() -> None:
+def test_item_of_a_lost_fiber_is_named_by_its_index() -> None:
     lost: Panic[Any, Any] = Panic([TracedException(ValueError(1), "")], [])
     (traced,) = item_at(lost, "traverse_par", 3).exceptions
     assert str(traced.where) == "at index 3 of traverse_par\n"
@@ -229,7 +229,7 @@ def test_item_of_a_lost_fiber_is_told_by_its_index() -> None:
     assert again.where == traced.where
 
 
-def test_where_is_no_part_of_what_makes_failures_equal() -> None:
+def test_traced_exceptions_with_different_places_are_equal() -> None:
     exception = ValueError(1)
     traced = TracedException(exception, "trace")
     elsewhere = traced.with_where(NOWHERE.in_fiber("1.7", "worker 2").in_item("index 3 of zip_par"))
@@ -240,7 +240,7 @@ def test_where_is_no_part_of_what_makes_failures_equal() -> None:
     assert repr(traced) == "TracedException(exception=ValueError(1), stack_trace='trace')"
 
 
-def test_fiber_and_worker_are_those_of_the_innermost_fiber() -> None:
+def test_place_names_the_innermost_fiber_and_worker() -> None:
     inner = NOWHERE.in_fiber("1.7", "worker 2")
     assert inner.in_fiber("1.1", "worker 1") is inner
 

@@ -52,13 +52,13 @@ class Scene:
     def tells(
         self, member: int, *runs: m.RunProgress, ready: int = 0, received: int | None = None
     ) -> Commands:
-        """The member's progress; by default it has heard everything."""
+        """The member's progress; by default it has received everything."""
         if received is None:
             received = self.machine.members[member].sent
         return self.says(member, m.Progress(received, ready, list(runs)))
 
     def starts(self, owner: int | None = None, fibers: int = 1) -> int:
-        """A run starts, and its owner has made so many fibers, its root among them."""
+        """A run starts, and its owner has made so many fibers, including the root."""
         owner = owner or self.client
         run = fiber_id(owner, 0)
         assert self.says(owner, m.StartRun(run)) == []
@@ -96,18 +96,18 @@ def placed(run: int, *fibers: int, epoch: int = 1) -> m.Place:
 # -- joining and runs -------------------------------------------------------------------------
 
 
-def test_members_are_numbered_in_the_order_they_join() -> None:
+def test_coordinator_numbers_members_in_the_order_in_which_they_join() -> None:
     scene = Scene(workers=2)
     assert [scene.client, *scene.workers] == [1, 2, 3]
 
 
-def test_a_lost_incarnation_is_never_given_again() -> None:
+def test_coordinator_never_gives_the_incarnation_of_a_lost_member_again() -> None:
     scene = Scene(workers=1)
     scene.breaks(2)
     assert scene.join("worker") == 3
 
 
-def test_a_run_ends_when_its_last_fiber_has_ended() -> None:
+def test_run_ends_when_its_last_fiber_has_ended() -> None:
     scene = Scene()
     run = scene.starts(fibers=2)
     assert scene.tells(1, finished(run, 1)) == []
@@ -115,14 +115,14 @@ def test_a_run_ends_when_its_last_fiber_has_ended() -> None:
     assert scene.machine.runs == {}
 
 
-def test_a_start_and_an_end_told_together_end_the_run() -> None:
+def test_run_whose_start_and_end_are_reported_together_ends() -> None:
     scene = Scene()
     run = fiber_id(1, 0)
     scene.says(1, m.StartRun(run))
     assert scene.tells(1, made(run, 2, finished=3)) == [(1, m.RunEnded(run))]
 
 
-def test_a_run_does_not_end_before_the_fibers_that_left() -> None:
+def test_run_does_not_end_before_the_fibers_that_left() -> None:
     scene = Scene(workers=1)
     run = scene.starts(fibers=2)
     child = fiber_id(1, 1)
@@ -133,13 +133,13 @@ def test_a_run_does_not_end_before_the_fibers_that_left() -> None:
     assert scene.tells(2, finished(run, 1)) == [(1, m.RunEnded(run)), (2, m.RunEnded(run))]
 
 
-def test_a_run_does_not_end_before_its_owner_has_told_anything_else_of_it() -> None:
+def test_run_does_not_end_before_the_first_report_of_its_owner() -> None:
     scene = Scene(workers=1)
     scene.says(1, m.StartRun(fiber_id(1, 0)))
     assert m.RunEnded(fiber_id(1, 0)) not in [message for _, message in scene.breaks(2)]
 
 
-def test_runs_end_each_for_itself() -> None:
+def test_run_that_ends_leaves_other_runs_alone() -> None:
     scene = Scene()
     one = scene.starts()
     two = fiber_id(1, 1)
@@ -151,7 +151,7 @@ def test_runs_end_each_for_itself() -> None:
 # -- placement --------------------------------------------------------------------------------
 
 
-def test_an_offer_goes_to_the_worker_with_the_most_room() -> None:
+def test_coordinator_places_an_offer_on_the_worker_with_the_most_room() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=5)
     first, second, third = (fiber_id(1, n) for n in (1, 2, 3))
@@ -161,7 +161,7 @@ def test_an_offer_goes_to_the_worker_with_the_most_room() -> None:
     assert scene.offers(1, run, third) == [(2, placed(run, third))]
 
 
-def test_load_is_measured_by_thread() -> None:
+def test_coordinator_measures_load_by_thread() -> None:
     scene = Scene()
     small, big = scene.join("worker", 1), scene.join("worker", 4)
     run = scene.starts(fibers=7)
@@ -169,7 +169,7 @@ def test_load_is_measured_by_thread() -> None:
     assert targets == [small, big, big, big, big]
 
 
-def test_fibers_are_never_placed_on_a_client() -> None:
+def test_coordinator_never_places_fibers_on_a_client() -> None:
     scene = Scene()
     run = scene.starts(fibers=2)
     assert scene.offers(1, run, fiber_id(1, 1)) == []
@@ -182,19 +182,19 @@ def test_fibers_are_never_placed_on_a_client() -> None:
     ]
 
 
-def test_what_finds_no_room_waits_and_goes_out_in_order() -> None:
+def test_coordinator_keeps_offers_without_room_and_places_them_in_order() -> None:
     scene = Scene(workers=1)
     run = scene.starts(fibers=5)
     fibers = [fiber_id(1, n) for n in range(1, 5)]
     sent = [scene.offers(1, run, fiber) for fiber in fibers]
     assert sent == [[(2, placed(run, fibers[0]))], [(2, placed(run, fibers[1]))], [], []]
-    # nothing is placed on the word of a progress older than what was placed
+    # a progress that is older than the last placement places nothing
     assert scene.tells(2, received=1, ready=1) == []
     assert scene.tells(2, ended(run, fibers[0]), ready=1) == [(2, placed(run, fibers[2]))]
     assert scene.tells(2, ended(run, fibers[1], fibers[2])) == [(2, placed(run, fibers[3]))]
 
 
-def test_one_worker_that_is_dry_lets_another_be_asked() -> None:
+def test_coordinator_asks_a_busy_worker_for_fibers_when_another_is_idle() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=12)
     scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
@@ -205,18 +205,18 @@ def test_one_worker_that_is_dry_lets_another_be_asked() -> None:
     assert scene.offers(2, run, moved, epoch=1) == [(3, placed(run, moved, epoch=2))]
 
 
-def test_a_member_that_had_nothing_to_give_is_not_asked_again() -> None:
+def test_coordinator_does_not_ask_a_member_again_that_had_nothing_to_give() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=12)
     scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
     assert scene.tells(2, ready=10) == [(2, m.StealRequest(5))]
     assert scene.says(2, m.Offer([])) == []
     assert scene.tells(2, ready=10) == []
-    # it has started something since
+    # this member has started fibers since
     assert scene.tells(2, made(run, 3), ready=13) == [(2, m.StealRequest(6))]
 
 
-def test_who_had_nothing_to_give_is_asked_again_when_fibers_wake() -> None:
+def test_coordinator_asks_a_member_that_had_nothing_to_give_again_when_fibers_wake() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=12)
     scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
@@ -226,7 +226,7 @@ def test_who_had_nothing_to_give_is_asked_again_when_fibers_wake() -> None:
     assert scene.tells(2, ready=10) == [(2, m.StealRequest(5))]
 
 
-def test_a_fiber_that_moved_ends_only_where_it_is() -> None:
+def test_fiber_that_moved_ends_only_at_its_present_host() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=2)
     child = fiber_id(1, 1)
@@ -253,7 +253,7 @@ def shipped(scene: Scene, count: int = 1) -> tuple[int, list[int]]:
     return run, children
 
 
-def test_a_wait_is_passed_on_and_the_outcome_comes_back_once() -> None:
+def test_coordinator_passes_a_wait_on_and_its_outcome_back_once() -> None:
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
     assert scene.says(1, m.AwaitOutcomes(run, [child])) == [(2, m.SendOutcomes(run, [(child, 1)]))]
@@ -262,7 +262,7 @@ def test_a_wait_is_passed_on_and_the_outcome_comes_back_once() -> None:
     assert scene.says(2, ready) == []
 
 
-def test_an_outcome_can_be_asked_for_after_the_end() -> None:
+def test_coordinator_requests_the_outcome_of_a_fiber_that_has_ended() -> None:
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
     scene.tells(2, ended(run, child))
@@ -270,7 +270,7 @@ def test_an_outcome_can_be_asked_for_after_the_end() -> None:
     assert scene.says(2, m.OutcomesReady([child], [b"r"])) == [(1, m.Outcomes([child], [b"r"]))]
 
 
-def test_all_who_wait_get_the_outcome() -> None:
+def test_coordinator_sends_an_outcome_to_all_members_that_wait() -> None:
     scene = Scene(workers=3)
     run, (child,) = shipped(scene)
     for member in (1, 3, 4, 3):
@@ -280,7 +280,7 @@ def test_all_who_wait_get_the_outcome() -> None:
     ]
 
 
-def test_outcomes_told_together_find_their_own_ways() -> None:
+def test_coordinator_sends_each_of_several_outcomes_to_the_members_that_wait_for_it() -> None:
     scene = Scene(workers=2)
     run, (one, two) = shipped(scene, 2)
     scene.says(1, m.AwaitOutcomes(run, [one]))
@@ -292,13 +292,13 @@ def test_outcomes_told_together_find_their_own_ways() -> None:
     ]
 
 
-def test_a_fiber_that_never_left_is_asked_for_at_its_home() -> None:
+def test_coordinator_requests_the_outcome_of_a_fiber_that_never_left_from_its_maker() -> None:
     scene = Scene(workers=1)
     run, _ = shipped(scene)
     assert scene.says(2, m.AwaitOutcomes(run, [run])) == [(1, m.SendOutcomes(run, [(run, 0)]))]
 
 
-def test_a_wait_moves_with_the_fiber() -> None:
+def test_coordinator_moves_a_wait_with_the_fiber() -> None:
     scene = Scene(workers=2)
     run, (child,) = shipped(scene)
     scene.says(1, m.AwaitOutcomes(run, [child]))
@@ -309,7 +309,7 @@ def test_a_wait_moves_with_the_fiber() -> None:
     ]
 
 
-def test_an_outcome_that_nobody_wants_is_dropped() -> None:
+def test_coordinator_drops_an_outcome_whose_handles_were_given_back() -> None:
     scene = Scene(workers=1)
     run, (before, after) = shipped(scene, 2)
     assert scene.says(1, m.GiveBack([(before, 1)])) == [(2, m.DropOutcomes([(before, 0)]))]
@@ -319,7 +319,7 @@ def test_an_outcome_that_nobody_wants_is_dropped() -> None:
     assert after not in scene.machine.fibers
 
 
-def test_an_outcome_that_somebody_waits_for_is_not_dropped() -> None:
+def test_coordinator_keeps_an_outcome_that_a_member_waits_for() -> None:
     scene = Scene(workers=2)
     run, (child,) = shipped(scene)
     scene.says(3, m.AwaitOutcomes(run, [child]))
@@ -331,7 +331,7 @@ def test_an_outcome_that_somebody_waits_for_is_not_dropped() -> None:
     ]
 
 
-def test_a_wait_for_a_fiber_of_a_run_that_is_over_is_answered() -> None:
+def test_coordinator_answers_a_wait_for_a_fiber_of_a_run_that_is_over() -> None:
     scene = Scene(workers=1)
     run = scene.starts()
     scene.tells(1, finished(run, 1))
@@ -341,7 +341,7 @@ def test_a_wait_for_a_fiber_of_a_run_that_is_over_is_answered() -> None:
     assert lost.worker == ""
 
 
-def test_an_outcome_that_was_not_kept_is_told_as_lost() -> None:
+def test_coordinator_reports_an_outcome_as_lost_that_its_host_does_not_know() -> None:
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
     scene.tells(2, ended(run, child))
@@ -352,7 +352,7 @@ def test_an_outcome_that_was_not_kept_is_told_as_lost() -> None:
     assert lost.fiber == child
 
 
-def test_an_unknown_outcome_of_a_fiber_that_came_back_is_not_a_loss() -> None:
+def test_coordinator_ignores_an_unknown_outcome_of_a_fiber_that_moved_meanwhile() -> None:
     # the question crossed the fiber's departure; the answer crosses its return
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
@@ -365,7 +365,7 @@ def test_an_unknown_outcome_of_a_fiber_that_came_back_is_not_a_loss() -> None:
 # -- timers -----------------------------------------------------------------------------------
 
 
-def test_a_timer_fires_at_its_deadline_and_never_before() -> None:
+def test_timer_fires_at_its_deadline_and_never_before() -> None:
     scene = Scene()
     run = scene.starts()
     scene.now = 10.0
@@ -403,7 +403,7 @@ def test_timers_end_with_their_member() -> None:
     assert scene.tick(3.0) == [(1, m.TimerFired(run, 0))]
 
 
-def test_a_timer_that_is_stopped_wakes_nobody_and_counts_for_nothing() -> None:
+def test_timer_that_is_stopped_never_fires_and_is_not_counted() -> None:
     scene = Scene()
     run = scene.starts(fibers=2)
     scene.says(1, m.StartTimer(run, run, 1, 1.0))
@@ -416,7 +416,7 @@ def test_a_timer_that_is_stopped_wakes_nobody_and_counts_for_nothing() -> None:
     assert scene.tick(9.0) == []
 
 
-def test_who_sleeps_again_is_not_woken_by_the_timer_that_it_stopped() -> None:
+def test_fiber_that_sleeps_again_is_not_woken_by_the_timer_that_it_stopped() -> None:
     scene = Scene()
     run = scene.starts()
     scene.says(1, m.StartTimer(run, run, 1, 1.0))
@@ -438,7 +438,7 @@ def test_timers_that_were_stopped_cost_no_memory() -> None:
     assert len(timers.heap) < 200
 
 
-def test_a_timer_of_a_run_that_is_over_is_stale() -> None:
+def test_timer_of_a_run_that_is_over_is_stale() -> None:
     scene = Scene()
     assert scene.says(1, m.StartTimer(5, 5, 0, 1.0)) == []
     assert scene.machine.stale == 1
@@ -448,7 +448,7 @@ def test_a_timer_of_a_run_that_is_over_is_stale() -> None:
 # -- loss -------------------------------------------------------------------------------------
 
 
-def test_the_fibers_of_a_lost_worker_are_lost_to_those_who_wait() -> None:
+def test_coordinator_reports_fibers_of_a_lost_worker_to_all_members_that_wait() -> None:
     scene = Scene(workers=2)
     run, (child, other) = shipped(scene, 2)
     scene.says(1, m.AwaitOutcomes(run, [child]))
@@ -460,21 +460,21 @@ def test_the_fibers_of_a_lost_worker_are_lost_to_those_who_wait() -> None:
         assert lost.fiber == child
         assert "worker 2" in lost.worker
         assert "connection" in lost.reason
-    # who asks later gets the same answer
+    # a later wait gets the same answer
     ((_, later),) = scene.says(1, m.AwaitOutcomes(run, [other]))
     assert isinstance(later, m.FiberLost)
     assert "worker 2" in later.worker
     assert (1, m.RunEnded(run)) in scene.tells(1, finished(run, 1))
 
 
-def test_a_run_whose_last_fibers_were_lost_ends() -> None:
+def test_run_ends_when_its_last_fibers_were_lost() -> None:
     scene = Scene(workers=1)
     run, _ = shipped(scene)
     scene.tells(1, finished(run, 1))
     assert scene.breaks(2) == [(1, m.RunEnded(run))]
 
 
-def test_a_lost_worker_keeps_neither_waits_nor_fibers_in_the_backlog() -> None:
+def test_coordinator_drops_the_waits_of_a_lost_worker() -> None:
     scene = Scene(workers=2)
     run, (child,) = shipped(scene)
     scene.says(3, m.AwaitOutcomes(run, [child]))
@@ -482,7 +482,7 @@ def test_a_lost_worker_keeps_neither_waits_nor_fibers_in_the_backlog() -> None:
     assert scene.says(2, m.OutcomesReady([child], [b"r"])) == []
 
 
-def test_fibers_that_wait_for_a_place_survive_the_loss_of_their_maker() -> None:
+def test_fibers_without_a_place_survive_the_loss_of_their_maker() -> None:
     scene = Scene(workers=1)
     run, _ = shipped(scene)
     scene.tells(2, made(run, 1), ready=2)
@@ -524,7 +524,7 @@ def test_coordinator_that_loses_a_client_and_all_workers_drops_its_runs() -> Non
     assert scene.machine.next_deadline() is None
 
 
-def test_a_member_that_says_goodbye_is_lost_at_once() -> None:
+def test_member_that_says_goodbye_is_lost_at_once() -> None:
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
     scene.says(1, m.AwaitOutcomes(run, [child]))
@@ -547,7 +547,7 @@ def family_scene() -> tuple[Scene, int, int, int, int]:
     return scene, watcher, worker, run, child
 
 
-def test_a_watched_worker_is_lost_when_its_exit_is_told() -> None:
+def test_watched_worker_is_lost_when_its_exit_is_reported() -> None:
     scene, watcher, worker, _, _ = family_scene()
     assert scene.breaks(worker) == []
     ((member, lost),) = scene.says(watcher, m.WorkerExited(1000 + worker, "killed by signal 9"))
@@ -556,7 +556,7 @@ def test_a_watched_worker_is_lost_when_its_exit_is_told() -> None:
     assert lost.reason == "killed by signal 9"
 
 
-def test_a_watched_worker_is_lost_at_once_if_its_exit_is_known() -> None:
+def test_watched_worker_whose_exit_is_known_is_lost_when_its_connection_breaks() -> None:
     scene, watcher, worker, _, _ = family_scene()
     assert scene.says(watcher, m.WorkerExited(1000 + worker, "killed by signal 9")) == []
     ((_, lost),) = scene.breaks(worker)
@@ -564,7 +564,7 @@ def test_a_watched_worker_is_lost_at_once_if_its_exit_is_known() -> None:
     assert lost.reason == "killed by signal 9"
 
 
-def test_a_worker_whose_exit_was_told_before_it_joined_is_lost_when_its_link_breaks() -> None:
+def test_worker_whose_exit_was_reported_before_it_joined_is_lost_when_its_link_breaks() -> None:
     scene = Scene()
     watcher = scene.join("client", family="f")
     serial = 1000 + scene.machine.state.next_incarnation
@@ -579,7 +579,7 @@ def test_a_worker_whose_exit_was_told_before_it_joined_is_lost_when_its_link_bre
     assert lost.reason == "killed by signal 9"
 
 
-def test_a_watched_worker_is_lost_with_its_watcher() -> None:
+def test_watched_worker_is_lost_with_its_watcher() -> None:
     scene, watcher, worker, _, child = family_scene()
     assert scene.breaks(worker) == []
     ((member, lost),) = scene.breaks(watcher)
@@ -588,7 +588,7 @@ def test_a_watched_worker_is_lost_with_its_watcher() -> None:
     assert lost.fiber == child
 
 
-def test_a_worker_that_is_gone_is_given_nothing() -> None:
+def test_worker_whose_connection_broke_is_given_no_fibers() -> None:
     scene, _, worker, run, _ = family_scene()
     scene.breaks(worker)
     scene.tells(1, made(run, 1, first=2))
@@ -615,7 +615,7 @@ def test_a_worker_that_is_gone_is_given_nothing() -> None:
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_what_a_lost_member_says_is_dropped_and_counted(message: m.MemberMessage) -> None:
+def test_coordinator_drops_and_counts_a_message_of_a_lost_member(message: m.MemberMessage) -> None:
     scene = Scene(workers=1)
     scene.breaks(2)
     stale = scene.machine.stale
@@ -635,7 +635,7 @@ def test_what_a_lost_member_says_is_dropped_and_counted(message: m.MemberMessage
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_what_is_said_of_a_run_that_is_over_is_dropped_and_counted(
+def test_coordinator_drops_and_counts_a_message_about_a_run_that_is_over(
     message: m.MemberMessage,
 ) -> None:
     scene = Scene(workers=1)
@@ -647,7 +647,7 @@ def test_what_is_said_of_a_run_that_is_over_is_dropped_and_counted(
 # -- deadlocks --------------------------------------------------------------------------------
 
 
-def test_a_deadlock_is_confirmed_by_all_and_named() -> None:
+def test_deadlock_is_confirmed_by_all_members_and_names_each_wait() -> None:
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
     scene.says(1, m.AwaitOutcomes(run, [child]))
@@ -670,7 +670,7 @@ def test_a_deadlock_is_confirmed_by_all_and_named() -> None:
         assert "fiber 1.1 waits for fiber 1.0" in message.reason
 
 
-def test_no_deadlock_while_a_member_has_not_heard_everything() -> None:
+def test_coordinator_sees_no_deadlock_while_a_member_has_not_received_everything() -> None:
     scene = Scene()
     run = scene.starts()
     scene.machine.members[1].sent += 1  # something is on its way
@@ -679,27 +679,27 @@ def test_no_deadlock_while_a_member_has_not_heard_everything() -> None:
     assert scene.tells(1) == [(1, m.RequestWaitGraph(run, 1))]
 
 
-def test_no_deadlock_while_a_timer_runs() -> None:
+def test_coordinator_sees_no_deadlock_while_a_timer_runs() -> None:
     scene = Scene()
     run = scene.starts()
     scene.says(1, m.StartTimer(run, run, 0, 1.0))
     assert scene.tells(1, blocked(run, 1)) == []
 
 
-def test_no_deadlock_while_a_fiber_waits_for_a_place() -> None:
+def test_coordinator_sees_no_deadlock_while_a_fiber_waits_for_a_place() -> None:
     scene = Scene()
     run = scene.starts(fibers=2)
     scene.offers(1, run, fiber_id(1, 1))
     assert scene.tells(1, blocked(run, 1)) == []
 
 
-def test_no_deadlock_while_one_fiber_can_go_on() -> None:
+def test_coordinator_sees_no_deadlock_while_one_fiber_can_go_on() -> None:
     scene = Scene()
     run = scene.starts(fibers=2)
     assert scene.tells(1, blocked(run, 1)) == []
 
 
-def test_no_deadlock_if_one_member_denies_it() -> None:
+def test_coordinator_sees_no_deadlock_if_one_member_denies_it() -> None:
     scene = Scene()
     run = scene.starts()
     assert scene.tells(1, blocked(run, 1)) == [(1, m.RequestWaitGraph(run, 1))]
@@ -707,7 +707,7 @@ def test_no_deadlock_if_one_member_denies_it() -> None:
     assert run in scene.machine.runs
 
 
-def test_an_answer_to_an_earlier_question_confirms_nothing() -> None:
+def test_wait_graph_that_answers_an_earlier_question_confirms_nothing() -> None:
     scene = Scene()
     run = scene.starts()
     scene.tells(1, blocked(run, 1))
@@ -717,7 +717,7 @@ def test_an_answer_to_an_earlier_question_confirms_nothing() -> None:
     assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
 
 
-def test_an_outcome_that_arrives_meanwhile_makes_the_question_moot() -> None:
+def test_wait_graph_is_outdated_when_an_outcome_has_arrived_meanwhile() -> None:
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
     scene.says(1, m.AwaitOutcomes(run, [child]))
@@ -732,7 +732,7 @@ def test_an_outcome_that_arrives_meanwhile_makes_the_question_moot() -> None:
     assert run in scene.machine.runs
 
 
-def test_a_loss_that_is_told_meanwhile_makes_the_question_moot() -> None:
+def test_wait_graph_is_outdated_when_a_loss_was_reported_meanwhile() -> None:
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
     scene.says(1, m.AwaitOutcomes(run, [child]))
@@ -748,7 +748,7 @@ def test_a_loss_that_is_told_meanwhile_makes_the_question_moot() -> None:
 # -- nothing is left --------------------------------------------------------------------------
 
 
-def test_each_member_that_ever_hosted_a_run_is_told_of_its_end() -> None:
+def test_coordinator_tells_each_member_that_ever_hosted_a_run_of_its_end() -> None:
     scene = Scene(workers=2)
     run, (child,) = shipped(scene)
     scene.tells(2, ready=2)
@@ -759,7 +759,7 @@ def test_each_member_that_ever_hosted_a_run_is_told_of_its_end() -> None:
     assert told == {1, 2, 3}
 
 
-def test_nothing_of_a_run_that_is_over_is_kept() -> None:
+def test_coordinator_keeps_nothing_of_a_run_that_is_over() -> None:
     scene = Scene(workers=1)
     run, children = shipped(scene, 3)
     scene.says(1, m.AwaitOutcomes(run, children))
@@ -778,7 +778,7 @@ def again(serial: int, pid: int) -> Joined:
     return Joined(m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", pid, b"", "f", serial))
 
 
-def test_exit_of_a_process_that_had_left_says_nothing_of_its_successor() -> None:
+def test_exit_of_a_process_that_had_left_does_not_concern_its_successor() -> None:
     scene = Scene()
     watcher = scene.join("client", family="f")
     worker = scene.join("worker", family="f")
@@ -788,10 +788,10 @@ def test_exit_of_a_process_that_had_left_says_nothing_of_its_successor() -> None
     scene.says(watcher, m.WorkerExited(1000 + worker, "exit code 0"))
     assert scene.machine.stale == 1, "it is no news"
     scene.breaks(successor)
-    assert successor in scene.machine.members  # its own exit is still to be told
+    assert successor in scene.machine.members  # its own exit isn't reported yet
 
 
-def test_exit_told_after_the_successor_has_joined_loses_the_process_that_has_exited() -> None:
+def test_exit_reported_after_the_successor_has_joined_loses_the_exited_process() -> None:
     scene, watcher, worker, run, child = family_scene()
     scene.says(watcher, m.AwaitOutcomes(run, [child]))
     scene.breaks(worker)
@@ -803,7 +803,7 @@ def test_exit_told_after_the_successor_has_joined_loses_the_process_that_has_exi
     assert successor in scene.machine.members
 
 
-def test_exit_of_a_process_that_never_joined_says_nothing_of_its_successor() -> None:
+def test_exit_of_a_process_that_never_joined_does_not_concern_its_successor() -> None:
     scene = Scene()
     watcher = scene.join("client", family="f")
     scene.says(watcher, m.WorkerExited(1, "exited with code 1"))
@@ -815,7 +815,7 @@ def test_exit_of_a_process_that_never_joined_says_nothing_of_its_successor() -> 
     assert successor not in scene.machine.members
 
 
-def test_exits_told_by_a_member_without_a_family_are_dropped() -> None:
+def test_exits_reported_by_a_member_without_a_family_are_dropped() -> None:
     scene = Scene()
     liar = scene.join("client")
     worker = scene.join("worker")
@@ -833,7 +833,7 @@ def test_exits_of_processes_that_never_joined_are_kept_up_to_a_number() -> None:
     assert len(scene.machine.features.membership.exits._reasons) == 1_000
 
 
-def test_a_worker_that_joins_dry_gets_work_from_a_busy_one() -> None:
+def test_worker_that_joins_without_fibers_gets_some_of_a_busy_one() -> None:
     scene = Scene(workers=1)
     run = scene.starts(fibers=12)
     scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
@@ -842,7 +842,7 @@ def test_a_worker_that_joins_dry_gets_work_from_a_busy_one() -> None:
     assert (2, m.StealRequest(5)) in scene.happens(Joined(hello))
 
 
-def test_two_lost_workers_and_then_their_watcher() -> None:
+def test_watcher_that_is_lost_takes_its_two_disconnected_workers_along() -> None:
     scene = Scene()
     watcher = scene.join("client", family="one")
     workers = [scene.join("worker", family="one") for _ in range(2)]

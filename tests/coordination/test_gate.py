@@ -1,4 +1,4 @@
-"""The gate before the coordinator: what a member can't truthfully say costs it alone."""
+"""The gate of the coordinator: a message that can't be true costs its sender alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUEUE, ROOT = fiber_id(LIAR, 90), OWN
 
 
 @io.do
-async def everything() -> list[Any]:
+async def honest_session() -> list[Any]:
     """A run that uses locks, variables and queues on both workers for a while."""
     lock, var = resource.lock("door"), await Var.create(0)
     queue, tight = await Queue.create(), await Queue.create(1)
@@ -97,7 +97,7 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "fibers of others wait": [m.AcquireTokens("door", 0, 0.0, OWN, [CHILD])],
     "others wait for a lock": [m.AcquireTokens("door", 0, 0.0, HONEST, [CHILD])],
     "a variable of others is set": [m.StoreValue(HONEST, HONEST + 2, b"junk")],
-    "what was made elsewhere is a variable": [m.StoreValue(OWN, HONEST + 2, b"junk")],
+    "an object of another member is a variable": [m.StoreValue(OWN, HONEST + 2, b"junk")],
     "a key is used twice": [MAKES_QUEUE, MAKES_QUEUE],
     "the key of others is used": [m.MakePrimitive(OWN, HONEST + 3, "barrier", 3)],
     "a barrier for nobody is made": [m.MakePrimitive(OWN, QUEUE, "barrier", 0)],
@@ -115,7 +115,7 @@ LIES: dict[str, list[m.MemberMessage]] = {
 
 def beside_an_honest_run() -> tuple[Scene, Liar, Any]:
     scene = Scene()
-    handle = scene.start(everything())
+    handle = scene.start(honest_session())
     for _ in range(12):
         scene.step()
     assert scene.machine.fibers[CHILD].epoch == 1
@@ -134,7 +134,7 @@ def goes_on(scene: Scene, handle: Any) -> None:
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_a_lie_costs_who_tells_it_its_membership_alone(name: str) -> None:
+def test_lie_costs_the_member_that_tells_it_its_membership_and_no_other(name: str) -> None:
     scene, liar, handle = beside_an_honest_run()
     liar.says(*LIES[name])
     assert liar.reason is not None
@@ -168,7 +168,7 @@ HARMLESS: dict[str, list[m.MemberMessage]] = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_may_have_come_too_late_costs_nothing(name: str) -> None:
+def test_message_that_may_have_come_too_late_costs_nothing(name: str) -> None:
     scene, liar, handle = beside_an_honest_run()
     liar.says(*HARMLESS[name])
     assert liar.reason is None
@@ -177,14 +177,14 @@ def test_what_may_have_come_too_late_costs_nothing(name: str) -> None:
     goes_on(scene, handle)
 
 
-def test_what_is_no_message_costs_a_member_its_membership() -> None:
+def test_frame_that_is_no_message_costs_its_member_its_membership() -> None:
     scene, liar, handle = beside_an_honest_run()
     liar.says_frames([b"junk"])
     assert liar.reason is not None
     goes_on(scene, handle)
 
 
-def test_a_number_outside_its_domain_costs_a_member_its_membership() -> None:
+def test_number_outside_its_domain_costs_its_member_its_membership() -> None:
     scene, liar, handle = beside_an_honest_run()
     liar.says(m.StartTimer(OWN, OWN, 1, float("nan")))
     assert liar.reason is not None
@@ -192,7 +192,7 @@ def test_a_number_outside_its_domain_costs_a_member_its_membership() -> None:
     goes_on(scene, handle)
 
 
-def test_fibers_are_not_sent_to_the_client_of_another_run() -> None:
+def test_coordinator_sends_no_fibers_to_the_client_of_another_run() -> None:
     scene, liar, handle = beside_an_honest_run()
     liar.says(m.Offer([chunk(OWN, target=CLIENT)]), m.AwaitOutcomes(OWN, [OWN]))
     assert OWN not in scene.client.node.member.state.hosted
@@ -215,7 +215,7 @@ LOSING = [
 """The features that have a say when a member is lost."""
 
 
-def test_a_handler_that_fails_costs_its_run_alone_and_tells_where(
+def test_handler_that_fails_costs_its_run_alone_and_logs_where(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene, liar, handle = beside_an_honest_run()
@@ -231,7 +231,7 @@ def test_a_handler_that_fails_costs_its_run_alone_and_tells_where(
     goes_on(scene, handle)
 
 
-def test_a_handler_that_fails_for_no_run_costs_who_spoke_and_tells_where(
+def test_handler_that_fails_for_no_run_costs_the_sender_and_logs_where(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene, liar, handle = beside_an_honest_run()
@@ -247,10 +247,10 @@ def test_a_handler_that_fails_for_no_run_costs_who_spoke_and_tells_where(
     goes_on(scene, handle)
 
 
-def test_a_chunk_that_can_not_be_placed_costs_its_run_and_no_member(
+def test_chunk_that_cannot_be_placed_costs_its_run_and_no_member(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is placed when somebody else has spoken."""
+    """The chunk is placed when another member has spoken."""
     scene = Scene(workers=0)
     handle = scene.start(io.parallel(io.pure(1)).flat_map(io.wait))
     scene.finish()
@@ -266,7 +266,7 @@ def test_a_chunk_that_can_not_be_placed_costs_its_run_and_no_member(
     scene.machine.validate_rest()
 
 
-def test_a_tick_that_fails_costs_no_member(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tick_that_fails_costs_no_member(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
     scene.start(io.sleep(1))
     scene.client.node.work()
@@ -283,13 +283,13 @@ def test_a_tick_that_fails_costs_no_member(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("feature", LOSING)
-def test_a_loss_that_fails_in_one_feature_is_a_loss_in_all_others(
+def test_loss_of_a_member_that_fails_in_one_part_is_complete_in_all_others(
     feature: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(get_type_hints(Features)[feature], "member_lost", fails)
         scene = Scene()
-    handle = scene.start(everything().attempt())
+    handle = scene.start(honest_session().attempt())
     for _ in range(12):
         scene.step()
     worker = scene.workers[0]

@@ -1,4 +1,4 @@
-"""Thousands of messages that can't be true, beside a run that is honest: it ends rightly."""
+"""Thousands of messages that can't be true do no harm to an honest run beside them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def session() -> list[Any]:
 RIGHT: Result[Any, Any] = Ok([6, [132, 132], [[0, 1, 2], [0, 1, 2], 1], [True] * 3, "late"])
 
 
-def test_the_honest_run_alone_costs_nobody_a_membership() -> None:
+def test_honest_run_alone_costs_no_member_its_membership() -> None:
     scene = Scene()
     handle = scene.start(session())
     scene.finish()
@@ -104,7 +104,7 @@ def test_the_honest_run_alone_costs_nobody_a_membership() -> None:
 
 
 class Mutants:
-    """Changes of what honest members have said."""
+    """Mutations of the messages of honest members."""
 
     def __init__(self, seed: int, ids: list[int]) -> None:
         scene = Scene()
@@ -160,7 +160,7 @@ class Mutants:
 
 
 def takes_locks_of_others(frames: list[bytes], liar: int) -> bool:
-    """A lock is anybody's who knows its id: that a stranger takes one is no lie."""
+    """A member may take any lock whose id it knows, so a message that takes one is no lie."""
     try:
         messages = from_member.decode(frames)
     except Exception:  # noqa: BLE001 (it is about to be refused)
@@ -175,7 +175,7 @@ def takes_locks_of_others(frames: list[bytes], liar: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_a_client_and_strangers_that_lie_harm_nobody(seed: int) -> None:
+def test_client_and_strangers_that_lie_leave_an_honest_run_alone(seed: int) -> None:
     scene = Scene()
     mutants = Mutants(seed, [fiber_id(home, each) for home in range(4, 9) for each in range(4)])
     handle, told, liars = scene.start(session()), 0, 0
@@ -201,8 +201,8 @@ def test_a_client_and_strangers_that_lie_harm_nobody(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_a_worker_that_lies_about_what_it_hosts_ends_nothing_but_its_own(seed: int) -> None:
-    """It has a part in the run, so it may harm it; the coordinator and its books stay sound."""
+def test_worker_that_lies_about_its_fibers_ends_no_more_than_its_own_run(seed: int) -> None:
+    """The worker takes part in the run, so it may harm the run, but not the coordinator."""
     mutants = Mutants(seed, [fiber_id(home, each) for home in range(1, 5) for each in range(4)])
     told = 0
     while told < 1_500:
@@ -240,7 +240,7 @@ PARTS: dict[str, tuple[type, str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
-def test_a_handler_that_fails_in_the_middle_leaves_sound_books(
+def test_handler_that_fails_in_the_middle_leaves_the_coordinator_sound(
     part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind, name = PARTS[part]
@@ -250,7 +250,7 @@ def test_a_handler_that_fails_in_the_middle_leaves_sound_books(
 
         def fails(*args: Any, nth: int = nth) -> Any:
             nonlocal calls
-            calls += not isinstance(args[-1], m.RunEnded)  # who isn't told can't know
+            calls += not isinstance(args[-1], m.RunEnded)  # a member that isn't told can't know
             if calls == nth:
                 calls += 1
                 raise DistioBug("planted")
@@ -266,7 +266,7 @@ def test_a_handler_that_fails_in_the_middle_leaves_sound_books(
         monkeypatch.setattr(kind, name, whole)
         assert scene.board.incidents
         assert "planted" in scene.warnings[0]
-        # it has ended in one way or another: nobody waits for ever
+        # the run has ended in one way or another: no client waits for ever
         client = scene.client
         assert handle.outcome is not None or not client.node.member.state.runs or client.reason
         assert not scene.machine.runs

@@ -33,7 +33,7 @@ Program = IO[Any, Any, Any]
 
 
 class Node:
-    """A member and the simplest host of it: what is ready is done at once, one after another."""
+    """A member and its simplest host, which does each piece of work at once."""
 
     def __init__(self, member: Member) -> None:
         self.member = member
@@ -82,7 +82,7 @@ class Node:
         return lambda: None
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
-        """Nobody logs here."""
+        """No program logs here."""
 
     def on_unpicklable(self, fiber: Fiber) -> None:
         raise AssertionError(f"{fiber} can't be pickled")
@@ -106,7 +106,7 @@ class World:
         self.coordinator = Coordinator()
         self.nodes: dict[int, Node] = {}
         self.sent: list[m.Message] = []
-        """All that was said, in order."""
+        """All messages, in order."""
         for index in range(1 + workers):
             id = self.coordinator.state.next_incarnation
             kind: MemberKind = "worker" if index else "client"
@@ -132,7 +132,7 @@ class World:
         self.coordinator.validate()
 
     def carry(self) -> bool:
-        """Carry what members have to say; False if they have nothing."""
+        """Carry the messages of members; False if they have none."""
         has_carried = False
         for id, node in self.nodes.items():
             node.member.flush()
@@ -197,20 +197,20 @@ def alone(program: Program) -> tuple[World, Handle[Any, Any, Any]]:
     return world, handle
 
 
-def test_children_start_first_in_first_out() -> None:
+def test_member_starts_children_in_the_order_in_which_they_were_spawned() -> None:
     order: list[int] = []
     alone(io.parallel(io.defer(order.append, n) for n in range(5)))
     assert order == [0, 1, 2, 3, 4]
 
 
-def test_a_grandchild_starts_after_the_children_before_it() -> None:
+def test_grandchild_starts_after_the_children_before_it() -> None:
     order: list[str] = []
     grandchild = io.parallel(io.defer(order.append, "grandchild"))
     alone(io.parallel(grandchild, io.defer(order.append, "sibling")))
     assert order == ["sibling", "grandchild"]
 
 
-def test_a_wait_is_answered_before_during_and_after_the_end() -> None:
+def test_wait_for_a_fiber_is_answered_before_and_after_its_end() -> None:
     world = World(workers=0, offers_children=False)
     member = world[1]
     root = member.start_root(io.pure(0), None)
@@ -229,7 +229,7 @@ def test_a_wait_is_answered_before_during_and_after_the_end() -> None:
     assert [outcome_in(each) for each in root.value] == [Ok(1)]
 
 
-def test_a_wait_for_several_wakes_once_when_all_are_there() -> None:
+def test_wait_for_several_fibers_wakes_once_when_all_have_ended() -> None:
     sleeper = io.sleep(1).then(io.pure("slow"))
     world, handle = alone(io.parallel(sleeper, io.pure("fast")).flat_map(io.wait))
     assert handle.outcome is None
@@ -237,14 +237,14 @@ def test_a_wait_for_several_wakes_once_when_all_are_there() -> None:
     assert outcome_of(handle) == Ok([Ok("slow"), Ok("fast")])
 
 
-def test_waits_among_fibers_of_one_member_are_not_told() -> None:
+def test_member_sends_no_message_about_waits_among_its_own_fibers() -> None:
     world, handle = alone(io.zip_par(io.pure(1), io.pure(2)))
     assert outcome_of(handle) == Ok([1, 2])
     kinds = {type(message) for message in world.sent}
     assert kinds <= {m.StartRun, m.Progress, m.RunEnded}
 
 
-def test_a_timer_of_another_life_wakes_nobody() -> None:
+def test_timer_that_no_wait_has_started_wakes_no_fiber() -> None:
     world, handle = alone(io.sleep(1))
     world[1].receive(m.TimerFired(handle.id, 7))
     world[1].receive(m.TimerFired(handle.id + 1, 0))
@@ -252,7 +252,7 @@ def test_a_timer_of_another_life_wakes_nobody() -> None:
     assert handle.id in world[1].state.parked
 
 
-def test_a_callback_counts_once_and_for_its_own_request_only() -> None:
+def test_callback_counts_once_and_for_its_own_request_only() -> None:
     kept: list[Any] = []
     keep = io.async_(lambda context, callback: kept.append(callback))
     world, handle = alone(keep.then(keep))
@@ -273,7 +273,7 @@ def test_a_callback_counts_once_and_for_its_own_request_only() -> None:
     assert outcome_of(handle) == Ok(4)
 
 
-def test_a_fiber_that_is_always_answered_at_once_lets_others_on() -> None:
+def test_fiber_whose_requests_are_answered_at_once_lets_other_fibers_run() -> None:
     member = Member(1)
     greedy = member.start_root(io.rec(lambda again: io.now.then(again)), None)
     other = member.start_root(io.pure("had its turn"), None)
@@ -330,7 +330,7 @@ def test_run_ended_empties_the_queue_of_fibers_parcels_and_postings() -> None:
 # -- together ---------------------------------------------------------------------------------
 
 
-def test_a_shipped_fiber_runs_elsewhere_and_its_outcome_comes_back() -> None:
+def test_fiber_that_was_shipped_runs_on_the_worker_and_its_outcome_comes_back() -> None:
     world = World()
     handle = world.start(io.parallel(io.read.map(str)).flat_map(io.wait), 7)
     world.work()
@@ -340,7 +340,7 @@ def test_a_shipped_fiber_runs_elsewhere_and_its_outcome_comes_back() -> None:
     assert len(world.said(m.RunEnded)) >= 1
 
 
-def test_failures_come_back_too() -> None:
+def test_failures_of_shipped_fibers_come_back() -> None:
     world = World(workers=2)
     handle = world.start(io.zip_par(io.error("a"), io.defer(fail, "boom"), io.error("b")))
     world.work()
@@ -350,7 +350,7 @@ def test_failures_come_back_too() -> None:
     assert str(outcome.exceptions[0].exception) == "boom"
 
 
-def test_a_wait_after_the_end_is_posted() -> None:
+def test_outcome_of_a_fiber_that_has_ended_is_requested_when_it_is_waited_for() -> None:
     world = World()
     handle = world.start(io.parallel(io.pure(1)).then_keep(io.sleep(1)).flat_map(io.wait))
     world.work()
@@ -360,7 +360,7 @@ def test_a_wait_after_the_end_is_posted() -> None:
     assert len(world.said(m.AwaitOutcomes)) == 1
 
 
-def test_an_outcome_is_asked_for_once_however_many_wait() -> None:
+def test_outcome_is_requested_once_for_any_number_of_waits() -> None:
     world = World()
     child = io.parallel(io.sleep(1).then(io.pure(1)))
     twice = child.flat_map(lambda f: io.wait(f).zip(io.wait(f), io.wait(f[0], f[0])))
@@ -371,7 +371,7 @@ def test_an_outcome_is_asked_for_once_however_many_wait() -> None:
     assert len(world.said(m.AwaitOutcomes)) == 1
 
 
-def test_grandchildren_and_handles_that_travel_back() -> None:
+def test_handles_of_grandchildren_travel_back_and_can_be_waited_for() -> None:
     world = World(workers=2)
     world[2].state.offers_children = world[3].state.offers_children = True
     inner = io.parallel(io.pure("grandchild"))  # its value is a list of handles
@@ -381,7 +381,7 @@ def test_grandchildren_and_handles_that_travel_back() -> None:
     assert outcome_of(handle) == Ok([Ok("grandchild")] * 2)
 
 
-def test_a_handle_that_was_exported_is_kept_till_the_end_of_the_run() -> None:
+def test_handle_that_was_exported_is_kept_until_the_end_of_its_run() -> None:
     world = World()
     inner = io.parallel(io.pure("kept"))
     late = io.zip_par(inner).then_keep(io.sleep(5)).flat_map(lambda fs: io.wait(fs[0]))
@@ -392,7 +392,7 @@ def test_a_handle_that_was_exported_is_kept_till_the_end_of_the_run() -> None:
     assert outcome_of(handle) == Ok([Ok("kept")])
 
 
-def test_a_child_waits_for_its_sibling() -> None:
+def test_child_waits_for_its_sibling_on_another_member() -> None:
     world = World(workers=2)
 
     def watched(fibers: list[Any]) -> Program:
@@ -404,9 +404,9 @@ def test_a_child_waits_for_its_sibling() -> None:
     assert outcome_of(handle) == Ok([Ok([Ok(1)])])
 
 
-def test_a_handle_that_nobody_holds_is_forgotten_and_its_outcome_dropped() -> None:
+def test_handle_that_is_dropped_is_forgotten_with_its_outcome() -> None:
     world = World()
-    # the second child has ended by the time that the handle of the first is let go of
+    # the second child has ended by the time that the handle of the first is dropped
     world.start(io.parallel(io.pure(1)).then(io.sleep(5)))
     world.work()
     gc.collect()
@@ -417,7 +417,7 @@ def test_a_handle_that_nobody_holds_is_forgotten_and_its_outcome_dropped() -> No
     assert child not in world.coordinator.fibers
 
 
-def test_a_handle_that_travelled_is_not_forgotten() -> None:
+def test_handle_that_travelled_is_not_forgotten() -> None:
     world = World()
     keeper = io.parallel(io.pure(1)).flat_map(
         lambda fibers: io.parallel(io.sleep(5).then(io.wait(fibers))).then(io.pure(0))
@@ -433,7 +433,7 @@ def test_a_handle_that_travelled_is_not_forgotten() -> None:
     assert ended[1].cause is Cause.FINISHED
 
 
-def test_drop_outcomes_lets_go() -> None:
+def test_member_drops_an_outcome_when_the_coordinator_says_so() -> None:
     world = World()
     handle = world.start(io.parallel(io.pure(1)).then_keep(io.sleep(9)).flat_map(io.wait))
     world.work()
@@ -447,7 +447,7 @@ def test_drop_outcomes_lets_go() -> None:
     assert isinstance(outcome.success[0].exceptions[0].exception, WorkerLost | FiberUnreachable)
 
 
-def test_a_fiber_that_comes_home_finds_those_who_wait() -> None:
+def test_fiber_that_comes_home_wakes_the_fibers_that_wait_for_it() -> None:
     member = Member(2)
     run = fiber_id(2, 0)
     root = member.start_root(io.pure(0), None)
@@ -471,7 +471,7 @@ def test_a_fiber_that_comes_home_finds_those_who_wait() -> None:
 
 
 def test_fiber_that_came_home_keeps_the_handle_in_which_others_wait() -> None:
-    """It was awaited when it left, and is when it comes back, even if nobody else may ask."""
+    """The fiber is awaited when it leaves and when it comes back, even if no other may ask."""
     member = Member(1, offers_children=True)
     root = member.start_root(io.pure(0), None)
     (child,) = _children(member, root, io.pure("home"))
@@ -497,7 +497,7 @@ def _children(member: Member, parent: Fiber, *programs: Program) -> list[Fiber]:
     return [child for child in reversed(children) if isinstance(child, Fiber)]
 
 
-def test_a_solicited_member_gives_its_oldest_fibers() -> None:
+def test_member_that_receives_a_steal_request_gives_its_oldest_fibers() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), None)
     member.state.offers_children = False
@@ -515,7 +515,7 @@ def test_a_solicited_member_gives_its_oldest_fibers() -> None:
     assert member.state.load == 2
 
 
-def test_what_is_told_comes_before_what_depends_on_it() -> None:
+def test_member_sends_each_message_before_those_that_depend_on_it() -> None:
     world = World(workers=0)
     world.start(io.parallel(io.pure(1)).flat_map(io.wait))
     node = world.nodes[1]
@@ -530,7 +530,7 @@ def test_what_is_told_comes_before_what_depends_on_it() -> None:
     assert progress.runs[0].started == [(1, 1)]
 
 
-def test_progress_is_told_once() -> None:
+def test_member_reports_progress_once() -> None:
     member = Member(1)
     root = member.start_root(io.pure(0), None)
     member.flush()
@@ -542,7 +542,7 @@ def test_progress_is_told_once() -> None:
     assert member.state.outbox[1:] == [m.Progress(0, 0, [m.RunProgress(root.run, [], 1, [], 0)])]
 
 
-def test_the_outcome_is_told_before_the_end() -> None:
+def test_member_sends_an_outcome_before_it_reports_the_end_of_the_fiber() -> None:
     world = World()
     world.start(io.zip_par(io.pure(1)))
     world.work()
@@ -558,7 +558,7 @@ def test_the_outcome_is_told_before_the_end() -> None:
     assert kinds == ["outcome", "end"]
 
 
-def test_a_wait_for_what_is_nowhere_is_unknown() -> None:
+def test_wait_for_an_unknown_fiber_is_unreachable() -> None:
     world = World(workers=0)
     handle = world.start(io.wait(Handle(fiber_id(9, 9))))
     world.work()
@@ -582,7 +582,9 @@ def test_a_wait_for_what_is_nowhere_is_unknown() -> None:
     ids=["pure", "wait", "no wait", "nested", "exported", "failed"],
 )
 @pytest.mark.parametrize("workers", [1, 3])
-def test_nothing_of_a_run_that_is_over_is_kept_anywhere(program: Program, workers: int) -> None:
+def test_members_and_coordinator_keep_nothing_of_a_run_that_is_over(
+    program: Program, workers: int
+) -> None:
     world = World(workers)
     world.start(program)
     world.work()
@@ -594,8 +596,8 @@ def test_nothing_of_a_run_that_is_over_is_kept_anywhere(program: Program, worker
     assert world.is_empty()
 
 
-def test_no_deadlock_while_an_outcome_is_about_to_be_told() -> None:
-    # the worker has pickled an outcome and not told it yet when it is asked who waits for whom
+def test_member_confirms_no_deadlock_while_it_has_an_outcome_to_send() -> None:
+    # the worker has pickled an outcome and not sent it yet when it is asked for its waits
     world = World()
     handle = world.start(io.parallel(io.pure(1)).then_keep(io.sleep(1)).flat_map(io.wait))
     world.work()

@@ -40,7 +40,7 @@ PARTS: Final[dict[type, tuple[type, str]]] = {
 
 
 class Planted(Exception):
-    """What a handler raises in these tests."""
+    """The exception that planted handlers raise."""
 
 
 def plant(
@@ -128,7 +128,7 @@ def test_run_whose_handler_fails_releases_and_other_runs_go_on(
 
 
 def tolerate(hub: Hub) -> None:
-    """Check the coordinator of a simulation, in which something was to go wrong."""
+    """Check the coordinator of a simulation in which a handler was meant to fail."""
     hub.board.incidents.clear()
     hub.machine.validate()
 

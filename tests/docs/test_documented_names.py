@@ -1,4 +1,4 @@
-"""The guide names all that distio has; the page for those from raffiot, all that raffiot has."""
+"""The guide has all names of distio; the page for users of raffiot has all names of raffiot."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def public(names: Iterable[str]) -> set[str]:
 
 
 def named_in(text: str) -> set[str]:
-    """The words in what is set as code."""
+    """The words in text that is set as code."""
     text = re.sub(r"^```text\n.*?^```$", "", text, flags=re.M | re.S)
     codes = re.findall(r"^```\w+\n(.*?)^```$|`([^`\n]+)`", text, re.M | re.S)
     return {word for code in codes for part in code for word in re.findall(r"\w+", part)}
@@ -88,7 +88,7 @@ def names_of_distio() -> Iterator[tuple[str, str]]:
             yield cls.__name__, name
 
 
-def test_the_guide_names_every_public_function_class_and_method() -> None:
+def test_guide_has_every_public_function_class_and_method() -> None:
     named = named_in("\n".join(path.read_text() for path in DOCS.glob("guide/*.md")))
     assert sorted({each for each in names_of_distio() if each[1] not in named}) == []
 
@@ -100,16 +100,16 @@ SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 
 
 def section_of(cls: type, module: str) -> str:
-    """Where the methods of a class of raffiot are: in its own section if it has one."""
+    """The section with the methods of a class of raffiot: its own, or that of its module."""
     own = [f"Methods of {each.__name__}" for each in cls.__mro__]
     return next((section for section in own if section in SECTIONS), module)
 
 
 def names_of_raffiot() -> Iterator[tuple[str, set[str]]]:
-    """Each section of the page, and names that are to be in it."""
+    """Each section of the page, and the names that belong in it."""
     submodules = public(each.name for each in pkgutil.iter_modules(raffiot.__path__))
     yield "raffiot", {*raffiot.__all__, *submodules}
-    for name in sorted(submodules - {"untyped"}):  # which is all of it once more
+    for name in sorted(submodules - {"untyped"}):  # which has the same names once more
         module = importlib.import_module(f"raffiot.{name}")
         yield f"raffiot.{name}", set(module.__all__)
         for cls in classes_of(module):
@@ -118,7 +118,5 @@ def names_of_raffiot() -> Iterator[tuple[str, set[str]]]:
 
 
 @pytest.mark.parametrize(("section", "names"), list(names_of_raffiot()))
-def test_the_page_for_those_from_raffiot_names_all_that_raffiot_has(
-    section: str, names: set[str]
-) -> None:
+def test_page_for_users_of_raffiot_has_all_names_of_raffiot(section: str, names: set[str]) -> None:
     assert sorted(names - named_in(SECTIONS[section])) == []

@@ -1,6 +1,6 @@
-"""The code in the documents runs, and prints what they say: on threads, and on a cluster.
+"""The code in the documents runs, and prints their output: on threads, and on a cluster.
 
-A block that makes sense on threads alone stands below a comment that says why:
+A block that makes sense on threads alone stands below a comment with the reason:
 `<!-- threads: its fibers share a list -->`.
 """
 
@@ -63,7 +63,7 @@ def run_block(block: Block, directory: Path, *arguments: str | Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", blocks(), ids=lambda block: block.place)
-def test_a_block_of_code_prints_what_the_document_says(block: Block, tmp_path: Path) -> None:
+def test_code_block_prints_what_the_document_says(block: Block, tmp_path: Path) -> None:
     run_block(block, tmp_path)
 
 
@@ -73,28 +73,28 @@ def test_a_block_of_code_prints_what_the_document_says(block: Block, tmp_path: P
     [block for block in blocks() if not block.is_for_threads],
     ids=lambda block: block.place,
 )
-def test_on_a_cluster_it_prints_the_same_and_everything_travels(
+def test_code_block_prints_the_same_on_a_cluster_and_all_its_fibers_travel(
     block: Block, tmp_path: Path
 ) -> None:
     processes = shared_cluster()._processes
     assert processes is not None
     driver = Path(__file__).parents[1] / "harness" / "on_cluster.py"
-    assert run_block(block, tmp_path, driver, processes.url) == ""  # of what stays, it warns
+    assert run_block(block, tmp_path, driver, processes.url) == ""  # fibers that stay are warned of
 
 
-def test_each_comment_in_a_document_says_why_a_block_is_for_threads() -> None:
+def test_document_comments_say_why_a_block_is_for_threads() -> None:
     comments = sum(path.read_text().count("<!--") for path in DOCUMENTS)
     assert comments == sum(block.is_for_threads for block in blocks())
 
 
-def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
+def test_readme_commands_are_targets_of_the_makefile() -> None:
     commands = re.findall(r"^make ([a-z-]+)", (ROOT / "README.md").read_text(), re.M)
     assert commands == ["demo", "check", "test"]
     makefile = (ROOT / "Makefile").read_text()
     assert all(re.search(rf"^{command}:", makefile, re.M) for command in commands)
 
 
-def test_the_map_of_the_code_is_true() -> None:
+def test_readme_map_of_the_code_names_files_that_exist() -> None:
     text = (ROOT / "README.md").read_text().split("## A map of the code")[1]
     for line in text.split("```text\n")[1].split("```")[0].splitlines():
         for name in line.split("  ")[0].split(", "):
@@ -102,13 +102,13 @@ def test_the_map_of_the_code_is_true() -> None:
             assert (ROOT / path).exists(), name
 
 
-def test_no_line_of_a_document_is_longer_than_100_characters_except_of_what_is_printed() -> None:
+def test_document_lines_are_no_longer_than_100_characters_except_of_output() -> None:
     for path in DOCUMENTS:
         written = re.sub(r"^```text\n.*?^```$", "", path.read_text(), flags=re.M | re.S)
         assert [line for line in written.splitlines() if len(line) > 100] == [], path.name
 
 
-def test_links_lead_to_files_and_headings_that_exist() -> None:
+def test_document_links_lead_to_files_and_headings_that_exist() -> None:
     for path in DOCUMENTS:
         for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
             file, _, heading = link.partition("#")
@@ -119,7 +119,7 @@ def test_links_lead_to_files_and_headings_that_exist() -> None:
             assert not heading or heading in anchors, f"{path.name}: {link}"
 
 
-def test_the_readme_leads_to_each_chapter_of_the_guide() -> None:
+def test_readme_leads_to_each_chapter_of_the_guide() -> None:
     end = (ROOT / "README.md").read_text().split("The guide, in the order")[1]
     for chapter in (ROOT / "docs" / "guide").glob("*.md"):
         assert f"(docs/guide/{chapter.name})" in end

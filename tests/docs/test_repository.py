@@ -1,4 +1,4 @@
-"""What holds for the files of the repository as a whole: its locks, and whom its files name."""
+"""Rules for the files of the repository as a whole: its locks, and the hosts that it names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 LOCKS = [ROOT / "requirements" / "dev.txt", ROOT / "requirements" / "oldest.txt"]
 DEVELOPMENT, OLDEST = LOCKS
 
-# The parts are apart, so that this file names no host either.
+# the parts are apart, so that this file names no host either
 REGISTRIES = [
     ".".join(parts)
     for parts in [
@@ -36,7 +36,7 @@ REGISTRIES = [
 
 
 def requirements() -> list[Requirement]:
-    """What pyproject.toml requires: to build, to run, to develop."""
+    """The requirements of pyproject.toml: to build, to run, to develop."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = table["project"]
     lists = [
@@ -60,7 +60,7 @@ def versions(lock: Path, name: str) -> list[Version]:
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)
 def test_lock_of_development_satisfies_each_requirement(requirement: Requirement) -> None:
-    """If not: `make lock`."""
+    """A failure asks for `make lock`."""
     found = versions(DEVELOPMENT, requirement.name)
     assert found
     assert all(requirement.specifier.contains(version) for version in found), found
@@ -68,7 +68,7 @@ def test_lock_of_development_satisfies_each_requirement(requirement: Requirement
 
 @pytest.mark.parametrize("requirement", requirements(), ids=str)
 def test_lock_of_the_oldest_pins_each_lower_bound(requirement: Requirement) -> None:
-    """A bound is the version that `make test-oldest` has been run with; if not: `make lock`."""
+    """A bound is the version that `make test-oldest` has run; a failure asks for `make lock`."""
     [bound] = requirement.specifier
     assert bound.operator in (">=", "==")
     assert set(versions(OLDEST, requirement.name)) == {Version(bound.version)}
@@ -85,8 +85,8 @@ def test_lock_has_hashes_and_names_no_source(lock: Path) -> None:
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout of the repository")
-def test_no_file_names_the_host_of_a_package_registry() -> None:
-    """Where packages come from is for each machine to say."""
+def test_files_name_no_host_of_a_package_registry() -> None:
+    """Each machine says itself where its packages come from."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         capture_output=True,

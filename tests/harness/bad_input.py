@@ -13,7 +13,7 @@ def five(*_: Any) -> Any:
 
 
 def here(f: Callable[..., Any]) -> str:
-    """How a message names a function of this file."""
+    """A function of this file, as a message names it."""
     code = f.__code__
     return f"the function {f.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
 

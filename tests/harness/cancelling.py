@@ -1,4 +1,4 @@
-"""Programs that are cancelled, and what is seen of it."""
+"""Programs that are cancelled, and their outcomes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_cancelled(result: Result[Any, Any]) -> bool:
 
 
 def cancelled_after(seconds: float, program: Program) -> Program:
-    """Start a program, cancel it after a while; the Result that it ends with."""
+    """Start a program, and cancel it after a while; the value is its Result."""
     return cancelled_when(io.sleep(seconds), program)
 
 
@@ -32,7 +32,7 @@ def cancelled_when(ready: Program, program: Program) -> Program:
 
 
 def _without_ids(result: Result[Any, Any]) -> Any:
-    """What can be compared."""
+    """A Result in a form that can be compared."""
     if not isinstance(result, Panic):
         return result
     return [*[type(traced.exception).__name__ for traced in result.exceptions], *result.errors]
@@ -43,24 +43,24 @@ def says(var: Var[Any], word: str) -> Program:
 
 
 def once(var: Var[Any], word: str, then: Program) -> Program:
-    """Go on as soon as this was said."""
+    """Go on as soon as this word was noted."""
     return var.get().flat_map(
         lambda words: then if word in words else io.sleep(0.001).then(once(var, word, then))
     )
 
 
 def cancelled_once(var: Var[Any], word: str, program: Program) -> Program:
-    """Start a program, cancel it when it has said this; the Result that it ends with."""
+    """Start a program, and cancel it when it has noted this word; the value is its Result."""
     return io.parallel(program).flat_map(
         lambda fibers: once(var, word, fibers[0].cancel()).map(_without_ids)
     )
 
 
 def asleep(var: Var[Any]) -> Program:
-    """What says so, and sleeps for ever."""
+    """A program that notes that it sleeps, and sleeps for ever."""
     return says(var, "asleep").then(FOREVER)
 
 
 def with_notes(program: Callable[[Var[Any]], Program]) -> Program:
-    """Run a program that notes things; its value, and the notes."""
+    """Run a program that notes words; its value, and the notes."""
     return Var.create([]).flat_map(lambda var: io.zip(program(var), var.get()))

@@ -1,4 +1,4 @@
-"""How many generated programs run, on which simulated clusters."""
+"""The number of generated programs, and the shapes of simulated clusters on which they run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES: Final = 300
 SEEDS: Final = st.integers(0, 2**32)
 
 SHAPES: Final = st.tuples(st.integers(1, 3), st.integers(1, 2))
-"""How many workers, and how many threads each process has."""
+"""The number of workers, and the number of threads of each process."""
 
 SHORT: Final = st.sampled_from([0.001, 1.0])
 

@@ -1,4 +1,4 @@
-"""A cluster in one thread, through the switchboard and the codec, beside which others may lie."""
+"""A cluster in one thread, through handshakes and codec, beside which other peers may lie."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Liar", "Scene"]
 
 
 class Peer:
-    """What has two connections to the coordinator."""
+    """A process with two connections to the coordinator."""
 
     def __init__(self, scene: Scene, kind: MemberKind, name: str) -> None:
         self.scene = scene
@@ -29,7 +29,7 @@ class Peer:
         self.speaks_from, self.listens_at = b"speaks " + name.encode(), b"listens " + name.encode()
         self.id = 0
         self.reason: str | None = None
-        """Why it is no member any more."""
+        """The reason for which it is a member no more."""
         scene.peers.append(self)
         hello = m.Hello(PROTOCOL, PYTHON, kind, 2, name, 1, name.encode())
         scene.hear(self.speaks_from, from_member.encode([hello]))
@@ -50,7 +50,7 @@ class Peer:
 
 
 class Liar(Peer):
-    """Says anything, and does nothing."""
+    """A peer that sends anything, and does nothing."""
 
     def says(self, *messages: m.MemberMessage) -> None:
         self.says_frames(from_member.encode(messages))
@@ -74,7 +74,7 @@ class Honest(Peer):
             self.node.member.state.ended_runs.clear()
 
     def speak(self) -> bool:
-        """Say what there is to say; False if that is nothing."""
+        """Send the member's messages; False if there are none."""
         member = self.node.member
         member.flush()
         batch, member.state.outbox = member.state.outbox, []
@@ -96,13 +96,13 @@ class Scene:
         self.board = Handshakes(self.machine, self.notes.append, self.warnings.append)
         self.peers: list[Peer] = []
         self.said: list[m.MemberMessage] = []
-        """What honest members have said."""
+        """The messages of honest members."""
         self.client = Honest(self, "client", "client")
         self.workers = [Honest(self, "worker", f"worker {n}") for n in range(workers)]
         self.members = [self.client, *self.workers]
 
     def hear(self, address: bytes, frames: list[bytes]) -> None:
-        """What the coordinator's process does with what comes."""
+        """Handle frames as the coordinator's process does."""
         try:
             messages = from_member.decode(frames)
         except MalformedFrame as error:
@@ -111,7 +111,7 @@ class Scene:
             self.board.hear(self.now, address, messages)
 
     def deliver(self) -> None:
-        """Carry what the coordinator says to those who listen, and check its machine."""
+        """Carry the coordinator's messages to the peers that listen, and check its machine."""
         self.machine.validate()
         at = {peer.listens_at: peer for peer in self.peers}
         while self.board.outgoing:
@@ -128,7 +128,7 @@ class Scene:
         return root.handle
 
     def step(self) -> bool:
-        """Let each member do one thing and say it, or time pass; False if nothing can happen."""
+        """Let each member do and report one thing, or time pass; False if nothing can happen."""
         note_progress = False
         for each in self.members:
             if each.reason is None:

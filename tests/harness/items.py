@@ -1,4 +1,4 @@
-"""Items of traversals, and what is seen of their failures."""
+"""Items of traversals, and the exceptions of their failures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Run a script with its programs on a cluster: `python on_cluster.py URL SCRIPT`.
 
-What the script runs without `on=` runs on the cluster whose coordinator listens at URL. All else is
-as if Python itself had been given the script.
+Programs that the script runs without `on=` run on the cluster whose coordinator listens at URL.
+Everything else is as if Python itself had been given the script.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
 
         @cache
         def cluster() -> Cluster:
-            """Made when it is needed: the script may fork, which is no good with threads."""
+            """Join the cluster late: the script may fork, which is no good with threads."""
             return stack.enter_context(Cluster.connect(url))
 
         def run(io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any) -> Result[Any, Any]:

@@ -53,7 +53,7 @@ class Program:
     """A program as data."""
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """Be shown by Hypothesis as data; how it was drawn is a story that can be very long."""
+        """Have Hypothesis show the data, not how it was drawn, which can be very long."""
         printer.text(repr(self))
 
 
@@ -64,7 +64,7 @@ class Pure(Program):
 
 @dataclass(frozen=True)
 class Bound(Program):
-    """The value that was bound last: by an arrow, to what it was called with."""
+    """The value that was bound last: by an arrow, to its argument."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class Tally(Program):
 
 @dataclass(frozen=True)
 class Scope:
-    """What a program sees: fibers, the youngest last, and the value that was bound last."""
+    """The fibers that a program sees, the youngest last, and the value that was bound last."""
 
     fibers: tuple[Any, ...] = ()
     value: Any = None
@@ -358,7 +358,7 @@ def _traced(exception: Exception) -> TracedException:
 
 
 def to_io(program: Program, scope: Scope = Scope()) -> Io:
-    """The program, made of what distio offers to its users."""
+    """The program in the public language of distio."""
     return directly(program, scope) if scope.is_direct else by_methods(program, scope)
 
 
@@ -644,7 +644,7 @@ class OnceMore:
 
 
 def _wait_for_the_rest(fibers: list[Any], enough: int, some: list[Any]) -> Io:
-    """Enough must have been seen, and what was seen must be seen again."""
+    """Check that enough fibers have ended, and that the second wait agrees with the first."""
     if len(some) - some.count(None) < enough:
         return io.pure("too few have ended")
     return io.wait(fibers).map(
@@ -701,12 +701,12 @@ def expected(program: Program, context: Any) -> Outcome:
 
 
 def _outcome(f: Callable[..., Any], *args: Any) -> Outcome:
-    """What comes of a call."""
+    """The outcome of a call."""
     try:
         return Ok(f(*args))
     except Failed as failed:
         return failed.failure  # type: ignore[no-any-return]
-    except Exception as raised:  # noqa: BLE001 (whatever user code raises is a panic)
+    except Exception as raised:  # noqa: BLE001 (an exception of user code is a panic)
         return Panic([_traced(raised)], [])
 
 
@@ -816,11 +816,11 @@ def _mapped(how: str, result: Any, f: Callable[[Any], Any]) -> Any:
 
 
 def _handled(how: str, result: Any, arrow: Arrow, scope: Scope, context: Any) -> Any:
-    """What a handler makes of a Result; it may raise before it has a program to go on with."""
+    """The value that a handler makes of a Result; it may raise before it has a program to run."""
     if how == "finally_":
         after = _outcome(_called, arrow, scope, context, result)
         return _get(result if after.is_ok() else _merged([after, result]))
-    arguments = _what_it_handles(how, result)
+    arguments = _handler_arguments(how, result)
     if arguments is None:
         return _get(result)
     if isinstance(arrow, Raises):
@@ -828,7 +828,7 @@ def _handled(how: str, result: Any, arrow: Arrow, scope: Scope, context: Any) ->
     return _value(arrow, scope.bind(*arguments), context)
 
 
-def _what_it_handles(how: str, result: Any) -> tuple[Any, ...] | None:
+def _handler_arguments(how: str, result: Any) -> tuple[Any, ...] | None:
     match how, result:
         case "catch", Errors(errors):
             return (errors,)
@@ -840,7 +840,7 @@ def _what_it_handles(how: str, result: Any) -> tuple[Any, ...] | None:
 
 
 def _added(failure: Failure, raised: Exception) -> Failed:
-    """A failure, and what the function raised that was called because of it."""
+    """A failure, and the exception of the function that was called because of it."""
     exceptions = failure.exceptions if isinstance(failure, Panic) else []
     return Failed(Panic([*exceptions, _traced(raised)], failure.errors))
 
@@ -856,7 +856,7 @@ def _merged(results: list[Any]) -> Outcome:
 
 
 def comparable(value: Any) -> Any:
-    """The same without tracebacks and identities, in values too."""
+    """A value without tracebacks and identities, also in the values within it."""
     match value:
         case Ok(success):
             return "Ok", comparable(success)
@@ -878,7 +878,7 @@ def comparable(value: Any) -> Any:
 
 @st.composite
 def _either(draw: st.DrawFn, *strategies: Strategy) -> Any:
-    """One of these, each as likely; `one_of` would count the alternatives that are inside."""
+    """One of the strategies, each as likely; `one_of` would count the alternatives inside them."""
     return draw(strategies[draw(st.integers(0, len(strategies) - 1))])
 
 
@@ -948,13 +948,13 @@ def _on_failures(inner: Strategy, arrows: Strategy) -> Strategy:
 
 
 def _limited(inner: Strategy) -> tuple[Strategy, ...]:
-    """What is traversed, with what, and how much of it at a time."""
+    """The items that are traversed, the arrows, and the number of items at a time."""
     items = _tuples(_values, 0, 6)
     return items, _either(inner, inner, _raises), st.sampled_from([None, 1, 2, 3, 9])
 
 
 def _on_fibers(inner: Strategy) -> Strategy:
-    """To start fibers; and what to do with them: mostly something."""
+    """Programs that start fibers, and mostly do something with them."""
     adopted = st.builds(Adopt, _either(st.just(_wait_for_all), inner), _either(_fibers, inner))
     bodies = _either(_fibers, inner, adopted)
     return _either(
@@ -995,7 +995,7 @@ def _raised(program: Program, layer: tuple[tuple[Program, ...], Program]) -> Pro
 
 
 def _report(programs: tuple[Program, ...]) -> Program:
-    """A program that shows what becomes of each, and of the context."""
+    """A program that shows the outcome of each program, and the context."""
     return Several("zip", (*map(Attempt, programs), Read()))
 
 

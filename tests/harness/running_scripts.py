@@ -69,6 +69,6 @@ class Script:
         self.process.send_signal(signal.SIGINT)
 
     def ends(self) -> tuple[str, str]:
-        """What else it prints, and the last line of its errors."""
+        """The rest of the script's output, and the last line of its errors."""
         out, err = self.process.communicate(timeout=PATIENCE)
         return out, (err.splitlines() or [""])[-1]

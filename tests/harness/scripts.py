@@ -49,16 +49,16 @@ class Elsewhere:
         self.bundles: dict[bytes, Bundle] = {}
 
     def gets(self, value: Any) -> Any:
-        """What arrives there of a value that leaves from here."""
+        """A value that travels from this process, as it arrives there."""
         return self.opens(dump(value).whole())
 
     def opens(self, payload: bytes) -> Any:
-        """What arrives there of these bytes."""
+        """A payload, unpickled there."""
         with use_space(self.space):
             return load(payload, self.bundles)
 
     def sends(self, value: Any) -> Any:
-        """What arrives here of a value that leaves from there."""
+        """A value that travels from there, as it arrives in this process."""
         with use_space(self.space):
             payload = dump(value).whole()
         return load(payload)

@@ -1,4 +1,4 @@
-"""Calls from signal handlers, from `__del__`, from the midst of our own machine, at the end."""
+"""Calls from signal handlers, from `__del__`, inside our own machine, and at exit."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def fail(bug: Exception) -> None:
 # -- the inbox ----------------------------------------------------------------------------------
 
 
-def test_an_inbox_makes_a_call_at_once_if_the_mutex_is_free() -> None:
+def test_inbox_makes_a_call_at_once_if_the_mutex_is_free() -> None:
     mutex = threading.Lock()
     made: list[Any] = []
     inbox = Inbox(mutex, lambda: made.append("followed up"), fail)
@@ -72,7 +72,7 @@ def test_an_inbox_makes_a_call_at_once_if_the_mutex_is_free() -> None:
     assert not mutex.locked()
 
 
-def test_an_inbox_keeps_calls_while_the_mutex_is_held_and_makes_them_in_order_afterwards() -> None:
+def test_inbox_keeps_calls_while_the_mutex_is_held_and_makes_them_in_order_afterwards() -> None:
     mutex = threading.Lock()
     made: list[Any] = []
     done = threading.Event()
@@ -86,7 +86,7 @@ def test_an_inbox_keeps_calls_while_the_mutex_is_held_and_makes_them_in_order_af
     assert made == [1, 2]
 
 
-def test_who_holds_the_mutex_can_make_the_calls_that_have_come() -> None:
+def test_inbox_is_emptied_by_the_thread_that_holds_the_mutex() -> None:
     mutex = threading.Lock()
     made: list[Any] = []
     inbox = Inbox(mutex, lambda: None, fail)
@@ -99,7 +99,7 @@ def test_who_holds_the_mutex_can_make_the_calls_that_have_come() -> None:
 
 
 @pytest.mark.parametrize("is_held", [False, True])
-def test_a_call_that_raises_is_told_to_the_host_and_not_to_whoever_has_put_it(
+def test_call_that_raises_is_reported_to_the_host_and_not_to_its_caller(
     is_held: bool,
 ) -> None:
     mutex = threading.Lock()
@@ -115,7 +115,7 @@ def test_a_call_that_raises_is_told_to_the_host_and_not_to_whoever_has_put_it(
 # -- callbacks ----------------------------------------------------------------------------------
 
 
-def test_a_callback_is_heard_that_a_signal_handler_calls_in_the_midst_of_the_machine(
+def test_callback_that_a_signal_handler_calls_inside_the_machine_wakes_its_fiber(
     run_in_process: Run, amid: Any
 ) -> None:
     callbacks: list[Callback] = []
@@ -136,7 +136,7 @@ def _after(program: Any, fibers: list[Any]) -> Any:
     return io.yield_.then(program, io.wait(fibers))
 
 
-def test_the_first_call_of_a_callback_counts_also_while_the_mutex_is_held(
+def test_callback_counts_when_it_is_called_first_while_the_mutex_is_held(
     run_in_process: Run, amid: Any
 ) -> None:
     callbacks: list[Callback] = []
@@ -151,7 +151,7 @@ def test_the_first_call_of_a_callback_counts_also_while_the_mutex_is_held(
     assert run_in_process(program) == Ok([Ok("first")])
 
 
-def test_a_callback_dies_in_the_midst_of_the_machine_when_no_thread_can_be_started(
+def test_callback_dropped_inside_the_machine_when_no_thread_can_start_is_a_deadlock(
     run_in_process: Run, amid: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     callbacks: list[Callback] = []
@@ -178,7 +178,7 @@ def test_a_callback_dies_in_the_midst_of_the_machine_when_no_thread_can_be_start
     assert isinstance(the_exception(result.success[0]), Deadlock)
 
 
-def test_a_program_runs_in_a_signal_handler_in_the_midst_of_the_machine(
+def test_program_runs_in_a_signal_handler_inside_the_machine(
     run_in_process: Run, amid: Any
 ) -> None:
     found: list[Any] = []
@@ -190,7 +190,7 @@ def test_a_program_runs_in_a_signal_handler_in_the_midst_of_the_machine(
 # -- runs and clusters --------------------------------------------------------------------------
 
 
-def test_a_run_can_be_cancelled_and_asked_while_this_very_thread_holds_the_mutex() -> None:
+def test_run_can_be_cancelled_and_queried_by_the_thread_that_holds_the_mutex() -> None:
     cluster = shared_cluster()
     run = cluster.submit(io.sleep(1_000_000), None)
     with cluster._host.mutex:
@@ -202,7 +202,7 @@ def test_a_run_can_be_cancelled_and_asked_while_this_very_thread_holds_the_mutex
 
 
 @pytest.mark.slow
-def test_a_cluster_can_be_closed_while_this_very_thread_holds_the_mutex() -> None:
+def test_cluster_can_be_closed_by_the_thread_that_holds_the_mutex() -> None:
     cluster = Cluster.local(workers=1)
     run = cluster.submit(io.sleep(1_000_000), None)
     with cluster._host.mutex:
@@ -212,7 +212,7 @@ def test_a_cluster_can_be_closed_while_this_very_thread_holds_the_mutex() -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kept", ["callback", "handle", "cluster"])
-def test_what_lives_until_the_interpreter_ends_dies_in_silence(kept: str) -> None:
+def test_object_that_lives_until_the_interpreter_exits_dies_in_silence(kept: str) -> None:
     program = f"""
 import threading
 from distio import Cluster, io

@@ -1,4 +1,4 @@
-"""The command line: what it accepts, what it prints where, and its exit codes."""
+"""The command line: its arguments, its output, and its exit codes."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ if __name__ == "__main__":
 
 
 class Said(NamedTuple):
-    """What a command left behind."""
+    """The exit code and the output of a command."""
 
     code: object
     out: str
@@ -190,13 +190,13 @@ def on_threads(distio: Distio, target: str, *args: str) -> Said:
         ("with space:and colon.py:main", [], "1\n"),
     ],
 )
-def test_the_value_of_an_ok_is_printed(
+def test_distio_run_prints_the_value_of_an_ok(
     distio: Distio, target: str, args: list[str], out: str
 ) -> None:
     assert on_threads(distio, target, *args) == Said(0, out, "")
 
 
-def test_errors_are_listed(distio: Distio) -> None:
+def test_distio_run_lists_errors(distio: Distio) -> None:
     said = on_threads(distio, "programs.py:errors")
     assert said == Said(1, "", "error: too long\nerror: too wide\n")
 
@@ -215,7 +215,7 @@ def test_errors_are_listed(distio: Distio) -> None:
         ("imports_not_python.py", "SyntaxError: '(' was never closed"),
     ],
 )
-def test_a_panic_shows_the_traceback_of_user_code_alone(
+def test_distio_run_shows_the_traceback_of_user_code_alone(
     distio: Distio, target: str, last_line: str
 ) -> None:
     code, out, err = on_threads(distio, target)
@@ -288,7 +288,7 @@ def test_a_panic_shows_the_traceback_of_user_code_alone(
         ),
     ],
 )
-def test_what_cant_be_run_is_said_in_one_line(
+def test_distio_run_says_in_one_line_why_a_target_cannot_be_run(
     distio: Distio, args: list[str], message: str
 ) -> None:
     code, out, err = distio("run", *args)
@@ -297,7 +297,9 @@ def test_what_cant_be_run_is_said_in_one_line(
     assert err.count("\n") == 1
 
 
-def test_a_file_that_cant_be_read(distio: Distio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distio_run_of_a_file_that_cannot_be_read_says_so(
+    distio: Distio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = Path.read_bytes
 
     def deny(path: Path) -> bytes:
@@ -310,7 +312,9 @@ def test_a_file_that_cant_be_read(distio: Distio, monkeypatch: pytest.MonkeyPatc
     assert said == Said(64, "", "distio: can't read 'programs.py': Permission denied\n")
 
 
-def test_an_unreachable_coordinator(distio: Distio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_distio_run_without_a_reachable_coordinator_says_so(
+    distio: Distio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def connect(url: str, **options: float) -> Cluster:
         assert options == {"patience": 30.0, "retry": 0.0}
         raise ClusterError(f"no coordinator answers\nat {url}")
@@ -337,7 +341,9 @@ def test_an_unreachable_coordinator(distio: Distio, monkeypatch: pytest.MonkeyPa
         (["frobnicate"], "No such command 'frobnicate'"),
     ],
 )
-def test_mistakes_in_the_command_line(distio: Distio, args: list[str], hint: str) -> None:
+def test_distio_with_wrong_arguments_shows_its_usage(
+    distio: Distio, args: list[str], hint: str
+) -> None:
     code, out, err = distio(*args)
     assert (code, out) == (64, "")
     assert hint in err
@@ -348,7 +354,9 @@ def test_mistakes_in_the_command_line(distio: Distio, args: list[str], hint: str
 @pytest.mark.parametrize(
     "url", ["tcp://0.0.0.0:7077", "tcp://127.0.0.1", "here", "ipc:///nope/coordinator"]
 )
-def test_a_coordinator_that_cant_listen(distio: Distio, url: str) -> None:
+def test_distio_coordinator_that_cannot_listen_says_so_in_one_line(
+    distio: Distio, url: str
+) -> None:
     code, out, err = distio("coordinator", "--bind", url)
     assert (code, out) == (64, "")
     assert err.startswith("distio: ")
@@ -356,7 +364,7 @@ def test_a_coordinator_that_cant_listen(distio: Distio, url: str) -> None:
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["coordinator"], ["version"]])
-def test_help(distio: Distio, command: list[str]) -> None:
+def test_distio_help_shows_the_usage_of_each_command(distio: Distio, command: list[str]) -> None:
     code, out, err = distio(*command, "--help")
     assert (code, err) == (0, "")
     plain = re.sub(r"\x1b\[[0-9;]*m", "", out)  # where colours are forced, as some CI does
@@ -364,7 +372,7 @@ def test_help(distio: Distio, command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", ["version", "--version"])
-def test_the_version_is_printed(distio: Distio, command: str) -> None:
+def test_distio_version_is_printed(distio: Distio, command: str) -> None:
     assert distio(command) == Said(0, "distio 0.1.0\n", "")
 
 
@@ -387,7 +395,7 @@ def start(*args: str) -> subprocess.Popen[str]:
     [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)],
     ids=["SIGINT", "SIGTERM"],
 )
-def test_a_signal_ends_a_program(
+def test_signal_ends_a_program_after_its_releases(
     program: str, workers: str, number: int, said: str, code: int
 ) -> None:
     with start("run", f"programs.py:{program}", "--workers", workers) as process:
@@ -412,7 +420,9 @@ def test_sigterm_ends_a_file_that_is_being_loaded() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("distio")
 @pytest.mark.parametrize("workers", ["0", "1"])
-def test_run_interrupted_names_what_was_not_released_within_its_grace(workers: str) -> None:
+def test_run_interrupted_names_the_fibers_that_have_not_released_within_its_grace(
+    workers: str,
+) -> None:
     with start("run", "programs.py:held", "--workers", workers, "--grace", "0.1") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "asleep\n"
@@ -431,7 +441,7 @@ def test_run_interrupted_names_what_was_not_released_within_its_grace(workers: s
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("distio")
-def test_what_a_file_defines_travels_to_workers_and_back() -> None:
+def test_functions_and_classes_of_a_file_travel_to_workers_and_back() -> None:
     with start("run", "programs.py:anonymous", "--workers", "1") as process:
         assert process.communicate(timeout=PATIENCE) == ("True\n", "")
     assert process.returncode == 0
@@ -439,7 +449,9 @@ def test_what_a_file_defines_travels_to_workers_and_back() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_coordinator_says_how_to_join_it_and_ends_when_told(number: signal.Signals) -> None:
+def test_distio_coordinator_says_how_to_join_it_and_ends_at_a_signal(
+    number: signal.Signals,
+) -> None:
     with start("coordinator", "--bind", "tcp://127.0.0.1:0") as process:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -1,4 +1,4 @@
-"""What the commands do when nobody takes what they print."""
+"""Commands whose output is not taken."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ CLOSED = "distio: can't write to standard output: the stream is closed; direct i
         ("distio coordinator --bind tcp://127.0.0.1:0 >&-", (74, "", CLOSED)),
     ],
 )
-def test_a_command_whose_output_is_not_taken_ends_in_one_line(
+def test_command_whose_output_is_not_taken_ends_in_one_line(
     file: Path, command: str, expected: tuple[int, str, str]
 ) -> None:
     assert shell(command, file) == expected

@@ -1,4 +1,4 @@
-"""`distio-worker`: what it says, how it ends, and what it starts again."""
+"""`distio-worker`: its messages, its ends, and the processes that it starts again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Daemon:
     """A program that runs beside the test."""
 
     def __init__(self, module: str, *arguments: str, environment: Any = None) -> None:
-        # Ctrl-C may be ignored by whatever runs the tests; here it isn't
+        # the parent of the tests may ignore Ctrl-C; this program doesn't
         code = (
             "import signal, sys; signal.signal(2, signal.default_int_handler);"
             f"from {module} import main; main()"
@@ -42,7 +42,7 @@ class Daemon:
         self.said = ""
 
     def says(self, pattern: str) -> re.Match[str]:
-        """Wait for a line of what it says."""
+        """Wait for a line of its output that matches."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.said += line
@@ -86,7 +86,7 @@ def worker(start: Start) -> Start:
 
 
 class Coordinator:
-    """One on a thread of this process, that can end and come back at the same address."""
+    """A coordinator on a thread, that can end and come back at the same address."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -101,7 +101,7 @@ class Coordinator:
     def end(self, *, in_order: bool = True) -> None:
         if not self._thread.is_alive():
             return
-        if not in_order:  # nobody is told, and nobody waited for
+        if not in_order:  # no member is told, and none is waited for
             self._process._board.shut_down = lambda reason: None  # type: ignore[method-assign]
             self._process._await_farewells = lambda alive: None  # type: ignore[method-assign]
         self._process.stop()
@@ -132,7 +132,7 @@ def pids(url: str, count: int = 1) -> set[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_worker_told_to_end_says_so_and_exits_with_0(
+def test_worker_that_gets_a_signal_says_so_and_exits_with_0(
     number: signal.Signals, coordinator: Coordinator, worker: Start
 ) -> None:
     daemon = worker(coordinator.url)
@@ -163,7 +163,9 @@ def test_worker_that_has_lost_its_coordinator_exits_with_75_and_says_why(
     assert why in daemon.said
 
 
-def test_worker_that_finds_nobody_in_time_exits_with_64(tmp_path: Path, worker: Start) -> None:
+def test_worker_that_finds_no_coordinator_in_time_exits_with_64(
+    tmp_path: Path, worker: Start
+) -> None:
     daemon = worker("ipc://nobody", "--retry", "0.5")
     assert daemon.ends() == 64
     assert "no coordinator answers at ipc://nobody (No such file or directory)" in daemon.said
@@ -174,7 +176,9 @@ def test_worker_that_finds_nobody_in_time_exits_with_64(tmp_path: Path, worker: 
     ("option", "seconds"),
     [("--retry", "-1"), ("--retry", "nan"), ("--grace", "-1"), ("--patience", "-1")],
 )
-def test_wrong_number_of_seconds_is_a_usage_error(option: str, seconds: str, worker: Start) -> None:
+def test_seconds_that_are_no_time_are_a_usage_error(
+    option: str, seconds: str, worker: Start
+) -> None:
     daemon = worker("ipc://nobody", option, seconds)
     assert daemon.ends() == 2
 
@@ -235,7 +239,7 @@ def test_worker_that_has_lost_its_coordinator_joins_the_next_one(
 # -- several processes ------------------------------------------------------------------------
 
 
-def test_dead_process_is_started_again_and_it_is_said(
+def test_process_that_was_killed_is_started_again_and_reported(
     coordinator: Coordinator, worker: Start
 ) -> None:
     daemon = worker(coordinator.url, "--processes", "2")
@@ -254,7 +258,7 @@ def test_dead_process_is_started_again_and_it_is_said(
     assert alive == []
 
 
-def test_process_told_to_end_by_itself_is_not_started_again(
+def test_process_that_gets_sigterm_itself_is_not_started_again(
     coordinator: Coordinator, worker: Start
 ) -> None:
     daemon = worker(coordinator.url, "--processes", "2")
@@ -309,7 +313,7 @@ def test_process_that_crashes_for_ever_is_given_up_with_its_last_lines(
     assert daemon.said.count(given_up) == 2
 
 
-def test_process_that_does_not_end_in_time_is_killed_and_it_is_said(
+def test_process_that_does_not_end_in_time_is_killed_and_reported(
     coordinator: Coordinator, worker: Start
 ) -> None:
     daemon = worker(coordinator.url, "--processes", "2", "--grace", "0.2")
@@ -324,7 +328,9 @@ def test_process_that_does_not_end_in_time_is_killed_and_it_is_said(
     assert not psutil.pid_exists(stuck)
 
 
-def test_second_interrupt_leaves_no_grace(coordinator: Coordinator, worker: Start) -> None:
+def test_interrupt_that_is_the_second_leaves_no_grace(
+    coordinator: Coordinator, worker: Start
+) -> None:
     daemon = worker(coordinator.url, "--processes", "2", "--grace", "1000")
     stuck, other = pids(coordinator.url, 2)
     os.kill(stuck, signal.SIGSTOP)

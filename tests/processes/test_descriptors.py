@@ -1,4 +1,4 @@
-"""File descriptors: what opens them closes them."""
+"""File descriptors are closed by the objects that open them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import shared_cluster
 
 
 def opened() -> int:
-    """How many descriptors this process has."""
+    """The number of descriptors of this process."""
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -43,7 +43,7 @@ def test_clusters_that_are_closed_leave_no_descriptor() -> None:
 
 
 @pytest.mark.slow
-def test_a_local_cluster_that_is_closed_leaves_no_descriptor() -> None:
+def test_local_cluster_that_is_closed_leaves_no_descriptor() -> None:
     clusters = [Cluster.local(workers=1)]
     clusters[0].close()
     before = opened()
@@ -53,7 +53,7 @@ def test_a_local_cluster_that_is_closed_leaves_no_descriptor() -> None:
     assert opened() == before
 
 
-def test_a_coordinator_that_ends_leaves_no_descriptor() -> None:
+def test_coordinator_that_ends_leaves_no_descriptor() -> None:
     before = opened()
     processes = []
     for _ in range(3):
@@ -64,7 +64,7 @@ def test_a_coordinator_that_ends_leaves_no_descriptor() -> None:
     assert opened() == before
 
 
-def test_a_coordinator_that_cannot_listen_leaves_no_descriptor(coordinator: str) -> None:
+def test_coordinator_that_cannot_listen_leaves_no_descriptor(coordinator: str) -> None:
     before = opened()
     with pytest.raises(ClusterError) as refused:
         CoordinatorProcess(coordinator)
@@ -72,7 +72,7 @@ def test_a_coordinator_that_cannot_listen_leaves_no_descriptor(coordinator: str)
     del refused
 
 
-def test_a_waker_that_is_closed_wakes_nobody_else() -> None:
+def test_waker_that_is_closed_wakes_no_other_reader() -> None:
     waker = Waker()
     reader = waker.reader
     waker.close()
@@ -87,7 +87,7 @@ def test_a_waker_that_is_closed_wakes_nobody_else() -> None:
     os.close(other_writer)
 
 
-def test_a_waker_that_is_full_wakes_all_the_same() -> None:
+def test_waker_that_is_full_wakes_all_the_same() -> None:
     waker = Waker()
     for _ in range(100_000):
         waker.wake()

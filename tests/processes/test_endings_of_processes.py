@@ -1,4 +1,4 @@
-"""Real processes end, and what their fibers hold is released wherever a process lives on."""
+"""Real processes end, and fibers release what they hold wherever a process lives on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PROGRAMS = {
     )),
 }
 """
-"""What is open, and what it takes until `ready` or `releasing` is said."""
+"""Programs that hold resources, and print `ready` or `releasing` when they are so far."""
 
 STATES: Final = ["asleep", "with a lock", "in a release", "with children"]
 
@@ -76,7 +76,7 @@ class Started:
         )
 
     def hears(self, *words: str) -> list[str]:
-        """What is printed up to one of these words; all of it, without any."""
+        """The lines up to one with one of these words; all lines without any words."""
         heard: list[str] = []
         for line in iter(self._stdout.readline, ""):
             heard.append(line.strip())
@@ -91,7 +91,7 @@ class Started:
         return self.process.stdout
 
     def goes_on(self) -> None:
-        """It has waited for a line."""
+        """Let the process go on, which waits for a line."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -119,7 +119,7 @@ def is_balanced(heard: list[str]) -> bool:
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("how", ["close", signal.SIGINT, signal.SIGKILL])
-def test_local_cluster_that_ends_releases(
+def test_local_cluster_that_ends_releases_resources(
     start: Callable[..., Started], state: str, how: str | signal.Signals
 ) -> None:
     program = start("-c", OF_A_LOCAL_CLUSTER, state)
@@ -145,7 +145,7 @@ class Daemons:
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("how", ["close", signal.SIGINT, signal.SIGKILL])
-def test_client_that_goes_leaves_nothing_open_at_daemons(
+def test_client_that_goes_leaves_no_resource_open_at_daemons(
     start: Callable[..., Started], state: str, how: str | signal.Signals
 ) -> None:
     daemons = Daemons(start)
@@ -164,14 +164,14 @@ def test_client_that_goes_leaves_nothing_open_at_daemons(
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("who", ["worker", "coordinator"])
-def test_daemon_that_is_told_to_end_releases_and_exits_with_0(
-    start: Callable[..., Started], state: str, who: str
+@pytest.mark.parametrize("name", ["worker", "coordinator"])
+def test_daemon_that_gets_sigterm_releases_resources_and_exits_with_0(
+    start: Callable[..., Started], state: str, name: str
 ) -> None:
     daemons = Daemons(start)
     client = start("-c", OF_A_CLIENT, state, daemons.url)
     heard = daemons.worker.hears("ready", "releasing")
-    daemon: Started = getattr(daemons, who)
+    daemon: Started = getattr(daemons, name)
     daemon.process.terminate()
     heard += daemons.worker.hears()
     assert is_balanced(heard), heard
@@ -181,7 +181,7 @@ def test_daemon_that_is_told_to_end_releases_and_exits_with_0(
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_worker_whose_coordinator_is_killed_releases_and_exits_with_75(
+def test_worker_whose_coordinator_is_killed_releases_resources_and_exits_with_75(
     start: Callable[..., Started], state: str
 ) -> None:
     daemons = Daemons(start)
@@ -196,7 +196,7 @@ def test_worker_whose_coordinator_is_killed_releases_and_exits_with_75(
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_client_whose_coordinator_is_killed_releases_what_its_root_holds(
+def test_client_whose_coordinator_is_killed_releases_the_resources_of_its_root(
     start: Callable[..., Started], state: str
 ) -> None:
     daemons = Daemons(start)
@@ -209,13 +209,13 @@ def test_client_whose_coordinator_is_killed_releases_what_its_root_holds(
     (daemons.worker if at_worker else client).hears("ready", "releasing")
     daemons.coordinator.process.kill()
     heard = client.hears("the run was cut short: the connection to the coordinator broke")
-    # the words before, and perhaps those of children, were heard above
+    # the earlier lines, and perhaps those of children, were read above
     assert heard.count("closed") >= 1
     client.goes_on()
     assert client.ends() == 0
 
 
-def test_coordinator_that_is_told_twice_to_end_waits_for_no_release(
+def test_coordinator_that_gets_a_second_signal_waits_for_no_release(
     start: Callable[..., Started],
 ) -> None:
     daemons = Daemons(start, "--grace=1000")

@@ -1,4 +1,4 @@
-"""A member that can't go on leaves: nobody waits for it, and everybody hears why."""
+"""A member that can't go on leaves: no fiber waits for it, and all others are told why."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def the_exception(result: Any) -> BaseException:
 
 
 class Broken(Exception):
-    """What the machinery raises in these tests."""
+    """The exception that the machinery raises in these tests."""
 
 
 def break_(*_: Any, **__: Any) -> NoReturn:
     raise Broken("the machine is out of order")
 
 
-# -- what the coordinator hears ---------------------------------------------------------------
+# -- in the coordinator -----------------------------------------------------------------------
 
 
-def test_the_fibers_of_a_member_that_fails_are_lost_for_its_reason() -> None:
+def test_fibers_of_a_member_that_fails_are_lost_for_its_reason() -> None:
     machine = Coordinator()
 
     def joined(kind: MemberKind) -> None:
@@ -84,7 +84,7 @@ WHILE_DECIDING = {
 
 @pytest.mark.parametrize("method", WHILE_DECIDING)
 @pytest.mark.parametrize("threads", [1, 4])
-def test_a_run_whose_machine_fails_is_a_panic(
+def test_run_whose_machine_fails_is_a_panic(
     method: str, threads: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     program = io.zip_par([io.blocking(int).then(io.yield_) for _ in range(8)])
@@ -131,7 +131,7 @@ def test_run_whose_machine_fails_on_two_threads_waits_until_the_first_has_told(
 
 
 class Raising(logging.Handler):
-    """A handler as users write them."""
+    """A handler as users write them, which raises."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class OddText:
 
 
 @pytest.mark.parametrize("error", ["lost", OddText()])
-def test_a_log_handler_that_raises_harms_no_run(
+def test_log_handler_that_raises_harms_no_run(
     handler: logging.Handler, error: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -184,7 +184,7 @@ def clustered() -> Iterator[tuple[Cluster, LinkedHost, Coordinator]]:
 
 
 def in_time(call: Callable[[], Any]) -> Any:
-    """What a call returns, made on another thread."""
+    """The value of a call that is made on another thread."""
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(call()), daemon=True)
     thread.start()
@@ -201,7 +201,7 @@ WHILE_LINKED = {
 
 
 @pytest.mark.parametrize("method", WHILE_LINKED)
-def test_a_client_whose_machine_fails_ends_its_runs_and_its_cluster(
+def test_client_whose_machine_fails_ends_its_runs_and_its_cluster(
     clustered: tuple[Cluster, LinkedHost, Coordinator],
     method: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -218,7 +218,7 @@ def test_a_client_whose_machine_fails_ends_its_runs_and_its_cluster(
     assert re.search("this cluster is closed .*out of order", str(later))
 
 
-def test_a_client_that_cannot_encode_ends_its_runs_and_its_cluster(
+def test_client_that_cannot_encode_ends_its_runs_and_its_cluster(
     clustered: tuple[Cluster, LinkedHost, Coordinator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster, host, _ = clustered
@@ -269,7 +269,7 @@ with Cluster.local(workers=2, restart=False) as cluster:
     "how", ["finish", "called_back", "next_task", "receive", "flush", "encode"]
 )
 @pytest.mark.parametrize("error", ["MemoryError", "LookupError('out of order')"])
-def test_a_worker_whose_machine_fails_is_lost_for_its_reason(how: str, error: str) -> None:
+def test_worker_whose_machine_fails_is_lost_for_its_reason(how: str, error: str) -> None:
     program = FAILING_WORKER.replace("{error}", error)
     done = subprocess.run(
         [sys.executable, "-c", program, how],

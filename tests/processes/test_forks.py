@@ -1,6 +1,6 @@
 """Programs that fork: what works in the child, and that the parent is unharmed.
 
-Each runs as a process of its own: forks of pytest would carry its threads and descriptors along.
+Each program is a process of its own: forks of pytest would have its threads and descriptors.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def shout(text):
 
 
 FORKS_ANYWAY = "-W", "ignore:This process (pid:DeprecationWarning"
-"""From 3.12 on Python warns of each fork with threads: that it goes well is what is tested."""
+"""From 3.12 on, Python warns of each fork with threads; the tests show that it goes well."""
 
 
 def output_of(program: str, *flags: str, error: str = "") -> list[str]:
-    """The lines that a program prints; it writes nothing else than `error` to standard error."""
+    """The lines that a program prints; it writes no more than `error` to standard error."""
     done = subprocess.run(
         [sys.executable, *flags, *FORKS_ANYWAY, "-c", PRELUDE + program],
         capture_output=True,
@@ -96,7 +96,7 @@ print(inner.run(None))
 
 
 @pytest.mark.slow
-def test_child_forked_amid_the_work_of_other_threads_does_not_hang() -> None:
+def test_child_forked_while_other_threads_work_does_not_hang() -> None:
     assert output_of("""
 inner = io.zip(io.blocking(int, "1"), io.from_coroutine(asyncio.sleep, 0, 2))
 is_over = False
@@ -121,7 +121,7 @@ IN_A_THREAD = pytest.param(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fork", ["as it is", "in a fiber", IN_A_THREAD])
-def test_first_ctrl_c_in_a_child_cancels_its_run(fork: str) -> None:
+def test_ctrl_c_that_is_the_first_in_a_child_cancels_its_run(fork: str) -> None:
     run = {"as it is": "forks()", "in a fiber": "io.defer(forks).run(None)"}
     assert output_of(f"""
 def forks():
@@ -146,7 +146,7 @@ io.defer(lambda: None).run(None)
 
 
 @pytest.mark.slow
-def test_cluster_of_the_parent_says_in_a_child_to_whom_it_belongs() -> None:
+def test_cluster_of_the_parent_tells_a_child_to_which_process_it_belongs() -> None:
     lines = output_of(
         """
 cluster = Cluster.local(workers=1)
@@ -183,7 +183,7 @@ cluster.close()
 
 
 @pytest.mark.slow
-def test_child_that_ends_as_programs_do_leaves_the_cluster_alone() -> None:
+def test_child_that_exits_leaves_the_cluster_of_its_parent_alone() -> None:
     assert output_of(
         """
 import gc
@@ -205,7 +205,7 @@ print(io.zip_par(io.pure(2)).run(None, on=cluster))
 
 
 @pytest.mark.slow
-def test_close_is_quick_while_a_forked_helper_lives() -> None:
+def test_cluster_closes_quickly_while_a_forked_helper_lives() -> None:
     (seconds,) = output_of("""
 cluster = Cluster.local(workers=2)
 io.zip_par([io.pure(1)] * 4).run(None, on=cluster)
@@ -221,7 +221,7 @@ os.kill(helper, signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_close_is_quick_while_a_child_of_a_task_lives() -> None:
+def test_cluster_closes_quickly_while_a_child_of_a_task_lives() -> None:
     lines = output_of("""
 def leaves_a_child():
     pid = os.fork()
@@ -270,8 +270,8 @@ signal.pause()
 
 
 @pytest.mark.slow
-def test_forked_daemon_that_has_left_the_streams_of_its_program_keeps_nobody_waiting() -> None:
-    """Whoever reads what the program writes sees its end while the daemon lives."""
+def test_daemon_forked_by_a_program_that_has_closed_its_streams_lets_the_program_end() -> None:
+    """The reader of the program's output sees its end while the daemon lives."""
     lines = output_of("""
 with Cluster.local(workers=1) as cluster:
     io.zip_par(io.pure(1)).run(None, on=cluster)
@@ -285,7 +285,7 @@ with Cluster.local(workers=1) as cluster:
 
 
 @pytest.mark.slow
-def test_end_of_a_worker_is_seen_while_a_child_of_its_task_lives() -> None:
+def test_worker_that_ends_is_seen_to_end_while_a_child_of_its_task_lives() -> None:
     """The connection of a worker breaks although its child has inherited it."""
     lines = output_of("""
 import subprocess, tempfile
@@ -345,7 +345,7 @@ with Cluster.local(workers=1) as cluster:
 
 
 @pytest.mark.slow
-def test_child_of_a_coroutine_ends_with_it() -> None:
+def test_child_of_a_coroutine_ends_with_the_coroutine() -> None:
     assert output_of("""
 async def one(how):
     return forks(how)
@@ -381,7 +381,7 @@ if pid == 0:
 
 
 @pytest.mark.slow
-def test_sys_exit_in_a_child_of_the_only_thread_ends_the_child() -> None:
+def test_child_forked_on_the_only_thread_ends_with_sys_exit() -> None:
     assert output_of('shout(io.defer(forks, "exits").attempt().run(None))') == [
         "Ok(success=Ok(success=3))"
     ]
@@ -397,7 +397,7 @@ io.defer(forks, "exits").run(None, 4)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("run", ["run(None)", "run(None, 4)", "run(None, on=cluster)"])
-def test_processes_of_multiprocessing_work_and_can_be_ended_in_a_fiber(run: str) -> None:
+def test_processes_of_multiprocessing_run_and_end_in_a_fiber(run: str) -> None:
     assert output_of(f"""
 def starts():
     fork = multiprocessing.get_context("fork")

@@ -19,7 +19,7 @@ from tests.conftest import PATIENCE
 
 
 class Reports(logging.Handler):
-    """Tells when something was logged."""
+    """A handler that tells when a record was logged."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,19 +41,19 @@ def reports() -> Any:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A short time is long."""
+    """Make a short time count as long."""
     monkeypatch.setattr(watchdog, "BLOCKED_SECONDS", 0.05)
 
 
 def held_by(hold: Callable[[], Any], threads: int) -> IO[Any, Any, Any]:
-    """Each thread of a pool is held by a fiber, and others have none."""
+    """A program in which a fiber holds each thread of a pool, and other fibers have none."""
     holders = [io.defer(hold).named("holder")] * threads
     return io.parallel([*holders, *[io.pure(1)] * 10]).flat_map(io.wait).map(len)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_pool_that_is_held_is_reported_with_the_stack_and_the_fiber(
+def test_pool_that_is_held_is_reported_with_the_stack_and_the_fiber(
     threads: int, reports: Reports, quick: None
 ) -> None:
     def sit() -> bool:
@@ -68,9 +68,7 @@ def test_a_pool_that_is_held_is_reported_with_the_stack_and_the_fiber(
 
 
 @pytest.mark.slow
-def test_a_pool_that_is_held_while_a_timer_is_due_is_reported(
-    reports: Reports, quick: None
-) -> None:
+def test_pool_that_is_held_while_a_timer_is_due_is_reported(reports: Reports, quick: None) -> None:
     def sit() -> bool:
         return reports.has_come.wait(PATIENCE)
 
@@ -80,7 +78,9 @@ def test_a_pool_that_is_held_while_a_timer_is_due_is_reported(
 
 
 @pytest.mark.slow
-def test_the_same_stacks_are_reported_once(reports: Reports, quick: None) -> None:
+def test_pool_that_is_held_with_the_same_stacks_is_reported_once(
+    reports: Reports, quick: None
+) -> None:
     def sit() -> None:
         reports.has_come.wait(PATIENCE)
         time.sleep(3 * watchdog.BLOCKED_SECONDS)
@@ -90,7 +90,7 @@ def test_the_same_stacks_are_reported_once(reports: Reports, quick: None) -> Non
 
 
 @pytest.mark.slow
-def test_a_pool_with_an_idle_thread_is_not_reported(reports: Reports, quick: None) -> None:
+def test_pool_with_an_idle_thread_is_not_reported(reports: Reports, quick: None) -> None:
     done = threading.Event()
 
     def sit() -> bool:
@@ -101,14 +101,14 @@ def test_a_pool_with_an_idle_thread_is_not_reported(reports: Reports, quick: Non
 
 
 @pytest.mark.slow
-def test_a_pool_that_nobody_waits_for_is_not_reported(reports: Reports, quick: None) -> None:
+def test_pool_that_no_fiber_waits_for_is_not_reported(reports: Reports, quick: None) -> None:
     program = io.defer(time.sleep, 4 * watchdog.BLOCKED_SECONDS)
     assert program.run(None).is_ok()
     assert reports.texts == []
 
 
 @pytest.mark.slow
-def test_a_pool_of_a_worker_that_is_held_is_reported_to_the_program(reports: Reports) -> None:
+def test_pool_of_a_worker_that_is_held_is_reported_to_the_program(reports: Reports) -> None:
     with Cluster.local(workers=1, threads=2) as cluster:
         cluster.submit(io.defer(_be_quick), None).result(PATIENCE)
         root = held_by(_sit, 2)
@@ -127,7 +127,7 @@ def _sit() -> None:
     time.sleep(0.5)
 
 
-def test_a_hold_is_over_with_any_turn_and_told_once() -> None:
+def test_hold_ends_with_any_turn_and_is_reported_once() -> None:
     hold = Hold()
     hold.begin(0.0, [])
     assert not hold.look(BLOCKED_SECONDS - 0.1, False, [])
@@ -141,7 +141,7 @@ def test_a_hold_is_over_with_any_turn_and_told_once() -> None:
     assert hold.look(5 * BLOCKED_SECONDS, False, threads)
 
 
-def test_threads_that_compute_are_no_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hold_is_not_reported_while_threads_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     used = {1: 0.0, 2: 0.0}
     monkeypatch.setattr(watchdog, "_processor_seconds", used.__getitem__)
     hold = Hold()
@@ -154,7 +154,7 @@ def test_threads_that_compute_are_no_hold(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 class Counted:
-    """Counts the looks at pools."""
+    """A counter of looks at pools."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.looks = 0
@@ -168,7 +168,7 @@ class Counted:
 
 
 @pytest.mark.slow
-def test_a_pool_that_is_held_is_looked_at_when_it_has_been_for_long_and_no_more(
+def test_pool_that_is_held_is_looked_at_after_a_long_time_and_no_more(
     reports: Reports, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = Counted(monkeypatch)
@@ -182,7 +182,7 @@ def test_a_pool_that_is_held_is_looked_at_when_it_has_been_for_long_and_no_more(
     assert 1 <= counted.looks <= 2  # another may see that the pool has gone on
 
 
-def test_a_pool_whose_only_timer_is_far_away_is_not_looked_at_before(
+def test_pool_whose_only_timer_is_far_away_is_not_looked_at_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pool = PoolWatch(FakeHost(deadline=time.monotonic() + 1000))
@@ -191,13 +191,13 @@ def test_a_pool_whose_only_timer_is_far_away_is_not_looked_at_before(
     assert not pool.sees_ready
 
 
-def test_a_pool_with_nothing_to_do_is_looked_at_no_more() -> None:
+def test_pool_with_nothing_to_do_is_looked_at_no_more() -> None:
     pool = PoolWatch(FakeHost(deadline=None))
     assert pool.look() is None
     assert not pool.is_watched
 
 
-def test_a_pool_that_is_held_is_looked_at_after_the_time_that_makes_a_hold() -> None:
+def test_pool_that_is_held_is_looked_at_after_the_time_that_makes_a_hold() -> None:
     pool = PoolWatch(FakeHost(ready=1))
     assert pool.look() == pytest.approx(time.monotonic() + BLOCKED_SECONDS, abs=1)
     assert pool.sees_ready

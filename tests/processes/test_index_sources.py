@@ -1,4 +1,4 @@
-"""The showcase: what it counts, what it lists as failed, and that nothing else is lost."""
+"""The showcase: its counts, and its list of failures, which lose no count."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def report(example: ModuleType, root: Path, threads: int = 2) -> Any:
     return result.success
 
 
-def test_counts(example: ModuleType, root: Path) -> None:
+def test_report_counts_files_lines_classes_functions_and_names(
+    example: ModuleType, root: Path
+) -> None:
     found = report(example, root)
     assert found.files == len(GOOD)
     assert found.lines == 4 + 2 + 3 + 0 + 2 + 1
@@ -77,14 +79,16 @@ def test_counts(example: ModuleType, root: Path) -> None:
     ]
 
 
-def test_what_is_not_python_is_listed_with_a_reason(example: ModuleType, root: Path) -> None:
+def test_report_lists_files_that_are_not_python_with_a_reason(
+    example: ModuleType, root: Path
+) -> None:
     failures = report(example, root).failures
     assert [failure.file for failure in failures] == sorted(BAD)
     assert all(": " in failure.reason for failure in failures)
     assert "uft-8" in failures[1].reason
 
 
-def test_failures_lose_nothing_else(example: ModuleType, tmp_path: Path) -> None:
+def test_report_with_failures_loses_no_counts(example: ModuleType, tmp_path: Path) -> None:
     write(tmp_path / "good", GOOD)
     write(tmp_path / "both", {**GOOD, **BAD})
     good, both = report(example, tmp_path / "good"), report(example, tmp_path / "both")
@@ -94,7 +98,7 @@ def test_failures_lose_nothing_else(example: ModuleType, tmp_path: Path) -> None
     assert both.largest == good.largest
 
 
-def test_merged_equals_the_sum(
+def test_report_that_is_merged_equals_the_sum_of_its_parts(
     example: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_batch = report(example, root)
@@ -107,12 +111,14 @@ def test_merged_equals_the_sum(
     assert example.Report.merge([failures, *reversed(parts)]) == one_batch
 
 
-def test_any_number_of_threads_gives_the_same_report(example: ModuleType, root: Path) -> None:
+def test_report_is_the_same_with_any_number_of_threads(example: ModuleType, root: Path) -> None:
     first = report(example, root, 1)
     assert all(report(example, root, 4) == first for _ in range(5))
 
 
-def test_the_largest_functions_are_the_largest_of_all(example: ModuleType, tmp_path: Path) -> None:
+def test_report_names_the_largest_functions_of_all_files(
+    example: ModuleType, tmp_path: Path
+) -> None:
     sources = {f"{n:02}.py": f"def f{n}():\n".encode() + b"    pass\n" * (n + 1) for n in range(40)}
     write(tmp_path, sources)
     assert [f.name for f in report(example, tmp_path).largest] == [
@@ -120,7 +126,7 @@ def test_the_largest_functions_are_the_largest_of_all(example: ModuleType, tmp_p
     ]
 
 
-def test_each_file_is_told_done_once(example: ModuleType, root: Path) -> None:
+def test_program_reports_each_file_as_done_once(example: ModuleType, root: Path) -> None:
     told: list[int] = []
     assert example.program(root, lambda: told.append(1)).run(None, 2).is_ok()
     assert len(told) == len(GOOD) + len(BAD)
@@ -135,29 +141,31 @@ def test_batches_hold_every_file_once_and_are_of_similar_size(example: ModuleTyp
     assert example.in_batches(dict(reversed(sizes.items()))) == batches
 
 
-def test_an_empty_directory(example: ModuleType, tmp_path: Path) -> None:
+def test_report_of_an_empty_directory_is_empty(example: ModuleType, tmp_path: Path) -> None:
     assert report(example, tmp_path) == example.Report()
 
 
-def test_no_directory_is_an_expected_error(example: ModuleType, tmp_path: Path) -> None:
+def test_program_without_a_directory_is_an_expected_error(
+    example: ModuleType, tmp_path: Path
+) -> None:
     missing = tmp_path / "missing"
     assert example.main(str(missing)).run(None) == Errors([f"{missing} is not a directory"])
 
 
-def test_a_missing_file_is_an_expected_error(example: ModuleType, tmp_path: Path) -> None:
+def test_file_that_is_missing_is_an_expected_error(example: ModuleType, tmp_path: Path) -> None:
     result = example.index_file(tmp_path, "gone.py").run(None)
     assert isinstance(result, Errors)
     assert result.errors[0].file == "gone.py"
 
 
-def test_the_report_reads_as_text(example: ModuleType, root: Path) -> None:
+def test_report_reads_as_text(example: ModuleType, root: Path) -> None:
     text = str(example.main(str(root)).run(None).success)
     assert text.startswith("6 files, 12 lines, 1 classes, 3 functions, ")
     assert "long (a.py:2)" in text
     assert "bad/codec.py: SyntaxError: " in text
 
 
-def test_parsers_that_stumble_over_each_other_try_again(
+def test_parser_that_stumbles_over_another_tries_again(
     example: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = report(example, root, threads=1)

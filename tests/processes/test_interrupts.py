@@ -18,7 +18,7 @@ from tests.harness.running_scripts import Script
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 3])
-def test_ctrl_c_leaves_run_when_all_is_released(threads: int) -> None:
+def test_ctrl_c_leaves_run_after_all_releases(threads: int) -> None:
     script = Script(f"waits.run(None, {threads})")
     script.says("started")
     script.interrupt()
@@ -26,7 +26,7 @@ def test_ctrl_c_leaves_run_when_all_is_released(threads: int) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_interrupts_what_blocks_the_main_thread() -> None:
+def test_ctrl_c_interrupts_a_blocking_call_on_the_main_thread() -> None:
     script = Script("blocks.run(None)")
     script.says("started")
     script.interrupt()
@@ -34,7 +34,7 @@ def test_ctrl_c_interrupts_what_blocks_the_main_thread() -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_cancels_what_runs_on_a_cluster() -> None:
+def test_ctrl_c_cancels_fibers_on_a_cluster() -> None:
     script = Script(
         "with Cluster.local(workers=1) as cluster: io.zip_par(waits).run(None, on=cluster)"
     )
@@ -52,7 +52,7 @@ def test_ctrl_c_cancels_what_runs_on_a_cluster() -> None:
         "with Cluster.local(workers=1) as cluster: stuck.run(None, on=cluster)",
     ],
 )
-def test_who_takes_too_long_to_release_is_named_and_given_up_by_the_second_ctrl_c(run: str) -> None:
+def test_ctrl_c_names_a_slow_release_and_the_second_one_abandons_it(run: str) -> None:
     script = Script(run)
     script.says("started")
     script.interrupt()
@@ -74,7 +74,7 @@ def test_ctrl_c_cancels_runs_in_runs() -> None:
 
 
 @pytest.mark.slow
-def test_a_handler_of_the_program_itself_is_left_alone() -> None:
+def test_signal_handler_of_the_program_itself_is_left_alone() -> None:
     script = Script(
         "signal.signal(signal.SIGINT, lambda *_: print('heard', flush=True)); "
         "io.zip_par(started, io.blocking(sys.stdin.readline)).run(None)"
@@ -84,7 +84,7 @@ def test_a_handler_of_the_program_itself_is_left_alone() -> None:
     script.says("heard")
 
 
-def test_what_user_code_raises_like_ctrl_c_leaves_run_when_all_is_released() -> None:
+def test_keyboard_interrupt_of_user_code_leaves_run_after_all_releases() -> None:
     released: list[str] = []
 
     def interrupt() -> None:
@@ -100,7 +100,7 @@ def test_what_user_code_raises_like_ctrl_c_leaves_run_when_all_is_released() -> 
 # -- runs that were submitted, or awaited -----------------------------------------------------
 
 
-def test_a_run_that_was_submitted_can_be_cancelled() -> None:
+def test_run_that_was_submitted_can_be_cancelled() -> None:
     run = shared_cluster().submit(io.zip_par([FOREVER] * 20), None)
     run.cancel()
     result = run.result(timeout=PATIENCE)
@@ -110,7 +110,7 @@ def test_a_run_that_was_submitted_can_be_cancelled() -> None:
 
 
 @pytest.mark.parametrize("place", ["here", "cluster"])
-def test_to_cancel_the_task_is_to_cancel_the_run(place: str) -> None:
+def test_run_is_cancelled_with_the_task_that_awaits_it(place: str) -> None:
     released: list[str] = []
     on: Any = shared_cluster() if place == "cluster" else None
 
@@ -135,7 +135,7 @@ def test_to_cancel_the_task_is_to_cancel_the_run(place: str) -> None:
     asyncio.run(cancels())
 
 
-def test_to_cancel_the_task_before_it_has_begun() -> None:
+def test_run_is_cancelled_with_its_task_before_it_has_begun() -> None:
     async def cancels() -> None:
         task = asyncio.create_task(FOREVER.run_async(None))
         await asyncio.sleep(0)
@@ -146,7 +146,7 @@ def test_to_cancel_the_task_before_it_has_begun() -> None:
     asyncio.run(cancels())
 
 
-def test_other_threads_leave_signals_alone() -> None:
+def test_run_on_another_thread_leaves_signals_alone() -> None:
     found: list[Any] = []
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""Programs that reach a cluster whose coordinator may not be there yet, or may be silent."""
+"""Programs that join a cluster whose coordinator isn't there yet, or is silent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def coordinator(url: str = URL) -> Iterator[CoordinatorProcess]:
-    """One on a thread of this process."""
+    """A coordinator on a thread of this process."""
     process = CoordinatorProcess(url)
     thread = threading.Thread(target=process.run)
     thread.start()
@@ -51,7 +51,7 @@ def coordinator(url: str = URL) -> Iterator[CoordinatorProcess]:
 
 @contextmanager
 def program(*options: str) -> Iterator[subprocess.Popen[str]]:
-    """`distio run`, as a process that Ctrl-C reaches whatever runs the tests."""
+    """`distio run`, as a process that gets Ctrl-C even if the parent of the tests ignores it."""
     code = (
         "import signal; signal.signal(2, signal.default_int_handler);"
         "from distio.cli.main import main; main()"
@@ -112,7 +112,7 @@ def test_run_that_waits_for_a_coordinator_ends_at_a_signal(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_that_waits_for_an_answer_ends_at_a_signal(number: signal.Signals) -> None:
-    """Somebody listens there, who never says a word."""
+    """A silent process listens at the address."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         with program(url, "--retry", "100000") as process:
@@ -189,7 +189,7 @@ def test_connect_with_a_retry_that_is_no_time_is_refused(retry: Any) -> None:
 
 
 class Attempts:
-    """Stands for what joins: each time it raises the next of some errors."""
+    """A fake for `connect` that raises the next of some errors each time."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)

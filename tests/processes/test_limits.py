@@ -1,4 +1,4 @@
-"""What the system refuses: a program is told, and everything else goes on."""
+"""Limits of the system: the program is told, and everything else goes on."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ with Cluster.local(workers=1) as cluster:
 
 
 def lines_of(program: str, *arguments: str, **environment: str) -> tuple[list[str], str]:
-    """What a program prints, and what it writes to standard error."""
+    """The lines that a program prints, and its standard error."""
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         capture_output=True,
@@ -61,7 +61,7 @@ def lines_of(program: str, *arguments: str, **environment: str) -> tuple[list[st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", [ON_THREADS, ON_A_WORKER], ids=["threads", "worker"])
-def test_a_process_that_may_have_no_more_threads_goes_on(place: str) -> None:
+def test_process_that_may_start_no_more_threads_goes_on(place: str) -> None:
     (released, refused, *others), errors = lines_of(LIMITED + place)
     assert released == "released"
     assert refused.startswith("can't start new thread: ")
@@ -70,7 +70,7 @@ def test_a_process_that_may_have_no_more_threads_goes_on(place: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_cluster_without_a_temporary_directory_is_a_cluster_error(tmp_path: Path) -> None:
+def test_cluster_without_a_temporary_directory_is_a_cluster_error(tmp_path: Path) -> None:
     program = """
 import tempfile
 from distio import Cluster
@@ -93,18 +93,18 @@ def run_out(*_: Any, **__: Any) -> NoReturn:
 
 
 @pytest.mark.parametrize("refusal", [refuse, run_out])
-@pytest.mark.parametrize("what", ["start_thread", "connect"])
-def test_a_cluster_that_cannot_be_joined_is_a_cluster_error_and_leaves_nothing(
-    refusal: Callable[..., Any], what: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("function", ["start_thread", "connect"])
+def test_cluster_that_cannot_be_joined_is_a_cluster_error_and_leaves_nothing(
+    refusal: Callable[..., Any], function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes = shared_cluster()._processes
     assert processes is not None
     Cluster.connect(processes.url).close()
     descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
-    if what == "connect":
+    if function == "connect":
         monkeypatch.setattr("distio.runtime.link.require_sockets", refusal)
     else:
-        monkeypatch.setattr(cluster_module, what, refuse)
+        monkeypatch.setattr(cluster_module, function, refuse)
     with pytest.raises(ClusterError, match="can't join the cluster at ipc://") as refused:
         Cluster.connect(processes.url)
     monkeypatch.undo()
@@ -118,7 +118,7 @@ def test_a_cluster_that_cannot_be_joined_is_a_cluster_error_and_leaves_nothing(
 
 @pytest.mark.parametrize("timeout", [1e12, 1e300, 2**70])
 @pytest.mark.parametrize("on_main_thread", [True, False])
-def test_a_result_may_be_waited_for_however_long(timeout: float, on_main_thread: bool) -> None:
+def test_result_takes_a_timeout_of_any_length(timeout: float, on_main_thread: bool) -> None:
     handle = shared_cluster().submit(io.defer(int), None)
     found: list[Any] = []
 
@@ -135,7 +135,7 @@ def test_a_result_may_be_waited_for_however_long(timeout: float, on_main_thread:
 
 
 @pytest.mark.parametrize("timeout", [1e12, 1e300])
-def test_a_cluster_may_be_waited_for_however_long(timeout: float) -> None:
+def test_connect_takes_a_timeout_of_any_length(timeout: float) -> None:
     processes = shared_cluster()._processes
     assert processes is not None
     with Cluster.connect(processes.url, timeout=timeout) as cluster:

@@ -1,4 +1,4 @@
-"""Members and strangers that lie to the coordinator of real processes, over sockets."""
+"""Members and unknown peers that lie to the coordinator of real processes, over sockets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.conftest import PATIENCE
 
 
 class Liar:
-    """Two bare sockets of something that is a member, by its own word."""
+    """Two bare sockets of a member that lies."""
 
     def __init__(self, url: str) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
@@ -50,7 +50,7 @@ class Liar:
         return from_coordinator.decode(self._listens.recv_multipart())
 
     def is_told(self) -> str:
-        """Why it is no member any more."""
+        """The reason for which it is a member no more."""
         while True:
             for message in self.hears():
                 if isinstance(message, m.Shutdown):
@@ -62,7 +62,7 @@ class Liar:
 
 @io.do
 async def honest() -> int:
-    """Everything that is shared, on two workers, for as long as others lie."""
+    """A queue and a lock are used on two workers for as long as other members lie."""
     queue = await Queue.create(2)
     lock = await resource.reentrant_lock
 
@@ -96,7 +96,7 @@ LIES: list[tuple[Callable[[int], Sequence[m.MemberMessage]], str]] = [
 
 
 @pytest.mark.slow
-def test_an_honest_run_ends_rightly_beside_a_member_that_lies() -> None:
+def test_honest_run_ends_rightly_beside_a_member_that_lies() -> None:
     with Cluster.local(workers=2) as cluster:
         assert cluster._processes is not None
         url = cluster._processes.url
@@ -127,7 +127,7 @@ def coordinator() -> Iterator[str]:
     thread.join()
 
 
-def test_what_can_not_be_encoded_costs_the_member_it_is_for(
+def test_message_that_cannot_be_encoded_costs_its_receiver_its_membership(
     coordinator: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Encoder:
@@ -146,7 +146,7 @@ def test_what_can_not_be_encoded_costs_the_member_it_is_for(
     assert "OverflowError: planted" in caplog.text
 
 
-def test_strangers_that_speak_no_protocol_are_told_once(coordinator: str) -> None:
+def test_unknown_peer_that_speaks_another_protocol_is_told_once(coordinator: str) -> None:
     with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
         stranger.connect(coordinator)
         for _ in range(100):
@@ -165,10 +165,10 @@ def test_strangers_that_speak_no_protocol_are_told_once(coordinator: str) -> Non
         (b"junk", "not the protocol of distio"),
     ],
 )
-def test_a_peer_with_an_old_version_of_zeromq_is_not_heard_and_harms_nobody(
+def test_peer_with_an_old_version_of_zeromq_is_ignored_and_harms_no_member(
     said: bytes, reason: str, coordinator: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of such a connection it can't be seen which one it is."""
+    """ZeroMQ doesn't show from which of such connections a frame came."""
     caplog.set_level("INFO")
     host, port = coordinator.removeprefix("tcp://").split(":")
     with socket.create_connection((host, int(port))) as old:

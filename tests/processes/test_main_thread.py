@@ -1,4 +1,4 @@
-"""Calls on the main thread of the process where a fiber is."""
+"""Calls on the main thread of the process in which a fiber runs."""
 
 from __future__ import annotations
 
@@ -56,26 +56,26 @@ def test_on_main_thread_calls_on_the_main_thread_in_every_place(run: Run) -> Non
     assert run(io.on_main_thread(where)) == Ok((os.getpid(), True))
 
 
-def test_on_main_thread_of_fibers_elsewhere_calls_on_the_main_threads_of_their_processes() -> None:
+def test_on_main_thread_on_a_worker_calls_on_the_main_thread_of_the_worker() -> None:
     result = shared_cluster().run(io.zip_par([io.on_main_thread(where)] * 4), None)
     assert isinstance(result, Ok)
     assert {is_main for _, is_main in result.success} == {True}
     assert os.getpid() not in {pid for pid, _ in result.success}
 
 
-def test_a_submitted_program_calls_on_the_main_thread_of_its_worker() -> None:
+def test_on_main_thread_in_a_submitted_program_calls_on_the_main_thread_of_its_worker() -> None:
     result = shared_cluster().submit(io.on_main_thread(where), None).result(30)
     assert isinstance(result, Ok)
     assert result.success[0] != os.getpid()
     assert result.success[1]
 
 
-def test_on_main_thread_passes_arguments_and_computes_what_the_function_returns(run: Run) -> None:
+def test_on_main_thread_passes_arguments_and_returns_the_value(run: Run) -> None:
     assert run(io.on_main_thread(int, "ff", base=16)) == Ok(255)
     assert run(io.zip_par([io.on_main_thread(max, n, 1) for n in range(5)])) == Ok([1, 1, 2, 3, 4])
 
 
-def test_what_a_call_on_the_main_thread_raises_is_a_panic_of_its_fiber_alone(run: Run) -> None:
+def test_on_main_thread_of_a_function_that_raises_is_a_panic_of_its_fiber_alone(run: Run) -> None:
     program = io.zip(io.on_main_thread(int, "no number").attempt(), io.on_main_thread(where))
     result = run(program)
     assert isinstance(result, Ok)
@@ -84,7 +84,7 @@ def test_what_a_call_on_the_main_thread_raises_is_a_panic_of_its_fiber_alone(run
     assert is_main
 
 
-def test_a_coroutine_function_on_the_main_thread_is_refused(run: Run) -> None:
+def test_on_main_thread_of_a_coroutine_function_is_refused(run: Run) -> None:
     async def f() -> int:
         return 1
 
@@ -93,7 +93,7 @@ def test_a_coroutine_function_on_the_main_thread_is_refused(run: Run) -> None:
     assert "on_main_thread: " in str(exception)
 
 
-def test_signal_handlers_can_be_installed_everywhere(run: Run) -> None:
+def test_on_main_thread_may_install_signal_handlers(run: Run) -> None:
     def install() -> str:
         before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         signal.signal(signal.SIGUSR1, before)
@@ -103,9 +103,9 @@ def test_signal_handlers_can_be_installed_everywhere(run: Run) -> None:
     assert run(io.zip_par([io.on_main_thread(install)] * 2)) == Ok(["installed"] * 2)
 
 
-def test_a_signal_to_a_worker_is_heard_by_a_handler_that_a_fiber_has_installed() -> None:
+def test_signal_handler_that_a_fiber_has_installed_on_a_worker_is_called() -> None:
     def install() -> None:
-        # so that it is another thread that gets the signal, while this one sleeps
+        # so that another thread gets the signal, while this one sleeps
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
         heard = threading.Event()
         shared: Any = threading  # a module is the same for all fibers of a process
@@ -124,7 +124,7 @@ def test_a_signal_to_a_worker_is_heard_by_a_handler_that_a_fiber_has_installed()
 
 
 @pytest.mark.parametrize("place", ["1 thread", "4 threads", "cluster"])
-def test_a_handler_of_ctrl_c_that_a_fiber_installs_stays_when_the_run_ends(place: str) -> None:
+def test_handler_of_ctrl_c_that_a_fiber_installs_stays_when_the_run_ends(place: str) -> None:
     def handler(number: int, frame: object) -> None: ...
 
     with handler_kept(signal.SIGINT):
@@ -133,24 +133,24 @@ def test_a_handler_of_ctrl_c_that_a_fiber_installs_stays_when_the_run_ends(place
         assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_the_handler_of_ctrl_c_is_restored_when_no_fiber_has_installed_one() -> None:
+def test_handler_of_ctrl_c_is_restored_when_no_fiber_has_installed_one() -> None:
     with handler_kept(signal.SIGINT):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         assert io.on_main_thread(where).run(None, 2).is_ok()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-# -- who is there to make the call ------------------------------------------------------------
+# -- calls while the main thread is away, or busy ---------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["1 thread", "4 threads", "cluster"])
-def test_a_run_of_another_thread_panics_while_the_main_thread_is_away(place: str) -> None:
+def test_on_main_thread_on_another_thread_panics_while_the_main_thread_is_away(place: str) -> None:
     result = in_another_thread(lambda: run_at(place, io.on_main_thread(where)))
     assert isinstance(the_exception(result), MainThreadAway)
     assert "run_async or RunHandle.result" in str(the_exception(result))
 
 
-def test_the_main_thread_serves_runs_of_other_threads_while_it_waits_for_its_own() -> None:
+def test_main_thread_serves_runs_of_other_threads_while_it_waits_for_its_own() -> None:
     found: list[Any] = []
     done = threading.Event()
 
@@ -165,7 +165,7 @@ def test_the_main_thread_serves_runs_of_other_threads_while_it_waits_for_its_own
     assert found == [Ok((os.getpid(), True))]
 
 
-def test_what_the_main_thread_has_not_taken_up_when_it_leaves_is_refused() -> None:
+def test_call_that_the_main_thread_has_not_begun_when_it_leaves_is_refused() -> None:
     done: list[str] = []
 
     def call() -> None:
@@ -177,11 +177,11 @@ def test_what_the_main_thread_has_not_taken_up_when_it_leaves_is_refused() -> No
         with serving(lambda: done.append("inner woken")):
             call()
             assert done == ["refused", "inner woken"]
-        assert done == ["refused", "inner woken", "outer woken"]  # it is still to be made
+        assert done == ["refused", "inner woken", "outer woken"]  # the call is still to be made
     assert done == ["refused", "inner woken", "outer woken", "refused"]
 
 
-def test_a_call_can_be_withdrawn_until_the_main_thread_has_taken_it_up() -> None:
+def test_call_can_be_withdrawn_until_the_main_thread_has_begun_it() -> None:
     done: list[str] = []
     with serving(lambda: None):
         calls = [
@@ -195,19 +195,19 @@ def test_a_call_can_be_withdrawn_until_the_main_thread_has_taken_it_up() -> None
     assert done == ["b"]
 
 
-def test_the_main_thread_serves_from_its_event_loop_while_it_awaits_a_run() -> None:
+def test_main_thread_serves_from_its_event_loop_while_it_awaits_a_run() -> None:
     assert asyncio.run(io.on_main_thread(where).run_async(None)) == Ok((os.getpid(), True))
     assert asyncio.run(io.on_main_thread(where).run_async(None, on=shared_cluster())).is_ok()
 
 
-def test_a_run_on_the_main_thread_within_a_call_there_serves_as_well(run_in_process: Run) -> None:
+def test_run_in_a_call_on_the_main_thread_serves_as_well(run_in_process: Run) -> None:
     within = io.defer(lambda: io.on_main_thread(where).run(None, 2))
     called = io.on_main_thread(lambda: io.on_main_thread(where).run(None, 2))
     assert run_in_process(within.then(called)) == Ok(Ok((os.getpid(), True)))
 
 
-def test_a_process_that_a_fiber_forks_has_a_main_thread_of_its_own() -> None:
-    """Forked in the midst of a run, by the main thread or by another."""
+def test_process_that_a_fiber_forks_has_a_main_thread_of_its_own() -> None:
+    """The fiber forks on the main thread, and on another."""
 
     def fork() -> int:
         with warnings.catch_warnings():
@@ -225,7 +225,7 @@ def test_a_process_that_a_fiber_forks_has_a_main_thread_of_its_own() -> None:
 
 
 def until_waiting(fiber: Any) -> Program:
-    """Until the fiber waits for a call."""
+    """Wait until the fiber waits for a call."""
     return io.defer_io(fiber.status).flat_map(
         lambda status: (
             io.pure(None)
@@ -241,7 +241,7 @@ def without_ids(result: Result[Any, Any]) -> list[type]:
 
 
 @pytest.mark.parametrize("is_abandoned", [False, True])
-def test_a_call_that_was_not_begun_is_never_made_if_its_fiber_is_cancelled(
+def test_call_that_has_not_begun_is_never_made_if_its_fiber_is_cancelled(
     is_abandoned: bool,
 ) -> None:
     """The main thread is busy with the first call; the second one is cancelled meanwhile."""
@@ -264,7 +264,7 @@ def test_a_call_that_was_not_begun_is_never_made_if_its_fiber_is_cancelled(
     assert called == []
 
 
-def test_a_call_that_was_begun_is_waited_for_if_its_fiber_is_cancelled() -> None:
+def test_call_that_has_begun_is_waited_for_if_its_fiber_is_cancelled() -> None:
     begun, free = threading.Event(), threading.Event()
     ended: list[str] = []
 
@@ -284,7 +284,7 @@ def test_a_call_that_was_begun_is_waited_for_if_its_fiber_is_cancelled() -> None
     assert ended == ["call"]
 
 
-def test_a_call_that_is_abandoned_is_not_waited_for() -> None:
+def test_call_that_may_be_abandoned_is_not_waited_for() -> None:
     begun, free = threading.Event(), threading.Event()
 
     def call() -> None:
@@ -306,7 +306,7 @@ def test_a_call_that_is_abandoned_is_not_waited_for() -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_ends_at_once_when_it_is_told_to() -> None:
+def test_worker_that_has_served_a_call_ends_at_once_at_sigterm() -> None:
     with Cluster.local(workers=1) as cluster:
         assert cluster._processes is not None
         (worker,) = cluster._processes.workers
@@ -316,7 +316,7 @@ def test_a_worker_ends_at_once_when_it_is_told_to() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_is_interrupted_while_it_waits_for_a_call_on_the_main_thread() -> None:
+def test_run_is_interrupted_while_it_waits_for_a_call_on_the_main_thread() -> None:
     program = """
 import signal, threading, time
 from distio import io

@@ -1,4 +1,4 @@
-"""Pauses: how long a peer may be silent, and what is said of one that was silent for too long."""
+"""Pauses: how long a peer may be silent, and the report of one that was silent for too long."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def test_vigil_of_a_process_that_was_stopped_between_two_looks_begins_anew() -> 
 
 
 def test_peer_paused_for_less_than_the_limit_is_not_doubted() -> None:
-    """It may have spoken last an interval of pings before it was stopped."""
+    """The peer may have spoken last an interval of pings before it was stopped."""
     vigil: Vigil[str] = Vigil(10)
     vigil.look(100, {"a": 10 + PING / 2})
     assert vigil.look(100 + PING / 2, {"a": LIMIT}) == {}
 
 
-def test_silence_of_connections_is_that_of_the_one_that_spoke_last() -> None:
+def test_silence_of_several_connections_is_that_of_the_last_to_speak() -> None:
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         pairs = []
@@ -91,10 +91,10 @@ def test_silence_of_connections_is_that_of_the_one_that_spoke_last() -> None:
         both = silence_of(descriptors)
         assert both is not None
         assert both < first
-        pairs[0][1].getpeername()  # it is open still
+        pairs[0][1].getpeername()  # the connection is open still
 
 
-def test_silence_of_what_is_no_tcp_connection_is_not_known() -> None:
+def test_silence_of_a_descriptor_that_is_no_tcp_connection_is_unknown() -> None:
     one, other = socket.socketpair()
     with one, other:
         assert silence_of([one.fileno()]) is None
@@ -110,7 +110,7 @@ def test_silence_of_what_is_no_tcp_connection_is_not_known() -> None:
 # -- the coordinator --------------------------------------------------------------------------
 
 
-def test_member_given_up_is_told_and_lost_with_the_reason() -> None:
+def test_member_that_is_too_silent_is_told_and_lost_with_the_reason() -> None:
     board = Handshakes(Coordinator(), lambda text: None)
     hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 1, b"token")
     board.hear(0.0, b"speaks", [hello])
@@ -139,7 +139,7 @@ Coordinate = Callable[[float], str]
 
 @pytest.fixture
 def coordinate() -> Iterator[Coordinate]:
-    """Runs a coordinator of this patience on a thread; returns its URL."""
+    """Runs coordinators of a given patience on threads; returns the URL of each."""
     running: list[tuple[CoordinatorProcess, threading.Thread]] = []
 
     def start(patience: float) -> str:
@@ -229,13 +229,13 @@ def test_pause_of_all_processes_harms_nothing_however_long() -> None:
         assert program.stdout is not None
         assert program.stdout.readline() == "Ok(success=[1])\n"
         os.killpg(program.pid, signal.SIGSTOP)
-        time.sleep(2)  # four times as long as they are patient
+        time.sleep(2)  # four times their patience
         os.killpg(program.pid, signal.SIGCONT)
         assert program.stdout.readline() == "Ok(success=[1])\n"
 
 
 class SlowLink:
-    """A proxy before a coordinator that passes on what comes from it at some rate."""
+    """A proxy before a coordinator that passes on its messages at some rate."""
 
     def __init__(self, url: str, bytes_per_second: int) -> None:
         self._rate = bytes_per_second

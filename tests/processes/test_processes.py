@@ -82,7 +82,7 @@ class Program:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_outlives_a_program_that_is_ended(number: int) -> None:
+def test_program_that_is_ended_by_a_signal_leaves_no_process_behind(number: int) -> None:
     program = Program("io.parallel(io.sleep(1000)).then(io.sleep(1000)).run(None, on=cluster)")
     program.end(number)
     assert program.process.returncode != 0
@@ -90,7 +90,7 @@ def test_nothing_outlives_a_program_that_is_ended(number: int) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_outlives_a_program_whose_workers_are_deep_in_computation() -> None:
+def test_program_that_is_killed_leaves_no_busy_worker_behind() -> None:
     spin = "io.zip_par([io.defer(eval, 'sum(range(10**11))')] * 2).run(None, on=cluster)"
     program = Program(spin)
     program.end(signal.SIGKILL)
@@ -98,7 +98,7 @@ def test_nothing_outlives_a_program_whose_workers_are_deep_in_computation() -> N
 
 
 @pytest.mark.slow
-def test_nothing_is_left_after_an_exception() -> None:
+def test_program_that_ends_with_an_exception_leaves_nothing_behind() -> None:
     program = Program("raise ValueError('its own')")
     stderr = program.process.communicate(timeout=PATIENCE)[1]
     assert "ValueError: its own" in stderr
@@ -119,7 +119,7 @@ def run_script(text: str, *arguments: str, cwd: Path | None = None) -> str:
 
 
 @pytest.mark.slow
-def test_a_script_needs_no_guard_and_its_functions_travel(tmp_path: Path) -> None:
+def test_script_needs_no_guard_and_its_functions_travel(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     (tmp_path / "helper.py").write_text("def triple(n):\n    return 3 * n\n")
     script.write_text(
@@ -164,10 +164,10 @@ def test_workers_have_the_environment_directory_and_path_of_the_program(tmp_path
     assert run_script(text, cwd=tmp_path) == "True\n"
 
 
-# -- what travels -----------------------------------------------------------------------------
+# -- travelling -------------------------------------------------------------------------------
 
 
-def test_a_root_runs_here_and_its_children_elsewhere(cluster: Cluster) -> None:
+def test_root_runs_at_home_and_its_children_on_workers(cluster: Cluster) -> None:
     main = io.defer(os.getpid).zip(io.zip_par(io.defer(os.getpid)))
     result = main.run(None, on=cluster)
     assert isinstance(result, Ok)
@@ -175,7 +175,7 @@ def test_a_root_runs_here_and_its_children_elsewhere(cluster: Cluster) -> None:
     assert result.success[1][0] != os.getpid()
 
 
-def test_a_submitted_root_travels_too(cluster: Cluster) -> None:
+def test_root_that_is_submitted_runs_on_a_worker(cluster: Cluster) -> None:
     result = cluster.submit(io.defer(os.getpid), None).result(timeout=PATIENCE)
     assert isinstance(result, Ok)
     assert result.success != os.getpid()
@@ -191,7 +191,7 @@ def test_fibers_start_fibers_to_any_depth(cluster: Cluster) -> None:
     assert cluster.submit(leaves(4), None).result(timeout=PATIENCE) == Ok(3**4)
 
 
-def test_a_handle_can_be_waited_for_on_another_worker(cluster: Cluster) -> None:
+def test_handle_can_be_waited_for_on_another_worker(cluster: Cluster) -> None:
     main = io.parallel(io.sleep(0.01).then(io.pure("early"))).flat_map(
         lambda fibers: io.zip_par([io.wait(fibers)] * 8)
     )
@@ -222,7 +222,7 @@ class Stubborn(Exception):
         self.lock = threading.Lock()
 
 
-def test_an_exception_that_does_not_survive_arrives_as_text(cluster: Cluster) -> None:
+def test_exception_that_cannot_be_pickled_arrives_as_text(cluster: Cluster) -> None:
     def fails() -> None:
         raise Stubborn(1, 2)
 
@@ -235,7 +235,7 @@ def test_an_exception_that_does_not_survive_arrives_as_text(cluster: Cluster) ->
     assert "in fails" in result.exceptions[0].stack_trace
 
 
-def test_what_cannot_be_pickled_stays_with_one_warning(
+def test_fiber_that_cannot_be_pickled_stays_with_one_warning(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     lock = threading.Lock()
@@ -252,13 +252,13 @@ def test_what_cannot_be_pickled_stays_with_one_warning(
         assert part in warnings[0]
 
 
-def test_submitting_what_cannot_be_pickled_is_a_clear_error(cluster: Cluster) -> None:
+def test_submit_of_a_program_that_cannot_be_pickled_is_a_clear_error(cluster: Cluster) -> None:
     lock = threading.Lock()
     with pytest.raises(NotPicklable, match=r"captured variable 'lock'.*_thread\.lock"):
         cluster.submit(io.defer(lambda: lock), None)
 
 
-def test_a_value_that_cannot_come_back_is_a_panic_that_says_so(cluster: Cluster) -> None:
+def test_value_that_cannot_be_pickled_is_a_panic_that_says_so(cluster: Cluster) -> None:
     result = io.zip_par(io.defer(threading.Lock)).run(None, on=cluster)
     assert isinstance(result, Panic)
     assert isinstance(result.exceptions[0].exception, NotPicklable)
@@ -271,7 +271,7 @@ def test_sleeping_fibers_hold_no_thread(cluster: Cluster) -> None:
     assert 0.1 <= time.monotonic() - began < 60  # two threads would sleep for 100 seconds
 
 
-def test_a_result_can_be_asked_for_again_after_a_timeout(cluster: Cluster, tmp_path: Path) -> None:
+def test_result_can_be_requested_again_after_a_timeout(cluster: Cluster, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     handle = cluster.submit(io.defer(pipe.read_text), None)
@@ -282,7 +282,7 @@ def test_a_result_can_be_asked_for_again_after_a_timeout(cluster: Cluster, tmp_p
     assert handle.done()
 
 
-def test_a_deadlock_across_processes_is_a_panic_that_names_it(cluster: Cluster) -> None:
+def test_deadlock_across_processes_is_a_panic_that_names_it(cluster: Cluster) -> None:
     def wait_for_the_other(box: Path) -> io.IO[None, None, object]:
         import cloudpickle
 
@@ -309,7 +309,7 @@ def test_a_deadlock_across_processes_is_a_panic_that_names_it(cluster: Cluster) 
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_seen_and_no_other_fiber_suffers(tmp_path: Path) -> None:
+def test_worker_that_is_killed_is_lost_and_other_fibers_go_on(tmp_path: Path) -> None:
     def rendezvous(path: Path) -> None:
         path.write_text(str(os.getpid()))
         signal.pause()
@@ -333,7 +333,7 @@ def test_a_killed_worker_is_seen_and_no_other_fiber_suffers(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_with_the_last_worker_or_the_coordinator_runs_end() -> None:
+def test_run_ends_with_the_last_worker_and_with_the_coordinator() -> None:
     for victim in ("workers", "coordinator"):
         with Cluster.local(workers=1) as cluster:
             ran = cluster.submit(io.sleep(1000), None)
@@ -359,7 +359,7 @@ def test_members_see_the_end_of_their_coordinator(coordinator: str) -> None:
 
 
 @pytest.mark.slow
-def test_closing_a_cluster_cuts_its_runs_short() -> None:
+def test_cluster_that_is_closed_cuts_its_runs_short() -> None:
     with Cluster.local(workers=1) as cluster:
         handle = cluster.submit(io.sleep(1000), None)
     result = handle.result(timeout=PATIENCE)
@@ -392,7 +392,7 @@ def coordinator() -> Iterator[str]:
     ("protocol", "python", "reason"),
     [(PROTOCOL + 1, PYTHON, "protocol"), (PROTOCOL, "2.7", "Python 2.7")],
 )
-def test_another_version_is_refused(
+def test_member_of_another_version_is_refused(
     coordinator: str, protocol: int, python: str, reason: str
 ) -> None:
     with zmq.Context() as context:
@@ -409,7 +409,7 @@ def test_another_version_is_refused(
     assert "\n" not in refused.reason
 
 
-def test_what_is_no_message_is_refused_and_harms_nobody(coordinator: str) -> None:
+def test_frame_that_is_no_message_is_refused_and_harms_no_member(coordinator: str) -> None:
     with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
         stranger.connect(coordinator)
         stranger.send(b"GET / HTTP/1.1")
@@ -419,7 +419,7 @@ def test_what_is_no_message_is_refused_and_harms_nobody(coordinator: str) -> Non
         assert io.pure(1).run(None, on=cluster) == Ok(1)
 
 
-def test_what_answers_may_be_no_coordinator() -> None:
+def test_connect_to_a_server_that_is_no_coordinator_is_refused() -> None:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
         port = router.bind_to_random_port("tcp://127.0.0.1")
 
@@ -433,10 +433,10 @@ def test_what_answers_may_be_no_coordinator() -> None:
         thread.join()
 
 
-def test_an_address_where_nobody_listens_is_one_clear_sentence(
+def test_connect_to_an_address_without_a_listener_is_one_clear_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # its path may be longer than that of a socket may be
+    monkeypatch.chdir(tmp_path)  # the path of a socket may not be as long as that of tmp_path
     with pytest.raises(ClusterError, match=r"no coordinator answers at ipc://.* start one with"):
         Cluster.connect("ipc://nobody", timeout=0.05)
 
@@ -444,7 +444,7 @@ def test_an_address_where_nobody_listens_is_one_clear_sentence(
 @pytest.mark.parametrize(
     "url", ["ipc:///" + "long/" * 40, "tcp://a b:1", "tcp://*:1", "tcp://host:1/path"]
 )
-def test_what_cannot_be_an_address_is_said(url: str) -> None:
+def test_connect_to_an_address_that_cannot_exist_says_so(url: str) -> None:
     with pytest.raises(ClusterError, match=r"can't connect to .*: \w.*; check the URL"):
         Cluster.connect(url)
 
@@ -452,27 +452,27 @@ def test_what_cannot_be_an_address_is_said(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "tcp://", "tcp://host", "http://host:1", "tcp://host:x", "tcp://[::1:1"]
 )
-def test_what_is_no_url_is_said(url: str) -> None:
+def test_connect_to_a_text_that_is_no_url_says_so(url: str) -> None:
     with pytest.raises(ClusterError, match="tcp://HOST:PORT or ipc://PATH"):
         Cluster.connect(url)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "192.168.0.1", "[::]", "example.org"])
-def test_a_bind_beyond_loopback_is_refused(host: str) -> None:
+def test_coordinator_that_would_listen_beyond_loopback_is_refused(host: str) -> None:
     with pytest.raises(ClusterError, match="beyond loopback"):
         CoordinatorProcess(f"tcp://{host}:7077")
 
 
-def test_a_port_in_use_is_said(coordinator: str) -> None:
+def test_coordinator_at_a_port_in_use_says_so(coordinator: str) -> None:
     with pytest.raises(ClusterError, match="Address already in use"):
         CoordinatorProcess(coordinator)
 
 
-def test_a_local_cluster_takes_workers() -> None:
+def test_local_cluster_without_workers_is_refused() -> None:
     with pytest.raises(ClusterError, match="at least 1 worker"):
         Cluster.local(workers=0)
 
 
-def test_the_socket_of_a_local_cluster_lies_in_a_private_directory(cluster: Cluster) -> None:
+def test_local_cluster_has_its_socket_in_a_private_directory(cluster: Cluster) -> None:
     assert cluster._processes is not None
     assert cluster._processes._directory.stat().st_mode & 0o777 == 0o700

@@ -1,4 +1,4 @@
-"""Local clusters mend themselves: workers that end are started again, and it is said."""
+"""Local clusters mend themselves: workers that end are started again, and that is reported."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_cluster_whose_only_worker_ends_again_and_again_ends_and_says_why(
         os.kill(worker, signal.SIGKILL)
         result = handle.result(timeout=PATIENCE)
         cluster._link.join(PATIENCE)
-    assert isinstance(result, Panic)  # the coordinator may still tell it who was lost
+    assert isinstance(result, Panic)  # the coordinator may still report the lost worker
     assert isinstance(result.exceptions[0].exception, ClusterClosed | WorkerLost)
     assert re.search(
         "the last worker process [0-9]+ was lost: killed by SIGKILL; "
@@ -107,14 +107,14 @@ def test_cluster_goes_on_without_a_worker_that_is_given_up() -> None:
         ({"within_seconds": 0}, MatchError, "within_seconds"),
     ],
 )
-def test_limit_of_restarts_that_is_none_is_refused(
+def test_cluster_with_a_limit_of_restarts_that_is_none_is_refused(
     options: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
         Cluster.local(**options)
 
 
-def test_other_workers_are_unharmed_by_a_restart() -> None:
+def test_workers_beside_a_restarted_one_are_unharmed() -> None:
     with Cluster.local(workers=2) as cluster:
         sleepers = cluster.submit(io.zip_par([io.sleep(0.5).then(io.pure(1))] * 8), None)
         victim = cluster._processes.workers[0]  # type: ignore[union-attr]  # local
@@ -128,7 +128,7 @@ def test_other_workers_are_unharmed_by_a_restart() -> None:
         assert len(pids(cluster)) >= 1
 
 
-def test_restarted_worker_is_like_the_first(
+def test_worker_that_is_restarted_is_like_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def look() -> tuple[str, str | None, list[str]]:
@@ -144,7 +144,7 @@ def test_restarted_worker_is_like_the_first(
         assert io.zip_par(io.defer(look)).run(None, on=cluster) == first
 
 
-def test_without_restarts_the_cluster_ends_with_its_last_worker() -> None:
+def test_cluster_without_restarts_ends_with_its_last_worker() -> None:
     with Cluster.local(workers=1, restart=False) as cluster:
         cluster._processes.workers[0].kill()  # type: ignore[union-attr]  # local
         cluster._link.join(PATIENCE)
@@ -155,7 +155,7 @@ def test_without_restarts_the_cluster_ends_with_its_last_worker() -> None:
     assert re.search(r"the last worker process \d+ was lost: killed by SIGKILL", str(closed))
 
 
-def test_lost_coordinator_ends_the_cluster_and_starts_nothing() -> None:
+def test_coordinator_that_is_lost_ends_the_cluster_and_no_process_is_started() -> None:
     with Cluster.local(workers=2) as cluster:
         processes = cluster._processes
         assert processes is not None
@@ -171,14 +171,14 @@ def test_lost_coordinator_ends_the_cluster_and_starts_nothing() -> None:
         assert {each.pid for each in processes.workers} == {each.pid for each in others}
 
 
-# -- what can't start -------------------------------------------------------------------------
+# -- processes that can't start ---------------------------------------------------------------
 
 Sitecustomize = Callable[[str], None]
 
 
 @pytest.fixture
 def sitecustomize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sitecustomize:
-    """Lets processes that are started run this text at first, with the name of what is started."""
+    """Lets processes that are started run this text at first, with the name of their module."""
 
     def write(text: str) -> None:
         lines = "import os, sys, time\nmodule = sys.orig_argv[sys.orig_argv.index('-c') + 2]\n"
@@ -261,10 +261,10 @@ def test_timeout_that_is_no_time_is_refused() -> None:
         Cluster.local(workers=1, timeout=0)
 
 
-# -- what is written while a process starts -----------------------------------------------------
+# -- the log of a starting process --------------------------------------------------------------
 
 
-def test_start_log_passes_on_what_is_written_and_keeps_the_last_lines() -> None:
+def test_start_log_passes_on_its_input_and_keeps_the_last_lines() -> None:
     reader, writer = os.pipe()
     log = StartLog(writer)
     for number in range(15):

@@ -34,11 +34,11 @@ HOME = os.getpid()
 
 
 def run(directory: Path, text: str, *arguments: str) -> str:
-    """What a script prints."""
+    """The output of a script."""
     script = directory / "job.py"
     script.write_text(PRELUDE + dedent(text))
     command = [sys.executable, *(arguments or (str(script),))]
-    # what it needs is installed; the path of the tests is not its own
+    # the packages that a script needs are installed; the path of the tests is not its own
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60
@@ -47,7 +47,7 @@ def run(directory: Path, text: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_a_task_finds_the_script_in_main(tmp_path: Path) -> None:
+def test_task_finds_the_script_in_main(tmp_path: Path) -> None:
     told = run(
         tmp_path,
         """
@@ -68,7 +68,7 @@ def test_a_task_finds_the_script_in_main(tmp_path: Path) -> None:
     assert told == "(True, 3, 4)\n"
 
 
-def test_a_task_has_a_process_pool_of_its_own(tmp_path: Path) -> None:
+def test_task_may_have_a_process_pool_of_its_own(tmp_path: Path) -> None:
     told = run(
         tmp_path,
         """
@@ -85,7 +85,7 @@ def test_a_task_has_a_process_pool_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["-c", "-", "-m"])
-def test_a_program_without_a_script_runs_as_one_with_it(tmp_path: Path, how: str) -> None:
+def test_program_without_a_script_runs_as_one_with_it(tmp_path: Path, how: str) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "__init__.py").write_text("")
     (tmp_path / "shop" / "prices.py").write_text("def of(dish): return len(dish)\n")
@@ -110,7 +110,7 @@ def test_a_program_without_a_script_runs_as_one_with_it(tmp_path: Path, how: str
     assert done.stdout == "(6, 1, '__main__')\n", done.stdout + done.stderr
 
 
-def test_a_module_put_on_the_path_later_is_found(tmp_path: Path) -> None:
+def test_module_put_on_the_path_later_is_found(tmp_path: Path) -> None:
     (tmp_path / "apart").mkdir()
     (tmp_path / "apart" / "late.py").write_text(
         "import later\ndef twice(n): return later.two * n\n"
@@ -128,7 +128,7 @@ def test_a_module_put_on_the_path_later_is_found(tmp_path: Path) -> None:
     assert told == "Ok(success=[8])\n"
 
 
-def test_a_failure_on_a_worker_shows_file_line_and_source(tmp_path: Path) -> None:
+def test_failure_on_a_worker_shows_file_line_and_source(tmp_path: Path) -> None:
     told = run(
         tmp_path,
         """
@@ -143,7 +143,7 @@ def test_a_failure_on_a_worker_shows_file_line_and_source(tmp_path: Path) -> Non
     assert "in share\n    return cakes / guests\n" in told
 
 
-def test_a_simulation_gives_back_objects_of_the_classes_of_the_script(tmp_path: Path) -> None:
+def test_simulation_returns_objects_of_the_classes_of_the_script(tmp_path: Path) -> None:
     told = run(
         tmp_path,
         """

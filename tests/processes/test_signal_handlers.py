@@ -1,4 +1,4 @@
-"""SIGTERM, and signal handlers of the program's own: what they raise leaves `run`."""
+"""SIGTERM, and signal handlers of the program's own: their exceptions leave `run`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ FOREVER = io.sleep(1_000_000)
 
 
 class Stop(BaseException):
-    """Asks the program to end."""
+    """A demand that the program end."""
 
 
 class Late(Exception):
-    """Something has taken too long."""
+    """An exception that says that something has taken too long."""
 
 
 @contextmanager
@@ -50,14 +50,14 @@ def raises(exception: BaseException) -> Callable[..., None]:
 
 
 def raise_signal(*_: object) -> Any:
-    """What a function of the user does."""
+    """A function of the user that raises the signal."""
     signal.raise_signal(NUMBER)
     pytest.fail("it went on")
 
 
 @pytest.fixture(params=[Stop, Late, SystemExit, KeyboardInterrupt])
 def raised(request: pytest.FixtureRequest) -> Iterator[BaseException]:
-    """What the handler of NUMBER raises."""
+    """The exception that the handler of NUMBER raises."""
     exception = request.param("it")
     with handled(NUMBER, raises(exception)):
         yield exception
@@ -110,7 +110,7 @@ PYTHON: dict[str, Program] = {
         child(io.error(1)), max_restarts=3, on_restart=lambda *_: io.defer(raise_signal)
     ),
 }
-"""Where functions of the user are called: a signal comes in the midst of one."""
+"""Programs that call a function of the user; a signal comes inside it."""
 
 BUILT_IN: dict[str, Program] = {
     "defer": io.defer(signal.raise_signal, NUMBER),
@@ -129,14 +129,14 @@ BUILT_IN: dict[str, Program] = {
     "actor call": io.actor(int, NUMBER).flat_map(lambda ref: ref.call(signal.raise_signal)),
     "on_main_thread": io.on_main_thread(signal.raise_signal, NUMBER),
 }
-"""The same for functions that have no frame in Python."""
+"""Programs that call a built-in function, which has no frame in Python."""
 
 KINDS = [pytest.param(program, id=name) for name, program in PYTHON.items()]
 KINDS += [pytest.param(program, id=f"{name}, built-in") for name, program in BUILT_IN.items()]
 
 
 @pytest.mark.parametrize("program", KINDS)
-def test_what_a_handler_raises_in_a_function_of_the_user_leaves_run_at_once(
+def test_exception_of_a_handler_inside_a_user_function_leaves_run_at_once(
     program: Program, raised: BaseException
 ) -> None:
     seen: list[str] = []
@@ -147,7 +147,7 @@ def test_what_a_handler_raises_in_a_function_of_the_user_leaves_run_at_once(
     assert seen == ["released"]
 
 
-def test_a_function_of_the_user_may_handle_what_a_handler_raises() -> None:
+def test_exception_of_a_handler_may_be_handled_by_the_user_function() -> None:
     def work() -> str:
         with suppress(Late):
             raise_signal()
@@ -157,7 +157,7 @@ def test_a_function_of_the_user_may_handle_what_a_handler_raises() -> None:
         assert io.defer(work).then(io.sleep(0.001), io.defer(work)).run(None) == Ok("done")
 
 
-def test_a_function_that_swallows_the_demand_to_end_ends_all_the_same() -> None:
+def test_demand_to_end_that_a_user_function_swallows_ends_the_run_all_the_same() -> None:
     def work() -> None:
         with suppress(BaseException):
             raise_signal()
@@ -166,14 +166,14 @@ def test_a_function_that_swallows_the_demand_to_end_ends_all_the_same() -> None:
         io.defer(work).then(FOREVER).run(None)
 
 
-def test_a_handler_that_does_not_raise_interrupts_nothing() -> None:
+def test_handler_that_does_not_raise_interrupts_nothing() -> None:
     heard: list[int] = []
     with handled(NUMBER, lambda number, frame: heard.append(number)):
         assert io.defer(signal.raise_signal, NUMBER).run(None, 2).is_ok()
     assert heard == [NUMBER]
 
 
-def test_what_a_function_has_opened_is_released_when_the_signal_comes_as_it_returns(
+def test_resource_whose_opening_returns_as_the_signal_comes_is_released(
     raised: BaseException,
 ) -> None:
     seen: list[str] = []
@@ -191,14 +191,14 @@ class Dies:
 
 
 class Watched:
-    """Something to which there is a weak reference."""
+    """An object to which there is a weak reference."""
 
 
 def _lets_die() -> None:
     Dies()
 
 
-def _lets_die_what_is_watched() -> None:
+def _lets_a_watched_object_die() -> None:
     watched = Watched()
     dies = weakref.WeakSet([watched])
     reference = weakref.finalize(watched, signal.raise_signal, NUMBER)
@@ -207,9 +207,9 @@ def _lets_die_what_is_watched() -> None:
     assert not reference.alive
 
 
-@pytest.mark.parametrize("function", [_lets_die, _lets_die_what_is_watched])
+@pytest.mark.parametrize("function", [_lets_die, _lets_a_watched_object_die])
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-def test_what_a_handler_raises_where_python_would_ignore_it_leaves_run_all_the_same(
+def test_exception_of_a_handler_where_python_would_ignore_it_leaves_run_all_the_same(
     function: Callable[[], None], raised: BaseException
 ) -> None:
     with pytest.raises(type(raised)) as caught:
@@ -217,7 +217,7 @@ def test_what_a_handler_raises_where_python_would_ignore_it_leaves_run_all_the_s
     assert caught.value is raised
 
 
-# -- in the midst of the machine, and asleep ----------------------------------------------------
+# -- inside the machine, and asleep -------------------------------------------------------------
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ PERSISTENT: dict[str, Program] = {
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("kind", PERSISTENT)
-def test_what_a_handler_raises_in_the_midst_of_the_machine_leaves_run_when_all_is_released(
+def test_exception_of_a_handler_inside_the_machine_leaves_run_after_all_releases(
     kind: str, threads: int, raised: BaseException, amid: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[str] = []
@@ -266,7 +266,7 @@ def test_what_a_handler_raises_in_the_midst_of_the_machine_leaves_run_when_all_i
 
 
 @pytest.mark.parametrize("place", ["1 thread", "4 threads", "cluster"])
-def test_what_a_handler_raises_while_all_fibers_sleep_leaves_run(
+def test_exception_of_a_handler_while_all_fibers_sleep_leaves_run(
     place: str, raised: BaseException
 ) -> None:
     with handled(signal.SIGALRM, raises(raised)), pytest.raises(type(raised)) as caught:
@@ -274,7 +274,7 @@ def test_what_a_handler_raises_while_all_fibers_sleep_leaves_run(
     assert caught.value is raised
 
 
-def test_what_a_handler_raises_while_the_run_ends_is_logged(
+def test_exception_of_a_handler_while_the_run_ends_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with handled(NUMBER, raises(Late("the second"))), handled(signal.SIGUSR2, raises(Stop("it"))):
@@ -290,15 +290,17 @@ def _raise_quietly() -> None:
     signal.raise_signal(NUMBER)
 
 
-def test_the_second_demand_to_end_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demand_to_end_that_is_the_second_abandons_releases(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asks = io.defer(_raise_quietly)
-    # what was given up leaves fibers
+    # releases that were abandoned leave fibers
     monkeypatch.setattr(LocalHost, "validate_rest", lambda host: None)
     with handled(NUMBER, raises(Stop("it"))), pytest.raises(Stop):
         asks.finally_(lambda _: asks.then(FOREVER)).run(None)
 
 
-def test_what_a_handler_raises_while_a_result_is_waited_for_leaves_it_and_the_run_goes_on(
+def test_exception_of_a_handler_leaves_result_and_the_run_goes_on(
     raised: BaseException,
 ) -> None:
     run = shared_cluster().submit(FOREVER, None)
@@ -313,7 +315,7 @@ def test_what_a_handler_raises_while_a_result_is_waited_for_leaves_it_and_the_ru
 
 
 @pytest.mark.slow
-def test_a_worker_outlives_what_a_handler_raises_that_a_fiber_has_set_there() -> None:
+def test_exception_of_a_handler_on_a_worker_does_not_end_the_worker() -> None:
     def install() -> None:
         signal.signal(NUMBER, raises(Late("it")))
 
@@ -332,7 +334,7 @@ def test_a_worker_outlives_what_a_handler_raises_that_a_fiber_has_set_there() ->
 # -- runs in runs -------------------------------------------------------------------------------
 
 
-def test_a_demand_to_end_leaves_all_runs_that_the_main_thread_is_in() -> None:
+def test_demand_to_end_leaves_all_runs_that_the_main_thread_is_in() -> None:
     seen: list[str] = []
 
     def within() -> None:
@@ -345,7 +347,7 @@ def test_a_demand_to_end_leaves_all_runs_that_the_main_thread_is_in() -> None:
     assert seen == ["inner", "outer"]
 
 
-def test_a_demand_to_end_that_leaves_a_run_in_a_handler_is_counted_once(amid: None) -> None:
+def test_demand_to_end_that_leaves_a_run_in_a_handler_is_counted_once(amid: None) -> None:
     seen: list[str] = []
 
     def run_within(number: int, frame: object) -> None:
@@ -361,7 +363,7 @@ def test_a_demand_to_end_that_leaves_a_run_in_a_handler_is_counted_once(amid: No
     assert seen == ["released"]
 
 
-def test_what_else_a_handler_raises_leaves_the_innermost_run_and_can_be_handled_there(
+def test_exception_of_a_handler_leaves_the_innermost_run_and_can_be_handled_there(
     amid: None,
 ) -> None:
     def within() -> str:
@@ -373,11 +375,11 @@ def test_what_else_a_handler_raises_leaves_the_innermost_run_and_can_be_handled_
         assert io.defer(within).then_keep(io.sleep(0.001)).run(None) == Ok("handled")
 
 
-# -- which handlers -----------------------------------------------------------------------------
+# -- handlers that are set during a run ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["1 thread", "4 threads", "cluster"])
-def test_a_handler_that_a_fiber_has_set_meanwhile_is_like_any_other(
+def test_handler_that_a_fiber_sets_on_the_main_thread_is_like_any_other(
     place: str, raised: BaseException
 ) -> None:
     def install() -> None:
@@ -390,7 +392,7 @@ def test_a_handler_that_a_fiber_has_set_meanwhile_is_like_any_other(
 
 
 @pytest.mark.parametrize("is_heard_asleep", [False, True])
-def test_a_handler_that_a_function_has_set_by_itself_is_like_any_other(
+def test_handler_that_a_function_sets_by_itself_is_like_any_other(
     is_heard_asleep: bool, raised: BaseException
 ) -> None:
     seen: list[str] = []
@@ -420,7 +422,7 @@ def test_a_handler_that_a_function_has_set_by_itself_is_like_any_other(
     ids=["default", "ignored", "handled"],
 )
 @pytest.mark.parametrize("threads", [1, 3])
-def test_handler_that_a_function_has_set_by_itself_releases_in_the_midst_of_the_machine(
+def test_handler_that_a_function_sets_by_itself_releases_inside_the_machine(
     before: Any, threads: int, raised: BaseException, amid: None
 ) -> None:
     seen: list[str] = []
@@ -438,7 +440,7 @@ def test_handler_that_a_function_has_set_by_itself_releases_in_the_midst_of_the_
     assert seen == ["released"]
 
 
-def test_handler_that_a_handler_has_set_is_like_any_other(raised: BaseException) -> None:
+def test_handler_that_a_handler_sets_is_like_any_other(raised: BaseException) -> None:
     def install(number: int, frame: object) -> None:
         signal.signal(number, raises(raised))
         signal.setitimer(signal.ITIMER_REAL, 0.01)
@@ -479,7 +481,7 @@ def test_handlers_are_back_in_their_places_when_the_run_has_ended(number: int, p
             assert signal.getsignal(number) is each
 
 
-def test_a_handler_that_was_read_during_a_run_can_be_set_after_it() -> None:
+def test_handler_that_was_read_during_a_run_can_be_set_after_it() -> None:
     def restore() -> Any:
         before = signal.signal(NUMBER, signal.SIG_IGN)
         signal.signal(NUMBER, before)
@@ -508,7 +510,7 @@ RUNS = ["waits.run(None)", "waits.run(None, 3)", "blocks.run(None)", ON_CLUSTER]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
-def test_sigterm_ends_the_program_with_143_when_all_is_released(run: str) -> None:
+def test_sigterm_ends_the_program_with_143_after_all_releases(run: str) -> None:
     script = Script(run)
     script.says("started")
     script.process.terminate()
@@ -525,7 +527,7 @@ def test_sigterm_ends_the_program_with_143_when_all_is_released(run: str) -> Non
         "with Cluster.local(workers=1) as cluster: stuck.run(None, on=cluster)",
     ],
 )
-def test_the_second_sigterm_gives_up(run: str) -> None:
+def test_sigterm_that_is_the_second_abandons_releases(run: str) -> None:
     script = Script(run)
     script.says("started")
     script.process.terminate()
@@ -538,7 +540,7 @@ def test_the_second_sigterm_gives_up(run: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("what", ["attempt()", "on_failure(lambda _: io.sleep(1000))"])
-def test_a_handler_of_sigterm_that_exits_ends_the_program(run: str, what: str) -> None:
+def test_handler_of_sigterm_that_exits_ends_the_program(run: str, what: str) -> None:
     run = run.replace("waits", f"waits.{what}").replace("blocks", f"blocks.{what}")
     script = Script(
         f"signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); tried = None\n    {run}"
@@ -550,7 +552,7 @@ def test_a_handler_of_sigterm_that_exits_ends_the_program(run: str, what: str) -
 
 
 @pytest.mark.slow
-def test_a_child_that_a_fiber_forks_has_the_handlers_of_the_program() -> None:
+def test_child_that_a_fiber_forks_has_the_handlers_of_the_program() -> None:
     script = Script(
         """
     import os

@@ -1,7 +1,8 @@
-"""A signal ends a process that waits, whichever moment or thread it comes to.
+"""A signal ends a process that waits, at any moment, and whichever thread gets it.
 
-Python calls handlers in the main thread, between two of its own instructions: not while that waits
-in a call of the system, unless the signal ends the call. One that another thread gets doesn't.
+Python calls handlers in the main thread, between two of its own instructions. While that thread
+waits in a call of the system, it calls none, unless the signal ends the call. A signal that another
+thread gets doesn't.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def end(process: subprocess.Popen[str]) -> int:
     return process.returncode
 
 
-def test_a_signal_wakes_who_polls_before_its_handler_is_called() -> None:
+def test_waker_is_readable_after_a_signal_before_its_handler_is_called() -> None:
     ours = signal.signal(signal.SIGUSR1, lambda *_: None)
     try:
         with closing(Waker()) as waker:
@@ -71,7 +72,7 @@ def test_a_signal_wakes_who_polls_before_its_handler_is_called() -> None:
         signal.signal(signal.SIGUSR1, ours)
 
 
-def test_a_closed_waker_hears_no_signals() -> None:
+def test_waker_that_is_closed_gets_no_signals() -> None:
     before = signal.set_wakeup_fd(-1)
     try:
         with closing(Waker()) as waker:
@@ -82,7 +83,7 @@ def test_a_closed_waker_hears_no_signals() -> None:
 
 
 @pytest.mark.slow
-def test_a_coordinator_and_a_daemon_end_at_a_signal_that_another_thread_gets() -> None:
+def test_coordinator_and_daemon_end_at_a_signal_that_another_thread_gets() -> None:
     with script(COORDINATOR) as coordinator:
         assert coordinator.stdout is not None
         url = coordinator.stdout.readline().strip()

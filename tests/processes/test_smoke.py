@@ -9,7 +9,7 @@ import pytest
 from distio import Cluster, Ok, io
 
 
-def test_a_program_runs_on_threads() -> None:
+def test_program_runs_on_threads() -> None:
     assert io.zip_par([io.pure(n) for n in range(10)]).run(None, 2) == Ok(list(range(10)))
 
 

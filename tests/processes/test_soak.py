@@ -1,4 +1,4 @@
-"""The memory of a server stays flat: a short look at what `make soak` looks at for long."""
+"""The memory of a server stays flat: a short version of `make soak`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIB = 2**20
 
 
 @pytest.mark.slow
-def test_a_server_that_runs_for_some_seconds_keeps_its_memory_flat() -> None:
+def test_server_that_runs_for_some_seconds_keeps_its_memory_flat() -> None:
     command = [sys.executable, str(SCRIPT), "--seconds", "6"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,7 @@
-"""The tests pass whatever surrounds them.
+"""The tests pass in any surroundings.
 
-In harsh surroundings, those tests are run that are most easily disturbed. All of it
-happens without a terminal, in a copy of this tree whose path has a space in it.
+In harsh surroundings, the tests that are most easily disturbed run without a terminal, in a copy
+of this tree whose path has a space in it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ ROOT: Final = Path(__file__).parents[2]
 NOBODY: Final = 65_534
 CHOSEN: Final = [
     "tests/processes/test_smoke.py",
-    "tests/processes/test_cli.py::test_a_signal_ends_a_program",
-    "tests/processes/test_cli.py::test_the_value_of_an_ok_is_printed",
-    "tests/processes/test_cli.py::test_what_a_file_defines_travels_to_workers_and_back",
-    "tests/docs/test_documents.py::test_the_map_of_the_code_is_true",
-    "tests/processes/test_interrupts.py::test_a_handler_of_the_program_itself_is_left_alone",
-    "tests/processes/test_interrupts.py::test_ctrl_c_interrupts_what_blocks_the_main_thread",
+    "tests/processes/test_cli.py::test_signal_ends_a_program_after_its_releases",
+    "tests/processes/test_cli.py::test_distio_run_prints_the_value_of_an_ok",
+    "tests/processes/test_cli.py::test_functions_and_classes_of_a_file_travel_to_workers_and_back",
+    "tests/docs/test_documents.py::test_readme_map_of_the_code_names_files_that_exist",
+    "tests/processes/test_interrupts.py::test_signal_handler_of_the_program_itself_is_left_alone",
+    "tests/processes/test_interrupts.py::test_ctrl_c_interrupts_a_blocking_call_on_the_main_thread",
     "tests/behaviour/test_laws.py::test_functor_identity",
-    "tests/processes/test_processes.py::test_an_address_where_nobody_listens_is_one_clear_sentence",
-    "tests/processes/test_processes.py::test_the_socket_of_a_local_cluster_lies_in_a_private_directory",
+    "tests/processes/test_processes.py::test_connect_to_an_address_without_a_listener_is_one_clear_sentence",
+    "tests/processes/test_processes.py::test_local_cluster_has_its_socket_in_a_private_directory",
 ]
 HARSH: Final = [
     'trap "" INT TERM',
@@ -41,7 +41,7 @@ HARSH: Final = [
 ]
 """Signals are ignored, the language is C, new files are private, and names of temporary ones long.
 
-All of it at once: each start of pytest takes seconds, and none of these makes up for another.
+The tests run once in all of these surroundings: each start of pytest takes seconds.
 """
 INPUTS: Final = {
     "standard input is closed": "exec <&-",
@@ -51,7 +51,7 @@ INPUTS: Final = {
 
 @pytest.fixture(scope="module")
 def tree() -> Iterator[Path]:
-    """A copy of what is tested, which everybody may read."""
+    """A copy of the tested files, which any user may read."""
     with tempfile.TemporaryDirectory(prefix="distio tests ", dir="/tmp") as name:
         os.chmod(name, 0o755)
         tree = Path(name, "tree")
@@ -80,16 +80,14 @@ def run_chosen(tree: Path, before: str, environment: Mapping[str, str], **user: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("given", INPUTS)
-def test_what_is_easily_disturbed_passes_where_all_is_harsh(
-    tree: Path, tmp_path: Path, given: str
-) -> None:
+def test_chosen_tests_pass_in_harsh_surroundings(tree: Path, tmp_path: Path, given: str) -> None:
     long = tmp_path / ("long" * 38)
     long.mkdir()
     run_chosen(tree, "\n".join([*HARSH, INPUTS[given]]), {"LONG": str(long)})
 
 
 @pytest.mark.slow
-def test_it_passes_in_a_tree_that_may_not_be_written(tree: Path) -> None:
+def test_chosen_tests_pass_in_a_tree_that_may_not_be_written(tree: Path) -> None:
     user: dict[str, Any] = {}
     if os.geteuid() == 0:  # root may write everywhere
         user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}

@@ -1,4 +1,4 @@
-"""A worker is the process that the program would have been: streams, options, signals, threads."""
+"""A worker is a process like its program: streams, options, signals, threads."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run_program(
     workers: int = 1,
     environment: dict[str, str] | None = None,
 ) -> str:
-    """Run a script that has a cluster; return what it and its workers wrote."""
+    """Run a script that has a cluster; return the output of it and its workers."""
     command = [sys.executable, *options, "-c", program_text(definitions, rest, workers)]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
@@ -64,7 +64,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def on(cluster: Cluster, f: Callable[..., Any], *args: Any) -> Any:
-    """What a function returns on a worker."""
+    """The value of a function that is called on a worker."""
     result = io.zip_par(io.defer(f, *args)).run(None, on=cluster)
     assert isinstance(result, Ok), result
     return result.success[0]
@@ -73,18 +73,18 @@ def on(cluster: Cluster, f: Callable[..., Any], *args: Any) -> Any:
 # -- standard input ---------------------------------------------------------------------------
 
 
-def test_a_tool_started_by_a_fiber_finds_the_end_of_its_input(cluster: Cluster) -> None:
+def test_tool_started_by_a_fiber_finds_the_end_of_its_input(cluster: Cluster) -> None:
     def count() -> bytes:
         return subprocess.run(["wc", "-c"], stdout=subprocess.PIPE, timeout=10, check=True).stdout
 
     assert on(cluster, count).strip() == b"0"
 
 
-def test_a_fiber_that_reads_finds_the_end_of_its_input(cluster: Cluster) -> None:
+def test_fiber_that_reads_finds_the_end_of_its_input(cluster: Cluster) -> None:
     assert on(cluster, lambda: sys.stdin.read()) == ""
 
 
-def test_a_worker_goes_on_when_a_fiber_replaces_its_standard_streams() -> None:
+def test_worker_goes_on_when_a_fiber_replaces_its_standard_streams() -> None:
     def redirect() -> None:
         for descriptor in range(3):
             os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
@@ -99,7 +99,7 @@ def processes_of(cluster: Cluster) -> list[subprocess.Popen[bytes]]:
     return cluster._processes.workers
 
 
-def test_a_tool_started_by_a_fiber_has_no_end_of_a_lifeline(cluster: Cluster) -> None:
+def test_tool_started_by_a_fiber_has_no_end_of_a_lifeline(cluster: Cluster) -> None:
     def descriptors() -> list[str]:
         command = [sys.executable, "-c", "import os; print(*os.listdir('/proc/self/fd'))"]
         done = subprocess.run(
@@ -111,7 +111,7 @@ def test_a_tool_started_by_a_fiber_has_no_end_of_a_lifeline(cluster: Cluster) ->
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_daemon_has_an_empty_standard_input(processes: int, daemon_at: Daemon) -> None:
+def test_daemon_has_an_empty_standard_input(processes: int, daemon_at: Daemon) -> None:
     def read() -> tuple[bytes, bytes]:
         tool = subprocess.run(["cat"], stdout=subprocess.PIPE, timeout=10, check=True).stdout
         return tool, sys.stdin.buffer.read()
@@ -145,7 +145,7 @@ def daemon_at() -> Iterator[Daemon]:
 
 
 def daemon(module: str, *arguments: str) -> subprocess.Popen[str]:
-    # Ctrl-C may be ignored by whatever runs the tests; here it isn't
+    # the parent of the tests may ignore Ctrl-C; this program doesn't
     text = (
         "import signal, sys; signal.signal(2, signal.default_int_handler);"
         f"from {module} import main; main()"
@@ -185,7 +185,7 @@ def kind():
         ["-P", "-B", "-W", "error::UserWarning"],
     ],
 )
-def test_a_worker_is_the_same_kind_of_python_as_its_program(options: list[str]) -> None:
+def test_worker_is_the_same_kind_of_python_as_its_program(options: list[str]) -> None:
     rest = """
     there = io.zip_par(io.defer(kind)).run(None, on=cluster).unsafe_get()[0]
     here = kind()
@@ -195,7 +195,7 @@ def test_a_worker_is_the_same_kind_of_python_as_its_program(options: list[str]) 
     run_program(KIND, rest, *options)
 
 
-def test_a_worker_starts_without_the_module_site() -> None:
+def test_worker_starts_without_the_module_site() -> None:
     where = [entry for entry in sys.path if entry and not entry.endswith(".zip")]
     definitions = f"""
 sys.path[:0] = {where!r}
@@ -210,7 +210,7 @@ sys.path[:0] = {where!r}
     assert (done.stdout, done.stderr) == ("Ok(success=[1])\n", "")
 
 
-def test_no_module_of_the_working_directory_takes_the_place_of_one_of_python(
+def test_worker_imports_modules_of_python_and_not_those_of_the_working_directory(
     tmp_path: Path,
 ) -> None:
     for name in ("json.py", "importlib.py"):
@@ -223,7 +223,7 @@ def test_no_module_of_the_working_directory_takes_the_place_of_one_of_python(
 # -- signals ----------------------------------------------------------------------------------
 
 
-def test_a_tool_started_by_a_fiber_can_be_interrupted(cluster: Cluster) -> None:
+def test_tool_started_by_a_fiber_can_be_interrupted(cluster: Cluster) -> None:
     def interrupt() -> int:
         with subprocess.Popen(["sleep", "100"]) as process:
             process.send_signal(signal.SIGINT)
@@ -240,7 +240,7 @@ INTERRUPTED = pytest.param(
 
 
 @pytest.mark.parametrize(("number", "expected"), [INTERRUPTED, (signal.SIGTERM, -signal.SIGTERM)])
-def test_a_fork_made_by_a_fiber_can_be_signalled(
+def test_fork_made_by_a_fiber_can_be_signalled(
     cluster: Cluster, number: signal.Signals, expected: object
 ) -> None:
     def fork() -> object:
@@ -260,12 +260,12 @@ def test_a_fork_made_by_a_fiber_can_be_signalled(
     assert on(cluster, fork) == expected
 
 
-def test_a_fiber_sees_a_handler_of_interrupts(cluster: Cluster) -> None:
+def test_fiber_sees_a_handler_of_interrupts(cluster: Cluster) -> None:
     assert on(cluster, lambda: callable(signal.getsignal(signal.SIGINT)))
 
 
 def test_workers_leave_interrupts_to_the_program() -> None:
-    """From the first moment on: nobody can have a handler in time."""
+    """Workers ignore interrupts from the first moment on, before any handler can be there."""
     rest = """
     for _ in range(5):
         os.killpg(0, signal.SIGINT)
@@ -297,7 +297,7 @@ THREADS = "print(io.zip_par(io.defer(os.getenv, 'OMP_NUM_THREADS')).run(None, on
 NO_LIMITS = {"OMP_NUM_THREADS": "", "PYTHON_CPU_COUNT": ""}
 
 
-def test_each_worker_is_given_its_share_of_the_cores() -> None:
+def test_worker_is_given_its_share_of_the_cores() -> None:
     cores = len(os.sched_getaffinity(0))
     share = max(1, cores // 2)
     heard = run_program("", THREADS, workers=2, environment=NO_LIMITS)
@@ -308,13 +308,13 @@ def test_each_worker_is_given_its_share_of_the_cores() -> None:
     assert heard == "Ok(success=['7'])\n"
 
 
-def test_a_program_sets_the_threads_of_libraries() -> None:
+def test_cluster_sets_the_threads_of_libraries_on_its_workers() -> None:
     with Cluster.local(workers=1, blas_threads=5) as cluster:
         assert on(cluster, os.getenv, "OPENBLAS_NUM_THREADS") == "5"
     assert os.environ.get("OPENBLAS_NUM_THREADS") != "5"
 
 
-def test_a_cluster_has_a_worker_for_each_core_that_may_be_used(
+def test_cluster_has_a_worker_for_each_core_that_may_be_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHON_CPU_COUNT", "1")
@@ -351,7 +351,7 @@ def test_lines_of_workers_stay_whole_and_none_is_lost(
     assert len(lines) == 6 * 31
 
 
-def test_text_without_an_end_is_not_lost_when_a_worker_is_told_to_end() -> None:
+def test_text_without_a_line_end_is_written_when_a_worker_gets_sigterm() -> None:
     rest = """
     io.zip_par(io.defer(print, "left", end="")).run(None, on=cluster)
     worker, = cluster._processes.workers
@@ -361,7 +361,7 @@ def test_text_without_an_end_is_not_lost_when_a_worker_is_told_to_end() -> None:
     assert run_program("", rest) == "left"
 
 
-def test_the_streams_of_a_worker_are_what_libraries_expect(cluster: Cluster) -> None:
+def test_worker_has_streams_as_libraries_expect_them(cluster: Cluster) -> None:
     def look() -> object:
         streams = (sys.stdin, sys.stdout, sys.stderr)
         return (
@@ -380,7 +380,7 @@ def test_the_streams_of_a_worker_are_what_libraries_expect(cluster: Cluster) -> 
 
 
 @pytest.mark.parametrize("closed", [[0], [1, 2], [0, 1, 2]])
-def test_workers_of_a_program_whose_standard_streams_are_closed_work(
+def test_workers_of_a_program_with_closed_standard_streams_run_programs(
     closed: list[int], tmp_path: Path
 ) -> None:
     rest = f"""
@@ -396,8 +396,8 @@ def test_workers_of_a_program_whose_standard_streams_are_closed_work(
     assert (tmp_path / "heard").read_text() == f"{['/dev/null'] * len(closed)}\n"
 
 
-def test_a_cluster_with_a_fork_of_a_worker_closes_before_it_gives_up() -> None:
-    """The fork holds what the worker was connected by."""
+def test_cluster_with_a_fork_of_a_worker_closes_without_waiting_for_the_fork() -> None:
+    """The fork holds the connections of the worker."""
 
     def fork() -> int:
         if (pid := os.fork()) == 0:

@@ -1,4 +1,4 @@
-"""Many seeds, and what fails made small: what `explore` promises, and what pytest gains."""
+"""Many seeds, and failures made small: what `explore` promises, and what pytest gains."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Seen = Simulation[Any, Any]
 
 
 class Account:
-    """Stays in its process, so those who capture it share it."""
+    """An account that can't be pickled, so fibers that capture it share it."""
 
     def __init__(self) -> None:
         self.balance = 0
@@ -73,7 +73,7 @@ def both_arrived(simulation: Seen) -> bool:
 
 
 def unordered() -> Program:
-    """Three deposits of their own; which is first is a matter of the schedule."""
+    """Three deposits of their own; their order depends on the schedule."""
     account = Account()
 
     def deposit(n: int) -> Program:
@@ -99,7 +99,7 @@ def always_wrong(simulation: Seen) -> bool:
 
 
 def failure_of(*arguments: Any, **options: Any) -> CheckFailed:
-    """What `explore` raises."""
+    """The failure that `explore` raises."""
     with pytest.raises(CheckFailed) as caught:
         explore(*arguments, **options)
     return caught.value
@@ -120,10 +120,10 @@ def schedule_of(line: str) -> dict[int, int]:
     return parse_schedule(found[1])
 
 
-# -- all is well ------------------------------------------------------------------------------
+# -- checks that hold -------------------------------------------------------------------------
 
 
-def test_what_was_seen_is_counted() -> None:
+def test_explore_counts_seeds_histories_steps_and_virtual_seconds() -> None:
     simulations = [simulate(SLEEPERS, seed=seed) for seed in range(10)]
     seen = explore(SLEEPERS, None, is_six, range(10))
     assert seen.seeds == 10
@@ -132,24 +132,24 @@ def test_what_was_seen_is_counted() -> None:
     assert seen.virtual_seconds == pytest.approx(sum(each.virtual_seconds for each in simulations))
 
 
-def test_equal_histories_are_counted_once() -> None:
+def test_explore_counts_equal_histories_once() -> None:
     assert explore(SLEEPERS, seeds=[7, 7, 8, 7]).histories == 2
 
 
-def test_the_check_sees_each_simulation() -> None:
+def test_explore_passes_each_simulation_to_the_check() -> None:
     seen: list[Seen] = []
     explore(SLEEPERS, None, seen.append, range(3, 6))
     expected = [str(simulate(SLEEPERS, seed=seed).history) for seed in range(3, 6)]
     assert [str(each.history) for each in seen] == expected
 
 
-def test_only_false_means_that_a_check_says_no() -> None:
+def test_explore_takes_only_false_of_a_check_for_a_failure() -> None:
     values: list[Any] = [None, 0, "", True]
     seen = explore(io.pure(1), None, lambda _: values.pop(), range(4))
     assert (seen.seeds, values) == (4, [])
 
 
-def test_a_function_makes_the_program_anew_for_each_seed() -> None:
+def test_explore_calls_a_function_for_a_new_program_for_each_seed() -> None:
     made: list[Account] = []
 
     def main() -> Program:
@@ -161,11 +161,11 @@ def test_a_function_makes_the_program_anew_for_each_seed() -> None:
     assert [account.balance for account in made] == [1] * 5
 
 
-def test_the_context_is_what_the_program_reads() -> None:
+def test_explore_gives_the_context_to_the_program() -> None:
     explore(io.zip_par(io.read), 5, lambda simulation: simulation.result == Ok([5]), range(3))
 
 
-def test_the_options_are_those_of_simulate() -> None:
+def test_explore_has_the_options_of_simulate() -> None:
     def check(simulation: Seen) -> None:
         history = str(simulation.history)
         assert simulation.virtual_seconds >= 4
@@ -177,10 +177,10 @@ def test_the_options_are_those_of_simulate() -> None:
     explore(io.pure(1), None, check, range(5), members=2, threads=1, latency=1, faults=faults)
 
 
-# -- what goes wrong --------------------------------------------------------------------------
+# -- checks that fail -------------------------------------------------------------------------
 
 
-def test_a_race_is_found_and_the_printed_line_repeats_it(
+def test_explore_finds_a_race_and_prints_the_line_that_repeats_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     failure = failure_of(race, None, both_arrived)
@@ -194,13 +194,13 @@ def test_a_race_is_found_and_the_printed_line_repeats_it(
     )
 
 
-def test_a_race_is_made_as_small_as_can_be() -> None:
+def test_explore_makes_a_race_as_small_as_can_be() -> None:
     faults = [Pause(), Crash("worker-2"), Partition(seconds=0.1)]
     failure = failure_of(race, None, both_arrived, faults=faults)
     assert failure.line == "simulate(main, context, members=1, threads=1, schedule='')"
 
 
-def test_the_seed_breaks_the_check_too() -> None:
+def test_explore_names_the_first_seed_that_breaks_the_check() -> None:
     failure = failure_of(unordered, None, in_order)
     with pytest.raises(AssertionError):
         in_order(simulate(unordered, seed=failure.seed))
@@ -208,7 +208,7 @@ def test_the_seed_breaks_the_check_too() -> None:
         in_order(simulate(unordered, seed=seed))
 
 
-def test_no_choice_is_superfluous() -> None:
+def test_explore_prints_a_line_without_superfluous_choices() -> None:
     failure = failure_of(unordered, None, in_order)
     assert failure.line.startswith("simulate(main, context, members=1, threads=1, schedule=")
     with pytest.raises(AssertionError):
@@ -217,7 +217,7 @@ def test_no_choice_is_superfluous() -> None:
     in_order(repeat("simulate(main, context, members=1, threads=1, schedule='')", unordered))
 
 
-def test_each_choice_that_is_left_is_needed() -> None:
+def test_explore_keeps_only_choices_that_are_needed() -> None:
     def check(simulation: Seen) -> None:
         assert simulation.result != Ok([1, 2, 0])
 
@@ -230,18 +230,18 @@ def test_each_choice_that_is_left_is_needed() -> None:
 
 
 @pytest.mark.slow
-def test_only_the_fault_that_matters_is_left() -> None:
+def test_explore_keeps_only_the_fault_that_matters() -> None:
     faults = [Pause(), Crash(), Partition(), Pause("client")]
 
-    def nobody_crashes(simulation: Seen) -> None:
+    def no_process_crashes(simulation: Seen) -> None:
         assert "crashes" not in str(simulation.history)
 
-    failure = failure_of(PAIR, None, nobody_crashes, faults=faults)
+    failure = failure_of(PAIR, None, no_process_crashes, faults=faults)
     assert "faults=[Crash(who=None, at=None, returns_after=None)]" in failure.line
     assert "crashes" in str(repeat(failure.line, PAIR).history)
 
 
-def test_only_as_many_workers_are_left_as_it_takes() -> None:
+def test_explore_keeps_only_as_many_workers_as_the_failure_needs() -> None:
     def second_worker_is_idle(simulation: Seen) -> None:
         assert "worker-2: steps" not in str(simulation.history)
 
@@ -250,7 +250,7 @@ def test_only_as_many_workers_are_left_as_it_takes() -> None:
     assert "worker-2: steps" in str(repeat(failure.line, PAIR).history)
 
 
-def test_what_is_made_smaller_still_fails_in_the_same_way() -> None:
+def test_explore_keeps_the_kind_of_the_failure_when_it_makes_it_smaller() -> None:
     def check(simulation: Seen) -> None:
         raise (ValueError if "worker-2" in str(simulation.history) else KeyError)("no")
 
@@ -259,7 +259,7 @@ def test_what_is_made_smaller_still_fails_in_the_same_way() -> None:
     assert "members=2, threads=1" in failure.line
 
 
-def test_what_a_check_raises_is_the_cause() -> None:
+def test_explore_has_the_exception_of_a_check_as_its_cause() -> None:
     reason = RuntimeError("the check itself")
 
     def check(simulation: Seen) -> None:
@@ -270,12 +270,12 @@ def test_what_a_check_raises_is_the_cause() -> None:
     assert failure.what == "RuntimeError: the check itself"
 
 
-def test_a_check_that_returns_false_fails_with_the_result() -> None:
+def test_explore_shows_the_result_for_which_a_check_returns_false() -> None:
     failure = failure_of(race, None, both_arrived)
     assert failure.what == "AssertionError: the check says no to Ok(success=1)"
 
 
-def test_the_first_seed_that_fails_is_the_last_one_tried() -> None:
+def test_explore_stops_at_the_first_seed_that_fails() -> None:
     tried: list[int] = []
 
     def seeds() -> Any:
@@ -287,7 +287,7 @@ def test_the_first_seed_that_fails_is_the_last_one_tried() -> None:
     assert tried == [4]
 
 
-def test_options_that_matter_are_in_the_line() -> None:
+def test_explore_prints_the_options_that_matter() -> None:
     failure = failure_of(
         io.pure(1),
         None,
@@ -309,7 +309,7 @@ def test_options_that_matter_are_in_the_line() -> None:
         Disconnect(returns_after=3.5),
     ],
 )
-def test_faults_can_be_read_from_the_line(fault: Fault) -> None:
+def test_explore_prints_faults_that_can_be_pasted(fault: Fault) -> None:
     def nothing_comes(simulation: Seen) -> bool:
         return not re.search("crashes|stands still|is cut off|loses", str(simulation.history))
 
@@ -318,14 +318,14 @@ def test_faults_can_be_read_from_the_line(fault: Fault) -> None:
     assert not nothing_comes(repeat(failure.line, io.sleep(1)))
 
 
-def test_a_failed_check_can_be_pickled() -> None:
+def test_check_failed_can_be_pickled() -> None:
     failure = failure_of(race, None, both_arrived)
     copy = pickle.loads(pickle.dumps(failure))
     assert isinstance(copy, AssertionError)
     assert str(copy) == str(failure)
 
 
-def test_ctrl_c_in_a_check_leaves_the_exploration() -> None:
+def test_explore_is_left_by_ctrl_c_in_a_check() -> None:
     def check(simulation: Seen) -> None:
         raise KeyboardInterrupt
 
@@ -333,7 +333,7 @@ def test_ctrl_c_in_a_check_leaves_the_exploration() -> None:
         explore(io.pure(1), None, check)
 
 
-def test_bad_arguments_are_refused() -> None:
+def test_explore_refuses_bad_arguments() -> None:
     with pytest.raises(MatchError, match="members is a number from 1"):
         explore(io.pure(1), members=0)
     with pytest.raises(MatchError, match=r"expected an IO from the function .*, but got 5"):
@@ -343,7 +343,7 @@ def test_bad_arguments_are_refused() -> None:
 # -- limits -----------------------------------------------------------------------------------
 
 
-def test_too_many_steps_are_a_failure() -> None:
+def test_explore_reports_too_many_steps_as_a_failure() -> None:
     circle: Program = io.rec(lambda again: io.yield_.then(again))
     failure = failure_of(io.zip_par(circle, circle), max_steps=50)
     assert failure.what.startswith("SimulationLimit: the run has not ended after 50 steps")
@@ -352,7 +352,7 @@ def test_too_many_steps_are_a_failure() -> None:
         repeat(failure.line, circle)
 
 
-def test_too_much_time_is_a_failure() -> None:
+def test_explore_reports_too_many_virtual_seconds_as_a_failure() -> None:
     failure = failure_of(io.sleep(100), max_virtual_seconds=50)
     assert failure.what.startswith("SimulationLimit: the run has not ended after 50 virtual sec")
     with pytest.raises(SimulationLimit):
@@ -409,7 +409,7 @@ class Thief(Placement):
 
 
 class Timeless(Coordinator):
-    """Looks at no clock."""
+    """A coordinator that has no deadline."""
 
     def next_deadline(self) -> float | None:
         return None
@@ -434,7 +434,7 @@ def sabotaged(feature: type[MemberFeature] | None, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(("feature", "message", "has_story"), SABOTAGES)
-def test_a_broken_invariant_is_told_with_the_story_of_its_fiber(
+def test_broken_invariant_comes_with_the_story_of_its_fiber(
     feature: type[MemberFeature] | None,
     message: str,
     has_story: bool,
@@ -453,7 +453,7 @@ def test_a_broken_invariant_is_told_with_the_story_of_its_fiber(
 
 
 @pytest.mark.parametrize("feature", [feature for feature, _, _ in SABOTAGES])
-def test_a_broken_invariant_is_a_failure_that_its_line_repeats(
+def test_broken_invariant_is_a_failure_that_its_line_repeats(
     feature: type[MemberFeature] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = sabotaged(feature, monkeypatch)
@@ -471,17 +471,17 @@ schedules = st.dictionaries(st.integers(0, 100), st.integers(0, 500), max_size=2
 
 
 @given(schedules)
-def test_a_schedule_survives_as_text(schedule: dict[int, int]) -> None:
+def test_schedule_survives_as_text(schedule: dict[int, int]) -> None:
     assert parse_schedule(show_schedule(schedule)) == schedule
 
 
-def test_a_schedule_is_shown_in_the_order_of_its_choices() -> None:
+def test_schedule_is_shown_in_the_order_of_its_choices() -> None:
     assert show_schedule({12: 3, 4: 1}) == "4:1 12:3"
     assert show_schedule({}) == ""
 
 
 @pytest.mark.parametrize("text", ["x", "1", "1:", ":1", "1:x", "-1:2", "1:2,3:4", "1:2:3"])
-def test_what_is_no_schedule_is_refused(text: str) -> None:
+def test_schedule_that_cannot_be_parsed_is_refused(text: str) -> None:
     with pytest.raises(MatchError, match="a schedule is a list like '3:1 9:2'"):
         parse_schedule(text)
 
@@ -497,7 +497,7 @@ faults = st.lists(
 @pytest.mark.slow
 @settings(max_examples=25)
 @given(programs, st.integers(0, 10**9), st.integers(1, 3), faults)
-def test_the_schedule_of_a_seed_gives_the_same_history(
+def test_schedule_of_a_seed_gives_the_same_history(
     main: Callable[[], Program], seed: int, members: int, faults: list[Fault]
 ) -> None:
     drawn = Drawn(seed)
@@ -513,7 +513,7 @@ def test_the_schedule_of_a_seed_gives_the_same_history(
 
 @settings(max_examples=25)
 @given(schedules)
-def test_any_schedule_can_be_played(schedule: dict[int, int]) -> None:
+def test_schedule_with_any_choices_can_be_played(schedule: dict[int, int]) -> None:
     assert simulate(SLEEPERS, schedule=show_schedule(schedule)).result == Ok(6)
 
 
@@ -564,22 +564,24 @@ def test_deposits(cluster_simulation):
 
 
 def seeds_in(pytester: pytest.Pytester, *options: str) -> list[int]:
-    """How many seeds each of the tests tries."""
+    """The number of seeds that each of the tests tries."""
     pytester.makepyfile(COUNTING)
     run = pytester.runpytest_inprocess("-s", "--strict-markers", *options)
     run.assert_outcomes(passed=3)
     return [int(count) for count in re.findall(r"seeds: (\d+)", run.stdout.str())]
 
 
-def test_a_test_tries_20_seeds_or_as_many_as_its_marker_says(pytester: pytest.Pytester) -> None:
+def test_cluster_simulation_tries_20_seeds_or_as_many_as_its_marker_says(
+    pytester: pytest.Pytester,
+) -> None:
     assert seeds_in(pytester) == [20, 3, 4]
 
 
-def test_the_option_is_stronger_than_the_marker(pytester: pytest.Pytester) -> None:
+def test_cluster_simulation_prefers_the_option_to_the_marker(pytester: pytest.Pytester) -> None:
     assert seeds_in(pytester, "--seeds", "5") == [5, 5, 5]
 
 
-def test_a_test_that_fails_shows_the_line(pytester: pytest.Pytester) -> None:
+def test_cluster_simulation_that_fails_shows_the_line(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(RACING)
     run = pytester.runpytest_inprocess()
     run.assert_outcomes(failed=1)
@@ -593,7 +595,7 @@ def test_a_test_that_fails_shows_the_line(pytester: pytest.Pytester) -> None:
     )
 
 
-def test_pytest_tells_of_the_marker_and_the_option(pytester: pytest.Pytester) -> None:
+def test_pytest_lists_the_marker_and_the_option(pytester: pytest.Pytester) -> None:
     run = pytester.runpytest_inprocess("--markers")
     run.stdout.fnmatch_lines(["@pytest.mark.seeds(n): how many seeds*"])
     run = pytester.runpytest_inprocess("--help")

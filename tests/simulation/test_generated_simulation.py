@@ -18,13 +18,13 @@ from tests.harness.programs import Program, comparable, expected, programs, to_i
 
 @pytest.fixture
 def examples(request: pytest.FixtureRequest) -> int:
-    """How many programs to try."""
+    """The number of programs to try."""
     asked: int | None = request.config.getoption("--seeds")
     return asked or EXAMPLES
 
 
 @pytest.mark.slow
-def test_a_program_has_its_outcome_under_every_seed(examples: int) -> None:
+def test_simulation_of_a_generated_program_has_its_outcome_under_every_seed(examples: int) -> None:
     @settings(max_examples=examples)
     @given(programs(), SEEDS, SHAPES)
     def check(program: Program, seed: int, shape: tuple[int, int]) -> None:
@@ -36,7 +36,7 @@ def test_a_program_has_its_outcome_under_every_seed(examples: int) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_only_late_changes_no_outcome(examples: int) -> None:
+def test_simulation_with_delays_alone_changes_no_outcome(examples: int) -> None:
     @settings(max_examples=examples // 2)
     @given(programs(), SEEDS, st.lists(HARMLESS, min_size=1, max_size=3))
     def check(program: Program, seed: int, faults: Sequence[Fault]) -> None:
@@ -47,8 +47,8 @@ def test_what_is_only_late_changes_no_outcome(examples: int) -> None:
 
 
 @pytest.mark.slow
-def test_whatever_is_lost_nothing_hangs_and_nothing_is_left(examples: int) -> None:
-    """The simulation itself sees to that."""
+def test_simulation_with_losses_always_ends_and_leaves_nothing_behind(examples: int) -> None:
+    """The simulation itself checks both."""
 
     @settings(max_examples=examples // 2)
     @given(programs(), SEEDS, SHAPES, st.lists(HARMFUL | HARMLESS, min_size=1, max_size=3))

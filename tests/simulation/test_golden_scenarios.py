@@ -1,4 +1,4 @@
-"""Golden scenarios: what members and the coordinator say to each other, in order, as text.
+"""Golden scenarios: the messages of members and the coordinator, in order, as text.
 
 Each file in `golden` is the history of one small program. A change of a protocol shows there as a
 difference of text; `pytest tests/simulation/test_golden_scenarios.py --rewrite-golden` writes them
@@ -70,7 +70,7 @@ def withdrawn_call() -> Program:
 
 
 def status() -> Program:
-    """A fiber asks what a fiber on the worker is at."""
+    """A fiber asks for the status of a fiber on the worker."""
     return io.parallel(io.sleep(0.02)).flat_map(
         lambda fibers: (
             io.sleep(0.01)
@@ -111,7 +111,9 @@ SCENARIOS: Final[dict[str, tuple[Callable[[], Program], int, Sequence[Fault]]]] 
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_scenario_is_said_as_in_its_golden_text(name: str, request: pytest.FixtureRequest) -> None:
+def test_scenario_has_the_messages_of_its_golden_text(
+    name: str, request: pytest.FixtureRequest
+) -> None:
     make, workers, faults = SCENARIOS[name]
     simulation = simulate(make, members=workers, threads=1, latency=0.001, faults=faults)
     lines = [f"# {make.__doc__}", "", *_joined_and_done(simulation.history)]
@@ -122,5 +124,5 @@ def test_scenario_is_said_as_in_its_golden_text(name: str, request: pytest.Fixtu
     assert text == file.read_text()
 
 
-def test_golden_texts_are_those_of_the_scenarios() -> None:
+def test_golden_texts_and_scenarios_have_the_same_names() -> None:
     assert {file.stem for file in GOLDEN.glob("*.txt")} == set(SCENARIOS)

@@ -1,4 +1,4 @@
-"""The book that a simulation keeps of its fibers: each rule, and what breaks it."""
+"""The ledger that a simulation keeps of its fibers: each rule, and how it is broken."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def placed(ledger: Ledger) -> Ledger:
     return ledger
 
 
-# -- what is allowed --------------------------------------------------------------------------
+# -- allowed ----------------------------------------------------------------------------------
 
 
-def test_a_fiber_may_live_and_end_where_it_was_made(ledger: Ledger) -> None:
+def test_ledger_lets_a_fiber_live_and_end_where_it_was_made(ledger: Ledger) -> None:
     ledger.stepped(FIBER, 0, "client", 0.0)
     ledger.stepped(FIBER, 0, "client", 0.5)
     ledger.ended(FIBER, "client")
     assert ledger.stranded() == []
 
 
-def test_a_fiber_may_travel_and_come_back(placed: Ledger) -> None:
+def test_ledger_lets_a_fiber_travel_and_come_back(placed: Ledger) -> None:
     placed.stepped(FIBER, 1, "worker-1", 0.0)
     placed.left([(FIBER, 1)], "worker-1")
     placed.arrived([(FIBER, 2)], "client")
@@ -48,7 +48,7 @@ def test_a_fiber_may_travel_and_come_back(placed: Ledger) -> None:
     assert placed.stranded() == []
 
 
-def test_a_sleeper_may_be_stepped_at_its_time_or_later(ledger: Ledger) -> None:
+def test_ledger_lets_a_sleeper_be_stepped_at_its_time_or_later(ledger: Ledger) -> None:
     ledger.sleeps(FIBER, 2.0)
     ledger.stepped(FIBER, 0, "client", 2.0)
     ledger.stepped(FIBER, 0, "client", 0.5)  # it sleeps no more
@@ -56,63 +56,63 @@ def test_a_sleeper_may_be_stepped_at_its_time_or_later(ledger: Ledger) -> None:
     ledger.stepped(FIBER, 0, "client", 9.0)
 
 
-# -- what is not ------------------------------------------------------------------------------
+# -- forbidden --------------------------------------------------------------------------------
 
 
-def test_a_fiber_is_made_once(ledger: Ledger) -> None:
+def test_ledger_refuses_a_fiber_that_is_made_twice(ledger: Ledger) -> None:
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 was made twice"):
         ledger.made([OTHER, FIBER], "worker-1")
 
 
-def test_a_fiber_that_has_ended_is_not_made_again(ledger: Ledger) -> None:
+def test_ledger_refuses_a_fiber_that_is_made_again_after_its_end(ledger: Ledger) -> None:
     ledger.ended(FIBER, "client")
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 was made twice"):
         ledger.made([FIBER], "client")
 
 
-def test_only_the_process_that_has_a_fiber_steps_it(placed: Ledger) -> None:
+def test_ledger_refuses_a_step_by_a_process_that_does_not_have_the_fiber(placed: Ledger) -> None:
     with pytest.raises(
         InvariantBroken, match=r"fiber 1\.3 is stepped by client, but it is worker-1"
     ):
         placed.stepped(FIBER, 1, "client", 0.0)
 
 
-def test_a_fiber_on_its_way_is_stepped_by_nobody(ledger: Ledger) -> None:
+def test_ledger_refuses_a_step_of_a_fiber_on_its_way(ledger: Ledger) -> None:
     ledger.left([(FIBER, 0)], "client")
     with pytest.raises(InvariantBroken, match="is stepped by client, but it is on its way"):
         ledger.stepped(FIBER, 0, "client", 0.0)
 
 
-def test_a_fiber_that_nobody_made_is_not_stepped(ledger: Ledger) -> None:
+def test_ledger_refuses_a_step_of_an_unknown_fiber(ledger: Ledger) -> None:
     with pytest.raises(InvariantBroken, match=r"fiber 1\.4 is stepped by client, but it is unkno"):
         ledger.stepped(OTHER, 0, "client", 0.0)
 
 
-def test_a_fiber_that_has_ended_is_not_stepped(ledger: Ledger) -> None:
+def test_ledger_refuses_a_step_of_a_fiber_that_has_ended(ledger: Ledger) -> None:
     ledger.ended(FIBER, "client")
     with pytest.raises(InvariantBroken, match="is stepped by client, but it is ended"):
         ledger.stepped(FIBER, 0, "client", 0.0)
 
 
-def test_a_fiber_is_stepped_in_its_epoch_only(placed: Ledger) -> None:
+def test_ledger_refuses_a_step_in_another_epoch(placed: Ledger) -> None:
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 is stepped in epoch 0"):
         placed.stepped(FIBER, 0, "worker-1", 0.0)
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 is stepped in epoch 2"):
         placed.stepped(FIBER, 2, "worker-1", 0.0)
 
 
-def test_a_fiber_that_never_travelled_is_in_epoch_0(ledger: Ledger) -> None:
+def test_ledger_refuses_a_step_of_a_fiber_that_never_travelled_in_epoch_1(ledger: Ledger) -> None:
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 is stepped in epoch 1"):
         ledger.stepped(FIBER, 1, "client", 0.0)
 
 
-def test_a_sleeper_is_not_stepped_early(ledger: Ledger) -> None:
+def test_ledger_refuses_an_early_step_of_a_sleeper(ledger: Ledger) -> None:
     ledger.sleeps(FIBER, 2.0)
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 woke 0\.5 s early"):
         ledger.stepped(FIBER, 0, "client", 1.5)
 
 
-def test_a_sleeper_that_travels_is_not_stepped_early(ledger: Ledger) -> None:
+def test_ledger_refuses_an_early_step_of_a_sleeper_that_has_travelled(ledger: Ledger) -> None:
     ledger.sleeps(FIBER, 2.0)
     ledger.left([(FIBER, 0)], "client")
     ledger.arrived([(FIBER, 1)], "worker-1")
@@ -120,45 +120,47 @@ def test_a_sleeper_that_travels_is_not_stepped_early(ledger: Ledger) -> None:
         ledger.stepped(FIBER, 1, "worker-1", 1.0)
 
 
-def test_only_the_process_that_has_a_fiber_sends_it_away(placed: Ledger) -> None:
+def test_ledger_refuses_a_departure_from_a_process_that_does_not_have_the_fiber(
+    placed: Ledger,
+) -> None:
     with pytest.raises(InvariantBroken, match="is sent away by client, but it is worker-1"):
         placed.left([(FIBER, 1)], "client")
 
 
-def test_a_fiber_is_sent_away_once(ledger: Ledger) -> None:
+def test_ledger_refuses_a_second_departure_of_a_fiber_on_its_way(ledger: Ledger) -> None:
     ledger.left([(FIBER, 0)], "client")
     with pytest.raises(InvariantBroken, match="is sent away by client, but it is on its way"):
         ledger.left([(FIBER, 0)], "client")
 
 
-def test_only_what_was_sent_away_arrives(ledger: Ledger) -> None:
+def test_ledger_refuses_the_arrival_of_a_fiber_that_has_not_left(ledger: Ledger) -> None:
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 arrives at worker-1 .* it is client"):
         ledger.arrived([(FIBER, 1)], "worker-1")
 
 
-def test_what_was_sent_away_arrives_in_one_place(placed: Ledger) -> None:
+def test_ledger_refuses_a_second_arrival_of_a_fiber(placed: Ledger) -> None:
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 arrives at worker-2 .* it is worker-1"):
         placed.arrived([(FIBER, 2)], "worker-2")
 
 
-def test_each_journey_has_an_epoch_of_its_own(placed: Ledger) -> None:
+def test_ledger_refuses_a_journey_in_the_epoch_of_the_last_one(placed: Ledger) -> None:
     placed.left([(FIBER, 1)], "worker-1")
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 goes from epoch 1 to epoch 1"):
         placed.arrived([(FIBER, 1)], "worker-2")
 
 
-def test_the_first_journey_leads_out_of_epoch_0(ledger: Ledger) -> None:
+def test_ledger_refuses_a_first_journey_in_epoch_0(ledger: Ledger) -> None:
     ledger.left([(FIBER, 0)], "client")
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 goes from epoch 0 to epoch 0"):
         ledger.arrived([(FIBER, 0)], "worker-1")
 
 
-def test_a_fiber_ends_where_it_is(placed: Ledger) -> None:
+def test_ledger_refuses_an_end_at_a_process_that_does_not_have_the_fiber(placed: Ledger) -> None:
     with pytest.raises(InvariantBroken, match="ends at client, but it is worker-1"):
         placed.ended(FIBER, "client")
 
 
-def test_a_fiber_ends_once(ledger: Ledger) -> None:
+def test_ledger_refuses_a_second_end_of_a_fiber(ledger: Ledger) -> None:
     ledger.ended(FIBER, "client")
     with pytest.raises(InvariantBroken, match="ends at client, but it is ended"):
         ledger.ended(FIBER, "client")
@@ -167,7 +169,7 @@ def test_a_fiber_ends_once(ledger: Ledger) -> None:
 # -- losses -----------------------------------------------------------------------------------
 
 
-def test_what_a_lost_process_had_is_gone_with_it(placed: Ledger) -> None:
+def test_ledger_refuses_a_step_of_a_fiber_that_was_lost_with_its_process(placed: Ledger) -> None:
     placed.made([OTHER], "client")
     placed.lost("worker-1")
     assert placed.stranded() == [OTHER]
@@ -175,19 +177,19 @@ def test_what_a_lost_process_had_is_gone_with_it(placed: Ledger) -> None:
         placed.stepped(FIBER, 1, "worker-1", 0.0)
 
 
-def test_a_loss_leaves_the_fibers_of_others_alone(placed: Ledger) -> None:
+def test_ledger_keeps_the_fibers_of_other_processes_after_a_loss(placed: Ledger) -> None:
     placed.lost("client")
     placed.stepped(FIBER, 1, "worker-1", 0.0)
 
 
-def test_what_had_ended_before_a_loss_has_ended(ledger: Ledger) -> None:
+def test_ledger_keeps_the_end_of_a_fiber_before_the_loss_of_its_process(ledger: Ledger) -> None:
     ledger.ended(FIBER, "client")
     ledger.lost("client")
     with pytest.raises(InvariantBroken, match="it is ended"):
         ledger.stepped(FIBER, 0, "client", 0.0)
 
 
-def test_stranded_are_those_that_have_not_ended(ledger: Ledger) -> None:
+def test_ledger_lists_fibers_that_have_not_ended_as_stranded(ledger: Ledger) -> None:
     third = fiber_id(2, 0)
     ledger.made([OTHER, third], "client")
     ledger.left([(OTHER, 0)], "client")
@@ -198,7 +200,7 @@ def test_stranded_are_those_that_have_not_ended(ledger: Ledger) -> None:
 # -- the story --------------------------------------------------------------------------------
 
 
-def test_what_is_broken_comes_with_the_story_of_its_fiber() -> None:
+def test_ledger_tells_the_story_of_the_fiber_whose_rule_is_broken() -> None:
     history = History()
     ledger = Ledger(history)
     history.add(0.25, "client", "has started {}", [FIBER])

@@ -1,4 +1,4 @@
-"""A run that goes on for long keeps nothing of what is over, wherever its fibers have moved."""
+"""A run that goes on for long keeps nothing of ended fibers, wherever its fibers have moved."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def handed_on(n: int) -> Program:
 
 
 def given_away(n: int) -> Program:
-    """Handles in a queue, some of which nobody takes."""
+    """Handles in a queue, some of which no fiber takes."""
 
     def talk(queue: Queue[Any]) -> Program:
         put = io.parallel(io.pure(n), io.yield_).flat_map(queue.put)
@@ -55,7 +55,7 @@ def given_away(n: int) -> Program:
 
 
 def requests(status_queries: Queue[Any], n: int) -> Program:
-    """What comes in at one time."""
+    """The requests that arrive at one time."""
     unheard = io.parallel(io.yield_)
     late = io.sleep(60).timeout(0.001, io.pure("too late"))
     each = io.zip_par(unheard, late, handed_on(n), given_away(n), ask(status_queries, n))
@@ -63,7 +63,7 @@ def requests(status_queries: Queue[Any], n: int) -> Program:
 
 
 def server(rounds: int) -> Program:
-    """So many rounds of requests; its value is what is kept when all is quiet again."""
+    """So many rounds of requests; the value is the sizes of collections when all is quiet again."""
 
     def go_on(status_queries: Queue[Any], n: int) -> Program:
         if n < rounds:
@@ -82,7 +82,7 @@ def server(rounds: int) -> Program:
     )
 
 
-# -- what is kept -----------------------------------------------------------------------------
+# -- sizes of collections ---------------------------------------------------------------------
 
 
 MEMBERS: list[Member] = []
@@ -91,7 +91,7 @@ COORDINATORS: list[Coordinator] = []
 
 
 def member(*args: Any, **options: Any) -> Member:
-    """One whose fibers move whenever they wake."""
+    """A member whose fibers move whenever they wake."""
     MEMBERS.append(MOVE_ON_WAKE.member(*args, **options))
     return MEMBERS[-1]
 
@@ -102,7 +102,7 @@ def coordinator() -> Coordinator:
 
 
 def kept() -> dict[str, int]:
-    """How much the machines keep."""
+    """The sizes of the machines' collections."""
     sized: dict[str, Sequence[Sized]] = {
         "handles of fibers here": [each.state.hosted for each in MEMBERS],
         "handles of fibers elsewhere": [each.state.awaited for each in MEMBERS],

@@ -40,7 +40,7 @@ SEEDS: Final = range(100)
 
 
 class Sticky:
-    """What captures this stays in its process, and so shares it with others that stay."""
+    """A value that can't be pickled, so fibers that capture it stay and share it."""
 
     def __init__(self) -> None:
         self.items: list[Any] = []
@@ -50,7 +50,7 @@ class Sticky:
 
 
 class Brittle:
-    """Can be pickled, but not unpickled."""
+    """A value that can be pickled, but not unpickled."""
 
     def __reduce__(self) -> Any:
         return boom, ()
@@ -70,7 +70,7 @@ FOREVER: Final[Program] = io.rec(lambda again: io.yield_.then(again))
 
 
 def exceptions(outcome: Result[Any, Any] | None) -> list[BaseException]:
-    """What a Panic holds."""
+    """The exceptions of a Panic."""
     assert isinstance(outcome, Panic), outcome
     return [traced.exception for traced in outcome.exceptions]
 
@@ -81,30 +81,30 @@ def the_exception(outcome: Result[Any, Any] | None) -> BaseException:
 
 
 def lines(history: Any, *parts: str) -> History:
-    """The lines that have all of these in them."""
+    """The lines that contain all of these parts."""
     return [line for line in history if all(part in line for part in parts)]
 
 
 # -- results ----------------------------------------------------------------------------------
 
 
-def test_the_result_is_that_of_the_program() -> None:
+def test_simulation_has_the_result_of_the_program() -> None:
     assert simulate(io.pure(5)).result == Ok(5)
     assert simulate(SQUARES).result == SUM
 
 
-def test_a_function_that_makes_the_program_will_do() -> None:
+def test_simulate_accepts_a_function_that_makes_the_program() -> None:
     calls: list[int] = []
     assert simulate(lambda: io.defer(calls.append, 1)).result == Ok(None)
     assert calls == [1]
 
 
-def test_expected_failures_arrive_in_the_order_of_the_programs() -> None:
+def test_expected_failures_of_a_simulation_arrive_in_the_order_of_the_programs() -> None:
     program = io.zip_par(io.pure(1), io.errors("a", "b"), io.error("c"))
     assert simulate(program).result == Errors(["a", "b", "c"])
 
 
-def test_a_panic_arrives_with_its_traceback() -> None:
+def test_panic_in_a_simulation_arrives_with_its_traceback() -> None:
     outcome = simulate(io.zip_par(io.pure(1), io.defer(boom))).result
     assert repr(the_exception(outcome)) == "ValueError('boom')"
     assert isinstance(outcome, Panic)
@@ -112,12 +112,12 @@ def test_a_panic_arrives_with_its_traceback() -> None:
     assert outcome.errors == []
 
 
-def test_children_read_the_context_of_their_parent() -> None:
+def test_children_in_a_simulation_read_the_context_of_their_parent() -> None:
     inner: Program = io.zip_par(io.read, io.read).contra_map_read(lambda c: c + 1)
     assert simulate(io.zip_par(io.read, inner, io.read), 41).result == Ok([41, [42, 42], 41])
 
 
-def test_children_of_children() -> None:
+def test_children_of_children_run_in_a_simulation() -> None:
     def tree(depth: int) -> Program:
         if depth == 0:
             return io.pure(1)
@@ -126,7 +126,7 @@ def test_children_of_children() -> None:
     assert simulate(tree(5)).result == Ok(32)
 
 
-def test_wait_gives_each_result_whatever_it_is() -> None:
+def test_wait_in_a_simulation_gives_each_kind_of_result() -> None:
     started = io.parallel(io.sleep(0.1).then(io.pure(1)), io.error("e"), io.defer(boom))
     outcome = simulate(started.flat_map(io.wait)).result
     assert isinstance(outcome, Ok)
@@ -135,7 +135,7 @@ def test_wait_gives_each_result_whatever_it_is() -> None:
     assert repr(the_exception(third)) == "ValueError('boom')"
 
 
-def test_a_fiber_can_be_waited_for_by_whoever_gets_its_handle() -> None:
+def test_fiber_in_a_simulation_can_be_waited_for_by_any_fiber_that_gets_its_handle() -> None:
     started_elsewhere = io.zip_par(io.parallel(io.sleep(0.1).then(io.pure(7))))
     program = started_elsewhere.flat_map(
         lambda handles: io.zip_par(io.wait(handles[0]), io.wait(handles[0]))
@@ -144,7 +144,7 @@ def test_a_fiber_can_be_waited_for_by_whoever_gets_its_handle() -> None:
         assert simulate(program, seed=seed).result == Ok([[Ok(7)], [Ok(7)]])
 
 
-def test_a_failure_that_nobody_waits_for_is_told() -> None:
+def test_failure_in_a_simulation_that_no_fiber_waits_for_is_in_the_history() -> None:
     simulation = simulate(
         io.parallel(io.error("lost")).flat_map(lambda hs: io.sleep(1).map(lambda _: hs))
     )
@@ -156,13 +156,13 @@ def test_a_failure_that_nobody_waits_for_is_told() -> None:
 # -- callbacks --------------------------------------------------------------------------------
 
 
-def test_a_callback_may_be_called_at_once() -> None:
+def test_callback_may_be_called_at_once() -> None:
     at_once = io.async_(lambda context, callback: callback(Ok(context)))
     assert simulate(at_once, 5).result == Ok(5)
     assert simulate(io.zip_par(at_once, at_once), 5).result == Ok([5, 5])
 
 
-def test_a_callback_may_be_kept_and_called_by_a_sibling() -> None:
+def test_callback_may_be_kept_and_called_by_a_sibling() -> None:
     def main() -> Program:
         kept = Sticky()
         call = io.defer(lambda: kept.items.pop()(Ok("called")))
@@ -177,7 +177,7 @@ def test_a_callback_may_be_kept_and_called_by_a_sibling() -> None:
         assert lines(simulation.history, "the callback of fiber", "is called")
 
 
-def test_a_callback_may_be_called_by_another_thread() -> None:
+def test_callback_may_be_called_by_another_thread() -> None:
     def call_from_thread(context: Any, callback: Any) -> None:
         threading.Thread(target=callback, args=(Ok("from outside"),)).start()
 
@@ -186,7 +186,7 @@ def test_a_callback_may_be_called_by_another_thread() -> None:
     assert simulate(both).result == Ok(["from outside", "from outside"])
 
 
-def test_when_another_thread_calls_makes_no_difference() -> None:
+def test_callback_from_another_thread_gives_the_same_history_early_or_late() -> None:
     def main(is_early: bool) -> Program:
         may_call = threading.Event()
         if is_early:
@@ -212,7 +212,7 @@ def test_when_another_thread_calls_makes_no_difference() -> None:
 
 
 @pytest.mark.parametrize("is_child", [False, True])
-def test_a_callback_that_is_dropped_is_a_deadlock(is_child: bool) -> None:
+def test_callback_that_is_dropped_is_a_deadlock(is_child: bool) -> None:
     dropping = io.async_(lambda context, callback: None)
     outcome = simulate(io.zip_par(dropping) if is_child else dropping).result
     deadlock = the_exception(outcome)
@@ -220,7 +220,7 @@ def test_a_callback_that_is_dropped_is_a_deadlock(is_child: bool) -> None:
     assert re.search(r"fiber \d\.\d waits for a callback that nobody can call", str(deadlock))
 
 
-def test_a_callback_that_is_dropped_in_a_cycle_of_references_is_a_deadlock() -> None:
+def test_callback_that_is_dropped_in_a_cycle_of_references_is_a_deadlock() -> None:
     def drop(context: Any, callback: Any) -> None:
         cycle = [callback]
         cycle.append(cycle)
@@ -257,14 +257,14 @@ def test_fibers_that_wait_for_each_other_are_a_deadlock_that_names_them() -> Non
 # -- time -------------------------------------------------------------------------------------
 
 
-def test_to_sleep_takes_no_time() -> None:
+def test_sleep_takes_no_real_time() -> None:
     before = time.monotonic()
     simulation = simulate(io.sleep(THREE_DAYS))
     assert time.monotonic() - before < 60
     assert THREE_DAYS <= simulation.virtual_seconds < THREE_DAYS + 1
 
 
-def test_nobody_wakes_early() -> None:
+def test_sleep_never_ends_early() -> None:
     measured = io.zip(io.now, io.sleep(0.25), io.now)
     for seed in range(20):
         outcome = simulate(io.zip_par(measured, measured), seed=seed).result
@@ -273,7 +273,7 @@ def test_nobody_wakes_early() -> None:
             assert 0.25 - 1e-6 <= after - before < 0.26
 
 
-def test_the_wall_clock_is_virtual() -> None:
+def test_wall_clock_is_virtual() -> None:
     outcome = simulate(io.zip(io.now, io.sleep_until(EPOCH + 500), io.now)).result
     assert isinstance(outcome, Ok)
     before, _, after = outcome.success
@@ -281,16 +281,16 @@ def test_the_wall_clock_is_virtual() -> None:
     assert EPOCH + 500 <= after < EPOCH + 501
 
 
-def test_to_sleep_until_a_moment_that_is_over_takes_no_time() -> None:
+def test_sleep_until_a_moment_in_the_past_takes_no_virtual_time() -> None:
     assert simulate(io.sleep_until(EPOCH - THREE_DAYS)).virtual_seconds < 1
 
 
-def test_those_who_sleep_at_the_same_time_sleep_together() -> None:
+def test_sleeps_at_the_same_time_pass_together() -> None:
     simulation = simulate(io.zip_par([io.sleep(100 + n) for n in range(8)]))
     assert 107 <= simulation.virtual_seconds < 108
 
 
-def test_time_stands_still_while_something_can_run() -> None:
+def test_virtual_time_stands_still_while_a_fiber_can_run() -> None:
     program = io.zip_par(io.sequence([io.yield_] * 50), io.sleep(0.001), io.sleep(1))
     for seed in range(5):
         simulation = simulate(program, seed=seed, latency=0)
@@ -299,7 +299,7 @@ def test_time_stands_still_while_something_can_run() -> None:
         assert {line.split()[0] for line in yields} == {"0.000000"}
 
 
-def test_latency_is_how_long_each_message_takes() -> None:
+def test_latency_is_the_time_that_each_message_takes() -> None:
     child: Program = io.zip_par(io.pure(1))
     for seed in range(5):
         # the client says hello, is welcome, says that a run begins and ends, and hears it has
@@ -317,7 +317,7 @@ def test_latency_lies_between_the_least_and_the_most() -> None:
     assert 4 <= min(seconds) < max(seconds) <= 8
 
 
-def test_the_clock_of_the_user_is_real() -> None:
+def test_clock_of_user_code_is_real() -> None:
     before = time.time()
     outcome = simulate(io.sleep(THREE_DAYS).then(io.defer(time.time))).result
     assert isinstance(outcome, Ok)
@@ -339,24 +339,24 @@ def digest() -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
-# It is the same with all versions of Python. A change of the simulation or of the protocol
+# The digest is the same with all versions of Python. A change of the simulation or of the protocol
 # changes it; then write the new one down.
 DIGEST: Final = "9190e619262f2f3c"
 
 
-def test_a_seed_gives_the_same_history_each_time() -> None:
+def test_seed_gives_the_same_history_each_time() -> None:
     for seed in range(10):
         first, second = (simulate(SQUARES, seed=seed) for _ in range(2))
         assert str(first.history) == str(second.history)
         assert repr(first) == repr(second)
 
 
-def test_a_seed_gives_the_same_history_everywhere() -> None:
+def test_seed_gives_the_same_history_on_every_machine() -> None:
     assert digest() == DIGEST
 
 
 @pytest.mark.slow
-def test_a_seed_gives_the_same_history_in_each_process() -> None:
+def test_seed_gives_the_same_history_in_each_process() -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", f"from {digest.__module__} import digest; print(digest())"],
@@ -373,7 +373,7 @@ def test_a_seed_gives_the_same_history_in_each_process() -> None:
 
 
 @pytest.mark.slow
-def test_seeds_give_histories_of_their_own() -> None:
+def test_seeds_give_different_histories() -> None:
     program = io.parallel(io.pure(1))
     histories = {
         simulate(program, seed=seed, members=1, threads=1, latency=0).history.fingerprint
@@ -408,7 +408,7 @@ def test_seeds_let_fibers_of_one_process_go_in_different_orders() -> None:
     assert len(orders) == 6
 
 
-def test_the_same_link_keeps_the_order_of_what_was_sent() -> None:
+def test_link_keeps_the_order_of_messages() -> None:
     program = io.sequence([io.parallel(io.pure(n)).then(io.yield_) for n in range(6)])
     offers = re.compile(r"Offer\((\d+\.\d+)\)")
     batches = set()
@@ -421,7 +421,7 @@ def test_the_same_link_keeps_the_order_of_what_was_sent() -> None:
     assert max(batches) > 3
 
 
-def test_a_wire_delivers_nothing_before_what_was_sent_earlier() -> None:
+def test_wire_delivers_no_message_before_those_that_were_sent_earlier() -> None:
     class Reader:
         is_stale = False
 
@@ -433,16 +433,16 @@ def test_a_wire_delivers_nothing_before_what_was_sent_earlier() -> None:
     assert wire.arrival is None
 
 
-def test_a_schedule_takes_the_place_of_the_seed() -> None:
+def test_schedule_takes_the_place_of_the_seed() -> None:
     first, second = (simulate(SQUARES, seed=seed, schedule="3:1 40:2") for seed in (1, 2))
     assert str(first.history) == str(second.history)
     assert str(first.history) != str(simulate(SQUARES, schedule="").history)
 
 
-# -- what travels -----------------------------------------------------------------------------
+# -- travelling -------------------------------------------------------------------------------
 
 
-def test_what_travels_is_a_copy() -> None:
+def test_fiber_that_travels_has_a_copy_of_its_values() -> None:
     seen: list[int] = []
     program = io.zip_par([io.defer(seen.append, n) for n in range(3)])
     simulation = simulate(program)
@@ -450,7 +450,7 @@ def test_what_travels_is_a_copy() -> None:
     assert (seen, simulation.stayed) == ([], ())
 
 
-def test_what_comes_back_is_a_copy() -> None:
+def test_outcome_that_travels_is_a_copy() -> None:
     original = [1, 2]
     outcome = simulate(io.zip_par(io.pure(original))).result
     assert outcome == Ok([[1, 2]])
@@ -458,7 +458,7 @@ def test_what_comes_back_is_a_copy() -> None:
     assert outcome.success[0] is not original
 
 
-def test_what_cannot_be_pickled_stays_and_is_told() -> None:
+def test_fiber_that_cannot_be_pickled_stays_and_is_in_the_history() -> None:
     sticky = Sticky()
     simulation = simulate(io.zip_par(io.defer(lambda: sticky.items.append(1)), io.pure(2)))
     assert simulation.result == Ok([None, 2])
@@ -470,24 +470,24 @@ def test_what_cannot_be_pickled_stays_and_is_told() -> None:
     assert told.split()[1] == "client:"
 
 
-def test_an_outcome_that_cannot_be_pickled_is_a_panic() -> None:
+def test_outcome_that_cannot_be_pickled_is_a_panic() -> None:
     exception = the_exception(simulate(io.zip_par(io.defer(Sticky))).result)
     assert isinstance(exception, NotPicklable)
     assert "it is sticky" in str(exception)
 
 
-def test_an_outcome_that_cannot_be_made_again_is_a_panic() -> None:
+def test_outcome_that_cannot_be_unpickled_is_a_panic() -> None:
     outcome = simulate(io.zip_par(io.pure(1), io.defer(Brittle))).result
     assert repr(the_exception(outcome)) == "ValueError('boom')"
 
 
-def test_a_fiber_that_cannot_be_made_again_is_a_panic() -> None:
+def test_fiber_that_cannot_be_unpickled_is_a_panic() -> None:
     brittle = Brittle()
     outcome = simulate(io.zip_par(io.pure(1), io.defer(lambda: brittle))).result
     assert repr(the_exception(outcome)) == "ValueError('boom')"
 
 
-def test_a_root_whose_outcome_cannot_be_pickled_keeps_it() -> None:
+def test_root_whose_outcome_cannot_be_pickled_returns_it() -> None:
     outcome = simulate(io.defer(Sticky)).result
     assert isinstance(outcome, Ok)
     assert isinstance(outcome.success, Sticky)
@@ -496,7 +496,7 @@ def test_a_root_whose_outcome_cannot_be_pickled_keeps_it() -> None:
 # -- the history ------------------------------------------------------------------------------
 
 
-def test_a_history_is_a_sequence_of_lines() -> None:
+def test_history_is_a_sequence_of_lines() -> None:
     history = simulate(SQUARES).history
     text = str(history).splitlines()
     assert len(history) == len(text) > 20
@@ -508,7 +508,7 @@ def test_a_history_is_a_sequence_of_lines() -> None:
         history[len(text)]
 
 
-def test_lines_tell_when_who_what() -> None:
+def test_history_lines_have_a_time_a_process_and_an_event() -> None:
     history = simulate(SQUARES).history
     parties = r"(client|coordinator|worker-[123])"
     assert all(re.fullmatch(rf"\d+\.\d{{6}} {parties}: .+", line) for line in history)
@@ -516,7 +516,7 @@ def test_lines_tell_when_who_what() -> None:
     assert seconds == sorted(seconds)
 
 
-def test_a_history_tells_the_whole_life_of_a_fiber() -> None:
+def test_history_of_a_fiber_is_its_whole_life() -> None:
     simulation = simulate(io.parallel(io.sleep(1), io.sleep(2)))
     assert isinstance(simulation.result, Ok)
     handle, _ = simulation.result.success
@@ -538,7 +538,7 @@ def test_a_history_tells_the_whole_life_of_a_fiber() -> None:
         assert any(re.search(event, line) for line in life), event
 
 
-def test_the_life_of_a_fiber_is_every_line_about_it_and_no_other() -> None:
+def test_history_of_a_fiber_is_every_line_about_it_and_no_other() -> None:
     simulation = simulate(SQUARES)
     [started] = lines(simulation.history, "has started")
     for name in started.split()[-3:]:
@@ -546,7 +546,7 @@ def test_the_life_of_a_fiber_is_every_line_about_it_and_no_other() -> None:
         assert simulation.history.of(name) == [*filter(about.search, simulation.history)]
 
 
-def test_a_fiber_may_be_named_by_its_handle_its_id_or_its_name() -> None:
+def test_history_of_a_fiber_takes_its_handle_its_id_or_its_name() -> None:
     simulation = simulate(io.parallel(io.pure(1)))
     assert isinstance(simulation.result, Ok)
     [handle] = simulation.result.success
@@ -557,12 +557,12 @@ def test_a_fiber_may_be_named_by_its_handle_its_id_or_its_name() -> None:
     assert life == history.of(f"fiber {name_of(handle.id)}")
 
 
-def test_a_fiber_that_never_was_has_no_life() -> None:
+def test_history_of_an_unknown_fiber_is_empty() -> None:
     assert simulate(io.pure(1)).history.of(fiber_id(9, 9)) == []
 
 
 @pytest.mark.parametrize("name", ["", "1", "x", "1.x", "1.2.3", "worker-1"])
-def test_what_is_no_name_of_a_fiber_is_refused(name: str) -> None:
+def test_history_of_a_name_that_is_no_fibers_is_refused(name: str) -> None:
     history = simulate(io.pure(1)).history
     with pytest.raises(
         MatchError, match=r"expected a fiber, its id, or its name as '1\.3', but got"
@@ -578,7 +578,7 @@ LONG: Final = io.zip_par([io.sleep(1).then(square(n)) for n in range(3)]).map(su
 @pytest.mark.slow
 @pytest.mark.parametrize("who", [None, "client"])
 @pytest.mark.parametrize("fault", [Pause, Partition])
-def test_to_stand_still_or_be_cut_off_for_a_while_changes_no_result(
+def test_pause_or_partition_for_a_while_changes_no_result(
     fault: Callable[..., Fault], who: str | None
 ) -> None:
     seconds = []
@@ -590,7 +590,7 @@ def test_to_stand_still_or_be_cut_off_for_a_while_changes_no_result(
 
 
 @pytest.mark.parametrize("who", ["client", "worker-1"])
-def test_to_stand_still_for_long_changes_no_result(who: str) -> None:
+def test_pause_for_long_changes_no_result(who: str) -> None:
     for seed in range(20):
         pause = Pause(who, at=0.5, seconds=3600)
         simulation = simulate(LONG, seed=seed, members=1, faults=[pause])
@@ -598,7 +598,7 @@ def test_to_stand_still_for_long_changes_no_result(who: str) -> None:
         assert simulation.virtual_seconds >= 3600
 
 
-def test_who_stands_still_does_nothing() -> None:
+def test_process_that_is_paused_does_nothing() -> None:
     history = simulate(LONG, faults=[Pause("worker-1", at=0.5, seconds=4)]).history
     theirs = lines(history, " worker-1: ")
     start = theirs.index("0.500000 worker-1: stands still for 4 s")
@@ -606,7 +606,7 @@ def test_who_stands_still_does_nothing() -> None:
     assert len(theirs) > start + 2
 
 
-def test_who_is_cut_off_hears_nothing_and_is_not_heard_until_it_is_reached_again() -> None:
+def test_process_that_is_cut_off_neither_receives_nor_sends_until_it_is_reached_again() -> None:
     program = io.zip_par([io.sequence([io.sleep(0.2)] * 4) for _ in range(2)])
     history = simulate(
         program, members=1, faults=[Partition("worker-1", at=0.5, seconds=4)]
@@ -620,7 +620,7 @@ def test_who_is_cut_off_hears_nothing_and_is_not_heard_until_it_is_reached_again
 
 
 @pytest.mark.slow
-def test_after_a_crash_the_result_is_right_or_a_panic_that_tells_of_it() -> None:
+def test_crash_leaves_the_right_result_or_a_panic_with_its_reason() -> None:
     panics = 0
     for seed in SEEDS:
         simulation = simulate(SQUARES, seed=seed, members=2, faults=[Crash()])
@@ -637,7 +637,7 @@ def test_after_a_crash_the_result_is_right_or_a_panic_that_tells_of_it() -> None
 @pytest.mark.parametrize(
     "fault", [Disconnect(), Disconnect(returns_after=0.01), Partition(seconds=60)]
 )
-def test_after_a_link_broke_the_result_is_right_or_a_panic_that_tells_of_it(fault: Fault) -> None:
+def test_broken_link_leaves_the_right_result_or_a_panic_with_its_reason(fault: Fault) -> None:
     panics = 0
     for seed in SEEDS:
         simulation = simulate(SQUARES, seed=seed, members=2, faults=[fault])
@@ -649,7 +649,7 @@ def test_after_a_link_broke_the_result_is_right_or_a_panic_that_tells_of_it(faul
     assert 0 < panics < len(SEEDS)
 
 
-def test_who_is_cut_off_for_long_is_held_for_lost() -> None:
+def test_process_that_is_cut_off_for_long_is_taken_for_lost() -> None:
     fault = Partition("worker-1", at=0.5, seconds=60)
     simulation = simulate(io.zip_par([io.sleep(100)] * 6), faults=[fault])
     assert "0.500000 worker-1: is cut off for 60 s" in simulation.history
@@ -660,7 +660,7 @@ def test_who_is_cut_off_for_long_is_held_for_lost() -> None:
 
 
 @pytest.mark.slow
-def test_when_all_workers_have_crashed_the_cluster_is_closed() -> None:
+def test_cluster_is_closed_when_all_workers_have_crashed() -> None:
     crashes = [Crash(f"worker-{n}", at=0.1 * n) for n in (1, 2, 3)]
     for seed in SEEDS:
         program = io.parallel([io.sleep(1)] * 4).then(io.sleep(2))
@@ -675,7 +675,7 @@ def test_when_all_workers_have_crashed_the_cluster_is_closed() -> None:
 @pytest.mark.parametrize(
     "fault", [Disconnect("client", at=0.5), Partition("client", at=0.5, seconds=60)]
 )
-def test_when_the_link_of_the_client_broke_the_cluster_is_closed(fault: Fault) -> None:
+def test_cluster_is_closed_when_the_link_of_the_client_broke(fault: Fault) -> None:
     for seed in range(50):
         simulation = simulate(LONG.then(io.sleep(100)), seed=seed, faults=[fault])
         closed = the_exception(simulation.result)
@@ -683,7 +683,7 @@ def test_when_the_link_of_the_client_broke_the_cluster_is_closed(fault: Fault) -
         assert "connection to the coordinator broke" in str(closed)
 
 
-def test_when_the_client_crashed_there_is_no_result() -> None:
+def test_simulation_has_no_result_when_the_client_crashed() -> None:
     for seed in range(50):
         simulation = simulate(LONG, seed=seed, faults=[Crash("client", at=0.5)])
         assert simulation.result is None
@@ -692,7 +692,7 @@ def test_when_the_client_crashed_there_is_no_result() -> None:
 
 
 @pytest.mark.slow
-def test_a_client_that_crashes_at_any_moment_leaves_nothing_behind() -> None:
+def test_client_that_crashes_at_any_moment_leaves_nothing_behind() -> None:
     outcomes = [simulate(SQUARES, seed=seed, faults=[Crash("client")]).result for seed in SEEDS]
     assert outcomes.count(None) + outcomes.count(SUM) == len(SEEDS)
     assert 0 < outcomes.count(None) < len(SEEDS)
@@ -707,12 +707,12 @@ def test_a_client_that_crashes_at_any_moment_leaves_nothing_behind() -> None:
         (Disconnect("worker-1", at=1.25), "1.250000 worker-1: loses "),
     ],
 )
-def test_a_fault_comes_at_its_time(fault: Fault, line: str) -> None:
+def test_fault_comes_at_its_time(fault: Fault, line: str) -> None:
     history = simulate(io.sleep(2), faults=[fault]).history
     assert [each for each in history if each.startswith(line)]
 
 
-def test_a_fault_without_a_name_befalls_any_worker() -> None:
+def test_fault_without_a_name_befalls_any_worker() -> None:
     victims = set()
     for seed in range(30):
         [line] = lines(simulate(io.sleep(1), seed=seed, faults=[Crash(at=0.5)]).history, "crashes")
@@ -720,7 +720,7 @@ def test_a_fault_without_a_name_befalls_any_worker() -> None:
     assert victims == {f"0.500000 worker-{n}: crashes" for n in (1, 2, 3)}
 
 
-def test_a_fault_without_a_time_comes_at_any_moment() -> None:
+def test_fault_without_a_time_comes_at_any_moment() -> None:
     moments = set()
     for seed in range(20):
         history = simulate(SQUARES, seed=seed, faults=[Pause()]).history
@@ -728,7 +728,7 @@ def test_a_fault_without_a_time_comes_at_any_moment() -> None:
     assert len(moments) > 10
 
 
-def test_a_connection_may_break_in_either_direction_or_both() -> None:
+def test_disconnect_breaks_either_link_or_both() -> None:
     losses = set()
     for seed in range(30):
         [line] = lines(
@@ -739,7 +739,7 @@ def test_a_connection_may_break_in_either_direction_or_both() -> None:
     assert losses == {"its links", "the link it speaks on", "the link it listens on"}
 
 
-def test_a_worker_that_returns_is_another_member_and_gets_work() -> None:
+def test_worker_that_returns_is_another_member_and_gets_work() -> None:
     program = io.sleep(2).then(SQUARES)
     for seed in range(20):
         fault = Disconnect("worker-1", at=1, returns_after=0.5)
@@ -752,7 +752,7 @@ def test_a_worker_that_returns_is_another_member_and_gets_work() -> None:
         assert lines(since, "worker-1: steps fiber")
 
 
-def test_a_worker_that_does_not_return_is_gone() -> None:
+def test_worker_that_does_not_return_is_gone() -> None:
     history = simulate(io.sleep(20), faults=[Disconnect("worker-1", at=1)]).history
     assert len(lines(history, "worker-1: joins as member")) == 1
 
@@ -760,13 +760,13 @@ def test_a_worker_that_does_not_return_is_gone() -> None:
 # -- limits -----------------------------------------------------------------------------------
 
 
-def test_a_program_that_goes_round_in_a_circle_meets_the_limit_of_steps() -> None:
+def test_program_that_never_ends_meets_the_limit_of_steps() -> None:
     with pytest.raises(SimulationLimit, match=r"after 500 steps .* raise max_steps; .*fiber 4\.0"):
         simulate(FOREVER, max_steps=500)
     assert simulate(io.sequence([io.yield_] * 300), max_steps=500).steps == 301
 
 
-def test_a_program_that_takes_long_meets_the_limit_of_time() -> None:
+def test_program_that_takes_long_meets_the_limit_of_time() -> None:
     with pytest.raises(
         SimulationLimit, match=r"after 10 virtual seconds .* raise max_virtual_seconds; .*fiber"
     ):
@@ -787,31 +787,31 @@ def test_a_program_that_takes_long_meets_the_limit_of_time() -> None:
         ({"schedule": "3:1:2"}, "a schedule is a list like '3:1 9:2' .* but it has '3:1:2'"),
     ],
 )
-def test_bad_arguments_are_refused(options: dict[str, Any], message: str) -> None:
+def test_simulate_refuses_bad_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(MatchError, match=message):
         simulate(io.pure(1), **options)
 
 
 @pytest.mark.parametrize("number", [-1, math.nan])
-def test_faults_come_and_last_from_0_seconds(number: float) -> None:
+def test_fault_refuses_times_below_0_seconds(number: float) -> None:
     with pytest.raises(MatchError, match="Crash: at is a number of seconds from 0, but got"):
         Crash(at=number)
     with pytest.raises(MatchError, match="Pause: seconds is a number of seconds from 0"):
         Pause(seconds=number)
 
 
-def test_a_long_pause_in_the_handshake_is_only_a_pause() -> None:
+def test_pause_in_the_handshake_is_only_a_pause() -> None:
     for who in ("client", "worker-1"):
         simulation = simulate(io.pure(1), faults=[Pause(who, at=0.0, seconds=30)])
         assert simulation.result == Ok(1)
 
 
-def test_slow_messages_are_no_reason_to_give_up() -> None:
+def test_latency_of_minutes_loses_no_member() -> None:
     assert simulate(io.pure(1), latency=600).result == Ok(1)
 
 
 @pytest.mark.parametrize("main", [5, None, lambda: 5, lambda: None])
-def test_what_is_no_program_is_refused(main: Any) -> None:
+def test_simulate_refuses_a_value_that_is_no_program(main: Any) -> None:
     with pytest.raises(
         MatchError, match=r"simulate: expected an IO( from the function .*)?, but got"
     ):
@@ -830,13 +830,13 @@ def interrupt(*_: Any) -> NoReturn:
     [io.defer(interrupt), io.zip_par(io.defer(interrupt)), io.zip_par(io.async_(interrupt))],
     ids=["root", "child", "callback"],
 )
-def test_ctrl_c_leaves_the_simulation(program: Program) -> None:
+def test_simulation_is_left_by_ctrl_c_in_a_program(program: Program) -> None:
     with pytest.raises(KeyboardInterrupt):
         simulate(program)
     assert gc.isenabled()
 
 
-def test_garbage_is_collected_again_afterwards() -> None:
+def test_simulation_leaves_garbage_collection_enabled() -> None:
     simulate(io.pure(1))
     assert gc.isenabled()
     with pytest.raises(SimulationLimit):
@@ -844,7 +844,7 @@ def test_garbage_is_collected_again_afterwards() -> None:
     assert gc.isenabled()
 
 
-def test_who_collects_no_garbage_is_left_alone() -> None:
+def test_simulation_leaves_disabled_garbage_collection_disabled() -> None:
     gc.disable()
     try:
         simulate(io.pure(1))
@@ -853,18 +853,18 @@ def test_who_collects_no_garbage_is_left_alone() -> None:
         gc.enable()
 
 
-def test_no_garbage_is_collected_while_it_goes_on() -> None:
+def test_simulation_collects_no_garbage_while_it_goes_on() -> None:
     assert simulate(io.defer(gc.isenabled)).result == Ok(False)
 
 
-def test_a_simulation_starts_no_threads() -> None:
+def test_simulation_starts_no_threads() -> None:
     count = threading.active_count()
     outcome = simulate(io.zip_par([io.defer(threading.get_ident)] * 4)).result
     assert outcome == Ok([threading.get_ident()] * 4)
     assert threading.active_count() == count
 
 
-# -- what is still to come --------------------------------------------------------------------
+# -- still to come ----------------------------------------------------------------------------
 
 loses_no_fiber = pytest.mark.xfail(
     strict=True,
@@ -882,7 +882,7 @@ loses_no_fiber = pytest.mark.xfail(
         pytest.param(Partition(seconds=60), marks=loses_no_fiber),
     ],
 )
-def test_a_lost_worker_changes_no_result(fault: Fault) -> None:
+def test_lost_worker_changes_no_result(fault: Fault) -> None:
     for seed in range(50):
         assert simulate(SQUARES, seed=seed, faults=[fault]).result == SUM
 
@@ -892,7 +892,7 @@ def test_a_lost_worker_changes_no_result(fault: Fault) -> None:
     raises=AssertionError,
     reason="after 3 losses a fiber ends in a WorkerLost panic that says why",
 )
-def test_a_fiber_that_was_lost_three_times_ends() -> None:
+def test_fiber_that_was_lost_three_times_ends() -> None:
     # whichever of the two workers has the fiber when one breaks, it is there for the next ones
     breaks = [
         Disconnect(f"worker-{1 + n % 2}", at=10.0 * (n + 1), returns_after=5.0) for n in range(6)
@@ -917,7 +917,7 @@ def test_a_fiber_that_was_lost_three_times_ends() -> None:
     raises=AssertionError,
     reason="a member that was cut off for long comes back with the fibers it still has",
 )
-def test_who_was_cut_off_for_long_comes_back_with_its_fibers() -> None:
+def test_process_that_was_cut_off_for_long_comes_back_with_its_fibers() -> None:
     cut = Partition("worker-1", at=1, seconds=60)
     main = io.parallel([io.sleep(100)] * 2).flat_map(
         lambda started: io.wait(started).map(lambda results: (started, results))
@@ -933,7 +933,7 @@ def test_who_was_cut_off_for_long_comes_back_with_its_fibers() -> None:
 
 
 @pytest.mark.slow
-def test_fibers_that_wander_to_and_fro_are_waited_for() -> None:
+def test_fibers_that_move_to_and_fro_are_waited_for() -> None:
     """More fibers than threads, made on a worker: others ask for them, and some come home."""
     one = io.pure(1).zip(io.sleep(0.05))
     crowd = io.zip_par(io.defer_io(lambda: io.zip_par([one] * 12))).map(lambda all: len(all[0]))

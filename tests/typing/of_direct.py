@@ -1,4 +1,4 @@
-"""What type checkers infer of direct style: nothing here runs."""
+"""The types that checkers infer of direct style: nothing here runs."""
 
 from __future__ import annotations
 

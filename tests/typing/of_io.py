@@ -1,4 +1,4 @@
-"""What type checkers infer of `io`: nothing here runs."""
+"""The types that checkers infer of `io`: nothing here runs."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def more() -> None:
     assert_type(io.actor(shelf), IO[Any, Any, Actor[list[str]]])
 
 
-def what_is_wrong(five: IO[int, str, int]) -> None:
+def mistakes(five: IO[int, str, int]) -> None:
     io.wait(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     io.from_coroutine(double, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     five.map("no function")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

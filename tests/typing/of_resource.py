@@ -1,4 +1,4 @@
-"""What type checkers infer of `resource`: nothing here runs."""
+"""The types that checkers infer of `resource`: nothing here runs."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def more() -> None:
     assert_type(failing, Resource[Any, str, Any])
 
 
-def what_is_wrong(res: Resource[int, str, int]) -> None:
+def mistakes(res: Resource[int, str, int]) -> None:
     res.use(double)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     res.with_(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     resource.semaphore("five")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

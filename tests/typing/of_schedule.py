@@ -1,4 +1,4 @@
-"""What type checkers infer of `schedule`, and of programs that are run again: nothing here runs."""
+"""The types that checkers infer of `schedule`, and of retried programs: nothing here runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def programs(five: IO[int, str, int], a: Schedule) -> None:
     assert_type(five.repeat(a), IO[int, str, int])
 
 
-def what_is_wrong(five: IO[int, str, int], a: Schedule) -> None:
+def mistakes(five: IO[int, str, int], a: Schedule) -> None:
     five.retry(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     five.retry_panic(a, OSError())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     a & io.sleep(1)  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]

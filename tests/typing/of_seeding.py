@@ -1,4 +1,4 @@
-"""What type checkers infer of random numbers that a seed decides: nothing here runs."""
+"""The types that checkers infer of random numbers that a seed decides: nothing here runs."""
 
 from __future__ import annotations
 

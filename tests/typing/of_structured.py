@@ -1,4 +1,4 @@
-"""What type checkers infer of cancellation, scopes, races and time limits: nothing here runs."""
+"""The types that checkers infer of cancellation, scopes, races and timeouts: nothing here runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What type checkers infer of what fibers talk by: nothing here runs."""
+"""The types that checkers infer of queues and other primitives: nothing here runs."""
 
 from __future__ import annotations
 

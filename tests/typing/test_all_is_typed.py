@@ -1,4 +1,4 @@
-"""Each public name is mentioned where it is said what type checkers infer: none is forgotten."""
+"""Each public name is in a file that says what type checkers infer of it: none is forgotten."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SAID = set(re.findall(r"(?<=\.)\w+", TEXT))
 @pytest.mark.parametrize(
     "module", [io, resource, result, schedule], ids=lambda module: module.__name__
 )
-def test_each_function_of_a_module_is_typed(module: ModuleType) -> None:
+def test_function_of_a_public_module_is_typed(module: ModuleType) -> None:
     functions = {name for name in module.__all__ if not isinstance(getattr(module, name), type)}
     assert functions - SAID - {"seq"} == set()
 
@@ -51,11 +51,11 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_method_of_a_class_is_typed(kind: type) -> None:
+def test_method_of_a_public_class_is_typed(kind: type) -> None:
     assert {name for name in vars(kind) if not name.startswith("_")} - SAID == set()
 
 
-def test_both_packages_say_that_they_are_typed() -> None:
+def test_packages_are_marked_as_typed() -> None:
     for package in (distio, distio_worker):
         assert package.__file__ is not None
         assert (Path(package.__file__).parent / "py.typed").exists()

@@ -1,4 +1,4 @@
-"""Where coordinators listen: each address is one coordinator's, and an ipc socket one user's."""
+"""Where coordinators listen: an address belongs to one coordinator, an ipc socket to one user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Serve = Callable[[str], CoordinatorProcess]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Runs coordinators on threads; they end with the test."""
+    """Run coordinators on threads; they end with the test."""
     running: list[tuple[CoordinatorProcess, threading.Thread]] = []
 
     def start(url: str) -> CoordinatorProcess:
@@ -85,7 +85,7 @@ def test_ipc_address_of_a_killed_coordinator_is_free(serve: Serve, path: Path) -
     assert can_be_used(f"ipc://{path}")
 
 
-def test_lock_file_removed_by_its_owner_meanwhile_locks_nobody_out(
+def test_coordinator_whose_lock_file_is_removed_meanwhile_locks_another_one(
     serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A coordinator ends between the moment another opens its lock file and gets the lock."""

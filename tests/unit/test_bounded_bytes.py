@@ -1,4 +1,4 @@
-"""A traversal of so many items at a time can be pickled wherever it has got to."""
+"""A bounded traversal can be pickled at each of its requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Program = IO[Any, Any, Any]
 
 
 class Drive:
-    """Runs a fiber and its children alone, and pickles it whenever it asks for one of these."""
+    """Run a fiber and its children alone, and pickle the fiber at requests of these kinds."""
 
     def __init__(self, *pickled: str) -> None:
         self.pickled = pickled
@@ -59,10 +59,12 @@ class Drive:
         return handle
 
 
-# who has moved has another clock, and learns nothing of how long it took: then no chunks grow
+# a fiber that moved has another clock, and learns nothing of durations: then no chunks grow
 @pytest.mark.parametrize("pickled", [("Spawn", "AwaitFibers", "Yielded"), ("AwaitFibers", "Now")])
 @pytest.mark.parametrize("items", [tuple(range(40)), range(40)])
-def test_it_can_be_pickled_wherever_it_has_got_to(items: Any, pickled: tuple[str, ...]) -> None:
+def test_traverse_par_can_be_pickled_at_each_request_and_goes_on_the_same(
+    items: Any, pickled: tuple[str, ...]
+) -> None:
     drive = Drive(*pickled)
     assert drive.run(ops.TraversePar(items, square, 3, None)) == squares(40)
     assert drive.asked == {*pickled}
@@ -78,7 +80,7 @@ def troubled_at_once(n: int) -> Program:
 
 
 @pytest.mark.parametrize("pickled", ["Now", "Yielded"])
-def test_clocks_of_two_processes_are_not_compared(pickled: str) -> None:
+def test_chunk_that_moves_does_not_compare_the_clocks_of_two_processes(pickled: str) -> None:
     chunk = ops.Chunk([1, 2, 3], square)
     stayed = Drive().run(chunk).success
     assert (stayed.values, stayed.failures) == ([1, 4, 9], [])
@@ -86,7 +88,7 @@ def test_clocks_of_two_processes_are_not_compared(pickled: str) -> None:
     assert math.isnan(Drive(pickled).run(chunk).success.seconds)
 
 
-def test_an_iterator_stays_where_it_is() -> None:
+def test_traverse_par_over_an_iterator_cannot_be_pickled() -> None:
     program = io.traverse_par((n for n in range(3)), square, at_most=1)
     with pytest.raises(TypeError, match="generator"):
         pickle.dumps(program)

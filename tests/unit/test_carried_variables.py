@@ -1,4 +1,4 @@
-"""Context variables on a journey: what travels, what stays, and functions of io.do that move."""
+"""Context variables on a journey: which travel, which stay, and functions of io.do that move."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ Program = IO[Any, Any, Any]
 
 user = carry(ContextVar("user", default="nobody"))
 trace = carry(ContextVar[list[str]]("trace"))
-"""Without a default, and its values are changed in place."""
+"""A variable without a default, whose values are changed in place."""
 plain = ContextVar("plain", default="nothing")
-"""One that doesn't travel."""
+"""A variable that doesn't travel."""
 
 NUMBERS = count()
 NOTED: list[str] = []
@@ -50,7 +50,7 @@ def moving(program: Program) -> Any:
 
 
 def resting(program: Program) -> Any:
-    """The same, but it doesn't move."""
+    """As `moving`, but the child doesn't move."""
     return program.run(None)
 
 
@@ -116,11 +116,11 @@ async def thirds(*precisions: int) -> list[int]:
     return [*found, digits()]
 
 
-def test_the_precision_of_decimal_is_the_same_after_each_move(run: Any) -> None:
+def test_decimal_precision_is_the_same_after_each_move(run: Any) -> None:
     assert run(thirds(5, 9, 40)) == Ok([5, 9, 40, 40, 9, 5, 28])
 
 
-def test_a_precision_set_in_place_is_the_same_after_a_move(run: Any) -> None:
+def test_decimal_precision_set_in_place_is_the_same_after_a_move(run: Any) -> None:
     def set_precision(prec: int) -> None:
         decimal.getcontext().prec = prec
 
@@ -143,7 +143,7 @@ def test_a_precision_set_in_place_is_the_same_after_a_move(run: Any) -> None:
     assert run(change()) == Ok([28, 9, 12, 13, 12])
 
 
-def test_flags_and_traps_of_decimal_travel(run: Any) -> None:
+def test_decimal_flags_and_traps_travel(run: Any) -> None:
     @io.do
     async def divide() -> tuple[bool, Any]:
         decimal.setcontext(decimal.ExtendedContext)
@@ -170,11 +170,11 @@ async def set_and_reset(var: ContextVar[Any], *values: str) -> list[str]:
 FOUND = ["nobody", "Ada", "Alan", "Alan", "Ada", "nobody"]
 
 
-def test_a_token_resets_its_variable_after_moves(run: Any) -> None:
+def test_token_resets_its_variable_after_moves(run: Any) -> None:
     assert run(set_and_reset(user, "Ada", "Alan")) == Ok(FOUND)
 
 
-def test_a_token_resets_a_variable_that_had_no_value_before(run: Any) -> None:
+def test_token_resets_a_variable_that_had_no_value_before(run: Any) -> None:
     @io.do
     async def unset() -> Any:
         token = trace.set([])
@@ -186,7 +186,7 @@ def test_a_token_resets_a_variable_that_had_no_value_before(run: Any) -> None:
     assert run(unset()) == Ok("none")
 
 
-def test_a_function_below_another_finds_what_was_set_there(run: Any) -> None:
+def test_function_below_another_finds_the_values_that_were_set_there(run: Any) -> None:
     @io.do
     async def main() -> list[Any]:
         token = user.set("Grace")
@@ -198,7 +198,7 @@ def test_a_function_below_another_finds_what_was_set_there(run: Any) -> None:
     assert run(main()) == Ok(["Grace", "Ada", "Ada", "Grace", "nobody"])
 
 
-def test_what_awaited_programs_set_is_set_once_more(run: Any) -> None:
+def test_value_set_by_an_awaited_program_is_kept_after_moves(run: Any) -> None:
     @io.do
     async def main() -> list[str]:
         found = []
@@ -215,7 +215,7 @@ def test_what_awaited_programs_set_is_set_once_more(run: Any) -> None:
     assert run(main()) == Ok(late)
 
 
-def test_a_program_that_is_awaited_finds_what_was_set(run: Any) -> None:
+def test_awaited_program_finds_the_values_that_its_function_set(run: Any) -> None:
     @io.do
     async def main() -> str:
         user.set("Ada")
@@ -224,7 +224,7 @@ def test_a_program_that_is_awaited_finds_what_was_set(run: Any) -> None:
     assert run(main()) == Ok("Ada")
 
 
-def test_what_an_awaited_program_sets_after_a_move_is_found(run: Any) -> None:
+def test_value_that_an_awaited_program_sets_after_a_move_is_found(run: Any) -> None:
     @io.do
     async def main() -> list[str]:
         await PAUSE.then(io.defer(set_plain, "set there"))
@@ -235,7 +235,7 @@ def test_what_an_awaited_program_sets_after_a_move_is_found(run: Any) -> None:
     assert run(main()) == Ok(["set there", "set there"])
 
 
-def test_a_value_stays_the_object_that_the_function_holds(run: Any) -> None:
+def test_value_stays_the_object_that_the_function_holds(run: Any) -> None:
     @io.do
     async def main() -> list[str]:
         notes = ["first"]
@@ -259,7 +259,7 @@ def note(word: str) -> None:
     trace.get().append(word)
 
 
-def test_a_value_that_was_found_may_be_changed_by_awaited_programs(run: Any) -> None:
+def test_value_that_was_found_may_be_changed_by_awaited_programs(run: Any) -> None:
     @io.do
     async def append() -> list[str]:
         for word in ["second", "third"]:
@@ -270,7 +270,7 @@ def test_a_value_that_was_found_may_be_changed_by_awaited_programs(run: Any) -> 
     assert run(found) == Ok(["first", "second", "third"])
 
 
-def test_a_function_that_changes_a_value_that_it_has_found_says_so() -> None:
+def test_function_that_changes_a_found_value_is_not_deterministic() -> None:
     @io.do
     async def append() -> list[str]:
         trace.get().append("second")
@@ -283,7 +283,7 @@ def test_a_function_that_changes_a_value_that_it_has_found_says_so() -> None:
     assert "by changing the value of a context variable" in str(traced.exception)
 
 
-def test_a_function_that_sets_another_value_when_it_is_repeated_says_so() -> None:
+def test_function_that_sets_another_value_when_it_is_repeated_is_not_deterministic() -> None:
     @io.do
     async def main() -> str:
         set_user(f"user {next_number()}")
@@ -296,7 +296,7 @@ def test_a_function_that_sets_another_value_when_it_is_repeated_says_so() -> Non
     assert "found other values in the context variables user" in str(traced.exception)
 
 
-def test_a_failure_finds_the_variables_as_they_were(run: Any) -> None:
+def test_function_that_handles_a_failure_finds_the_variables_of_that_moment(run: Any) -> None:
     @io.do
     async def main() -> list[str]:
         found = []
@@ -314,7 +314,7 @@ def test_a_failure_finds_the_variables_as_they_were(run: Any) -> None:
     assert run(main()) == Ok(["changed", "changed", "nobody"])
 
 
-def test_a_function_begun_anew_begins_with_what_it_has_set(run: Any) -> None:
+def test_function_begun_anew_begins_with_the_values_that_it_has_set(run: Any) -> None:
     @io.do
     async def main(rounds: int) -> str:
         user.set(f"{user.get()}, {rounds}")
@@ -326,7 +326,7 @@ def test_a_function_begun_anew_begins_with_what_it_has_set(run: Any) -> None:
     assert run(main(2)) == Ok("nobody, 2, 1, 0")
 
 
-def test_what_is_opened_is_released_with_the_variables(run: Any) -> None:
+def test_resource_of_a_function_is_released_with_its_variables(run: Any) -> None:
     @io.do
     async def main() -> list[str]:
         found = []
@@ -342,7 +342,7 @@ def test_what_is_opened_is_released_with_the_variables(run: Any) -> None:
     assert run(main()) == Ok(["Ada", "nobody"])
 
 
-def test_a_cancelled_function_tidies_up_with_its_variables(run: Any) -> None:
+def test_function_that_is_cancelled_runs_its_finally_with_its_variables(run: Any) -> None:
     @io.do
     async def main() -> None:
         token = user.set("Ada")
@@ -357,7 +357,7 @@ def test_a_cancelled_function_tidies_up_with_its_variables(run: Any) -> None:
     assert run(main().timeout(0.05, io.pure(None))).errors == ["Ada, nobody"]
 
 
-def test_what_a_function_was_given_while_it_moved_is_not_lost_to_a_cancellation() -> None:
+def test_function_cancelled_on_its_way_keeps_the_answer_that_it_was_given() -> None:
     @io.do
     async def main() -> None:
         queue = await Queue.create()
@@ -374,7 +374,7 @@ def test_what_a_function_was_given_while_it_moved_is_not_lost_to_a_cancellation(
     fiber.value = "item"
     payload, _ = dump_fibers([fiber])
     (copy,) = load_fibers(1, [(1, 1)], payload)
-    copy.cancel(0)  # the word of it comes while the item is on its way
+    copy.cancel(0)  # the cancel arrives while the item is on its way
     assert copy.variables is not None
     assert copy.variables.run(step, copy) is SWITCHED
     NOTED.clear()
@@ -382,7 +382,7 @@ def test_what_a_function_was_given_while_it_moved_is_not_lost_to_a_cancellation(
     assert NOTED == ["item"]
 
 
-def test_items_of_a_chunk_that_moves_begin_with_the_same_values(run: Any) -> None:
+def test_chunk_of_functions_that_move_begins_each_item_with_the_same_values(run: Any) -> None:
     @io.do
     async def work(item: int) -> tuple[str, int, str]:
         before, own = user.get(), digits()
@@ -400,7 +400,7 @@ def test_items_of_a_chunk_that_moves_begin_with_the_same_values(run: Any) -> Non
     assert run(main()) == Ok([("Ada", 20, f"item {n}") for n in range(40)])
 
 
-def test_a_chunk_that_moves_begins_each_item_with_the_same_values() -> None:
+def test_chunk_that_moves_begins_each_item_with_the_same_values() -> None:
     def work(item: int) -> Program:
         before = user.get()
         user.set(f"item {item}")
@@ -419,7 +419,7 @@ def test_a_chunk_that_moves_begins_each_item_with_the_same_values() -> None:
     assert fiber.value.values == [("Ada", f"item {n}") for n in range(3)]
 
 
-# -- what doesn't travel ----------------------------------------------------------------------
+# -- variables that don't travel --------------------------------------------------------------
 
 
 def found_elsewhere(program: Program) -> Any:
@@ -427,12 +427,12 @@ def found_elsewhere(program: Program) -> Any:
     return simulation.result, [*simulation.stayed]
 
 
-def test_a_child_finds_the_defaults_of_what_does_not_travel() -> None:
+def test_child_finds_the_default_of_a_variable_that_does_not_travel() -> None:
     program = io.defer(plain.set, "set").then(io.zip_par(io.defer(plain.get)))
     assert found_elsewhere(program) == (Ok(["nothing"]), [])
 
 
-def test_a_fiber_that_has_begun_stays_with_a_value_that_does_not_travel() -> None:
+def test_fiber_that_has_begun_stays_with_a_value_that_does_not_travel() -> None:
     keeps = io.defer(plain.set, "set").then(PAUSE, io.defer(plain.get))
     result, stayed = found_elsewhere(io.zip_par(keeps))
     assert result == Ok(["set"])
@@ -440,7 +440,7 @@ def test_a_fiber_that_has_begun_stays_with_a_value_that_does_not_travel() -> Non
     assert "the context variable 'plain' that would not travel" in reason
 
 
-def test_what_a_release_starts_travels_whatever_its_parent_has_set() -> None:
+def test_child_of_a_finalizer_travels_whatever_its_parent_has_set() -> None:
     started = io.zip_par(io.defer(plain.get))
     program = io.defer(set_plain, "set").then(io.pure(0).finally_(lambda _: started.map(note_all)))
     NOTED.clear()
@@ -448,7 +448,7 @@ def test_what_a_release_starts_travels_whatever_its_parent_has_set() -> None:
     assert NOTED == ["nothing"]
 
 
-def test_a_function_that_leaves_a_variable_as_it_was_when_it_is_repeated_says_so() -> None:
+def test_function_that_omits_to_set_a_variable_when_repeated_is_not_deterministic() -> None:
     @io.do
     async def main() -> int:
         set_precision_once()
@@ -462,13 +462,13 @@ def test_a_function_that_leaves_a_variable_as_it_was_when_it_is_repeated_says_so
     assert "found other values in the context variables decimal_context" in str(traced.exception)
 
 
-def test_a_fiber_moves_again_when_it_has_reset_what_does_not_travel() -> None:
+def test_fiber_moves_again_when_it_has_reset_a_variable_that_does_not_travel() -> None:
     result, stayed = found_elsewhere(io.zip_par(set_and_reset(plain, "Ada").then(PAUSE)))
     assert len(stayed) == 1
     assert result == Ok([None])
 
 
-def test_how_numpy_treats_errors_keeps_a_fiber_where_it_is() -> None:
+def test_numpy_error_state_keeps_a_fiber_where_it_is() -> None:
     @io.do
     async def divide() -> list[str]:
         with np.errstate(divide="raise"):
@@ -491,7 +491,7 @@ def set_unpicklable() -> None:
     trace.set([Unpicklable()])  # type: ignore[list-item]
 
 
-def test_a_value_that_cannot_be_pickled_keeps_a_child_at_home() -> None:
+def test_value_that_cannot_be_pickled_keeps_a_child_at_home() -> None:
     child = io.defer(lambda: type(trace.get()[0]).__name__)
     program = io.defer(set_unpicklable).then(io.zip_par(child))
 
@@ -504,7 +504,7 @@ def test_a_value_that_cannot_be_pickled_keeps_a_child_at_home() -> None:
     assert "no bytes of this" in reason
 
 
-def test_the_warning_names_the_variable_whose_value_stays(
+def test_warning_names_the_variable_whose_value_stays(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, logger="distio")
@@ -513,7 +513,7 @@ def test_the_warning_names_the_variable_whose_value_stays(
     assert "context variable 'trace'" in caplog.text
 
 
-def test_a_variable_that_no_module_has_keeps_a_child_at_home() -> None:
+def test_variable_that_no_module_has_keeps_a_child_at_home() -> None:
     local = ContextVar("local", default="here")
     result, (reason,) = found_elsewhere(io.zip_par(io.defer(lambda: local.get())))
     assert result == Ok(["here"])
@@ -521,7 +521,7 @@ def test_a_variable_that_no_module_has_keeps_a_child_at_home() -> None:
     assert "context variable 'local' is no attribute of a module" in reason
 
 
-def test_an_awaited_program_whose_value_cannot_travel_keeps_the_function() -> None:
+def test_awaited_program_whose_value_cannot_travel_keeps_the_function() -> None:
     @io.do
     async def main() -> str:
         await io.defer(set_unpicklable)
@@ -534,10 +534,10 @@ def test_an_awaited_program_whose_value_cannot_travel_keeps_the_function() -> No
     assert "context variable 'trace'" in reason
 
 
-# -- functions that are given up --------------------------------------------------------------
+# -- functions that are abandoned -------------------------------------------------------------
 
 
-def test_what_a_function_sets_in_being_disposed_of_nobody_sees() -> None:
+def test_dispose_runs_a_function_in_a_context_that_no_other_sees() -> None:
     async def main() -> None:
         with decimal.localcontext() as context:
             context.prec = 5
@@ -556,8 +556,8 @@ def test_what_a_function_sets_in_being_disposed_of_nobody_sees() -> None:
     assert Context().run(test) == (28, "nobody")
 
 
-def test_a_function_that_moves_leaves_the_context_of_others_alone() -> None:
-    """What is left of it here may be collected in the middle of another fiber."""
+def test_function_that_moves_leaves_the_context_of_others_alone() -> None:
+    """The coroutine that stays behind may be collected in the middle of another fiber."""
 
     async def third() -> None:
         with decimal.localcontext() as context:

@@ -1,4 +1,4 @@
-"""How many items a fiber is given at a time."""
+"""The number of items that a fiber is given at a time."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ SLOW = 0.02
 
 
 def after(*chunks: tuple[int, float]) -> ChunkSizes:
-    """What is chosen once chunks of so many items have taken so many seconds."""
+    """The sizes once chunks of so many items have taken so many seconds."""
     sizes = ChunkSizes(workers=4)
     for items, seconds in chunks:
         sizes.learn(items, seconds)
     return sizes
 
 
-def test_the_first_chunk_has_one_item() -> None:
+def test_chunk_sizes_begin_with_one_item() -> None:
     assert ChunkSizes(4).next(None) == 1
     assert ChunkSizes(4).next(1_000_000) == 1
 
 
-def test_tiny_items_come_in_chunks_that_grow_step_by_step() -> None:
+def test_chunk_sizes_of_tiny_items_grow_step_by_step() -> None:
     sizes = ChunkSizes(4)
     seen = []
     for _ in range(8):
@@ -38,13 +38,13 @@ def test_tiny_items_come_in_chunks_that_grow_step_by_step() -> None:
     assert seen[-1] == MOST_IN_CHUNK
 
 
-def test_slow_items_go_one_by_one() -> None:
+def test_chunk_sizes_of_slow_items_are_one() -> None:
     assert after((1, SLOW)).next(None) == 1
     assert after((1, 0.008)).next(None) == 1
     assert after((1, 3600.0)).next(None) == 1
 
 
-def test_a_chunk_is_to_take_ten_to_twenty_milliseconds() -> None:
+def test_chunk_sizes_aim_at_ten_to_twenty_milliseconds() -> None:
     sizes = ChunkSizes(4)
     for _ in range(20):
         size = sizes.next(None)
@@ -52,18 +52,18 @@ def test_a_chunk_is_to_take_ten_to_twenty_milliseconds() -> None:
     assert 0.010 <= 0.0005 * sizes.next(None) <= 0.020
 
 
-def test_items_that_become_slow_are_given_out_one_by_one_again() -> None:
+def test_chunk_sizes_of_items_that_become_slow_are_one_again() -> None:
     sizes = after(*[(4**n, TINY * 4**n) for n in range(6)])
     assert sizes.next(None) == 4096
     sizes.learn(4096, 4096 * SLOW)
     assert sizes.next(None) == 1
 
 
-def test_a_small_chunk_that_was_given_out_earlier_does_not_shrink_the_next() -> None:
+def test_chunk_sizes_ignore_small_chunks_that_were_given_out_earlier() -> None:
     assert after((1, TINY), (4, 4 * TINY), (1, TINY)).next(None) == 16
 
 
-def test_near_the_end_nobody_gets_more_than_a_share_of_what_is_left() -> None:
+def test_chunk_sizes_near_the_end_are_at_most_a_share_of_the_rest() -> None:
     sizes = after(*[(4**n, TINY * 4**n) for n in range(6)])
     left, seen = 100, []
     while left:
@@ -76,20 +76,20 @@ def test_near_the_end_nobody_gets_more_than_a_share_of_what_is_left() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-3600.0, -1e-9, math.nan])
-def test_nothing_is_learned_from_a_clock_that_was_set_back(seconds: float) -> None:
+def test_chunk_sizes_learn_nothing_from_a_clock_that_was_set_back(seconds: float) -> None:
     assert after((1, TINY), (4, seconds)).next(None) == 4
     assert after((1, SLOW), (1, seconds)).next(None) == 1
 
 
-def test_a_clock_that_was_set_forward_costs_a_few_small_chunks() -> None:
+def test_chunk_sizes_recover_from_a_clock_that_was_set_forward() -> None:
     sizes = after((1, TINY), (4, 4 * TINY), (16, 3600.0))
     assert sizes.next(None) == 1
     sizes.learn(1, TINY)
     assert sizes.next(None) == 4
 
 
-def test_what_takes_no_time_at_all_grows_too() -> None:
-    """As in a simulation, where time passes only if nothing else can happen."""
+def test_chunk_sizes_of_items_that_take_no_time_grow() -> None:
+    """In a simulation, time passes only if nothing else can happen."""
     assert after((1, 0.0), (4, 0.0)).next(None) == 16
 
 
@@ -98,7 +98,7 @@ def test_what_takes_no_time_at_all_grows_too() -> None:
     st.lists(st.tuples(st.integers(1, MOST_IN_CHUNK), st.floats())),
     st.none() | st.integers(1, 10**9),
 )
-def test_a_size_is_never_more_than_there_is_or_than_may_be(
+def test_chunk_sizes_are_never_more_than_the_rest_or_the_limit(
     workers: int, chunks: list[tuple[int, float]], left: int | None
 ) -> None:
     sizes = ChunkSizes(workers)

@@ -1,4 +1,4 @@
-"""Messages to frames and back, whatever comes in."""
+"""The codec: messages to frames and back, and frames that are no messages."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 
 def limited(kind: Any, domain: Any) -> st.SearchStrategy[Any]:
-    """What a type allows of which a domain is said."""
+    """The values of a type that are in a domain."""
     if kind is int:
         return st.integers(domain.ge, domain.le)
     if kind is float:
@@ -67,7 +67,7 @@ def limited(kind: Any, domain: Any) -> st.SearchStrategy[Any]:
 @pytest.mark.parametrize("kind", MEMBER, ids=lambda kind: kind.__name__)
 @settings(max_examples=25)
 @given(data=st.data())
-def test_what_members_say_comes_back(kind: Any, data: Any) -> None:
+def test_codec_decodes_each_message_of_a_member_as_it_was(kind: Any, data: Any) -> None:
     messages = data.draw(st.lists(values(kind), max_size=3))
     assert from_member.decode(from_member.encode(messages)) == messages
 
@@ -75,12 +75,12 @@ def test_what_members_say_comes_back(kind: Any, data: Any) -> None:
 @pytest.mark.parametrize("kind", COORDINATOR, ids=lambda kind: kind.__name__)
 @settings(max_examples=25)
 @given(data=st.data())
-def test_what_the_coordinator_says_comes_back(kind: Any, data: Any) -> None:
+def test_codec_decodes_each_message_of_the_coordinator_as_it_was(kind: Any, data: Any) -> None:
     messages = data.draw(st.lists(values(kind), max_size=3))
     assert from_coordinator.decode(from_coordinator.encode(messages)) == messages
 
 
-def test_kinds_may_be_mixed_in_one_batch() -> None:
+def test_codec_takes_messages_of_several_kinds_in_one_batch() -> None:
     messages: list[Any] = [m.StartRun(1), m.Goodbye(), m.GiveBack([(2, 1)]), m.StartRun(3)]
     assert from_member.decode(from_member.encode(messages)) == messages
 
@@ -89,7 +89,7 @@ BIG = b"b" * (DETACH_BYTES + 1)
 JUST = b"j" * DETACH_BYTES
 
 
-def test_big_payloads_travel_in_frames_of_their_own() -> None:
+def test_codec_sends_big_payloads_of_members_in_frames_of_their_own() -> None:
     small = m.Chunk(1, [(2, 3)], b"small")
     big = m.Chunk(1, [(4, 5), (6, 7)], BIG)
     messages: list[Any] = [
@@ -104,7 +104,7 @@ def test_big_payloads_travel_in_frames_of_their_own() -> None:
     assert from_member.decode(frames) == messages
 
 
-def test_big_payloads_of_the_coordinator() -> None:
+def test_codec_sends_big_payloads_of_the_coordinator_in_frames_of_their_own() -> None:
     messages: list[Any] = [m.Place(m.Chunk(1, [(2, 3)], BIG)), m.Outcomes([1], [BIG])]
     frames = from_coordinator.encode(messages)
     assert len(frames) == 3
@@ -115,7 +115,9 @@ def test_big_payloads_of_the_coordinator() -> None:
 @pytest.mark.parametrize("kind", [*MEMBER, *COORDINATOR], ids=lambda kind: kind.__name__)
 @settings(max_examples=5)
 @given(data=st.data())
-def test_whatever_is_big_in_a_message_travels_beside_its_header(kind: Any, data: Any) -> None:
+def test_codec_sends_each_payload_of_any_message_in_a_frame_of_its_own(
+    kind: Any, data: Any
+) -> None:
     codec: Any = from_member if kind in MEMBER else from_coordinator
     message = data.draw(values(kind))
     payloads = marked(kind, PAYLOAD)
@@ -128,9 +130,9 @@ def test_whatever_is_big_in_a_message_travels_beside_its_header(kind: Any, data:
 
 
 @pytest.mark.parametrize("kind", [*MEMBER, *COORDINATOR], ids=lambda kind: kind.__name__)
-def test_whatever_may_be_big_or_is_a_fiber_is_marked_so(kind: Any) -> None:
+def test_message_fields_with_payloads_or_fibers_are_marked(kind: Any) -> None:
     unmarked = {where for where, hint in fields(kind) if hint is bytes}
-    assert unmarked <= {"attachments.0", "token"}  # digests, and what pairs two connections
+    assert unmarked <= {"attachments.0", "token"}  # digests, and the key of two connections
     fibers = {where: hint for where, hint in fields(kind) if where.split(".")[0] in FIBERS}
     assert all(FIBER in get_args(hint) for where, hint in fibers.items() if "." not in where)
 
@@ -139,7 +141,7 @@ FIBERS = {"fiber", "of"}
 
 
 def fields(kind: Any, where: str = "") -> list[tuple[str, Any]]:
-    """Each field of a message, with its type: of fields in fields, too."""
+    """Each field of a message, with its type, nested fields included."""
     args = get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         hints = get_type_hints(kind, include_extras=True)
@@ -154,7 +156,7 @@ def fields(kind: Any, where: str = "") -> list[tuple[str, Any]]:
     return [(where, kind)]
 
 
-def test_encoding_leaves_the_messages_alone() -> None:
+def test_codec_leaves_the_messages_that_it_encodes_alone() -> None:
     message = m.Offer([m.Chunk(1, [], BIG)])
     from_member.encode([message])
     assert message.chunks[0].payload is BIG
@@ -205,7 +207,7 @@ OUTSIDE: dict[str, Any] = {
     "an endless sleep": m.StartTimer(1, 1, 1, INFINITE),
     "a window that is no number": m.AcquireTokens(1, 2, NAN, 1, [1]),
     "negative tokens": m.AcquireTokens(1, -3, 0.0, 1, [1]),
-    "nobody who waits": m.AcquireTokens(1, 0, 0.0, 1, []),
+    "no fiber that waits": m.AcquireTokens(1, 0, 0.0, 1, []),
     "a negative return": m.ReturnTokens("door", -5),
     "a return of nothing": m.ReturnTokens("door", 0, b"value"),
     "a kind that isn't one": m.MakePrimitive(1, 2, "zebra", 1),  # type: ignore[arg-type]  # it is wrong
@@ -230,20 +232,20 @@ OUTSIDE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_decoding_a_value_outside_its_domain_is_refused(name: str) -> None:
+def test_codec_refuses_a_value_outside_its_domain(name: str) -> None:
     with pytest.raises(MalformedFrame):
         from_member.decode(from_member.encode([OUTSIDE[name]]))
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_malformed_frames(name: str) -> None:
+def test_codec_refuses_malformed_frames(name: str) -> None:
     with pytest.raises(MalformedFrame):
         from_member.decode(MALFORMED[name])
 
 
 @settings(max_examples=300)
 @given(st.lists(st.binary(max_size=60), max_size=3))
-def test_random_bytes_are_malformed_or_a_batch(frames: list[bytes]) -> None:
+def test_codec_takes_random_bytes_for_malformed_or_for_a_batch(frames: list[bytes]) -> None:
     for codec in (from_member, from_coordinator):
         with contextlib.suppress(MalformedFrame):
             codec.decode(frames)
@@ -252,7 +254,7 @@ def test_random_bytes_are_malformed_or_a_batch(frames: list[bytes]) -> None:
 @pytest.mark.slow
 @settings(max_examples=300)
 @given(values(m.Hello), st.data())
-def test_damaged_frames_are_malformed_or_a_batch(hello: m.Hello, data: Any) -> None:
+def test_codec_takes_damaged_frames_for_malformed_or_for_a_batch(hello: m.Hello, data: Any) -> None:
     frame = bytearray(from_member.encode([hello, m.StartRun(1)])[0])
     index = data.draw(st.integers(0, len(frame) - 1))
     frame[index] = data.draw(st.integers(0, 255))

@@ -21,7 +21,7 @@ from distio.core.snapshot import dump_fibers, dump_value, load_fibers
 user = carry(ContextVar("user", default="nobody"))
 
 
-def test_a_variable_of_a_module_travels_by_name() -> None:
+def test_variable_of_a_module_travels_by_name() -> None:
     payload, _ = dump_value(user, "it")
     assert pickle.loads(payload) is user
     assert b"test_context_variable_bytes" in payload
@@ -46,7 +46,7 @@ def elsewhere(payload: bytes, monkeypatch: pytest.MonkeyPatch, *more: bytes) -> 
         return [pickle.loads(each) for each in (payload, *more)]
 
 
-def test_a_variable_of_a_script_is_made_once_with_its_default(
+def test_variable_of_a_script_is_made_once_with_its_default(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script.request = ContextVar("request", default=("home",))
@@ -57,7 +57,7 @@ def test_a_variable_of_a_script_is_made_once_with_its_default(
     assert (first.name, first.get()) == ("request", ("home",))
 
 
-def test_a_variable_of_a_script_that_comes_home_is_the_scripts(
+def test_variable_of_a_script_that_comes_home_is_the_scripts(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script.request = ContextVar("request")
@@ -71,7 +71,7 @@ def test_a_variable_of_a_script_that_comes_home_is_the_scripts(
     assert pickle.loads(back) is script.request
 
 
-def test_a_script_that_is_changed_has_another_variable(
+def test_script_that_is_changed_has_another_variable(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payloads = []
@@ -82,19 +82,19 @@ def test_a_script_that_is_changed_has_another_variable(
     assert (old.get(), new.get()) == ("old", "new")
 
 
-def test_a_variable_with_another_name_than_its_attribute_is_found(script: Any) -> None:
+def test_variable_with_another_name_than_its_attribute_is_found(script: Any) -> None:
     script.request = ContextVar("the request that is served", default=1)
     payload, _ = dump_value(script.request, "it")
     assert pickle.loads(payload) is script.request
 
 
-def test_a_variable_that_a_script_has_imported_travels_as_that_of_its_module(script: Any) -> None:
+def test_variable_that_a_script_has_imported_travels_as_that_of_its_module(script: Any) -> None:
     script.user = user
     payload, _ = dump_value(user, "it")
     assert b"a_script" not in payload
 
 
-def test_a_variable_arrives_registered_if_it_was(
+def test_variable_that_is_carried_arrives_as_one(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script.registered = carry(ContextVar("registered"))
@@ -113,7 +113,7 @@ def test_a_variable_arrives_registered_if_it_was(
     assert dict(copy.variables) == {registered: "set there"}
 
 
-def test_a_default_context_of_decimal_takes_no_bytes() -> None:
+def test_decimal_default_context_takes_no_bytes() -> None:
     def size(variables: Context | None) -> int:
         fiber = Fiber(1, 1, io.pure(1), None)
         fiber.variables = variables
@@ -125,6 +125,6 @@ def test_a_default_context_of_decimal_takes_no_bytes() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["user", None, io.Local("user", None)])
-def test_only_a_context_variable_can_be_carried(wrong: Any) -> None:
+def test_carry_refuses_a_value_that_is_no_context_variable(wrong: Any) -> None:
     with pytest.raises(MatchError, match="carry: expected a ContextVar, but got"):
         carry(wrong)

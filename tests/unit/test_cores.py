@@ -1,4 +1,4 @@
-"""The cores a process may use: quotas of cgroups, affinity, what the user says."""
+"""The cores a process may use: quotas of cgroups, affinity, and the user's options."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def v1(directory: str, quota: str, period: str = "100000\n") -> Files:
         (V1 | v1("", "100000\n") | {"/sys/fs/cgroup/cpu.max": "9 1\n"}, 1),
     ],
 )
-def test_cores_by_quota(files: Files, expected: int | None) -> None:
+def test_cores_by_quota_are_the_least_quota_of_the_group_and_its_parents(
+    files: Files, expected: int | None
+) -> None:
     assert cores_by_quota(files.get) == expected
 
 
@@ -66,7 +68,7 @@ def test_usable_cores_are_the_least_of_all_limits(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", ""])
-def test_usable_cores_of_a_senseless_number_are_at_least_one(
+def test_usable_cores_with_an_option_that_makes_no_sense_are_at_least_one(
     monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("PYTHON_CPU_COUNT", text)
@@ -92,12 +94,12 @@ ALL = {
 }
 
 
-def test_thread_limits_are_the_share_where_nothing_is_set() -> None:
+def test_thread_limits_are_the_share_for_libraries_without_a_setting() -> None:
     assert thread_limits(None, 3, {}) == dict.fromkeys(ALL, "3")
     assert thread_limits(None, 3, {"OMP_NUM_THREADS": ""}) == dict.fromkeys(ALL, "3")
 
 
-def test_thread_limits_leave_what_the_user_has_set() -> None:
+def test_thread_limits_leave_the_settings_of_the_user() -> None:
     limits = thread_limits(None, 3, {"MKL_NUM_THREADS": "1"})
     assert limits == dict.fromkeys(ALL - {"MKL_NUM_THREADS"}, "3")
 

@@ -51,13 +51,13 @@ class Strange:
         raise AssertionError
 
 
-def test_table_finds_the_method_by_the_type_that_it_is_annotated_with() -> None:
+def test_table_finds_the_method_by_its_annotated_type() -> None:
     bound = HandlerTable(handles, Message, [Pings, Pongs]).bind([Pongs(), Pings()])
     assert bound[Ping](1, Ping()) == "ping from 1"
     assert bound[Pong](2, Pong()) == "pong from 2"
 
 
-def test_table_binds_the_method_that_a_subclass_has_in_its_place() -> None:
+def test_table_binds_the_method_that_a_subclass_has_overridden() -> None:
     class LoudPings(Pings):
         def hear(self, sender: int, message: Ping) -> str:
             return "PING"

@@ -38,7 +38,7 @@ def panicked(text: str) -> Panic[Any, Any]:
     return Panic([TracedException(MatchError(text), "")], [])
 
 
-# each with one that carries something else
+# each with an exception that carries other data
 DIFFERENT: list[tuple[BaseException, BaseException]] = [
     (MatchError("a"), MatchError("b")),
     (Cancelled("1.1"), Cancelled("1.2")),

@@ -1,4 +1,4 @@
-"""Exceptions: what they say, what they carry, and that they survive a journey."""
+"""Exceptions: their texts, their data, and their journeys."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from distio.result import Ok, Panic, Result, panic, zip
 
 
 def traced(message: str) -> TracedException:
-    """Never raised: all that tells one from another is the text."""
+    """An exception that is never raised; its text tells it from others."""
     return TracedException(ValueError(message), f"trace of {message}")
 
 
-# each with the text that its str() has to be
+# each exception with the text of its str()
 EXCEPTIONS: list[tuple[BaseException, str]] = [
     (Cancelled("1.7"), "fiber 1.7 was cancelled"),
     (TimedOut(2.5), "timed out after 2.5 s"),
@@ -104,7 +104,7 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
 
 
 @pytest.mark.parametrize(("exception", "text"), EXCEPTIONS)
-def test_exceptions_say_what_they_carry(exception: BaseException, text: str) -> None:
+def test_exception_has_a_text_of_its_data(exception: BaseException, text: str) -> None:
     assert str(exception) == text
 
 
@@ -119,35 +119,35 @@ def plain(state: object) -> object:
 
 @pytest.mark.parametrize(("exception", "text"), EXCEPTIONS)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_exceptions_survive_a_journey(exception: BaseException, text: str, protocol: int) -> None:
+def test_exception_survives_a_journey(exception: BaseException, text: str, protocol: int) -> None:
     arrived = pickle.loads(pickle.dumps(exception, protocol))
     assert type(arrived) is type(exception)
     assert str(arrived) == text
     assert plain(vars(arrived)) == plain(vars(exception))
 
 
-def test_the_table_has_every_class() -> None:
+def test_exceptions_under_test_are_all_classes_of_the_module() -> None:
     classes = {getattr(errors, name) for name in errors.__all__} - {TracedException, Where}
     assert {type(exception) for exception, _ in EXCEPTIONS} == classes
 
 
-def test_notes_travel_with_an_exception() -> None:
+def test_exception_travels_with_its_notes() -> None:
     lost = WorkerLost("w", "exit 1")
     lost.add_note("while indexing")
     assert pickle.loads(pickle.dumps(lost)).__notes__ == ["while indexing"]
 
 
 @pytest.mark.parametrize("kind", [Deadlock, WorkerLost, NotPicklable, ClusterError, DistioBug])
-def test_own_exceptions_have_one_base(kind: type[Exception]) -> None:
+def test_exceptions_of_distio_are_distio_errors(kind: type[Exception]) -> None:
     assert issubclass(kind, DistioError)
 
 
 @pytest.mark.parametrize("kind", [HandshakeRefused, ClusterClosed])
-def test_cluster_errors_have_one_base(kind: type[Exception]) -> None:
+def test_cluster_exceptions_are_cluster_errors(kind: type[Exception]) -> None:
     assert issubclass(kind, ClusterError)
 
 
-def test_what_raffiot_knows_is_matched_by_position() -> None:
+def test_exceptions_of_raffiot_are_matched_by_position() -> None:
     match MultipleExceptions.merge(ValueError("a"), errors=["b"]):
         case MultipleExceptions([TracedException(exception, _)], [error]):
             assert (str(exception), error) == ("a", "b")
@@ -181,14 +181,14 @@ def functions_in(trace: str) -> list[str]:
     return [line.rpartition(" in ")[2] for line in frames]
 
 
-def test_a_caught_exception_keeps_its_traceback() -> None:
+def test_traced_exception_keeps_the_traceback_of_a_caught_one() -> None:
     exception = caught()
     expected = "".join(traceback.format_exception(exception))
     assert TracedException.in_except_clause(exception) == TracedException(exception, expected)
     assert functions_in(expected) == ["caught", "broken"]
 
 
-def test_frames_of_distio_above_user_code_are_left_out() -> None:
+def test_traceback_leaves_out_frames_of_distio_above_user_code() -> None:
     result = Ok[str, int](1).map(lambda _: broken())
     assert isinstance(result, Panic)
     [panicked] = result.exceptions
@@ -196,7 +196,7 @@ def test_frames_of_distio_above_user_code_are_left_out() -> None:
     assert panicked.stack_trace.endswith("ValueError: on purpose\n")
 
 
-def test_frames_of_distio_below_user_code_are_kept() -> None:
+def test_traceback_keeps_frames_of_distio_below_user_code() -> None:
     def user(_: int) -> int:
         return Ok[str, int](1).unsafe_map(lambda _: broken()).unsafe_get()
 
@@ -206,16 +206,16 @@ def test_frames_of_distio_below_user_code_are_kept() -> None:
     assert names == ["user", "unsafe_map", "<lambda>", "broken"]
 
 
-def test_place_in_user_code_comes_first_if_an_exception_has_no_other_frames() -> None:
+def test_traceback_without_user_frames_begins_with_the_place_in_user_code() -> None:
     nothing: Any = None
     result = Ok[str, int](1).map(nothing)
     assert isinstance(result, Panic)
     names = functions_in(result.exceptions[0].stack_trace)
-    place = names.index("test_place_in_user_code_comes_first_if_an_exception_has_no_other_frames")
+    place = names.index("test_traceback_without_user_frames_begins_with_the_place_in_user_code")
     assert names[place + 1 :] == ["wrapper", "map", "unsafe_map"]
 
 
-def test_mistake_in_a_program_has_no_frames_of_distio() -> None:
+def test_traceback_of_a_mistake_in_a_program_has_no_frames_of_distio() -> None:
     class Stray(Result[str, int]):
         """A fourth kind of Result, which there is not."""
 
@@ -223,7 +223,7 @@ def test_mistake_in_a_program_has_no_frames_of_distio() -> None:
     assert isinstance(result, Panic)
     assert isinstance(result.exceptions[0].exception, MatchError)
     names = functions_in(result.exceptions[0].stack_trace)
-    assert names[-1] == "test_mistake_in_a_program_has_no_frames_of_distio"
+    assert names[-1] == "test_traceback_of_a_mistake_in_a_program_has_no_frames_of_distio"
 
 
 def test_tracing_leaves_the_exception_as_it_was() -> None:
@@ -234,7 +234,7 @@ def test_tracing_leaves_the_exception_as_it_was() -> None:
     assert trace.tb_frame.f_globals["__name__"] == "distio.result"
 
 
-def test_the_causes_are_in_the_trace() -> None:
+def test_traceback_includes_the_causes() -> None:
     try:
         try:
             broken()
@@ -250,14 +250,14 @@ def here() -> TracedException:
     return TracedException.with_stack_trace(ValueError("never raised"))
 
 
-def test_an_exception_that_was_not_raised_has_the_place_of_the_call() -> None:
+def test_traced_exception_that_was_not_raised_has_the_place_of_the_call() -> None:
     place = here()
     assert functions_in(place.stack_trace)[-1] == "here"
     assert errors.__file__ not in place.stack_trace
     assert place.stack_trace.endswith("ValueError: never raised\n")
 
 
-def test_the_place_is_in_user_code() -> None:
+def test_traced_exception_that_was_not_raised_has_a_place_in_user_code() -> None:
     def user() -> Panic[object, object]:
         result = panic([ValueError("a")])
         assert isinstance(result, Panic)
@@ -268,10 +268,10 @@ def test_the_place_is_in_user_code() -> None:
     stray = zip([mistake])
     assert isinstance(stray, Panic)
     names = functions_in(stray.exceptions[0].stack_trace)
-    assert names[-1] == "test_the_place_is_in_user_code"
+    assert names[-1] == "test_traced_exception_that_was_not_raised_has_a_place_in_user_code"
 
 
-def test_traced_exceptions_are_not_traced_again() -> None:
+def test_traced_exception_is_not_traced_again() -> None:
     once = traced("a")
     assert TracedException.in_except_clause(once) is once
     assert TracedException.with_stack_trace(once) is once
@@ -287,7 +287,9 @@ def test_ensure_traced_prefers_the_traceback_of_the_exception() -> None:
 
 
 @pytest.mark.parametrize("trace", [TracedException.ensure_traced, panic, MultipleExceptions.merge])
-def test_what_is_no_exception_cannot_be_traced(trace: Callable[[Any], object]) -> None:
+def test_tracing_a_value_that_is_no_exception_is_a_type_error(
+    trace: Callable[[Any], object],
+) -> None:
     with pytest.raises(TypeError, match="expected an exception, but got 'oops'"):
         trace("oops")
 
@@ -302,11 +304,11 @@ def test_ensure_list_traced_takes_any_iterable() -> None:
     assert second == TracedException(second.exception, "trace of b")
 
 
-def test_a_traced_exception_is_shown_before_its_trace() -> None:
+def test_traced_exception_shows_its_exception_before_its_trace() -> None:
     assert str(traced("a")) == "ValueError: a\ntrace of a"
 
 
-def test_a_traced_exception_without_a_text_is_shown() -> None:
+def test_traced_exception_without_a_text_is_shown() -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no text")
@@ -322,7 +324,7 @@ def test_traced_exceptions_are_equal_by_field() -> None:
     assert TracedException(exception, "x") != TracedException(ValueError("a"), "x")
 
 
-def test_traced_exceptions_survive_a_journey() -> None:
+def test_traced_exception_survives_a_journey() -> None:
     arrived = pickle.loads(pickle.dumps(traced("a")))
     assert (repr(arrived.exception), arrived.stack_trace) == ("ValueError('a')", "trace of a")
 
@@ -352,13 +354,13 @@ def test_merge_takes_iterators() -> None:
     assert merged.errors == ["x", "y"]
 
 
-def test_merge_traces_what_is_not_traced() -> None:
+def test_merge_traces_exceptions_that_are_not_traced() -> None:
     merged: MultipleExceptions[object] = MultipleExceptions.merge(ValueError("a"))
     assert isinstance(merged, MultipleExceptions)
     assert isinstance(merged.exceptions[0], TracedException)
 
 
-def test_merge_leaves_what_it_was_given_alone() -> None:
+def test_merge_leaves_its_arguments_alone() -> None:
     nested = MultipleExceptions([traced("a"), traced("b")], ["x"])
     given = ["w"]
     merged = MultipleExceptions.merge(nested, traced("c"), errors=given)
@@ -366,7 +368,7 @@ def test_merge_leaves_what_it_was_given_alone() -> None:
     assert (len(nested.exceptions), nested.errors, given) == (2, ["x"], ["w"])
 
 
-def test_merge_does_not_take_an_exception_for_its_items() -> None:
+def test_merge_takes_an_iterable_exception_for_one_exception() -> None:
     class Batch(Exception):
         def __iter__(self) -> Iterator[object]:
             raise AssertionError("an exception is one exception")

@@ -56,11 +56,11 @@ HIDDEN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-def test_a_method_of_an_instance_that_its_module_hides_is_pickled_by_name(name: str) -> None:
+def test_method_of_an_instance_that_its_module_hides_is_pickled_by_name(name: str) -> None:
     assert copy_of(HIDDEN[name]).__self__ is HIDDEN[name].__self__
 
 
-def test_a_method_that_its_module_has_by_another_name_is_pickled_with_its_instance() -> None:
+def test_method_that_its_module_has_by_another_name_is_pickled_with_its_instance() -> None:
     week: Any = calendar.week  # the method is formatweek
     assert copy_of(week).__self__ is not week.__self__
 
@@ -68,7 +68,7 @@ def test_a_method_that_its_module_has_by_another_name_is_pickled_with_its_instan
 @pytest.mark.parametrize(
     "hidden", [HIDDEN["builtin"].__self__, numpy.random.mtrand._rand], ids=["random", "numpy"]
 )
-def test_the_instance_that_a_module_hides_is_pickled_by_name(hidden: Any) -> None:
+def test_instance_that_a_module_hides_is_pickled_by_name(hidden: Any) -> None:
     assert copy_of(hidden) is hidden
     assert copy_of(partial(hidden.seed, 5)).func.__self__ is hidden
 
@@ -77,7 +77,7 @@ def throw(dice: object) -> int:
     return 5
 
 
-def test_a_method_of_an_instance_that_only_a_script_has_is_pickled_with_it(
+def test_method_of_an_instance_that_only_a_script_has_is_pickled_with_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     script = sys.modules["__main__"]
@@ -86,7 +86,7 @@ def test_a_method_of_an_instance_that_only_a_script_has_is_pickled_with_it(
     assert copy_of(dice.throw).__self__ is not dice
 
 
-def test_a_package_may_have_the_method_of_an_instance_of_a_module_in_it(
+def test_method_of_an_instance_of_an_inner_module_is_found_in_its_package(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dice = type("Dice", (), {"__module__": "board.pieces", "throw": throw})()
@@ -98,7 +98,9 @@ def test_a_package_may_have_the_method_of_an_instance_of_a_module_in_it(
     assert copy_of(dice.throw).__self__ is dice
 
 
-def test_a_module_that_was_made_on_the_way_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_method_of_a_module_that_was_made_at_run_time_is_not_pickled_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     module = ModuleType("made_on_the_way")
     kind = type("Dice", (random.Random,), {"__module__": "made_on_the_way"})
     dice = kind(5)
@@ -126,7 +128,7 @@ def test_fibers_that_call_a_function_of_a_module_draw_different_numbers(
     assert caplog.messages == []
 
 
-def test_a_system_generator_travels_for_it_has_no_state() -> None:
+def test_system_generator_travels() -> None:
     assert type(copy_of(random.SystemRandom())) is random.SystemRandom
 
 
@@ -159,7 +161,7 @@ class Holder:
 
 
 def programs_with(generator: Any) -> Iterator[Program]:
-    """Programs that have captured it, one way or another."""
+    """Programs that have captured a generator, one way or another."""
     yield io.defer(draw, generator)
     yield io.defer(partial(draw, generator))
     yield io.defer(lambda: draw(generator))
@@ -173,19 +175,19 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [text for text in caplog.messages if "copy of one" in text]
 
 
-def test_a_generator_is_found_wherever_a_fiber_has_it(generator: Any) -> None:
+def test_generators_in_a_fiber_are_found_in_any_place(generator: Any) -> None:
     for program in programs_with(generator):
         assert generators_in(Fiber(1, 1, program, None))[0] is generator
     assert generators_in(Fiber(1, 1, io.read, generator))[0] is generator
 
 
-def test_what_holds_no_generator_has_none() -> None:
+def test_generators_in_a_fiber_without_one_are_none() -> None:
     program = io.defer(random.random).flat_map(lambda x: io.defer(secrets.choice, [x]))
     assert generators_in(Fiber(1, 1, program, Holder(None))) == []
 
 
 @pytest.mark.parametrize("kind", [name for name, _ in generators()])
-def test_a_generator_for_several_fibers_is_warned_of_once(kind: str) -> None:
+def test_generator_of_several_fibers_is_warned_of_once(kind: str) -> None:
     shared = dict(generators())[kind]
     simulation = simulate(io.zip_par([io.defer(draw, shared).map(str)] * 3))
     (text,) = simulation.copied
@@ -213,7 +215,7 @@ WAYS: dict[str, Callable[[Any], Program]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_however_several_fibers_get_a_generator_there_is_one_warning(
+def test_generator_that_several_fibers_get_in_any_way_is_warned_of_once(
     way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     on_cluster(WAYS[way](random.Random(1)))
@@ -223,7 +225,9 @@ def test_however_several_fibers_get_a_generator_there_is_one_warning(
     assert "function " in text
 
 
-def test_the_warning_names_the_variable_and_its_function(caplog: pytest.LogCaptureFixture) -> None:
+def test_warning_names_the_variable_of_the_generator_and_its_function(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     dice = random.Random(1)
     on_cluster(io.zip_par([io.defer(lambda: dice.random())] * 2))
     (record,) = [each for each in caplog.records if "copy of one" in each.message]
@@ -232,7 +236,7 @@ def test_the_warning_names_the_variable_and_its_function(caplog: pytest.LogCaptu
     assert f"({__file__}:" in record.message
 
 
-def test_one_submitted_root_may_have_a_generator_two_are_warned_of(
+def test_generator_of_one_submitted_run_is_fine_and_of_two_is_warned_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     dice = random.Random(1)
@@ -256,7 +260,7 @@ FINE: dict[str, Callable[[], Program]] = {
 
 
 @pytest.mark.parametrize("name", FINE)
-def test_no_generator_is_warned_of_that_one_fiber_has_alone(
+def test_generator_that_one_fiber_has_alone_is_not_warned_of(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     on_cluster(FINE[name]())
@@ -264,7 +268,7 @@ def test_no_generator_is_warned_of_that_one_fiber_has_alone(
     assert simulate(FINE[name]()).copied == ()
 
 
-def test_in_one_process_fibers_share_a_generator_and_nobody_is_warned(
+def test_generator_shared_in_one_process_is_not_warned_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     dice = random.Random(1)
@@ -274,7 +278,7 @@ def test_in_one_process_fibers_share_a_generator_and_nobody_is_warned(
     assert warnings(caplog) == []
 
 
-def test_a_generator_of_a_fiber_that_travels_once_more_is_not_looked_at_again() -> None:
+def test_generator_of_a_fiber_that_travels_again_is_not_noted_again() -> None:
     host: Any = SimpleNamespace(copied=lambda fibers, generators: seen.append(generators))
     seen: list[Any] = []
     fiber = Fiber(1, 1, io.defer(SHARED.random), None)
@@ -284,7 +288,7 @@ def test_a_generator_of_a_fiber_that_travels_once_more_is_not_looked_at_again() 
     assert seen == [[SHARED]]
 
 
-def test_a_fiber_that_moves_with_its_own_generator_is_not_warned_of() -> None:
+def test_generator_that_moves_with_its_own_fiber_is_not_warned_of() -> None:
     def draw_twice(dice: random.Random) -> Program:
         return io.defer(dice.random).then(io.sleep(0.001), io.defer(dice.random), io.sleep(0.001))
 
@@ -315,7 +319,7 @@ def test_departures_keep_no_more_than_a_few() -> None:
     assert len(departures._left) < 100
 
 
-def test_fibers_in_one_pickle_are_told_apart() -> None:
+def test_generators_of_fibers_in_one_pickle_are_told_apart() -> None:
     shared, own = random.Random(1), random.Random(1)
 
     def fibers(*each: random.Random) -> list[Fiber]:
@@ -333,7 +337,7 @@ def test_fibers_in_one_pickle_are_told_apart() -> None:
 # -- their state ------------------------------------------------------------------------------
 
 
-def test_the_state_of_a_generator_is_that_of_its_copy_until_one_draws(generator: Any) -> None:
+def test_generator_state_is_that_of_a_copy_until_one_draws(generator: Any) -> None:
     twin = pickle.loads(pickle.dumps(generator))
     assert state_of(twin) == state_of(generator)
     method = getattr(twin, "random", None) or twin.random_raw
@@ -341,20 +345,22 @@ def test_the_state_of_a_generator_is_that_of_its_copy_until_one_draws(generator:
     assert state_of(twin) != state_of(generator)
 
 
-def test_a_system_generator_has_no_state() -> None:
+def test_system_generator_has_no_state() -> None:
     assert state_of(random.SystemRandom()) is None
 
 
 @io.do
-async def draws_in_what_it_awaits() -> float:
+async def draws_in_an_awaited_program() -> float:
     generator = await io.random_generator
     await io.defer(generator.random)
     await io.sleep(0.001)
     return generator.random()
 
 
-def test_a_function_whose_generator_others_have_used_notices_it_after_a_move() -> None:
-    result = simulate(io.zip_par([draws_in_what_it_awaits()] * 2), components=MOVE_ON_WAKE).result
+def test_function_whose_generator_others_have_used_is_not_deterministic_after_a_move() -> None:
+    result = simulate(
+        io.zip_par([draws_in_an_awaited_program()] * 2), components=MOVE_ON_WAKE
+    ).result
     assert isinstance(result, Panic)
     assert isinstance(result.exceptions[0].exception, NotDeterministic)
     assert "found other values in generator" in str(result.exceptions[0].exception)

@@ -1,4 +1,4 @@
-"""The threads of a pool: what one of them promises to its link."""
+"""A host's threads: the promises that they give their link."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from distio.runtime.host import Host
 
 
 class TimerLink:
-    """Counts who has promised to wait for the next timer, and who has taken it back."""
+    """A link that counts the promises to wait for the next timer, less those taken back."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -20,7 +20,7 @@ class TimerLink:
 
     def idle(self) -> float | None:
         self.promises += 1
-        # while it looked for the next timer, one has fired
+        # a timer has fired while the thread looked for the next one
         self.host.member.queue(self.host.member.start_root(io.pure(1), None))
         return 60.0
 
@@ -28,8 +28,8 @@ class TimerLink:
         self.promises -= 1
 
 
-def test_a_thread_that_finds_work_after_all_does_not_keep_the_watch() -> None:
+def test_host_thread_that_finds_work_after_all_takes_back_its_promise_to_the_link() -> None:
     host = Host(Member(1))
     link = host.link = TimerLink(host)
     assert host._next(Executor(host.member, host))
-    assert link.promises == 0  # else nobody would ever wait for the next timer again
+    assert link.promises == 0  # else no thread would ever wait for the next timer again

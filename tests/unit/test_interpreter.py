@@ -60,7 +60,7 @@ def moved(fiber: Fiber) -> Fiber:
 def complete(
     program: Program, fuel: int, between: Callable[[Fiber], Fiber] = same
 ) -> tuple[Any, list[str]]:
-    """The outcome and the requests, when it is stepped with so much fuel at a time."""
+    """The outcome and the requests, when a fiber is stepped with so much fuel at a time."""
     fiber = fiber_of(program, "context")
     asked: list[str] = []
     for _ in range(10_000):
@@ -101,18 +101,20 @@ PROGRAMS: dict[str, Program] = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("between", [same, moved])
-def test_fuel_never_changes_what_happens(name: str, between: Callable[[Fiber], Fiber]) -> None:
+def test_fuel_changes_neither_outcome_nor_requests(
+    name: str, between: Callable[[Fiber], Fiber]
+) -> None:
     expected = complete(PROGRAMS[name], 10_000)
     for fuel in range(1, 21):
         assert complete(PROGRAMS[name], fuel, between) == expected, fuel
 
 
-def test_the_requests_come_in_order() -> None:
+def test_step_returns_requests_in_the_order_of_the_program() -> None:
     _, asked = complete(PROGRAMS["requests"], 10_000)
     assert asked == ["Sleep", "Spawn", "AwaitFibers", "Now"]
 
 
-def test_an_endless_loop_yields_after_its_fuel() -> None:
+def test_step_of_an_endless_loop_yields_after_its_fuel() -> None:
     turns: list[int] = []
 
     def again(loop: Program) -> Program:
@@ -127,21 +129,21 @@ def test_an_endless_loop_yields_after_its_fuel() -> None:
     assert fiber.stack == []
 
 
-def test_an_endless_loop_of_crashes_uses_fuel_too() -> None:
+def test_step_of_an_endless_loop_of_crashes_yields_after_its_fuel() -> None:
     loop: Program = io.rec(lambda again: io.defer(boom).recover(lambda *_: again))
     fiber = fiber_of(loop)
     assert step(fiber, 1000) is YIELDED
     assert len(fiber.stack) <= 1
 
 
-def test_a_yield_is_returned_and_left_behind() -> None:
+def test_step_returns_a_yield_and_goes_on_after_it() -> None:
     fiber = fiber_of(io.yield_.then(io.pure(1)))
     assert step(fiber) is YIELDED
     assert step(fiber) is FINISHED
     assert fiber.outcome() == Ok(1)
 
 
-def test_requests_hold_what_was_asked() -> None:
+def test_request_holds_the_arguments_of_its_operation() -> None:
     handle: Handle[Any, Any, Any] = Handle(7)
 
     def f(*_: Any) -> None: ...
@@ -160,7 +162,7 @@ def test_requests_hold_what_was_asked() -> None:
     assert (call.f, call.args, call.kwargs) == (f, (1,), {"x": 2})
 
 
-def test_waiting_for_nothing_asks_nothing() -> None:
+def test_wait_for_no_fibers_makes_no_request() -> None:
     fiber = fiber_of(io.pure(1).then(io.wait([])))
     assert step(fiber) is FINISHED
     assert fiber.outcome() == Ok([])
@@ -181,7 +183,7 @@ def test_sleep_until_looks_at_the_clock_again_after_each_sleep() -> None:
     assert fiber.outcome() == Ok("awake")
 
 
-def test_now_is_what_the_clock_shows() -> None:
+def test_now_returns_the_answer_of_the_clock() -> None:
     fiber = fiber_of(io.now.map(lambda seconds: seconds + 1))
     assert step(fiber) is NOW
     fiber.value = 41.0
@@ -189,7 +191,7 @@ def test_now_is_what_the_clock_shows() -> None:
     assert fiber.outcome() == Ok(42.0)
 
 
-def test_keyboard_interrupt_passes_through() -> None:
+def test_keyboard_interrupt_passes_through_step() -> None:
     def interrupt() -> NoReturn:
         raise KeyboardInterrupt
 
@@ -207,7 +209,7 @@ def test_keyboard_interrupt_passes_through() -> None:
         (Panic([TracedException(KeyError("k"), "")], [2]), ["'k'", "boom"], [2]),
     ],
 )
-def test_a_crash_is_merged_with_what_failed_before(
+def test_crash_is_merged_with_an_earlier_failure(
     before: Any, exceptions: list[str], errors: list[Any]
 ) -> None:
     fiber = fiber_of(io.pure(1))
@@ -219,7 +221,7 @@ def test_a_crash_is_merged_with_what_failed_before(
     assert outcome.errors == errors
 
 
-def test_a_crash_does_not_change_the_failure_it_is_merged_with() -> None:
+def test_crash_does_not_change_the_failure_with_which_it_is_merged() -> None:
     before = Panic[Any, Any]([TracedException(KeyError("k"), "")], [])
     fiber = fiber_of(io.from_result(before).map_panic(boom))
     assert step(fiber) is FINISHED
@@ -227,7 +229,7 @@ def test_a_crash_does_not_change_the_failure_it_is_merged_with() -> None:
     assert fiber.failure is not before
 
 
-def test_a_request_at_the_very_last_turn_is_not_lost() -> None:
+def test_request_at_the_very_last_turn_is_not_lost() -> None:
     fiber = fiber_of(io.sleep(1).map(lambda _: "slept"))
     assert isinstance(step(fiber, 2), Sleep)  # one turn for map, one for sleep
     fiber.value = None
@@ -235,7 +237,7 @@ def test_a_request_at_the_very_last_turn_is_not_lost() -> None:
     assert fiber.outcome() == Ok("slept")
 
 
-def test_a_failed_answer_goes_to_the_handlers() -> None:
+def test_failed_answer_goes_to_the_handlers() -> None:
     fiber = fiber_of(io.async_(boom).map(boom).catch(io.pure))
     step(fiber)
     fiber.answer(Errors(["no"]))
@@ -243,7 +245,7 @@ def test_a_failed_answer_goes_to_the_handlers() -> None:
     assert fiber.outcome() == Ok(["no"])
 
 
-def test_snapshots_do_not_carry_what_was_executed() -> None:
+def test_snapshot_does_not_carry_programs_that_were_executed() -> None:
     done = io.pure(b"x" * 100_000)
     programs = [
         done.map(len).zip(io.yield_),
@@ -260,7 +262,7 @@ def test_snapshots_do_not_carry_what_was_executed() -> None:
         assert len(payload) < 5_000, program
 
 
-def test_a_snapshot_leaves_the_fiber_as_it_was() -> None:
+def test_snapshot_leaves_the_fiber_as_it_was() -> None:
     fiber = fiber_of(io.zip(io.pure(1), io.yield_, io.pure(3)))
     step(fiber)
     copy = moved(fiber)
@@ -270,7 +272,7 @@ def test_a_snapshot_leaves_the_fiber_as_it_was() -> None:
 
 
 def test_map_error_whose_function_raises_stop_iteration_is_a_panic() -> None:
-    """It must not be taken for the end of the errors."""
+    """The exception must not be taken for the end of the errors."""
 
     def stops(_: str) -> str:
         raise StopIteration

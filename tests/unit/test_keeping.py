@@ -19,7 +19,7 @@ WAITS = "import signal; signal.pause()"
 
 
 class Owner:
-    """Notes what it is told, and has children started again as it was told to."""
+    """An owner that notes its calls, and has children started again after given delays."""
 
     def __init__(self, *again: float | None) -> None:
         self.again = list(again)
@@ -44,7 +44,7 @@ class Owner:
 
 
 def python(*codes: str) -> Launch:
-    """Starts Python with one text after another."""
+    """Start Python with one text after another."""
     left = list(codes)
 
     def launch(child: Child) -> tuple[subprocess.Popen[bytes], None]:
@@ -61,13 +61,13 @@ def test_backoff_begins_anew_after_a_long_life() -> None:
     assert backoff.next(lived=0.0) == 0.1
 
 
-def test_child_that_has_been_started_again_too_often_is_not() -> None:
+def test_child_that_has_been_started_again_too_often_is_not_started_again() -> None:
     child = Child(python(), RestartLimit(2, within_seconds=1000.0))
     assert [child.again(0.0) for _ in range(3)] == [0.0, 0.1, None]
     assert child.again(0.0, counts=False) == 0.2
 
 
-def test_restarts_that_are_long_ago_do_not_count() -> None:
+def test_restart_limit_does_not_count_restarts_that_are_long_ago() -> None:
     limit = RestartLimit(1, within_seconds=10.0)
     assert [limit.allows(now) for now in (0.0, 10.0, 10.1, 20.0, 20.2)] == [
         True,
@@ -117,7 +117,7 @@ def test_keeper_told_to_stop_tells_its_children_and_starts_none_again() -> None:
     assert owner.killings == 0
 
 
-def test_keeper_told_to_stop_drops_what_is_due() -> None:
+def test_keeper_told_to_stop_drops_restarts_that_are_due() -> None:
     owner = Owner(1000.0)
     keeper = Keeper(owner)
     keeper.add(Child(python("raise SystemExit(1)")))
@@ -130,13 +130,13 @@ def test_keeper_told_to_stop_drops_what_is_due() -> None:
     assert not thread.is_alive()
 
 
-def test_keeper_kills_what_has_not_ended_when_its_grace_is_over() -> None:
+def test_keeper_kills_a_child_that_has_not_ended_within_the_grace() -> None:
     owner = Owner()
     keeper = Keeper(owner)
     keeper.add(Child(python(WAITS)))
     thread = threading.Thread(target=keeper.run)
     thread.start()
-    keeper.stop(PATIENCE)  # nobody has told it
+    keeper.stop(PATIENCE)  # the child isn't told
     keeper.stop(0.0)
     thread.join(PATIENCE)
     process = keeper.children[0].process
@@ -145,8 +145,8 @@ def test_keeper_kills_what_has_not_ended_when_its_grace_is_over() -> None:
     assert owner.killings == 1
 
 
-def test_child_that_takes_too_long_to_start_is_not_late_without_a_log() -> None:
-    """Whether it has started isn't known, so no time is set."""
+def test_child_without_a_log_is_never_too_late_to_start() -> None:
+    """Whether the child has started isn't known, so no time is set."""
     child = Child(python(""))
     child.begin(time.monotonic())
     child.must_start_within(0.0)

@@ -1,4 +1,4 @@
-"""How processes are started, and what is said if they can't be."""
+"""How processes are started, and what a user is told if they can't be."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from distio.runtime.link import HANDSHAKE_SECONDS
 
 
 def end_is_seen(reader: int) -> bool:
-    """Whether nobody can write to the pipe any more."""
+    """Whether all writers of the pipe have closed it."""
     os.set_blocking(reader, False)
     try:
         return os.read(reader, 1) == b""
@@ -27,7 +27,7 @@ def end_is_seen(reader: int) -> bool:
         return False
 
 
-def test_a_lifeline_ends_when_it_is_closed_and_may_be_closed_again() -> None:
+def test_lifeline_ends_when_it_is_closed_and_may_be_closed_again() -> None:
     lifeline = Lifeline()
     reader = os.dup(lifeline.reader)
     assert not end_is_seen(reader)
@@ -37,7 +37,7 @@ def test_a_lifeline_ends_when_it_is_closed_and_may_be_closed_again() -> None:
     os.close(reader)
 
 
-def test_a_lifeline_takes_no_place_of_a_standard_stream() -> None:
+def test_lifeline_takes_no_place_of_a_standard_stream() -> None:
     script = """
 import os
 from distio.runtime.launching import Lifeline
@@ -53,7 +53,7 @@ for closed in ({0}, {1, 2}, {0, 1, 2}):
 
 
 @pytest.mark.slow
-def test_a_forked_child_keeps_no_lifeline_of_its_parent_alive() -> None:
+def test_lifeline_of_a_parent_is_not_kept_alive_by_a_forked_child() -> None:
     script = """
 import os
 from distio.runtime.launching import Lifeline, hold_lifeline
@@ -80,12 +80,12 @@ assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
 
 
 @pytest.mark.parametrize("module", ["nowhere_at_all", "nowhere_at_all.worker", "os.nowhere"])
-def test_a_module_that_is_not_found_is_a_cluster_error(module: str) -> None:
+def test_program_whose_module_is_not_found_is_a_cluster_error(module: str) -> None:
     with pytest.raises(ClusterError, match=rf"need the module {module}, .* sys\.path; install"):
         Program(module)
 
 
-def test_a_cluster_whose_modules_are_not_found_leaves_nothing(
+def test_cluster_whose_modules_are_not_found_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -97,7 +97,7 @@ def test_a_cluster_whose_modules_are_not_found_leaves_nothing(
 
 
 @pytest.mark.slow
-def test_a_program_that_forgets_where_it_found_distio_gets_a_cluster_error() -> None:
+def test_cluster_of_a_program_that_has_lost_the_path_of_distio_is_a_cluster_error() -> None:
     script = """
 import sys
 from distio import Cluster
@@ -110,7 +110,7 @@ Cluster.local(workers=1)
 
 
 @pytest.mark.slow
-def test_a_coordinator_that_ends_before_it_answers_is_a_cluster_error_at_once(
+def test_coordinator_that_ends_before_it_answers_is_a_cluster_error_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -126,7 +126,7 @@ def test_a_coordinator_that_ends_before_it_answers_is_a_cluster_error_at_once(
 
 
 @pytest.mark.slow
-def test_a_program_in_a_directory_that_is_gone_gets_a_cluster_error(tmp_path: Path) -> None:
+def test_cluster_in_a_directory_that_is_gone_is_a_cluster_error(tmp_path: Path) -> None:
     script = f"""
 import os
 from distio import Cluster
@@ -140,7 +140,7 @@ Cluster.local(workers=1)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("left", [0, 3, 9, 20, 24, 25])
-def test_descriptors_that_run_out_are_a_cluster_error(left: int, tmp_path: Path) -> None:
+def test_cluster_without_enough_descriptors_is_a_cluster_error(left: int, tmp_path: Path) -> None:
     script = f"""
 import os, resource, tempfile
 from distio import Cluster
@@ -169,6 +169,6 @@ def last_line_of_failure(script: str) -> str:
     return done.stderr.splitlines()[-1]
 
 
-def test_a_local_cluster_refuses_a_senseless_number_of_blas_threads() -> None:
+def test_cluster_refuses_a_number_of_blas_threads_below_one() -> None:
     with pytest.raises(ClusterError, match="blas_threads=0; give whole numbers from 1"):
         Cluster.local(workers=1, blas_threads=0)

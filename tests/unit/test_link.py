@@ -17,7 +17,7 @@ _PATIENCE_MS = 10_000
 
 
 class Counterpart:
-    """A coordinator that says what the test wants, and one member."""
+    """A coordinator that sends what the test wants, and one member."""
 
     def __init__(self, router: zmq.Socket[bytes]) -> None:
         self._router = router
@@ -36,7 +36,7 @@ class Counterpart:
         self._router.send_multipart([self._listener, *from_coordinator.encode(list(messages))])
 
     def hear(self) -> tuple[bytes, list[m.MemberMessage]]:
-        """Who says something, and what."""
+        """The sender of the next messages, and the messages."""
         assert self._router.poll(_PATIENCE_MS), "nothing was said"
         address, *frames = self._router.recv_multipart()
         return address, from_member.decode(frames)
@@ -60,8 +60,8 @@ def counterpart() -> Iterator[Counterpart]:
         counterpart.close()
 
 
-def test_what_wakes_nobody_is_told_as_heard(counterpart: Counterpart) -> None:
-    """Else the coordinator would never again hold a member that is idle for up to date."""
+def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Counterpart) -> None:
+    """Else the coordinator would never again take a member that is idle for up to date."""
     counterpart.wait_until_idle()
     counterpart.say(m.DropOutcomes([]))
     _, (progress,) = counterpart.hear()

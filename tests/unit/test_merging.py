@@ -1,6 +1,6 @@
-"""Failures are merged as raffiot 0.6.3 merges them, which is asked itself.
+"""Failures are merged as raffiot 0.6.3 merges them; the test asks raffiot itself.
 
-Left out is where raffiot loses something, or takes what isn't for what is: failures without any
+Left out are cases in which raffiot loses something or is mistaken: failures without any
 error or exception (there they are successes), and functions that raise in place of returning.
 """
 
@@ -26,11 +26,11 @@ import distio.result
 Tree = tuple[Any, ...]
 
 
-# -- what is compared -------------------------------------------------------------------------
+# -- programs of both libraries ---------------------------------------------------------------
 
 
 def build(tree: Tree, of: ModuleType) -> Any:
-    """The same program of either library: they have the same names."""
+    """The program that a tree stands for, in either library: they have the same names."""
     how, *parts = tree
     if how == "ok":
         return of.io.pure(parts[0])
@@ -47,14 +47,14 @@ def opened(of: ModuleType, open: Any, use: Any, close: Any) -> Any:
 
 
 def opened_twice(of: ModuleType, outer: Any, inner: Any, use: Any) -> Any:
-    """Two resources, one in the other; what is given is how each closes."""
+    """Two resources, one in the other; the arguments are how each closes."""
     one = of.resource.from_open_close_io(of.io.pure(1), lambda a, status: outer)
     two = of.resource.from_open_close_io(of.io.pure(2), lambda a, status: inner)
     return one.flat_map(lambda _: two).use(lambda a: use)
 
 
 def opened_side_by_side(of: ModuleType, first: Any, second: Any, use: Any) -> Any:
-    """Two resources, which close as is given, and one between them that can't fail."""
+    """Two resources, which close as the arguments say, and one between them that can't fail."""
     closes = [first, of.io.pure(None), second]
     made = [
         of.resource.from_open_close_io(of.io.pure(1), lambda a, status, close=close: close)
@@ -64,7 +64,7 @@ def opened_side_by_side(of: ModuleType, first: Any, second: Any, use: Any) -> An
 
 
 def opened_in_vain(of: ModuleType, close: Any, open: Any) -> Any:
-    """What was opened before something failed to open, and how it closes."""
+    """A resource that was opened before another failed to open, and how it closes."""
     one = of.resource.from_open_close_io(of.io.pure(1), lambda a, status: close)
     return one.flat_map(lambda _: of.resource.lift_io(open)).use(of.io.pure)
 
@@ -89,7 +89,7 @@ HOW: Final[dict[str, Callable[..., Any]]] = {
 }
 
 PARTS: Final = {"opened": 3, "opened_twice": 3, "opened_side_by_side": 3}
-"""How many programs each of them takes; 2 if it isn't here."""
+"""The number of programs that each operation takes; 2 if it isn't here."""
 
 words = st.sampled_from("abcdef")
 some = st.lists(words, min_size=1, max_size=2)
@@ -124,7 +124,7 @@ def raffiots(tree: Tree) -> Any:
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_an_operation_merges_as_in_raffiot(how: str) -> None:
+def test_operation_merges_failures_as_in_raffiot(how: str) -> None:
     kinds: list[Tree] = [("ok", 1), ("errors", ["a", "b"]), ("panic", ["x"], ["c"])]
     trees: list[Tree] = [(how,)]
     for _ in range(PARTS.get(how, 2)):
@@ -134,7 +134,7 @@ def test_an_operation_merges_as_in_raffiot(how: str) -> None:
 
 
 @given(st.recursive(leaves, grown, max_leaves=8))
-def test_programs_merge_as_in_raffiot(tree: Tree) -> None:
+def test_generated_program_merges_failures_as_in_raffiot(tree: Tree) -> None:
     assert comparable(build(tree, distio).run(None), distio) == raffiots(tree)
 
 

@@ -1,4 +1,4 @@
-"""What fibers of one process share of a script's variables, and when it is freed."""
+"""A script's variables in a process: which fibers share them, and when they are freed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def loaded(): return loads
 """
 
 
-def test_what_a_function_sets_is_there_for_those_that_come_later(script: Script) -> None:
+def test_variable_that_a_function_sets_is_seen_by_functions_that_arrive_later(
+    script: Script,
+) -> None:
     home, there = script(LAZY), Elsewhere()
     models = {there.gets(home.predict)(n) for n in range(5)}
     assert len(models) == 1
@@ -49,12 +51,12 @@ def test_what_a_function_sets_is_there_for_those_that_come_later(script: Script)
     assert (home.model, home.loads) == (None, 0)
 
 
-def test_each_process_has_variables_of_its_own(script: Script) -> None:
+def test_process_has_variables_of_its_own(script: Script) -> None:
     home, first, second = script(LAZY), Elsewhere(), Elsewhere()
     assert first.gets(home.predict)(1) is not second.gets(home.predict)(1)
 
 
-def test_a_variable_that_was_changed_at_home_makes_a_generation_of_its_own(script: Script) -> None:
+def test_variable_that_was_changed_at_home_makes_a_generation_of_its_own(script: Script) -> None:
     home, there = script("words = []\nlimit = 1\ndef get(): return words, limit"), Elsewhere()
     before = there.gets(home.get)
     assert there.gets(home.get).__globals__ is before.__globals__
@@ -72,7 +74,9 @@ def test_functions_that_need_other_variables_share_those_that_both_need(script: 
     assert f()[1] is g()[0]
 
 
-def test_what_was_changed_there_stays_there_when_a_fiber_moves_on(script: Script) -> None:
+def test_variable_that_was_changed_in_a_process_stays_there_when_a_fiber_moves_on(
+    script: Script,
+) -> None:
     home, first, second = script("words = []\ndef get(): return words"), Elsewhere(), Elsewhere()
     second.gets(home.get)().append("cake")
     get = first.gets(home.get)
@@ -85,7 +89,7 @@ def test_what_was_changed_there_stays_there_when_a_fiber_moves_on(script: Script
     assert home.words == []
 
 
-def test_two_threads_that_open_the_same_make_each_class_once(script: Script) -> None:
+def test_threads_that_open_the_same_payload_make_each_class_once(script: Script) -> None:
     home, there = script("class A: ...\ndef get(): return A"), Elsewhere()
     payloads = [dump(value).whole() for value in (home.get, [home.A], home.A())]
     ready = threading.Barrier(6)
@@ -126,7 +130,7 @@ def look(n): return row(n)
 """
 
 
-def test_a_namespace_is_freed_with_the_run_without_a_collection(script: Script) -> None:
+def test_namespace_is_freed_with_the_run_without_a_collection(script: Script) -> None:
     home, there = script(TABLE), Elsewhere()
     look = there.gets(home.look)
     assert look(1) == 0
@@ -152,7 +156,7 @@ def test_a_namespace_is_freed_with_the_run_without_a_collection(script: Script) 
     ],
     ids=["a function", "an object", "a method", "the namespace"],
 )
-def test_a_namespace_that_is_in_use_is_left_alone(script: Script, keep: Any) -> None:
+def test_namespace_that_is_in_use_is_left_alone(script: Script, keep: Any) -> None:
     home, there = script(TABLE), Elsewhere()
     kept = keep(there.gets(home.look))
     there.ends_the_run()
@@ -165,7 +169,7 @@ def test_a_namespace_that_is_in_use_is_left_alone(script: Script, keep: Any) -> 
         assert isinstance(kept, type(there.gets(home.Special(1))))
 
 
-def test_a_namespace_is_kept_as_long_as_one_of_two_runs_uses_it(script: Script) -> None:
+def test_namespace_is_kept_as_long_as_one_of_two_runs_uses_it(script: Script) -> None:
     home, there = script(TABLE), Elsewhere()
     first_run, there.bundles = there.bundles, {}
     there.bundles = first_run
@@ -180,7 +184,7 @@ def test_a_namespace_is_kept_as_long_as_one_of_two_runs_uses_it(script: Script) 
     assert table() is None
 
 
-def test_release_sees_what_is_held_from_outside() -> None:
+def test_release_keeps_a_namespace_that_is_referred_to_from_outside() -> None:
     names: dict[str, Any] = {"__name__": "here", "__builtins__": __builtins__}
     exec("def f(): return g\ndef g(): return f\nclass A:\n    def m(self): return f", names)
     kept = names["f"]
@@ -193,10 +197,10 @@ def test_release_sees_what_is_held_from_outside() -> None:
     assert holder == []
 
 
-# -- what goes its own way --------------------------------------------------------------------
+# -- attachments ------------------------------------------------------------------------------
 
 
-def test_a_large_bundle_is_attached_and_named(script: Script) -> None:
+def test_bundle_that_is_large_is_attached_and_named(script: Script) -> None:
     home = script(f"table = bytes({LARGE_BUNDLE})\ndef get(n): return table[n]")
     dumped, again = dump([home.get, 1]), dump([home.get, 2])
     assert len(dumped.payload) < 200
@@ -205,7 +209,7 @@ def test_a_large_bundle_is_attached_and_named(script: Script) -> None:
     assert Elsewhere().opens(dumped.whole())[1] == 1
 
 
-def test_a_small_bundle_travels_with_its_body(script: Script) -> None:
+def test_bundle_that_is_small_travels_with_its_payload(script: Script) -> None:
     home = script("table = bytes(10)\ndef get(n): return table[n]")
     assert dump(home.get).attachments == {}
 
@@ -219,7 +223,7 @@ LARGE: list[Any] = [
 
 
 @pytest.mark.parametrize("value", LARGE, ids=lambda value: type(value).__name__)
-def test_large_values_are_attached_wherever_they_stand(value: Any) -> None:
+def test_large_value_is_attached_in_any_place(value: Any) -> None:
     writer = Writer(attaches=True)
     dumped = dump([1, {"a": value, "b": (value, "small")}], writer=writer)
     again = dump(("other", value), writer=writer)
@@ -236,7 +240,7 @@ def _encoding(value: Any) -> tuple[str, ...]:
     return ("utf-8",) if isinstance(value, str) else ()
 
 
-def test_several_large_values_come_back_in_their_places() -> None:
+def test_large_values_come_back_in_their_places() -> None:
     values = [bytes([n]) * (LARGE_VALUE + n) for n in range(5)]
     mixed = [values[3], "a", values[0], list(range(50_000)), values[3], b"z" * 70_000, values[1]]
     dumped = dump(mixed, writer=Writer(attaches=True))
@@ -244,7 +248,7 @@ def test_several_large_values_come_back_in_their_places() -> None:
     assert len(dumped.attachments) >= 4
 
 
-def test_a_dump_that_fails_leaves_nothing_in_its_writer() -> None:
+def test_dump_that_fails_leaves_nothing_in_its_writer() -> None:
     writer = Writer(attaches=True)
     with pytest.raises(TypeError):
         dump([bytes(LARGE_VALUE), threading.Lock()], writer=writer)

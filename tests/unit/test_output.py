@@ -1,4 +1,4 @@
-"""The text streams of workers: lines arrive whole, and nothing is lost."""
+"""The text streams of workers: lines arrive whole, and no text is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_pieces_are_whole_lines_within_the_limit_where_lines_are(text: bytes, li
 
 
 class Pipe:
-    """A stream, and what comes out of it: one element for each call of the system."""
+    """A stream, and its output: one element for each call of the system."""
 
     def __init__(self, encoding: str = "utf-8", buffering: int = -1) -> None:
         # packets: a read returns what one write has written
@@ -57,7 +57,7 @@ def pipe(request: pytest.FixtureRequest) -> Iterator[Pipe]:
     os.close(pipe.reader)
 
 
-def test_a_line_is_written_at_once_and_whole(pipe: Pipe) -> None:
+def test_line_is_written_at_once_and_whole(pipe: Pipe) -> None:
     print("漢字", 1, 2, file=pipe.stream)
     assert pipe.heard() == ["漢字 1 2\n"]
 
@@ -73,7 +73,7 @@ def test_text_without_an_end_waits_for_the_rest_of_its_line(pipe: Pipe) -> None:
     assert pipe.heard() == []
 
 
-def test_each_thread_has_a_line_of_its_own(pipe: Pipe) -> None:
+def test_threads_have_a_line_each(pipe: Pipe) -> None:
     print("mine", end="", file=pipe.stream)
     other = threading.Thread(target=lambda: print("other", end="", file=pipe.stream))
     other.start()
@@ -109,7 +109,7 @@ def test_bytes_come_before_text_that_is_written_later(pipe: Pipe) -> None:
     assert "".join(pipe.heard()) == "bytes\ntext\n"
 
 
-def test_closing_writes_what_is_left() -> None:
+def test_stream_that_is_closed_writes_the_rest() -> None:
     pipe = Pipe()
     print("left", end="", file=pipe.stream)
     pipe.stream.close()
@@ -117,7 +117,7 @@ def test_closing_writes_what_is_left() -> None:
     os.close(pipe.reader)
 
 
-def test_what_cannot_be_encoded_is_written_as_the_replaced_stream_would() -> None:
+def test_text_that_cannot_be_encoded_is_written_as_the_replaced_stream_would() -> None:
     pipe = Pipe("ascii")
     print("é", file=pipe.stream)
     assert pipe.heard() == ["\\xe9\n"]
@@ -126,14 +126,14 @@ def test_what_cannot_be_encoded_is_written_as_the_replaced_stream_would() -> Non
     os.close(pipe.reader)
 
 
-def test_a_stream_names_its_descriptor_and_terminal(pipe: Pipe) -> None:
+def test_stream_names_its_descriptor_and_terminal(pipe: Pipe) -> None:
     assert not pipe.stream.isatty()
     assert pipe.stream.fileno() == pipe.stream.buffer.fileno()
     with pytest.raises(TypeError, match="must be str, not bytes"):
         pipe.stream.write(b"")  # type: ignore[arg-type]  # refused
 
 
-def test_a_broken_pipe_names_the_stream_and_loses_only_its_line() -> None:
+def test_stream_of_a_broken_pipe_is_named_and_loses_only_its_line() -> None:
     pipe = Pipe()
     os.close(pipe.reader)
     with pytest.raises(BrokenPipeError) as caught:
@@ -143,7 +143,7 @@ def test_a_broken_pipe_names_the_stream_and_loses_only_its_line() -> None:
 
 
 def heard_of(script: str) -> str:
-    """What comes out of a process of its own whose lines are kept whole; it may fork."""
+    """The output of a process of its own whose lines are kept whole; it may fork."""
     script = f"from distio_worker.output import *\nimport os\nkeep_lines_whole()\n{script}"
     command = [sys.executable, "-c", script]
     done = subprocess.run(
@@ -158,7 +158,7 @@ def heard_of(script: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_forked_child_has_none_of_the_text_of_its_parent() -> None:
+def test_forked_child_has_none_of_the_text_of_its_parent() -> None:
     heard = heard_of("""
 print("parent", end="")
 if os.fork() == 0:
@@ -172,7 +172,7 @@ end_output()
 
 
 @pytest.mark.slow
-def test_a_line_longer_than_a_pipe_takes_at_once_is_whole_among_processes() -> None:
+def test_line_longer_than_a_pipe_takes_at_once_is_whole_among_processes() -> None:
     heard = heard_of("""
 for name in "ab":
     if os.fork() == 0:
@@ -185,7 +185,7 @@ os.wait(), os.wait()
 
 
 @pytest.mark.slow
-def test_both_streams_of_a_process_on_one_file_take_turns() -> None:
+def test_streams_of_a_process_on_one_file_take_turns() -> None:
     heard = heard_of("""
 import sys, threading
 def talk(stream, name):
@@ -199,7 +199,7 @@ threads = [threading.Thread(target=talk, args=each) for each in both]
     assert sorted(heard.splitlines()) == ["a" * 100_000] * 20 + ["b" * 100_000] * 20
 
 
-def test_after_the_end_no_thread_begins_a_line(pipe: Pipe) -> None:
+def test_stream_that_has_ended_lets_no_thread_begin_a_line(pipe: Pipe) -> None:
     pipe.stream.end()
     turns: list[bool] = []
     other = threading.Thread(target=lambda: turns.append(pipe.turns.mutex.acquire(blocking=False)))
@@ -208,7 +208,7 @@ def test_after_the_end_no_thread_begins_a_line(pipe: Pipe) -> None:
     assert turns == [False]
 
 
-def test_the_end_waits_for_no_thread_that_writes_for_ever(
+def test_stream_that_ends_does_not_wait_for_a_thread_that_writes_for_ever(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("distio_worker.output._PATIENCE_SECONDS", 0.0)
@@ -219,5 +219,5 @@ def test_the_end_waits_for_no_thread_that_writes_for_ever(
     pipe.turns.renew()
 
 
-def test_this_process_keeps_its_own_streams() -> None:
+def test_streams_of_this_process_are_not_replaced() -> None:
     assert not isinstance(sys.__stdout__, WholeLines)

@@ -31,7 +31,7 @@ def cook(number): return Order(number)
 """
 
 
-def test_a_class_arrives_once_and_its_objects_are_of_it(script: Script) -> None:
+def test_class_arrives_once_and_its_objects_are_of_it(script: Script) -> None:
     home, there = script(ORDERS), Elsewhere()
     first, cook = there.gets((home.Order(1), home.cook))
     second = there.gets(home.Order(2))
@@ -40,7 +40,7 @@ def test_a_class_arrives_once_and_its_objects_are_of_it(script: Script) -> None:
     assert (first.number, second.number, first.price()) == (1, 2, 10)
 
 
-def test_an_object_that_comes_home_is_of_the_class_at_home(script: Script) -> None:
+def test_object_that_comes_home_is_of_the_class_at_home(script: Script) -> None:
     home, there = script(ORDERS), Elsewhere()
     cook = there.gets(home.cook)
     assert type(there.sends(cook(1))) is home.Order
@@ -48,7 +48,7 @@ def test_an_object_that_comes_home_is_of_the_class_at_home(script: Script) -> No
     assert there.sends(type(cook(1))) is home.Order
 
 
-def test_an_arriving_value_leaves_the_class_at_home_alone(script: Script) -> None:
+def test_class_at_home_is_left_alone_by_an_arriving_value(script: Script) -> None:
     home, there = script(ORDERS), Elsewhere()
     cook = there.gets(home.cook)
     home.Order.taken, home.Order.price = 5, lambda self: 12
@@ -58,7 +58,7 @@ def test_an_arriving_value_leaves_the_class_at_home_alone(script: Script) -> Non
     assert not hasattr(home.Order, "rebate")
 
 
-def test_an_arriving_value_leaves_a_class_that_came_before_alone(script: Script) -> None:
+def test_class_that_came_before_is_left_alone_by_an_arriving_value(script: Script) -> None:
     home, there = script(ORDERS), Elsewhere()
     first = there.gets(home.Order(1))
     type(first).taken = 7
@@ -73,7 +73,7 @@ def test_an_arriving_value_leaves_a_class_that_came_before_alone(script: Script)
     ],
     ids=["a method is replaced", "the class is defined again"],
 )
-def test_an_edited_class_is_the_new_one_for_what_is_sent_afterwards(
+def test_class_that_was_edited_is_the_new_one_for_values_sent_afterwards(
     script: Script, edit: Any
 ) -> None:
     home, there = script(ORDERS + "def price(): return Order.price(None)"), Elsewhere()
@@ -82,14 +82,16 @@ def test_an_edited_class_is_the_new_one_for_what_is_sent_afterwards(
     assert there.gets(home.price)() == 12
 
 
-def test_an_edited_container_of_a_class_is_the_new_one(script: Script) -> None:
+def test_class_whose_container_was_changed_is_the_new_one(script: Script) -> None:
     home, there = script(ORDERS + "def notes(): return Order.notes"), Elsewhere()
     assert there.gets(home.notes)() == []
     home.Order.notes.append("hot")
     assert there.gets(home.notes)() == ["hot"]
 
 
-def test_a_changed_variable_is_seen_by_methods_that_come_afterwards(script: Script) -> None:
+def test_variable_that_was_changed_is_seen_by_methods_that_arrive_afterwards(
+    script: Script,
+) -> None:
     home = script(
         "table = 1\nclass Row:\n    def get(self): return table\ndef get(): return Row().get()"
     )
@@ -100,7 +102,7 @@ def test_a_changed_variable_is_seen_by_methods_that_come_afterwards(script: Scri
     assert (before(), after(), before()) == (1, 2, 1)
 
 
-def test_classes_of_classes_arrive_with_bases_slots_and_super(script: Script) -> None:
+def test_classes_arrive_with_bases_slots_and_super(script: Script) -> None:
     home = script(
         """
         import abc
@@ -134,7 +136,7 @@ def test_classes_of_classes_arrive_with_bases_slots_and_super(script: Script) ->
         shape()
 
 
-def test_nobody_is_told_of_a_subclass_that_arrives(script: Script) -> None:
+def test_subclass_that_arrives_does_not_call_init_subclass_again(script: Script) -> None:
     home = script(
         """
         told = []
@@ -158,7 +160,7 @@ def test_nobody_is_told_of_a_subclass_that_arrives(script: Script) -> None:
     assert home.Plugin.known["tea"] is home.Tea
 
 
-def test_a_metaclass_of_the_user_is_not_called_again(script: Script) -> None:
+def test_metaclass_of_the_user_is_not_called_again(script: Script) -> None:
     home = script(
         """
         class Meta(type):
@@ -176,7 +178,7 @@ def test_a_metaclass_of_the_user_is_not_called_again(script: Script) -> None:
     assert (thing.colour, type(thing).made, type(thing).__name__) == ("red", ["Thing"], "Meta")
 
 
-def test_generic_classes_protocols_and_tuples_with_names_arrive(script: Script) -> None:
+def test_generic_classes_protocols_and_named_tuples_arrive(script: Script) -> None:
     home = script(
         """
         import dataclasses, typing
@@ -240,7 +242,7 @@ class Odd(enum.Enum):
 """
 
 
-def test_an_enum_keeps_what_its_constructors_have_set_and_its_aliases(script: Script) -> None:
+def test_enum_keeps_the_attributes_of_its_members_and_its_aliases(script: Script) -> None:
     home, there = script(ENUMS), Elsewhere()
     planet, colour = there.gets((home.Planet, home.Colour))
     assert planet.TERRA is planet.EARTH
@@ -253,7 +255,7 @@ def test_an_enum_keeps_what_its_constructors_have_set_and_its_aliases(script: Sc
         colour("x")
 
 
-def test_flags_and_numbers_go_on_being_flags_and_numbers(script: Script) -> None:
+def test_enums_of_flags_and_numbers_stay_flags_and_numbers(script: Script) -> None:
     home, there = script(ENUMS), Elsewhere()
     right, number, odd = there.gets((home.Right, home.Number, home.Odd))
     assert right.READ | right.WRITE is right.ALL
@@ -262,7 +264,7 @@ def test_flags_and_numbers_go_on_being_flags_and_numbers(script: Script) -> None
     assert odd([1]) is odd.LIST
 
 
-def test_members_of_enums_are_themselves_there_and_back(script: Script) -> None:
+def test_enum_members_are_the_same_objects_there_and_back(script: Script) -> None:
     home, there = script(ENUMS), Elsewhere()
     right = home.Right
     for member in [*home.Planet, *home.Colour, *home.Number, right.READ, right.READ | right.WRITE]:
@@ -271,7 +273,7 @@ def test_members_of_enums_are_themselves_there_and_back(script: Script) -> None:
         assert there.sends(arrived) is member
 
 
-def test_a_class_by_value_is_found_by_its_name_in_a_worker(script: Script) -> None:
+def test_class_by_value_is_found_by_its_name_in_a_worker(script: Script) -> None:
     home, there = script(ORDERS), Elsewhere()
     name = home.__name__
     there.space.is_worker = True

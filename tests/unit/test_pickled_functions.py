@@ -35,7 +35,7 @@ def there_and_back(*functions: Callable[..., Any]) -> list[Any]:
     return [fiber.next.f for fiber in loaded]  # type: ignore[union-attr]  # a Defer
 
 
-# -- the short way ----------------------------------------------------------------------------
+# -- self-contained functions -----------------------------------------------------------------
 
 
 def counter(n: int) -> Callable[..., Any]:
@@ -49,7 +49,7 @@ def factorial_maker() -> Callable[[int], int]:
     return factorial
 
 
-def test_a_small_closure_arrives_with_its_values_and_its_names() -> None:
+def test_small_closure_arrives_with_its_values_and_its_names() -> None:
     first, second = there_and_back(counter(1), counter(10))
     assert (first(), first(5), second()) == ([1, 3], [1, 6], [10, 12])
     assert first.__code__ is second.__code__
@@ -57,7 +57,7 @@ def test_a_small_closure_arrives_with_its_values_and_its_names() -> None:
     assert first.__qualname__ == "counter.<locals>.<lambda>"
 
 
-def test_functions_that_need_more_take_the_long_way_and_work() -> None:
+def test_functions_that_are_not_self_contained_arrive_and_work() -> None:
     captured = [1, 2]
 
     def annotated(x: int = GLOBAL) -> int:
@@ -89,19 +89,19 @@ def test_functions_that_need_more_take_the_long_way_and_work() -> None:
         "lambda: eval('GLOBAL')",
     ],
 )
-def test_what_reads_a_global_is_not_self_contained(text: str) -> None:
+def test_function_that_reads_a_global_is_not_self_contained(text: str) -> None:
     f = eval(text, {"GLOBAL": 1, "__name__": "here"})
     assert not is_self_contained(f)
 
 
-def test_a_function_that_imports_is_not_self_contained(script: Script) -> None:
+def test_function_that_imports_is_not_self_contained(script: Script) -> None:
     home = script(
         "def make():\n    def f():\n        import json\n        return json\n    return f"
     )
     assert not is_self_contained(home.make())
 
 
-def test_what_has_captured_objects_is_left_to_the_long_way() -> None:
+def test_function_that_has_captured_objects_is_not_reduced_the_short_way() -> None:
     captured: list[int] = []
     f = eval("lambda captured: (lambda: captured)", {"__name__": "here"})(captured)
     assert is_self_contained(f)
@@ -109,7 +109,7 @@ def test_what_has_captured_objects_is_left_to_the_long_way() -> None:
     assert io.defer(there_and_back(f)[0]).run(None) == Ok([])
 
 
-# -- what a function holds --------------------------------------------------------------------
+# -- captured variables and attributes --------------------------------------------------------
 
 
 def test_functions_that_share_a_variable_share_it_there(script: Script) -> None:
@@ -131,7 +131,7 @@ def test_functions_that_share_a_variable_share_it_there(script: Script) -> None:
     assert get() == 2
 
 
-def test_a_function_keeps_attributes_defaults_annotations_and_names(script: Script) -> None:
+def test_function_keeps_attributes_defaults_annotations_and_names(script: Script) -> None:
     home = script(
         """
         def f(a, b=[1], *, c=2) -> "int":
@@ -150,7 +150,7 @@ def test_a_function_keeps_attributes_defaults_annotations_and_names(script: Scri
     assert silent.__doc__ is None
 
 
-def test_hints_that_are_text_can_be_asked_for_there(script: Script) -> None:
+def test_annotations_that_are_text_can_be_evaluated_there(script: Script) -> None:
     home = script(
         """
         import threading
@@ -178,18 +178,18 @@ def test_hints_that_are_text_can_be_asked_for_there(script: Script) -> None:
         "[HIDDEN for _ in '1'][0]",
     ],
 )
-def test_a_variable_that_is_reached_in_any_way_is_there(script: Script, body: str) -> None:
+def test_variable_that_is_reached_in_any_way_is_there(script: Script, body: str) -> None:
     home, there = script(f"HIDDEN = 7\ndef f(): return {body}"), Elsewhere()
     assert there.gets(home.f)() == 7
 
 
-def test_a_package_is_known_to_functions_that_import_from_it(script: Script) -> None:
+def test_function_knows_its_package_and_spec(script: Script) -> None:
     home = script("def f(): return __package__, __spec__.name, __spec__.parent, __file__, __name__")
     home.__package__ = "shop"
     home.__spec__ = __import__("importlib").machinery.ModuleSpec("shop.job", None)
     there = Elsewhere()
     expected = ("shop", "shop.job", "shop", home.__file__, home.__name__)
-    # a module with a spec is imported, unless nobody can find its functions
+    # a module with a spec is imported, unless its functions can't be found by name
     f = there.gets(lambda: home.f)()
     assert f() == expected
 
@@ -197,7 +197,7 @@ def test_a_package_is_known_to_functions_that_import_from_it(script: Script) -> 
 # -- where a function comes from --------------------------------------------------------------
 
 
-def test_a_traceback_shows_file_and_line_of_a_script(script: Script) -> None:
+def test_traceback_shows_file_and_line_of_a_script(script: Script) -> None:
     home = script("def share(cakes, guests):\n    return cakes / guests\n")
     f = Elsewhere().gets(home.share)
     with pytest.raises(ZeroDivisionError) as caught:
@@ -223,7 +223,7 @@ def test_source_lines_travel_with_the_code(script: Script) -> None:
     del linecache.cache[home.__file__]
 
 
-def test_lines_of_several_functions_of_a_file_that_is_not_here_are_kept(monkeypatch: Any) -> None:
+def test_source_lines_of_several_functions_of_a_missing_file_are_kept(monkeypatch: Any) -> None:
     from distio.core.pickling.code import _remember_lines
 
     monkeypatch.delitem(linecache.cache, "<cell 7>", raising=False)
@@ -235,7 +235,7 @@ def test_lines_of_several_functions_of_a_file_that_is_not_here_are_kept(monkeypa
     monkeypatch.delitem(linecache.cache, "<cell 7>")
 
 
-def test_the_same_code_gives_the_same_bytes_however_often_it_is_referred_to() -> None:
+def test_code_is_reduced_to_the_same_bytes_however_often_it_is_referred_to() -> None:
     code = compile("def f(): return ('a long constant', 12345678)", "<text>", "exec")
     first = reduce_code(code)
     kept = [*code.co_consts, *code.co_consts[0].co_consts] * 3
@@ -243,7 +243,7 @@ def test_the_same_code_gives_the_same_bytes_however_often_it_is_referred_to() ->
     assert kept
 
 
-# -- objects that pickle takes for known by name ----------------------------------------------
+# -- objects that pickle takes by their name --------------------------------------------------
 
 NAMED = """
 import functools, typing
@@ -305,7 +305,7 @@ def test_caches_dispatchers_and_partials_work_there(script: Script) -> None:
 
 
 @pytest.mark.parametrize("name", ["UserId", "T", "P", "Ts", "ONLY", "NOTHING", "UNSET", "squared"])
-def test_what_is_known_by_name_is_one_object_there_and_itself_at_home(
+def test_object_with_a_name_is_one_object_there_and_itself_at_home(
     script: Script, name: str
 ) -> None:
     home = script(NAMED + f"\ndef get(): return {name}")
@@ -316,7 +316,7 @@ def test_what_is_known_by_name_is_one_object_there_and_itself_at_home(
     assert there.sends(value) is getattr(home, name)
 
 
-def test_a_sentinel_is_the_same_as_argument_default_and_global(script: Script) -> None:
+def test_sentinel_is_the_same_as_argument_default_and_global(script: Script) -> None:
     home, there = script(NAMED), Elsewhere()
     of_nothing, nothing = there.gets((home.of_nothing, home.NOTHING))
     assert of_nothing(nothing)
@@ -325,7 +325,7 @@ def test_a_sentinel_is_the_same_as_argument_default_and_global(script: Script) -
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is of 3.12")
-def test_parameters_of_types_arrive(script: Script) -> None:
+def test_type_parameters_arrive(script: Script) -> None:
     home = script("def first[T](items: list[T]) -> T: return items[0]\ntype Pair[X] = tuple[X, X]")
     first, pair = Elsewhere().gets((home.first, home.Pair))
     assert first([3]) == 3
@@ -334,7 +334,7 @@ def test_parameters_of_types_arrive(script: Script) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated late from 3.14")
-def test_annotations_that_cannot_be_evaluated_yet_arrive_and_are_evaluated_there(
+def test_annotations_that_cannot_be_evaluated_yet_are_evaluated_there(
     script: Script,
 ) -> None:
     home = script(
@@ -362,7 +362,7 @@ def test_annotations_that_cannot_be_evaluated_yet_arrive_and_are_evaluated_there
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is of 3.12")
-def test_an_alias_in_the_body_of_a_class_is_evaluated_there(script: Script) -> None:
+def test_alias_in_the_body_of_a_class_is_evaluated_there(script: Script) -> None:
     home = script(
         """
         import abc

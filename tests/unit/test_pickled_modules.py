@@ -1,4 +1,4 @@
-"""Modules travel by name, with their source for those who can't import them."""
+"""Modules travel by name, with their source for processes that can't import them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def script(tmp_path: Path) -> Iterator[Script]:
 
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Names of modules that are to be unknown, now and after the test.
+    """Forget modules by name, now and after the test.
 
-    Nobody knows where others look for modules.
+    Where other processes look for modules is unknown.
     """
     names: list[str] = []
     reach = Reach()
@@ -71,7 +71,7 @@ def imported(directory: Path, name: str, text: str) -> ModuleType:
     return module
 
 
-def test_what_is_installed_or_built_in_is_everywhere() -> None:
+def test_module_that_is_installed_or_built_in_is_everywhere() -> None:
     assert all(is_everywhere(name) for name in ("sys", "json.decoder", "pytest", "distio.io"))
     assert not is_everywhere(__name__)
 
@@ -82,7 +82,7 @@ def test_scripts_and_modules_without_an_importer_travel_by_value(script: Script)
     assert travels_by_name(sys.modules[__name__])
 
 
-def test_a_module_from_a_file_is_imported_there_from_its_source(
+def test_module_from_a_file_is_imported_there_from_its_source(
     tmp_path: Path, forgotten: Callable[..., None]
 ) -> None:
     helper = imported(tmp_path, "distant_helper", "def twice(n):\n    return 2 * n\n")
@@ -99,7 +99,7 @@ def test_a_module_from_a_file_is_imported_there_from_its_source(
     assert vars(sys.modules["distant"])["f"] is f
 
 
-def test_a_package_comes_with_its_parents_and_what_it_imports_lazily(
+def test_package_comes_with_its_parents_and_its_lazy_imports(
     tmp_path: Path, forgotten: Callable[..., None]
 ) -> None:
     imported(tmp_path, "shop", "name = 'shop'")
@@ -117,7 +117,7 @@ def test_a_package_comes_with_its_parents_and_what_it_imports_lazily(
     assert sys.modules["shop"].name == "shop"
 
 
-def test_a_module_that_is_edited_and_loaded_again_is_new_for_what_is_sent_afterwards(
+def test_module_that_is_edited_and_loaded_again_is_new_for_values_sent_afterwards(
     tmp_path: Path, forgotten: Callable[..., None], monkeypatch: Any
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -140,7 +140,7 @@ def test_a_module_that_is_edited_and_loaded_again_is_new_for_what_is_sent_afterw
     forgotten("edited_twice")
 
 
-def test_an_edited_module_is_made_anew_once(forgotten: Callable[..., None]) -> None:
+def test_module_that_was_edited_is_made_anew_once(forgotten: Callable[..., None]) -> None:
     sources = Sources()
     old = sys.modules["made_anew"] = ModuleType("made_anew")
     sources.add([Source("made_anew", "x = []", "/nowhere/made_anew.py", False, True)])
@@ -152,7 +152,9 @@ def test_an_edited_module_is_made_anew_once(forgotten: Callable[..., None]) -> N
     forgotten("made_anew")
 
 
-def test_sources_are_not_used_for_what_can_be_imported(forgotten: Callable[..., None]) -> None:
+def test_sources_are_not_used_for_modules_that_can_be_imported(
+    forgotten: Callable[..., None],
+) -> None:
     sources = Sources()
     sources.add([Source("colorsys", "raise RuntimeError", "", False, False)])
     forgotten("colorsys")
@@ -177,7 +179,7 @@ def test_sources_are_not_sent_to_workers_that_look_where_the_module_is(
     forgotten("shared_place")
 
 
-def test_a_module_that_came_as_source_goes_on_as_source(
+def test_module_that_came_as_source_goes_on_as_source(
     tmp_path: Path, forgotten: Callable[..., None]
 ) -> None:
     module = imported(tmp_path, "passed_on", "def f(): return 1")
@@ -194,12 +196,12 @@ def test_a_module_that_came_as_source_goes_on_as_source(
     forgotten("passed_on")
 
 
-def test_a_module_by_value_arrives_for_those_who_refer_to_it(script: Script) -> None:
+def test_module_by_value_arrives_for_functions_that_refer_to_it(script: Script) -> None:
     plugin = script("Y = 3\nclass C:\n    def get(self): return Y\ndef f(): return C().get()")
     assert Elsewhere().gets(lambda: (plugin.Y, plugin.f(), plugin.C().get()))() == (3, 3, 3)
 
 
-def test_a_module_that_is_missing_is_named_with_what_to_do(forgotten: Callable[..., None]) -> None:
+def test_module_that_is_missing_is_named_with_what_to_do(forgotten: Callable[..., None]) -> None:
     module = sys.modules["nowhere"] = ModuleType("nowhere")
     module.__spec__ = importlib.machinery.ModuleSpec("nowhere", None, origin="/x/nowhere.so")
 
@@ -224,7 +226,7 @@ def test_a_module_that_is_missing_is_named_with_what_to_do(forgotten: Callable[.
         there.opens(by_module)
 
 
-def test_a_name_that_is_missing_in_a_module_is_named(script: Script) -> None:
+def test_name_that_is_missing_in_a_module_is_named(script: Script) -> None:
     payload = dump(Template).whole().replace(b"Template", b"Temblate")
     with pytest.raises(NotImportable, match="'string', in which Temblate is defined"):
         Elsewhere().opens(payload)

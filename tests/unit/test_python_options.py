@@ -1,4 +1,4 @@
-"""Options of the interpreter are found again: another process is the same kind of Python."""
+"""Options of the interpreter: another process is started as the same kind of Python."""
 
 from __future__ import annotations
 

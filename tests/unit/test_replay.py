@@ -1,4 +1,4 @@
-"""Functions of `io.do` that move: called again, they come to where they were, or say they can't."""
+"""Functions of `io.do` that move: called again, they reach the same await, or say they can't."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def moved(fiber: Fiber) -> Fiber:
 
 
 def run(program: Program, *, moves: Callable[[int], bool] = lambda stop: True) -> Result[Any, Any]:
-    """Run a program that sleeps and yields; at each stop that is meant, it moves."""
+    """Run a program that sleeps and yields; the fiber moves at each stop that is meant."""
     fiber = Fiber(1, 1, program, None)
     for stop in count():
         if step(fiber) is FINISHED:
@@ -53,7 +53,7 @@ def bad() -> Any:
     raise ValueError("bad")
 
 
-# -- functions that keep to the rule ----------------------------------------------------------
+# -- functions that keep the rule -------------------------------------------------------------
 
 
 @io.do
@@ -101,7 +101,7 @@ async def comprehended() -> list[int]:
 
 
 @io.do
-async def changes_what_it_awaited() -> list[int]:
+async def changes_an_awaited_value() -> list[int]:
     numbers: list[int] = await io.defer(list, (3, 1))
     numbers.append(2)
     await io.sleep(1)
@@ -117,16 +117,16 @@ async def changes_what_it_awaited() -> list[int]:
         nested(3),
         fails_late(),
         comprehended(),
-        changes_what_it_awaited(),
+        changes_an_awaited_value(),
     ],
     ids=repr,
 )
-def test_moving_makes_no_difference(program: Program) -> None:
+def test_function_that_moves_has_the_same_result(program: Program) -> None:
     assert run(program) == run(program, moves=lambda stop: False)
     assert run(program, moves=lambda stop: stop == 1) == run(program)
 
 
-def test_what_is_being_handled_moves_too() -> None:
+def test_function_that_moves_while_it_handles_a_failure_goes_on_handling_it() -> None:
     @io.do
     async def handled() -> list[Any]:
         found: list[Any] = []
@@ -152,7 +152,7 @@ def test_what_is_being_handled_moves_too() -> None:
     assert run(handled()) == Ok([["a", "b"], "bad", "group", "errors"])
 
 
-def test_a_failure_that_moved_is_the_same_when_it_leaves() -> None:
+def test_failure_that_moved_leaves_the_function_with_its_trace() -> None:
     @io.do
     async def passes_on() -> None:
         try:
@@ -169,7 +169,7 @@ def test_a_failure_that_moved_is_the_same_when_it_leaves() -> None:
     assert "await io.defer(bad)" in trace
 
 
-def test_a_function_moves_ten_times() -> None:
+def test_function_moves_at_each_of_its_awaits() -> None:
     stops: list[int] = []
 
     def moves(stop: int) -> bool:
@@ -180,7 +180,7 @@ def test_a_function_moves_ten_times() -> None:
     assert len(stops) == 20
 
 
-def test_a_function_moves_again_before_it_goes_on() -> None:
+def test_function_moves_several_times_before_it_goes_on() -> None:
     fiber = Fiber(1, 1, sums(1), None)
     step(fiber)
     fiber.value = None
@@ -190,7 +190,7 @@ def test_a_function_moves_again_before_it_goes_on() -> None:
     assert step(moved(fiber)) is FINISHED
 
 
-def test_what_is_open_stays_open_and_is_closed_once() -> None:
+def test_resource_of_a_function_that_moves_is_neither_closed_nor_opened_again() -> None:
     log: list[str] = []
 
     @io.do
@@ -205,7 +205,7 @@ def test_what_is_open_stays_open_and_is_closed_once() -> None:
     fiber = Fiber(1, 1, use(log), None)
     while step(fiber) is not FINISHED:
         fiber.value = None
-        fiber = moved(fiber)  # the list moves with it
+        fiber = moved(fiber)  # the list moves with the fiber
     assert fiber.outcome() == Ok(4)
     assert log == ["open a"]
 
@@ -217,7 +217,7 @@ def logged(log: list[str], name: str) -> Resource[Any, Any, None]:
     )
 
 
-def test_who_has_left_does_nothing_more_where_it_was() -> None:
+def test_function_that_has_left_runs_no_finally_where_it_was() -> None:
     log: list[str] = []
 
     @io.do
@@ -271,7 +271,7 @@ def stops_of_careful() -> int:
 
 @pytest.mark.parametrize("when", range(stops_of_careful()))
 @pytest.mark.parametrize("how", ["stays", "moves", "moves before", "moves after"])
-def test_who_is_cancelled_at_any_await_closes_what_is_open(when: int, how: str) -> None:
+def test_function_that_is_cancelled_at_any_await_closes_its_resources(when: int, how: str) -> None:
     fiber = Fiber(1, 1, careful([]), None)
     log = fiber.next.args[0]  # type: ignore[union-attr]  # of `Do`
     for stop in count():
@@ -291,7 +291,7 @@ def test_who_is_cancelled_at_any_await_closes_what_is_open(when: int, how: str) 
     assert log.count("finally") == log.count("open b")
 
 
-def test_who_is_cancelled_between_any_two_turns_closes_what_is_open() -> None:
+def test_function_that_is_cancelled_between_any_two_turns_closes_its_resources() -> None:
     for when in count():
         log: list[str] = []
         fiber = Fiber(1, 1, careful(log), None)
@@ -317,13 +317,13 @@ def moved_with(log: list[str], fiber: Fiber) -> tuple[list[str], Fiber]:
     return (frames[0].io.args[0] if frames else log), fiber
 
 
-def test_who_does_not_give_in_is_left_behind_all_the_same() -> None:
+def test_dispose_abandons_a_coroutine_that_goes_on_catching_exceptions() -> None:
     async def stubborn() -> int:
         tries = 0
         while tries < 150:
             try:
                 await io.sleep(1)
-            except BaseException:  # noqa: BLE001 (it tries)
+            except BaseException:  # noqa: BLE001 (the coroutine tries to stay)
                 tries += 1
         return tries
 
@@ -335,7 +335,7 @@ def test_who_does_not_give_in_is_left_behind_all_the_same() -> None:
     assert coroutine.cr_frame is None
 
 
-def test_restart_from_begins_the_log_anew() -> None:
+def test_restart_from_begins_the_history_anew() -> None:
     @io.do
     async def loop(n: int) -> int:
         for _ in range(600):
@@ -349,7 +349,7 @@ def test_restart_from_begins_the_log_anew() -> None:
 # -- functions that can't move ----------------------------------------------------------------
 
 
-def why_it_stays(program: Program) -> str:
+def reason_of_not_picklable(program: Program) -> str:
     fiber = Fiber(1, 1, program, None)
     assert step(fiber) is not FINISHED
     with pytest.raises(NotPicklable) as raised:
@@ -357,7 +357,7 @@ def why_it_stays(program: Program) -> str:
     return str(raised.value)
 
 
-def test_a_log_that_is_too_long_keeps_the_function_where_it_is() -> None:
+def test_function_with_too_long_a_history_cannot_be_pickled() -> None:
     @io.do
     async def loop(program: Program, times: int) -> None:
         for _ in range(times):
@@ -365,12 +365,14 @@ def test_a_log_that_is_too_long_keeps_the_function_where_it_is() -> None:
         await io.sleep(1)
 
     moved(stopped(loop(io.pure(1), 1_000)))
-    assert why_it_stays(loop(io.pure(1), 1_001)) == (
+    assert reason_of_not_picklable(loop(io.pure(1), 1_001)) == (
         "a function of io.do can't be pickled any more: the function has awaited more than "
         "1,000 values; let its loop begin anew with io.restart_from"
     )
-    assert "take more than 1,024 KiB" in why_it_stays(loop(io.defer(bytes, 600_000), 2))
-    assert "take more than 1,024 KiB" in why_it_stays(loop(io.defer(list, range(400_000)), 1))
+    assert "take more than 1,024 KiB" in reason_of_not_picklable(loop(io.defer(bytes, 600_000), 2))
+    assert "take more than 1,024 KiB" in reason_of_not_picklable(
+        loop(io.defer(list, range(400_000)), 1)
+    )
 
 
 def stopped(program: Program) -> Fiber:
@@ -379,14 +381,14 @@ def stopped(program: Program) -> Fiber:
     return fiber
 
 
-def test_a_value_that_cannot_move_keeps_the_function_where_it_is() -> None:
+def test_function_with_an_awaited_value_that_cannot_be_pickled_says_which() -> None:
     @io.do
     async def generates() -> None:
         await io.pure(1)
         await io.defer(iter_of, 1)
         await io.sleep(1)
 
-    reason = why_it_stays(generates())
+    reason = reason_of_not_picklable(generates())
     assert "the value of await number 2 can't be pickled" in reason
     assert "generator" in reason
 
@@ -438,14 +440,14 @@ async def changes_its_argument(numbers: list[int]) -> list[int]:
 
 
 @io.do
-async def is_elsewhere() -> None:
+async def awaits_in_another_line() -> None:
     for _ in range(next(TICKS) % 2):
         await io.sleep(1)
     await io.sleep(1)
 
 
 @io.do
-async def changes_what_it_awaited_elsewhere() -> list[int]:
+async def changes_an_awaited_value_by_a_program() -> list[int]:
     numbers: list[int] = await io.defer(list)
     await io.defer(numbers.append, 1)
     await io.sleep(1)
@@ -471,12 +473,12 @@ async def nested_clock() -> None:
         (ends_early, "in place of await number 2, the function returned None"),
         (raises_early, "in place of await number 2, the function raised ZeroDivisionError: "),
         (lambda: changes_its_argument([]), "await number 1 found other values in numbers"),
-        (is_elsewhere, "await number 1 was in line "),
-        (changes_what_it_awaited_elsewhere, "found other values in numbers"),
+        (awaits_in_another_line, "await number 1 was in line "),
+        (changes_an_awaited_value_by_a_program, "found other values in numbers"),
         (nested_clock, "found other values in moment"),
     ],
 )
-def test_who_breaks_the_rule_gets_an_error_and_no_wrong_value(
+def test_function_that_breaks_the_rule_is_not_deterministic_and_says_where(
     make: Callable[[], Program], wrong: str
 ) -> None:
     global TICKS
@@ -488,7 +490,7 @@ def test_who_breaks_the_rule_gets_an_error_and_no_wrong_value(
     assert "await io.defer(...)" in str(found)
 
 
-def test_what_was_open_is_closed_though_the_rule_was_broken() -> None:
+def test_function_that_breaks_the_rule_closes_its_resources() -> None:
     @io.do
     async def use(log: list[str]) -> None:
         async with logged(log, "a"):
@@ -505,7 +507,7 @@ def test_what_was_open_is_closed_though_the_rule_was_broken() -> None:
     assert its_log == ["open a", "close a"]
 
 
-# -- what counts as the same ------------------------------------------------------------------
+# -- equal values -----------------------------------------------------------------------------
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
@@ -521,18 +523,18 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(VALUES)
-def test_a_value_that_moved_counts_as_the_same(value: Any) -> None:
+def test_digest_of_a_value_that_moved_is_the_same(value: Any) -> None:
 
     assert digest(pickle.loads(pickle.dumps(value))) == digest(value)
 
 
 @given(VALUES, VALUES)
-def test_values_that_differ_count_as_others(one: Any, other: Any) -> None:
+def test_digest_of_different_values_is_different(one: Any, other: Any) -> None:
     if repr(one) != repr(other):
         assert digest(one) != digest(other)
 
 
-def test_sets_and_cycles_and_functions_count_by_what_they_hold() -> None:
+def test_digest_of_sets_cycles_and_functions_depends_on_their_contents() -> None:
     def adds(n: int) -> Callable[[int], int]:
         return lambda x: x + n
 
@@ -547,7 +549,7 @@ def test_sets_and_cycles_and_functions_count_by_what_they_hold() -> None:
     assert digest(1) != digest(True) != digest("1")
 
 
-def test_what_is_too_large_to_be_looked_at_counts_the_same_in_any_order() -> None:
+def test_digest_of_a_large_set_or_dict_does_not_depend_on_its_order() -> None:
     names = [f"name {n}" for n in range(30_000)]
     assert digest({*names}) == digest({*reversed(names)})
     assert digest(dict.fromkeys(names, ())) == digest(dict.fromkeys(reversed(names), ()))

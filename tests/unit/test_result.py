@@ -47,7 +47,7 @@ AS_THEY_WERE = repr(ALL)
 
 
 class Oops(Exception):
-    """What functions under test raise."""
+    """The exception that functions under test raise."""
 
 
 def fail(*args: object) -> Never:
@@ -59,7 +59,7 @@ def swap(traced: TracedException) -> TracedException:
 
 
 def is_oops(result: object) -> bool:
-    """Whether it is a Panic on just one Oops, and with no errors."""
+    """Whether a result is a Panic on just one Oops, without errors."""
     return (
         isinstance(result, Panic)
         and [type(traced.exception) for traced in result.exceptions] == [Oops]
@@ -68,7 +68,7 @@ def is_oops(result: object) -> bool:
 
 
 @pytest.mark.parametrize("module", [result_module, errors_module])
-def test_the_examples_are_true(module: Any) -> None:
+def test_examples_in_docstrings_are_true(module: Any) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0
     assert outcome.failed == 0
@@ -79,8 +79,8 @@ def test_the_examples_are_true(module: Any) -> None:
 
 @pytest.mark.parametrize("result", ALL)
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_results_survive_a_journey(result: AnyResult, protocol: int) -> None:
-    # exceptions that were pickled are equal to nothing else, so compare what is shown
+def test_result_survives_a_journey(result: AnyResult, protocol: int) -> None:
+    # exceptions that were pickled are equal to no others, so compare their texts
     assert repr(pickle.loads(pickle.dumps(result, protocol))) == repr(result)
 
 
@@ -91,11 +91,11 @@ def test_results_are_equal_by_field(result: AnyResult) -> None:
 
 
 @pytest.mark.parametrize("result", ALL)
-def test_results_have_no_dict(result: AnyResult) -> None:
+def test_result_has_no_dict(result: AnyResult) -> None:
     assert not hasattr(result, "__dict__")
 
 
-def test_fields_can_be_given_by_name() -> None:
+def test_result_fields_can_be_given_by_name() -> None:
     assert Ok(success=1) == OK
     assert Errors(errors=["x", "y"]) == ERRORS
     assert Panic(errors=["z"], exceptions=[BAD]) == PANIC
@@ -124,21 +124,21 @@ def test_results_are_matched_by_position() -> None:
         (PANIC, False, False, True, ComputationStatus.FAILED),
     ],
 )
-def test_what_kind_it_is(
+def test_result_tells_its_kind_and_status(
     result: AnyResult, is_ok: bool, is_error: bool, is_panic: bool, status: ComputationStatus
 ) -> None:
     assert (result.is_ok(), result.is_error(), result.is_panic()) == (is_ok, is_error, is_panic)
     assert result.to_computation_status() is status
 
 
-def test_statuses_are_numbers() -> None:
+def test_computation_statuses_are_numbers() -> None:
     assert (ComputationStatus.FAILED, ComputationStatus.SUCCEEDED) == (0, 1)
     assert isinstance(OK.to_computation_status(), ComputationStatus)
 
 
 # -- methods in pairs ---------------------------------------------------------------------------
 
-# name of the method, its arguments, and what it makes of OK, ERRORS and PANIC
+# name of the method, its arguments, and its values on OK, ERRORS and PANIC
 METHODS: list[tuple[str, tuple[Any, ...], Any, Any, Any]] = [
     ("fold", (str, tuple, lambda *both: both), "1", ("x", "y"), ([BAD], ["z"])),
     ("map", (str,), Ok("1"), ERRORS, PANIC),
@@ -157,7 +157,7 @@ METHODS: list[tuple[str, tuple[Any, ...], Any, Any, Any]] = [
 
 @pytest.mark.parametrize("prefix", ["", "unsafe_"])
 @pytest.mark.parametrize(("name", "args", "of_ok", "of_errors", "of_panic"), METHODS)
-def test_methods(
+def test_method_of_a_result_handles_each_kind(
     prefix: str, name: str, args: tuple[Any, ...], of_ok: Any, of_errors: Any, of_panic: Any
 ) -> None:
     made = [getattr(result, prefix + name)(*args) for result in ALL]
@@ -182,7 +182,9 @@ RAISING: list[tuple[str, tuple[Any, ...], list[AnyResult]]] = [
 
 
 @pytest.mark.parametrize(("name", "args", "called_on"), RAISING)
-def test_what_functions_raise(name: str, args: tuple[Any, ...], called_on: list[AnyResult]) -> None:
+def test_method_of_a_result_makes_a_panic_of_an_exception_and_its_unsafe_twin_raises(
+    name: str, args: tuple[Any, ...], called_on: list[AnyResult]
+) -> None:
     for result in called_on:
         assert is_oops(getattr(result, name)(*args))
         with pytest.raises(Oops):
@@ -190,7 +192,7 @@ def test_what_functions_raise(name: str, args: tuple[Any, ...], called_on: list[
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_what_ends_the_process_is_let_through(stop: type[BaseException]) -> None:
+def test_exception_that_ends_the_process_passes_through_a_result(stop: type[BaseException]) -> None:
     def interrupt(_: object) -> Never:
         raise stop
 
@@ -208,14 +210,14 @@ SAFE_METHODS = [
 
 
 @pytest.mark.parametrize("name", SAFE_METHODS)
-def test_safe_methods_are_found_under_their_own_name(name: str) -> None:
+def test_safe_method_is_found_under_its_own_name(name: str) -> None:
     method = getattr(Result, name)
     assert pickle.loads(pickle.dumps(method)) is method
     unsafe = getattr(Result, f"unsafe_{name}")
     assert list(inspect.signature(method).parameters) == list(inspect.signature(unsafe).parameters)
 
 
-def test_map_panic_traces_what_is_not_traced() -> None:
+def test_map_panic_traces_exceptions_that_are_not_traced() -> None:
     made = PANIC.map_panic(lambda traced: RuntimeError(str(traced.exception)))
     assert isinstance(made, Panic)
     assert isinstance(made.exceptions[0], TracedException)
@@ -223,7 +225,7 @@ def test_map_panic_traces_what_is_not_traced() -> None:
     assert made.errors == ["z"]
 
 
-def test_there_is_no_fourth_kind() -> None:
+def test_result_of_a_fourth_kind_is_a_match_error() -> None:
     class Fourth(Result[Any, Any]):
         """Not one of the three."""
 
@@ -240,7 +242,7 @@ def test_there_is_no_fourth_kind() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "unsafe_"])
-def test_fold_raise_folds_what_is_expected(prefix: str) -> None:
+def test_fold_raise_folds_ok_and_errors(prefix: str) -> None:
     assert getattr(OK, prefix + "fold_raise")(str, len) == "1"
     assert getattr(ERRORS, prefix + "fold_raise")(str, len) == 2
 
@@ -253,7 +255,7 @@ def test_fold_raise_folds_what_is_expected(prefix: str) -> None:
         lambda result: result.unsafe_get(),
     ],
 )
-def test_a_panic_is_raised(raising: Callable[[AnyResult], object]) -> None:
+def test_panic_is_raised_as_multiple_exceptions(raising: Callable[[AnyResult], object]) -> None:
     with pytest.raises(MultipleExceptions) as raised:
         raising(Panic([BAD, WORSE], ["z"]))
     assert (raised.value.exceptions, raised.value.errors) == ([BAD, WORSE], ["z"])
@@ -267,12 +269,12 @@ def test_fold_raise_makes_a_panic_of_a_panic() -> None:
     assert (traced.exception.exceptions, traced.exception.errors) == ([BAD], ["z"])
 
 
-def test_raise_on_panic_returns_all_else() -> None:
+def test_raise_on_panic_returns_ok_and_errors() -> None:
     assert OK.raise_on_panic() is OK
     assert ERRORS.raise_on_panic() is ERRORS
 
 
-def test_unsafe_get() -> None:
+def test_unsafe_get_returns_the_value_or_raises_the_errors() -> None:
     assert OK.unsafe_get() == 1
     with pytest.raises(DomainErrors) as raised:
         ERRORS.unsafe_get()
@@ -283,18 +285,18 @@ def test_unsafe_get() -> None:
 
 
 def stray(value: object) -> TracedException:
-    """The exception that stands for something that is no Result."""
+    """The exception that stands for a value that is no Result."""
     return TracedException(MatchError(f"expected a Result, but got {value!r}"), "")
 
 
 def shown(result: AnyResult) -> object:
-    """Without stack traces, which are different each time."""
+    """A result without stack traces, which are different each time."""
     if isinstance(result, Panic):
         return [repr(traced.exception) for traced in result.exceptions], result.errors
     return result
 
 
-# the Results, and what zip makes of them
+# the Results, and their zip
 GATHERED: list[tuple[list[Any], AnyResult]] = [
     ([], Ok([])),
     ([OK], Ok([1])),
@@ -311,14 +313,18 @@ GATHERED: list[tuple[list[Any], AnyResult]] = [
 
 
 @pytest.mark.parametrize(("results", "gathered"), GATHERED)
-def test_zip(results: list[Any], gathered: AnyResult) -> None:
+def test_zip_returns_all_values_or_merges_all_failures(
+    results: list[Any], gathered: AnyResult
+) -> None:
     assert shown(zip(results)) == shown(gathered)
     assert shown(zip(iter(results))) == shown(gathered)
     assert shown(zip(*results)) == shown(gathered)
 
 
 @pytest.mark.parametrize(("results", "gathered"), GATHERED)
-def test_sequence(results: list[Any], gathered: AnyResult) -> None:
+def test_sequence_returns_the_last_value_or_merges_all_failures(
+    results: list[Any], gathered: AnyResult
+) -> None:
     expected = gathered.map(lambda values: values[-1] if values else None)
     assert shown(sequence(results)) == shown(expected)
     assert shown(sequence(iter(results))) == shown(expected)
@@ -326,35 +332,35 @@ def test_sequence(results: list[Any], gathered: AnyResult) -> None:
 
 
 @pytest.mark.parametrize("gather", [zip, sequence, lambda *results: OK.zip(*results)])
-def test_what_is_no_result_is_traced(gather: Callable[..., AnyResult]) -> None:
+def test_value_that_is_no_result_is_traced(gather: Callable[..., AnyResult]) -> None:
     made = gather(OK, "no Result")
     assert isinstance(made, Panic)
     [traced] = made.exceptions
     assert isinstance(traced, TracedException)
-    assert "test_what_is_no_result_is_traced" in traced.stack_trace
+    assert "test_value_that_is_no_result_is_traced" in traced.stack_trace
     assert str(traced.exception) == "expected a Result, but got 'no Result'"
 
 
-def test_a_string_is_no_list_of_results() -> None:
+def test_zip_takes_a_string_for_no_list_of_results() -> None:
     text: Any = "ab"
     assert shown(zip(text)) == shown(Panic([stray("ab")], []))
 
 
-def test_gathering_leaves_the_results_as_they_were() -> None:
+def test_zip_leaves_its_results_as_they_were() -> None:
     first: AnyResult = Panic([BAD], ["x"])
     made = zip(first, Panic([WORSE], ["y"]))
     assert made == Panic([BAD, WORSE], ["x", "y"])
     assert first == Panic([BAD], ["x"])
 
 
-def test_the_method_zip() -> None:
+def test_zip_method_includes_the_result_itself() -> None:
     assert OK.zip() == Ok([1])
     assert OK.zip(Ok(2), Ok(3)) == Ok([1, 2, 3])
     assert ERRORS.zip(OK, PANIC) == Panic([BAD], ["x", "y", "z"])
 
 
 @pytest.mark.parametrize("name", ["ap", "unsafe_ap"])
-def test_ap(name: str) -> None:
+def test_ap_calls_the_function_or_merges_all_failures(name: str) -> None:
     def call(function: AnyResult, *args: AnyResult) -> AnyResult:
         result: AnyResult = getattr(function, name)(*args)
         return result
@@ -365,7 +371,7 @@ def test_ap(name: str) -> None:
     assert call(ERRORS, error("w")) == Errors(["x", "y", "w"])
 
 
-def test_ap_of_a_function_that_raises() -> None:
+def test_ap_of_a_function_that_raises_is_a_panic() -> None:
     function: AnyResult = Ok(fail)
     assert is_oops(function.ap(OK))
     with pytest.raises(Oops):
@@ -373,17 +379,17 @@ def test_ap_of_a_function_that_raises() -> None:
 
 
 @pytest.mark.parametrize("inner", ALL)
-def test_flatten(inner: AnyResult) -> None:
+def test_flatten_of_an_ok_returns_the_inner_result(inner: AnyResult) -> None:
     nested: Result[Any, AnyResult] = Ok(inner)
     assert nested.flatten() is inner
 
 
 @pytest.mark.parametrize("failure", [ERRORS, PANIC])
-def test_flatten_of_a_failure(failure: AnyResult) -> None:
+def test_flatten_of_a_failure_returns_it(failure: AnyResult) -> None:
     assert failure.flatten() is failure
 
 
-def test_traverse() -> None:
+def test_traverse_returns_all_values_or_merges_all_failures() -> None:
     def check(n: int) -> Result[str, int]:
         if n == 0:
             return fail(n)
@@ -402,11 +408,11 @@ def test_traverse() -> None:
 
 
 @pytest.mark.parametrize("make", [ok, pure])
-def test_ok_and_pure(make: Callable[[Any], AnyResult]) -> None:
+def test_ok_and_pure_make_an_ok(make: Callable[[Any], AnyResult]) -> None:
     assert make([1]) == Ok([1])
 
 
-def test_error_takes_anything_for_one_error() -> None:
+def test_error_takes_any_value_for_one_error() -> None:
     assert error("too long") == Errors(["too long"])
     assert error([1, 2]) == Errors([[1, 2]])
 
@@ -426,7 +432,7 @@ def test_error_takes_anything_for_one_error() -> None:
         ((["a"], ["b"]), [["a"], ["b"]]),
     ],
 )
-def test_errors(args: tuple[Any, ...], expected: list[Any]) -> None:
+def test_errors_takes_arguments_or_one_iterable(args: tuple[Any, ...], expected: list[Any]) -> None:
     made = errors(*args)
     assert made == Errors(expected)
 
@@ -441,12 +447,12 @@ def test_errors_does_not_keep_the_list() -> None:
 @pytest.mark.parametrize(
     "args", [(BAD, WORSE), ([BAD, WORSE],), (iter([BAD, WORSE]),), ((BAD, WORSE),)]
 )
-def test_panic(args: tuple[Any, ...]) -> None:
+def test_panic_takes_arguments_or_one_iterable(args: tuple[Any, ...]) -> None:
     args = copy.copy(args)
     assert panic(*args, errors=iter("xy")) == Panic([BAD, WORSE], ["x", "y"])
 
 
-def test_panic_without_errors() -> None:
+def test_panic_without_errors_has_none() -> None:
     assert panic(BAD) == Panic([BAD], [])
     assert panic() == Panic([], [])
 
@@ -460,7 +466,7 @@ def test_panic_traces_exceptions() -> None:
     assert bad is BAD
 
 
-def test_panic_takes_an_iterable_exception_for_one() -> None:
+def test_panic_takes_an_iterable_exception_for_one_exception() -> None:
     class Batch(Exception):
         def __iter__(self) -> Iterator[object]:
             raise AssertionError("an exception is one exception")
@@ -486,7 +492,7 @@ def quotient(n: int, *, by: int = 2) -> float:
     return n / by
 
 
-def test_safe() -> None:
+def test_safe_makes_a_panic_of_an_exception_and_keeps_a_result() -> None:
     assert halved(4) == Ok(2)
     assert halved(3) == Errors(["3 is odd"])
     assert halved(9, by=3) == Ok(3)
@@ -495,14 +501,14 @@ def test_safe() -> None:
     assert shown(halved(1, by=0)) == ([repr(raised.value)], [])
 
 
-def test_returns_result() -> None:
+def test_returns_result_makes_an_ok_of_a_value_and_a_panic_of_an_exception() -> None:
     assert quotient(4) == Ok(2.0)
     assert quotient(9, by=3) == Ok(3.0)
     assert shown(quotient(1, by=0)) == (["ZeroDivisionError('division by zero')"], [])
 
 
 @pytest.mark.parametrize(("decorated", "name"), [(halved, "halved"), (quotient, "quotient")])
-def test_decorated_functions_keep_their_identity(
+def test_decorated_function_keeps_its_identity(
     decorated: Callable[..., AnyResult], name: str
 ) -> None:
     assert (decorated.__name__, decorated.__doc__) == (name, "A doc.")
@@ -527,7 +533,7 @@ def test_decorated_functions_keep_their_identity(
         ((1, []), []),
     ],
 )
-def test_seq(args: tuple[Any, ...], last: Any) -> None:
+def test_seq_returns_its_last_value(args: tuple[Any, ...], last: Any) -> None:
     assert seq(*args) == last
 
 
@@ -543,6 +549,6 @@ def test_seq_runs_through_a_generator() -> None:
 
 
 @pytest.mark.parametrize("args", [(), ([],), (iter(()),)])
-def test_seq_of_nothing(args: Iterable[Any]) -> None:
+def test_seq_without_values_is_a_value_error(args: Iterable[Any]) -> None:
     with pytest.raises(ValueError, match="seq: expected at least one value"):
         seq(*args)

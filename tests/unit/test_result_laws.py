@@ -49,7 +49,7 @@ many = st.lists(results, max_size=6)
 
 
 def pure_functions(image: st.SearchStrategy[Any]) -> st.SearchStrategy[Callable[..., Any]]:
-    """Functions of whatever they are called with: the same for the same text of an argument."""
+    """Functions of any argument, which depend on its text alone."""
     of_text = st.functions(like=lambda text: None, returns=image, pure=True)
     return of_text.map(lambda f: lambda value: f(repr(value)))
 
@@ -193,7 +193,7 @@ def test_catch_calls_the_handler_on_errors(errs: list[str], handler: Callable[[A
 
 
 @law(st.one_of(oks, panics), arrows)
-def test_catch_leaves_all_else_alone(r: R, handler: Callable[[Any], R]) -> None:
+def test_catch_leaves_ok_and_panic_alone(r: R, handler: Callable[[Any], R]) -> None:
     assert r.catch(handler) is r
 
 
@@ -212,7 +212,7 @@ def test_recover_calls_the_handler_on_a_panic(
 
 
 @law(st.one_of(oks, failed), results)
-def test_recover_leaves_all_else_alone(r: R, handled: R) -> None:
+def test_recover_leaves_ok_and_errors_alone(r: R, handled: R) -> None:
     assert r.recover(lambda exns, errs: handled) is r
 
 

@@ -1,4 +1,4 @@
-"""Schedules alone: what each decides, the laws of their combinations, what is refused."""
+"""Schedules alone: their decisions, the laws of their combinations, and refused arguments."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from distio import Schedule, io, schedule
 
 N: Final = 12
-"""So many recurrences are looked at; schedules here are done before, or never."""
+"""The number of recurrences looked at; schedules here are done before, or never."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """What a schedule is told of."""
+    """The data of an attempt on which a schedule decides."""
 
     took_seconds: float
     came: Any
@@ -34,7 +34,7 @@ CALM: Final = [Attempt(0.0, None, 0.5)] * N
 def decisions(
     of: Schedule, attempts: Sequence[Attempt] = CALM, elapsed_seconds: float = 0.0
 ) -> list[float]:
-    """The delays that a schedule decides on, after these attempts, until it is done."""
+    """The delays on which a schedule decides after these attempts, until it is done."""
     state, delays = of.start(), []
     for attempt in attempts:
         elapsed_seconds += attempt.took_seconds
@@ -47,14 +47,14 @@ def decisions(
     return delays
 
 
-# -- what each decides ------------------------------------------------------------------------
+# -- decisions --------------------------------------------------------------------------------
 
 
 def first(of: Schedule, count: int = 4) -> list[float]:
     return list(islice(decisions(of), count))
 
 
-def test_recurs_goes_on_so_often_at_once() -> None:
+def test_recurs_goes_on_a_number_of_times_at_once() -> None:
     assert decisions(schedule.recurs(3)) == [0, 0, 0]
     assert decisions(schedule.recurs(0)) == []
 
@@ -64,7 +64,7 @@ def test_forever_and_spaced_have_no_end() -> None:
     assert decisions(schedule.spaced(2)) == [2] * N
 
 
-def test_linear_delays_grow_by_as_much_each_time() -> None:
+def test_linear_delays_grow_by_the_same_each_time() -> None:
     assert first(schedule.linear(3)) == [3, 6, 9, 12]
 
 
@@ -84,14 +84,14 @@ def test_exponential_delays_grow_by_a_factor_up_to_the_longest() -> None:
         schedule.exponential(1, 1e308).jittered(0, 1.5),
     ],
 )
-def test_delays_that_grow_without_end_stay_numbers(endless: Schedule) -> None:
+def test_delays_that_grow_without_end_stay_finite(endless: Schedule) -> None:
     for random in (0.0, 1.0):
         delays = decisions(endless, [Attempt(0.0, None, random)] * N)
         assert len(delays) == N
         assert all(math.isfinite(delay) for delay in delays)
 
 
-def test_delays_are_those_and_then_no_more() -> None:
+def test_delays_are_the_given_ones_and_no_more() -> None:
     assert decisions(schedule.delays(5, 0, 1)) == [5, 0, 1]
     assert decisions(schedule.delays()) == []
 
@@ -104,12 +104,12 @@ def test_jitter_is_a_factor_between_two_bounds(random: float, factor: float) -> 
     assert decisions(twice, attempts) == pytest.approx([20 * random] * N)
 
 
-def test_while_asks_about_what_came() -> None:
+def test_while_asks_about_the_result_of_the_attempt() -> None:
     came = [Attempt(0.0, n, 0.5) for n in (1, 2, 3, 1)]
     assert decisions(schedule.spaced(1).while_(lambda n: n < 3), came) == [1, 1]
 
 
-def test_up_to_counts_the_time_that_went_by_and_the_delay_to_come() -> None:
+def test_up_to_counts_the_elapsed_time_and_the_next_delay() -> None:
     slow = [Attempt(1.0, None, 0.5)] * N
     assert decisions(schedule.spaced(2).up_to(6), slow) == [2] * 4  # due at 3, 4, 5 and 6
     assert decisions(schedule.spaced(2).up_to(5.5), slow) == [2] * 3
@@ -125,7 +125,7 @@ def test_either_goes_on_while_one_does_after_the_shorter_delay() -> None:
     assert decisions(schedule.delays(1, 5) | schedule.delays(2, 2, 7)) == [1, 2, 7]
 
 
-def test_what_is_done_is_not_asked_again() -> None:
+def test_schedule_that_is_done_is_not_asked_again() -> None:
     came = [Attempt(0.0, n, 0.5) for n in (1, 0, 1, 0)]
     calm = schedule.spaced(1).while_(bool)
     assert decisions(calm | schedule.spaced(9), came) == [1, 9, 9, 9]
@@ -137,7 +137,7 @@ def test_then_goes_on_with_the_other() -> None:
     assert first(schedule.recurs(2).then(schedule.linear(1)), 5) == [0, 0, 1, 2, 3]
 
 
-def test_the_example() -> None:
+def test_schedule_of_the_documentation_has_its_delays() -> None:
     example = schedule.exponential(0.1, factor=2, max_seconds=30).jittered().times(5)
     assert decisions(example) == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6])
 
@@ -184,7 +184,7 @@ none: Final = schedule.recurs(0)
 
 @pytest.mark.slow
 @given(schedules, schedules, schedules, attempts)
-def test_to_combine_three_needs_no_brackets(
+def test_combinations_of_schedules_are_associative(
     a: Schedule, b: Schedule, c: Schedule, on: list[Attempt]
 ) -> None:
     assert decisions((a & b) & c, on) == decisions(a & (b & c), on)
@@ -193,19 +193,23 @@ def test_to_combine_three_needs_no_brackets(
 
 
 @given(schedules, schedules, attempts)
-def test_and_and_or_don_t_mind_the_order(a: Schedule, b: Schedule, on: list[Attempt]) -> None:
+def test_and_and_or_of_schedules_are_commutative(
+    a: Schedule, b: Schedule, on: list[Attempt]
+) -> None:
     assert decisions(a & b, on) == decisions(b & a, on)
     assert decisions(a | b, on) == decisions(b | a, on)
 
 
 @given(schedules, schedules, attempts)
-def test_what_is_there_already_changes_nothing(a: Schedule, b: Schedule, on: list[Attempt]) -> None:
+def test_and_and_or_of_schedules_absorb(a: Schedule, b: Schedule, on: list[Attempt]) -> None:
     for same in (a & a, a | a, a & (a | b), a | (a & b)):
         assert decisions(same, on) == decisions(a, on)
 
 
 @given(schedules, schedules, schedules, attempts)
-def test_and_and_or_distribute(a: Schedule, b: Schedule, c: Schedule, on: list[Attempt]) -> None:
+def test_and_and_or_of_schedules_distribute(
+    a: Schedule, b: Schedule, c: Schedule, on: list[Attempt]
+) -> None:
     assert decisions((a | b) & c, on) == decisions((a & c) | (b & c), on)
     assert decisions((a & b) | c, on) == decisions((a | c) & (b | c), on)
 
@@ -218,7 +222,9 @@ def test_forever_and_no_recurrence_are_neutral(a: Schedule, on: list[Attempt]) -
 
 
 @given(schedules, schedules, attempts)
-def test_jitter_can_be_put_on_the_parts(a: Schedule, b: Schedule, on: list[Attempt]) -> None:
+def test_jitter_of_a_combination_is_that_of_its_parts(
+    a: Schedule, b: Schedule, on: list[Attempt]
+) -> None:
     for whole, parts in [
         ((a & b).jittered(), a.jittered() & b.jittered()),
         ((a | b).jittered(), a.jittered() | b.jittered()),
@@ -234,7 +240,7 @@ def test_jitter_by_one_changes_nothing(a: Schedule, on: list[Attempt]) -> None:
 
 @pytest.mark.slow
 @given(schedules, counts, predicates, seconds, attempts)
-def test_to_limit_a_schedule_is_to_cut_it_off(
+def test_limit_of_a_schedule_cuts_it_off(
     a: Schedule, n: int, predicate: Any, late: float, on: list[Attempt]
 ) -> None:
     whole = decisions(a, on)
@@ -247,7 +253,7 @@ def test_to_limit_a_schedule_is_to_cut_it_off(
 
 
 @given(schedules, schedules, attempts)
-def test_then_is_one_after_the_other(a: Schedule, b: Schedule, on: list[Attempt]) -> None:
+def test_then_is_one_schedule_after_the_other(a: Schedule, b: Schedule, on: list[Attempt]) -> None:
     of_a = decisions(a, on)
     here, later = on[: len(of_a)], on[len(of_a) :]
     elapsed_seconds = [0.0, *accumulate(each.took_seconds for each in here)][-1]
@@ -255,7 +261,9 @@ def test_then_is_one_after_the_other(a: Schedule, b: Schedule, on: list[Attempt]
 
 
 @given(schedules, schedules, attempts)
-def test_delays_are_those_of_the_parts(a: Schedule, b: Schedule, on: list[Attempt]) -> None:
+def test_combined_delays_are_those_of_the_parts(
+    a: Schedule, b: Schedule, on: list[Attempt]
+) -> None:
     of_a, of_b = decisions(a, on), decisions(b, on)
     assert decisions(a & b, on) == [max(pair) for pair in zip(of_a, of_b)]
     longer = max(of_a, of_b, key=len)[min(len(of_a), len(of_b)) :]
@@ -263,7 +271,7 @@ def test_delays_are_those_of_the_parts(a: Schedule, b: Schedule, on: list[Attemp
 
 
 @given(schedules, attempts)
-def test_a_schedule_and_its_state_are_plain_data(a: Schedule, on: list[Attempt]) -> None:
+def test_schedule_and_its_state_are_plain_data(a: Schedule, on: list[Attempt]) -> None:
     before = repr(a)
     state, elapsed_seconds = a.start(), 0.0
     for attempt in on:
@@ -278,7 +286,7 @@ def test_a_schedule_and_its_state_are_plain_data(a: Schedule, on: list[Attempt])
     assert repr(a) == before
 
 
-def test_a_schedule_is_pickled_compared_and_never_changed() -> None:
+def test_schedule_is_pickled_compared_and_never_changed() -> None:
     a = (schedule.exponential(1).jittered() | schedule.delays(1, 2)).up_to(5).times(3)
     assert pickle.loads(pickle.dumps(a)) == a
     assert hash(pickle.loads(pickle.dumps(a))) == hash(a)
@@ -289,7 +297,7 @@ def test_a_schedule_is_pickled_compared_and_never_changed() -> None:
         a.another = a  # type: ignore[attr-defined]  # it has no such field
 
 
-# -- what is refused --------------------------------------------------------------------------
+# -- refused arguments ------------------------------------------------------------------------
 
 ONE: Final = schedule.spaced(1)
 PAUSE: Final[Any] = io.sleep(1)
@@ -377,7 +385,7 @@ REFUSED: Final[list[tuple[Callable[[], Any], type[Exception], str]]] = [
 
 
 @pytest.mark.parametrize(("make", "kind", "message"), REFUSED, ids=[each[2] for each in REFUSED])
-def test_what_makes_no_sense_is_refused_at_once(
+def test_schedule_with_a_senseless_argument_is_refused_at_once(
     make: Callable[[], Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=f"^{message}"):

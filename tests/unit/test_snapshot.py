@@ -1,4 +1,4 @@
-"""Fibers and outcomes as bytes, and why some can't be."""
+"""Fibers and outcomes as bytes, and why some can't be pickled."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Unspeakable(HoldsALock):
 
 
 @pytest.mark.parametrize("outcome", [Ok([1, {"a": None}]), Errors(["x", 2]), Ok(None)])
-def test_outcomes_travel(outcome: Result[Any, Any]) -> None:
+def test_outcome_travels(outcome: Result[Any, Any]) -> None:
     assert there_and_back(outcome) == outcome
     assert Packed(dump_outcome(outcome)[0]).open() == outcome
 
 
-def test_exceptions_travel_whole() -> None:
+def test_exception_in_an_outcome_travels_whole() -> None:
     assert repr(sent(KeyError("k")).exception) == "KeyError('k')"
     assert type(sent(Plain("p")).exception) is Plain
     assert sent(Deadlock("d")).exception.args == ("d",)
@@ -66,7 +66,7 @@ def test_exceptions_travel_whole() -> None:
     assert type(sent(SystemExit(3)).exception) is SystemExit
 
 
-def test_a_cancellation_travels_whole_with_its_cause_and_notes() -> None:
+def test_cancellation_in_an_outcome_travels_with_its_cause_and_notes() -> None:
     mere: Panic[Any, Any] = Panic(
         [TracedException(Cancelled("1.1"), "fiber 1.1 was cancelled")], []
     )
@@ -80,20 +80,20 @@ def test_a_cancellation_travels_whole_with_its_cause_and_notes() -> None:
     assert repr(arrived.__cause__) == "ValueError('why')"
 
 
-def test_an_exception_that_does_not_survive_keeps_its_text() -> None:
+def test_exception_that_cannot_be_pickled_keeps_its_text() -> None:
     foreign = sent(HoldsALock("locked")).exception
     assert isinstance(foreign, ForeignException)
     assert foreign.type_name == f"{__name__}.HoldsALock"
     assert foreign.message == "locked"
 
 
-def test_an_exception_without_text_does_not_survive_either() -> None:
+def test_exception_that_cannot_be_pickled_and_has_no_text_is_foreign() -> None:
     foreign = sent(Unspeakable("u")).exception
     assert isinstance(foreign, ForeignException)
     assert "RuntimeError" in foreign.message
 
 
-def test_one_exception_that_does_not_survive_leaves_the_others_whole() -> None:
+def test_exception_that_cannot_be_pickled_leaves_the_others_whole() -> None:
     traced = [TracedException(HoldsALock("l"), ""), TracedException(KeyError("k"), "")]
     outcome = there_and_back(Panic(traced, []))
     assert isinstance(outcome, Panic)
@@ -101,7 +101,7 @@ def test_one_exception_that_does_not_survive_leaves_the_others_whole() -> None:
     assert kinds == [ForeignException, KeyError]
 
 
-def test_an_outcome_that_cannot_be_pickled_says_so() -> None:
+def test_outcome_that_cannot_be_pickled_is_a_panic_that_says_why() -> None:
     outcome = there_and_back(Ok({"config": [1, threading.Lock()]}))
     assert isinstance(outcome, Panic)
     exception = outcome.exceptions[0].exception
@@ -111,7 +111,7 @@ def test_an_outcome_that_cannot_be_pickled_says_so() -> None:
     assert "'config'" in str(exception)
 
 
-def test_errors_that_cannot_be_pickled_say_so() -> None:
+def test_errors_that_cannot_be_pickled_are_a_panic_that_says_why() -> None:
     outcome = there_and_back(Errors([threading.Lock()]))
     assert isinstance(outcome, Panic)
     assert "_thread.lock" in str(outcome.exceptions[0].exception)
@@ -126,7 +126,7 @@ class Explosive:
         return _explode, ()
 
 
-def test_an_outcome_that_cannot_be_unpickled_is_a_panic() -> None:
+def test_outcome_that_cannot_be_unpickled_is_a_panic() -> None:
     outcome = there_and_back(Ok(Explosive()))
     assert isinstance(outcome, Panic)
     assert str(outcome.exceptions[0].exception) == "not here"
@@ -134,7 +134,7 @@ def test_an_outcome_that_cannot_be_unpickled_is_a_panic() -> None:
     assert isinstance(load_outcome(b""), Panic)
 
 
-def test_the_handles_that_leave_are_told() -> None:
+def test_dump_returns_the_handles_that_leave() -> None:
     first: Handle[Any, Any, Any] = Handle(1)
     second: Handle[Any, Any, Any] = Handle(2)
     assert dump_outcome(Ok(({"a": first}, [second]))).handles == [first, second]
@@ -143,14 +143,14 @@ def test_the_handles_that_leave_are_told() -> None:
     assert set(dump_fibers([captured])[1]) == {first, second}
 
 
-def test_handles_inside_exceptions_are_told_too() -> None:
+def test_dump_returns_the_handles_inside_exceptions() -> None:
     handle: Handle[Any, Any, Any] = Handle(3)
     leaving = dump_outcome(Panic([TracedException(Plain(handle), "")], []))
     assert leaving.handles == [handle]
     assert leaving.keys == [3]
 
 
-def test_a_handle_arrives_as_an_id() -> None:
+def test_handle_arrives_as_an_id() -> None:
     handle: Handle[Any, Any, Any] = Handle(3)
     handle.outcome = Ok(LOCK)
     handle.location = LOCK
@@ -186,7 +186,7 @@ def captures_a_lock() -> Callable[[], Any]:
 
 
 def uses_a_global() -> Callable[[], Any]:
-    # a function that no module can be asked for travels by value, with its globals
+    # a function that no module has travels by value, with its globals
     return lambda: LOCK
 
 
@@ -198,7 +198,7 @@ class Service:
         pass
 
 
-def test_a_captured_variable_is_named() -> None:
+def test_reason_names_a_captured_variable() -> None:
     text = reason(io.defer(captures_a_lock()))
     assert "captures_a_lock" in text
     assert "'my_lock'" in text
@@ -206,19 +206,19 @@ def test_a_captured_variable_is_named() -> None:
     assert __file__ in text
 
 
-def test_a_captured_variable_deep_in_the_program_is_named() -> None:
+def test_reason_names_a_captured_variable_deep_in_the_program() -> None:
     program = io.pure(1).map(str).then(io.defer(captures_a_lock())).attempt().zip(io.pure(2))
     assert "'my_lock'" in reason(program)
 
 
-def test_a_captured_function_that_captures_is_named() -> None:
+def test_reason_names_a_captured_function_and_its_captured_variable() -> None:
     inner = captures_a_lock()
     text = reason(io.defer(lambda: inner()))
     assert "'inner'" in text
     assert "'my_lock'" in text
 
 
-def test_a_global_variable_is_named() -> None:
+def test_reason_names_a_global_variable() -> None:
     namespace: dict[str, Any] = {"SHARED": LOCK}
     exec("def uses_it():\n    return SHARED", namespace)
     text = reason(io.defer(namespace["uses_it"]))
@@ -226,7 +226,7 @@ def test_a_global_variable_is_named() -> None:
     assert "global variable 'SHARED'" in text
 
 
-def test_an_attribute_is_named() -> None:
+def test_reason_names_an_attribute() -> None:
     text = reason(io.pure(Service()))
     assert "attribute 'connection' of" in text
     assert "Service" in text
@@ -235,35 +235,35 @@ def test_an_attribute_is_named() -> None:
     assert "'connection'" in text
 
 
-def test_a_nested_container_is_looked_through() -> None:
+def test_reason_looks_through_nested_containers() -> None:
     text = reason(io.pure({"a": [1, ("x", {"b": threading.Lock()})]}))
     assert "key 'a'" in text
     assert "key 'b'" in text
     assert "_thread.lock" in text
 
 
-def test_a_default_argument_is_named() -> None:
+def test_reason_names_a_default_argument() -> None:
     def f(lock: Any = LOCK) -> Any:
         return lock
 
     text = reason(io.defer(f))
-    assert "test_a_default_argument_is_named" in text
+    assert "test_reason_names_a_default_argument" in text
     assert "default of a parameter" in text
 
 
-def test_a_keyword_only_default_is_named() -> None:
+def test_reason_names_a_keyword_only_default() -> None:
     def f(*, lock: Any = LOCK) -> Any:
         return lock
 
     assert "default of a parameter" in reason(io.defer(f))
 
 
-def test_an_argument_and_a_context_are_found() -> None:
+def test_reason_finds_an_argument_and_a_context() -> None:
     assert "operation Defer" in reason(io.defer(print, threading.Lock()))
     assert "_thread.lock" in reason(io.pure(1), {"lock": threading.Lock()})
 
 
-def test_something_that_contains_itself_is_walked_once() -> None:
+def test_reason_walks_a_list_that_contains_itself_once() -> None:
     loop: list[Any] = [LOCK]
     loop.insert(0, loop)
     assert "can't be pickled" in reason(io.pure(loop)) or "cannot pickle" in reason(io.pure(loop))

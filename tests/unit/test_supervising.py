@@ -1,4 +1,4 @@
-"""What a supervisor decides, without any fiber: whom it stops and starts, when it gives up."""
+"""A supervisor's decisions, without any fiber: which children it stops and starts."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def supervisor(
 def around(
     machine: Supervisor, child: int, is_ok: bool, well: Sequence[int] = (), now: float = 0.0
 ) -> Any:
-    """Whom it stops and then starts when a child ends; `well`: who ends well when it is stopped."""
+    """The children stopped and started when one ends; those in `well` end well when stopped."""
     decision = machine.ended(child, is_ok, now)
     if not isinstance(decision, StartAgain):
         return decision
     return decision.stop, machine.stopped(decision, set(well))
 
 
-# of (permanent, transient, temporary, transient): who ends, how, who is stopped, who is started
+# (permanent, transient, temporary, transient): the child that ends, how, stopped, started
 TABLE: list[tuple[Strategy, int, bool, Any]] = [
     ("one_for_one", 0, True, ((), (0,))),
     ("one_for_one", 0, False, ((), (0,))),
@@ -66,7 +66,7 @@ TABLE: list[tuple[Strategy, int, bool, Any]] = [
 
 
 @pytest.mark.parametrize(("strategy", "child", "is_ok", "expected"), TABLE)
-def test_who_is_stopped_and_who_is_started(
+def test_supervisor_stops_and_starts_the_children_of_its_strategy(
     strategy: Strategy, child: int, is_ok: bool, expected: Any
 ) -> None:
     machine = supervisor(MIXED, strategy)
@@ -75,25 +75,25 @@ def test_who_is_stopped_and_who_is_started(
     assert machine.running == {0, 1, 2, 3} - {child, *stopped} | {*started}
 
 
-def test_a_transient_child_that_had_ended_well_when_it_was_stopped_is_not_started() -> None:
+def test_transient_child_that_ended_well_when_it_was_stopped_is_not_started() -> None:
     machine = supervisor(MIXED, "one_for_all")
     assert around(machine, 0, False, well=[3]) == ((3, 2, 1), (0, 1))
     assert machine.running == {0, 1}
 
 
-def test_a_permanent_child_that_ended_well_when_it_was_stopped_is_started() -> None:
+def test_permanent_child_that_ended_well_when_it_was_stopped_is_started() -> None:
     machine = supervisor(strategy="one_for_all")
     assert around(machine, 1, False, well=[0, 2]) == ((2, 0), (0, 1, 2))
 
 
-def test_who_has_ended_for_good_is_neither_stopped_nor_started() -> None:
+def test_child_that_has_ended_for_good_is_neither_stopped_nor_started() -> None:
     machine = supervisor(MIXED, "one_for_all")
     assert around(machine, 2, False) is None
     assert around(machine, 1, True) is None
     assert around(machine, 0, False) == ((3,), (0, 3))
 
 
-def test_how_often_a_child_was_the_reason() -> None:
+def test_supervisor_counts_the_attempts_of_each_child() -> None:
     machine = supervisor(strategy="one_for_all")
     attempts = []
     for child in (0, 0, 1, 0):
@@ -130,27 +130,27 @@ def gives_up_at(times: Sequence[float], max_restarts: int, within_seconds: float
         pytest.param([3, 4, 0, 0, 0], 3, 3, id="the clock is put back a little"),
     ],
 )
-def test_it_gives_up_after_so_many_restarts_in_so_many_seconds(
+def test_supervisor_gives_up_after_too_many_restarts_within_its_seconds(
     times: Sequence[float], max_restarts: int, expected: int | None
 ) -> None:
     assert gives_up_at(times, max_restarts, 5.0) == expected
 
 
-def test_the_restarts_of_all_children_count_together() -> None:
+def test_restarts_of_all_children_count_together() -> None:
     machine = supervisor(max_restarts=2)
     assert around(machine, 0, False) == ((), (0,))
     assert around(machine, 1, False) == ((), (1,))
     assert machine.ended(2, False, 0.0) == Terminate(2, (1, 0))
 
 
-def test_a_restart_of_all_counts_once() -> None:
+def test_restart_of_all_children_counts_once() -> None:
     machine = supervisor(strategy="one_for_all", max_restarts=2)
     assert around(machine, 0, False) == ((2, 1), (0, 1, 2))
     assert around(machine, 0, False) == ((2, 1), (0, 1, 2))
     assert machine.ended(0, False, 0.0) == Terminate(0, (2, 1))
 
 
-def test_who_is_not_started_again_does_not_count() -> None:
+def test_child_that_is_not_started_again_does_not_count() -> None:
     machine = supervisor(MIXED, max_restarts=0)
     assert around(machine, 2, False) is None
     assert around(machine, 1, True) is None
@@ -160,7 +160,7 @@ def test_who_is_not_started_again_does_not_count() -> None:
 # -- in general -------------------------------------------------------------------------------
 
 Step = tuple[int, bool, float, set[int]]
-"""Which of those that run ends, whether well, after how many seconds, who is found ended well."""
+"""The child that ends, whether well, after how many seconds, which others have ended well."""
 
 STEPS: Final[st.SearchStrategy[Step]] = st.tuples(
     st.integers(0, 9), st.booleans(), st.sampled_from([0.0, 1.0, 4.0]), st.sets(st.integers(0, 4))
@@ -175,14 +175,16 @@ POLICIES = st.builds(
 
 
 def others(policy: Policy, running: list[int], child: int) -> set[int]:
-    """Those that are started again together with a child."""
+    """The children that are started again together with one."""
     after = {each for each in running if each > child}
     together = {"one_for_one": set(), "one_for_all": {*running} - {child}, "rest_for_one": after}
     return together[policy.strategy]
 
 
 @given(POLICIES, st.lists(STEPS, max_size=30))
-def test_whatever_happens_the_rules_hold(policy: Policy, steps: list[Step]) -> None:
+def test_supervisor_keeps_its_rules_in_any_order_of_events(
+    policy: Policy, steps: list[Step]
+) -> None:
     machine, now = Supervisor(policy), 0.0
     restarts: list[float] = []
     for which, is_ok, seconds, well in steps:

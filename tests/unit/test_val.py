@@ -23,7 +23,7 @@ def text(n: int) -> Val[str]:
 
 
 @given(st.integers())
-def test_it_obeys_the_laws_of_monads(n: int) -> None:
+def test_val_obeys_the_laws_of_monads(n: int) -> None:
     assert Val.pure(n).flat_map(twice) == twice(n)
     assert Val(n).flat_map(Val.pure) == Val(n)
     assert Val(n).flat_map(twice).flat_map(text) == Val(n).flat_map(
@@ -40,13 +40,13 @@ def test_zip_takes_vals_or_one_iterable_of_them(numbers: list[int]) -> None:
     assert Val(max).ap(Val(0), *vals) == Val(max).ap([Val(0), *vals]) == Val(max(0, *numbers))
 
 
-def test_it_never_changes() -> None:
+def test_val_never_changes() -> None:
     val: Any = Val(1)
     with pytest.raises(FrozenInstanceError):
         val.value = 2
 
 
-def test_it_travels(run: Run) -> None:
+def test_val_travels(run: Run) -> None:
     assert pickle.loads(pickle.dumps(Val([1]))) == Val([1])
     program = io.zip_par([Val(n).traverse(lambda m: io.pure(m * m)) for n in range(3)])
     assert run(program.map(Val.zip)) == run(io.pure(Val([0, 1, 4])))

@@ -1,4 +1,4 @@
-"""Cancellation on the machines: before, while and after a fiber parks, in hands and on its way."""
+"""Cancellation in the member and the coordinator: before, while and after a fiber parks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOCK = Lock(7)
 
 
 class Scene:
-    """One member with a run, whose root is in no place; its fibers are cancelled by hand."""
+    """One member with a run whose root is in no place; tests cancel its fibers by hand."""
 
     def __init__(self) -> None:
         self.member = Member(1)
@@ -87,9 +87,9 @@ WAITS: dict[str, Callable[[Scene], Program]] = {
 kept: list[Any] = []
 
 
-@pytest.mark.parametrize("what", WAITS)
-def test_who_is_ready_never_begins_to_wait(scene: Scene, what: str) -> None:
-    fiber = scene.start(WAITS[what](scene))
+@pytest.mark.parametrize("wait", WAITS)
+def test_member_cancels_a_ready_fiber_before_it_begins_to_wait(scene: Scene, wait: str) -> None:
+    fiber = scene.start(WAITS[wait](scene))
     scene.cancel(fiber)
     scene.work()
     assert is_cancelled(fiber)
@@ -98,7 +98,7 @@ def test_who_is_ready_never_begins_to_wait(scene: Scene, what: str) -> None:
 
 
 @pytest.mark.parametrize("what", WAITS)
-def test_who_is_about_to_park_does_not(scene: Scene, what: str) -> None:
+def test_member_cancels_a_fiber_between_its_step_and_its_parking(scene: Scene, what: str) -> None:
     fiber = scene.start(WAITS[what](scene))
     executor = Executor(scene.member, scene.node)
     assert executor.next_task()
@@ -110,9 +110,9 @@ def test_who_is_about_to_park_does_not(scene: Scene, what: str) -> None:
     assert scene.said() == []
 
 
-@pytest.mark.parametrize("what", WAITS)
-def test_who_is_parked_is_struck_out(scene: Scene, what: str) -> None:
-    fiber = scene.start(WAITS[what](scene))
+@pytest.mark.parametrize("wait", WAITS)
+def test_member_that_cancels_a_parked_fiber_withdraws_its_wait(scene: Scene, wait: str) -> None:
+    fiber = scene.start(WAITS[wait](scene))
     scene.work()
     assert fiber.id in scene.member.state.parked
     begun = scene.said()
@@ -126,7 +126,7 @@ def test_who_is_parked_is_struck_out(scene: Scene, what: str) -> None:
     assert not scene.other.handle.waiters
 
 
-def test_what_wakes_it_too_late_means_nothing(scene: Scene) -> None:
+def test_member_drops_a_timer_that_fires_for_a_cancelled_fiber(scene: Scene) -> None:
     fiber = scene.start(FOREVER)
     scene.work()
     (timer,) = scene.said()
@@ -138,7 +138,7 @@ def test_what_wakes_it_too_late_means_nothing(scene: Scene) -> None:
     assert is_cancelled(fiber)
 
 
-def test_a_timer_of_what_was_cancelled_does_not_wake_what_releases(scene: Scene) -> None:
+def test_timer_of_a_cancelled_wait_does_not_wake_the_finalizer_that_sleeps(scene: Scene) -> None:
     fiber = scene.start(FOREVER.finally_(lambda _: io.sleep(5)))
     scene.work()
     (first,) = scene.said()
@@ -154,8 +154,10 @@ def test_a_timer_of_what_was_cancelled_does_not_wake_what_releases(scene: Scene)
     assert is_cancelled(fiber)
 
 
-def test_who_has_got_its_lock_gives_it_back(scene: Scene) -> None:
-    """It is cancelled between the grant and its next step."""
+def test_fiber_cancelled_between_the_grant_of_a_lock_and_its_step_returns_the_lock(
+    scene: Scene,
+) -> None:
+    """The fiber is cancelled between the grant and its next step."""
     fiber = scene.start(ops.Locked(FOREVER, LOCK))
     scene.work()
     scene.member.receive(m.TokensGranted(7, 1, [fiber.id], False, b""))
@@ -167,8 +169,8 @@ def test_who_has_got_its_lock_gives_it_back(scene: Scene) -> None:
     assert scene.said() == [m.ReturnTokens(7, 1)]
 
 
-def test_who_has_started_fibers_takes_them_along(scene: Scene) -> None:
-    """It is cancelled while it asks for them."""
+def test_fiber_cancelled_while_it_starts_children_cancels_them_too(scene: Scene) -> None:
+    """The fiber is cancelled while it asks for its children."""
     fiber = scene.start(io.zip_par(FOREVER, FOREVER))
     executor = Executor(scene.member, scene.node)
     assert executor.next_task()
@@ -181,7 +183,7 @@ def test_who_has_started_fibers_takes_them_along(scene: Scene) -> None:
     assert list(scene.member.state.parked) == [scene.other.id]
 
 
-def test_who_leaves_before_it_is_told_is_told_where_it_goes(scene: Scene) -> None:
+def test_member_forwards_a_cancel_of_a_fiber_that_has_just_left(scene: Scene) -> None:
     fiber = scene.start(FOREVER)
     scene.member.state.ready.remove(fiber)
     dumped = dump_chunk([fiber])
@@ -192,14 +194,14 @@ def test_who_leaves_before_it_is_told_is_told_where_it_goes(scene: Scene) -> Non
     assert said[-1] == m.CancelFibers(scene.root.run, [(fiber.id, 0)])
 
 
-def test_who_has_ended_is_past_it(scene: Scene) -> None:
+def test_fiber_that_has_ended_ignores_a_cancel(scene: Scene) -> None:
     fiber = scene.start(io.pure(5))
     scene.work()
     scene.cancel(fiber)
     assert fiber.value == 5
 
 
-def test_the_end_of_a_run_forgets_who_was_to_be_told() -> None:
+def test_member_forgets_pending_cancels_when_their_run_ends() -> None:
     scene = Scene()
     scene.cancel(scene.start(FOREVER))
     scene.member.receive(m.RunCancelled(scene.root.run))
@@ -211,7 +213,7 @@ def test_the_end_of_a_run_forgets_who_was_to_be_told() -> None:
 # -- runs -------------------------------------------------------------------------------------
 
 
-def test_all_fibers_of_a_run_are_cancelled_wherever_they_are(scene: Scene) -> None:
+def test_member_cancels_parked_and_ready_fibers_of_a_cancelled_run(scene: Scene) -> None:
     parked = scene.start(FOREVER)
     scene.work()
     ready = scene.start(FOREVER)
@@ -223,7 +225,9 @@ def test_all_fibers_of_a_run_are_cancelled_wherever_they_are(scene: Scene) -> No
     scene.member.features.cancellation.run_ended(scene.member.state.runs[scene.root.run])
 
 
-def test_whom_the_uncancelable_have_started_is_spared(scene: Scene) -> None:
+def test_fiber_started_in_an_uncancelable_region_is_spared_when_its_run_is_cancelled(
+    scene: Scene,
+) -> None:
     parent = scene.start(io.uncancelable(io.zip_par(io.sleep(5))))
     scene.work()
     (child,) = [
@@ -241,7 +245,7 @@ def test_whom_the_uncancelable_have_started_is_spared(scene: Scene) -> None:
 # -- the coordinator --------------------------------------------------------------------------
 
 
-def test_it_is_passed_on_to_the_host() -> None:
+def test_coordinator_passes_a_cancel_on_to_the_host_of_the_fiber() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     assert scene.says(1, m.CancelFibers(run, [(child, 0)])) == [
@@ -249,7 +253,7 @@ def test_it_is_passed_on_to_the_host() -> None:
     ]
 
 
-def test_it_is_passed_on_to_the_maker_of_who_never_left() -> None:
+def test_coordinator_passes_a_cancel_on_to_the_maker_of_a_fiber_that_never_left() -> None:
     scene = Hub(workers=1)
     run = scene.starts(fibers=2)
     assert scene.says(2, m.CancelFibers(run, [(run + 1, 0)])) == [
@@ -257,7 +261,7 @@ def test_it_is_passed_on_to_the_maker_of_who_never_left() -> None:
     ]
 
 
-def test_who_has_no_place_is_told_when_it_has_one() -> None:
+def test_coordinator_keeps_a_cancel_until_the_fiber_has_a_place() -> None:
     scene = Hub()
     run = scene.starts()
     child = run + 1
@@ -269,7 +273,7 @@ def test_who_has_no_place_is_told_when_it_has_one() -> None:
     assert [type(message) for _, message in commands[-2:]] == [m.Place, m.FibersCancelled]
 
 
-def test_a_run_is_cancelled_where_it_is_and_where_it_comes() -> None:
+def test_coordinator_cancels_a_run_at_each_member_that_hosts_it_now_or_later() -> None:
     scene = Hub(workers=2)
     run, _ = shipped(scene)
     told = scene.says(1, m.CancelRun(run))
@@ -282,7 +286,7 @@ def test_a_run_is_cancelled_where_it_is_and_where_it_comes() -> None:
     ]
 
 
-def test_whom_nobody_knows_can_not_be_cancelled() -> None:
+def test_coordinator_drops_a_cancel_of_an_unknown_fiber_or_run() -> None:
     scene = Hub(workers=1)
     assert scene.says(2, m.CancelFibers(99, [(77, 0)])) == []
     assert scene.says(2, m.CancelRun(99)) == []

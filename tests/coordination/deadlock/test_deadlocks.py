@@ -1,4 +1,4 @@
-"""What can never go on is a Deadlock that names who waits for whom, wherever they are."""
+"""A run in which no fiber can go on ends with a Deadlock that names each wait."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def deadlock(result: Result[Any, Any]) -> str:
 
 
 def when(var: Var[Any], holds: Callable[[Any], bool], then: Callable[[Any], Program]) -> Program:
-    """Go on with a value of the variable, as soon as it is one that will do."""
+    """Go on with a value of the variable as soon as the predicate holds for it."""
     return var.get().flat_map(
         lambda value: then(value) if holds(value) else io.sleep(0.001).then(when(var, holds, then))
     )
@@ -54,14 +54,14 @@ def waits_for_itself(var: Var[Any]) -> Program:
     return io.parallel(child).flat_map(lambda fibers: var.set(fibers).then(io.wait(fibers)))
 
 
-def test_to_wait_for_oneself(run: Run) -> None:
+def test_fiber_that_waits_for_itself_is_a_deadlock_that_names_it(run: Run) -> None:
     text = deadlock(run(Var.create([]).flat_map(waits_for_itself)))
     assert re.search(r": fiber (\S+) waits for fiber \1$", text), text
 
 
 @pytest.mark.slow
-def test_a_deadlock_is_found_under_every_seed() -> None:
-    """Also if those who wait in the end have waited for a lock when they were asked."""
+def test_deadlock_of_a_fiber_that_waits_for_itself_is_found_under_every_seed() -> None:
+    """The fibers may have waited for a lock when the members were asked."""
 
     def check(simulation: Simulation[Any, Any]) -> None:
         assert simulation.result is not None
@@ -70,8 +70,8 @@ def test_a_deadlock_is_found_under_every_seed() -> None:
     explore(Var.create([]).flat_map(waits_for_itself), None, check, range(100), members=2)
 
 
-def test_who_was_asked_tells_if_it_goes_on_and_waits_again() -> None:
-    """It waits for a lock, which the coordinator counts, and then for a fiber, which it is told."""
+def test_member_asked_for_its_waits_reports_again_when_its_fiber_goes_on_and_waits() -> None:
+    """The coordinator counts a wait for a lock itself; a wait for a fiber is reported to it."""
     member = Member(1)
     node = Node(member)
     root = member.start_root(io.pure(None), None)
@@ -89,7 +89,7 @@ def test_who_was_asked_tells_if_it_goes_on_and_waits_again() -> None:
     assert blocked(member) == [1]
 
 
-def test_member_tells_that_fewer_of_its_fibers_wait() -> None:
+def test_member_reports_that_fewer_of_its_fibers_wait() -> None:
     """The coordinator adds the count to its own: a stale one hides a deadlock for good."""
     member = Member(1)
     node = Node(member)
@@ -106,7 +106,7 @@ def test_member_tells_that_fewer_of_its_fibers_wait() -> None:
 
 
 def pauses() -> Program:
-    """A wait for fibers that ends, with a timer: the member stands still with nothing to tell."""
+    """A wait for fibers that ends, with a timer: the member rests with nothing to report."""
     return io.zip_par(io.yield_, io.sleep(0.01))
 
 
@@ -154,7 +154,7 @@ def blocked(member: Member) -> list[int]:
     return [run.blocked for message in told for run in message.runs]
 
 
-def test_to_wait_for_each_other(run: Run) -> None:
+def test_fibers_that_wait_for_each_other_are_a_deadlock_that_names_both(run: Run) -> None:
     def program(var: Var[Any]) -> Program:
         one = when(var, bool, lambda fibers: io.wait(fibers[1]))
         two = when(var, bool, lambda fibers: io.wait(fibers[0]))
@@ -163,8 +163,8 @@ def test_to_wait_for_each_other(run: Run) -> None:
     assert_crossed(deadlock(run(Var.create([]).flat_map(program))))
 
 
-def test_to_take_two_locks_crosswise(run: Run) -> None:
-    """Each takes its own lock, and that of the other when both have one."""
+def test_fibers_that_take_two_locks_crosswise_are_a_deadlock_that_names_both(run: Run) -> None:
+    """Each fiber takes its own lock, and that of the other when both have one."""
 
     def program(made: list[Any]) -> Program:
         one, two, count = made
@@ -181,8 +181,10 @@ def crosswise(
     return mine.with_(count.update(lambda n: (n + 1, None)).then(both))
 
 
-def test_to_wait_for_a_fiber_that_waits_for_the_lock(run: Run) -> None:
-    """The child is another fiber: what its parent holds it can't take again."""
+def test_child_that_waits_for_a_lock_of_its_waiting_parent_is_a_deadlock(
+    run: Run,
+) -> None:
+    """A reentrant lock lets its holder in again; a child is another fiber."""
 
     def program(lock: Resource[Any, Any, None]) -> Program:
         return lock.with_(io.zip_par(lock.with_(io.pure("never"))))
@@ -191,7 +193,7 @@ def test_to_wait_for_a_fiber_that_waits_for_the_lock(run: Run) -> None:
 
 
 def assert_crossed(text: str) -> None:
-    """It names two fibers, each of which waits for the other."""
+    """The text names two fibers, each of which waits for the other."""
     found = re.search(
         r": fiber (\S+) waits for fiber (\S+), fiber (\S+) waits for fiber (\S+)$", text
     )

@@ -28,13 +28,13 @@ class Crossing(Scene):
         self.woken = dict.fromkeys(self.roots, 0)
 
     def takes(self, which: int, lock: str, tokens: int = 0) -> None:
-        """The root of this run gets a lock."""
+        """The root of this run acquires a lock."""
         client, root = self.clients[which], self.roots[which]
         ((_, lent),) = asks(self, client, root, lock=lock, tokens=tokens, run=root)
         assert isinstance(lent, m.TokensGranted)
 
     def waits(self, which: int, lock: str) -> Commands:
-        """The root of this run asks for a lock, which is not to be had."""
+        """The root of this run asks for a lock that another run holds."""
         client, root = self.clients[which], self.roots[which]
         asks(self, client, root, lock=lock, run=root)
         return self.tells(client, blocked(root, 0))
@@ -42,7 +42,7 @@ class Crossing(Scene):
     def answers(
         self, which: int, lock: str, *held: str, is_quiet: bool = True, holders: int = 1
     ) -> Commands:
-        """Its member confirms it."""
+        """The run's member confirms that it waits."""
         client, root = self.clients[which], self.roots[which]
         question = self.machine.runs[root].question
         has: HeldLock = [(key, [root] * holders) for key in held]
@@ -58,7 +58,7 @@ class Crossing(Scene):
 
 
 def crossed() -> Crossing:
-    """Two runs that hold one lock each and wait for that of the other, and have said so once."""
+    """Two runs, each of which holds a lock and waits for the other's; both said so once."""
     scene = Crossing(2)
     scene.takes(0, "a")
     scene.takes(1, "b")
@@ -86,7 +86,7 @@ def test_run_that_has_woken_between_its_answers_is_in_no_deadlock() -> None:
     scene = crossed()
     scene.woken[scene.roots[0]] += 1
     assert scene.answers(0, "b", "a") == []
-    # the answers of the two are of different moments again: both are asked once more
+    # the answers of the two runs are of different moments again, so both are asked once more
     assert scene.answers(1, "a", "b") == scene.asked(0, 1)
     assert scene.answers(1, "a", "b") == []
     assert scene.answers(0, "b", "a") == [(scene.clients[1], m.RunCancelled(scene.roots[1]))]
@@ -113,7 +113,7 @@ def test_run_that_only_waits_for_deadlocked_ones_goes_on() -> None:
     scene.takes(1, "b")
     scene.waits(0, "b")
     scene.answers(0, "b", "a")
-    scene.waits(2, "a")  # it has nothing, and was started last
+    scene.waits(2, "a")  # this run holds nothing, and was started last
     scene.answers(2, "a")
     scene.waits(1, "a")
     assert scene.answers(1, "a", "b") == scene.asked(0, 1)
@@ -141,7 +141,7 @@ def test_lock_of_a_run_that_goes_on_makes_no_deadlock() -> None:
         scene.takes(which, lock)
     scene.waits(0, "b")
     scene.answers(0, "b", "a")
-    scene.waits(1, "c")  # which the third has, and that one works
+    scene.waits(1, "c")  # the third run holds that lock, and goes on
     assert scene.answers(1, "c", "b") == []
 
 
@@ -161,7 +161,7 @@ def test_semaphore_of_which_the_runs_hold_one_token_of_two_makes_no_deadlock() -
 
 
 def marked(directory: Path, own: str, others: list[str]) -> IO[Any, Any, None]:
-    """Say that this run has its first lock, and wait until the others have theirs."""
+    """Note that this run has its first lock, and wait until the other runs have theirs."""
     (directory / own).touch()
     if all((directory / other).exists() for other in others):
         return io.pure(None)

@@ -1,4 +1,4 @@
-"""What is left of a run that has ended: handles of its fibers, and callbacks."""
+"""Runs that have ended: handles of their fibers, and callbacks."""
 
 from __future__ import annotations
 
@@ -46,8 +46,10 @@ WAITS: dict[str, Callable[[Any], Program]] = {
 
 
 @pytest.mark.parametrize("where", WAITS)
-def test_an_outcome_that_nobody_has_is_nowhere_to_be_had(run_in_real_time: Run, where: str) -> None:
-    """Neither a deadlock nor a lost worker, and not the outcome of somebody else."""
+def test_wait_for_a_fiber_of_an_ended_run_is_unreachable_if_no_handle_has_its_outcome(
+    run_in_real_time: Run, where: str
+) -> None:
+    """The failure is neither a deadlock nor a lost worker, nor another fiber's outcome."""
     run = run_in_real_time  # each simulation is another cluster, whose fibers have the same names
     handle = pickle.loads(pickle.dumps(started(run)))  # a handle itself may have the outcome
     unknown = exception(value(run(WAITS[where](handle))))
@@ -56,14 +58,14 @@ def test_an_outcome_that_nobody_has_is_nowhere_to_be_had(run_in_real_time: Run, 
     assert "wait for a fiber in the run that started it" in str(unknown)
 
 
-def test_a_run_is_not_asked_for_what_it_left_to_the_cluster() -> None:
+def test_wait_for_a_fiber_that_an_ended_run_left_to_the_cluster_is_unreachable() -> None:
     cluster = shared_cluster()
     handle = started(lambda program: program.run(None, on=cluster))
     unknown = exception(value(WAITS["in the root"](handle).run(None, on=cluster)))
     assert isinstance(unknown, FiberUnreachable)
 
 
-def test_an_outcome_that_somebody_has_can_be_had_again(run: Run) -> None:
+def test_wait_for_a_fiber_of_an_ended_run_returns_the_outcome_that_its_handle_has(run: Run) -> None:
     children = io.parallel(io.pure("it"), io.error("e"))
     handles = value(run(children.flat_map(lambda fibers: io.wait(fibers).then(io.pure(fibers)))))
     assert run(io.wait(handles)) == Ok([Ok("it"), Errors(["e"])])
@@ -83,7 +85,9 @@ def test_fiber_of_a_deadlocked_run_was_cancelled(run_in_process: Run) -> None:
 
 
 @pytest.mark.parametrize("late", [Ok("late"), Errors(["late"]), "late"], ids=repr)
-def test_a_callback_that_is_called_after_the_end_changes_nothing(run: Run, late: Any) -> None:
+def test_callback_that_is_called_after_its_run_has_ended_changes_nothing(
+    run: Run, late: Any
+) -> None:
     kept: list[Callable[[Any], None]] = []
 
     def start(_: Any, callback: Any) -> None:

@@ -1,4 +1,4 @@
-"""Every end of a run cancels it: what can still run releases what it holds."""
+"""Every end of a run cancels it: each fiber that can still run releases what it holds."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_coordinator_drops_a_run_that_only_members_that_left_could_release() -> 
 # -- whole clusters ---------------------------------------------------------------------------
 
 _open: Final[dict[str, str]] = {}
-"""The fibers that hold something, and the member at which each has opened it."""
+"""The fibers that hold a resource, and the member at which each has opened it."""
 
 
 def opens() -> None:
@@ -145,7 +145,7 @@ def closes() -> None:
 
 
 def _here() -> tuple[str, str]:
-    """The fiber that calls, and its member."""
+    """The calling fiber, and its member."""
     here = origin()
     assert here is not None
     tags = here.tags()
@@ -156,7 +156,7 @@ HELD: Final[Resource[Any, Any, None]] = resource.from_open_close(opens, lambda _
 
 
 def left_open(main: Program, *, gone: Sequence[str] = (), **plan: Any) -> dict[str, str]:
-    """The fibers that still hold something after a simulation, and where they have opened it.
+    """The fibers that still hold a resource after a simulation, and where they opened it.
 
     Args:
         main: the program.
@@ -171,25 +171,25 @@ def left_open(main: Program, *, gone: Sequence[str] = (), **plan: Any) -> dict[s
 
 
 def sleepers() -> Program:
-    """Fibers here and there hold something, and sleep."""
+    """Fibers on several members hold a resource, and sleep."""
     return io.zip_par([HELD.with_(io.sleep(1000)) for _ in range(4)])
 
 
 def slow_releases() -> Program:
-    """What is held is released after other fibers have slept for a while."""
+    """A resource is released after other fibers have slept for a while."""
     slow = io.zip_par(io.sleep(0.5), io.yield_.then(io.sleep(1)))
     return io.zip_par([HELD.with_(io.sleep(1000).finally_(lambda _: slow)) for _ in range(4)])
 
 
 def lock_holders() -> Program:
-    """One holds a lock for which others wait, who hold something as well."""
+    """One fiber holds a lock for which others wait, each of which holds a resource as well."""
     return resource.reentrant_lock.flat_map(
         lambda lock: io.zip_par([HELD.with_(lock.with_(io.sleep(1000))) for _ in range(4)])
     )
 
 
 def takers() -> Program:
-    """All wait at a queue, for ever."""
+    """All fibers wait at a queue, for ever."""
     return Queue.create(1).flat_map(
         lambda queue: io.zip_par([io.sleep(0.01).then(HELD.with_(queue.take())) for _ in range(4)])
     )
@@ -277,12 +277,12 @@ def test_fibers_of_a_worker_that_leaves_are_lost_with_it() -> None:
     assert lost.reason == "left the cluster"
 
 
-@pytest.mark.parametrize("who", ["client", "worker-1"])
-def test_process_that_fails_releases_nothing_and_all_others_do(who: str) -> None:
+@pytest.mark.parametrize("process", ["client", "worker-1"])
+def test_process_that_fails_releases_nothing_and_all_others_do(process: str) -> None:
     for seed in range(15):
         for main in (sleepers(), slow_releases()):
-            faults = [Fail(who, at=0.1), Interrupt(at=0.2)]
-            assert left_open(main, gone=[who], seed=seed, faults=faults) == {}
+            faults = [Fail(process, at=0.1), Interrupt(at=0.2)]
+            assert left_open(main, gone=[process], seed=seed, faults=faults) == {}
 
 
 def test_fibers_of_a_worker_that_fails_are_lost_for_its_reason() -> None:

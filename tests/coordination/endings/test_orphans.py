@@ -76,7 +76,7 @@ def test_orphan_lets_its_fibers_release() -> None:
     orphan.member.validate_rest()
 
 
-def test_orphan_keeps_the_time_for_releases() -> None:
+def test_orphan_runs_the_timers_of_its_releases() -> None:
     words: list[str] = []
     slow = io.sleep(2).then(said(words, "closed"))
     orphan = Orphan(io.sleep(1000).finally_(lambda _: slow))
@@ -87,7 +87,7 @@ def test_orphan_keeps_the_time_for_releases() -> None:
     assert orphan.is_over
 
 
-def test_orphan_keeps_the_time_for_a_release_that_slept_already() -> None:
+def test_orphan_runs_on_the_timer_of_a_release_that_slept_already() -> None:
     words: list[str] = []
     slow = io.sleep(2).then(said(words, "closed"))
     orphan = Orphan(io.pure(None).finally_(lambda _: slow))
@@ -95,7 +95,7 @@ def test_orphan_keeps_the_time_for_a_release_that_slept_already() -> None:
     assert words == ["closed"]
 
 
-def test_orphan_drops_and_names_what_takes_longer_than_the_grace() -> None:
+def test_orphan_drops_releases_that_take_longer_than_the_grace_and_names_them() -> None:
     orphan = Orphan(io.sleep(1000).finally_(lambda _: io.sleep(1000)))
     orphan.passes(GRACE - 0.1)
     assert not orphan.member.state.ended_runs
@@ -107,7 +107,7 @@ def test_orphan_drops_and_names_what_takes_longer_than_the_grace() -> None:
 
 
 def attempts(words: list[Any], waits: Program) -> Program:
-    """A release that waits for something, and keeps what comes of it."""
+    """A release that waits for something, and keeps the result of the wait."""
     kept = waits.attempt().flat_map(lambda result: io.defer(words.append, result))
     return io.pure(None).finally_(lambda _: kept)
 
@@ -121,7 +121,7 @@ def attempts(words: list[Any], waits: Program) -> Program:
     ],
     ids=["queue", "lock", "variable"],
 )
-def test_orphan_fails_releases_that_wait_for_what_is_elsewhere(waits: Program) -> None:
+def test_orphan_fails_releases_that_wait_for_the_coordinator(waits: Program) -> None:
     words: list[Result[Any, Any]] = []
     orphan = Orphan(attempts(words, waits))
     (result,) = words
@@ -131,7 +131,7 @@ def test_orphan_fails_releases_that_wait_for_what_is_elsewhere(waits: Program) -
 
 
 @pytest.mark.parametrize("waits", [resource.lock("printer").with_(io.pure(1))], ids=["lock"])
-def test_orphan_fails_releases_that_ask_later_for_what_is_elsewhere(waits: Program) -> None:
+def test_orphan_fails_releases_that_wait_for_the_coordinator_later(waits: Program) -> None:
     words: list[Result[Any, Any]] = []
     orphan = Orphan(io.sleep(1000).finally_(lambda _: attempts(words, io.sleep(1).then(waits))))
     orphan.passes(1.1)
@@ -140,7 +140,7 @@ def test_orphan_fails_releases_that_ask_later_for_what_is_elsewhere(waits: Progr
     assert isinstance(result.exceptions[0].exception, ClusterClosed)
 
 
-def test_orphan_takes_fibers_elsewhere_for_lost() -> None:
+def test_orphan_reports_fibers_on_other_members_as_lost() -> None:
     words: list[Any] = []
     elsewhere = Handle[Any, Any, Any](fiber_id(9, 9))
     Orphan(attempts(words, io.wait(elsewhere)))
@@ -149,7 +149,7 @@ def test_orphan_takes_fibers_elsewhere_for_lost() -> None:
     assert isinstance(lost.exceptions[0].exception, WorkerLost)
 
 
-def test_orphan_of_a_run_whose_fibers_are_elsewhere_ends_it_at_once() -> None:
+def test_orphan_ends_at_once_a_run_whose_fibers_are_on_other_members() -> None:
     member = Member(7)
     root = member.start_root(io.pure(None), None)
     member.state.runs[root.run].alive = 0

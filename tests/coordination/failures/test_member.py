@@ -1,4 +1,4 @@
-"""Failures in the member's machine: which of them are reported, when, and in which process."""
+"""Failures in the member: which of them are reported, when, and in which process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def at_home() -> World:
     return World(workers=0, offers_children=False)
 
 
-def test_a_failure_is_reported_when_its_fiber_ends_if_its_handle_is_gone_by_then() -> None:
+def test_failure_is_reported_when_its_fiber_ends_if_its_handle_is_gone_by_then() -> None:
     world = at_home()
     world.start(io.parallel(io.error("lost").named("small")).then(io.sleep(1)))
     world.work()
@@ -30,7 +30,7 @@ def test_a_failure_is_reported_when_its_fiber_ends_if_its_handle_is_gone_by_then
     assert world[1].state.runs[fiber_id(1, 0)].unobserved == {}
 
 
-def test_a_failure_is_reported_when_the_last_handle_dies() -> None:
+def test_failure_is_reported_when_the_last_handle_dies() -> None:
     world = at_home()
     rung: list[bool] = []
     world[1].watch_handles(lambda: lambda: rung.append(True))
@@ -44,7 +44,7 @@ def test_a_failure_is_reported_when_the_last_handle_dies() -> None:
     assert [failure.result for failure in world.reported()] == [LOST]
 
 
-def test_handles_that_died_have_their_failures_reported_as_work() -> None:
+def test_member_reports_failures_of_dropped_handles_as_a_piece_of_work() -> None:
     world = at_home()
     keeping: list[Any] = []
     world.start(io.parallel(io.error("lost")).map(keeping.extend).then(io.sleep(1)))
@@ -57,7 +57,7 @@ def test_handles_that_died_have_their_failures_reported_as_work() -> None:
     assert [failure.result for failure in world.nodes[1].reported] == [LOST]
 
 
-def test_a_failure_whose_handle_outlives_the_run_is_reported_at_its_end() -> None:
+def test_failure_whose_handle_outlives_the_run_is_reported_when_the_run_ends() -> None:
     world = at_home()
     keeping: list[Any] = []
     world.start(io.parallel(io.error("lost")).map(keeping.extend))
@@ -67,7 +67,7 @@ def test_a_failure_whose_handle_outlives_the_run_is_reported_at_its_end() -> Non
     assert len(world.reported()) == 1
 
 
-def test_a_failure_that_somebody_waits_for_is_not_reported() -> None:
+def test_failure_that_a_fiber_waits_for_is_not_reported() -> None:
     waits = io.parallel(io.error("seen")).flat_map(io.wait)
     waits_late = io.parallel(io.error("seen")).then_keep(io.yield_, io.yield_).flat_map(io.wait)
     for program in (waits, waits_late):
@@ -78,7 +78,7 @@ def test_a_failure_that_somebody_waits_for_is_not_reported() -> None:
         assert world.reported() == []
 
 
-def test_the_end_of_a_fiber_is_told_after_its_failure_was_reported() -> None:
+def test_member_reports_a_failure_before_it_tells_that_its_fiber_has_ended() -> None:
     member = Member(1)
     parent = member.start_root(io.pure(None), None)
     child = child_of(member, parent)
@@ -105,7 +105,7 @@ def child_of(member: Member, parent: Any) -> Any:
     return member.state.ready.pop()
 
 
-def test_a_failed_fiber_is_alive_until_it_was_reported_and_nothing_of_it_stays() -> None:
+def test_failed_fiber_is_alive_until_it_is_reported_and_leaves_nothing_behind() -> None:
     world = at_home()
     many = io.parallel([io.error("lost")] * 50)
     root = world.start(many.then(io.sleep(1)))
@@ -115,7 +115,7 @@ def test_a_failed_fiber_is_alive_until_it_was_reported_and_nothing_of_it_stays()
     assert (run.alive, len(run.unobserved), len(world[1].state.hosted)) == (1, 0, 0)
 
 
-def test_a_failure_in_a_run_that_was_cut_short_is_reported_once() -> None:
+def test_failure_in_a_run_that_was_cut_short_is_reported_once() -> None:
     world = at_home()
     keeping: list[Any] = []
     stuck = io.current_fiber.flat_map(io.wait)
@@ -128,7 +128,7 @@ def test_a_failure_in_a_run_that_was_cut_short_is_reported_once() -> None:
 # -- in several processes ---------------------------------------------------------------------
 
 
-def test_a_failure_elsewhere_is_reported_there_when_its_maker_forgets_it() -> None:
+def test_failure_on_another_member_is_reported_there_when_its_maker_drops_the_handle() -> None:
     world = World()
     root = world.start(io.parallel(io.error("lost")).then(io.sleep(1)))
     world.work()
@@ -138,7 +138,7 @@ def test_a_failure_elsewhere_is_reported_there_when_its_maker_forgets_it() -> No
     assert root.outcome is None
 
 
-def test_a_failure_elsewhere_that_can_still_be_asked_for_is_reported_at_the_end() -> None:
+def test_failure_on_another_member_whose_handle_is_kept_is_reported_when_the_run_ends() -> None:
     world = World()
     keeping: list[Any] = []
     world.start(io.parallel(io.error("lost")).map(keeping.extend).then(io.sleep(1)))
@@ -149,7 +149,7 @@ def test_a_failure_elsewhere_that_can_still_be_asked_for_is_reported_at_the_end(
     assert [failure.result for failure in world.reported(2)] == [LOST]
 
 
-def test_a_failure_elsewhere_that_somebody_waits_for_is_reported_nowhere() -> None:
+def test_failure_on_another_member_that_a_fiber_waits_for_is_not_reported() -> None:
     world = World()
     late = io.parallel(io.error("seen")).flat_map(lambda f: io.sleep(1).then(io.wait(f)))
     root = world.start(io.parallel(io.error("seen")).flat_map(io.wait).then(late))
@@ -160,7 +160,7 @@ def test_a_failure_elsewhere_that_somebody_waits_for_is_reported_nowhere() -> No
     assert world.reported() == []
 
 
-def test_a_handle_that_has_left_keeps_its_failure_from_being_reported() -> None:
+def test_failure_whose_handle_has_travelled_is_not_reported() -> None:
     world = World()
     fails = io.parallel(io.error("seen"))
     looks = fails.flat_map(lambda f: io.parallel(io.sleep(1).then(io.wait(f))).flat_map(io.wait))

@@ -1,4 +1,4 @@
-"""A failure that nobody waits for is logged once, as soon as nobody can ask for it any more."""
+"""A failure that no fiber waits for is logged once, as soon as no fiber can wait any more."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def divide() -> float:
     return 1 / 0
 
 
-def test_a_failure_that_nobody_waits_for_is_logged_with_its_traceback(
+def test_failure_that_no_fiber_waits_for_is_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert io.parallel(io.defer(divide), io.errors("lost")).map(len).run(None) == Ok(2)
@@ -33,7 +33,7 @@ def test_a_failure_that_nobody_waits_for_is_logged_with_its_traceback(
     assert "lost" in texts[1]
 
 
-def test_a_failure_that_somebody_waits_for_is_not_logged(
+def test_failure_that_a_fiber_waits_for_is_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     waited_at_once = io.parallel(io.defer(divide)).flat_map(io.wait)
@@ -45,21 +45,23 @@ def test_a_failure_that_somebody_waits_for_is_not_logged(
     assert not caplog.records
 
 
-def test_the_failure_of_the_root_is_its_result_and_not_logged(
+def test_failure_of_the_root_is_the_result_of_the_run_and_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert io.defer(divide).run(None).is_panic()
     assert not caplog.records
 
 
-def test_who_has_lost_a_race_needs_no_notice(caplog: pytest.LogCaptureFixture) -> None:
+def test_race_that_is_decided_logs_no_failure_of_its_losers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert io.first_ok(io.error("down"), io.error("down, too"), io.pure("up")).run(None).is_ok()
     assert io.first_ok(io.error("down"), io.error("down, too")).run(None).is_error()
     assert io.race(io.pure(1), io.defer(divide)).run(None) == Ok(1)
     assert not caplog.records
 
 
-def test_a_failure_that_is_no_longer_waited_for_is_logged(
+def test_failure_of_a_fiber_after_the_wait_for_it_timed_out_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     fails_late = io.parallel(io.sleep(0.03).then(io.defer(divide)))
@@ -69,7 +71,7 @@ def test_a_failure_that_is_no_longer_waited_for_is_logged(
     assert "nobody waited for it" in record.getMessage()
 
 
-def test_a_cancellation_needs_no_notice_but_what_fails_beside_it_does(
+def test_cancelled_fiber_is_not_logged_but_a_failure_of_its_finalizer_is(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     quiet = io.parallel(io.sleep(1000)).flat_map(lambda fibers: fibers[0].cancel_soon())
@@ -86,7 +88,7 @@ def test_a_cancellation_needs_no_notice_but_what_fails_beside_it_does(
 
 
 class Watched(logging.Handler):
-    """Keeps what is logged, and lets others wait for it."""
+    """A handler that keeps each record, and lets other threads wait for the first."""
 
     def __init__(self, then: Callable[[], None] = lambda: None) -> None:
         super().__init__()
@@ -122,7 +124,7 @@ def server(request: IO[Any, Any, Any], until: Callable[[], Any]) -> IO[Any, Any,
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_failure_in_a_server_is_logged_while_the_server_goes_on(threads: int) -> None:
+def test_failure_in_a_server_is_logged_while_the_server_goes_on(threads: int) -> None:
     with watched() as log:
         request = io.defer(divide).named("request")
         assert server(request, log.has_come_in_time).run(None, threads) == Ok(True)
@@ -133,7 +135,7 @@ def test_a_failure_in_a_server_is_logged_while_the_server_goes_on(threads: int) 
 
 
 @pytest.mark.slow
-def test_a_failure_on_a_worker_is_logged_while_the_server_goes_on() -> None:
+def test_failure_on_a_worker_is_logged_while_the_server_goes_on() -> None:
     with watched() as log:
         request = io.defer(divide).named("request")
         root = server(request, log.has_come_in_time)
@@ -147,7 +149,7 @@ def test_a_failure_on_a_worker_is_logged_while_the_server_goes_on() -> None:
 
 
 @pytest.mark.slow
-def test_a_failure_of_the_last_fiber_on_a_worker_is_logged_before_the_run_ends() -> None:
+def test_failure_of_the_last_fiber_on_a_worker_is_logged_before_the_run_ends() -> None:
     with watched() as log:
         last = io.sleep(0.05).then(io.defer(divide))
         assert io.parallel(last).map(len).run(None, on=shared_cluster()) == Ok(1)
@@ -155,7 +157,7 @@ def test_a_failure_of_the_last_fiber_on_a_worker_is_logged_before_the_run_ends()
 
 
 @pytest.mark.slow
-def test_a_failure_that_stays_on_the_client_is_logged_while_the_server_goes_on() -> None:
+def test_failure_that_stays_on_the_client_is_logged_while_the_server_goes_on() -> None:
     with watched() as log:
         lock = threading.Lock()  # it can't be pickled
 
@@ -168,7 +170,7 @@ def test_a_failure_that_stays_on_the_client_is_logged_while_the_server_goes_on()
     assert any("in fail" in record.getMessage() for record in log.records)
 
 
-def test_a_failure_is_logged_when_its_last_handle_dies_in_any_thread() -> None:
+def test_failure_is_logged_when_its_last_handle_dies_in_another_thread() -> None:
     kept: list[Handle[Any, Any, Any]] = []
     with watched() as log:
 
@@ -183,7 +185,7 @@ def test_a_failure_is_logged_when_its_last_handle_dies_in_any_thread() -> None:
     assert len(log.records) == 1
 
 
-def test_a_failure_whose_handle_is_in_a_cycle_is_logged_when_that_is_collected() -> None:
+def test_failure_whose_handle_is_in_a_cycle_is_logged_when_that_is_collected() -> None:
     with watched() as log:
 
         def keep(handles: list[Any]) -> None:
@@ -198,7 +200,7 @@ def test_a_failure_whose_handle_is_in_a_cycle_is_logged_when_that_is_collected()
     assert len(log.records) == 1
 
 
-def test_a_log_handler_may_take_its_time_and_run_programs(
+def test_log_handler_of_a_failure_may_run_programs(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     seen: list[Any] = []
@@ -207,7 +209,9 @@ def test_a_log_handler_may_take_its_time_and_run_programs(
     assert seen == [Ok([1, 2])]
 
 
-def test_a_log_handler_that_raises_harms_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_handler_that_raises_for_a_failure_leaves_the_server_running(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def crash() -> None:
         raise ValueError("the disk is full")
 
@@ -254,7 +258,7 @@ def test_failures_at_one_place_of_a_worker_are_logged_once_and_counted() -> None
 
 
 def _count(log: Watched) -> int:
-    """For how many failed divisions the records stand."""
+    """The number of failed divisions for which the records stand."""
     texts = [record.getMessage() for record in log.records if "division" in record.getMessage()]
     numbers = [text.split(" more like it")[0] for text in texts]
     return sum(
@@ -262,11 +266,11 @@ def _count(log: Watched) -> int:
     )
 
 
-def test_failures_that_nobody_can_ask_for_leave_nothing_behind() -> None:
+def test_failures_whose_handles_are_gone_free_their_values() -> None:
     alive: list[int] = []
 
     class Cargo:
-        """What a failed fiber holds."""
+        """A value that a failed fiber holds."""
 
         def __init__(self) -> None:
             alive.append(1)

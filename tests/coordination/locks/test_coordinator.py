@@ -1,4 +1,4 @@
-"""The coordinator's machine and locks: to whom tokens are lent, when, and for how many turns."""
+"""Locks in the coordinator: to whom tokens are lent, when, and for how many turns."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def recalled(member: int, lock: Key = 7) -> Commands:
     return [(member, m.RecallTokens(lock))]
 
 
-def test_who_asks_alone_keeps_the_lock_until_somebody_else_asks() -> None:
+def test_coordinator_lets_the_only_member_that_asks_keep_the_lock_until_another_asks() -> None:
     scene = Scene(workers=2)
     scene.starts()
     assert asks(scene, 2) == kept(2)
@@ -56,7 +56,7 @@ def test_who_asks_alone_keeps_the_lock_until_somebody_else_asks() -> None:
     assert returns(scene, 3) == kept(1)
 
 
-def test_members_are_served_in_order() -> None:
+def test_coordinator_serves_members_in_the_order_in_which_they_asked() -> None:
     scene = Scene(workers=3)
     scene.starts()
     asks(scene, 1)
@@ -72,7 +72,7 @@ def test_members_are_served_in_order() -> None:
     assert served == [*range(len(order))]
 
 
-def test_fibers_in_a_row_get_their_turns_at_once() -> None:
+def test_coordinator_gives_successive_fibers_of_one_member_their_turns_at_once() -> None:
     scene = Scene(workers=2)
     scene.starts()
     asks(scene, 1)
@@ -83,7 +83,7 @@ def test_fibers_in_a_row_get_their_turns_at_once() -> None:
     assert returns(scene, 2) == kept(3)
 
 
-def test_who_had_turns_already_comes_first() -> None:
+def test_coordinator_serves_fibers_first_whose_turns_were_taken_back() -> None:
     scene = Scene(workers=2)
     scene.starts()
     asks(scene, 1)
@@ -92,7 +92,7 @@ def test_who_had_turns_already_comes_first() -> None:
     assert returns(scene, 1) == lent(3, 1, 31, 32)
 
 
-def test_who_waits_no_longer_is_passed_over() -> None:
+def test_coordinator_passes_over_a_fiber_that_has_withdrawn() -> None:
     scene = Scene(workers=2)
     scene.starts()
     asks(scene, 1)
@@ -105,7 +105,7 @@ def test_who_waits_no_longer_is_passed_over() -> None:
     assert returns(scene, 3) == []
 
 
-def test_who_has_its_turn_when_it_gives_up_is_no_longer_in_the_queue() -> None:
+def test_coordinator_drops_a_withdrawal_of_a_fiber_that_already_has_its_turn() -> None:
     scene = Scene(workers=2)
     scene.starts()
     asks(scene, 1)
@@ -116,7 +116,7 @@ def test_who_has_its_turn_when_it_gives_up_is_no_longer_in_the_queue() -> None:
     assert returns(scene, 2) == kept(3)
 
 
-def test_what_is_said_before_one_hears_of_keeping_is_no_wait() -> None:
+def test_coordinator_ignores_a_request_that_crossed_the_grant_of_the_whole_lock() -> None:
     scene = Scene(workers=1)
     scene.starts()
     assert asks(scene, 1) == kept(1)
@@ -125,7 +125,7 @@ def test_what_is_said_before_one_hears_of_keeping_is_no_wait() -> None:
     assert returns(scene, 1) == kept(2)
 
 
-def test_the_tokens_of_a_semaphore_are_kept_by_who_is_alone_and_else_lent_one_by_one() -> None:
+def test_semaphore_tokens_stay_with_a_lone_member_and_are_lent_by_turns_to_several() -> None:
     scene = Scene(workers=2)
     scene.starts()
     assert asks(scene, 1, tokens=3) == kept(1, 3)
@@ -136,7 +136,7 @@ def test_the_tokens_of_a_semaphore_are_kept_by_who_is_alone_and_else_lent_one_by
     assert returns(scene, 2) == lent(3)
 
 
-def test_a_limit_lets_start_when_its_window_is_over_and_not_before() -> None:
+def test_rate_limit_lets_the_next_fiber_start_at_the_end_of_its_window_and_not_before() -> None:
     scene = Scene()
     scene.starts()
     first = asks(scene, 1, 11, 12, 13, tokens=2, per_seconds=10.0)
@@ -146,8 +146,8 @@ def test_a_limit_lets_start_when_its_window_is_over_and_not_before() -> None:
     assert scene.tick(10.0) == lent(1, 0, 13)
 
 
-def test_windows_that_end_together_open_in_the_order_in_which_they_began() -> None:
-    """The keys of a limit with a name and of one without can't be compared."""
+def test_rate_limit_windows_that_end_together_open_in_the_order_in_which_they_began() -> None:
+    """The keys of a limit with a name and of one without a name can't be compared."""
     scene = Scene()
     scene.starts()
     keys: list[Key] = ["api", 7, "web", 8]
@@ -157,7 +157,7 @@ def test_windows_that_end_together_open_in_the_order_in_which_they_began() -> No
     assert scene.tick(10.0) == [each for key in keys for each in lent(1, 0, 12, lock=key)]
 
 
-def test_the_tokens_of_a_lost_member_go_to_the_next() -> None:
+def test_coordinator_gives_the_tokens_of_a_lost_member_to_the_next_one() -> None:
     scene = Scene(workers=2)
     scene.starts()
     asks(scene, 2)
@@ -167,7 +167,7 @@ def test_the_tokens_of_a_lost_member_go_to_the_next() -> None:
     assert kept(1)[0] in scene.breaks(3)
 
 
-def test_who_is_lost_in_the_queue_is_passed_over() -> None:
+def test_coordinator_passes_over_a_lost_member_in_the_queue() -> None:
     scene = Scene(workers=1)
     scene.starts()
     asks(scene, 1)
@@ -181,7 +181,7 @@ def test_who_is_lost_in_the_queue_is_passed_over() -> None:
     assert len(scene.machine.features.locks) == 0
 
 
-def test_a_token_travels_with_its_fiber() -> None:
+def test_coordinator_moves_a_token_with_its_fiber() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=2)
     child = fiber_id(1, 1)
@@ -196,7 +196,7 @@ def test_a_token_travels_with_its_fiber() -> None:
     assert returns(scene, 2) == kept(3)
 
 
-def test_a_token_that_is_on_its_way_when_its_run_ends_is_free() -> None:
+def test_coordinator_frees_a_token_whose_fiber_was_on_its_way_when_its_run_ended() -> None:
     scene = Scene()
     one = scene.starts(fibers=2)
     scene.starts(scene.join("client"))
@@ -207,7 +207,7 @@ def test_a_token_that_is_on_its_way_when_its_run_ends_is_free() -> None:
     assert kept(2, lock="door")[0] in scene.breaks(1)
 
 
-def test_who_returns_what_it_does_not_have_frees_nothing() -> None:
+def test_coordinator_ignores_returned_tokens_that_the_member_does_not_have() -> None:
     scene = Scene(workers=1)
     scene.starts()
     asks(scene, 1)
@@ -217,7 +217,7 @@ def test_who_returns_what_it_does_not_have_frees_nothing() -> None:
     assert asks(scene, 2) == recalled(1)
 
 
-def test_a_value_comes_with_the_token_and_lives_as_long_as_its_run() -> None:
+def test_variable_value_comes_with_its_token_and_lives_as_long_as_its_run() -> None:
     scene = Scene(workers=1)
     run = scene.starts()
     assert scene.says(1, m.StoreValue(run, 9, b"first")) == []
@@ -232,7 +232,7 @@ def test_a_value_comes_with_the_token_and_lives_as_long_as_its_run() -> None:
     scene.machine.validate_rest()
 
 
-def test_a_value_outlives_the_member_that_had_set_it() -> None:
+def test_variable_value_outlives_the_member_that_set_it() -> None:
     scene = Scene(workers=1)
     run = scene.starts()
     scene.says(1, m.StoreValue(run, 9, b"first"))
@@ -242,7 +242,7 @@ def test_a_value_outlives_the_member_that_had_set_it() -> None:
     assert asks(scene, 1, lock=9) == kept(1, lock=9, value=b"second")
 
 
-def test_a_name_that_is_in_use_as_something_else_is_refused() -> None:
+def test_coordinator_refuses_a_lock_name_that_is_in_use_for_another_kind() -> None:
     scene = Scene(workers=1)
     scene.starts()
     asks(scene, 1, lock="api", tokens=3)
@@ -252,7 +252,7 @@ def test_a_name_that_is_in_use_as_something_else_is_refused() -> None:
     assert "in use as a semaphore of 3 tokens" in refused.reason
 
 
-def test_who_waits_for_the_lock_of_another_run_is_asked_once_until_something_moves() -> None:
+def test_coordinator_asks_a_run_that_waits_for_another_runs_lock_once_until_it_moves() -> None:
     scene = Scene()
     run = scene.starts()
     asks(scene, 1, lock="door")
@@ -263,7 +263,7 @@ def test_who_waits_for_the_lock_of_another_run_is_asked_once_until_something_mov
     assert scene.tells(1, blocked(run)) == [(1, m.RequestWaitGraph(run, 2))]
 
 
-def test_a_run_whose_own_fibers_hold_all_it_waits_for_is_deadlocked() -> None:
+def test_run_whose_own_fibers_hold_every_lock_it_waits_for_is_a_deadlock() -> None:
     scene = Scene()
     run = scene.starts(fibers=2)
     asks(scene, 1, lock=7)
@@ -279,8 +279,8 @@ def test_a_run_whose_own_fibers_hold_all_it_waits_for_is_deadlocked() -> None:
     assert "fiber 1.0 waits for fiber 1.1, fiber 1.1 waits for fiber 1.0" in ended.reason
 
 
-def test_an_answer_is_moot_when_a_token_moves_that_it_waits_for() -> None:
-    """Between two answers, the one who waited has had the lock, and goes on."""
+def test_wait_graph_is_outdated_when_a_token_it_waits_for_has_moved() -> None:
+    """Between the two answers, the waiting fiber has had the lock, and goes on."""
     scene = Scene(workers=1)
     run = scene.starts(fibers=2)
     child = fiber_id(1, 1)
@@ -298,8 +298,8 @@ def test_an_answer_is_moot_when_a_token_moves_that_it_waits_for() -> None:
     assert scene.says(1, answer) == []
 
 
-def test_the_last_one_to_wait_for_a_lock_makes_its_run_suspect() -> None:
-    """Nothing else may be said of it: as many wait elsewhere as did when that was told."""
+def test_run_is_suspected_when_its_last_fiber_begins_to_wait_for_a_lock() -> None:
+    """No report may follow: as many fibers wait on the other member as it has reported."""
     scene = Scene(workers=1)
     run = scene.starts(fibers=2)
     asks(scene, 2, run=run)
@@ -312,8 +312,8 @@ def test_the_last_one_to_wait_for_a_lock_makes_its_run_suspect() -> None:
     assert asks(scene, 1, lock=8, run=run) == kept(1, lock=8)
 
 
-def test_a_member_that_has_caught_up_makes_a_run_suspect_of_which_it_tells_nothing() -> None:
-    """All its fibers wait in queues here: that was said before it had heard everything."""
+def test_run_is_suspected_when_a_member_has_caught_up_that_reports_nothing_of_it() -> None:
+    """All its fibers wait in queues of the coordinator, which was told before it caught up."""
     scene = Scene(workers=1)
     run = scene.starts(fibers=2)
     asks(scene, 1, run=run)

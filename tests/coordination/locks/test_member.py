@@ -1,4 +1,4 @@
-"""The member's machine and locks: which of its fibers is served, and what it has to say of it."""
+"""Locks in the member: the order in which it serves fibers, and its messages about locks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HELD = io.yield_.then(io.yield_)
 
 
 class Scene:
-    """One member whose fibers use locks; what it says is looked at, and answered by hand."""
+    """One member whose fibers use locks; tests look at its messages, and answer them by hand."""
 
     def __init__(self) -> None:
         self.member = Member(1)
@@ -48,7 +48,7 @@ class Scene:
         return fibers  # type: ignore[return-value]  # just these were queued
 
     def work(self, steps: int = 1) -> None:
-        """Each that is ready has so many turns."""
+        """Each ready fiber has so many turns."""
         for _ in range(steps):
             for _ in range(len(self.member.state.ready)):
                 self.node.work()
@@ -85,7 +85,7 @@ def asked(*fibers: Fiber, lock: Lock = LOCK, is_ahead: bool = False) -> m.Acquir
     return m.AcquireTokens(lock.key, lock.tokens, lock.per_seconds, run, ids, is_ahead)
 
 
-def test_a_lock_that_is_kept_goes_from_hand_to_hand_without_a_word(scene: Scene) -> None:
+def test_member_passes_a_delegated_lock_from_fiber_to_fiber_without_a_message(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(HELD, LOCK)] * 3)
     assert scene.said() == [asked(fiber) for fiber in fibers]
     scene.lend(is_delegated=True)
@@ -97,7 +97,7 @@ def test_a_lock_that_is_kept_goes_from_hand_to_hand_without_a_word(scene: Scene)
     assert scene.said() == []
 
 
-def test_who_asked_while_the_lock_was_on_its_way_waits_here_and_not_there(scene: Scene) -> None:
+def test_member_withdraws_a_request_that_crossed_the_delegation_of_the_lock(scene: Scene) -> None:
     first, second = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.said()
     scene.lend(first, is_delegated=True)
@@ -110,7 +110,7 @@ def test_who_asked_while_the_lock_was_on_its_way_waits_here_and_not_there(scene:
 
 
 @pytest.mark.slow
-def test_a_thousand_fibers_are_served_in_order(scene: Scene) -> None:
+def test_member_serves_a_thousand_fibers_in_the_order_in_which_they_asked(scene: Scene) -> None:
     order: list[int] = []
     scene.start(*[ops.Locked(io.defer(order.append, n), LOCK) for n in range(1000)])
     scene.lend(is_delegated=True)
@@ -118,7 +118,7 @@ def test_a_thousand_fibers_are_served_in_order(scene: Scene) -> None:
     assert order == list(range(1000))
 
 
-def test_a_lock_that_is_kept_is_taken_at_once(scene: Scene) -> None:
+def test_fiber_takes_a_free_delegated_lock_at_once(scene: Scene) -> None:
     scene.start(ops.Locked(HELD, LOCK))
     scene.lend(is_delegated=True)
     scene.work(4)
@@ -128,7 +128,9 @@ def test_a_lock_that_is_kept_is_taken_at_once(scene: Scene) -> None:
     assert scene.said() == []
 
 
-def test_what_is_recalled_goes_back_when_those_who_wait_have_had_their_turns(scene: Scene) -> None:
+def test_member_returns_a_recalled_lock_after_the_turns_of_the_fibers_that_waited(
+    scene: Scene,
+) -> None:
     fibers = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.lend(is_delegated=True)
     scene.said()
@@ -144,7 +146,7 @@ def test_what_is_recalled_goes_back_when_those_who_wait_have_had_their_turns(sce
     assert scene.waiting(fibers) == [False, False, True]
 
 
-def test_what_is_recalled_and_not_in_use_goes_back_at_once(scene: Scene) -> None:
+def test_member_returns_a_recalled_lock_that_is_not_in_use_at_once(scene: Scene) -> None:
     scene.start(ops.Locked(io.pure(1), LOCK))
     scene.lend(is_delegated=True)
     scene.work()
@@ -153,7 +155,7 @@ def test_what_is_recalled_and_not_in_use_goes_back_at_once(scene: Scene) -> None
     assert scene.said() == [m.ReturnTokens(7, 1)]
 
 
-def test_a_turn_serves_one_fiber(scene: Scene) -> None:
+def test_turn_serves_one_fiber(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(io.pure(1), LOCK)] * 3)
     scene.said()
     scene.lend(*fibers[:2])
@@ -162,12 +164,12 @@ def test_a_turn_serves_one_fiber(scene: Scene) -> None:
     assert scene.said() == [m.ReturnTokens(7, 1)]
 
 
-def test_tokens_that_nobody_waits_for_any_more_go_back(scene: Scene) -> None:
+def test_member_returns_tokens_that_no_fiber_waits_for(scene: Scene) -> None:
     scene.lend()
     assert scene.said() == [m.ReturnTokens(7, 1)]
 
 
-def test_a_semaphore_lets_in_as_many_as_it_has_tokens(scene: Scene) -> None:
+def test_semaphore_lets_in_as_many_fibers_as_it_has_tokens(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(HELD, TWO)] * 3)
     scene.lend(count=2, is_delegated=True, lock=TWO)
     assert scene.waiting(fibers) == [False, False, True]
@@ -178,7 +180,7 @@ def test_a_semaphore_lets_in_as_many_as_it_has_tokens(scene: Scene) -> None:
     assert scene.said() == [m.ReturnTokens("two", 1)]
 
 
-def test_nobody_holds_a_limit(scene: Scene) -> None:
+def test_rate_limit_is_held_by_no_fiber(scene: Scene) -> None:
     fibers = scene.start(*[ops.Locked(HELD, LIMIT)] * 3)
     scene.said()
     scene.lend(*fibers[:2], count=0, lock=LIMIT)
@@ -187,7 +189,9 @@ def test_nobody_holds_a_limit(scene: Scene) -> None:
     assert scene.said() == []
 
 
-def test_who_leaves_takes_its_token_along_and_those_who_had_turns_ask_first(scene: Scene) -> None:
+def test_fiber_that_leaves_takes_its_token_along_and_those_with_turns_ask_first(
+    scene: Scene,
+) -> None:
     holder, *others = scene.start(*[ops.Locked(HELD, LOCK)] * 3)
     scene.lend(is_delegated=True)
     scene.work()
@@ -204,7 +208,7 @@ def test_who_leaves_takes_its_token_along_and_those_who_had_turns_ask_first(scen
     assert scene.waiting(others) == [True, True]
 
 
-def test_who_comes_brings_its_token_along(scene: Scene) -> None:
+def test_fiber_that_arrives_brings_its_token_along(scene: Scene) -> None:
     other = Scene()
     (holder,) = other.start(ops.Locked(HELD, LOCK))
     other.lend(is_delegated=True)
@@ -216,20 +220,20 @@ def test_who_comes_brings_its_token_along(scene: Scene) -> None:
     assert scene.said() == [m.ReturnTokens(7, 1)]
 
 
-def test_a_fiber_that_cannot_be_opened_holds_nothing(scene: Scene) -> None:
+def test_fiber_that_cannot_be_unpickled_holds_no_token(scene: Scene) -> None:
     chunk = m.Chunk(scene.run.id, [(1 << 40, 1)], b"no pickle", [(7, 0, 1)])
     scene.hears(m.Place(chunk))
     scene.work()
     assert scene.said() == [m.ReturnTokens(7, 1)]
 
 
-def test_what_comes_too_late_for_its_run_goes_back(scene: Scene) -> None:
+def test_member_returns_a_token_that_arrives_after_the_end_of_its_run(scene: Scene) -> None:
     scene.hears(m.Place(m.Chunk(99 << 40, [(99 << 40, 1)], b"", [(7, 0, 1)])))
     scene.hears(m.RunEnded(99 << 40, Cause.CLUSTER_CLOSED, "cut short"))
     assert scene.said() == [m.ReturnTokens(7, 1)]
 
 
-def test_the_end_of_a_run_returns_what_was_kept_for_it(scene: Scene) -> None:
+def test_member_returns_delegated_locks_when_the_run_that_used_them_ends(scene: Scene) -> None:
     scene.start(ops.Locked(io.pure(1), LOCK))
     scene.lend(is_delegated=True)
     scene.work()
@@ -239,7 +243,7 @@ def test_the_end_of_a_run_returns_what_was_kept_for_it(scene: Scene) -> None:
     assert not scene.member.features.locks.leftovers()["locks"]
 
 
-def test_a_run_that_is_cut_short_waits_no_longer_and_frees_what_it_held(scene: Scene) -> None:
+def test_run_that_is_cut_short_withdraws_its_requests_and_returns_its_tokens(scene: Scene) -> None:
     other = scene.member.start_root(io.pure(None), None)
     first, second = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.lend(first)
@@ -252,7 +256,7 @@ def test_a_run_that_is_cut_short_waits_no_longer_and_frees_what_it_held(scene: S
 
 
 @pytest.mark.slow
-def test_only_so_many_locks_are_kept_for_nobody(scene: Scene) -> None:
+def test_member_keeps_at_most_a_thousand_unused_locks(scene: Scene) -> None:
     for key in range(1_001):
         scene.start(ops.Locked(io.pure(1), Lock(key)))
         scene.lend(is_delegated=True, lock=Lock(key))
@@ -262,7 +266,7 @@ def test_only_so_many_locks_are_kept_for_nobody(scene: Scene) -> None:
     ]
 
 
-def test_one_name_is_one_kind_of_lock(scene: Scene) -> None:
+def test_lock_name_in_use_for_another_kind_is_a_failure_of_the_fiber(scene: Scene) -> None:
     scene.start(ops.Locked(HELD, TWO))
     scene.start(ops.Locked(HELD, Lock("two", 3)))
     (outcome,) = [handle.outcome for handle in scene.run.value]
@@ -270,7 +274,7 @@ def test_one_name_is_one_kind_of_lock(scene: Scene) -> None:
     assert "in use as a semaphore of 2 tokens" in str(outcome.exceptions[0].exception)
 
 
-def test_all_who_wait_are_refused(scene: Scene) -> None:
+def test_member_fails_all_waiting_fibers_of_a_lock_that_is_refused(scene: Scene) -> None:
     scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.said()
     scene.hears(m.LockRefused(7, "no"))
@@ -279,7 +283,7 @@ def test_all_who_wait_are_refused(scene: Scene) -> None:
     assert not scene.member.features.locks.leftovers()["locks"]
 
 
-def test_who_waits_for_the_coordinator_is_counted_there_who_waits_here_is_told(
+def test_member_reports_fibers_that_wait_for_its_own_lock_and_no_others(
     scene: Scene,
 ) -> None:
     run = scene.member.state.runs[scene.run.id]
@@ -292,8 +296,10 @@ def test_who_waits_for_the_coordinator_is_counted_there_who_waits_here_is_told(
     assert [progress.blocked for message in told for progress in message.runs] == [1]
 
 
-def test_who_begins_to_wait_is_told_even_if_another_has_ceased_to(scene: Scene) -> None:
-    """The one who goes on may make a deadlock of it: the coordinator must look again."""
+def test_member_reports_a_new_waiting_fiber_even_if_another_has_ceased_to_wait(
+    scene: Scene,
+) -> None:
+    """The fiber that goes on may complete a deadlock, so the coordinator must look again."""
     scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.lend(is_delegated=True)
     scene.member.flush()
@@ -306,7 +312,7 @@ def test_who_begins_to_wait_is_told_even_if_another_has_ceased_to(scene: Scene) 
     assert [progress.blocked for message in told for progress in message.runs] == [1]
 
 
-def test_a_hand_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> None:
+def test_executor_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> None:
     scene.start(ops.Locked(io.pure(1), LOCK))
     scene.lend(is_delegated=True)
     scene.work()
@@ -320,7 +326,7 @@ def test_a_hand_goes_on_with_a_fiber_that_got_its_lock_at_once(scene: Scene) -> 
     assert not executor.commit()
 
 
-def test_a_run_of_which_something_is_to_be_told_is_not_quiet(scene: Scene) -> None:
+def test_run_with_unreported_progress_is_not_quiet(scene: Scene) -> None:
     """Its last fiber here has ended: to wait for nobody is no deadlock."""
     scene.member.features.endings.finish(scene.run)
     scene.hears(m.RequestWaitGraph(scene.run.id, 1))

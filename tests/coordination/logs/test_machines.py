@@ -1,4 +1,4 @@
-"""Log records and levels in the machines and queues: who is told what, in which order, how much."""
+"""Log records and levels in the members and the coordinator: to whom, in which order, how many."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Cluster:
         return id
 
     def said(self, member: int, *messages: m.MemberMessage) -> list[tuple[int, Any]]:
-        """What follows."""
+        """The commands that follow."""
         commands = []
         for message in messages:
             commands += self.machine.handle(0.0, Received(member, message))
@@ -61,7 +61,7 @@ class Cluster:
 # -- levels -----------------------------------------------------------------------------------
 
 
-def test_levels_go_to_a_worker_before_the_first_fiber_and_once() -> None:
+def test_coordinator_sends_levels_to_a_worker_before_its_first_fiber_and_once() -> None:
     cluster = Cluster()
     assert cluster.said(1, m.SetLogLevels(INFO)) == []
     (first, told), (second, placed) = cluster.offer(1)
@@ -74,7 +74,7 @@ def test_levels_go_to_a_worker_before_the_first_fiber_and_once() -> None:
     assert {type(message) for _, message in cluster.offer(3)} == {m.Place}
 
 
-def test_levels_that_change_go_with_the_next_fibers() -> None:
+def test_coordinator_sends_changed_levels_with_the_next_fibers() -> None:
     cluster = Cluster()
     cluster.said(1, m.SetLogLevels(INFO))
     cluster.offer(1), cluster.offer(2)
@@ -84,7 +84,7 @@ def test_levels_that_change_go_with_the_next_fibers() -> None:
     assert isinstance(placed, m.Place)
 
 
-def test_the_levels_of_a_client_that_is_gone_are_taken_back() -> None:
+def test_coordinator_takes_back_the_levels_of_a_client_that_is_gone() -> None:
     cluster = Cluster()
     cluster.said(1, m.SetLogLevels(INFO))
     ((worker, _), _) = cluster.offer(1)
@@ -94,7 +94,7 @@ def test_the_levels_of_a_client_that_is_gone_are_taken_back() -> None:
     ] == [(worker, m.LogLevelsSet(1, None))]
 
 
-def test_a_member_opens_each_chunk_with_the_levels_that_came_before_it() -> None:
+def test_member_opens_each_chunk_with_the_levels_that_came_before_it() -> None:
     seen: list[Any] = []
 
     class UnaryOpWith:
@@ -118,7 +118,7 @@ def test_a_member_opens_each_chunk_with_the_levels_that_came_before_it() -> None
     assert seen == [{1: INFO}, {5: DEBUG}]
 
 
-def test_the_level_of_a_logger_is_that_of_the_nearest_above_it() -> None:
+def test_logger_without_a_level_has_that_of_its_nearest_ancestor() -> None:
     levels = LogLevels(5, {"": 30, "a": 20, "a.b.c": 10})
     assert [levels.of(name) for name in ("", "a", "a.b", "a.b.c", "a.b.c.d", "ab")] == [
         *(30, 20, 20, 10, 10, 30)
@@ -130,7 +130,7 @@ def test_the_level_of_a_logger_is_that_of_the_nearest_above_it() -> None:
 # -- records ----------------------------------------------------------------------------------
 
 
-def test_records_go_to_the_client_whose_run_it_is() -> None:
+def test_records_go_to_the_client_that_owns_the_run() -> None:
     cluster = Cluster()
     assert cluster.join("client") == 4
     assert cluster.said(3, m.RelayLogs(cluster.run, b"records", 2)) == [
@@ -171,7 +171,7 @@ def test_records_come_before_the_end_of_their_fiber() -> None:
     assert [type(message) for to, message in said if to == 1] == [m.LogsRelayed, m.RunEnded]
 
 
-def test_records_change_no_load_and_are_not_counted_as_heard() -> None:
+def test_records_change_no_load_and_are_not_counted_as_received() -> None:
     cluster = Cluster()
     before = cluster.machine.members[1].sent
     cluster.said(3, m.RelayLogs(cluster.run, b"records"))
@@ -184,7 +184,7 @@ def test_records_change_no_load_and_are_not_counted_as_heard() -> None:
     member.validate_rest()
 
 
-def test_many_records_travel_in_a_frame_of_their_own() -> None:
+def test_records_that_are_large_travel_in_a_frame_of_their_own() -> None:
     big = b"b" * (DETACH_BYTES + 1)
     frames = from_member.encode([m.RelayLogs(1, big), m.RelayLogs(1, b"small")])
     assert frames[1] is big
@@ -194,14 +194,14 @@ def test_many_records_travel_in_a_frame_of_their_own() -> None:
     assert from_coordinator.decode(frames) == [m.LogsRelayed(2, 1, big)]
 
 
-# -- what waits -------------------------------------------------------------------------------
+# -- buffers ----------------------------------------------------------------------------------
 
 
 def told(buffer: LogBuffer) -> list[tuple[int, list[bytes], int]]:
     return [(each.run, records_in(each), each.omitted) for each in buffer.take()]
 
 
-def test_what_waits_is_said_in_order_each_run_apart() -> None:
+def test_log_buffer_keeps_the_order_of_records_and_separates_runs() -> None:
     buffer = LogBuffer()
     assert not buffer
     for run, record in ((1, b"a"), (1, b"b"), (2, b"c"), (1, b"d")):
@@ -212,7 +212,7 @@ def test_what_waits_is_said_in_order_each_run_apart() -> None:
     assert told(buffer) == []
 
 
-def test_what_is_too_much_is_left_out_and_counted_for_each_run() -> None:
+def test_log_buffer_omits_records_beyond_its_limit_and_counts_them_for_each_run() -> None:
     buffer = LogBuffer(most_bytes=10)
     for run, size in ((1, 6), (1, 6), (2, 5), (2, 4), (1, 100)):
         buffer.put(run, bytes(size))
@@ -230,7 +230,9 @@ def relayed(text: str, *, omitted: int = 0) -> m.LogsRelayed:
     return m.LogsRelayed(2, 1, message.records, omitted)
 
 
-def test_what_was_left_out_is_told_in_one_record(caplog: pytest.LogCaptureFixture) -> None:
+def test_omitted_records_are_logged_as_one_record_with_their_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     deliver(relayed("kept", omitted=1234))
     assert caplog.messages == [
         "kept",
@@ -239,7 +241,7 @@ def test_what_was_left_out_is_told_in_one_record(caplog: pytest.LogCaptureFixtur
 
 
 class Slow(logging.Handler):
-    """Handles when it may."""
+    """A handler that handles its record when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,7 +254,7 @@ class Slow(logging.Handler):
         self.texts.append(record.getMessage())
 
 
-def test_what_waits_for_a_slow_handler_is_limited_and_the_rest_is_counted(
+def test_deliveries_to_a_slow_handler_are_limited_and_the_rest_is_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first = relayed("first")
@@ -274,7 +276,7 @@ def test_what_waits_for_a_slow_handler_is_limited_and_the_rest_is_counted(
     assert "9 log records of run 0.1 on member 2 left out: too much was waiting" in caplog.messages
 
 
-def test_what_comes_after_records_is_done_at_once_when_there_are_none() -> None:
+def test_callback_after_deliveries_is_called_at_once_when_there_are_no_records() -> None:
     done: list[str] = []
     Deliveries().when_handled(lambda: done.append("done"))
     assert done == ["done"]

@@ -1,4 +1,4 @@
-"""The coordinator's switchboard: handshakes, and connections that break one at a time."""
+"""Handshakes at the coordinator, and connections that break one at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def hello(token: bytes, protocol: int = PROTOCOL) -> m.Hello:
 
 
 class Board(Handshakes):
-    """A switchboard whose every word is at hand."""
+    """Handshakes that keep every message and note for the test."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -29,7 +29,7 @@ class Board(Handshakes):
         return outgoing
 
 
-def test_who_has_both_connections_has_joined() -> None:
+def test_member_has_joined_when_both_its_connections_are_there() -> None:
     board = Board()
     board.hear(0.0, b"1", [m.Listen(b"token")])
     assert not board.machine.members
@@ -38,7 +38,7 @@ def test_who_has_both_connections_has_joined() -> None:
     assert board.machine.members
 
 
-def test_another_version_is_refused_where_it_listens() -> None:
+def test_member_of_another_version_is_refused_on_its_listening_connection() -> None:
     board = Board()
     board.hear(0.0, b"1", [hello(b"token", PROTOCOL + 1)])
     board.hear(0.0, b"2", [m.Listen(b"token")])
@@ -48,14 +48,14 @@ def test_another_version_is_refused_where_it_listens() -> None:
     assert not board.machine.members
 
 
-def test_what_strangers_say_is_counted_and_harms_nobody() -> None:
+def test_message_of_an_unknown_peer_is_counted_and_dropped() -> None:
     board = Board()
     board.hear(0.0, b"?", [m.StartRun(1), m.Goodbye()])
     assert board.strangers == 2
     assert not board.machine.runs
 
 
-def test_whoever_gives_up_before_joining_is_forgotten() -> None:
+def test_peer_that_disconnects_before_it_has_joined_is_forgotten() -> None:
     board = Board()
     board.hear(0.0, b"1", [hello(b"token")])
     board.disconnect(0.0, b"1")
@@ -64,7 +64,7 @@ def test_whoever_gives_up_before_joining_is_forgotten() -> None:
     assert board.said() == {}
 
 
-def test_a_member_that_can_only_listen_any_more_is_told_that_it_is_none() -> None:
+def test_member_that_loses_its_speaking_connection_is_shut_down() -> None:
     board = Board()
     board.join("a")
     board.said()
@@ -76,7 +76,7 @@ def test_a_member_that_can_only_listen_any_more_is_told_that_it_is_none() -> Non
     assert board.strangers == 1
 
 
-def test_a_member_that_can_only_speak_any_more_is_gone_too() -> None:
+def test_member_that_loses_its_listening_connection_is_gone() -> None:
     board = Board()
     board.join("a")
     board.join("b")
@@ -90,14 +90,14 @@ def test_a_member_that_can_only_speak_any_more_is_gone_too() -> None:
     assert board.machine.stale == 0
 
 
-# -- those who shake hands as they like -------------------------------------------------------
+# -- peers that shake hands as they like ------------------------------------------------------
 
 
 def refusals(said: dict[bytes, list[m.CoordinatorMessage]], address: bytes) -> list[str]:
     return [each.reason for each in said.get(address, ()) if isinstance(each, m.Refused)]
 
 
-def test_a_member_that_shakes_hands_again_is_none_any_more_and_leaves_no_ghost() -> None:
+def test_member_that_shakes_hands_again_is_shut_down_and_leaves_nothing_behind() -> None:
     board = Board()
     board.join("a")
     board.join("b")
@@ -116,14 +116,14 @@ def test_a_member_that_shakes_hands_again_is_none_any_more_and_leaves_no_ghost()
     assert not board._spent
 
 
-def test_one_connection_can_not_be_both_of_a_member() -> None:
+def test_connection_cannot_be_both_connections_of_a_member() -> None:
     board = Board()
     board.hear(0.0, b"1", [hello(b"token"), m.Listen(b"token")])
     assert not board.machine.members
     assert refusals(board.said(), b"1")
 
 
-def test_an_address_that_waits_for_its_other_half_begins_no_other_handshake() -> None:
+def test_peer_that_begins_a_second_handshake_on_its_connection_is_refused() -> None:
     board = Board()
     board.hear(0.0, b"1", [hello(b"one"), hello(b"two")])
     assert refusals(board.said(), b"1") == ["two handshakes on one connection"]
@@ -133,7 +133,7 @@ def test_an_address_that_waits_for_its_other_half_begins_no_other_handshake() ->
     assert not board.machine.members
 
 
-def test_a_token_in_use_is_refused_to_the_second_who_has_it() -> None:
+def test_token_in_use_is_refused_to_the_second_peer_that_has_it() -> None:
     board = Board()
     board.hear(0.0, b"first", [hello(b"token")])
     board.hear(0.0, b"second", [hello(b"token")])
@@ -157,7 +157,7 @@ def test_half_handshakes_are_bounded_and_the_oldest_make_room() -> None:
     assert not board._refused
 
 
-def test_strangers_that_speak_no_protocol_cost_an_answer_each_and_a_line_a_second() -> None:
+def test_unknown_peers_cost_one_reply_each_and_one_note_a_second() -> None:
     board = Board()
     for n in range(3_000):
         board.hear(n / 1_000, b"member?", [m.StartRun(1)])
@@ -174,14 +174,14 @@ def test_strangers_that_speak_no_protocol_cost_an_answer_each_and_a_line_a_secon
     assert board.notes[3:] == ["999 more refusals"]
 
 
-def test_a_long_reason_is_cut() -> None:
+def test_refusal_with_a_long_reason_is_cut() -> None:
     board = Board()
     board.refuse(b"1", "x" * 10_000)
     assert len(board.notes[0]) <= 500
     assert len(refusals(board.said(), b"1")[0]) <= 500
 
 
-def test_exits_of_unknown_processes_are_bounded_and_kept_for_a_family_alone() -> None:
+def test_exits_of_unknown_processes_are_bounded_and_kept_only_for_a_family() -> None:
     board = Board()
     board.join("a")
     board.hear(0.0, b"speaks a", [m.WorkerExited(n, "x" * 9_000) for n in range(20_000)])

@@ -44,7 +44,7 @@ def exception_of(result: Any) -> BaseException:
 
 
 class Sharing(Scene):
-    """Runs of one client, of which each has a root."""
+    """Runs of one client, each with its root."""
 
     def __init__(self, runs: int = 2) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Sharing(Scene):
         self.woken = dict.fromkeys(self.roots, 0)
 
     def waits(self, which: int, *others: int, is_quiet: bool = True) -> Commands:
-        """The root of this run waits for those of others, and its member confirms it."""
+        """The root of this run waits for those of others, and its member confirms that."""
         self.tells(self.client, blocked(self.roots[which], 1))
         return self.answers(which, *others, is_quiet=is_quiet)
 
@@ -77,7 +77,7 @@ class Sharing(Scene):
 
     @property
     def ended(self) -> list[int]:
-        """Which of the runs are ending."""
+        """The indices of the runs that are ending."""
         runs = [self.machine.runs.get(root) for root in self.roots]
         return [index for index, run in enumerate(runs) if run is None or run.ending]
 
@@ -154,7 +154,7 @@ def test_runs_that_wait_for_a_lock_and_a_fiber_of_each_other_are_a_deadlock() ->
 
     ((_, lent),) = asks(scene, scene.client, first, lock="door", run=first)
     assert isinstance(lent, m.TokensGranted)
-    scene.tells(scene.client, blocked(second, 1))  # its member has the lock, and knows who waits
+    scene.tells(scene.client, blocked(second, 1))  # its member has the lock, and knows its waiters
     assert second_answers() == []
     scene.tells(scene.client, blocked(first, 1))
     assert first_answers() == scene.asked(0, 1)
@@ -168,7 +168,7 @@ def test_runs_that_wait_for_a_lock_and_a_fiber_of_each_other_are_a_deadlock() ->
 
 
 def two_runs(waits: Callable[[Any], Program], child: Program) -> tuple[World, Any, Any]:
-    """One run has a child, for which a fiber of another waits."""
+    """One run has a child, for which a fiber of another run waits."""
     world = World(workers=0, offers_children=False)
     box: list[Any] = []
     owner = world.start(io.parallel(child).flat_map(lambda fibers: io.defer(box.extend, fibers)))
@@ -182,7 +182,7 @@ def first_of(handle: Any) -> Program:
     return io.wait(handle).map(lambda results: results[0])
 
 
-def test_fiber_of_another_run_is_waited_for() -> None:
+def test_wait_for_a_fiber_of_another_run_returns_its_outcome() -> None:
     world, _, waiter = two_runs(first_of, io.sleep(1).then(io.pure("it")))
     assert waiter.outcome is None
     world.pass_time(1)
@@ -191,7 +191,7 @@ def test_fiber_of_another_run_is_waited_for() -> None:
     world.coordinator.validate_rest()
 
 
-def test_wait_for_a_run_that_is_dropped_is_told_that_there_is_no_outcome() -> None:
+def test_wait_for_a_fiber_of_a_run_that_is_dropped_is_unreachable() -> None:
     kept: list[Any] = []
     forever = io.async_(lambda context, callback: kept.append(callback))
     world, owner, waiter = two_runs(first_of, forever)
@@ -202,7 +202,7 @@ def test_wait_for_a_run_that_is_dropped_is_told_that_there_is_no_outcome() -> No
     assert "its run is over" in str(unknown)
 
 
-def test_wait_for_some_goes_on_waiting_for_others_when_a_run_is_dropped() -> None:
+def test_wait_for_some_fibers_goes_on_for_the_others_when_the_run_of_one_is_dropped() -> None:
     kept: list[Any] = []
     forever = io.async_(lambda context, callback: kept.append(callback))
 
@@ -222,7 +222,7 @@ def test_wait_for_some_goes_on_waiting_for_others_when_a_run_is_dropped() -> Non
 
 
 def test_run_that_is_dropped_leaves_the_waits_of_others_alone() -> None:
-    """Its fiber waited for a fiber of a run that waits for that one itself."""
+    """Its fiber waited for a fiber of a run that waits for the same fiber itself."""
     world = World(workers=0, offers_children=False)
     box: list[Any] = []
     child = io.sleep(1).then(io.pure("it"))
@@ -237,13 +237,13 @@ def test_run_that_is_dropped_leaves_the_waits_of_others_alone() -> None:
     assert not world[1].features.waits.leftovers()["waits for other runs"]
 
 
-def test_fiber_of_another_run_is_cancelled_and_waited_for() -> None:
+def test_cancel_of_a_fiber_of_another_run_waits_for_its_end() -> None:
     _, owner, waiter = two_runs(lambda handle: handle.cancel(), io.sleep(1_000_000))
     assert isinstance(exception_of(outcome_of(waiter).success), Cancelled)
     assert outcome_of(owner) == Ok(None)
 
 
-def test_fiber_of_a_run_that_was_dropped_while_it_was_ready_is_unknown() -> None:
+def test_fiber_of_a_run_that_was_dropped_while_it_was_ready_is_unreachable() -> None:
     world = World(workers=0, offers_children=False)
     box: list[Any] = []
     child = io.rec(lambda again: io.yield_.then(again))
@@ -258,7 +258,7 @@ def test_fiber_of_a_run_that_was_dropped_while_it_was_ready_is_unknown() -> None
     assert isinstance(exception_of(outcome_of(waiter).success), FiberUnreachable)
 
 
-def test_fiber_that_waits_for_a_nested_run_is_told_of_as_waiting_for_it() -> None:
+def test_fiber_that_waits_for_a_nested_run_is_reported_as_waiting_for_it() -> None:
     world = World(workers=0, offers_children=False)
     outer = world[1].start_root(io.pure(1), None)
     inner = world[1].start_root(io.pure(2), None)
@@ -274,7 +274,7 @@ def test_fiber_that_waits_for_a_nested_run_is_told_of_as_waiting_for_it() -> Non
 
 
 def test_fiber_that_does_not_wait_for_a_call_on_its_behalf_counts_as_going_on() -> None:
-    """As that of a log handler, or one that it may abandon."""
+    """Such a call is that of a log handler, or one that the fiber may abandon."""
     world = World(workers=0, offers_children=False)
     outer = world[1].start_root(io.pure(1), None)
     inner = world[1].start_root(io.pure(2), None)
@@ -320,7 +320,7 @@ class TwoRuns(SimulatedWorld):
 
 
 def there(box: list[Any], then: Callable[[], Program]) -> Program:
-    """Go on when something is in the box, which another run has put there."""
+    """Go on when the box has something, which another run has put there."""
     return io.defer_io(lambda: then() if box else io.sleep(0.001).then(there(box, then)))
 
 
@@ -362,7 +362,7 @@ def test_wait_for_another_run_is_answered_under_every_seed(child: str, parts: Co
 
 
 def crosswise(left: list[Any], right: list[Any]) -> Program:
-    """A child that stays waits for what the other run puts into its box."""
+    """A child that can't be pickled waits for the fiber that the other run puts into its box."""
 
     def child(lock: Any) -> Program:
         return there(right, lambda: first_of(right[0]))
@@ -457,7 +457,7 @@ def test_nested_run_may_wait_for_a_fiber_of_the_outer_one() -> None:
 
 
 def shares_in_process(seconds: float) -> Program:
-    """As `shares`, by something that all runs in the process have."""
+    """As `shares`, but the handle is kept where all runs of the process find it."""
 
     def share(fibers: list[Any]) -> None:
         threading.shared = fibers  # type: ignore[attr-defined]  # any module will do
@@ -485,7 +485,7 @@ def test_runs_on_one_worker_wait_for_each_others_fibers() -> None:
 
 
 @pytest.mark.slow
-def test_run_on_a_worker_is_told_that_the_run_is_cancelled_for_which_it_waits() -> None:
+def test_wait_for_a_fiber_of_a_run_that_is_cancelled_is_cancelled() -> None:
     with Cluster.local(workers=1) as cluster:
         owner = cluster.submit(shares_in_process(1_000_000), None)
         waiting = cluster.submit(waits_in_process(), None)
@@ -500,8 +500,10 @@ def test_run_on_a_worker_is_told_that_the_run_is_cancelled_for_which_it_waits() 
 # -- on threads -------------------------------------------------------------------------------
 
 
-def test_wait_for_a_run_on_other_threads_is_unknown_and_no_deadlock(run_in_process: Run) -> None:
-    """Each of them is a cluster of its own."""
+def test_wait_for_a_fiber_of_a_run_on_other_threads_is_unreachable_and_no_deadlock(
+    run_in_process: Run,
+) -> None:
+    """Each run on threads is a cluster of its own."""
     box: list[Any] = []
     told = threading.Event()
     child = io.blocking(told.wait, PATIENCE).then(io.pure("it"))
@@ -516,7 +518,9 @@ def test_wait_for_a_run_on_other_threads_is_unknown_and_no_deadlock(run_in_proce
     assert "of another cluster" in str(unknown)
 
 
-def test_wait_of_a_nested_run_for_a_fiber_of_the_outer_one_is_unknown(run_in_process: Run) -> None:
+def test_wait_of_a_nested_run_for_a_fiber_of_the_outer_run_is_unreachable(
+    run_in_process: Run,
+) -> None:
     def waits(fibers: list[Any]) -> Program:
         inner = io.defer(first_of(fibers[0]).run, None)
         return inner.flat_map(lambda result: fibers[0].cancel().then(io.pure(result)))
@@ -525,8 +529,8 @@ def test_wait_of_a_nested_run_for_a_fiber_of_the_outer_one_is_unknown(run_in_pro
     assert isinstance(exception_of(result.unsafe_get().success), FiberUnreachable)
 
 
-def test_cancel_by_a_handle_of_another_cluster_cancels_nobody(run_in_process: Run) -> None:
-    """Its number is that of a fiber here."""
+def test_cancel_by_a_handle_of_another_cluster_cancels_no_fiber(run_in_process: Run) -> None:
+    """A fiber of this cluster has the same number."""
     box: list[Any] = []
     forever = io.rec(lambda again: io.yield_.then(again))
     cut_short = run_in_process(shares(box, forever.timeout(0.01).attempt()))

@@ -1,4 +1,4 @@
-"""Fibers of other runs, and of lost makers: who asks is told, and nothing is miscounted."""
+"""Fibers of other runs, and of lost makers: each wait is answered, and no fiber is miscounted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Two(Scene):
         return self.says(self.other_client, m.AwaitOutcomes(self.other, [CHILD]))
 
     def run_ends(self, host: int, epoch: int) -> None:
-        """All fibers of the first run end; that ends it, and the other one isn't concerned."""
+        """All fibers of the first run end; that ends this run, and leaves the other one alone."""
         self.tells(host, ended(self.run, CHILD, epoch=epoch))
         self.tells(1, finished(self.run, 1))
         ends = self.tells(WORKER, ended(self.run, self.run + 1))
@@ -45,7 +45,7 @@ def is_unknown(told: list[tuple[int, m.CoordinatorMessage]], member: int, fiber:
     return (to, lost.fiber, lost.worker) == (member, fiber, "")
 
 
-def test_a_wait_for_a_fiber_of_another_run_is_judged_by_its_maker() -> None:
+def test_wait_for_a_fiber_of_another_run_is_judged_by_its_maker() -> None:
     scene = Two()
     assert scene.other_asks() == [(WORKER, m.SendOutcomes(scene.other, [(CHILD, 0)]))]
     told = scene.says(WORKER, m.OutcomeUnknown(CHILD, 0, scene.other))
@@ -53,7 +53,7 @@ def test_a_wait_for_a_fiber_of_another_run_is_judged_by_its_maker() -> None:
     assert len(scene.machine.features.claims) == 0
 
 
-def test_a_wait_for_a_fiber_of_another_run_that_moves_miscounts_neither() -> None:
+def test_wait_for_a_fiber_of_another_run_that_moves_is_unknown_and_miscounts_none() -> None:
     scene = Two()
     assert scene.says(1, m.AwaitOutcomes(scene.run, [CHILD]))
     scene.other_asks()
@@ -61,20 +61,22 @@ def test_a_wait_for_a_fiber_of_another_run_that_moves_miscounts_neither() -> Non
     told = scene.says(WORKER, m.Offer([m.Chunk(scene.run, [(CHILD, 0)], b"", target=target)]))
     assert is_unknown(told[:1], scene.other_client, CHILD)
     assert (target, m.SendOutcomes(scene.run, [(CHILD, 1)])) in told
-    assert is_unknown(scene.other_asks(), scene.other_client, CHILD)  # it has a record by now
+    assert is_unknown(
+        scene.other_asks(), scene.other_client, CHILD
+    )  # the fiber has a record by now
     outcome = m.OutcomesReady([CHILD], [b"value"])
     assert scene.says(target, outcome) == [(1, m.Outcomes([CHILD], [b"value"]))]
     scene.run_ends(target, epoch=1)
 
 
-def test_a_maker_without_any_of_the_run_is_not_asked() -> None:
+def test_maker_that_never_hosted_the_run_is_not_asked() -> None:
     scene = Two()
     stranger = scene.join("worker")
     told = scene.says(1, m.AwaitOutcomes(scene.run, [fiber_id(stranger, 0)]))
     assert is_unknown(told, 1, fiber_id(stranger, 0))
 
 
-def test_a_claim_ends_with_the_run_that_makes_it() -> None:
+def test_claim_ends_with_the_run_that_makes_it() -> None:
     scene = Two()
     scene.other_asks()
     scene.tells(WORKER, ended(scene.other, scene.other + 1))
@@ -83,8 +85,8 @@ def test_a_claim_ends_with_the_run_that_makes_it() -> None:
     assert list(scene.machine.runs) == [scene.run]
 
 
-def test_an_outcome_that_its_host_does_not_know_of_leaves_the_fiber_counted() -> None:
-    """Its handle was pickled by hand, so the host keeps nothing for others; and it may move."""
+def test_outcome_that_its_host_does_not_know_leaves_the_fiber_counted() -> None:
+    """The handle was pickled by hand, so the host keeps nothing for others; the fiber may move."""
     scene = Two()
     scene.says(1, m.AwaitOutcomes(scene.run, [CHILD]))
     told = scene.says(WORKER, m.OutcomeUnknown(CHILD, 0, scene.run))
@@ -96,10 +98,10 @@ def test_an_outcome_that_its_host_does_not_know_of_leaves_the_fiber_counted() ->
     scene.run_ends(target, epoch=1)
 
 
-def test_a_cancellation_of_another_runs_fiber_reaches_nobody_when_it_has_moved() -> None:
+def test_cancel_of_another_runs_fiber_that_has_moved_reaches_no_member() -> None:
     scene = Two()
     stale = scene.machine.stale
-    pending_cancels = [(scene.run + 1, 0)]  # it has a record
+    pending_cancels = [(scene.run + 1, 0)]  # this fiber has a record
     assert scene.says(scene.other_client, m.CancelFibers(scene.other, pending_cancels)) == []
     assert scene.machine.stale == stale + 1
 
@@ -107,7 +109,7 @@ def test_a_cancellation_of_another_runs_fiber_reaches_nobody_when_it_has_moved()
 # -- the maker's part -------------------------------------------------------------------------
 
 
-def test_a_maker_answers_for_the_fibers_of_the_run_that_is_named_alone() -> None:
+def test_maker_answers_only_for_fibers_of_the_run_that_is_named() -> None:
     world = World()
     handle = world.start(io.parallel(io.sleep(9), io.pure(1)).flat_map(io.wait))
     world.work()
@@ -124,7 +126,7 @@ def test_a_maker_answers_for_the_fibers_of_the_run_that_is_named_alone() -> None
     assert sleeper not in worker.state.parked
 
 
-def test_a_fiber_that_waits_for_another_runs_is_told_and_the_others_run_goes_on() -> None:
+def test_wait_for_a_fiber_of_another_run_is_unreachable_and_that_run_goes_on() -> None:
     world = World(workers=2)
     first = world.start(io.parallel(io.sleep(1).then(io.pure(1))).flat_map(io.wait))
     world.work()
@@ -138,14 +140,14 @@ def test_a_fiber_that_waits_for_another_runs_is_told_and_the_others_run_goes_on(
     world.coordinator.validate_rest()
 
 
-# -- what was lost ----------------------------------------------------------------------------
+# -- losses -----------------------------------------------------------------------------------
 
 
-def test_a_fiber_that_never_left_a_lost_worker_is_lost_with_it() -> None:
+def test_fiber_that_never_left_a_lost_worker_is_lost_with_it() -> None:
     scene = Two()
     target = scene.join("worker")
     moved = m.Chunk(scene.run, [(scene.run + 1, 1)], b"", target=target)
-    scene.says(WORKER, m.Offer([moved]))  # who has made it moves away, and asks too late
+    scene.says(WORKER, m.Offer([moved]))  # the fiber's maker moves away, and asks too late
     scene.breaks(WORKER)
     ((to, lost),) = scene.says(target, m.AwaitOutcomes(scene.run, [CHILD]))
     assert to == target
@@ -154,7 +156,7 @@ def test_a_fiber_that_never_left_a_lost_worker_is_lost_with_it() -> None:
     assert lost.reason == "the connection to it broke"
 
 
-def test_a_deadlock_after_a_loss_tells_of_it() -> None:
+def test_deadlock_after_a_loss_names_the_lost_worker() -> None:
     scene = Scene(workers=1)
     run = scene.starts(fibers=2)
     scene.offers(1, run, run + 1)

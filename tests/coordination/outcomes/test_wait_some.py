@@ -1,4 +1,4 @@
-"""Waiting until some of several fibers have ended: the machine, and the operation everywhere."""
+"""Waits until some of several fibers have ended: in the member, and in every place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Program = IO[Any, Any, Any]
 
 
 class Family:
-    """A member alone, a parent in no place yet, and its children, which end when told to."""
+    """A member, a parent in no place yet, and its children, which end when the test says so."""
 
     def __init__(self, children: int) -> None:
         self.member = Member(1)
@@ -36,7 +36,7 @@ class Family:
         self.children = [self.member.state.ready.popleft() for _ in range(children)]
 
     def wait(self, enough: int, *which: int) -> bool:
-        """The parent waits for some children; whether it is answered at once."""
+        """The parent waits for some children; returns whether it is answered at once."""
         handles = [self.handles[index] for index in which] or self.handles
         self.parent.request = rq.AwaitFibers(handles, enough)
         is_answered = self.member.features.waits.await_fibers(self.parent, self.parent.request)
@@ -57,19 +57,19 @@ class Family:
         return woke
 
     def answer(self) -> list[Any]:
-        """What the parent gets when it goes on now."""
+        """The outcomes that the parent gets when it goes on now."""
         return [outcome_in(each) for each in self.parent.value]
 
     @property
     def entries(self) -> list[int]:
-        """With how many waits each child is entered."""
+        """The number of waits in which each child is entered."""
         return [len(handle.waiters or ()) for handle in self.handles]
 
 
 # -- one member alone -------------------------------------------------------------------------
 
 
-def test_what_has_ended_before_is_counted() -> None:
+def test_wait_some_counts_a_fiber_that_has_ended_before() -> None:
     family = Family(3)
     family.end(1)
     assert family.wait(1)
@@ -78,7 +78,7 @@ def test_what_has_ended_before_is_counted() -> None:
     assert family.member.state.parked == {}
 
 
-def test_what_ends_while_it_is_parked_wakes_it() -> None:
+def test_wait_some_wakes_when_enough_fibers_have_ended() -> None:
     family = Family(3)
     assert not family.wait(2)
     family.end(2)
@@ -88,7 +88,7 @@ def test_what_ends_while_it_is_parked_wakes_it() -> None:
     assert family.answer() == [Ok(0), None, Ok(2)]
 
 
-def test_some_before_and_some_after() -> None:
+def test_wait_some_counts_fibers_that_ended_before_and_while_it_is_parked() -> None:
     family = Family(3)
     family.end(0)
     assert not family.wait(2)
@@ -97,7 +97,7 @@ def test_some_before_and_some_after() -> None:
     assert family.answer() == [Ok(0), Ok(1), None]
 
 
-def test_who_has_got_enough_is_struck_out_everywhere() -> None:
+def test_wait_some_that_has_enough_is_removed_from_all_its_fibers() -> None:
     family = Family(3)
     assert not family.wait(1)
     assert family.entries == [1, 1, 1]
@@ -109,20 +109,20 @@ def test_who_has_got_enough_is_struck_out_everywhere() -> None:
     assert not family.woke()
 
 
-def test_an_old_entry_does_not_wake_a_newer_wait() -> None:
+def test_wait_some_that_is_over_does_not_wake_a_newer_wait() -> None:
     family = Family(3)
     assert not family.wait(1)
     family.end(0)
     assert family.woke()
     assert not family.wait(2, 1, 2)
     family.end(1)
-    assert not family.woke()  # it would, had the first wait left an entry there
+    assert not family.woke()  # an entry that the first wait had left would wake the parent
     family.end(2)
     assert family.woke()
     assert family.answer() == [Ok(1), Ok(2)]
 
 
-def test_an_entry_that_was_left_behind_is_found() -> None:
+def test_validate_finds_an_entry_that_a_wait_left_behind() -> None:
     family = Family(2)
     assert not family.wait(1)
     left = dict(family.handles[1].waiters or {})
@@ -133,7 +133,7 @@ def test_an_entry_that_was_left_behind_is_found() -> None:
         family.member.validate()
 
 
-def test_waits_do_not_pile_up_on_a_slow_fiber() -> None:
+def test_wait_some_leaves_no_entries_at_a_slow_fiber() -> None:
     family = Family(100)
     for index in range(99):
         assert not family.wait(1, index, 99)
@@ -142,7 +142,7 @@ def test_waits_do_not_pile_up_on_a_slow_fiber() -> None:
     assert not family.handles[99].waiters
 
 
-def test_others_who_wait_for_the_same_stay_entered() -> None:
+def test_wait_some_that_has_enough_leaves_the_waits_of_other_fibers() -> None:
     family = Family(2)
     other = family.member.start_root(io.pure(0), None)
     assert not family.wait(1)
@@ -155,7 +155,7 @@ def test_others_who_wait_for_the_same_stay_entered() -> None:
     assert [outcome_in(each) for each in other.value] == [Ok(0), Ok(1)]
 
 
-def test_a_fiber_that_is_named_twice_counts_twice() -> None:
+def test_wait_some_counts_a_fiber_twice_that_is_named_twice() -> None:
     family = Family(2)
     assert not family.wait(2, 0, 0, 1)
     family.end(0)
@@ -167,14 +167,14 @@ def test_a_fiber_that_is_named_twice_counts_twice() -> None:
     assert family.answer() == [Ok(1), Ok(1)]
 
 
-def test_none_is_always_enough() -> None:
+def test_wait_some_for_no_fiber_returns_at_once() -> None:
     family = Family(2)
     family.end(1)
     assert family.wait(0)
     assert family.answer() == [None, Ok(1)]
 
 
-def test_a_parked_fiber_that_has_enough_is_found() -> None:
+def test_validate_finds_a_parked_fiber_that_has_enough() -> None:
     family = Family(2)
     assert not family.wait(1)
     family.handles[0].outcome = Ok(1)
@@ -182,7 +182,7 @@ def test_a_parked_fiber_that_has_enough_is_found() -> None:
         family.member.validate()
 
 
-def test_a_failure_that_was_seen_in_part_is_observed_and_one_that_ends_later_is_not() -> None:
+def test_failure_seen_by_a_wait_for_some_is_observed_and_a_later_one_is_not() -> None:
     world = World(workers=0, offers_children=False)
     late = io.sleep(1).then(io.error("late"))
     children = io.parallel(io.error("early"), late)
@@ -192,7 +192,7 @@ def test_a_failure_that_was_seen_in_part_is_observed_and_one_that_ends_later_is_
     assert [failure.result for failure in world.reported()] == [Errors(["late"])]
 
 
-def test_a_run_that_was_cut_short_leaves_no_entry() -> None:
+def test_wait_some_in_a_run_that_was_cut_short_leaves_no_entry() -> None:
     world = World(workers=0, offers_children=False)
     kept: list[Any] = []
     forever = io.async_(lambda context, callback: kept.append(callback))
@@ -213,12 +213,12 @@ def test_a_run_that_was_cut_short_leaves_no_entry() -> None:
 
 
 def one_then_all(fibers: list[Any]) -> Program:
-    """Wait for the first that ends, then for all; what both waits have seen."""
+    """Wait for the first fiber that ends, then for all; the results of both waits."""
     some = ops.WaitSome(tuple(fibers), 1)
     return some.flat_map(lambda first: io.wait(fibers).map(lambda last: (first, last)))
 
 
-def test_the_same_outcome_is_asked_for_and_sent_once() -> None:
+def test_wait_some_requests_each_outcome_once_from_another_member() -> None:
     world = World()
     quick, slow = io.sleep(1).then(io.pure("quick")), io.sleep(2).then(io.pure("slow"))
     handle = world.start(io.parallel(quick, slow).flat_map(one_then_all))
@@ -232,7 +232,7 @@ def test_the_same_outcome_is_asked_for_and_sent_once() -> None:
     assert world.is_empty()
 
 
-def test_an_outcome_that_comes_when_nobody_waits_is_kept() -> None:
+def test_outcome_that_arrives_when_no_fiber_waits_is_kept() -> None:
     world = World()
     quick, slow = io.sleep(1).then(io.pure("quick")), io.sleep(2).then(io.pure("slow"))
 
@@ -247,7 +247,7 @@ def test_an_outcome_that_comes_when_nobody_waits_is_kept() -> None:
     assert sum(len(said.fibers) for said in world.said(m.AwaitOutcomes)) == 2
 
 
-def test_to_look_without_waiting_asks_so_that_the_next_look_knows() -> None:
+def test_wait_some_for_no_fiber_requests_outcomes_so_that_the_next_look_has_them() -> None:
     world = World()
     child = io.parallel(io.pure("done"))
 
@@ -261,7 +261,7 @@ def test_to_look_without_waiting_asks_so_that_the_next_look_knows() -> None:
     assert outcome_of(handle) == Ok([[None], [Ok("done")]])
 
 
-def test_what_was_asked_for_stays_asked_for_when_it_comes_and_goes() -> None:
+def test_outcome_of_a_fiber_that_comes_home_and_leaves_again_is_awaited_again() -> None:
     family = Family(1)
     (handle,), (child,) = family.handles, family.children
     assert isinstance(child, Fiber)
@@ -281,7 +281,7 @@ def test_what_was_asked_for_stays_asked_for_when_it_comes_and_goes() -> None:
     assert list(family.member.state.awaited) == [handle.id]
 
 
-def test_a_fiber_that_has_got_its_answer_travels_with_it() -> None:
+def test_fiber_that_has_its_answer_travels_with_it() -> None:
     fiber = Fiber(1, 1, io.pure(0), None)
     fiber.next = None
     fiber.request = rq.AwaitFibers([Handle(7), Handle(8)], 1)
@@ -292,7 +292,7 @@ def test_a_fiber_that_has_got_its_answer_travels_with_it() -> None:
     assert (loaded.request.enough, loaded.value) == (1, [None, Ok(8)])
 
 
-def test_those_who_wait_for_some_of_each_other_are_a_deadlock() -> None:
+def test_wait_some_of_fibers_for_each_other_is_a_deadlock() -> None:
     box: list[Any] = []
     others = io.parallel(io.defer_io(lambda: ops.WaitSome(tuple(box), 1))).map(box.extend)
     world = World(workers=0, offers_children=False)
@@ -303,8 +303,8 @@ def test_those_who_wait_for_some_of_each_other_are_a_deadlock() -> None:
     assert world.is_empty()
 
 
-def test_whoever_can_still_be_woken_is_no_deadlock() -> None:
-    """One of those that are waited for never ends; the other one does."""
+def test_wait_some_that_one_of_its_fibers_can_still_wake_is_no_deadlock() -> None:
+    """One of the awaited fibers never ends; the other one does."""
     box: list[Any] = []
     stuck = io.sleep(1).then(io.defer_io(lambda: io.wait(box[0])))
     children = io.parallel(stuck, io.sleep(2).then(io.pure("in time")))
@@ -330,7 +330,7 @@ def ended(results: list[Any]) -> list[Any]:
 
 
 def in_order_of_end(fibers: list[Any]) -> Program:
-    """The values of fibers, those that end first first."""
+    """The values of fibers, in the order in which they end."""
     if not fibers:
         return io.pure([])
     return ops.WaitSome(tuple(fibers), 1).flat_map(lambda results: go_on(fibers, results))
@@ -347,12 +347,12 @@ def staggered(count: int) -> Program:
     return io.parallel(children).flat_map(in_order_of_end)
 
 
-def test_all_are_seen_once(run: Run) -> None:
+def test_wait_some_repeated_for_the_rest_sees_each_fiber_once(run: Run) -> None:
     result = run(staggered(12))
     assert sorted(result.unsafe_get()) == list(range(12))
 
 
-def test_at_least_so_many_have_ended(run: Run) -> None:
+def test_wait_some_returns_when_at_least_so_many_have_ended(run: Run) -> None:
     children = [io.pure(n) for n in range(5)]
     result = run(io.parallel(children).flat_map(lambda fibers: ops.WaitSome(tuple(fibers), 3)))
     found = result.unsafe_get()
@@ -360,13 +360,13 @@ def test_at_least_so_many_have_ended(run: Run) -> None:
     assert all(each in (None, Ok(n)) for n, each in enumerate(found))
 
 
-def test_more_than_there_are_can_not_be_had(run: Run) -> None:
+def test_wait_some_for_more_fibers_than_there_are_is_a_match_error(run: Run) -> None:
     result: Any = run(io.parallel(io.pure(1)).flat_map(lambda f: ops.WaitSome(tuple(f), 2)))
     assert isinstance(result.exceptions[0].exception, MatchError)
     assert str(result.exceptions[0].exception) == "wait: 2 of 1 fibers can't be had"
 
 
-def test_what_is_no_fiber_can_not_be_waited_for() -> None:
+def test_wait_some_for_a_value_that_is_no_fiber_is_a_match_error() -> None:
     result: Any = ops.WaitSome((1,), 1).run(None)
     assert "expected a fiber that parallel returned" in str(result.exceptions[0].exception)
 
@@ -376,5 +376,5 @@ def is_complete(simulation: Simulation[Any, Any]) -> bool:
 
 
 @pytest.mark.slow
-def test_all_are_seen_once_under_every_seed() -> None:
+def test_wait_some_repeated_for_the_rest_sees_each_fiber_once_under_every_seed() -> None:
     assert explore(staggered(12), None, is_complete, range(1_000)).seeds == 1_000

@@ -1,4 +1,4 @@
-"""What many fibers share goes to each process once: on the machines."""
+"""Attachments, which many fibers share, go to each process once: in the state machines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def chunk(run: int, fiber: int, data: bytes = b"") -> m.Chunk:
 
 
 def placed(commands: Any) -> list[tuple[int, bytes]]:
-    """To whom chunks go, and with which bytes."""
+    """The members to which chunks go, and the bytes of their attachments."""
     return [
         (to, said.chunk.attachments[0][1]) for to, said in commands if isinstance(said, m.Place)
     ]

@@ -1,4 +1,4 @@
-"""What members may do with a queue without asking, and how it comes back; no sockets, no fibers."""
+"""Delegations: operations of a queue that members do without asking, and their return."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Shared(Scene):
         self.asked = 0
 
     def asks(self, member: int, method: Method, item: bytes | None = None, number: int = 0) -> Any:
-        """A fiber of its own asks; what the coordinator says about the queue."""
+        """A fiber of its own calls the queue; returns what the coordinator replies about it."""
         self.asked += 1
         fiber = fiber_id(member, self.asked)
         commands = self.says(member, m.PrimitiveCall(self.run, fiber, KEY, method, number, item))
         return [(to, said) for to, said in commands if not isinstance(said, m.RequestWaitGraph)]
 
     def tells_of(self, member: int, message: m.MemberMessage) -> list[tuple[int, Any]]:
-        """What the coordinator says to whom."""
+        """The messages of the coordinator, and to whom they go."""
         return [(to, said) for to, said in self.says(member, message)]
 
     def puts(self, count: int) -> None:
@@ -44,7 +44,7 @@ class Shared(Scene):
         return ahead
 
 
-def test_who_puts_may_go_on_without_asking() -> None:
+def test_member_that_has_put_once_may_put_without_asking() -> None:
     scene = Shared()
     ((to, said),) = scene.asks(2, "put", b"a")
     assert (to, said.may_put) == (2, True)
@@ -52,14 +52,14 @@ def test_who_puts_may_go_on_without_asking() -> None:
     assert [scene.asks(3, "take")[0][1].item for _ in range(2)] == [b"a", b"b"]
 
 
-def test_what_is_put_without_asking_reaches_who_waits() -> None:
+def test_item_that_is_put_without_asking_reaches_a_waiting_fiber() -> None:
     scene = Shared()
     assert scene.asks(3, "take") == []
     ((to, said),) = scene.tells_of(2, m.DelegatedPut(scene.run, KEY, b"a"))
     assert (to, said.item) == (3, b"a")
 
 
-def test_who_takes_again_and_again_is_given_more_and_more_ahead() -> None:
+def test_member_that_takes_repeatedly_is_given_more_items_ahead_each_time() -> None:
     scene = Shared()
     scene.puts(20)
     assert scene.asks(2, "take")[0][1].ahead == []
@@ -68,7 +68,7 @@ def test_who_takes_again_and_again_is_given_more_and_more_ahead() -> None:
     assert (said.item, said.ahead) == (b"4", [b"5", b"6", b"7", b"8"])
 
 
-def test_who_asks_elsewhere_waits_until_what_was_not_taken_is_back() -> None:
+def test_take_on_another_member_waits_until_untaken_items_are_back() -> None:
     scene = Shared()
     scene.puts(6)
     assert scene.gives_ahead() == [b"2", b"3"]
@@ -78,7 +78,7 @@ def test_who_asks_elsewhere_waits_until_what_was_not_taken_is_back() -> None:
     assert [(to, said.item) for to, said in (first, second)] == [(3, b"3"), (3, b"4")]
 
 
-def test_who_has_not_heard_of_what_it_was_given_does_not_count_as_having_taken_it() -> None:
+def test_member_that_has_not_received_items_ahead_is_not_counted_as_having_taken_them() -> None:
     scene = Shared()
     scene.puts(6)
     scene.gives_ahead()
@@ -87,7 +87,7 @@ def test_who_has_not_heard_of_what_it_was_given_does_not_count_as_having_taken_i
     assert said.item == b"2"
 
 
-def test_a_queue_is_closed_when_all_that_may_be_put_is_there() -> None:
+def test_queue_is_closed_when_all_delegated_puts_have_arrived() -> None:
     scene = Shared()
     scene.asks(2, "put", b"a")
     assert scene.asks(3, "close") == [(2, m.RecallDelegation(KEY))]
@@ -98,7 +98,7 @@ def test_a_queue_is_closed_when_all_that_may_be_put_is_there() -> None:
     assert scene.asks(2, "put", b"c")[0][1].is_closed
 
 
-def test_what_a_lost_member_was_given_comes_back() -> None:
+def test_items_ahead_of_a_lost_member_come_back() -> None:
     scene = Shared()
     scene.puts(4)
     scene.gives_ahead()
@@ -108,7 +108,7 @@ def test_what_a_lost_member_was_given_comes_back() -> None:
     assert answers == [(3, b"2")]
 
 
-def test_nothing_is_a_deadlock_while_something_is_on_its_way_back() -> None:
+def test_primitives_are_recalling_while_a_delegation_is_on_its_way_back() -> None:
     scene = Shared()
     scene.puts(2)
     scene.asks(2, "take")
@@ -120,7 +120,7 @@ def test_nothing_is_a_deadlock_while_something_is_on_its_way_back() -> None:
     assert not scene.machine.features.primitives.will_wake(scene.run)
 
 
-def test_a_queue_with_a_limit_is_never_lent() -> None:
+def test_queue_with_a_limit_is_never_delegated() -> None:
     scene = Shared()
     scene.says(1, m.MakePrimitive(scene.run, 8, "queue", 9))
     fibers = [fiber_id(2, 50 + n) for n in range(6)]
@@ -130,8 +130,8 @@ def test_a_queue_with_a_limit_is_never_lent() -> None:
     assert not any(answer.may_put or answer.ahead for answer in said)
 
 
-def test_who_is_lost_together_with_who_has_the_items_is_not_answered() -> None:
-    """How the worker ended is for its client to say, and that is lost, too."""
+def test_coordinator_does_not_answer_a_client_that_is_lost_with_its_worker() -> None:
+    """Only the worker's client could say how the worker ended, and that client is lost, too."""
     scene = Scene()
     client, worker = scene.join("client", family="ours"), scene.join("worker", family="ours")
     run = scene.starts(owner=client, fibers=4)

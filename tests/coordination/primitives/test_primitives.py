@@ -1,4 +1,4 @@
-"""What fibers talk by, without any fibers: who is answered, when, and in which order."""
+"""Primitives without any fibers: which call is answered, when, and in which order."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MANY = range(1, 1_001)
 
 
 class Scene:
-    """An entry, and what was answered to whom."""
+    """A primitive, and all replies that it has made."""
 
     def __init__(self, primitive: Primitive) -> None:
         self.primitive = primitive
         self.answers: list[Reply] = []
 
     def ask(self, fiber: int, method: str, number: int = 0, item: Any = NOTHING) -> list[Reply]:
-        """What comes of it, the answers to others as well."""
+        """The replies to a call, those to other fibers included."""
         return self._took(self.primitive.ask(fiber, method, number, item))
 
     def give_up(self, fiber: int) -> list[Reply]:
@@ -50,7 +50,7 @@ def closed(fiber: int) -> Reply:
 # -- deferred values, barriers, latches -------------------------------------------------------
 
 
-def test_a_deferred_value_is_set_once_and_told_to_all() -> None:
+def test_deferred_is_set_once_and_answers_all_waiting_fibers() -> None:
     scene = Scene(Deferred())
     assert scene.ask(1, "is_set") == [Reply(1, False)]
     assert [scene.ask(fiber, "get") for fiber in (2, 3)] == [[], []]
@@ -60,7 +60,7 @@ def test_a_deferred_value_is_set_once_and_told_to_all() -> None:
     assert scene.ask(1, "is_set") == [Reply(1, True)]
 
 
-def test_a_barrier_lets_so_many_go_on_and_begins_anew() -> None:
+def test_barrier_lets_its_number_of_fibers_go_on_and_begins_anew() -> None:
     scene = Scene(Barrier(3))
     for first in (1, 10):
         assert scene.ask(first, "wait") == []
@@ -69,7 +69,7 @@ def test_a_barrier_lets_so_many_go_on_and_begins_anew() -> None:
         assert scene.ask(first + 2, "wait") == places
 
 
-def test_who_gives_up_at_a_barrier_does_not_count() -> None:
+def test_barrier_does_not_count_a_fiber_that_has_withdrawn() -> None:
     scene = Scene(Barrier(2))
     scene.ask(1, "wait")
     scene.give_up(1)
@@ -77,7 +77,7 @@ def test_who_gives_up_at_a_barrier_does_not_count() -> None:
     assert scene.ask(1, "wait") == [Reply(2, 0), Reply(1, 1)]
 
 
-def test_a_latch_opens_at_zero_and_stays_open() -> None:
+def test_latch_opens_at_zero_and_stays_open() -> None:
     scene = Scene(Latch(3))
     assert [scene.ask(fiber, "wait") for fiber in (1, 2)] == [[], []]
     assert scene.ask(3, "count_down", 2) == [Reply(3, 1)]
@@ -90,7 +90,7 @@ def test_a_latch_opens_at_zero_and_stays_open() -> None:
 # -- queues -----------------------------------------------------------------------------------
 
 
-def test_items_are_taken_in_the_order_in_which_they_were_put() -> None:
+def test_queue_gives_items_in_the_order_in_which_they_were_put() -> None:
     scene = Scene(Queue(2))
     assert scene.ask(1, "put", item="a") == [Reply(1)]
     assert scene.ask(1, "offer", item="b") == [Reply(1, True)]
@@ -105,7 +105,7 @@ def test_items_are_taken_in_the_order_in_which_they_were_put() -> None:
     assert scene.ask(1, "put", item="d") == [Reply(1), item(3, "d")]
 
 
-def test_a_queue_of_none_hands_over() -> None:
+def test_queue_of_capacity_zero_hands_each_item_over() -> None:
     scene = Scene(Queue(0))
     assert scene.ask(1, "offer", item="lost") == [Reply(1, False)]
     assert scene.ask(1, "put", item="a") == []
@@ -116,14 +116,14 @@ def test_a_queue_of_none_hands_over() -> None:
     assert scene.ask(1, "offer", item="c") == [Reply(1, True), item(3, "c")]
 
 
-def test_a_queue_without_limit_never_lets_wait() -> None:
+def test_queue_without_limit_never_makes_a_put_wait() -> None:
     scene = Scene(Queue(NO_LIMIT))
     for n in MANY:
         assert scene.ask(1, "put", item=n) == [Reply(1)]
     assert [scene.ask(2, "take") for _ in MANY] == [[item(2, n)] for n in MANY]
 
 
-def test_many_takers_are_served_in_order() -> None:
+def test_queue_serves_many_takers_in_order() -> None:
     scene = Scene(Queue(1))
     for fiber in MANY:
         scene.ask(fiber, "take")
@@ -132,7 +132,7 @@ def test_many_takers_are_served_in_order() -> None:
 
 
 @pytest.mark.parametrize("capacity", [0, 1, 3])
-def test_many_putters_are_served_in_order(capacity: int) -> None:
+def test_queue_serves_many_putters_in_order(capacity: int) -> None:
     scene = Scene(Queue(capacity))
     for fiber in MANY:
         scene.ask(fiber, "put", item=-fiber)
@@ -142,7 +142,7 @@ def test_many_putters_are_served_in_order(capacity: int) -> None:
     assert put == [*MANY]
 
 
-def test_a_closed_queue_gives_what_was_put_and_who_waited_to_put_and_no_more() -> None:
+def test_queue_that_is_closed_gives_its_items_and_those_of_waiting_puts_and_no_more() -> None:
     scene = Scene(Queue(1))
     scene.ask(1, "put", item="a")
     scene.ask(2, "put", item="b")
@@ -156,14 +156,14 @@ def test_a_closed_queue_gives_what_was_put_and_who_waited_to_put_and_no_more() -
     assert scene.ask(9, "close") == [Reply(9)]
 
 
-def test_who_waits_to_take_when_it_is_closed_is_told() -> None:
+def test_queue_that_is_closed_tells_the_waiting_takers() -> None:
     scene = Scene(Queue(1))
     scene.ask(1, "take")
     scene.ask(2, "take")
     assert scene.ask(9, "close") == [Reply(9), closed(1), closed(2)]
 
 
-def test_who_gives_up_has_put_and_taken_nothing() -> None:
+def test_queue_ignores_takes_and_puts_that_were_withdrawn() -> None:
     scene = Scene(Queue(1))
     scene.ask(1, "take")
     scene.ask(2, "take")
@@ -180,7 +180,7 @@ def test_who_gives_up_has_put_and_taken_nothing() -> None:
 # -- topics -----------------------------------------------------------------------------------
 
 
-def test_all_who_are_subscribed_get_what_is_published_from_then_on() -> None:
+def test_topic_delivers_each_item_to_all_that_were_subscribed_when_it_was_published() -> None:
     scene = Scene(Topic(NO_LIMIT))
     assert scene.ask(1, "publish", item="nobody") == [Reply(1)]
     assert scene.ask(2, "subscribe") == [Reply(2, 1)]
@@ -193,7 +193,7 @@ def test_all_who_are_subscribed_get_what_is_published_from_then_on() -> None:
     assert scene.ask(2, "poll", 1) == [Reply(2)]
 
 
-def test_who_publishes_waits_until_all_have_room() -> None:
+def test_topic_makes_a_publisher_wait_until_all_subscribers_have_room() -> None:
     scene = Scene(Topic(1))
     scene.ask(1, "subscribe")
     scene.ask(2, "subscribe")
@@ -207,7 +207,7 @@ def test_who_publishes_waits_until_all_have_room() -> None:
     assert scene.ask(2, "take", 2) == [item(2, "b"), Reply(4), item(1, "c")]
 
 
-def test_a_topic_of_none_waits_until_all_take() -> None:
+def test_topic_of_capacity_zero_makes_a_publisher_wait_until_all_subscribers_take() -> None:
     scene = Scene(Topic(0))
     scene.ask(1, "subscribe")
     scene.ask(2, "subscribe")
@@ -220,7 +220,7 @@ def test_a_topic_of_none_waits_until_all_take() -> None:
     assert scene.ask(1, "poll", 1) == [Reply(3), item(1, "b"), item(2, "b")]
 
 
-def test_who_unsubscribes_holds_nobody_up() -> None:
+def test_topic_does_not_wait_for_a_subscriber_that_has_unsubscribed() -> None:
     scene = Scene(Topic(1))
     scene.ask(1, "subscribe")
     scene.ask(2, "subscribe")
@@ -235,7 +235,7 @@ def test_who_unsubscribes_holds_nobody_up() -> None:
     assert scene.ask(9, "unsubscribe", 1) == [Reply(9), closed(1)]
 
 
-def test_a_closed_topic_delivers_what_waits_and_then_tells_all() -> None:
+def test_topic_that_is_closed_delivers_waiting_items_and_then_tells_all() -> None:
     scene = Scene(Topic(1))
     scene.ask(1, "subscribe")
     scene.ask(2, "subscribe")
@@ -252,7 +252,7 @@ def test_a_closed_topic_delivers_what_waits_and_then_tells_all() -> None:
     assert scene.ask(2, "poll", 2) == [closed(2)]
 
 
-def test_who_gives_up_publishing_lets_others_go_on() -> None:
+def test_topic_goes_on_without_a_publisher_that_has_withdrawn() -> None:
     scene = Scene(Topic(1))
     scene.ask(1, "subscribe")
     scene.ask(2, "subscribe")
@@ -264,7 +264,7 @@ def test_who_gives_up_publishing_lets_others_go_on() -> None:
     assert scene.give_up(4) == [closed(1)]
 
 
-def test_who_gives_up_taking_at_a_topic_of_none_makes_no_room() -> None:
+def test_topic_of_capacity_zero_does_not_count_a_take_that_was_withdrawn() -> None:
     scene = Scene(Topic(0))
     scene.ask(1, "subscribe")
     scene.ask(1, "take", 1)
@@ -277,7 +277,7 @@ def test_who_gives_up_taking_at_a_topic_of_none_makes_no_room() -> None:
 
 
 @pytest.mark.parametrize("kind", ["barrier", "deferred", "latch", "queue", "topic"])
-def test_an_unknown_verb_changes_nothing(kind: str) -> None:
+def test_primitive_refuses_an_unknown_method_and_stays_unchanged(kind: str) -> None:
     primitive = make_primitive(kind, 1)
     with pytest.raises(Unknown):
         primitive.ask(1, "dance", 0, NOTHING)
@@ -286,7 +286,7 @@ def test_an_unknown_verb_changes_nothing(kind: str) -> None:
 
 
 class QueueAgainstModel(RuleBasedStateMachine):
-    """Whatever is asked in whatever order: what was put is taken once, in order, or still there."""
+    """In any order of calls: each item that was put is taken once, in order, or still there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -294,7 +294,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.queue: Queue | None = None
         self.count = 0
         self.put: list[int] = []
-        """What was put, by when it was accepted or began to wait; without what was given up."""
+        """Items in the order in which they were accepted or began to wait, but withdrawn ones."""
         self.taken: list[int] = []
         self.accepted: set[int] = set()
         self.takers: list[int] = []

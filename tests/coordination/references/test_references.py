@@ -1,4 +1,4 @@
-"""Queues, variables, outcomes live as long as something can reach them, in the machines."""
+"""Queues, variables and outcomes live as long as something can reach them."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ MADE: dict[str, Program] = {
 
 
 def values(results: Sequence[Any]) -> list[Any]:
-    """What fibers that have succeeded have come to."""
+    """The values of fibers that have succeeded."""
     return [result.success for result in results]
 
 
 class Cluster(World):
-    """The same, and what of it is left while a run goes on."""
+    """A cluster that counts what is left of a run while it goes on."""
 
     def settle(self) -> None:
-        """Let all of it be told that has died."""
+        """Let members report everything that has died."""
         for _ in range(3):
             gc.collect()
             self.work()
 
     @property
     def left(self) -> int:
-        """How many keys the coordinator counts; each stands for something that is there."""
+        """The number of keys that the coordinator counts; each stands for a primitive or value."""
         machine = self.coordinator
         there = machine.features.primitives._primitives.keys() | {
             key for keys in machine.features.locks._values_of_run.values() for key in keys
@@ -75,7 +75,7 @@ class Cluster(World):
         return {name_of(fiber) for fiber in kept}
 
     def run_to_sleep(self, program: Program) -> Any:
-        """Run it; what comes of it, while the run goes on."""
+        """Run a program; returns its result while the run goes on."""
         seen: list[Any] = []
         self.start(program.attempt().map(seen.append).then(io.sleep(1)))
         self.work()
@@ -88,14 +88,14 @@ class Cluster(World):
 
 
 @pytest.mark.parametrize("kind", MADE)
-def test_what_was_made_and_dropped_is_freed_while_the_run_goes_on(kind: str) -> None:
+def test_primitive_that_is_made_and_dropped_is_freed_while_the_run_goes_on(kind: str) -> None:
     cluster = Cluster(workers=0, offers_children=False)
     assert cluster.run_to_sleep(MADE[kind].map(lambda made: 1)) == Ok(1)
     assert cluster.left == 0
 
 
 @pytest.mark.parametrize("kind", MADE)
-def test_what_is_kept_by_somebody_lives(kind: str) -> None:
+def test_primitive_lives_while_a_handle_or_a_copy_of_it_lives(kind: str) -> None:
     cluster = Cluster(workers=0, offers_children=False)
     kept: list[Any] = []
     cluster.run_to_sleep(MADE[kind].map(kept.append))
@@ -109,7 +109,7 @@ def test_what_is_kept_by_somebody_lives(kind: str) -> None:
     assert cluster.left == 0
 
 
-def test_what_a_parked_fiber_waits_at_lives() -> None:
+def test_primitive_at_which_a_parked_fiber_waits_lives() -> None:
     cluster = Cluster(workers=0, offers_children=False)
     kept: list[Any] = []
     waits = Deferred.create().flat_map(lambda made: io.defer(kept.append, made).then(made.get()))
@@ -123,7 +123,7 @@ def test_what_a_parked_fiber_waits_at_lives() -> None:
     assert cluster.left <= 1
 
 
-def test_what_the_user_has_pickled_lives_with_its_run() -> None:
+def test_primitive_that_a_program_has_pickled_lives_with_its_run() -> None:
     cluster = Cluster(workers=0, offers_children=False)
     outcome = cluster.run_to_sleep(Queue.create().map(pickle.dumps))
     assert cluster.left == 1
@@ -136,7 +136,7 @@ def test_what_the_user_has_pickled_lives_with_its_run() -> None:
     assert len(cluster.coordinator.features.references) == 0
 
 
-def test_a_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
+def test_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
     cluster = Cluster(workers=0, offers_children=False)
     used = Var.create(0).flat_map(lambda var: var.update(lambda n: (n + 1, None)))
     assert cluster.run_to_sleep(used).success.new_value == 1
@@ -144,7 +144,7 @@ def test_a_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
     assert not cluster[1].features.locks.leftovers()["locks"]
 
 
-# -- what travels -----------------------------------------------------------------------------
+# -- travelling -------------------------------------------------------------------------------
 
 
 def ask(status_queries: Queue[Any], n: int) -> Program:
@@ -158,7 +158,7 @@ def answer(status_queries: Queue[Any]) -> Program:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_a_reply_channel_for_each_question_leaves_nothing(workers: int) -> None:
+def test_deferred_for_each_question_is_freed_when_it_was_answered(workers: int) -> None:
     cluster = Cluster(workers=workers, offers_children=workers > 0)
 
     def both(status_queries: Queue[Any]) -> Program:
@@ -170,7 +170,7 @@ def test_a_reply_channel_for_each_question_leaves_nothing(workers: int) -> None:
     assert cluster.left == 0
 
 
-def test_a_channel_that_a_child_elsewhere_has_captured_lives_as_long_as_the_child() -> None:
+def test_deferred_that_a_child_on_a_worker_has_captured_lives_as_long_as_the_child() -> None:
     cluster = Cluster(workers=1)
 
     def start(made: Deferred[Any]) -> Program:
@@ -185,7 +185,7 @@ def test_a_channel_that_a_child_elsewhere_has_captured_lives_as_long_as_the_chil
     assert cluster.left == 0
 
 
-def test_an_item_that_nobody_takes_keeps_what_it_refers_to() -> None:
+def test_item_that_no_fiber_takes_keeps_the_primitives_in_it() -> None:
     cluster = Cluster(workers=1)
     kept: list[Any] = []
 
@@ -251,7 +251,7 @@ def test_handle_that_has_travelled_keeps_the_outcome() -> None:
     assert cluster.fibers_left == set()
 
 
-def test_handle_that_a_fiber_elsewhere_has_captured_keeps_the_outcome() -> None:
+def test_handle_that_a_fiber_on_another_member_has_captured_keeps_the_outcome() -> None:
     cluster = Cluster(workers=1)
 
     def watch(fibers: Any) -> Program:
@@ -307,7 +307,7 @@ def test_handle_that_leaves_while_its_outcome_is_to_be_dropped_is_kept() -> None
     assert root.id not in member.state.hosted
 
 
-def test_failure_whose_last_handle_dies_elsewhere_is_reported() -> None:
+def test_failure_whose_last_handle_dies_on_another_member_is_reported() -> None:
     cluster = Cluster(workers=1)
     kept: list[Any] = []
     made = io.parallel(io.parallel(io.error("lost"))).flat_map(io.wait)
@@ -321,7 +321,7 @@ def test_failure_whose_last_handle_dies_elsewhere_is_reported() -> None:
     assert failure.result == Errors(["lost"])
 
 
-def test_an_item_that_a_queue_refuses_keeps_nothing() -> None:
+def test_item_that_a_queue_refuses_keeps_nothing_alive() -> None:
     cluster = Cluster(workers=0, offers_children=False)
     kept: list[Any] = []
 
@@ -357,14 +357,14 @@ def counted() -> tuple[References, list[int]]:
     return references, freed.keys
 
 
-def test_a_key_is_freed_when_its_maker_gives_it_back() -> None:
+def test_reference_is_freed_when_its_maker_gives_it_back() -> None:
     references, freed = counted()
     references.given_back(1, [(7, 1)])
     assert freed == [7]
     assert len(references) == 0
 
 
-def test_a_payload_here_keeps_what_it_refers_to() -> None:
+def test_payload_at_the_coordinator_keeps_the_references_in_it() -> None:
     references, freed = counted()
     references.came([7])
     references.given_back(1, [(7, 1)])
@@ -373,8 +373,8 @@ def test_a_payload_here_keeps_what_it_refers_to() -> None:
     assert freed == [7]
 
 
-def test_a_payload_on_its_way_keeps_what_it_refers_to() -> None:
-    """What a member gives back crosses what is sent to it."""
+def test_payload_on_its_way_keeps_the_references_in_it() -> None:
+    """The references that a member gives back cross the payload that is sent to it."""
     references, freed = counted()
     references.came([7])
     references.sent([7], 2)
@@ -388,7 +388,7 @@ def test_a_payload_on_its_way_keeps_what_it_refers_to() -> None:
     assert freed == [7]
 
 
-def test_what_is_freed_frees_what_was_in_it() -> None:
+def test_reference_that_is_freed_frees_the_references_in_it() -> None:
     references, freed = counted()
     references.made(RUN, 8, member=1)
     references.made(RUN, 9, member=1)
@@ -400,7 +400,7 @@ def test_what_is_freed_frees_what_was_in_it() -> None:
     assert freed == [7, 8, 9]
 
 
-def test_what_refers_to_itself_ends_with_its_run() -> None:
+def test_reference_to_itself_ends_with_its_run() -> None:
     references, freed = counted()
     references.came([7], within=7)
     references.given_back(1, [(7, 1)])
@@ -409,7 +409,7 @@ def test_what_refers_to_itself_ends_with_its_run() -> None:
     assert len(references) == 0
 
 
-def test_what_is_given_back_late_is_of_no_account() -> None:
+def test_reference_that_is_given_back_after_its_run_is_ignored() -> None:
     references, _ = counted()
     references.run_ended(RUN, Run(1))
     references.given_back(1, [(7, 1)])

@@ -1,4 +1,4 @@
-"""What is told of fibers to who asks: on the machines, in every place, and whatever is lost."""
+"""The status of a fiber that `handle.status()` returns: in the machines, and in every place."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FOREVER = io.sleep(1_000_000)
 
 
 class Scene:
-    """One member with a run, whose root is in no place."""
+    """One member with a run whose root is in no place."""
 
     def __init__(self) -> None:
         self.member = Member(1)
@@ -58,7 +58,7 @@ class Scene:
             pass
 
     def asks(self, handle: Handle[Any, Any, Any] | None) -> Fiber:
-        """A fiber asks after another, as soon as it may."""
+        """A fiber asks for the status of another, as soon as it may."""
         assert handle is not None
         asker = self.start(handle.status())
         self.member.state.ready.rotate(1)
@@ -92,7 +92,7 @@ STATES: dict[str, Callable[[Scene], Program]] = {
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_who_asks_after_a_fiber_that_is_here_is_answered_at_once(scene: Scene, state: str) -> None:
+def test_status_of_a_fiber_on_this_member_is_answered_at_once(scene: Scene, state: str) -> None:
     handle = scene.start(STATES[state](scene).then(io.pure(1)).named("main")).handle
     scene.work()
     scene.said()
@@ -103,7 +103,7 @@ def test_who_asks_after_a_fiber_that_is_here_is_answered_at_once(scene: Scene, s
     assert scene.said() == []
 
 
-def test_a_call_on_another_thread_is_told_apart(scene: Scene) -> None:
+def test_status_tells_a_blocking_call_from_other_waits(scene: Scene) -> None:
     fiber = scene.start(io.blocking(int))
 
     def never_call(call: Any, withdrawn: Any, fiber: Any) -> Any:
@@ -114,12 +114,12 @@ def test_a_call_on_another_thread_is_told_apart(scene: Scene) -> None:
     assert scene.asks(fiber.handle).value.state == "waits for a call on another thread"
 
 
-def test_who_is_ready_is_as_good_as_running(scene: Scene) -> None:
+def test_status_of_a_ready_fiber_is_running(scene: Scene) -> None:
     fiber = scene.start(io.pure(1))
     assert scene.asks(fiber.handle).value == Status("1.1", None, "running", "member 1")
 
 
-def test_who_was_here_in_a_run_that_was_cut_short_has_ended(scene: Scene) -> None:
+def test_status_of_a_fiber_in_a_run_that_was_cut_short_is_ended(scene: Scene) -> None:
     parked = scene.start(FOREVER).handle
     scene.work()
     ready = scene.start(FOREVER).handle
@@ -132,7 +132,9 @@ def test_who_was_here_in_a_run_that_was_cut_short_has_ended(scene: Scene) -> Non
 ELSEWHERE = fiber_id(3, 5)
 
 
-def test_the_coordinator_is_asked_after_who_is_elsewhere(scene: Scene) -> None:
+def test_member_asks_the_coordinator_for_the_status_of_a_fiber_on_another_member(
+    scene: Scene,
+) -> None:
     asker = scene.asks(Handle(ELSEWHERE))
     assert scene.said() == [m.QueryStatus(scene.root.run, asker.id, 1, ELSEWHERE)]
     assert asker.id in scene.member.state.parked
@@ -141,7 +143,7 @@ def test_the_coordinator_is_asked_after_who_is_elsewhere(scene: Scene) -> None:
     assert asker.value == Status("3.5", "main", "sleeps", "member 3")
 
 
-def test_an_answer_comes_too_late_for_who_was_cancelled(scene: Scene) -> None:
+def test_status_reply_for_a_cancelled_query_is_dropped(scene: Scene) -> None:
     asks = Handle[Any, Any, Any](ELSEWHERE).status()
     asker = scene.start(asks.finally_(lambda _: asks))
     scene.work()
@@ -160,7 +162,7 @@ def test_an_answer_comes_too_late_for_who_was_cancelled(scene: Scene) -> None:
     assert scene.member.state.stale == 2
 
 
-def test_who_is_to_be_cancelled_does_not_ask(scene: Scene) -> None:
+def test_fiber_with_a_pending_cancel_does_not_query_a_status(scene: Scene) -> None:
     asker = scene.start(Handle[Any, Any, Any](ELSEWHERE).status())
     assert asker.handle is not None
     scene.member.features.cancellation.cancel(scene.root, rq.CancelFibers([asker.handle]))
@@ -169,7 +171,7 @@ def test_who_is_to_be_cancelled_does_not_ask(scene: Scene) -> None:
     assert asker.handle.outcome is not None
 
 
-def test_who_is_cancelled_while_it_asks_does_not_wait(scene: Scene) -> None:
+def test_fiber_that_is_cancelled_while_it_queries_a_status_does_not_wait(scene: Scene) -> None:
     asker = scene.start(Handle[Any, Any, Any](ELSEWHERE).status())
     executor = Executor(scene.member, scene.node)
     assert executor.next_task()
@@ -183,7 +185,7 @@ def test_who_is_cancelled_while_it_asks_does_not_wait(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("state", ["ended", "lost"])
-def test_nobody_is_asked_after_whose_end_is_known(scene: Scene, state: str) -> None:
+def test_status_of_a_fiber_whose_end_is_known_needs_no_query(scene: Scene, state: str) -> None:
     handle = Handle[Any, Any, Any](ELSEWHERE)
     scene.start(io.wait(handle))
     scene.work()
@@ -197,7 +199,7 @@ def test_nobody_is_asked_after_whose_end_is_known(scene: Scene, state: str) -> N
     assert scene.said() == []
 
 
-def test_a_name_comes_along(scene: Scene) -> None:
+def test_status_has_the_name_of_a_fiber_that_was_moved(scene: Scene) -> None:
     """A fiber is moved in the middle of a program with a name."""
     fiber = Fiber(ELSEWHERE, scene.root.run, io.yield_.then(FOREVER).named("main"), None)
     step(fiber)
@@ -208,7 +210,7 @@ def test_a_name_comes_along(scene: Scene) -> None:
     assert scene.said() == [m.FiberDescribed(8, "running", "main")]
 
 
-def test_it_answers_for_others(scene: Scene) -> None:
+def test_member_describes_its_fibers_to_the_coordinator(scene: Scene) -> None:
     fiber = scene.start(FOREVER.named("main"))
     assert fiber.handle is not None
     scene.member.features.references.export([fiber.handle])
@@ -232,7 +234,7 @@ def told(
     return 1, m.StatusReply(run, 7, state, name, member)
 
 
-def test_the_host_is_asked_and_its_answer_passed_on() -> None:
+def test_coordinator_asks_the_host_for_a_status_and_passes_the_reply_on() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     assert asks(scene, run, child) == [(2, m.DescribeFiber(1, child))]
@@ -241,7 +243,7 @@ def test_the_host_is_asked_and_its_answer_passed_on() -> None:
     assert len(scene.machine.features.status) == 0
 
 
-def test_the_maker_is_asked_after_who_never_left() -> None:
+def test_coordinator_asks_the_maker_for_the_status_of_a_fiber_that_never_left() -> None:
     scene = Hub(workers=1)
     run = scene.starts(fibers=2)
     assert asks(scene, run, run + 1, member=2) == [(1, m.DescribeFiber(1, run + 1))]
@@ -251,14 +253,14 @@ def test_the_maker_is_asked_after_who_never_left() -> None:
     assert scene.machine.fibers == {}
 
 
-def test_who_has_no_place_is_on_its_way() -> None:
+def test_status_of_a_fiber_without_a_place_is_on_its_way() -> None:
     scene = Hub()
     run = scene.starts(fibers=2)
     scene.offers(1, run, run + 1)
     assert asks(scene, run, run + 1) == [told(run, "on its way")]
 
 
-def test_who_has_left_meanwhile_is_looked_for_again() -> None:
+def test_coordinator_asks_again_for_the_status_of_a_fiber_that_has_left_meanwhile() -> None:
     scene = Hub(workers=1)
     run = scene.starts(fibers=2)
     asks(scene, run, run + 1, member=2)
@@ -269,7 +271,7 @@ def test_who_has_left_meanwhile_is_looked_for_again() -> None:
     ]
 
 
-def test_who_has_left_and_come_back_is_looked_for_again() -> None:
+def test_coordinator_asks_again_for_the_status_of_a_fiber_that_left_and_came_back() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     asks(scene, run, child)
@@ -278,7 +280,7 @@ def test_who_has_left_and_come_back_is_looked_for_again() -> None:
     assert scene.says(2, m.FiberDescribed(1, "", None)) == [(2, m.DescribeFiber(2, child))]
 
 
-def test_who_is_not_where_it_was_to_be_has_ended() -> None:
+def test_status_of_a_fiber_that_its_host_does_not_know_is_ended() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     asks(scene, run, child)
@@ -287,7 +289,7 @@ def test_who_is_not_where_it_was_to_be_has_ended() -> None:
     assert scene.says(1, m.FiberDescribed(2, "", None)) == [told(run, "ended")]
 
 
-def test_who_has_ended_is_nowhere() -> None:
+def test_status_of_a_fiber_that_has_ended_has_no_place() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     asks(scene, run, child)
@@ -296,7 +298,7 @@ def test_who_has_ended_is_nowhere() -> None:
     assert asks(scene, run, child) == [told(run, "ended")]
 
 
-def test_who_is_lost_is_told_as_lost() -> None:
+def test_status_of_a_lost_fiber_is_lost() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     scene.breaks(2)
@@ -305,7 +307,7 @@ def test_who_is_lost_is_told_as_lost() -> None:
     assert asks(scene, run, fiber_id(99, 5)) == [told(run, "lost")]  # was never one
 
 
-def test_who_asks_is_answered_when_the_host_is_lost() -> None:
+def test_status_query_is_answered_when_the_host_is_lost() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     asks(scene, run, child)
@@ -317,8 +319,8 @@ def test_who_asks_is_answered_when_the_host_is_lost() -> None:
     assert len(scene.machine.features.status) == 0
 
 
-def test_several_members_are_lost_at_once() -> None:
-    """With the client that watched it, a worker that had broken before is lost, too."""
+def test_status_queries_are_answered_once_when_several_members_are_lost_together() -> None:
+    """With the client that watched it, a worker whose connection had broken is lost, too."""
     scene = Hub(workers=1)
     watcher = scene.join("client", family="f")
     hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 5000, b"", "f")
@@ -327,14 +329,14 @@ def test_several_members_are_lost_at_once() -> None:
     run = scene.starts()
     asks(scene, run, fiber_id(watcher, 5))
     asks(scene, run, fiber_id(watched, 5))
-    scene.says(1, m.AwaitOutcomes(run, [fiber_id(watcher, 6)]))  # so that it has a record
+    scene.says(1, m.AwaitOutcomes(run, [fiber_id(watcher, 6)]))  # gives the fiber a record
     asks(scene, run, fiber_id(watcher, 6))
     assert scene.breaks(watched) == []
     said = scene.breaks(watcher)
     assert [each for each in said if isinstance(each[1], m.StatusReply)] == [told(run, "lost")] * 3
 
 
-def test_a_question_is_forgotten_with_who_asks() -> None:
+def test_status_query_of_a_lost_member_is_forgotten() -> None:
     scene = Hub(workers=2)
     run, (child, _) = shipped(scene, 2)
     assert asks(scene, run, child, member=3) == [(2, m.DescribeFiber(1, child))]
@@ -344,7 +346,7 @@ def test_a_question_is_forgotten_with_who_asks() -> None:
     assert scene.machine.stale == 1
 
 
-def test_a_question_is_forgotten_with_its_run() -> None:
+def test_status_query_is_forgotten_when_its_run_ends() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     asks(scene, run, child)
@@ -364,7 +366,7 @@ def state_of(fiber: Any) -> Program:
 
 
 def is_at(fiber: Any, *states: str) -> Program:
-    """Ask until the answer is one of these."""
+    """Ask until the state is one of these."""
 
     def look(status: Status) -> Program:
         return io.pure(status) if status.state in states else io.sleep(0.001).then(again())
@@ -384,7 +386,7 @@ WAITS: dict[str, Program] = {
 
 
 @pytest.mark.parametrize("state", WAITS)
-def test_it_is_told_what_a_fiber_waits_for(run: Run, state: str) -> None:
+def test_status_tells_for_what_a_fiber_waits(run: Run, state: str) -> None:
     program = io.parallel(WAITS[state].named("main")).flat_map(
         lambda fibers: is_at(fibers[0], state).then_keep(fibers[0].cancel())
     )
@@ -395,13 +397,13 @@ def test_it_is_told_what_a_fiber_waits_for(run: Run, state: str) -> None:
     assert status.where.startswith("member ")
 
 
-def test_a_fiber_may_ask_after_itself(run: Run) -> None:
+def test_status_of_the_asking_fiber_itself_is_running(run: Run) -> None:
     program = io.named("me", io.current_fiber.flat_map(state_of))
     assert run(io.zip_par(program, program)) == Ok([("me", "running")] * 2)
 
 
-def test_a_fiber_may_ask_after_who_has_started_it(run: Run) -> None:
-    """Wherever it is itself."""
+def test_status_of_the_parent_is_told_to_its_children(run: Run) -> None:
+    """The children may be on another member."""
 
     def child(parent: Any) -> Program:
         return is_at(parent, "waits for fibers")
@@ -413,7 +415,7 @@ def test_a_fiber_may_ask_after_who_has_started_it(run: Run) -> None:
     assert len({status.where for status in result.success} - {None}) == 1
 
 
-def test_who_has_ended_has_ended_whether_or_not_somebody_waited(run: Run) -> None:
+def test_status_of_an_ended_fiber_is_ended_whether_or_not_another_waited_for_it(run: Run) -> None:
     def program(fibers: list[Any]) -> Program:
         ended = is_at(fibers[0], "ended")
         return io.zip(ended, io.wait(fibers).then(state_of(fibers[0])))
@@ -426,14 +428,14 @@ def test_who_has_ended_has_ended_whether_or_not_somebody_waited(run: Run) -> Non
         assert later == (None, "ended")
 
 
-def test_who_was_in_a_run_that_is_over_has_ended(run: Run) -> None:
+def test_status_of_a_fiber_in_a_run_that_is_over_is_ended(run: Run) -> None:
     result = run(io.parallel([io.pure(n) for n in range(4)]))
     assert isinstance(result, Ok)
     asked = run(io.zip([state_of(fiber) for fiber in result.success]))
     assert asked == Ok([(None, "ended")] * 4)
 
 
-def test_many_ask_after_one_another(run: Run) -> None:
+def test_status_queries_of_many_fibers_are_all_answered(run: Run) -> None:
     def program(fibers: list[Any]) -> Program:
         asks = [io.zip([state_of(fiber) for fiber in fibers]) for _ in range(5)]
         cancelled = io.sequence([fiber.cancel() for fiber in fibers])
@@ -447,7 +449,7 @@ def test_many_ask_after_one_another(run: Run) -> None:
 
 
 def busy_until_exists(path: str) -> bool:
-    """Hold a thread until a file is there; not for ever, that no failing test hangs."""
+    """Hold a thread until a file is there; not for ever, so that no failing test hangs."""
     for _ in range(int(PATIENCE / 0.01)):
         if Path(path).exists():
             return True
@@ -455,8 +457,8 @@ def busy_until_exists(path: str) -> bool:
     return False
 
 
-def test_busy_workers_answer(tmp_path: Path) -> None:
-    """More fibers than threads hold these; the rest is ready."""
+def test_status_of_fibers_on_busy_workers_is_answered(tmp_path: Path) -> None:
+    """The workers have more fibers than threads; the rest of the fibers is ready."""
     path = str(tmp_path / "go")
     busy = io.defer(busy_until_exists, path).named("busy")
 
@@ -469,16 +471,16 @@ def test_busy_workers_answer(tmp_path: Path) -> None:
     result = io.parallel([busy] * 10).flat_map(program).run(None, on=shared_cluster())
     assert isinstance(result, Ok)
     statuses, results = result.success
-    assert results == [Ok(True)] * 10  # nobody has given up before it was answered
+    assert results == [Ok(True)] * 10  # no call has given up before it was answered
     assert {status.state for status in statuses} <= {"running", "on its way"}
     assert "running" in {status.state for status in statuses}
 
 
-# -- whatever is lost -------------------------------------------------------------------------
+# -- losses -----------------------------------------------------------------------------------
 
 
 def status_queries() -> Program:
-    """Fibers everywhere ask after all, again and again, while these sleep, work and end."""
+    """Many fibers ask for the status of all, repeatedly, while these sleep, work and end."""
 
     def ask(fibers: list[Any]) -> Program:
         look = io.zip([fiber.status() for fiber in fibers])
@@ -498,13 +500,13 @@ WORDS = {"running", "sleeps", "on its way", "ended", "lost"}
     [Crash(), Disconnect(), Partition(seconds=0.01), Pause(seconds=0.01)],
     ids=lambda it: type(it).__name__,
 )
-def test_everybody_who_asks_is_answered_whatever_is_lost(fault: Any) -> None:
+def test_status_query_is_answered_whatever_is_lost(fault: Any) -> None:
     seen: set[str] = set()
 
     def check(simulation: Simulation[Any, Any]) -> None:
         assert isinstance(simulation.result, Ok)
         for asker in simulation.result.success:
-            if isinstance(asker, Ok):  # else it was lost itself
+            if isinstance(asker, Ok):  # else the asking fiber was lost itself
                 seen.update(status.state for status in asker.success)
                 for status in asker.success:
                     nowhere = status.state in ("on its way", "ended", "lost")
