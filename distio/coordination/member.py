@@ -253,6 +253,10 @@ class Member:
         """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`."""
         self.state.flush(full=full)
 
+    def send(self, message: m.MemberMessage) -> None:
+        """Let the coordinator hear what the process itself has to say."""
+        self.state.send(message)
+
     def take_outbox(self) -> list[m.MemberMessage]:
         """Take out what the coordinator is to hear."""
         return self.state.take_outbox()

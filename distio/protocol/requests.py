@@ -57,6 +57,8 @@ class Request:
 
     can_wait: ClassVar[bool] = False
     """Whether a fiber may be parked on it. A fiber that is cancelled fails instead of asking."""
+    waits_for_fibers: bool = False
+    """Whether only another fiber can end the wait: such waits can be a deadlock."""
     must_be_seen: ClassVar[bool] = False
     """Whether the fiber has to see the answer before it is cancelled, for it has got something."""
     is_visible: ClassVar[bool] = False
@@ -71,11 +73,6 @@ class Request:
     """What a fiber is at that is parked on it; see `describe`."""
     action: ClassVar[str] = ""
     """What a fiber does that asks for it, in histories."""
-
-    @property
-    def waits_for_fibers(self) -> bool:
-        """Whether only another fiber can end the wait: such waits can be a deadlock."""
-        return False
 
     def describe(self) -> str:
         """What a fiber is at that is parked on it."""
@@ -302,7 +299,7 @@ class Lock(_Counted):
     tokens: int = 0
     """How many may hold it at a time; 0: one, who may take it again (it is reentrant)."""
     per_seconds: float = 0.0
-    """If it limits starts: in windows of what length `tokens` are counted."""
+    """If it limits starts, which nobody holds: in windows of what length `tokens` are counted."""
     has_value: bool = False
     """Whether it guards the value of a variable."""
     claim: Any = field(default=None, compare=False, repr=False)
@@ -316,11 +313,6 @@ class Lock(_Counted):
     def __reduce__(self) -> tuple[Any, ...]:
         self.pin()
         return Lock, (self.key, self.tokens, self.per_seconds, self.has_value)
-
-    @property
-    def is_limit(self) -> bool:
-        """Whether those who wait for it wait for time to pass, and nobody holds it."""
-        return self.per_seconds > 0
 
 
 class _Kind(Protocol):
@@ -377,7 +369,7 @@ class MakeLock(Request):
 class Acquire(Request):
     """Wait for this lock; answered by the variable's value, or None."""
 
-    __slots__ = ("lock",)
+    __slots__ = ("lock", "waits_for_fibers")
     can_wait = True
     must_be_seen = True
     gets = "value"
@@ -386,11 +378,10 @@ class Acquire(Request):
 
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
+        self.waits_for_fibers = not lock.per_seconds  # a limit of starts is ended by time
 
-    @property
-    def waits_for_fibers(self) -> bool:
-        """Unless it is a limit of starts, which time ends."""
-        return not self.lock.is_limit
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Acquire, (self.lock,)
 
 
 @final

@@ -287,7 +287,7 @@ class LinkedHost(Host):
         """Send these at once (takes the mutex)."""
         with self.deciding:
             for message in messages:
-                self.member.state.send(message)
+                self.member.send(message)
             self._send()
 
     # -- listening ------------------------------------------------------------------------
@@ -574,6 +574,6 @@ class LinkedHost(Host):
     ) -> tuple[Ticket, Fiber]:
         if levels != self._levels_told:
             self._levels_told = levels
-            self.member.state.send(m.SetLogLevels(levels))
+            self.member.send(m.SetLogLevels(levels))
         root = self.member.start_root(io, context)
         return self.tickets.issue(root), root

@@ -165,10 +165,10 @@ class LocalHost(Host):
         self.pool.is_watched = self.pool.sees_ready = False  # nobody is there who would look
         if isinstance(executor.work, Fiber):
             executor.work.stack.append(LeavesChild())
-        for fiber in list(self.member.state.parked.values()):
-            if isinstance(fiber.request, rq.AwaitBlocking):
-                fiber.variables = copied(fiber.variables)  # the call has entered them for good
-                self.member.called_back(fiber, fiber.request, _left_behind())
+        for fiber in self.member.state.parked_on(rq.AwaitBlocking):
+            fiber.variables = copied(fiber.variables)  # the call has entered them for good
+            assert fiber.request is not None
+            self.member.called_back(fiber, fiber.request, _left_behind())
 
     # -- the link -------------------------------------------------------------------------
 

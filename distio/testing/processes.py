@@ -342,7 +342,7 @@ class Process:
 
     def cancel_run(self, run: int) -> None:
         """As the one who waits for it may ask."""
-        self.member.state.send(m.CancelRun(run))
+        self.member.cancel_run(run)
         self.is_stale = True
 
     def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
@@ -402,7 +402,7 @@ class Process:
 
     def say(self, message: m.MemberMessage) -> None:
         """Say this with what is said next."""
-        say = self._early.append if self._member is None else self._member.state.send
+        say = self._early.append if self._member is None else self._member.send
         say(message)
         self.is_stale = True
 
@@ -439,7 +439,7 @@ class Process:
             actor = self.serial * (self._threads + 5) + 5 + index
             self._executors.append((executor, (actor, self.settle, executor)))
         for message in self._early:
-            self._member.state.send(message)
+            self._member.send(message)
         self._world.joined(self)
 
     def _take_up(self, message: m.CoordinatorMessage) -> None:

@@ -27,7 +27,7 @@ class Answering(Protocol):
 
 @final
 class Callback:
-    """What `async_` gives to its function; the first call counts."""
+    """The function that `async_` gives to its function; the first call counts."""
 
     __slots__ = ("_host", "_is_called", "fiber", "request")
 

@@ -43,7 +43,7 @@ class Cancellation(MemberFeature):
         self._fibers: dict[int, dict[int, list[int]]] = {}
         """By run: fibers that are ready, or with an executor, and the regions of them."""
         self._runs: set[int] = set()
-        """Those that are cancelled as a whole."""
+        """The runs that are cancelled as a whole."""
         self._is_all_cancelled = False
         """Whether all fibers of the member are, whatever their run."""
         self.is_pending = False
@@ -75,7 +75,7 @@ class Cancellation(MemberFeature):
 
     @handles
     def fibers_cancelled(self, message: m.FibersCancelled) -> None:
-        """These are here, or have left meanwhile."""
+        """Cancel these fibers, unless they have left meanwhile."""
         for id, region in message.pending_cancels:
             handle = self._state.hosted.get(id)
             if handle is None or not is_of(handle, message.run):
@@ -85,7 +85,7 @@ class Cancellation(MemberFeature):
 
     @handles
     def run_cancelled(self, message: m.RunCancelled) -> None:
-        """All that is here, and all that comes."""
+        """Cancel all fibers of a run that are here, and those that come."""
         run = message.run
         if run not in self._state.runs:
             self._state.stale += 1
@@ -151,7 +151,7 @@ class Cancellation(MemberFeature):
         self._stop_if_cancelled(fiber)
 
     def unwatch(self, fiber: Fiber) -> None:
-        """It waits no longer."""
+        """The function waits no longer."""
         self._watched.pop(fiber.id, None)
 
     def _stop_if_cancelled(self, fiber: Fiber) -> None:
@@ -167,7 +167,7 @@ class Cancellation(MemberFeature):
     # -- those that are not ---------------------------------------------------------------
 
     def tell(self, fiber: Fiber) -> None:
-        """It has been taken, or has asked for something: if it is to be cancelled, it knows now."""
+        """A fiber that was taken, or has asked for something, learns of its cancellation."""
         for region in self._take(fiber.run, fiber.id):
             fiber.cancel(region)
         if self._is_cancelled(fiber):
@@ -185,7 +185,7 @@ class Cancellation(MemberFeature):
             self._state.send(m.CancelFibers(run, pending_cancels))
 
     def fiber_ended(self, fiber: Fiber) -> None:
-        """It has ended, whether it was told or not."""
+        """The fiber has ended, whether it was told or not."""
         self._take(fiber.run, fiber.id)
 
     def _take(self, run: int, id: int) -> Sequence[int]:
@@ -200,7 +200,7 @@ class Cancellation(MemberFeature):
         return regions
 
     def run_ended(self, run: LocalRun) -> None:
-        """There is nobody left to be told."""
+        """No fiber of this run is left to be told."""
         self._fibers.pop(run.id, None)
         self._runs.discard(run.id)
         for fiber, stop in list(self._watched.values()):

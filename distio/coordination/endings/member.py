@@ -61,16 +61,16 @@ class Endings(MemberFeature):
         asked = self._outcomes.asked
         if fiber.id in asked and not self._cancellation.is_lost_by_leaving(fiber):
             return FinishFiber(fiber, self._pickled)
-        # whoever started the run looks at the outcome of its root
+        # the host that has started the run looks at the outcome of its root
         self.finish(fiber, is_observed=fiber.id == fiber.run)
         return None
 
     def _locate_failures(self, fiber: Fiber) -> None:
-        """What has failed in this fiber is told where that was."""
+        """Add to the failures in this fiber where they happened."""
         worker = self._state.worker
-        if type(fiber.value) is ChunkResult:  # it has done well, but some of its items have not
+        if type(fiber.value) is ChunkResult:  # the fiber has done well, but some items have not
             fiber.value.locate(fiber.label, worker)
-        # nobody asks where a fiber was when it was cancelled
+        # for a cancelled fiber it doesn't matter where it was
         if fiber.failure is not None and fiber.id != fiber.run and not is_cancellation(fiber):
             fiber.failure = in_fiber(fiber.failure, fiber.label, worker)
 
@@ -84,7 +84,7 @@ class Endings(MemberFeature):
 
         Args:
             fiber: one whose run goes on.
-            is_observed: whether somebody elsewhere has got its outcome already.
+            is_observed: whether another process has got its outcome already.
         """
         handle, run = fiber.handle, self._state.runs[fiber.run]
         assert handle is not None
@@ -141,9 +141,9 @@ class Endings(MemberFeature):
 
 
 def last_words(reason: str) -> list[m.MemberMessage]:
-    """What a member says that can't go on.
+    """The last messages of a member that can't go on.
 
     Args:
-        reason: why; those hear it who wait for fibers of the member.
+        reason: why; those that wait for fibers of the member hear it.
     """
     return [m.Goodbye(reason)]

@@ -1,1 +1,1 @@
-"""What one thread of a member's pool does, turn after turn."""
+"""An executor: one thread of a member's pool, turn after turn."""

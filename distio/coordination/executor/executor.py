@@ -52,13 +52,13 @@ class Executor:
         self._host = host
         self._streak = 0
         self._empty = Context()
-        """That in which work is run that has no context variables."""
-        # which answers it opens, and which requests it prepares, without the mutex
+        """The context in which work is run that has no context variables."""
+        # answers that it opens, and requests that it prepares, without the mutex
         kinds, leaves = rq.Request.__subclasses__(), not member.state.is_standalone
         self._opening = {k for k in kinds if k.gets and (leaves or k.gets == "outcomes")}
         self._preparing = {k for k in kinds if k.asks_host or (leaves and k.gives_value)}
         self.work: Fiber | Task | None = None
-        """What it has in hand."""
+        """The work that it has taken and not committed yet."""
 
     def next_task(self, index: int = 0) -> bool:
         """Take work out of the member's queue (mutex held); the oldest unless told otherwise.

@@ -1,4 +1,4 @@
-"""What tasks, and the executor, need from the process around them."""
+"""The services of its process that an executor, and the tasks that it runs, need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["HostServices"]
 
 
 class HostServices(Answering, Protocol):
-    """What work needs from its process; never called with the mutex held."""
+    """Services of the process for work; never called with the mutex held."""
 
     def wall_clock(self) -> float:
         """What `time.time` shows, or is made to show."""
@@ -51,7 +51,7 @@ class HostServices(Answering, Protocol):
         """
 
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
-        """What this task of asyncio does from now on is the fiber's business.
+        """This task of asyncio acts for the fiber from now on.
 
         Returns:
             What ends that, and is told what came of the task.

@@ -51,4 +51,4 @@ class Task:
 
 
 Work = Fiber | Task
-"""What a member's queue holds."""
+"""A piece of work in a member's queue."""

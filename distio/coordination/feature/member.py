@@ -1,4 +1,4 @@
-"""What a feature of a member may have a say in: one interface for all of them.
+"""The interface of a member's features: the moments in which each may have a say.
 
 Rules
 -----
@@ -6,8 +6,8 @@ Rules
   state, and the features that it needs, when it is made; none knows the member itself.
 - A method with `@handles` handles a message of the coordinator; one with `@answers` answers a
   request of a fiber, or parks the fiber, and returns what the executor goes on with.
-- What a feature needs of all others goes through the hooks below. A feature has those in its class
-  in which it has a say. All features are called in the order of one list.
+- A feature reaches all others through the hooks below. It has those in its class in which it has a
+  say. All features are called in the order of one list.
 """
 
 from __future__ import annotations

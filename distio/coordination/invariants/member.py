@@ -61,7 +61,7 @@ def check_handles(
     awaited: Sequence[Handle[Any, Any, Any]],
     asked: Set[int],
 ) -> None:
-    """What is awaited isn't there yet, and what is asked for is to be had here.
+    """An awaited outcome isn't there yet, and a fiber that is asked for is or was here.
 
     Raises:
         DistioBug: one of it doesn't hold.

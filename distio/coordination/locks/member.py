@@ -1,16 +1,16 @@
-"""A member's part in locks and variables: which of its fibers has which lock, and who waits.
+"""A member's part in locks and variables: which of its fibers hold which lock, and which wait.
 
 Rules
 -----
-- A member gives its fibers the tokens that the coordinator has lent it. Those who wait here are
+- A member gives its fibers the tokens that the coordinator has lent it. Fibers that wait here are
   served first-in first-out. To register and to grant is one step.
 - While it keeps a lock, nobody elsewhere waits for it: its fibers hand it on among themselves,
   and no message is sent. Otherwise each fiber that waits is told to the coordinator, which gives
   turns in the order in which it hears of them; a token without a turn goes back.
-- What a fiber holds is in the fiber (`Fiber.holds`) and travels with it, and so do the tokens.
+- The locks that a fiber holds are in the fiber (`Fiber.holds`) and travel with it, tokens and all.
 - The value of a variable comes with its token, as bytes, and goes back with it. What is set in
   between is told at once, so that it outlives this member.
-- A lock that nobody here uses is kept for a while, for the next who does; not more than
+- A lock that no fiber here uses is kept for a while, for the next that does; not more than
   `_MOST_IDLE` of them, and none longer than the runs that have used it.
 """
 
@@ -71,10 +71,9 @@ class _Lock:
         """How many tokens are here and in nobody's hands."""
         self.holders: dict[int, Fiber] = {}
         self.turns: OrderedDict[int, Fiber] = OrderedDict()
-        """Those that wait, parked, and are to be served with the tokens that are here, in this
-        order."""
+        """Fibers that wait, parked, and are to be served with the tokens here, in this order."""
         self.asked: OrderedDict[int, Fiber] = OrderedDict()
-        """Those that wait for turns, for which the coordinator was asked, in this order."""
+        """Fibers that wait for turns, for which the coordinator was asked, in this order."""
         self.is_delegated = False
         """Whether there is no need to ask it: all of them are."""
         self.value = b""
@@ -82,7 +81,7 @@ class _Lock:
         self.is_changed = False
         """Whether the coordinator doesn't know the value yet."""
         self.runs: set[int] = set()
-        """Those whose fibers have used it here."""
+        """The runs whose fibers have used it here."""
 
     @property
     def is_idle(self) -> bool:
@@ -98,7 +97,7 @@ class Locks(MemberFeature):
         self._references = references
         self._locks: dict[Key, _Lock] = {}
         self._idle: dict[Key, None] = {}
-        """Those that are kept for nobody, in the order in which they became so."""
+        """Locks that are kept for the next fiber, in the order in which they became idle."""
         self.values: dict[Key, Any] = {}
         """Of a member that is alone: the values of variables, as they are."""
 
@@ -244,7 +243,7 @@ class Locks(MemberFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def fiber_ended(self, fiber: Fiber) -> None:
-        """What the fiber holds is free."""
+        """Free the locks that the fiber holds."""
         while fiber.holds:
             self.release(fiber, next(reversed(fiber.holds)))
 
@@ -285,7 +284,7 @@ class Locks(MemberFeature):
             self._serve(self._locks[key])
 
     def chunk_dropped(self, chunk: m.Chunk) -> None:
-        """What the fibers in it hold is free."""
+        """Give back the tokens that its fibers hold."""
         for key, _, count in chunk.held:
             self._state.send(m.ReturnTokens(key, count))
 
@@ -354,7 +353,7 @@ class Locks(MemberFeature):
             )
 
     def _have_turns(self, lock: _Lock, ids: Sequence[int]) -> None:
-        """It is their turn: from now on they wait for others here."""
+        """These fibers have their turns: from now on they wait for others here."""
         for id in ids:
             fiber = lock.turns[id] = lock.asked.pop(id)
             self._state.asks_no_more(fiber)

@@ -1,4 +1,4 @@
-"""What a member knows of logging: what its fibers log for others, and what others log for it."""
+"""A member's part in logging: its fibers log for others, and others log for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _decoder: Final = msgspec.msgpack.Decoder(list[bytes])
 
 @final
 class Logs(MemberFeature):
-    """What the coordinator says about logging."""
+    """The log levels of clients, and log records of runs of this member."""
 
     def __init__(self) -> None:
         self._arrived: list[m.LogsRelayed] = []
@@ -82,7 +82,7 @@ class LogBuffer:
         self._records.append((run, record))
 
     def take(self) -> list[m.RelayLogs]:
-        """What is to be said; then it is empty."""
+        """Take out the messages that are to be sent."""
         said: list[m.RelayLogs] = []
         gathered: list[bytes] = []
         while self._records:

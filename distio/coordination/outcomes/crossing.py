@@ -67,6 +67,6 @@ def without_outcome(id: int) -> Handle[Any, Any, Any]:
 
 
 def unknown(id: int, reason: str) -> Panic[Any, Any]:
-    """What is told in place of the outcome of a fiber that has none."""
+    """The panic that stands for the outcome of a fiber that has none."""
     exception = FiberUnreachable(f"the outcome of fiber {name_of(id)} can't be had: {reason}")
     return Panic([TracedException(exception, str(exception))], [])

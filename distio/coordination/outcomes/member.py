@@ -36,13 +36,13 @@ class Outcomes(MemberFeature):
         self._references = references
         self._waits = waits
         self.asked: set[int] = set()
-        """Fibers here whose outcome somebody elsewhere waits for."""
+        """Fibers here for whose outcome fibers elsewhere wait."""
 
     # -- outcomes of fibers here ----------------------------------------------------------
 
     @handles
     def send_outcomes(self, message: m.SendOutcomes) -> None:
-        """Somebody elsewhere waits for these: those that are there go out at once."""
+        """Fibers elsewhere wait for these outcomes: those that are there go out at once."""
         state = self._state
         run = state.runs.get(message.run)
         for fiber, epoch in message.fibers:
@@ -71,7 +71,7 @@ class Outcomes(MemberFeature):
 
     @handles
     def drop_outcomes(self, message: m.DropOutcomes) -> None:
-        """Nobody will ask for these any more."""
+        """No fiber can ask for these outcomes any more."""
         state = self._state
         for fiber, exposed in message.fibers:
             if fiber not in state.hosted or not self._references.is_dropped(fiber, exposed):
@@ -87,7 +87,7 @@ class Outcomes(MemberFeature):
 
     @handles
     def take_outcomes(self, message: m.Outcomes) -> None:
-        """What was awaited has come."""
+        """Outcomes that were awaited have come."""
         references = dict(message.references)
         for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
             keys = references.get(index)
@@ -96,7 +96,7 @@ class Outcomes(MemberFeature):
 
     @handles
     def fiber_lost(self, message: m.FiberLost) -> None:
-        """What was awaited will never come."""
+        """The outcome of a fiber will never come."""
         if message.worker:
             lost = WorkerLost(message.worker, message.reason)
             panic = Panic[Any, Any]([TracedException(lost, str(lost))], [])

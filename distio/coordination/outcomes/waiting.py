@@ -19,7 +19,7 @@ class Waiting:
         self.fiber = fiber
         self.request = fiber.request
         self.handles = handles
-        """Those in which this member keeps the outcomes."""
+        """The handles in which this member keeps the outcomes."""
         self.missing = missing
         """How many of them have yet to end before the fiber goes on."""
         self.others: tuple[int, ...] = ()

@@ -1,4 +1,4 @@
-"""A member's part in waiting: which fiber waits for which, and who is told of an outcome.
+"""A member's part in waiting: which fiber waits for which, and is told of an outcome.
 
 A fiber that waits is entered with each fiber that it waits for (`Handle.waiters`). When enough of
 them have ended it is struck out everywhere, in the step that wakes it: no entry outlives its wait,
@@ -122,7 +122,7 @@ class Waits(MemberFeature):
     # -- outcomes -------------------------------------------------------------------------
 
     def set_outcome(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
-        """The outcome is there: wake those for whom it was enough."""
+        """The outcome is there: wake the fibers for which it was enough."""
         handle.outcome = outcome
         waiters, handle.waiters = handle.waiters, None
         if waiters:
@@ -133,7 +133,7 @@ class Waits(MemberFeature):
                     self._wake(waiting)
 
     def _wake(self, waiting: Waiting) -> None:
-        """Enough of those have ended for which this fiber waits."""
+        """Enough of the fibers have ended for which this fiber waits."""
         fiber = waiting.fiber
         self._strike_out(waiting)
         fiber.value = waiting.handles

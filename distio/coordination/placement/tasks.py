@@ -92,7 +92,7 @@ class UnpickleChunk(Task):
         return self.chunk.run
 
     def fiber_ids(self) -> list[int]:
-        """Those in the chunk."""
+        """The fibers in the chunk."""
         return [fiber for fiber, _ in self.chunk.fibers]
 
     def run(self, host: HostServices) -> None:
@@ -167,7 +167,7 @@ class PickleFibers(Task):
         """The last one goes first."""
         self._packed: Sequence[Fiber] = ()
         self._dumped: Dumped | None = None
-        """Those of `_packed`; None: they can't be pickled."""
+        """The pickle of `_packed`; None: it can't be made."""
         self._pickled = pickled
         self._target = target
         self._writer = Writer(attaches=True)
@@ -180,11 +180,11 @@ class PickleFibers(Task):
 
     @property
     def fibers(self) -> list[Fiber]:
-        """Those that haven't left yet."""
+        """The fibers that haven't left yet."""
         return [*self._packed, *[fiber for chunk in self._chunks for fiber in chunk]]
 
     def fiber_ids(self) -> list[int]:
-        """Those, and the one that goes on then, if it is of the same run."""
+        """The fibers that haven't left yet, and the one that goes on then."""
         fibers = [*self.fibers, self.then] if isinstance(self.then, Fiber) else self.fibers
         return [fiber.id for fiber in fibers]
 
@@ -194,7 +194,7 @@ class PickleFibers(Task):
             self._packed = fibers = self._chunks.pop()
             try:
                 self._dumped = dump_chunk(fibers, writer=self._writer)
-            except BaseException:  # noqa: BLE001 (what can't be pickled stays, for whatever reason)
+            except BaseException:  # noqa: BLE001 (a fiber that can't be pickled stays, whatever the reason)
                 if len(fibers) > 1:
                     middle = len(fibers) // 2
                     self._chunks += [fibers[middle:], fibers[:middle]]
@@ -207,11 +207,11 @@ class PickleFibers(Task):
             else:
                 copied = self._dumped.generators
                 if copied and not any(fiber.epoch for fiber in fibers):
-                    host.copied(fibers, copied)  # who moves once more was looked at before
+                    host.copied(fibers, copied)  # one that moves once more was looked at before
             return
 
     def commit(self) -> Fiber | Task | None:
-        """They leave, or are kept."""
+        """The fibers leave, or are kept."""
         if not self._pickled(self._packed, self._dumped, self._target):
             return self.then if isinstance(self.then, PickleFibers) else None
         self._packed, self._dumped = (), None
@@ -219,6 +219,6 @@ class PickleFibers(Task):
 
 
 def _refuse(fiber: Fiber) -> None:
-    """It belongs elsewhere and can't travel: it fails here."""
+    """A fiber that belongs elsewhere and can't travel fails here."""
     refusal = NotPicklable(f"a call of an actor can't travel: {why_it_cannot_ship(fiber)}")
     fiber.next = Fail([], [TracedException(refusal, str(refusal))])

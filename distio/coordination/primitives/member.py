@@ -35,7 +35,7 @@ __all__ = ["Primitives"]
 
 @final
 class _Delegation:
-    """What fibers here may do with a queue without asking the coordinator."""
+    """The rights of fibers here to use a queue without asking the coordinator."""
 
     __slots__ = ("items", "may_put", "run", "serial", "taken")
 
@@ -43,7 +43,7 @@ class _Delegation:
         self.run = run
         self.may_put = False
         self.items: deque[bytes] = deque()
-        """They are next to be taken."""
+        """The items that are next to be taken."""
         self.taken = 0
         """How many were, of those that came last."""
         self.serial = 0
@@ -100,7 +100,7 @@ class Primitives(MemberFeature):
         return None
 
     def _has_done(self, fiber: Fiber, request: CallPrimitive, delegation: _Delegation) -> bool:
-        """Whether a fiber could be answered without asking the coordinator."""
+        """Answer a fiber without asking the coordinator; return whether that was possible."""
         if request.method in ("put", "offer") and delegation.may_put:
             assert request.payload is not None
             put = m.DelegatedPut(
@@ -116,7 +116,7 @@ class Primitives(MemberFeature):
         return True
 
     def _call_here(self, fiber: Fiber, request: CallPrimitive) -> Fiber | None:
-        """The same, of a member that is alone."""
+        """`call` for a member that is alone in its cluster."""
         run, primitive = self._primitives.get(request.primitive.key, (0, None))
         if primitive is None or run != fiber.run:
             _refuse(fiber, MatchError(NOT_OURS))
@@ -158,7 +158,7 @@ class Primitives(MemberFeature):
 
     @handles
     def replied(self, message: m.Replied) -> None:
-        """The coordinator tells a fiber here what it has asked for."""
+        """The coordinator answers a fiber here."""
         fiber = self._caller(message.fiber)
         if fiber is None:
             self._references.arrived(message.references)  # and gone again
@@ -173,7 +173,7 @@ class Primitives(MemberFeature):
         self._state.unpark(fiber)
 
     def _take_up(self, fiber: Fiber, message: m.Replied) -> None:
-        """What fibers here may do from now on."""
+        """Take up the rights that came with a reply."""
         if not (message.may_put or message.ahead):
             return
         assert isinstance(fiber.request, CallPrimitive)
@@ -218,7 +218,7 @@ class Primitives(MemberFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def coordinator_lost(self, reason: str) -> None:
-        """What fibers have called is lost."""
+        """The primitives that fibers have called are lost."""
         for fiber in self._state.parked_on(CallPrimitive):
             assert isinstance(fiber.request, CallPrimitive)
             self._state.unpark(fiber)

@@ -43,10 +43,10 @@ class References(MemberFeature):
         self._exposed: dict[int, int] = {}
         """By fiber of which there is a handle in `hosted`: how often such a handle has left."""
         self._leaving: list[tuple[int, int]] = []
-        """What this member counts for until the handles that leave have left."""
+        """(fiber, 1) for each handle that leaves: this member counts until it has left."""
 
     def made(self, key: int) -> Claim:
-        """A fiber here has made what this key stands for."""
+        """A fiber here has made a queue, a variable, …: this is its claim."""
         claim = self._claims[key] = Claim(key, self._state.given_back)
         return claim
 
@@ -63,7 +63,7 @@ class References(MemberFeature):
         return claims
 
     def come(self, keys: Sequence[int]) -> list[PrimitiveRef]:
-        """The same; what holds on to the claims can be pickled with what has come."""
+        """`arrived`, with references that hold on to the claims and can be pickled again."""
         return [PrimitiveRef(claim.key, "queue", claim) for claim in self.arrived(keys)]
 
     def give_back(self) -> None:
@@ -141,7 +141,7 @@ class References(MemberFeature):
         self.give_back()
 
     def after_flush(self) -> None:
-        """What was told has handles in it: now their payloads count for them."""
+        """Handles that left were told of: from now on the payloads with them count."""
         if self._leaving:
             self._state.send(m.GiveBack(self._leaving))
             self._leaving = []

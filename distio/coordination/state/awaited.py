@@ -15,7 +15,7 @@ __all__ = ["Awaited"]
 
 @final
 class Awaited:
-    """Those of one member."""
+    """The awaited handles of one member."""
 
     __slots__ = ("_handles",)
 

@@ -1,4 +1,4 @@
-"""What a fiber that is started has of the one that has started it."""
+"""A fiber inherits from the one that starts it."""
 
 from __future__ import annotations
 

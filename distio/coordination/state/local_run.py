@@ -1,4 +1,4 @@
-"""What one member knows of one run, and what it has yet to tell of it."""
+"""The part of a run that one member hosts, and the news of it that are still to be told."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class LocalRun:
         self.blocked = 0
         """How many of them wait for others here: for fibers, locks, or answers that are here."""
         self.asked: set[int] = set()
-        """Those of them that wait for locks, or replies, of which the coordinator was asked."""
+        """The fibers that wait for locks, or replies, for which the coordinator was asked."""
         self.woken = 0
         """How many times some of them have ceased to wait so."""
         self.posting = 0
@@ -72,13 +72,13 @@ class LocalRun:
         self.objects: list[int] = []
         """The objects that are kept for it; dropped with the run."""
         self.bundles: dict[bytes, Bundle] = {}
-        """What the fibers that came here share, by digest."""
+        """By digest, the bundles that the fibers which came here share."""
         self.attachments: dict[bytes, bytes] = {}
         """By digest, what came with fibers for others as well."""
         self.known_attachments: set[bytes] = set()
         """The digests of those that the coordinator has."""
         self.primitives: dict[int, None] = {}
-        """What its fibers talk by, if the member keeps it; dropped with the run."""
+        """Its primitives, if the member keeps them; dropped with the run."""
         self.values: dict[int, None] = {}
         """The variables whose values the member keeps; dropped with the run."""
         self._is_anew = False
@@ -136,7 +136,7 @@ class LocalRun:
         held: list[tuple[int | str, int, int]],
         target: int,
     ) -> Chunk:
-        """What is to be sent of some fibers: each attachment goes along the first time only."""
+        """The chunk of some fibers: each attachment goes along the first time only."""
         attachments = [
             (digest, b"" if digest in self.known_attachments else data)
             for digest, data in dumped.attachments.items()
@@ -151,8 +151,8 @@ class LocalRun:
         while self.bundles:
             self.bundles.popitem()[1].release()
 
-    def tell(self) -> RunProgress:
-        """What is to be told, once."""
+    def take_progress(self) -> RunProgress:
+        """Take out the news that are still to be told."""
         progress = RunProgress(self.id, self._started, self._finished, self._ended, self.blocked)
         self._started, self._finished, self._ended = [], 0, []
         return progress

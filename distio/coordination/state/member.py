@@ -1,11 +1,11 @@
-"""What all features of a member know, and the few verbs that change it.
+"""The state of a member: all its features know it, and few verbs change it.
 
 Rules
 -----
 - A fiber hosted here is in exactly one place: in `ready`, in `parked`, or with an executor.
 - A fiber that waits for other fibers is counted by its run, so that deadlocks are found: as blocked
   if it is woken here, as asked if the coordinator was asked. `park` and `unpark` count.
-- What the coordinator is to hear goes through `send`, in order. Counts are gathered in `progress`.
+- Messages for the coordinator go through `send`, in order. Counts are gathered in `progress`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class MemberState:
         worker: str | None = None,
     ) -> None:
         self.hooks = Hooks()
-        """What the member's features have to do at a time; the member fills it in."""
+        """The hooks of the member's features; the member fills them in."""
         self.incarnation = incarnation
         self.worker = worker
         """How the member is called in failures, if it is a worker."""

@@ -1,4 +1,4 @@
-"""What the coordinator doesn't know yet of a member: gathered here, and told at once."""
+"""News of a member that the coordinator doesn't know yet: gathered here, and told at once."""
 
 from __future__ import annotations
 
@@ -69,6 +69,6 @@ class ProgressReport:
         if not self.unreported and (told == self._last_told or not full):
             return
         self._last_told = told
-        runs = [run.tell() for run in self.unreported.values()]
+        runs = [run.take_progress() for run in self.unreported.values()]
         self.unreported.clear()
         outbox.append(m.Progress(*told, runs))

@@ -72,7 +72,7 @@ class StatusQueries(MemberFeature):
         self._state.unpark(fiber)
 
     def _known(self, stated: Handle[Any, Any, Any]) -> tuple[str, str | None]:
-        """What this member knows by itself of this fiber: its state, empty if nothing, and name."""
+        """The state of a fiber, empty if this member doesn't know it by itself, and its name."""
         location = stated.location
         if isinstance(location, LocalFiber):
             run = self._state.runs.get(location.run)
@@ -95,14 +95,14 @@ class StatusQueries(MemberFeature):
 
     @handles
     def describe(self, message: m.DescribeFiber) -> None:
-        """Somebody elsewhere asks after a fiber that is here, or was."""
+        """A fiber elsewhere asks after one that is here, or was."""
         handle = self._state.hosted.get(message.fiber)
         state, name = ("", None) if handle is None else self._at(handle)
         name = None if name is None else sendable(name)
         self._state.send(m.FiberDescribed(message.question, state, name))
 
     def coordinator_lost(self, reason: str) -> None:
-        """What is elsewhere is lost."""
+        """Fibers elsewhere are lost."""
         for fiber in self._state.parked_on(QueryStatus):
             assert isinstance(fiber.request, QueryStatus)
             self.replied(m.StatusReply(fiber.id, fiber.request.question, "lost", None, 0))

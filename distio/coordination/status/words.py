@@ -1,4 +1,4 @@
-"""What a member can tell of its fibers to somebody who asks."""
+"""The states of a member's fibers, in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_NAMED: Final = 5
 
 
 def state_of(fiber: Fiber) -> str:
-    """What a parked fiber is at, in words."""
+    """The state of a parked fiber, in words."""
     return "runs" if fiber.request is None else fiber.request.describe()
 
 
@@ -26,7 +26,7 @@ def describe_fibers(state: MemberState, run: int) -> str:
 
 
 def describe_fibers_of(state: MemberState, run: LocalRun) -> str:
-    """The same for a run of which something may be here; empty if there is nothing."""
+    """`describe_fibers` for a run that may be over; empty if none of its fibers is here."""
     parked = [fiber for fiber in state.parked.values() if fiber.run == run.id]
     named = [f"fiber {fiber.label} {state_of(fiber)}" for fiber in parked[:_MOST_NAMED]]
     if len(parked) > len(named):
