@@ -207,6 +207,15 @@ def test_a_token_that_is_on_its_way_when_its_run_ends_is_free() -> None:
     assert kept(2, lock="door")[0] in scene.breaks(1)
 
 
+def test_token_of_a_fiber_whose_target_is_gone_is_free() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=2)
+    scene.breaks(2)
+    assert asks(scene, 1, lock="door") == kept(1, lock="door")
+    scene.says(1, m.Offer([m.Chunk(run, [(fiber_id(1, 1), 0)], b"", [("door", 0, 1)], target=2)]))
+    assert asks(scene, 3, lock="door") == kept(3, lock="door")
+
+
 def test_who_returns_what_it_does_not_have_frees_nothing() -> None:
     scene = Scene(workers=1)
     scene.starts()
