@@ -76,6 +76,13 @@ def test_table_of_another_mark_has_other_methods() -> None:
     assert {kind: method(1, kind()) for kind, method in bound.items()} == {Ping: "admitted"}
 
 
+def test_table_knows_of_types_that_are_handled_besides() -> None:
+    bound = HandlerTable(handles, Message, [Pings], besides=[Pong]).bind([Pings()])
+    assert list(bound) == [Ping]
+    with pytest.raises(TypeError, match="Pong is handled twice"):
+        HandlerTable(handles, Message, [Pings, Pongs], besides=[Pong])
+
+
 @pytest.mark.parametrize(
     ("owners", "said"),
     [

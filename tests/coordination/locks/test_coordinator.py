@@ -207,6 +207,15 @@ def test_coordinator_frees_a_token_whose_fiber_was_on_its_way_when_its_run_ended
     assert kept(2, lock="door")[0] in scene.breaks(1)
 
 
+def test_token_of_a_fiber_whose_target_is_gone_is_free() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=2)
+    scene.breaks(2)
+    assert asks(scene, 1, lock="door") == kept(1, lock="door")
+    scene.says(1, m.Offer([m.Chunk(run, [(fiber_id(1, 1), 0)], b"", [("door", 0, 1)], target=2)]))
+    assert asks(scene, 3, lock="door") == kept(3, lock="door")
+
+
 def test_coordinator_ignores_returned_tokens_that_the_member_does_not_have() -> None:
     scene = Scene(workers=1)
     scene.starts()

@@ -15,7 +15,7 @@ from distio.coordination.feature.coordinator import CoordinatorFeature, Hooks
 from distio.coordination.member import Member
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
-from distio.coordination.state.registry import Run
+from distio.coordination.state.registry import NOWHERE, Run
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of
 from tests.coordination.test_member import World
@@ -398,6 +398,17 @@ def test_reference_that_is_freed_frees_the_references_in_it() -> None:
     assert freed == []
     references.given_back(1, [(7, 1)])
     assert freed == [7, 8, 9]
+
+
+def test_chunk_that_is_dropped_here_keeps_nothing() -> None:
+    references, freed = counted()
+    chunk = m.Chunk(fiber_id(2, 0), [], b"", references=[7])
+    references.came(chunk.references)
+    references.given_back(1, [(7, 1)])
+    references.fibers_dropped(2, chunk)  # it had not come
+    assert freed == []
+    references.fibers_dropped(NOWHERE, chunk)
+    assert freed == [7]
 
 
 def test_reference_to_itself_ends_with_its_run() -> None:
