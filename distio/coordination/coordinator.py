@@ -16,6 +16,7 @@ Rules
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Final, NamedTuple, get_type_hints
 
 from distio.coordination.cancellation.coordinator import Cancellation
@@ -176,7 +177,8 @@ class Coordinator:
 
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""
-        return self.state.next_deadline()
+        state = self.state
+        return None if state.alarm == inf else state.next_deadline()  # none, most often
 
     # -- what shells look at --------------------------------------------------------------
 

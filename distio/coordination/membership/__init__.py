@@ -1,1 +1,1 @@
-"""Who is a member: handshakes before one joins, and how processes exited."""
+"""Membership: handshakes before a process joins, how members leave, how processes exited."""

@@ -79,9 +79,9 @@ class Handshakes:
         self.outgoing: dict[bytes, list[m.CoordinatorMessage]] = {}
         """What is to be sent, in order, to each address; the shell takes it out."""
         self.strangers = 0
-        """How many messages came from addresses that aren't a member's."""
+        """How many messages came from unknown peers: their addresses aren't those of members."""
         self._notes = Notes(note, warn or note)
-        """Takes what a person may want to know, and what one should."""
+        """Takes notes for a person, and warnings."""
         self._now = 0.0
         self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
         """By token, the oldest first."""
@@ -92,9 +92,9 @@ class Handshakes:
         self._listens_at: dict[int, bytes] = {}
         self._speaks_from: dict[int, bytes] = {}
         self._refused: set[bytes] = set()
-        """The strangers that were told so, and haven't hung up."""
+        """Unknown peers that were told that they are refused, and are still connected."""
         self._spent: set[bytes] = set()
-        """The addresses of members that were sent away, and haven't hung up."""
+        """The addresses of former members that were expelled, and are still connected."""
         self.incidents: deque[Incident] = deque(maxlen=_MOST_INCIDENTS)
         """The last things that went wrong."""
 
@@ -120,8 +120,8 @@ class Handshakes:
             address: where it came from.
             reason: what it is told.
             now: the time, if it has passed since the last event.
-            is_seen: whether the shell will tell when this peer hangs up; else nothing is kept of
-                it, and it is told nothing.
+            is_seen: whether the shell will report that this peer disconnects; else nothing is kept
+                of the peer, and it is told nothing.
         """
         self._now = self._now if now is None else now
         reason = reason[:_LONGEST_REASON]
@@ -230,7 +230,7 @@ class Handshakes:
             del self._member_at[address]
 
     def cut_off(self, now: float, address: bytes, reason: str) -> None:
-        """What is to go to this address can't be carried: whoever listens there can't stay."""
+        """A message to this address can't be carried: the member that listens there can't stay."""
         self._now = now
         member = self._member_at.get(address)
         if member is not None:

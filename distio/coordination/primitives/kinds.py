@@ -1,4 +1,4 @@
-"""Which kinds of entries there are."""
+"""Which kinds of primitives there are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KINDS: Final[dict[str, Callable[[int], Primitive]]] = {
 
 
 def make_primitive(kind: str, size: int) -> Primitive:
-    """A new entry.
+    """A new primitive.
 
     Args:
         kind: "barrier", "deferred", "latch", "queue" or "topic".

@@ -1,4 +1,4 @@
-"""Entries at which fibers meet: a value that is set once, a barrier, a latch."""
+"""Primitives at which fibers meet: a value that is set once, a barrier, a latch."""
 
 from __future__ import annotations
 

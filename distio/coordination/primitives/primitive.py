@@ -1,13 +1,13 @@
-"""What all entries have in common: who asks, who is answered, and when.
+"""What all primitives have in common: calls of fibers, and when they are answered.
 
 Rules
 -----
-- A fiber asks an entry for one thing at a time, and gets one answer: at once, or when others have
-  asked. To register and to answer is one step, so no wake-up can be lost.
-- Those who wait are answered in the order in which they came.
-- Who gives up waiting is struck out, exactly: either it was answered before, or it never will be,
-  and then it has put, taken and counted nothing.
-- Each step costs the same however many wait, but for those that it answers.
+- A fiber has one call at a primitive at a time, which gets one reply: at once, or when others have
+  called. To register and to reply is one step, so no wake-up can be lost.
+- Calls that wait are answered in the order in which they came.
+- A withdrawn call is removed from the queue: it has been answered already, or never will be, and
+  then it has put, taken and counted nothing.
+- Each step costs the same however many calls wait, but for those that it answers.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ NOT_OURS: Final = (
     "that run can use it; this one belongs to another run, or to one that is over: make another in "
     "this run"
 )
-"""What to say to a fiber that uses another run's entry."""
+"""What a fiber is told that uses a primitive of another run."""
 
 
 class Reply(NamedTuple):
-    """What a fiber is told."""
+    """The answer to the call of a fiber."""
 
     fiber: int
     plain: bool | int | None = None
-    """A word of the entry itself, if there is no item."""
+    """A value of the primitive itself, if there is no item."""
     item: Any = NOTHING
-    """What another fiber has given; opaque."""
+    """The item that another fiber has given; opaque."""
     is_closed: bool = False
-    """Whether it is to fail, because the entry is closed."""
+    """Whether the fiber is to fail, because the primitive is closed."""
 
 
 class Unknown(Exception):
-    """An entry was asked for what it doesn't know of."""
+    """A primitive has no such method, or doesn't know what the number stands for."""
 
 
 class Primitive(Protocol):
     """One queue, deferred value, …"""
 
     def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Reply]:
-        """A fiber asks for something; it waits if it isn't among those that are answered.
+        """A fiber calls a method; it waits if there is no reply to it among those returned.
 
         Args:
-            fiber: who.
-            verb: for what; each kind has its own.
-            number: what that needs to know besides.
-            item: what it gives.
+            fiber: the one that calls.
+            method: each kind of primitive has its own.
+            number: what the method needs to know besides.
+            item: what the fiber gives.
 
         Raises:
-            Unknown: it doesn't know the verb, or what the number stands for.
+            Unknown: there is no such method, or nothing for which the number stands.
         """
 
     def give_up(self, fiber: int) -> Sequence[Reply]:
-        """A fiber that waits here does so no longer; those who are answered go on because of it."""
+        """A fiber that waits here does so no longer; other calls may be answered because of it."""
 
     def waiting(self) -> Sequence[int]:
-        """Those who wait, for checks."""
+        """The fibers that wait, for checks."""
 
     def validate(self) -> None:
         """Check what must always hold.

@@ -1,13 +1,13 @@
-"""Entries through which items go from fiber to fiber: a queue, and a topic with subscribers.
+"""Primitives through which items go from fiber to fiber: a queue, and a topic with subscribers.
 
 Rules
 -----
-- What is put is taken once, and in the order in which it was put; those who wait for room count
-  as having put behind the items that have it. Who takes is served first come, first served.
-- A capacity of 0 keeps nothing: an item goes from hand to hand, and who puts it waits for that.
-- What is closed takes nothing more. All that was put before, and all that waited for room by then,
-  can still be taken; who takes beyond that is told that it is closed.
-- What is published goes to all who are subscribed, at once, when all of them have room.
+- An item is taken once, and items are taken in the order in which they were put. The items of
+  fibers that wait for room come behind those that have it. Fibers take first come, first served.
+- A capacity of 0 keeps nothing: an item goes from fiber to fiber, and the one that puts it waits.
+- A closed primitive takes no more items. Those that were put before, and those that waited for room
+  by then, can still be taken; a fiber that takes beyond that is told that it is closed.
+- A published item goes to all subscriptions at once, when all of them have room.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_LIMIT: Final = -1
 
 @final
 class Queue:
-    """Items, those who wait to take one, and those who wait for room to put one."""
+    """Items, fibers that wait to take one, and fibers that wait for room to put one."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -50,7 +50,7 @@ class Queue:
         if method != "close":
             raise Unknown(method)
         self._is_closed = True
-        # if some wait to take, there is nothing to be taken
+        # if fibers wait to take, there is nothing to be taken
         takers, self._takers = self._takers, OrderedDict()
         return [Reply(fiber), *[Reply(taker, is_closed=True) for taker in takers]]
 
@@ -90,18 +90,18 @@ class Queue:
 
     @property
     def has_limit(self) -> bool:
-        """Whether who puts may have to wait for room."""
+        """Whether a fiber that puts may have to wait for room."""
         return self._capacity != NO_LIMIT
 
     def give_ahead(self, most: int, *, of: type = object) -> list[Any]:
-        """Take out up to so many of the items, all of this type, for those who will take next."""
+        """Take out up to so many of the items, all of this type, for fibers that take next."""
         given: list[Any] = []
         while self._items and len(given) < most and isinstance(self._items[0], of):
             given.append(self._items.popleft())
         return given
 
     def put_back(self, items: Sequence[Any]) -> None:
-        """They weren't taken: they come before all others. Nobody waits to take."""
+        """Put items in front that were given ahead and weren't taken. No fiber waits to take."""
         self._items.extendleft(reversed(items))
 
     def give_up(self, fiber: int) -> Sequence[Reply]:
@@ -123,7 +123,7 @@ class Queue:
 
 @final
 class _Subscription:
-    """What a subscriber has not taken yet, and the fibers that wait to take for it."""
+    """Items that a subscriber has not taken yet, and fibers that wait to take for it."""
 
     def __init__(self) -> None:
         self.items: deque[Any] = deque()
@@ -132,17 +132,17 @@ class _Subscription:
 
 @final
 class Topic:
-    """What is published goes to all who are subscribed at that moment."""
+    """An item that is published goes to all subscriptions of that moment."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._subscriptions: dict[int, _Subscription] = {}
         self._full: set[int] = set()
-        """Those that have no room for another item."""
+        """The subscriptions that have no room for another item."""
         self._taking: dict[int, int] = {}
         """By fiber that waits to take: for which subscription."""
         self._publishers: OrderedDict[int, Any] = OrderedDict()
-        """By fiber that waits for room: what it publishes."""
+        """By fiber that waits for room: the item that it publishes."""
         self._count = 0
         self._is_closed = False
 
@@ -215,7 +215,7 @@ class Topic:
             self._full.add(number)
 
     def _go_on(self) -> list[Reply]:
-        """Deliver what can be delivered; if nothing will ever come, tell those who wait for it."""
+        """Deliver what can be delivered; if nothing will ever come, tell the fibers that wait."""
         answers = []
         while self._publishers and not self._full:
             publisher, item = self._publishers.popitem(last=False)

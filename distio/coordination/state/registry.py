@@ -1,7 +1,7 @@
-"""What the coordinator remembers of fibers and runs.
+"""Records of the fibers and runs that the coordinator knows.
 
-A fiber that never left its maker has no record here: the id tells where it is, and counts tell
-how many there are. A record is made when a fiber is shipped, or waited for from elsewhere.
+A fiber that never left its maker has no record here: its id says where it is, and counts say how
+many there are. A record is made when a fiber is shipped, or waited for from elsewhere.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Run:
     def __init__(self, owner: int) -> None:
         self.owner = owner
         self.members = {owner}
-        """Those that have ever hosted some of it."""
+        """The members that have ever hosted some of it."""
         self.alive = 0
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""
@@ -93,22 +93,22 @@ class Run:
         self._given: set[tuple[bytes, int]] = set()
         """Which of them were given to which members."""
         self.asked: set[int] = set()
-        """The members that are still to describe who waits for whom."""
+        """The members that are still to describe which fibers wait there, and for what."""
         self.question = 0
         self.ending: tuple[Cause, str] | None = None
-        """What ends it before all its fibers have ended, and what its Result is to say: wherever
-        some of it goes, it is cancelled."""
+        """The cause that ends it before all its fibers have ended, and the reason for its Result.
+        Fibers of it are cancelled wherever they go."""
         self.waits_on_other_runs = False
         """Whether it waits for what other runs have, and nothing has moved in it since that was
         found."""
         self.mistakes = 0
-        """How often something has failed for it, by a mistake of ours: see `mending`."""
+        """How often something has failed for it, by a mistake of distio: see `mending`."""
         self.is_miscounted = False
         """Whether that may have spoilt its counts."""
         self.losses: dict[str, str] = {}
         """The first members that were lost with living fibers of it, and why."""
         self.waits: dict[int, WaitGraph] = {}
-        """What was answered, by member."""
+        """By member: the answer."""
 
     def take_attachments(self, chunk: Chunk) -> Chunk:
         """Keep what comes with a chunk; return the chunk with the mere digests."""
@@ -135,7 +135,7 @@ class Run:
             self.losses.setdefault(member, reason)
 
     def note_progress(self) -> None:
-        """Something happened in it: what was asked about a deadlock is moot."""
+        """Something has happened in it: questions about a deadlock are moot."""
         self.waits_on_other_runs = False
         self.asked.clear()
         self.waits.clear()
