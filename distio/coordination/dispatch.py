@@ -15,7 +15,7 @@ TypeError: nobody handles Dog
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import get_annotations
 from types import UnionType
 from typing import Any, Final, TypeVar, Union, final, get_args, get_origin
@@ -75,6 +75,8 @@ class HandlerTable:
         is_complete: bool = True,
     ) -> None:
         self._methods: dict[type, tuple[type, str]] = {}
+        self._places: dict[tuple[type, ...], dict[type, tuple[int, str]]] = {}
+        """By classes of owners: machines are made often, and of the same classes each time."""
         for owner in owners:
             for method in marker.methods_of(owner):
                 for kind in _handled_by(method):
@@ -89,14 +91,42 @@ class HandlerTable:
         if missing and is_complete:
             raise TypeError(f"nobody handles {', '.join(sorted(missing))}")
 
-    def bind(self, owners: Iterable[object]) -> dict[type, Callable[..., Any]]:
+    def bind(self, owners: Sequence[object]) -> dict[type, Callable[..., Any]]:
         """The methods of these objects by type: one object for each class, or for a subclass."""
-        bound = {}
-        objects = list(owners)
-        for kind, (owner, name) in self._methods.items():
-            (instance,) = [each for each in objects if isinstance(each, owner)]
-            bound[kind] = getattr(instance, name)
-        return bound
+        places = self._places_in(owners).items()
+        return {kind: getattr(owners[index], name) for kind, (index, name) in places}
+
+    def bind_when_used(self, owners: Sequence[object]) -> dict[type, Callable[..., Any]]:
+        """The same, but `[]` binds each when it is looked up for the first time."""
+        return _Bound(self._places_in(owners), owners)
+
+    def _places_in(self, owners: Sequence[object]) -> dict[type, tuple[int, str]]:
+        """By type: which of these has the method, and its name."""
+        classes = tuple(map(type, owners))
+        places = self._places.get(classes)
+        if places is None:
+            places = self._places[classes] = {}
+            for kind, (owner, name) in self._methods.items():
+                (index,) = [n for n, each in enumerate(classes) if issubclass(each, owner)]
+                places[kind] = index, name
+        return places
+
+
+class _Bound(dict[type, Callable[..., Any]]):
+    """Methods of some objects by type: those that have been looked up."""
+
+    __slots__ = ("_owners", "_places")
+
+    def __init__(self, places: Mapping[type, tuple[int, str]], owners: Sequence[object]) -> None:
+        super().__init__()
+        self._places = places
+        self._owners = owners
+
+    def __missing__(self, kind: type) -> Callable[..., Any]:
+        index, name = self._places[kind]
+        method: Callable[..., Any] = getattr(self._owners[index], name)
+        self[kind] = method
+        return method
 
 
 def _handled_by(method: Callable[..., Any]) -> list[type]:

@@ -149,8 +149,8 @@ class Member:
             worker=worker,
         )
         self.features = _make(self.state)
-        self._handlers = _HANDLERS.bind(self.features)
-        self.answers = _ANSWERS.bind(self.features)
+        self._handlers = _HANDLERS.bind_when_used(self.features)
+        self.answers = _ANSWERS.bind_when_used(self.features)
         """By type of request, the method of a feature that answers it."""
         self.state.hooks = Hooks(self.features, self.answers)
 
@@ -187,9 +187,9 @@ class Member:
         if run in self.state.runs:
             self.state.send(m.CancelRun(run, cause, reason))
 
-    def nested_run_began(self, fiber: Fiber, run: int, is_in_hand: bool) -> None:
+    def nested_run_began(self, fiber: Fiber, run: int, is_executing: bool) -> None:
         """A function of this fiber waits for a run of this member; see `NestedRuns.began`."""
-        self.features.nested_runs.began(fiber, run, is_in_hand)
+        self.features.nested_runs.began(fiber, run, is_executing)
 
     def nested_run_ended(self, fiber: Fiber) -> None:
         """The function waits no longer."""
@@ -319,16 +319,16 @@ class Member:
 
     # -- checks ---------------------------------------------------------------------------
 
-    def validate(self, in_hand: Iterable[Work] | None = None) -> None:
+    def validate(self, executing: Iterable[Work] | None = None) -> None:
         """Check what must always hold; tests call this after every event.
 
         Args:
-            in_hand: what the executors have, if that is known.
+            executing: what the executors have, if that is known.
 
         Raises:
             DistioBug: something doesn't.
         """
-        check_places(self.state, in_hand)
+        check_places(self.state, executing)
         for validate in self.state.hooks.validate:
             validate()
 

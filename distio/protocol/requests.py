@@ -435,7 +435,7 @@ class CallPrimitive(Request):
 
     __slots__ = (
         "handles",
-        "is_given_up",
+        "is_withdrawn",
         "item",
         "method",
         "number",
@@ -465,7 +465,7 @@ class CallPrimitive(Request):
         """The handles of fibers that are in it."""
         self.references: Sequence[int] = ()
         """The keys of references that are in it."""
-        self.is_given_up = False
+        self.is_withdrawn = False
         """Whether the coordinator was told that the fiber waits no longer."""
 
     def __reduce__(self) -> tuple[Any, ...]:

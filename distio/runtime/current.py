@@ -101,9 +101,9 @@ def held_fiber(host: Hosting) -> tuple[Fiber | None, bool]:
     The fiber is None if the thread works for none, or for one of another host.
     """
     found, source = _here.sources[-1] if _here.sources else (None, None)
-    is_in_hand = isinstance(source, Executor)
+    is_executing = isinstance(source, Executor)
     work = source.work if isinstance(source, Executor) else source
-    return (work if found is host and type(work) is Fiber else None), is_in_hand
+    return (work if found is host and type(work) is Fiber else None), is_executing
 
 
 class on_behalf_of:

@@ -274,7 +274,7 @@ class Host:
             )
 
     def retire_thread(self) -> None:
-        """The nested run is over: one thread of the pool ends when it has nothing in hand."""
+        """The nested run is over: one thread of the pool ends when its executor has no work."""
         self.inbox.put(self._retire_thread)
 
     def _retire_thread(self) -> None:

@@ -49,7 +49,7 @@ class Seat:
         self._pool.advise()
 
     def take_back(self) -> None:
-        """Return to the pool: one of its threads ends as soon as it has nothing in hand."""
+        """Return to the pool: one of its threads ends as soon as its executor has no work."""
         if self._is_given_up:
             self._is_given_up = False
             self._pool.retire_thread()
@@ -102,11 +102,11 @@ def nested_within(host: Host, run: int) -> Iterator[None]:
 
     So fibers of both runs that wait for each other are found to be deadlocked.
     """
-    fiber, is_in_hand = held_fiber(host)
+    fiber, is_executing = held_fiber(host)
     if fiber is None:
         yield
         return
-    host.inbox.put(host.member.nested_run_began, fiber, run, is_in_hand)
+    host.inbox.put(host.member.nested_run_began, fiber, run, is_executing)
     try:
         yield
     finally:

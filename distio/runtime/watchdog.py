@@ -45,7 +45,7 @@ class Blocked(NamedTuple):
 
     thread: str
     work: Any
-    """What it has in hand."""
+    """What its executor has."""
     stack: str
     """Where it is in user code."""
 

@@ -139,16 +139,16 @@ class Process:
             return
         if self._solo is not None and self._is_due(self._solo):
             out.append(self._ticking)
-        has_idle_hand = False
+        has_idle_executor = False
         for executor, action in self._executors:
             if executor.work is None:
-                has_idle_hand = True
+                has_idle_executor = True
             else:
                 out.append(action)
         is_dry = not member.state.ready
-        if has_idle_hand and not is_dry:
+        if has_idle_executor and not is_dry:
             out.append(self._taking)
-        if member.has_news or (self._owes_word and has_idle_hand and is_dry):
+        if member.has_news or (self._owes_word and has_idle_executor and is_dry):
             out.append(self._sending)
         if self._dropped:
             out.append(self._burying)

@@ -319,7 +319,7 @@ class DropsWhatCrosses(LocalPrimitives):
     def replied(self, message: m.Replied) -> None:
         fiber = self._state.parked.get(message.fiber)
         request = None if fiber is None else fiber.request
-        if isinstance(request, rq.CallPrimitive) and request.is_given_up:
+        if isinstance(request, rq.CallPrimitive) and request.is_withdrawn:
             self.withdrawn(m.CallWithdrawn(message.fiber))
         else:
             super().replied(message)

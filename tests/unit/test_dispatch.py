@@ -66,6 +66,27 @@ def test_table_binds_the_method_that_a_subclass_has_overridden() -> None:
     assert bound[Ping](1, Ping()) == "PING"
 
 
+def test_table_bound_when_used_has_the_same_methods_and_binds_each_once() -> None:
+    pings = Pings()
+    bound = HandlerTable(handles, Message, [Pings, Pongs]).bind_when_used([Pongs(), pings])
+    assert dict(bound) == {}
+    assert bound[Ping](1, Ping()) == "ping from 1"
+    assert bound[Ping] is bound[Ping]
+    assert dict(bound) == {Ping: pings.hear}
+    with pytest.raises(KeyError):
+        bound[Note]
+
+
+def test_table_bound_to_other_classes_finds_their_methods() -> None:
+    class LoudPings(Pings):
+        def hear(self, sender: int, message: Ping) -> str:
+            return "PING"
+
+    table = HandlerTable(handles, Message, [Pings, Pongs])
+    bound = [table.bind_when_used([kind(), Pongs()]) for kind in (Pings, LoudPings, Pings)]
+    assert [each[Ping](1, Ping()) for each in bound] == ["ping from 1", "PING", "ping from 1"]
+
+
 def test_table_reads_unions_as_each_of_their_types() -> None:
     bound = HandlerTable(handles, Message, [All]).bind([All()])
     assert [bound[each](1, each()) for each in (Ping, Pong)] == ["Ping", "Pong"]

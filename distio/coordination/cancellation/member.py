@@ -134,7 +134,7 @@ class Cancellation(MemberFeature):
         fiber.cancel(region)
         if not fiber.can_be_cancelled_now(waits=True):
             return
-        if self._state.hooks.withdraw[type(fiber.request)](fiber, fiber.request):
+        if self._state.hooks.withdraw(fiber):
             self._state.unpark(fiber)
             fiber.unwind(waits=True)
 

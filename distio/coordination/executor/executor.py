@@ -48,7 +48,8 @@ class Executor:
         self._state = member.state
         self._cancellation = member.features.cancellation
         self._mark_observed = member.features.waits.mark_observed
-        self._answers = {**member.answers, NoneType: _abandon}
+        self._answers = member.answers
+        self._answers[NoneType] = _abandon
         self._host = host
         self._streak = 0
         self._empty = Context()

@@ -81,7 +81,7 @@ class HostServices(Answering, Protocol):
 
         Args:
             interrupt: what it has raised.
-            fiber: the fiber in hand that has called it; None if that is parked.
+            fiber: the fiber that the executor has and that has called it; None if it is parked.
 
         Returns:
             Whether the fiber is to go on, with this as its panic.

@@ -12,19 +12,17 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar, final
+from typing import Any, Final, final
 
+from distio.coordination.feature.hook import Hook
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
 
 __all__ = ["Departure", "Hooks", "MemberFeature", "WaitsOfRun"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 Key = int | str
 """Of a lock: that of a variable or of a lock of one program is a number, others have names."""
@@ -126,6 +124,20 @@ F = MemberFeature
 class Hooks:
     """For each hook: the methods of the features that have a say in it, in order."""
 
+    fibers_leave = Hook(F.fibers_leave)
+    fibers_left = Hook(F.fibers_left)
+    fibers_arrived = Hook(F.fibers_arrived)
+    chunk_dropped = Hook(F.chunk_dropped)
+    fiber_ended = Hook(F.fiber_ended)
+    run_ended = Hook(F.run_ended)
+    coordinator_lost = Hook(F.coordinator_lost)
+    add_waits = Hook(F.add_waits)
+    free = Hook(F.free)
+    before_flush = Hook(F.before_flush)
+    after_flush = Hook(F.after_flush)
+    validate = Hook(F.validate)
+    leftovers = Hook(F.leftovers)
+
     def __init__(
         self, features: Sequence[MemberFeature] = (), answers: Mapping[type, Any] = _NOTHING
     ) -> None:
@@ -134,28 +146,14 @@ class Hooks:
             features: all features of a member.
             answers: by type of request, the method of a feature that answers it.
         """
-        self.fibers_leave = _overriding(features, F.fibers_leave)
-        self.fibers_left = _overriding(features, F.fibers_left)
-        self.fibers_arrived = _overriding(features, F.fibers_arrived)
-        self.chunk_dropped = _overriding(features, F.chunk_dropped)
-        self.fiber_ended = _overriding(features, F.fiber_ended)
-        self.run_ended = _overriding(features, F.run_ended)
-        self.coordinator_lost = _overriding(features, F.coordinator_lost)
-        self.add_waits = _overriding(features, F.add_waits)
-        self.free = _overriding(features, F.free)
-        self.before_flush = _overriding(features, F.before_flush)
-        self.after_flush = _overriding(features, F.after_flush)
-        self.validate = _overriding(features, F.validate)
-        self.leftovers = _overriding(features, F.leftovers)
-        self.withdraw: Mapping[type, Callable[[Fiber, Any], bool]] = {
-            kind: answer.__self__.withdraw for kind, answer in answers.items()
-        }
-        """By type of request: that of the feature that answers it."""
+        self.features = features
+        self._answers = answers
 
+    def withdraw(self, fiber: Fiber) -> bool:
+        """Let the feature that answers the request of a parked fiber strike the fiber out.
 
-def _overriding(
-    features: Sequence[MemberFeature], hook: Callable[Concatenate[MemberFeature, P], R]
-) -> tuple[Callable[P, R], ...]:
-    """The methods of these features that take the place of a hook that does nothing."""
-    name = hook.__name__
-    return tuple(getattr(each, name) for each in features if getattr(type(each), name) is not hook)
+        Returns:
+            Whether the fiber waits no longer; if not, the feature unparks it later.
+        """
+        feature: MemberFeature = self._answers[type(fiber.request)].__self__
+        return feature.withdraw(fiber, fiber.request)

@@ -16,12 +16,12 @@ from distio.protocol.requests import AwaitFibers
 __all__ = ["check_handles", "check_places", "check_waiters"]
 
 
-def check_places(state: MemberState, in_hand: Iterable[Work] | None) -> None:
+def check_places(state: MemberState, executing: Iterable[Work] | None) -> None:
     """Each fiber is in one place, no fiber waits for what has happened, and the counts are right.
 
     Args:
         state: a member's.
-        in_hand: what its executors have; None: not known, so fibers can't be counted.
+        executing: what its executors have; None: not known, so fibers can't be counted.
 
     Raises:
         DistioBug: one of it doesn't hold.
@@ -36,7 +36,7 @@ def check_places(state: MemberState, in_hand: Iterable[Work] | None) -> None:
             _check_wait(fiber, fiber.request)
         if fiber.request is not None and fiber.request.waits_for_fibers:
             blocked[fiber.run] = blocked.get(fiber.run, 0) + 1
-    for work in state.ready if in_hand is None else [*state.ready, *in_hand]:
+    for work in state.ready if executing is None else [*state.ready, *executing]:
         if isinstance(work, Fiber):
             of_run, fibers = work.run, [work.id]
         else:
@@ -52,7 +52,7 @@ def check_places(state: MemberState, in_hand: Iterable[Work] | None) -> None:
                 f"{blocked[id]} fibers wait for others, "
                 f"but {run.blocked} and {len(run.asked)} are counted"
             )
-        if in_hand is not None and run.alive != alive[id]:
+        if executing is not None and run.alive != alive[id]:
             raise DistioBug(f"{alive[id]} fibers are alive here, but {run.alive} are counted")
 
 

@@ -23,7 +23,7 @@ class NestedRuns(MemberFeature):
     def __init__(self, state: MemberState) -> None:
         self._state = state
 
-    def began(self, fiber: Fiber, run: int, is_in_hand: bool) -> None:
+    def began(self, fiber: Fiber, run: int, is_executing: bool) -> None:
         """A function of this fiber waits for a run of this member.
 
         If no executor has the fiber, it waits for that call, unless it may abandon the call, or the
@@ -32,7 +32,7 @@ class NestedRuns(MemberFeature):
         request = fiber.request if self._state.parked.get(fiber.id) is fiber else None
         is_call = type(request) is AwaitBlocking and not request.is_abandoned
         outer = self._state.runs.get(fiber.run)
-        if (is_in_hand or is_call) and outer is not None and fiber.id not in outer.nested:
+        if (is_executing or is_call) and outer is not None and fiber.id not in outer.nested:
             outer.nested[fiber.id] = run
             outer.block(1)
 

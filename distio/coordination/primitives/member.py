@@ -140,8 +140,8 @@ class Primitives(MemberFeature):
 
     def withdraw(self, fiber: Fiber, request: CallPrimitive) -> bool:
         if not self._state.is_standalone:
-            if not request.is_given_up:
-                request.is_given_up = True
+            if not request.is_withdrawn:
+                request.is_withdrawn = True
                 self._state.send(m.WithdrawCall(fiber.id))
             return False
         _, primitive = self._primitives[request.primitive.key]
@@ -222,7 +222,7 @@ class Primitives(MemberFeature):
         for fiber in self._state.parked_on(CallPrimitive):
             assert isinstance(fiber.request, CallPrimitive)
             self._state.unpark(fiber)
-            if fiber.request.is_given_up:
+            if fiber.request.is_withdrawn:
                 fiber.unwind(waits=True)
             else:
                 _refuse(fiber, ClusterClosed(reason))
