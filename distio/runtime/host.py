@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cache, partial
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Protocol
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.executor.executor import Executor
@@ -21,7 +21,6 @@ from distio.coordination.placement.tasks import PickleFibers
 from distio.core.explain import place_of
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt
-from distio.core.ops.base import Frame
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
 from distio.core.snapshot import why_it_cannot_ship
@@ -40,6 +39,7 @@ from distio.runtime.current import (
 )
 from distio.runtime.deciding import Deciding, what_failed
 from distio.runtime.failures import FailureLog
+from distio.runtime.forked import EndsChild
 from distio.runtime.forks import drop_in_children, end_child, without_forks
 from distio.runtime.inbox import Inbox
 from distio.runtime.interrupts import noted
@@ -57,7 +57,7 @@ from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.tickets import PendingRuns
 from distio.runtime.watchdog import PoolWatch
 
-__all__ = ["Host", "LeavesChild", "Link"]
+__all__ = ["Host", "Link"]
 
 _LONGEST_WAIT_SECONDS: Final = 86_400.0
 """The system can't wait for centuries; whoever has to looks again once a day."""
@@ -309,7 +309,7 @@ class Host:
         self.is_stopping = self.is_inherited = True
         for host, executor in executors_here():
             if host is self and isinstance(executor.work, Fiber):
-                executor.work.stack[:] = [_EndsChild(list(executor.work.stack))]
+                executor.work.stack[:] = [EndsChild(list(executor.work.stack))]
 
     # -- cancellation ---------------------------------------------------------------------
 
@@ -472,37 +472,6 @@ class Host:
         """The handle of a fiber that has failed died: in any thread, with any lock held."""
         if not self.is_stopping:
             self.inbox.put(self.member.report_failures_later)
-
-
-class LeavesChild(Frame):
-    """Lies, in a forked child, on the stack of a fiber that goes on: a `sys.exit` ends the child.
-
-    Elsewhere that is a panic of the fiber. But who forks and exits means the process.
-    """
-
-    __slots__ = ()
-
-    def _failed(self, fiber: Fiber) -> None:
-        if isinstance(fiber.failure, Panic):
-            last = fiber.failure.exceptions[-1]
-            if isinstance(last.exception, SystemExit):
-                end_child(fiber.failure)
-
-
-class _EndsChild(Frame):
-    """All that is left, in a forked child, for a fiber of the parent to do later."""
-
-    __slots__ = ("_rest",)
-
-    def __init__(self, rest: list[Frame]) -> None:
-        self._rest = rest
-        """What the parent has left to do: dropping it might release something."""
-
-    def _succeeded(self, fiber: Fiber) -> NoReturn:
-        end_child(fiber.outcome())
-
-    def _failed(self, fiber: Fiber) -> NoReturn:
-        end_child(fiber.outcome())
 
 
 @cache

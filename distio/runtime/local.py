@@ -28,8 +28,9 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
 from distio.runtime.current import executors_here
 from distio.runtime.failures import log_unreleased
+from distio.runtime.forked import LeavesChild
 from distio.runtime.forks import spare_in_children
-from distio.runtime.host import Host, LeavesChild
+from distio.runtime.host import Host
 from distio.runtime.interrupts import interruptible
 from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main

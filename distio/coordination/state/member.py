@@ -96,28 +96,28 @@ class MemberState:
         """
         fiber.value = None
         self.parked[fiber.id] = fiber
-        request = fiber.request
-        assert request is not None
+        request: Any = fiber.request
         if request.waits_for_fibers:
             run = self.runs[fiber.run]
             if is_asked:
                 run.asked.add(fiber.id)
-            else:
-                run.block(1)
+            else:  # as `LocalRun.block`: a call would be felt in each hand-off of a lock
+                run.blocked += 1
+                self.progress.newly_blocked[run.id] = run
 
     def unpark(self, fiber: Fiber) -> None:
         """A parked fiber has got what it waits for, or waits no longer: it goes on."""
         del self.parked[fiber.id]
         self.ready.append(fiber)
-        request = fiber.request
-        assert request is not None
+        request: Any = fiber.request
         if request.waits_for_fibers:
             run = self.runs[fiber.run]
+            run.woken += 1
             if fiber.id in run.asked:
                 run.asked.remove(fiber.id)
-                run.woken += 1
             else:
-                run.block(-1)
+                run.blocked -= 1
+                self.progress.newly_blocked[run.id] = run
 
     def asks_no_more(self, fiber: Fiber) -> None:
         """A parked fiber of which the coordinator was told will be woken by fibers here."""
