@@ -127,9 +127,9 @@ class Coordinator:
             Inadmissible: it can't.
             Late: nothing follows from it.
         """
-        sender, rule = self.state.members.get(event.member), self._rules.get(type(event.message))
-        if sender is not None and rule is not None:
-            rule(sender, event.message)
+        sender, kind = self.state.members.get(event.member), type(event.message)
+        if sender is not None and kind in _RULES.kinds:
+            self._rules[kind](sender, event.message)
 
     def handle(self, now: float, event: Event) -> list[Send]:
         """Take up one event.

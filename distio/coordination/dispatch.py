@@ -85,19 +85,19 @@ class HandlerTable:
                     if kind in self._methods or kind in besides:
                         raise TypeError(f"{kind.__name__} is handled twice")
                     self._methods[kind] = owner, method.__name__
-        kinds: list[type] = base.__subclasses__()
-        known = {*self._methods, *besides}
-        missing = [each.__name__ for each in kinds if each not in known]
+        self.kinds: Final = frozenset(self._methods)
+        """The types that are handled."""
+        subclasses: list[type] = base.__subclasses__()
+        missing = [each.__name__ for each in subclasses if each not in {*self.kinds, *besides}]
         if missing and is_complete:
             raise TypeError(f"nobody handles {', '.join(sorted(missing))}")
 
     def bind(self, owners: Sequence[object]) -> dict[type, Callable[..., Any]]:
-        """The methods of these objects by type: one object for each class, or for a subclass."""
-        places = self._places_in(owners).items()
-        return {kind: getattr(owners[index], name) for kind, (index, name) in places}
+        """The methods of these objects by type: one object for each class, or for a subclass.
 
-    def bind_when_used(self, owners: Sequence[object]) -> dict[type, Callable[..., Any]]:
-        """The same, but `[]` binds each when it is looked up for the first time."""
+        Returns:
+            A dict that binds a method when `[]` looks it up for the first time.
+        """
         return _Bound(self._places_in(owners), owners)
 
     def _places_in(self, owners: Sequence[object]) -> dict[type, tuple[int, str]]:

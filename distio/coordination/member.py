@@ -149,8 +149,8 @@ class Member:
             worker=worker,
         )
         self.features = _make(self.state)
-        self._handlers = _HANDLERS.bind_when_used(self.features)
-        self.answers = _ANSWERS.bind_when_used(self.features)
+        self._handlers = _HANDLERS.bind(self.features)
+        self.answers = _ANSWERS.bind(self.features)
         """By type of request, the method of a feature that answers it."""
         self.state.hooks = Hooks(self.features, self.answers)
 

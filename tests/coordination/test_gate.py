@@ -286,14 +286,13 @@ def test_tick_that_fails_costs_no_member(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_loss_of_a_member_that_fails_in_one_part_is_complete_in_all_others(
     feature: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(get_type_hints(Features)[feature], "member_lost", fails)
-        scene = Scene()
+    scene = Scene()
     handle = scene.start(honest_session().attempt())
     for _ in range(12):
         scene.step()
     worker = scene.workers[0]
     scene.members.remove(worker)
+    monkeypatch.setattr(get_type_hints(Features)[feature], "member_lost", fails)
     worker.disconnect()
     assert scene.board.incidents
     scene.finish()

@@ -14,17 +14,15 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from typing import Concatenate, Final, ParamSpec, TypeVar, final
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Final, final
 
+from distio.coordination.feature.hook import Hook
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import FiberRecord, Run
 from distio.protocol.messages import Chunk, MemberMessage
 
 __all__ = ["CoordinatorFeature", "Hooks", "Key"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 Key = int | str
 """Of a lock: that of a variable or of a lock of one program is a number, others have names."""
@@ -187,52 +185,40 @@ F = CoordinatorFeature
 class Hooks:
     """For each hook: the methods of the features that have a say in it, in order."""
 
-    def __init__(self, features: Sequence[CoordinatorFeature]) -> None:
-        self._features = tuple(features)
-        self._bind()
+    fibers_left = Hook(F.fibers_left)
+    before_placing = Hook(F.before_placing)
+    fibers_placed = Hook(F.fibers_placed)
+    fibers_dropped = Hook(F.fibers_dropped)
+    fiber_ended = Hook(F.fiber_ended)
+    fiber_lost = Hook(F.fiber_lost)
+    fiber_unreachable = Hook(F.fiber_unreachable)
+    key_unreachable = Hook(F.key_unreachable)
+    run_started = Hook(F.run_started)
+    run_ended = Hook(F.run_ended)
+    run_may_be_stuck = Hook(F.run_may_be_stuck)
+    will_wake = Hook(F.will_wake)
+    waiting_at = Hook(F.waiting_at)
+    tokens_moved = Hook(F.tokens_moved)
+    member_joined = Hook(F.member_joined)
+    member_reported = Hook(F.member_reported)
+    member_lost = Hook(F.member_lost)
+    next_deadline = Hook(F.next_deadline)
+    tick = Hook(F.tick)
+    settle = Hook(F.settle)
+    runs_with = Hook(F.runs_with)
+    spoilt_runs = Hook(F.spoilt_runs)
+    give_up = Hook(F.give_up)
+    lose_track = Hook(F.lose_track)
+    refuse = Hook(F.refuse)
+    count_anew = Hook(F.count_anew)
+    validate = Hook(F.validate)
+    leftovers = Hook(F.leftovers)
 
-    def _bind(self) -> None:
-        all = self._features
-        self.fibers_left = _overriding(all, F.fibers_left)
-        self.before_placing = _overriding(all, F.before_placing)
-        self.fibers_placed = _overriding(all, F.fibers_placed)
-        self.fibers_dropped = _overriding(all, F.fibers_dropped)
-        self.fiber_ended = _overriding(all, F.fiber_ended)
-        self.fiber_lost = _overriding(all, F.fiber_lost)
-        self.fiber_unreachable = _overriding(all, F.fiber_unreachable)
-        self.key_unreachable = _overriding(all, F.key_unreachable)
-        self.run_started = _overriding(all, F.run_started)
-        self.run_ended = _overriding(all, F.run_ended)
-        self.run_may_be_stuck = _overriding(all, F.run_may_be_stuck)
-        self.will_wake = _overriding(all, F.will_wake)
-        self.waiting_at = _overriding(all, F.waiting_at)
-        self.tokens_moved = _overriding(all, F.tokens_moved)
-        self.member_joined = _overriding(all, F.member_joined)
-        self.member_reported = _overriding(all, F.member_reported)
-        self.member_lost = _overriding(all, F.member_lost)
-        self.next_deadline = _overriding(all, F.next_deadline)
-        self.tick = _overriding(all, F.tick)
-        self.settle = _overriding(all, F.settle)
-        self.runs_with = _overriding(all, F.runs_with)
-        self.spoilt_runs = _overriding(all, F.spoilt_runs)
-        self.give_up = _overriding(all, F.give_up)
-        self.lose_track = _overriding(all, F.lose_track)
-        self.refuse = _overriding(all, F.refuse)
-        self.count_anew = _overriding(all, F.count_anew)
-        self.validate = _overriding(all, F.validate)
-        self.leftovers = _overriding(all, F.leftovers)
+    def __init__(self, features: Sequence[CoordinatorFeature]) -> None:
+        self.features = tuple(features)
 
     def __getstate__(self) -> tuple[CoordinatorFeature, ...]:
-        return self._features
+        return self.features
 
     def __setstate__(self, features: tuple[CoordinatorFeature, ...]) -> None:
-        self._features = features
-        self._bind()
-
-
-def _overriding(
-    features: Sequence[CoordinatorFeature], hook: Callable[Concatenate[CoordinatorFeature, P], R]
-) -> tuple[Callable[P, R], ...]:
-    """The methods of these features that take the place of a hook that does nothing."""
-    name = hook.__name__
-    return tuple(getattr(each, name) for each in features if getattr(type(each), name) is not hook)
+        self.features = features
