@@ -110,7 +110,7 @@ def test_honest_run_ends_rightly_beside_a_member_that_lies() -> None:
             liar.close()
         liar = Liar(url)
         liar.says_frames(b"junk")
-        assert "does not speak our protocol" in liar.is_told()
+        assert "not the protocol of distio" in liar.is_told()
         liar.close()
         thread.join(PATIENCE)
         assert box == [Ok(sum(range(60)))]

@@ -35,13 +35,18 @@ __all__ = ["Failures", "Unobserved", "is_cancellation"]
 class Unobserved(LocalFiber):
     """Ties a handle to this member, where its fiber has failed, and nobody has seen that yet."""
 
-    __slots__ = ("_failures", "_fiber", "_unobserved")
+    __slots__ = ("_failures", "_fiber", "_origin", "_unobserved")
 
     def __init__(self, run: LocalRun, fiber: int, failures: Failures) -> None:
         super().__init__(run.id)
+        self._origin = run.location
         self._fiber = fiber
         self._unobserved = run.unobserved
         self._failures = failures
+
+    @property
+    def origin(self) -> LocalFiber:
+        return self._origin
 
     def __del__(self) -> None:
         failure = self._unobserved.pop(self._fiber, None)

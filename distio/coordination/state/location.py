@@ -19,6 +19,11 @@ class LocalFiber:
     def __init__(self, run: int) -> None:
         self.run = run
 
+    @property
+    def origin(self) -> LocalFiber:
+        """The location that the fiber's run has given to all its handles."""
+        return self
+
 
 @final
 class RemoteFiber(Claim):
@@ -34,8 +39,8 @@ class RemoteFiber(Claim):
 
 def origin_of(handle: Handle[Any, Any, Any]) -> LocalFiber | None:
     """The location that the fiber's run gave to the handle; None if the handle is a copy."""
-    location = handle.location.origin if type(handle.location) is RemoteFiber else handle.location
-    return location if isinstance(location, LocalFiber) else None
+    location = handle.location
+    return location.origin if isinstance(location, LocalFiber | RemoteFiber) else None
 
 
 def is_of(handle: Handle[Any, Any, Any], run: int) -> bool:

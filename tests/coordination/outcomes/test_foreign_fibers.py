@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from distio import Ok, io
+from typing import Any
+
+from distio import IO, Ok, Panic, io
 from distio.core.fiber import Handle
 from distio.errors import FiberUnreachable
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
+from distio.testing import simulate
 from tests.coordination.test_coordinator import Scene, ended, finished, made, placed
 from tests.coordination.test_member import World, outcome_of
 
@@ -174,3 +177,19 @@ def test_deadlock_after_a_loss_names_the_lost_worker() -> None:
     _, reason = scene.machine.runs[run].ending or (None, "")
     assert "waits to take from a queue; fibers of it were lost with worker 2" in reason
     assert reason.endswith("the connection to it broke")
+
+
+def test_handle_of_a_failed_fiber_that_leaves_in_an_outcome_can_be_waited_for() -> None:
+    def started_and_failed() -> IO[Any, Any, Any]:
+        failing = io.parallel(io.defer(int, "no number"))
+        return failing.flat_map(lambda fibers: io.sleep(0.01).then(io.pure(fibers)))
+
+    def wait(results: list[Any]) -> IO[Any, Any, Any]:
+        return io.sleep(0.01).then(io.wait(results[0].success))
+
+    child = io.parallel(io.defer_io(started_and_failed))
+    for seed in range(5):
+        waited = simulate(child.flat_map(io.wait).flat_map(wait), members=1, seed=seed)
+        (outcome,) = waited.result.success  # type: ignore[union-attr]  # an Ok
+        assert isinstance(outcome, Panic)
+        assert isinstance(outcome.exceptions[0].exception, ValueError)
