@@ -81,3 +81,10 @@ def test_architecture_names_only_identifiers_that_the_code_has() -> None:
 
 def test_architecture_drawings_are_no_wider_than_100_characters() -> None:
     assert [line for line in PAGE.splitlines() if len(line) > 100] == []
+
+
+def test_architecture_glossary_has_each_word_once_and_in_order() -> None:
+    _, _, *rows = re.findall(r"^\|.*", PAGE.split("## Glossary")[1], re.M)
+    words = [row.split("|")[1].strip().lower() for row in rows]
+    assert len(words) > 50
+    assert words == sorted(set(words))
