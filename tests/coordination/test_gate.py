@@ -14,6 +14,7 @@ from distio.coordination.state.registry import NOWHERE
 from distio.coordination.timers.coordinator import Timers
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
+from distio.protocol.messages import status
 from tests.harness.in_one_thread import Liar, Scene, outcome_of
 
 CLIENT, LIAR = 1, 4
@@ -88,7 +89,7 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "handles of others leave": [m.Expose(OWN, [CHILD])],
     "a run of others is cancelled": [m.CancelRun(HONEST)],
     "fibers of others are cancelled": [m.CancelFibers(HONEST, [(CHILD, 0)])],
-    "fibers of others are asked after": [m.QueryStatus(HONEST, CHILD, 1, CHILD)],
+    "fibers of others are asked after": [status.QueryStatus(HONEST, CHILD, 1, CHILD)],
     "a fiber of others sleeps": [m.StartTimer(OWN, CHILD, 1, 1.0)],
     "a fiber sleeps twice": [m.StartTimer(OWN, OWN, 1, 1.0), m.StartTimer(OWN, OWN, 2, 1.0)],
     "a limit lets nobody start": [m.AcquireTokens("none", 0, 1.0, OWN, [OWN])],
@@ -155,7 +156,7 @@ HARMLESS: dict[str, list[m.MemberMessage]] = {
     "outcomes of others": [m.OutcomesReady([CHILD], [b"junk"])],
     "outcomes of others are unknown": [m.OutcomeUnknown(CHILD, n, HONEST) for n in range(3)],
     "others can't go on": [m.WaitGraph(HONEST, n, True, [(HONEST, [CHILD])]) for n in range(20)],
-    "questions to others are answered": [m.FiberDescribed(n, "lost", None) for n in range(20)],
+    "questions to others are answered": [status.FiberDescribed(n, "lost", None) for n in range(20)],
     "processes of others have exited": [m.WorkerExited(n, "killed") for n in range(50)],
     "loans of others are returned": [m.DelegationReturned(HONEST + n, 0) for n in range(9)],
     "a run that is over": [told(fiber_id(9, 9), finished=1), m.CancelRun(fiber_id(9, 9))],

@@ -22,8 +22,8 @@ from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, Run
 from distio.errors import DistioBug
-from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
+from distio.protocol.messages import status as m
 
 __all__ = ["StatusQueries"]
 

@@ -19,10 +19,9 @@ from distio.coordination.state.member import MemberState
 from distio.coordination.status.words import state_of
 from distio.core.fiber import Fiber, Handle
 from distio.core.status import Status
-from distio.protocol import messages as m
-from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
-from distio.protocol.requests import QueryStatus
+from distio.protocol.messages import status as m
+from distio.protocol.requests.status import QueryStatus
 from distio.protocol.text import as_given, sendable
 from distio.result import Panic
 
@@ -41,7 +40,7 @@ class StatusQueries(MemberFeature):
     # -- asking ---------------------------------------------------------------------------
 
     @answers
-    def query(self, fiber: Fiber, request: rq.QueryStatus) -> Fiber | None:
+    def query(self, fiber: Fiber, request: QueryStatus) -> Fiber | None:
         """Answer a fiber, or park it until the coordinator does."""
         stated: Handle[Any, Any, Any] = request.handle
         state, name = self._known(stated)

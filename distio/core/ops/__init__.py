@@ -1,7 +1,7 @@
 """The operations: one class each, holding its fields, its evaluation and its frame.
 
-To add one: write the class beside its siblings, name it here, give it a constructor in
-`distio.io` (or a method of `IO`) and a test.
+No operation has to be named here: a chapter of `distio.io` may import the file of its own.
+CONTRIBUTING says how to add one.
 """
 
 from distio.core.ops.actors import MakeActor, call_actor
@@ -33,7 +33,6 @@ from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
 from distio.core.ops.retry import Repeat, Retry, RetryPanic
 from distio.core.ops.scopes import StartIn, scope, zip_par_fast
-from distio.core.ops.status import QueryStatus
 from distio.core.ops.timers import Now, Sleep, SleepUntil
 from distio.core.ops.values import (
     Defer,
@@ -90,7 +89,6 @@ __all__ = [
     "OnMainThread",
     "Parallel",
     "Pure",
-    "QueryStatus",
     "Race",
     "Random",
     "RandomSeed",

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO, Next
-from distio.protocol import requests
+from distio.protocol.requests import status as requests
 
 __all__ = ["QueryStatus"]
 

@@ -2,11 +2,15 @@
 
 Members ask in the imperative and report in the past tense; the coordinator does the same. User
 data is opaque: a `Payload` holds bytes that only members open.
+
+All files of the folder are imported here, so that the codec knows all types. No message has to be
+named here: a conversation may import the file of its own, as `status` does.
 """
 
 from __future__ import annotations
 
 from distio.protocol.base import CoordinatorMessage, MemberMessage, Message
+from distio.protocol.importing import import_modules
 from distio.protocol.messages.cancellation import (
     CancelFibers,
     CancelRun,
@@ -70,7 +74,6 @@ from distio.protocol.messages.primitives import (
     WithdrawCall,
 )
 from distio.protocol.messages.references import DropOutcomes, Expose, GiveBack, PrimitivesFreed
-from distio.protocol.messages.status import DescribeFiber, FiberDescribed, QueryStatus, StatusReply
 from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
 
 __all__ = [
@@ -84,10 +87,8 @@ __all__ = [
     "CoordinatorMessage",
     "DelegatedPut",
     "DelegationReturned",
-    "DescribeFiber",
     "DropOutcomes",
     "Expose",
-    "FiberDescribed",
     "FiberLost",
     "FibersCancelled",
     "GiveBack",
@@ -110,7 +111,6 @@ __all__ = [
     "PrimitiveCall",
     "PrimitivesFreed",
     "Progress",
-    "QueryStatus",
     "RecallDelegation",
     "RecallTokens",
     "Refused",
@@ -126,7 +126,6 @@ __all__ = [
     "Shutdown",
     "StartRun",
     "StartTimer",
-    "StatusReply",
     "StealRequest",
     "StopTimer",
     "StoreValue",
@@ -138,3 +137,5 @@ __all__ = [
     "WithdrawCall",
     "WorkerExited",
 ]
+
+import_modules(__name__, __path__)

@@ -22,6 +22,7 @@ from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
+from distio.protocol.messages import status
 from distio.protocol.requests import Lock
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.testing import Crash, Disconnect, Partition, Pause, Simulation, explore
@@ -136,9 +137,9 @@ def test_member_asks_the_coordinator_for_the_status_of_a_fiber_on_another_member
     scene: Scene,
 ) -> None:
     asker = scene.asks(Handle(ELSEWHERE))
-    assert scene.said() == [m.QueryStatus(scene.root.run, asker.id, 1, ELSEWHERE)]
+    assert scene.said() == [status.QueryStatus(scene.root.run, asker.id, 1, ELSEWHERE)]
     assert asker.id in scene.member.state.parked
-    scene.member.receive(m.StatusReply(asker.id, 1, "sleeps", "main", 3))
+    scene.member.receive(status.StatusReply(asker.id, 1, "sleeps", "main", 3))
     scene.work()
     assert asker.value == Status("3.5", "main", "sleeps", "member 3")
 
@@ -151,14 +152,14 @@ def test_status_reply_for_a_cancelled_query_is_dropped(scene: Scene) -> None:
     scene.member.features.cancellation.cancel(scene.root, rq.CancelFibers([asker.handle]))
     scene.work()
     first, second = scene.said()
-    assert isinstance(first, m.QueryStatus)
-    assert isinstance(second, m.QueryStatus)
-    scene.member.receive(m.StatusReply(asker.id, first.question, "sleeps", None, 3))
+    assert isinstance(first, status.QueryStatus)
+    assert isinstance(second, status.QueryStatus)
+    scene.member.receive(status.StatusReply(asker.id, first.question, "sleeps", None, 3))
     assert scene.member.state.stale == 1
     assert asker.id in scene.member.state.parked
-    scene.member.receive(m.StatusReply(asker.id, second.question, "sleeps", None, 3))
+    scene.member.receive(status.StatusReply(asker.id, second.question, "sleeps", None, 3))
     scene.work()
-    scene.member.receive(m.StatusReply(asker.id, second.question, "sleeps", None, 3))
+    scene.member.receive(status.StatusReply(asker.id, second.question, "sleeps", None, 3))
     assert scene.member.state.stale == 2
 
 
@@ -206,8 +207,8 @@ def test_status_has_the_name_of_a_fiber_that_was_moved(scene: Scene) -> None:
     payload, _ = dump_fibers([fiber])
     scene.member.receive(m.Place(m.Chunk(scene.root.run, [(ELSEWHERE, 1)], payload)))
     assert scene.node.work()
-    scene.member.receive(m.DescribeFiber(8, ELSEWHERE))
-    assert scene.said() == [m.FiberDescribed(8, "running", "main")]
+    scene.member.receive(status.DescribeFiber(8, ELSEWHERE))
+    assert scene.said() == [status.FiberDescribed(8, "running", "main")]
 
 
 def test_member_describes_its_fibers_to_the_coordinator(scene: Scene) -> None:
@@ -216,29 +217,32 @@ def test_member_describes_its_fibers_to_the_coordinator(scene: Scene) -> None:
     scene.member.features.references.export([fiber.handle])
     scene.work()
     scene.said()
-    scene.member.receive(m.DescribeFiber(8, fiber.id))
-    scene.member.receive(m.DescribeFiber(9, ELSEWHERE))
-    assert scene.said() == [m.FiberDescribed(8, "sleeps", "main"), m.FiberDescribed(9, "", None)]
+    scene.member.receive(status.DescribeFiber(8, fiber.id))
+    scene.member.receive(status.DescribeFiber(9, ELSEWHERE))
+    assert scene.said() == [
+        status.FiberDescribed(8, "sleeps", "main"),
+        status.FiberDescribed(9, "", None),
+    ]
 
 
 # -- the coordinator --------------------------------------------------------------------------
 
 
 def asks(scene: Hub, run: int, fiber: int, member: int = 1) -> Commands:
-    return scene.says(member, m.QueryStatus(run, run, 7, fiber))
+    return scene.says(member, status.QueryStatus(run, run, 7, fiber))
 
 
 def told(
     run: int, state: str, member: int = 0, name: str | None = None
-) -> tuple[int, m.StatusReply]:
-    return 1, m.StatusReply(run, 7, state, name, member)
+) -> tuple[int, status.StatusReply]:
+    return 1, status.StatusReply(run, 7, state, name, member)
 
 
 def test_coordinator_asks_the_host_for_a_status_and_passes_the_reply_on() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
-    assert asks(scene, run, child) == [(2, m.DescribeFiber(1, child))]
-    answer = scene.says(2, m.FiberDescribed(1, "sleeps", "main"))
+    assert asks(scene, run, child) == [(2, status.DescribeFiber(1, child))]
+    answer = scene.says(2, status.FiberDescribed(1, "sleeps", "main"))
     assert answer == [told(run, "sleeps", 2, "main")]
     assert len(scene.machine.features.status) == 0
 
@@ -246,9 +250,9 @@ def test_coordinator_asks_the_host_for_a_status_and_passes_the_reply_on() -> Non
 def test_coordinator_asks_the_maker_for_the_status_of_a_fiber_that_never_left() -> None:
     scene = Hub(workers=1)
     run = scene.starts(fibers=2)
-    assert asks(scene, run, run + 1, member=2) == [(1, m.DescribeFiber(1, run + 1))]
-    assert scene.says(1, m.FiberDescribed(1, "running", None)) == [
-        (2, m.StatusReply(run, 7, "running", None, 1))
+    assert asks(scene, run, run + 1, member=2) == [(1, status.DescribeFiber(1, run + 1))]
+    assert scene.says(1, status.FiberDescribed(1, "running", None)) == [
+        (2, status.StatusReply(run, 7, "running", None, 1))
     ]
     assert scene.machine.fibers == {}
 
@@ -265,9 +269,11 @@ def test_coordinator_asks_again_for_the_status_of_a_fiber_that_has_left_meanwhil
     run = scene.starts(fibers=2)
     asks(scene, run, run + 1, member=2)
     scene.offers(1, run, run + 1)
-    assert scene.says(1, m.FiberDescribed(1, "", None)) == [(2, m.DescribeFiber(2, run + 1))]
-    assert scene.says(2, m.FiberDescribed(2, "sleeps", None)) == [
-        (2, m.StatusReply(run, 7, "sleeps", None, 2))
+    assert scene.says(1, status.FiberDescribed(1, "", None)) == [
+        (2, status.DescribeFiber(2, run + 1))
+    ]
+    assert scene.says(2, status.FiberDescribed(2, "sleeps", None)) == [
+        (2, status.StatusReply(run, 7, "sleeps", None, 2))
     ]
 
 
@@ -277,23 +283,25 @@ def test_coordinator_asks_again_for_the_status_of_a_fiber_that_left_and_came_bac
     asks(scene, run, child)
     scene.offers(2, run, child, epoch=1)
     assert scene.machine.fibers[child].epoch == 2
-    assert scene.says(2, m.FiberDescribed(1, "", None)) == [(2, m.DescribeFiber(2, child))]
+    assert scene.says(2, status.FiberDescribed(1, "", None)) == [
+        (2, status.DescribeFiber(2, child))
+    ]
 
 
 def test_status_of_a_fiber_that_its_host_does_not_know_is_ended() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     asks(scene, run, child)
-    assert scene.says(2, m.FiberDescribed(1, "", None)) == [told(run, "ended")]
+    assert scene.says(2, status.FiberDescribed(1, "", None)) == [told(run, "ended")]
     asks(scene, run, run + 9)
-    assert scene.says(1, m.FiberDescribed(2, "", None)) == [told(run, "ended")]
+    assert scene.says(1, status.FiberDescribed(2, "", None)) == [told(run, "ended")]
 
 
 def test_status_of_a_fiber_that_has_ended_has_no_place() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     asks(scene, run, child)
-    assert scene.says(2, m.FiberDescribed(1, "ended", None)) == [told(run, "ended")]
+    assert scene.says(2, status.FiberDescribed(1, "ended", None)) == [told(run, "ended")]
     scene.tells(2, ended(run, child))
     assert asks(scene, run, child) == [told(run, "ended")]
 
@@ -311,10 +319,10 @@ def test_status_query_is_answered_when_the_host_is_lost() -> None:
     scene = Hub(workers=1)
     run, (child,) = shipped(scene)
     asks(scene, run, child)
-    scene.says(1, m.QueryStatus(run, run + 5, 8, fiber_id(2, 5)))
+    scene.says(1, status.QueryStatus(run, run + 5, 8, fiber_id(2, 5)))
     assert scene.breaks(2) == [
         told(run, "lost"),
-        (1, m.StatusReply(run + 5, 8, "lost", None, 0)),
+        (1, status.StatusReply(run + 5, 8, "lost", None, 0)),
     ]
     assert len(scene.machine.features.status) == 0
 
@@ -333,16 +341,18 @@ def test_status_queries_are_answered_once_when_several_members_are_lost_together
     asks(scene, run, fiber_id(watcher, 6))
     assert scene.breaks(watched) == []
     said = scene.breaks(watcher)
-    assert [each for each in said if isinstance(each[1], m.StatusReply)] == [told(run, "lost")] * 3
+    assert [each for each in said if isinstance(each[1], status.StatusReply)] == [
+        told(run, "lost")
+    ] * 3
 
 
 def test_status_query_of_a_lost_member_is_forgotten() -> None:
     scene = Hub(workers=2)
     run, (child, _) = shipped(scene, 2)
-    assert asks(scene, run, child, member=3) == [(2, m.DescribeFiber(1, child))]
+    assert asks(scene, run, child, member=3) == [(2, status.DescribeFiber(1, child))]
     scene.breaks(3)
     assert len(scene.machine.features.status) == 0
-    assert scene.says(2, m.FiberDescribed(1, "sleeps", None)) == []
+    assert scene.says(2, status.FiberDescribed(1, "sleeps", None)) == []
     assert scene.machine.stale == 1
 
 
@@ -353,7 +363,7 @@ def test_status_query_is_forgotten_when_its_run_ends() -> None:
     scene.tells(2, ended(run, child))
     scene.tells(1, made(run, 0, finished=1))
     scene.machine.validate_rest()
-    assert scene.says(2, m.FiberDescribed(1, "sleeps", None)) == []
+    assert scene.says(2, status.FiberDescribed(1, "sleeps", None)) == []
     assert asks(scene, run, child) == []
     assert scene.machine.stale == 2
 

@@ -1,0 +1,70 @@
+"""What a fiber asks its runtime: the whole waist between a program and whatever runs it.
+
+`step` hands one of these back when a fiber stops stepping. The runtime answers by giving the
+fiber a value (or a failure) and stepping it again. Requests are plain data, so a fiber that is
+parked on one can be pickled together with it.
+
+There is one file for each conversation. All of them are imported here, so that the tables of
+answers know all types. No request has to be named here: a conversation may import the file of its
+own, as `status` does.
+"""
+
+from __future__ import annotations
+
+from distio.protocol.importing import import_modules
+from distio.protocol.requests.actors import FindObject, KeepObject
+from distio.protocol.requests.base import NOTHING, Nothing, Request
+from distio.protocol.requests.calls import AwaitBlocking, AwaitCallback, Place
+from distio.protocol.requests.fibers import HERE, AwaitFibers, CancelFibers, Spawn, SpawnAt
+from distio.protocol.requests.locks import Acquire, Lock, MakeLock, Release, conflict
+from distio.protocol.requests.primitives import CallPrimitive, MakePrimitive, PrimitiveRef
+from distio.protocol.requests.timers import Sleep
+from distio.protocol.requests.turns import (
+    FINISHED,
+    NOW,
+    RANDOM,
+    SWITCHED,
+    YIELDED,
+    Finished,
+    Now,
+    Random,
+    Switched,
+    Yielded,
+)
+
+__all__ = [
+    "Acquire",
+    "AwaitBlocking",
+    "AwaitCallback",
+    "AwaitFibers",
+    "CallPrimitive",
+    "CancelFibers",
+    "FINISHED",
+    "FindObject",
+    "Finished",
+    "HERE",
+    "KeepObject",
+    "Lock",
+    "MakeLock",
+    "MakePrimitive",
+    "NOTHING",
+    "NOW",
+    "Nothing",
+    "Now",
+    "Place",
+    "PrimitiveRef",
+    "RANDOM",
+    "Random",
+    "Release",
+    "Request",
+    "SWITCHED",
+    "Sleep",
+    "Spawn",
+    "SpawnAt",
+    "Switched",
+    "YIELDED",
+    "Yielded",
+    "conflict",
+]
+
+import_modules(__name__, __path__)

@@ -1,0 +1,24 @@
+"""One fiber asks what another one is at."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from distio.protocol.requests.base import Request
+
+__all__ = ["QueryStatus"]
+
+
+@final
+class QueryStatus(Request):
+    """What is this fiber at? Answered by a `Status`."""
+
+    __slots__ = ("handle", "question")
+    can_wait = True
+    state = "waits for a status"
+    action = "asks after a fiber"
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.question = 0
+        """The number of the question, if others are asked (the member's business)."""

@@ -1,0 +1,45 @@
+"""A file in a package of the protocol is imported with the package: no list has to name it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package with two messages, each in a file of its own."""
+    folder = tmp_path / "conversations"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(
+        "from distio.protocol.importing import import_modules\n"
+        "class Message: pass\n"
+        "import_modules(__name__, __path__)\n"
+    )
+    for name in ("goodbye", "hello"):
+        (folder / f"{name}.py").write_text(
+            f"from conversations import Message\nclass {name.title()}(Message): pass\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return folder.name
+
+
+def test_package_that_imports_its_modules_knows_the_types_of_all_in_order_of_names(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported = __import__(package)
+    for name in [package, f"{package}.goodbye", f"{package}.hello"]:
+        monkeypatch.delitem(sys.modules, name)
+    types = [each.__name__ for each in imported.Message.__subclasses__()]
+    assert types == ["Goodbye", "Hello"]
+
+
+@pytest.mark.parametrize("name", ["messages", "requests"])
+def test_package_of_the_protocol_has_imported_each_of_its_files(name: str) -> None:
+    package = __import__(f"distio.protocol.{name}", fromlist=["protocol"])
+    assert package.__file__ is not None
+    files = {each.stem for each in Path(package.__file__).parent.glob("[!_]*.py")}
+    assert files
+    assert files <= set(vars(package))  # a module that was imported is a name of its package
