@@ -37,7 +37,7 @@ LARGEST: Final = 2**63 - 1
 """The largest number that a program may hand to the protocol: a capacity, a count, tokens."""
 
 Id = Annotated[int, Meta(ge=0, le=LARGEST)]
-"""A fiber, a run, a member, a lock without a name, something to talk by."""
+"""A fiber, a run, a member, a lock without a name, a primitive."""
 
 Key = Id | str
 """A lock: an id, or a name."""
@@ -61,7 +61,7 @@ Tokens = Annotated[int, Meta(ge=1, le=LARGEST)]
 """How many tokens of a lock, whose number a program has chosen, and not none."""
 
 Capacity = Annotated[int, Meta(ge=-1, le=LARGEST)]
-"""The size of what fibers talk by; -1: no limit."""
+"""The size of a primitive; -1: no limit."""
 
 MOST_SECONDS: Final = sys.float_info.max
 
@@ -77,7 +77,7 @@ Token = Annotated[bytes, Meta(max_length=64)]
 MemberKind = Literal["client", "worker"]
 
 PrimitiveKind = Literal["barrier", "deferred", "latch", "queue", "topic"]
-"""The kinds of what fibers talk by."""
+"""The kinds of primitives."""
 
 Method = Literal[
     "close",

@@ -1,4 +1,4 @@
-"""The simulated coordinator: the switchboard and the machine, at the end of all wires."""
+"""The simulated coordinator: the handshakes and the machine, at the end of all wires."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Hub:
         self._flush()
 
     def _flush(self) -> None:
-        """Send what the switchboard has for each listener, and check the machine."""
+        """Send what the handshakes have for each listener, and check the machine."""
         self.is_stale = True
         if self._closes_because and self.board.is_closed:
             self.board.shut_down(self._closes_because)

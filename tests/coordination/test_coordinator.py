@@ -205,6 +205,14 @@ def test_coordinator_asks_a_busy_worker_for_fibers_when_another_is_idle() -> Non
     assert scene.offers(2, run, moved, epoch=1) == [(3, placed(run, moved, epoch=2))]
 
 
+def test_coordinator_asks_for_no_fibers_on_behalf_of_a_worker_that_leaves() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=12)
+    scene.says(3, m.Leaving(10.0))
+    scene.offers(1, run, *(fiber_id(1, n) for n in range(1, 11)))
+    assert scene.tells(2, ready=10) == []
+
+
 def test_coordinator_does_not_ask_a_member_again_that_had_nothing_to_give() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=12)

@@ -307,7 +307,7 @@ class Locks(MemberFeature):
         for key in list(run.locks):
             lock = self._locks[key]
             lock.runs.discard(run.id)
-            self._forgo(lock, run.id)
+            self._withdraw_acquire(lock, run.id)
             for fiber in [each for each in lock.holders.values() if each.run == run.id]:
                 assert fiber.holds is not None
                 lock.free += fiber.holds[key].count if lock.tokens else 1
@@ -321,7 +321,7 @@ class Locks(MemberFeature):
         for lock in [lock for lock in self._locks.values() if lock.asked]:
             self._refuse(lock, ClusterClosed(reason))
 
-    def _forgo(self, lock: _Lock, run: int) -> None:
+    def _withdraw_acquire(self, lock: _Lock, run: int) -> None:
         """The fibers of this run wait no longer."""
         for id in [id for id, fiber in lock.turns.items() if fiber.run == run]:
             del lock.turns[id]

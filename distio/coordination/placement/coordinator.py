@@ -167,28 +167,28 @@ class Placement(CoordinatorFeature):
     def _place_backlog(self) -> None:
         backlog, members = self._state.backlog, self._state.members
         while backlog:
-            taker = choose_host(members.values())
-            if taker is None:
+            host = choose_host(members.values())
+            if host is None:
                 return
             chunk = backlog.popleft()
-            self._state.survive(self._place, taker, chunk, run=chunk.run)
+            self._state.survive(self._place, host, chunk, run=chunk.run)
 
-    def _place(self, taker: MemberRecord, chunk: m.Chunk) -> None:
+    def _place(self, host: MemberRecord, chunk: m.Chunk) -> None:
         moved = []
         for fiber, epoch in chunk.fibers:
             record = self._state.fibers[fiber]
-            record.host = taker.id
+            record.host = host.id
             record.epoch = epoch + 1
             moved.append((fiber, record.epoch))
         run = self._state.runs[chunk.run]
-        run.move(NOWHERE, taker.id, len(moved))
+        run.move(NOWHERE, host.id, len(moved))
         for before_placing in self._state.hooks.before_placing:
-            before_placing(taker, run)
-        given = msgspec.structs.replace(run.give_attachments(chunk, taker.id), fibers=moved)
-        self._state.send(taker.id, m.Place(given))
-        taker.note_placed(given)
+            before_placing(host, run)
+        given = msgspec.structs.replace(run.give_attachments(chunk, host.id), fibers=moved)
+        self._state.send(host.id, m.Place(given))
+        host.note_placed(given)
         for fibers_placed in self._state.hooks.fibers_placed:
-            fibers_placed(taker, given)
+            fibers_placed(host, given)
 
     def _balance(self) -> None:
         if self._state.backlog:

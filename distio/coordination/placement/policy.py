@@ -26,7 +26,7 @@ def choose_victim(members: Iterable[MemberRecord]) -> tuple[MemberRecord, int] |
         load = member.load
         can_give = not (member.was_asked_to_share or member.nothing_to_steal)
         if not load:
-            has_idle = True
+            has_idle = has_idle or member.is_staying
         elif load > max(most, member.hello.threads) and can_give:
             victim, most = member, load
     if victim is None or not has_idle:

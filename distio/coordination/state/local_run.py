@@ -1,4 +1,4 @@
-"""The part of a run that one member hosts, and the news of it that are still to be told."""
+"""The part of a run that one member hosts, and what is still to be reported of it."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class LocalRun:
             self.bundles.popitem()[1].release()
 
     def take_progress(self) -> RunProgress:
-        """Take out the news that are still to be told."""
+        """Take out what is still to be reported."""
         progress = RunProgress(self.id, self._started, self._finished, self._ended, self.blocked)
         self._started, self._finished, self._ended = [], 0, []
         return progress

@@ -15,7 +15,7 @@ __all__ = ["CallPrimitive", "MakePrimitive"]
 
 @final
 class MakePrimitive(IO[Any, Any, Any]):
-    """Make something to talk by."""
+    """Make a primitive."""
 
     __slots__ = _names = ("kind", "size")
 

@@ -31,7 +31,7 @@ class PrimitiveRef(Counted):
 
 @final
 class MakePrimitive(Request):
-    """Make something to talk by; answered by a `PrimitiveRef`."""
+    """Make a primitive; answered by a `PrimitiveRef`."""
 
     __slots__ = ("kind", "size")
     action = "makes a primitive"
@@ -68,7 +68,7 @@ class CallPrimitive(Request):
         self.primitive = primitive
         self.method = method
         self.number = number
-        """What the verb needs to know besides."""
+        """What the method needs to know besides."""
         self.item = item
         """What is given to others."""
         self.payload: bytes | None = None
