@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IO",
+    "Actor",
     "Barrier",
     "Child",
     "Closed",
@@ -31,7 +32,6 @@ __all__ = [
     "Deferred",
     "DomainErrors",
     "Errors",
-    "Actor",
     "MatchError",
     "MultipleExceptions",
     "Ok",

@@ -26,9 +26,9 @@ from distio.io._values import defer, defer_io, defer_read, defer_read_io, pure, 
 
 __all__ = [
     "IO",
+    "Actor",
     "Fiber",
     "Local",
-    "Actor",
     "Scope",
     "Status",
     "actor",

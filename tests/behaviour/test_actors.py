@@ -20,8 +20,8 @@ from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
 from distio.testing import Crash, Simulation, explore
-from tests.coordination.test_coordinator import Scene
-from tests.coordination.test_member import Node
+from tests.harness.coordinators import Scene
+from tests.harness.members import Node
 
 Program = IO[Any, Any, Any]
 Run = Callable[..., Result[Any, Any]]

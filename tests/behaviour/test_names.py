@@ -14,7 +14,7 @@ from distio.core.interpreter import step
 from distio.core.ops.base import Next
 from distio.core.snapshot import dump_fibers, load_fibers
 from tests.conftest import Run
-from tests.coordination.test_member import Node
+from tests.harness.members import Node
 
 Program = IO[Any, Any, Any]
 

@@ -21,7 +21,7 @@ from distio.protocol.ids import fiber_id
 from distio.protocol.requests import YIELDED, Lock
 from distio.resource._resource import of_lock
 from distio.testing import Simulation, explore
-from tests.coordination.test_member import World, outcome_of
+from tests.harness.members import World, outcome_of
 
 Program = IO[Any, Any, Any]
 Moment = str

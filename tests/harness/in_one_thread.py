@@ -14,7 +14,7 @@ from distio.protocol import messages as m
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.domains import MemberKind
 from distio.protocol.version import PROTOCOL, PYTHON
-from tests.coordination.test_member import Node
+from tests.harness.members import Node
 
 __all__ = ["Liar", "Scene"]
 

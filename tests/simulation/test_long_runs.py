@@ -24,15 +24,15 @@ def answer(question: tuple[int, Deferred[int]]) -> Program:
     return reply.set(n + 1)
 
 
-def serve(status_queries: Queue[Any]) -> Program:
+def serve(questions: Queue[Any]) -> Program:
     """Answer questions until the queue is closed; each in a fiber of its own."""
-    one = status_queries.take().flat_map(lambda question: io.parallel(answer(question)))
+    one = questions.take().flat_map(lambda question: io.parallel(answer(question)))
     return io.rec(lambda again: one.then(again)).catch(lambda closed: io.pure(None))
 
 
-def ask(status_queries: Queue[Any], n: int) -> Program:
+def ask(questions: Queue[Any], n: int) -> Program:
     made = Deferred.create()
-    return made.flat_map(lambda reply: status_queries.put((n, reply)).then(reply.get()))
+    return made.flat_map(lambda reply: questions.put((n, reply)).then(reply.get()))
 
 
 def handed_on(n: int) -> Program:
@@ -54,31 +54,29 @@ def given_away(n: int) -> Program:
     return Queue.create().flat_map(talk)
 
 
-def requests(status_queries: Queue[Any], n: int) -> Program:
+def requests(questions: Queue[Any], n: int) -> Program:
     """The requests that arrive at one time."""
     unheard = io.parallel(io.yield_)
     late = io.sleep(60).timeout(0.001, io.pure("too late"))
-    each = io.zip_par(unheard, late, handed_on(n), given_away(n), ask(status_queries, n))
+    each = io.zip_par(unheard, late, handed_on(n), given_away(n), ask(questions, n))
     return each.map(lambda results: None)
 
 
 def server(rounds: int) -> Program:
     """So many rounds of requests; the value is the sizes of collections when all is quiet again."""
 
-    def go_on(status_queries: Queue[Any], n: int) -> Program:
+    def go_on(questions: Queue[Any], n: int) -> Program:
         if n < rounds:
-            return requests(status_queries, n).then(
-                io.sleep(0.001), io.defer_io(go_on, status_queries, n + 1)
+            return requests(questions, n).then(
+                io.sleep(0.001), io.defer_io(go_on, questions, n + 1)
             )
         quiet = io.sleep(1).then(io.defer(gc.collect), io.sleep(1))
         return quiet.then(io.defer(kept)).flat_map(
-            lambda seen: status_queries.close().then(io.pure(seen))
+            lambda seen: questions.close().then(io.pure(seen))
         )
 
     return Queue.create().flat_map(
-        lambda status_queries: io.zip_par(go_on(status_queries, 0), serve(status_queries)).map(
-            lambda all: all[0]
-        )
+        lambda questions: io.zip_par(go_on(questions, 0), serve(questions)).map(lambda all: all[0])
     )
 
 

@@ -20,9 +20,9 @@ from distio.protocol import requests as rq
 from distio.protocol.endings import Cause
 from distio.protocol.requests import Lock
 from distio.protocol.version import PROTOCOL, PYTHON
-from tests.coordination.test_coordinator import Scene as Hub
-from tests.coordination.test_coordinator import shipped
-from tests.coordination.test_member import Node
+from tests.harness.coordinators import Scene as Hub
+from tests.harness.coordinators import shipped
+from tests.harness.members import Node
 
 Program = IO[Any, Any, Any]
 

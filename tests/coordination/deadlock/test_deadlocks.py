@@ -30,7 +30,7 @@ from distio.protocol.requests import Lock
 from distio.resource._resource import of_lock
 from distio.testing import Simulation, explore
 from tests.conftest import Run
-from tests.coordination.test_member import Node
+from tests.harness.members import Node
 
 Program = IO[Any, Any, Any]
 

@@ -12,8 +12,7 @@ from distio.errors import Deadlock
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from tests.conftest import PATIENCE, shared_cluster
-from tests.coordination.locks.test_coordinator import asks, blocked
-from tests.coordination.test_coordinator import Commands, Scene
+from tests.harness.coordinators import Commands, Scene, asks, blocked
 
 HeldLock = list[tuple[int | str, list[int]]]
 

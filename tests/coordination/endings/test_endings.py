@@ -26,7 +26,7 @@ from distio.testing import (
     Shutdown,
     simulate,
 )
-from tests.coordination.test_coordinator import Scene, ended, shipped
+from tests.harness.coordinators import Scene, ended, shipped
 
 Program = IO[Any, Any, Any]
 

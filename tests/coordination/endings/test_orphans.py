@@ -14,7 +14,7 @@ from distio.errors import ClusterClosed, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
-from tests.coordination.test_member import Node
+from tests.harness.members import Node
 
 Program = IO[Any, Any, Any]
 GRACE = 10.0

@@ -11,7 +11,7 @@ from distio.coordination.state.failure import Failure
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
-from tests.coordination.test_member import World
+from tests.harness.members import World
 
 Program = IO[Any, Any, Any]
 

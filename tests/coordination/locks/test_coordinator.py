@@ -4,21 +4,7 @@ from __future__ import annotations
 
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
-from tests.coordination.test_coordinator import Scene, finished
-
-Commands = list[tuple[int, m.CoordinatorMessage]]
-Key = int | str
-
-
-def asks(
-    scene: Scene, member: int, *fibers: int, lock: Key = 7, tokens: int = 0,
-    per_seconds: float = 0.0, is_ahead: bool = False, run: int = 99,
-) -> Commands:  # fmt: skip
-    """Fibers of this member ask for turns, or one of the same number."""
-    status_queries = list(fibers) or [member]
-    return scene.says(
-        member, m.AcquireTokens(lock, tokens, per_seconds, run, status_queries, is_ahead)
-    )
+from tests.harness.coordinators import Commands, Key, Scene, asks, blocked, finished
 
 
 def returns(
@@ -32,10 +18,6 @@ def lent(
     value: bytes = b"",
 ) -> Commands:  # fmt: skip
     return [(member, m.TokensGranted(lock, count, list(fibers) or [member], is_delegated, value))]
-
-
-def blocked(run: int, count: int = 1) -> m.RunProgress:
-    return m.RunProgress(run, [], 0, [], count)
 
 
 def kept(member: int, count: int = 1, *fibers: int, **rest: bytes | Key) -> Commands:
@@ -297,8 +279,8 @@ def test_wait_graph_is_outdated_when_a_token_it_waits_for_has_moved() -> None:
     asks(scene, 1)
     asks(scene, 2)
     scene.tells(2, blocked(run))
-    status_queries = scene.tells(1, m.RunProgress(run, [], 0, [], 1))
-    assert {member for member, _ in status_queries} == {1, 2}
+    questions = scene.tells(1, m.RunProgress(run, [], 0, [], 1))
+    assert {member for member, _ in questions} == {1, 2}
     assert scene.says(2, m.WaitGraph(run, 1, True, [], [(child, 7)], [])) == []
     assert returns(scene, 1) == kept(2)
     assert asks(scene, 1) == recalled(2)

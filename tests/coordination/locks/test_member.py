@@ -18,7 +18,7 @@ from distio.protocol import requests as rq
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Acquire, Lock
-from tests.coordination.test_member import Node
+from tests.harness.members import Node
 
 LOCK = Lock(7)
 TWO = Lock("two", 2)

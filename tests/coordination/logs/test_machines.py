@@ -97,7 +97,7 @@ def test_coordinator_takes_back_the_levels_of_a_client_that_is_gone() -> None:
 def test_member_opens_each_chunk_with_the_levels_that_came_before_it() -> None:
     seen: list[Any] = []
 
-    class UnaryOpWith:
+    class Services:
         def use_log_levels(self, levels: Any) -> None:
             seen.append(dict(levels))
 
@@ -111,7 +111,7 @@ def test_member_opens_each_chunk_with_the_levels_that_came_before_it() -> None:
         m.Place(chunk),
     ):
         member.receive(message)
-    host: Any = UnaryOpWith()
+    host: Any = Services()
     for work in list(member.state.ready):
         parcel: Any = work
         parcel.run(host)

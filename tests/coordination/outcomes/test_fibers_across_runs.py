@@ -27,9 +27,8 @@ from distio.testing.simulation import LATENCY, MAX_STEPS, plan_for
 from distio.testing.world import Components
 from distio.testing.world import World as SimulatedWorld
 from tests.conftest import PATIENCE, Run, shared_cluster
-from tests.coordination.locks.test_coordinator import asks, blocked
-from tests.coordination.test_coordinator import Commands, Scene
-from tests.coordination.test_member import World, outcome_of
+from tests.harness.coordinators import Commands, Scene, asks, blocked
+from tests.harness.members import World, outcome_of
 
 Program = IO[Any, Any, Any]
 

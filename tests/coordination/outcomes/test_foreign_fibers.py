@@ -10,8 +10,8 @@ from distio.errors import FiberUnreachable
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from distio.testing import simulate
-from tests.coordination.test_coordinator import Scene, ended, finished, made, placed
-from tests.coordination.test_member import World, outcome_of
+from tests.harness.coordinators import Scene, ended, finished, made, placed
+from tests.harness.members import World, outcome_of
 
 WORKER = 2
 CHILD = fiber_id(WORKER, 0)

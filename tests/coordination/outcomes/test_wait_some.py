@@ -18,7 +18,7 @@ from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.testing import Simulation, explore
 from tests.conftest import Run
-from tests.coordination.test_member import Node, World, outcome_of
+from tests.harness.members import Node, World, outcome_of
 
 Program = IO[Any, Any, Any]
 

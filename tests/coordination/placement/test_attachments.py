@@ -14,8 +14,8 @@ from distio.core.pickling.payloads import LARGE_BUNDLE, Dumped
 from distio.core.snapshot import dump_chunk
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
-from tests.coordination.test_coordinator import Scene
-from tests.coordination.test_member import Node
+from tests.harness.coordinators import Scene
+from tests.harness.members import Node
 
 DIGEST, DATA = b"digest", b"what they share"
 

@@ -7,7 +7,7 @@ from typing import Any
 from distio.protocol import messages as m
 from distio.protocol.domains import Method
 from distio.protocol.ids import fiber_id
-from tests.coordination.test_coordinator import Scene
+from tests.harness.coordinators import Scene
 
 KEY = 7
 

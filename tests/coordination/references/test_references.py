@@ -18,7 +18,7 @@ from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.registry import NOWHERE, Run
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id, name_of
-from tests.coordination.test_member import World
+from tests.harness.members import World
 
 Program = IO[Any, Any, Any]
 
@@ -147,23 +147,23 @@ def test_variable_that_is_dropped_while_its_lock_is_held_is_freed() -> None:
 # -- travelling -------------------------------------------------------------------------------
 
 
-def ask(status_queries: Queue[Any], n: int) -> Program:
+def ask(questions: Queue[Any], n: int) -> Program:
     made = Deferred.create()
-    asked: Program = made.flat_map(lambda reply: status_queries.put((n, reply)).then(reply.get()))
+    asked: Program = made.flat_map(lambda reply: questions.put((n, reply)).then(reply.get()))
     return asked
 
 
-def answer(status_queries: Queue[Any]) -> Program:
-    return status_queries.take().flat_map(lambda question: question[1].set(question[0] + 1))
+def answer(questions: Queue[Any]) -> Program:
+    return questions.take().flat_map(lambda question: question[1].set(question[0] + 1))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_deferred_for_each_question_is_freed_when_it_was_answered(workers: int) -> None:
     cluster = Cluster(workers=workers, offers_children=workers > 0)
 
-    def both(status_queries: Queue[Any]) -> Program:
-        asks = io.traverse_par(range(20), lambda n: ask(status_queries, n))
-        answers = io.zip_par([answer(status_queries)] * 20)
+    def both(questions: Queue[Any]) -> Program:
+        asks = io.traverse_par(range(20), lambda n: ask(questions, n))
+        answers = io.zip_par([answer(questions)] * 20)
         return io.zip_par(asks, answers).map(lambda results: results[0])
 
     assert cluster.run_to_sleep(Queue.create().flat_map(both)) == Ok(list(range(1, 21)))

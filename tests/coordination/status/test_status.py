@@ -27,9 +27,9 @@ from distio.protocol.requests import Lock
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.testing import Crash, Disconnect, Partition, Pause, Simulation, explore
 from tests.conftest import PATIENCE, Run, shared_cluster
-from tests.coordination.test_coordinator import Commands, ended, made, shipped
-from tests.coordination.test_coordinator import Scene as Hub
-from tests.coordination.test_member import Node
+from tests.harness.coordinators import Commands, ended, made, shipped
+from tests.harness.coordinators import Scene as Hub
+from tests.harness.members import Node
 
 Program = IO[Any, Any, Any]
 
