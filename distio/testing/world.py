@@ -26,7 +26,7 @@ from distio.protocol.domains import MemberKind
 from distio.protocol.ids import name_of
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
-from distio.runtime.link import HANDSHAKE_SECONDS
+from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.choices import Choices
