@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any, Final
 
-from distio.coordination.coordinator import Coordinator
-from distio.coordination.executor.executor import Executor
 from distio.coordination.leftovers import check_rest
-from distio.coordination.member import Member
 from distio.core.context_vars import of_the_caller
 from distio.core.ops.base import IO
 from distio.errors import DistioBug, InvariantBroken, SimulationLimit
@@ -27,7 +23,6 @@ from distio.protocol.ids import name_of
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.handshake import HANDSHAKE_SECONDS
-from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.agenda import AGENDA, Action, Agenda
 from distio.testing.choices import Choices
@@ -46,9 +41,10 @@ from distio.testing.history import History
 from distio.testing.hub import Hub
 from distio.testing.ledger import Ledger
 from distio.testing.outside import Outside
+from distio.testing.plan import Components, Plan
 from distio.testing.processes import Process
 
-__all__ = ["EPOCH", "Components", "World"]
+__all__ = ["EPOCH", "World"]
 
 EPOCH: Final = 946_684_800.0
 """What the virtual wall clock shows when a simulation begins: the year 2000 (UTC)."""
@@ -59,35 +55,6 @@ _LATEST_FAULT: Final = 9
 """A fault at the seed's choice comes before this power of two events have happened."""
 _MOST_STORIES: Final = 3
 _MOST_IDLE_EVENTS: Final = 100_000
-
-
-@dataclass(frozen=True)
-class Components:
-    """The classes of a simulated cluster; other classes than these are for tests of the tests."""
-
-    coordinator: Callable[[], Coordinator] = Coordinator
-    member: Callable[..., Member] = Member
-    executor: Callable[..., Executor] = Executor
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a simulation gives up."""
-
-    steps: int
-    virtual_seconds: float
-
-
-@dataclass
-class Plan:
-    """What a world is to be like."""
-
-    members: int
-    threads: int
-    latency: tuple[float, float]
-    faults: Sequence[Fault] = ()
-    limits: Limits = field(default_factory=lambda: Limits(100_000, float("inf")))
-    patience_seconds: float = PATIENCE_SECONDS
 
 
 class World:
