@@ -13,10 +13,11 @@ from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
 from distio.result import Result
 from distio.runtime.cores import usable_cores
+from distio.runtime.handshake import connect
 from distio.runtime.interrupts import interruptible
 from distio.runtime.joining import join
 from distio.runtime.keeping import MAX_RESTARTS, WITHIN_SECONDS
-from distio.runtime.link import LinkedHost, connect
+from distio.runtime.link import LinkedHost
 from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import nested_within, stopped_with_its_fiber, waiting

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.runtime.addresses import check_url, ipc_path
+from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.keeping import Backoff
-from distio.runtime.link import HANDSHAKE_SECONDS, LinkedHost
+from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import HEARING_SECONDS, is_main_thread
 
 __all__ = ["join"]

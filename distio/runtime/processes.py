@@ -25,6 +25,7 @@ from distio.errors import ClusterError
 from distio.protocol.messages import WorkerExited
 from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
+from distio.runtime.handshake import connect
 from distio.runtime.keeping import (
     LOST,
     MAX_RESTARTS,
@@ -34,7 +35,7 @@ from distio.runtime.keeping import (
     RestartLimit,
 )
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
-from distio.runtime.link import LinkedHost, connect
+from distio.runtime.link import LinkedHost
 from distio.runtime.python_options import import_options, python_options
 from distio.runtime.refusals import REFUSALS
 

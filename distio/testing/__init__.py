@@ -18,8 +18,8 @@ from distio.testing.faults import (
 )
 from distio.testing.history import History
 from distio.testing.move_on_wake import MOVE_ON_WAKE
+from distio.testing.plan import Components
 from distio.testing.simulation import Simulation, simulate
-from distio.testing.world import Components
 
 __all__ = [
     "MOVE_ON_WAKE",

@@ -17,8 +17,8 @@ from distio.core.ops.base import IO
 from distio.errors import InvariantBroken, MatchError, SimulationLimit
 from distio.testing.choices import Choices, Drawn, Played, show_schedule
 from distio.testing.faults import Fault
+from distio.testing.plan import Components, Plan
 from distio.testing.simulation import LATENCY, MAX_STEPS, Simulation, plan_for, run_world
-from distio.testing.world import Components, Plan
 
 __all__ = ["CheckFailed", "Exploration", "explore"]
 

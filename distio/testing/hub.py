@@ -8,12 +8,13 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol.codec import from_coordinator, from_member
+from distio.testing.agenda import Action
 from distio.testing.processes import CHECKED_AT_ONCE, Process
 from distio.testing.stories import story_of_batch
 from distio.testing.wires import Wire
 
 if TYPE_CHECKING:
-    from distio.testing.world import Action, World
+    from distio.testing.world import World
 
 __all__ = ["Hub"]
 

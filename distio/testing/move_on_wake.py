@@ -9,7 +9,7 @@ from distio.coordination.executor.tasks import Task
 from distio.coordination.member import Member
 from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber
-from distio.testing.world import Components
+from distio.testing.plan import Components
 
 __all__ = ["MOVE_ON_WAKE"]
 

@@ -38,11 +38,12 @@ from distio.runtime.current import begin_task, on_behalf_of, origin
 from distio.runtime.deliveries import deliver
 from distio.runtime.launching import describe_exit
 from distio.runtime.tickets import PendingRuns
+from distio.testing.agenda import Action
 from distio.testing.stories import story_of_batch, story_of_request
 from distio.testing.wires import Wire
 
 if TYPE_CHECKING:
-    from distio.testing.world import Action, World
+    from distio.testing.world import World
 
 __all__ = ["CHECKED_AT_ONCE", "FAMILY", "Process"]
 

@@ -18,7 +18,8 @@ from distio.runtime.records import tagging
 from distio.testing.choices import Choices, Drawn, Played, parse_schedule
 from distio.testing.faults import Fault
 from distio.testing.history import History
-from distio.testing.world import Components, Limits, Plan, World
+from distio.testing.plan import Components, Limits, Plan
+from distio.testing.world import World
 
 __all__ = ["LATENCY", "MAX_STEPS", "Simulation", "plan_for", "run_world", "simulate"]
 

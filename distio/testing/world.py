@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any, Final
 
-from distio.coordination.coordinator import Coordinator
-from distio.coordination.executor.executor import Executor
 from distio.coordination.leftovers import check_rest
-from distio.coordination.member import Member
 from distio.core.context_vars import of_the_caller
 from distio.core.ops.base import IO
 from distio.errors import DistioBug, InvariantBroken, SimulationLimit
@@ -26,9 +22,9 @@ from distio.protocol.domains import MemberKind
 from distio.protocol.ids import name_of
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
-from distio.runtime.link import HANDSHAKE_SECONDS
-from distio.runtime.patience import PATIENCE_SECONDS
+from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.tickets import Ticket
+from distio.testing.agenda import AGENDA, Action, Agenda
 from distio.testing.choices import Choices
 from distio.testing.faults import (
     Crash,
@@ -45,52 +41,20 @@ from distio.testing.history import History
 from distio.testing.hub import Hub
 from distio.testing.ledger import Ledger
 from distio.testing.outside import Outside
+from distio.testing.plan import Components, Plan
 from distio.testing.processes import Process
 
-__all__ = ["EPOCH", "Action", "Components", "World"]
+__all__ = ["EPOCH", "World"]
 
 EPOCH: Final = 946_684_800.0
 """What the virtual wall clock shows when a simulation begins: the year 2000 (UTC)."""
-
-Action = tuple[int, Callable[[Any], None], Any]
-"""Something that can happen: (whose doing it is, what to call, with what)."""
 
 _FINE_STEPS: Final = 255
 """Into how many steps the range of latencies is divided."""
 _LATEST_FAULT: Final = 9
 """A fault at the seed's choice comes before this power of two events have happened."""
-_FAULTS: Final = -1_000_000
 _MOST_STORIES: Final = 3
 _MOST_IDLE_EVENTS: Final = 100_000
-
-
-@dataclass(frozen=True)
-class Components:
-    """The classes of a simulated cluster; other classes than these are for tests of the tests."""
-
-    coordinator: Callable[[], Coordinator] = Coordinator
-    member: Callable[..., Member] = Member
-    executor: Callable[..., Executor] = Executor
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a simulation gives up."""
-
-    steps: int
-    virtual_seconds: float
-
-
-@dataclass
-class Plan:
-    """What a world is to be like."""
-
-    members: int
-    threads: int
-    latency: tuple[float, float]
-    faults: Sequence[Fault] = ()
-    limits: Limits = field(default_factory=lambda: Limits(100_000, float("inf")))
-    patience_seconds: float = PATIENCE_SECONDS
 
 
 class World:
@@ -119,8 +83,7 @@ class World:
         self._choices = choices
         self._outside = Outside()
         self._last_actor = 0
-        self._agenda: list[tuple[float, int, Action]] = []
-        self._agenda_size = 0
+        self._agenda = Agenda(self._is_obsolete)
         self._faults_by_event: list[tuple[int, int, Fault]] = []
         self.hub = Hub(self, components.coordinator())
         self._lives = 0
@@ -184,7 +147,7 @@ class World:
         if process is self._client:
             self.is_over = True
         else:
-            self._at(self.arrival(), self._tell_exit, (process.serial, reason))
+            self._agenda.put(self.arrival(), self._tell_exit, (process.serial, reason))
 
     def _tell_exit(self, exit: tuple[int, str]) -> None:
         client = self._client
@@ -250,8 +213,8 @@ class World:
         else:
             actor, act, subject = actions[0]
         self._last_actor = actor
-        if actor == _FAULTS:
-            heappop(self._agenda)
+        if actor == AGENDA:
+            self._agenda.drop_first()
         act(subject)
         self._idle_events += 1
         if self._idle_events > _MOST_IDLE_EVENTS:
@@ -270,9 +233,9 @@ class World:
             if each.is_stale:
                 each.look()
             actions += each.actions
-        agenda = self._agenda
-        if agenda and agenda[0][0] <= self.now:
-            actions.append(agenda[0][2])
+        due = self._agenda.due(self.now)
+        if due is not None:
+            actions.append(due)
         return actions
 
     def _doubt(self) -> None:
@@ -295,7 +258,7 @@ class World:
             if not process.is_paused and not process.has_ended:
                 due = process.hears.arrival, process.deadline
                 moments += [moment for moment in due if moment is not None]
-        moment = self._next_moment()
+        moment = self._agenda.next_moment()
         if moment is not None:
             moments.append(moment)
         deadline = self.hub.machine.next_deadline()
@@ -382,7 +345,7 @@ class World:
     def _await_handshake(self, process: Process) -> None:
         # however slow the messages of this world are
         patience = HANDSHAKE_SECONDS + 4 * self._plan.latency[1]
-        self._at(self.now + patience, self._give_up, process)
+        self._agenda.put(self.now + patience, self._give_up, process)
 
     def _give_up(self, process: Process) -> None:
         if process.is_paused:
@@ -390,23 +353,14 @@ class World:
         elif not process.has_joined:
             process.end("no coordinator answers")
 
-    def _next_moment(self) -> float | None:
-        """When something on the agenda is due; handshakes that are over are no reason to wait."""
-        agenda = self._agenda
-        while agenda:
-            moment, _, (_, act, subject) = agenda[0]
-            if act != self._give_up or not (subject.has_joined or subject.has_ended):
-                return moment
-            heappop(agenda)
-        return None
-
-    def _at(self, moment: float, act: Callable[[Any], None], subject: Any) -> None:
-        self._agenda_size += 1
-        heappush(self._agenda, (moment, self._agenda_size, (_FAULTS, act, subject)))
+    def _is_obsolete(self, action: Action) -> bool:
+        """Whether it gives up a handshake that is over."""
+        _, act, subject = action
+        return act == self._give_up and (subject.has_joined or subject.has_ended)
 
     def _plan_fault(self, fault: Fault) -> None:
         if fault.at is not None:
-            self._at(fault.at, self._befall, fault)
+            self._agenda.put(fault.at, self._befall, fault)
             return
         event = 1 << self.pick(_LATEST_FAULT)
         event += self.pick(event)
@@ -430,7 +384,7 @@ class World:
         elif isinstance(fault, Pause):
             self.note(process.name, f"stands still for {fault.seconds:g} s")
             process.set_paused(True)
-            self._at(self.now + fault.seconds, self._resume, process)
+            self._agenda.put(self.now + fault.seconds, self._resume, process)
         elif isinstance(fault, Partition):
             self._cut(process, fault)
         elif isinstance(fault, Interrupt):
@@ -464,9 +418,9 @@ class World:
         process.set_cut(True)
         patience = self._plan.patience_seconds
         if fault.seconds <= patience:
-            self._at(self.now + fault.seconds, self._heal, process)
+            self._agenda.put(self.now + fault.seconds, self._heal, process)
         else:
-            self._at(self.now + patience, self._lose_patience, process)
+            self._agenda.put(self.now + patience, self._lose_patience, process)
 
     def _heal(self, process: Process) -> None:
         self.note(process.name, "is reached again")
@@ -491,7 +445,7 @@ class World:
     def _plan_return(self, process: Process, seconds: float | None) -> None:
         if seconds is not None and process.kind == "worker":
             self._returning += 1
-            self._at(self.now + seconds, self._return, process)
+            self._agenda.put(self.now + seconds, self._return, process)
 
     def _return(self, process: Process) -> None:
         """Whoever looks after the worker starts it anew."""

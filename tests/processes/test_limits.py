@@ -102,7 +102,7 @@ def test_cluster_that_cannot_be_joined_is_a_cluster_error_and_leaves_nothing(
     Cluster.connect(processes.url).close()
     descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
     if function == "connect":
-        monkeypatch.setattr("distio.runtime.link.require_sockets", refusal)
+        monkeypatch.setattr("distio.runtime.handshake.require_sockets", refusal)
     else:
         monkeypatch.setattr(cluster_module, function, refuse)
     with pytest.raises(ClusterError, match="can't join the cluster at ipc://") as refused:

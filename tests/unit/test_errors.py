@@ -231,7 +231,7 @@ def test_tracing_leaves_the_exception_as_it_was() -> None:
     assert isinstance(result, Panic)
     trace = result.exceptions[0].exception.__traceback__
     assert trace is not None
-    assert trace.tb_frame.f_globals["__name__"] == "distio.result"
+    assert trace.tb_frame.f_globals["__name__"] == "distio.result._result"
 
 
 def test_traceback_includes_the_causes() -> None:

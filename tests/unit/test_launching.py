@@ -14,8 +14,8 @@ import pytest
 from distio import Cluster
 from distio.errors import ClusterError
 from distio.runtime import launching
+from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.launching import Lifeline, Program
-from distio.runtime.link import HANDSHAKE_SECONDS
 
 
 def end_is_seen(reader: int) -> bool:

@@ -11,7 +11,8 @@ import zmq
 
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
-from distio.runtime.link import LinkedHost, connect
+from distio.runtime.handshake import connect
+from distio.runtime.link import LinkedHost
 
 _PATIENCE_MS = 10_000
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import distio
-from distio import io, resource
+from distio import io, resource, result
 
 PUBLIC = {
     *("errors", "io", "primitives", "resource", "result", "schedule", "supervision"),
@@ -34,14 +34,14 @@ def test_distio_has_no_other_module_without_an_underscore() -> None:
     assert {name for name in found if not name.startswith("_")} <= PUBLIC | INTERNAL
 
 
-@pytest.mark.parametrize("package", [io, resource], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [io, resource, result], ids=lambda package: package.__name__)
 def test_package_has_only_private_chapters(package: ModuleType) -> None:
     chapters = [each.name for each in pkgutil.iter_modules(package.__path__)]
     assert chapters
     assert [name for name in chapters if not name.startswith("_")] == []
 
 
-@pytest.mark.parametrize("package", [io, resource], ids=lambda package: package.__name__)
+@pytest.mark.parametrize("package", [io, resource, result], ids=lambda package: package.__name__)
 def test_name_of_a_chapter_says_that_it_is_of_the_package(package: ModuleType) -> None:
     modules = {value.__module__ for value in defined_by(package).values()}
     assert modules == {package.__name__}

@@ -16,9 +16,10 @@ from typing import Final
 
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed
+from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
 from distio.runtime.joining import join
 from distio.runtime.keeping import LOST
-from distio.runtime.link import HANDSHAKE_SECONDS, LinkedHost, connect
+from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import serve_while
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.refusals import REFUSALS, system_refused

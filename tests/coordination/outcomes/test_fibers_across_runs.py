@@ -22,9 +22,9 @@ from distio.runtime.tickets import Ticket
 from distio.testing import MOVE_ON_WAKE
 from distio.testing.choices import Drawn
 from distio.testing.faults import Crash, Fault, Interrupt
+from distio.testing.plan import Components
 from distio.testing.processes import Process
 from distio.testing.simulation import LATENCY, MAX_STEPS, plan_for
-from distio.testing.world import Components
 from distio.testing.world import World as SimulatedWorld
 from tests.conftest import PATIENCE, Run, shared_cluster
 from tests.harness.coordinators import Commands, Scene, asks, blocked

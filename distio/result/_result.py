@@ -1,4 +1,4 @@
-"""Outcomes: `Ok`, expected `Errors`, or a `Panic` that nobody expected.
+"""The class `Result` and its three cases.
 
 Methods come in pairs. `map` makes a Panic of an exception that its argument raises; `unsafe_map`
 lets the exception through; and so on for the others.
@@ -6,12 +6,11 @@ lets the exception through; and so on for the others.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import wraps
-from typing import Any, Final, Generic, Never, NoReturn, ParamSpec, TypeVar, final, overload
+from typing import Any, Generic, Never, NoReturn, ParamSpec, TypeVar, final
 
 from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
 
@@ -21,17 +20,9 @@ __all__ = [
     "Ok",
     "Panic",
     "Result",
-    "error",
-    "errors",
-    "ok",
-    "panic",
-    "pure",
+    "gather",
     "returns_result",
     "safe",
-    "seq",
-    "sequence",
-    "traverse",
-    "zip",
 ]
 
 E = TypeVar("E", covariant=True)
@@ -48,27 +39,6 @@ class ComputationStatus(IntEnum):
 
     FAILED = 0
     SUCCEEDED = 1
-
-
-def seq(*a: Any) -> Any:
-    """The last argument; or the last item of the only one, if that is iterable.
-
-    So one expression does the work of several, which Python has evaluated in order.
-
-    Args:
-        a: the values, or one iterable of them.
-
-    Raises:
-        ValueError: there is no value.
-
-    >>> seq(1, 2), seq([1, 2, 3]), seq(n * n for n in range(4))
-    (2, 3, 9)
-    """
-    items = a[0] if len(a) == 1 and isinstance(a[0], Iterable) else a
-    last = deque(items, maxlen=1)
-    if not last:
-        raise ValueError("seq: expected at least one value, but got none")
-    return last[0]
 
 
 def safe(f: Callable[P, Result[E2, A2]]) -> Callable[P, Result[E2, A2]]:
@@ -246,7 +216,7 @@ class Result(Generic[E, A]):
 
     def unsafe_ap(self: Result[E2, Callable[..., A2]], *arg: Result[E2, Any]) -> Result[E2, A2]:
         """`ap`, but an exception of the function is let through."""
-        return zip((self, *arg)).unsafe_map(lambda values: values[0](*values[1:]))
+        return gather((self, *arg)).unsafe_map(lambda values: values[0](*values[1:]))
 
     @safe
     def ap(self: Result[E2, Callable[..., A2]], *arg: Result[E2, Any]) -> Result[E2, A2]:
@@ -256,7 +226,7 @@ class Result(Generic[E, A]):
     def zip(self, *arg: Result[E2, A2]) -> Result[E | E2, list[A | A2]]:
         """The list of all values, or all failures: see the function `zip`."""
         results: list[Result[E | E2, A | A2]] = [self, *arg]
-        return zip(results)
+        return gather(results)
 
     def flatten(self: Result[E2, Result[E2, A2]]) -> Result[E2, A2]:
         """The Result that is the value of an Ok."""
@@ -353,104 +323,7 @@ class Panic(Result[E, A]):
     errors: list[E]
 
 
-def ok(a: A2) -> Result[Any, A2]:
-    """An Ok with this value.
-
-    >>> ok(1)
-    Ok(success=1)
-    """
-    return Ok(a)
-
-
-def pure(a: A2) -> Result[Any, A2]:
-    """An Ok with this value: `ok`, as it is called for an IO.
-
-    >>> pure(1)
-    Ok(success=1)
-    """
-    return Ok(a)
-
-
-def error(err: E2) -> Result[E2, Any]:
-    """Errors with one error.
-
-    >>> error("too long")
-    Errors(errors=['too long'])
-    """
-    return Errors([err])
-
-
-@overload
-def errors(errs: Iterable[E2], /) -> Result[E2, Any]: ...
-@overload
-def errors(*errs: E2) -> Result[E2, Any]: ...
-def errors(*errs: Any) -> Result[Any, Any]:
-    """Errors with these errors, or with the items of one iterable that is no string or bytes.
-
-    >>> errors("too long", "too late"), errors([404, 410])
-    (Errors(errors=['too long', 'too late']), Errors(errors=[404, 410]))
-    """
-    return Errors([*_spread(errs)])
-
-
-def panic(
-    *exceptions: BaseException | TracedException | Iterable[BaseException | TracedException],
-    errors: Iterable[Any] | None = None,
-) -> Result[Any, Any]:
-    """A Panic with these exceptions, or with those of one iterable.
-
-    Args:
-        exceptions: the exceptions, or one iterable of them. Their tracebacks are kept as text.
-        errors: errors that came before the exceptions.
-
-    >>> panic(ValueError("impossible"), errors=["too long"]).errors
-    ['too long']
-    """
-    if isinstance(errors, str) or not isinstance(errors, Iterable | None):
-        raise MatchError(f"panic: errors is a list of them, but got {errors!r}; give [{errors!r}]")
-    traced = TracedException.ensure_list_traced(_spread(exceptions))
-    return Panic(traced, [] if errors is None else [*errors])
-
-
-def zip(
-    *l: Result[E2, A2] | Iterable[Result[E2, A2]],  # noqa: E741 (raffiot's name)
-) -> Result[E2, list[A2]]:
-    """The values of these Results, or of those of one iterable; or all their failures.
-
-    Returns:
-        A Panic if there is one among them, or something that is no Result; else Errors if there
-        are any; both with all the errors, in order.
-
-    >>> zip(Ok(1), Ok(2)), zip(Ok(1), error("a"), error("b"))
-    (Ok(success=[1, 2]), Errors(errors=['a', 'b']))
-    """
-    return _gather(_spread(l))
-
-
-def sequence(
-    *l: Result[E2, A2] | Iterable[Result[E2, A2]],  # noqa: E741 (raffiot's name)
-) -> Result[E2, A2]:
-    """The last value of these Results, or of those of one iterable; or all their failures.
-
-    >>> sequence(Ok(1), Ok(2)), sequence(error("a"), Ok(2), error("b"))
-    (Ok(success=2), Errors(errors=['a', 'b']))
-    """
-    return _gather(_spread(l)).unsafe_map(_last)
-
-
-def traverse(
-    l: Iterable[X],  # noqa: E741 (raffiot's name)
-    f: Callable[[X], Result[E2, A2]],
-) -> Result[E2, list[A2]]:
-    """The values of `f(item)` for each item; or all failures.
-
-    >>> traverse([1, 2], lambda n: Ok(n * n))
-    Ok(success=[1, 4])
-    """
-    return _gather(map(safe(f), l))
-
-
-def _gather(results: Iterable[Any]) -> Result[Any, list[Any]]:
+def gather(results: Iterable[Any]) -> Result[Any, list[Any]]:
     """All values in order; or all failures in order, as a Panic if one of them is."""
     values: list[Any] = []
     errors: list[Any] = []
@@ -474,20 +347,6 @@ def _gather(results: Iterable[Any]) -> Result[Any, list[Any]]:
     if has_panic:
         return Panic(exceptions, errors)
     return Errors(errors) if has_errors else Ok(values)
-
-
-_NEVER_SPREAD: Final = (str, bytes, BaseException)
-
-
-def _spread(args: tuple[Any, ...]) -> Iterable[Any]:
-    """The arguments; or the only one, if it is an iterable to be taken for its items."""
-    if len(args) == 1 and isinstance(args[0], Iterable) and not isinstance(args[0], _NEVER_SPREAD):
-        return args[0]
-    return args
-
-
-def _last(values: list[Any]) -> Any:
-    return values[-1] if values else None
 
 
 def _same(value: X) -> X:

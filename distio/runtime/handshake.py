@@ -1,0 +1,155 @@
+"""The handshake of a process with a coordinator: it asks to be a member, and waits for the answer.
+
+A welcome becomes a `LinkedHost`. A refusal, or no answer in time, is raised as a ClusterError.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any, Final
+
+import zmq
+
+from distio.coordination.member import Member
+from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
+from distio.protocol import messages as m
+from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.domains import MemberKind
+from distio.protocol.ids import member_name
+from distio.protocol.text import readable
+from distio.protocol.version import PROTOCOL, PYTHON
+from distio.runtime.addresses import check_url
+from distio.runtime.link import LinkedHost
+from distio.runtime.patience import PATIENCE_SECONDS, Vigil
+from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
+from distio.runtime.sockets import connection_of, dealer, send
+
+__all__ = ["HANDSHAKE_SECONDS", "connect"]
+
+HANDSHAKE_SECONDS: Final = 10.0
+"""A process waits so long for the answer, unless it is told otherwise."""
+_LONGEST_WAIT_SECONDS: Final = 86_400.0
+"""Nobody waits longer for the answer: the system can't count much more."""
+
+
+def connect(
+    url: str,
+    kind: MemberKind,
+    threads: int,
+    *,
+    family: str = "",
+    serial: int = 0,
+    timeout: float = HANDSHAKE_SECONDS,
+    lifeline: int | None = None,
+    coordinator: int | None = None,
+    patience: float = PATIENCE_SECONDS,
+) -> LinkedHost:
+    """Join the cluster whose coordinator listens at `url`.
+
+    Args:
+        url: `tcp://HOST:PORT` or `ipc://PATH`.
+        kind: "worker" or "client".
+        threads: how many threads will step fibers.
+        family: see `Hello.family`.
+        serial: see `Hello.serial`.
+        timeout: how many seconds to wait for an answer.
+        lifeline: a file descriptor; the link closes when it comes to its end.
+        coordinator: a pidfd of the coordinator, if this process can have one: the answer of a
+            coordinator that has ended is not waited for.
+        patience: for how many seconds the coordinator may give no sign of life; see `patience`.
+
+    Raises:
+        ClusterError: nobody answers, or the coordinator refuses.
+    """
+    check_url(url)
+    ends: dict[int, ClusterError] = {}
+    if lifeline is not None:
+        ends[lifeline] = ClusterClosed("the program that started this process has ended")
+    if coordinator is not None:
+        ends[coordinator] = ClusterError(
+            "the coordinator process ended before it answered; what it wrote to stderr says why"
+        )
+    host, token = readable(platform.node()), os.urandom(16)
+    hello = m.Hello(PROTOCOL, PYTHON, kind, threads, host, os.getpid(), token, family, serial)
+    try:
+        require_sockets()
+        return _join(url, hello, timeout, lifeline, ends, patience)
+    except REFUSALS as error:
+        raise system_refused(f"join the cluster at {url}", error) from error
+
+
+def _join(
+    url: str,
+    hello: m.Hello,
+    timeout: float,
+    lifeline: int | None,
+    ends: dict[int, ClusterError],
+    patience: float,
+) -> LinkedHost:
+    context: zmq.Context[Any] = zmq.Context()
+    try:
+        sender, listener = _dealers(context, url, patience)
+        send(sender, from_member.encode([hello]))
+        send(listener, from_member.encode([m.Listen(hello.token)]))
+        incarnation, early = _await_welcome(listener, sender, url, timeout, ends)
+        connections = connection_of(sender), connection_of(listener)
+        name = member_name(hello.kind, incarnation, hello.pid, hello.host)
+        is_worker = hello.kind == "worker"
+        member = Member(
+            incarnation, offers_children=not is_worker, worker=name if is_worker else None
+        )
+        vigil: Vigil[str] = Vigil(patience)
+        return LinkedHost(member, context, sender, listener, lifeline, early, connections, vigil)
+    except BaseException:
+        context.destroy(linger=0)
+        raise
+
+
+def _dealers(
+    context: zmq.Context[Any], url: str, patience: float
+) -> tuple[zmq.Socket[Any], zmq.Socket[Any]]:
+    try:
+        return dealer(context, url, patience), dealer(context, url, patience)
+    except zmq.ZMQError as error:  # it can't be an address: the path is too long, for one
+        raise ClusterError(
+            f"can't connect to {url}: {os.strerror(error.errno or 0)}; check the URL, "
+            f"the coordinator prints it when it starts"
+        ) from error
+
+
+def _await_welcome(
+    listener: zmq.Socket[Any],
+    sender: zmq.Socket[Any],
+    url: str,
+    timeout: float,
+    ends: dict[int, ClusterError],
+) -> tuple[int, list[m.CoordinatorMessage]]:
+    """The incarnation, and what else was said in the same breath.
+
+    Args:
+        ends: by descriptor: why it is of no use to wait any longer.
+    """
+    poller = zmq.Poller()
+    for source in (listener, sender, *ends):
+        poller.register(source, zmq.POLLIN | zmq.POLLERR)
+    ready = poller.poll(int(min(timeout, _LONGEST_WAIT_SECONDS) * 1000))
+    for source, _ in ready:
+        if source in ends:
+            raise ends[source]
+    if not ready:
+        raise ClusterError(
+            f"no coordinator answers at {url} (waited {timeout:g} s); "
+            f"start one with `distio coordinator --bind URL`, or check the URL"
+        )
+    frames = ready[0][0].recv_multipart(copy=False)
+    try:
+        answer, *early = from_coordinator.decode([frame.buffer for frame in frames])
+    except (MalformedFrame, ValueError) as error:
+        raise HandshakeRefused(f"the process at {url} is no coordinator of distio") from error
+    if isinstance(answer, m.Welcome):
+        return answer.incarnation, early
+    if isinstance(answer, m.Shutdown):
+        raise ClusterError(f"the coordinator at {url} ends: {answer.reason}; start another")
+    reason = answer.reason if isinstance(answer, m.Refused) else repr(answer)
+    raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")

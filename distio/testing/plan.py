@@ -1,0 +1,43 @@
+"""The plan of a simulated cluster: its size, its faults, its limits, the classes it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.executor.executor import Executor
+from distio.coordination.member import Member
+from distio.runtime.patience import PATIENCE_SECONDS
+from distio.testing.faults import Fault
+
+__all__ = ["Components", "Limits", "Plan"]
+
+
+@dataclass(frozen=True)
+class Components:
+    """The classes of a simulated cluster; other classes than these are for tests of the tests."""
+
+    coordinator: Callable[[], Coordinator] = Coordinator
+    member: Callable[..., Member] = Member
+    executor: Callable[..., Executor] = Executor
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a simulation gives up."""
+
+    steps: int
+    virtual_seconds: float
+
+
+@dataclass
+class Plan:
+    """What a world is to be like."""
+
+    members: int
+    threads: int
+    latency: tuple[float, float]
+    faults: Sequence[Fault] = ()
+    limits: Limits = field(default_factory=lambda: Limits(100_000, float("inf")))
+    patience_seconds: float = PATIENCE_SECONDS
