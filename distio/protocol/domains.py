@@ -2,8 +2,7 @@
 
 A member is another process, perhaps a faulty one. A number outside of its domain would reach
 arithmetic, heaps and encoders that take it for sound; so the types of the messages say the domain,
-and no handler has to ask. Whether the sender may say it is the gate's business (`coordination.
-gate`).
+and no handler has to ask. Whether the sender may say it is for the gate (`coordination.gate`).
 """
 
 from __future__ import annotations
