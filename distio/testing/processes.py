@@ -1,7 +1,6 @@
-"""A simulated process: the member's machine, its executors, and both ends of its link.
+"""A simulated process: the member's machine, its pool, and both ends of its link.
 
-What a pool thread does is a `Executor`, as in production; here nobody but the world decides when it
-is its turn. What a link thread does are the methods `send` and `receive`.
+The methods `send` and `receive` do what a link thread does.
 """
 
 from __future__ import annotations
@@ -9,37 +8,34 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
-from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
-from distio.coordination.outcomes.tasks import FinishFiber
 from distio.coordination.standalone import Solo
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
-from distio.core.pickling.spaces import ObjectSpace, current_space, use_space
+from distio.core.pickling.spaces import ObjectSpace, current_space
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
-from distio.protocol import requests as rq
 from distio.protocol.codec import from_coordinator, from_member
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import member_name, name_of
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
-from distio.runtime.current import begin_task, on_behalf_of, origin
+from distio.runtime.current import begin_task, origin
 from distio.runtime.deliveries import deliver
 from distio.runtime.launching import describe_exit
 from distio.runtime.tickets import PendingRuns
 from distio.testing.agenda import Action
-from distio.testing.stories import story_of_batch, story_of_request
+from distio.testing.pool import Pool
+from distio.testing.stories import story_of_batch
 from distio.testing.wires import Wire
 
 if TYPE_CHECKING:
@@ -85,25 +81,23 @@ class Process:
         self._ends_because = ""
         self._early: list[m.MemberMessage] = []
         """What is to be said as soon as it has joined."""
-        self._owes_word = False
-        """An idle thread would tell how things are here."""
         self._unchecked = 0
         self.is_stale = True
         """What it could do has to be found out anew."""
         self.actions: list[Action] = []
         """What it could do."""
+        # workers share what they have opened with nobody, and the client is this process
+        space = current_space() if kind == "client" else ObjectSpace()
+        self._pool = Pool(world, self, name, space, self._check)
         actor = serial * (threads + 5)
         self._solo: Solo | None = None
         """Decides for it once it has lost the coordinator."""
         self._receiving: Action = (actor, self.receive, None)
         self._sending: Action = (actor + 1, self.send, None)
         self._burying: Action = (actor + 2, self.drop_callbacks, None)
-        self._taking: Action = (actor + 3, self.take, None)
+        self._taking: Action = (actor + 3, self._pool.take, None)
         self._ticking: Action = (actor + 1, self.send, None)
         self._looking: Action = (actor + 4, self.look_after_handles, None)
-        self._executors: list[tuple[Executor, Action]] = []
-        self._space = current_space() if kind == "client" else ObjectSpace()
-        """What it has opened: workers share it with nobody, and the client is this process."""
 
     @property
     def member(self) -> Member:
@@ -140,16 +134,12 @@ class Process:
             return
         if self._solo is not None and self._is_due(self._solo):
             out.append(self._ticking)
-        has_idle_executor = False
-        for executor, action in self._executors:
-            if executor.work is None:
-                has_idle_executor = True
-            else:
-                out.append(action)
+        out += self._pool.commits()
+        has_idle_executor = self._pool.has_idle_executor
         is_dry = not member.state.ready
         if has_idle_executor and not is_dry:
             out.append(self._taking)
-        if member.has_news or (self._owes_word and has_idle_executor and is_dry):
+        if member.has_news or (self._pool.owes_word and has_idle_executor and is_dry):
             out.append(self._sending)
         if self._dropped:
             out.append(self._burying)
@@ -164,81 +154,6 @@ class Process:
     def _is_due(self, solo: Solo) -> bool:
         deadline = solo.next_deadline()
         return deadline is not None and deadline <= self._world.now
-
-    # -- the pool -------------------------------------------------------------------------
-
-    def take(self, _: None) -> None:
-        """An idle executor takes one of the ready fibers, and runs it."""
-        self._take(next(executor for executor, _ in self._executors if executor.work is None))
-        self._check()
-
-    def _take(self, executor: Executor) -> None:
-        if executor.next_task(self._world.pick(len(self.member.state.ready))):
-            self._run(executor)
-        else:
-            self._owes_word = True
-
-    def _run(self, executor: Executor) -> None:
-        with on_behalf_of(executor, self), use_space(self._space):
-            self._run_work(executor)
-
-    def _run_work(self, executor: Executor) -> None:
-        world, work = self._world, executor.work
-        if not isinstance(work, Fiber):
-            executor.run()
-            return
-        if work.unwinding is not None and work.request is None:
-            world.ledger.cancelled(work.id)
-        if self.member.is_running(work.run):
-            world.ledger.stepped(work.id, work.epoch, self.name, world.now)
-        world.stepped()
-        executor.run()
-        world.note(self.name, *story_of_request(work))
-
-    def settle(self, executor: Executor) -> None:
-        """The work of this executor takes effect; it may take the next in the same breath."""
-        work, ready = executor.work, self.member.state.ready
-        before = len(ready)
-        is_going_on = executor.commit()
-        if isinstance(work, Fiber):
-            self._committed(work, executor)
-        elif isinstance(work, FinishFiber):
-            self._ended(work.fiber)
-        if len(ready) > before:
-            self._note_woken(before, work)
-        if is_going_on:
-            self._run(executor)
-        elif ready and self._world.pick(4) < 3:
-            self._take(executor)
-        else:
-            self._owes_word = True
-        self._check()
-
-    def _committed(self, fiber: Fiber, executor: Executor) -> None:
-        world, request = self._world, fiber.request
-        if not self.member.is_running(fiber.run):
-            return
-        if isinstance(request, rq.Spawn | rq.SpawnAt):
-            children = [handle.id for handle in fiber.value]
-            world.ledger.made(children, self.name)
-            world.note(
-                self.name, "fiber {} has started" + " {}" * len(children), [fiber.id, *children]
-            )
-        elif isinstance(request, rq.Sleep):
-            world.ledger.sleeps(fiber.id, world.now + request.seconds)
-        elif isinstance(request, rq.Finished) and executor.work is None:
-            self._ended(fiber)
-
-    def _ended(self, fiber: Fiber) -> None:
-        if self.member.is_running(fiber.run):
-            self._world.ledger.ended(fiber.id, self.name)
-            self._world.note(self.name, "fiber {} has ended", (fiber.id,))
-
-    def _note_woken(self, before: int, cause: object = None) -> None:
-        ready = self.member.state.ready
-        for work in islice(ready, before, None):
-            if isinstance(work, Fiber) and work is not cause:
-                self._world.note(self.name, "fiber {} is ready", (work.id,))
 
     # -- what work needs ------------------------------------------------------------------
 
@@ -265,7 +180,7 @@ class Process:
         before = len(self.member.state.ready)
         self.member.called_back(callback.fiber, callback.request, result)
         self._world.note(self.name, "the callback of fiber {} is called", (callback.fiber.id,))
-        self._note_woken(before)
+        self._pool.note_woken(before)
 
     def on_callback_dropped(self, callback: Callback) -> None:
         """May be said by the garbage collector, so what follows from it is done later."""
@@ -359,12 +274,10 @@ class Process:
             self._go_on_alone(self._solo)
             return
         member, world = self.member, self._world
-        is_idle = not member.state.ready and any(
-            executor.work is None for executor, _ in self._executors
-        )
+        is_idle = not member.state.ready and self._pool.has_idle_executor
         member.flush(full=is_idle)
         if is_idle:
-            self._owes_word = False
+            self._pool.owes_word = False
         batch = member.take_outbox()
         if not batch:
             return
@@ -384,11 +297,11 @@ class Process:
             self.end(reason)
             return
         self._world.note(self.name, f"leaves: {reason}")
-        self.is_stale = self._owes_word = True
+        self.is_stale = self._pool.owes_word = True
         self._ends_because = reason
         before = len(self._member.state.ready)
         self._member.leave(GRACE_SECONDS)
-        self._note_woken(before)
+        self._pool.note_woken(before)
 
     def fail(self, reason: str) -> None:
         """Its machinery fails: it says its last words, which end its membership, and ends."""
@@ -424,7 +337,7 @@ class Process:
                 return
             else:
                 self._take_up(message)
-        self._owes_word = True
+        self._pool.owes_word = True
         self._check()
 
     def _join(self, incarnation: int) -> None:
@@ -438,7 +351,7 @@ class Process:
         for index in range(self._threads):
             executor = components.executor(self._member, self)
             actor = self.serial * (self._threads + 5) + 5 + index
-            self._executors.append((executor, (actor, self.settle, executor)))
+            self._pool.add(executor, actor)
         for message in self._early:
             self._member.send(message)
         self._world.joined(self)
@@ -452,7 +365,7 @@ class Process:
         for logged in member.take_logs():
             deliver(logged)
         if message.may_wake:
-            self._note_woken(before)
+            self._pool.note_woken(before)
         self._see_ended_runs()
 
     def _see_ended_runs(self) -> None:
@@ -474,14 +387,14 @@ class Process:
         self._ends_because = reason
         before = len(self._member.state.ready)
         self._solo = Solo(self._world.now, self._member, reason, GRACE_SECONDS)
-        self._note_woken(before)
+        self._pool.note_woken(before)
         self._go_on_alone(self._solo)
 
     def _go_on_alone(self, solo: Solo) -> None:
         before = len(self.member.state.ready)
         solo.exchange(self._world.now)
-        self._note_woken(before)
-        self._owes_word = False
+        self._pool.note_woken(before)
+        self._pool.owes_word = False
         self._see_ended_runs()
         if solo.is_over:
             self.end(self._ends_because)
@@ -501,7 +414,7 @@ class Process:
         """The process is no more, nor are the last batches that it has sent."""
         self.is_stale = True
         self.has_ended = True
-        self._executors.clear()
+        self._pool.clear()
         self._dropped.clear()
         self._hang_up(lost)
         self._world.ledger.lost(self.name)
@@ -566,8 +479,6 @@ class Process:
             InvariantBroken: something doesn't.
         """
         try:
-            self.member.validate(
-                [executor.work for executor, _ in self._executors if executor.work is not None]
-            )
+            self.member.validate(self._pool.in_hand())
         except DistioBug as bug:
             raise InvariantBroken(f"{self.name}: {bug.message}", self._world.story(bug)) from bug
