@@ -316,10 +316,6 @@ def _apply(values: list[Any]) -> Any:
     return expect.function(values[0], "Resource.ap")(*values[1:])
 
 
-def _with_result(result: Result[Any, Any]) -> Resource[Any, Any, Any]:
-    return Resource(io.from_result(result).map(without_close))
-
-
 def noop_close(cs: ComputationStatus) -> IO[Any, Any, None]:
     """The release of a value that needs none.
 

@@ -18,7 +18,7 @@ from distio import Cluster, Errors, Ok, Panic, Var, io
 from distio.core.chunks import MOST_IN_CHUNK
 from distio.errors import MatchError, NotPicklable, WorkerLost
 from distio.testing import Crash, Simulation, explore, simulate
-from tests.conftest import Run, run_at, shared_cluster
+from tests.conftest import PATIENCE, Run, run_at, shared_cluster
 from tests.harness.items import SLOW, Program, exceptions_of, square, squares
 
 # -- values -----------------------------------------------------------------------------------
@@ -217,18 +217,17 @@ def test_source_is_not_asked_before_the_program_runs() -> None:
 
 def test_source_that_waits_holds_no_item_up() -> None:
     """The first item runs before the second one is there."""
-    seen: list[str] = []
+    first_runs = threading.Event()
+    waits: list[bool] = []
 
     def source() -> Iterator[int]:
         yield 1
-        deadline = time.monotonic() + 60
-        while not seen and time.monotonic() < deadline:
-            time.sleep(0.001)
+        waits.append(first_runs.wait(PATIENCE))
         yield 2
 
-    program = io.traverse_par(source(), lambda n: io.defer(seen.append, f"{n}"), at_most=2)
+    program = io.traverse_par(source(), lambda _: io.defer(first_runs.set), at_most=2)
     assert program.run(None, 2).is_ok()
-    assert seen == ["1", "2"]
+    assert waits == [True]
 
 
 @pytest.mark.slow

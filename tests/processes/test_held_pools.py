@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,11 +111,17 @@ def test_pool_that_no_fiber_waits_for_is_not_reported(reports: Reports, quick: N
 
 
 @pytest.mark.slow
-def test_pool_of_a_worker_that_is_held_is_reported_to_the_program(reports: Reports) -> None:
+def test_pool_of_a_worker_that_is_held_is_reported_to_the_program(
+    reports: Reports, tmp_path: Path
+) -> None:
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
     with Cluster.local(workers=1, threads=2) as cluster:
         cluster.submit(io.defer(_be_quick), None).result(PATIENCE)
-        root = held_by(_sit, 2)
-        assert root.run(None, on=cluster) == Ok(12)
+        handle = cluster.submit(held_by(partial(_sit, pipe), 2), None)
+        assert reports.has_come.wait(PATIENCE)
+        os.close(os.open(pipe, os.O_WRONLY))
+        assert handle.result(PATIENCE) == Ok(12)
     (text,) = reports.texts
     assert "the pool of worker " in text
     assert text.count("(holder):\n  File") == 2
@@ -123,8 +132,9 @@ def _be_quick() -> None:
     watchdog.BLOCKED_SECONDS = 0.1  # type: ignore[misc]  # in a worker that soon ends
 
 
-def _sit() -> None:
-    time.sleep(0.5)
+def _sit(pipe: str) -> None:
+    """Block until the other end of the pipe is opened: when the hold has been reported."""
+    os.close(os.open(pipe, os.O_RDONLY))
 
 
 def test_hold_ends_with_any_turn_and_is_reported_once() -> None:
