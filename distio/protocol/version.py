@@ -7,8 +7,8 @@ from typing import Final
 
 __all__ = ["PROTOCOL", "PYTHON", "refusal"]
 
-PROTOCOL: Final = 6
-"""Changes whenever the meaning of a message changes."""
+PROTOCOL: Final = 7
+"""Raised whenever a message comes, goes, or changes its name, its fields or its meaning."""
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The minor version of Python: the bytecode that travels is good for it alone."""
