@@ -32,6 +32,7 @@ from distio.coordination.outcomes.claims import Claims
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.primitives.coordinator import Primitives
+from distio.coordination.recovery.coordinator import Recovery
 from distio.coordination.references.coordinator import References
 from distio.coordination.runs.coordinator import Runs
 from distio.coordination.state.coordinator import CoordinatorState
@@ -57,6 +58,7 @@ class Features(NamedTuple):
     """All features, in the order in which their hooks are called."""
 
     references: References
+    recovery: Recovery  # before all that a lost member has: some of it goes on elsewhere
     cancellation: Cancellation  # before outcomes: a fiber hears of it before its handle is dropped
     outcomes: Outcomes
     timers: Timers
@@ -81,6 +83,7 @@ def _make(state: CoordinatorState, grace: float) -> Features:
     endings = Endings(state, membership.dismiss, grace)
     return Features(
         references=references,
+        recovery=Recovery(state, references, claims, locks.move, locks.has_lent),
         cancellation=Cancellation(state, outcomes),
         outcomes=outcomes,
         timers=Timers(state),

@@ -45,6 +45,7 @@ from distio.coordination.outcomes.nested import NestedRuns
 from distio.coordination.outcomes.waits import Waits
 from distio.coordination.placement.member import Placement
 from distio.coordination.primitives.member import Primitives
+from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
 from distio.coordination.state.failure import Failure
 from distio.coordination.state.local_run import LocalRun
@@ -56,6 +57,7 @@ from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
+from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request
@@ -73,6 +75,7 @@ class Features(NamedTuple):
     failures: Failures
     logs: Logs
     references: References
+    recovery: Recovery
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
     calls: Calls
@@ -89,7 +92,9 @@ class Features(NamedTuple):
 def _make(state: MemberState) -> Features:
     waits, failures, logs = Waits(state), Failures(state), Logs()
     references, cancellation = References(state), Cancellation(state)
-    placement = Placement(state, references, logs)
+    locks = Locks(state, references)
+    recovery = Recovery(state, references, cancellation, locks.held_by)
+    placement = Placement(state, references, logs, recovery)
     outcomes = Outcomes(state, references, waits)
     return Features(
         turns=Turns(state),
@@ -98,15 +103,16 @@ def _make(state: MemberState) -> Features:
         failures=failures,
         logs=logs,
         references=references,
+        recovery=recovery,
         placement=placement,
         timers=Timers(state),
         calls=Calls(state),
         status=StatusQueries(state),
         primitives=Primitives(state, references),
-        locks=Locks(state, references),
+        locks=locks,
         cancellation=cancellation,
         outcomes=outcomes,
-        actors=Actors(state, placement),
+        actors=Actors(state, placement, recovery),
         wait_graphs=WaitGraphs(state),
         endings=Endings(state, waits, outcomes, failures, cancellation),
     )
@@ -150,15 +156,21 @@ class Member:
         )
         self.features = _make(self.state)
         self._handlers = _HANDLERS.bind(self.features)
-        self.answers = _ANSWERS.bind(self.features)
-        """By type of request, the method of a feature that answers it."""
-        self.state.hooks = Hooks(self.features, self.answers)
+        answers = _ANSWERS.bind(self.features)
+        self.state.hooks = Hooks(self.features, answers)
+        self.answers = answers
+        """By type of request, what answers it."""
+        if not (offers_children or is_standalone):  # else no fiber goes on without the member
+            self.answers = _ANSWERS.bind(self.features)
+            self.answers.update(self.features.recovery.guarded(answers))
 
     # -- what its host tells it -----------------------------------------------------------
 
-    def start_root(self, io: IO[Any, Any, Any], context: Any) -> Fiber:
+    def start_root(
+        self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots = "off"
+    ) -> Fiber:
         """Begin a run, whose id is its root's; the root is not queued yet."""
-        return self.features.placement.start_root(io, context)
+        return self.features.placement.start_root(io, context, snapshots)
 
     def ship_root(self, root: Fiber, dumped: Dumped) -> None:
         """The root of a run leaves; its outcome is to come here."""

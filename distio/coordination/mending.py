@@ -84,6 +84,7 @@ def _balance(state: CoordinatorState, id: int, run: Run, reason: str) -> None:
     run.fibers = {fiber: None for fiber, record in state.fibers.items() if record.run == id}
     for fiber in list(run.fibers):
         record = state.fibers[fiber]
-        is_lost = record.host == NOWHERE and fiber not in waiting
+        is_nowhere = record.host == NOWHERE and fiber not in waiting
+        is_lost = is_nowhere and record.outcome is None
         if is_lost or not state.is_somewhere(record.host) or record.lost is not None:
             state.lose_fiber(fiber, record, *(record.lost or (_NOBODY, reason)))

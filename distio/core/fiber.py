@@ -206,6 +206,7 @@ class Fiber:
         "shield",
         "stack",
         "stream",
+        "tree",
         "unwinding",
         "value",
         "variables",
@@ -235,6 +236,8 @@ class Fiber:
         """Where the outcome is to be put, if it is wanted in this process."""
         self.holds: dict[int | str, HeldLock] | None = None
         """By key, the locks that it holds."""
+        self.tree: Any = None
+        """The fibers that go on, or are started again, together with it (the member's business)."""
         self.is_pinned = False
         """Whether it can't leave its member, for it uses what is kept there."""
         self.regions: list[Region] | None = None

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, final
 from distio._traces import NOWHERE
 from distio.core.context_vars import carried_in, context_of, others_in
 from distio.core.explain import why_it_stays
-from distio.core.fiber import Fiber, Handle
+from distio.core.fiber import Fiber, Handle, HeldLock
 from distio.core.ops.bounded import ChunkResult
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
@@ -32,7 +32,9 @@ __all__ = [
     "Leaving",
     "Packed",
     "PackedValue",
+    "capture",
     "dump_awaited",
+    "dump_captured",
     "dump_chunk",
     "dump_fibers",
     "dump_outcome",
@@ -122,6 +124,9 @@ _REST: Final = (
     "acquiring",
 )
 """What else there is to a fiber that has begun."""
+_HOLDS: Final = _REST.index("holds")
+_STACK: Final = 6
+"""Where the stack is in the state of a fiber that has begun."""
 
 
 def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
@@ -178,17 +183,64 @@ def generators_in(obj: Any) -> list[Any]:
 
 
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:
+    return _with_frames(capture(fiber))
+
+
+def capture(
+    fiber: Fiber, *, is_waiting: bool = False, released: int | str | None = None
+) -> tuple[Any, ...]:
+    """Copy what there is to a fiber, for `dump_captured`; the fiber may be answered meanwhile.
+
+    Args:
+        fiber: one that has asked for something, and that nobody steps until it is dumped.
+        is_waiting: whether it is to wait for that where it goes on.
+        released: the key of a lock of which it is to have one token less.
+    """
     has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.pending_cancels
     if not (has_begun or fiber.exempt_from_run_cancel):
         return _FRESH, *_start_of(fiber)
     if fiber.stack or fiber.next is None:
         _require_no_loss(fiber)
     value = fiber.value
-    if type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
+    if is_waiting:
+        value = None
+    elif type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
         value = [outcome_in(each) for each in value]
-    stack = [frame._as_frame() for frame in fiber.stack]
     rest = [getattr(fiber, name) for name in _REST]
-    return _SUSPENDED, *_start_of(fiber), stack, value, *rest
+    if released is not None:
+        rest[_HOLDS] = _without(fiber, released)
+    return _SUSPENDED, *_start_of(fiber), [*fiber.stack], value, *rest
+
+
+def _without(fiber: Fiber, key: int | str) -> dict[int | str, HeldLock] | None:
+    """What it holds when it has given back one token of this lock."""
+    assert fiber.holds is not None
+    holds, held = dict(fiber.holds), fiber.holds[key]
+    del holds[key]
+    if held.count > 1:
+        holds[key] = left = HeldLock(held.value)
+        left.count = held.count - 1
+    return holds or None
+
+
+def _with_frames(captured: tuple[Any, ...]) -> tuple[Any, ...]:
+    if captured[0] == _FRESH:
+        return captured
+    stack = [frame._as_frame() for frame in captured[_STACK]]
+    return *captured[:_STACK], stack, *captured[_STACK + 1 :]
+
+
+def dump_captured(captured: tuple[Any, ...], *, writer: Writer | None = None) -> Dumped:
+    """Pickle one fiber as it was when it was captured; see `dump_chunk`.
+
+    Raises:
+        NotPicklable: something in it can't be pickled.
+    """
+    try:
+        states = [_with_frames(captured)]
+        return dump(states, is_strict=True, with_sources=True, writer=writer)
+    except BaseException as error:
+        raise NotPicklable(str_of(error)) from error
 
 
 def _require_no_loss(fiber: Fiber) -> None:
@@ -220,6 +272,7 @@ def load_fibers(
     bundles: dict[bytes, Bundle] | None = None,
     attachments: dict[bytes, bytes] | None = None,
     claims: Sequence[Any] = (),
+    places: Sequence[int] = (),
 ) -> list[Fiber]:
     """Make the fibers of one payload again.
 
@@ -230,6 +283,7 @@ def load_fibers(
         bundles: those of this run, which its fibers share in this process.
         attachments: of this run, too: what the payload may refer to.
         claims: those of what it refers to otherwise.
+        places: where the fibers lie in the payload, if there are others in it.
 
     Raises:
         Exception: whatever unpickling user data may raise.
@@ -237,6 +291,8 @@ def load_fibers(
     fibers = []
     with opening_with(claims):
         states = load(payload, bundles, attachments)
+    if places:
+        states = [states[place] for place in places]
     for (id, epoch), state in zip(ids, states):
         fiber = Fiber(id, run, state[1], state[2])
         fiber.epoch, fiber.locals, fiber.stream = epoch, state[3], state[4]

@@ -27,6 +27,7 @@ __all__ = [
     "PrimitiveKind",
     "Seconds",
     "Sequence",
+    "Snapshots",
     "Threads",
     "Token",
     "Tokens",
@@ -72,6 +73,13 @@ Threads = Annotated[int, Meta(ge=1, le=2**16)]
 
 Token = Annotated[bytes, Meta(max_length=64)]
 """What pairs the two connections of a member."""
+
+Snapshots = Literal["off", "births", "suspensions"]
+"""What is kept of the fibers of a run, so that they go on elsewhere when their worker is lost.
+
+With "births" a fiber as it came to its worker; with "suspensions" also a fiber as it was each time
+when it had done something that others see; with "off", nothing.
+"""
 
 MemberKind = Literal["client", "worker"]
 

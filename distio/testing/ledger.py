@@ -29,6 +29,12 @@ class Ledger:
         self._place: dict[int, str] = {}
         self._epoch: dict[int, int] = {}
         self._asleep: dict[int, float] = {}
+        self._ended_at: dict[int, str] = {}
+        """Where each fiber has ended, until that process is no more."""
+        self._may_return: set[int] = set()
+        """Those that a lost process had, or whose end perhaps nobody else has heard of."""
+        self.restored = 0
+        """How many fibers went on, or began again, after their process was lost."""
 
     def made(self, fibers: Iterable[int], who: str) -> None:
         """These were made by this process."""
@@ -60,6 +66,11 @@ class Ledger:
     def arrived(self, fibers: Iterable[tuple[int, int]], who: str) -> None:
         """They were placed in this process."""
         for fiber, epoch in fibers:
+            if fiber in self._may_return:
+                self._may_return.discard(fiber)
+                self._asleep.pop(fiber, None)
+                self._place[fiber] = _ON_ITS_WAY
+                self.restored += 1
             self._is_at(fiber, _ON_ITS_WAY, f"arrives at {who} while it is not")
             before = self._epoch.get(fiber, 0)
             self._require(epoch > before, fiber, f"goes from epoch {before} to epoch {epoch}")
@@ -70,12 +81,17 @@ class Ledger:
         """Its outcome was recorded."""
         self._is_at(fiber, who, "ends at")
         self._place[fiber] = _ENDED
+        self._ended_at[fiber] = who
 
     def lost(self, who: str) -> None:
         """This process is no more, and all its fibers with it."""
         for fiber, place in self._place.items():
             if place == who:
                 self._place[fiber] = _GONE
+                self._may_return.add(fiber)
+            elif self._ended_at.get(fiber) == who:
+                del self._ended_at[fiber]
+                self._may_return.add(fiber)
 
     def stranded(self) -> list[int]:
         """The fibers that should have ended and haven't."""

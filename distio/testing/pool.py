@@ -13,6 +13,7 @@ from typing import Protocol, final
 from distio.coordination.executor.executor import Executor
 from distio.coordination.executor.tasks import Task
 from distio.coordination.outcomes.tasks import FinishFiber
+from distio.coordination.recovery.tasks import RepeatRequest, TakeSnapshots
 from distio.core.fiber import Fiber
 from distio.core.pickling.spaces import ObjectSpace, use_space
 from distio.protocol import requests as rq
@@ -127,6 +128,11 @@ class Pool:
             self._committed(work, executor)
         elif isinstance(work, FinishFiber):
             self._ended(work.fiber)
+        elif isinstance(work, TakeSnapshots):
+            if work.fiber is not None and type(work.fiber.request) is rq.Finished:
+                self._committed(work.fiber, executor)
+        elif isinstance(work, RepeatRequest):
+            self._committed(work.fiber, executor)
         if len(ready) > before:
             self.note_woken(before, work)
         if is_going_on:

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.errors import MatchError
+from distio.protocol.domains import Snapshots
 from distio.result import Result
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.records import tagging
@@ -65,6 +66,7 @@ def simulate(
     seed: int = 0,
     latency: float | tuple[float, float] = LATENCY,
     faults: Sequence[Fault] = (),
+    snapshots: Snapshots = "off",
     max_virtual_seconds: float = math.inf,
     max_steps: int = MAX_STEPS,
     schedule: str | None = None,
@@ -87,6 +89,7 @@ def simulate(
         latency: the virtual seconds that a message takes, or a pair of the least and the most.
         faults: the faults: `Crash`, `Fail`, `Pause`, `Partition`, `Disconnect`, `Interrupt`,
             `Leave`, `Shutdown`.
+        snapshots: what is kept of fibers in case their worker is lost; see `run`.
         max_virtual_seconds: the longest virtual time of the run, in seconds.
         max_steps: the largest number of steps of fibers.
         schedule: a schedule that `explore` has printed. Then the seed decides only the numbers that
@@ -109,7 +112,7 @@ def simulate(
     >>> simulation.result, simulation.virtual_seconds >= three_days
     (Ok(success='done'), True)
     """
-    plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps)
+    plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps, snapshots)
     expect.integer(seed, "simulate", "seed is a whole number")
     choices: Choices = Drawn(seed) if schedule is None else Played(parse_schedule(schedule), seed)
     return run_world(plan, choices, main, context, components)
@@ -122,6 +125,7 @@ def plan_for(
     faults: Sequence[Fault],
     max_virtual_seconds: float,
     max_steps: int,
+    snapshots: Snapshots = "off",
 ) -> Plan:
     """What a world is to be like.
 
@@ -145,6 +149,7 @@ def plan_for(
         faults=faults,
         limits=_limits(max_steps, max_virtual_seconds),
         patience_seconds=PATIENCE_SECONDS,
+        snapshots=snapshots,
     )
 
 

@@ -134,7 +134,7 @@ class World:
         name = f"joins as member {process.member.incarnation}"
         self.note(process.name, name)
         if process is self._client and self._program is not None:
-            root = process.member.start_root(*self._program)
+            root = process.member.start_root(*self._program, self._plan.snapshots)
             root.variables = of_the_caller()
             self.ticket = process.tickets.issue(root)
             if self._is_interrupted:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sized
 from typing import Any, final
 
 from distio.coordination.dispatch import answers
+from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import MemberFeature
 from distio.coordination.placement.member import Placement
-from distio.coordination.placement.tasks import PickleFibers
+from distio.coordination.recovery.member import Recovery
 from distio.coordination.state.children import inherit
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
@@ -27,13 +28,14 @@ __all__ = ["Actors"]
 class Actors(MemberFeature):
     """The objects that one member keeps for fibers everywhere; see `distio.core.actors`."""
 
-    def __init__(self, state: MemberState, placement: Placement) -> None:
+    def __init__(self, state: MemberState, placement: Placement, recovery: Recovery) -> None:
         self._state = state
         self._placement = placement
+        self._recovery = recovery
         self._objects: dict[int, Any] = {}
 
     @answers
-    def spawn_at(self, parent: Fiber, request: rq.SpawnAt) -> Fiber | PickleFibers:
+    def spawn_at(self, parent: Fiber, request: rq.SpawnAt) -> Fiber | Task:
         """Make a child that belongs to one member and answer `parent` with its handle.
 
         The child gets no context, so that nothing has to travel that it doesn't use, but what
@@ -45,8 +47,12 @@ class Actors(MemberFeature):
         inherit([child], parent)
         run.started(sequence_of(id), 1)
         parent.value = [child.handle]
+        if parent.tree is not None:
+            parent.tree.rest[id] = child
+            child.tree = parent.tree
         if home not in (HERE, state.incarnation):
-            return self._placement.ship([child], then=parent, target=home)
+            leaving = self._placement.ship([child], then=parent, target=home)
+            return self._recovery.before_leaving([child], leaving)
         child.is_pinned = True
         state.queue(child)
         return parent

@@ -37,8 +37,10 @@ class Cancellation(CoordinatorFeature):
             record = self._outcomes.find(sender, message.run, fiber)
             if record is None or record.ended:
                 state.stale += 1  # the fiber has ended, or is another run's
+            elif message.is_told and record.host == sender.id:
+                record.told[region] = 0
             elif record.host == NOWHERE:
-                record.pending_cancels[region] = 0
+                record.cancelled(region, 0)
             else:
                 record.heard(state.members[record.host].received)
                 at.setdefault(record.host, []).append((fiber, region, record))
@@ -51,7 +53,7 @@ class Cancellation(CoordinatorFeature):
         cancelled = [(fiber, region) for fiber, region, _ in pending_cancels]
         self._state.send(host.id, m.FibersCancelled(run, cancelled))
         for _, region, record in pending_cancels:  # the fiber may leave before its host hears of it
-            record.pending_cancels[region] = host.sent
+            record.cancelled(region, host.sent)
 
     def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
         """The new host hears what the old one may not have heard."""

@@ -58,6 +58,7 @@ class Cancellation(MemberFeature):
         """A fiber cancels others, or a region of them; it is answered at once."""
         state, region = self._state, request.region
         elsewhere: dict[int, list[tuple[int, int]]] = {}
+        told: dict[int, list[tuple[int, int]]] = {}
         for stated in request.handles:
             behind = state.run_of(stated)
             if behind is None and origin_of(stated) is not None:
@@ -69,8 +70,14 @@ class Cancellation(MemberFeature):
                 elsewhere.setdefault(asker, []).append((stated.id, region))
             else:
                 self._cancel(handle, region)
-        for run, cancels in elsewhere.items():
-            state.send(m.CancelFibers(run, cancels))
+                location = handle.location
+                run = state.runs.get(location.run) if isinstance(location, LocalFiber) else None
+                if run is not None and handle.id in run.trees:
+                    told.setdefault(run.id, []).append((handle.id, region))
+        for id, cancels in elsewhere.items():
+            state.send(m.CancelFibers(id, cancels))
+        for id, cancels in told.items():  # one of them may have to be told again
+            state.send(m.CancelFibers(id, cancels, is_told=True))
         return fiber
 
     @handles
@@ -172,6 +179,16 @@ class Cancellation(MemberFeature):
             fiber.cancel(region)
         if self._is_cancelled(fiber):
             fiber.cancel(_ALL)
+
+    def tell_parked(self, fiber: Fiber) -> None:
+        """A fiber was parked that wasn't with an executor before, or was for a task."""
+        if not self.is_pending:
+            return
+        for region in [*self._take(fiber.run, fiber.id), *[_ALL] * self._is_cancelled(fiber)]:
+            if self._state.parked.get(fiber.id) is fiber:
+                self._wake(fiber, region)
+            else:
+                fiber.cancel(region)
 
     def fibers_left(self, departure: Departure) -> None:
         """A fiber that has left before it was told is to be told there."""

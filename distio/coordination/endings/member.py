@@ -59,7 +59,9 @@ class Endings(MemberFeature):
         if fiber.failure is not None or type(fiber.value) is ChunkResult:
             self._locate_failures(fiber)
         asked = self._outcomes.asked
-        if fiber.id in asked and not self._cancellation.is_lost_by_leaving(fiber):
+        is_saved = fiber.tree is not None and fiber.tree.head is fiber
+        is_kept = is_saved and fiber.id in self._state.hosted
+        if (fiber.id in asked or is_kept) and not self._cancellation.is_lost_by_leaving(fiber):
             return FinishFiber(fiber, self._pickled)
         # the host that has started the run looks at the outcome of its root
         self.finish(fiber, is_observed=fiber.id == fiber.run)
@@ -77,6 +79,9 @@ class Endings(MemberFeature):
     def _pickled(self, fiber: Fiber, outcome: Leaving) -> None:
         if fiber.run in self._state.runs:
             self._outcomes.post(fiber.id, outcome)
+            run = self._state.runs[fiber.run]
+            if run.snapshots != "off":
+                run.sent_outcomes.add(fiber.id)
             self.finish(fiber, is_observed=True)
 
     def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
@@ -88,6 +93,9 @@ class Endings(MemberFeature):
         """
         handle, run = fiber.handle, self._state.runs[fiber.run]
         assert handle is not None
+        if fiber.tree is not None:
+            fiber.tree.rest.pop(fiber.id, None)
+            fiber.tree = None
         if fiber.holds or self._cancellation.is_pending:
             for fiber_ended in self._state.hooks.fiber_ended:
                 fiber_ended(fiber)

@@ -149,6 +149,10 @@ class Hooks:
         self.features = features
         self._answers = answers
 
+    def answer(self, fiber: Fiber) -> Any:
+        """Let the feature that answers the request of a fiber do so."""
+        return self._answers[type(fiber.request)](fiber, fiber.request)
+
     def withdraw(self, fiber: Fiber) -> bool:
         """Let the feature that answers the request of a parked fiber strike the fiber out.
 

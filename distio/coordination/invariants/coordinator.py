@@ -62,7 +62,7 @@ def _wrong_record(
         return "is lost, but not all who wait were told" if record.waiters else ""
     if not state.is_somewhere(record.host):
         return "is at a member that is gone, but not lost"
-    if record.host == NOWHERE and fiber not in on_their_way:
+    if record.host == NOWHERE and fiber not in on_their_way and record.outcome is None:
         return "is on its way, but in no chunk"
     return ""
 

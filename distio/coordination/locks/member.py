@@ -257,6 +257,21 @@ class Locks(MemberFeature):
                 counts[key] = counts.get(key, 0) + (held.count if lock.tokens else 1)
         departure.held = [(key, self._locks[key].tokens, count) for key, count in counts.items()]
 
+    def held_by(self, fiber: Fiber, released: Key | None) -> list[tuple[Key, int, int]]:
+        """(lock, its tokens, how many of them) that a fiber holds.
+
+        Args:
+            fiber: the fiber.
+            released: the key of a lock of which one token doesn't count.
+        """
+        held = []
+        for key, mine in (fiber.holds or {}).items():
+            tokens = self._locks[key].tokens
+            count = (mine.count if tokens else 1) - (key == released)
+            if count:
+                held.append((key, tokens, count))
+        return held
+
     def fibers_left(self, departure: Departure) -> None:
         """A lock that isn't all here can't be delegated, and fibers that had turns ask anew."""
         for key, _, _ in departure.held:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from distio.coordination.admission import Inadmissible, Late, part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
@@ -9,7 +11,7 @@ from distio.coordination.outcomes.claims import Claims
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
+from distio.coordination.state.registry import NOWHERE, FiberRecord, KeptOutcome, Run
 from distio.protocol import messages as m
 from distio.protocol.endings import UNKNOWN
 from distio.protocol.ids import home_of, name_of
@@ -49,6 +51,8 @@ class Outcomes(CoordinatorFeature):
                 state.send(sender.id, m.FiberLost(fiber, *why, message.run))
             elif record.lost is not None:
                 state.send(sender.id, m.FiberLost(fiber, *record.lost))
+            elif record.outcome is not None:
+                self._send_kept(sender.id, fiber, record.outcome)
             else:
                 if record.host == sender.id:
                     continue  # the fiber is on its way to this member, which finds those that wait
@@ -58,6 +62,12 @@ class Outcomes(CoordinatorFeature):
                     wanted.setdefault(record.host, []).append((fiber, record.epoch))
         for host, fibers in wanted.items():
             state.send(host, m.SendOutcomes(message.run, fibers))
+
+    def _send_kept(self, member: int, fiber: int, outcome: KeptOutcome) -> None:
+        keys = [*outcome.references]
+        self._references.sent(keys, member)
+        references = [(0, keys)] if keys else []
+        self._state.send(member, m.Outcomes([fiber], [outcome.payload], references))
 
     def find(self, asker: MemberRecord, id: int, fiber: int) -> FiberRecord | None:
         """The record or claim of a fiber, for a member that asks; None if it isn't of this run."""
@@ -108,6 +118,7 @@ class Outcomes(CoordinatorFeature):
                 self._state.stale += 1  # nobody asks any more, or the fiber has moved on
             keys = references.get(index, [])
             self._references.came(keys)
+            self._keep(sender.id, fiber, payload, keys)  # before the last reference to it may go
             for waiter in waiters:
                 if waiter in self._state.members:
                     outcomes = outgoing.setdefault(waiter, m.Outcomes([], []))
@@ -119,6 +130,21 @@ class Outcomes(CoordinatorFeature):
             self._references.gone(keys)
         for waiter, outcomes in outgoing.items():
             self._state.send(waiter, outcomes)
+
+    def _keep(self, host: int, fiber: int, payload: bytes, keys: Sequence[int]) -> None:
+        """Keep an outcome for which a member may ask, in case its host is lost."""
+        record = self._state.fibers.get(fiber)
+        if record is None or record.host != host or record.is_unwanted:
+            return
+        if record.outcome is None and self._state.runs[record.run].snapshots != "off":
+            record.outcome = KeptOutcome(payload, keys)
+            self._references.came(keys)
+
+    def _forget(self, fiber: int, record: FiberRecord) -> None:
+        self._state.forget(fiber, record)
+        outcome, record.outcome = record.outcome, None
+        if outcome is not None:
+            self._references.gone(outcome.references)
 
     def _take_waiters(self, host: MemberRecord, fiber: int) -> list[int]:
         """The members that wait for an outcome, which this host has sent: they wait no longer."""
@@ -168,7 +194,7 @@ class Outcomes(CoordinatorFeature):
             if record.waiters:
                 return
             if record.ended:
-                self._state.forget(fiber, record)
+                self._forget(fiber, record)
         self._unwanted.setdefault(host, []).append((fiber, exposed))
         self._state.is_unsettled = True
 
@@ -199,8 +225,9 @@ class Outcomes(CoordinatorFeature):
 
     def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
         """A fiber needs no record any more if nobody will ask for its outcome."""
-        if record.is_unwanted and not record.waiters:
-            self._state.forget(fiber, record)
+        is_there = fiber in self._state.fibers  # its snapshot was the last to refer to it
+        if is_there and record.is_unwanted and not record.waiters:
+            self._forget(fiber, record)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         """Members that wait for the outcome are told that there will be none."""

@@ -82,6 +82,7 @@ class Outcomes(MemberFeature):
                 run = state.runs.get(handle.location.run)
                 if run is not None:
                     run.known.discard(fiber)
+                    run.sent_outcomes.discard(fiber)
 
     # -- outcomes of fibers elsewhere -----------------------------------------------------
 

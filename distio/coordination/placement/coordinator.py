@@ -185,7 +185,7 @@ class Placement(CoordinatorFeature):
         for before_placing in self._state.hooks.before_placing:
             before_placing(host, run)
         given = msgspec.structs.replace(run.give_attachments(chunk, host.id), fibers=moved)
-        self._state.send(host.id, m.Place(given))
+        self._state.send(host.id, m.Place(given, run.snapshots))
         host.note_placed(given)
         for fibers_placed in self._state.hooks.fibers_placed:
             fibers_placed(host, given)

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from distio.coordination.dispatch import answers, handles
-from distio.coordination.executor.tasks import Work
+from distio.coordination.executor.tasks import Task, Work
 from distio.coordination.feature.member import Departure, MemberFeature
 from distio.coordination.logs.member import Logs
 from distio.coordination.placement.tasks import OfferFibers, PickleFibers, UnpickleChunk
+from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
 from distio.coordination.state.children import inherit
 from distio.coordination.state.local_run import LocalRun
@@ -28,6 +29,7 @@ from distio.core.pickling.payloads import Dumped
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
+from distio.protocol.domains import Snapshots
 from distio.protocol.ids import sequence_of
 
 __all__ = ["Placement"]
@@ -41,20 +43,24 @@ class Placement(MemberFeature):
         state: MemberState,
         references: References,
         logs: Logs,
+        recovery: Recovery,
     ) -> None:
         self._state = state
         self._references = references
+        self._recovery = recovery
         self._logs = logs
 
     # -- fibers that are made here --------------------------------------------------------
 
-    def start_root(self, io: IO[Any, Any, Any], context: Any) -> Fiber:
+    def start_root(
+        self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots = "off"
+    ) -> Fiber:
         """Begin a run, whose id is its root's; the root is not queued yet."""
         state = self._state
         id = state.next_ids(1)
         run = state.new_run(id)
         run.alive = 1  # as `StartRun` says: a run is never without a fiber
-        state.send(m.StartRun(id))
+        state.send(m.StartRun(id, snapshots))
         return state.make(run, id, io, context)
 
     @answers
@@ -71,6 +77,10 @@ class Placement(MemberFeature):
             parent.stream.divide_among(children)
         run.started(sequence_of(first), count)
         parent.value = [child.handle for child in children]
+        if parent.tree is not None:
+            parent.tree.rest.update(zip(range(first, first + count), children))
+            for child in children:
+                child.tree = parent.tree
         if state.offers_children and children:
             return self.ship(children, then=parent)
         state.ready.extend(children)
@@ -81,7 +91,7 @@ class Placement(MemberFeature):
     def ship(
         self,
         fibers: Sequence[Fiber],
-        then: Fiber | PickleFibers | None = None,
+        then: Fiber | Task | None = None,
         target: int = 0,
     ) -> PickleFibers:
         """The task that lets these fibers, of one run, leave.
@@ -98,7 +108,7 @@ class Placement(MemberFeature):
         """Another member has nothing to do: offer it some of the oldest fibers."""
         self._state.ready.appendleft(OfferFibers(message.count, self._offer))
 
-    def _offer(self, count: int) -> PickleFibers | None:
+    def _offer(self, count: int) -> Task | None:
         """Take out up to so many of the oldest ready fibers, to be shipped."""
         ready = self._state.ready
         taken: list[Fiber] = []
@@ -116,9 +126,9 @@ class Placement(MemberFeature):
         by_run: dict[int, list[Fiber]] = {}
         for fiber in taken:
             by_run.setdefault(fiber.run, []).append(fiber)
-        shipping: PickleFibers | None = None
+        shipping: Task | None = None
         for fibers in by_run.values():
-            shipping = self.ship(fibers, then=shipping)
+            shipping = self._recovery.before_leaving(fibers, self.ship(fibers, then=shipping))
         return shipping
 
     def pickled(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int = 0) -> bool:
@@ -159,6 +169,7 @@ class Placement(MemberFeature):
         """Fibers have come, as a pickle."""
         state, chunk = self._state, message.chunk
         run = state.runs.get(chunk.run) or state.new_run(chunk.run)
+        run.snapshots = message.snapshots
         run.alive += len(chunk.fibers)
         handles = []
         for id, _ in chunk.fibers:
@@ -195,7 +206,7 @@ class Placement(MemberFeature):
             fiber.handle = handle
             handle.name = fiber.name
             fiber.is_pinned = chunk.target != 0
-            state.ready.append(fiber)
+            state.ready.append(self._recovery.repeated(fiber) if chunk.is_waiting else fiber)
 
     def _dropped(self, chunk: m.Chunk) -> None:
         self._state.in_chunks -= len(chunk.fibers) - 1

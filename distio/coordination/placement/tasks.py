@@ -102,7 +102,7 @@ class UnpickleChunk(Task):
             host.use_log_levels(self._log_levels)
             shared = self._run.bundles, self._run.attachments
             self._fibers = load_fibers(
-                chunk.run, chunk.fibers, chunk.payload, *shared, self._claims
+                chunk.run, chunk.fibers, chunk.payload, *shared, self._claims, chunk.places
             )
         except BaseException as exception:  # noqa: BLE001 (each of them ends in this panic)
             traced = TracedException.in_except_clause(exception)
@@ -132,11 +132,11 @@ class OfferFibers(Task):
 
     __slots__ = ("_offer", "count")
 
-    def __init__(self, count: int, offer: Callable[[int], PickleFibers | None]) -> None:
+    def __init__(self, count: int, offer: Callable[[int], Task | None]) -> None:
         self.count = count
         self._offer = offer
 
-    def taken(self) -> PickleFibers | None:
+    def taken(self) -> Task | None:
         """The fibers that are ready now leave."""
         return self._offer(self.count)
 
@@ -158,10 +158,12 @@ class PickleFibers(Task):
         self,
         fibers: Sequence[Fiber],
         pickled: Pickled,
-        then: Fiber | PickleFibers | None = None,
+        then: Fiber | Task | None = None,
         target: int = 0,
     ) -> None:
         size = max(1, min(len(fibers) // _CHUNKS, _MOST_IN_CHUNK))
+        if size > 1 and any(fiber.holds for fiber in fibers):
+            size = 1  # what one of them holds goes with it alone, also if it is to go on elsewhere
         starts = range((len(fibers) - 1) // size * size, -1, -size)
         self._chunks = [fibers[start : start + size] for start in starts]
         """The last one goes first."""
@@ -213,7 +215,7 @@ class PickleFibers(Task):
     def commit(self) -> Fiber | Task | None:
         """The fibers leave, or are kept."""
         if not self._pickled(self._packed, self._dumped, self._target):
-            return self.then if isinstance(self.then, PickleFibers) else None
+            return self.then if isinstance(self.then, Task) else None
         self._packed, self._dumped = (), None
         return self if self._chunks else self.then
 

@@ -28,7 +28,7 @@ from distio.coordination.primitives.queues import Queue
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.registry import Run
+from distio.coordination.state.registry import NOWHERE, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
@@ -99,7 +99,9 @@ class Primitives(CoordinatorFeature):
             return
         primitive = make_primitive(message.kind, message.size)
         self._primitives[message.key] = message.run, primitive
-        if isinstance(primitive, Queue) and not primitive.has_limit:
+        is_exact = self._state.runs[message.run].snapshots == "suspensions"
+        if isinstance(primitive, Queue) and not primitive.has_limit and not is_exact:
+            # what a member does without asking is lost with it
             self._delegations[message.key] = Delegations(primitive)
         self._keys.setdefault(message.run, {})[message.key] = None
         self._references.made(message.run, message.key, sender.id)
@@ -127,6 +129,7 @@ class Primitives(CoordinatorFeature):
         if primitive is None or owner != message.run:
             self._state.send(sender.id, m.Replied(message.fiber, refused=NOT_OURS))
             return
+        self._forget_reply(message.fiber)
         waiter = _Waiter(sender.id, message.run, message.key, message.references)
         if message.references:
             self._references.came(message.references, message.key)
@@ -170,6 +173,26 @@ class Primitives(CoordinatorFeature):
         self._withdraw(message.fiber, waiter)
         self._state.runs[waiter.run].note_progress()
         self._state.send(sender.id, m.CallWithdrawn(message.fiber))
+
+    @admits
+    def admit_repeat(self, sender: MemberRecord, message: m.RepeatCall) -> None:
+        """The fiber is there."""
+        if part_of(self._state, sender, message.run) is not None:
+            require_host(self._state, sender, message.run, message.fiber)
+
+    @handles
+    def repeat(self, sender: MemberRecord, message: m.RepeatCall) -> None:
+        """A fiber goes on in the middle of a call: it is told the reply, or waits on."""
+        record, waiter = self._state.fibers.get(message.fiber), self._waiters.get(message.fiber)
+        if record is not None and record.reply is not None:
+            self._references.sent(record.reply.references, sender.id)
+            self._state.send(sender.id, record.reply)
+        elif waiter is not None:
+            self._leave(message.fiber)
+            self._enter(message.fiber, waiter._replace(member=sender.id))
+            self._state.probe(waiter.run, self._state.runs[waiter.run])
+        else:  # it has withdrawn the call, or its run is over
+            self._state.send(sender.id, m.CallWithdrawn(message.fiber))
 
     # -- delegations ----------------------------------------------------------------------
 
@@ -250,13 +273,29 @@ class Primitives(CoordinatorFeature):
         references: Sequence[int] = ()
         if type(item) is _Item:
             item, references = item
-            self._references.sent(references, waiter.member)
+            if waiter.member != NOWHERE:
+                self._references.sent(references, waiter.member)
             if isinstance(self._primitives[waiter.key][1], Queue):
                 self._references.gone(references, waiter.key)
         said = fiber, plain, None if item is NOTHING else item, is_closed
         delegated = may_put, list(ahead)
         replied = m.Replied(*said, "", *delegated, list(references))
+        self._keep(fiber, replied)
         self._state.send_if_member(waiter.member, replied)
+
+    def _keep(self, fiber: int, reply: m.Replied) -> None:
+        """Keep the reply to a fiber that waits for it in its snapshot."""
+        record = self._state.fibers.get(fiber)
+        if record is not None and record.snapshot is not None and record.snapshot.chunk.is_waiting:
+            record.reply = reply
+            self._references.came(reply.references)
+
+    def _forget_reply(self, fiber: int) -> None:
+        """A fiber calls anew: nobody asks for the reply to its last call any more."""
+        record = self._state.fibers.get(fiber)
+        if record is not None and record.reply is not None:
+            reply, record.reply = record.reply, None
+            self._references.gone(reply.references)
 
     def _withdraw(self, fiber: int, waiter: _Waiter) -> None:
         self._leave(fiber)
@@ -311,7 +350,12 @@ class Primitives(CoordinatorFeature):
             waiter = self._waiters[fiber]
             if waiter.run in self._state.runs:
                 self._state.runs[waiter.run].note_progress()
-            self._withdraw(fiber, waiter)
+            record = self._state.fibers.get(fiber)
+            if record is not None and record.host == NOWHERE:  # it will ask again
+                self._leave(fiber)
+                self._enter(fiber, waiter._replace(member=NOWHERE))
+            else:
+                self._withdraw(fiber, waiter)
         for key, delegations in list(self._delegations.items()):
             has_some = lost.id in delegations.holders or lost.id in delegations.recalled
             if has_some and key in self._delegations:  # what came back may have freed it
@@ -352,7 +396,8 @@ class Primitives(CoordinatorFeature):
     def spoilt_runs(self) -> set[int]:
         """The runs of which a primitive isn't what it must be."""
         members = self._state.members.keys()
-        spoilt = {each.run for each in self._waiters.values() if each.member not in members}
+        waiters = self._waiters.values()
+        spoilt = {each.run for each in waiters if not self._state.is_somewhere(each.member)}
         for key, (run, primitive) in self._primitives.items():
             delegations = self._delegations.get(key)
             holders: Sequence[int] = ()
@@ -375,7 +420,7 @@ class Primitives(CoordinatorFeature):
         """Count the fibers that wait, now that nothing is left that is spoilt."""
         waiters, self._waiters, self._counts = self._waiters, {}, {}
         for fiber, waiter in waiters.items():
-            if waiter.key in self._primitives and waiter.member in self._state.members:
+            if waiter.key in self._primitives and self._state.is_somewhere(waiter.member):
                 self._enter(fiber, waiter)
 
     # -- checks ---------------------------------------------------------------------------
@@ -406,7 +451,7 @@ class Primitives(CoordinatorFeature):
             if each.delayed and not each.recalled:
                 raise DistioBug("fibers wait until a queue has come back, and it has")
         for waiter in self._waiters.values():
-            if waiter.member not in self._state.members:
+            if not self._state.is_somewhere(waiter.member):
                 raise DistioBug(f"member {waiter.member} is gone, but its fibers wait for answers")
 
 

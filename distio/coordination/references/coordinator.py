@@ -114,6 +114,12 @@ class References(CoordinatorFeature):
             known.exposed = known.host = 0  # the next member counts anew
             known.members[member] = known.members.get(member, 0) + 1
 
+    def host_lost(self, fiber: int) -> None:
+        """A fiber goes on at another member, which counts anew how often its handle leaves."""
+        known = self._known.get(fiber)
+        if known is not None:
+            known.exposed = known.host = 0
+
     def host_of(self, run: int, fiber: int) -> int:
         """Where a fiber of this run is that has no record."""
         known = self._known.get(fiber)

@@ -42,7 +42,7 @@ class Runs(CoordinatorFeature):
     @handles
     def start_run(self, sender: MemberRecord, message: m.StartRun) -> None:
         """A program has started a run."""
-        run = self._state.runs[message.run] = Run(sender.id)
+        run = self._state.runs[message.run] = Run(sender.id, message.snapshots)
         run.count(sender.id, 1)  # its root
         for run_started in self._state.hooks.run_started:
             run_started(message.run, run)
@@ -109,10 +109,13 @@ class Runs(CoordinatorFeature):
         if run.alive_at.get(lost):
             run.note_loss(name, reason)
         run.count(lost, -run.alive_at.get(lost, 0))
-        for fiber in run.fibers:
-            record = self._state.fibers[fiber]
+        for fiber in list(run.fibers):
+            record = self._state.fibers.get(fiber)
+            if record is None:
+                continue  # the snapshot of one that is lost was the last to refer to it
             if record.host == lost and record.lost is None:
-                self._state.lose_fiber(fiber, record, name, reason)
+                why = f"{reason}; {record.unsaved}" if record.unsaved else reason
+                self._state.lose_fiber(fiber, record, name, why)
             if lost in record.waiters:
                 record.waiters.remove(lost)
         if run.owner == lost and run.alive:

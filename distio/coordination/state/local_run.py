@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from distio.coordination.state.failure import Failure
 from distio.coordination.state.location import LocalFiber
+from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber
 from distio.core.pickling.loading import Bundle
 from distio.core.pickling.payloads import Dumped
 from distio.core.references import keys_of
+from distio.protocol.domains import Snapshots
 from distio.protocol.messages import Chunk, RunProgress
 
 __all__ = ["LocalRun"]
@@ -37,6 +39,9 @@ class LocalRun:
         "objects",
         "posting",
         "primitives",
+        "sent_outcomes",
+        "snapshots",
+        "trees",
         "unobserved",
         "unreleased",
         "values",
@@ -81,6 +86,12 @@ class LocalRun:
         """Its primitives, if the member keeps them; dropped with the run."""
         self.values: dict[int, None] = {}
         """The variables whose values the member keeps; dropped with the run."""
+        self.snapshots: Snapshots = "off"
+        """What is kept of its fibers here, in case the member is lost."""
+        self.trees: dict[int, Tree] = {}
+        """By fiber here that the coordinator knows, if one of them may go on elsewhere."""
+        self.sent_outcomes: set[int] = set()
+        """The fibers here whose outcomes the coordinator keeps."""
         self._is_anew = False
         """Whether its coordinator takes all of its fibers here for fibers that were made here."""
         self._unreported = unreported
@@ -108,7 +119,8 @@ class LocalRun:
         """Nothing is left to be done for this fiber: its end is to be told."""
         self._unreported[self.id] = self
         self.alive -= 1
-        if fiber.epoch == 0 or self._is_anew:  # it was made here and never left
+        is_saved = self.trees.pop(fiber.id, None) is not None
+        if self._is_anew or not (fiber.epoch or is_saved):  # it was made here and never left
             self._finished += 1
         else:
             self._ended.append((fiber.id, fiber.epoch))
@@ -135,6 +147,8 @@ class LocalRun:
         dumped: Dumped,
         held: list[tuple[int | str, int, int]],
         target: int,
+        *,
+        is_waiting: bool = False,
     ) -> Chunk:
         """The chunk of some fibers: each attachment goes along the first time only."""
         attachments = [
@@ -143,7 +157,8 @@ class LocalRun:
         ]
         self.known_attachments.update(dumped.attachments)
         references = keys_of(dumped.references, dumped.handles)
-        return Chunk(self.id, fibers, dumped.payload, held, target, attachments, references)
+        packed = dumped.payload, held, target, attachments, references
+        return Chunk(self.id, fibers, *packed, is_waiting=is_waiting)
 
     def release(self) -> None:
         """Free what its fibers have shared; it has ended, and this may run user code."""

@@ -77,6 +77,8 @@ class MemberState:
         """If not empty: the member has lost its coordinator, and why."""
         self.stepping = 0
         """How many pieces of work executors have."""
+        self.executors = 0
+        """How many there are."""
         self.in_chunks = 0
         """How many fibers more there are in `ready` than pieces of work."""
         self._sequence = 0

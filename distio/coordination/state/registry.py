@@ -6,14 +6,16 @@ many there are. A record is made when a fiber is shipped, or waited for from els
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, final
 
 import msgspec
 
+from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
-from distio.protocol.messages import Chunk, WaitGraph
+from distio.protocol.messages import Chunk, Replied, WaitGraph
 
-__all__ = ["NOWHERE", "FiberRecord", "Run"]
+__all__ = ["NOWHERE", "FiberRecord", "KeptOutcome", "Run", "Snapshot"]
 
 NOWHERE: Final = -1
 """The host of a fiber that waits for a place."""
@@ -22,17 +24,47 @@ _MOST_LOSSES: Final = 3
 """So many lost members are enough to tell why a run can't go on."""
 
 
+@final
+class Snapshot:
+    """Fibers as they were at one moment, from which they can go on if their host is lost."""
+
+    __slots__ = ("chunk", "fibers")
+
+    def __init__(self, chunk: Chunk) -> None:
+        self.chunk = chunk
+        self.fibers = len(chunk.fibers)
+        """How many of the fibers would go on from it."""
+
+
+@final
+class KeptOutcome:
+    """The outcome of a fiber, kept for those that may ask when its host is lost."""
+
+    __slots__ = ("payload", "references")
+
+    def __init__(self, payload: bytes, references: Sequence[int]) -> None:
+        self.payload = payload
+        self.references = references
+
+
 class FiberRecord:
-    """One fiber that was shipped or is waited for from elsewhere."""
+    """One fiber that was shipped, or saved, or is waited for from elsewhere."""
 
     __slots__ = (
         "ended",
         "epoch",
         "host",
         "is_unwanted",
+        "losses",
         "lost",
+        "outcome",
         "pending_cancels",
+        "place",
+        "reply",
         "run",
+        "snapshot",
+        "told",
+        "unsaved",
         "waiters",
     )
 
@@ -50,12 +82,29 @@ class FiberRecord:
         """The members that wait for the outcome."""
         self.lost: tuple[str, str] | None = None
         """(worker, reason) if there will never be an outcome."""
+        self.outcome: KeptOutcome | None = None
+        self.snapshot: Snapshot | None = None
+        """The snapshot from which it goes on elsewhere, if its host is lost."""
+        self.place = 0
+        """Which of the fibers in the snapshot it is."""
+        self.unsaved = ""
+        """Why there is no snapshot, if there could be one."""
+        self.told: dict[int, int] = {}
+        """As `pending_cancels`, but as long as the snapshot doesn't know of them."""
+        self.reply: Replied | None = None
+        """The reply to the call in which the snapshot waits."""
+        self.losses = 0
+        """How many times its host was lost."""
 
     def heard(self, count: int) -> None:
         """Its host has handled so many messages: it or the fiber knows what they said."""
         self.pending_cancels = {
             region: number for region, number in self.pending_cancels.items() if number > count
         }
+
+    def cancelled(self, region: int, number: int) -> None:
+        """Its host is told, by this message (0: there is no host), to cancel a region of it."""
+        self.pending_cancels[region] = self.told[region] = number
 
 
 class Run:
@@ -75,12 +124,15 @@ class Run:
         "mistakes",
         "owner",
         "question",
+        "snapshots",
         "waits",
         "waits_on_other_runs",
     )
 
-    def __init__(self, owner: int) -> None:
+    def __init__(self, owner: int, snapshots: Snapshots = "off") -> None:
         self.owner = owner
+        self.snapshots = snapshots
+        """What is kept of its fibers."""
         self.members = {owner}
         """The members that have ever hosted some of it."""
         self.alive = 0

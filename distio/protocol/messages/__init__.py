@@ -70,9 +70,11 @@ from distio.protocol.messages.primitives import (
     MakePrimitive,
     PrimitiveCall,
     RecallDelegation,
+    RepeatCall,
     Replied,
     WithdrawCall,
 )
+from distio.protocol.messages.recovery import SaveFibers, Unsaved
 from distio.protocol.messages.references import DropOutcomes, Expose, GiveBack, PrimitivesFreed
 from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
 
@@ -112,6 +114,7 @@ __all__ = [
     "PrimitivesFreed",
     "Progress",
     "RecallDelegation",
+    "RepeatCall",
     "RecallTokens",
     "Refused",
     "RelayLogs",
@@ -121,6 +124,7 @@ __all__ = [
     "RunCancelled",
     "RunEnded",
     "RunProgress",
+    "SaveFibers",
     "SendOutcomes",
     "SetLogLevels",
     "Shutdown",
@@ -132,6 +136,7 @@ __all__ = [
     "TimerFired",
     "TokensGranted",
     "WaitGraph",
+    "Unsaved",
     "Welcome",
     "WithdrawAcquire",
     "WithdrawCall",

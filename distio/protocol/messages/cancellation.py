@@ -18,6 +18,8 @@ class CancelFibers(MemberMessage, frozen=True, gc=False):
     """That of the fiber which asks for it."""
     pending_cancels: list[tuple[FiberId, Id]]
     """(fiber, region) of each; region 0 is all of it."""
+    is_told: bool = False
+    """Whether those that are at this member know already."""
 
 
 class CancelRun(MemberMessage, frozen=True, gc=False):

@@ -8,7 +8,17 @@ import msgspec
 from msgspec import Meta
 
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage, Payload
-from distio.protocol.domains import Count, Epoch, Id, Key, Number, Positive, Sequence, Tokens
+from distio.protocol.domains import (
+    Count,
+    Epoch,
+    Id,
+    Key,
+    Number,
+    Positive,
+    Sequence,
+    Snapshots,
+    Tokens,
+)
 
 __all__ = ["Chunk", "Offer", "Place", "Progress", "RunProgress", "StartRun", "StealRequest"]
 
@@ -29,6 +39,10 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     got before, in the same run."""
     references: list[Id] = []
     """The keys of the queues, variables, … that it refers to."""
+    places: list[Count] = []
+    """Where the fibers lie in the payload, if others that lie there stay away."""
+    is_waiting: bool = False
+    """Whether its only fiber waits for what it has asked for, and has to ask again."""
 
 
 class RunProgress(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +63,8 @@ class StartRun(MemberMessage, frozen=True, gc=False):
     """A run begins: its root lives at this member, which wants to know when the run ends."""
 
     run: Id
+    snapshots: Snapshots = "off"
+    """What of its fibers is kept, in case a worker is lost."""
 
 
 class Offer(MemberMessage, frozen=True, gc=False):
@@ -71,6 +87,8 @@ class Place(CoordinatorMessage, frozen=True, gc=False):
     """Host these fibers."""
 
     chunk: Chunk
+    snapshots: Snapshots = "off"
+    """What of the fibers of their run is kept, in case a worker is lost."""
 
 
 class StealRequest(CoordinatorMessage, frozen=True, gc=False):

@@ -16,6 +16,7 @@ __all__ = [
     "MakePrimitive",
     "PrimitiveCall",
     "RecallDelegation",
+    "RepeatCall",
     "Replied",
     "WithdrawCall",
 ]
@@ -64,6 +65,13 @@ class DelegationReturned(MemberMessage, frozen=True, gc=False):
 class WithdrawCall(MemberMessage, frozen=True, gc=False):
     """This fiber here waits no longer; `CallWithdrawn`, unless it is answered already."""
 
+    fiber: FiberId
+
+
+class RepeatCall(MemberMessage, frozen=True, gc=False):
+    """A fiber goes on here from a snapshot in which it waits to be `Replied`: tell it here."""
+
+    run: Id
     fiber: FiberId
 
 

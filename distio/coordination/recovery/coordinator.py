@@ -1,0 +1,244 @@
+"""Snapshots of fibers, and how fibers go on from them when their worker is lost.
+
+Rules
+-----
+- A chunk that comes from a member is a snapshot of its fibers. A worker takes others when one of
+  its fibers is about to do what others see, and sends them in the batch that carries the effect. So
+  a snapshot here is never older than what its fiber has done.
+- Where a worker can't take one, it says so. That fiber, and each of which there is no snapshot, is
+  lost with its worker.
+- When a worker is lost, its fibers wait for a place, as they were in their snapshots, with the
+  locks that they held then. They get the next epochs, so nothing that the lost worker may still say
+  of them is taken up.
+- A fiber that waits in its snapshot asks again where it is placed. The reply to its call is kept
+  for that; so is what it was told to cancel, and each outcome for which somebody may ask.
+- A fiber whose worker was lost too often isn't placed again: it may be what ends them.
+- The fibers of a client end with their client: no snapshot of them is of any use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from distio.coordination.admission import part_of, require
+from distio.coordination.dispatch import admits, handles
+from distio.coordination.feature.coordinator import CoordinatorFeature, Key
+from distio.coordination.outcomes.claims import Claims
+from distio.coordination.references.coordinator import References
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import NOWHERE, FiberRecord, KeptOutcome, Run, Snapshot
+from distio.protocol import messages as m
+from distio.protocol.ids import home_of, name_of
+
+__all__ = ["MOST_LOSSES", "Recovery"]
+
+MOST_LOSSES: Final = 3
+"""A fiber that was lost with so many workers isn't placed again, unless it is told otherwise."""
+
+Held = Sequence[tuple[Key, int, int]]
+
+
+class Recovery(CoordinatorFeature):
+    """The snapshots are in the records of fibers."""
+
+    def __init__(
+        self,
+        state: CoordinatorState,
+        references: References,
+        claims: Claims,
+        move_tokens: Callable[[Held, int, int], None],
+        has_lent: Callable[[int, Held], bool],
+        most_losses: int = MOST_LOSSES,
+    ) -> None:
+        """
+        Args:
+            state: what is known of members, runs and fibers.
+            references: those in snapshots count.
+            claims: those of fibers that have no record yet.
+            move_tokens: called with what fibers hold, and from where to where it goes with them.
+            has_lent: whether a member has these tokens.
+            most_losses: a fiber that was lost with so many workers isn't placed again.
+        """
+        self._state = state
+        self._references = references
+        self._claims = claims
+        self._move_tokens = move_tokens
+        self._has_lent = has_lent
+        self._most_losses = most_losses
+
+    # -- snapshots ------------------------------------------------------------------------
+
+    def fibers_left(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        """The chunk is a snapshot, unless its fibers can go to one member only."""
+        run = self._state.runs[chunk.run]
+        if run.snapshots == "off":
+            return
+        if not chunk.target:
+            self._keep(chunk, member.received)
+            return
+        for fiber, _ in chunk.fibers:
+            self._unsave(self._state.fibers[fiber], "the fiber belonged to that worker")
+
+    @admits
+    def admit_save(self, sender: MemberRecord, message: m.SaveFibers) -> None:
+        """The fibers are there, or were made there; they hold what was lent to the member."""
+        run = part_of(self._state, sender, message.run)
+        if run is None:
+            return
+        require(message.received <= sender.sent, "more was received than was sent")
+        require(len(message.fibers) == len(message.payloads), "not every outcome is a fiber's")
+        for chunk in message.chunks:
+            require(chunk.run == message.run, "the fibers of other runs are saved")
+            require(len(chunk.fibers) == 1, "a snapshot has more than one fiber")
+            require(not chunk.held or self._has_lent(sender.id, chunk.held), "it holds too much")
+            for digest, data in chunk.attachments:
+                require(bool(data) or digest in run.attachments, "an attachment is missing")
+        fibers = [*message.fibers, *[each.fiber for each in message.unsaved]]
+        fibers += [fiber for chunk in message.chunks for fiber, _ in chunk.fibers]
+        for fiber in fibers:
+            record = self._state.fibers.get(fiber)
+            is_its_own = (
+                home_of(fiber) == sender.id if record is None else record.run == message.run
+            )
+            require(is_its_own, f"fiber {name_of(fiber)} isn't there to be saved")
+
+    @handles
+    def save(self, sender: MemberRecord, message: m.SaveFibers) -> None:
+        """Keep the snapshots, in place of older ones."""
+        run = self._state.runs.get(message.run)
+        if run is None:
+            self._state.stale += 1
+            return
+        references = dict(message.references)
+        for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
+            self._keep_outcome(sender, message.run, fiber, payload, references.get(index, ()))
+        for chunk in message.chunks:
+            ((fiber, epoch),) = chunk.fibers
+            if self._find(sender, message.run, fiber, epoch) is not None:
+                self._keep(run.take_attachments(chunk), message.received)
+        for unsaved in message.unsaved:
+            record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
+            if record is not None:
+                self._unsave(record, unsaved.reason)
+
+    def _find(self, sender: MemberRecord, id: int, fiber: int, epoch: int) -> FiberRecord | None:
+        """The record of a fiber that is saved; None if it has moved on."""
+        record = self._state.fibers.get(fiber)
+        if record is None:
+            return self._enter(sender, id, fiber)
+        if record.host != sender.id or record.epoch != epoch or record.ended:
+            self._state.stale += 1
+            return None
+        return record
+
+    def _enter(self, sender: MemberRecord, id: int, fiber: int) -> FiberRecord:
+        """A fiber gets a record, at the member where it was made."""
+        record = self._claims.adopt(id, fiber) or FiberRecord(id, sender.id, 0)
+        record.is_unwanted = not record.waiters and fiber not in self._references
+        self._state.fibers[fiber] = record
+        self._state.runs[id].fibers[fiber] = None
+        return record
+
+    def _keep_outcome(
+        self, sender: MemberRecord, id: int, fiber: int, payload: bytes, references: Sequence[int]
+    ) -> None:
+        """A fiber has ended that had no record, or whose outcome nobody had asked for."""
+        record = self._state.fibers.get(fiber) or self._enter(sender, id, fiber)
+        if record.outcome is not None or (record.epoch and not record.ended):
+            self._state.stale += 1
+            return
+        record.ended = True
+        record.outcome = KeptOutcome(payload, references)
+        self._references.came(references)
+
+    def _keep(self, chunk: m.Chunk, received: int) -> None:
+        self._references.came(chunk.references)
+        snapshot = Snapshot(chunk)
+        for index, (fiber, _) in enumerate(chunk.fibers):
+            record = self._state.fibers[fiber]
+            if not chunk.is_waiting:
+                self._forget_reply(record)
+            self._forget(record)
+            record.snapshot, record.unsaved = snapshot, ""
+            record.place = chunk.places[index] if chunk.places else index
+            if record.told:
+                record.told = {
+                    id: number for id, number in record.told.items() if number > received
+                }
+
+    def _unsave(self, record: FiberRecord, reason: str) -> None:
+        self._forget_reply(record)
+        self._forget(record)
+        record.unsaved = reason
+
+    def _forget(self, record: FiberRecord) -> None:
+        snapshot, record.snapshot = record.snapshot, None
+        if snapshot is not None:
+            snapshot.fibers -= 1
+            if not snapshot.fibers:
+                self._references.gone(snapshot.chunk.references)
+
+    def _forget_reply(self, record: FiberRecord) -> None:
+        reply, record.reply = record.reply, None
+        if reply is not None:
+            self._references.gone(reply.references)
+
+    def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
+        """The fiber goes on nowhere any more."""
+        self._forget_reply(record)
+        self._forget(record)
+
+    def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+        """So does this one."""
+        self._forget_reply(record)
+        self._forget(record)
+
+    # -- losses ---------------------------------------------------------------------------
+
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """Place the fibers of the member again, as they were in their snapshots."""
+        for id, run in list(self._state.runs.items()):
+            if run.snapshots != "off" and run.owner != lost.id:
+                self._state.survive(self._restore, id, run, lost.id, run=id)
+
+    def _restore(self, id: int, run: Run, lost: int) -> None:
+        chunks: dict[Snapshot, list[int]] = {}
+        for fiber in run.fibers:
+            record = self._state.fibers[fiber]
+            if record.host != lost or record.lost is not None:
+                continue
+            if record.outcome is not None:
+                record.host = NOWHERE
+            elif record.snapshot is not None and not record.ended and self._may_go_on(record):
+                chunks.setdefault(record.snapshot, []).append(fiber)
+        for snapshot, fibers in chunks.items():
+            self._place_again(run, snapshot, fibers, lost)
+
+    def _may_go_on(self, record: FiberRecord) -> bool:
+        record.losses += 1
+        if record.losses < self._most_losses:
+            return True
+        record.unsaved = f"it is the {record.losses}th worker that was lost with this fiber"
+        return False
+
+    def _place_again(self, run: Run, snapshot: Snapshot, fibers: list[int], lost: int) -> None:
+        """Let fibers go on from this snapshot."""
+        chunk, records = snapshot.chunk, [self._state.fibers[fiber] for fiber in fibers]
+        chunk = msgspec.structs.replace(
+            chunk,
+            fibers=[(fiber, record.epoch) for fiber, record in zip(fibers, records)],
+            places=[record.place for record in records],
+        )
+        self._move_tokens(chunk.held, lost, NOWHERE)
+        self._references.came(chunk.references)  # in the backlog, until the chunk is placed
+        for fiber, record in zip(fibers, records):
+            record.host = NOWHERE
+            record.pending_cancels = dict.fromkeys(record.told, 0)
+            self._references.host_lost(fiber)
+        run.count(NOWHERE, len(fibers))
+        self._state.backlog.append(chunk)
+        self._state.is_unsettled = True

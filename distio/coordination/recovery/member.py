@@ -1,0 +1,279 @@
+"""A member's part in recovery: it saves its fibers before they do what others see.
+
+Rules
+-----
+- The coordinator has a snapshot of each fiber that came here. A fiber that is started here belongs
+  to the *tree* of the one that has started it, and nobody else knows of it. If the member is lost,
+  the fiber at the top of the tree goes on from its snapshot, and starts the others again.
+- That is right as long as nobody has seen what a fiber of the tree has done. So before one of them
+  does what others see, new snapshots are taken of all fibers in the tree. They leave in one batch
+  with the effect. From then on each of them is the top of a tree of its own.
+- What others see: calls of primitives; a changed variable; a lock given back that the snapshot
+  holds; the cancellation, the leaving and the end of a fiber that the coordinator knows.
+- A fiber that can't be pickled, or can't be looked at because another thread steps it, has no
+  snapshot of that moment, and the coordinator is told so: an older one would do the same again.
+- In runs that keep only how fibers came (`births`), no snapshot is taken: the coordinator is told
+  what the fiber at the top has done, once.
+- The outcome of a fiber that the coordinator knows is sent there before anybody sees it here. So is
+  the outcome of each fiber to which a snapshot refers.
+- The fibers of a run that was started here end with this member: none is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Sized
+from typing import Any, Final
+
+from distio.coordination.cancellation.member import Cancellation
+from distio.coordination.executor.tasks import Task
+from distio.coordination.feature.member import Departure, Key, MemberFeature
+from distio.coordination.recovery.tasks import Captured, RepeatRequest, Taken, TakeSnapshots
+from distio.coordination.references.member import References
+from distio.coordination.state.local_run import LocalRun
+from distio.coordination.state.location import LocalFiber
+from distio.coordination.state.member import MemberState
+from distio.coordination.state.tree import Tree
+from distio.core.fiber import Fiber, Handle
+from distio.protocol import messages as m
+from distio.protocol import requests as rq
+
+__all__ = ["Recovery"]
+
+Following = Fiber | Task | None
+Answer = Callable[[Fiber, Any], Following]
+HeldBy = Callable[[Fiber, Key | None], list[tuple[Key, int, int]]]
+
+_THREADS: Final = "other threads of the worker may have been at fibers of its tree"
+
+
+class Recovery(MemberFeature):
+    """The trees of one member, each at its fibers."""
+
+    def __init__(
+        self,
+        state: MemberState,
+        references: References,
+        cancellation: Cancellation,
+        held_by: HeldBy,
+    ) -> None:
+        """
+        Args:
+            state: what is known of fibers here.
+            references: those in snapshots are counted.
+            cancellation: knows which fibers are to be told.
+            held_by: what a fiber holds, but for one token of the lock of this key.
+        """
+        self._state = state
+        self._references = references
+        self._cancellation = cancellation
+        self._held_by = held_by
+
+    # -- trees ----------------------------------------------------------------------------
+
+    def fibers_arrived(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
+        """The coordinator has a snapshot of each of them."""
+        run = self._state.runs[chunk.run]
+        if run.snapshots != "off":
+            for fiber in fibers:
+                self._begin(run, fiber)
+
+    def _begin(self, run: LocalRun, fiber: Fiber, *, is_unsaved: bool = False) -> None:
+        held = frozenset(fiber.holds or ())
+        fiber.tree = run.trees[fiber.id] = Tree(fiber, held, is_unsaved=is_unsaved)
+
+    def fibers_left(self, departure: Departure) -> None:
+        """What is left of their trees is on its own."""
+        for fiber in departure.fibers:
+            if fiber.tree is not None:
+                departure.run.trees.pop(fiber.id, None)
+                fiber.tree.rest.pop(fiber.id, None)
+                fiber.tree = None
+
+    def run_ended(self, run: LocalRun) -> None:
+        for tree in run.trees.values():
+            tree.rest.clear()  # a fiber and its tree refer to each other
+            tree.head.tree = None
+
+    # -- what others see ------------------------------------------------------------------
+
+    def guarded(self, answers: Mapping[type, Answer]) -> dict[type, Answer]:
+        """The answers to what others see: each saves the fiber first."""
+        kinds = (rq.CallPrimitive, rq.Release, rq.CancelFibers, rq.Finished)
+        return {kind: self._guard(answers[kind]) for kind in kinds}
+
+    def _guard(self, answer: Answer) -> Answer:
+        def save_and_answer(fiber: Fiber, request: Any) -> Following:
+            tree = fiber.tree
+            if tree is None:
+                return answer(fiber, request)
+            effect = _effect(fiber, request, self._state)
+            if not effect:
+                return answer(fiber, request)
+            if self._state.runs[fiber.run].snapshots == "births":
+                self._unsave(tree, effect)
+                return answer(fiber, request)
+            return self._save([tree], effect, fiber, answer)
+
+        return save_and_answer
+
+    def before_leaving(self, fibers: Sequence[Fiber], then: Task) -> Task:
+        """Fibers of one run are about to leave: save those with whom they are in a tree.
+
+        Args:
+            fibers: the fibers.
+            then: the task that lets them leave.
+
+        Returns:
+            The task that comes first.
+        """
+        trees = {
+            id(tree): tree
+            for fiber in fibers
+            if (tree := fiber.tree) is not None and (tree.head is not fiber or tree.rest)
+        }
+        if not trees:
+            return then
+        if self._state.runs[fibers[0].run].snapshots == "births":
+            for tree in trees.values():
+                if any(fiber.tree is tree and fiber is not tree.head for fiber in fibers):
+                    self._unsave(tree, "has started a fiber that has moved on")
+            return then
+        return self._save([*trees.values()], "has started a fiber that has moved on", None, then)
+
+    def _unsave(self, tree: Tree, effect: str) -> None:
+        """In a run that keeps only how its fibers came, this one can't begin again from there."""
+        if tree.is_unsaved:
+            return
+        tree.is_unsaved = True
+        head = tree.head
+        unsaved = m.Unsaved(head.id, head.epoch, f"the fiber {effect}, so it can't begin again")
+        received = self._state.progress.received
+        self._state.send(m.SaveFibers(head.run, received, [], [unsaved]))
+
+    # -- snapshots ------------------------------------------------------------------------
+
+    def _save(
+        self, trees: Sequence[Tree], effect: str, fiber: Fiber | None, then: Answer | Task
+    ) -> TakeSnapshots:
+        """The task that takes snapshots of all fibers in these trees.
+
+        Args:
+            trees: of one run.
+            effect: what others are about to see.
+            fiber: the fiber that does it, which is with the executor; None: fibers leave.
+            then: answers the fiber, or what is to be done after that.
+        """
+        has_ended = fiber is not None and type(fiber.request) is rq.Finished
+        captured = [
+            self._captured(each, fiber)
+            for tree in trees
+            for each in (tree.head, *tree.rest.values())
+            if not (has_ended and each is fiber)
+        ]
+        is_alone = self._state.executors == 1 or all(each.fiber is fiber for each in captured)
+        request = None if fiber is None else fiber.request
+        mentioned = getattr(request, "handles", ())
+        if has_ended:
+            assert fiber is not None
+            mentioned = [each for each in [fiber.value] if type(each) is Handle]
+        run = self._state.runs[trees[0].head.run]
+        received, refusal = self._state.progress.received, "" if is_alone else _THREADS
+        what = captured, received, mentioned, effect, refusal
+        return TakeSnapshots(run, *what, fiber, then, self._taken)
+
+    def _captured(self, fiber: Fiber, acting: Fiber | None) -> Captured:
+        request: Any = fiber.request
+        released = None
+        if fiber is acting:
+            is_waiting = type(request) is rq.CallPrimitive
+            if type(request) is rq.Release:
+                released = request.lock.key
+        else:
+            is_waiting = fiber.id in self._state.parked
+        held = self._held_by(fiber, released) if fiber.holds else []
+        return Captured(fiber, held, is_waiting=is_waiting, released=released)
+
+    def _taken(self, taken: Taken) -> Following:
+        """Snapshots were taken: they leave, and then what others see."""
+        state, run = self._state, taken.run
+        if run.id not in state.runs:
+            return None
+        state.flush(full=False)  # the coordinator hears that a fiber was started before all else
+        chunks, unsaved = [], []
+        for captured, dumped, reason in taken.snapshots:
+            fiber, key = captured.fiber, (captured.fiber.id, captured.fiber.epoch)
+            if dumped is None:
+                because = f"the fiber {taken.effect}, and could not be saved then: {reason}"
+                unsaved.append(m.Unsaved(*key, because))
+            else:
+                self._references.export(dumped.handles)
+                chunk = run.chunk([key], dumped, captured.held, 0, is_waiting=captured.is_waiting)
+                chunks.append(chunk)
+            self._begin(run, fiber, is_unsaved=dumped is None)
+        outcomes, references = [], []
+        for index, (_, outcome) in enumerate(taken.outcomes):
+            self._references.export(outcome.handles)
+            outcomes.append(outcome.payload)
+            if outcome.keys:
+                references.append((index, [*outcome.keys]))
+        ids = [id for id, _ in taken.outcomes]
+        run.sent_outcomes.update(ids)
+        saved = chunks, unsaved, ids, outcomes, references
+        state.send(m.SaveFibers(run.id, taken.received, *saved))
+        return self._go_on(taken.fiber, taken.then)
+
+    def _go_on(self, fiber: Fiber | None, then: Answer | Task) -> Following:
+        if fiber is None:
+            assert isinstance(then, Task)
+            return then
+        assert not isinstance(then, Task)
+        following = then(fiber, fiber.request)
+        if following is None:
+            self._cancellation.tell_parked(fiber)
+        return following
+
+    # -- fibers that go on ----------------------------------------------------------------
+
+    def repeated(self, fiber: Fiber) -> RepeatRequest:
+        """The task by which a fiber asks again for what it waits for in its snapshot."""
+        return RepeatRequest(fiber, self._repeat)
+
+    def _repeat(self, fiber: Fiber) -> Following:
+        state = self._state
+        if fiber.run not in state.runs:
+            return None
+        if type(fiber.request) is rq.CallPrimitive:
+            state.park(fiber, is_asked=True)
+            state.send(m.RepeatCall(fiber.run, fiber.id))
+            following = None
+        else:
+            following = state.hooks.answer(fiber)
+        if fiber.id in state.parked:
+            self._cancellation.tell_parked(fiber)
+        return following
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {}
+
+
+def _effect(fiber: Fiber, request: Any, state: MemberState) -> str:
+    """What others see of this request, in words; empty: nothing."""
+    kind = type(request)
+    if kind is rq.CallPrimitive:
+        return "" if fiber.failure is not None else f"has called {request}"
+    tree = fiber.tree
+    assert tree is not None
+    if kind is rq.Release:
+        if request.payload is not None:
+            return "has changed a variable"
+        is_held = tree.head is fiber and request.lock.key in tree.held
+        return "has given back a lock that it had brought along" if is_held else ""
+    if kind is rq.CancelFibers:
+        trees = state.runs[fiber.run].trees
+        is_seen = any(
+            handle.outcome is None
+            and (not isinstance(handle.location, LocalFiber) or handle.id in trees)
+            for handle in request.handles
+        )
+        return "has cancelled others" if is_seen else ""
+    return "has ended" if tree.head is fiber and tree.rest else ""

@@ -1,0 +1,192 @@
+"""Tasks that take snapshots of fibers, and let fibers go on from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, final
+
+from distio.coordination.executor.services import HostServices
+from distio.coordination.executor.tasks import Task
+from distio.coordination.state.local_run import LocalRun
+from distio.coordination.state.location import LocalFiber
+from distio.core.fiber import Fiber, Handle
+from distio.core.pickling.payloads import Dumped, Writer
+from distio.core.references import keys_of
+from distio.core.snapshot import Leaving, Packed, capture, dump_captured, dump_outcome
+from distio.protocol.text import str_of
+
+__all__ = ["Captured", "RepeatRequest", "TakeSnapshots", "Taken"]
+
+Following = Fiber | Task | None
+
+
+@final
+class Captured:
+    """A fiber at the moment at which its snapshot is to be taken.
+
+    Args:
+        fiber: the fiber.
+        held: (lock, its tokens, how many of them) that it holds.
+        is_waiting: whether it waits for what it has asked for.
+        released: the key of a lock that it has given back then.
+    """
+
+    __slots__ = ("fiber", "held", "is_waiting", "state")
+
+    def __init__(
+        self,
+        fiber: Fiber,
+        held: list[tuple[int | str, int, int]],
+        *,
+        is_waiting: bool,
+        released: int | str | None,
+    ) -> None:
+        self.fiber = fiber
+        self.held = held
+        self.is_waiting = is_waiting
+        self.state = capture(fiber, is_waiting=is_waiting, released=released)
+
+
+class Taken(NamedTuple):
+    """Snapshots that were taken."""
+
+    run: LocalRun
+    received: int
+    """How many messages the member had handled when the fibers were captured."""
+    effect: str
+    """What others see then, in words."""
+    snapshots: Sequence[tuple[Captured, Dumped | None, str]]
+    """(fiber, its pickle or None, why there is none)."""
+    outcomes: Sequence[tuple[int, Leaving]]
+    """Those of fibers that have ended here, and to which snapshots or what is said next refer."""
+    fiber: Fiber | None
+    """The fiber that does what others see."""
+    then: Any
+    """What answers it, or the task that comes next."""
+
+
+@final
+class TakeSnapshots(Task):
+    """Fibers are to be pickled as they are, each on its own.
+
+    Args:
+        run: that of the fibers.
+        captured: the fibers.
+        received: how many messages the member has handled.
+        mentioned: handles of fibers in what is said next.
+        effect: what others see then, in words.
+        refusal: why none can be pickled; empty: that is to be tried.
+        fiber: the fiber that does what others see.
+        then: what answers it, or the task that comes next.
+        taken: called with the snapshots; returns what the executor goes on with.
+    """
+
+    __slots__ = ("_captured", "_mentioned", "_refusal", "_result", "_taken")
+
+    def __init__(
+        self,
+        run: LocalRun,
+        captured: Sequence[Captured],
+        received: int,
+        mentioned: Sequence[Handle[Any, Any, Any]],
+        effect: str,
+        refusal: str,
+        fiber: Fiber | None,
+        then: Any,
+        taken: Callable[[Taken], Following],
+    ) -> None:
+        self._captured = captured
+        self._mentioned = mentioned
+        self._refusal = refusal
+        self._taken = taken
+        self._result = Taken(run, received, effect, (), (), fiber, then)
+
+    @property
+    def run_id(self) -> int:
+        """The run of the fibers."""
+        return self._result.run.id
+
+    @property
+    def fiber(self) -> Fiber | None:
+        """The fiber that does what others see."""
+        return self._result.fiber
+
+    def fiber_ids(self) -> list[int]:
+        """The fiber that is to be answered, or those that are to leave."""
+        result = self._result
+        return [*result.then.fiber_ids()] if result.fiber is None else [result.fiber.id]
+
+    def run(self, host: HostServices) -> None:
+        """Pickle them, and the outcomes to which they refer."""
+        writer = Writer(attaches=True)
+        snapshots: list[tuple[Captured, Dumped | None, str]] = []
+        mentioned = [*self._mentioned]
+        for captured in self._captured:
+            dumped, reason = None, self._refusal
+            if not reason:
+                try:
+                    dumped = dump_captured(captured.state, writer=writer)
+                    mentioned += dumped.handles
+                except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
+                    reason = str_of(error)
+            snapshots.append((captured, dumped, reason))
+        outcomes = _outcomes_of(mentioned, self._result.run)
+        self._result = self._result._replace(snapshots=snapshots, outcomes=outcomes)
+
+    def commit(self) -> Following:
+        """They leave, and the executor goes on."""
+        return self._taken(self._result)
+
+
+def _outcomes_of(
+    mentioned: list[Handle[Any, Any, Any]], run: LocalRun
+) -> list[tuple[int, Leaving]]:
+    """The outcomes of these fibers, and of those to which they refer, if nobody else has them."""
+    outcomes: dict[int, Leaving] = {}
+    while mentioned:
+        handle = mentioned.pop()
+        is_here = isinstance(handle.location, LocalFiber) and handle.location.run == run.id
+        if handle.outcome is None or not is_here or handle.id in outcomes:
+            continue
+        if handle.id in run.sent_outcomes:
+            continue
+        if isinstance(handle.outcome, Packed):
+            packed = handle.outcome
+            outcomes[handle.id] = Leaving(packed.payload, (), keys_of(packed.references))
+        else:
+            outcomes[handle.id] = dump_outcome(handle.outcome)
+            mentioned += outcomes[handle.id].handles
+    return list(outcomes.items())
+
+
+@final
+class RepeatRequest(Task):
+    """A fiber goes on from a snapshot in which it waits: it asks again.
+
+    Args:
+        fiber: the fiber.
+        repeat: asks for it; returns what the executor goes on with.
+    """
+
+    __slots__ = ("_repeat", "fiber")
+
+    def __init__(self, fiber: Fiber, repeat: Callable[[Fiber], Following]) -> None:
+        self.fiber = fiber
+        self._repeat = repeat
+
+    @property
+    def run_id(self) -> int:
+        """That of the fiber."""
+        return self.fiber.run
+
+    def fiber_ids(self) -> list[int]:
+        """The fiber."""
+        return [self.fiber.id]
+
+    def commit(self) -> Following:
+        """The fiber asks again."""
+        return self._repeat(self.fiber)
+
+    def dropped(self) -> bool:
+        """Nobody wants the fiber any more."""
+        return True

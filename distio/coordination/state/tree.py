@@ -1,0 +1,27 @@
+"""A fiber of which the coordinator knows, and those that it has started since."""
+
+from __future__ import annotations
+
+from typing import final
+
+from distio.core.fiber import Fiber
+
+__all__ = ["Tree"]
+
+
+@final
+class Tree:
+    """If the member is lost, `head` goes on from a snapshot, and starts the `rest` again."""
+
+    __slots__ = ("head", "held", "is_unsaved", "rest")
+
+    def __init__(
+        self, head: Fiber, held: frozenset[int | str], *, is_unsaved: bool = False
+    ) -> None:
+        self.head = head
+        self.held = held
+        """The locks that the snapshot holds."""
+        self.rest: dict[int, Fiber] = {}
+        """By id: the living fibers that were started since, by it or by others of them."""
+        self.is_unsaved = is_unsaved
+        """Whether the coordinator was told that there is no snapshot to go on from."""
