@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final
+from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final, get_args
 
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
+from distio.protocol.domains import Snapshots
 from distio.result import Result
 from distio.runtime.cores import usable_cores
 from distio.runtime.handshake import connect
@@ -34,6 +35,9 @@ E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 
 _MAY_TAKE_SECONDS: Final = 3.0
+LEVELS: Final = get_args(Snapshots)
+SNAPSHOTS: Final = "suspensions"
+"""What is kept of fibers, unless a program or its cluster says otherwise."""
 
 
 class RunHandle(Generic[E, A]):
@@ -95,8 +99,9 @@ class RunHandle(Generic[E, A]):
 class _Runner:
     """A run whose root is in this process, for the thread that waits for it."""
 
-    def __init__(self, host: LinkedHost) -> None:
+    def __init__(self, host: LinkedHost, snapshots: Snapshots) -> None:
         self._host = host
+        self._snapshots = snapshots
         self._ticket: Ticket | None = None
         self._is_cancelled = False
 
@@ -111,7 +116,7 @@ class _Runner:
             serving_on_main(wake_main_thread),
             tagging,
         ):
-            self._ticket = self._host.begin(io, context)
+            self._ticket = self._host.begin(io, context, self._snapshots)
             if self._is_cancelled:
                 self.cancel()
             try:
@@ -142,9 +147,15 @@ class Cluster:
     """
 
     def __init__(
-        self, host: LinkedHost, threads: int, processes: LocalProcesses | None = None
+        self,
+        host: LinkedHost,
+        threads: int,
+        processes: LocalProcesses | None = None,
+        *,
+        snapshots: Snapshots = SNAPSHOTS,
     ) -> None:
         self._host = host
+        self._snapshots = snapshots
         self._processes = processes
         self._is_closed = False
         try:
@@ -168,6 +179,7 @@ class Cluster:
         max_restarts: int = MAX_RESTARTS,
         within_seconds: float = WITHIN_SECONDS,
         timeout: float = START_SECONDS,
+        snapshots: Snapshots = SNAPSHOTS,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -188,14 +200,16 @@ class Cluster:
                 may be busy.
             grace: the time in which a run that is cut short, by `cancel`, a Deadlock or `close`,
                 may release what it holds, in seconds.
+            snapshots: what is kept of the fibers of its runs, so that they go on when their worker
+                is lost; see `Cluster.run`.
 
         Returns:
             The cluster. A `with` block closes it.
 
         Raises:
             ClusterError: the cluster can't be started; the message says why.
-            TypeError: `timeout`, `grace` or `within_seconds` is no such number of seconds, or
-                `max_restarts` is no whole number.
+            TypeError: `timeout`, `grace` or `within_seconds` is no such number of seconds,
+                `max_restarts` is no whole number, or `snapshots` none of the three words.
             ValueError: `max_restarts` is below 0.
         """
         expected = "max_restarts is a whole number from 0"
@@ -207,6 +221,7 @@ class Cluster:
             raise MatchError(wrong)
         if wrong := expect.no_time(grace, "Cluster.local", "grace is a number of seconds"):
             raise MatchError(wrong)
+        expect.one_of(LEVELS, snapshots, "Cluster.local", "snapshots")
         if workers is None:
             workers = usable_cores()
         counts = {"workers": workers, "threads": threads, "blas_threads": blas_threads}
@@ -230,7 +245,7 @@ class Cluster:
                 start_seconds=timeout,
             )
             try:
-                return cls(processes.join(), 1, processes)
+                return cls(processes.join(), 1, processes, snapshots=snapshots)
             except BaseException:
                 processes.stop()
                 raise
@@ -245,6 +260,7 @@ class Cluster:
         timeout: float = 10.0,
         patience: float = PATIENCE_SECONDS,
         retry: float = 0.0,
+        snapshots: Snapshots = SNAPSHOTS,
     ) -> Self:
         """Join the cluster whose coordinator listens at `url`.
 
@@ -256,18 +272,21 @@ class Cluster:
                 coordinator counts as lost, and runs end.
             retry: for how many seconds to try again while no coordinator listens there; 0: not at
                 all. The first failure is logged as a warning of the logger `distio`.
+            snapshots: what is kept of the fibers of runs that are started here, so that they go on
+                when their worker is lost; see `Cluster.run`.
 
         Returns:
             The cluster. A `with` block closes it.
 
         Raises:
             ClusterError: no coordinator answers there, or the versions don't match.
-            TypeError: `timeout` or `patience` is no number of seconds above 0, or `retry` none
-                from 0.
+            TypeError: `timeout` or `patience` is no number of seconds above 0, `retry` none from
+                0, or `snapshots` none of the three words.
         """
         for seconds in (timeout, patience):
             if wrong := expect.no_window(seconds, "Cluster.connect"):
                 raise MatchError(wrong)
+        expect.one_of(LEVELS, snapshots, "Cluster.connect", "snapshots")
         if not (expect.is_time(retry) and retry >= 0):
             expected = "expected retry, a finite number of seconds from 0"
             raise MatchError(f"Cluster.connect: {expected}, but got {expect.shown(retry)}")
@@ -277,40 +296,64 @@ class Cluster:
 
         host = join(url, connect_within, retry, log=log.log, timeout=timeout)
         try:
-            return cls(host, 1)
+            return cls(host, 1, snapshots=snapshots)
         except REFUSALS as error:
             raise system_refused(f"join the cluster at {url}", error) from error
 
-    def run(self, io: IO[Any, E, A], context: Any) -> Result[E, A]:
+    def run(
+        self, io: IO[Any, E, A], context: Any, *, snapshots: Snapshots | None = None
+    ) -> Result[E, A]:
         """Run a program as `program.run(context, on=cluster)` does.
+
+        The root lives in this process, its children on the workers. When a worker is lost, its
+        fibers go on at others, as they were in their last snapshots:
+
+        - `"suspensions"`: a snapshot is taken of a fiber when it comes to its worker, and each time
+          before it does something that other fibers see: a call of a queue, a changed `Var`, its
+          end. So whatever it does happens once. Functions that it has called since the snapshot are
+          called again.
+        - `"births"`: a snapshot is taken when a fiber comes to its worker, and no more. If other
+          fibers have seen something of it since, it ends in a Panic that holds `WorkerLost`.
+        - `"off"`: all fibers of a lost worker end so.
 
         Args:
             io: the program.
             context: the value that `io.read` computes.
+            snapshots: one of the three words; None: that of the cluster.
 
         Returns:
             The Result of the program.
 
         Raises:
-            MatchError: `io` is no IO.
+            MatchError: `io` is no IO, or `snapshots` no such word.
         """
-        return self._runner().run(require_io(io, "Cluster.run"), context)
+        level = self._level("Cluster.run", snapshots)
+        return self._runner(level).run(require_io(io, "Cluster.run"), context)
 
-    def _runner(self) -> _Runner:
-        return _Runner(self._host)
+    def _level(self, where: str, snapshots: Any) -> Snapshots:
+        if snapshots is None:
+            return self._snapshots
+        level: Snapshots = expect.one_of(LEVELS, snapshots, where, "snapshots")
+        return level
 
-    def submit(self, io: IO[Any, E, A], context: Any) -> RunHandle[E, A]:
+    def _runner(self, snapshots: Snapshots | None = None) -> _Runner:
+        return _Runner(self._host, snapshots or self._snapshots)
+
+    def submit(
+        self, io: IO[Any, E, A], context: Any, *, snapshots: Snapshots | None = None
+    ) -> RunHandle[E, A]:
         """Start a run on the workers, root and all, and return at once.
 
         Args:
             io: the program.
             context: the value that `io.read` computes. Both travel.
+            snapshots: what is kept of the fibers of the run, its root included; see `run`.
 
         Returns:
             A `RunHandle`, which waits for the run or cancels it.
 
         Raises:
-            MatchError: `io` is no IO.
+            MatchError: `io` is no IO, or `snapshots` no such word.
             NotPicklable: the program or its context can't be pickled; the message says why.
             ClusterClosed: the cluster is closed, or this process was forked from the one that
                 has made it.
@@ -318,7 +361,8 @@ class Cluster:
         self._host.refuse_in_child()
         if self._is_closed:
             raise ClusterClosed(CLOSED)
-        ticket = self._host.submit(require_io(io, "Cluster.submit"), context)
+        level = self._level("Cluster.submit", snapshots)
+        ticket = self._host.submit(require_io(io, "Cluster.submit"), context, level)
         return RunHandle(self._host, ticket)
 
     def close(self) -> None:

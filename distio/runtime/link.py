@@ -28,6 +28,7 @@ from distio.core.snapshot import dump_chunk
 from distio.errors import ClusterClosed, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
+from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages.logs import LogLevels
 from distio.runtime.alone import Alone
@@ -408,11 +409,11 @@ class LinkedHost(Host):
 
     # -- runs -----------------------------------------------------------------------------
 
-    def begin(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
+    def begin(self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots) -> Ticket:
         """Run `io` with its root in this process."""
         levels, variables = levels_now(), of_the_caller()
         with self.deciding:
-            ticket, root = self._start(io, context, levels)
+            ticket, root = self._start(io, context, levels, snapshots)
             root.variables = variables
             root.is_pinned = True  # so it need not remember how to go on elsewhere
             self.member.queue(root)
@@ -420,7 +421,7 @@ class LinkedHost(Host):
             return ticket
         return self.tickets.issue(Fiber(0, 0, io, context))
 
-    def submit(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
+    def submit(self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots) -> Ticket:
         """Run `io` with its root on a worker.
 
         Raises:
@@ -433,17 +434,17 @@ class LinkedHost(Host):
             self.copied([fiber], dumped.generators)
         levels = levels_now()
         with self.deciding:
-            ticket, root = self._start(io, context, levels)
+            ticket, root = self._start(io, context, levels, snapshots)
             self.member.ship_root(root, dumped)
             self._send()
             return ticket
         return self.tickets.issue(fiber)
 
     def _start(
-        self, io: IO[Any, Any, Any], context: Any, levels: LogLevels
+        self, io: IO[Any, Any, Any], context: Any, levels: LogLevels, snapshots: Snapshots
     ) -> tuple[Ticket, Fiber]:
         if levels != self._levels_told:
             self._levels_told = levels
             self.member.send(m.SetLogLevels(levels))
-        root = self.member.start_root(io, context)
+        root = self.member.start_root(io, context, snapshots)
         return self.tickets.issue(root), root
