@@ -15,6 +15,7 @@ from msgspec import Meta
 __all__ = [
     "LARGEST",
     "MOST_SECONDS",
+    "SNAPSHOTS",
     "Capacity",
     "Count",
     "Epoch",
@@ -80,6 +81,9 @@ Snapshots = Literal["off", "births", "suspensions"]
 With "births" a fiber as it came to its worker; with "suspensions" also a fiber as it was each time
 when it had done something that others see; with "off", nothing.
 """
+
+SNAPSHOTS: Final[Snapshots] = "suspensions"
+"""Unless a program or its cluster says otherwise."""
 
 MemberKind = Literal["client", "worker"]
 

@@ -11,7 +11,7 @@ from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
-from distio.protocol.domains import Snapshots
+from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
 from distio.runtime.cores import usable_cores
 from distio.runtime.handshake import connect
@@ -36,8 +36,6 @@ A = TypeVar("A", covariant=True)
 
 _MAY_TAKE_SECONDS: Final = 3.0
 LEVELS: Final = get_args(Snapshots)
-SNAPSHOTS: Final = "suspensions"
-"""What is kept of fibers, unless a program or its cluster says otherwise."""
 
 
 class RunHandle(Generic[E, A]):

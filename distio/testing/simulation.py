@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.errors import MatchError
-from distio.protocol.domains import Snapshots
+from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio.runtime.records import tagging
@@ -66,7 +66,7 @@ def simulate(
     seed: int = 0,
     latency: float | tuple[float, float] = LATENCY,
     faults: Sequence[Fault] = (),
-    snapshots: Snapshots = "off",
+    snapshots: Snapshots = SNAPSHOTS,
     max_virtual_seconds: float = math.inf,
     max_steps: int = MAX_STEPS,
     schedule: str | None = None,
@@ -125,7 +125,7 @@ def plan_for(
     faults: Sequence[Fault],
     max_virtual_seconds: float,
     max_steps: int,
-    snapshots: Snapshots = "off",
+    snapshots: Snapshots = SNAPSHOTS,
 ) -> Plan:
     """What a world is to be like.
 

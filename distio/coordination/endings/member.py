@@ -78,11 +78,12 @@ class Endings(MemberFeature):
 
     def _pickled(self, fiber: Fiber, outcome: Leaving) -> None:
         if fiber.run in self._state.runs:
+            is_asked = fiber.id in self._outcomes.asked
             self._outcomes.post(fiber.id, outcome)
             run = self._state.runs[fiber.run]
             if run.snapshots != "off":
                 run.sent_outcomes.add(fiber.id)
-            self.finish(fiber, is_observed=True)
+            self.finish(fiber, is_observed=is_asked)
 
     def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
         """The fiber has ended; tell those who wait for it here.

@@ -51,7 +51,7 @@ class Outcomes(CoordinatorFeature):
                 state.send(sender.id, m.FiberLost(fiber, *why, message.run))
             elif record.lost is not None:
                 state.send(sender.id, m.FiberLost(fiber, *record.lost))
-            elif record.outcome is not None:
+            elif record.outcome is not None and record.host == NOWHERE:
                 self._send_kept(sender.id, fiber, record.outcome)
             else:
                 if record.host == sender.id:

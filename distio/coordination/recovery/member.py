@@ -34,6 +34,7 @@ from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.member import MemberState
 from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber, Handle
+from distio.core.snapshot import capture
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 
@@ -164,13 +165,14 @@ class Recovery(MemberFeature):
             then: answers the fiber, or what is to be done after that.
         """
         has_ended = fiber is not None and type(fiber.request) is rq.Finished
-        captured = [
-            self._captured(each, fiber)
+        fibers = [
+            each
             for tree in trees
             for each in (tree.head, *tree.rest.values())
             if not (has_ended and each is fiber)
         ]
-        is_alone = self._state.executors == 1 or all(each.fiber is fiber for each in captured)
+        is_alone = self._state.executors == 1 or all(each is fiber for each in fibers)
+        captured = [self._captured(each, fiber, is_alone=is_alone) for each in fibers]
         request = None if fiber is None else fiber.request
         mentioned = getattr(request, "handles", ())
         if has_ended:
@@ -181,7 +183,9 @@ class Recovery(MemberFeature):
         what = captured, received, mentioned, effect, refusal
         return TakeSnapshots(run, *what, fiber, then, self._taken)
 
-    def _captured(self, fiber: Fiber, acting: Fiber | None) -> Captured:
+    def _captured(self, fiber: Fiber, acting: Fiber | None, *, is_alone: bool) -> Captured:
+        if not is_alone:
+            return Captured(fiber)
         request: Any = fiber.request
         released = None
         if fiber is acting:
@@ -191,7 +195,8 @@ class Recovery(MemberFeature):
         else:
             is_waiting = fiber.id in self._state.parked
         held = self._held_by(fiber, released) if fiber.holds else []
-        return Captured(fiber, held, is_waiting=is_waiting, released=released)
+        state = capture(fiber, is_waiting=is_waiting, released=released)
+        return Captured(fiber, state, held, is_waiting=is_waiting)
 
     def _taken(self, taken: Taken) -> Following:
         """Snapshots were taken: they leave, and then what others see."""

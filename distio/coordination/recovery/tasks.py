@@ -12,7 +12,7 @@ from distio.coordination.state.location import LocalFiber
 from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.references import keys_of
-from distio.core.snapshot import Leaving, Packed, capture, dump_captured, dump_outcome
+from distio.core.snapshot import Leaving, Packed, dump_captured, dump_outcome
 from distio.protocol.text import str_of
 
 __all__ = ["Captured", "RepeatRequest", "TakeSnapshots", "Taken"]
@@ -26,9 +26,9 @@ class Captured:
 
     Args:
         fiber: the fiber.
+        state: a copy of what there is to it; empty if it can't be looked at.
         held: (lock, its tokens, how many of them) that it holds.
         is_waiting: whether it waits for what it has asked for.
-        released: the key of a lock that it has given back then.
     """
 
     __slots__ = ("fiber", "held", "is_waiting", "state")
@@ -36,15 +36,15 @@ class Captured:
     def __init__(
         self,
         fiber: Fiber,
-        held: list[tuple[int | str, int, int]],
+        state: tuple[Any, ...] = (),
+        held: Sequence[tuple[int | str, int, int]] = (),
         *,
-        is_waiting: bool,
-        released: int | str | None,
+        is_waiting: bool = False,
     ) -> None:
         self.fiber = fiber
+        self.state = state
         self.held = held
         self.is_waiting = is_waiting
-        self.state = capture(fiber, is_waiting=is_waiting, released=released)
 
 
 class Taken(NamedTuple):

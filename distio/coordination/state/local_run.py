@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from distio.coordination.state.failure import Failure
 from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.tree import Tree
@@ -145,7 +147,7 @@ class LocalRun:
         self,
         fibers: list[tuple[int, int]],
         dumped: Dumped,
-        held: list[tuple[int | str, int, int]],
+        held: Sequence[tuple[int | str, int, int]],
         target: int,
         *,
         is_waiting: bool = False,
@@ -157,7 +159,7 @@ class LocalRun:
         ]
         self.known_attachments.update(dumped.attachments)
         references = keys_of(dumped.references, dumped.handles)
-        packed = dumped.payload, held, target, attachments, references
+        packed = dumped.payload, [*held], target, attachments, references
         return Chunk(self.id, fibers, *packed, is_waiting=is_waiting)
 
     def release(self) -> None:
