@@ -28,8 +28,8 @@ from distio.coordination.invariants.coordinator import check, check_at_rest
 from distio.coordination.locks.coordinator import Locks
 from distio.coordination.logs.coordinator import Logs
 from distio.coordination.membership.coordinator import Membership
-from distio.coordination.outcomes.claims import Claims
 from distio.coordination.outcomes.coordinator import Outcomes
+from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.references.coordinator import References
@@ -63,7 +63,7 @@ class Features(NamedTuple):
     locks: Locks
     primitives: Primitives
     logs: Logs
-    claims: Claims
+    unverified_waits: UnverifiedWaits
     membership: Membership
     endings: Endings
     runs: Runs  # after all from which a lost member has something: its runs may be over then
@@ -74,8 +74,8 @@ class Features(NamedTuple):
 
 def _make(state: CoordinatorState, grace: float) -> Features:
     references = References(state)
-    claims = Claims(state, references)
-    outcomes = Outcomes(state, references, claims)
+    unverified_waits = UnverifiedWaits(state, references)
+    outcomes = Outcomes(state, references, unverified_waits)
     locks = Locks(state, references)
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
@@ -87,13 +87,15 @@ def _make(state: CoordinatorState, grace: float) -> Features:
         locks=locks,
         primitives=Primitives(state, references),
         logs=Logs(state),
-        claims=claims,
+        unverified_waits=unverified_waits,
         membership=membership,
         endings=endings,
         runs=Runs(state, endings),
-        deadlocks=DeadlockDetector(state, claims.of_run, locks.all_held, endings.deadlocked),
+        deadlocks=DeadlockDetector(
+            state, unverified_waits.of_run, locks.all_held, endings.deadlocked
+        ),
         status=StatusQueries(state),
-        placement=Placement(state, claims, locks.has_lent, endings.check_loss),
+        placement=Placement(state, unverified_waits, locks.has_lent, endings.check_loss),
     )
 
 

@@ -40,9 +40,9 @@ from distio.coordination.invariants.member import check_places
 from distio.coordination.leftovers import check_rest
 from distio.coordination.locks.member import Locks
 from distio.coordination.logs.member import Logs
+from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.nested import NestedRuns
-from distio.coordination.outcomes.waits import Waits
 from distio.coordination.placement.member import Placement
 from distio.coordination.primitives.member import Primitives
 from distio.coordination.references.member import References
@@ -68,7 +68,7 @@ class Features(NamedTuple):
     """All features, in the order in which their hooks are called."""
 
     turns: Turns
-    waits: Waits
+    waits: FiberWaits
     nested_runs: NestedRuns
     failures: Failures
     logs: Logs
@@ -87,7 +87,7 @@ class Features(NamedTuple):
 
 
 def _make(state: MemberState) -> Features:
-    waits, failures, logs = Waits(state), Failures(state), Logs()
+    waits, failures, logs = FiberWaits(state), Failures(state), Logs()
     references, cancellation = References(state), Cancellation(state)
     placement = Placement(state, references, logs)
     outcomes = Outcomes(state, references, waits)

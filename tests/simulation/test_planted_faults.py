@@ -27,10 +27,10 @@ from distio.coordination.feature.member import MemberFeature
 from distio.coordination.locks.coordinator import Locks
 from distio.coordination.locks.member import Locks as LocalLocks
 from distio.coordination.member import Member
-from distio.coordination.outcomes.claims import Claims
 from distio.coordination.outcomes.coordinator import Outcomes
+from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes as LocalOutcomes
-from distio.coordination.outcomes.waits import Waits
+from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.placement.member import Placement as LocalPlacement
 from distio.coordination.primitives import coordinator as coordinator_talking
@@ -115,7 +115,7 @@ def total(results: Sequence[Any]) -> int:
 # -- mistakes ---------------------------------------------------------------------------------
 
 
-class ParksWithoutLooking(Waits):
+class ParksWithoutLooking(FiberWaits):
     """A wake-up before park is lost: it parks the fiber whatever has happened already."""
 
     @answers
@@ -125,7 +125,7 @@ class ParksWithoutLooking(Waits):
         return None
 
 
-class ForgetsAWaiter(Waits):
+class ForgetsAWaiter(FiberWaits):
     """A finished fiber's waiter isn't told."""
 
     def set_outcome(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
@@ -339,11 +339,11 @@ class GivesTakenItemsAgain(Delegations):
         super().take_back(member, 0)
 
 
-class KeepsClaims(Claims):
-    """A fiber leaves its maker and gets a record, and is claimed as before."""
+class KeepsUnverifiedWaits(UnverifiedWaits):
+    """A fiber leaves its maker and gets a record, and its unverified wait stays."""
 
     def adopt(self, id: int, fiber: int) -> FiberRecord | None:
-        return self._claims.get(fiber, {}).get(id)
+        return self._waits.get(fiber, {}).get(id)
 
 
 def throws_out_who_is_late(monkeypatch: pytest.MonkeyPatch) -> Components:
@@ -479,13 +479,13 @@ def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Components:
 
 def leaves_entries(monkeypatch: pytest.MonkeyPatch) -> Components:
     """A wait that is over leaves its entries with the fibers that haven't ended."""
-    monkeypatch.setattr(Waits, "_strike_out", lambda waits, waiting: None)
+    monkeypatch.setattr(FiberWaits, "_strike_out", lambda waits, waiting: None)
     return Components()
 
 
 def leaves_entries_unseen(monkeypatch: pytest.MonkeyPatch) -> Components:
     """The same, and the member doesn't check it: the program itself goes wrong."""
-    monkeypatch.setattr(Waits, "validate", lambda waits: None)
+    monkeypatch.setattr(FiberWaits, "validate", lambda waits: None)
     return leaves_entries(monkeypatch)
 
 
@@ -668,7 +668,12 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
     "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Interrupt()]),
     "a member that fails stays": (stays_when_it_fails, tree(3), 8, [Fail()]),
-    "a claim outlives its use": (with_feature(KeepsClaims), passed_on(), 24, ()),
+    "an unverified wait outlives its use": (
+        with_feature(KeepsUnverifiedWaits),
+        passed_on(),
+        24,
+        (),
+    ),
     "a token is left behind": (with_feature(LeavesTokensBehind), long_uses(), None, ()),
     "an item doesn't keep what it refers to": (
         with_feature(ForgetsPayloads),
@@ -718,7 +723,7 @@ TAKE_LONG_TO_FIND: Final = {
     "who has given up is served",
     "what was taken is given again",
     "a token is left behind",
-    "a claim outlives its use",
+    "an unverified wait outlives its use",
 }
 HAVE_LONG_PROGRAMS: Final = {
     "an item doesn't keep what it refers to",
@@ -727,7 +732,7 @@ HAVE_LONG_PROGRAMS: Final = {
     "who has given up is served",
     "what was taken is given again",
     "a token is left behind",
-    "a claim outlives its use",
+    "an unverified wait outlives its use",
 }
 
 

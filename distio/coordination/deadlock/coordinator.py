@@ -55,19 +55,19 @@ class DeadlockDetector(CoordinatorFeature):
     def __init__(
         self,
         state: CoordinatorState,
-        claims_of: Callable[[int], Iterable[FiberRecord]],
+        unverified_waits_of: Callable[[int], Iterable[FiberRecord]],
         all_held: Callable[[Mapping[Key, Sequence[int]]], bool],
         end: Callable[[int, Run, str], None],
     ) -> None:
         """
         Args:
             state: what is known of runs and members.
-            claims_of: the claims of a run.
+            unverified_waits_of: gives the unverified waits of a run.
             all_held: whether no token of these locks is anywhere but in the hands of these fibers.
             end: called with a run that nothing can wake, and why.
         """
         self._state = state
-        self._claims_of = claims_of
+        self._unverified_waits_of = unverified_waits_of
         self._all_held = all_held
         self._end_run = end
         self._suspects: set[int] = set()
@@ -132,7 +132,7 @@ class DeadlockDetector(CoordinatorFeature):
 
     def _ask(self, id: int, run: Run) -> None:
         records = [self._state.fibers[fiber] for fiber in run.fibers]
-        waited_for = [*records, *self._claims_of(id)]
+        waited_for = [*records, *self._unverified_waits_of(id)]
         hosts = {record.host for record in waited_for if record.waiters}
         run.waits.clear()
         run.question += 1

@@ -19,9 +19,9 @@ from distio.coordination.executor.tasks import Task
 from distio.coordination.failures.member import Failures, is_cancellation
 from distio.coordination.failures.reporting import ReportFailures
 from distio.coordination.feature.member import MemberFeature
+from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.tasks import FinishFiber
-from distio.coordination.outcomes.waits import Waits
 from distio.coordination.state.member import MemberState
 from distio.coordination.status.words import describe_fibers_of
 from distio.core.fiber import Fiber
@@ -40,7 +40,7 @@ class Endings(MemberFeature):
     def __init__(
         self,
         state: MemberState,
-        waits: Waits,
+        waits: FiberWaits,
         outcomes: Outcomes,
         failures: Failures,
         cancellation: Cancellation,

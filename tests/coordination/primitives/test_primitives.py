@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from distio.coordination.primitives.kinds import make_primitive
-from distio.coordination.primitives.meetings import Barrier, Deferred, Latch
 from distio.coordination.primitives.primitive import Primitive, Reply, Unknown
 from distio.coordination.primitives.queues import NO_LIMIT, Queue, Topic
+from distio.coordination.primitives.synchronizers import Barrier, Deferred, Latch
 from distio.protocol.requests import NOTHING
 
 MANY = range(1, 1_001)
