@@ -20,8 +20,8 @@ from distio.protocol.ids import member_name
 from distio.protocol.text import readable
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
+from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector
 from distio.runtime.link import LinkedHost
-from distio.runtime.patience import PATIENCE_SECONDS, Vigil
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import connection_of, dealer, send
 
@@ -99,8 +99,8 @@ def _join(
         member = Member(
             incarnation, offers_children=not is_worker, worker=name if is_worker else None
         )
-        vigil: Vigil[str] = Vigil(patience)
-        return LinkedHost(member, context, sender, listener, lifeline, early, connections, vigil)
+        detector: FailureDetector[str] = FailureDetector(patience)
+        return LinkedHost(member, context, sender, listener, lifeline, early, connections, detector)
     except BaseException:
         context.destroy(linger=0)
         raise

@@ -37,7 +37,7 @@ from distio.runtime.current import (
     on_behalf_of,
     origin,
 )
-from distio.runtime.deciding import Deciding, what_failed
+from distio.runtime.fail_stop import FailStop, what_failed
 from distio.runtime.failures import FailureLog
 from distio.runtime.forked import EndsChild
 from distio.runtime.forks import drop_in_children, end_child, without_forks
@@ -53,8 +53,8 @@ from distio.runtime.main_thread import (
 )
 from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import Seat, here
+from distio.runtime.pending_runs import PendingRuns
 from distio.runtime.threads import CannotStartThread, start_thread
-from distio.runtime.tickets import PendingRuns
 from distio.runtime.watchdog import PoolWatch
 
 __all__ = ["Host", "Link"]
@@ -95,10 +95,10 @@ class Host:
         self.is_stopping = False
         self.is_inherited = False
         """Whether this is the copy, in a forked child, of a host that belongs to the parent."""
-        self.tickets = PendingRuns()
+        self.pending_runs = PendingRuns()
         self.failure: TracedException | None = None
         """Why this host can't go on."""
-        self.deciding = Deciding(self)
+        self.fail_stop = FailStop(self)
         """The mutex, for whatever comes from outside of the pool."""
         self.renew_mutex()
         self._idle = 0
@@ -367,7 +367,7 @@ class Host:
 
     def end_runs(self, reason: str, failure: TracedException) -> None:
         """Tell whoever waits for a run of this host (mutex held)."""
-        self.tickets.fail(Panic([failure], []))
+        self.pending_runs.fail(Panic([failure], []))
 
     # -- what work needs ------------------------------------------------------------------
 

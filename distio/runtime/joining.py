@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.runtime.addresses import check_url, ipc_path
 from distio.runtime.handshake import HANDSHAKE_SECONDS
-from distio.runtime.keeping import Backoff
 from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import HEARING_SECONDS, is_main_thread
+from distio.runtime.process_supervisor import Backoff
 
 __all__ = ["join"]
 

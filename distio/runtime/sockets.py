@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import zmq
 
+from distio.runtime.failure_detector import ping_seconds
 from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.patience import ping_seconds
 
 __all__ = [
     "COPY",

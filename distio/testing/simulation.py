@@ -13,7 +13,7 @@ from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.errors import MatchError
 from distio.result import Result
-from distio.runtime.patience import PATIENCE_SECONDS
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.records import tagging
 from distio.testing.choices import Choices, Drawn, Played, parse_schedule
 from distio.testing.faults import Fault

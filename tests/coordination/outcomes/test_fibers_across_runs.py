@@ -18,7 +18,7 @@ from distio.errors import Cancelled, Deadlock, FiberUnreachable
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
-from distio.runtime.tickets import Ticket
+from distio.runtime.pending_runs import PendingRun
 from distio.testing import MOVE_ON_WAKE
 from distio.testing.choices import Drawn
 from distio.testing.faults import Crash, Fault, Interrupt
@@ -292,7 +292,7 @@ class TwoRuns(SimulatedWorld):
         self, seed: int, first: Program, second: Program, faults: list[Fault], parts: Components
     ) -> None:
         self.second = second
-        self.tickets: list[Ticket] = []
+        self.pending_runs: list[PendingRun] = []
         plan = plan_for(2, 2, LATENCY, faults, math.inf, MAX_STEPS)
         super().__init__(plan, Drawn(seed), parts)
         self._program = first, None
@@ -302,20 +302,20 @@ class TwoRuns(SimulatedWorld):
         self.drain()
 
     def _has_ended(self) -> bool:
-        is_over = [ticket.is_over for ticket in self.tickets]
+        is_over = [pending.is_over for pending in self.pending_runs]
         return self._client.has_ended or (bool(is_over) and all(is_over))
 
     def joined(self, process: Process) -> None:
         super().joined(process)
-        if self.ticket is not None and not self.tickets:
+        if self.pending is not None and not self.pending_runs:
             root = process.member.start_root(self.second, None)
-            self.tickets += [self.ticket, process.tickets.issue(root)]
+            self.pending_runs += [self.pending, process.pending_runs.issue(root)]
             self.ledger.made([root.id], process.name)
             process.member.queue(root)
 
     def results(self) -> list[Result[Any, Any]]:
-        assert all(ticket.is_over for ticket in self.tickets)
-        return [ticket.result() for ticket in self.tickets]
+        assert all(pending.is_over for pending in self.pending_runs)
+        return [pending.result() for pending in self.pending_runs]
 
 
 def there(box: list[Any], then: Callable[[], Program]) -> Program:

@@ -22,7 +22,7 @@ import struct
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Final, Generic, TypeVar, final
 
-__all__ = ["PATIENCE_SECONDS", "Vigil", "ping_seconds", "silence_of"]
+__all__ = ["PATIENCE_SECONDS", "FailureDetector", "ping_seconds", "silence_of"]
 
 PATIENCE_SECONDS: Final = 30.0
 """The limit, unless another is set."""
@@ -74,7 +74,7 @@ def _silence(descriptor: int) -> float | None:
 
 
 @final
-class Vigil(Generic[Peer]):
+class FailureDetector(Generic[Peer]):
     """Tells which peers have been silent for too long; its owner keeps the clock."""
 
     def __init__(self, patience: float) -> None:
@@ -121,7 +121,7 @@ class Vigil(Generic[Peer]):
     def complaint(self, silent: float) -> str:
         """What is said of a peer that is lost.
 
-        >>> Vigil(30.0).complaint(31.4)
+        >>> FailureDetector(30.0).complaint(31.4)
         'no sign of life for 31.4 s (the limit is 30 s; --patience or patience= sets it)'
         """
         return (
