@@ -152,8 +152,8 @@ class CoordinatorFeature:
         """After a failure: the runs of which the feature has lost track."""
         return ()
 
-    def give_up(self, run: int, reason: str) -> None:
-        """A run is one of the `spoilt_runs`: what waits here for it will never be served."""
+    def abandon_run(self, run: int, reason: str) -> None:
+        """Fail the fibers that wait here for one of the `spoilt_runs`: nothing will serve them."""
 
     def lose_track(self, id: int, run: Run, reason: str) -> None:
         """The coordinator has lost track of a run, for the first time; its books are in order."""
@@ -207,7 +207,7 @@ class Hooks:
     settle = Hook(F.settle)
     runs_with = Hook(F.runs_with)
     spoilt_runs = Hook(F.spoilt_runs)
-    give_up = Hook(F.give_up)
+    abandon_run = Hook(F.abandon_run)
     lose_track = Hook(F.lose_track)
     refuse = Hook(F.refuse)
     count_anew = Hook(F.count_anew)

@@ -54,7 +54,7 @@ class WaitsOfRun:
     for_runs: list[tuple[int, int]] = field(default_factory=list)
     for_locks: list[tuple[int, Key]] = field(default_factory=list)
     held: list[tuple[Key, list[int]]] = field(default_factory=list)
-    for_replies: list[tuple[int, str]] = field(default_factory=list)
+    for_primitives: list[tuple[int, str]] = field(default_factory=list)
 
 
 class MemberFeature:

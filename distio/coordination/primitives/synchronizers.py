@@ -18,7 +18,7 @@ class _Synchronizer:
         self._waiting: dict[int, None] = {}
         """In the order in which they came."""
 
-    def give_up(self, fiber: int) -> Sequence[Reply]:
+    def withdraw(self, fiber: int) -> Sequence[Reply]:
         del self._waiting[fiber]
         return ()
 

@@ -74,7 +74,7 @@ class Run:
         "members",
         "mistakes",
         "owner",
-        "question",
+        "probe",
         "waits",
         "waits_on_other_runs",
     )
@@ -94,7 +94,7 @@ class Run:
         """Which of them were given to which members."""
         self.asked: set[int] = set()
         """The members that are still to describe which fibers wait there, and for what."""
-        self.question = 0
+        self.probe = 0
         self.ending: tuple[Cause, str] | None = None
         """The cause that ends it before all its fibers have ended, and the reason for its Result.
         Fibers of it are cancelled wherever they go."""
@@ -135,7 +135,7 @@ class Run:
             self.losses.setdefault(member, reason)
 
     def note_progress(self) -> None:
-        """Something has happened in it: questions about a deadlock are moot."""
+        """Something has happened in the run: a probe under way says nothing any more."""
         self.waits_on_other_runs = False
         self.asked.clear()
         self.waits.clear()

@@ -14,7 +14,7 @@ class WaitGraph(MemberMessage, frozen=True, gc=False):
     """Which fibers of a run wait for which, on this member."""
 
     run: Id
-    question: Count
+    probe: Count
     is_quiet: bool
     """Whether all fibers of the run that are here wait for fibers, and nothing is on its way."""
     edges: list[tuple[Id, list[Id]]]
@@ -22,8 +22,8 @@ class WaitGraph(MemberMessage, frozen=True, gc=False):
     """(fiber, lock) of each that waits for a lock."""
     held: list[tuple[Key, list[Id]]] = msgspec.field(default_factory=list)
     """Which fibers of the run hold which locks; of a semaphore, once for each token."""
-    talks: list[tuple[Id, str]] = msgspec.field(default_factory=list)
-    """(fiber, what it waits for, in words) of each that waits to be answered by an entry."""
+    for_primitives: list[tuple[Id, str]] = msgspec.field(default_factory=list)
+    """(fiber, what it waits for, in words) of each that waits for the reply of a primitive."""
     woken: Count = 0
     """How many times fibers of the run have ceased to wait here."""
     for_runs: list[tuple[Id, Id]] = msgspec.field(default_factory=list)
@@ -34,5 +34,5 @@ class RequestWaitGraph(CoordinatorMessage, frozen=True, gc=False):
     """Tell which fibers of this run wait for which: it seems to be deadlocked."""
 
     run: Id
-    question: Count
-    """Comes back with the answer."""
+    probe: Count
+    """The number of the probe, which the `WaitGraph` names."""

@@ -16,7 +16,7 @@ class QueryStatus(MemberMessage, frozen=True, gc=False):
     run: Id
     fiber: FiberId
     """Who asks."""
-    question: Count
+    query_id: Count
     """The number that this member gives it."""
     of: FiberId
     """After whom."""
@@ -25,7 +25,7 @@ class QueryStatus(MemberMessage, frozen=True, gc=False):
 class FiberDescribed(MemberMessage, frozen=True, gc=False):
     """What a fiber is at; answers a `DescribeFiber`."""
 
-    question: Count
+    query_id: Count
     state: str
     """In words; empty: it isn't here."""
     name: str | None
@@ -34,7 +34,7 @@ class FiberDescribed(MemberMessage, frozen=True, gc=False):
 class DescribeFiber(CoordinatorMessage, frozen=True, gc=False):
     """Tell what this fiber is at, which is or was there: somebody asks after it."""
 
-    question: Count
+    query_id: Count
     """Comes back with the answer."""
     fiber: FiberId
 
@@ -46,7 +46,7 @@ class StatusReply(CoordinatorMessage, frozen=True, gc=False):
 
     fiber: FiberId
     """Who has asked."""
-    question: Count
+    query_id: Count
     """The number that you gave it."""
     state: str
     """In words; see `distio.core.status`."""

@@ -43,7 +43,7 @@ class MakePrimitive(Request):
 
 @final
 class CallPrimitive(Request):
-    """Put, take, wait, …; answered by an item, a word of the entry, or the error `Closed`."""
+    """Call a method; the answer is an item, the primitive's `Reply`, or the error `Closed`."""
 
     __slots__ = (
         "handles",

@@ -13,12 +13,12 @@ __all__ = ["QueryStatus"]
 class QueryStatus(Request):
     """What is this fiber at? Answered by a `Status`."""
 
-    __slots__ = ("handle", "question")
+    __slots__ = ("handle", "query_id")
     can_wait = True
     state = "waits for a status"
     action = "asks after a fiber"
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
-        self.question = 0
-        """The number of the question, if others are asked (the member's business)."""
+        self.query_id = 0
+        """The number of the query, if the coordinator is asked (set by the member)."""

@@ -59,19 +59,17 @@ class Sharing(Scene):
 
     def answers(self, which: int, *others: int, is_quiet: bool = True) -> Commands:
         root, awaited = self.roots[which], [self.roots[other] for other in others]
-        question = self.machine.runs[root].question
+        probe = self.machine.runs[root].probe
         edges = [(root, awaited)]
         for_runs = [(root, other) for other in awaited]
-        waits = m.WaitGraph(
-            root, question, is_quiet, edges, woken=self.woken[root], for_runs=for_runs
-        )
+        waits = m.WaitGraph(root, probe, is_quiet, edges, woken=self.woken[root], for_runs=for_runs)
         return self.says(self.client, waits)
 
     def asked(self, *which: int) -> Commands:
         return [
-            (self.client, m.RequestWaitGraph(self.roots[each], question))
+            (self.client, m.RequestWaitGraph(self.roots[each], probe))
             for each in which
-            if (question := self.machine.runs[self.roots[each]].question)
+            if (probe := self.machine.runs[self.roots[each]].probe)
         ]
 
     @property
@@ -141,15 +139,15 @@ def test_runs_that_wait_for_a_lock_and_a_fiber_of_each_other_are_a_deadlock() ->
     held: list[tuple[int | str, list[int]]] = [("door", [first])]
 
     def first_answers() -> Commands:
-        question = scene.machine.runs[first].question
+        probe = scene.machine.runs[first].probe
         for_runs = [(first, second)]
         edges = [(first, [second])]
-        waits = m.WaitGraph(first, question, True, edges, [], held, for_runs=for_runs)
+        waits = m.WaitGraph(first, probe, True, edges, [], held, for_runs=for_runs)
         return scene.says(scene.client, waits)
 
     def second_answers() -> Commands:
-        question = scene.machine.runs[second].question
-        return scene.says(scene.client, m.WaitGraph(second, question, True, [], [(second, "door")]))
+        probe = scene.machine.runs[second].probe
+        return scene.says(scene.client, m.WaitGraph(second, probe, True, [], [(second, "door")]))
 
     ((_, lent),) = asks(scene, scene.client, first, lock="door", run=first)
     assert isinstance(lent, m.TokensGranted)

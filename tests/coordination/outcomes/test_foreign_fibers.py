@@ -168,10 +168,10 @@ def test_deadlock_after_a_loss_names_the_lost_worker() -> None:
     scene.says(1, m.MakePrimitive(run, 78, "queue", 1))
     commands = scene.says(1, m.PrimitiveCall(run, run, 78, "take", 0, None))
     commands += scene.tells(1, ready=0)
-    ((_, question),) = [each for each in commands if isinstance(each[1], m.RequestWaitGraph)]
-    assert isinstance(question, m.RequestWaitGraph)
+    ((_, probe),) = [each for each in commands if isinstance(each[1], m.RequestWaitGraph)]
+    assert isinstance(probe, m.RequestWaitGraph)
     answer = m.WaitGraph(
-        run, question.question, True, [], talks=[(run, "waits to take from a queue")]
+        run, probe.probe, True, [], for_primitives=[(run, "waits to take from a queue")]
     )
     assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
     _, reason = scene.machine.runs[run].ending or (None, "")
