@@ -30,6 +30,7 @@ from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, s
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
+from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
 
 __all__ = ["CoordinatorProcess", "serve"]
@@ -37,7 +38,6 @@ __all__ = ["CoordinatorProcess", "serve"]
 log: Final = logging.getLogger("distio.coordinator")
 
 _MOST_AT_ONCE: Final = 500
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
 _WORKERS_MAY_TAKE_SECONDS: Final = 2.0
 _ORPHANS_MAY_TAKE_SECONDS: Final = 2.0
 """How long runs may take to release what they hold when their program was killed."""
@@ -177,7 +177,7 @@ class CoordinatorProcess:
         if deadline is None:
             return None
         # rounded up: a timer never fires early, and no loop spins until it may
-        seconds = min(deadline - time.monotonic(), _LONGEST_WAIT_SECONDS)
+        seconds = min(deadline - time.monotonic(), MAX_WAIT_SECONDS)
         return max(0, int(seconds * 1000) + 1)
 
     # -- coming in ------------------------------------------------------------------------

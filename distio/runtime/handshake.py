@@ -24,13 +24,12 @@ from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector
 from distio.runtime.link import LinkedHost
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import connection_of, dealer, send
+from distio.runtime.timeouts import MAX_WAIT_SECONDS
 
 __all__ = ["HANDSHAKE_SECONDS", "connect"]
 
 HANDSHAKE_SECONDS: Final = 10.0
 """A process waits so long for the answer, unless it is told otherwise."""
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
-"""Nobody waits longer for the answer: the system can't count much more."""
 
 
 def connect(
@@ -133,7 +132,7 @@ def _await_welcome(
     poller = zmq.Poller()
     for source in (listener, sender, *ends):
         poller.register(source, zmq.POLLIN | zmq.POLLERR)
-    ready = poller.poll(int(min(timeout, _LONGEST_WAIT_SECONDS) * 1000))
+    ready = poller.poll(int(min(timeout, MAX_WAIT_SECONDS) * 1000))
     for source, _ in ready:
         if source in ends:
             raise ends[source]

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cache, partial
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.executor.executor import Executor
@@ -55,12 +55,10 @@ from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import Seat, here
 from distio.runtime.pending_runs import PendingRuns
 from distio.runtime.threads import CannotStartThread, start_thread
+from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.watchdog import PoolWatch
 
 __all__ = ["Host", "Link"]
-
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
-"""The system can't wait for centuries; whoever has to looks again once a day."""
 
 
 class Link(Protocol):
@@ -489,4 +487,4 @@ def _at_most(patience: float | None) -> float | None:
     """For how long a thread may wait without looking around."""
     if is_main_thread():
         return HEARING_SECONDS if patience is None else min(patience, HEARING_SECONDS)
-    return patience and min(patience, _LONGEST_WAIT_SECONDS)
+    return patience and min(patience, MAX_WAIT_SECONDS)

@@ -40,6 +40,7 @@ from distio.runtime.pending_runs import PendingRun, inherited
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import receive, send
 from distio.runtime.standalone import StandaloneDriver
+from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
 
 __all__ = ["LinkedHost"]
@@ -51,8 +52,6 @@ _ORPHAN_SECONDS: Final = 4.0
 """How long a worker whose program has ended waits for its coordinator to say that all is over."""
 _MUTEX_MAY_TAKE_SECONDS: Final = 1.0
 """Nobody holds the mutex for a thousandth of this."""
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
-"""The link thread waits for so long at once: the system can't count much more."""
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if nobody listens any more."""
 
@@ -237,7 +236,7 @@ class LinkedHost(Host):
             due = end
         if due is None:
             return None
-        seconds = min(due - time.monotonic(), _LONGEST_WAIT_SECONDS)
+        seconds = min(due - time.monotonic(), MAX_WAIT_SECONDS)
         return max(0, int(seconds * 1000) + 1)
 
     def _look_for_life(self) -> str:

@@ -24,8 +24,6 @@ CLOSED: Final = (
     "Cluster.connect, and run programs inside its `with` block"
 )
 
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
-
 
 class PendingRun:
     """One run, for whose end threads may wait."""

@@ -30,12 +30,12 @@ from distio.runtime.current import Hosting, Origin, call_on_behalf_of
 from distio.runtime.forks import renew_in_children
 from distio.runtime.logs import log
 from distio.runtime.threads import start_thread
+from distio.runtime.timeouts import MAX_WAIT_SECONDS
 
 __all__ = ["BLOCKED_SECONDS", "Blocked", "Hold", "PoolWatch"]
 
 BLOCKED_SECONDS: Final = 5.0
 """A pool whose threads have all been held for so long is reported."""
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
 _COMPUTES: Final = 0.1
 """A thread that has had the processor for such a part of the time computes."""
 
@@ -248,7 +248,7 @@ class _Watchdog:
                         pool.moment = inf
                     self._pools.difference_update(due)
                     return due
-                self._sleeps_until = min(now + _LONGEST_WAIT_SECONDS, *[p.moment for p in pools])
+                self._sleeps_until = min(now + MAX_WAIT_SECONDS, *[p.moment for p in pools])
                 pools.clear()  # nothing here keeps a pool
                 self._has_changed.wait(self._sleeps_until - now)
             self._is_awake = False
