@@ -134,7 +134,7 @@ def plan_for(
         *[f"worker-{index + 1}" for index in range(_count(members, "members"))],
     }
     for fault in _list_of_faults(faults):
-        if fault.who is not None and fault.who not in names:
+        if fault.process is not None and fault.process not in names:
             raise MatchError(
                 f"{fault!r} befalls nobody: the processes are {', '.join(sorted(names))}"
             )

@@ -370,7 +370,7 @@ class World:
         if isinstance(fault, Shutdown):
             self.hub.close("told to end")
             return
-        process = self._victim(fault.who)
+        process = self._victim(fault.process)
         if process is None:
             return
         if isinstance(fault, Crash):
@@ -396,12 +396,12 @@ class World:
         else:
             self._break(process, fault)
 
-    def _victim(self, who: str | None) -> Process | None:
+    def _victim(self, name: str | None) -> Process | None:
         alive = [each for each in self._processes if not each.has_ended]
-        if who is None:
+        if name is None:
             alive = [each for each in alive if each.kind == "worker"]
             return alive[self.pick(len(alive))] if alive else None
-        return next((each for each in alive if each.name == who), None)
+        return next((each for each in alive if each.name == name), None)
 
     def _cancel(self, client: Process) -> None:
         if self.pending is not None and not self.pending.is_over:
