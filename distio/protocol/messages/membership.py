@@ -1,4 +1,4 @@
-"""Joining, leaving, and what is known of processes."""
+"""Joining, leaving, and the exits of processes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from distio.protocol.base import CoordinatorMessage, MemberMessage
-from distio.protocol.domains import Count, Id, MemberKind, Seconds, Threads, Token
+from distio.protocol.domains import Count, Id, MemberKind, Threads, Token
 
 __all__ = [
     "HANDSHAKE",
     "Goodbye",
     "Hello",
-    "Leaving",
     "Listen",
     "Refused",
     "Shutdown",
@@ -55,13 +54,6 @@ class WorkerExited(MemberMessage, frozen=True, gc=False):
 
     serial: Count
     reason: str
-
-
-class Leaving(MemberMessage, frozen=True, gc=False):
-    """I am about to leave: place nothing here any more. My fibers release what they hold."""
-
-    seconds: Seconds
-    """After so many I am to be lost, whether they have or not."""
 
 
 class Goodbye(MemberMessage, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""Outcomes on their way to members that wait for them."""
+"""Outcomes on their way to members that wait for them, and those that nobody can ask for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from distio.protocol.domains import Count, Epoch, Id
 
 __all__ = [
     "AwaitOutcomes",
+    "DropOutcomes",
+    "Expose",
     "FiberLost",
     "OutcomeUnknown",
     "Outcomes",
@@ -77,3 +79,17 @@ class FiberLost(CoordinatorMessage, frozen=True, gc=False):
     reason: str
     run: Id = 0
     """The run whose fibers are told; 0: all who wait for it."""
+
+
+class Expose(MemberMessage, frozen=True, gc=False):
+    """Handles of these fibers, which are or were here, leave: count me for each once."""
+
+    run: Id
+    fibers: list[FiberId]
+
+
+class DropOutcomes(CoordinatorMessage, frozen=True, gc=False):
+    """Don't keep the outcomes of these fibers."""
+
+    fibers: list[tuple[FiberId, Count]]
+    """Of each, how many times it was told that its handle leaves."""

@@ -1,4 +1,4 @@
-"""Fibers on their way, and how members fare."""
+"""Fibers on their way from one member to another."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage, Payload
-from distio.protocol.domains import Count, Epoch, Id, Key, Number, Positive, Sequence, Tokens
+from distio.protocol.domains import Count, Epoch, Id, Key, Number, Tokens
 
-__all__ = ["Chunk", "Offer", "Place", "Progress", "RunProgress", "StartRun", "StealRequest"]
+__all__ = ["Chunk", "Offer", "Place", "StealRequest"]
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -31,40 +31,10 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """The keys of the queues, variables, … that it refers to."""
 
 
-class RunProgress(msgspec.Struct, frozen=True, gc=False):
-    """What became of one run on one member since it last told."""
-
-    run: Id
-    started: list[tuple[Sequence, Positive]]
-    """Children made here: ranges of sequence numbers, (first, how many)."""
-    finished: Count
-    """How many of the fibers that were made here ended here."""
-    ended: list[tuple[FiberId, Epoch]]
-    """(fiber, epoch) of the fibers that were placed here and have ended."""
-    blocked: Count
-    """How many fibers here wait, now, for other fibers or for locks that are here."""
-
-
-class StartRun(MemberMessage, frozen=True, gc=False):
-    """A run begins: its root lives at this member, which wants to know when the run ends."""
-
-    run: Id
-
-
 class Offer(MemberMessage, frozen=True, gc=False):
     """Fibers that may go elsewhere; an empty offer answers a `StealRequest` in vain."""
 
     chunks: list[Chunk]
-
-
-class Progress(MemberMessage, frozen=True, gc=False):
-    """How a member fares; sent when it runs dry or has something to tell."""
-
-    received: Count
-    """How many messages it had handled when it said so, but for those that aren't counted."""
-    ready: Count
-    """How many fibers could run at once, or do."""
-    runs: list[RunProgress]
 
 
 class Place(CoordinatorMessage, frozen=True, gc=False):

@@ -15,6 +15,7 @@ __all__ = [
     "DelegationReturned",
     "MakePrimitive",
     "PrimitiveCall",
+    "PrimitivesFreed",
     "RecallDelegation",
     "Replied",
     "WithdrawCall",
@@ -98,3 +99,9 @@ class CallWithdrawn(CoordinatorMessage, frozen=True, gc=False):
     may_wake: ClassVar[bool] = True
 
     fiber: FiberId
+
+
+class PrimitivesFreed(CoordinatorMessage, frozen=True, gc=False):
+    """Nobody can reach these any more: whatever this member may do with them is void."""
+
+    keys: list[int]
