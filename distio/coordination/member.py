@@ -87,18 +87,17 @@ class Features(NamedTuple):
 
 
 def _make(state: MemberState) -> Features:
-    waits, failures, logs = FiberWaits(state), Failures(state), Logs()
+    waits, failures = FiberWaits(state), Failures(state)
     references, cancellation = References(state), Cancellation(state)
-    placement = Placement(state, references, logs)
     outcomes = Outcomes(state, references, waits)
     return Features(
         turns=Turns(state),
         waits=waits,
         nested_runs=NestedRuns(state),
         failures=failures,
-        logs=logs,
+        logs=Logs(state),
         references=references,
-        placement=placement,
+        placement=Placement(state, references),
         timers=Timers(state),
         calls=Calls(state),
         status=StatusQueries(state),
@@ -106,7 +105,7 @@ def _make(state: MemberState) -> Features:
         locks=Locks(state, references),
         cancellation=cancellation,
         outcomes=outcomes,
-        actors=Actors(state, placement),
+        actors=Actors(state),
         wait_graphs=WaitGraphs(state),
         endings=Endings(state, waits, outcomes, failures, cancellation),
     )
@@ -302,7 +301,7 @@ class Member:
     @property
     def log_levels(self) -> Mapping[int, LogLevels]:
         """By client: the log levels of those whose fibers are here."""
-        return self.features.logs.levels
+        return self.state.log_levels
 
     def is_running(self, run: int) -> bool:
         """Whether this run goes on; if not, what belongs to it is to be dropped."""

@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any, Final
 
 from distio.coordination.dispatch import answers, handles
-from distio.coordination.failures.member import is_cancellation
 from distio.coordination.feature.member import Departure, MemberFeature
+from distio.coordination.state.failure import is_cancellation
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber, RemoteFiber, is_of, origin_of
 from distio.coordination.state.member import MemberState

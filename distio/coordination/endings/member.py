@@ -16,12 +16,13 @@ from __future__ import annotations
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task
-from distio.coordination.failures.member import Failures, is_cancellation
+from distio.coordination.failures.member import Failures
 from distio.coordination.failures.reporting import ReportFailures
 from distio.coordination.feature.member import MemberFeature
 from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.tasks import FinishFiber
+from distio.coordination.state.failure import is_cancellation
 from distio.coordination.state.member import MemberState
 from distio.coordination.status.words import describe_fibers_of
 from distio.core.fiber import Fiber

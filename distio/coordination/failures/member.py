@@ -22,14 +22,13 @@ from typing import final
 
 from distio.coordination.failures.reporting import ReportFailures
 from distio.coordination.feature.member import MemberFeature
-from distio.coordination.state.failure import Failure
+from distio.coordination.state.failure import Failure, is_cancellation
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber
-from distio.result import Panic
 
-__all__ = ["Failures", "Unobserved", "is_cancellation"]
+__all__ = ["Failures", "Unobserved"]
 
 
 class Unobserved(LocalFiber):
@@ -117,17 +116,6 @@ class Failures(MemberFeature):
             failure = run.unobserved.pop(fiber, None)
             if failure is not None:
                 self._unreported.append(failure)
-
-
-def is_cancellation(fiber: Fiber) -> bool:
-    """Whether it has failed for nothing else, which isn't worth telling anybody."""
-    failure = fiber.failure
-    return (
-        fiber.unwinding is not None
-        and isinstance(failure, Panic)
-        and len(failure.exceptions) == 1
-        and not failure.errors
-    )
 
 
 def _silent() -> None:

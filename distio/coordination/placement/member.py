@@ -16,7 +16,6 @@ from typing import Any
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Work
 from distio.coordination.feature.member import Departure, MemberFeature
-from distio.coordination.logs.member import Logs
 from distio.coordination.placement.tasks import OfferFibers, PickleFibers, UnpickleChunk
 from distio.coordination.references.member import References
 from distio.coordination.state.children import inherit
@@ -36,15 +35,9 @@ __all__ = ["Placement"]
 class Placement(MemberFeature):
     """Where the fibers of one member come from, and where they go."""
 
-    def __init__(
-        self,
-        state: MemberState,
-        references: References,
-        logs: Logs,
-    ) -> None:
+    def __init__(self, state: MemberState, references: References) -> None:
         self._state = state
         self._references = references
-        self._logs = logs
 
     # -- fibers that are made here --------------------------------------------------------
 
@@ -74,6 +67,25 @@ class Placement(MemberFeature):
         if state.offers_children and children:
             return self.ship(children, then=parent)
         state.ready.extend(children)
+        return parent
+
+    @answers
+    def spawn_at(self, parent: Fiber, request: rq.SpawnAt) -> Fiber | PickleFibers:
+        """Make a child that belongs to one member and answer `parent` with its handle.
+
+        The child gets no context, so that nothing has to travel that it doesn't use, but what
+        locals and context variables its parent has.
+        """
+        state, home = self._state, request.home
+        run, id = state.runs[parent.run], state.next_ids(1)
+        child = state.make(run, id, request.io, None)
+        inherit([child], parent)
+        run.started(sequence_of(id), 1)
+        parent.value = [child.handle]
+        if home not in (rq.HERE, state.incarnation):
+            return self.ship([child], then=parent, target=home)
+        child.is_pinned = True
+        state.queue(child)
         return parent
 
     # -- fibers that leave ----------------------------------------------------------------
@@ -176,7 +188,7 @@ class Placement(MemberFeature):
         claims = self._references.arrived(chunk.references)
         state.queue(
             UnpickleChunk(
-                chunk, run, self._logs.levels, handles, claims, self._opened, self._dropped
+                chunk, run, state.log_levels, handles, claims, self._opened, self._dropped
             )
         )
 

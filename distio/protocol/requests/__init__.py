@@ -12,7 +12,7 @@ own, as `status` does.
 from __future__ import annotations
 
 from distio.protocol.importing import import_modules
-from distio.protocol.requests.actors import HERE, FindObject, KeepObject, SpawnAt
+from distio.protocol.requests.actors import FindObject, KeepObject
 from distio.protocol.requests.base import NOTHING, Nothing, Request
 from distio.protocol.requests.calls import AwaitBlocking, AwaitCallback, Place
 from distio.protocol.requests.cancellation import CancelFibers
@@ -29,7 +29,7 @@ from distio.protocol.requests.executor import (
 )
 from distio.protocol.requests.locks import Acquire, Lock, MakeLock, Release, conflict
 from distio.protocol.requests.outcomes import AwaitFibers
-from distio.protocol.requests.placement import Spawn
+from distio.protocol.requests.placement import HERE, Spawn, SpawnAt
 from distio.protocol.requests.primitives import CallPrimitive, MakePrimitive, PrimitiveRef
 from distio.protocol.requests.timers import Sleep
 

@@ -1,12 +1,12 @@
-"""Objects that stay in one process, and fibers that are started there."""
+"""Objects that stay in one process."""
 
 from __future__ import annotations
 
-from typing import Any, Final, final
+from typing import Any, final
 
 from distio.protocol.requests.base import Request
 
-__all__ = ["HERE", "FindObject", "KeepObject", "SpawnAt"]
+__all__ = ["FindObject", "KeepObject"]
 
 
 @final
@@ -29,21 +29,3 @@ class FindObject(Request):
 
     def __init__(self, key: int) -> None:
         self.key = key
-
-
-HERE: Final = 0
-"""The member where the fiber is that asks."""
-
-
-@final
-class SpawnAt(Request):
-    """Start a fiber on one member, which it can't leave; answered by a list of its handle."""
-
-    __slots__ = ("home", "io")
-    must_be_seen = True
-    is_visible = True
-    action = "starts a fiber on a certain member"
-
-    def __init__(self, home: int, io: Any) -> None:
-        self.home = home
-        self.io = io
