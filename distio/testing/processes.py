@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.endings.coordinator import GRACE_SECONDS
@@ -34,12 +34,10 @@ from distio.runtime.deliveries import deliver
 from distio.runtime.launching import describe_exit
 from distio.runtime.pending_runs import PendingRuns
 from distio.testing.agenda import Action
+from distio.testing.environment import ProcessEnvironment
 from distio.testing.pool import Pool
 from distio.testing.stories import story_of_batch
 from distio.testing.wires import Wire
-
-if TYPE_CHECKING:
-    from distio.testing.world import World
 
 __all__ = ["CHECKED_AT_ONCE", "FAMILY", "Process"]
 
@@ -55,7 +53,13 @@ class Process:
     """A client or a worker."""
 
     def __init__(
-        self, world: World, name: str, kind: MemberKind, threads: int, serial: int, pid: int
+        self,
+        world: ProcessEnvironment,
+        name: str,
+        kind: MemberKind,
+        threads: int,
+        serial: int,
+        pid: int,
     ) -> None:
         self.name = name
         self.kind = kind
