@@ -50,14 +50,14 @@ class Leaving(NamedTuple):
 
     payload: bytes
     handles: Sequence[Handle[Any, Any, Any]] = ()
-    """Those in it."""
+    """The handles in it."""
     keys: Sequence[int] = ()
-    """Of all that is counted and in it."""
+    """The keys of all counted references in it."""
 
 
 @final
 class Packed:
-    """The bytes of an outcome, opened by the first who needs it."""
+    """The bytes of an outcome, opened by the first fiber that needs it."""
 
     __slots__ = ("payload", "references")
 
@@ -121,7 +121,7 @@ _REST: Final = (
     "shield",
     "acquiring",
 )
-"""What else there is to a fiber that has begun."""
+"""The other fields of a fiber that has begun."""
 
 
 def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
@@ -160,7 +160,7 @@ def dump_chunk(
 
 
 def why_it_cannot_ship(fiber: Fiber) -> str:
-    """What in a fiber that can't be pickled it is, and where; takes long."""
+    """The part of a fiber that can't be pickled, and its place; takes long."""
     try:
         dump_fibers([fiber])
     except BaseException as reason:  # noqa: BLE001 (whatever user code raises is the reason)
@@ -200,15 +200,15 @@ def _require_no_loss(fiber: Fiber) -> None:
 
 
 def _start_of(fiber: Fiber) -> tuple[Any, ...]:
-    """What there is to each fiber."""
+    """The fields that each fiber has."""
     variables = carried_in(fiber.variables)
     return fiber.next, fiber.context, fiber.locals, fiber.stream, variables
 
 
 def outcome_in(handle: Any) -> Any:
-    """What has come of one of those that a fiber has waited for: a Result, a Packed one, or None.
+    """The outcome of a fiber that another one has waited for: a Result, a Packed one, or None.
 
-    It is in the handle, or in the handle's place if the fiber has moved meanwhile.
+    The outcome is in the handle, or in the handle's place if the waiting fiber has moved.
     """
     return handle.outcome if type(handle) is Handle else handle
 

@@ -35,7 +35,7 @@ class MakeLock(IO[Any, Any, Any]):
 
 
 class _OnLock(IO[Any, Any, Any]):
-    """What operations share that have to do with one lock."""
+    """Base of operations on one lock."""
 
     __slots__ = ("lock",)
     _names: ClassVar[tuple[str, ...]] = ("lock",)
