@@ -245,7 +245,7 @@ class Fiber:
         self.pending_cancels: list[Region] | None = None
         """The regions (or all of the fiber) that are to be cancelled, the outermost first."""
         self.unwinding: Region | None = None
-        """The region that fails by its cancellation; the fiber runs releases until it is outside."""
+        """The region that fails by its cancellation; the fiber runs releases until it has left."""
         self.shield = 0
         """How many uncancelable programs the fiber is in."""
         self.acquiring = 0
@@ -288,7 +288,7 @@ class Fiber:
     # -- cancellation ---------------------------------------------------------------------
 
     def cancel(self, key: int) -> None:
-        """Cancel the region of this key, or all of the fiber, unless the fiber has left the region."""
+        """Cancel a region, unless the fiber has left it; key 0 is all of the fiber."""
         region = self._region(key)
         pending_cancels = self.pending_cancels or []
         if region is not None and region not in pending_cancels and region is not self.unwinding:

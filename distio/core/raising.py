@@ -31,7 +31,7 @@ class Raised:
 
 
 def exception_of(failure: Failure) -> BaseException:
-    """The exception that an await raises: `DomainErrors`, that of a panic, or a group of several."""
+    """The exception for an await: `DomainErrors`, the exception of a panic, or a group."""
     if isinstance(failure, Errors):
         return DomainErrors(failure.errors)
     exceptions = [traced.exception for traced in failure.exceptions]

@@ -64,13 +64,13 @@ class Packed:
     def __init__(self, payload: bytes, references: Sequence[Reference] = ()) -> None:
         self.payload = payload
         self.references = references
-        """To what it refers to: that lives until it is opened."""
+        """The references in it, which keep their keys alive until it is opened."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Packed, (self.payload, self.references)
 
     def open(self) -> Result[Any, Any]:
-        """The Result; a Panic if it can't be made again in this process."""
+        """The Result; a Panic if the Result can't be made again in this process."""
         if not self.references:
             return load_outcome(self.payload)
         with opening_with(claims_of(self.references)):
@@ -86,7 +86,7 @@ class PackedValue:
     def __init__(self, payload: bytes, references: Sequence[Reference] = ()) -> None:
         self.payload = payload
         self.references = references
-        """To what it refers to: that lives until it is opened."""
+        """The references in it, which keep their keys alive until it is opened."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PackedValue, (self.payload, self.references)

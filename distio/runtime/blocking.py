@@ -54,9 +54,9 @@ class _Limit:
 
 _limit: Final = _Limit()
 blocking_threads: Final = Threads("distio-blocking", _limit)
-"""Those that make the calls of `io.blocking`."""
+"""The threads that make the calls of `io.blocking`."""
 helpers: Final = Threads("distio-helper")
-"""Those that make calls of distio's own that may block, like those of log handlers: these wait for
+"""The threads that make blocking calls of distio's own, like those of log handlers; these wait for
 no blocking call of a user."""
 
 

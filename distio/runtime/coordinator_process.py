@@ -1,6 +1,6 @@
 """The coordinator as a process: one socket around the machine that decides.
 
-One thread does everything: take up all that has come, let the machine decide, send to each peer
+A single thread takes up all messages that have come, lets the machine decide, and sends each peer
 one batch. User data passes through as bytes and is never opened.
 """
 

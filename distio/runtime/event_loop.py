@@ -87,7 +87,7 @@ def run_on_loop(run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], No
     """Run a coroutine that never raises, unless it is cancelled; returns at once.
 
     Returns:
-        What cancels it, from any thread.
+        A function that cancels the coroutine, from any thread.
 
     Raises:
         OSError, RuntimeError: see `_Loop.get`.

@@ -1,7 +1,7 @@
 """Failures that nobody can ask for any more are logged, each with its traceback.
 
-Log handlers are code of the user. They are called by threads of the pool, or by others that may be
-held up: never with a mutex of ours held, never in `__del__`, never by a link thread.
+Log handlers are code of the user. Threads of the pool call them, or other threads that may be held
+up: never with a mutex of distio held, never in `__del__`, never a link thread.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _told(omitted: Omitted) -> str:
 
 
 def _place_of(failure: Failure) -> Hashable:
-    """What failures have in common that come from the same place of a program."""
+    """A key that failures from the same place of a program share."""
     result = failure.result
     if isinstance(result, Errors):
         return failure.name, *sorted({type(error).__qualname__ for error in result.errors})
@@ -122,7 +122,7 @@ def _last_place(trace: str) -> str:
 
 
 def _short(failure: Failure) -> str:
-    """How it has failed, in one line."""
+    """The failure in one line."""
     result = failure.result
     if isinstance(result, Panic) and result.exceptions:
         return result.exceptions[-1].stack_trace.rstrip().rpartition("\n")[2]

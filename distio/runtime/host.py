@@ -62,13 +62,13 @@ __all__ = ["Host", "Link"]
 
 
 class Link(Protocol):
-    """What carries a member's messages. Its methods are called with the host's mutex held."""
+    """Carries a member's messages. All methods are called with the host's mutex held."""
 
     def outbox_changed(self, *, more_follows: bool = False) -> None:
-        """There may be something to carry.
+        """The outbox may have messages to carry.
 
         Args:
-            more_follows: what is being said isn't complete: hold it back, but only for a moment.
+            more_follows: whether more messages follow at once: hold these back for a moment.
         """
 
     def idle(self) -> float | None:
@@ -88,7 +88,7 @@ class Host:
     def __init__(self, member: Member) -> None:
         self.member = member
         self.within = origin()
-        """Whose code has made it, if it is a fiber's."""
+        """The fiber whose code has made the host, if there is one."""
         self.link: Link
         self.is_stopping = False
         self.is_inherited = False
@@ -108,7 +108,7 @@ class Host:
         self._pool_name = ""
         self._random = random.Random().random
         self._main_executor: Executor | None = None
-        """That of the main thread, if it is one of the pool's."""
+        """The executor of the main thread, if the main thread belongs to the pool."""
         self.failures = FailureLog(self)
         self.pool = PoolWatch(self)
         member.watch_handles(lambda: self._handle_died)
@@ -150,7 +150,7 @@ class Host:
             self._work_ready.notify_all()
 
     def work(self) -> None:
-        """What a pool thread does until the host stops."""
+        """Take and run work until the host stops; the main function of a pool thread."""
         executor = Executor(self.member, self)
         with self.mutex:
             self.pool.executors[threading.get_ident()] = executor
@@ -286,13 +286,13 @@ class Host:
         self.inbox.put(self.member.features.cancellation.watch, fiber, partial(hand_over, stop))
 
     def unwatch(self, fiber: Fiber) -> None:
-        """It waits no longer."""
+        """The function of the fiber waits no longer."""
         self.inbox.put(self.member.features.cancellation.unwatch, fiber)
 
     # -- calls for the main thread --------------------------------------------------------
 
     def wake_main(self) -> None:
-        """There is a call for the main thread, which is one of the pool's and may be idle."""
+        """Wake the main thread for a call, if it belongs to the pool and is idle."""
         self.inbox.put(self._wake_main)
 
     def _wake_main(self) -> None:
@@ -316,7 +316,7 @@ class Host:
         self.inbox.put(self.member.cancel_run, run)
 
     def describe_run(self, run: int) -> str:
-        """Which fibers of this run go on; empty if it is over."""
+        """The fibers of this run that go on, in words; empty if the run is over."""
         with self.mutex:
             return self.member.describe_fibers(run)
 
@@ -339,10 +339,10 @@ class Host:
     # -- the end of a host that can't go on -----------------------------------------------
 
     def fail(self, error: BaseException) -> None:
-        """Something here that isn't user code has failed: this member can't go on, and leaves.
+        """End the host because code of distio has failed: the member can't go on, and leaves.
 
-        Whoever waits for a run of this host hears it, and the coordinator, if there is one. May be
-        called by any thread that doesn't hold the mutex, in an `except` clause; the first call
+        The threads that wait for runs of this host hear of it, and so does the coordinator. Any
+        thread that doesn't hold the mutex may call this, in an `except` clause; the first call
         counts.
         """
         failure = TracedException.in_except_clause(error)
@@ -378,28 +378,28 @@ class Host:
         return self._random()
 
     def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
-        """Here it becomes a panic; but the run that the main thread is in ends if it was there."""
+        """Let the interrupt become a panic; the run of the main thread ends if it was there."""
         noted(interrupt)
         return True
 
     def run_in_thread(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
-        """On one of the threads for blocking calls."""
+        """Make a call on one of the threads for blocking calls."""
         return blocking_threads.call(partial(call_on_behalf_of, fiber, self, call), withdrawn)
 
     def on_main_thread(
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
     ) -> Callable[[], bool]:
-        """That of the process, if it takes calls."""
+        """Hand a call to the main thread of the process, if that takes calls."""
         return call_on_main_thread(partial(call_on_behalf_of, fiber, self, call), refuse)
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-        """On that of all hosts in this process."""
+        """Run a coroutine on the event loop that all hosts of the process share."""
         return _run_on_loop()(run)
 
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
-        """What the task logs is the fiber's; a child that it forks ends with it."""
+        """Tag the logs of the task with the fiber; a child that the task forks ends with it."""
         end = begin_task(fiber, self)
 
         def ended(result: Result[Any, Any]) -> None:

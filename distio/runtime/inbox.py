@@ -1,9 +1,9 @@
 """Calls that come to a host from anywhere.
 
-The machine of a host changes under its mutex only. But a callback may be called by a signal handler
-or a `__del__`, in the middle of a thread that holds the mutex, or another lock that somebody who
-holds the mutex waits for. So whoever calls never waits: if the mutex isn't free, whoever takes it
-next carries out the call; the messenger does so if nobody else does.
+The machine of a host changes under its mutex only. A signal handler or a `__del__` may call a
+callback in the middle of a thread that holds the mutex, or that holds a lock for which the owner of
+the mutex waits. So a caller never waits: if the mutex isn't free, the thread that takes it next
+makes the call. The messenger makes the call if no other thread does.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from distio.runtime.process_supervisor import Backoff
 __all__ = ["join"]
 
 _LEAST_SECONDS: Final = 1.0
-"""So long a coordinator that listens may take to answer, also when the time is nearly over."""
+"""A coordinator that listens may take so long to answer, even when the time is nearly over."""
 
 
 def join(

@@ -1,8 +1,8 @@
 """A member's link to the coordinator: two sockets and one thread.
 
-Whoever has something to say sends it himself, under the host's mutex, on the sending socket: no
-hop to another thread. The link thread only listens, and carries what was held back for a moment
-so that it goes out in one frame with what follows. It never runs user code.
+A thread that has messages sends them itself, under the host's mutex, on the sending socket: no hop
+to another thread. The link thread only listens, and sends messages that were held back for a moment
+so that they go out in one frame with those that follow. The link thread never runs user code.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _LONGEST_SILENCE_SECONDS: Final = 0.05
 _ORPHAN_SECONDS: Final = 4.0
 """How long a worker whose program has ended waits for its coordinator to say that all is over."""
 _MUTEX_MAY_TAKE_SECONDS: Final = 1.0
-"""Nobody holds the mutex for a thousandth of this."""
+"""No thread holds the mutex for a thousandth of this."""
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if nobody listens any more."""
 
@@ -78,9 +78,9 @@ class LinkedHost(Host):
         super().__init__(member)
         self.link = self
         self.deliveries = Deliveries()
-        """What fibers elsewhere have logged."""
+        """The log records of fibers elsewhere."""
         self.relay: Relay | None = None
-        """What fibers here log for others, if this is a worker."""
+        """The log records of fibers here for other processes, if this is a worker."""
         self._levels_told: LogLevels | None = None
         self.explain_loss: Callable[[], str] = lambda: ""
         """May know more of why the coordinator is lost than its broken connection tells."""
@@ -90,7 +90,7 @@ class LinkedHost(Host):
         self._lifeline = lifeline
         self._early = early
         self._connections = connections
-        """Kept as long as the host: forked children close their copies."""
+        """The descriptors whose copies forked children close; kept as long as the host."""
         self._detector = detector
         self.process = os.getpid()
         self._last_sent = 0.0
@@ -402,7 +402,7 @@ class LinkedHost(Host):
                 send(self._sender, from_member.encode(messages))
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
-        """Those of the programs whose fibers a worker has."""
+        """Log at the levels of the programs whose fibers this worker has."""
         if self.relay is not None:
             self.relay.use_levels(levels)
 

@@ -49,7 +49,7 @@ ids of an incarnation that no member has."""
 
 @final
 class LocalHost(Host):
-    """One run, by the thread that calls `run`, which is the first of the pool, and others."""
+    """Hosts one run: the thread that calls `run` is the first of the pool."""
 
     def __init__(self, pool_size: int, grace: float = GRACE_SECONDS) -> None:
         """
@@ -153,10 +153,10 @@ class LocalHost(Host):
         self._coordinator.validate_rest()
 
     def drop_in_child(self) -> None:
-        """In a forked child: the run goes on there as well, if its only thread is the one there.
+        """In a forked child: let the run go on, if its only thread is the one there.
 
-        That thread has called `run`, which so returns in both processes. With more threads, the
-        child lacks some of them, and the fibers that they stepped.
+        The thread has called `run`, which so returns in both processes. A child of a pool with more
+        threads lacks the others, and the fibers that they stepped.
         """
         executor = next((executor for host, executor in executors_here() if host is self), None)
         if self._pool_size > 1 or executor is None:

@@ -116,7 +116,7 @@ class LocalProcesses:
 
     @property
     def coordinator(self) -> subprocess.Popen[bytes]:
-        """Its process."""
+        """The process of the coordinator."""
         return self._all[0]
 
     @property

@@ -23,7 +23,7 @@ NOBODY: Final[dict[str, str | None]] = {
     "distio_run": "-",
     "distio_worker": "-",
 }
-"""What a record says that no fiber has logged."""
+"""The tags of a record that no fiber has logged."""
 
 
 # -- in the process where it is logged --------------------------------------------------------

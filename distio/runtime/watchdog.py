@@ -1,12 +1,12 @@
 """Pools of threads that user code holds while fibers wait for a thread: reported, with the stacks.
 
-A pool is watched only while all its threads are busy and fibers wait, or may come to. One thread of
-the process sleeps until the moment at which a watched pool will have been held for long enough, and
-ends when there is none. If the pool has made a turn by then, the time begins anew: a hold is
+A pool is watched only while all its threads are busy and fibers wait, or may come to wait. The
+watching thread of the process sleeps until a watched pool will have been held for long enough, and
+ends when no pool is watched. If the pool has made a turn by then, the time begins anew: a hold is
 reported after one to two times `BLOCKED_SECONDS`. A turn of a pool costs an assignment and a check.
 
-Code that computes holds a thread for a good reason, and isn't reported. What tells it from code
-that blocks is how much of the time its thread has had the processor.
+Code that computes holds a thread for a good reason, and isn't reported. The processor time of the
+thread tells computing from blocking.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Blocked(NamedTuple):
 
     thread: str
     work: Any
-    """What its executor has."""
+    """The work of the thread's executor."""
     stack: str
-    """Where it is in user code."""
+    """The place of the thread in user code."""
 
 
 @final

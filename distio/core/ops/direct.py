@@ -340,7 +340,7 @@ class Leave(IO[Any, Any, Any]):
 
 @final
 class _Left(Frame):
-    """The outcome of a release."""
+    """Takes the outcome of a release, and tells whether the function's failure remains."""
 
     __slots__ = ("failure",)
 
