@@ -1,4 +1,4 @@
-"""What members and the coordinator say to each other, one file for each conversation.
+"""The messages between members and the coordinator, one file for each conversation.
 
 Members ask in the imperative and report in the past tense; the coordinator does the same. User
 data is opaque: a `Payload` holds bytes that only members open.

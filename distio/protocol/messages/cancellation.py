@@ -14,13 +14,13 @@ class CancelFibers(MemberMessage, frozen=True, gc=False):
     """Cancel these fibers, wherever they are."""
 
     run: Id
-    """That of the fiber which asks for it."""
+    """The run of the fiber that cancels."""
     pending_cancels: list[tuple[FiberId, Id]]
-    """(fiber, region) of each; region 0 is all of it."""
+    """(fiber, region) of each; region 0 is all of the fiber."""
 
 
 class FibersCancelled(CoordinatorMessage, frozen=True, gc=False):
-    """These fibers of a run, which are here, have been cancelled, or regions of them."""
+    """Fibers of a run at this member, or regions of them, have been cancelled."""
 
     may_wake: ClassVar[bool] = True
 

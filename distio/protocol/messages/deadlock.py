@@ -1,4 +1,4 @@
-"""Which fibers wait for which."""
+"""Wait graphs: which fibers wait for which."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["RequestWaitGraph", "WaitGraph"]
 
 
 class WaitGraph(MemberMessage, frozen=True, gc=False):
-    """Which fibers of a run wait for which, on this member."""
+    """The wait graph of a run at one member."""
 
     run: Id
     probe: Count
@@ -21,7 +21,7 @@ class WaitGraph(MemberMessage, frozen=True, gc=False):
     for_locks: list[tuple[Id, Key]] = msgspec.field(default_factory=list)
     """(fiber, lock) of each that waits for a lock."""
     held: list[tuple[Key, list[Id]]] = msgspec.field(default_factory=list)
-    """Which fibers of the run hold which locks; of a semaphore, once for each token."""
+    """(lock, the fibers of the run that hold it); of a semaphore, once for each token."""
     for_primitives: list[tuple[Id, str]] = msgspec.field(default_factory=list)
     """(fiber, what it waits for, in words) of each that waits for the reply of a primitive."""
     woken: Count = 0
@@ -31,7 +31,7 @@ class WaitGraph(MemberMessage, frozen=True, gc=False):
 
 
 class RequestWaitGraph(CoordinatorMessage, frozen=True, gc=False):
-    """Tell which fibers of this run wait for which: it seems to be deadlocked."""
+    """Send the wait graph of this run, which seems to be deadlocked."""
 
     run: Id
     probe: Count

@@ -15,22 +15,22 @@ class CancelRun(MemberMessage, frozen=True, gc=False):
     run: Id
     cause: Cause = Cause.CANCELLED
     reason: str = ""
-    """What its Result is to say, unless that is for its root to say."""
+    """The reason for the Result of the run; empty if the outcome of its root counts."""
 
 
 class RunEnded(CoordinatorMessage, frozen=True, gc=False):
-    """Nothing of this run is left, or nothing of it may be left: drop what you hold of it."""
+    """This run is over: the member drops all that it holds of the run."""
 
     run: Id
     cause: Cause = Cause.FINISHED
     reason: str = ""
-    """What its Result is to say; empty if that is for its root to say."""
+    """The reason for the Result of the run; empty if the outcome of its root counts."""
     overdue: str = ""
     """If not empty: why fibers that are left are dropped before they have released."""
 
 
 class Leaving(MemberMessage, frozen=True, gc=False):
-    """I am about to leave: place nothing here any more. My fibers release what they hold."""
+    """The member is about to leave: it takes no more fibers, and those here release."""
 
     seconds: Seconds
-    """After so many I am to be lost, whether they have or not."""
+    """After so many seconds the member counts as lost, even if fibers are left."""

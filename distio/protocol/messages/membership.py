@@ -33,10 +33,10 @@ class Hello(MemberMessage, frozen=True, gc=False):
     token: Token
     """Random; pairs the sending socket with the listening one."""
     family: Annotated[str, Meta(max_length=100)] = ""
-    """Shared by a client and the worker processes that it started: it sees how they exit."""
+    """Shared by a client and the worker processes that it has started, and whose exits it sees."""
     serial: Count = 0
-    """Which of these processes it is. The system gives a pid to one process after another, a client
-    gives each serial once."""
+    """The number of the process in its family. The system reuses pids, but a client gives each
+    serial once."""
 
 
 class Listen(MemberMessage, frozen=True, gc=False):
@@ -46,38 +46,38 @@ class Listen(MemberMessage, frozen=True, gc=False):
 
 
 HANDSHAKE: Final = (Hello, Listen)
-"""What a process says to become a member."""
+"""The messages by which a process becomes a member."""
 
 
 class WorkerExited(MemberMessage, frozen=True, gc=False):
-    """How a worker process that this member had started came to its end."""
+    """The exit of a worker process that this member has started."""
 
     serial: Count
     reason: str
 
 
 class Goodbye(MemberMessage, frozen=True, gc=False):
-    """This member leaves; it hosts nothing any more."""
+    """The member leaves, and hosts no fiber any more."""
 
     reason: str = ""
-    """Why it can't go on; empty: it leaves of its own will."""
+    """Why the member can't go on; empty if it leaves of its own will."""
 
 
 class Welcome(CoordinatorMessage, frozen=True, gc=False):
-    """You are this incarnation."""
+    """The process is a member now, with this incarnation."""
 
     incarnation: Id
 
 
 class Refused(CoordinatorMessage, frozen=True, gc=False):
-    """You can't join, and why."""
+    """The process can't join, and why."""
 
     reason: str
 
 
 class Shutdown(CoordinatorMessage, frozen=True, gc=False):
-    """This process is no member any more: end."""
+    """The process is no member any more, and has to end."""
 
     reason: str = ""
     is_for_all: bool = True
-    """The cluster closes; False: it goes on, without this member."""
+    """Whether the whole cluster closes, or goes on without this member."""

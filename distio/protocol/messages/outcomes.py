@@ -26,7 +26,7 @@ References = list[tuple[Count, list[Id]]]
 
 
 class AwaitOutcomes(MemberMessage, frozen=True, gc=False):
-    """Some fiber here, of this run, waits for these fibers, which are elsewhere."""
+    """A fiber of this run at the member waits for these fibers, which are elsewhere."""
 
     run: Id
     fibers: list[FiberId]
@@ -37,7 +37,7 @@ class OutcomesReady(MemberMessage, frozen=True, gc=False):
 
     fibers: list[FiberId]
     payloads: list[Payload]
-    """One for each fiber, so that each finds its own way."""
+    """By fiber: a payload of its own, so that each can go another way."""
     references: References = msgspec.field(default_factory=list)
 
 
@@ -46,7 +46,7 @@ class OutcomeUnknown(MemberMessage, frozen=True, gc=False):
 
     fiber: FiberId
     epoch: Epoch
-    """As it was asked for."""
+    """The epoch in which the outcome was asked for."""
     run: Id = 0
     """In which it was asked for."""
 
@@ -82,7 +82,7 @@ class FiberLost(CoordinatorMessage, frozen=True, gc=False):
 
 
 class Expose(MemberMessage, frozen=True, gc=False):
-    """Handles of these fibers, which are or were here, leave: count me for each once."""
+    """Handles of these fibers leave the member, which is counted once for each."""
 
     run: Id
     fibers: list[FiberId]
@@ -92,4 +92,4 @@ class DropOutcomes(CoordinatorMessage, frozen=True, gc=False):
     """Don't keep the outcomes of these fibers."""
 
     fibers: list[tuple[FiberId, Count]]
-    """Of each, how many times it was told that its handle leaves."""
+    """(fiber, how often the member has reported that a handle leaves) of each."""

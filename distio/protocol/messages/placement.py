@@ -14,21 +14,21 @@ __all__ = ["Chunk", "Offer", "Place", "StealRequest"]
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """Some fibers of one run in one pickle; they move together."""
+    """Fibers of one run that move together, in one pickle."""
 
     run: Id
     fibers: Annotated[list[tuple[FiberId, Epoch]], Meta(min_length=1)]
     """(fiber, epoch) of each, in the order in which they lie in the payload."""
     payload: Payload
     held: list[tuple[Key, Number, Tokens]] = []
-    """What they hold together: (lock, its tokens as in `Lock`, how many of them)."""
+    """The locks that the fibers hold: (lock, its tokens as in `Lock`, how many of them)."""
     target: Id = 0
     """The member where they belong and stay; 0: anywhere."""
     attachments: list[tuple[bytes, Payload]] = []
-    """By digest, what the payload refers to. There are no bytes for what whoever gets the chunk has
-    got before, in the same run."""
+    """By digest, the attachments of the payload; without bytes if the receiver has got them before,
+    in the same run."""
     references: list[Id] = []
-    """The keys of the queues, variables, … that it refers to."""
+    """The keys of the queues, variables, … that the payload refers to."""
 
 
 class Offer(MemberMessage, frozen=True, gc=False):
@@ -44,6 +44,6 @@ class Place(CoordinatorMessage, frozen=True, gc=False):
 
 
 class StealRequest(CoordinatorMessage, frozen=True, gc=False):
-    """Others have nothing to do: offer up to so many of your oldest ready fibers."""
+    """Other members have nothing to do: offer up to so many of the oldest ready fibers."""
 
     count: Count

@@ -69,7 +69,7 @@ class WithdrawCall(MemberMessage, frozen=True, gc=False):
 
 
 class Replied(CoordinatorMessage, frozen=True, gc=False):
-    """What a fiber is told that talks."""
+    """The reply to a `PrimitiveCall`."""
 
     may_wake: ClassVar[bool] = True
 
@@ -82,7 +82,7 @@ class Replied(CoordinatorMessage, frozen=True, gc=False):
     may_put: bool = False
     """Whether this member may put into this queue without asking."""
     ahead: list[Payload] = msgspec.field(default_factory=list)
-    """What the fibers of this member may take next without asking."""
+    """The items that fibers of this member may take next without asking."""
     references: list[Id] = msgspec.field(default_factory=list)
     """The keys of what the item refers to."""
 
@@ -102,6 +102,6 @@ class CallWithdrawn(CoordinatorMessage, frozen=True, gc=False):
 
 
 class PrimitivesFreed(CoordinatorMessage, frozen=True, gc=False):
-    """Nobody can reach these any more: whatever this member may do with them is void."""
+    """No fiber can reach these keys any more: what this member may do with them is void."""
 
     keys: list[int]

@@ -17,7 +17,7 @@ class StartRun(MemberMessage, frozen=True, gc=False):
 
 
 class RunProgress(msgspec.Struct, frozen=True, gc=False):
-    """What became of one run on one member since it last told."""
+    """The changes of one run at one member since its last report."""
 
     run: Id
     started: list[tuple[Sequence, Positive]]

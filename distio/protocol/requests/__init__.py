@@ -1,6 +1,6 @@
-"""What a fiber asks its runtime: the whole waist between a program and whatever runs it.
+"""The requests of a fiber to its runtime: the whole waist between programs and runtimes.
 
-`step` hands one of these back when a fiber stops stepping. The runtime answers by giving the
+`step` returns a request when a fiber stops stepping. The runtime answers by giving the
 fiber a value (or a failure) and stepping it again. Requests are plain data, so a fiber that is
 parked on one can be pickled together with it.
 

@@ -21,4 +21,4 @@ class CancelFibers(Request):
     def __init__(self, handles: Sequence[Any], region: int = 0) -> None:
         self.handles = handles
         self.region = region
-        """The key of the part of them that is to be cancelled; 0: all of it."""
+        """The key of the region to cancel; 0: all of each fiber."""

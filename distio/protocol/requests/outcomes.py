@@ -14,7 +14,7 @@ __all__ = ["AwaitFibers"]
 class AwaitFibers(Request):
     """Wait until enough of these fibers have ended; answered by a list, in their order.
 
-    It holds the Result of each fiber that has ended by then, and None for each other one.
+    The list holds the Result of each fiber that has ended by then, and None for each other one.
     """
 
     __slots__ = ("enough", "handles", "registration")
@@ -26,9 +26,9 @@ class AwaitFibers(Request):
     def __init__(self, handles: Sequence[Any], enough: int | None = None) -> None:
         self.handles = handles
         self.enough = len(handles) if enough is None else enough
-        """How many must have ended: at most all. A fiber that is named twice counts twice."""
+        """How many must have ended, at most all. A fiber that is named twice counts twice."""
         self.registration: Any = None
-        """How the wait is entered with those fibers (the member's business)."""
+        """The registration of the wait with those fibers (set by the member)."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return AwaitFibers, (self.handles, self.enough)

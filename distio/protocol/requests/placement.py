@@ -23,7 +23,7 @@ class Spawn(Request):
 
 
 HERE: Final = 0
-"""The member where the fiber is that asks."""
+"""The member of the fiber that has the request."""
 
 
 @final

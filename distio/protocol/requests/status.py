@@ -1,4 +1,4 @@
-"""One fiber asks what another one is at."""
+"""A fiber asks for the status of another one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["QueryStatus"]
 
 @final
 class QueryStatus(Request):
-    """What is this fiber at? Answered by a `Status`."""
+    """Ask for the status of a fiber; answered by a `Status`."""
 
     __slots__ = ("handle", "query_id")
     can_wait = True
