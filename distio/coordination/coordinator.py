@@ -1,13 +1,12 @@
 """The coordinator's state machine: `handle(now, event) -> [Command]`.
 
-It is a state, and features which know it: each is the coordinator's half of one conversation with
-members, has the rules of that, and handles its messages. `feature/coordinator.py` says what else a
-feature may have a say in.
+The machine is a state, and features that know it. Each feature is the coordinator's half of one
+conversation with members, has its rules, and handles its messages. `feature/coordinator.py` has the
+other moments in which a feature may have a say.
 
 Rules
 -----
-- What comes from an incarnation that is not (or no longer) a member is dropped and counted in
-  `stale`.
+- A message of an incarnation that is not (or no longer) a member is dropped and counted in `stale`.
 - To register and to grant is one step of this machine, for all that fibers wait for.
 - The machine is a function of its inputs: the same events, with the same times, lead to the same
   commands, whether it is pickled and loaded in between or not. So no command depends on the order
@@ -196,7 +195,7 @@ class Coordinator:
 
     @property
     def fibers(self) -> dict[int, FiberRecord]:
-        """Those that have records, by id."""
+        """By id, the records of fibers that have one."""
         return self.state.fibers
 
     @property

@@ -4,16 +4,16 @@ Rules
 -----
 - A fiber hosted here is in exactly one place: in `ready`, in `parked`, or with the executor that
   steps it.
-- Children start first-in first-out. What wakes goes to the end of `ready`.
+- Children start first-in first-out. A fiber that wakes goes to the end of `ready`.
 - A wait among fibers of one member never leaves it. Registering and looking whether it has
   happened already is one step, under the caller's mutex: no wake-up can be lost.
 - An outcome lives in the handle of its fiber. For a fiber that others may ask for (placed here,
   or its handle has left) the handle is kept in `hosted` until nobody wants it, at the latest
   until the run ends.
-- What the coordinator is to hear goes to the outbox, in order; counts are gathered and told in one
-  `Progress`, always before anything that depends on them.
+- Messages for the coordinator go to the outbox, in order. Counts are gathered in one `Progress`,
+  which always goes before any message that depends on them.
 
-Nothing here runs user code. Whatever does (stepping, pickling, unpickling, calling) is work that
+Nothing here runs user code. Stepping, pickling, unpickling and calling run it: they are work that
 an `Executor` takes from `ready` and runs outside the mutex.
 
 The machine is its state and a list of features, each of which has a folder of its own. A feature
@@ -313,7 +313,7 @@ class Member:
         return any(run.alive for run in self.state.runs.values())
 
     def describe_fibers(self, run: int) -> str:
-        """Which fibers of a run are here, and what they are at; empty if the run is over."""
+        """The fibers of a run that are here, and their states; empty if the run is over."""
         return describe_fibers(self.state, run)
 
     # -- checks ---------------------------------------------------------------------------

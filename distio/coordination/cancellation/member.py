@@ -1,4 +1,4 @@
-"""A member's part in cancellation: which fibers are told, which wake, what they wait for no more.
+"""A member's part in cancellation: it marks and wakes fibers, and withdraws their requests.
 
 Rules
 -----
@@ -36,7 +36,7 @@ _ALL: Final = 0
 
 
 class Cancellation(MemberFeature):
-    """Which fibers of a member are to be cancelled and haven't been told."""
+    """The fibers of a member that are to be cancelled, and haven't been told."""
 
     def __init__(self, state: MemberState) -> None:
         self._state = state

@@ -1,4 +1,4 @@
-"""Runs that nothing can ever wake: they are suspected, asked about, and named.
+"""Deadlocks: runs that nothing can ever wake are suspected, probed, and ended.
 
 Rules
 -----
@@ -50,7 +50,7 @@ class _Knot:
 
 
 class DeadlockDetector(CoordinatorFeature):
-    """Which runs are suspected of a deadlock, and what is asked about them."""
+    """The runs that are suspected of a deadlock, and the probes about them."""
 
     def __init__(
         self,
@@ -300,7 +300,7 @@ def _all(answers: dict[int, Answers]) -> list[WaitGraph]:
 def edges_of(
     answers: Sequence[WaitGraph],
 ) -> tuple[list[tuple[int, list[int]]], dict[int | str, list[int]]]:
-    """Put together what the members have answered.
+    """Merge the wait graphs of members.
 
     Returns:
         Which fiber waits for which, and who holds each lock that is waited for, as far as they

@@ -27,7 +27,7 @@ class Omitted(NamedTuple):
     since: float
     """When the last one like them was logged, in seconds on the caller's clock."""
     like: str
-    """That one, in short."""
+    """The last one that was logged, in short."""
 
 
 @final

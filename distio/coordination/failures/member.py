@@ -4,14 +4,14 @@ Rules
 -----
 - The failure of a fiber is reported once, unless somebody has got its outcome in time.
 - The failure is unobserved as long as nobody has got the outcome. The handle of the fiber then has
-  an `Unobserved` tie; that tie dies with the handle, and hands the failure over to be reported.
+  the location `Unobserved`, which dies with the handle, and hands the failure over to be reported.
 - A fiber whose handle dies when the fiber ends is counted as alive until its failure has been
   reported: the report leaves the process before the end of the fiber.
 - The end of a run is the end of all handles: what is unobserved then is reported, too.
 - A cancellation is no failure.
 
-A handle may die anywhere, also in the garbage collector, so a tie takes no lock and runs no code of
-the user: it appends to a deque, and rings if nobody is about to look there.
+A handle may die anywhere, also in the garbage collector, so a location takes no lock and runs no
+code of the user: it appends to a deque, and rings if nobody is about to look there.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Failures(MemberFeature):
         return bool(self._unreported)
 
     def hand_over(self, failure: Failure) -> None:
-        """Nobody can ask for this failure any more (called in any thread, at any time)."""
+        """Take a failure that nobody can ask for any more (called in any thread, at any time)."""
         self._unreported.append(failure)
         if not self._is_looking and self._ring is not None:
             self._ring()
@@ -119,4 +119,4 @@ class Failures(MemberFeature):
 
 
 def _silent() -> None:
-    """Nobody is to be told when a handle dies."""
+    """Do nothing when a handle dies."""

@@ -16,7 +16,7 @@ from distio.protocol import messages as m
 __all__ = ["MOST_WAITING_BYTES", "LogBuffer", "Logs", "records_in"]
 
 MOST_WAITING_BYTES: Final = 8 * 1024**2
-"""So many bytes of records wait in a worker to be sent; what is more is left out, and counted."""
+"""Bytes of records that may wait in a worker; further records are omitted, and counted."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decoder: Final = msgspec.msgpack.Decoder(list[bytes])

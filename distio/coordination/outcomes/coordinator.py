@@ -18,7 +18,7 @@ __all__ = ["Outcomes"]
 
 
 class Outcomes(CoordinatorFeature):
-    """Which member waits for which outcome is in the records of fibers and in `UnverifiedWaits`."""
+    """Passes on outcomes; the waits are in the records of fibers and in `UnverifiedWaits`."""
 
     def __init__(
         self, state: CoordinatorState, references: References, unverified_waits: UnverifiedWaits

@@ -148,7 +148,7 @@ class Outcomes(MemberFeature):
         return True
 
     def run_ended(self, run: LocalRun) -> None:
-        """Nobody can ask for the outcomes of this run's fibers any more."""
+        """Drop the handles of this run's fibers, for which no fiber can ask any more."""
         for id in run.known:
             self._state.hosted.pop(id, None)
             self._references.left(id)

@@ -1,4 +1,4 @@
-"""A member's part in where fibers are: it makes them, offers them to others, and takes them in.
+"""A member's part in placement: it makes fibers, offers them to others, and takes them in.
 
 Rules
 -----
@@ -134,7 +134,7 @@ class Placement(MemberFeature):
         return shipping
 
     def pickled(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int = 0) -> bool:
-        """These fibers, of one run, leave; or they can't be pickled, and run here.
+        """Let these fibers of one run leave; if they can't be pickled, they run here.
 
         Returns:
             Whether their run goes on; if not, they are dropped.

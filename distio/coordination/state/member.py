@@ -144,7 +144,7 @@ class MemberState:
         ]
 
     def next_ids(self, count: int) -> int:
-        """So many ids in a row, of which this is the first."""
+        """Take so many ids in a row; return the first."""
         first = fiber_id(self.incarnation, self._sequence)
         self._sequence += count
         return first
