@@ -84,7 +84,7 @@ def test_restart_limit_does_not_count_restarts_that_are_long_ago() -> None:
     ]
 
 
-def test_keeper_starts_a_child_again_as_often_as_its_owner_says() -> None:
+def test_supervisor_starts_a_child_again_as_often_as_its_owner_says() -> None:
     owner = Owner(0.0, 0.01, None)
     supervisor = ProcessSupervisor(owner)
     supervisor.add(Child(python(*(f"raise SystemExit({code})" for code in (1, 2, 3)))))
@@ -93,7 +93,7 @@ def test_keeper_starts_a_child_again_as_often_as_its_owner_says() -> None:
     assert supervisor.children[0].serial == 3
 
 
-def test_keeper_tries_again_when_the_system_refuses_a_process() -> None:
+def test_supervisor_tries_again_when_the_system_refuses_a_process() -> None:
     owner = Owner(0.0, 0.0, None)
     again = python("", "")
 
@@ -110,7 +110,7 @@ def test_keeper_tries_again_when_the_system_refuses_a_process() -> None:
     assert owner.codes == [0, 0]
 
 
-def test_keeper_told_to_stop_tells_its_children_and_starts_none_again() -> None:
+def test_supervisor_told_to_stop_tells_its_children_and_starts_none_again() -> None:
     owner = Owner()
     supervisor = ProcessSupervisor(owner)
     supervisor.add(Child(python(WAITS)))
@@ -123,7 +123,7 @@ def test_keeper_told_to_stop_tells_its_children_and_starts_none_again() -> None:
     assert owner.killings == 0
 
 
-def test_keeper_told_to_stop_drops_restarts_that_are_due() -> None:
+def test_supervisor_told_to_stop_drops_restarts_that_are_due() -> None:
     owner = Owner(1000.0)
     supervisor = ProcessSupervisor(owner)
     supervisor.add(Child(python("raise SystemExit(1)")))
@@ -136,7 +136,7 @@ def test_keeper_told_to_stop_drops_restarts_that_are_due() -> None:
     assert not thread.is_alive()
 
 
-def test_keeper_kills_a_child_that_has_not_ended_within_the_grace() -> None:
+def test_supervisor_kills_a_child_that_has_not_ended_within_the_grace() -> None:
     owner = Owner()
     supervisor = ProcessSupervisor(owner)
     supervisor.add(Child(python(WAITS)))
@@ -161,7 +161,7 @@ def test_child_without_a_log_is_never_too_late_to_start() -> None:
     child.process.wait(PATIENCE)
 
 
-def test_keeper_leaves_no_process_that_it_can_not_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supervisor_leaves_no_process_that_it_cannot_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_descriptor(pid: int) -> int:
         raise OSError(24, "Too many open files")
 
