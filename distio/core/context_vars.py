@@ -55,7 +55,7 @@ def of_the_caller() -> Context | None:
 
 
 def copied(context: Context | None) -> Context | None:
-    """A copy of a fiber's context for somebody else; None if there is nothing in it."""
+    """A copy of a fiber's context for another fiber; None if the context is empty."""
     if not context:
         return None
     copy = context.copy()
@@ -65,7 +65,7 @@ def copied(context: Context | None) -> Context | None:
 
 
 def is_as_copied(context: Context | None, original: Context | None) -> bool:
-    """Whether nobody has set anything in a copy of this context; if in doubt, somebody has."""
+    """Whether a copy of this context is unchanged; if in doubt, it isn't."""
     if not original:
         return not context
     if context is None or len(context) != len(original):
@@ -237,7 +237,7 @@ def _state_of(decimals: Any) -> Any:
 
 @cache
 def _decimal_as_delivered() -> Any:
-    """The state that a context of `decimal` has in a process where nobody has changed it."""
+    """The state of a context of `decimal` that no program has changed."""
     from decimal import ROUND_HALF_EVEN, DivisionByZero, InvalidOperation, Overflow
     from decimal import Context as Decimals
 

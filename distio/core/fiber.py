@@ -327,7 +327,7 @@ class Fiber:
         return None
 
     def unwind(self, *, waits: bool = False) -> None:
-        """Leave whatever it is at, and fail with `Cancelled`; it `can_be_cancelled_now`."""
+        """Fail with `Cancelled` where the fiber stands; only if it `can_be_cancelled_now`."""
         region = self._exposed(waits)
         assert region is not None
         assert self.pending_cancels is not None

@@ -79,7 +79,7 @@ class _Kept:
     ) -> None:
         self.payload = payload
         self.handles = handles
-        """The handles in it: as long as they are there, somebody may ask for their outcomes."""
+        """The handles in it, which keep the outcomes of their fibers."""
         self.references = references
         """The references in it, which keep alive the things that they refer to."""
         self.is_failure = is_failure
@@ -253,11 +253,11 @@ def repeat(
     awaited: str,
     place: Sequence[SuspendedFrame],
 ) -> tuple[Awaiting, Raised | None]:
-    """Bring a function to where it was, in a context that is as it was when the function began.
+    """Bring a function to its place before, in a context like that in which it began.
 
     Args:
-        f: what it is called in messages.
-        start: calls it.
+        f: the function, for messages.
+        start: calls the function.
         log: what it had awaited.
         awaited: the operation at which it waits.
         place: where that was, and what was in its variables.

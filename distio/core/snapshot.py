@@ -95,7 +95,7 @@ class PackedValue:
         """The value.
 
         Raises:
-            Exception: whatever unpickling user data may raise.
+            Exception: any that unpickling user data raises.
         """
         if not self.references:
             return load(self.payload)
@@ -172,7 +172,7 @@ def generators_in(obj: Any) -> list[Any]:
     """The generators of random numbers that are copied with a fiber, or with a part of one.
 
     Raises:
-        Exception: whatever pickling user data may raise.
+        Exception: any that pickling user data raises.
     """
     return list(dump(_state_of(obj) if type(obj) is Fiber else obj).generators)
 
@@ -232,7 +232,7 @@ def load_fibers(
         claims: those of what it refers to otherwise.
 
     Raises:
-        Exception: whatever unpickling user data may raise.
+        Exception: any that unpickling user data raises.
     """
     fibers = []
     with opening_with(claims):

@@ -113,11 +113,11 @@ class Supervisor:
         return StartAgain(child, _last_first(self._along_with(child)), self._attempts[child])
 
     def stopped(self, decision: StartAgain, ended_well: set[int]) -> tuple[int, ...]:
-        """Tell whom to start, in this order, now that those to be stopped have ended.
+        """Return the children to start, in this order, once those to be stopped have ended.
 
         Args:
-            decision: what was decided.
-            ended_well: those among them that had not failed, nor been cancelled.
+            decision: the decision of `ended`.
+            ended_well: the stopped children that had neither failed nor been cancelled.
         """
         self.running.difference_update(decision.stop)
         wanted = [each for each in decision.stop if self._is_wanted(each, each in ended_well)]

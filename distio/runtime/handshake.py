@@ -124,10 +124,10 @@ def _await_welcome(
     timeout: float,
     ends: dict[int, ClusterError],
 ) -> tuple[int, list[m.CoordinatorMessage]]:
-    """The incarnation, and what else was said in the same breath.
+    """The incarnation, and the other messages of the same batch.
 
     Args:
-        ends: by descriptor: why it is of no use to wait any longer.
+        ends: by descriptor, the error that ends the wait.
     """
     poller = zmq.Poller()
     for source in (listener, sender, *ends):

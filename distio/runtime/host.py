@@ -97,7 +97,7 @@ class Host:
         self.failure: TracedException | None = None
         """Why this host can't go on."""
         self.fail_stop = FailStop(self)
-        """The mutex, for whatever comes from outside of the pool."""
+        """Holds the mutex for calls from outside of the pool."""
         self.renew_mutex()
         self._idle = 0
         self._surplus = 0
@@ -361,10 +361,10 @@ class Host:
                 self.end_runs(reason, failure)
 
     def say_farewell(self, reason: str) -> None:
-        """Tell whoever this host belongs to that it can't go on (mutex held)."""
+        """Tell the coordinator that the host can't go on (mutex held)."""
 
     def end_runs(self, reason: str, failure: TracedException) -> None:
-        """Tell whoever waits for a run of this host (mutex held)."""
+        """Wake the threads that wait for runs of this host (mutex held)."""
         self.pending_runs.fail(Panic([failure], []))
 
     # -- what work needs ------------------------------------------------------------------

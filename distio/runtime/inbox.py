@@ -24,10 +24,9 @@ class Inbox:
     """Calls to be made under a mutex, in the order in which they came.
 
     Args:
-        mutex: the mutex.
-        follow_up: called with the mutex held, when calls were made.
-        failed: called by the messenger, without the mutex, if one of them has raised. Whoever has
-            put it is not to hear of that: it may be a signal handler, or a `__del__`.
+        mutex: the mutex. follow_up: called with the mutex held, when calls were made. failed:
+        called by the messenger, without the mutex, if a call has raised. The caller of `put`
+            doesn't get the exception: it may be a signal handler, or a `__del__`.
     """
 
     __slots__ = ("_acquire", "_failed", "_follow_up", "_release", "waiting")

@@ -164,10 +164,10 @@ class interruptible:
         return self._exception is exception
 
     def noted(self, exception: BaseException) -> None:
-        """A function of a fiber has let this pass: it is to end the run.
+        """Note an exception that a function of a fiber has let pass: it ends the run.
 
         Raises:
-            BaseException: the same, if all is given up.
+            BaseException: this exception, if all is given up.
         """
         if self in _running and _demands.count > 1:
             raise exception

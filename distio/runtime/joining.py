@@ -32,7 +32,7 @@ def join(
     timeout: float = HANDSHAKE_SECONDS,
     lifeline: int | None = None,
 ) -> LinkedHost:
-    """Join, and try again for some time if nobody answers, less and less often.
+    """Join, and try again for some time if no coordinator answers, less and less often.
 
     A signal handler that raises ends the wait at once.
 
@@ -74,7 +74,7 @@ def join(
 
 
 def _require_listener(url: str, seconds: float) -> None:
-    """See that somebody listens there: libzmq itself would go on trying ten times a second."""
+    """Check that a process listens there: libzmq itself would try ten times a second for ever."""
     path = ipc_path(url)
     try:
         if path is None:

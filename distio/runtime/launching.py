@@ -125,8 +125,8 @@ def _pipe_above_standard() -> list[int]:
 class OwnStderr:
     """The stderr of this program as it is now, or /dev/null if that is closed.
 
-    A forked child has no share in it: one that has left the program's streams, like a daemon, would
-    keep whoever reads them waiting.
+    A forked child closes its copy: a child that has left the program's streams, like a daemon,
+    would keep the readers of the stream waiting.
     """
 
     def __init__(self) -> None:
@@ -308,7 +308,7 @@ def _check_importable(module: str) -> None:
 
 
 def _is_on_path(module: str) -> bool:
-    """Whether its package is found by who has not imported it yet; `find_spec` has."""
+    """Whether a process that hasn't imported the package yet would find it."""
     package, _, _ = module.partition(".")
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
     return any(finder.find_spec(package, None) is not None for finder in finders)

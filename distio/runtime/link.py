@@ -53,7 +53,7 @@ _ORPHAN_SECONDS: Final = 4.0
 _MUTEX_MAY_TAKE_SECONDS: Final = 1.0
 """No thread holds the mutex for a thousandth of this."""
 _FAREWELL_MS: Final = 500
-"""How long the last words may take on their way, if nobody listens any more."""
+"""How long the last words may take on their way, if the coordinator is gone."""
 
 
 def _release(ended: list[LocalRun]) -> None:
@@ -98,7 +98,7 @@ class LinkedHost(Host):
         self._is_closed = False
         self._close_reason = ""
         self.is_lost = False
-        """Whether the link has ended though nobody wanted it to."""
+        """Whether the link has ended without being closed."""
         self.closed_because = ""
         self._farewell: tuple[str, float] | None = None
         """If it is to leave the cluster: why, and in how many seconds."""
@@ -165,7 +165,7 @@ class LinkedHost(Host):
         """Carry messages until the link closes; what the link thread does."""
         try:
             reason = self._carry()
-        except BaseException as error:  # noqa: BLE001 (whoever waits for us is told)
+        except BaseException as error:  # noqa: BLE001 (the callers of the host are told)
             self.fail(error)
             reason = self._close_reason
         if self._close_reason:  # this end has closed it, whatever the other one has said
@@ -293,7 +293,7 @@ class LinkedHost(Host):
         try:
             log_unreleased(ended)
             self.failures.runs_ended([run.id for run in ended])
-        finally:  # whoever waits for them is told, whatever a log handler does
+        finally:  # threads that wait for the runs wake, whatever a log handler does
             tell()
         _release(ended)
 
@@ -396,7 +396,7 @@ class LinkedHost(Host):
         return [] if self.relay is None else [*self.relay.stop()]
 
     def _say_at_once(self, *messages: m.MemberMessage) -> None:
-        """Send the last words, if there is anybody to hear them (mutex held)."""
+        """Send the last words, unless the link is closed (mutex held)."""
         if messages and not self._is_closed:
             with suppress(Exception):  # what fails here failed before, and that is told
                 send(self._sender, from_member.encode(messages))

@@ -203,7 +203,7 @@ class LocalHost(Host):
         self.wake_one()  # to wait for the next deadline while this thread works
 
     def _exchange(self) -> None:
-        """Carry messages to and fro until nobody has anything to say."""
+        """Carry messages both ways until no machine has any."""
         while batch := self.member.take_outbox():
             for message in batch:
                 self._happened(Received(1, message))

@@ -97,10 +97,10 @@ def stopped_with_its_fiber(stop: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def nested_within(host: Host, run: int) -> Iterator[None]:
-    """This thread waits for a run of this host: if it calls a function of a fiber of the same host,
-    that fiber waits as well.
+    """Note, while this thread waits for a run of a host, that the fiber in hand waits for it, too.
 
-    So fibers of both runs that wait for each other are found to be deadlocked.
+    The fiber is one of the same host whose function the thread calls. So fibers of both runs that
+    wait for each other are found to be deadlocked.
     """
     fiber, is_executing = held_fiber(host)
     if fiber is None:

@@ -1,4 +1,4 @@
-"""Log records of fibers: who has logged them is on them, and they can travel as bytes."""
+"""Log records of fibers: each is tagged with its fiber, and can travel as bytes."""
 
 from __future__ import annotations
 

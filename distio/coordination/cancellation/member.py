@@ -51,7 +51,7 @@ class Cancellation(MemberFeature):
         self._watched: dict[int, tuple[Fiber, Callable[[], None]]] = {}
         """Fibers with executors that wait for nested runs, and what stops these."""
 
-    # -- who is to be cancelled -----------------------------------------------------------
+    # -- cancelling -----------------------------------------------------------------------
 
     @answers
     def cancel(self, fiber: Fiber, request: rq.CancelFibers) -> Fiber:

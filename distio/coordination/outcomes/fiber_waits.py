@@ -167,7 +167,7 @@ class FiberWaits(MemberFeature):
                     waiter.missing -= 1
             if waiter.missing <= 0:
                 self._wake(waiter)
-        if run.alive:  # whoever keeps a handle must not keep the fiber
+        if run.alive:  # a handle that is kept must not keep the fiber
             for fiber in self._state.parked_on(rq.AwaitFibers, run.id):
                 assert isinstance(fiber.request, rq.AwaitFibers)
                 self._strike_out(fiber.request.registration)

@@ -174,7 +174,7 @@ class Placement(MemberFeature):
         run.alive += len(chunk.fibers)
         handles = []
         for id, _ in chunk.fibers:
-            # a fiber that comes home finds those who have waited for it here
+            # a fiber that comes home finds the fibers that have waited for it here
             handle = state.awaited.take(chunk.run, id) or Handle(id)
             handle.location = run.location
             handles.append(handle)

@@ -377,8 +377,8 @@ class UnaryOpWith(UnaryOp):
 def _flatten(root: IO[Any, Any, Any]) -> list[Any]:
     """List the operations below `root`, each after those it is made of, each once.
 
-    An operation becomes `(class, where its parts are in the list, its other fields)`; whatever
-    is found where an IO should be is kept as `(None, it, ())`, to fail when it is run.
+    An operation becomes `(class, the places of its parts in the list, its other fields)`. An object
+    that stands where an IO should be becomes `(None, object, ())`, to fail when it is run.
     """
     places: dict[int, int] = {}
     program: list[Any] = []

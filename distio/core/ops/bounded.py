@@ -36,7 +36,7 @@ Failure = Errors[Any, Any] | Panic[Any, Any]
 Progress = Callable[[int, int | None], object]
 
 _STEPS_OF_PROGRESS: Final = 64
-"""If nothing is left to give out, progress is told in about so many steps."""
+"""About how many times progress is reported when no item is left to give out."""
 
 
 # -- what a child does ------------------------------------------------------------------------
@@ -185,7 +185,7 @@ class _ChunkFrame(Frame):
         """Begin the next item, or end.
 
         Args:
-            fiber: who works on the chunk.
+            fiber: the fiber that works on the chunk.
             is_fresh: whether its context is as it was at the beginning of the chunk.
         """
         if self.index == len(self.items) or (self.fail_fast and self.failures):
@@ -276,7 +276,7 @@ class _SequenceSource:
         return len(self._items) - self._index
 
     def take(self, count: int, taken: list[Any]) -> None:
-        """Add so many items, or what there is, to those that were taken."""
+        """Move up to so many items to those that were taken."""
         taken += self._items[self._index : self._index + count]
         self._index = min(self._index + count, len(self._items))
 

@@ -61,7 +61,7 @@ class Do(IO[Any, Any, Any]):
 
 
 class _Restarting(BaseException):
-    """Leaves a function that is to begin anew; nobody is to catch it."""
+    """Leaves a function that is to begin anew; a function must not catch it."""
 
 
 @final

@@ -93,7 +93,7 @@ class Locked(UnaryOp):
 
 @final
 class _Unlock(Frame):
-    """A lock that is to be given back, whatever comes of its use."""
+    """Releases a lock, whatever the outcome of its use."""
 
     __slots__ = ("lock",)
 
