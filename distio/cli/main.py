@@ -13,9 +13,9 @@ import typer
 from distio.cli import report
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.errors import ClusterError
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import Terminated, end_on_sigterm
 from distio.runtime.launching import fill_standard_streams
-from distio.runtime.patience import PATIENCE_SECONDS
 
 __all__ = ["main"]
 

@@ -1,7 +1,8 @@
-"""What a member can truthfully say: the common part of the rules that stand beside handlers.
+"""Admission: the common part of the rules that say what a member can truthfully say.
 
-A rule raises `Inadmissible` if this member can't say it, and `Late` if nothing follows from it.
-Of messages without a rule, the handler knows from whom it expects them, or they harm nobody.
+A rule, which stands beside a handler, raises `Inadmissible` if this member can't send the message,
+and `Late` if the message has no effect. A message without a rule harms nobody, or its handler knows
+from which member it expects the message.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """The coordinator's state machine: `handle(now, event) -> [Command]`.
 
-It is a state, and features which know it: each is the coordinator's half of one conversation with
-members, has the rules of that, and handles its messages. `feature/coordinator.py` says what else a
-feature may have a say in.
+The machine is a state, and features that know it. Each feature is the coordinator's half of one
+conversation with members, has its rules, and handles its messages. `feature/coordinator.py` has the
+other moments in which a feature may have a say.
 
 Rules
 -----
-- What comes from an incarnation that is not (or no longer) a member is dropped and counted in
-  `stale`.
+- A message of an incarnation that is not (or no longer) a member is dropped and counted in `stale`.
 - To register and to grant is one step of this machine, for all that fibers wait for.
 - The machine is a function of its inputs: the same events, with the same times, lead to the same
   commands, whether it is pickled and loaded in between or not. So no command depends on the order
@@ -28,8 +27,8 @@ from distio.coordination.invariants.coordinator import check, check_at_rest
 from distio.coordination.locks.coordinator import Locks
 from distio.coordination.logs.coordinator import Logs
 from distio.coordination.membership.coordinator import Membership
-from distio.coordination.outcomes.claims import Claims
 from distio.coordination.outcomes.coordinator import Outcomes
+from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.recovery.coordinator import Recovery
@@ -65,7 +64,7 @@ class Features(NamedTuple):
     locks: Locks
     primitives: Primitives
     logs: Logs
-    claims: Claims
+    unverified_waits: UnverifiedWaits
     membership: Membership
     endings: Endings
     runs: Runs  # after all from which a lost member has something: its runs may be over then
@@ -76,27 +75,29 @@ class Features(NamedTuple):
 
 def _make(state: CoordinatorState, grace: float) -> Features:
     references = References(state)
-    claims = Claims(state, references)
-    outcomes = Outcomes(state, references, claims)
+    unverified_waits = UnverifiedWaits(state, references)
+    outcomes = Outcomes(state, references, unverified_waits)
     locks = Locks(state, references)
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
     return Features(
         references=references,
-        recovery=Recovery(state, references, claims, locks.move, locks.has_lent),
+        recovery=Recovery(state, references, unverified_waits, locks.move, locks.has_lent),
         cancellation=Cancellation(state, outcomes),
         outcomes=outcomes,
         timers=Timers(state),
         locks=locks,
         primitives=Primitives(state, references),
         logs=Logs(state),
-        claims=claims,
+        unverified_waits=unverified_waits,
         membership=membership,
         endings=endings,
         runs=Runs(state, endings),
-        deadlocks=DeadlockDetector(state, claims.of_run, locks.all_held, endings.deadlocked),
+        deadlocks=DeadlockDetector(
+            state, unverified_waits.of_run, locks.all_held, endings.deadlocked
+        ),
         status=StatusQueries(state),
-        placement=Placement(state, claims, locks.has_lent, endings.check_loss),
+        placement=Placement(state, unverified_waits, locks.has_lent, endings.check_loss),
     )
 
 
@@ -197,7 +198,7 @@ class Coordinator:
 
     @property
     def fibers(self) -> dict[int, FiberRecord]:
-        """Those that have records, by id."""
+        """By id, the records of fibers that have one."""
         return self.state.fibers
 
     @property

@@ -1,4 +1,4 @@
-"""Which method handles which type: told by its annotation, and complete when a module is imported.
+"""Typed dispatch: annotations say which method handles which type; imports check that all are.
 
 >>> class Animal: ...
 >>> class Cat(Animal): ...
@@ -37,7 +37,7 @@ class Marker:
         return method
 
     def methods_of(self, owner: type) -> list[Callable[..., Any]]:
-        """Those that a class has, its own and those that it inherits."""
+        """The marked methods of a class, its own and inherited ones."""
         methods = [getattr(owner, name) for name in dir(owner)]
         return [method for method in methods if getattr(method, self._attribute, False)]
 
@@ -52,13 +52,13 @@ answers: Final = Marker("__answers_request__")
 
 @final
 class HandlerTable:
-    """Which method of which class handles which type.
+    """By type, the method that handles it, and the class of that method.
 
     Args:
         marker: the decorator of these methods.
         base: its direct subclasses are to be handled.
         owners: the classes that have the methods.
-        besides: types that somebody else handles, before this table is asked.
+        besides: types that other code handles, before this table is asked.
         is_complete: whether each other type is to be handled.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What stands before the coordinator's machine: no event that a member can cause ends it.
+"""The gate before the coordinator's machine: no event that a member can cause ends the machine.
 
 Rules
 -----
@@ -55,7 +55,7 @@ class Gate:
     def __init__(self, machine: Coordinator) -> None:
         self._machine = machine
         self.incidents: list[Incident] = []
-        """Those since the shell last took them out."""
+        """The incidents since the shell last took them out."""
 
     def handle(self, now: float, event: Event) -> list[Send]:
         """Take up one event; see `Coordinator.handle`."""
@@ -121,7 +121,7 @@ class Gate:
         return [*commands, *state.take_commands()]
 
     def _attempt(self, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Whatever is left undone is left: it is an incident, and ends nothing else."""
+        """Run an action; an exception is an incident, and ends nothing but the action."""
         failures = []
         try:
             action(*args, **kwargs)

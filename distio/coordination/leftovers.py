@@ -1,4 +1,4 @@
-"""What a machine may still hold when all runs have ended: nothing of them."""
+"""Leftovers: what a machine still holds when all runs have ended must be nothing of them."""
 
 from __future__ import annotations
 

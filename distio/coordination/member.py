@@ -4,16 +4,16 @@ Rules
 -----
 - A fiber hosted here is in exactly one place: in `ready`, in `parked`, or with the executor that
   steps it.
-- Children start first-in first-out. What wakes goes to the end of `ready`.
+- Children start first-in first-out. A fiber that wakes goes to the end of `ready`.
 - A wait among fibers of one member never leaves it. Registering and looking whether it has
   happened already is one step, under the caller's mutex: no wake-up can be lost.
 - An outcome lives in the handle of its fiber. For a fiber that others may ask for (placed here,
   or its handle has left) the handle is kept in `hosted` until nobody wants it, at the latest
   until the run ends.
-- What the coordinator is to hear goes to the outbox, in order; counts are gathered and told in one
-  `Progress`, always before anything that depends on them.
+- Messages for the coordinator go to the outbox, in order. Counts are gathered in one `Progress`,
+  which always goes before any message that depends on them.
 
-Nothing here runs user code. Whatever does (stepping, pickling, unpickling, calling) is work that
+Nothing here runs user code. Stepping, pickling, unpickling and calling run it: they are work that
 an `Executor` takes from `ready` and runs outside the mutex.
 
 The machine is its state and a list of features, each of which has a folder of its own. A feature
@@ -40,9 +40,9 @@ from distio.coordination.invariants.member import check_places
 from distio.coordination.leftovers import check_rest
 from distio.coordination.locks.member import Locks
 from distio.coordination.logs.member import Logs
+from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.nested import NestedRuns
-from distio.coordination.outcomes.waits import Waits
 from distio.coordination.placement.member import Placement
 from distio.coordination.primitives.member import Primitives
 from distio.coordination.recovery.member import Recovery
@@ -70,7 +70,7 @@ class Features(NamedTuple):
     """All features, in the order in which their hooks are called."""
 
     turns: Turns
-    waits: Waits
+    waits: FiberWaits
     nested_runs: NestedRuns
     failures: Failures
     logs: Logs
@@ -90,21 +90,20 @@ class Features(NamedTuple):
 
 
 def _make(state: MemberState) -> Features:
-    waits, failures, logs = Waits(state), Failures(state), Logs()
+    waits, failures = FiberWaits(state), Failures(state)
     references, cancellation = References(state), Cancellation(state)
     locks = Locks(state, references)
     recovery = Recovery(state, references, cancellation, locks.held_by)
-    placement = Placement(state, references, logs, recovery)
     outcomes = Outcomes(state, references, waits)
     return Features(
         turns=Turns(state),
         waits=waits,
         nested_runs=NestedRuns(state),
         failures=failures,
-        logs=logs,
+        logs=Logs(state),
         references=references,
         recovery=recovery,
-        placement=placement,
+        placement=Placement(state, references, recovery),
         timers=Timers(state),
         calls=Calls(state),
         status=StatusQueries(state),
@@ -112,7 +111,7 @@ def _make(state: MemberState) -> Features:
         locks=locks,
         cancellation=cancellation,
         outcomes=outcomes,
-        actors=Actors(state, placement, recovery),
+        actors=Actors(state),
         wait_graphs=WaitGraphs(state),
         endings=Endings(state, waits, outcomes, failures, cancellation),
     )
@@ -314,7 +313,7 @@ class Member:
     @property
     def log_levels(self) -> Mapping[int, LogLevels]:
         """By client: the log levels of those whose fibers are here."""
-        return self.features.logs.levels
+        return self.state.log_levels
 
     def is_running(self, run: int) -> bool:
         """Whether this run goes on; if not, what belongs to it is to be dropped."""
@@ -326,7 +325,7 @@ class Member:
         return any(run.alive for run in self.state.runs.values())
 
     def describe_fibers(self, run: int) -> str:
-        """Which fibers of a run are here, and what they are at; empty if the run is over."""
+        """The fibers of a run that are here, and their states; empty if the run is over."""
         return describe_fibers(self.state, run)
 
     # -- checks ---------------------------------------------------------------------------

@@ -47,8 +47,8 @@ def put_in_order(state: CoordinatorState, reason: str, concerned: Set[int]) -> N
         if run is not None:
             run.is_miscounted = run.is_miscounted or id in miscounted
             if id in spoilt:
-                for give_up in state.hooks.give_up:
-                    give_up(id, reason)
+                for abandon_run in state.hooks.abandon_run:
+                    abandon_run(id, reason)
             _lose_track(state, id, run, reason)
     for fiber, record in list(state.fibers.items()):
         if record.run not in state.runs:

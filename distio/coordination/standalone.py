@@ -1,14 +1,13 @@
-"""A member that has lost its coordinator gets one for itself, in the same process.
+"""A member that has lost its coordinator becomes standalone: it gets a coordinator of its own.
 
 Rules
 -----
-- The process is well, so its fibers are to release what they hold. A coordinator of its own, beside
-  the member, takes the place of the lost one until none of them is left.
-- That coordinator is told what it has to know: which runs have fibers here, and how many; and which
-  timers are set.
-- What is elsewhere is lost to the member: outcomes of fibers, locks, and primitives. A fiber that
-  waits for it fails, and so does one that asks for it later. A lock that was delegated to the
-  member stays where it is: nobody else can have it.
+- The process is well, so its fibers are to release what they hold. A coordinator in the same
+  process takes the place of the lost one until no fiber is left.
+- The member tells that coordinator which runs have fibers here, how many, and which timers are set.
+- Outcomes, locks and primitives that are elsewhere are lost to the member. A fiber that waits for
+  one of them fails, and so does a fiber that asks for one later. A lock that was delegated to the
+  member stays delegated: no other member can have it.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from distio.coordination.state.events import Closing, Event, Joined, Received, T
 from distio.protocol.messages import Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 
-__all__ = ["Solo"]
+__all__ = ["StandaloneCoordinator"]
 
 _HOST: Final = "alone"
 
 
 @final
-class Solo:
-    """Takes the place of a coordinator that is lost, until the member has released everything.
+class StandaloneCoordinator:
+    """Takes the place of a lost coordinator, until the member has released everything.
 
     Its methods are called with the member's mutex held. `now` is as for `Coordinator.handle`.
     """
@@ -37,7 +36,7 @@ class Solo:
         """
         Args:
             now: when the coordinator was lost.
-            member: which has lost it.
+            member: the member that has lost its coordinator.
             reason: why, for the Results of its runs.
             grace: how many seconds its fibers may take to release what they hold.
         """
@@ -51,7 +50,7 @@ class Solo:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to be released."""
+        """Whether the member has released everything."""
         return not self._member.state.runs
 
     def next_deadline(self) -> float | None:
@@ -59,7 +58,7 @@ class Solo:
         return self._coordinator.next_deadline()
 
     def exchange(self, now: float) -> None:
-        """Carry messages to and fro until nobody has anything to say; time has passed as well."""
+        """Carry messages both ways until no machine has any; tell the coordinator the time."""
         member = self._member
         member.flush()
         self._happened(now, Tick())

@@ -1,4 +1,4 @@
-"""One fiber, purely: what operations are, how a fiber steps, how it becomes bytes.
+"""One fiber, purely: operations, the interpreter that steps a fiber, fibers as bytes.
 
-Nothing below this package knows of threads, sockets, clocks or randomness.
+The modules of this package know no threads, sockets, clocks or randomness.
 """

@@ -10,9 +10,9 @@ __all__ = ["MOST_IN_CHUNK", "ChunkSizes"]
 MOST_IN_CHUNK: Final = 4096
 """More than these would hold back too much of a source that is slow or large."""
 _AIM_SECONDS: Final = 0.015
-"""Long enough that starting a fiber costs little beside it, short enough that nobody waits long."""
+"""Long enough that starting a fiber costs little beside it, short enough to share work well."""
 _GROWTH: Final = 4
-"""A chunk has at most so many times the items of one that was seen to be short."""
+"""How many times the items of a short chunk the next one may have, at most."""
 
 
 @final
@@ -36,10 +36,10 @@ class ChunkSizes:
         self._size = 1
 
     def next(self, left: int | None) -> int:
-        """How many items the next chunk is to hold.
+        """The number of items for the next chunk.
 
         Args:
-            left: how many have not been given out yet; None if nobody knows.
+            left: how many items have not been given out yet; None if that is unknown.
         """
         if left is None:
             return self._size
@@ -47,7 +47,7 @@ class ChunkSizes:
         return max(1, min(self._size, share))
 
     def learn(self, items: int, seconds: float) -> None:
-        """A chunk of so many items took so long.
+        """Learn from the time that a chunk has taken.
 
         The clock may have been set meanwhile. If it was set back, nothing is learned. If it was set
         forward, the next few chunks are too small, and that is all.

@@ -1,13 +1,13 @@
 """Context variables: each fiber steps in a `contextvars.Context` of its own (`Fiber.variables`).
 
-A fiber without any variable has none: its step is given an empty context, which becomes the
-fiber's if something was set in it. A child starts with a copy of its parent's context. What
-travels are the values of the variables that a program has registered with `carry`, and the context
-of `decimal`. Of all others, a child that is sent elsewhere finds the defaults; a fiber that has
-begun stays as long as it has a value that it would lose.
+A fiber without any variable has no context: its step is given an empty one, which becomes the
+fiber's if a variable was set in it. A child starts with a copy of its parent's context. The values
+of variables that a program has registered with `carry` travel, and so does the context of
+`decimal`. A child that is sent elsewhere finds the defaults of all other variables. A fiber that
+has begun stays as long as it has a value that it would lose.
 
 The context of `decimal` is an object that programs change in place (`getcontext().prec = 9`), so
-a copy of a context has a copy of that, too.
+a copy of a context has a copy of that object, too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 A = TypeVar("A")
 
 Carried = dict[ContextVar[Any], Any]
-"""What of a context travels: values by variable; NOTHING for a registered one that isn't set."""
+"""The values that travel, by variable; NOTHING for a registered variable that isn't set."""
 
 _REGISTERED: Final[dict[ContextVar[Any], None]] = {}
 
@@ -55,7 +55,7 @@ def of_the_caller() -> Context | None:
 
 
 def copied(context: Context | None) -> Context | None:
-    """A copy of a fiber's context for somebody else; None if there is nothing in it."""
+    """A copy of a fiber's context for another fiber; None if the context is empty."""
     if not context:
         return None
     copy = context.copy()
@@ -65,7 +65,7 @@ def copied(context: Context | None) -> Context | None:
 
 
 def is_as_copied(context: Context | None, original: Context | None) -> bool:
-    """Whether nobody has set anything in a copy of this context; if in doubt, somebody has."""
+    """Whether a copy of this context is unchanged; if in doubt, it isn't."""
     if not original:
         return not context
     if context is None or len(context) != len(original):
@@ -115,7 +115,7 @@ def is_carried(var: ContextVar[Any]) -> bool:
 
 
 def carried_in(context: Context | None) -> Carried | None:
-    """What of a context travels; None if there is nothing."""
+    """The values of a context that travel; None if there are none."""
     if not (_REGISTERED or context):
         return None
     if context is None:
@@ -151,7 +151,7 @@ def default_of(var: ContextVar[Any]) -> Any:
 
 
 def changes(before: Carried | None, now: Carried | None) -> Carried:
-    """What is other now than before.
+    """The variables whose values have changed.
 
     A value counts as the same only if it is the same object, for programs change objects.
     """
@@ -172,7 +172,7 @@ def others_in(context: Context | None) -> Carried:
 
 
 def contents_of(carried: Carried) -> dict[str, Any]:
-    """What the values hold, by name; of `decimal` it can't be found out otherwise."""
+    """The contents of the values, by name; a context of `decimal` compares by its fields."""
     decimals = _decimal_variable()
     return {
         var.name: _state_of(value) if var is decimals else value
@@ -202,7 +202,7 @@ def _is_same(var: ContextVar[Any], old: Any, new: Any) -> bool:
 
 
 def _decimal_variable() -> ContextVar[Any] | None:
-    """That of `decimal`; None as long as no program has imported it."""
+    """The variable of `decimal`; None as long as no program has imported that module."""
     return find_decimal_variable() if "decimal" in sys.modules else None
 
 
@@ -231,13 +231,13 @@ def _decimal_class() -> Any:
 
 
 def _state_of(decimals: Any) -> Any:
-    """All that is in a context of `decimal`, to be compared."""
+    """The fields of a context of `decimal`, to be compared."""
     return decimals.__reduce__()[1]
 
 
 @cache
 def _decimal_as_delivered() -> Any:
-    """The state that a context of `decimal` has in a process where nobody has changed it."""
+    """The state of a context of `decimal` that no program has changed."""
     from decimal import ROUND_HALF_EVEN, DivisionByZero, InvalidOperation, Overflow
     from decimal import Context as Decimals
 

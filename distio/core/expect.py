@@ -239,6 +239,6 @@ def one_of(choices: tuple[str, ...], found: Any, where: str, what: str) -> Any:
 
 
 def no_coroutine(value: Any, where: str, f: Any) -> None:
-    """Refuse what an async function returns to those who don't await it."""
+    """Refuse the coroutine of an async function that was called without `await`."""
     if type(value) is CoroutineType:
         raise returned(where, f, "a value", value, instead_of_io(value))

@@ -47,15 +47,15 @@ class Handle(Generic[R, E, A]):
     def __init__(self, id: int) -> None:
         self.id = id
         self.name: str | None = None
-        """That of the fiber, as long as it is in this process."""
+        """The name of the fiber, as long as the fiber is in this process."""
         self.outcome: Any = None
         """The fiber's Result, or the bytes of it (a `Packed`), or None while it goes on."""
         self.waiters: dict[Any, int] | None = None
-        """Who is to be told of the outcome, and how often each has named it; None: nobody has ever
-        waited for it in this process (the member's business)."""
+        """The waits that end with the outcome, and how often each names the fiber; None: no fiber
+        of this process has ever waited for it (managed by the member)."""
         self.location: object | None = None
-        """What ties it to its member (the member's business); None for an unpickled copy, and when
-        its run was cut short."""
+        """Ties the handle to its member (managed by the member); None for an unpickled copy, and
+        when the run was cut short."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # a copy that distio doesn't make itself: nobody will tell where it goes
@@ -97,8 +97,8 @@ class Handle(Generic[R, E, A]):
         """The program that asks for the status of the fiber, wherever the fiber is.
 
         Returns:
-            A program that computes a `Status`. It never fails, not even for a fiber that has ended,
-            is lost, or was of another run.
+            A program that computes a `Status`. The program never fails, not even for a fiber that
+            has ended, is lost, or belonged to another run.
 
         >>> from distio import io
         >>> io.current_fiber.flat_map(lambda fiber: fiber.status()).run(None)
@@ -126,9 +126,9 @@ class HeldLock:
 
     def __init__(self, value: Any) -> None:
         self.count = 1
-        """How often it was taken and not given back yet."""
+        """How often the fiber has taken the lock, and not given it back yet."""
         self.value = value
-        """The value of the variable that it guards, or the bytes of it (a `PackedValue`)."""
+        """The value of the variable that the lock guards, or its bytes (a `PackedValue`)."""
         self.is_changed = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -142,7 +142,7 @@ def _held(count: int, value: Any, is_changed: bool) -> HeldLock:
 
 
 FEW: Final = 64
-"""So many children of a scope are kept, whether or not they have ended."""
+"""A scope keeps up to so many children without looking which have ended."""
 
 
 @final
@@ -154,15 +154,15 @@ class Region:
     def __init__(self, key: int, shield: int, acquiring: int) -> None:
         self.key = key
         self.shield = shield
-        """That of the fiber where the region begins: only there it can be cancelled."""
+        """`Fiber.shield` where the region begins: the region can be cancelled only there."""
         self.acquiring = acquiring
-        """The same."""
+        """`Fiber.acquiring` where the region begins."""
         self.interrupted: Region | None = None
-        """What the fiber was unwinding when this was cancelled."""
+        """The region that the fiber was unwinding when this one was cancelled."""
         self.children: list[Handle[Any, Any, Any]] | None = None
-        """If it is a scope: the fibers that were started in it."""
+        """If the region is a scope: the fibers that were started in it."""
         self.look_at = FEW
-        """When there are so many of them, it is worth looking who has ended."""
+        """The number of children at which ended ones are dropped."""
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         if not self.key:
@@ -183,7 +183,7 @@ WHOLE: Final = Region(0, 0, 0)
 
 @final
 class Fiber:
-    """One running IO."""
+    """A running IO: a stack of frames, an outcome, a context."""
 
     __slots__ = (
         "acquiring",
@@ -221,42 +221,42 @@ class Fiber:
         self.stack: list[Frame] = []
         self.context = context
         self.name: str | None = None
-        """What the program that it runs calls it."""
+        """The name that the program gives to the fiber."""
         self.locals: dict[str, Any] | None = None
-        """Values that it has by name; fibers share the dict, so it is never changed."""
+        """Values by name; fibers share the dict, so it is never changed."""
         self.stream: Stream | None = None
-        """Decides its random numbers; None: no seed does."""
+        """Decides the random numbers of the fiber; None: no seed does."""
         self.variables: Context | None = None
-        """Its context variables: the context in which it steps; None if it has set none."""
+        """The context in which the fiber steps; None if it has set no context variable."""
         self.value: Any = None
         self.failure: Errors[Any, Any] | Panic[Any, Any] | None = None
         self.request: Request | None = None
-        """What the fiber is suspended on."""
+        """The request on which the fiber is suspended."""
         self.handle: Handle[Any, Any, Any] | None = None
-        """Where the outcome is to be put, if it is wanted in this process."""
+        """The handle that gets the outcome, if this process wants the outcome."""
         self.holds: dict[int | str, HeldLock] | None = None
-        """By key, the locks that it holds."""
+        """By key, the locks that the fiber holds."""
         self.tree: Any = None
-        """The fibers that go on, or are started again, together with it (the member's business)."""
+        """The fibers that are restored, or started again, with it (the member's business)."""
         self.is_pinned = False
-        """Whether it can't leave its member, for it uses what is kept there."""
+        """Whether the fiber can't leave its member, since it uses objects that are kept there."""
         self.regions: list[Region] | None = None
-        """The parts of its program that it is in and that can be cancelled on their own, each in
-        the one before."""
+        """The regions that the fiber is in, each inside the one before: parts of its program that
+        can be cancelled on their own."""
         self.limits = 0
-        """How many time limits it has had: each is a region of its own."""
+        """How many time limits the fiber has had: each is a region of its own."""
         self.pending_cancels: list[Region] | None = None
-        """Those of them (or the whole of it) that are to be cancelled, the outermost first."""
+        """The regions (or all of the fiber) that are to be cancelled, the outermost first."""
         self.unwinding: Region | None = None
-        """The one that has failed for that: the fiber runs what releases until it is out of it."""
+        """The region that fails by its cancellation; the fiber runs releases until it has left."""
         self.shield = 0
-        """In how many programs it is that can't be cancelled."""
+        """How many uncancelable programs the fiber is in."""
         self.acquiring = 0
-        """In how many programs it is whose value is to be released: it is cancelled only where
-        they wait."""
+        """How many acquiring programs the fiber is in, whose values are to be released: it is
+        cancelled only where these wait."""
         self.exempt_from_run_cancel = False
-        """Whether the cancellation of its run leaves it alone: who can't be cancelled started
-        it."""
+        """Whether the cancellation of its run leaves the fiber alone: an uncancelable program has
+        started it."""
 
     def outcome(self) -> Result[Any, Any]:
         """The Result of a fiber that has ended."""
@@ -291,7 +291,7 @@ class Fiber:
     # -- cancellation ---------------------------------------------------------------------
 
     def cancel(self, key: int) -> None:
-        """The region of this key, or all of it, is to be cancelled, unless it has left it."""
+        """Cancel a region, unless the fiber has left it; key 0 is all of the fiber."""
         region = self._region(key)
         pending_cancels = self.pending_cancels or []
         if region is not None and region not in pending_cancels and region is not self.unwinding:
@@ -330,7 +330,7 @@ class Fiber:
         return None
 
     def unwind(self, *, waits: bool = False) -> None:
-        """Leave whatever it is at, and fail with `Cancelled`; it `can_be_cancelled_now`."""
+        """Fail with `Cancelled` where the fiber stands; only if it `can_be_cancelled_now`."""
         region = self._exposed(waits)
         assert region is not None
         assert self.pending_cancels is not None
@@ -363,7 +363,7 @@ class Fiber:
         return region
 
     def leave(self, region: Region) -> bool:
-        """It ends here; return whether it was cancelled. Then what else has failed is left."""
+        """End a region; return whether it was cancelled. Other failures stay in the fiber."""
         self.regions = [each for each in self.regions or () if each is not region] or None
         self.pending_cancels = [
             each for each in self.pending_cancels or () if each is not region
@@ -402,7 +402,7 @@ class Fiber:
 
     @property
     def label(self) -> str:
-        """How it is called in messages to people: "1.3", or "1.3 (fetch)" if it has a name."""
+        """The name of the fiber in messages to people: "1.3", or "1.3 (fetch)" if it has a name."""
         return label_of(self.id, self.name)
 
     def __repr__(self) -> str:

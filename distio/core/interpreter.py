@@ -1,8 +1,8 @@
-"""The interpreter: one loop that steps one fiber until it has something to say.
+"""The interpreter: one loop that steps one fiber until the fiber has a request.
 
-It knows no scheduler. Each operation evaluates itself (`_evaluate`), pushing a frame for what
-is to be done with the outcome; when an outcome is there, the innermost frame is popped and told
-(`_succeeded` or `_failed`). Each of the three returns the IO to evaluate next, or None when the
+The interpreter knows no scheduler. Each operation evaluates itself (`_evaluate`), and pushes a
+frame that will take the outcome. When an outcome is there, the innermost frame is popped and gets
+it (`_succeeded` or `_failed`). Each of the three returns the IO to evaluate next, or None when the
 outcome is in the fiber. The shape is that of a CEK machine whose continuation is a list: depth
 is bounded by memory, and the continuation is data.
 """

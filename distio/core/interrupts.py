@@ -1,9 +1,9 @@
-"""What ends a run though a function of one fiber has raised it, and where that may be raised.
+"""Interrupts: exceptions that end a run, and the functions in which they may be raised.
 
-A signal handler interrupts the main thread wherever that is. What it raises concerns the program,
-not the fiber that happens to be stepped. It can be raised in the function that was interrupted, as
-in any Python program, if that function is the user's. So the methods that call such functions are
-marked here.
+A signal handler interrupts the main thread wherever that thread is. An exception of the handler
+concerns the program, not the fiber that happens to be stepped. The exception is raised in the
+interrupted function, as in any Python program, if that function is the user's. So the methods that
+call such functions are marked here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _tests: Final[list[Callable[[BaseException], bool]]] = []
 
 
 def runs_user_code(f: F) -> F:
-    """Mark a function: what it calls may be the user's. Its local `fiber` says on whose behalf."""
+    """Mark a function that may call functions of the user, on behalf of its local `fiber`."""
     _running.add(f.__code__)
     return f
 
@@ -30,8 +30,8 @@ def runs_user_code(f: F) -> F:
 def is_user_call(f: F) -> F:
     """Mark a function as one that does little but call one of the user's.
 
-    The latter may be written in C, and so have no frame. Whatever is raised in the marked function
-    has to have the effect that it has when the user's function raises it.
+    The user's function may be written in C, and so have no frame. An exception that is raised in
+    the marked function must have the effect of one that the user's function raises.
     """
     _calling.add(f.__code__)
     return runs_user_code(f)

@@ -1,7 +1,7 @@
 """Failures as exceptions, and exceptions as the failures that they were.
 
-In a function of `io.do` an await raises what an `IO` has failed on. What leaves the function is a
-failure again: the same one, if it is what an await raised.
+In a function of `io.do` an await raises the failure of an `IO` as an exception. An exception that
+leaves the function becomes a failure again: the same one, if an await has raised it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Raised:
 
 
 def exception_of(failure: Failure) -> BaseException:
-    """What an await raises: `DomainErrors`, the exception of a panic, or a group of several."""
+    """The exception for an await: `DomainErrors`, the exception of a panic, or a group."""
     if isinstance(failure, Errors):
         return DomainErrors(failure.errors)
     exceptions = [traced.exception for traced in failure.exceptions]
@@ -58,10 +58,10 @@ class _Stopped(RuntimeError):
 
 
 def failure_of(exception: BaseException, raised: Raised | None) -> Failure:
-    """What becomes of an exception that leaves a function.
+    """The failure that an exception becomes when it leaves a function.
 
     Args:
-        exception: which.
+        exception: the exception.
         raised: the last one that an await has raised in that function.
     """
     if isinstance(exception, DomainErrors):

@@ -27,7 +27,7 @@ _NUMBER_BYTES: Final = 8
 
 @final
 class Group:
-    """What a fiber starts at one time, or one after another if the order is left to chance."""
+    """Fibers that start at one time, or in an order that is left to chance."""
 
     __slots__ = ("_key",)
 
@@ -35,7 +35,7 @@ class Group:
         self._key = key
 
     def stream_of(self, *place: int) -> Stream:
-        """The stream of the fiber, or of the part of a program, that has this place in it."""
+        """The stream of the fiber, or of the part of a program, at this place of the group."""
         return Stream(_derived(self._key, b"distio stream", *place))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -51,9 +51,9 @@ class Stream:
     def __init__(self, key: bytes, groups: int = 0, seeds: int = 0) -> None:
         self._key = key
         self._groups = groups
-        """How many it has given."""
+        """How many groups the stream has given."""
         self._seeds = seeds
-        """The same."""
+        """How many seeds the stream has given."""
 
     @classmethod
     def of_seed(cls, seed: int) -> Stream:

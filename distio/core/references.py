@@ -24,11 +24,11 @@ __all__ = [
 Reference = Lock | PrimitiveRef
 
 _claims: Final[ContextVar[dict[int, Any] | None]] = ContextVar("distio claims", default=None)
-"""By key: the claims that came with what is being opened, or the handles that are in it."""
+"""By key: the claims that came with the payload that is being opened, or the handles in it."""
 
 
 def reduce_reference(reference: Reference) -> tuple[Any, ...]:
-    """What a pickle has of it: all but its claim."""
+    """Reduce a reference to all its fields but the claim."""
     if isinstance(reference, Lock):
         fields = reference.key, reference.tokens, reference.per_seconds, reference.has_value
         return _lock, fields
@@ -36,7 +36,7 @@ def reduce_reference(reference: Reference) -> tuple[Any, ...]:
 
 
 def reduce_handle(handle: Handle[Any, Any, Any]) -> tuple[Any, ...]:
-    """What a pickle has of the handle of a fiber: its id."""
+    """Reduce the handle of a fiber to its id."""
     return _handle, (handle.id,)
 
 
@@ -66,8 +66,9 @@ def _claim_of(key: int | str) -> Any:
 def opening_with(
     claims: Iterable[Any], handles: Iterable[Handle[Any, Any, Any]] = ()
 ) -> Iterator[None]:
-    """What is opened in it came with these claims; instead of copies of these handles it gets
-    the handles themselves."""
+    """Open a payload that came with these claims.
+
+    The payload gets these handles themselves instead of copies."""
     by_key: dict[int, Any] = {claim.key: claim for claim in claims}
     by_key.update((handle.id, handle) for handle in handles)
     token = _claims.set(by_key)
@@ -94,6 +95,6 @@ def keys_of(
 
 
 def pin(references: Iterable[Reference]) -> None:
-    """They leave, and nobody will tell where they go: what they stand for lives with its run."""
+    """Pin references that leave untracked: their keys live as long as the run."""
     for each in references:
         each.pin()

@@ -1,14 +1,14 @@
 """How a function of `io.do` moves: it is called again, and given what it has awaited once more.
 
-A coroutine can't be pickled. But if all it does depends only on its arguments and on what it has
-awaited, then it comes to the same place again when it gets the same values. So a log is kept of
-them, and when the function goes on elsewhere it is driven through that log first. Whether it has
-come to the same place, with the same values in its variables, is checked: if not, it has broken
-the rule, and fails with `NotDeterministic`.
+A coroutine can't be pickled. But a function whose steps depend only on its arguments and on the
+outcomes that it has awaited comes to the same place again when it gets the same outcomes. So a
+history of outcomes is kept, and a function that goes on elsewhere is driven through that history
+first. Then the place, and the values of the function's variables, are compared with those before.
+If they differ, the function has broken the rule, and fails with `NotDeterministic`.
 
-What an await gave is kept as it was when it came, so the function may change it: changing it is
-repeated, too. Its arguments travel as they are when it moves, as what any function has captured
-does: programs that it awaits may change them, but it may not do so itself.
+An awaited value is kept as it was when it came, so the function may change it: the change is
+repeated, too. Arguments travel as they are when the function moves, as captured values do. Programs
+that the function awaits may change them, but the function itself may not.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ class _Kept:
     ) -> None:
         self.payload = payload
         self.handles = handles
-        """The handles in it: as long as they are there, somebody may ask for their outcomes."""
+        """The handles in it, which keep the outcomes of their fibers."""
         self.references = references
-        """Those in it: as long as they are there, what they stand for lives."""
+        """The references in it, which keep alive the things that they refer to."""
         self.is_failure = is_failure
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -97,7 +97,7 @@ class _Kept:
 
 @final
 class AwaitHistory:
-    """What a function has awaited so far."""
+    """The outcomes that a function has awaited so far."""
 
     __slots__ = ("_changes", "_room", "_start", "_waiting", "entries", "why_lost")
 
@@ -107,7 +107,7 @@ class AwaitHistory:
         self._start = start
         """The context variables that travel, as the function has found them."""
         self._waiting: Carried | None = None
-        """The same, as it has left them when it awaited last."""
+        """The carried variables, as the function had left them at its last await."""
         self._changes: dict[int, _Kept] = {}
         """By await, those that the awaited program has changed."""
         self._room = _MOST_BYTES
@@ -116,7 +116,7 @@ class AwaitHistory:
 
     @classmethod
     def lost(cls, reason: str) -> AwaitHistory:
-        """One that isn't there."""
+        """A history that was lost."""
         log = cls()
         log.why_lost = reason
         return log
@@ -176,7 +176,7 @@ class AwaitHistory:
         self._waiting = carried_in(variables)
 
     def goes_on(self, variables: Context | None) -> None:
-        """It goes on, with these; to be told before what came of the await."""
+        """Note that the function goes on with these variables; called before `note`."""
         changed = changes(self._waiting, carried_in(variables))
         if not changed or self.why_lost:
             return
@@ -210,11 +210,11 @@ class AwaitHistory:
         return _digests(self._start or {})
 
     def starting_context(self) -> Context:
-        """One like that in which the function began."""
+        """A context like that in which the function began."""
         return context_of(self._start) or Context()
 
     def changed_since(self, variables: Context | None) -> Carried:
-        """What is other in this context than when the function awaited last."""
+        """The variables whose values have changed since the last await of the function."""
         return {**changes(self._waiting, carried_in(variables)), **others_in(variables)}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -253,11 +253,11 @@ def repeat(
     awaited: str,
     place: Sequence[SuspendedFrame],
 ) -> tuple[Awaiting, Raised | None]:
-    """Bring a function to where it was, in a context that is as it was when the function began.
+    """Bring a function to its place before, in a context like that in which it began.
 
     Args:
-        f: what it is called in messages.
-        start: calls it.
+        f: the function, for messages.
+        start: calls the function.
         log: what it had awaited.
         awaited: the operation at which it waits.
         place: where that was, and what was in its variables.
@@ -308,7 +308,7 @@ def _differs(f: Any, how: str) -> NotDeterministic:
 
 
 def _difference(before: Sequence[SuspendedFrame], now: Sequence[SuspendedFrame]) -> str:
-    """How it has come to another place, in words; empty if it hasn't."""
+    """In words, how the place differs from the place before; empty if it doesn't."""
     for was, is_ in zip(before, now):
         if was.place != is_.place:
             return f"was in line {was.line} of {was.function}, and is in line {is_.line} now"
@@ -337,10 +337,10 @@ def _give(coroutine: Awaiting, outcome: Any) -> Any:
 
 
 def dispose(coroutine: Awaiting) -> None:
-    """End a function that goes on elsewhere, or not at all; what it awaits in doing so is void.
+    """End a function that goes on elsewhere, or not at all; awaits in its `finally` are void.
 
-    It may be called in any thread, and in the middle of another fiber: what the function sets in
-    leaving its `with` is set in a context that nobody sees.
+    Any thread may call this, in the middle of another fiber. A variable that the function sets when
+    it leaves a `with` is set in a context that nobody sees.
     """
     Context().run(_close, coroutine)
 
@@ -406,7 +406,7 @@ _AWAITED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
 
 def digest(value: Any) -> bytes:
-    """What a value holds, in a few bytes; what can't be looked into counts by its type alone."""
+    """The contents of a value, in a few bytes; an opaque value counts by its type alone."""
     printer = _Hasher()
     printer.print(value)
     return printer.digest()

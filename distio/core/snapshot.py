@@ -52,27 +52,27 @@ class Leaving(NamedTuple):
 
     payload: bytes
     handles: Sequence[Handle[Any, Any, Any]] = ()
-    """Those in it."""
+    """The handles in it."""
     keys: Sequence[int] = ()
-    """Of all that is counted and in it."""
+    """The keys of all counted references in it."""
 
 
 @final
 class Packed:
-    """The bytes of an outcome, opened by the first who needs it."""
+    """The bytes of an outcome, opened by the first fiber that needs it."""
 
     __slots__ = ("payload", "references")
 
     def __init__(self, payload: bytes, references: Sequence[Reference] = ()) -> None:
         self.payload = payload
         self.references = references
-        """To what it refers to: that lives until it is opened."""
+        """The references in it, which keep their keys alive until it is opened."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Packed, (self.payload, self.references)
 
     def open(self) -> Result[Any, Any]:
-        """The Result; a Panic if it can't be made again in this process."""
+        """The Result; a Panic if the Result can't be made again in this process."""
         if not self.references:
             return load_outcome(self.payload)
         with opening_with(claims_of(self.references)):
@@ -88,7 +88,7 @@ class PackedValue:
     def __init__(self, payload: bytes, references: Sequence[Reference] = ()) -> None:
         self.payload = payload
         self.references = references
-        """To what it refers to: that lives until it is opened."""
+        """The references in it, which keep their keys alive until it is opened."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PackedValue, (self.payload, self.references)
@@ -97,7 +97,7 @@ class PackedValue:
         """The value.
 
         Raises:
-            Exception: whatever unpickling user data may raise.
+            Exception: any that unpickling user data raises.
         """
         if not self.references:
             return load(self.payload)
@@ -123,7 +123,7 @@ _REST: Final = (
     "shield",
     "acquiring",
 )
-"""What else there is to a fiber that has begun."""
+"""The other fields of a fiber that has begun."""
 _HOLDS: Final = _REST.index("holds")
 _STACK: Final = 6
 """Where the stack is in the state of a fiber that has begun."""
@@ -165,7 +165,7 @@ def dump_chunk(
 
 
 def why_it_cannot_ship(fiber: Fiber) -> str:
-    """What in a fiber that can't be pickled it is, and where; takes long."""
+    """The part of a fiber that can't be pickled, and its place; takes long."""
     try:
         dump_fibers([fiber])
     except BaseException as reason:  # noqa: BLE001 (whatever user code raises is the reason)
@@ -177,7 +177,7 @@ def generators_in(obj: Any) -> list[Any]:
     """The generators of random numbers that are copied with a fiber, or with a part of one.
 
     Raises:
-        Exception: whatever pickling user data may raise.
+        Exception: any that pickling user data raises.
     """
     return list(dump(_state_of(obj) if type(obj) is Fiber else obj).generators)
 
@@ -252,15 +252,15 @@ def _require_no_loss(fiber: Fiber) -> None:
 
 
 def _start_of(fiber: Fiber) -> tuple[Any, ...]:
-    """What there is to each fiber."""
+    """The fields that each fiber has."""
     variables = carried_in(fiber.variables)
     return fiber.next, fiber.context, fiber.locals, fiber.stream, variables
 
 
 def outcome_in(handle: Any) -> Any:
-    """What has come of one of those that a fiber has waited for: a Result, a Packed one, or None.
+    """The outcome of a fiber that another one has waited for: a Result, a Packed one, or None.
 
-    It is in the handle, or in the handle's place if the fiber has moved meanwhile.
+    The outcome is in the handle, or in the handle's place if the waiting fiber has moved.
     """
     return handle.outcome if type(handle) is Handle else handle
 
@@ -286,7 +286,7 @@ def load_fibers(
         places: where the fibers lie in the payload, if there are others in it.
 
     Raises:
-        Exception: whatever unpickling user data may raise.
+        Exception: any that unpickling user data raises.
     """
     fibers = []
     with opening_with(claims):

@@ -7,10 +7,10 @@ The rules:
 - A child is started again alone (`one_for_one`), with all others (`one_for_all`), or with those
   after it (`rest_for_one`). These others are stopped first, the last one first, and then started
   again in their order: but not the temporary ones, nor transient ones that had succeeded by then.
-- That is one restart. At more than `max_restarts` restarts in `within_seconds` the supervisor gives
-  up: all children are stopped, the last one first. A restart counts for `within_seconds`; the
-  oldest is forgotten first. A restart that seems to be further in the future than that is
-  forgotten, too: the clock was put back.
+- All of this counts as one restart. At more than `max_restarts` restarts in `within_seconds` the
+  supervisor gives up: all children are stopped, the last one first. A restart counts for
+  `within_seconds`; the oldest is forgotten first. A restart that seems to be further in the future
+  than that is forgotten, too: the clock was put back.
 
 Children are known by their places, from 0.
 """
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
-"""Who is started again together with a child."""
+"""The children that are started again together with one of them."""
 Restart = Literal["permanent", "transient", "temporary"]
 """When a child is started again."""
 
@@ -44,10 +44,10 @@ RESTARTS: Final = "permanent", "transient", "temporary"
 @final
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a supervisor was told."""
+    """The arguments of a supervisor."""
 
     restarts: tuple[Restart, ...]
-    """Of each child."""
+    """By child: when it is started again."""
     strategy: Strategy
     max_restarts: int
     within_seconds: float
@@ -56,13 +56,13 @@ class Policy:
 @final
 @dataclass(frozen=True, slots=True)
 class StartAgain:
-    """Stop these children in turn, say so by `Supervisor.stopped`, and start whom that names."""
+    """Stop these children in turn, call `Supervisor.stopped`, and start the children it returns."""
 
     child: int
-    """Who has ended."""
+    """The child that has ended."""
     stop: tuple[int, ...]
     attempt: int
-    """How often this child has been the reason for a restart, with this one."""
+    """How often this child has been the reason for a restart, this one included."""
 
 
 @final
@@ -71,31 +71,31 @@ class Terminate:
     """Stop these children in turn, and fail."""
 
     child: int
-    """Who has ended once too often."""
+    """The child that has ended once too often."""
     stop: tuple[int, ...]
 
 
 @final
 class Supervisor:
-    """Who runs, and when somebody was started again."""
+    """The children that run, and the times of restarts."""
 
     __slots__ = ("_attempts", "_policy", "_recent", "running")
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._recent: deque[float] = deque()
-        """When the restarts were that count."""
+        """The times of the restarts that count."""
         self._attempts = [0] * len(policy.restarts)
         self.running = set(range(len(policy.restarts)))
-        """They all are started at first."""
+        """The children that run: all of them at first."""
 
     def ended(self, child: int, is_ok: bool, now: float) -> StartAgain | Terminate | None:
         """Decide what to do about a child that has ended by itself.
 
         Args:
-            child: it was running.
-            is_ok: whether it has ended well.
-            now: what the clock shows, in seconds.
+            child: a child that was running.
+            is_ok: whether it has succeeded.
+            now: the time of the clock, in seconds.
 
         Returns:
             None if there is nothing to do: it stays as it is.
@@ -113,11 +113,11 @@ class Supervisor:
         return StartAgain(child, _last_first(self._along_with(child)), self._attempts[child])
 
     def stopped(self, decision: StartAgain, ended_well: set[int]) -> tuple[int, ...]:
-        """Tell whom to start, in this order, now that those to be stopped have ended.
+        """Return the children to start, in this order, once those to be stopped have ended.
 
         Args:
-            decision: what was decided.
-            ended_well: those among them that had not failed, nor been cancelled.
+            decision: the decision of `ended`.
+            ended_well: the stopped children that had neither failed nor been cancelled.
         """
         self.running.difference_update(decision.stop)
         wanted = [each for each in decision.stop if self._is_wanted(each, each in ended_well)]
@@ -130,7 +130,7 @@ class Supervisor:
         return restart == "permanent" or (restart == "transient" and not is_ok)
 
     def _along_with(self, child: int) -> set[int]:
-        """The others that run and are to be started again with it."""
+        """The other running children that are started again with this one."""
         strategy = self._policy.strategy
         if strategy == "one_for_one":
             return set()

@@ -22,33 +22,33 @@ Outcome = TypeVar("Outcome", bound=Result[Any, Any])
 
 
 def in_fiber(result: Outcome, fiber: str, worker: str | None) -> Outcome:
-    """The same Result; the exceptions of a Panic know the first fiber that they have left.
+    """Return the Result with the fiber noted in the exceptions of a Panic, unless one is already.
 
     Args:
-        result: of a fiber.
+        result: the Result of a fiber.
         fiber: its label.
-        worker: the name of the worker that hosts it; None: the process of the program does.
+        worker: the name of the worker that hosts the fiber; None: the process of the program.
     """
     return _with_where(result, lambda where: where.in_fiber(fiber, worker))
 
 
 def in_item(result: Outcome, called: str, index: int, *item: Any) -> Outcome:
-    """The same Result; the exceptions of a Panic know the item that they come from.
+    """Return the Result with the item noted in the exceptions of a Panic.
 
     Args:
-        result: of this item.
-        called: what the user calls that runs many.
-        index: which of them this is.
-        item: its value, if that says something.
+        result: the Result of this item.
+        called: the function of the user's program that runs the items.
+        index: the place of the item.
+        item: its value, if known.
     """
     # described only if there is an exception to be told
     return _with_where(result, lambda where: where.in_item(item_of(called, index, *item)))
 
 
 def item_at(result: Outcome, called: str, index: int) -> Outcome:
-    """The same, where nothing but the index of the item is known.
+    """`in_item` where only the index of the item is known.
 
-    An item of `traverse_par` tells itself which it is, with its value, unless its fiber was lost.
+    An item of `traverse_par` notes its own index and value, unless its fiber was lost.
     """
     if not isinstance(result, Panic):
         return result  # nobody has to be told where

@@ -1,1 +1,1 @@
-"""What is said: by a fiber to its runtime (requests) and between processes (messages)."""
+"""Requests of fibers to their runtime, and messages between processes."""

@@ -1,8 +1,8 @@
-"""What all messages have in common: their traits, and the marks of their fields.
+"""The base of all messages: their traits, and the marks of their fields.
 
-A type says itself what is to be known of it. A message has traits, which are class variables; a
-field has a mark in its type. Whoever needs to know asks the type: there are no lists of messages
-beside this.
+A type describes itself. A message has traits, which are class variables; a field has a mark in its
+type. The code that depends on a trait reads it from the type: there are no lists of messages beside
+this.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Message(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 class MemberMessage(Message, frozen=True, gc=False):
-    """What a member says to the coordinator."""
+    """A message of a member to the coordinator."""
 
 
 class CoordinatorMessage(Message, frozen=True, gc=False):
-    """What the coordinator says to a member."""
+    """A message of the coordinator to a member."""
 
     is_counted: ClassVar[bool] = True
     """Whether it counts in `Progress.received`; if it doesn't, it changes no load."""

@@ -44,7 +44,7 @@ class _Codec(Generic[T]):
         self._payloads = {
             each: payloads for each in types if (payloads := marked(each, PAYLOAD)) is not None
         }
-        """What each kind of message carries that may be large; most kinds carry nothing."""
+        """By type of message, its fields with payloads; most types have none."""
 
     def encode(self, messages: Sequence[T]) -> list[bytes]:
         """The frames of one batch."""
@@ -100,7 +100,7 @@ class _Codec(Generic[T]):
 
 
 from_member: Final = _Codec(m.MemberMessage)
-"""What members say."""
+"""The codec of members' messages."""
 
 from_coordinator: Final = _Codec(m.CoordinatorMessage)
-"""What the coordinator says."""
+"""The codec of the coordinator's messages."""

@@ -1,8 +1,9 @@
-"""What numbers and words in a message may be: decoding refuses everything else.
+"""The domains of numbers and words in messages: decoding refuses all others.
 
 A member is another process, perhaps a faulty one. A number outside of its domain would reach
-arithmetic, heaps and encoders that take it for sound; so the types of the messages say the domain,
-and no handler has to ask. Whether the sender may say it is for the gate (`coordination.gate`).
+arithmetic, heaps and encoders that take it for sound. So the types of the messages state the
+domain, and no handler has to check it. The gate (`coordination.gate`) decides whether the sender
+may send the message at all.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ Epoch = Annotated[int, Meta(ge=0, le=2**53)]
 """How often a fiber was placed."""
 
 Sequence = Annotated[int, Meta(ge=0, le=2**40)]
-"""Which of its maker's fibers one is."""
+"""The number of a fiber among those of its maker."""
 
 Number = Annotated[int, Meta(ge=0, le=LARGEST)]
 """A number that comes from a program, from 0."""
@@ -73,7 +74,7 @@ Threads = Annotated[int, Meta(ge=1, le=2**16)]
 """How many threads a member has: more than any machine lets a process have are a mistake."""
 
 Token = Annotated[bytes, Meta(max_length=64)]
-"""What pairs the two connections of a member."""
+"""Pairs the two connections of a member."""
 
 Snapshots = Literal["off", "births", "suspensions"]
 """What is kept of the fibers of a run, so that they go on elsewhere when their worker is lost.
@@ -107,4 +108,4 @@ Method = Literal[
     "unsubscribe",
     "wait",
 ]
-"""What a fiber asks such a thing for."""
+"""A method of a primitive."""

@@ -11,12 +11,12 @@ UNKNOWN: Final = (
     "its outcome is nowhere to be had, because its run is over, or of another cluster, or its "
     "maker is gone; wait for a fiber in the run that started it"
 )
-"""What is said of a fiber that has no outcome and never will, though it wasn't lost."""
+"""The reason why a fiber that wasn't lost has no outcome, and never will."""
 
 
 @final
 class Cause(StrEnum):
-    """What ends a run.
+    """The cause that ends a run.
 
     A run that has FINISHED is over. Every other cause cancels the run: its fibers release what they
     hold, as far as their processes are there to do it, within a period of grace. Then the run is
@@ -26,12 +26,12 @@ class Cause(StrEnum):
     FINISHED = "finished"
     """All its fibers have ended."""
     CANCELLED = "cancelled"
-    """Its program has cancelled it, was interrupted by a signal, or was told to end."""
+    """The program has cancelled the run, was interrupted by a signal, or was told to end."""
     DEADLOCK = "deadlock"
     """All its fibers wait, and nothing can ever wake one of them."""
     CLIENT_GONE = "client gone"
     """The process that had started it has left the cluster, or is lost."""
     CLUSTER_CLOSED = "cluster closed"
-    """Its program closes the cluster, or the coordinator is told to end."""
+    """The program closes the cluster, or the coordinator is told to end."""
     FAILED = "failed"
     """A mistake of distio has spoilt what the coordinator knows of the run."""

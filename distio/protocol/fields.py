@@ -39,7 +39,7 @@ class Marked:
         self._find, self._replace = part
 
     def values(self, message: Any) -> list[Any]:
-        """What is in these fields of a message."""
+        """The values of these fields of a message."""
         found: list[Any] = []
         self._find(message, found)
         return found

@@ -36,7 +36,7 @@ def home_of(fiber: int) -> int:
 
 
 def sequence_of(fiber: int) -> int:
-    """Which of its maker's fibers this is."""
+    """The number of a fiber among those of its maker."""
     return fiber & _SEQUENCE_MASK
 
 
@@ -50,7 +50,7 @@ def name_of(fiber: int) -> str:
 
 
 def label_of(fiber: int, name: str | None) -> str:
-    """The same, with the name that its program gives it, if it has one.
+    """The name of a fiber by its id, with the name that its program gives it, if there is one.
 
     >>> label_of(fiber_id(3, 7), "fetch")
     '3.7 (fetch)'

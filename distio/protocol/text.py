@@ -47,7 +47,7 @@ def _character(escaped: re.Match[str]) -> str:
 
 
 def readable(text: str) -> str:
-    """The same text, in which what UTF-8 can't express is escaped.
+    """Escape the characters of a text that UTF-8 can't express.
 
     Names of files may hold such characters, where their bytes aren't UTF-8.
 

@@ -1,4 +1,4 @@
-"""Who may talk to whom: decided on the first message, before anything is unpickled."""
+"""Which peers understand each other: decided on the first message, before any unpickling."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["PROTOCOL", "PYTHON", "refusal"]
 
-PROTOCOL: Final = 8
+PROTOCOL: Final = 9
 """Raised whenever a message comes, goes, or changes its name, its fields or its meaning."""
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -15,7 +15,7 @@ PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def refusal(protocol: int, python: str) -> str | None:
-    """Why a peer that speaks this protocol under this Python can't join; None: it may.
+    """Why a peer with this protocol and this Python can't join; None if it may.
 
     >>> refusal(PROTOCOL, PYTHON) is None
     True

@@ -1,8 +1,8 @@
 """Listening at an address that no other coordinator has.
 
-The system refuses a TCP port that is taken, but libzmq replaces the file of an ipc socket, whoever
-listens there. So a coordinator holds a lock on a file beside its socket. The system frees the lock
-when the process ends, in whatever way: the socket of a dead coordinator is in nobody's way.
+The system refuses a TCP port that is taken, but libzmq replaces the file of an ipc socket, even if
+a process listens there. So a coordinator holds a lock on a file beside its socket. The system frees
+the lock when the process ends, in whatever way: the socket of a dead coordinator is replaced.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Binding:
 
     def _unlock(self) -> None:
         if self._lock is not None and self._path is not None:
-            # while the lock is held: whoever opened this file meanwhile sees that it is gone
+            # while the lock is held: a process that opened this file meanwhile sees that it is gone
             _lock_file(self._path).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None

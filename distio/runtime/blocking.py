@@ -19,9 +19,8 @@ _VARIABLE: Final = "DISTIO_BLOCKING_THREADS"
 
 _DEFAULT: Final = 256
 """A thread that waits takes some 20 to 100 KB and no time, so what the cores can carry sets no
-limit. Calls that nobody makes for want of a thread are slow, and deadlock if others wait for them;
-what a process may have (often 1,000 threads in a container, all workers together) is out of
-reach."""
+limit. Calls that wait for a thread are slow, and deadlock if others wait for them. The limit of the
+system (often 1,000 threads in a container, all workers together) is out of reach."""
 
 _DIGITS: Final = 10
 _MOST: Final = 10 ** (_DIGITS - 1) - 1
@@ -32,7 +31,7 @@ class _Limit:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        """None: nobody has asked yet."""
+        """The limit, once it was read."""
 
     def __call__(self) -> int:
         """The number.
@@ -54,9 +53,9 @@ class _Limit:
 
 _limit: Final = _Limit()
 blocking_threads: Final = Threads("distio-blocking", _limit)
-"""Those that make the calls of `io.blocking`."""
+"""The threads that make the calls of `io.blocking`."""
 helpers: Final = Threads("distio-helper")
-"""Those that make calls of distio's own that may block, like those of log handlers: these wait for
+"""The threads that make blocking calls of distio's own, like those of log handlers; these wait for
 no blocking call of a user."""
 
 

@@ -51,7 +51,7 @@ class Threads:
         self._name = name
         self._limit = limit
         self._most: int | None = None
-        """What was answered last: threads that finish a call ask nobody."""
+        """The limit that was read last: threads that finish a call don't read it anew."""
         self.renew()
 
     def renew(self) -> None:
@@ -143,7 +143,7 @@ class Threads:
                     raise
 
     def retire_thread(self) -> None:
-        """It is back; if there are too many now, one of them ends after its call."""
+        """Count a thread that is back; if there are too many now, one ends after its call."""
         with self._changed:
             self._away -= 1
 

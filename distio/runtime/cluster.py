@@ -14,20 +14,20 @@ from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
 from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
 from distio.runtime.cores import usable_cores
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
 from distio.runtime.interrupts import interruptible
 from distio.runtime.joining import join
-from distio.runtime.keeping import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.link import LinkedHost
 from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import nested_within, stopped_with_its_fiber, waiting
-from distio.runtime.patience import PATIENCE_SECONDS
+from distio.runtime.pending_runs import CLOSED, PendingRun, closed, inherited
+from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.processes import START_SECONDS, LocalProcesses
 from distio.runtime.records import tagging
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.threads import CannotStartThread, start_thread
-from distio.runtime.tickets import CLOSED, Ticket, closed, inherited
 
 __all__ = ["Cluster", "RunHandle"]
 
@@ -41,13 +41,13 @@ LEVELS: Final = get_args(Snapshots)
 class RunHandle(Generic[E, A]):
     """A run that `Cluster.submit` started."""
 
-    def __init__(self, host: LinkedHost, ticket: Ticket) -> None:
+    def __init__(self, host: LinkedHost, pending: PendingRun) -> None:
         self._host = host
-        self._ticket = ticket
+        self._pending = pending
 
     def done(self) -> bool:
         """Whether the run has ended: its root, and all fibers that were started."""
-        return self._ticket.is_over
+        return self._pending.is_over
 
     def cancel(self) -> None:
         """Cancel all fibers of the run, wherever they are; return at once.
@@ -59,7 +59,7 @@ class RunHandle(Generic[E, A]):
             ClusterClosed: this process was forked from the one that has submitted the run.
         """
         self._host.refuse_in_child()
-        self._host.cancel_run(self._ticket.run)
+        self._host.cancel_run(self._pending.run)
 
     def result(self, timeout: float | None = None) -> Result[E, A]:
         """Wait for the end of the run.
@@ -79,12 +79,12 @@ class RunHandle(Generic[E, A]):
         expected = "a number of seconds"
         if timeout is not None and (wrong := expect.no_time(timeout, "result", expected)):
             raise MatchError(wrong)
-        if not self._ticket.is_over:
+        if not self._pending.is_over:
             with waiting(), interruptible(wake_main_thread, lambda: "") as interrupted:
-                self._ticket.wait(timeout, unless=lambda: interrupted.is_ending)
-        if not self._ticket.is_over:
+                self._pending.wait(timeout, unless=lambda: interrupted.is_ending)
+        if not self._pending.is_over:
             raise TimeoutError(f"the run has not ended within {timeout:g} seconds")
-        return self._ticket.result()
+        return self._pending.result()
 
     def __reduce__(self) -> NoReturn:
         raise NotPicklable(
@@ -100,7 +100,7 @@ class _Runner:
     def __init__(self, host: LinkedHost, snapshots: Snapshots) -> None:
         self._host = host
         self._snapshots = snapshots
-        self._ticket: Ticket | None = None
+        self._pending: PendingRun | None = None
         self._is_cancelled = False
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
@@ -114,25 +114,25 @@ class _Runner:
             serving_on_main(wake_main_thread),
             tagging,
         ):
-            self._ticket = self._host.begin(io, context, self._snapshots)
+            self._pending = self._host.begin(io, context, self._snapshots)
             if self._is_cancelled:
                 self.cancel()
             try:
-                with nested_within(self._host, self._ticket.run):
-                    self._ticket.wait()
+                with nested_within(self._host, self._pending.run):
+                    self._pending.wait()
             except BaseException:
-                self._ticket.is_given_up = True
+                self._pending.is_abandoned = True
                 raise
-            return self._ticket.result()
+            return self._pending.result()
 
     def cancel(self) -> None:
         """Cancel the run, also if it is still to begin; returns at once."""
         self._is_cancelled = True
-        if self._ticket is not None:
-            self._host.cancel_run(self._ticket.run)
+        if self._pending is not None:
+            self._host.cancel_run(self._pending.run)
 
     def _describe(self) -> str:
-        return "" if self._ticket is None else self._host.describe_run(self._ticket.run)
+        return "" if self._pending is None else self._host.describe_run(self._pending.run)
 
 
 class Cluster:
@@ -360,8 +360,8 @@ class Cluster:
         if self._is_closed:
             raise ClusterClosed(CLOSED)
         level = self._level("Cluster.submit", snapshots)
-        ticket = self._host.submit(require_io(io, "Cluster.submit"), context, level)
-        return RunHandle(self._host, ticket)
+        pending = self._host.submit(require_io(io, "Cluster.submit"), context, level)
+        return RunHandle(self._host, pending)
 
     def close(self) -> None:
         """End the cluster. A second call does nothing.

@@ -1,6 +1,6 @@
 """The coordinator as a process: one socket around the machine that decides.
 
-One thread does everything: take up all that has come, let the machine decide, send to each peer
+A single thread takes up all messages that have come, lets the machine decide, and sends each peer
 one batch. User data passes through as bytes and is never opened.
 """
 
@@ -26,10 +26,11 @@ from distio.coordination.state.members import MemberRecord
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
 from distio.runtime.binding import Binding
+from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
 from distio.runtime.launching import hold_lifeline, tell_started
-from distio.runtime.patience import PATIENCE_SECONDS, Vigil, silence_of
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
+from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
 
 __all__ = ["CoordinatorProcess", "serve"]
@@ -37,7 +38,6 @@ __all__ = ["CoordinatorProcess", "serve"]
 log: Final = logging.getLogger("distio.coordinator")
 
 _MOST_AT_ONCE: Final = 500
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
 _WORKERS_MAY_TAKE_SECONDS: Final = 2.0
 _ORPHANS_MAY_TAKE_SECONDS: Final = 2.0
 """How long runs may take to release what they hold when their program was killed."""
@@ -92,7 +92,7 @@ class CoordinatorProcess:
         self._board = Handshakes(Coordinator(grace), log.info, log.error)
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context, patience)
-        self._vigil: Vigil[int] = Vigil(patience)
+        self._detector: FailureDetector[int] = FailureDetector(patience)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._lifeline = lifeline
         self._stopper = Waker()
@@ -159,7 +159,7 @@ class CoordinatorProcess:
                 self._report_disconnects()
             if self._is_timer_due():
                 self._board.tick(time.monotonic())
-            if self._vigil.due is not None:
+            if self._detector.due is not None:
                 self._look_for_life()
             self._send_batches()
             if is_closing and self._board.is_closed:
@@ -171,13 +171,13 @@ class CoordinatorProcess:
         return deadline is not None and deadline <= time.monotonic()
 
     def _milliseconds_to_wait(self) -> int | None:
-        deadline, look = self._board.machine.next_deadline(), self._vigil.due
+        deadline, look = self._board.machine.next_deadline(), self._detector.due
         if look is not None and (deadline is None or look < deadline):
             deadline = look
         if deadline is None:
             return None
         # rounded up: a timer never fires early, and no loop spins until it may
-        seconds = min(deadline - time.monotonic(), _LONGEST_WAIT_SECONDS)
+        seconds = min(deadline - time.monotonic(), MAX_WAIT_SECONDS)
         return max(0, int(seconds * 1000) + 1)
 
     # -- coming in ------------------------------------------------------------------------
@@ -230,7 +230,7 @@ class CoordinatorProcess:
             return False
         self._note_disconnects()  # the descriptor may have been another peer's
         self._address_of_fd[descriptor] = address
-        self._vigil.begin(time.monotonic())
+        self._detector.begin(time.monotonic())
         return True
 
     def _note_dropped_logs(self) -> None:
@@ -255,7 +255,7 @@ class CoordinatorProcess:
     def _look_for_life(self) -> None:
         """Lose the members that have been silent for too long."""
         now = time.monotonic()
-        if self._vigil.due is None or now < self._vigil.due:
+        if self._detector.due is None or now < self._detector.due:
             return  # almost always
         connections: defaultdict[int, list[int]] = defaultdict(list)
         for descriptor, address in self._address_of_fd.items():
@@ -263,8 +263,8 @@ class CoordinatorProcess:
                 connections[member].append(descriptor)
         silences = {member: silence_of(each) for member, each in connections.items()}
         known = {member: silent for member, silent in silences.items() if silent is not None}
-        for member, silent in self._vigil.look(now, known).items():
-            self._board.give_up(now, member, self._vigil.complaint(silent))
+        for member, silent in self._detector.look(now, known).items():
+            self._board.give_up(now, member, self._detector.complaint(silent))
 
     # -- going out ------------------------------------------------------------------------
 

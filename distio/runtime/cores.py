@@ -113,10 +113,10 @@ def _own_cgroup(read: Read, controller: str) -> str:
 
 
 def _directories(mount: str, cgroup: str) -> Iterator[str]:
-    """That of the cgroup and those above it.
+    """The directories of the cgroup and of those above it.
 
-    In a container, what is mounted may begin at the cgroup itself; then its path isn't found, and
-    the root of the mount tells.
+    In a container, the mount may begin at the cgroup itself. Then the path isn't found, and the
+    root of the mount counts.
     """
     for path in (each := PurePosixPath("/", cgroup.lstrip("/")), *each.parents):
         yield mount + str(path).rstrip("/")

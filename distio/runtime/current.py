@@ -1,7 +1,7 @@
-"""Which fiber's code this thread, or this task of asyncio, is running; asked when it logs.
+"""The fiber whose code a thread, or a task of asyncio, is running; asked for each log record.
 
-A pool thread has an executor, and the work of that is what it works for: so to step a fiber
-costs nothing here. Other threads, and the event loop, say on whose behalf they make a call.
+A pool thread has an executor, whose work names the fiber: so to step a fiber costs nothing here.
+Other threads, and the event loop, note on behalf of which fiber they make a call.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ __all__ = [
 
 
 class Hosting(Protocol):
-    """What has fibers stepped: a host, or a simulated process."""
+    """Has fibers stepped: a host, or a simulated process."""
 
     @property
     def member(self) -> Member: ...
     @property
     def within(self) -> Origin | None:
-        """Whose code has started it: a fiber may run programs of its own."""
+        """The fiber whose code has started the host: a fiber may run programs of its own."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose code it is."""
+    """The fiber whose code runs."""
 
     host: Hosting
     run: int
@@ -51,7 +51,7 @@ class Origin:
     """None: it concerns several fibers of the run, like opening their pickle."""
 
     def tags(self) -> dict[str, str | None]:
-        """What a log record says of it."""
+        """The tags of a log record of this fiber."""
         fiber = self.fiber
         return {
             "distio_fiber": "-" if fiber is None else label_of(fiber.id, fiber.name),
@@ -62,7 +62,7 @@ class Origin:
 
 
 class _Here(threading.local):
-    """Whose code this thread runs, each called by that of the one before."""
+    """The fibers whose code this thread runs, each called by code of the one before."""
 
     def __init__(self) -> None:
         self.sources: list[tuple[Any, Executor | Fiber]] = []
@@ -71,11 +71,11 @@ class _Here(threading.local):
 
 _here: Final = _Here()
 _task: Final[ContextVar[tuple[Fiber, Hosting] | None]] = ContextVar("distio fiber", default=None)
-"""That of a coroutine: the event loop runs many in one thread."""
+"""The fiber of a coroutine: the event loop runs many coroutines in one thread."""
 
 
 def origin() -> Origin | None:
-    """Whose code calls this; None: no fiber's."""
+    """The fiber whose code calls this; None if no fiber's does."""
     if _here.sources:
         host, source = _here.sources[-1]
         work = source.work if isinstance(source, Executor) else source
@@ -128,9 +128,9 @@ def call_on_behalf_of(fiber: Fiber, host: Hosting, call: Callable[[], None]) -> 
 
 
 def begin_task(fiber: Fiber, host: Hosting) -> Callable[[], None]:
-    """What this task of asyncio does from now on, and those that it starts, is a fiber's business.
+    """Let this task of asyncio, and the tasks that it starts, run on behalf of a fiber.
 
     Returns:
-        What ends that: the context of the task is the fiber's, and is left as it was.
+        A function that ends this: the context of the task is the fiber's, and is left as it was.
     """
     return partial(_task.reset, _task.set((fiber, host)))

@@ -1,7 +1,7 @@
-"""What fibers elsewhere have logged, handled by the loggers of this program.
+"""Log records of fibers elsewhere, handled by the loggers of this program.
 
-Handlers are user code: they are called on a thread of their own, in the order in which the
-records came. What has to come after them, like the end of their run, waits in the same queue.
+Handlers are user code: a thread of their own calls them, in the order in which the records came.
+Calls that have to come after them, like the end of their run, wait in the same queue.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from distio.runtime.records import unpack
 __all__ = ["Deliveries", "deliver", "levels_now"]
 
 _MOST_WAITING_BYTES: Final = 64 * 1024**2
-"""So many bytes of records wait for the handlers; what is more is left out, and counted."""
+"""Bytes of records that may wait for the handlers; further records are omitted, and counted."""
 
 
 class Deliveries:
@@ -133,5 +133,5 @@ def levels_now() -> LogLevels:
 
 
 def _sendable(level: int) -> int:
-    """The same level, or the one nearest to it that a message can carry, as a plain int."""
+    """The level as a plain int, or the nearest level that a message can carry."""
     return int.__index__(max(-sys.maxsize, min(level, sys.maxsize)))

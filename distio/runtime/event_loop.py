@@ -52,7 +52,7 @@ class _Loop:
                 self._abandon(loop)
                 return
             except BaseException as error:  # noqa: BLE001 (asyncio lets these end the loop)
-                # the task has this as its outcome as well, and whoever awaits it sees it
+                # the task has this as its outcome as well, for the code that awaits it
                 log.warning("%s ended a task of a coroutine", type(error).__name__, exc_info=error)
             else:
                 if os.getpid() != process:
@@ -87,7 +87,7 @@ def run_on_loop(run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], No
     """Run a coroutine that never raises, unless it is cancelled; returns at once.
 
     Returns:
-        What cancels it, from any thread.
+        A function that cancels the coroutine, from any thread.
 
     Raises:
         OSError, RuntimeError: see `_Loop.get`.

@@ -1,7 +1,7 @@
 """Failures that nobody can ask for any more are logged, each with its traceback.
 
-Log handlers are code of the user. They are called by threads of the pool, or by others that may be
-held up: never with a mutex of ours held, never in `__del__`, never by a link thread.
+Log handlers are code of the user. Threads of the pool call them, or other threads that may be held
+up: never with a mutex of distio held, never in `__del__`, never a link thread.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Final
 
-from distio.coordination.failures.repeats import Omitted, Repeats
+from distio.coordination.failures.deduplication import Deduplicator, Omitted
 from distio.coordination.state.failure import Failure
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
@@ -37,7 +37,7 @@ class FailureLog:
     def __init__(self, host: Hosting) -> None:
         self._host = host
         self._guard = threading.Lock()
-        self._repeats = Repeats()
+        self._deduplicator = Deduplicator()
 
     def report(self) -> None:
         """Log what the member hands over, until there is no more.
@@ -49,7 +49,7 @@ class FailureLog:
             like = _short(failure)
             with self._guard:
                 now, place = time.monotonic(), _place_of(failure)
-                omitted = self._repeats.note(now, failure.run, place, like)
+                omitted = self._deduplicator.note(now, failure.run, place, like)
             if omitted is not None:
                 more = f"\n… and {_told(omitted)}" if omitted.number else ""
                 text = "fiber %s failed, and nobody waited for it:%s%s"
@@ -57,14 +57,14 @@ class FailureLog:
 
     def has_to_tell_of(self, runs: Iterable[int]) -> bool:
         """Whether `runs_ended` would log anything of these runs, or forget anything."""
-        return self._host.member.has_failures or any(run in self._repeats for run in runs)
+        return self._host.member.has_failures or any(run in self._deduplicator for run in runs)
 
     def runs_ended(self, runs: Iterable[int]) -> None:
         """Log what is left of these runs."""
         self.report()
         for run in runs:
             with self._guard:
-                omitted = self._repeats.run_ended(run)
+                omitted = self._deduplicator.run_ended(run)
             for each in omitted:
                 self._say(run, None, "%s: %s", _told(each), each.like)
 
@@ -106,7 +106,7 @@ def _told(omitted: Omitted) -> str:
 
 
 def _place_of(failure: Failure) -> Hashable:
-    """What failures have in common that come from the same place of a program."""
+    """A key that failures from the same place of a program share."""
     result = failure.result
     if isinstance(result, Errors):
         return failure.name, *sorted({type(error).__qualname__ for error in result.errors})
@@ -122,7 +122,7 @@ def _last_place(trace: str) -> str:
 
 
 def _short(failure: Failure) -> str:
-    """How it has failed, in one line."""
+    """The failure in one line."""
     result = failure.result
     if isinstance(result, Panic) and result.exceptions:
         return result.exceptions[-1].stack_trace.rstrip().rpartition("\n")[2]

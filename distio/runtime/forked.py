@@ -16,7 +16,8 @@ __all__ = ["EndsChild", "LeavesChild"]
 class LeavesChild(Frame):
     """Lies, in a forked child, on the stack of a fiber that goes on: a `sys.exit` ends the child.
 
-    Elsewhere that is a panic of the fiber. But a program that forks and exits means the process.
+    In other processes `sys.exit` is a panic of the fiber. A program that forks and exits means the
+    process.
     """
 
     __slots__ = ()
@@ -30,13 +31,13 @@ class LeavesChild(Frame):
 
 @final
 class EndsChild(Frame):
-    """All that is left, in a forked child, for a fiber of the parent to do later."""
+    """The only frame, in a forked child, of a fiber of the parent."""
 
     __slots__ = ("_rest",)
 
     def __init__(self, rest: list[Frame]) -> None:
         self._rest = rest
-        """What the parent has left to do: dropping it might release something."""
+        """The frames of the parent, kept because dropping them might release something."""
 
     def _succeeded(self, fiber: Fiber) -> NoReturn:
         end_child(fiber.outcome())

@@ -112,8 +112,8 @@ os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_in_c
 class ForeignDescriptor:
     """A file descriptor that belongs to another library, whose copies in children are closed.
 
-    That library may have closed it by the time of a fork, and its number may be another file's. So
-    a copy is closed only if it still is the same file.
+    By the time of a fork, the library may have closed the descriptor, whose number may be another
+    file's. So a copy is closed only if it still is the same file.
     """
 
     __slots__ = ("__weakref__", "_file", "number")

@@ -20,17 +20,16 @@ from distio.protocol.ids import member_name
 from distio.protocol.text import readable
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
+from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector
 from distio.runtime.link import LinkedHost
-from distio.runtime.patience import PATIENCE_SECONDS, Vigil
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import connection_of, dealer, send
+from distio.runtime.timeouts import MAX_WAIT_SECONDS
 
 __all__ = ["HANDSHAKE_SECONDS", "connect"]
 
 HANDSHAKE_SECONDS: Final = 10.0
 """A process waits so long for the answer, unless it is told otherwise."""
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
-"""Nobody waits longer for the answer: the system can't count much more."""
 
 
 def connect(
@@ -99,8 +98,8 @@ def _join(
         member = Member(
             incarnation, offers_children=not is_worker, worker=name if is_worker else None
         )
-        vigil: Vigil[str] = Vigil(patience)
-        return LinkedHost(member, context, sender, listener, lifeline, early, connections, vigil)
+        detector: FailureDetector[str] = FailureDetector(patience)
+        return LinkedHost(member, context, sender, listener, lifeline, early, connections, detector)
     except BaseException:
         context.destroy(linger=0)
         raise
@@ -125,15 +124,15 @@ def _await_welcome(
     timeout: float,
     ends: dict[int, ClusterError],
 ) -> tuple[int, list[m.CoordinatorMessage]]:
-    """The incarnation, and what else was said in the same breath.
+    """The incarnation, and the other messages of the same batch.
 
     Args:
-        ends: by descriptor: why it is of no use to wait any longer.
+        ends: by descriptor, the error that ends the wait.
     """
     poller = zmq.Poller()
     for source in (listener, sender, *ends):
         poller.register(source, zmq.POLLIN | zmq.POLLERR)
-    ready = poller.poll(int(min(timeout, _LONGEST_WAIT_SECONDS) * 1000))
+    ready = poller.poll(int(min(timeout, MAX_WAIT_SECONDS) * 1000))
     for source, _ in ready:
         if source in ends:
             raise ends[source]

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cache, partial
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.executor.executor import Executor
@@ -37,7 +37,7 @@ from distio.runtime.current import (
     on_behalf_of,
     origin,
 )
-from distio.runtime.deciding import Deciding, what_failed
+from distio.runtime.fail_stop import FailStop, what_failed
 from distio.runtime.failures import FailureLog
 from distio.runtime.forked import EndsChild
 from distio.runtime.forks import drop_in_children, end_child, without_forks
@@ -53,24 +53,22 @@ from distio.runtime.main_thread import (
 )
 from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import Seat, here
+from distio.runtime.pending_runs import PendingRuns
 from distio.runtime.threads import CannotStartThread, start_thread
-from distio.runtime.tickets import PendingRuns
+from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.watchdog import PoolWatch
 
 __all__ = ["Host", "Link"]
 
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
-"""The system can't wait for centuries; whoever has to looks again once a day."""
-
 
 class Link(Protocol):
-    """What carries a member's messages. Its methods are called with the host's mutex held."""
+    """Carries a member's messages. All methods are called with the host's mutex held."""
 
     def outbox_changed(self, *, more_follows: bool = False) -> None:
-        """There may be something to carry.
+        """The outbox may have messages to carry.
 
         Args:
-            more_follows: what is being said isn't complete: hold it back, but only for a moment.
+            more_follows: whether more messages follow at once: hold these back for a moment.
         """
 
     def idle(self) -> float | None:
@@ -90,16 +88,16 @@ class Host:
     def __init__(self, member: Member) -> None:
         self.member = member
         self.within = origin()
-        """Whose code has made it, if it is a fiber's."""
+        """The fiber whose code has made the host, if there is one."""
         self.link: Link
         self.is_stopping = False
         self.is_inherited = False
         """Whether this is the copy, in a forked child, of a host that belongs to the parent."""
-        self.tickets = PendingRuns()
+        self.pending_runs = PendingRuns()
         self.failure: TracedException | None = None
         """Why this host can't go on."""
-        self.deciding = Deciding(self)
-        """The mutex, for whatever comes from outside of the pool."""
+        self.fail_stop = FailStop(self)
+        """Holds the mutex for calls from outside of the pool."""
         self.renew_mutex()
         self._idle = 0
         self._surplus = 0
@@ -110,7 +108,7 @@ class Host:
         self._pool_name = ""
         self._random = random.Random().random
         self._main_executor: Executor | None = None
-        """That of the main thread, if it is one of the pool's."""
+        """The executor of the main thread, if the main thread belongs to the pool."""
         self.failures = FailureLog(self)
         self.pool = PoolWatch(self)
         member.watch_handles(lambda: self._handle_died)
@@ -152,7 +150,7 @@ class Host:
             self._work_ready.notify_all()
 
     def work(self) -> None:
-        """What a pool thread does until the host stops."""
+        """Take and run work until the host stops; the main function of a pool thread."""
         executor = Executor(self.member, self)
         with self.mutex:
             self.pool.executors[threading.get_ident()] = executor
@@ -288,13 +286,13 @@ class Host:
         self.inbox.put(self.member.features.cancellation.watch, fiber, partial(hand_over, stop))
 
     def unwatch(self, fiber: Fiber) -> None:
-        """It waits no longer."""
+        """The function of the fiber waits no longer."""
         self.inbox.put(self.member.features.cancellation.unwatch, fiber)
 
     # -- calls for the main thread --------------------------------------------------------
 
     def wake_main(self) -> None:
-        """There is a call for the main thread, which is one of the pool's and may be idle."""
+        """Wake the main thread for a call, if it belongs to the pool and is idle."""
         self.inbox.put(self._wake_main)
 
     def _wake_main(self) -> None:
@@ -318,7 +316,7 @@ class Host:
         self.inbox.put(self.member.cancel_run, run)
 
     def describe_run(self, run: int) -> str:
-        """Which fibers of this run go on; empty if it is over."""
+        """The fibers of this run that go on, in words; empty if the run is over."""
         with self.mutex:
             return self.member.describe_fibers(run)
 
@@ -341,10 +339,10 @@ class Host:
     # -- the end of a host that can't go on -----------------------------------------------
 
     def fail(self, error: BaseException) -> None:
-        """Something here that isn't user code has failed: this member can't go on, and leaves.
+        """End the host because code of distio has failed: the member can't go on, and leaves.
 
-        Whoever waits for a run of this host hears it, and the coordinator, if there is one. May be
-        called by any thread that doesn't hold the mutex, in an `except` clause; the first call
+        The threads that wait for runs of this host hear of it, and so does the coordinator. Any
+        thread that doesn't hold the mutex may call this, in an `except` clause; the first call
         counts.
         """
         failure = TracedException.in_except_clause(error)
@@ -363,11 +361,11 @@ class Host:
                 self.end_runs(reason, failure)
 
     def say_farewell(self, reason: str) -> None:
-        """Tell whoever this host belongs to that it can't go on (mutex held)."""
+        """Tell the coordinator that the host can't go on (mutex held)."""
 
     def end_runs(self, reason: str, failure: TracedException) -> None:
-        """Tell whoever waits for a run of this host (mutex held)."""
-        self.tickets.fail(Panic([failure], []))
+        """Wake the threads that wait for runs of this host (mutex held)."""
+        self.pending_runs.fail(Panic([failure], []))
 
     # -- what work needs ------------------------------------------------------------------
 
@@ -380,28 +378,28 @@ class Host:
         return self._random()
 
     def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
-        """Here it becomes a panic; but the run that the main thread is in ends if it was there."""
+        """Let the interrupt become a panic; the run of the main thread ends if it was there."""
         noted(interrupt)
         return True
 
     def run_in_thread(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
     ) -> Callable[[], None]:
-        """On one of the threads for blocking calls."""
+        """Make a call on one of the threads for blocking calls."""
         return blocking_threads.call(partial(call_on_behalf_of, fiber, self, call), withdrawn)
 
     def on_main_thread(
         self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
     ) -> Callable[[], bool]:
-        """That of the process, if it takes calls."""
+        """Hand a call to the main thread of the process, if that takes calls."""
         return call_on_main_thread(partial(call_on_behalf_of, fiber, self, call), refuse)
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-        """On that of all hosts in this process."""
+        """Run a coroutine on the event loop that all hosts of the process share."""
         return _run_on_loop()(run)
 
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
-        """What the task logs is the fiber's; a child that it forks ends with it."""
+        """Tag the logs of the task with the fiber; a child that the task forks ends with it."""
         end = begin_task(fiber, self)
 
         def ended(result: Result[Any, Any]) -> None:
@@ -489,4 +487,4 @@ def _at_most(patience: float | None) -> float | None:
     """For how long a thread may wait without looking around."""
     if is_main_thread():
         return HEARING_SECONDS if patience is None else min(patience, HEARING_SECONDS)
-    return patience and min(patience, _LONGEST_WAIT_SECONDS)
+    return patience and min(patience, MAX_WAIT_SECONDS)

@@ -1,9 +1,9 @@
 """Calls that come to a host from anywhere.
 
-The machine of a host changes under its mutex only. But a callback may be called by a signal handler
-or a `__del__`, in the middle of a thread that holds the mutex, or another lock that somebody who
-holds the mutex waits for. So whoever calls never waits: if the mutex isn't free, whoever takes it
-next carries out the call; the messenger does so if nobody else does.
+The machine of a host changes under its mutex only. A signal handler or a `__del__` may call a
+callback in the middle of a thread that holds the mutex, or that holds a lock for which the owner of
+the mutex waits. So a caller never waits: if the mutex isn't free, the thread that takes it next
+makes the call. The messenger makes the call if no other thread does.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ class Inbox:
     """Calls to be made under a mutex, in the order in which they came.
 
     Args:
-        mutex: the mutex.
-        follow_up: called with the mutex held, when calls were made.
-        failed: called by the messenger, without the mutex, if one of them has raised. Whoever has
-            put it is not to hear of that: it may be a signal handler, or a `__del__`.
+        mutex: the mutex. follow_up: called with the mutex held, when calls were made. failed:
+        called by the messenger, without the mutex, if a call has raised. The caller of `put`
+            doesn't get the exception: it may be a signal handler, or a `__del__`.
     """
 
     __slots__ = ("_acquire", "_failed", "_follow_up", "_release", "waiting")

@@ -1,19 +1,20 @@
 """Signals while the main thread runs programs: Ctrl-C, SIGTERM, and handlers of the user's own.
 
-Python calls a signal's handler in the main thread, wherever that is: in the middle of a machine,
-perhaps, with its mutex held. An exception there would leave the machine half changed. So while the
-main thread is in `run`, a `_Guard` stands in the place of each handler. It calls the handler, and
-if that raises, the run is cancelled, and the exception leaves `run` when all is released. Where a
-function of the user is interrupted, the exception is raised there, too.
+Python calls a signal's handler in the main thread, wherever that thread is: in the middle of a
+machine, perhaps, with its mutex held. An exception there would leave the machine half changed. So
+while the main thread is in `run`, a `_Guard` stands in the place of each handler. The guard calls
+the handler. If the handler raises, the guard cancels the run, and the exception leaves `run` when
+all is released. If a function of the user was interrupted, the exception is raised there, too.
 
 Rules
 -----
 - A handler for SIGINT or SIGTERM that the program hasn't set raises KeyboardInterrupt or a
-  SystemExit with code 143; from there on it is like one of the program's.
-- What isn't an `Exception` asks the program to end: it cancels all runs that the main thread is in,
-  each within a function of the one before. The second time it is raised wherever the thread is.
-- An `Exception` is the business of what is interrupted. A function of the user may handle it; else
-  it cancels the innermost run and leaves it.
+  SystemExit with code 143; from there on that exception is like one of the program's.
+- An exception that isn't an `Exception` asks the program to end: it cancels all runs that the main
+  thread is in, each within a function of the one before. A second one is raised wherever the thread
+  is.
+- An `Exception` concerns the interrupted code. A function of the user may handle it; otherwise it
+  cancels the innermost run and leaves that run.
 - The first exception counts. An `Exception` that comes while its run is ending is logged.
 - A handler that is set meanwhile has its guard at once: `signal.signal` calls a function of the
   module `_signal`, and another one stands in the place of that as long.
@@ -50,7 +51,7 @@ __all__ = [
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _RUNTIME: Final = os.path.join(_PACKAGE, "runtime") + os.sep
 _OF_WEAK_REFERENCES: Final = {_weakrefset.__file__, weakref.__file__}
-"""What they call when something dies may have interrupted any function."""
+"""The files that call callbacks of weak references, in the midst of any function."""
 _PATIENCE_SECONDS: Final = 1.0
 """How long a program may take to be cancelled before it is told what it is at."""
 _MARK: Final = "_distio_raised_by_signal_handler"
@@ -70,7 +71,7 @@ class Terminated(SystemExit):
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """What stands for the default action of SIGTERM, which would release nothing."""
+    """Takes the place of the default action of SIGTERM, which would release nothing."""
     raise Terminated
 
 
@@ -105,20 +106,20 @@ class _Guard:
 
 
 class interruptible:
-    """What runs in it is cancelled by what signal handlers raise; that is raised when it has ended.
+    """Cancels the run inside it when a signal handler raises; raises the exception at the end.
 
-    Only the main thread hears signals. In others, it raises what `end_with` was given.
+    Only the main thread hears signals. In other threads, it raises the exception of `end_with`.
 
     Args:
-        cancel: cancels it, and returns at once; called by another thread.
-        describe: what of it goes on, in words; empty if nothing does.
+        cancel: cancels the run, and returns at once; called by another thread.
+        describe: the fibers that go on, in words; empty if there are none.
     """
 
     def __init__(self, cancel: Callable[[], None], describe: Callable[[], str]) -> None:
         self.cancel = cancel
         self.describe = describe
         self._exception: BaseException | None = None
-        """What leaves it."""
+        """The exception that leaves the run."""
         self._is_heard = False
 
     def __enter__(self) -> interruptible:
@@ -163,10 +164,10 @@ class interruptible:
         return self._exception is exception
 
     def noted(self, exception: BaseException) -> None:
-        """A function of a fiber has let this pass: it is to end the run.
+        """Note an exception that a function of a fiber has let pass: it ends the run.
 
         Raises:
-            BaseException: the same, if all is given up.
+            BaseException: this exception, if all is given up.
         """
         if self in _running and _demands.count > 1:
             raise exception
@@ -178,11 +179,11 @@ class interruptible:
 class _Demands:
     count = 0
     counted: BaseException | None = None
-    """What has just left a run within another one, perhaps one that a handler has run."""
+    """The exception that has just left an inner run, perhaps one that a handler has begun."""
 
 
 _running: Final[list[interruptible]] = []
-"""Those that the main thread is in, the outermost first."""
+"""The runs that the main thread is in, the outermost first."""
 _demands: Final = _Demands()
 """How often a handler has asked the program to end since the outermost began."""
 _guards: Final[dict[int, _Guard]] = {}
@@ -207,10 +208,10 @@ def _guard_handlers() -> None:
 
 
 def _set_guarded(number: Any, handler: Any) -> Any:
-    """What `signal.signal` calls while the main thread is in `run`.
+    """Stands for `_signal.signal` while the main thread is in `run`.
 
     Returns:
-        What was there before: a guard, most likely.
+        The handler before: a guard, most likely.
     """
     if not _lacks_guard(number, handler):
         return _set_handler(number, handler)

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.runtime.addresses import check_url, ipc_path
 from distio.runtime.handshake import HANDSHAKE_SECONDS
-from distio.runtime.keeping import Backoff
 from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import HEARING_SECONDS, is_main_thread
+from distio.runtime.process_supervisor import Backoff
 
 __all__ = ["join"]
 
 _LEAST_SECONDS: Final = 1.0
-"""So long a coordinator that listens may take to answer, also when the time is nearly over."""
+"""A coordinator that listens may take so long to answer, even when the time is nearly over."""
 
 
 def join(
@@ -32,7 +32,7 @@ def join(
     timeout: float = HANDSHAKE_SECONDS,
     lifeline: int | None = None,
 ) -> LinkedHost:
-    """Join, and try again for some time if nobody answers, less and less often.
+    """Join, and try again for some time if no coordinator answers, less and less often.
 
     A signal handler that raises ends the wait at once.
 
@@ -74,7 +74,7 @@ def join(
 
 
 def _require_listener(url: str, seconds: float) -> None:
-    """See that somebody listens there: libzmq itself would go on trying ten times a second."""
+    """Check that a process listens there: libzmq itself would try ten times a second for ever."""
     path = ipc_path(url)
     try:
         if path is None:

@@ -1,8 +1,9 @@
 """Starting the processes of a local cluster, and seeing how they end.
 
-They are started as programs, never forked: no lock, thread or socket of the caller can leak into
-them. Each lives as long as its `Lifeline`: when this program ends, in whatever way, they see it.
-A child that this program forks closes its copies, so nothing outlives the program for its sake.
+The processes are started as programs, never forked: no lock, thread or socket of the caller can
+leak into them. Each process lives as long as its `Lifeline`, which shows it the end of this
+program. A child that this program forks closes its copies, so no process outlives the program for
+its sake.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _FIRST_FREE: Final = 3
 """The descriptors below it are the standard streams."""
 
 _STARTED: Final = b"\0"
-"""What a process writes to stderr when it has started."""
+"""The byte that a process writes to stderr when it has started."""
 _MOST_READ: Final = 65_536
 _MOST_KEPT: Final = 8_192
 _MOST_LINES: Final = 10
@@ -65,8 +66,9 @@ bootstrap()
 class Lifeline:
     """A pipe by which other processes see the end of this one.
 
-    Nobody writes to it. Processes that were given its `reader` come to its end when this process
-    closes the lifeline, or ends in whatever way. A forked child of this process has no share in it.
+    No process writes to the pipe. A process that has its `reader` sees the end of the file when
+    this process closes the lifeline, or ends in whatever way. A forked child of this process has no
+    share in it.
     """
 
     def __init__(self) -> None:
@@ -123,8 +125,8 @@ def _pipe_above_standard() -> list[int]:
 class OwnStderr:
     """The stderr of this program as it is now, or /dev/null if that is closed.
 
-    A forked child has no share in it: one that has left the program's streams, like a daemon, would
-    keep whoever reads them waiting.
+    A forked child closes its copy: a child that has left the program's streams, like a daemon,
+    would keep the readers of the stream waiting.
     """
 
     def __init__(self) -> None:
@@ -147,7 +149,7 @@ class OwnStderr:
 
 @final
 class StartLog:
-    """What a process writes to stderr until it has started: passed on, and its end kept.
+    """Passes on what a process writes to stderr until it has started, and keeps the last lines.
 
     The process is given the `writer` as its stderr. When it has started, it calls `has_started`,
     and writes to the true stderr from then on.
@@ -228,11 +230,12 @@ def tell_started(stderr: int) -> None:
 class Program:
     """`main(arguments)` of a module, for processes that can import what this program can now.
 
-    They have the environment, working directory and path of this moment, whenever they start.
+    The processes get the environment, working directory and path of this moment, whenever they
+    start.
 
     Args:
-        module: its name.
-        options: those of the interpreter.
+        module: the name of the module.
+        options: the options of the interpreter.
         environment: variables beside those of this program.
 
     Raises:
@@ -260,9 +263,9 @@ class Program:
     ) -> subprocess.Popen[bytes]:
         """Start a process.
 
-        Its standard input is empty; it writes where this program does. SIGINT is blocked until the
-        process unblocks it: Ctrl-C in a terminal comes to it too, while it imports its modules, and
-        no handler of its own could be there in time.
+        The standard input of the process is empty; its output goes where this program's does.
+        SIGINT is blocked until the process unblocks it: Ctrl-C in a terminal comes to it too, while
+        it imports its modules, and no handler of its own could be there in time.
 
         Args:
             arguments: what `main` is called with, a list of them.
@@ -305,7 +308,7 @@ def _check_importable(module: str) -> None:
 
 
 def _is_on_path(module: str) -> bool:
-    """Whether its package is found by who has not imported it yet; `find_spec` has."""
+    """Whether a process that hasn't imported the package yet would find it."""
     package, _, _ = module.partition(".")
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
     return any(finder.find_spec(package, None) is not None for finder in finders)
@@ -334,7 +337,7 @@ def _absolute_path(directory: str) -> list[str]:
 
 
 def _inherited(descriptor: int) -> int | None:
-    """What a child has as this standard stream: the program's, or nothing if that is closed."""
+    """The standard stream of a child: None for the program's; DEVNULL if that is closed."""
     with suppress(OSError):
         if os.get_inheritable(descriptor):
             return None

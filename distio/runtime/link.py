@@ -1,8 +1,8 @@
 """A member's link to the coordinator: two sockets and one thread.
 
-Whoever has something to say sends it himself, under the host's mutex, on the sending socket: no
-hop to another thread. The link thread only listens, and carries what was held back for a moment
-so that it goes out in one frame with what follows. It never runs user code.
+A thread that has messages sends them itself, under the host's mutex, on the sending socket: no hop
+to another thread. The link thread only listens, and sends messages that were held back for a moment
+so that they go out in one frame with those that follow. The link thread never runs user code.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from distio.protocol.codec import from_coordinator, from_member
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages.logs import LogLevels
-from distio.runtime.alone import Alone
 from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
+from distio.runtime.failure_detector import FailureDetector, silence_of
 from distio.runtime.failures import log_unreleased
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.host import Host
-from distio.runtime.patience import Vigil, silence_of
+from distio.runtime.pending_runs import PendingRun, inherited
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import receive, send
-from distio.runtime.tickets import Ticket, inherited
+from distio.runtime.standalone import StandaloneDriver
+from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
 
 __all__ = ["LinkedHost"]
@@ -51,11 +52,9 @@ _LONGEST_SILENCE_SECONDS: Final = 0.05
 _ORPHAN_SECONDS: Final = 4.0
 """How long a worker whose program has ended waits for its coordinator to say that all is over."""
 _MUTEX_MAY_TAKE_SECONDS: Final = 1.0
-"""Nobody holds the mutex for a thousandth of this."""
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
-"""The link thread waits for so long at once: the system can't count much more."""
+"""No thread holds the mutex for a thousandth of this."""
 _FAREWELL_MS: Final = 500
-"""How long the last words may take on their way, if nobody listens any more."""
+"""How long the last words may take on their way, if the coordinator is gone."""
 
 
 def _release(ended: list[LocalRun]) -> None:
@@ -75,14 +74,14 @@ class LinkedHost(Host):
         lifeline: int | None,
         early: list[m.CoordinatorMessage],
         connections: tuple[ForeignDescriptor, ...],
-        vigil: Vigil[str],
+        detector: FailureDetector[str],
     ) -> None:
         super().__init__(member)
         self.link = self
         self.deliveries = Deliveries()
-        """What fibers elsewhere have logged."""
+        """The log records of fibers elsewhere."""
         self.relay: Relay | None = None
-        """What fibers here log for others, if this is a worker."""
+        """The log records of fibers here for other processes, if this is a worker."""
         self._levels_told: LogLevels | None = None
         self.explain_loss: Callable[[], str] = lambda: ""
         """May know more of why the coordinator is lost than its broken connection tells."""
@@ -92,22 +91,22 @@ class LinkedHost(Host):
         self._lifeline = lifeline
         self._early = early
         self._connections = connections
-        """Kept as long as the host: forked children close their copies."""
-        self._vigil = vigil
+        """The descriptors whose copies forked children close; kept as long as the host."""
+        self._detector = detector
         self.process = os.getpid()
         self._last_sent = 0.0
         self._is_held_back = False
         self._is_closed = False
         self._close_reason = ""
         self.is_lost = False
-        """Whether the link has ended though nobody wanted it to."""
+        """Whether the link has ended without being closed."""
         self.closed_because = ""
         self._farewell: tuple[str, float] | None = None
         """If it is to leave the cluster: why, and in how many seconds."""
         self._leaves_because = ""
         self._orphaned_until: float | None = None
         """When it doesn't wait any longer for the coordinator of a program that has ended."""
-        self._alone: Alone | None = None
+        self._standalone: StandaloneDriver | None = None
         """Decides in place of the coordinator, once that is lost."""
         self._monitor = listener.get_monitor_socket()
         self._waker = Waker()
@@ -116,8 +115,8 @@ class LinkedHost(Host):
 
     def outbox_changed(self, *, more_follows: bool = False) -> None:
         member = self.member
-        if self._alone is not None:
-            self._alone.exchange()
+        if self._standalone is not None:
+            self._standalone.exchange()
             return
         if not member.has_news and not member.has_newly_blocked:
             return
@@ -139,8 +138,8 @@ class LinkedHost(Host):
         """Never called: here `idle` sets no time."""
 
     def _send(self, *, full: bool = False) -> None:
-        if self._alone is not None:
-            self._alone.exchange()
+        if self._standalone is not None:
+            self._standalone.exchange()
             return
         self._is_held_back = False
         member = self.member
@@ -156,7 +155,7 @@ class LinkedHost(Host):
 
     def say(self, *messages: m.MemberMessage) -> None:
         """Send these at once (takes the mutex)."""
-        with self.deciding:
+        with self.fail_stop:
             for message in messages:
                 self.member.send(message)
             self._send()
@@ -167,7 +166,7 @@ class LinkedHost(Host):
         """Carry messages until the link closes; what the link thread does."""
         try:
             reason = self._carry()
-        except BaseException as error:  # noqa: BLE001 (whoever waits for us is told)
+        except BaseException as error:  # noqa: BLE001 (the callers of the host are told)
             self.fail(error)
             reason = self._close_reason
         if self._close_reason:  # this end has closed it, whatever the other one has said
@@ -185,14 +184,14 @@ class LinkedHost(Host):
         if self.failure is not None or self.is_inherited:
             return
         grace = 0.0 if self._orphaned_until is not None else GRACE_SECONDS
-        with self.deciding:
+        with self.fail_stop:
             member = self.member
             if member.state.is_leaving or not member.hosts_fibers:
                 return  # it has had its time, or there is nothing to release
-            self._alone = Alone(self, reason or "the cluster was closed", grace)
-            self._alone.finish()
-        if self._alone is not None:
-            self._look_after(self._alone.ended, self._alone.tell)
+            self._standalone = StandaloneDriver(self, reason or "the cluster was closed", grace)
+            self._standalone.finish()
+        if self._standalone is not None:
+            self._look_after(self._standalone.ended, self._standalone.tell)
 
     def _carry(self) -> str:
         poller = zmq.Poller()
@@ -202,7 +201,7 @@ class LinkedHost(Host):
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
         if silence_of(connection.number for connection in self._connections) is not None:
-            self._vigil.begin(time.monotonic())  # else the system tells of the end of a process
+            self._detector.begin(time.monotonic())  # else the system tells of the end of a process
         reason = self._take_up(self._early)
         while not (self._is_closed or reason):
             events = dict(poller.poll(self._milliseconds_to_wait()))
@@ -226,31 +225,31 @@ class LinkedHost(Host):
                 self._orphaned_until = time.monotonic() + _ORPHAN_SECONDS
             if self._orphaned_until is not None and time.monotonic() >= self._orphaned_until:
                 return "the program that started this process has ended"
-            if self._vigil.due is not None:
+            if self._detector.due is not None:
                 reason = reason or self._look_for_life()
         return reason or self._close_reason
 
     def _milliseconds_to_wait(self) -> int | None:
         if self._is_held_back or self.relay:
             return _HOLD_BACK_MS
-        due, end = self._vigil.due, self._orphaned_until
+        due, end = self._detector.due, self._orphaned_until
         if end is not None and (due is None or end < due):
             due = end
         if due is None:
             return None
-        seconds = min(due - time.monotonic(), _LONGEST_WAIT_SECONDS)
+        seconds = min(due - time.monotonic(), MAX_WAIT_SECONDS)
         return max(0, int(seconds * 1000) + 1)
 
     def _look_for_life(self) -> str:
         """A reason if the coordinator has been silent for too long."""
         now = time.monotonic()
-        if self._vigil.due is None or now < self._vigil.due:
+        if self._detector.due is None or now < self._detector.due:
             return ""
         silent = silence_of(connection.number for connection in self._connections)
-        lost = self._vigil.look(now, {} if silent is None else {"coordinator": silent})
+        lost = self._detector.look(now, {} if silent is None else {"coordinator": silent})
         self.is_lost = bool(lost)
         return "".join(
-            f"the coordinator gave {self._vigil.complaint(silent)}" for silent in lost.values()
+            f"the coordinator gave {self._detector.complaint(silent)}" for silent in lost.values()
         )
 
     def _hear(self) -> str:
@@ -271,7 +270,7 @@ class LinkedHost(Host):
                 self.member.receive(message)
             arrived = self.member.take_logs()
             if self.member.state.ended_runs:
-                ended, tell = self.tickets.take_ended(self.member)
+                ended, tell = self.pending_runs.take_ended(self.member)
             self.wake()
             if not self.member.state.ready:
                 # a thread that is idle has told all it knew, and isn't woken for this
@@ -295,7 +294,7 @@ class LinkedHost(Host):
         try:
             log_unreleased(ended)
             self.failures.runs_ended([run.id for run in ended])
-        finally:  # whoever waits for them is told, whatever a log handler does
+        finally:  # threads that wait for the runs wake, whatever a log handler does
             tell()
         _release(ended)
 
@@ -315,14 +314,15 @@ class LinkedHost(Host):
             reason: what is said of the link's end.
             grace: how many seconds the fibers may take.
         """
-        if self._farewell is not None or self.member.state.is_leaving or self._alone is not None:
+        is_leaving = self._farewell is not None or self.member.state.is_leaving
+        if is_leaving or self._standalone is not None:
             self.inbox.put(self._give_up)  # it is told for the second time
         self._farewell = reason, grace
         self._waker.wake()
 
     def _give_up(self) -> None:
-        if self._alone is not None:
-            self._alone.give_up()
+        if self._standalone is not None:
+            self._standalone.give_up()
         self.close(self._leaves_because)
 
     def _leave(self) -> None:
@@ -330,25 +330,25 @@ class LinkedHost(Host):
         if farewell is None:
             return
         self._leaves_because, grace = farewell
-        with self.deciding:
+        with self.fail_stop:
             self.member.leave(grace)
             self.wake()
             self._send(full=True)
 
     def finish_runs(self, reason: str) -> None:
         """End all runs that this process has started, wait until they are over, refuse others."""
-        tickets = self.tickets.refuse(reason)
-        self.inbox.put(self._end_runs_of, tickets, reason)
+        runs = self.pending_runs.refuse(reason)
+        self.inbox.put(self._end_runs, runs, reason)
         if not self.mutex.acquire(timeout=_MUTEX_MAY_TAKE_SECONDS):
             return  # this very thread holds it, and was interrupted: nothing goes on before it does
         self.mutex.release()
-        for ticket in tickets:
-            if not ticket.is_given_up:
-                ticket.wait()
+        for pending in runs:
+            if not pending.is_abandoned:
+                pending.wait()
 
-    def _end_runs_of(self, tickets: Sequence[Ticket], reason: str) -> None:
-        for ticket in tickets:
-            self.member.cancel_run(ticket.run, Cause.CLUSTER_CLOSED, reason)
+    def _end_runs(self, runs: Sequence[PendingRun], reason: str) -> None:
+        for pending in runs:
+            self.member.cancel_run(pending.run, Cause.CLUSTER_CLOSED, reason)
         self._send()
 
     def say_farewell(self, reason: str) -> None:
@@ -356,7 +356,7 @@ class LinkedHost(Host):
         self._say_at_once(*self._last_logs(), *last_words(reason))
 
     def end_runs(self, reason: str, failure: TracedException) -> None:
-        self.tickets.cut_short(reason, failure.stack_trace)
+        self.pending_runs.cut_short(reason, failure.stack_trace)
         self.close(reason)
 
     def _closed(self, reason: str) -> None:
@@ -367,7 +367,7 @@ class LinkedHost(Host):
             self.stop()
         finally:
             with self.mutex:  # before the last words are on their way, which may take a moment
-                self.tickets.cut_short(reason or "the cluster was closed")
+                self.pending_runs.cut_short(reason or "the cluster was closed")
         self._listener.disable_monitor()
         self._sender.close(linger=_FAREWELL_MS)
         self._context.destroy(linger=0)
@@ -378,7 +378,7 @@ class LinkedHost(Host):
             return
         super().drop_in_child()
         self._is_closed = True  # nothing is sent
-        self.tickets.drop_in_child(self.process)
+        self.pending_runs.drop_in_child(self.process)
 
     def refuse_in_child(self) -> None:
         """Raise ClusterClosed if this is a forked child of the process that this belongs to."""
@@ -397,31 +397,31 @@ class LinkedHost(Host):
         return [] if self.relay is None else [*self.relay.stop()]
 
     def _say_at_once(self, *messages: m.MemberMessage) -> None:
-        """Send the last words, if there is anybody to hear them (mutex held)."""
+        """Send the last words, unless the link is closed (mutex held)."""
         if messages and not self._is_closed:
             with suppress(Exception):  # what fails here failed before, and that is told
                 send(self._sender, from_member.encode(messages))
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
-        """Those of the programs whose fibers a worker has."""
+        """Log at the levels of the programs whose fibers this worker has."""
         if self.relay is not None:
             self.relay.use_levels(levels)
 
     # -- runs -----------------------------------------------------------------------------
 
-    def begin(self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots) -> Ticket:
+    def begin(self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots) -> PendingRun:
         """Run `io` with its root in this process."""
         levels, variables = levels_now(), of_the_caller()
-        with self.deciding:
-            ticket, root = self._start(io, context, levels, snapshots)
+        with self.fail_stop:
+            pending, root = self._start(io, context, levels, snapshots)
             root.variables = variables
             root.is_pinned = True  # so it need not remember how to go on elsewhere
             self.member.queue(root)
             self.wake()
-            return ticket
-        return self.tickets.issue(Fiber(0, 0, io, context))
+            return pending
+        return self.pending_runs.issue(Fiber(0, 0, io, context))
 
-    def submit(self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots) -> Ticket:
+    def submit(self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots) -> PendingRun:
         """Run `io` with its root on a worker.
 
         Raises:
@@ -433,18 +433,18 @@ class LinkedHost(Host):
         if dumped.generators:
             self.copied([fiber], dumped.generators)
         levels = levels_now()
-        with self.deciding:
-            ticket, root = self._start(io, context, levels, snapshots)
+        with self.fail_stop:
+            pending, root = self._start(io, context, levels, snapshots)
             self.member.ship_root(root, dumped)
             self._send()
-            return ticket
-        return self.tickets.issue(fiber)
+            return pending
+        return self.pending_runs.issue(fiber)
 
     def _start(
         self, io: IO[Any, Any, Any], context: Any, levels: LogLevels, snapshots: Snapshots
-    ) -> tuple[Ticket, Fiber]:
+    ) -> tuple[PendingRun, Fiber]:
         if levels != self._levels_told:
             self._levels_told = levels
             self.member.send(m.SetLogLevels(levels))
         root = self.member.start_root(io, context, snapshots)
-        return self.tickets.issue(root), root
+        return self.pending_runs.issue(root), root

@@ -35,9 +35,9 @@ from distio.runtime.interrupts import interruptible
 from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main
 from distio.runtime.nesting import here, stopped_with_its_fiber
+from distio.runtime.pending_runs import PendingRun
 from distio.runtime.records import tagging
 from distio.runtime.threads import CannotStartThread, start_thread
-from distio.runtime.tickets import Ticket
 
 __all__ = ["LocalHost"]
 
@@ -49,7 +49,7 @@ ids of an incarnation that no member has."""
 
 @final
 class LocalHost(Host):
-    """One run, by the thread that calls `run`, which is the first of the pool, and others."""
+    """Hosts one run: the thread that calls `run` is the first of the pool."""
 
     def __init__(self, pool_size: int, grace: float = GRACE_SECONDS) -> None:
         """
@@ -79,7 +79,7 @@ class LocalHost(Host):
             serving_on_main(self.wake_main),
             tagging,
         ):
-            ticket = self._start(io, context)
+            pending = self._start(io, context)
             threads = self._start_others()
             try:
                 self.work()
@@ -96,8 +96,8 @@ class LocalHost(Host):
             if self.failures.has_to_tell_of([self._run]):
                 self.failures.runs_ended([self._run])
             spare_in_children(self)
-            ticket.wait()  # another thread may still be telling what has failed
-        return ticket.result()
+            pending.wait()  # another thread may still be telling what has failed
+        return pending.result()
 
     def _start_others(self) -> list[threading.Thread]:
         """The other threads of the pool, or as many of them as the system allows."""
@@ -109,20 +109,20 @@ class LocalHost(Host):
             log.warning("a run has a pool of %d threads only: %s", 1 + len(threads), error)
         return threads
 
-    def _start(self, io: IO[Any, Any, Any], context: Any) -> Ticket:
+    def _start(self, io: IO[Any, Any, Any], context: Any) -> PendingRun:
         variables = of_the_caller()
-        with self.deciding:
+        with self.fail_stop:
             root = self.member.start_root(io, context)
             root.variables = variables
             self._run = root.run
             if self._is_cancelled:
                 self.member.cancel_run(root.run)
             self.member.queue(root)
-            return self.tickets.issue(root)
-        ticket = Ticket(Fiber(0, 0, io, context))
+            return self.pending_runs.issue(root)
+        pending = PendingRun(Fiber(0, 0, io, context))
         assert self.failure is not None
-        ticket.end(Panic([self.failure], []))
-        return ticket
+        pending.end(Panic([self.failure], []))
+        return pending
 
     def cancel(self) -> None:
         """Cancel the run, also if it is still to begin; returns at once."""
@@ -153,10 +153,10 @@ class LocalHost(Host):
         self._coordinator.validate_rest()
 
     def drop_in_child(self) -> None:
-        """In a forked child: the run goes on there as well, if its only thread is the one there.
+        """In a forked child: let the run go on, if its only thread is the one there.
 
-        That thread has called `run`, which so returns in both processes. With more threads, the
-        child lacks some of them, and the fibers that they stepped.
+        The thread has called `run`, which so returns in both processes. A child of a pool with more
+        threads lacks the others, and the fibers that they stepped.
         """
         executor = next((executor for host, executor in executors_here() if host is self), None)
         if self._pool_size > 1 or executor is None:
@@ -203,7 +203,7 @@ class LocalHost(Host):
         self.wake_one()  # to wait for the next deadline while this thread works
 
     def _exchange(self) -> None:
-        """Carry messages to and fro until nobody has anything to say."""
+        """Carry messages both ways until no machine has any."""
         while batch := self.member.take_outbox():
             for message in batch:
                 self._happened(Received(1, message))
@@ -215,7 +215,7 @@ class LocalHost(Host):
         if self.member.state.ended_runs:
             self.is_stopping = True
             self.wake_all()
-            self._ended = self.tickets.close_ended(self.member)
+            self._ended = self.pending_runs.close_ended(self.member)
 
 
 def _left_behind() -> Panic[Any, Any]:

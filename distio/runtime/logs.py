@@ -1,7 +1,7 @@
-"""What the runtime itself logs.
+"""The log records of the runtime itself.
 
-Handlers and filters are user code, and may raise. The runtime logs in the midst of what must not
-fail: a record that can't be handled is told on standard error instead.
+Handlers and filters are user code, and may raise. The runtime logs in the midst of code that must
+not fail, so a record that can't be handled goes to standard error instead.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Calls that fibers have for the main thread of this process.
 
-The main thread takes them while it is in distio: while it steps fibers, waits for a run, or is
-that of a worker. It says so by `serving`, together with what wakes it. When it leaves, what it
-hasn't taken up is refused, so that no fiber waits for a thread that is away.
+The main thread takes calls while it is in distio: while it steps fibers, waits for a run, or
+belongs to a worker. It says so by `serving`, and names a function that wakes it. When the main
+thread leaves, calls that it hasn't taken are refused, so that no fiber waits for a thread that is
+away.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ _guard = threading.RLock()
 """Guards both lists. Reentrant: a signal handler of the user may run a program in the midst."""
 _calls: Final[deque[_Call]] = deque()
 _servers: Final[list[serving]] = []
-"""What the main thread is in and takes calls for, the innermost last."""
+"""The servers that the main thread is in and takes calls for, the innermost last."""
 _asleep = threading.Lock()
 """Locked unless the main thread, if it is in `serve_until`, has to look again. A lock alone can be
 used by a signal handler in the midst of its own use."""

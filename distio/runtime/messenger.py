@@ -1,8 +1,9 @@
-"""A thread that makes calls for those who must not wait.
+"""A thread that makes calls for callers that must not wait.
 
-Python runs a signal handler, and the `__del__` of garbage, in the middle of whatever a thread does:
-while it holds a lock of ours, perhaps, or while it starts a thread. So a handler or a `__del__`
-waits for no lock and starts nothing; it leaves a call here. To leave one takes no lock of Python's.
+Python runs a signal handler, and the `__del__` of garbage, in the middle of other code: while the
+thread holds a lock of distio, perhaps, or while it starts a thread. So a handler or a `__del__`
+waits for no lock and starts no thread: it leaves a call here. To leave a call takes no lock of
+Python's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class _Messenger:
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._may_start = threading.Lock()
-        """Taken for good by whoever starts the thread."""
+        """Taken for good by the caller that starts the thread."""
 
     def start(self) -> None:
         """Start the thread, unless that was done."""

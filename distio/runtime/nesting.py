@@ -1,8 +1,8 @@
 """Nested runs: a function of a fiber runs a program, and its thread waits for it.
 
-A thread of a cluster's pool that waits for such a run would be missed: the nested run itself may
-need it. So another thread takes its place for that time. And a nested run is cancelled when the
-fiber is whose function waits for it.
+A thread of a pool that waits for such a run would be missed: the nested run itself may need a
+thread. So another thread takes its place for that time. A nested run is cancelled together with the
+fiber whose function waits for it.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Seat:
 
 
 class _Here(threading.local):
-    """What this thread does for hosts."""
+    """The state of this thread."""
 
     seat: Seat | None = None
-    """Its place, if it belongs to a pool that may miss it."""
+    """The place of the thread in its pool, if the pool may miss it."""
 
 
 here: Final = _Here()
@@ -97,10 +97,10 @@ def stopped_with_its_fiber(stop: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def nested_within(host: Host, run: int) -> Iterator[None]:
-    """This thread waits for a run of this host: if it calls a function of a fiber of the same host,
-    that fiber waits as well.
+    """Note, while this thread waits for a run of a host, that the fiber in hand waits for it, too.
 
-    So fibers of both runs that wait for each other are found to be deadlocked.
+    The fiber is one of the same host whose function the thread calls. So fibers of both runs that
+    wait for each other are found to be deadlocked.
     """
     fiber, is_executing = held_fiber(host)
     if fiber is None:

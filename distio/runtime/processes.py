@@ -1,9 +1,9 @@
 """The processes of a local cluster: a coordinator, and workers that are started again.
 
-A worker that ends is started again at once, and if it ends again soon, after a while
-(`keeping.Backoff`). One that ends too often (`keeping.RestartLimit`), or before it has joined three
-times in a row, is given up, with the last lines that it wrote. When none is left, the cluster ends.
-So it does with its coordinator.
+A worker that ends is started again at once. If it ends again soon, the next start is delayed
+(`Backoff`). A worker that ends too often (`RestartLimit`), or before it has joined three times in a
+row, is given up, with the last lines that it wrote. The cluster ends when no worker is left, or
+with its coordinator.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from distio.protocol.messages import WorkerExited
 from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.handshake import connect
-from distio.runtime.keeping import (
+from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
+from distio.runtime.link import LinkedHost
+from distio.runtime.process_supervisor import (
     LOST,
     MAX_RESTARTS,
     WITHIN_SECONDS,
     Child,
-    Keeper,
+    ProcessSupervisor,
     RestartLimit,
 )
-from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
-from distio.runtime.link import LinkedHost
 from distio.runtime.python_options import import_options, python_options
 from distio.runtime.refusals import REFUSALS
 
@@ -106,7 +106,7 @@ class LocalProcesses:
             undo.callback(self._lifeline.close)
             self._stderr = OwnStderr()
             undo.callback(self._stderr.close)
-            self._keeper = Keeper(self)
+            self._supervisor = ProcessSupervisor(self)
             undo.pop_all()
         try:
             self._begin(workers, threads, blas_threads)
@@ -116,7 +116,7 @@ class LocalProcesses:
 
     @property
     def coordinator(self) -> subprocess.Popen[bytes]:
-        """Its process."""
+        """The process of the coordinator."""
         return self._all[0]
 
     @property
@@ -126,7 +126,7 @@ class LocalProcesses:
 
     @property
     def _all(self) -> list[subprocess.Popen[bytes]]:
-        processes = [child.process for child in self._keeper.children]
+        processes = [child.process for child in self._supervisor.children]
         return [process for process in processes if process is not None]
 
     # -- starting -------------------------------------------------------------------------
@@ -140,11 +140,11 @@ class LocalProcesses:
         )
         self._add(coordinator, self.url, str(self._directory), str(self._grace))
         arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}"
-        self._keeper.children[0].must_start_within(self._start_seconds)
+        self._supervisor.children[0].must_start_within(self._start_seconds)
         for _ in range(workers):
             self._add(worker, *arguments)
         self._thread = threading.Thread(
-            target=self._keeper.run, name="distio-processes", daemon=True
+            target=self._supervisor.run, name="distio-processes", daemon=True
         )
         self._thread.start()
 
@@ -159,7 +159,7 @@ class LocalProcesses:
             inherits = [lifeline, stderr]
             return program.start(*arguments, *given, inherits=inherits, log=log), log
 
-        self._keeper.add(Child(launch, self._new_limit()))
+        self._supervisor.add(Child(launch, self._new_limit()))
 
     def join(self) -> LinkedHost:
         """Join the coordinator, and wait until there is a worker: for events, not for a time.
@@ -199,12 +199,12 @@ class LocalProcesses:
             raise
         return host
 
-    # -- what becomes of them (on the keeper's thread) ------------------------------------
+    # -- what becomes of them (on the supervisor's thread) --------------------------------
 
     def started(self, child: Child) -> None:
         """A worker has joined, or the coordinator listens: workers can join from now on."""
         if self._is_coordinator(child):
-            for worker in self._keeper.children[1:]:
+            for worker in self._supervisor.children[1:]:
                 worker.must_start_within(self._start_seconds)
             return
         with self._changed:
@@ -223,7 +223,7 @@ class LocalProcesses:
             self._fail(f"the coordinator process {verb}: {reason}{_last_lines(child)}")
             return None
         if code == LOST and self._coordinator_ends():
-            return None  # the keeper is about to hear of that
+            return None  # the supervisor is about to hear of that
         self._tell_exit(WorkerExited(child.serial, reason))
         may_return = self._may_return(child)
         seconds = child.again(lived) if may_return else None
@@ -247,13 +247,14 @@ class LocalProcesses:
 
     def _give_up(self, child: Child, what: str) -> None:
         log.error("%s", what)
-        if not any(other.is_alive or other.due is not None for other in self._keeper.children[1:]):
+        workers = self._supervisor.children[1:]
+        if not any(other.is_alive or other.due is not None for other in workers):
             self._fail(f"the last {what}")
 
     def _coordinator_ends(self) -> bool:
         """Whether its process ends now: it has hung up already."""
         poller = select.poll()
-        poller.register(self._keeper.children[0].descriptor, select.POLLIN)
+        poller.register(self._supervisor.children[0].descriptor, select.POLLIN)
         return bool(poller.poll(_MAY_TAKE_SECONDS * 1000))
 
     def _may_return(self, child: Child) -> bool:
@@ -271,7 +272,7 @@ class LocalProcesses:
         """The end of a cluster kills in silence: what its fibers did is void anyway."""
 
     def _is_coordinator(self, child: Child) -> bool:
-        return child is self._keeper.children[0]
+        return child is self._supervisor.children[0]
 
     def _tell_exit(self, exit: WorkerExited) -> None:
         with self._changed:
@@ -282,7 +283,7 @@ class LocalProcesses:
             host.say(exit)
 
     def _explain_loss(self) -> str:
-        """Why the coordinator doesn't answer any more: the keeper is about to see it, too."""
+        """Why the coordinator doesn't answer any more: the supervisor is about to see it, too."""
         with self._changed:
             self._changed.wait_for(lambda: self._failure, _MAY_TAKE_SECONDS)
             return self._failure
@@ -303,7 +304,7 @@ class LocalProcesses:
     # -- the end --------------------------------------------------------------------------
 
     def _end(self, seconds: float = 0.0) -> None:
-        self._keeper.stop(
+        self._supervisor.stop(
             seconds + _MAY_TAKE_SECONDS
         )  # first: their ends are no losses from now on
         with self._changed:
@@ -313,7 +314,7 @@ class LocalProcesses:
         """End all of them, and remove what they leave behind."""
         self._end()
         if self._thread is None:
-            self._keeper.run()
+            self._supervisor.run()
         elif self._thread is not threading.current_thread():
             self._thread.join()
         _remove(self._directory)

@@ -41,7 +41,7 @@ _ABOUT_THE_START: Final = {"importtime"}
 
 
 class Flags(Protocol):
-    """What is read of `sys.flags`, beside the flags that have a letter."""
+    """The fields of `sys.flags` that are read, beside the flags that have a letter."""
 
     @property
     def dev_mode(self) -> bool: ...
@@ -52,7 +52,7 @@ class Flags(Protocol):
 
 
 def python_options() -> list[str]:
-    """Those of this process, for one that runs what this one would have run."""
+    """The options of this process, for a process that runs user code in its place."""
     warnings = _given_as_options(sys.warnoptions, _environment().get("PYTHONWARNINGS", ""))
     options = options_of(sys.flags, warnings, sys._xoptions)
     # no flag tells of -u, but how the stream was made
@@ -60,7 +60,7 @@ def python_options() -> list[str]:
 
 
 def import_options() -> list[str]:
-    """Those of them that say how modules are found, for a process that runs no user code."""
+    """The options that decide how modules are found, for a process that runs no user code."""
     return _letters(sys.flags, _ABOUT_IMPORTS)
 
 
@@ -109,10 +109,10 @@ def _without_implied(flags: Flags, warnings: Sequence[str]) -> list[str]:
 
 
 def _given_as_options(warnings: Sequence[str], variable: str) -> list[str]:
-    """Without those of PYTHONWARNINGS, which another process finds there itself.
+    """The filters without those of PYTHONWARNINGS, which another process reads itself.
 
-    They come after the filter of -X dev, and before those of -W. If the variable was changed since
-    then, all of them count as given: -W is stronger.
+    The filters of the variable come after that of -X dev, and before those of -W. If the variable
+    was changed since then, all filters count as given: -W is stronger.
     """
     inherited = [each for each in variable.split(",") if each]
     start = 1 if sys.flags.dev_mode and warnings[:1] == ["default"] else 0

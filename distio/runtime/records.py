@@ -1,4 +1,4 @@
-"""Log records of fibers: who has logged them is on them, and they can travel as bytes."""
+"""Log records of fibers: each is tagged with its fiber, and can travel as bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOBODY: Final[dict[str, str | None]] = {
     "distio_run": "-",
     "distio_worker": "-",
 }
-"""What a record says that no fiber has logged."""
+"""The tags of a record that no fiber has logged."""
 
 
 # -- in the process where it is logged --------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What to say when the system refuses descriptors, processes or memory."""
+"""Errors for a system that refuses descriptors, processes or memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _THREADS_NEEDED: Final = 6
 _LONGEST_TRIAL_SECONDS: Final = 1.0
 
 REFUSALS: Final = (OSError, zmq.ZMQError, CannotStartThread, MemoryError)
-"""What is raised when the system refuses something."""
+"""The exceptions by which the system refuses something."""
 
 
 def system_refused(

@@ -1,7 +1,7 @@
-"""Logging on a worker: what fibers log goes to the program whose fibers they are.
+"""Logging on a worker: the records of fibers go to the program that the fibers belong to.
 
-A handler at the root takes the records, makes bytes of them, and leaves those where the link
-finds them. It takes no lock under which user code runs, and waits for nobody.
+A handler at the root takes the records, makes bytes of them, and leaves these where the link finds
+them. The handler takes no lock under which user code runs, and waits for no other thread.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Relay(logging.Handler):
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """The same: `handle` does all of it."""
+        """Take a record as `handle` does, which does all of it."""
         self.handle(record)
 
     def _in_host(self, found: Origin | None) -> Origin | None:
@@ -102,7 +102,7 @@ class Relay(logging.Handler):
         return found
 
     def _write(self, record: logging.LogRecord) -> bool:
-        """There is no program any more: it appears where a record appears for want of better."""
+        """Write a record whose program is gone to the handler of last resort."""
         if not self._takes_all and _is_own(record):
             return True  # this process has a log of its own
         last = logging.lastResort
@@ -116,7 +116,7 @@ class Relay(logging.Handler):
         return bool(self._buffer)
 
     def take(self) -> list[RelayLogs]:
-        """What is to be said."""
+        """Take out the messages that are to be sent."""
         with self._guard:
             return self._buffer.take()
 
@@ -136,8 +136,8 @@ class _Levels:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._own = levels_now()
-        """What holds while there are no clients; and always for the loggers of distio, by which
-        this process may have to tell of itself."""
+        """The levels while there are no clients; and those of distio's own loggers, by which this
+        process reports on itself."""
         self._pinned = {
             name: level
             for name, level in self._own.levels.items()

@@ -63,9 +63,9 @@ def _runner(pool_size: int, on: Any) -> _Runner:
 async def run_async(
     io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any
 ) -> Result[Any, Any]:
-    """The same, from asyncio: the loop goes on meanwhile.
+    """Run a program from asyncio; the loop goes on meanwhile.
 
-    If the task is cancelled, so is the run; the task ends when all of it has ended.
+    If the task is cancelled, so is the run; the task ends when the run has ended.
     """
     import asyncio  # takes long to import, and few need it
 

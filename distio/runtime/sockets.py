@@ -1,7 +1,7 @@
 """ZeroMQ sockets as this project uses them.
 
 Limits are lifted where dropping or blocking would be the alternative: queues are ours. On TCP,
-libzmq's own thread pings each peer and answers pings; see `patience` for what is made of that.
+libzmq's own thread pings each peer and answers pings; the `failure_detector` makes use of that.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import zmq
 
+from distio.runtime.failure_detector import ping_seconds
 from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.patience import ping_seconds
 
 __all__ = [
     "COPY",
@@ -37,7 +37,7 @@ Frames = list[Any]
 def dealer(context: zmq.Context[Any], url: str, patience: float) -> zmq.Socket[Any]:
     """A member's socket, connected to the coordinator at `url`.
 
-    Its monitor tells of the connection: first that it is there, then that it broke.
+    The monitor of the socket reports that the connection is there, and then that it broke.
     """
     socket: zmq.Socket[Any] = context.socket(zmq.DEALER)
     _configure(socket, patience)
@@ -96,8 +96,8 @@ def send(socket: zmq.Socket[Any], frames: Frames) -> None:
 def prepare_to_hand_over() -> None:
     """Let pyzmq start the thread that frees what was handed over.
 
-    It would do so at the first large payload, in the midst of a program, where the system may
-    refuse.
+    Otherwise pyzmq would start the thread at the first large payload, in the midst of a program,
+    where the system may refuse.
     """
     zmq.Frame(b"any", copy=False, copy_threshold=0)
 

@@ -19,7 +19,7 @@ _MOST_AT_ONCE: Final = 4096
 class Waker:
     """A pipe that any thread, signal handler or finalizer writes to, and that one thread polls.
 
-    The pipe belongs to this object: after `close`, a late `wake` writes to nobody else's file.
+    The pipe belongs to this object: after `close`, a late `wake` writes to no other file.
     """
 
     def __init__(self) -> None:

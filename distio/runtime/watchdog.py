@@ -1,12 +1,12 @@
 """Pools of threads that user code holds while fibers wait for a thread: reported, with the stacks.
 
-A pool is watched only while all its threads are busy and fibers wait, or may come to. One thread of
-the process sleeps until the moment at which a watched pool will have been held for long enough, and
-ends when there is none. If the pool has made a turn by then, the time begins anew: a hold is
+A pool is watched only while all its threads are busy and fibers wait, or may come to wait. The
+watching thread of the process sleeps until a watched pool will have been held for long enough, and
+ends when no pool is watched. If the pool has made a turn by then, the time begins anew: a hold is
 reported after one to two times `BLOCKED_SECONDS`. A turn of a pool costs an assignment and a check.
 
-Code that computes holds a thread for a good reason, and isn't reported. What tells it from code
-that blocks is how much of the time its thread has had the processor.
+Code that computes holds a thread for a good reason, and isn't reported. The processor time of the
+thread tells computing from blocking.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from distio.runtime.current import Hosting, Origin, call_on_behalf_of
 from distio.runtime.forks import renew_in_children
 from distio.runtime.logs import log
 from distio.runtime.threads import start_thread
+from distio.runtime.timeouts import MAX_WAIT_SECONDS
 
 __all__ = ["BLOCKED_SECONDS", "Blocked", "Hold", "PoolWatch"]
 
 BLOCKED_SECONDS: Final = 5.0
 """A pool whose threads have all been held for so long is reported."""
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
 _COMPUTES: Final = 0.1
 """A thread that has had the processor for such a part of the time computes."""
 
@@ -45,9 +45,9 @@ class Blocked(NamedTuple):
 
     thread: str
     work: Any
-    """What its executor has."""
+    """The work of the thread's executor."""
     stack: str
-    """Where it is in user code."""
+    """The place of the thread in user code."""
 
 
 @final
@@ -248,7 +248,7 @@ class _Watchdog:
                         pool.moment = inf
                     self._pools.difference_update(due)
                     return due
-                self._sleeps_until = min(now + _LONGEST_WAIT_SECONDS, *[p.moment for p in pools])
+                self._sleeps_until = min(now + MAX_WAIT_SECONDS, *[p.moment for p in pools])
                 pools.clear()  # nothing here keeps a pool
                 self._has_changed.wait(self._sleeps_until - now)
             self._is_awake = False

@@ -27,16 +27,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class _Fault:
-    who: str | None = None
+    process: str | None = None
     """The name of a process; None: a worker of the seed's choice."""
     at: float | None = None
     """The moment, in virtual seconds; None: a moment of the seed's choice."""
 
     def __post_init__(self) -> None:
-        who: Any = self.who
-        if not isinstance(who, str | None):
+        process: Any = self.process
+        if not isinstance(process, str | None):
+            kind = type(self).__name__
             raise MatchError(
-                f"{type(self).__name__}: who is a name like 'worker-1', or None, but got {who!r}"
+                f"{kind}: process is a name like 'worker-1', or None, but got {process!r}"
             )
         for name in ("at", "seconds", "returns_after"):
             number: Any = getattr(self, name, 0)
@@ -104,13 +105,13 @@ class Disconnect(_Fault):
 class Interrupt(_Fault):
     """Somebody presses Ctrl-C in the client: its run is cancelled."""
 
-    who: str | None = "client"
+    process: str | None = "client"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.who != "client":
+        if self.process != "client":
             raise MatchError(
-                f"Interrupt: only the 'client' can be interrupted, but got {self.who!r}"
+                f"Interrupt: only the 'client' can be interrupted, but got {self.process!r}"
             )
 
 
@@ -124,7 +125,7 @@ class Leave(_Fault):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.who == "client":
+        if self.process == "client":
             raise MatchError("Leave: only workers are told to end, but got 'client'; see Interrupt")
 
 
@@ -133,12 +134,14 @@ class Leave(_Fault):
 class Shutdown(_Fault):
     """The coordinator is told to end: all runs are cancelled, and release what they hold."""
 
-    who: str | None = "coordinator"
+    process: str | None = "coordinator"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.who != "coordinator":
-            raise MatchError(f"Shutdown: only the 'coordinator' is shut down, but got {self.who!r}")
+        if self.process != "coordinator":
+            raise MatchError(
+                f"Shutdown: only the 'coordinator' is shut down, but got {self.process!r}"
+            )
 
 
 Fault = Disconnect | Crash | Partition | Fail | Interrupt | Leave | Pause | Shutdown

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol.codec import from_coordinator, from_member
 from distio.testing.agenda import Action
+from distio.testing.environment import CoordinatorEnvironment
 from distio.testing.processes import CHECKED_AT_ONCE, Process
 from distio.testing.stories import story_of_batch
 from distio.testing.wires import Wire
-
-if TYPE_CHECKING:
-    from distio.testing.world import World
 
 __all__ = ["Hub"]
 
@@ -25,7 +23,7 @@ _NAME: Final = "coordinator"
 class Hub:
     """What the coordinator's process does, one batch at a time."""
 
-    def __init__(self, world: World, machine: Coordinator) -> None:
+    def __init__(self, world: CoordinatorEnvironment, machine: Coordinator) -> None:
         self.machine = machine
         self.board = Handshakes(machine, lambda text: world.note(_NAME, text))
         self._world = world

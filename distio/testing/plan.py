@@ -9,7 +9,7 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.protocol.domains import Snapshots
-from distio.runtime.patience import PATIENCE_SECONDS
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.testing.faults import Fault
 
 __all__ = ["Components", "Limits", "Plan"]

@@ -6,9 +6,9 @@ decides which executor has its turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
-from typing import Protocol, final
+from typing import final
 
 from distio.coordination.executor.executor import Executor
 from distio.coordination.executor.tasks import Task
@@ -19,26 +19,10 @@ from distio.core.pickling.spaces import ObjectSpace, use_space
 from distio.protocol import requests as rq
 from distio.runtime.current import Hosting, on_behalf_of
 from distio.testing.agenda import Action
-from distio.testing.ledger import Ledger
+from distio.testing.environment import PoolEnvironment
 from distio.testing.stories import story_of_request
 
 __all__ = ["Pool"]
-
-
-class Surroundings(Protocol):
-    """What a pool needs of its world."""
-
-    ledger: Ledger
-    now: float
-
-    def pick(self, count: int, /) -> int:
-        """A number from 0 up to, but not, `count`."""
-
-    def stepped(self) -> None:
-        """A fiber is being stepped."""
-
-    def note(self, who: str, what: str, fibers: Sequence[int] = ()) -> None:
-        """Write a line of history."""
 
 
 @final
@@ -55,7 +39,7 @@ class Pool:
 
     def __init__(
         self,
-        world: Surroundings,
+        world: PoolEnvironment,
         host: Hosting,
         name: str,
         space: ObjectSpace,

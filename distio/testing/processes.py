@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
-from distio.coordination.standalone import Solo
+from distio.coordination.standalone import StandaloneCoordinator
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
@@ -32,14 +32,12 @@ from distio.result import Result
 from distio.runtime.current import begin_task, origin
 from distio.runtime.deliveries import deliver
 from distio.runtime.launching import describe_exit
-from distio.runtime.tickets import PendingRuns
+from distio.runtime.pending_runs import PendingRuns
 from distio.testing.agenda import Action
+from distio.testing.environment import ProcessEnvironment
 from distio.testing.pool import Pool
 from distio.testing.stories import story_of_batch
 from distio.testing.wires import Wire
-
-if TYPE_CHECKING:
-    from distio.testing.world import World
 
 __all__ = ["CHECKED_AT_ONCE", "FAMILY", "Process"]
 
@@ -55,7 +53,13 @@ class Process:
     """A client or a worker."""
 
     def __init__(
-        self, world: World, name: str, kind: MemberKind, threads: int, serial: int, pid: int
+        self,
+        world: ProcessEnvironment,
+        name: str,
+        kind: MemberKind,
+        threads: int,
+        serial: int,
+        pid: int,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -69,7 +73,7 @@ class Process:
         self.hears = Wire(self)
         self.is_paused = False
         self.has_ended = False
-        self.tickets = PendingRuns()
+        self.pending_runs = PendingRuns()
         self.within = origin()
         self._world = world
         self._threads = threads
@@ -90,7 +94,7 @@ class Process:
         space = current_space() if kind == "client" else ObjectSpace()
         self._pool = Pool(world, self, name, space, self._check)
         actor = serial * (threads + 5)
-        self._solo: Solo | None = None
+        self._standalone: StandaloneCoordinator | None = None
         """Decides for it once it has lost the coordinator."""
         self._receiving: Action = (actor, self.receive, None)
         self._sending: Action = (actor + 1, self.send, None)
@@ -132,7 +136,7 @@ class Process:
         member = self._member
         if member is None:
             return
-        if self._solo is not None and self._is_due(self._solo):
+        if self._standalone is not None and self._is_due(self._standalone):
             out.append(self._ticking)
         out += self._pool.commits()
         has_idle_executor = self._pool.has_idle_executor
@@ -149,10 +153,10 @@ class Process:
     @property
     def deadline(self) -> float | None:
         """When something is due here, whatever others do."""
-        return None if self._solo is None else self._solo.next_deadline()
+        return None if self._standalone is None else self._standalone.next_deadline()
 
-    def _is_due(self, solo: Solo) -> bool:
-        deadline = solo.next_deadline()
+    def _is_due(self, standalone: StandaloneCoordinator) -> bool:
+        deadline = standalone.next_deadline()
         return deadline is not None and deadline <= self._world.now
 
     # -- what work needs ------------------------------------------------------------------
@@ -270,8 +274,8 @@ class Process:
     def send(self, _: None = None) -> None:
         """Say all that is to be said, in one batch."""
         self.is_stale = True
-        if self._solo is not None:
-            self._go_on_alone(self._solo)
+        if self._standalone is not None:
+            self._go_on_alone(self._standalone)
             return
         member, world = self.member, self._world
         is_idle = not member.state.ready and self._pool.has_idle_executor
@@ -373,7 +377,7 @@ class Process:
         if member.state.ended_runs:
             self._check_released(member.state.ended_runs)
             world.is_over = world.is_over or self.kind == "client"
-            for run in self.tickets.close_ended(member):
+            for run in self.pending_runs.close_ended(member):
                 run.release()
             self.report_failures()
 
@@ -386,17 +390,19 @@ class Process:
         self._hang_up(lost=0)
         self._ends_because = reason
         before = len(self._member.state.ready)
-        self._solo = Solo(self._world.now, self._member, reason, GRACE_SECONDS)
+        self._standalone = StandaloneCoordinator(
+            self._world.now, self._member, reason, GRACE_SECONDS
+        )
         self._pool.note_woken(before)
-        self._go_on_alone(self._solo)
+        self._go_on_alone(self._standalone)
 
-    def _go_on_alone(self, solo: Solo) -> None:
+    def _go_on_alone(self, standalone: StandaloneCoordinator) -> None:
         before = len(self.member.state.ready)
-        solo.exchange(self._world.now)
+        standalone.exchange(self._world.now)
         self._pool.note_woken(before)
         self._pool.owes_word = False
         self._see_ended_runs()
-        if solo.is_over:
+        if standalone.is_over:
             self.end(self._ends_because)
         else:
             self._check()
@@ -407,7 +413,7 @@ class Process:
             return
         self._world.note(self.name, f"ends: {reason}")
         self.vanish(lost=0)
-        self.tickets.cut_short(reason)
+        self.pending_runs.cut_short(reason)
         self._world.has_ended(self, describe_exit(code))
 
     def vanish(self, lost: int) -> None:

@@ -14,7 +14,7 @@ from distio.core.ops.base import IO, require_io
 from distio.errors import MatchError
 from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
-from distio.runtime.patience import PATIENCE_SECONDS
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.records import tagging
 from distio.testing.choices import Choices, Drawn, Played, parse_schedule
 from distio.testing.faults import Fault
@@ -138,7 +138,7 @@ def plan_for(
         *[f"worker-{index + 1}" for index in range(_count(members, "members"))],
     }
     for fault in _list_of_faults(faults):
-        if fault.who is not None and fault.who not in names:
+        if fault.process is not None and fault.process not in names:
             raise MatchError(
                 f"{fault!r} befalls nobody: the processes are {', '.join(sorted(names))}"
             )

@@ -23,7 +23,7 @@ from distio.protocol.ids import name_of
 from distio.protocol.messages import WorkerExited
 from distio.result import Result
 from distio.runtime.handshake import HANDSHAKE_SECONDS
-from distio.runtime.tickets import Ticket
+from distio.runtime.pending_runs import PendingRun
 from distio.testing.agenda import AGENDA, Action, Agenda
 from distio.testing.choices import Choices
 from distio.testing.faults import (
@@ -78,7 +78,7 @@ class World:
         self.ledger = Ledger(self.history)
         self.pick = choices.pick
         self.random = choices.random
-        self.ticket: Ticket | None = None
+        self.pending: PendingRun | None = None
         self._plan = plan
         self._choices = choices
         self._outside = Outside()
@@ -136,7 +136,7 @@ class World:
         if process is self._client and self._program is not None:
             root = process.member.start_root(*self._program, self._plan.snapshots)
             root.variables = of_the_caller()
-            self.ticket = process.tickets.issue(root)
+            self.pending = process.pending_runs.issue(root)
             if self._is_interrupted:
                 self._cancel(process)
             self.ledger.made([root.id], process.name)
@@ -178,8 +178,8 @@ class World:
             if not self._act() and not self._pass_time():
                 self._look_around()
         if self.result is None and not self._client.has_ended:
-            assert self.ticket is not None
-            root = self.ticket.run
+            assert self.pending is not None
+            root = self.pending.run
             raise InvariantBroken(
                 f"the run has ended before its root, fiber {name_of(root)}", self.history.of(root)
             )
@@ -194,7 +194,7 @@ class World:
     @property
     def result(self) -> Result[Any, Any] | None:
         """The Result of the run, if it has one."""
-        return self.ticket.result() if self.ticket is not None and self.ticket.is_over else None
+        return self.pending.result() if self.pending is not None and self.pending.is_over else None
 
     def _act(self) -> bool:
         """Let one of the things happen that can happen now; False if nothing can."""
@@ -370,7 +370,7 @@ class World:
         if isinstance(fault, Shutdown):
             self.hub.close("told to end")
             return
-        process = self._victim(fault.who)
+        process = self._victim(fault.process)
         if process is None:
             return
         if isinstance(fault, Crash):
@@ -396,16 +396,16 @@ class World:
         else:
             self._break(process, fault)
 
-    def _victim(self, who: str | None) -> Process | None:
+    def _victim(self, name: str | None) -> Process | None:
         alive = [each for each in self._processes if not each.has_ended]
-        if who is None:
+        if name is None:
             alive = [each for each in alive if each.kind == "worker"]
             return alive[self.pick(len(alive))] if alive else None
-        return next((each for each in alive if each.name == who), None)
+        return next((each for each in alive if each.name == name), None)
 
     def _cancel(self, client: Process) -> None:
-        if self.ticket is not None and not self.ticket.is_over:
-            client.cancel_run(self.ticket.run)
+        if self.pending is not None and not self.pending.is_over:
+            client.cancel_run(self.pending.run)
 
     def _resume(self, process: Process) -> None:
         if process.has_ended:

@@ -231,7 +231,7 @@ def test_actor_call_is_made_or_is_a_panic_when_workers_are_lost() -> None:
 def test_actor_call_is_not_given_to_a_thief() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), None)
-    assert member.features.actors.spawn_at(root, rq.SpawnAt(2, io.pure(1))) is root
+    assert member.features.placement.spawn_at(root, rq.SpawnAt(2, io.pure(1))) is root
     member.features.placement.spawn(root, rq.Spawn([io.pure(2)]))
     member.receive(m.StealRequest(2))
     executor = Executor(member, Node(member))
@@ -253,7 +253,7 @@ def test_actor_call_from_another_member_is_sent_to_that_of_the_actor() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), "context")
     root.request = rq.SpawnAt(7, io.pure(1))
-    shipping = member.features.actors.spawn_at(root, root.request)
+    shipping = member.features.placement.spawn_at(root, root.request)
     assert isinstance(shipping, PickleFibers)
     (child,) = shipping.fibers
     assert child.context is None

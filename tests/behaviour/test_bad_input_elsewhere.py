@@ -360,7 +360,7 @@ def test_explore_refuses_seeds_that_are_no_whole_numbers() -> None:
 
 
 FAULTS: dict[str, Callable[[], object]] = {
-    "Crash: who is a name like 'worker-1', or None, but got 5": lambda: Crash(wrong),
+    "Crash: process is a name like 'worker-1', or None, but got 5": lambda: Crash(wrong),
     "Crash: at is a number of seconds from 0, but got 'x'": lambda: Crash(at=a_text),
     "Pause: seconds is a number of seconds from 0, but got inf": lambda: Pause(seconds=math.inf),
     "Disconnect: returns_after is a number of seconds from 0, but got -1": lambda: Disconnect(

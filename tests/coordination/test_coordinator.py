@@ -640,7 +640,7 @@ def test_coordinator_sees_no_deadlock_if_one_member_denies_it() -> None:
     assert run in scene.machine.runs
 
 
-def test_wait_graph_that_answers_an_earlier_question_confirms_nothing() -> None:
+def test_wait_graph_that_answers_an_earlier_probe_confirms_nothing() -> None:
     scene = Scene()
     run = scene.starts()
     scene.tells(1, blocked(run, 1))

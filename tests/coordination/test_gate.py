@@ -103,7 +103,7 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "the key of others is used": [m.MakePrimitive(OWN, HONEST + 3, "barrier", 3)],
     "a barrier for nobody is made": [m.MakePrimitive(OWN, QUEUE, "barrier", 0)],
     "others talk": [m.PrimitiveCall(HONEST, own(5), HONEST + 3, "take", 0, None)],
-    "one fiber talks twice": [
+    "one fiber calls twice": [
         MAKES_QUEUE,
         *[m.PrimitiveCall(OWN, OWN, QUEUE, "take", 0, None)] * 2,
     ],
@@ -156,7 +156,7 @@ HARMLESS: dict[str, list[m.MemberMessage]] = {
     "outcomes of others": [m.OutcomesReady([CHILD], [b"junk"])],
     "outcomes of others are unknown": [m.OutcomeUnknown(CHILD, n, HONEST) for n in range(3)],
     "others can't go on": [m.WaitGraph(HONEST, n, True, [(HONEST, [CHILD])]) for n in range(20)],
-    "questions to others are answered": [status.FiberDescribed(n, "lost", None) for n in range(20)],
+    "queries to others are answered": [status.FiberDescribed(n, "lost", None) for n in range(20)],
     "processes of others have exited": [m.WorkerExited(n, "killed") for n in range(50)],
     "loans of others are returned": [m.DelegationReturned(HONEST + n, 0) for n in range(9)],
     "a run that is over": [told(fiber_id(9, 9), finished=1), m.CancelRun(fiber_id(9, 9))],

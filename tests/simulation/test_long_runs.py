@@ -111,7 +111,7 @@ def kept() -> dict[str, int]:
         "locks": [each.features.locks.leftovers()["locks"] for each in MEMBERS],
         "records": [each.fibers for each in COORDINATORS],
         "references": [each.features.references for each in COORDINATORS],
-        "claims": [each.features.claims for each in COORDINATORS],
+        "unverified waits": [each.features.unverified_waits for each in COORDINATORS],
         "entries": [each.features.primitives for each in COORDINATORS],
         "timers": [each.features.timers.heap for each in COORDINATORS],
     }

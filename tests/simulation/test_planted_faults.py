@@ -27,10 +27,10 @@ from distio.coordination.feature.member import MemberFeature
 from distio.coordination.locks.coordinator import Locks
 from distio.coordination.locks.member import Locks as LocalLocks
 from distio.coordination.member import Member
-from distio.coordination.outcomes.claims import Claims
 from distio.coordination.outcomes.coordinator import Outcomes
+from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes as LocalOutcomes
-from distio.coordination.outcomes.waits import Waits
+from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.placement.member import Placement as LocalPlacement
 from distio.coordination.primitives import coordinator as coordinator_talking
@@ -115,7 +115,7 @@ def total(results: Sequence[Any]) -> int:
 # -- mistakes ---------------------------------------------------------------------------------
 
 
-class ParksWithoutLooking(Waits):
+class ParksWithoutLooking(FiberWaits):
     """A wake-up before park is lost: it parks the fiber whatever has happened already."""
 
     @answers
@@ -125,7 +125,7 @@ class ParksWithoutLooking(Waits):
         return None
 
 
-class ForgetsAWaiter(Waits):
+class ForgetsAWaiter(FiberWaits):
     """A finished fiber's waiter isn't told."""
 
     def set_outcome(self, handle: Handle[Any, Any, Any], outcome: Any) -> None:
@@ -204,7 +204,7 @@ class PlacesInTheSameEpoch(Placement):
         super()._place(taker, m.Chunk(chunk.run, fibers, chunk.payload))
 
 
-class ForgetsWhoWaits(Outcomes):
+class ForgetsWaiters(Outcomes):
     """When a fiber moves, its waiters don't move with it."""
 
     def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
@@ -304,7 +304,7 @@ class LeavesTokensBehind(Locks):
         """Nothing."""
 
 
-class KeepsWhatIsRecalled(LocalLocks):
+class KeepsRecalledDelegations(LocalLocks):
     """Others wait, and nobody is told."""
 
     @handles
@@ -312,7 +312,7 @@ class KeepsWhatIsRecalled(LocalLocks):
         """Nothing."""
 
 
-class DropsWhatCrosses(LocalPrimitives):
+class DropsCrossingItems(LocalPrimitives):
     """Who is cancelled doesn't look whether it was answered before."""
 
     @handles
@@ -325,7 +325,7 @@ class DropsWhatCrosses(LocalPrimitives):
             super().replied(message)
 
 
-class ServesWhoHasGivenUp(Primitives):
+class ServesWithdrawnCalls(Primitives):
     """A fiber that waits no longer keeps its place."""
 
     def _withdraw(self, fiber: int, waiter: Any) -> None:
@@ -339,14 +339,14 @@ class GivesTakenItemsAgain(Delegations):
         super().take_back(member, 0)
 
 
-class KeepsClaims(Claims):
-    """A fiber leaves its maker and gets a record, and is claimed as before."""
+class KeepsUnverifiedWaits(UnverifiedWaits):
+    """A fiber leaves its maker and gets a record, and its unverified wait stays."""
 
     def adopt(self, id: int, fiber: int) -> FiberRecord | None:
-        return self._claims.get(fiber, {}).get(id)
+        return self._waits.get(fiber, {}).get(id)
 
 
-def throws_out_who_is_late(monkeypatch: pytest.MonkeyPatch) -> Components:
+def expels_late_members(monkeypatch: pytest.MonkeyPatch) -> Components:
     """What is said of a run that is over is taken for a lie."""
 
     def part_of(state: CoordinatorState, member: MemberRecord, id: int) -> Run | None:
@@ -400,7 +400,7 @@ class ForgetsUnderWay(References):
                 super().given_back(member, [(key, self._known[key].members.get(member, 0))])
 
 
-class DropsWhatLeaves(LocalReferences):
+class DropsLeavingHandles(LocalReferences):
     """An outcome is dropped though its handle leaves once more meanwhile."""
 
     def is_dropped(self, fiber: int, exposed: int) -> bool:
@@ -408,7 +408,7 @@ class DropsWhatLeaves(LocalReferences):
         return True
 
 
-class ForgetsWhoMovesOn(References):
+class ForgetsMovedHandles(References):
     """The handle that stays where a fiber was doesn't count, if the fiber has moved before."""
 
     def left(self, fiber: int, record: FiberRecord, member: int) -> None:
@@ -416,7 +416,7 @@ class ForgetsWhoMovesOn(References):
             super().left(fiber, record, member)
 
 
-class ForgetsWhatIsInOutcomes(Coordinator):
+class ForgetsReferencesInOutcomes(Coordinator):
     """What an outcome refers to doesn't count."""
 
     def handle(self, now: float, event: Event) -> list[Send]:
@@ -479,13 +479,13 @@ def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Components:
 
 def leaves_entries(monkeypatch: pytest.MonkeyPatch) -> Components:
     """A wait that is over leaves its entries with the fibers that haven't ended."""
-    monkeypatch.setattr(Waits, "_strike_out", lambda waits, waiting: None)
+    monkeypatch.setattr(FiberWaits, "_strike_out", lambda waits, waiting: None)
     return Components()
 
 
 def leaves_entries_unseen(monkeypatch: pytest.MonkeyPatch) -> Components:
     """The same, and the member doesn't check it: the program itself goes wrong."""
-    monkeypatch.setattr(Waits, "validate", lambda waits: None)
+    monkeypatch.setattr(FiberWaits, "validate", lambda waits: None)
     return leaves_entries(monkeypatch)
 
 
@@ -640,14 +640,19 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
         None,
         [Crash("client")],
     ),
-    "an end forgets to release": (with_feature(ForgetsToRelease), tree(3), 8, [Crash("client")]),
+    "the end of a run forgets to release": (
+        with_feature(ForgetsToRelease),
+        tree(3),
+        8,
+        [Crash("client")],
+    ),
     "a batch is applied twice": (with_parts(coordinator=AppliesOffersTwice), tree(2), 4, ()),
     "an epoch isn't checked": (with_feature(BelievesOldEpochs), crowd(), 16, ()),
     "an epoch doesn't grow": (with_feature(PlacesInTheSameEpoch), crowd(), 16, ()),
     "an end is counted twice": (with_local(TellsTwice), tree(2), 4, ()),
-    "what leaves also stays": (with_local(ShipsAndKeeps), tree(2), 4, ()),
-    "waiters don't move along": (with_feature(ForgetsWhoWaits), crowd(), 16, ()),
-    "nobody is told of a loss": (
+    "a fiber that leaves also stays": (with_local(ShipsAndKeeps), tree(2), 4, ()),
+    "waiters don't move along": (with_feature(ForgetsWaiters), crowd(), 16, ()),
+    "the loss of a member isn't reported": (
         with_feature(NeverLosesAnyone),
         tree(3),
         8,
@@ -660,15 +665,20 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "the successor is lost": (with_parts(coordinator=LosesTheSuccessor), tree(3), 8, RESTART),
     "a restart counts twice": (with_feature(CountsARestartTwice), tree(3), 8, RESTART),
     "a lock has two holders": (with_feature(LetsTwoIn), counted(), 4, ()),
-    "who waits for a lock isn't told": (with_feature(ForgetsTheNext), counted(), 4, ()),
+    "a fiber that waits for a lock isn't told": (with_feature(ForgetsTheNext), counted(), 4, ()),
     "a value comes after its lock": (with_feature(KeepsOldValues), updates(), 4, ()),
-    "what is recalled is kept": (with_local(KeepsWhatIsRecalled), counted(), 4, ()),
-    "an item is lost in crossing": (with_local(DropsWhatCrosses), handed(), 4, ()),
-    "who has given up is served": (with_feature(ServesWhoHasGivenUp), handed(), 4, ()),
-    "what was taken is given again": (lends_too_much, counts_items(), 30, ()),
-    "who is late is thrown out": (throws_out_who_is_late, tree(3), 8, [Interrupt()]),
+    "a recalled delegation is kept": (with_local(KeepsRecalledDelegations), counted(), 4, ()),
+    "an item is lost in crossing": (with_local(DropsCrossingItems), handed(), 4, ()),
+    "a withdrawn call is served": (with_feature(ServesWithdrawnCalls), handed(), 4, ()),
+    "an item that was taken is given again": (lends_too_much, counts_items(), 30, ()),
+    "a member that is late is expelled": (expels_late_members, tree(3), 8, [Interrupt()]),
     "a member that fails stays": (stays_when_it_fails, tree(3), 8, [Fail()]),
-    "a claim outlives its use": (with_feature(KeepsClaims), passed_on(), 24, ()),
+    "an unverified wait outlives its use": (
+        with_feature(KeepsUnverifiedWaits),
+        passed_on(),
+        24,
+        (),
+    ),
     "a token is left behind": (with_feature(LeavesTokensBehind), long_uses(), None, ()),
     "an item doesn't keep what it refers to": (
         with_feature(ForgetsPayloads),
@@ -676,16 +686,21 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
         3,
         (),
     ),
-    "what is on its way isn't kept": (with_feature(ForgetsUnderWay), referred_to(3), 9, ()),
-    "a handle that leaves isn't kept": (with_local(DropsWhatLeaves), handles_handed_on(3), 9, ()),
+    "an item on its way isn't kept": (with_feature(ForgetsUnderWay), referred_to(3), 9, ()),
+    "a handle that leaves isn't kept": (
+        with_local(DropsLeavingHandles),
+        handles_handed_on(3),
+        9,
+        (),
+    ),
     "an outcome doesn't keep what it refers to": (
-        with_parts(coordinator=ForgetsWhatIsInOutcomes),
+        with_parts(coordinator=ForgetsReferencesInOutcomes),
         watched_from_below(),
         6,
         (),
     ),
     "a handle that stays isn't counted": (
-        with_feature(ForgetsWhoMovesOn),
+        with_feature(ForgetsMovedHandles),
         watched_by_nobody_else(),
         6,
         (),
@@ -705,29 +720,29 @@ def is_right(value: int | None, faults: Sequence[Fault]) -> Callable[[Simulation
 TAKE_LONG_TO_FIND: Final = {
     "a restart counts twice",
     "an item doesn't keep what it refers to",
-    "what is on its way isn't kept",
+    "an item on its way isn't kept",
     "a timer fires early",
     "a timer never fires",
     "an epoch isn't checked",
     "an epoch doesn't grow",
     "a run begins without its root",
-    "who waits for a lock isn't told",
+    "a fiber that waits for a lock isn't told",
     "a value comes after its lock",
-    "what is recalled is kept",
+    "a recalled delegation is kept",
     "an item is lost in crossing",
-    "who has given up is served",
-    "what was taken is given again",
+    "a withdrawn call is served",
+    "an item that was taken is given again",
     "a token is left behind",
-    "a claim outlives its use",
+    "an unverified wait outlives its use",
 }
 HAVE_LONG_PROGRAMS: Final = {
     "an item doesn't keep what it refers to",
-    "what is on its way isn't kept",
+    "an item on its way isn't kept",
     "an item is lost in crossing",
-    "who has given up is served",
-    "what was taken is given again",
+    "a withdrawn call is served",
+    "an item that was taken is given again",
     "a token is left behind",
-    "a claim outlives its use",
+    "an unverified wait outlives its use",
 }
 
 

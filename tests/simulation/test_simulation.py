@@ -576,23 +576,23 @@ LONG: Final = io.zip_par([io.sleep(1).then(square(n)) for n in range(3)]).map(su
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("who", [None, "client"])
+@pytest.mark.parametrize("process", [None, "client"])
 @pytest.mark.parametrize("fault", [Pause, Partition])
 def test_pause_or_partition_for_a_while_changes_no_result(
-    fault: Callable[..., Fault], who: str | None
+    fault: Callable[..., Fault], process: str | None
 ) -> None:
     seconds = []
     for seed in range(60):
-        simulation = simulate(SQUARES, seed=seed, members=2, faults=[fault(who, seconds=5)])
+        simulation = simulate(SQUARES, seed=seed, members=2, faults=[fault(process, seconds=5)])
         assert simulation.result == SUM
         seconds.append(simulation.virtual_seconds)
     assert max(seconds) >= 5
 
 
-@pytest.mark.parametrize("who", ["client", "worker-1"])
-def test_pause_for_long_changes_no_result(who: str) -> None:
+@pytest.mark.parametrize("process", ["client", "worker-1"])
+def test_pause_for_long_changes_no_result(process: str) -> None:
     for seed in range(20):
-        pause = Pause(who, at=0.5, seconds=3600)
+        pause = Pause(process, at=0.5, seconds=3600)
         simulation = simulate(LONG, seed=seed, members=1, faults=[pause])
         assert simulation.result == SUM
         assert simulation.virtual_seconds >= 3600
@@ -801,8 +801,8 @@ def test_fault_refuses_times_below_0_seconds(number: float) -> None:
 
 
 def test_pause_in_the_handshake_is_only_a_pause() -> None:
-    for who in ("client", "worker-1"):
-        simulation = simulate(io.pure(1), faults=[Pause(who, at=0.0, seconds=30)])
+    for process in ("client", "worker-1"):
+        simulation = simulate(io.pure(1), faults=[Pause(process, at=0.0, seconds=30)])
         assert simulation.result == Ok(1)
 
 

@@ -1,12 +1,17 @@
-"""A file in a package of the protocol is imported with the package: no list has to name it."""
+"""Each file in a package of the protocol is imported with it, and has the name of a feature."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+
+from distio.coordination import coordinator, member
+from distio.coordination.dispatch import answers, handles
 
 
 @pytest.fixture
@@ -47,3 +52,21 @@ def test_package_of_the_protocol_imports_each_of_its_files(name: str) -> None:
     files = {f"{name}.{each.stem}" for each in Path(package).parent.glob("[!_]*.py")}
     assert files
     assert files <= set(imported)
+
+
+def handled() -> Iterator[tuple[str, type]]:
+    """The folder of each feature, and the types of the messages and requests that it handles."""
+    for features in (coordinator.Features, member.Features):
+        for feature in get_type_hints(features).values():
+            for method in [*handles.methods_of(feature), *answers.methods_of(feature)]:
+                hints = get_type_hints(method)
+                hints.pop("return")
+                *_, kind = hints.values()
+                for each in get_args(kind) or [kind]:
+                    yield feature.__module__.split(".")[2], each
+
+
+def test_message_or_request_is_defined_in_the_file_named_as_the_folder_that_handles_it() -> None:
+    found = [(kind.__name__, kind.__module__.split(".")[-1], folder) for folder, kind in handled()]
+    assert len(found) > 60
+    assert [each for each in found if each[1] != each[2]] == []

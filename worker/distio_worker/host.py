@@ -16,12 +16,12 @@ from typing import Final
 
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
 from distio.runtime.joining import join
-from distio.runtime.keeping import LOST
 from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import serve_while
-from distio.runtime.patience import PATIENCE_SECONDS
+from distio.runtime.process_supervisor import LOST
 from distio.runtime.refusals import REFUSALS, system_refused
 from distio_worker.output import end_output
 from distio_worker.process import end_on
@@ -62,7 +62,7 @@ def serve(
         serial: see there.
         timeout: for how many seconds to wait for the coordinator's answer.
         lifeline: a file descriptor; the process ends when it comes to its end.
-        patience: see `distio.runtime.patience`.
+        patience: see `distio.runtime.failure_detector`.
         retry: for how many seconds to try again if nobody answers; see `join`.
         grace: for how many seconds fibers may go on when the process is told to end.
 

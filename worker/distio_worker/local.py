@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 
 from distio.errors import ClusterClosed, ClusterError
-from distio.runtime.keeping import LOST
 from distio.runtime.launching import hold_lifeline, tell_started
+from distio.runtime.process_supervisor import LOST
 from distio_worker.host import end, serve
 from distio_worker.output import keep_lines_whole
 from distio_worker.process import leave_interrupts_to_program, prepare_streams

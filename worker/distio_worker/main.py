@@ -12,9 +12,9 @@ import typer
 
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.cores import share_of_cores, thread_limits
-from distio.runtime.keeping import LOST, MAX_RESTARTS, WITHIN_SECONDS
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.launching import hold_lifeline, tell_started
-from distio.runtime.patience import PATIENCE_SECONDS
+from distio.runtime.process_supervisor import LOST, MAX_RESTARTS, WITHIN_SECONDS
 from distio_worker.host import GRACE_SECONDS, end, serve
 from distio_worker.process import leave_interrupts_to_program, prepare_streams
 from distio_worker.supervising import REFUSED, Supervisor

@@ -9,8 +9,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, final
 
-from distio.runtime.keeping import LOST, MAX_RESTARTS, WITHIN_SECONDS, Child, Keeper, RestartLimit
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
+from distio.runtime.process_supervisor import (
+    LOST,
+    MAX_RESTARTS,
+    WITHIN_SECONDS,
+    Child,
+    ProcessSupervisor,
+    RestartLimit,
+)
 from distio.runtime.python_options import python_options
 from distio.runtime.refusals import system_refused
 from distio_worker.host import FAILED
@@ -52,7 +59,7 @@ class Supervisor:
         self._arguments = arguments
         self._joins_again = joins_again
         self._grace = grace
-        self._keeper = Keeper(self)
+        self._supervised = ProcessSupervisor(self)
         self._code = 0
 
     def run(self) -> int:
@@ -70,26 +77,26 @@ class Supervisor:
             inherits = [lifeline.reader, stderr.descriptor]
             return program.start(*self._arguments, *given, inherits=inherits, log=log), log
 
-        self._keeper.hear_signals()
+        self._supervised.hear_signals()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_end)
         try:
             for _ in range(self._processes):
-                self._keeper.add(Child(launch, self._new_limit()))
+                self._supervised.add(Child(launch, self._new_limit()))
         except OSError as error:
-            self._keeper.stop(self._grace, signal.SIGTERM)
+            self._supervised.stop(self._grace, signal.SIGTERM)
             raise system_refused(f"start {self._processes} worker processes", error) from error
         finally:
-            self._keeper.run()
+            self._supervised.run()
             lifeline.close()
             stderr.close()
         return self._code
 
     def _told_to_end(self, number: int, frame: object) -> None:
         """The second time, there is no grace."""
-        is_first = not self._keeper.is_stopping
+        is_first = not self._supervised.is_stopping
         grace = self._grace + _A_MOMENT_SECONDS if is_first else 0.0
-        self._keeper.stop(grace, signal.SIGTERM)
+        self._supervised.stop(grace, signal.SIGTERM)
         self._code = 0
 
     def started(self, child: Child) -> None:

@@ -1,4 +1,4 @@
-"""A member's part in objects that stay where they are: it keeps them, and calls come to it."""
+"""A member's part in actors: the member keeps their objects, and finds them for calls."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ from collections.abc import Mapping, Sized
 from typing import Any, final
 
 from distio.coordination.dispatch import answers
-from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import MemberFeature
-from distio.coordination.placement.member import Placement
-from distio.coordination.recovery.member import Recovery
-from distio.coordination.state.children import inherit
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
 from distio.core.actors import Actor
 from distio.core.fiber import Fiber
 from distio.errors import MatchError, TracedException
 from distio.protocol import requests as rq
-from distio.protocol.ids import sequence_of
-from distio.protocol.requests import HERE
 from distio.result import Panic
 
 __all__ = ["Actors"]
@@ -28,34 +22,9 @@ __all__ = ["Actors"]
 class Actors(MemberFeature):
     """The objects that one member keeps for fibers everywhere; see `distio.core.actors`."""
 
-    def __init__(self, state: MemberState, placement: Placement, recovery: Recovery) -> None:
+    def __init__(self, state: MemberState) -> None:
         self._state = state
-        self._placement = placement
-        self._recovery = recovery
         self._objects: dict[int, Any] = {}
-
-    @answers
-    def spawn_at(self, parent: Fiber, request: rq.SpawnAt) -> Fiber | Task:
-        """Make a child that belongs to one member and answer `parent` with its handle.
-
-        The child gets no context, so that nothing has to travel that it doesn't use, but what
-        locals and context variables its parent has.
-        """
-        state, home = self._state, request.home
-        run, id = state.runs[parent.run], state.next_ids(1)
-        child = state.make(run, id, request.io, None)
-        inherit([child], parent)
-        run.started(sequence_of(id), 1)
-        parent.value = [child.handle]
-        if parent.tree is not None:
-            parent.tree.rest[id] = child
-            child.tree = parent.tree
-        if home not in (HERE, state.incarnation):
-            leaving = self._placement.ship([child], then=parent, target=home)
-            return self._recovery.before_leaving([child], leaving)
-        child.is_pinned = True
-        state.queue(child)
-        return parent
 
     @answers
     def keep(self, fiber: Fiber, request: rq.KeepObject) -> Fiber:

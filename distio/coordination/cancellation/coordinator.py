@@ -15,7 +15,7 @@ __all__ = ["Cancellation"]
 
 
 class Cancellation(CoordinatorFeature):
-    """What is to be cancelled, and may not have been heard of, is in the records of fibers."""
+    """Passes on cancellations; those that the host may not have heard are in records of fibers."""
 
     def __init__(self, state: CoordinatorState, outcomes: Outcomes) -> None:
         self._state = state

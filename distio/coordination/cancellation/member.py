@@ -1,4 +1,4 @@
-"""A member's part in cancellation: which fibers are told, which wake, what they wait for no more.
+"""A member's part in cancellation: it marks and wakes fibers, and withdraws their requests.
 
 Rules
 -----
@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any, Final
 
 from distio.coordination.dispatch import answers, handles
-from distio.coordination.failures.member import is_cancellation
 from distio.coordination.feature.member import Departure, MemberFeature
+from distio.coordination.state.failure import is_cancellation
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber, RemoteFiber, is_of, origin_of
 from distio.coordination.state.member import MemberState
@@ -36,7 +36,7 @@ _ALL: Final = 0
 
 
 class Cancellation(MemberFeature):
-    """Which fibers of a member are to be cancelled and haven't been told."""
+    """The fibers of a member that are to be cancelled, and haven't been told."""
 
     def __init__(self, state: MemberState) -> None:
         self._state = state
@@ -51,7 +51,7 @@ class Cancellation(MemberFeature):
         self._watched: dict[int, tuple[Fiber, Callable[[], None]]] = {}
         """Fibers with executors that wait for nested runs, and what stops these."""
 
-    # -- who is to be cancelled -----------------------------------------------------------
+    # -- cancelling -----------------------------------------------------------------------
 
     @answers
     def cancel(self, fiber: Fiber, request: rq.CancelFibers) -> Fiber:

@@ -1,4 +1,4 @@
-"""Runs that nothing can ever wake: they are suspected, asked about, and named.
+"""Deadlocks: runs that nothing can ever wake are suspected, probed, and ended.
 
 Rules
 -----
@@ -11,7 +11,7 @@ Rules
   something moves in it. Stuck runs that have among them all the locks and fibers for which they
   wait are a *knot*, perhaps: their answers are of different moments. So all of them are asked
   again, at once. If each member answers as before, and none of its fibers has woken in between,
-  then all of them were waiting at the moment at which the second question was asked, and nothing
+  then all of them were waiting at the moment at which the second probe was sent, and nothing
   can ever wake one of them.
 - One run of a knot ends: among those whose fibers wait for each other in a cycle, the one that was
   started last. What it holds is released, so the others go on.
@@ -50,24 +50,24 @@ class _Knot:
 
 
 class DeadlockDetector(CoordinatorFeature):
-    """Which runs are suspected of a deadlock, and what is asked about them."""
+    """The runs that are suspected of a deadlock, and the probes about them."""
 
     def __init__(
         self,
         state: CoordinatorState,
-        claims_of: Callable[[int], Iterable[FiberRecord]],
+        unverified_waits_of: Callable[[int], Iterable[FiberRecord]],
         all_held: Callable[[Mapping[Key, Sequence[int]]], bool],
         end: Callable[[int, Run, str], None],
     ) -> None:
         """
         Args:
             state: what is known of runs and members.
-            claims_of: the claims of a run.
+            unverified_waits_of: gives the unverified waits of a run.
             all_held: whether no token of these locks is anywhere but in the hands of these fibers.
             end: called with a run that nothing can wake, and why.
         """
         self._state = state
-        self._claims_of = claims_of
+        self._unverified_waits_of = unverified_waits_of
         self._all_held = all_held
         self._end_run = end
         self._suspects: set[int] = set()
@@ -106,7 +106,7 @@ class DeadlockDetector(CoordinatorFeature):
         if run.asked or run.waits_on_other_runs or run.is_miscounted or NOWHERE in run.alive_at:
             return  # most often
         if self._seems_blocked(id, run) and self._is_still(id, run):
-            self._ask(id, run)
+            self._probe(id, run)
 
     def _is_still(self, id: int, run: Run) -> bool:
         """Whether nothing comes to this run by itself."""
@@ -128,18 +128,18 @@ class DeadlockDetector(CoordinatorFeature):
                 return False
         return True
 
-    # -- questions ------------------------------------------------------------------------
+    # -- probes ---------------------------------------------------------------------------
 
-    def _ask(self, id: int, run: Run) -> None:
+    def _probe(self, id: int, run: Run) -> None:
         records = [self._state.fibers[fiber] for fiber in run.fibers]
-        waited_for = [*records, *self._claims_of(id)]
+        waited_for = [*records, *self._unverified_waits_of(id)]
         hosts = {record.host for record in waited_for if record.waiters}
         run.waits.clear()
-        run.question += 1
+        run.probe += 1
         self._suspects.add(id)
         run.asked = (set(run.alive_at) | hosts) & self._state.members.keys()
         for member in sorted(run.asked):
-            self._state.send(member, m.RequestWaitGraph(id, run.question))
+            self._state.send(member, m.RequestWaitGraph(id, run.probe))
 
     def tokens_moved(self, lock: Key) -> None:
         """An answer that a fiber waits for this lock is moot."""
@@ -156,7 +156,7 @@ class DeadlockDetector(CoordinatorFeature):
     def answered(self, sender: MemberRecord, message: m.WaitGraph) -> None:
         """A member has described which fibers wait there, and for what."""
         run = self._state.runs.get(message.run)
-        if run is None or sender.id not in run.asked or run.question != message.question:
+        if run is None or sender.id not in run.asked or run.probe != message.probe:
             self._state.stale += 1
         elif not message.is_quiet:
             run.note_progress()
@@ -191,9 +191,9 @@ class DeadlockDetector(CoordinatorFeature):
 
     def _end(self, id: int, answers: Sequence[WaitGraph], why: str = "") -> None:
         edges, _ = edges_of(answers)
-        talks = [talk for answer in answers for talk in answer.talks]
+        calls = [call for answer in answers for call in answer.for_primitives]
         run = self._state.runs[id]
-        waits = explain(edges, talks) + why
+        waits = explain(edges, calls) + why
         lost = "; ".join(f"{worker}: {reason}" for worker, reason in run.losses.items())
         if lost:  # what would have woken it, most likely
             waits += f"; fibers of it were lost with {lost}"
@@ -232,7 +232,7 @@ class DeadlockDetector(CoordinatorFeature):
     def _tie(self, knot: _Knot) -> None:
         """Ask all runs of a knot again.
 
-        Messages that were sent to their members before reach these before the question does. So it
+        Messages that were sent to their members before reach these before the probe does. So it
         doesn't matter whether the members have reported that they have handled them.
         """
         runs = {id: self._state.runs[id] for id in sorted(knot.answers)}
@@ -240,7 +240,7 @@ class DeadlockDetector(CoordinatorFeature):
             for id, run in runs.items():
                 self._cut(id)
                 self._knots[id] = knot
-                self._ask(id, run)
+                self._probe(id, run)
 
     def _cut(self, id: int) -> None:
         """This run belongs to no knot, nor do those that seemed to be stuck together with it."""
@@ -300,7 +300,7 @@ def _all(answers: dict[int, Answers]) -> list[WaitGraph]:
 def edges_of(
     answers: Sequence[WaitGraph],
 ) -> tuple[list[tuple[int, list[int]]], dict[int | str, list[int]]]:
-    """Put together what the members have answered.
+    """Merge the wait graphs of members.
 
     Returns:
         Which fiber waits for which, and who holds each lock that is waited for, as far as they
@@ -318,12 +318,12 @@ def edges_of(
     return edges, holders
 
 
-def explain(edges: Sequence[tuple[int, list[int]]], talks: Sequence[tuple[int, str]] = ()) -> str:
+def explain(edges: Sequence[tuple[int, list[int]]], calls: Sequence[tuple[int, str]] = ()) -> str:
     """Name the cycle among these waits; without one, the first few waits.
 
     Args:
         edges: which fiber waits for which.
-        talks: what other fibers wait for, in words.
+        calls: (fiber, what it waits for, in words) of the fibers that wait at primitives.
 
     >>> explain([(1, [2]), (2, [1])])
     'fiber 0.1 waits for fiber 0.2, fiber 0.2 waits for fiber 0.1'
@@ -333,7 +333,7 @@ def explain(edges: Sequence[tuple[int, list[int]]], talks: Sequence[tuple[int, s
     waits = dict(edges)
     cycle = _find_cycle(waits)
     shown = [(a, [b]) for a, b in zip(cycle, [*cycle[1:], *cycle[:1]])] if cycle else list(edges)
-    lines = [] if cycle else [f"fiber {name_of(fiber)} {words}" for fiber, words in talks]
+    lines = [] if cycle else [f"fiber {name_of(fiber)} {words}" for fiber, words in calls]
     lines += [_line(waiter, awaited) for waiter, awaited in shown]
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES:] = [f"and {len(lines) - _MOST_LINES} more"]

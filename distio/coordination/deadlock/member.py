@@ -25,7 +25,7 @@ class WaitGraphs(MemberFeature):
         state = self._state
         run = state.runs.get(message.run)
         if run is None:
-            state.send(m.WaitGraph(message.run, message.question, True, []))
+            state.send(m.WaitGraph(message.run, message.probe, True, []))
             return
         waits = WaitsOfRun(run)
         for add_waits in state.hooks.add_waits:
@@ -38,12 +38,12 @@ class WaitGraphs(MemberFeature):
         state.send(
             m.WaitGraph(
                 run.id,
-                message.question,
+                message.probe,
                 is_quiet,
                 waits.for_fibers,
                 waits.for_locks,
                 waits.held,
-                waits.for_replies,
+                waits.for_primitives,
                 run.woken,
                 waits.for_runs,
             )

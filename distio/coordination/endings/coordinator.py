@@ -1,4 +1,4 @@
-"""How runs end before all their fibers have, and how members leave.
+"""Runs that end before all their fibers have, and members that leave.
 
 Rules
 -----
@@ -108,7 +108,7 @@ class Endings(CoordinatorFeature):
             self._state.send(host, m.RunCancelled(id))
 
     def deadlocked(self, id: int, run: Run, waits: str) -> None:
-        """Nothing can ever wake this run; `waits` tells which fibers wait, and for what."""
+        """End a run that nothing can ever wake; `waits` tells which fibers wait, and for what."""
         if run.ending is None:
             self.begin(id, run, Cause.DEADLOCK, f"nothing can ever wake this run: {waits}")
         else:

@@ -1,14 +1,14 @@
-"""How fibers and runs end on a member, and how it takes leave of its cluster.
+"""The ends of fibers and runs at a member, and of its membership.
 
 Rules
 -----
-- A run is over when the coordinator says so. Then whatever is here of it is dropped; fibers that
-  are left are named before.
-- A member that leaves cancels all its fibers, and those that still come. What they release is
-  released as ever. A fiber that ends so is lost to others, with its member: nobody is told that it
-  has ended. When no fiber is left, the member says goodbye.
-- A member whose machinery has failed can't release anything: it says goodbye at once, with the
-  reason, and nothing else that it may have had to say.
+- A run is over when the coordinator says so. Then the member drops all that it has of the run, and
+  names the fibers that are left before.
+- A member that leaves cancels all its fibers, and those that still come. They release as they do
+  after any cancellation. To other members, a fiber that ends so is lost with its member: its end
+  isn't reported. When no fiber is left, the member says goodbye.
+- A member whose machinery has failed can't release anything. It says goodbye at once, with the
+  reason, and sends no other message.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from __future__ import annotations
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task
-from distio.coordination.failures.member import Failures, is_cancellation
+from distio.coordination.failures.member import Failures
 from distio.coordination.failures.reporting import ReportFailures
 from distio.coordination.feature.member import MemberFeature
+from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.tasks import FinishFiber
-from distio.coordination.outcomes.waits import Waits
+from distio.coordination.state.failure import is_cancellation
 from distio.coordination.state.member import MemberState
 from distio.coordination.status.words import describe_fibers_of
 from distio.core.fiber import Fiber
@@ -40,7 +41,7 @@ class Endings(MemberFeature):
     def __init__(
         self,
         state: MemberState,
-        waits: Waits,
+        waits: FiberWaits,
         outcomes: Outcomes,
         failures: Failures,
         cancellation: Cancellation,
@@ -55,7 +56,7 @@ class Endings(MemberFeature):
 
     @answers
     def finished(self, fiber: Fiber, request: rq.Finished) -> Task | None:
-        """The fiber has ended: its outcome goes to those who wait for it."""
+        """End a fiber: the fibers that wait for it get its outcome."""
         if fiber.failure is not None or type(fiber.value) is ChunkResult:
             self._locate_failures(fiber)
         asked = self._outcomes.asked
@@ -86,11 +87,11 @@ class Endings(MemberFeature):
             self.finish(fiber, is_observed=is_asked)
 
     def finish(self, fiber: Fiber, *, is_observed: bool = False) -> None:
-        """The fiber has ended; tell those who wait for it here.
+        """End a fiber, and wake the fibers here that wait for it.
 
         Args:
-            fiber: one whose run goes on.
-            is_observed: whether another process has got its outcome already.
+            fiber: a fiber whose run goes on.
+            is_observed: whether another process has got the outcome already.
         """
         handle, run = fiber.handle, self._state.runs[fiber.run]
         assert handle is not None
@@ -115,7 +116,7 @@ class Endings(MemberFeature):
 
     @handles
     def run_over(self, message: m.RunEnded) -> None:
-        """Nothing of this run is left, or may be left: drop what is here of it."""
+        """Drop all that is here of a run that is over."""
         state = self._state
         run = state.runs.pop(message.run, None)
         if run is None:
@@ -153,6 +154,6 @@ def last_words(reason: str) -> list[m.MemberMessage]:
     """The last messages of a member that can't go on.
 
     Args:
-        reason: why; those that wait for fibers of the member hear it.
+        reason: why; fibers that wait for those of the member hear it.
     """
     return [m.Goodbye(reason)]

@@ -12,7 +12,7 @@ __all__ = ["DropObjects"]
 
 @final
 class DropObjects(Task):
-    """Nobody can reach these any more."""
+    """Drops objects that no fiber can reach any more."""
 
     __slots__ = ("_objects",)
     is_chore = True  # whatever dies with the host runs its code then

@@ -1,9 +1,9 @@
-"""An executor: what one thread of a pool does, turn after turn.
+"""An executor: the turns of one thread of a pool.
 
 A turn is `run`, without the mutex (user code runs), and then, in one section under the mutex,
 `commit` and, if that leaves nothing to go on with, `next_task`. A thread of a real pool does so in
-a loop; a simulated pool does so whenever it is that executor's turn. Which of both it is makes no
-difference here.
+a loop; a simulated pool does so whenever it is that executor's turn. The executor doesn't know
+which pool it belongs to.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from distio.protocol import requests as rq
 __all__ = ["Executor"]
 
 _LONGEST_STREAK: Final = 100
-"""So many requests of a fiber are answered at once; then others have their turn."""
+"""How many requests of a fiber are answered at once, before other fibers have their turn."""
 
 
 class Executor:

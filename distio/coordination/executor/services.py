@@ -17,7 +17,7 @@ class HostServices(Answering, Protocol):
     """Services of the process for work; never called with the mutex held."""
 
     def wall_clock(self) -> float:
-        """What `time.time` shows, or is made to show."""
+        """The time of `time.time`, or a simulated one."""
 
     def random(self) -> float:
         """A random number from 0 up to, but not, 1."""
@@ -51,17 +51,17 @@ class HostServices(Answering, Protocol):
         """
 
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
-        """This task of asyncio acts for the fiber from now on.
+        """Let this task of asyncio act for the fiber from now on.
 
         Returns:
-            What ends that, and is told what came of the task.
+            A function that ends this, and gets the Result of the task.
         """
 
     def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
         """Run this for a fiber on the event loop of the process; returns at once.
 
         Returns:
-            What cancels it.
+            A function that cancels it.
         """
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
@@ -71,10 +71,10 @@ class HostServices(Answering, Protocol):
         """This fiber was to travel, but it can't be pickled."""
 
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
-        """These fibers take along copies of these generators of random numbers."""
+        """Note that these fibers take along copies of these generators of random numbers."""
 
     def report_failures(self) -> None:
-        """There are failures that nobody can ask for any more: see `Member.take_failure`."""
+        """Report the unobserved failures: see `Member.take_failure`."""
 
     def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
         """User code has raised what is to end the run (see `is_interrupt`).

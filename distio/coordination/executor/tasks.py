@@ -1,9 +1,9 @@
 """A task is a piece of work besides stepping a fiber: it runs user code, so it has two halves.
 
-A pool thread calls `run` without the mutex, for pickling, unpickling and calls run user code. It
-then calls `commit` under the mutex, and the part of the member that has made the task hears what
-came of it. Each conversation has tasks of its own, in its `tasks.py`. Stepping a fiber, by far the
-most frequent work, is the executor's own business.
+A pool thread calls `run` without the mutex, for pickling, unpickling and calls run user code. The
+thread then calls `commit` under the mutex, and the feature that has made the task gets the outcome.
+Each conversation has tasks of its own, in its `tasks.py`. To step a fiber, by far the most frequent
+work, is no task: the executor does it itself.
 """
 
 from __future__ import annotations

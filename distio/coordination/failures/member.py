@@ -4,14 +4,14 @@ Rules
 -----
 - The failure of a fiber is reported once, unless somebody has got its outcome in time.
 - The failure is unobserved as long as nobody has got the outcome. The handle of the fiber then has
-  an `Unobserved` tie; that tie dies with the handle, and hands the failure over to be reported.
+  the location `Unobserved`, which dies with the handle, and hands the failure over to be reported.
 - A fiber whose handle dies when the fiber ends is counted as alive until its failure has been
   reported: the report leaves the process before the end of the fiber.
 - The end of a run is the end of all handles: what is unobserved then is reported, too.
 - A cancellation is no failure.
 
-A handle may die anywhere, also in the garbage collector, so a tie takes no lock and runs no code of
-the user: it appends to a deque, and rings if nobody is about to look there.
+A handle may die anywhere, also in the garbage collector, so a location takes no lock and runs no
+code of the user: it appends to a deque, and rings if nobody is about to look there.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from typing import final
 
 from distio.coordination.failures.reporting import ReportFailures
 from distio.coordination.feature.member import MemberFeature
-from distio.coordination.state.failure import Failure
+from distio.coordination.state.failure import Failure, is_cancellation
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber
-from distio.result import Panic
 
-__all__ = ["Failures", "Unobserved", "is_cancellation"]
+__all__ = ["Failures", "Unobserved"]
 
 
 class Unobserved(LocalFiber):
@@ -73,7 +72,7 @@ class Failures(MemberFeature):
         return bool(self._unreported)
 
     def hand_over(self, failure: Failure) -> None:
-        """Nobody can ask for this failure any more (called in any thread, at any time)."""
+        """Take a failure that nobody can ask for any more (called in any thread, at any time)."""
         self._unreported.append(failure)
         if not self._is_looking and self._ring is not None:
             self._ring()
@@ -119,16 +118,5 @@ class Failures(MemberFeature):
                 self._unreported.append(failure)
 
 
-def is_cancellation(fiber: Fiber) -> bool:
-    """Whether it has failed for nothing else, which isn't worth telling anybody."""
-    failure = fiber.failure
-    return (
-        fiber.unwinding is not None
-        and isinstance(failure, Panic)
-        and len(failure.exceptions) == 1
-        and not failure.errors
-    )
-
-
 def _silent() -> None:
-    """Nobody is to be told when a handle dies."""
+    """Do nothing when a handle dies."""

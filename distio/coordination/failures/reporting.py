@@ -34,7 +34,7 @@ class ReportFailures(Task):
 
     @property
     def run_id(self) -> int | None:
-        """That of the fiber."""
+        """The run of the fiber."""
         return None if self.fiber is None else self.fiber.run
 
     def fiber_ids(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a feature of the coordinator may have a say in: one interface for all of them.
+"""The interface of the coordinator's features: the moments in which each may have a say.
 
 Rules
 -----
@@ -66,14 +66,14 @@ class CoordinatorFeature:
         """A member has reported the end of a fiber that has a record, which says so already."""
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """There will be no outcome of a fiber; its record says so already."""
+        """A fiber is lost, and its record says so already: its outcome will never come."""
 
     def fiber_unreachable(self, fiber: int, host: int, exposed: int) -> None:
-        """Nobody but the member that hosts a fiber has a handle of it any more.
+        """No member has a handle of a fiber any more, but the one that hosts it.
 
         Args:
-            fiber: which.
-            host: where it is, unless it has a record.
+            fiber: the fiber.
+            host: its member, unless the fiber has a record.
             exposed: how often that member has reported that a handle leaves.
         """
 
@@ -93,7 +93,7 @@ class CoordinatorFeature:
         """
 
     def run_may_be_stuck(self, id: int, run: Run) -> None:
-        """One more fiber of this run waits, or one less is there to wake the others."""
+        """A further fiber of this run waits, or a fiber that could wake others is gone."""
 
     def will_wake(self, run: int) -> bool:
         """Whether something is under way that will wake a fiber of this run by itself."""
@@ -133,7 +133,8 @@ class CoordinatorFeature:
     def tick(self, now: float) -> None:
         """A moment has come for which some feature has asked by `CoordinatorState.wake_at`.
 
-        Called after the event is handled. It may be earlier than this feature has asked for.
+        Called after the event is handled. The moment may be earlier than this feature has asked
+        for.
         """
 
     def settle(self) -> None:
@@ -152,8 +153,8 @@ class CoordinatorFeature:
         """After a failure: the runs of which the feature has lost track."""
         return ()
 
-    def give_up(self, run: int, reason: str) -> None:
-        """A run is one of the `spoilt_runs`: what waits here for it will never be served."""
+    def abandon_run(self, run: int, reason: str) -> None:
+        """Fail the fibers that wait here for one of the `spoilt_runs`: nothing will serve them."""
 
     def lose_track(self, id: int, run: Run, reason: str) -> None:
         """The coordinator has lost track of a run, for the first time; its books are in order."""
@@ -207,7 +208,7 @@ class Hooks:
     settle = Hook(F.settle)
     runs_with = Hook(F.runs_with)
     spoilt_runs = Hook(F.spoilt_runs)
-    give_up = Hook(F.give_up)
+    abandon_run = Hook(F.abandon_run)
     lose_track = Hook(F.lose_track)
     refuse = Hook(F.refuse)
     count_anew = Hook(F.count_anew)

@@ -6,8 +6,8 @@ Rules
   state, and the features that it needs, when it is made; none knows the member itself.
 - A method with `@handles` handles a message of the coordinator; one with `@answers` answers a
   request of a fiber, or parks the fiber, and returns what the executor goes on with.
-- A feature reaches all others through the hooks below. It has those in its class in which it has a
-  say. All features are called in the order of one list.
+- A feature reaches all others through the hooks below. A feature overrides those in which it has
+  a say. All features are called in the order of one list.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class WaitsOfRun:
     for_runs: list[tuple[int, int]] = field(default_factory=list)
     for_locks: list[tuple[int, Key]] = field(default_factory=list)
     held: list[tuple[Key, list[int]]] = field(default_factory=list)
-    for_replies: list[tuple[int, str]] = field(default_factory=list)
+    for_primitives: list[tuple[int, str]] = field(default_factory=list)
 
 
 class MemberFeature:
@@ -93,9 +93,9 @@ class MemberFeature:
         """Add what fibers of this run wait for, or hold."""
 
     def free(self, keys: Sequence[int]) -> Sequence[Any]:
-        """No fiber here can reach what these keys stand for: forget it, and return it.
+        """Forget the objects of these keys, which no fiber here can reach, and return them.
 
-        What is returned is dropped by a task: it may run code of the user when it dies.
+        A task drops the returned objects: they may run code of the user when they die.
         """
         return ()
 

@@ -1,1 +1,1 @@
-"""What must always hold in a machine; tests check it after every event."""
+"""The invariants of the machines; tests check them after every event."""

@@ -1,4 +1,4 @@
-"""What must always hold in the coordinator, and what when all runs have ended."""
+"""The invariants of the coordinator, always and when all runs have ended."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ def _wrong_record(
 
 
 def check_at_rest(state: CoordinatorState) -> None:
-    """Nothing is left of runs that have ended.
+    """Check that nothing is left of runs that have ended.
 
     Raises:
-        DistioBug: something is.
+        DistioBug: something is left.
     """
     left: dict[str, Sized] = {
         "runs": state.runs,

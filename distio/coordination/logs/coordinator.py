@@ -28,7 +28,7 @@ __all__ = ["Logs"]
 
 @final
 class Logs(CoordinatorFeature):
-    """Which client has which levels, and which worker knows them."""
+    """By client: its levels, and the workers that know them."""
 
     def __init__(self, state: CoordinatorState) -> None:
         self._state = state

@@ -10,13 +10,13 @@ import msgspec
 
 from distio.coordination.dispatch import handles
 from distio.coordination.feature.member import MemberFeature
+from distio.coordination.state.member import MemberState
 from distio.protocol import messages as m
-from distio.protocol.messages.logs import LogLevels
 
 __all__ = ["MOST_WAITING_BYTES", "LogBuffer", "Logs", "records_in"]
 
 MOST_WAITING_BYTES: Final = 8 * 1024**2
-"""So many bytes of records wait in a worker to be sent; what is more is left out, and counted."""
+"""Bytes of records that may wait in a worker; further records are omitted, and counted."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decoder: Final = msgspec.msgpack.Decoder(list[bytes])
@@ -24,23 +24,22 @@ _decoder: Final = msgspec.msgpack.Decoder(list[bytes])
 
 @final
 class Logs(MemberFeature):
-    """The log levels of clients, and log records of runs of this member."""
+    """The levels of clients, and the log records of runs of this member."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: MemberState) -> None:
+        self._state = state
         self._arrived: list[m.LogsRelayed] = []
         """Records of this member's runs that its host hasn't taken out yet."""
-        self.levels: Mapping[int, LogLevels] = {}
-        """By client: the levels of those whose fibers are here; replaced, never changed."""
 
     @handles
     def set_levels(self, message: m.LogLevelsSet) -> None:
         """Fibers of this client will come, or the client is gone."""
-        levels = {**self.levels}
+        levels = {**self._state.log_levels}
         if message.levels is None:
             levels.pop(message.client, None)
         else:
             levels[message.client] = message.levels
-        self.levels = levels
+        self._state.log_levels = levels
 
     @handles
     def records_arrived(self, message: m.LogsRelayed) -> None:

@@ -2,8 +2,8 @@
 
 Rules
 -----
-- A member is admitted with the next incarnation number. What comes from an incarnation that is
-  not (or no longer) a member is dropped and counted in `stale`.
+- A member is admitted with the next incarnation number. A message of an incarnation
+  that is not (or no longer) a member is dropped and counted in `stale`.
 - A member whose link broke is lost. If another member watches its process, the loss waits for
   that member's report on how the process exited (or for the loss of that member), never for a
   clock.

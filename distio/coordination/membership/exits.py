@@ -19,7 +19,7 @@ Process = tuple[str, int]
 """Family and serial."""
 
 _MOST_KEPT: Final = 1_000
-"""So many exits of processes that aren't known here are kept; each may still be heard of."""
+"""How many exits of unknown processes are kept: their first messages may still come."""
 _LONGEST_REASON: Final = 1_000
 """Characters that are kept of how a process exited."""
 
@@ -74,5 +74,5 @@ class ProcessExits:
 
 
 def process_of(member: MemberRecord) -> Process:
-    """Which process of those that its family has started a worker is."""
+    """The process of a worker, by its family and serial."""
     return member.hello.family, member.hello.serial

@@ -29,7 +29,7 @@ from typing import Final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.gate import Gate, Incident
-from distio.coordination.membership.notes import Notes
+from distio.coordination.membership.rate_limited_log import RateLimitedLog
 from distio.coordination.state.events import (
     Closing,
     Disconnected,
@@ -80,8 +80,8 @@ class Handshakes:
         """What is to be sent, in order, to each address; the shell takes it out."""
         self.strangers = 0
         """How many messages came from unknown peers: their addresses aren't those of members."""
-        self._notes = Notes(note, warn or note)
-        """Takes notes for a person, and warnings."""
+        self._log = RateLimitedLog(note, warn or note)
+        """Takes lines for the operator, and warnings."""
         self._now = 0.0
         self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
         """By token, the oldest first."""
@@ -130,7 +130,7 @@ class Handshakes:
         if member is not None:
             self._expel(member, reason)
             return
-        self._notes.repeated(self._now, "refusals", f"refused a peer: {reason}")
+        self._log.log_limited(self._now, "refusals", f"refused a peer: {reason}")
         if is_seen and address not in self._refused and len(self._refused) < _MOST_REFUSED:
             self._refused.add(address)
             self._say(address, m.Refused(reason))
@@ -168,7 +168,7 @@ class Handshakes:
         self._member_at[caller.speaks_from] = self._member_at[caller.listens_at] = member
         self._listens_at[member] = caller.listens_at
         self._speaks_from[member] = caller.speaks_from
-        self._notes.note(f"{hello.kind} {member} joined: process {hello.pid}")
+        self._log.log(f"{hello.kind} {member} joined: process {hello.pid}")
         self._happened(now, Joined(hello))
 
     def _make_room(self) -> None:
@@ -197,7 +197,7 @@ class Handshakes:
         if address != listens_at:
             reason = "a connection to the coordinator broke"
             self._say(listens_at, m.Shutdown(reason, is_for_all=False))
-        self._notes.note(f"member {member} is gone")
+        self._log.log(f"member {member} is gone")
         self._happened(now, Disconnected(member))
 
     def give_up(self, now: float, member: int, reason: str) -> None:
@@ -209,7 +209,7 @@ class Handshakes:
         self.outgoing.pop(listens_at, None)
         reason_there = f"the coordinator had {reason} from this process"
         self._say(listens_at, m.Shutdown(reason_there, is_for_all=False))
-        self._notes.note(f"member {member} is lost: {reason}")
+        self._log.log(f"member {member} is lost: {reason}")
         self._happened(now, Disconnected(member, reason))
 
     def member_at(self, address: bytes) -> int | None:
@@ -257,7 +257,7 @@ class Handshakes:
         self.incidents.extend(incidents)
         for name, reason, error in incidents:
             text = f"{name} is no member any more: {reason}" if name else reason
-            self._notes.repeated(self._now, "failures" if error else "expulsions", text, error)
+            self._log.log_limited(self._now, "failures" if error else "expulsions", text, error)
         for member in self._listens_at.keys() - self.machine.members.keys():
             self._spent.update((self._listens_at[member], self._speaks_from[member]))
             self._forget_member(member)
@@ -266,7 +266,7 @@ class Handshakes:
 
     def shut_down(self, reason: str) -> None:
         """Tell all members that the cluster ends."""
-        self._notes.finish()
+        self._log.finish()
         for address in self._listens_at.values():
             self._say(address, m.Shutdown(reason))
 

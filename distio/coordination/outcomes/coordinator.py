@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from distio.coordination.admission import Inadmissible, Late, part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
-from distio.coordination.outcomes.claims import Claims
+from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -20,12 +20,14 @@ __all__ = ["Outcomes"]
 
 
 class Outcomes(CoordinatorFeature):
-    """Which member waits for which outcome is in the records of fibers, and in the claims."""
+    """Passes on outcomes; the waits are in the records of fibers and in `UnverifiedWaits`."""
 
-    def __init__(self, state: CoordinatorState, references: References, claims: Claims) -> None:
+    def __init__(
+        self, state: CoordinatorState, references: References, unverified_waits: UnverifiedWaits
+    ) -> None:
         self._state = state
         self._references = references
-        self._claims = claims
+        self._unverified_waits = unverified_waits
         self._unwanted: dict[int, list[tuple[int, int]]] = {}
         """By host: the outcomes that it is to drop; see `DropOutcomes`."""
 
@@ -70,12 +72,12 @@ class Outcomes(CoordinatorFeature):
         self._state.send(member, m.Outcomes([fiber], [outcome.payload], references))
 
     def find(self, asker: MemberRecord, id: int, fiber: int) -> FiberRecord | None:
-        """The record or claim of a fiber, for a member that asks; None if it isn't of this run."""
+        """The record, or the unverified wait, of a fiber; None if it isn't of this run."""
         record = self._state.fibers.get(fiber)
         if record is not None:
             return record if record.run == id else None
         run = self._state.runs.get(id)
-        return None if run is None else self._claims.make(asker.id, id, run, fiber)
+        return None if run is None else self._unverified_waits.make(asker.id, id, run, fiber)
 
     def _why_unknown(self, run: Run | None, fiber: int) -> tuple[str, str]:
         """The worker with which a fiber was lost, if that is so, and why there is no outcome."""
@@ -90,7 +92,7 @@ class Outcomes(CoordinatorFeature):
     def outcome_unknown(self, sender: MemberRecord, message: m.OutcomeUnknown) -> None:
         """A host has no outcome of a fiber, and knows of none to come."""
         fiber = message.fiber
-        if self._claims.refused(sender.id, message.run, fiber):
+        if self._unverified_waits.refused(sender.id, message.run, fiber):
             return
         record = self._state.fibers.get(fiber)
         if record is None or record.host != sender.id or record.epoch != message.epoch:
@@ -150,7 +152,7 @@ class Outcomes(CoordinatorFeature):
         """The members that wait for an outcome, which this host has sent: they wait no longer."""
         record = self._state.fibers.get(fiber)
         if record is None:
-            return self._claims.delivered(host.id, fiber)
+            return self._unverified_waits.delivered(host.id, fiber)
         if record.host != host.id:
             return []
         self._state.runs[record.run].note_progress()

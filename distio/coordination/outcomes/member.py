@@ -8,9 +8,9 @@ from typing import Any
 from distio.coordination.dispatch import handles
 from distio.coordination.feature.member import Departure, MemberFeature
 from distio.coordination.invariants.member import check_handles
-from distio.coordination.outcomes.crossing import unknown
+from distio.coordination.outcomes.cross_run_waits import unknown
+from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.tasks import PickleOutcome
-from distio.coordination.outcomes.waits import Waits
 from distio.coordination.references.member import References
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber, RemoteFiber, is_of
@@ -31,7 +31,7 @@ _CLUSTER = "the cluster"
 class Outcomes(MemberFeature):
     """The outcomes of one member's fibers that others ask for, and those that it asks for."""
 
-    def __init__(self, state: MemberState, references: References, waits: Waits) -> None:
+    def __init__(self, state: MemberState, references: References, waits: FiberWaits) -> None:
         self._state = state
         self._references = references
         self._waits = waits
@@ -149,7 +149,7 @@ class Outcomes(MemberFeature):
         return True
 
     def run_ended(self, run: LocalRun) -> None:
-        """Nobody can ask for the outcomes of this run's fibers any more."""
+        """Drop the handles of this run's fibers, for which no fiber can ask any more."""
         for id in run.known:
             self._state.hosted.pop(id, None)
             self._references.left(id)

@@ -42,7 +42,7 @@ class PickleOutcome(Task):
 
     @property
     def run_id(self) -> int:
-        """That of the fiber."""
+        """The run of the fiber."""
         return self._run
 
     def run(self, host: HostServices) -> None:
@@ -58,7 +58,7 @@ class PickleOutcome(Task):
         self._pickled(self._run, self._handle.id, self._outcome)
 
     def dropped(self) -> bool:
-        """Nobody waits for the outcome any more."""
+        """Drop the task: no fiber waits for the outcome any more."""
         return True
 
 
@@ -80,7 +80,7 @@ class FinishFiber(Task):
 
     @property
     def run_id(self) -> int:
-        """That of the fiber."""
+        """The run of the fiber."""
         return self.fiber.run
 
     def fiber_ids(self) -> list[int]:

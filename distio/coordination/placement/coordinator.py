@@ -18,7 +18,7 @@ import msgspec
 from distio.coordination.admission import Inadmissible, part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
-from distio.coordination.outcomes.claims import Claims
+from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.policy import choose_host, choose_victim
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -35,19 +35,19 @@ class Placement(CoordinatorFeature):
     def __init__(
         self,
         state: CoordinatorState,
-        claims: Claims,
+        unverified_waits: UnverifiedWaits,
         has_lent: Callable[[int, list[tuple[int | str, int, int]]], bool],
         check_loss: Callable[[int, Run], None],
     ) -> None:
         """
         Args:
             state: what is known of members, runs and fibers.
-            claims: those of fibers that have no record yet.
+            unverified_waits: the waits for fibers that have no record yet.
             has_lent: whether a member has these tokens, to give to others.
             check_loss: called with a run of which fibers were lost.
         """
         self._state = state
-        self._claims = claims
+        self._unverified_waits = unverified_waits
         self._has_lent = has_lent
         self._check_loss = check_loss
         self._have_loads_changed = False
@@ -113,7 +113,9 @@ class Placement(CoordinatorFeature):
         for fiber, epoch in chunk.fibers:
             record = fibers.get(fiber)
             if record is None:
-                record = self._claims.adopt(chunk.run, fiber) or FiberRecord(chunk.run, NOWHERE, 0)
+                record = self._unverified_waits.adopt(chunk.run, fiber) or FiberRecord(
+                    chunk.run, NOWHERE, 0
+                )
                 fibers[fiber] = record
                 run.fibers[fiber] = None
             record.host = NOWHERE

@@ -1,4 +1,4 @@
-"""A member's part in where fibers are: it makes them, offers them to others, and takes them in.
+"""A member's part in placement: it makes fibers, offers them to others, and takes them in.
 
 Rules
 -----
@@ -16,7 +16,6 @@ from typing import Any
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task, Work
 from distio.coordination.feature.member import Departure, MemberFeature
-from distio.coordination.logs.member import Logs
 from distio.coordination.placement.tasks import OfferFibers, PickleFibers, UnpickleChunk
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
@@ -38,17 +37,10 @@ __all__ = ["Placement"]
 class Placement(MemberFeature):
     """Where the fibers of one member come from, and where they go."""
 
-    def __init__(
-        self,
-        state: MemberState,
-        references: References,
-        logs: Logs,
-        recovery: Recovery,
-    ) -> None:
+    def __init__(self, state: MemberState, references: References, recovery: Recovery) -> None:
         self._state = state
         self._references = references
         self._recovery = recovery
-        self._logs = logs
 
     # -- fibers that are made here --------------------------------------------------------
 
@@ -84,6 +76,29 @@ class Placement(MemberFeature):
         if state.offers_children and children:
             return self.ship(children, then=parent)
         state.ready.extend(children)
+        return parent
+
+    @answers
+    def spawn_at(self, parent: Fiber, request: rq.SpawnAt) -> Fiber | Task:
+        """Make a child that belongs to one member and answer `parent` with its handle.
+
+        The child gets no context, so that nothing has to travel that it doesn't use, but what
+        locals and context variables its parent has.
+        """
+        state, home = self._state, request.home
+        run, id = state.runs[parent.run], state.next_ids(1)
+        child = state.make(run, id, request.io, None)
+        inherit([child], parent)
+        run.started(sequence_of(id), 1)
+        parent.value = [child.handle]
+        if parent.tree is not None:
+            parent.tree.rest[id] = child
+            child.tree = parent.tree
+        if home not in (rq.HERE, state.incarnation):
+            leaving = self.ship([child], then=parent, target=home)
+            return self._recovery.before_leaving([child], leaving)
+        child.is_pinned = True
+        state.queue(child)
         return parent
 
     # -- fibers that leave ----------------------------------------------------------------
@@ -132,7 +147,7 @@ class Placement(MemberFeature):
         return shipping
 
     def pickled(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int = 0) -> bool:
-        """These fibers, of one run, leave; or they can't be pickled, and run here.
+        """Let these fibers of one run leave; if they can't be pickled, they run here.
 
         Returns:
             Whether their run goes on; if not, they are dropped.
@@ -173,7 +188,7 @@ class Placement(MemberFeature):
         run.alive += len(chunk.fibers)
         handles = []
         for id, _ in chunk.fibers:
-            # a fiber that comes home finds those who have waited for it here
+            # a fiber that comes home finds the fibers that have waited for it here
             handle = state.awaited.take(chunk.run, id) or Handle(id)
             handle.location = run.location
             handles.append(handle)
@@ -187,7 +202,7 @@ class Placement(MemberFeature):
         claims = self._references.arrived(chunk.references)
         state.queue(
             UnpickleChunk(
-                chunk, run, self._logs.levels, handles, claims, self._opened, self._dropped
+                chunk, run, state.log_levels, handles, claims, self._opened, self._dropped
             )
         )
 

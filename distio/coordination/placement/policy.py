@@ -1,4 +1,4 @@
-"""Which member takes the next chunk, and which one gives fibers away."""
+"""Placement policy: the member for the next chunk, and the victim of a steal."""
 
 from __future__ import annotations
 

@@ -112,21 +112,21 @@ class UnpickleChunk(Task):
                 fiber.epoch = epoch
 
     def commit(self) -> None:
-        """Its fibers are ready."""
+        """Queue the fibers of the chunk: they are ready."""
         self._opened(self.chunk, self._fibers, self._handles)
 
     def dropped(self) -> bool:
-        """Nobody wants the fibers any more."""
+        """Drop the chunk, whose run is over."""
         self._dropped(self.chunk)
         return True
 
 
 @final
 class OfferFibers(Task):
-    """So many fibers are to be offered to others.
+    """Offers some ready fibers to other members.
 
     Args:
-        count: how many.
+        count: the number of fibers.
         offer: called when an executor takes this; returns the task that pickles them, if any.
     """
 

@@ -307,7 +307,7 @@ class Primitives(CoordinatorFeature):
         if delegations is not None and delegations.delayed.pop(fiber, None) is not None:
             return
         _, primitive = self._primitives[waiter.key]
-        for reply in primitive.give_up(fiber):
+        for reply in primitive.withdraw(fiber):
             self._reply(reply)
 
     def _enter(self, fiber: int, waiter: _Waiter) -> None:
@@ -383,7 +383,7 @@ class Primitives(CoordinatorFeature):
         if isinstance(message, m.PrimitiveCall) and message.fiber not in self._waiters:
             self._state.send(member, m.Replied(message.fiber, refused=reason))
 
-    def give_up(self, run: int, reason: str) -> None:
+    def abandon_run(self, run: int, reason: str) -> None:
         """The primitives of this run are spoilt: they are freed, and the fibers at them refused."""
         for fiber, waiter in self._waiters.items():
             if waiter.run == run:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from distio.coordination.primitives.meetings import Barrier, Deferred, Latch
 from distio.coordination.primitives.primitive import Primitive
 from distio.coordination.primitives.queues import Queue, Topic
+from distio.coordination.primitives.synchronizers import Barrier, Deferred, Latch
 
 __all__ = ["make_primitive"]
 

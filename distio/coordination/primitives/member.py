@@ -145,7 +145,7 @@ class Primitives(MemberFeature):
                 self._state.send(m.WithdrawCall(fiber.id))
             return False
         _, primitive = self._primitives[request.primitive.key]
-        for reply in primitive.give_up(fiber.id):
+        for reply in primitive.withdraw(fiber.id):
             self._wake(reply)
         return True
 
@@ -250,7 +250,7 @@ class Primitives(MemberFeature):
             self._delegations.pop(key, None)
 
     def add_waits(self, waits: WaitsOfRun) -> None:
-        waits.for_replies += [
+        waits.for_primitives += [
             (fiber.id, fiber.request.describe())
             for fiber in self._state.parked_on(CallPrimitive, waits.run.id)
             if fiber.request is not None

@@ -60,7 +60,7 @@ class Primitive(Protocol):
             Unknown: there is no such method, or nothing for which the number stands.
         """
 
-    def give_up(self, fiber: int) -> Sequence[Reply]:
+    def withdraw(self, fiber: int) -> Sequence[Reply]:
         """A fiber that waits here does so no longer; other calls may be answered because of it."""
 
     def waiting(self) -> Sequence[int]:

@@ -104,7 +104,7 @@ class Queue:
         """Put items in front that were given ahead and weren't taken. No fiber waits to take."""
         self._items.extendleft(reversed(items))
 
-    def give_up(self, fiber: int) -> Sequence[Reply]:
+    def withdraw(self, fiber: int) -> Sequence[Reply]:
         if self._putters.pop(fiber, NOTHING) is NOTHING:
             del self._takers[fiber]
         return ()
@@ -202,7 +202,7 @@ class Topic:
         answers = self._go_on()
         if waits or fiber not in self._taking:
             return answers
-        self.give_up(fiber)
+        self.withdraw(fiber)
         return [*answers, Reply(fiber)]
 
     def _note_room(self, number: int) -> None:
@@ -235,7 +235,7 @@ class Topic:
                 subscription.takers.clear()
         return answers
 
-    def give_up(self, fiber: int) -> Sequence[Reply]:
+    def withdraw(self, fiber: int) -> Sequence[Reply]:
         number = self._taking.pop(fiber, None)
         if number is None:
             del self._publishers[fiber]

@@ -26,7 +26,7 @@ import msgspec
 from distio.coordination.admission import part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
-from distio.coordination.outcomes.claims import Claims
+from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -49,7 +49,7 @@ class Recovery(CoordinatorFeature):
         self,
         state: CoordinatorState,
         references: References,
-        claims: Claims,
+        unverified_waits: UnverifiedWaits,
         move_tokens: Callable[[Held, int, int], None],
         has_lent: Callable[[int, Held], bool],
         most_losses: int = MOST_LOSSES,
@@ -58,14 +58,14 @@ class Recovery(CoordinatorFeature):
         Args:
             state: what is known of members, runs and fibers.
             references: those in snapshots count.
-            claims: those of fibers that have no record yet.
+            unverified_waits: those for fibers that have no record yet.
             move_tokens: called with what fibers hold, and from where to where it goes with them.
             has_lent: whether a member has these tokens.
             most_losses: a fiber that was lost with so many workers isn't placed again.
         """
         self._state = state
         self._references = references
-        self._claims = claims
+        self._unverified_waits = unverified_waits
         self._move_tokens = move_tokens
         self._has_lent = has_lent
         self._most_losses = most_losses
@@ -137,7 +137,7 @@ class Recovery(CoordinatorFeature):
 
     def _enter(self, sender: MemberRecord, id: int, fiber: int) -> FiberRecord:
         """A fiber gets a record, at the member where it was made."""
-        record = self._claims.adopt(id, fiber) or FiberRecord(id, sender.id, 0)
+        record = self._unverified_waits.adopt(id, fiber) or FiberRecord(id, sender.id, 0)
         record.is_unwanted = not record.waiters and fiber not in self._references
         self._state.fibers[fiber] = record
         self._state.runs[id].fibers[fiber] = None

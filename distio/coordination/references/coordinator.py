@@ -33,7 +33,7 @@ __all__ = ["References"]
 
 
 class _Known:
-    """One key."""
+    """The counts of one key."""
 
     __slots__ = ("contents", "exposed", "host", "members", "payloads", "run")
 
@@ -135,7 +135,7 @@ class References(CoordinatorFeature):
         return known
 
     def _find(self, key: int) -> _Known | None:
-        """What is counted for this key; of a fiber, begin to count what its record has said."""
+        """The counts of this key; those of a fiber begin with what its record says."""
         known = self._known.get(key)
         if known is not None:
             return known
@@ -216,7 +216,7 @@ class References(CoordinatorFeature):
             fiber_unreachable(fiber, host, exposed)
 
     def run_ended(self, id: int, run: Run) -> None:
-        """All that the fibers of the run have made ends with it."""
+        """Drop the counts of all keys that fibers of the run have made."""
         for key in self._runs.pop(id, ()):
             del self._known[key]
 

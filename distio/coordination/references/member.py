@@ -46,12 +46,12 @@ class References(MemberFeature):
         """(fiber, 1) for each handle that leaves: this member counts until it has left."""
 
     def made(self, key: int) -> Claim:
-        """A fiber here has made a queue, a variable, …: this is its claim."""
+        """Make the claim of a queue, a variable, …, which a fiber here has made."""
         claim = self._claims[key] = Claim(key, self._state.given_back)
         return claim
 
     def arrived(self, keys: Sequence[int]) -> list[Claim]:
-        """A payload has come that has references to these in it, each once."""
+        """Count a payload that has come with references to these keys; return the claims."""
         claims = []
         for key in keys:
             claim = self._claims.get(key)
@@ -67,7 +67,7 @@ class References(MemberFeature):
         return [PrimitiveRef(claim.key, "queue", claim) for claim in self.arrived(keys)]
 
     def give_back(self) -> None:
-        """Give back what died: drop what is here of it, and tell the coordinator."""
+        """Give back the keys of dead claims: drop their objects, and tell the coordinator."""
         given_back = self._state.given_back
         if not given_back:
             return
@@ -85,11 +85,11 @@ class References(MemberFeature):
     def export(
         self, handles: Sequence[Handle[Any, Any, Any]], *, is_for_good: bool = False
     ) -> None:
-        """These handles leave the process: somebody may ask for their outcomes.
+        """Expose these handles, which leave the process: other members may ask for their outcomes.
 
         Args:
-            handles: which.
-            is_for_good: whether nobody will tell where they go.
+            handles: the handles.
+            is_for_good: whether they leave untracked.
         """
         exposed: dict[int, dict[int, None]] = {}
         for handle in handles:
@@ -108,9 +108,9 @@ class References(MemberFeature):
         """Handles of these fibers, which are or were here, leave with what is said next.
 
         Args:
-            run: that of the fibers.
-            fibers: which.
-            is_for_good: whether nobody will tell where the handles go: then the outcomes are kept.
+            run: the run of the fibers.
+            fibers: the fibers.
+            is_for_good: whether the handles leave untracked: then the outcomes are kept.
         """
         fibers = [*fibers]
         for fiber in fibers:
@@ -132,7 +132,7 @@ class References(MemberFeature):
         return not left
 
     def left(self, fiber: int) -> None:
-        """There is no handle in `hosted` any more."""
+        """Forget how often the handle has left: it isn't in `hosted` any more."""
         self._exposed.pop(fiber, None)
 
     # -- hooks ----------------------------------------------------------------------------

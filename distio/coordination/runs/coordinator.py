@@ -100,7 +100,7 @@ class Runs(CoordinatorFeature):
         self._endings.check(reported.run, run)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """What the member has hosted of each run is lost."""
+        """Lose the fibers that the member has hosted, in each run."""
         name = lost.name()
         for id, run in list(self._state.runs.items()):
             self._state.survive(self._lose_part, id, run, lost.id, name, reason, run=id)

@@ -1,1 +1,1 @@
-"""What a member and the coordinator know; imported by all conversations, imports none of them."""
+"""The states of member and coordinator; all conversations import them, they import none."""

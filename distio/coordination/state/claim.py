@@ -1,4 +1,4 @@
-"""What all references in one process to one key share."""
+"""The claim that all references in one process to one key share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Claim"]
 class Claim:
     """Keeps a key alive: the last reference to it takes the claim along.
 
-    A claim may die anywhere, also in the garbage collector: it appends to a deque, and that is all.
+    A claim may die anywhere, also in the garbage collector: it only appends to a deque.
     """
 
     __slots__ = ("__weakref__", "_given_back", "count", "is_pinned", "key")
@@ -23,7 +23,7 @@ class Claim:
         self._given_back = given_back
 
     def pin(self) -> None:
-        """A reference leaves, and nobody will tell where it goes: the key lives with its run."""
+        """Note a reference that leaves untracked: the key lives as long as its run."""
         self.is_pinned = True
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""What all features of the coordinator know of members, runs and fibers, and how it changes."""
+"""The state that all features of the coordinator share: members, runs, fibers, and verbs."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class CoordinatorState:
         """How many messages came too late to mean anything."""
         self.next_incarnation = 1
         self.commands: list[Send] = []
-        """What is to be said because of the event that is being handled."""
+        """The commands that follow from the event that is being handled."""
         self.failures: list[Exception] = []
-        """What was raised by something that follows from an event, and isn't its sender's fault."""
+        """Exceptions of work that follows from an event, which are no fault of its sender."""
         self.spoilt: set[int] = set()
         """The runs for which something failed."""
 
@@ -125,7 +125,7 @@ class CoordinatorState:
         self.runs[record.run].fibers.pop(fiber, None)
 
     def lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """There will be no outcome of this fiber; whoever calls this counts it off its run."""
+        """Mark a fiber as lost; the caller counts it off its run."""
         record.ended = True
         record.lost = (worker, reason)
         for fiber_lost in self.hooks.fiber_lost:

@@ -1,4 +1,4 @@
-"""What happens to the coordinator, and what it says to that."""
+"""The events of the coordinator, and the command that answers them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Disconnected(NamedTuple):
 
 
 class Expelled(NamedTuple):
-    """What a member says, or is to be told, can't be carried: it is no member any more."""
+    """A message from or to a member can't be carried, so it is no member any more."""
 
     member: int
     reason: str
-    """What the member is told."""
+    """The reason that the member is told."""
 
 
 class Tick(NamedTuple):

@@ -55,7 +55,7 @@ class LocalRun:
     ) -> None:
         self.id = id
         self.location = LocalFiber(id)
-        """That of the handles of all its fibers that are here."""
+        """The location of the handles of all fibers of the run that are here."""
         self.alive = 0
         """How many of its fibers are here and haven't ended."""
         self.blocked = 0
@@ -73,7 +73,7 @@ class LocalRun:
         self.unobserved: dict[int, Failure] = {}
         """The failures of fibers here whose outcomes nobody has got, but somebody may ask for."""
         self.unreleased = ""
-        """Which fibers were dropped before they had released what they hold, and why."""
+        """The fibers that were dropped before they had released, in words, and why."""
         self.locks: dict[int | str, None] = {}
         """The locks that its fibers have used here and that the member still knows."""
         self.objects: list[int] = []
@@ -85,7 +85,7 @@ class LocalRun:
         self.known_attachments: set[bytes] = set()
         """The digests of those that the coordinator has."""
         self.primitives: dict[int, None] = {}
-        """Its primitives, if the member keeps them; dropped with the run."""
+        """The primitives of the run, if the member keeps them; dropped with the run."""
         self.values: dict[int, None] = {}
         """The variables whose values the member keeps; dropped with the run."""
         self.snapshots: Snapshots = "off"
@@ -99,13 +99,13 @@ class LocalRun:
         self._unreported = unreported
         """Where a run enters itself when there is something to tell."""
         self._newly_blocked = newly_blocked
-        """Where it enters itself when a fiber has begun to wait, or waits no longer."""
+        """Gets the run when a fiber has begun to wait, or waits no longer."""
         self._started: list[tuple[int, int]] = []
         self._finished = 0
         self._ended: list[tuple[int, int]] = []
 
     def started(self, first: int, count: int) -> None:
-        """So many fibers, with sequence numbers from `first`, were made here."""
+        """Count fibers that were made here, with sequence numbers from `first`."""
         if not count:
             return
         self._unreported[self.id] = self
@@ -118,7 +118,7 @@ class LocalRun:
         self._started.append((first, count))
 
     def has_ended(self, fiber: Fiber) -> None:
-        """Nothing is left to be done for this fiber: its end is to be told."""
+        """Note the end of a fiber, which is to be reported."""
         self._unreported[self.id] = self
         self.alive -= 1
         is_saved = self.trees.pop(fiber.id, None) is not None
@@ -135,7 +135,7 @@ class LocalRun:
         self._unreported[self.id] = self
 
     def block(self, change: int) -> None:
-        """So many fibers more (or fewer) wait for others here."""
+        """Change the number of fibers that wait for others here."""
         # told also when fewer wait, and when as many wait as before: the coordinator suspects a
         # deadlock by this count together with its own, and asks when it is told
         self._newly_blocked[self.id] = self

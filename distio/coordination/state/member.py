@@ -11,7 +11,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
+from distio.protocol.messages.logs import LogLevels
 from distio.protocol.requests import Request
 
 __all__ = ["MemberState"]
@@ -61,6 +62,8 @@ class MemberState:
         """Handles of fibers here that others may ask for."""
         self.awaited = Awaited()
         """Handles of fibers elsewhere that some fiber here waits for."""
+        self.log_levels: Mapping[int, LogLevels] = {}
+        """By client whose fibers are here: its log levels; replaced, never changed."""
         self.outbox: list[m.MemberMessage] = []
         self.progress = ProgressReport()
         self.given_back: deque[tuple[int, int]] = deque()
@@ -143,7 +146,7 @@ class MemberState:
         ]
 
     def next_ids(self, count: int) -> int:
-        """So many ids in a row, of which this is the first."""
+        """Take so many ids in a row; return the first."""
         first = fiber_id(self.incarnation, self._sequence)
         self._sequence += count
         return first

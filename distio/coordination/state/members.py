@@ -1,8 +1,8 @@
-"""What the coordinator knows of its members, and of the last ones that it has lost.
+"""The coordinator's records of its members, and of those that it has lost lately.
 
-A member reports how many fibers are ready in it, and how many messages of the coordinator it had
-handled by then. Fibers that were placed there since are added: the load is never guessed from
-silence.
+A member reports how many of its fibers are ready, and how many messages of the coordinator it had
+handled by then. The coordinator adds the fibers that it has placed there since, so the load is
+never guessed from silence.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_DEPARTED: Final = 1_000
 
 
 class MemberRecord:
-    """What the coordinator knows of one member."""
+    """The record of one member."""
 
     def __init__(self, id: int, hello: Hello) -> None:
         self.id = id
@@ -44,9 +44,9 @@ class MemberRecord:
         """Whether it had nothing that could move, and has started and woken nothing since."""
         self.was_asked_to_share = False
         self.is_leaving = False
-        """It has said so: its fibers release what they hold."""
+        """Whether the member has said that it leaves: its fibers release what they hold."""
         self.gone_because = ""
-        """Its link is no more, and why; how its process exited is still to be told."""
+        """Why the link broke, while the report on the exit of the process is still to come."""
 
     @property
     def is_gone(self) -> bool:
@@ -92,7 +92,7 @@ class MemberRecord:
                 self.nothing_to_steal = False
 
     def name(self) -> str:
-        """How it is called in messages to people."""
+        """The name of the member in messages to people."""
         return member_name(self.hello.kind, self.id, self.hello.pid, self.hello.host)
 
 

@@ -21,7 +21,7 @@ NOWHERE: Final = -1
 """The host of a fiber that waits for a place."""
 
 _MOST_LOSSES: Final = 3
-"""So many lost members are enough to tell why a run can't go on."""
+"""How many lost members are kept, to tell why a run can't go on."""
 
 
 @final
@@ -48,7 +48,7 @@ class KeptOutcome:
 
 
 class FiberRecord:
-    """One fiber that was shipped, or saved, or is waited for from elsewhere."""
+    """The record of a fiber that was shipped or saved, or is awaited from elsewhere."""
 
     __slots__ = (
         "ended",
@@ -97,7 +97,7 @@ class FiberRecord:
         """How many times its host was lost."""
 
     def heard(self, count: int) -> None:
-        """Its host has handled so many messages: it or the fiber knows what they said."""
+        """Forget the cancellations that the host has received, having handled so many messages."""
         self.pending_cancels = {
             region: number for region, number in self.pending_cancels.items() if number > count
         }
@@ -108,7 +108,7 @@ class FiberRecord:
 
 
 class Run:
-    """One run: who wants to know of its end, and how many of its fibers are alive where."""
+    """A run: the client that hears of its end, and how many of its fibers are alive where."""
 
     __slots__ = (
         "_given",
@@ -123,7 +123,7 @@ class Run:
         "members",
         "mistakes",
         "owner",
-        "question",
+        "probe",
         "snapshots",
         "waits",
         "waits_on_other_runs",
@@ -134,19 +134,19 @@ class Run:
         self.snapshots = snapshots
         """What is kept of its fibers."""
         self.members = {owner}
-        """The members that have ever hosted some of it."""
+        """The members that have ever hosted fibers of the run."""
         self.alive = 0
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""
         self.fibers: dict[int, None] = {}
         """The fibers of this run that have a record, in an order that doesn't depend on hashes."""
         self.attachments: dict[bytes, bytes] = {}
-        """By digest, what its chunks refer to."""
+        """By digest, the attachments of its chunks."""
         self._given: set[tuple[bytes, int]] = set()
-        """Which of them were given to which members."""
+        """(digest, member) of each attachment that was sent to a member."""
         self.asked: set[int] = set()
         """The members that are still to describe which fibers wait there, and for what."""
-        self.question = 0
+        self.probe = 0
         self.ending: tuple[Cause, str] | None = None
         """The cause that ends it before all its fibers have ended, and the reason for its Result.
         Fibers of it are cancelled wherever they go."""
@@ -187,13 +187,13 @@ class Run:
             self.losses.setdefault(member, reason)
 
     def note_progress(self) -> None:
-        """Something has happened in it: questions about a deadlock are moot."""
+        """Something has happened in the run: a probe under way says nothing any more."""
         self.waits_on_other_runs = False
         self.asked.clear()
         self.waits.clear()
 
     def count(self, member: int, change: int) -> None:
-        """So many fibers more (or fewer) are alive on this member."""
+        """Change the number of fibers that are alive at this member."""
         self.alive += change
         self.members.add(member)
         left = self.alive_at.get(member, 0) + change
@@ -203,7 +203,7 @@ class Run:
             self.alive_at.pop(member, None)
 
     def move(self, origin: int, target: int, count: int) -> None:
-        """So many fibers went from one member to another."""
+        """Count fibers that went from one member to another."""
         self.count(origin, -count)
         self.count(target, count)
 

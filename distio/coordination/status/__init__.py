@@ -1,1 +1,1 @@
-"""What a fiber is at: one fiber asks, the member that hosts the other one answers."""
+"""The status of fibers: one fiber asks, the member that hosts the other one answers."""

@@ -66,11 +66,11 @@ class StatusQueries(CoordinatorFeature):
     @handles
     def described(self, sender: MemberRecord, message: m.FiberDescribed) -> None:
         """A host has answered."""
-        pending = self._pending.get(message.question)
+        pending = self._pending.get(message.query_id)
         if pending is None or pending.place[0] != sender.id:
             self._state.stale += 1  # the member that had asked is gone, or another was asked
             return
-        del self._pending[message.question]
+        del self._pending[message.query_id]
         if message.state:
             where = sender.id if message.state != "ended" else 0
             self._reply(pending.member, pending.query, message.state, message.name, where)
@@ -116,7 +116,7 @@ class StatusQueries(CoordinatorFeature):
     def _reply(
         self, member: int, query: m.QueryStatus, state: str, name: str | None = None, where: int = 0
     ) -> None:
-        self._state.send(member, m.StatusReply(query.fiber, query.question, state, name, where))
+        self._state.send(member, m.StatusReply(query.fiber, query.query_id, state, name, where))
 
     # -- hooks ----------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 Rules
 -----
 - A fiber that asks after one that is here, or has ended here, is answered at once.
-- Else it is parked, and the coordinator is asked. Each question has a number, so that an answer
+- Else it is parked, and the coordinator is asked. Each query has a number, so that an answer
   that comes when its asker has been cancelled means nothing, though it may ask again by then.
 - A member says of a fiber that isn't here just that: the coordinator knows what follows.
 """
@@ -34,7 +34,7 @@ class StatusQueries(MemberFeature):
 
     def __init__(self, state: MemberState) -> None:
         self._state = state
-        self._questions = 0
+        self._queries = 0
         """How many the coordinator was asked."""
 
     # -- asking ---------------------------------------------------------------------------
@@ -48,9 +48,9 @@ class StatusQueries(MemberFeature):
             where = self._state.incarnation if state not in ("ended", "lost") else 0
             fiber.value = _status(stated.id, name, state, where)
             return fiber
-        self._questions += 1
-        request.question = self._questions
-        self._state.send(m.QueryStatus(fiber.run, fiber.id, request.question, stated.id))
+        self._queries += 1
+        request.query_id = self._queries
+        self._state.send(m.QueryStatus(fiber.run, fiber.id, request.query_id, stated.id))
         self._state.park(fiber)
         return None
 
@@ -62,7 +62,7 @@ class StatusQueries(MemberFeature):
         if (
             fiber is None
             or type(request) is not QueryStatus
-            or request.question != message.question
+            or request.query_id != message.query_id
         ):
             self._state.stale += 1
             return
@@ -98,13 +98,13 @@ class StatusQueries(MemberFeature):
         handle = self._state.hosted.get(message.fiber)
         state, name = ("", None) if handle is None else self._at(handle)
         name = None if name is None else sendable(name)
-        self._state.send(m.FiberDescribed(message.question, state, name))
+        self._state.send(m.FiberDescribed(message.query_id, state, name))
 
     def coordinator_lost(self, reason: str) -> None:
         """Fibers elsewhere are lost."""
         for fiber in self._state.parked_on(QueryStatus):
             assert isinstance(fiber.request, QueryStatus)
-            self.replied(m.StatusReply(fiber.id, fiber.request.question, "lost", None, 0))
+            self.replied(m.StatusReply(fiber.id, fiber.request.query_id, "lost", None, 0))
 
 
 def _status(fiber: int, name: str | None, state: str, member: int) -> Status:

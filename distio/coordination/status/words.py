@@ -19,7 +19,7 @@ def state_of(fiber: Fiber) -> str:
 
 
 def describe_fibers(state: MemberState, run: int) -> str:
-    """Which fibers of a run are here, and what they are at; empty if the run is over."""
+    """The fibers of a run that are here, and their states; empty if the run is over."""
     if run not in state.runs:
         return ""
     return describe_fibers_of(state, state.runs[run]) or "fibers on other members"

@@ -1,4 +1,4 @@
-"""Which fiber is to be woken when. A timer never fires early."""
+"""Timers: when to wake which fiber. A timer never fires early."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from distio.protocol.ids import name_of
 __all__ = ["Timer", "Timers"]
 
 _FEW: Final = 100
-"""So many timers that were stopped aren't worth clearing away."""
+"""How many stopped timers the heap may keep before they are cleared away."""
 
 
 class Timer(NamedTuple):
@@ -28,7 +28,7 @@ class Timer(NamedTuple):
     deadline: float
     fiber: int
     number: int
-    """As its member calls it."""
+    """The number that the member gave to the timer."""
     member: int
     run: int
 
@@ -36,8 +36,8 @@ class Timer(NamedTuple):
 class Timers(CoordinatorFeature):
     """A heap of deadlines, and how many of them each run has.
 
-    A fiber has one timer at a time. One that is stopped stays in the heap until it comes to the
-    top, or until most of the heap is such.
+    A fiber has one timer at a time. A stopped timer stays in the heap until it comes to the top,
+    or until most of the heap are stopped ones.
     """
 
     def __init__(self, state: CoordinatorState) -> None:

@@ -1,8 +1,8 @@
 """Operations on actors: objects that stay where they are.
 
-A call of an actor is a fiber of its own. It goes to the member that has the object, and can't leave
-that member. It holds the lock of the object, so an actor takes one call at a time, first come first
-served. The loss, the outcome and the waits of a call are those of any fiber.
+A call of an actor is a fiber of its own. That fiber goes to the member that has the object, and
+can't leave that member. The fiber holds the lock of the object, so an actor takes one call at a
+time, first come first served. The loss, the outcome and the waits of a call are those of any fiber.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ A2 = TypeVar("A2")
 
 
 class Frame:
-    """What an operation leaves on the stack to do later."""
+    """The part of an operation that stays on the stack, to be done later."""
 
     __slots__ = ()
 
@@ -342,7 +342,7 @@ Next = IO[Any, Any, Any] | None
 
 
 class UnaryOp(IO[Any, Any, Any], Frame):
-    """What operations share that run an IO and then do something with its outcome.
+    """Base of operations that run an IO, and then do something with its outcome.
 
     The operation is its own frame: nothing in it changes.
     """
@@ -362,12 +362,12 @@ class UnaryOp(IO[Any, Any, Any], Frame):
 
 
 class UnaryOpWith(UnaryOp):
-    """The same, with a function to do it with."""
+    """Base of operations that run an IO, and then call a function with its outcome."""
 
     __slots__ = ("f",)
     _names = ("io", "f")
     _called: ClassVar[str]
-    """What its users call it."""
+    """The name of the operation for users."""
 
     def __init__(self, io: Any, f: Callable[..., Any]) -> None:
         self.io = io
@@ -377,8 +377,8 @@ class UnaryOpWith(UnaryOp):
 def _flatten(root: IO[Any, Any, Any]) -> list[Any]:
     """List the operations below `root`, each after those it is made of, each once.
 
-    An operation becomes `(class, where its parts are in the list, its other fields)`; whatever
-    is found where an IO should be is kept as `(None, it, ())`, to fail when it is run.
+    An operation becomes `(class, the places of its parts in the list, its other fields)`. An object
+    that stands where an IO should be becomes `(None, object, ())`, to fail when it is run.
     """
     places: dict[int, int] = {}
     program: list[Any] = []
@@ -433,7 +433,7 @@ def require_io(io: Any, where: str, f: Any = None) -> IO[Any, Any, Any]:
 
 
 def no_io(found: Any, where: str, f: Any) -> MatchError:
-    """What to raise for something that stands where an IO should be."""
+    """The error for an object that stands where an IO should be."""
     advice = expect.instead_of_io(found)
     if f is not None:
         return expect.returned(where, f, "an IO", found, advice)

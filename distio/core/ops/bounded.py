@@ -36,7 +36,7 @@ Failure = Errors[Any, Any] | Panic[Any, Any]
 Progress = Callable[[int, int | None], object]
 
 _STEPS_OF_PROGRESS: Final = 64
-"""If nothing is left to give out, progress is told in about so many steps."""
+"""About how many times progress is reported when no item is left to give out."""
 
 
 # -- what a child does ------------------------------------------------------------------------
@@ -44,7 +44,7 @@ _STEPS_OF_PROGRESS: Final = 64
 
 @final
 class ChunkResult:
-    """What came of a chunk."""
+    """The outcome of a chunk."""
 
     __slots__ = ("failures", "seconds", "values")
 
@@ -52,18 +52,18 @@ class ChunkResult:
         self, values: list[Any], failures: list[tuple[int, Failure]], seconds: float
     ) -> None:
         self.values = values
-        """Of each item; None for one that has failed."""
+        """The value of each item; None for one that has failed."""
         self.failures = failures
-        """With the places of their items in the chunk."""
+        """(place of the item in the chunk, failure) of each failed item."""
         self.seconds = seconds
-        """How long it took; nan if nobody knows."""
+        """How long the chunk took; nan if that is unknown."""
 
     def locate(self, fiber: str, worker: str | None) -> None:
         """Tell what has failed in which fiber that was."""
         self.failures = [(place, in_fiber(each, fiber, worker)) for place, each in self.failures]
 
     def map(self, f: Callable[[Result[Any, Any]], Result[Any, Any]]) -> ChunkResult:
-        """The same with another Result for each item."""
+        """A `ChunkResult` with another Result for each item."""
         results: list[Result[Any, Any]] = [Ok(value) for value in self.values]
         for place, failure in self.failures:
             results[place] = failure
@@ -79,7 +79,7 @@ class ChunkResult:
 
 @final
 class Chunk(IO[Any, Any, Any], Frame):
-    """Some items in turn, whichever of them fail; the value is a `ChunkResult`."""
+    """Run some items in turn, even if some of them fail; the value is a `ChunkResult`."""
 
     __slots__ = _names = ("items", "f", "fail_fast", "called", "first", "group")
 
@@ -151,9 +151,9 @@ class _ChunkFrame(Frame):
         self.failures = failures
         self.start = start
         self.locals = locals
-        """Those with which each item begins."""
+        """The locals with which each item begins."""
         self.variables = variables
-        """The same, its context variables."""
+        """The context variables with which each item begins."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # another process has another clock, which must not be compared with this one's
@@ -185,7 +185,7 @@ class _ChunkFrame(Frame):
         """Begin the next item, or end.
 
         Args:
-            fiber: who works on the chunk.
+            fiber: the fiber that works on the chunk.
             is_fresh: whether its context is as it was at the beginning of the chunk.
         """
         if self.index == len(self.items) or (self.fail_fast and self.failures):
@@ -276,25 +276,25 @@ class _SequenceSource:
         return len(self._items) - self._index
 
     def take(self, count: int, taken: list[Any]) -> None:
-        """Add so many items, or what there is, to those that were taken."""
+        """Move up to so many items to those that were taken."""
         taken += self._items[self._index : self._index + count]
         self._index = min(self._index + count, len(self._items))
 
 
 @final
 class _IteratorSource:
-    """Items of any iterable. It can't travel, and so neither can who has it."""
+    """The items of any iterable. This source can't travel, so its fiber can't either."""
 
     __slots__ = ("_iterator", "left")
 
     def __init__(self, items: Iterable[Any]) -> None:
         self._iterator: Iterator[Any] = iter(items)
         self.left: int | None = None
-        """None: nobody knows."""
+        """How many items are left; None if that is unknown."""
 
     @is_user_call
     def take(self, count: int, taken: list[Any]) -> None:
-        """The same; if the iterator raises, those before that have been added."""
+        """Add up to so many items; if the iterator raises, the items before were added."""
         before = len(taken)
         for item in islice(self._iterator, count):
             taken.append(item)
@@ -340,10 +340,11 @@ class TraversePar(IO[Any, Any, Any]):
 
 @final
 class _Loop(Frame):
-    """Where a traversal has got to: plain data, but for an iterator.
+    """The progress of a traversal: plain data, but for an iterator.
 
-    It lies on the stack whenever user code runs: what the iterator or the callback raises comes
-    back to it as a failure. Then nothing more is given out, and what is under way is waited for.
+    The frame lies on the stack whenever user code runs, so an exception of the iterator or the
+    callback comes back to it as a failure. Then the frame gives out no more items, and waits for
+    those that are under way.
     """
 
     __slots__ = (
@@ -468,7 +469,7 @@ class _Loop(Frame):
     def _take_up(
         self, handle: Handle[Any, Any, Any], first: int, count: int, result: Result[Any, Any]
     ) -> None:
-        """What came of one chunk."""
+        """Take in the outcome of one chunk."""
         if isinstance(result, Ok):
             worked: ChunkResult = result.success
             self.values[first : first + count] = worked.values

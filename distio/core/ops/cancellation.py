@@ -1,10 +1,10 @@
 """Operations on cancellation.
 
-A fiber that somebody has cancelled fails with `Cancelled` where it stands, as soon as it may
-(`Fiber.can_be_cancelled_now`). From then on it unwinds: its frames see a failure like any other
-and release what they hold, but what handles failures lets this one pass
-(`Fiber.is_unwinding_cancel`). What releases can't be cancelled itself (`Fiber.shield`), and in it
-everything is as it always is.
+A cancelled fiber fails with `Cancelled` where it stands, as soon as it may
+(`Fiber.can_be_cancelled_now`). From then on the fiber unwinds: its frames see a failure like any
+other, and release what they hold. Operations that handle failures let this one pass
+(`Fiber.is_unwinding_cancel`). A release can't be cancelled itself (`Fiber.shield`), and inside it
+all operations work as usual.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class OnCancel(UnaryOpWith):
 class ReleaseOnFailure(UnaryOpWith):
     """On any failure, a cancellation too, run the IO that a function makes of it.
 
-    That can't be cancelled. It has to fail again, with this failure and its own.
+    That IO can't be cancelled. It has to fail again, with this failure and its own.
     """
 
     __slots__ = ()

@@ -1,8 +1,8 @@
 """Direct style: functions that await programs.
 
 `Do` is the program of such a function; its frame, `Awaiting`, holds the function while it awaits.
-What it awaits is evaluated like any other IO, above that frame. A function that another one awaits
-directly isn't the interpreter's business: there Python itself goes from one to the other.
+The awaited IO is evaluated like any other, above that frame. A function that another one awaits
+directly is no business of the interpreter: there Python itself goes from one to the other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Do(IO[Any, Any, Any]):
 
     def __init__(self, f: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.f = f
-        """What `io.do` has returned: that can be found in its module, the function in it can't."""
+        """The object that `io.do` has returned; a module has it by name, unlike the function."""
         self.args = args
         self.kwargs = kwargs
 
@@ -61,7 +61,7 @@ class Do(IO[Any, Any, Any]):
 
 
 class _Restarting(BaseException):
-    """Leaves a function that is to begin anew; nobody is to catch it."""
+    """Leaves a function that is to begin anew; a function must not catch it."""
 
 
 @final
@@ -84,25 +84,25 @@ class Awaiting(Frame):
     def __init__(self, io: Do, log: AwaitHistory | None) -> None:
         self.io = io
         self.log = log
-        """What it has awaited; None if it can't leave its process anyway."""
+        """The history of its awaits; None if the function can't leave its process anyway."""
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         """None: it has moved, and is to be brought to where it was."""
         self.awaited = ""
         """The operation that it awaits."""
         self.place: list[SuspendedFrame] = []
-        """Where it was, if it has moved."""
+        """The place of the function before it moved, if it has moved."""
         self.opened: list[tuple[Any, Release]] = []
         """The resources in whose `async with` it is, the innermost last."""
         self.raised: Raised | None = None
-        """What an await in it has raised last."""
+        """The last exception that an await in the function has raised."""
         self.cancelled: Panic[Any, Any] | None = None
-        """If it is being cancelled: the failure it is to end with; it is shielded meanwhile."""
+        """While the function is cancelled: its final failure; the fiber is shielded meanwhile."""
         self.restart: Do | None = None
-        """If it is to begin anew: as what."""
+        """The program as which the function begins anew, if it does."""
 
     @property
     def f(self) -> Any:
-        """What messages call it."""
+        """The function under its name for messages."""
         return self.io.f
 
     def __del__(self) -> None:
@@ -138,10 +138,10 @@ class Awaiting(Frame):
         return self.drive(fiber, coroutine.throw, self.raised.exception)
 
     def _catch_up(self, fiber: Fiber) -> Next:
-        """Bring the function, after a move, to where it was; then it gets the outcome.
+        """Bring the function, after a move, to the place before; then give it the outcome.
 
-        That is done in a context of its own, in which the function goes on: there it sets its
-        variables once more, and a token is of use only in the context in which it was made.
+        The function is replayed in a context of its own, in which it goes on. There it sets its
+        variables once more, since a token is of use only in the context in which it was made.
         """
         io, log = self.io, self.log
         assert log is not None
@@ -340,7 +340,7 @@ class Leave(IO[Any, Any, Any]):
 
 @final
 class _Left(Frame):
-    """What has come of a release."""
+    """Takes the outcome of a release, and tells whether the function's failure remains."""
 
     __slots__ = ("failure",)
 

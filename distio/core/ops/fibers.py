@@ -61,7 +61,7 @@ class WaitSome(IO[Any, Any, Any]):
     """Wait until at least `enough` of some fibers have ended.
 
     The value is a list in the order of the fibers: the Result of each that has ended, and None for
-    each other one. With `enough` 0 nobody waits: the value tells who has ended.
+    each other one. With `enough` 0 the fiber doesn't wait: the value tells which have ended.
     """
 
     __slots__ = _names = ("handles", "enough")

@@ -15,7 +15,7 @@ Program = IO[Any, Any, Any]
 
 
 class _Several(IO[Any, Any, Any]):
-    """What operations on a tuple of IOs share."""
+    """Base of operations on a tuple of IOs."""
 
     __slots__ = _names = ("ios",)
 

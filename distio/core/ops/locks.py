@@ -35,7 +35,7 @@ class MakeLock(IO[Any, Any, Any]):
 
 
 class _OnLock(IO[Any, Any, Any]):
-    """What operations share that have to do with one lock."""
+    """Base of operations on one lock."""
 
     __slots__ = ("lock",)
     _names: ClassVar[tuple[str, ...]] = ("lock",)
@@ -93,7 +93,7 @@ class Locked(UnaryOp):
 
 @final
 class _Unlock(Frame):
-    """A lock that is to be given back, whatever comes of its use."""
+    """Releases a lock, whatever the outcome of its use."""
 
     __slots__ = ("lock",)
 

@@ -137,7 +137,7 @@ class _Race(Frame):
         return wait_together(losers, cancel_all(losers)).flat_map(merge)
 
     def _failed(self, fiber: Fiber) -> Next:
-        """It can only be a cancellation: the runners end with it."""
+        """Cancel the runners: the failure can only be a cancellation."""
         assert fiber.failure is not None
         fiber.stack.append(RestoreResult.shielded(fiber, fiber.failure))
         fiber.failure = None

@@ -1,4 +1,4 @@
-"""Operations with which fibers talk: what becomes of them is the entry's business."""
+"""Operations on primitives: `MakePrimitive`, and `CallPrimitive` for all methods."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MakePrimitive(IO[Any, Any, Any]):
 
 @final
 class CallPrimitive(IO[Any, Any, Any]):
-    """Put, take, wait, …"""
+    """Call a method of a primitive: put, take, wait, …"""
 
     __slots__ = _names = ("primitive", "method", "number", "item")
 

@@ -1,9 +1,9 @@
 """Operations on random numbers, and on the stream that decides them for a fiber.
 
-What a fiber does in turn takes from its stream in turn. Where the order is left to chance, the
-fiber has no stream: what it starts there has its stream by its place in a group. And where chance
-decides how far a part of a program comes, that part has a stream of its own, so that what follows
-draws the same numbers whenever the part was cut.
+Operations that a fiber runs one after another draw from its stream one after another. Where the
+order is left to chance, the fiber has no stream: a child that starts there gets its stream by its
+place in a group. Where chance decides how far a part of a program comes, that part has a stream of
+its own, so the rest draws the same numbers whenever the part was cut off.
 """
 
 from __future__ import annotations

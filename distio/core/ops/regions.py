@@ -1,8 +1,8 @@
 """Parts of a program that can be cancelled on their own: time limits.
 
-A region is a part of a fiber's program. It is known by a key, which is good in the whole cluster.
-Who cancels it makes the fiber unwind as far as the region's border, and go on from there. So what
-is limited runs in the fiber itself: it has its locks, and need not travel.
+A region is a part of a fiber's program. Its key is valid in the whole cluster. A cancelled region
+makes the fiber unwind as far as the region's border, and go on from there. So a program with a time
+limit runs in the fiber itself: the program has the fiber's locks, and need not travel.
 """
 
 from __future__ import annotations

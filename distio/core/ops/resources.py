@@ -50,7 +50,7 @@ class Bracket(UnaryOp):
 
 @final
 class Release(Frame):
-    """What is to be done with a value once it was used, whatever came of it."""
+    """The frame that releases a value after its use, whatever the outcome."""
 
     __slots__ = ("release", "value")
 

@@ -22,7 +22,7 @@ __all__ = ["Repeat", "Retry", "RetryPanic"]
 
 
 class _Recurrence(IO[Any, Any, Any]):
-    """What they share: all but after which outcome the schedule is asked, and about what."""
+    """Base of retries and repeats: each asks the schedule after other outcomes."""
 
     __slots__ = ("io", "schedule")
     _names: ClassVar[tuple[str, ...]] = ("io", "schedule")
@@ -114,7 +114,7 @@ class _Attempt(Frame):
     def __init__(self, recurrence: _Recurrence, start: float, state: Any) -> None:
         self.recurrence = recurrence
         self.start = start
-        """What the clock showed when the first attempt began."""
+        """The time of the clock when the first attempt began."""
         self.state = state
         """Where the schedule has got to."""
 

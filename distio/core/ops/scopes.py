@@ -188,7 +188,7 @@ class _Scope(Frame):
         self.region = region
         self.called = called
         self.result = result
-        """That of the program, when the children are waited for."""
+        """The Result of the program, while the scope waits for the children."""
 
     def _succeeded(self, fiber: Fiber) -> Next:
         children = self.region.children

@@ -42,8 +42,8 @@ class Sleep(IO[Any, Any, Any]):
 class SleepUntil(IO[Any, Any, Any], Frame):
     """Pause until a moment, given as the number of seconds that `time.time` will show.
 
-    It reads the wall clock and sleeps for the rest, again and again: clocks drift against each
-    other, so that after a sleep of the right length the moment may not have come.
+    The operation reads the wall clock and sleeps for the rest, again and again. Clocks drift
+    against each other, so the moment may not have come after a sleep of the right length.
     """
 
     __slots__ = _names = ("epoch_in_seconds",)

@@ -41,12 +41,12 @@ class Pure(IO[Any, Any, Any]):
 
 
 class Call(IO[Any, Any, Any]):
-    """What operations share that call a function with arguments."""
+    """Base of operations that call a function with arguments."""
 
     __slots__ = ("args", "f", "kwargs")
     _names: ClassVar[tuple[str, ...]] = ("f", "args", "kwargs")
     _called: ClassVar[str]
-    """What its users call it."""
+    """The name of the operation for users."""
 
     def __init__(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -94,7 +94,7 @@ class Traversed(DeferIO):
 
 @final
 class TraversedPar(IO[Any, Any, Any], Frame):
-    """The same, of one among many at the same time; if it fails, it tells which one it is."""
+    """The call for one item among many at the same time; a failure names the item."""
 
     __slots__ = _names = ("f", "item", "index")
     _called = TRAVERSE_PAR

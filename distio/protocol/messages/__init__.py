@@ -1,4 +1,4 @@
-"""What members and the coordinator say to each other, one file for each conversation.
+"""The messages between members and the coordinator, one file for each conversation.
 
 Members ask in the imperative and report in the past tense; the coordinator does the same. User
 data is opaque: a `Payload` holds bytes that only members open.
@@ -11,14 +11,9 @@ from __future__ import annotations
 
 from distio.protocol.base import CoordinatorMessage, MemberMessage, Message
 from distio.protocol.importing import import_modules
-from distio.protocol.messages.cancellation import (
-    CancelFibers,
-    CancelRun,
-    FibersCancelled,
-    RunCancelled,
-    RunEnded,
-)
+from distio.protocol.messages.cancellation import CancelFibers, FibersCancelled, RunCancelled
 from distio.protocol.messages.deadlock import RequestWaitGraph, WaitGraph
+from distio.protocol.messages.endings import CancelRun, Leaving, RunEnded
 from distio.protocol.messages.locks import (
     AcquireTokens,
     LockRefused,
@@ -39,7 +34,6 @@ from distio.protocol.messages.membership import (
     HANDSHAKE,
     Goodbye,
     Hello,
-    Leaving,
     Listen,
     Refused,
     Shutdown,
@@ -48,34 +42,30 @@ from distio.protocol.messages.membership import (
 )
 from distio.protocol.messages.outcomes import (
     AwaitOutcomes,
+    DropOutcomes,
+    Expose,
     FiberLost,
     Outcomes,
     OutcomesReady,
     OutcomeUnknown,
     SendOutcomes,
 )
-from distio.protocol.messages.placement import (
-    Chunk,
-    Offer,
-    Place,
-    Progress,
-    RunProgress,
-    StartRun,
-    StealRequest,
-)
+from distio.protocol.messages.placement import Chunk, Offer, Place, StealRequest
 from distio.protocol.messages.primitives import (
     CallWithdrawn,
     DelegatedPut,
     DelegationReturned,
     MakePrimitive,
     PrimitiveCall,
+    PrimitivesFreed,
     RecallDelegation,
     RepeatCall,
     Replied,
     WithdrawCall,
 )
 from distio.protocol.messages.recovery import SaveFibers, Unsaved
-from distio.protocol.messages.references import DropOutcomes, Expose, GiveBack, PrimitivesFreed
+from distio.protocol.messages.references import GiveBack
+from distio.protocol.messages.runs import Progress, RunProgress, StartRun
 from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Which fibers wait for which."""
+"""Wait graphs: which fibers wait for which."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ __all__ = ["RequestWaitGraph", "WaitGraph"]
 
 
 class WaitGraph(MemberMessage, frozen=True, gc=False):
-    """Which fibers of a run wait for which, on this member."""
+    """The wait graph of a run at one member."""
 
     run: Id
-    question: Count
+    probe: Count
     is_quiet: bool
     """Whether all fibers of the run that are here wait for fibers, and nothing is on its way."""
     edges: list[tuple[Id, list[Id]]]
     for_locks: list[tuple[Id, Key]] = msgspec.field(default_factory=list)
     """(fiber, lock) of each that waits for a lock."""
     held: list[tuple[Key, list[Id]]] = msgspec.field(default_factory=list)
-    """Which fibers of the run hold which locks; of a semaphore, once for each token."""
-    talks: list[tuple[Id, str]] = msgspec.field(default_factory=list)
-    """(fiber, what it waits for, in words) of each that waits to be answered by an entry."""
+    """(lock, the fibers of the run that hold it); of a semaphore, once for each token."""
+    for_primitives: list[tuple[Id, str]] = msgspec.field(default_factory=list)
+    """(fiber, what it waits for, in words) of each that waits for the reply of a primitive."""
     woken: Count = 0
     """How many times fibers of the run have ceased to wait here."""
     for_runs: list[tuple[Id, Id]] = msgspec.field(default_factory=list)
@@ -31,8 +31,8 @@ class WaitGraph(MemberMessage, frozen=True, gc=False):
 
 
 class RequestWaitGraph(CoordinatorMessage, frozen=True, gc=False):
-    """Tell which fibers of this run wait for which: it seems to be deadlocked."""
+    """Send the wait graph of this run, which seems to be deadlocked."""
 
     run: Id
-    question: Count
-    """Comes back with the answer."""
+    probe: Count
+    """The number of the probe, which the `WaitGraph` names."""

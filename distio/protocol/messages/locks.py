@@ -28,13 +28,13 @@ class AcquireTokens(MemberMessage, frozen=True, gc=False):
     per_seconds: Seconds
     run: Id
     fibers: Annotated[list[FiberId], Meta(min_length=1)]
-    """Which, in this order, all of this run."""
+    """The fibers, in this order, all of this run."""
     is_ahead: bool = False
     """Whether they come before all others: they had been given turns."""
 
 
 class WithdrawAcquire(MemberMessage, frozen=True, gc=False):
-    """These fibers here wait for this lock no longer."""
+    """These fibers of the member no longer wait for this lock."""
 
     lock: Key
     fibers: list[FiberId]

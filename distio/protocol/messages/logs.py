@@ -21,9 +21,9 @@ class LogLevels(msgspec.Struct, frozen=True, gc=False):
     """
 
     disabled: int
-    """What is at this level or below is logged by nobody (see `logging.disable`)."""
+    """No record at this level or below is logged (see `logging.disable`)."""
     levels: dict[str, int]
-    """Those of the loggers that have a level of their own, by name; the root's name is empty."""
+    """By name, the levels of loggers that have one of their own; the root's name is empty."""
 
     def of(self, name: str) -> int:
         """The level that counts for the logger of this name."""
@@ -37,7 +37,7 @@ class LogLevels(msgspec.Struct, frozen=True, gc=False):
 
 
 class SetLogLevels(MemberMessage, frozen=True, gc=False):
-    """These levels hold for the fibers of this client that are placed from now on."""
+    """The levels for fibers of this client that are placed from now on."""
 
     levels: LogLevels
 
@@ -69,7 +69,7 @@ class LogsRelayed(CoordinatorMessage, frozen=True, gc=False):
     is_counted: ClassVar[bool] = False
 
     member: Id
-    """Where they were made."""
+    """The member that has made the records."""
     run: Id
     records: Payload
     omitted: Count = 0

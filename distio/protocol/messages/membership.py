@@ -1,4 +1,4 @@
-"""Joining, leaving, and what is known of processes."""
+"""Joining, leaving, and the exits of processes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from distio.protocol.base import CoordinatorMessage, MemberMessage
-from distio.protocol.domains import Count, Id, MemberKind, Seconds, Threads, Token
+from distio.protocol.domains import Count, Id, MemberKind, Threads, Token
 
 __all__ = [
     "HANDSHAKE",
     "Goodbye",
     "Hello",
-    "Leaving",
     "Listen",
     "Refused",
     "Shutdown",
@@ -34,10 +33,10 @@ class Hello(MemberMessage, frozen=True, gc=False):
     token: Token
     """Random; pairs the sending socket with the listening one."""
     family: Annotated[str, Meta(max_length=100)] = ""
-    """Shared by a client and the worker processes that it started: it sees how they exit."""
+    """Shared by a client and the worker processes that it has started, and whose exits it sees."""
     serial: Count = 0
-    """Which of these processes it is. The system gives a pid to one process after another, a client
-    gives each serial once."""
+    """The number of the process in its family. The system reuses pids, but a client gives each
+    serial once."""
 
 
 class Listen(MemberMessage, frozen=True, gc=False):
@@ -47,45 +46,38 @@ class Listen(MemberMessage, frozen=True, gc=False):
 
 
 HANDSHAKE: Final = (Hello, Listen)
-"""What a process says to become a member."""
+"""The messages by which a process becomes a member."""
 
 
 class WorkerExited(MemberMessage, frozen=True, gc=False):
-    """How a worker process that this member had started came to its end."""
+    """The exit of a worker process that this member has started."""
 
     serial: Count
     reason: str
 
 
-class Leaving(MemberMessage, frozen=True, gc=False):
-    """I am about to leave: place nothing here any more. My fibers release what they hold."""
-
-    seconds: Seconds
-    """After so many I am to be lost, whether they have or not."""
-
-
 class Goodbye(MemberMessage, frozen=True, gc=False):
-    """This member leaves; it hosts nothing any more."""
+    """The member leaves, and hosts no fiber any more."""
 
     reason: str = ""
-    """Why it can't go on; empty: it leaves of its own will."""
+    """Why the member can't go on; empty if it leaves of its own will."""
 
 
 class Welcome(CoordinatorMessage, frozen=True, gc=False):
-    """You are this incarnation."""
+    """The process is a member now, with this incarnation."""
 
     incarnation: Id
 
 
 class Refused(CoordinatorMessage, frozen=True, gc=False):
-    """You can't join, and why."""
+    """The process can't join, and why."""
 
     reason: str
 
 
 class Shutdown(CoordinatorMessage, frozen=True, gc=False):
-    """This process is no member any more: end."""
+    """The process is no member any more, and has to end."""
 
     reason: str = ""
     is_for_all: bool = True
-    """The cluster closes; False: it goes on, without this member."""
+    """Whether the whole cluster closes, or goes on without this member."""

@@ -1,4 +1,4 @@
-"""Outcomes on their way to members that wait for them."""
+"""Outcomes on their way to members that wait for them, and those that nobody can ask for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from distio.protocol.domains import Count, Epoch, Id
 
 __all__ = [
     "AwaitOutcomes",
+    "DropOutcomes",
+    "Expose",
     "FiberLost",
     "OutcomeUnknown",
     "Outcomes",
@@ -24,7 +26,7 @@ References = list[tuple[Count, list[Id]]]
 
 
 class AwaitOutcomes(MemberMessage, frozen=True, gc=False):
-    """Some fiber here, of this run, waits for these fibers, which are elsewhere."""
+    """A fiber of this run at the member waits for these fibers, which are elsewhere."""
 
     run: Id
     fibers: list[FiberId]
@@ -35,7 +37,7 @@ class OutcomesReady(MemberMessage, frozen=True, gc=False):
 
     fibers: list[FiberId]
     payloads: list[Payload]
-    """One for each fiber, so that each finds its own way."""
+    """By fiber: a payload of its own, so that each can go another way."""
     references: References = msgspec.field(default_factory=list)
 
 
@@ -44,7 +46,7 @@ class OutcomeUnknown(MemberMessage, frozen=True, gc=False):
 
     fiber: FiberId
     epoch: Epoch
-    """As it was asked for."""
+    """The epoch in which the outcome was asked for."""
     run: Id = 0
     """In which it was asked for."""
 
@@ -77,3 +79,17 @@ class FiberLost(CoordinatorMessage, frozen=True, gc=False):
     reason: str
     run: Id = 0
     """The run whose fibers are told; 0: all who wait for it."""
+
+
+class Expose(MemberMessage, frozen=True, gc=False):
+    """Handles of these fibers leave the member, which is counted once for each."""
+
+    run: Id
+    fibers: list[FiberId]
+
+
+class DropOutcomes(CoordinatorMessage, frozen=True, gc=False):
+    """Don't keep the outcomes of these fibers."""
+
+    fibers: list[tuple[FiberId, Count]]
+    """(fiber, how often the member has reported that a handle leaves) of each."""

@@ -15,6 +15,7 @@ __all__ = [
     "DelegationReturned",
     "MakePrimitive",
     "PrimitiveCall",
+    "PrimitivesFreed",
     "RecallDelegation",
     "RepeatCall",
     "Replied",
@@ -76,7 +77,7 @@ class RepeatCall(MemberMessage, frozen=True, gc=False):
 
 
 class Replied(CoordinatorMessage, frozen=True, gc=False):
-    """What a fiber is told that talks."""
+    """The reply to a `PrimitiveCall`."""
 
     may_wake: ClassVar[bool] = True
 
@@ -89,7 +90,7 @@ class Replied(CoordinatorMessage, frozen=True, gc=False):
     may_put: bool = False
     """Whether this member may put into this queue without asking."""
     ahead: list[Payload] = msgspec.field(default_factory=list)
-    """What the fibers of this member may take next without asking."""
+    """The items that fibers of this member may take next without asking."""
     references: list[Id] = msgspec.field(default_factory=list)
     """The keys of what the item refers to."""
 
@@ -106,3 +107,9 @@ class CallWithdrawn(CoordinatorMessage, frozen=True, gc=False):
     may_wake: ClassVar[bool] = True
 
     fiber: FiberId
+
+
+class PrimitivesFreed(CoordinatorMessage, frozen=True, gc=False):
+    """No fiber can reach these keys any more: what this member may do with them is void."""
+
+    keys: list[int]

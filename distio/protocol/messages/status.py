@@ -1,4 +1,4 @@
-"""One fiber asks what another one is at."""
+"""A fiber asks for the status of another one."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ __all__ = ["DescribeFiber", "FiberDescribed", "QueryStatus", "StatusReply"]
 
 
 class QueryStatus(MemberMessage, frozen=True, gc=False):
-    """A fiber here, of this run, asks after one that isn't here."""
+    """A fiber of this run at the member asks for the status of one that is elsewhere."""
 
     run: Id
     fiber: FiberId
-    """Who asks."""
-    question: Count
-    """The number that this member gives it."""
+    """The fiber that asks."""
+    query_id: Count
+    """The number that the member gives to the query."""
     of: FiberId
-    """After whom."""
+    """The fiber whose status is asked for."""
 
 
 class FiberDescribed(MemberMessage, frozen=True, gc=False):
-    """What a fiber is at; answers a `DescribeFiber`."""
+    """The status of a fiber; answers a `DescribeFiber`."""
 
-    question: Count
+    query_id: Count
     state: str
-    """In words; empty: it isn't here."""
+    """The state in words; empty: the fiber isn't here."""
     name: str | None
 
 
 class DescribeFiber(CoordinatorMessage, frozen=True, gc=False):
-    """Tell what this fiber is at, which is or was there: somebody asks after it."""
+    """Send the status of this fiber, which is or was at the member."""
 
-    question: Count
-    """Comes back with the answer."""
+    query_id: Count
+    """The number of the query, which the answer names."""
     fiber: FiberId
 
 
 class StatusReply(CoordinatorMessage, frozen=True, gc=False):
-    """What the fiber is at that you asked after."""
+    """The status of the fiber that the query is about."""
 
     may_wake: ClassVar[bool] = True
 
     fiber: FiberId
-    """Who has asked."""
-    question: Count
-    """The number that you gave it."""
+    """The fiber that has asked."""
+    query_id: Count
+    """The number that the member gave to the query."""
     state: str
-    """In words; see `distio.core.status`."""
+    """The state in words; see `distio.core.status`."""
     name: str | None
     member: Id
-    """Where it is; 0: nowhere."""
+    """The member of the fiber; 0: none."""

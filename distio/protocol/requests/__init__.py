@@ -1,6 +1,6 @@
-"""What a fiber asks its runtime: the whole waist between a program and whatever runs it.
+"""The requests of a fiber to its runtime: the whole waist between programs and runtimes.
 
-`step` hands one of these back when a fiber stops stepping. The runtime answers by giving the
+`step` returns a request when a fiber stops stepping. The runtime answers by giving the
 fiber a value (or a failure) and stepping it again. Requests are plain data, so a fiber that is
 parked on one can be pickled together with it.
 
@@ -15,22 +15,23 @@ from distio.protocol.importing import import_modules
 from distio.protocol.requests.actors import FindObject, KeepObject
 from distio.protocol.requests.base import NOTHING, Nothing, Request
 from distio.protocol.requests.calls import AwaitBlocking, AwaitCallback, Place
-from distio.protocol.requests.fibers import HERE, AwaitFibers, CancelFibers, Spawn, SpawnAt
-from distio.protocol.requests.locks import Acquire, Lock, MakeLock, Release, conflict
-from distio.protocol.requests.primitives import CallPrimitive, MakePrimitive, PrimitiveRef
-from distio.protocol.requests.timers import Sleep
-from distio.protocol.requests.turns import (
-    FINISHED,
+from distio.protocol.requests.cancellation import CancelFibers
+from distio.protocol.requests.endings import FINISHED, Finished
+from distio.protocol.requests.executor import (
     NOW,
     RANDOM,
     SWITCHED,
     YIELDED,
-    Finished,
     Now,
     Random,
     Switched,
     Yielded,
 )
+from distio.protocol.requests.locks import Acquire, Lock, MakeLock, Release, conflict
+from distio.protocol.requests.outcomes import AwaitFibers
+from distio.protocol.requests.placement import HERE, Spawn, SpawnAt
+from distio.protocol.requests.primitives import CallPrimitive, MakePrimitive, PrimitiveRef
+from distio.protocol.requests.timers import Sleep
 
 __all__ = [
     "FINISHED",

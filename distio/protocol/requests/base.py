@@ -1,4 +1,4 @@
-"""What all requests have in common: their traits."""
+"""The base of all requests: their traits."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Request:
     gives_value: ClassVar[bool] = False
     """Whether a value of the user's goes with it: it is pickled first if it leaves the process."""
     gets: ClassVar[Literal["", "outcomes", "value"]] = ""
-    """What the answer holds that may be bytes: it is unpickled when the fiber goes on."""
+    """The part of the answer that may be bytes; it is unpickled when the fiber goes on."""
     state: ClassVar[str] = "runs"
-    """What a fiber is at that is parked on it; see `describe`."""
+    """The state of a fiber that is parked on the request, in words; see `describe`."""
     action: ClassVar[str] = ""
-    """What a fiber does that asks for it, in histories."""
+    """The action of a fiber that has the request, in words for histories."""
 
     def describe(self) -> str:
-        """What a fiber is at that is parked on it."""
+        """The state of a fiber that is parked on this request, in words."""
         return self.state
 
     def __repr__(self) -> str:

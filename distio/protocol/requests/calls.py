@@ -18,8 +18,8 @@ Place = Literal["thread", "main thread", "loop"]
 class AwaitBlocking(Request):
     """Call `f(...)` on a thread that may be held up; answered by what it returns or raises.
 
-    That is a thread of its own, or the main thread of the process; the call of a coroutine
-    function runs on the event loop of the process instead.
+    The thread is one for blocking calls, or the main thread of the process. The call of a
+    coroutine function runs on the event loop of the process instead.
     """
 
     __slots__ = ("args", "f", "is_abandoned", "is_stopped", "kwargs", "place", "stop")

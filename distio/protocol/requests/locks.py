@@ -16,7 +16,7 @@ __all__ = ["Acquire", "Lock", "MakeLock", "Release", "conflict"]
 @final
 @dataclass(frozen=True, slots=True)
 class Lock(Counted):
-    """What fibers acquire and release: a lock, a semaphore, a limit of starts, a variable."""
+    """A lock that fibers acquire and release; also a semaphore, a limit of starts, a variable."""
 
     key: int | str
     """An id, or a name that all runs of a cluster share, as `sendable`."""
@@ -27,7 +27,7 @@ class Lock(Counted):
     has_value: bool = False
     """Whether it guards the value of a variable."""
     claim: Any = field(default=None, compare=False, repr=False)
-    """What all references here to this key share (the member's business)."""
+    """The claim that all references here to this key share (set by the member)."""
 
     @property
     def is_counted(self) -> bool:
@@ -40,7 +40,7 @@ class Lock(Counted):
 
 
 class _Kind(Protocol):
-    """What tells one kind of lock from another."""
+    """The fields that tell one kind of lock from another."""
 
     @property
     def tokens(self) -> int: ...

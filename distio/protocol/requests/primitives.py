@@ -16,12 +16,12 @@ __all__ = ["CallPrimitive", "MakePrimitive", "PrimitiveRef"]
 @final
 @dataclass(frozen=True, slots=True)
 class PrimitiveRef(Counted):
-    """What fibers talk by: a queue, a deferred value, …"""
+    """A reference to a primitive: a queue, a deferred value, …"""
 
     key: int
     kind: PrimitiveKind
     claim: Any = field(default=None, compare=False, repr=False)
-    """What all references here to this key share (the member's business)."""
+    """The claim that all references here to this key share (set by the member)."""
     is_counted: ClassVar[bool] = True
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -43,7 +43,7 @@ class MakePrimitive(Request):
 
 @final
 class CallPrimitive(Request):
-    """Put, take, wait, …; answered by an item, a word of the entry, or the error `Closed`."""
+    """Call a method; the answer is an item, the primitive's `Reply`, or the error `Closed`."""
 
     __slots__ = (
         "handles",
@@ -68,9 +68,9 @@ class CallPrimitive(Request):
         self.primitive = primitive
         self.method = method
         self.number = number
-        """What the method needs to know besides."""
+        """The number that the method takes."""
         self.item = item
-        """What is given to others."""
+        """The item that the method takes."""
         self.payload: bytes | None = None
         """The item as bytes, if there is one and it is to leave the process."""
         self.handles: Sequence[Any] = ()
@@ -91,7 +91,7 @@ class CallPrimitive(Request):
         return f"{self.method} of a {self.primitive.kind}"
 
     def describe(self) -> str:
-        """What the fiber waits for."""
+        """The wait of the fiber, in words."""
         return _WAITS.get((self.primitive.kind, self.method), f"waits for a {self.primitive.kind}")
 
 

@@ -1,4 +1,4 @@
-"""One fiber asks what another one is at."""
+"""A fiber asks for the status of another one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["QueryStatus"]
 
 @final
 class QueryStatus(Request):
-    """What is this fiber at? Answered by a `Status`."""
+    """Ask for the status of a fiber; answered by a `Status`."""
 
-    __slots__ = ("handle", "question")
+    __slots__ = ("handle", "query_id")
     can_wait = True
     state = "waits for a status"
     action = "asks after a fiber"
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
-        self.question = 0
-        """The number of the question, if others are asked (the member's business)."""
+        self.query_id = 0
+        """The number of the query, if the coordinator is asked (set by the member)."""

@@ -43,16 +43,16 @@ class Crossing(Scene):
     ) -> Commands:
         """The run's member confirms that it waits."""
         client, root = self.clients[which], self.roots[which]
-        question = self.machine.runs[root].question
+        probe = self.machine.runs[root].probe
         has: HeldLock = [(key, [root] * holders) for key in held]
-        waits = m.WaitGraph(root, question, is_quiet, [], [(root, lock)], has, [], self.woken[root])
+        waits = m.WaitGraph(root, probe, is_quiet, [], [(root, lock)], has, [], self.woken[root])
         return self.says(client, waits)
 
     def asked(self, *which: int) -> Commands:
         return [
-            (self.clients[each], m.RequestWaitGraph(self.roots[each], question))
+            (self.clients[each], m.RequestWaitGraph(self.roots[each], probe))
             for each in which
-            if (question := self.machine.runs[self.roots[each]].question)
+            if (probe := self.machine.runs[self.roots[each]].probe)
         ]
 
 

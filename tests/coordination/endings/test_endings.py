@@ -231,7 +231,7 @@ ENDS: Final[dict[str, Sequence[Fault]]] = {
 def test_run_that_ends_early_releases_all_that_its_members_hold(
     main: Program, faults: Sequence[Fault]
 ) -> None:
-    gone = [fault.who for fault in faults if isinstance(fault, Crash | Fail) and fault.who]
+    gone = [fault.process for fault in faults if isinstance(fault, Crash | Fail) and fault.process]
     for seed in range(15):
         assert left_open(main, gone=gone, seed=seed, faults=faults) == {}
 

@@ -18,7 +18,7 @@ from distio.errors import Cancelled, Deadlock, FiberUnreachable
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
-from distio.runtime.tickets import Ticket
+from distio.runtime.pending_runs import PendingRun
 from distio.testing import MOVE_ON_WAKE
 from distio.testing.choices import Drawn
 from distio.testing.faults import Crash, Fault, Interrupt
@@ -59,19 +59,17 @@ class Sharing(Scene):
 
     def answers(self, which: int, *others: int, is_quiet: bool = True) -> Commands:
         root, awaited = self.roots[which], [self.roots[other] for other in others]
-        question = self.machine.runs[root].question
+        probe = self.machine.runs[root].probe
         edges = [(root, awaited)]
         for_runs = [(root, other) for other in awaited]
-        waits = m.WaitGraph(
-            root, question, is_quiet, edges, woken=self.woken[root], for_runs=for_runs
-        )
+        waits = m.WaitGraph(root, probe, is_quiet, edges, woken=self.woken[root], for_runs=for_runs)
         return self.says(self.client, waits)
 
     def asked(self, *which: int) -> Commands:
         return [
-            (self.client, m.RequestWaitGraph(self.roots[each], question))
+            (self.client, m.RequestWaitGraph(self.roots[each], probe))
             for each in which
-            if (question := self.machine.runs[self.roots[each]].question)
+            if (probe := self.machine.runs[self.roots[each]].probe)
         ]
 
     @property
@@ -141,15 +139,15 @@ def test_runs_that_wait_for_a_lock_and_a_fiber_of_each_other_are_a_deadlock() ->
     held: list[tuple[int | str, list[int]]] = [("door", [first])]
 
     def first_answers() -> Commands:
-        question = scene.machine.runs[first].question
+        probe = scene.machine.runs[first].probe
         for_runs = [(first, second)]
         edges = [(first, [second])]
-        waits = m.WaitGraph(first, question, True, edges, [], held, for_runs=for_runs)
+        waits = m.WaitGraph(first, probe, True, edges, [], held, for_runs=for_runs)
         return scene.says(scene.client, waits)
 
     def second_answers() -> Commands:
-        question = scene.machine.runs[second].question
-        return scene.says(scene.client, m.WaitGraph(second, question, True, [], [(second, "door")]))
+        probe = scene.machine.runs[second].probe
+        return scene.says(scene.client, m.WaitGraph(second, probe, True, [], [(second, "door")]))
 
     ((_, lent),) = asks(scene, scene.client, first, lock="door", run=first)
     assert isinstance(lent, m.TokensGranted)
@@ -292,7 +290,7 @@ class TwoRuns(SimulatedWorld):
         self, seed: int, first: Program, second: Program, faults: list[Fault], parts: Components
     ) -> None:
         self.second = second
-        self.tickets: list[Ticket] = []
+        self.pending_runs: list[PendingRun] = []
         plan = plan_for(2, 2, LATENCY, faults, math.inf, MAX_STEPS)
         super().__init__(plan, Drawn(seed), parts)
         self._program = first, None
@@ -302,20 +300,20 @@ class TwoRuns(SimulatedWorld):
         self.drain()
 
     def _has_ended(self) -> bool:
-        is_over = [ticket.is_over for ticket in self.tickets]
+        is_over = [pending.is_over for pending in self.pending_runs]
         return self._client.has_ended or (bool(is_over) and all(is_over))
 
     def joined(self, process: Process) -> None:
         super().joined(process)
-        if self.ticket is not None and not self.tickets:
+        if self.pending is not None and not self.pending_runs:
             root = process.member.start_root(self.second, None)
-            self.tickets += [self.ticket, process.tickets.issue(root)]
+            self.pending_runs += [self.pending, process.pending_runs.issue(root)]
             self.ledger.made([root.id], process.name)
             process.member.queue(root)
 
     def results(self) -> list[Result[Any, Any]]:
-        assert all(ticket.is_over for ticket in self.tickets)
-        return [ticket.result() for ticket in self.tickets]
+        assert all(pending.is_over for pending in self.pending_runs)
+        return [pending.result() for pending in self.pending_runs]
 
 
 def there(box: list[Any], then: Callable[[], Program]) -> Program:

@@ -53,7 +53,7 @@ def test_wait_for_a_fiber_of_another_run_is_judged_by_its_maker() -> None:
     assert scene.other_asks() == [(WORKER, m.SendOutcomes(scene.other, [(CHILD, 0)]))]
     told = scene.says(WORKER, m.OutcomeUnknown(CHILD, 0, scene.other))
     assert is_unknown(told, scene.other_client, CHILD)
-    assert len(scene.machine.features.claims) == 0
+    assert len(scene.machine.features.unverified_waits) == 0
 
 
 def test_wait_for_a_fiber_of_another_run_that_moves_is_unknown_and_miscounts_none() -> None:
@@ -79,12 +79,12 @@ def test_maker_that_never_hosted_the_run_is_not_asked() -> None:
     assert is_unknown(told, 1, fiber_id(stranger, 0))
 
 
-def test_claim_ends_with_the_run_that_makes_it() -> None:
+def test_unverified_wait_ends_with_the_run_of_its_asker() -> None:
     scene = Two()
     scene.other_asks()
     scene.tells(WORKER, ended(scene.other, scene.other + 1))
     scene.tells(scene.other_client, finished(scene.other, 1))
-    assert len(scene.machine.features.claims) == 0
+    assert len(scene.machine.features.unverified_waits) == 0
     assert list(scene.machine.runs) == [scene.run]
 
 
@@ -168,10 +168,10 @@ def test_deadlock_after_a_loss_names_the_lost_worker() -> None:
     scene.says(1, m.MakePrimitive(run, 78, "queue", 1))
     commands = scene.says(1, m.PrimitiveCall(run, run, 78, "take", 0, None))
     commands += scene.tells(1, ready=0)
-    ((_, question),) = [each for each in commands if isinstance(each[1], m.RequestWaitGraph)]
-    assert isinstance(question, m.RequestWaitGraph)
+    ((_, probe),) = [each for each in commands if isinstance(each[1], m.RequestWaitGraph)]
+    assert isinstance(probe, m.RequestWaitGraph)
     answer = m.WaitGraph(
-        run, question.question, True, [], talks=[(run, "waits to take from a queue")]
+        run, probe.probe, True, [], for_primitives=[(run, "waits to take from a queue")]
     )
     assert scene.says(1, answer) == [(1, m.RunCancelled(run))]
     _, reason = scene.machine.runs[run].ending or (None, "")

@@ -124,9 +124,9 @@ def test_queue_with_a_limit_is_never_delegated() -> None:
     scene = Shared()
     scene.says(1, m.MakePrimitive(scene.run, 8, "queue", 9))
     fibers = [fiber_id(2, 50 + n) for n in range(6)]
-    talks = [m.PrimitiveCall(scene.run, fiber, 8, "put", 0, b"a") for fiber in fibers[:3]]
-    talks += [m.PrimitiveCall(scene.run, fiber, 8, "take", 0, None) for fiber in fibers[3:]]
-    said = [scene.tells_of(2, talk)[0][1] for talk in talks]
+    calls = [m.PrimitiveCall(scene.run, fiber, 8, "put", 0, b"a") for fiber in fibers[:3]]
+    calls += [m.PrimitiveCall(scene.run, fiber, 8, "take", 0, None) for fiber in fibers[3:]]
+    said = [scene.tells_of(2, call)[0][1] for call in calls]
     assert not any(answer.may_put or answer.ahead for answer in said)
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from distio.coordination.primitives.kinds import make_primitive
-from distio.coordination.primitives.meetings import Barrier, Deferred, Latch
 from distio.coordination.primitives.primitive import Primitive, Reply, Unknown
 from distio.coordination.primitives.queues import NO_LIMIT, Queue, Topic
+from distio.coordination.primitives.synchronizers import Barrier, Deferred, Latch
 from distio.protocol.requests import NOTHING
 
 MANY = range(1, 1_001)
@@ -30,8 +30,8 @@ class Scene:
         """The replies to a call, those to other fibers included."""
         return self._took(self.primitive.ask(fiber, method, number, item))
 
-    def give_up(self, fiber: int) -> list[Reply]:
-        return self._took(self.primitive.give_up(fiber))
+    def withdraw(self, fiber: int) -> list[Reply]:
+        return self._took(self.primitive.withdraw(fiber))
 
     def _took(self, answers: Sequence[Reply]) -> list[Reply]:
         self.primitive.validate()
@@ -72,7 +72,7 @@ def test_barrier_lets_its_number_of_fibers_go_on_and_begins_anew() -> None:
 def test_barrier_does_not_count_a_fiber_that_has_withdrawn() -> None:
     scene = Scene(Barrier(2))
     scene.ask(1, "wait")
-    scene.give_up(1)
+    scene.withdraw(1)
     assert scene.ask(2, "wait") == []
     assert scene.ask(1, "wait") == [Reply(2, 0), Reply(1, 1)]
 
@@ -167,12 +167,12 @@ def test_queue_ignores_takes_and_puts_that_were_withdrawn() -> None:
     scene = Scene(Queue(1))
     scene.ask(1, "take")
     scene.ask(2, "take")
-    assert scene.give_up(1) == []
+    assert scene.withdraw(1) == []
     assert scene.ask(3, "put", item="a") == [Reply(3), item(2, "a")]
     scene.ask(3, "put", item="b")
     scene.ask(4, "put", item="c")
     scene.ask(5, "put", item="d")
-    assert scene.give_up(4) == []
+    assert scene.withdraw(4) == []
     assert scene.ask(6, "take") == [item(6, "b"), Reply(5)]
     assert scene.ask(6, "take") == [item(6, "d")]
 
@@ -261,14 +261,14 @@ def test_topic_goes_on_without_a_publisher_that_has_withdrawn() -> None:
     scene.ask(1, "take", 1)
     assert scene.ask(1, "take", 1) == []
     scene.ask(9, "close")
-    assert scene.give_up(4) == [closed(1)]
+    assert scene.withdraw(4) == [closed(1)]
 
 
 def test_topic_of_capacity_zero_does_not_count_a_take_that_was_withdrawn() -> None:
     scene = Scene(Topic(0))
     scene.ask(1, "subscribe")
     scene.ask(1, "take", 1)
-    scene.give_up(1)
+    scene.withdraw(1)
     assert scene.ask(2, "publish", item="a") == []
     assert scene.ask(1, "take", 1) == [Reply(2), item(1, "a")]
 
@@ -356,7 +356,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         if self.queue is None or not waiting:
             return
         fiber = waiting[which % len(waiting)]
-        assert list(self.queue.give_up(fiber)) == []
+        assert list(self.queue.withdraw(fiber)) == []
         if fiber in self.takers:
             self.takers.remove(fiber)
         else:

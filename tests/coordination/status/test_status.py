@@ -154,12 +154,12 @@ def test_status_reply_for_a_cancelled_query_is_dropped(scene: Scene) -> None:
     first, second = scene.said()
     assert isinstance(first, status.QueryStatus)
     assert isinstance(second, status.QueryStatus)
-    scene.member.receive(status.StatusReply(asker.id, first.question, "sleeps", None, 3))
+    scene.member.receive(status.StatusReply(asker.id, first.query_id, "sleeps", None, 3))
     assert scene.member.state.stale == 1
     assert asker.id in scene.member.state.parked
-    scene.member.receive(status.StatusReply(asker.id, second.question, "sleeps", None, 3))
+    scene.member.receive(status.StatusReply(asker.id, second.query_id, "sleeps", None, 3))
     scene.work()
-    scene.member.receive(status.StatusReply(asker.id, second.question, "sleeps", None, 3))
+    scene.member.receive(status.StatusReply(asker.id, second.query_id, "sleeps", None, 3))
     assert scene.member.state.stale == 2
 
 

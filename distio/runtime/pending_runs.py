@@ -1,4 +1,4 @@
-"""Runs that somebody in this process waits for."""
+"""Runs for whose ends threads of this process wait."""
 
 from __future__ import annotations
 
@@ -17,24 +17,22 @@ from distio.protocol.endings import Cause
 from distio.result import Panic, Result
 from distio.runtime.main_thread import is_main_thread, serve_until, wake_main_thread
 
-__all__ = ["CLOSED", "PendingRuns", "Ticket", "closed", "inherited"]
+__all__ = ["CLOSED", "PendingRuns", "PendingRun", "closed", "inherited"]
 
 CLOSED: Final = (
     "this cluster is closed and runs nothing more; make another with Cluster.local or "
     "Cluster.connect, and run programs inside its `with` block"
 )
 
-_LONGEST_WAIT_SECONDS: Final = 86_400.0
 
-
-class Ticket:
-    """One run that somebody waits for."""
+class PendingRun:
+    """One run, for whose end threads may wait."""
 
     def __init__(self, root: Fiber) -> None:
         self.run = root.run
         self._label = root.label
-        self.is_given_up = False
-        """Whether the one who waited for it has given up, though it goes on."""
+        self.is_abandoned = False
+        """Whether the thread that waited for the run has given up, though the run goes on."""
         self._handle = root.handle
         self.is_over = False
         """Whether the run has ended."""
@@ -44,7 +42,7 @@ class Ticket:
         self._failure: Result[Any, Any] | None = None
 
     def ended(self, message: m.RunEnded) -> None:
-        """The coordinator says that the run is over."""
+        """Take the end of the run from the coordinator's message."""
         failure = _failure_of(message)
         is_cancelled = message.cause is not Cause.FINISHED
         if failure is None and is_cancelled and self._handle and self._handle.outcome is None:
@@ -52,14 +50,14 @@ class Ticket:
         self.end(failure)
 
     def end(self, failure: Result[Any, Any] | None = None) -> None:
-        """The run is over; with `failure`, whatever its root computed."""
+        """End the wait; `failure` takes the place of what the root computed."""
         self._failure = failure
         self.is_over = True
         self._gate.release()
         wake_main_thread()
 
     def drop_in_child(self, failure: Result[Any, Any]) -> None:
-        """In a forked child: a run that goes on in the parent has ended, as far as is known."""
+        """In a forked child: end the wait for a run that goes on in the parent."""
         if not self.is_over:
             self._gate = _closed_gate()  # another thread may have been in it
             self.end(failure)
@@ -73,7 +71,7 @@ class Ticket:
 
         Args:
             timeout: for how many seconds at most; None: as long as it takes.
-            unless: tells the main thread, when it is woken, whether to wait no longer.
+            unless: whether the main thread, when it is woken, is to stop waiting.
         """
         if self.is_over or (timeout is not None and timeout <= 0):
             return self.is_over
@@ -81,7 +79,7 @@ class Ticket:
             serve_until(lambda: self.is_over or unless(), timeout)
             return self.is_over
         if self._gate.acquire(timeout=-1 if timeout is None else min(timeout, TIMEOUT_MAX)):
-            self._gate.release()  # for whoever waits as well
+            self._gate.release()  # for other threads that wait as well
         return self.is_over
 
     def result(self) -> Result[Any, Any]:
@@ -109,73 +107,73 @@ def inherited(process: int) -> str:
 
 
 class PendingRuns:
-    """The tickets of all runs that go on; guarded like the member they belong to."""
+    """All runs that go on; guarded like the member they belong to."""
 
     def __init__(self) -> None:
-        self._open: dict[int, Ticket] = {}
+        self._open: dict[int, PendingRun] = {}
         self._closed_because = ""
 
-    def issue(self, root: Fiber) -> Ticket:
-        """The ticket for a run that is about to start; it has ended if no run can start."""
-        ticket = Ticket(root)
+    def issue(self, root: Fiber) -> PendingRun:
+        """Enter a run that is about to start; the result is over already if no run can start."""
+        pending = PendingRun(root)
         if self._closed_because:
-            ticket.end(closed(f"{CLOSED} ({self._closed_because})"))
+            pending.end(closed(f"{CLOSED} ({self._closed_because})"))
         else:
-            self._open[root.run] = ticket
-        return ticket
+            self._open[root.run] = pending
+        return pending
 
     def close_ended(self, member: Member) -> list[LocalRun]:
-        """Tell those who wait for runs that have ended.
+        """Wake the threads that wait for runs that have ended.
 
         Returns:
-            The runs, some of whose failures nobody may have waited for.
+            The runs that have ended. Some of their failures may be unobserved.
         """
         runs, tell = self.take_ended(member)
         tell()
         return runs
 
     def take_ended(self, member: Member) -> tuple[list[LocalRun], Callable[[], None]]:
-        """The runs that have ended, and what tells those who wait for them, on any thread."""
+        """The runs that have ended, and a function that wakes their waiters, on any thread."""
         ended = member.take_ended_runs()
-        tickets = [(self._open.pop(run.id, None), message) for run, message in ended]
+        ends = [(self._open.pop(run.id, None), message) for run, message in ended]
 
         def tell() -> None:
-            for ticket, message in tickets:
-                if ticket is not None:
-                    ticket.ended(message)
+            for pending, message in ends:
+                if pending is not None:
+                    pending.ended(message)
 
         return [run for run, _ in ended], tell
 
-    def refuse(self, reason: str) -> list[Ticket]:
-        """No runs are to start any more; return those that go on."""
+    def refuse(self, reason: str) -> list[PendingRun]:
+        """Let no more runs start; return those that go on."""
         self._closed_because = reason
         return list(self._open.values())
 
     def cut_short(self, reason: str, stack_trace: str = "") -> None:
-        """End all of them, and those that are asked for later: the cluster is no more.
+        """End all runs, and those that are asked for later: the cluster is no more.
 
         Args:
-            reason: why it isn't.
-            stack_trace: where that came to be known, if an exception is the reason.
+            reason: why the cluster is no more.
+            stack_trace: that of the exception which is the reason, if there is one.
         """
         self._closed_because = reason
         self.fail(closed(f"the run was cut short: {reason}", stack_trace))
 
     def drop_in_child(self, process: int) -> None:
-        """In a forked child of this process: nobody will hear how these runs end."""
-        tickets, self._open = list(self._open.values()), {}
-        for ticket in tickets:
-            ticket.drop_in_child(closed(inherited(process)))
+        """In a forked child of this process: end the waits, since no message comes here."""
+        runs, self._open = list(self._open.values()), {}
+        for pending in runs:
+            pending.drop_in_child(closed(inherited(process)))
 
     def fail(self, failure: Result[Any, Any]) -> None:
-        """End all of them with this."""
-        tickets, self._open = list(self._open.values()), {}
-        for ticket in tickets:
-            ticket.end(failure)
+        """End all runs with this Result."""
+        runs, self._open = list(self._open.values()), {}
+        for pending in runs:
+            pending.end(failure)
 
 
 def _failure_of(ended: m.RunEnded) -> Panic[Any, Any] | None:
-    """What the Result of a run says of its end; None: that is for its root to say."""
+    """The Result that the end of a run imposes; None: that of its root counts."""
     if ended.cause is Cause.DEADLOCK:
         return panic_of(Deadlock(ended.reason))
     if ended.reason:

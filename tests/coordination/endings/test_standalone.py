@@ -8,7 +8,7 @@ import pytest
 
 from distio import IO, Panic, Queue, Result, Var, io, resource
 from distio.coordination.member import Member
-from distio.coordination.standalone import Solo
+from distio.coordination.standalone import StandaloneCoordinator
 from distio.core.fiber import Handle
 from distio.errors import ClusterClosed, WorkerLost
 from distio.protocol import messages as m
@@ -32,12 +32,14 @@ class Orphan:
         self.member.flush()
         self.member.state.outbox.clear()
         self.now = 100.0
-        self.solo = Solo(self.now, self.member, "the connection broke", GRACE)
+        self.standalone = StandaloneCoordinator(
+            self.now, self.member, "the connection broke", GRACE
+        )
         self.goes_on()
 
     @property
     def is_over(self) -> bool:
-        return self.solo.is_over
+        return self.standalone.is_over
 
     def works(self) -> None:
         while self.node.work():
@@ -46,11 +48,11 @@ class Orphan:
     def goes_on(self) -> None:
         while self.member.state.ready or self.member.state.outbox:
             self.works()
-            self.solo.exchange(self.now)
+            self.standalone.exchange(self.now)
 
     def passes(self, seconds: float) -> None:
         self.now += seconds
-        self.solo.exchange(self.now)
+        self.standalone.exchange(self.now)
         self.goes_on()
 
     @property
@@ -153,7 +155,7 @@ def test_orphan_ends_at_once_a_run_whose_fibers_are_on_other_members() -> None:
     member = Member(7)
     root = member.start_root(io.pure(None), None)
     member.state.runs[root.run].alive = 0
-    solo = Solo(0.0, member, "the connection broke", GRACE)
-    assert solo.is_over
+    standalone = StandaloneCoordinator(0.0, member, "the connection broke", GRACE)
+    assert standalone.is_over
     ((_, message),) = member.state.ended_runs
     assert message.reason == "the connection broke"

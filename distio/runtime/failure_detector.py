@@ -1,17 +1,17 @@
-"""How long a peer may give no sign of life, and how that is told.
+"""The failure detector: a peer that gives no sign of life for too long is lost.
 
 Rules
 -----
 - On TCP, libzmq's own thread pings every peer, and answers pings. So bytes come from every process
   that isn't stopped, even while Python code there holds the interpreter's lock.
-- A sign of life is any byte. The system knows when the last one came (TCP_INFO). A ping can't
+- Any byte is a sign of life. The system knows when the last byte came (TCP_INFO). A ping can't
   overtake a payload of a gigabyte, but the payload itself is bytes that come.
-- The system counts, and receives, also while this process is stopped. So a pause of this process
+- The system counts, and receives, even while this process is stopped. So a pause of this process
   isn't held against its peers.
 - A peer is lost when it has been silent for longer than the limit at two looks, a moment apart. If
-  all processes were stopped, the first look finds everybody silent; at the second one those that go
-  on have spoken.
-- On ipc there is no limit: the system tells at once that a process of this machine has ended, and
+  all processes were stopped, the first look finds all peers silent. By the second look those that
+  go on have spoken.
+- On ipc there is no limit: the system reports at once that a process of this machine has ended, and
   a process that is only stopped may go on.
 """
 
@@ -22,17 +22,17 @@ import struct
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Final, Generic, TypeVar, final
 
-__all__ = ["PATIENCE_SECONDS", "Vigil", "ping_seconds", "silence_of"]
+__all__ = ["PATIENCE_SECONDS", "FailureDetector", "ping_seconds", "silence_of"]
 
 PATIENCE_SECONDS: Final = 30.0
 """The limit, unless another is set."""
 _LONGEST_PING_SECONDS: Final = 1.0
 _PINGS: Final = 10
-"""At least so many pings go out while a peer is waited for."""
+"""How many pings go out, at least, before a silent peer is lost."""
 _SHORTEST_DOUBT_SECONDS: Final = 0.5
-"""The second look comes so long after the first one, or an interval of pings if that is longer."""
+"""The pause between the two looks, or an interval of pings if that is longer."""
 _LATE: Final = 3
-"""A second look that takes so many times as long says nothing: this process was stopped."""
+"""A second look that is later than so many pauses doesn't count: this process was stopped."""
 _TCP_INFO: Final = struct.Struct("=8x44xI")
 """The start of the system's `struct tcp_info`, up to `tcpi_last_data_recv` (milliseconds)."""
 
@@ -40,7 +40,7 @@ Peer = TypeVar("Peer", bound=Hashable)
 
 
 def ping_seconds(patience: float) -> float:
-    """How often peers are pinged.
+    """The interval of pings, in seconds.
 
     >>> ping_seconds(30), ping_seconds(2)
     (1.0, 0.2)
@@ -61,7 +61,7 @@ def silence_of(descriptors: Iterable[int]) -> float | None:
 def _silence(descriptor: int) -> float | None:
     try:
         connection = socket.socket(fileno=descriptor)
-    except OSError:  # it is closed, or another file by now; that is told elsewhere
+    except OSError:  # it is closed, or another file by now; that is noticed elsewhere
         return None
     try:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
@@ -74,8 +74,8 @@ def _silence(descriptor: int) -> float | None:
 
 
 @final
-class Vigil(Generic[Peer]):
-    """Tells which peers have been silent for too long; its owner keeps the clock."""
+class FailureDetector(Generic[Peer]):
+    """Finds the peers that have been silent for too long; its owner keeps the clock."""
 
     def __init__(self, patience: float) -> None:
         self.patience = patience
@@ -84,20 +84,20 @@ class Vigil(Generic[Peer]):
         self._limit = patience + ping
         self._doubt = max(ping, _SHORTEST_DOUBT_SECONDS)
         self._doubted: dict[Peer, float] = {}
-        """When those that may be lost were first found silent."""
+        """When the peers that may be lost were first found silent."""
         self.due: float | None = None
-        """When to look next; None: nobody is watched."""
+        """When to look next; None: no peer is watched."""
 
     def begin(self, now: float) -> None:
-        """There is a peer to watch."""
+        """Begin to watch, since there is a peer."""
         if self.due is None:
             self.due = now + self._limit
 
     def look(self, now: float, silences: Mapping[Peer, float]) -> dict[Peer, float]:
-        """Take up for how many seconds each peer has been silent.
+        """Take in for how many seconds each peer has been silent.
 
         Returns:
-            Those that are lost, and for how long they have been silent.
+            The peers that are lost, and for how long they have been silent.
         """
         lost: dict[Peer, float] = {}
         doubted: dict[Peer, float] = {}
@@ -119,9 +119,9 @@ class Vigil(Generic[Peer]):
         return now + max(self._doubt, self._limit - max(silences))
 
     def complaint(self, silent: float) -> str:
-        """What is said of a peer that is lost.
+        """The reason for the loss of a peer, in words.
 
-        >>> Vigil(30.0).complaint(31.4)
+        >>> FailureDetector(30.0).complaint(31.4)
         'no sign of life for 31.4 s (the limit is 30 s; --patience or patience= sets it)'
         """
         return (

@@ -12,7 +12,13 @@ from collections.abc import Callable
 
 import pytest
 
-from distio.runtime.keeping import Backoff, Child, Keeper, Launch, RestartLimit
+from distio.runtime.process_supervisor import (
+    Backoff,
+    Child,
+    Launch,
+    ProcessSupervisor,
+    RestartLimit,
+)
 from tests.conftest import PATIENCE
 
 WAITS = "import signal; signal.pause()"
@@ -78,16 +84,16 @@ def test_restart_limit_does_not_count_restarts_that_are_long_ago() -> None:
     ]
 
 
-def test_keeper_starts_a_child_again_as_often_as_its_owner_says() -> None:
+def test_supervisor_starts_a_child_again_as_often_as_its_owner_says() -> None:
     owner = Owner(0.0, 0.01, None)
-    keeper = Keeper(owner)
-    keeper.add(Child(python(*(f"raise SystemExit({code})" for code in (1, 2, 3)))))
-    keeper.run()
+    supervisor = ProcessSupervisor(owner)
+    supervisor.add(Child(python(*(f"raise SystemExit({code})" for code in (1, 2, 3)))))
+    supervisor.run()
     assert owner.codes == [1, 2, 3]
-    assert keeper.children[0].serial == 3
+    assert supervisor.children[0].serial == 3
 
 
-def test_keeper_tries_again_when_the_system_refuses_a_process() -> None:
+def test_supervisor_tries_again_when_the_system_refuses_a_process() -> None:
     owner = Owner(0.0, 0.0, None)
     again = python("", "")
 
@@ -97,49 +103,49 @@ def test_keeper_tries_again_when_the_system_refuses_a_process() -> None:
         process, _ = again(child)
         return process, None
 
-    keeper = Keeper(owner)
-    keeper.add(Child(launch))
-    keeper.run()
+    supervisor = ProcessSupervisor(owner)
+    supervisor.add(Child(launch))
+    supervisor.run()
     assert [str(error) for error in owner.refusals] == ["no more processes"]
     assert owner.codes == [0, 0]
 
 
-def test_keeper_told_to_stop_tells_its_children_and_starts_none_again() -> None:
+def test_supervisor_told_to_stop_tells_its_children_and_starts_none_again() -> None:
     owner = Owner()
-    keeper = Keeper(owner)
-    keeper.add(Child(python(WAITS)))
-    keeper.stop(PATIENCE, signal.SIGTERM)
-    keeper.run()
-    process = keeper.children[0].process
+    supervisor = ProcessSupervisor(owner)
+    supervisor.add(Child(python(WAITS)))
+    supervisor.stop(PATIENCE, signal.SIGTERM)
+    supervisor.run()
+    process = supervisor.children[0].process
     assert process is not None
     assert process.returncode == -signal.SIGTERM
     assert owner.codes == []
     assert owner.killings == 0
 
 
-def test_keeper_told_to_stop_drops_restarts_that_are_due() -> None:
+def test_supervisor_told_to_stop_drops_restarts_that_are_due() -> None:
     owner = Owner(1000.0)
-    keeper = Keeper(owner)
-    keeper.add(Child(python("raise SystemExit(1)")))
-    thread = threading.Thread(target=keeper.run)
+    supervisor = ProcessSupervisor(owner)
+    supervisor.add(Child(python("raise SystemExit(1)")))
+    thread = threading.Thread(target=supervisor.run)
     thread.start()
     while not owner.codes:
         os.sched_yield()
-    keeper.stop(0.0)
+    supervisor.stop(0.0)
     thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
-def test_keeper_kills_a_child_that_has_not_ended_within_the_grace() -> None:
+def test_supervisor_kills_a_child_that_has_not_ended_within_the_grace() -> None:
     owner = Owner()
-    keeper = Keeper(owner)
-    keeper.add(Child(python(WAITS)))
-    thread = threading.Thread(target=keeper.run)
+    supervisor = ProcessSupervisor(owner)
+    supervisor.add(Child(python(WAITS)))
+    thread = threading.Thread(target=supervisor.run)
     thread.start()
-    keeper.stop(PATIENCE)  # the child isn't told
-    keeper.stop(0.0)
+    supervisor.stop(PATIENCE)  # the child isn't told
+    supervisor.stop(0.0)
     thread.join(PATIENCE)
-    process = keeper.children[0].process
+    process = supervisor.children[0].process
     assert process is not None
     assert process.returncode == -signal.SIGKILL
     assert owner.killings == 1
@@ -155,15 +161,15 @@ def test_child_without_a_log_is_never_too_late_to_start() -> None:
     child.process.wait(PATIENCE)
 
 
-def test_keeper_leaves_no_process_that_it_can_not_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supervisor_leaves_no_process_that_it_cannot_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_descriptor(pid: int) -> int:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", no_descriptor)
-    keeper = Keeper(Owner())
+    supervisor = ProcessSupervisor(Owner())
     child = Child(python(WAITS))
     with pytest.raises(OSError, match="Too many open files"):
-        keeper.add(child)
+        supervisor.add(child)
     assert child.process is not None
     assert child.process.returncode == -signal.SIGKILL
-    keeper.run()  # there is nothing to keep
+    supervisor.run()  # there is no child

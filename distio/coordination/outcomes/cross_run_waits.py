@@ -18,43 +18,43 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, final
 
-from distio.coordination.outcomes.waiting import Waiting
+from distio.coordination.outcomes.waiter import Waiter
 from distio.core.fiber import Handle
 from distio.errors import FiberUnreachable, TracedException
 from distio.protocol.endings import UNKNOWN
 from distio.protocol.ids import name_of
 from distio.result import Panic
 
-__all__ = ["Crossing", "unknown", "without_outcome"]
+__all__ = ["CrossRunWaits", "unknown", "without_outcome"]
 
 
 @final
-class Crossing:
+class CrossRunWaits:
     """The waits of one member that cross runs."""
 
     __slots__ = ("_waits",)
 
     def __init__(self) -> None:
-        self._waits: dict[int, dict[Waiting, None]] = {}
+        self._waits: dict[int, dict[Waiter, None]] = {}
         """By the run that is waited for."""
 
     def __len__(self) -> int:
         return len(self._waits)
 
-    def enter(self, waiting: Waiting, runs: Iterable[int]) -> None:
+    def enter(self, waiter: Waiter, runs: Iterable[int]) -> None:
         """This wait is for fibers of these other runs."""
-        waiting.others = tuple(dict.fromkeys(runs))
-        for run in waiting.others:
-            self._waits.setdefault(run, {})[waiting] = None
+        waiter.others = tuple(dict.fromkeys(runs))
+        for run in waiter.others:
+            self._waits.setdefault(run, {})[waiter] = None
 
-    def leave(self, waiting: Waiting) -> None:
+    def leave(self, waiter: Waiter) -> None:
         """This wait is over."""
-        for run in waiting.others:
+        for run in waiter.others:
             waits = self._waits.get(run)
-            if waits is not None and waits.pop(waiting, True) is None and not waits:
+            if waits is not None and waits.pop(waiter, True) is None and not waits:
                 del self._waits[run]
 
-    def take(self, run: int) -> Iterator[Waiting]:
+    def take(self, run: int) -> Iterator[Waiter]:
         """Take out the waits for a run that is over."""
         return iter(self._waits.pop(run, ()))
 

@@ -1,4 +1,4 @@
-"""A fiber that waits for some of several others."""
+"""The registration of a fiber that waits for some of several others."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any, final
 
 from distio.core.fiber import Fiber, Handle
 
-__all__ = ["Waiting"]
+__all__ = ["Waiter"]
 
 
 @final
-class Waiting:
-    """Entered with each fiber that is waited for (`Handle.waiters`)."""
+class Waiter:
+    """One wait of one fiber, entered at each handle that it waits for (`Handle.waiters`)."""
 
     __slots__ = ("fiber", "handles", "missing", "others", "request")
 

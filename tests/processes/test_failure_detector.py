@@ -22,7 +22,12 @@ from distio.errors import ClusterClosed, MatchError, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.coordinator_process import CoordinatorProcess
-from distio.runtime.patience import PATIENCE_SECONDS, Vigil, ping_seconds, silence_of
+from distio.runtime.failure_detector import (
+    PATIENCE_SECONDS,
+    FailureDetector,
+    ping_seconds,
+    silence_of,
+)
 from tests.conftest import PATIENCE
 
 PING = ping_seconds(10)
@@ -32,47 +37,47 @@ LIMIT = 10 + PING
 
 
 def test_vigil_without_peers_has_nothing_due() -> None:
-    vigil: Vigil[str] = Vigil(10)
-    dues = [vigil.due]
-    vigil.begin(5)
-    dues.append(vigil.due)
-    assert vigil.look(5 + LIMIT, {}) == {}
-    dues.append(vigil.due)
+    detector: FailureDetector[str] = FailureDetector(10)
+    dues = [detector.due]
+    detector.begin(5)
+    dues.append(detector.due)
+    assert detector.look(5 + LIMIT, {}) == {}
+    dues.append(detector.due)
     assert dues == [None, 5 + LIMIT, None]
 
 
 def test_vigil_looks_again_when_the_most_silent_peer_may_be_lost() -> None:
-    vigil: Vigil[str] = Vigil(10)
-    assert vigil.look(100, {"a": 3, "b": 0}) == {}
-    assert vigil.due == 100 + LIMIT - 3
+    detector: FailureDetector[str] = FailureDetector(10)
+    assert detector.look(100, {"a": 3, "b": 0}) == {}
+    assert detector.due == 100 + LIMIT - 3
 
 
 def test_peer_silent_at_two_looks_is_lost() -> None:
-    vigil: Vigil[str] = Vigil(10)
-    assert vigil.look(100, {"a": LIMIT, "b": 1}) == {}
-    assert vigil.due == 100 + PING
-    assert vigil.look(100 + PING, {"a": LIMIT + PING, "b": 2}) == {"a": LIMIT + PING}
+    detector: FailureDetector[str] = FailureDetector(10)
+    assert detector.look(100, {"a": LIMIT, "b": 1}) == {}
+    assert detector.due == 100 + PING
+    assert detector.look(100 + PING, {"a": LIMIT + PING, "b": 2}) == {"a": LIMIT + PING}
 
 
 def test_peer_that_speaks_between_two_looks_is_not_lost() -> None:
-    vigil: Vigil[str] = Vigil(10)
-    vigil.look(100, {"a": LIMIT})
-    assert vigil.look(100 + PING, {"a": 0}) == {}
-    assert vigil.look(200, {"a": LIMIT}) == {}, "the doubt of long ago is forgotten"
+    detector: FailureDetector[str] = FailureDetector(10)
+    detector.look(100, {"a": LIMIT})
+    assert detector.look(100 + PING, {"a": 0}) == {}
+    assert detector.look(200, {"a": LIMIT}) == {}, "the doubt of long ago is forgotten"
 
 
 def test_vigil_of_a_process_that_was_stopped_between_two_looks_begins_anew() -> None:
-    vigil: Vigil[str] = Vigil(10)
-    vigil.look(100, {"a": LIMIT})
-    assert vigil.look(500, {"a": 400}) == {}
-    assert vigil.look(500 + PING, {"a": 401}) == {"a": 401}
+    detector: FailureDetector[str] = FailureDetector(10)
+    detector.look(100, {"a": LIMIT})
+    assert detector.look(500, {"a": 400}) == {}
+    assert detector.look(500 + PING, {"a": 401}) == {"a": 401}
 
 
 def test_peer_paused_for_less_than_the_limit_is_not_doubted() -> None:
     """The peer may have spoken last an interval of pings before it was stopped."""
-    vigil: Vigil[str] = Vigil(10)
-    vigil.look(100, {"a": 10 + PING / 2})
-    assert vigil.look(100 + PING / 2, {"a": LIMIT}) == {}
+    detector: FailureDetector[str] = FailureDetector(10)
+    detector.look(100, {"a": 10 + PING / 2})
+    assert detector.look(100 + PING / 2, {"a": LIMIT}) == {}
 
 
 def test_silence_of_several_connections_is_that_of_the_last_to_speak() -> None:

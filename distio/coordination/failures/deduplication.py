@@ -1,10 +1,10 @@
-"""What is the same over and over is said once, and then counted.
+"""Deduplication of reports: a failure that repeats at a place is logged once, then counted.
 
 Rules
 -----
-- The first failure at a place is said at once. Those that follow are counted, not said.
-- A failure that comes `QUIET_SECONDS` or more after the last one that was said at its place is said
-  again, with the count. What was counted since then is said when the run ends.
+- The first failure at a place is logged at once. Those that follow are counted, not logged.
+- A failure that comes `QUIET_SECONDS` or more after the last one that was logged at its place is
+  logged again, with the count. The rest of the count is logged when the run ends.
 - So no clock has to wake anybody. A run remembers `MOST_PLACES` places; all others are one place.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final, NamedTuple, final
 
-__all__ = ["MOST_PLACES", "QUIET_SECONDS", "Omitted", "Repeats"]
+__all__ = ["MOST_PLACES", "QUIET_SECONDS", "Omitted", "Deduplicator"]
 
 QUIET_SECONDS: Final = 10.0
 MOST_PLACES: Final = 1_000
@@ -21,28 +21,28 @@ _ELSEWHERE: Final = "elsewhere"
 
 
 class Omitted(NamedTuple):
-    """So many were not said."""
+    """How many failures at one place were not logged."""
 
     number: int
     since: float
-    """When one like them was said, in seconds on the caller's clock."""
+    """When the last one like them was logged, in seconds on the caller's clock."""
     like: str
-    """What was said of that one, in short."""
+    """The last one that was logged, in short."""
 
 
 @final
 class _Place:
-    __slots__ = ("count", "like", "said_at")
+    __slots__ = ("count", "like", "logged_at")
 
-    def __init__(self, said_at: float, like: str) -> None:
-        self.said_at = said_at
+    def __init__(self, logged_at: float, like: str) -> None:
+        self.logged_at = logged_at
         self.like = like
         self.count = 0
 
 
 @final
-class Repeats:
-    """What was said in each run, and what was counted since."""
+class Deduplicator:
+    """The places of each run at which failures were logged, and the counts since."""
 
     def __init__(self, most_places: int = MOST_PLACES) -> None:
         self._most_places = most_places
@@ -52,32 +52,32 @@ class Repeats:
         return run in self._runs
 
     def note(self, now: float, run: int, place: Hashable, like: str) -> Omitted | None:
-        """Something has happened at this place.
+        """Count a failure at this place, unless it is to be logged.
 
         Args:
             now: seconds on a clock that never goes back.
-            run: in which run.
-            place: what is the same for all that are alike.
-            like: what is told of it in short, if others like it are counted.
+            run: the run of the fiber.
+            place: a key that equal failures share.
+            like: the failure in short, for the count of others like it.
 
         Returns:
-            How many were not said since the last that was; None: this one isn't to be said either.
+            How many were omitted since the last one that was logged; None: don't log this one.
         """
         places = self._runs.setdefault(run, {})
         if place not in places and len(places) >= self._most_places:
             place = _ELSEWHERE
         known = places.get(place)
-        if known is not None and now - known.said_at < QUIET_SECONDS:
+        if known is not None and now - known.logged_at < QUIET_SECONDS:
             known.count += 1
             return None
         places[place] = _Place(now, like)
         return Omitted(0, now, like) if known is None else _omitted_at(known)
 
     def run_ended(self, run: int) -> list[Omitted]:
-        """Forget this run; return what is still to be said of it."""
+        """Forget this run; return the counts that are still to be logged."""
         places = self._runs.pop(run, {}).values()
         return [_omitted_at(place) for place in places if place.count]
 
 
 def _omitted_at(place: _Place) -> Omitted:
-    return Omitted(place.count, place.said_at, place.like)
+    return Omitted(place.count, place.logged_at, place.like)

@@ -1,4 +1,4 @@
-"""What comes of a host whose machinery fails."""
+"""Fail-stop: a host whose machinery fails ends, and harms nobody else."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from distio.runtime.threads import CannotStartThread
 if TYPE_CHECKING:
     from distio.runtime.host import Host
 
-__all__ = ["Deciding", "what_failed"]
+__all__ = ["FailStop", "what_failed"]
 
 
-class Deciding:
-    """The mutex of a host: if what is decided in it fails, that is the end of the host.
+class FailStop:
+    """Holds the mutex of a host; an exception of the code under it ends the host.
 
-    It isn't the end of the thread, which may be the user's, or serve other hosts too.
+    The exception doesn't end the thread, which may be the user's, or serve other hosts too.
     """
 
     __slots__ = ("_host",)
@@ -35,7 +35,7 @@ class Deciding:
 
 
 def what_failed(error: BaseException) -> str:
-    """Whether it is the system or us; a limit of the system is no mistake of anybody."""
+    """Say whether the system or distio has failed; a limit of the system is no bug."""
     if isinstance(error, CannotStartThread | MemoryError | OSError):
         return "the system refuses what distio needs"
     return "a bug in distio, please report it"

@@ -1,10 +1,11 @@
-"""A member's part in waiting: which fiber waits for which, and is told of an outcome.
+"""The waits of one member's fibers for fibers: which fiber waits for which outcomes.
 
 A fiber that waits is entered with each fiber that it waits for (`Handle.waiters`). When enough of
 them have ended it is struck out everywhere, in the step that wakes it: no entry outlives its wait,
 so none can wake the same fiber from a later one.
 
-A wait for fibers of another run is entered in `Crossing` as well, so that it ends with that run.
+A wait for fibers of another run is entered in `CrossRunWaits` as well, so that it ends with that
+run.
 
 An outcome that is elsewhere is asked for once. Its handle stays in `MemberState.awaited` until the
 outcome is there, even if those who wanted it have gone on meanwhile.
@@ -18,8 +19,8 @@ from typing import Any
 from distio.coordination.dispatch import answers
 from distio.coordination.feature.member import MemberFeature, WaitsOfRun
 from distio.coordination.invariants.member import check_waiters
-from distio.coordination.outcomes.crossing import Crossing, without_outcome
-from distio.coordination.outcomes.waiting import Waiting
+from distio.coordination.outcomes.cross_run_waits import CrossRunWaits, without_outcome
+from distio.coordination.outcomes.waiter import Waiter
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import RemoteFiber, origin_of
 from distio.coordination.state.member import MemberState
@@ -27,15 +28,15 @@ from distio.core.fiber import Fiber, Handle
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 
-__all__ = ["Waits"]
+__all__ = ["FiberWaits"]
 
 
-class Waits(MemberFeature):
+class FiberWaits(MemberFeature):
     """The waits of one member's fibers for fibers."""
 
     def __init__(self, state: MemberState) -> None:
         self._state = state
-        self._crossing = Crossing()
+        self._cross_run_waits = CrossRunWaits()
 
     # -- what fibers ask ------------------------------------------------------------------
 
@@ -64,15 +65,15 @@ class Waits(MemberFeature):
         if missing <= 0:
             fiber.value = own
             return fiber
-        waiting = request.registration = Waiting(fiber, own, missing)
+        waiter = request.registration = Waiter(fiber, own, missing)
         for handle in pending:
             waiters = handle.waiters
             if waiters is None:
-                handle.waiters = {waiting: 1}
+                handle.waiters = {waiter: 1}
             else:
-                waiters[waiting] = waiters.get(waiting, 0) + 1
+                waiters[waiter] = waiters.get(waiter, 0) + 1
         if others:
-            self._crossing.enter(waiting, others)
+            self._cross_run_waits.enter(waiter, others)
         state.park(fiber)
         return None
 
@@ -126,28 +127,28 @@ class Waits(MemberFeature):
         handle.outcome = outcome
         waiters, handle.waiters = handle.waiters, None
         if waiters:
-            for waiting, times in waiters.items():
-                waiting.missing -= times
-                fiber: Fiber = waiting.fiber
-                if waiting.missing <= 0 and self._state.parked.get(fiber.id) is fiber:
-                    self._wake(waiting)
+            for waiter, times in waiters.items():
+                waiter.missing -= times
+                fiber: Fiber = waiter.fiber
+                if waiter.missing <= 0 and self._state.parked.get(fiber.id) is fiber:
+                    self._wake(waiter)
 
-    def _wake(self, waiting: Waiting) -> None:
+    def _wake(self, waiter: Waiter) -> None:
         """Enough of the fibers have ended for which this fiber waits."""
-        fiber = waiting.fiber
-        self._strike_out(waiting)
-        fiber.value = waiting.handles
+        fiber = waiter.fiber
+        self._strike_out(waiter)
+        fiber.value = waiter.handles
         self._state.unpark(fiber)
 
-    def _strike_out(self, waiting: Waiting) -> None:
+    def _strike_out(self, waiter: Waiter) -> None:
         """The fiber waits no longer: those that haven't ended yet need not tell it."""
-        assert isinstance(waiting.request, rq.AwaitFibers)
-        waiting.request.registration = None  # they refer to each other
-        for handle in waiting.handles:
+        assert isinstance(waiter.request, rq.AwaitFibers)
+        waiter.request.registration = None  # they refer to each other
+        for handle in waiter.handles:
             if handle.waiters:
-                handle.waiters.pop(waiting, None)
-        if waiting.others:
-            self._crossing.leave(waiting)
+                handle.waiters.pop(waiter, None)
+        if waiter.others:
+            self._cross_run_waits.leave(waiter)
 
     # -- hooks ----------------------------------------------------------------------------
 
@@ -157,16 +158,16 @@ class Waits(MemberFeature):
 
     def run_ended(self, run: LocalRun) -> None:
         """Fibers of other runs that still wait for those of this run are told that it is over."""
-        for waiting in self._crossing.take(run.id):
-            for index, handle in enumerate(waiting.handles):
+        for waiter in self._cross_run_waits.take(run.id):
+            for index, handle in enumerate(waiter.handles):
                 if handle.outcome is None and origin_of(handle) is run.location:
                     if handle.waiters:
-                        handle.waiters.pop(waiting, None)
-                    waiting.handles[index] = without_outcome(handle.id)
-                    waiting.missing -= 1
-            if waiting.missing <= 0:
-                self._wake(waiting)
-        if run.alive:  # whoever keeps a handle must not keep the fiber
+                        handle.waiters.pop(waiter, None)
+                    waiter.handles[index] = without_outcome(handle.id)
+                    waiter.missing -= 1
+            if waiter.missing <= 0:
+                self._wake(waiter)
+        if run.alive:  # a handle that is kept must not keep the fiber
             for fiber in self._state.parked_on(rq.AwaitFibers, run.id):
                 assert isinstance(fiber.request, rq.AwaitFibers)
                 self._strike_out(fiber.request.registration)
@@ -174,13 +175,13 @@ class Waits(MemberFeature):
     def add_waits(self, waits: WaitsOfRun) -> None:
         for fiber in self._state.parked_on(rq.AwaitFibers, waits.run.id):
             assert isinstance(fiber.request, rq.AwaitFibers)
-            waiting: Waiting = fiber.request.registration
-            pending = [each.id for each in waiting.handles if each.outcome is None]
+            waiter: Waiter = fiber.request.registration
+            pending = [each.id for each in waiter.handles if each.outcome is None]
             waits.for_fibers.append((fiber.id, pending))
-            waits.for_runs += [(fiber.id, other) for other in waiting.others]
+            waits.for_runs += [(fiber.id, other) for other in waiter.others]
 
     def validate(self) -> None:
         check_waiters(self._state)
 
     def leftovers(self) -> Mapping[str, Sized]:
-        return {"waits for other runs": self._crossing}
+        return {"waits for other runs": self._cross_run_waits}

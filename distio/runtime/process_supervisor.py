@@ -1,7 +1,7 @@
-"""Processes that are kept: started, watched, started again when they end, and ended in order.
+"""Child processes: started, watched, started again when they end, and ended in order.
 
-One thread runs a `Keeper`. It sleeps until a process ends (pidfd), writes, or is due to be started,
-or until it is told to stop. What the end of a process means is for the keeper's owner to say.
+One thread runs a `ProcessSupervisor`. The thread sleeps until a process ends (pidfd), writes, or is
+due to be started, or until `stop`. The supervisor's owner decides what the end of a process means.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
     "WITHIN_SECONDS",
     "Backoff",
     "Child",
-    "Keeper",
+    "ProcessSupervisor",
     "Owner",
     "RestartLimit",
 ]
@@ -34,7 +34,7 @@ LOST: Final = 75
 
 MAX_RESTARTS: Final = 10
 WITHIN_SECONDS: Final = 60.0
-"""A process that has to be started again more often than that, within so long, is given up."""
+"""The supervisor gives up a process that needs more restarts than that within so long."""
 
 _FIRST_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 5.0
@@ -43,10 +43,10 @@ _LONG_LIFE_SECONDS: Final = 10.0
 
 @final
 class Backoff:
-    """How long to wait before something is tried again.
+    """How long to wait before the next attempt.
 
-    At first not at all, then 0.1 s, then twice as long each time, up to 5 s. What has gone well for
-    10 s begins anew.
+    The first delay is 0 s, the next one 0.1 s. Each further delay is twice as long, up to 5 s.
+    After a life of 10 s or more the delays begin anew.
 
     >>> backoff = Backoff()
     >>> [backoff.next(lived=1.0) for _ in range(9)]
@@ -59,7 +59,7 @@ class Backoff:
         self._seconds = 0.0
 
     def next(self, *, lived: float) -> float:
-        """How many seconds to wait, after it has gone well for so many."""
+        """How many seconds to wait, after a life of `lived` seconds."""
         if lived >= _LONG_LIFE_SECONDS:
             self._seconds = 0.0
         seconds = self._seconds
@@ -82,10 +82,10 @@ class RestartLimit:
         self._max_restarts = max_restarts
         self._within_seconds = within_seconds
         self._recent: deque[float] = deque()
-        """When the restarts were that count."""
+        """The times of the restarts that count."""
 
     def allows(self, now: float) -> bool:
-        """Whether one more is allowed; then it counts."""
+        """Whether one more restart is allowed; if so, it is counted."""
         recent = self._recent
         while recent and now - recent[0] > self._within_seconds:
             recent.popleft()
@@ -104,40 +104,40 @@ Launch = Callable[["Child"], tuple[subprocess.Popen[bytes], StartLog | None]]
 
 @final
 class Child:
-    """One process that is kept, through all its lives.
+    """One supervised process, through all its lives.
 
     Args:
-        launch: starts it; returns the process, and what it writes to stderr until it has started,
-            if that is to be known.
-        limit: how often it may be started again because it has ended.
+        launch: starts the process; returns it, and the log of what it writes to stderr until it has
+            started, if the owner wants that.
+        limit: how often the process may be started again because it has ended.
     """
 
     def __init__(self, launch: Launch, limit: RestartLimit | None = None) -> None:
         self.serial = 0
-        """Which of all processes of its owner this one is, if the owner numbers them."""
+        """The number of this process among those of its owner, if the owner numbers them."""
         self.process: subprocess.Popen[bytes] | None = None
-        """The one that lives, or has lived last."""
+        """The process of this life, or of the last one."""
         self.log: StartLog | None = None
         self.limit = RestartLimit() if limit is None else limit
         self._backoff = Backoff()
         self._launch = launch
         self._start_seconds: float | None = None
         self.failed_starts = 0
-        """How many of its lives, one after another, have ended before they had started."""
+        """How many lives in a row have ended before the process had started."""
         self.descriptor = -1
-        """A pidfd of it, while it lives."""
+        """A pidfd of the process, while it lives."""
         self.is_alive = False
         self.is_late = False
-        """It was killed because it took too long to start."""
+        """Whether the process was killed because it took too long to start."""
         self.due: float | None = None
-        """When it is to be started."""
+        """When the process is to be started."""
         self.start_by: float | None = None
-        """When it has to have started."""
+        """The deadline of its start."""
         self._since = 0.0
 
     @property
     def has_started(self) -> bool:
-        """Whether this life has come so far as to do what it is for, as far as that is known."""
+        """Whether this life has finished starting, as far as that is known."""
         return self.log is None or self.log.has_started
 
     def begin(self, now: float) -> None:
@@ -153,7 +153,7 @@ class Child:
             self.must_start_within(self._start_seconds)
 
     def must_start_within(self, seconds: float) -> None:
-        """From now on, this life and later ones may take so long to start; then they are killed."""
+        """Limit the start of this life and of later ones; a later start is killed."""
         self._start_seconds = seconds
         if self.is_alive and not self.has_started:
             self.start_by = time.monotonic() + seconds
@@ -165,10 +165,10 @@ class Child:
         return now - self._since
 
     def again(self, lived: float, *, counts: bool = True) -> float | None:
-        """In how many seconds it is to be started again; None: that was done too often.
+        """In how many seconds to start the process again; None: the limit is reached.
 
         Args:
-            lived: for how many seconds its last life was.
+            lived: how many seconds the last life took.
             counts: whether the process is to blame for its end.
         """
         if counts and not self.limit.allows(time.monotonic()):
@@ -176,39 +176,39 @@ class Child:
         return self._backoff.next(lived=lived)
 
     def kill(self, number: int) -> None:
-        """Send it a signal, if it lives."""
+        """Send the process a signal, if it lives."""
         if self.is_alive and self.process is not None:
             self.process.send_signal(number)
 
 
 class Owner(Protocol):
-    """Whoever says what becomes of children; called on the keeper's thread."""
+    """Decides what becomes of children; called on the supervisor's thread."""
 
     def started(self, child: Child) -> None:
-        """This life has come so far as to do what it is for."""
+        """This life has finished starting."""
 
     def ended(self, child: Child, code: int, lived: float) -> float | None:
-        """A process has ended, and the keeper isn't stopping.
+        """A process has ended, and the supervisor isn't stopping.
 
         Args:
             child: whose process it was.
             code: as `subprocess.Popen.returncode`.
-            lived: for how many seconds it has lived.
+            lived: for how many seconds the process has lived.
 
         Returns:
-            In how many seconds it is to be started again; None: never.
+            In how many seconds to start the process again; None: never.
         """
 
     def refused(self, child: Child, error: OSError) -> float | None:
-        """The system refuses to start a process; returns the same."""
+        """The system refuses to start a process; returns as `ended` does."""
 
     def killed(self, child: Child) -> None:
-        """A process has not ended in time after it was told to, and is being killed."""
+        """A process that was told to end has not done so in time, and is being killed."""
 
 
 @final
-class Keeper:
-    """Keeps some children until all have ended for good."""
+class ProcessSupervisor:
+    """Supervises some children until all have ended for good."""
 
     def __init__(self, owner: Owner) -> None:
         self.children: list[Child] = []
@@ -217,19 +217,19 @@ class Keeper:
         self._waker = Waker()
         self._selector.register(self._waker.reader, selectors.EVENT_READ, self._waker.clear)
         self._grace: float | None = None
-        """Set when it is told to stop."""
+        """Set by `stop`."""
         self._farewell: int | None = None
-        """The signal by which processes are told to end then."""
+        """The signal by which `stop` tells processes to end."""
         self._kill_at: float | None = None
-        """When what lives then is killed."""
+        """When the processes that still live are killed."""
         self._has_killed = False
 
     def hear_signals(self) -> None:
-        """Look around at each signal; only for the main thread, if that calls `run`."""
+        """Wake `run` at each signal; only for the main thread, if that calls `run`."""
         self._waker.hear_signals()
 
     def add(self, child: Child) -> None:
-        """Start a child, and keep it.
+        """Start a child, and supervise it.
 
         Raises:
             OSError: the system refuses, and why.
@@ -239,17 +239,17 @@ class Keeper:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether `stop` was called."""
         return self._grace is not None
 
     def stop(self, grace: float, tell: int | None = None) -> None:
-        """Start nothing more, and kill what lives after so many seconds.
+        """Start no more processes, and kill those that live after so many seconds.
 
         May be called from a signal handler, and again with less grace.
 
         Args:
             grace: how many seconds.
-            tell: a signal by which the processes are told to end; None: they see it by themselves.
+            tell: a signal that tells the processes to end; None: they find out by themselves.
         """
         if self._grace is None:
             self._farewell = tell
@@ -257,7 +257,7 @@ class Keeper:
         self._waker.wake()
 
     def run(self) -> None:
-        """Keep them; returns when all have ended for good, and is called once."""
+        """Supervise the children until all have ended for good; called once."""
         while any(child.is_alive or child.due is not None for child in self.children):
             for key, _ in self._selector.select(self._seconds_to_wait()):
                 key.data()
@@ -329,7 +329,7 @@ class Keeper:
             self._selector.register(log.reader, selectors.EVENT_READ, lambda: self._read(child))
 
     def _read(self, child: Child) -> None:
-        """Pass on what a process has written while it starts; it may have ended meanwhile."""
+        """Pass on what a starting process has written; it may have ended meanwhile."""
         log = child.log
         if log is None or not log.is_open():
             return

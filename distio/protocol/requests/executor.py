@@ -1,4 +1,4 @@
-"""Requests of a fiber that concern nobody but the executor that steps it."""
+"""Requests that the executor which steps the fiber answers alone."""
 
 from __future__ import annotations
 
@@ -6,29 +6,7 @@ from typing import Final, final
 
 from distio.protocol.requests.base import Request
 
-__all__ = [
-    "FINISHED",
-    "NOW",
-    "RANDOM",
-    "SWITCHED",
-    "YIELDED",
-    "Finished",
-    "Now",
-    "Random",
-    "Switched",
-    "Yielded",
-]
-
-
-@final
-class Finished(Request):
-    """The fiber has ended; its outcome is its value or its failure."""
-
-    __slots__ = ()
-    is_visible = True
-
-    def __reduce__(self) -> str:
-        return "FINISHED"
+__all__ = ["NOW", "RANDOM", "SWITCHED", "YIELDED", "Now", "Random", "Switched", "Yielded"]
 
 
 @final
@@ -80,7 +58,6 @@ class Switched(Request):
         return "SWITCHED"
 
 
-FINISHED: Final = Finished()
 NOW: Final = Now()
 RANDOM: Final = Random()
 SWITCHED: Final = Switched()

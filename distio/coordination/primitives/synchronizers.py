@@ -11,14 +11,14 @@ from distio.protocol.requests import NOTHING
 __all__ = ["Barrier", "Deferred", "Latch"]
 
 
-class _Meeting:
+class _Synchronizer:
     """Some fibers wait, and go on together."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, None] = {}
         """In the order in which they came."""
 
-    def give_up(self, fiber: int) -> Sequence[Reply]:
+    def withdraw(self, fiber: int) -> Sequence[Reply]:
         del self._waiting[fiber]
         return ()
 
@@ -35,7 +35,7 @@ class _Meeting:
 
 
 @final
-class Deferred(_Meeting):
+class Deferred(_Synchronizer):
     """A value that is set once; those who want it earlier wait."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Deferred(_Meeting):
 
 
 @final
-class Barrier(_Meeting):
+class Barrier(_Synchronizer):
     """So many fibers wait for one another, again and again."""
 
     def __init__(self, parties: int) -> None:
@@ -81,7 +81,7 @@ class Barrier(_Meeting):
 
 
 @final
-class Latch(_Meeting):
+class Latch(_Synchronizer):
     """A number that is counted down; those who wait go on when it is 0."""
 
     def __init__(self, count: int) -> None:

@@ -1,0 +1,34 @@
+"""Waiting for the outcomes of fibers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+from distio.protocol.requests.base import Request
+
+__all__ = ["AwaitFibers"]
+
+
+@final
+class AwaitFibers(Request):
+    """Wait until enough of these fibers have ended; answered by a list, in their order.
+
+    The list holds the Result of each fiber that has ended by then, and None for each other one.
+    """
+
+    __slots__ = ("enough", "handles", "registration")
+    can_wait = True
+    waits_for_fibers = True
+    gets = "outcomes"
+    state = "waits for fibers"
+
+    def __init__(self, handles: Sequence[Any], enough: int | None = None) -> None:
+        self.handles = handles
+        self.enough = len(handles) if enough is None else enough
+        """How many must have ended, at most all. A fiber that is named twice counts twice."""
+        self.registration: Any = None
+        """The registration of the wait with those fibers (set by the member)."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return AwaitFibers, (self.handles, self.enough)

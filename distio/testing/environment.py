@@ -1,0 +1,85 @@
+"""What the parts of a simulation need of the world that they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from distio.errors import DistioBug
+from distio.testing.history import History
+from distio.testing.ledger import Ledger
+from distio.testing.plan import Components
+from distio.testing.wires import Reader
+
+__all__ = ["CoordinatorEnvironment", "Environment", "PoolEnvironment", "ProcessEnvironment"]
+
+
+class Environment(Protocol):
+    """Time, and the history."""
+
+    now: float
+    """The virtual time, in seconds."""
+
+    def note(self, who: str, what: str, fibers: Sequence[int] = ()) -> None:
+        """Write a line of history."""
+
+
+class PoolEnvironment(Environment, Protocol):
+    """The needs of a pool."""
+
+    ledger: Ledger
+
+    @property
+    def pick(self) -> Callable[[int], int]:
+        """Picks a number from 0 up to, but not, its argument."""
+
+    def stepped(self) -> None:
+        """A fiber is being stepped."""
+
+
+class CoordinatorEnvironment(Environment, Protocol):
+    """The needs of the coordinator's process."""
+
+    def arrival(self) -> float:
+        """When a batch that is sent now arrives."""
+
+    def story(self, bug: DistioBug) -> list[str]:
+        """The lines of history about a bug."""
+
+
+class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
+    """The needs of a client or a worker; `process` is the process that calls."""
+
+    components: Components
+    history: History
+    messages: int
+    """How many messages were sent and received."""
+    is_over: bool
+    """Whether the run has ended, or its client."""
+    stayed: dict[str, None]
+    """Why fibers that were to travel could not."""
+    copied: dict[str, None]
+    """Which generators of random numbers were copied for several fibers."""
+
+    @property
+    def hub(self) -> Reader:
+        """The coordinator's process."""
+
+    @property
+    def random(self) -> Callable[[], float]:
+        """Gives a random number from 0 up to, but not, 1."""
+
+    def wall_clock(self) -> float:
+        """What the virtual wall clock shows."""
+
+    def is_foreign(self) -> bool:
+        """Whether the thread that asks is none of the simulation's."""
+
+    def call_in(self, call: Any) -> None:
+        """Hand over a call of such a thread."""
+
+    def joined(self, process: Any) -> None:
+        """The process has become a member."""
+
+    def has_ended(self, process: Any, reason: str) -> None:
+        """The process is no more."""
