@@ -207,6 +207,8 @@ class Recovery(MemberFeature):
         chunks, unsaved = [], []
         for captured, dumped, reason in taken.snapshots:
             fiber, key = captured.fiber, (captured.fiber.id, captured.fiber.epoch)
+            if fiber.tree is None:
+                continue  # another thread has stepped it to its end, or it has left
             if dumped is None:
                 because = f"the fiber {taken.effect}, and could not be saved then: {reason}"
                 unsaved.append(m.Unsaved(*key, because))
