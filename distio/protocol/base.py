@@ -54,6 +54,9 @@ class Message(msgspec.Struct, frozen=True, tag=True, gc=False):
 class MemberMessage(Message, frozen=True, gc=False):
     """What a member says to the coordinator."""
 
+    is_deferrable: ClassVar[bool] = False
+    """Whether it may be held back for a moment, to go out in one batch with what follows."""
+
 
 class CoordinatorMessage(Message, frozen=True, gc=False):
     """What the coordinator says to a member."""

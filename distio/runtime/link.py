@@ -124,7 +124,9 @@ class LinkedHost(Host):
         if not member.has_news and silent_for < _LONGEST_SILENCE_SECONDS:
             return
         is_time = silent_for > _HOLD_BACK_MS / 1000
-        if not more_follows and (is_time or not member.state.ready):
+        outbox = member.state.outbox
+        more_may_follow = member.state.ready or (outbox and outbox[-1].is_deferrable)
+        if not more_follows and (is_time or not more_may_follow):
             self._send(full=silent_for > _LONGEST_SILENCE_SECONDS)
         elif not self._is_held_back:
             self._is_held_back = True
