@@ -300,12 +300,18 @@ class Locks(CoordinatorFeature):
 
     def _lend(self, member: int, turns: list[int], key: Key, lock: _Lock) -> None:
         is_alone = len(turns) == len(lock.queue) and lock.lent.keys() <= {member}
-        count = lock.free if is_alone else 1 if lock.tokens == 0 else len(turns)
+        is_delegated = is_alone and self._may_delegate(lock)
+        count = lock.free if is_delegated else 1 if lock.tokens == 0 else len(turns)
         value = _NO_VALUE if lock.value is None else lock.value
-        self._grant(member, m.TokensGranted(key, count, turns, is_alone, value), lock)
+        self._grant(member, m.TokensGranted(key, count, turns, is_delegated, value), lock)
         lock.lend(member, count)
-        lock.delegate = member if is_alone else None
+        lock.delegate = member if is_delegated else None
         self._moved(key)
+
+    def _may_delegate(self, lock: _Lock) -> bool:
+        """Whether the runs of all fibers that wait allow it."""
+        runs = [self._state.runs.get(waiting.run) for waiting in lock.queue.values()]
+        return all(run is None or run.may_delegate for run in runs)
 
     def _moved(self, key: Key) -> None:
         for tokens_moved in self._state.hooks.tokens_moved:

@@ -347,3 +347,23 @@ def test_grant_that_fails_leaves_no_tokens_with_a_member_that_was_not_told(
     assert m.TokensGranted(7, 1, [run], True, b"") in said
     assert [str(each.error) for each in gate.incidents] == ["'planted'"]
     scene.machine.validate()
+
+
+def test_lock_of_a_run_that_may_not_delegate_is_lent_for_turns_alone() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts()
+    scene.machine.runs[run].may_delegate = False
+    assert asks(scene, 1, 11, run=run) == lent(1, 1, 11)
+    assert returns(scene, 1) == []
+    assert asks(scene, 1, 11, tokens=4, lock=8, run=run) == lent(1, 1, 11, lock=8)
+    assert asks(scene, 1, 12, tokens=4, lock=8, run=run) == lent(1, 1, 12, lock=8)
+
+
+def test_lock_is_not_delegated_if_one_of_the_runs_that_wait_may_not_delegate() -> None:
+    scene = Scene(workers=1)
+    run, other = scene.starts(), scene.starts(2)
+    scene.machine.runs[other].may_delegate = False
+    assert asks(scene, 2, 21, run=run) == kept(2, 1, 21)
+    asks(scene, 1, 11, run=run)
+    asks(scene, 1, 12, run=other)
+    assert returns(scene, 2) == lent(1, 1, 11, 12)
