@@ -72,7 +72,7 @@ def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Coun
     assert progress.received == 1
 
 
-def test_link_holds_deferrable_messages_back_for_one_batch(
+def test_link_holds_deferrable_messages_of_a_burst_back_for_one_batch(
     counterpart: Counterpart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fiber that puts many items without asking would send a frame for each."""
@@ -81,8 +81,8 @@ def test_link_holds_deferrable_messages_back_for_one_batch(
     host, put = counterpart.host, m.DelegatedPut(1, 2, b"item")
     cancel = m.CancelRun(1)
     with host.mutex:  # without it the link thread can send nothing
-        for message in (put, put, put, cancel, put):
+        for message in [*[put] * 4, put, put, cancel, put]:
             host.member.send(message)
             host.outbox_changed()
-    heard = [counterpart.hear()[1] for _ in range(3)]
-    assert heard == [[put], [put, put, cancel], [put]]
+    heard = [counterpart.hear()[1] for _ in range(6)]
+    assert heard == [*[[put]] * 4, [put, put, cancel], [put]]
