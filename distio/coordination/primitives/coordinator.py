@@ -94,12 +94,13 @@ class Primitives(CoordinatorFeature):
     @handles
     def make(self, sender: MemberRecord, message: m.MakePrimitive) -> None:
         """A fiber has made a primitive."""
-        if message.run not in self._state.runs:
+        run = self._state.runs.get(message.run)
+        if run is None:
             self._state.stale += 1
             return
         primitive = make_primitive(message.kind, message.size)
         self._primitives[message.key] = message.run, primitive
-        if isinstance(primitive, Queue) and not primitive.has_limit:
+        if run.may_delegate and isinstance(primitive, Queue) and not primitive.has_limit:
             self._delegations[message.key] = Delegations(primitive)
         self._keys.setdefault(message.run, {})[message.key] = None
         self._references.made(message.run, message.key, sender.id)

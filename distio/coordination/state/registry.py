@@ -71,6 +71,7 @@ class Run:
         "fibers",
         "is_miscounted",
         "losses",
+        "may_delegate",
         "members",
         "mistakes",
         "owner",
@@ -83,6 +84,9 @@ class Run:
         self.owner = owner
         self.members = {owner}
         """The members that have ever hosted fibers of the run."""
+        self.may_delegate = True
+        """Whether locks for which its fibers wait, and its queues, may be delegated to members. If
+        not, a member hands tokens on to fibers whose turn it is, and keeps none for others."""
         self.alive = 0
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""
