@@ -54,6 +54,9 @@ class Message(msgspec.Struct, frozen=True, tag=True, gc=False):
 class MemberMessage(Message, frozen=True, gc=False):
     """A message of a member to the coordinator."""
 
+    is_deferrable: ClassVar[bool] = False
+    """Whether it may be held back for a moment, to go out in one batch with what follows."""
+
 
 class CoordinatorMessage(Message, frozen=True, gc=False):
     """A message of the coordinator to a member."""

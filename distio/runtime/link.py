@@ -47,6 +47,10 @@ from distio.runtime.waking import Waker
 __all__ = ["LinkedHost"]
 
 _HOLD_BACK_MS: Final = 1
+_BURST: Final = 4
+"""Deferrable messages are held back from the frame of this number on, if none was long before the
+next: while a thread computes, the link thread sends them some milliseconds late."""
+_BURST_ENDS_SECONDS: Final = 0.004
 _LONGEST_SILENCE_SECONDS: Final = 0.05
 """How long a member that is never idle may keep to itself how many of its fibers wait."""
 _ORPHAN_SECONDS: Final = 4.0
@@ -95,6 +99,8 @@ class LinkedHost(Host):
         self._detector = detector
         self.process = os.getpid()
         self._last_sent = 0.0
+        self._frames_in_a_row = 0
+        """The frames that went out, each soon after the one before."""
         self._is_held_back = False
         self._is_closed = False
         self._close_reason = ""
@@ -124,11 +130,16 @@ class LinkedHost(Host):
         if not member.has_news and silent_for < _LONGEST_SILENCE_SECONDS:
             return
         is_time = silent_for > _HOLD_BACK_MS / 1000
-        if not more_follows and (is_time or not member.state.ready):
+        if not more_follows and (is_time or not (member.state.ready or self._is_in_burst())):
             self._send(full=silent_for > _LONGEST_SILENCE_SECONDS)
         elif not self._is_held_back:
             self._is_held_back = True
             self._waker.wake()
+
+    def _is_in_burst(self) -> bool:
+        """Whether what was said last can wait, and is one of many."""
+        outbox = self.member.state.outbox
+        return self._frames_in_a_row >= _BURST and bool(outbox) and outbox[-1].is_deferrable
 
     def idle(self) -> float | None:
         self._send(full=True)
@@ -149,7 +160,10 @@ class LinkedHost(Host):
         # what a fiber has logged goes before what it has said since, like its end
         logged = self.relay.take() if self.relay else []
         send(self._sender, from_member.encode([*logged, *member.take_outbox()]))
-        self._last_sent = time.monotonic()
+        now = time.monotonic()
+        is_soon = now - self._last_sent < _BURST_ENDS_SECONDS
+        self._frames_in_a_row = self._frames_in_a_row + 1 if is_soon else 1
+        self._last_sent = now
         if member.state.has_left:
             self.close(self._leaves_because)
 

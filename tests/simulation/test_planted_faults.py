@@ -339,6 +339,51 @@ class GivesTakenItemsAgain(Delegations):
         super().take_back(member, 0)
 
 
+class ReturnsTokensTwice(LocalLocks):
+    """A member returns tokens, and says so twice."""
+
+    def _serve(self, lock: Any) -> None:
+        said = len(self._state.outbox)
+        super()._serve(lock)
+        for message in self._state.outbox[said:]:
+            if isinstance(message, m.ReturnTokens):
+                self._state.send(message)
+
+
+class ReturnsItemsTwice(Delegations):
+    """Items that a member returns are put back, and stay in the copy."""
+
+    def take_back(self, member: int, taken: int) -> None:
+        ahead = list(self._ahead)
+        super().take_back(member, taken)
+        self._ahead.extend(ahead)
+
+
+class KeepsARecalledQueue(LocalPrimitives):
+    """A member doesn't return a queue."""
+
+    @handles
+    def recall(self, message: m.RecallDelegation) -> None:
+        """Nothing."""
+
+
+class AnswersWhileRecalled(Primitives):
+    """A call is answered before members have returned what they have of the queue."""
+
+    def _is_delayed(self, delegations: Delegations, member: int, call: m.PrimitiveCall) -> bool:
+        if super()._is_delayed(delegations, member, call):
+            del delegations.delayed[call.fiber]
+        return False
+
+
+class LeavesAQueueToTheLost(Primitives):
+    """A member is lost, and may put into a queue still."""
+
+    def _take_back(self, key: int, delegations: Delegations, member: int, taken: int) -> None:
+        if member in self._state.members:
+            super()._take_back(key, delegations, member, taken)
+
+
 class KeepsUnverifiedWaits(UnverifiedWaits):
     """A fiber leaves its maker and gets a record, and its unverified wait stays."""
 
@@ -376,9 +421,14 @@ def with_feature(feature: type[CoordinatorFeature]) -> Plant:
     return plant
 
 
-def lends_too_much(monkeypatch: pytest.MonkeyPatch) -> Components:
-    monkeypatch.setattr(coordinator_talking, "Delegations", GivesTakenItemsAgain)
-    return Components()
+def with_delegations(delegations: type[Delegations]) -> Plant:
+    """The coordinator keeps these of each queue."""
+
+    def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
+        monkeypatch.setattr(coordinator_talking, "Delegations", delegations)
+        return Components()
+
+    return plant
 
 
 class ForgetsPayloads(References):
@@ -520,6 +570,20 @@ def long_uses() -> Program:
     """Fibers that use a semaphore for so long that some are taken elsewhere meanwhile."""
     use = io.yield_.then(*[io.yield_] * 8)
     return resource.semaphore(12).flat_map(lambda sem: io.zip_par([sem.with_(use)] * 24))
+
+
+def shares() -> Program:
+    """Fibers that share a semaphore of two and count themselves; 1 if two was the most."""
+
+    def use(users: Var[int]) -> Program:
+        leave = users.update(lambda n: (n - 1, None))
+        enter = users.update(lambda n: (n + 1, n + 1)).map(lambda update: update.returned)
+        return enter.flat_map(lambda n: leave.then(io.pure(n)))
+
+    def share(sem: Resource[Any, Any, None], users: Var[int]) -> Program:
+        return io.zip_par([sem.with_(use(users))] * 8).map(lambda counts: int(max(counts) <= 2))
+
+    return io.zip(resource.semaphore(2), Var.create(0)).flat_map(lambda made: share(*made))
 
 
 def one_by_one() -> Program:
@@ -670,7 +734,22 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "a recalled delegation is kept": (with_local(KeepsRecalledDelegations), counted(), 4, ()),
     "an item is lost in crossing": (with_local(DropsCrossingItems), handed(), 4, ()),
     "a withdrawn call is served": (with_feature(ServesWithdrawnCalls), handed(), 4, ()),
-    "an item that was taken is given again": (lends_too_much, counts_items(), 30, ()),
+    "an item that was taken is given again": (
+        with_delegations(GivesTakenItemsAgain),
+        counts_items(),
+        30,
+        (),
+    ),
+    "tokens are returned twice": (with_local(ReturnsTokensTwice), shares(), 1, ()),
+    "items are returned twice": (with_delegations(ReturnsItemsTwice), counts_items(), 30, ()),
+    "a recalled queue is kept": (with_local(KeepsARecalledQueue), counts_items(), 30, ()),
+    "a recalled queue is used": (with_feature(AnswersWhileRecalled), counts_items(), 30, ()),
+    "a lost member keeps a queue": (
+        with_feature(LeavesAQueueToTheLost),
+        counts_items(),
+        30,
+        [Crash()],
+    ),
     "a member that is late is expelled": (expels_late_members, tree(3), 8, [Interrupt()]),
     "a member that fails stays": (stays_when_it_fails, tree(3), 8, [Fail()]),
     "an unverified wait outlives its use": (
@@ -732,6 +811,8 @@ TAKE_LONG_TO_FIND: Final = {
     "an item is lost in crossing",
     "a withdrawn call is served",
     "an item that was taken is given again",
+    "tokens are returned twice",
+    "a lost member keeps a queue",
     "a token is left behind",
     "an unverified wait outlives its use",
 }
@@ -741,6 +822,11 @@ HAVE_LONG_PROGRAMS: Final = {
     "an item is lost in crossing",
     "a withdrawn call is served",
     "an item that was taken is given again",
+    "tokens are returned twice",
+    "items are returned twice",
+    "a recalled queue is kept",
+    "a recalled queue is used",
+    "a lost member keeps a queue",
     "a token is left behind",
     "an unverified wait outlives its use",
 }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import zmq
 
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
+from distio.runtime import link
 from distio.runtime.handshake import connect
 from distio.runtime.link import LinkedHost
 
@@ -68,3 +70,19 @@ def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Coun
     _, (progress,) = counterpart.hear()
     assert isinstance(progress, m.Progress)
     assert progress.received == 1
+
+
+def test_link_holds_deferrable_messages_of_a_burst_back_for_one_batch(
+    counterpart: Counterpart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fiber that puts many items without asking would send a frame for each."""
+    counterpart.wait_until_idle()
+    monkeypatch.setattr(link, "time", SimpleNamespace(monotonic=lambda: 1e9))
+    host, put = counterpart.host, m.DelegatedPut(1, 2, b"item")
+    cancel = m.CancelRun(1)
+    with host.mutex:  # without it the link thread can send nothing
+        for message in [*[put] * 4, put, put, cancel, put]:
+            host.member.send(message)
+            host.outbox_changed()
+    heard = [counterpart.hear()[1] for _ in range(6)]
+    assert heard == [*[[put]] * 4, [put, put, cancel], [put]]

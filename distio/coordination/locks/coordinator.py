@@ -192,8 +192,7 @@ class Locks(CoordinatorFeature):
         if lock.delegate == member:
             lock.delegate = None
         lock.lend(member, -count)
-        for tokens_moved in self._state.hooks.tokens_moved:
-            tokens_moved(key)
+        self._moved(key)
         self._serve(key, lock)
         return True
 
@@ -282,30 +281,41 @@ class Locks(CoordinatorFeature):
         now = self._state.now
         while lock.queue and (room := lock.room(now)) > 0:
             member = next(iter(lock.queue.values())).member
-            turns = self._turns(lock, member, room if lock.tokens else inf)
+            turns = _turns(lock, member, room if lock.tokens else inf)
             if lock.per_seconds:
-                lock.starts.extend([now] * len(turns))
-                self._windows_begun += 1
-                deadline = now + lock.per_seconds
-                heappush(self.windows, (deadline, self._windows_begun, key))
-                self._state.wake_at(deadline)
-                granted = m.TokensGranted(key, 0, turns, False, _NO_VALUE)
-                self._state.send_if_member(member, granted)
+                self._start(member, turns, key, lock)
             else:
                 self._lend(member, turns, key, lock)
         self._tidy(key, lock)
 
-    def _turns(self, lock: _Lock, member: int, most: float) -> list[int]:
-        """Take those out of the queue that wait at this member in a row, but at most `most`."""
-        turns: list[int] = []
-        while lock.queue and len(turns) < most:
-            fiber, waiting = next(iter(lock.queue.items()))
-            if waiting.member != member:
-                break
-            del lock.queue[fiber]
-            self._count(lock, waiting, -1)
-            turns.append(fiber)
-        return turns
+    def _start(self, member: int, turns: list[int], key: Key, lock: _Lock) -> None:
+        """Let fibers at this member start: a limit lends nothing."""
+        now = self._state.now
+        self._grant(member, m.TokensGranted(key, 0, turns, False, _NO_VALUE), lock)
+        lock.starts.extend([now] * len(turns))
+        self._windows_begun += 1
+        deadline = now + lock.per_seconds
+        heappush(self.windows, (deadline, self._windows_begun, key))
+        self._state.wake_at(deadline)
+
+    def _lend(self, member: int, turns: list[int], key: Key, lock: _Lock) -> None:
+        is_delegated = len(turns) == len(lock.queue) and lock.lent.keys() <= {member}
+        count = lock.free if is_delegated else 1 if lock.tokens == 0 else len(turns)
+        value = _NO_VALUE if lock.value is None else lock.value
+        self._grant(member, m.TokensGranted(key, count, turns, is_delegated, value), lock)
+        lock.lend(member, count)
+        lock.delegate = member if is_delegated else None
+        self._moved(key)
+
+    def _moved(self, key: Key) -> None:
+        for tokens_moved in self._state.hooks.tokens_moved:
+            self._state.survive(tokens_moved, key)
+
+    def _grant(self, member: int, granted: m.TokensGranted, lock: _Lock) -> None:
+        """Send a grant, and only then strike its fibers out: if that fails, they wait still."""
+        self._state.send_if_member(member, granted)
+        for fiber in granted.turns:
+            self._count(lock, lock.queue.pop(fiber), -1)
 
     def _count(self, lock: _Lock, waiting: _Waiting, change: int) -> None:
         if lock.per_seconds:
@@ -317,17 +327,6 @@ class Locks(CoordinatorFeature):
             del runs[run]
         if not runs:
             del self._waiting[member]
-
-    def _lend(self, member: int, turns: list[int], key: Key, lock: _Lock) -> None:
-        is_delegated = not lock.queue and lock.lent.keys() <= {member}
-        count = lock.free if is_delegated else 1 if lock.tokens == 0 else len(turns)
-        lock.lend(member, count)
-        for tokens_moved in self._state.hooks.tokens_moved:
-            tokens_moved(key)
-        lock.delegate = member if is_delegated else None
-        value = _NO_VALUE if lock.value is None else lock.value
-        granted = m.TokensGranted(key, count, turns, is_delegated, value)
-        self._state.send_if_member(member, granted)
 
     def _tidy(self, key: Key, lock: _Lock) -> None:
         if lock.is_idle:
@@ -423,3 +422,13 @@ class Locks(CoordinatorFeature):
             for member in (*lock.lent, *[waiting.member for waiting in lock.queue.values()]):
                 if not self._state.is_somewhere(member):
                     raise DistioBug(f"member {member} is gone, but has or waits for a lock")
+
+
+def _turns(lock: _Lock, member: int, most: float) -> list[int]:
+    """The first fibers of the queue that wait at this member in a row, but at most `most`."""
+    turns: list[int] = []
+    for fiber, waiting in lock.queue.items():
+        if waiting.member != member or len(turns) >= most:
+            break
+        turns.append(fiber)
+    return turns

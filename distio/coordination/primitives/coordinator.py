@@ -94,14 +94,13 @@ class Primitives(CoordinatorFeature):
     @handles
     def make(self, sender: MemberRecord, message: m.MakePrimitive) -> None:
         """A fiber has made a primitive."""
-        if message.run not in self._state.runs:
+        run = self._state.runs.get(message.run)
+        if run is None:
             self._state.stale += 1
             return
         primitive = make_primitive(message.kind, message.size)
         self._primitives[message.key] = message.run, primitive
-        is_exact = self._state.runs[message.run].snapshots == "suspensions"
-        if isinstance(primitive, Queue) and not primitive.has_limit and not is_exact:
-            # what a member does without asking is lost with it
+        if run.delegates_queues and isinstance(primitive, Queue) and not primitive.has_limit:
             self._delegations[message.key] = Delegations(primitive)
         self._keys.setdefault(message.run, {})[message.key] = None
         self._references.made(message.run, message.key, sender.id)

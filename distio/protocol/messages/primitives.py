@@ -48,6 +48,8 @@ class PrimitiveCall(MemberMessage, frozen=True, gc=False):
 class DelegatedPut(MemberMessage, frozen=True, gc=False):
     """An item for a queue that this member may put into without asking."""
 
+    is_deferrable: ClassVar[bool] = True
+
     run: Id
     key: Id
     item: Payload

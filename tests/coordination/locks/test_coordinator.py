@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from distio.coordination.deadlock.coordinator import DeadlockDetector
+from distio.coordination.gate import Gate
+from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.events import Received
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from tests.harness.coordinators import Commands, Key, Scene, asks, blocked, finished
@@ -313,3 +321,29 @@ def test_run_is_suspected_when_a_member_has_caught_up_that_reports_nothing_of_it
     assert asks(scene, 2, run=run) == recalled(1)
     asked = {(member, type(message)) for member, message in scene.tells(2)}
     assert asked == {(1, m.RequestWaitGraph), (2, m.RequestWaitGraph)}
+
+
+@pytest.mark.parametrize("owner", [CoordinatorState, DeadlockDetector])
+def test_grant_that_fails_leaves_no_tokens_with_a_member_that_was_not_told(
+    owner: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The grant fails before it is sent, or in what other features do about it."""
+    method = {CoordinatorState: "send_if_member", DeadlockDetector: "tokens_moved"}[owner]
+    whole = getattr(owner, method)
+    calls: list[object] = []
+
+    def fails_once(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 1:
+            raise KeyError("planted")
+        whole(*args)
+
+    monkeypatch.setattr(owner, method, fails_once)
+    scene = Scene(workers=1)
+    run = scene.starts()
+    gate = Gate(scene.machine)
+    asked = m.AcquireTokens(7, 0, 0.0, run, [run], False)
+    said = [command.message for command in gate.handle(0.0, Received(1, asked))]
+    assert m.TokensGranted(7, 1, [run], True, b"") in said
+    assert [str(each.error) for each in gate.incidents] == ["'planted'"]
+    scene.machine.validate()

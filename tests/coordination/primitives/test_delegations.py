@@ -144,3 +144,18 @@ def test_coordinator_does_not_answer_a_client_that_is_lost_with_its_worker() -> 
     assert scene.breaks(worker) == []
     scene.breaks(client)
     assert run not in scene.machine.runs
+
+
+def test_queue_of_a_run_that_saves_suspensions_is_asked_for_each_operation() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=9)
+    scene.machine.runs[run].delegates_queues = False
+    scene.says(1, m.MakePrimitive(run, KEY, "queue", -1))
+
+    def calls(fiber: int, method: Method, item: bytes | None = None) -> Any:
+        call = m.PrimitiveCall(run, fiber_id(2, fiber), KEY, method, 0, item)
+        ((_, replied),) = scene.says(2, call)
+        return replied
+
+    assert [calls(n, "put", b"item").may_put for n in range(6)] == [False] * 6
+    assert [calls(n, "take").ahead for n in range(6)] == [[]] * 6
