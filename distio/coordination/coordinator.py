@@ -82,7 +82,9 @@ def _make(state: CoordinatorState, grace: float) -> Features:
     endings = Endings(state, membership.dismiss, grace)
     return Features(
         references=references,
-        recovery=Recovery(state, references, unverified_waits, locks.move, locks.has_lent),
+        recovery=Recovery(
+            state, references, unverified_waits, outcomes.send_kept, locks.move, locks.has_lent
+        ),
         cancellation=Cancellation(state, outcomes),
         outcomes=outcomes,
         timers=Timers(state),

@@ -54,7 +54,7 @@ class Outcomes(CoordinatorFeature):
             elif record.lost is not None:
                 state.send(sender.id, m.FiberLost(fiber, *record.lost))
             elif record.outcome is not None and record.host == NOWHERE:
-                self._send_kept(sender.id, fiber, record.outcome)
+                self._send(sender.id, fiber, record.outcome)
             else:
                 if record.host == sender.id:
                     continue  # the fiber is on its way to this member, which finds those that wait
@@ -65,7 +65,17 @@ class Outcomes(CoordinatorFeature):
         for host, fibers in wanted.items():
             state.send(host, m.SendOutcomes(message.run, fibers))
 
-    def _send_kept(self, member: int, fiber: int, outcome: KeptOutcome) -> None:
+    def send_kept(self, fiber: int, record: FiberRecord) -> None:
+        """The host is lost that was asked for an outcome which is kept here."""
+        assert record.outcome is not None
+        waiters, record.waiters = record.waiters, []
+        for waiter in waiters:
+            if waiter in self._state.members:
+                self._send(waiter, fiber, record.outcome)
+        if record.is_unwanted:
+            self.fiber_unreachable(fiber, NOWHERE, 0)
+
+    def _send(self, member: int, fiber: int, outcome: KeptOutcome) -> None:
         keys = [*outcome.references]
         self._references.sent(keys, member)
         references = [(0, keys)] if keys else []

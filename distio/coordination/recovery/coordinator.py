@@ -50,6 +50,7 @@ class Recovery(CoordinatorFeature):
         state: CoordinatorState,
         references: References,
         unverified_waits: UnverifiedWaits,
+        send_kept: Callable[[int, FiberRecord], None],
         move_tokens: Callable[[Held, int, int], None],
         has_lent: Callable[[int, Held], bool],
         most_losses: int = MOST_LOSSES,
@@ -59,6 +60,7 @@ class Recovery(CoordinatorFeature):
             state: what is known of members, runs and fibers.
             references: those in snapshots count.
             unverified_waits: those for fibers that have no record yet.
+            send_kept: called with a fiber whose outcome is kept, for those that wait for it.
             move_tokens: called with what fibers hold, and from where to where it goes with them.
             has_lent: whether a member has these tokens.
             most_losses: a fiber that was lost with so many workers isn't placed again.
@@ -66,6 +68,7 @@ class Recovery(CoordinatorFeature):
         self._state = state
         self._references = references
         self._unverified_waits = unverified_waits
+        self._send_kept = send_kept
         self._move_tokens = move_tokens
         self._has_lent = has_lent
         self._most_losses = most_losses
@@ -207,12 +210,13 @@ class Recovery(CoordinatorFeature):
 
     def _restore(self, id: int, run: Run, lost: int) -> None:
         chunks: dict[Snapshot, list[int]] = {}
-        for fiber in run.fibers:
-            record = self._state.fibers[fiber]
-            if record.host != lost or record.lost is not None:
+        for fiber in list(run.fibers):
+            record = self._state.fibers.get(fiber)
+            if record is None or record.host != lost or record.lost is not None:
                 continue
             if record.outcome is not None:
                 record.host = NOWHERE
+                self._send_kept(fiber, record)
             elif record.snapshot is not None and not record.ended and self._may_go_on(record):
                 chunks.setdefault(record.snapshot, []).append(fiber)
         for snapshot, fibers in chunks.items():
