@@ -50,7 +50,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self.cells: dict[int, CellType] = {}
         """Cells of functions: what is in them is set with the state of the function."""
         self._reducers: dict[type, _Reducer] = {}
-        """Those that aren't in `_BY_KIND`, as far as they were asked for."""
+        """Those of the user's classes, as far as they were asked for: a class may be changed."""
         self._is_self_contained: dict[tuple[int, int], bool] = {}
         """By code and globals, which live as long as what is pickled."""
         self._exceptions: ExceptionWriter | None = None
@@ -60,7 +60,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         kind = type(obj)
         reduce = _BY_KIND.get(kind) or self._reducers.get(kind)
         if reduce is None:
-            reduce = self._reducers[kind] = _reducer_for(kind)
+            known = _BY_KIND if kind.__module__.startswith(_OURS) else self._reducers
+            reduce = known[kind] = _reducer_for(kind)
         return reduce(self, obj)
 
     def can_travel(self, value: Any) -> bool:
@@ -98,8 +99,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     # -- functions ------------------------------------------------------------------------
 
     def reduce_function(self, f: FunctionType) -> Reduced:
+        if f in _FOUND:
+            return NotImplemented
         if "<" not in f.__qualname__:
             if self.scope.by_name(f, f.__qualname__):
+                _note_found(f)
                 return NotImplemented
         elif (reduced := self._reduce_self_contained(f)) is not None:
             return reduced
@@ -122,9 +126,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     # -- classes and modules --------------------------------------------------------------
 
     def reduce_class(self, cls: type) -> Reduced:
+        if cls in _FOUND:
+            return NotImplemented
         if cls.__module__ == "builtins":
             return super().reducer_override(cls)
         if self.scope.by_name(cls, cls.__qualname__):
+            _note_found(cls)
             return NotImplemented
         return self.named(cls, cls.__qualname__) or classes.reduce_by_value(self, cls)
 
@@ -251,7 +258,19 @@ def _reduce_dispatch_method(pickler: Pickler, made: Any) -> Reduced:
     return functools.singledispatchmethod, (made.func,), {"dispatcher": made.dispatcher}
 
 
+_OURS: Final = "distio."
+"""How the names of distio's modules begin."""
+_FOUND: Final[set[type | FunctionType]] = set()
+"""Classes and functions of distio that are found by their names, as they always will be."""
+
+
+def _note_found(obj: type | FunctionType) -> None:
+    if obj.__module__.startswith(_OURS):
+        _FOUND.add(obj)
+
+
 _BY_KIND: Final[dict[type, _Reducer]] = {
+    type: Pickler.reduce_class,
     FunctionType: Pickler.reduce_function,
     CodeType: Pickler.reduce_code,
     CellType: Pickler.reduce_cell,
