@@ -15,7 +15,7 @@ import pytest
 
 from distio import Ok, io
 from distio.core.fiber import Fiber
-from distio.core.pickling.code import reduce_code
+from distio.core.pickling.code import facts_of, reduce_code
 from distio.core.pickling.functions import is_self_contained, reduce_self_contained
 from distio.core.snapshot import dump_fibers, load_fibers
 from tests.harness.scripts import Elsewhere, Script, script_in
@@ -91,21 +91,21 @@ def test_functions_that_are_not_self_contained_arrive_and_work() -> None:
 )
 def test_function_that_reads_a_global_is_not_self_contained(text: str) -> None:
     f = eval(text, {"GLOBAL": 1, "__name__": "here"})
-    assert not is_self_contained(f)
+    assert not is_self_contained(f, facts_of(f.__code__))
 
 
 def test_function_that_imports_is_not_self_contained(script: Script) -> None:
     home = script(
         "def make():\n    def f():\n        import json\n        return json\n    return f"
     )
-    assert not is_self_contained(home.make())
+    assert not is_self_contained(home.make(), facts_of(home.make().__code__))
 
 
 def test_function_that_has_captured_objects_is_not_reduced_the_short_way() -> None:
     captured: list[int] = []
     f = eval("lambda captured: (lambda: captured)", {"__name__": "here"})(captured)
-    assert is_self_contained(f)
-    assert reduce_self_contained(f) is None
+    assert is_self_contained(f, facts_of(f.__code__))
+    assert reduce_self_contained(f, facts_of(f.__code__), f.__code__) is None
     assert io.defer(there_and_back(f)[0]).run(None) == Ok([])
 
 

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from distio.core.fiber import Handle
     from distio.core.references import Reference
 
-__all__ = ["LARGE_BUNDLE", "LARGE_VALUE", "Dumped", "Parts", "Writer", "digest_of", "parts_of"]
+__all__ = [
+    "LARGE_BUNDLE",
+    "LARGE_VALUE",
+    "Bundled",
+    "Dumped",
+    "Parts",
+    "Writer",
+    "digest_of",
+    "parts_of",
+]
 
 _INLINE: Final = b"I"
 _REFERRED: Final = b"R"
@@ -36,6 +45,16 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
 
+class Bundled(NamedTuple):
+    """A bundle as bytes."""
+
+    payload: bytes
+    digest: bytes
+    """Empty if nobody has asked for it yet."""
+    is_stable: bool
+    """Whether the same was made some times before, so that it is worth a name of its own."""
+
+
 @final
 class Writer:
     """A file for a pickler.
@@ -44,11 +63,11 @@ class Writer:
     through again.
 
     Args:
-        attaches: whether large values stay apart.
+        attaches: whether large values stay apart, and so does code.
     """
 
     def __init__(self, *, attaches: bool) -> None:
-        self._attaches = attaches
+        self.attaches = attaches
         self._pieces: list[bytes] = []
         self._size = 0
         self._cuts: list[tuple[int, bytes]] = []
@@ -59,7 +78,7 @@ class Writer:
     def write(self, data: Any) -> int:
         """As pickle does: frames of small values, and each large value on its own."""
         size = len(data) if type(data) is bytes else memoryview(data).nbytes
-        if size < LARGE_VALUE or not self._attaches:
+        if size < LARGE_VALUE or not self.attaches:
             self._pieces.append(_bytes_of(data))
             self._size += size
         else:
@@ -114,23 +133,25 @@ class Dumped(NamedTuple):
     def of(
         cls,
         body: tuple[bytes, dict[bytes, bytes]],
-        bundle: bytes,
+        bundle: Bundled,
+        is_apart: bool,
         handles: list[Handle[Any, Any, Any]],
         references: Sequence[Reference],
         generators: Sequence[Any],
     ) -> Dumped:
-        """Put a body and its bundle together; a large bundle is attached."""
+        """Put a body and its bundle together; one that is large or `is_apart` is attached."""
         payload, attachments = body
-        if len(bundle) >= LARGE_BUNDLE:
-            digest = digest_of(bundle)
-            attachments[digest] = bundle
+        definitions = bundle.payload
+        if is_apart or len(definitions) >= LARGE_BUNDLE:
+            digest = bundle.digest or digest_of(definitions)
+            attachments[digest] = definitions
             payload = b"".join([_REFERRED, digest, payload])
-        elif bundle:
-            payload = _inline(bundle, payload)
+        elif definitions:
+            payload = _inline(definitions, payload)
         return cls(payload, attachments, handles, references, generators)
 
     def whole(self) -> bytes:
-        """A payload that can be opened on its own."""
+        """A payload that can be opened on its own: with all that stayed apart, but for code."""
         if not self.attachments:
             return self.payload
         body, bundle, digest = parts_of(self.payload, self.attachments)

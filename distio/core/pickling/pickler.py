@@ -19,8 +19,9 @@ from typing import Any, Final
 import cloudpickle
 
 from distio.core.fiber import Handle
+from distio.core.ops.direct import is_starter, starter
 from distio.core.pickling import classes, enums, functions
-from distio.core.pickling.code import reduce_code
+from distio.core.pickling.code import facts_of, reduce_code
 from distio.core.pickling.context_vars import reduce_context_var
 from distio.core.pickling.exceptions import ExceptionWriter
 from distio.core.pickling.finding import find_attribute, find_here, find_module, view_of
@@ -28,6 +29,7 @@ from distio.core.pickling.generators import is_generator
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
 from distio.core.pickling.payloads import Writer
 from distio.core.pickling.scope import Scope, find
+from distio.core.pickling.shared_code import shared
 from distio.core.references import Reference, reduce_handle, reduce_reference
 from distio.errors import TracedException
 from distio.protocol.requests import Lock, PrimitiveRef
@@ -47,12 +49,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self.scope = scope
         self.defines = defines
         """Whether what has a name in a script's namespace is defined here, or only named."""
-        self.cells: dict[int, CellType] = {}
-        """Cells of functions: what is in them is set with the state of the function."""
+        self.cells: dict[int, tuple[CellType, Reduced]] = {}
+        """Cells of functions, and how pickle makes them again: those whose contents are set with
+        the state of the function are empty at first."""
+        self._apart = None if defines else scope.apart
         self._reducers: dict[type, _Reducer] = {}
         """Those of the user's classes, as far as they were asked for: a class may be changed."""
-        self._is_self_contained: dict[tuple[int, int], bool] = {}
-        """By code and globals, which live as long as what is pickled."""
         self._exceptions: ExceptionWriter | None = None
 
     def reducer_override(self, obj: Any) -> Reduced:
@@ -101,27 +103,37 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     def reduce_function(self, f: FunctionType) -> Reduced:
         if f in _FOUND:
             return NotImplemented
-        if "<" not in f.__qualname__:
+        if "<" not in f.__qualname__:  # it may be found under its name
             if self.scope.by_name(f, f.__qualname__):
                 _note_found(f)
                 return NotImplemented
-        elif (reduced := self._reduce_self_contained(f)) is not None:
-            return reduced
-        by_name = None if self.defines else self._named_in([f.__globals__], f, f.__qualname__)
-        return by_name or functions.reduce_by_value(self, f)
+            by_name = None if self.defines else self._named_in([f.__globals__], f, f.__qualname__)
+            if by_name is not None:
+                return by_name
+        code = f.__code__
+        if is_starter(f):
+            return self.named(f, f.__qualname__) or (starter, (vars(f)["__wrapped__"],))
+        facts = facts_of(code)
+        named = code if self._apart is None else self._kept_apart(code)
+        reduced = None
+        if functions.is_self_contained(f, facts):
+            reduced = functions.reduce_self_contained(f, facts, named)
+        return reduced or functions.reduce_by_value(self, f, facts, named)
 
-    def _reduce_self_contained(self, f: FunctionType) -> Reduced | None:
-        key = id(f.__code__), id(f.__globals__)
-        is_simple = self._is_self_contained.get(key)
-        if is_simple is None:
-            is_simple = self._is_self_contained[key] = functions.is_self_contained(f)
-        return functions.reduce_self_contained(f) if is_simple else None
+    def _kept_apart(self, code: CodeType) -> CodeType | bytes:
+        """The digest of code whose bytes are to lie apart, or the code if it has none."""
+        known = shared(code)
+        if known is None or self._apart is None:
+            return code
+        self._apart[known.digest] = known.payload
+        return known.digest
 
     def reduce_code(self, code: CodeType) -> Reduced:
         return reduce_code(code) or NotImplemented
 
     def reduce_cell(self, cell: CellType) -> Reduced:
-        return (functions.empty_cell, ()) if id(cell) in self.cells else NotImplemented
+        known = self.cells.get(id(cell))
+        return NotImplemented if known is None else known[1]
 
     # -- classes and modules --------------------------------------------------------------
 
