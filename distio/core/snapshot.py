@@ -136,7 +136,9 @@ _OWN_FRAME: Final[dict[str, type[UnaryOp]]] = {
     and operation._as_frame is UnaryOp._as_frame
 }
 """By name, the operations whose frame is the operation itself, without its IO."""
-_OWN_FRAMES: Final = frozenset(_OWN_FRAME.values())
+_FIELDS: Final[dict[type, tuple[str, tuple[str, ...]]]] = {
+    operation: (name, operation._names[1:]) for name, operation in _OWN_FRAME.items()
+}
 
 
 def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
@@ -212,9 +214,11 @@ def _packed_frame(frame: Frame) -> Any:
     Of an operation that is its own frame the name and the fields are enough: pickle writes them
     without asking anybody, and far shorter than an object.
     """
-    if type(frame) not in _OWN_FRAMES:
+    known = _FIELDS.get(type(frame))
+    if known is None:
         return frame._as_frame()
-    return type(frame).__name__, *frame._fields()[1:]  # type: ignore[attr-defined]  # it is an operation
+    name, fields = known
+    return name, *[getattr(frame, field) for field in fields]
 
 
 def _shown(fiber: Fiber, state: tuple[Any, ...]) -> tuple[Any, ...]:

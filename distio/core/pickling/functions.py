@@ -137,10 +137,11 @@ def _separate_contents(cells: dict[int, Any], f: FunctionType) -> list[tuple[Cel
     """See to the cells of a function; return those, with their contents, that are filled later."""
     later = []
     for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
-        if not _is_full(cell):
+        try:
+            contents = cell.cell_contents
+        except ValueError:  # not bound yet
             cells[id(cell)] = cell, (cell_of, ())
             continue
-        contents = cell.cell_contents
         kind = type(contents)
         if kind in _LEADS_NOWHERE or issubclass(kind, HoldsReference):
             cells.setdefault(id(cell), (cell, (cell_of, (contents,))))
