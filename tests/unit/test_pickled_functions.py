@@ -16,7 +16,7 @@ import pytest
 from distio import Ok, io
 from distio.core.fiber import Fiber
 from distio.core.pickling.code import facts_of, reduce_code
-from distio.core.pickling.functions import is_self_contained, reduce_self_contained
+from distio.core.pickling.functions import is_bare, is_free, reduce_self_contained
 from distio.core.snapshot import dump_fibers, load_fibers
 from tests.harness.scripts import Elsewhere, Script, script_in
 
@@ -36,6 +36,11 @@ def there_and_back(*functions: Callable[..., Any]) -> list[Any]:
 
 
 # -- self-contained functions -----------------------------------------------------------------
+
+
+def is_self_contained(f: Any) -> bool:
+    facts = facts_of(f.__code__)
+    return is_free(facts, f.__globals__) and is_bare(f, facts)
 
 
 def counter(n: int) -> Callable[..., Any]:
@@ -91,20 +96,20 @@ def test_functions_that_are_not_self_contained_arrive_and_work() -> None:
 )
 def test_function_that_reads_a_global_is_not_self_contained(text: str) -> None:
     f = eval(text, {"GLOBAL": 1, "__name__": "here"})
-    assert not is_self_contained(f, facts_of(f.__code__))
+    assert not is_self_contained(f)
 
 
 def test_function_that_imports_is_not_self_contained(script: Script) -> None:
     home = script(
         "def make():\n    def f():\n        import json\n        return json\n    return f"
     )
-    assert not is_self_contained(home.make(), facts_of(home.make().__code__))
+    assert not is_self_contained(home.make())
 
 
 def test_function_that_has_captured_objects_is_not_reduced_the_short_way() -> None:
     captured: list[int] = []
     f = eval("lambda captured: (lambda: captured)", {"__name__": "here"})(captured)
-    assert is_self_contained(f, facts_of(f.__code__))
+    assert is_self_contained(f)
     assert reduce_self_contained(f, facts_of(f.__code__), f.__code__) is None
     assert io.defer(there_and_back(f)[0]).run(None) == Ok([])
 

@@ -24,7 +24,7 @@ from distio.protocol.requests import Lock, PrimitiveRef
 if TYPE_CHECKING:
     from distio.core.pickling.pickler import Pickler
 
-__all__ = ["is_self_contained", "reduce_by_value", "reduce_self_contained"]
+__all__ = ["is_bare", "is_free", "reduce_by_value", "reduce_self_contained"]
 
 
 _HINTS: Final = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
@@ -34,15 +34,9 @@ _HINTS: Final = "__annotate__" if sys.version_info >= (3, 14) else "__annotation
 # -- the short way ----------------------------------------------------------------------------
 
 
-def is_self_contained(f: FunctionType, facts: CodeFacts) -> bool:
-    """Whether the function can't be imported, and reads nothing of its module.
-
-    Args:
-        f: the function.
-        facts: those of its code.
-    """
-    is_free = facts.has_only_names and f.__globals__.keys().isdisjoint(facts.names)
-    return is_free and "<" in f.__qualname__ and is_bare(f, facts)
+def is_free(facts: CodeFacts, names: dict[str, Any]) -> bool:
+    """Whether code reads nothing of this namespace: a bare function of it is self-contained."""
+    return facts.has_only_names and names.keys().isdisjoint(facts.names)
 
 
 def is_bare(f: FunctionType, facts: CodeFacts) -> bool:

@@ -14,14 +14,14 @@ from contextvars import ContextVar
 from enum import Enum
 from io import BytesIO
 from types import BuiltinMethodType, CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cloudpickle
 
 from distio.core.fiber import Handle
 from distio.core.ops.direct import is_starter, starter
 from distio.core.pickling import classes, enums, functions
-from distio.core.pickling.code import facts_of, reduce_code
+from distio.core.pickling.code import CodeFacts, facts_of, reduce_code
 from distio.core.pickling.context_vars import reduce_context_var
 from distio.core.pickling.exceptions import ExceptionWriter
 from distio.core.pickling.finding import find_attribute, find_here, find_module, view_of
@@ -41,6 +41,17 @@ Reduced = Any
 _Reducer = Callable[["Pickler", Any], Reduced]
 
 
+class _Known(NamedTuple):
+    """What functions of one code object and one namespace have in common, in one pickle."""
+
+    names: dict[str, Any]
+    facts: CodeFacts
+    code: CodeType | bytes
+    """The code, or its digest."""
+    is_free: bool
+    """Whether it reads nothing of the namespace."""
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     """Knows how fibers, functions, classes and modules travel."""
 
@@ -53,6 +64,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         """Cells of functions, and how pickle makes them again: those whose contents are set with
         the state of the function are empty at first."""
         self._apart = None if defines else scope.apart
+        self._known: dict[int, _Known] = {}
+        """By the identity of code, which lives as long as what is pickled."""
         self._reducers: dict[type, _Reducer] = {}
         """Those of the user's classes, as far as they were asked for: a class may be changed."""
         self._exceptions: ExceptionWriter | None = None
@@ -112,20 +125,29 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             by_name = None if self.defines else self._named_in([f.__globals__], f, f.__qualname__)
             if by_name is not None:
                 return by_name
-        code = f.__code__
         if is_starter(f):
             return self.named(f, f.__qualname__) or (starter, (vars(f)["__wrapped__"],))
-        facts = facts_of(code)
-        named = code if self._apart is None else self._kept_apart(code)
+        known = self._known.get(id(f.__code__))
+        if known is None or known.names is not f.__globals__:
+            known = self._get_to_know(f)
         reduced = None
-        if functions.is_self_contained(f, facts):
-            reduced = functions.reduce_self_contained(f, facts, named)
-        return reduced or functions.reduce_by_value(self, f, facts, named)
+        if known.is_free and "<" in f.__qualname__ and functions.is_bare(f, known.facts):
+            reduced = functions.reduce_self_contained(f, known.facts, known.code)
+        return reduced or functions.reduce_by_value(self, f, known.facts, known.code)
+
+    def _get_to_know(self, f: FunctionType) -> _Known:
+        code, names = f.__code__, f.__globals__
+        facts = facts_of(code)
+        known = _Known(names, facts, self._kept_apart(code), functions.is_free(facts, names))
+        self._known[id(code)] = known
+        return known
 
     def _kept_apart(self, code: CodeType) -> CodeType | bytes:
-        """The digest of code whose bytes are to lie apart, or the code if it has none."""
+        """The digest of code whose bytes are to lie apart; otherwise the code."""
+        if self._apart is None:
+            return code
         known = shared(code)
-        if known is None or self._apart is None:
+        if known is None:
             return code
         self._apart[known.digest] = known.payload
         return known.digest
