@@ -151,13 +151,16 @@ def test_queue_that_functions_have_captured_arrives_once() -> None:
     assert [each.key for each in dumped.references] == [5]
 
 
-def test_bundle_that_is_made_again_and_again_is_apart(script: Script) -> None:
-    home, there = script("limit = 3\nmake = lambda n: lambda x: (x + n, limit)"), Member()
+def test_bundle_is_shared_by_functions_and_named_alike_however_often_it_was_made(
+    script: Script,
+) -> None:
+    text = "limit, words = 3, 'w' * 1_000\nmake = lambda n: lambda x: (x + n, limit, words[0])"
+    home, there = script(text), Member()
     sent = [apart(home.make(n)) for n in range(6)]
-    assert [len(each.attachments) for each in sent] == [1, 1, 1, 2, 2, 2]
-    assert len(sent[-1].payload) < len(sent[0].payload)
+    assert all(each.attachments == sent[0].attachments for each in sent)
+    assert {len(each.payload) for each in sent} == {len(sent[0].payload)}
     arrived = [there.opens(each) for each in sent]
-    assert [f(1) for f in arrived] == [(1 + n, 3) for n in range(6)]
+    assert [f(1) for f in arrived] == [(1 + n, 3, "w") for n in range(6)]
     assert len({id(f.__globals__) for f in arrived}) == 1
     assert len({id(f.__code__) for f in arrived}) == 1
 

@@ -23,7 +23,6 @@ __all__ = ["MadeBundle", "bundle_of"]
 _MOST_KEPT: Final = 64
 _LARGEST_KEPT: Final = 1024 * 1024
 _MOST_FRUITLESS: Final = 3
-_USES_OF_A_STABLE_ONE: Final = 3
 
 
 def bundle_of(scope: Scope, *, with_sources: bool) -> Bundled:
@@ -33,7 +32,7 @@ def bundle_of(scope: Scope, *, with_sources: bool) -> Bundled:
         sources = _sources_of(scope) if with_sources else []
         if sources or scope.defines_classes:
             payload = pickle.dumps((sources, []), pickle.HIGHEST_PROTOCOL)
-        return Bundled(payload, b"", False)
+        return Bundled.of(payload)
     made = _made_anew(scope) if scope.is_trial else _kept_or_made(scope)
     return made.with_sources(_sources_of(scope) if with_sources else [])
 
@@ -88,12 +87,9 @@ class MadeBundle:
     def with_sources(self, sources: list[Source]) -> Bundled:
         """All of it, with some modules."""
         bundled = self._bundled
-        is_stable = self.uses >= _USES_OF_A_STABLE_ONE
         if bundled is None or sources != self._sources:
             head = pickle.dumps((sources, self._headings), pickle.HIGHEST_PROTOCOL)
-            bundled = Bundled(head + self._definitions, b"", False)
-        if is_stable and not bundled.is_stable:
-            bundled = Bundled(bundled.payload, digest_of(bundled.payload), True)
+            bundled = Bundled.of(head + self._definitions)
         self._sources, self._bundled = sources, bundled
         return bundled
 

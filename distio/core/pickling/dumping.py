@@ -50,6 +50,5 @@ def dump(
     if scope.apart:
         body[1].update(scope.apart)
     bundle = bundle_of(scope, with_sources=with_sources)
-    is_apart = writer.attaches and bundle.is_stable
     copied = scope.generators.copied
-    return Dumped.of(body, bundle, is_apart, scope.handles, scope.references, copied)
+    return Dumped.of(body, bundle, scope.handles, scope.references, copied)

@@ -31,7 +31,7 @@ _REFERRED: Final = b"R"
 _CUT: Final = b"C"
 """How a payload begins that has a bundle, refers to one, or has had parts of its body cut out; a
 mere body begins as pickles do."""
-LARGE_BUNDLE: Final = 16 * 1024
+LARGE_BUNDLE: Final = 1024
 """A bundle of fewer bytes travels with each body that refers to it."""
 LARGE_VALUE: Final = 64 * 1024
 """Texts, bytes and buffers from this size on are attachments; pickle writes them one by one."""
@@ -50,9 +50,12 @@ class Bundled(NamedTuple):
 
     payload: bytes
     digest: bytes
-    """Empty if nobody has asked for it yet."""
-    is_stable: bool
-    """Whether the same was made some times before, so that it is worth a name of its own."""
+    """Empty for one that is not large."""
+
+    @classmethod
+    def of(cls, payload: bytes) -> Bundled:
+        """Name it if it is large."""
+        return cls(payload, digest_of(payload) if len(payload) >= LARGE_BUNDLE else b"")
 
 
 @final
@@ -134,18 +137,16 @@ class Dumped(NamedTuple):
         cls,
         body: tuple[bytes, dict[bytes, bytes]],
         bundle: Bundled,
-        is_apart: bool,
         handles: list[Handle[Any, Any, Any]],
         references: Sequence[Reference],
         generators: Sequence[Any],
     ) -> Dumped:
-        """Put a body and its bundle together; one that is large or `is_apart` is attached."""
+        """Put a body and its bundle together; a large bundle is attached."""
         payload, attachments = body
         definitions = bundle.payload
-        if is_apart or len(definitions) >= LARGE_BUNDLE:
-            digest = bundle.digest or digest_of(definitions)
-            attachments[digest] = definitions
-            payload = b"".join([_REFERRED, digest, payload])
+        if bundle.digest:
+            attachments[bundle.digest] = definitions
+            payload = b"".join([_REFERRED, bundle.digest, payload])
         elif definitions:
             payload = _inline(definitions, payload)
         return cls(payload, attachments, handles, references, generators)
