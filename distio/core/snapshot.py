@@ -11,12 +11,15 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, final
 
+import distio.core.ops as ops
 from distio._traces import NOWHERE
 from distio.core.context_vars import carried_in, context_of, others_in
 from distio.core.explain import why_it_stays
 from distio.core.fiber import Fiber, Handle
+from distio.core.ops.base import Frame, UnaryOp
 from distio.core.ops.bounded import ChunkResult
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
@@ -108,6 +111,8 @@ _dump_strictly: Final = partial(dump, is_strict=True)
 
 _FRESH: Final = 0
 _SUSPENDED: Final = 1
+_STACK: Final = 6
+"""Where the stack is in the state of a fiber; before it are what kind it is and its start."""
 _REST: Final = (
     "failure",
     "name",
@@ -122,6 +127,18 @@ _REST: Final = (
     "acquiring",
 )
 """The other fields of a fiber that has begun."""
+_rest_of: Final = attrgetter(*_REST)
+_OWN_FRAME: Final[dict[str, type[UnaryOp]]] = {
+    name: operation
+    for name, operation in vars(ops).items()
+    if isinstance(operation, type)
+    and issubclass(operation, UnaryOp)
+    and operation._as_frame is UnaryOp._as_frame
+}
+"""By name, the operations whose frame is the operation itself, without its IO."""
+_FIELDS: Final[dict[type, tuple[str, tuple[str, ...]]]] = {
+    operation: (name, operation._names[1:]) for name, operation in _OWN_FRAME.items()
+}
 
 
 def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
@@ -155,7 +172,8 @@ def dump_chunk(
     try:
         return dump(states, is_strict=True, with_sources=True, writer=writer)
     except BaseException as error:
-        reason = why_it_stays(states, _dump_strictly, error) if explain else str_of(error)
+        shown = [_shown(fiber, state) for fiber, state in zip(fibers, states)] if explain else []
+        reason = why_it_stays(shown, _dump_strictly, error) if explain else str_of(error)
         raise NotPicklable(reason) from error
 
 
@@ -186,9 +204,35 @@ def _state_of(fiber: Fiber) -> tuple[Any, ...]:
     value = fiber.value
     if type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
         value = [outcome_in(each) for each in value]
-    stack = [frame._as_frame() for frame in fiber.stack]
-    rest = [getattr(fiber, name) for name in _REST]
-    return _SUSPENDED, *_start_of(fiber), stack, value, *rest
+    stack = [_packed_frame(frame) for frame in fiber.stack]
+    return _SUSPENDED, *_start_of(fiber), stack, value, *_rest_of(fiber)
+
+
+def _packed_frame(frame: Frame) -> Any:
+    """A frame, without what it no longer needs.
+
+    Of an operation that is its own frame the name and the fields are enough: pickle writes them
+    without asking anybody, and far shorter than an object.
+    """
+    known = _FIELDS.get(type(frame))
+    if known is None:
+        return frame._as_frame()
+    name, fields = known
+    return name, *[getattr(frame, field) for field in fields]
+
+
+def _shown(fiber: Fiber, state: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same state with whole frames, for explanations."""
+    if state[0] == _FRESH:
+        return state
+    return *state[:_STACK], [frame._as_frame() for frame in fiber.stack], *state[_STACK + 1 :]
+
+
+def _frame_of(packed: Any) -> Frame:
+    if type(packed) is not tuple:
+        return packed  # type: ignore[no-any-return]  # it is one
+    name, *fields = packed
+    return _OWN_FRAME[name](None, *fields)
 
 
 def _require_no_loss(fiber: Fiber) -> None:
@@ -242,7 +286,7 @@ def load_fibers(
         fiber.epoch, fiber.locals, fiber.stream = epoch, state[3], state[4]
         fiber.variables = context_of(state[5])
         if state[0] == _SUSPENDED:
-            fiber.stack, fiber.value = state[6:8]
+            fiber.stack, fiber.value = [_frame_of(each) for each in state[_STACK]], state[7]
             for name, value in zip(_REST, state[8:]):
                 setattr(fiber, name, value)
         fibers.append(fiber)
