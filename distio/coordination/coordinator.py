@@ -174,11 +174,6 @@ class Coordinator:
         elif isinstance(event, Closing):
             self.features.endings.close(event.reason, event.grace)
 
-    @property
-    def alarm(self) -> float:
-        """Before this moment no Tick is due; infinite if only other events matter."""
-        return self.state.alarm
-
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""
         state = self.state

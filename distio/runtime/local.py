@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from itertools import count
+from math import inf
 from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
@@ -67,7 +68,7 @@ class LocalHost(Host):
         self._run = 0
         self._is_cancelled = False
         self._interruptible = interruptible(self.cancel, self._describe)
-        self._watched_until = float("inf")
+        self._watched_until = inf
         """Until when an idle thread waits for the next timer; infinite if none does."""
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
@@ -172,7 +173,8 @@ class LocalHost(Host):
     # -- the link -------------------------------------------------------------------------
 
     def outbox_changed(self, *, more_follows: bool = False) -> None:
-        if self._coordinator.alarm <= time.monotonic():
+        alarm = self._coordinator.state.alarm
+        if alarm != inf and alarm <= time.monotonic():
             self._happened(Tick())
         if self.member.state.outbox:
             self._exchange()
@@ -199,7 +201,7 @@ class LocalHost(Host):
         return deadline - now
 
     def timer_wait_ended(self) -> None:
-        self._watched_until = float("inf")
+        self._watched_until = inf
         self.wake_one()  # to wait for the next deadline while this thread works
 
     def _exchange(self) -> None:
