@@ -412,6 +412,19 @@ def digest(value: Any) -> bytes:
     return printer.digest()
 
 
+# a union of types is made anew each time that it is written down, and it is asked slowly
+_SEQUENCES: Final = (list, tuple)
+_SETS: Final = (set, frozenset)
+_NAMED: Final = (type, BuiltinFunctionType, ModuleType, CodeType)
+
+
+def _name_of(kind: type) -> bytes:
+    return f"{kind.__module__}.{kind.__qualname__}".encode()
+
+
+_NAMES: Final = {kind: _name_of(kind) for kind in (*PLAIN, *_SEQUENCES, *_SETS, dict)}
+
+
 class _Hasher:
     """Takes up what values hold; by value, so it makes no difference what is shared."""
 
@@ -425,17 +438,18 @@ class _Hasher:
 
     def print(self, value: Any) -> None:
         kind = type(value)
-        self._hash.update(f"{kind.__module__}.{kind.__qualname__}".encode())
         self._left -= 1
         if kind in PLAIN:
-            self._hash.update(repr(value).encode(errors="surrogatepass"))
-        elif self._left > 0 and len(self._path) < _DEEPEST and id(value) not in self._path:
+            self._hash.update(_NAMES[kind] + repr(value).encode(errors="surrogatepass"))
+            return
+        self._hash.update(_NAMES.get(kind) or _name_of(kind))
+        if self._left > 0 and len(self._path) < _DEEPEST and id(value) not in self._path:
             self._path.append(id(value))
             self._print_parts(value)
             self._path.pop()
 
     def _print_parts(self, value: Any) -> None:
-        if isinstance(value, list | tuple):
+        if isinstance(value, _SEQUENCES):
             self._hash.update(str(len(value)).encode())
             if all(type(part) in PLAIN for part in value):  # by far the quickest
                 self._hash.update(repr(value).encode(errors="surrogatepass"))
@@ -444,13 +458,13 @@ class _Hasher:
                 self.print(part)
         elif isinstance(value, dict):
             self._print_unordered(value.items())
-        elif isinstance(value, set | frozenset):
+        elif isinstance(value, _SETS):
             self._print_unordered(value)
         elif isinstance(value, FunctionType):
             self._hash.update(value.__code__.co_code)
             self.print([_content(cell) for cell in value.__closure__ or ()])
             self.print([value.__defaults__, value.__kwdefaults__])
-        elif isinstance(value, type | BuiltinFunctionType | ModuleType | CodeType):
+        elif isinstance(value, _NAMED):
             name = getattr(value, "__qualname__", None) or getattr(value, "co_qualname", value)
             self._hash.update(str(name).encode())
         elif isinstance(value, MethodType):
