@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, final
 
-from distio import io
+import distio.io as io
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
 from distio.core.references import HoldsReference

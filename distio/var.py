@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, final
 
-from distio import io, resource
+import distio.io as io
+import distio.resource as resource
 from distio.core import expect, ops
 from distio.core.ops.base import IO, failing, require_io, spread
 from distio.core.references import HoldsReference

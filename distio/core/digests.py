@@ -16,6 +16,10 @@ __all__ = ["digest"]
 
 _DEEPEST: Final = 30
 _MOST_PARTS: Final = 10_000
+# a union of types is made anew each time that it is written down, and it is asked slowly
+_SEQUENCES: Final = (list, tuple)
+_SETS: Final = (set, frozenset)
+_NAMED: Final = (type, BuiltinFunctionType, ModuleType, CodeType)
 
 
 def digest(value: Any) -> bytes:
@@ -52,7 +56,7 @@ class _Hasher:
             self._path.pop()
 
     def _print_parts(self, value: Any) -> None:
-        if isinstance(value, list | tuple):
+        if isinstance(value, _SEQUENCES):
             self._hash.update(str(len(value)).encode())
             if all(type(part) in PLAIN for part in value):  # by far the quickest
                 self._hash.update(repr(value).encode(errors="surrogatepass"))
@@ -61,13 +65,13 @@ class _Hasher:
                 self.print(part)
         elif isinstance(value, dict):
             self._print_unordered(value.items())
-        elif isinstance(value, set | frozenset):
+        elif isinstance(value, _SETS):
             self._print_unordered(value)
         elif isinstance(value, FunctionType):
             self._hash.update(value.__code__.co_code)
             self.print([_content(cell) for cell in value.__closure__ or ()])
             self.print([value.__defaults__, value.__kwdefaults__])
-        elif isinstance(value, type | BuiltinFunctionType | ModuleType | CodeType):
+        elif isinstance(value, _NAMED):
             name = getattr(value, "__qualname__", None) or getattr(value, "co_qualname", value)
             self._hash.update(str(name).encode())
         elif isinstance(value, HoldsReference):
