@@ -2,23 +2,21 @@
 
 from typing import TYPE_CHECKING, Any
 
-import distio.runtime.run  # noqa: F401 (`IO.run` finds it, also in a child forked amid its import)
-from distio import errors, io, resource, result, schedule
-from distio.core.actors import Actor
-from distio.core.context_vars import carry
-from distio.core.ops.base import IO
-from distio.errors import Closed, DomainErrors, MatchError, MultipleExceptions, TracedException
-from distio.primitives import Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription
-from distio.resource import Resource
-from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
-from distio.schedule import Schedule
-from distio.supervision import Child, child, supervise
-from distio.val import Val
-from distio.var import UpdateResult, Var
-
 if TYPE_CHECKING:
+    from distio import errors, io, resource, result, schedule
+    from distio.core.actors import Actor
+    from distio.core.context_vars import carry
+    from distio.core.ops.base import IO
+    from distio.errors import Closed, DomainErrors, MatchError, MultipleExceptions, TracedException
+    from distio.primitives import Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription
+    from distio.resource import Resource
+    from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
     from distio.runtime.blocking import limit_blocking_threads
     from distio.runtime.cluster import Cluster, RunHandle
+    from distio.schedule import Schedule
+    from distio.supervision import Child, child, supervise
+    from distio.val import Val
+    from distio.var import UpdateResult, Var
 
 __all__ = [
     "IO",
@@ -60,23 +58,40 @@ __all__ = [
 ]
 
 
-_RUNTIME = {
-    "Cluster": "cluster",
-    "RunHandle": "cluster",
-    "limit_blocking_threads": "blocking",
+# a process imports what it needs: a coordinator no programs, a script no cluster
+_MODULES = {
+    "core.actors": ["Actor"],
+    "core.context_vars": ["carry"],
+    "core.ops.base": ["IO"],
+    "errors": ["Closed", "DomainErrors", "MatchError", "MultipleExceptions", "TracedException"],
+    "primitives": ["Barrier", "CountDownLatch", "Deferred", "PubSub", "Queue", "Subscription"],
+    "resource": ["Resource"],
+    "result": ["ComputationStatus", "Errors", "Ok", "Panic", "Result", "seq"],
+    "runtime.blocking": ["limit_blocking_threads"],
+    "runtime.cluster": ["Cluster", "RunHandle"],
+    "schedule": ["Schedule"],
+    "supervision": ["Child", "child", "supervise"],
+    "val": ["Val"],
+    "var": ["UpdateResult", "Var"],
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+_CHAPTERS = {"errors", "io", "resource", "result", "schedule"}
 
 
 def __getattr__(name: str) -> Any:
-    """What belongs to a runtime is imported when it is needed: sockets take long to import."""
-    if name not in _RUNTIME:
+    """Import a public name when it is used for the first time."""
+    if name not in _HOMES and name not in _CHAPTERS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     from distio.runtime.forks import without_forks
 
     with without_forks():  # in a child that another thread forks it would stay half imported
-        return getattr(import_module(f"distio.runtime.{_RUNTIME[name]}"), name)
+        import_module("distio.runtime.run")  # by `IO.run`, in such a child
+        if name in _CHAPTERS:
+            return import_module(f"distio.{name}")
+        value = globals()[name] = getattr(import_module(f"distio.{_HOMES[name]}"), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, final
 
-from distio import io
+import distio.io as io
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
+from distio.core.references import HoldsReference
 from distio.errors import Closed, DomainErrors, MatchError
 from distio.protocol.domains import Method
 from distio.protocol.requests import NOTHING, PrimitiveRef
@@ -29,7 +30,7 @@ B = TypeVar("B")
 _NO_LIMIT = -1
 
 
-class _Primitive:
+class _Primitive(HoldsReference):
     """A small reference that travels, to a primitive that all fibers of its run can reach."""
 
     __slots__ = ("_primitive",)

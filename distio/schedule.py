@@ -15,8 +15,9 @@ import math
 import reprlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, final
+
+import msgspec
 
 __all__ = [
     "Schedule",
@@ -35,7 +36,7 @@ Step = tuple[float, Any] | None
 """The delay in seconds, and the next state; None: the schedule is done."""
 
 
-class Schedule:
+class Schedule(msgspec.Struct, frozen=True):
     """A rule for recurrences: whether there is one more, and after which delay.
 
     The functions of `distio.schedule` make schedules. A schedule never changes. The progress along
@@ -45,8 +46,6 @@ class Schedule:
     >>> recurs(3).jittered().up_to(10)
     UpTo(schedule=Jittered(schedule=Recurs(n=3), least=0.8, most=1.2), seconds=10.0)
     """
-
-    __slots__ = ()
 
     def start(self) -> Any:
         """The state before the first recurrence."""
@@ -248,8 +247,7 @@ def _complaint(where: str, expected: str, value: Any) -> str:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Recurs(Schedule):
+class Recurs(Schedule, frozen=True):
     """So many recurrences; the state is how many are left."""
 
     n: int
@@ -262,8 +260,7 @@ class Recurs(Schedule):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Spaced(Schedule):
+class Spaced(Schedule, frozen=True):
     """Always the same delay."""
 
     seconds: float
@@ -273,8 +270,7 @@ class Spaced(Schedule):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Linear(Schedule):
+class Linear(Schedule, frozen=True):
     """Delays that grow by the same number of seconds; the state is how many there were."""
 
     seconds: float
@@ -287,8 +283,7 @@ class Linear(Schedule):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Exponential(Schedule):
+class Exponential(Schedule, frozen=True):
     """Delays that grow by the same factor; the state is the next one, however long."""
 
     seconds: float
@@ -303,8 +298,7 @@ class Exponential(Schedule):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Delays(Schedule):
+class Delays(Schedule, frozen=True):
     """A list of delays; the state is how many there were."""
 
     seconds: tuple[float, ...]
@@ -317,8 +311,7 @@ class Delays(Schedule):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class While(Schedule):
+class While(Schedule, frozen=True):
     """Recurrences without delay, as long as a predicate holds."""
 
     predicate: Callable[[Any], object]
@@ -328,8 +321,7 @@ class While(Schedule):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Jittered(Schedule):
+class Jittered(Schedule, frozen=True):
     """Each delay of a schedule times a random factor; the state is that of the schedule."""
 
     schedule: Schedule
@@ -349,8 +341,7 @@ class Jittered(Schedule):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class UpTo(Schedule):
+class UpTo(Schedule, frozen=True):
     """A schedule as long as it isn't too late; the state is that of the schedule."""
 
     schedule: Schedule
@@ -366,8 +357,7 @@ class UpTo(Schedule):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Both(Schedule):
+class Both(Schedule, frozen=True):
     """Two schedules as long as both go on; the state is both of theirs."""
 
     left: Schedule
@@ -387,8 +377,7 @@ class Both(Schedule):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Either(Schedule):
+class Either(Schedule, frozen=True):
     """Two schedules as long as one goes on; the state is both of theirs, None of one that is done.
 
     The other then goes on alone.
@@ -413,8 +402,7 @@ class Either(Schedule):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Then(Schedule):
+class Then(Schedule, frozen=True):
     """One schedule after the other; the state is whether the second has begun, and its own."""
 
     first: Schedule

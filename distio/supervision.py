@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar, final, overload
 
-from distio import io
+import distio.io as io
 from distio.core import expect, ops
 from distio.core.fiber import Handle
 from distio.core.ops.base import IO, require_io, spread

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
-from distio import io, resource
+import distio.io as io
+import distio.resource as resource
 from distio.core import expect
 from distio.core.ops.base import IO, require_io, spread
 from distio.errors import MatchError

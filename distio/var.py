@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar, final
 
-from distio import io, resource
+import distio.io as io
+import distio.resource as resource
 from distio.core import expect, ops
 from distio.core.ops.base import IO, failing, require_io, spread
+from distio.core.references import HoldsReference
 from distio.errors import MatchError
 from distio.protocol.requests import Lock
 from distio.resource import Resource
@@ -41,7 +43,7 @@ class UpdateResult(Generic[A, B]):
 
 
 @final
-class Var(Generic[A]):
+class Var(HoldsReference, Generic[A]):
     """A variable: one value that any fiber of its run can read and set, one fiber at a time.
 
     `Var.create` makes a variable. A `Var` is small and travels. The coordinator keeps the value, as

@@ -162,8 +162,7 @@ class Coordinator:
             state.survive(state.tick)
         if state.is_unsettled:
             state.is_unsettled = False
-            for settle in state.hooks.settle:
-                state.survive(settle)
+            state.survive_each(state.hooks.settle)
         if state.failures:
             raise state.failures[0]
         commands, state.commands = state.commands, []

@@ -253,7 +253,9 @@ class Member:
     def has_news(self) -> bool:
         """Whether there is something to tell at once."""
         state = self.state
-        return bool(state.outbox or state.progress or state.given_back)
+        # most often something has started or ended: the whole progress is asked last
+        has_moved = state.outbox or state.given_back or state.progress.unreported
+        return bool(has_moved or state.progress)
 
     @property
     def has_newly_blocked(self) -> bool:

@@ -292,9 +292,12 @@ class Fiber:
 
     def cancel(self, key: int) -> None:
         """Cancel a region, unless the fiber has left it; key 0 is all of the fiber."""
-        region = self._region(key)
-        pending_cancels = self.pending_cancels or []
-        if region is not None and region not in pending_cancels and region is not self.unwinding:
+        region, pending_cancels = self._region(key), self.pending_cancels
+        if region is None or region is self.unwinding:
+            return
+        if pending_cancels is None:
+            self.pending_cancels = [region]
+        elif region not in pending_cancels:
             outer = [WHOLE, *(self.regions or ())]
             self.pending_cancels = sorted([*pending_cancels, region], key=outer.index)
 
@@ -319,9 +322,9 @@ class Fiber:
         return self.shield == region.shield
 
     def _exposed(self, waits: bool) -> Region | None:
-        request = self.request
-        must_be_seen = request is not None and request.must_be_seen
-        if self.is_unwinding_cancel or (must_be_seen and not waits):
+        if self.unwinding is not None and self.is_unwinding_cancel:
+            return None
+        if not waits and self.request is not None and self.request.must_be_seen:
             return None
         for region in self.pending_cancels or ():
             is_whole = waits or self.acquiring == region.acquiring

@@ -12,6 +12,7 @@ from distio.protocol.domains import PrimitiveKind
 from distio.protocol.requests import Lock, PrimitiveRef
 
 __all__ = [
+    "HoldsReference",
     "Reference",
     "claims_of",
     "keys_of",
@@ -22,6 +23,13 @@ __all__ = [
 ]
 
 Reference = Lock | PrimitiveRef
+
+
+class HoldsReference:
+    """What users have in place of a reference: it holds the reference, and nothing else."""
+
+    __slots__ = ()
+
 
 _claims: Final[ContextVar[dict[int, Any] | None]] = ContextVar("distio claims", default=None)
 """By key: the claims that came with the payload that is being opened, or the handles in it."""

@@ -17,16 +17,10 @@ import gc
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, copy_context
-from hashlib import blake2b
 from types import (
     AsyncGeneratorType,
-    BuiltinFunctionType,
-    CodeType,
     CoroutineType,
-    FunctionType,
     GeneratorType,
-    MethodType,
-    ModuleType,
 )
 from typing import Any, Final, NamedTuple, final
 
@@ -40,11 +34,15 @@ from distio.core.context_vars import (
     others_in,
     put,
 )
+from distio.core.digests import digest
 from distio.core.fiber import Handle
-from distio.core.pickling.generators import is_generator, state_of
 from distio.core.pickling.plain import PLAIN
 from distio.core.raising import Raised
-from distio.core.references import Reference, claims_of, opening_with, reduce_reference
+from distio.core.references import (
+    Reference,
+    claims_of,
+    opening_with,
+)
 from distio.errors import NotDeterministic, NotPicklable
 from distio.protocol.requests import NOTHING
 
@@ -56,9 +54,7 @@ _MOST_ENTRIES: Final = 1_000
 _MOST_BYTES: Final = 1024 * 1024
 _OF_A_PROGRAM: Final = "IO.__await__"
 _OF_CONTEXT: Final = "context variables"
-_DEEPEST: Final = 30
 _MOST_TRIES: Final = 100
-_MOST_PARTS: Final = 10_000
 
 
 # -- the log ----------------------------------------------------------------------------------
@@ -403,95 +399,3 @@ def _suspended(at: Any) -> tuple[Any, Any]:
 
 
 _AWAITED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
-
-
-def digest(value: Any) -> bytes:
-    """The contents of a value, in a few bytes; an opaque value counts by its type alone."""
-    printer = _Hasher()
-    printer.print(value)
-    return printer.digest()
-
-
-class _Hasher:
-    """Takes up what values hold; by value, so it makes no difference what is shared."""
-
-    def __init__(self) -> None:
-        self._hash = blake2b(digest_size=16)
-        self._left = _MOST_PARTS
-        self._path: list[int] = []
-
-    def digest(self) -> bytes:
-        return self._hash.digest()
-
-    def print(self, value: Any) -> None:
-        kind = type(value)
-        self._hash.update(f"{kind.__module__}.{kind.__qualname__}".encode())
-        self._left -= 1
-        if kind in PLAIN:
-            self._hash.update(repr(value).encode(errors="surrogatepass"))
-        elif self._left > 0 and len(self._path) < _DEEPEST and id(value) not in self._path:
-            self._path.append(id(value))
-            self._print_parts(value)
-            self._path.pop()
-
-    def _print_parts(self, value: Any) -> None:
-        if isinstance(value, list | tuple):
-            self._hash.update(str(len(value)).encode())
-            if all(type(part) in PLAIN for part in value):  # by far the quickest
-                self._hash.update(repr(value).encode(errors="surrogatepass"))
-                return
-            for part in value:
-                self.print(part)
-        elif isinstance(value, dict):
-            self._print_unordered(value.items())
-        elif isinstance(value, set | frozenset):
-            self._print_unordered(value)
-        elif isinstance(value, FunctionType):
-            self._hash.update(value.__code__.co_code)
-            self.print([_content(cell) for cell in value.__closure__ or ()])
-            self.print([value.__defaults__, value.__kwdefaults__])
-        elif isinstance(value, type | BuiltinFunctionType | ModuleType | CodeType):
-            name = getattr(value, "__qualname__", None) or getattr(value, "co_qualname", value)
-            self._hash.update(str(name).encode())
-        elif isinstance(value, MethodType):
-            self.print([value.__func__, value.__self__])
-        else:
-            self._print_object(value)
-
-    def _print_unordered(self, parts: Any) -> None:
-        self._hash.update(str(len(parts)).encode())
-        each = self._left // (len(parts) + 1)  # as much for one as for any other, in any order
-        digests = []
-        for part in parts if each else ():
-            printer = _Hasher()
-            printer._left, printer._path = each, self._path
-            printer.print(part)
-            digests.append(printer.digest())
-        for digest in sorted(digests):
-            self._hash.update(digest)
-
-    def _print_object(self, value: Any) -> None:
-        kind = type(value)
-        if isinstance(value, BaseException):
-            self.print(value.args)
-        if kind is Handle:
-            self.print(value.id)
-            return
-        if isinstance(value, Reference):
-            self.print(reduce_reference(value)[1])
-            return
-        if is_generator(kind):
-            self.print(state_of(value))
-        for owner in kind.__mro__:
-            names = owner.__dict__.get("__slots__", ())
-            for name in [names] if isinstance(names, str) else names:
-                if not name.startswith("__"):
-                    self.print([name, getattr(value, name, None)])
-        self.print(getattr(value, "__dict__", None))
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not bound yet
-        return None

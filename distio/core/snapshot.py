@@ -11,12 +11,15 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, NamedTuple, final
 
+import distio.core.ops as ops
 from distio._traces import NOWHERE
 from distio.core.context_vars import carried_in, context_of, others_in
 from distio.core.explain import why_it_stays
 from distio.core.fiber import Fiber, Handle, HeldLock
+from distio.core.ops.base import Frame, UnaryOp
 from distio.core.ops.bounded import ChunkResult
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
@@ -110,6 +113,9 @@ _dump_strictly: Final = partial(dump, is_strict=True)
 
 _FRESH: Final = 0
 _SUSPENDED: Final = 1
+_NEXT: Final = 1
+_STACK: Final = 6
+"""Where the stack is in the state of a fiber; before it are what kind it is and its start."""
 _REST: Final = (
     "failure",
     "name",
@@ -125,8 +131,18 @@ _REST: Final = (
 )
 """The other fields of a fiber that has begun."""
 _HOLDS: Final = _REST.index("holds")
-_STACK: Final = 6
-"""Where the stack is in the state of a fiber that has begun."""
+_rest_of: Final = attrgetter(*_REST)
+_OWN_FRAME: Final[dict[str, type[UnaryOp]]] = {
+    name: operation
+    for name, operation in vars(ops).items()
+    if isinstance(operation, type)
+    and issubclass(operation, UnaryOp)
+    and operation._as_frame is UnaryOp._as_frame
+}
+"""By name, the operations whose frame is the operation itself, without its IO."""
+_FIELDS: Final[dict[type, tuple[str, tuple[str, ...]]]] = {
+    operation: (name, operation._names[1:]) for name, operation in _OWN_FRAME.items()
+}
 
 
 def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
@@ -160,7 +176,8 @@ def dump_chunk(
     try:
         return dump(states, is_strict=True, with_sources=True, writer=writer)
     except BaseException as error:
-        reason = why_it_stays(states, _dump_strictly, error) if explain else str_of(error)
+        shown = [_shown(fiber, state) for fiber, state in zip(fibers, states)] if explain else []
+        reason = why_it_stays(shown, _dump_strictly, error) if explain else str_of(error)
         raise NotPicklable(reason) from error
 
 
@@ -183,7 +200,9 @@ def generators_in(obj: Any) -> list[Any]:
 
 
 def _state_of(fiber: Fiber) -> tuple[Any, ...]:
-    return _with_frames(capture(fiber))
+    captured = capture(fiber)
+    _require_no_loss(fiber, captured)
+    return _packed(captured)
 
 
 def capture(
@@ -199,16 +218,14 @@ def capture(
     has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.pending_cancels
     if not (has_begun or fiber.exempt_from_run_cancel):
         return _FRESH, *_start_of(fiber)
-    if fiber.stack or fiber.next is None:
-        _require_no_loss(fiber)
     value = fiber.value
     if is_waiting:
         value = None
     elif type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
         value = [outcome_in(each) for each in value]
-    rest = [getattr(fiber, name) for name in _REST]
+    rest = _rest_of(fiber)
     if released is not None:
-        rest[_HOLDS] = _without(fiber, released)
+        rest = *rest[:_HOLDS], _without(fiber, released), *rest[_HOLDS + 1 :]
     return _SUSPENDED, *_start_of(fiber), [*fiber.stack], value, *rest
 
 
@@ -223,27 +240,58 @@ def _without(fiber: Fiber, key: int | str) -> dict[int | str, HeldLock] | None:
     return holds or None
 
 
-def _with_frames(captured: tuple[Any, ...]) -> tuple[Any, ...]:
+def _packed(captured: tuple[Any, ...]) -> tuple[Any, ...]:
     if captured[0] == _FRESH:
         return captured
-    stack = [frame._as_frame() for frame in captured[_STACK]]
+    stack = [_packed_frame(frame) for frame in captured[_STACK]]
     return *captured[:_STACK], stack, *captured[_STACK + 1 :]
 
 
-def dump_captured(captured: tuple[Any, ...], *, writer: Writer | None = None) -> Dumped:
-    """Pickle one fiber as it was when it was captured; see `dump_chunk`.
+def dump_captured(
+    fiber: Fiber, captured: tuple[Any, ...], *, writer: Writer | None = None
+) -> Dumped:
+    """Pickle a fiber as it was when it was captured; see `dump_chunk`.
 
     Raises:
         NotPicklable: something in it can't be pickled.
     """
     try:
-        states = [_with_frames(captured)]
-        return dump(states, is_strict=True, with_sources=True, writer=writer)
+        _require_no_loss(fiber, captured)
+        return dump([_packed(captured)], is_strict=True, with_sources=True, writer=writer)
     except BaseException as error:
         raise NotPicklable(str_of(error)) from error
 
 
-def _require_no_loss(fiber: Fiber) -> None:
+def _packed_frame(frame: Frame) -> Any:
+    """A frame, without what it no longer needs.
+
+    Of an operation that is its own frame the name and the fields are enough: pickle writes them
+    without asking anybody, and far shorter than an object.
+    """
+    known = _FIELDS.get(type(frame))
+    if known is None:
+        return frame._as_frame()
+    name, fields = known
+    return name, *[getattr(frame, field) for field in fields]
+
+
+def _shown(fiber: Fiber, state: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same state with whole frames, for explanations."""
+    if state[0] == _FRESH:
+        return state
+    return *state[:_STACK], [frame._as_frame() for frame in fiber.stack], *state[_STACK + 1 :]
+
+
+def _frame_of(packed: Any) -> Frame:
+    if type(packed) is not tuple:
+        return packed  # type: ignore[no-any-return]  # it is one
+    name, *fields = packed
+    return _OWN_FRAME[name](None, *fields)
+
+
+def _require_no_loss(fiber: Fiber, captured: tuple[Any, ...]) -> None:
+    if captured[0] == _FRESH or not (captured[_STACK] or captured[_NEXT] is None):
+        return
     for var in others_in(fiber.variables):
         raise NotPicklable(
             f"fiber {fiber.label} has begun, and has a value of the context variable {var.name!r} "
@@ -298,7 +346,7 @@ def load_fibers(
         fiber.epoch, fiber.locals, fiber.stream = epoch, state[3], state[4]
         fiber.variables = context_of(state[5])
         if state[0] == _SUSPENDED:
-            fiber.stack, fiber.value = state[6:8]
+            fiber.stack, fiber.value = [_frame_of(each) for each in state[_STACK]], state[7]
             for name, value in zip(_REST, state[8:]):
                 setattr(fiber, name, value)
         fibers.append(fiber)

@@ -12,12 +12,12 @@ Ok(success=3)
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from distio.core import expect, ops
 from distio.core.ops.base import IO
+from distio.core.ops.direct import starter
 from distio.errors import MatchError
 
 __all__ = ["do", "restart_from"]
@@ -60,18 +60,8 @@ def do(f: Callable[P, Coroutine[Any, Any, A]]) -> Callable[P, IO[Any, Any, A]]:
     if not iscoroutinefunction(f):
         raise MatchError(_NO_ASYNC_DEF.format(expect.shown(f), _advice(f)))
 
-    @wraps(f)
-    def start(*args: P.args, **kwargs: P.kwargs) -> IO[Any, Any, A]:
-        # Do(start, args, kwargs), but a recursion that awaits itself is a tenth quicker like this
-        program = _new(_Do)
-        program.f, program.args, program.kwargs = start, args, kwargs
-        return program
-
-    return start
-
-
-_Do = ops.Do
-_new = _Do.__new__
+    made: Callable[P, IO[Any, Any, A]] = starter(f)
+    return made
 
 
 _NO_ASYNC_DEF = "io.do: expected an `async def` function, but got {}; {}"

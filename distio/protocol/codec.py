@@ -7,7 +7,7 @@ of its own for each payload over 64 KiB, which ZeroMQ then sends without copying
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from typing import Any, Final, Generic, TypeVar
 
@@ -37,14 +37,20 @@ class _Batch(msgspec.Struct, Generic[T], frozen=True, array_like=True, gc=False)
 
 class _Codec(Generic[T]):
     def __init__(self, base: type[T]) -> None:
-        types = base.__subclasses__()
-        union: Any = reduce(or_, types)
+        self._types = base.__subclasses__()
         self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(_Batch[union])
         self._payloads = {
-            each: payloads for each in types if (payloads := marked(each, PAYLOAD)) is not None
+            each: payloads
+            for each in self._types
+            if (payloads := marked(each, PAYLOAD)) is not None
         }
         """By type of message, its fields with payloads; most types have none."""
+
+    @cached_property
+    def _decoder(self) -> msgspec.msgpack.Decoder[Any]:
+        """Made when it is needed: it takes milliseconds, and most processes decode one way only."""
+        union: Any = reduce(or_, self._types)
+        return msgspec.msgpack.Decoder(_Batch[union])
 
     def encode(self, messages: Sequence[T]) -> list[bytes]:
         """The frames of one batch."""

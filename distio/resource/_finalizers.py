@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
 
-from distio import io
+import distio.io as io
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
 from distio.errors import DomainErrors, MatchError, MultipleExceptions

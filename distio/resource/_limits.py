@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from distio import io
+import distio.io as io
 from distio.core import expect, ops
 from distio.core.ops.base import IO, failing
 from distio.errors import MatchError

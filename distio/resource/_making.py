@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from distio import io
+import distio.io as io
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.resource._finalizers import enter

@@ -7,7 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar, final
 
-from distio import io
+import distio.io as io
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io, spread
 from distio.core.where import zip_items

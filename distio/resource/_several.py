@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
-from distio import io
+import distio.io as io
 from distio.core import expect
 from distio.core.ops.base import failing, spread
 from distio.resource._resource import Resource, create_of, zipped, zipped_par

@@ -106,7 +106,8 @@ class Host:
         """Whether a thread may have to do what isn't work: to end, or to make calls."""
         self._has_advised = False
         self._pool_name = ""
-        self._random = random.Random().random
+        self._random: Callable[[], float] | None = None
+        """Made for the first number: to seed a generator takes as long as a tenth of a run."""
         self._main_executor: Executor | None = None
         """The executor of the main thread, if the main thread belongs to the pool."""
         self.failures = FailureLog(self)
@@ -375,6 +376,8 @@ class Host:
 
     def random(self) -> float:
         """Drawn by a generator of this host's own: a program may have seeded Python's."""
+        if self._random is None:
+            self._random = random.Random().random
         return self._random()
 
     def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:

@@ -30,8 +30,8 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable
-from functools import partial
-from types import FrameType, TracebackType
+from functools import lru_cache, partial
+from types import FrameType, NoneType, TracebackType
 from typing import Any, Final, final
 
 from distio.core.fiber import Fiber
@@ -201,10 +201,26 @@ def noted(exception: BaseException) -> None:
 
 def _guard_handlers() -> None:
     """Put a guard in the place of each handler, and of each that is set from now on."""
-    for number, handler in zip(_NUMBERS, map(_handler_of, _NUMBERS)):
+    for number in _worth_a_look(tuple(map(type, map(_handler_of, _NUMBERS)))):
+        handler = _handler_of(number)
         if _lacks_guard(number, handler):
             _set_guarded(number, handler)
     _signal.signal = _set_guarded
+
+
+@lru_cache(maxsize=1)
+def _worth_a_look(kinds: tuple[type, ...]) -> list[int]:
+    """The signals of which some may lack a guard: few have handlers, and seldom do others get one.
+
+    Args:
+        kinds: by signal, the type of what `getsignal` returns.
+    """
+    plain = (int, NoneType)  # the default, none, or one that isn't Python's
+    return [
+        number
+        for number, kind in zip(_NUMBERS, kinds)
+        if number == signal.SIGTERM or kind not in plain
+    ]
 
 
 def _set_guarded(number: Any, handler: Any) -> Any:

@@ -124,10 +124,11 @@ class LinkedHost(Host):
         if self._standalone is not None:
             self._standalone.exchange()
             return
-        if not member.has_news and not member.has_newly_blocked:
+        has_news = member.has_news
+        if not has_news and not member.has_newly_blocked:
             return
         silent_for = time.monotonic() - self._last_sent
-        if not member.has_news and silent_for < _LONGEST_SILENCE_SECONDS:
+        if not has_news and silent_for < _LONGEST_SILENCE_SECONDS:
             return
         is_time = silent_for > _HOLD_BACK_MS / 1000
         if not more_follows and (is_time or not (member.state.ready or self._is_in_burst())):

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from itertools import count
+from math import inf
 from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
@@ -67,9 +68,7 @@ class LocalHost(Host):
         self._run = 0
         self._is_cancelled = False
         self._interruptible = interruptible(self.cancel, self._describe)
-        self._deadline: float | None = None
-        """When the coordinator is to be asked again at the latest."""
-        self._watched_until = float("inf")
+        self._watched_until = inf
         """Until when an idle thread waits for the next timer; infinite if none does."""
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
@@ -141,7 +140,7 @@ class LocalHost(Host):
         return True
 
     def next_deadline(self) -> float | None:
-        return self._deadline
+        return self._coordinator.next_deadline()
 
     def validate_rest(self) -> None:
         """Check, when all runs have ended, that nothing of them is left.
@@ -174,19 +173,22 @@ class LocalHost(Host):
     # -- the link -------------------------------------------------------------------------
 
     def outbox_changed(self, *, more_follows: bool = False) -> None:
-        if self._deadline is not None and self._deadline <= time.monotonic():
+        alarm = self._coordinator.state.alarm
+        if alarm != inf and alarm <= time.monotonic():
             self._happened(Tick())
         if self.member.state.outbox:
             self._exchange()
-            if self._deadline is not None and self._deadline < self._watched_until:
-                self.wake_one()  # to wait for the new, earlier deadline
+            if self.has_idle_thread:  # one that will be idle looks itself
+                deadline = self.next_deadline()
+                if deadline is not None and deadline < self._watched_until:
+                    self.wake_one()  # to wait for the new, earlier deadline
 
     def idle(self) -> float | None:
         if here.seat is not None:
             here.seat.give_up()  # what this run waits for may need that thread
         self.member.flush()
         self._exchange()
-        deadline = self._deadline
+        deadline = self.next_deadline()
         if deadline is None:
             return None
         now = time.monotonic()
@@ -199,19 +201,18 @@ class LocalHost(Host):
         return deadline - now
 
     def timer_wait_ended(self) -> None:
-        self._watched_until = float("inf")
+        self._watched_until = inf
         self.wake_one()  # to wait for the next deadline while this thread works
 
     def _exchange(self) -> None:
         """Carry messages both ways until no machine has any."""
-        while batch := self.member.take_outbox():
+        while batch := self.member.state.take_outbox():
             for message in batch:
                 self._happened(Received(1, message))
 
     def _happened(self, event: Event) -> None:
         for command in self._coordinator.handle(time.monotonic(), event):
             self.member.receive(command.message)
-        self._deadline = self._coordinator.next_deadline()
         if self.member.state.ended_runs:
             self.is_stopping = True
             self.wake_all()

@@ -76,8 +76,9 @@ os.register_at_fork(after_in_child=_forked)
 
 def wake_main_thread() -> None:
     """Let the main thread look again, if it is in `serve_until`."""
-    with suppress(RuntimeError):  # it is awake, and looks before it sleeps again
-        _asleep.release()
+    if _asleep.locked():  # else it is awake, and looks before it sleeps again
+        with suppress(RuntimeError):  # another thread was quicker
+            _asleep.release()
 
 
 def is_main_thread() -> bool:

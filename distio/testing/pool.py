@@ -65,7 +65,12 @@ class Pool:
     @property
     def has_idle_executor(self) -> bool:
         """Whether an executor has no work."""
-        return any(executor.work is None for executor, _ in self._executors)
+        return len(self.commits()) < len(self._executors)
+
+    @property
+    def size(self) -> int:
+        """The number of executors."""
+        return len(self._executors)
 
     def commits(self) -> list[Action]:
         """The commits that could happen now."""

@@ -138,8 +138,9 @@ class Process:
             return
         if self._standalone is not None and self._is_due(self._standalone):
             out.append(self._ticking)
-        out += self._pool.commits()
-        has_idle_executor = self._pool.has_idle_executor
+        commits = self._pool.commits()
+        out += commits
+        has_idle_executor = len(commits) < self._pool.size
         is_dry = not member.state.ready
         if has_idle_executor and not is_dry:
             out.append(self._taking)

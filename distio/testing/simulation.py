@@ -162,12 +162,15 @@ def run_world(
 ) -> Simulation[E, A]:
     """Simulate one run, with choices of any kind."""
     io = program_of(main)
-    with _refcounts_only():
-        world = World(plan, choices, components)
-        with tagging:
-            world.run(io, context)
-        seconds = world.now
-        world.drain()
+    with _refcounts_only():  # the world is gone when garbage is collected: it is a part of that
+        return _run_world(World(plan, choices, components), io, context)
+
+
+def _run_world(world: World, io: IO[Any, E, A], context: Any) -> Simulation[E, A]:
+    with tagging:
+        world.run(io, context)
+    seconds = world.now
+    world.drain()
     return Simulation(
         result=world.result,
         virtual_seconds=seconds,

@@ -7,14 +7,13 @@ A block that makes sense on threads alone stands below a comment with the reason
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import PATIENCE, shared_cluster
+from tests.harness.script_server import run_script
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -50,11 +49,10 @@ def pattern_of(line: str) -> str:
     return r"(?:.*\n)*" if line == "...\n" else ".*".join(map(re.escape, line.split("...")))
 
 
-def run_block(block: Block, directory: Path, *arguments: str | Path) -> str:
+def run_block(block: Block, directory: Path, *arguments: str) -> str:
     """Run a block by `python *arguments`; return its standard error, having seen its output."""
     (directory / "block.py").write_text(block.code)
-    command = [sys.executable, *arguments, "block.py"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=directory)
+    done = run_script([*arguments, "block.py"], directory, PATIENCE)
     assert done.returncode == 0, done.stderr
     pattern = "".join(map(pattern_of, block.printed.splitlines(keepends=True)))
     assert re.fullmatch(pattern, done.stdout), done.stdout + done.stderr
@@ -79,7 +77,9 @@ def test_code_block_prints_the_same_on_a_cluster_and_all_its_fibers_travel(
     processes = shared_cluster()._processes
     assert processes is not None
     driver = Path(__file__).parents[1] / "harness" / "on_cluster.py"
-    assert run_block(block, tmp_path, driver, processes.url) == ""  # fibers that stay are warned of
+    assert (
+        run_block(block, tmp_path, str(driver), processes.url) == ""
+    )  # fibers that stay are warned of
 
 
 def test_document_comments_say_why_a_block_is_for_threads() -> None:

@@ -146,6 +146,24 @@ def test_namespace_is_freed_with_the_run_without_a_collection(script: Script) ->
     assert there.gets(home.look)(2) == 0
 
 
+def test_namespace_is_freed_though_bundles_were_made_of_it(script: Script) -> None:
+    text = "class Row: ...\ndef row(n): return [Row, n, look]\ndef look(n): return row(n)"
+    home, there = script(text), Elsewhere()
+    look = there.gets(home.look)
+    for _ in range(4):
+        there.sends(look)
+    assert [made.uses for made in there.space.bundles.values()] == [3]
+    row = weakref.ref(look.__globals__["row"])
+    gc.disable()
+    try:
+        del look
+        there.ends_the_run()
+        assert row() is None
+        assert not there.space.bundles
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize(
     "keep",
     [

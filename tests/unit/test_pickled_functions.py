@@ -15,8 +15,8 @@ import pytest
 
 from distio import Ok, io
 from distio.core.fiber import Fiber
-from distio.core.pickling.code import reduce_code
-from distio.core.pickling.functions import is_self_contained, reduce_self_contained
+from distio.core.pickling.code import facts_of, reduce_code
+from distio.core.pickling.functions import is_bare, is_free, reduce_self_contained
 from distio.core.snapshot import dump_fibers, load_fibers
 from tests.harness.scripts import Elsewhere, Script, script_in
 
@@ -36,6 +36,11 @@ def there_and_back(*functions: Callable[..., Any]) -> list[Any]:
 
 
 # -- self-contained functions -----------------------------------------------------------------
+
+
+def is_self_contained(f: Any) -> bool:
+    facts = facts_of(f.__code__)
+    return is_free(facts, f.__globals__) and is_bare(f, facts)
 
 
 def counter(n: int) -> Callable[..., Any]:
@@ -105,7 +110,7 @@ def test_function_that_has_captured_objects_is_not_reduced_the_short_way() -> No
     captured: list[int] = []
     f = eval("lambda captured: (lambda: captured)", {"__name__": "here"})(captured)
     assert is_self_contained(f)
-    assert reduce_self_contained(f) is None
+    assert reduce_self_contained(f, facts_of(f.__code__), f.__code__) is None
     assert io.defer(there_and_back(f)[0]).run(None) == Ok([])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import subprocess
+import sys
 from types import ModuleType
 
 import pytest
@@ -45,3 +47,41 @@ def test_package_has_only_private_chapters(package: ModuleType) -> None:
 def test_name_of_a_chapter_says_that_it_is_of_the_package(package: ModuleType) -> None:
     modules = {value.__module__ for value in defined_by(package).values()}
     assert modules == {package.__name__}
+
+
+def modules_after(statements: str) -> set[str]:
+    """The modules of distio that a new process has imported after some statements."""
+    shown = "import sys; print(*[name for name in sys.modules if name.startswith('distio.')])"
+    command = [sys.executable, "-c", f"{statements}; {shown}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_import_of_distio_imports_no_module_before_a_name_is_used() -> None:
+    assert modules_after("import distio; dir(distio)") == set()
+
+
+def test_public_name_is_the_same_object_however_it_is_reached() -> None:
+    for name in distio.__all__:
+        scope: dict[str, object] = {}
+        exec(f"from distio import {name}", scope)
+        assert scope[name] is getattr(distio, name)
+        assert name in vars(distio)
+        assert name in dir(distio)
+
+
+def test_unknown_name_of_distio_is_an_attribute_error_that_names_it() -> None:
+    with pytest.raises(AttributeError, match="module 'distio' has no attribute 'no_such_name'"):
+        distio.no_such_name  # noqa: B018
+
+
+def test_coordinator_imports_neither_programs_nor_fibers() -> None:
+    found = modules_after("import distio.runtime.coordinator_process")
+    of_programs = ("distio.core", "distio.io", "distio.resource", "distio.supervision")
+    assert sorted(name for name in found if name.startswith(of_programs)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [*sorted(PUBLIC), "core.actors", "core.ops", "core.fiber"])
+def test_module_can_be_the_first_one_to_be_imported(module: str) -> None:
+    assert f"distio.{module}" in modules_after(f"import distio.{module}")

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distio import IO, DomainErrors, Errors, Ok, Panic, Resource, Result, io, resource
+from distio.core.digests import digest
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.core.ops.direct import Awaiting
-from distio.core.replay import digest, dispose
+from distio.core.replay import dispose
 from distio.core.snapshot import dump_fibers, load_fibers
 from distio.errors import Cancelled, NotDeterministic, NotPicklable
 from distio.protocol.requests import FINISHED, YIELDED

@@ -291,7 +291,7 @@ def test_schedule_is_pickled_compared_and_never_changed() -> None:
     assert pickle.loads(pickle.dumps(a)) == a
     assert hash(pickle.loads(pickle.dumps(a))) == hash(a)
     assert a != a.times(3)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="immutable"):
         a.left = a  # type: ignore[attr-defined]  # which it has
     with pytest.raises((AttributeError, TypeError)):
         a.another = a  # type: ignore[attr-defined]  # it has no such field

@@ -9,6 +9,7 @@ which pool it belongs to.
 from __future__ import annotations
 
 from contextvars import Context
+from functools import cache
 from types import NoneType
 from typing import Any, Final
 
@@ -55,10 +56,7 @@ class Executor:
         self._streak = 0
         self._empty = Context()
         """The context in which work is run that has no context variables."""
-        # answers that it opens, and requests that it prepares, without the mutex
-        kinds, leaves = rq.Request.__subclasses__(), not member.state.is_standalone
-        self._opening = {k for k in kinds if k.gets and (leaves or k.gets == "outcomes")}
-        self._preparing = {k for k in kinds if k.asks_host or (leaves and k.gives_value)}
+        self._opening, self._preparing = _handled_outside(leaves=not member.state.is_standalone)
         self.work: Fiber | Task | None = None
         """The work that it has taken and not committed yet."""
 
@@ -144,6 +142,19 @@ class Executor:
             self._state.stepping -= 1
             return False
         return True
+
+
+@cache
+def _handled_outside(*, leaves: bool) -> tuple[frozenset[type], frozenset[type]]:
+    """The requests whose answers are opened, and those that are prepared, without the mutex.
+
+    Args:
+        leaves: whether values can leave the process.
+    """
+    kinds = rq.Request.__subclasses__()
+    opening = [k for k in kinds if k.gets and (leaves or k.gets == "outcomes")]
+    preparing = [k for k in kinds if k.asks_host or (leaves and k.gives_value)]
+    return frozenset(opening), frozenset(preparing)
 
 
 def _step(fiber: Fiber, executor: Executor) -> None:

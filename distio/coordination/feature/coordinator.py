@@ -14,10 +14,10 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sized
 from typing import Final, final
 
-from distio.coordination.feature.hook import Hook
+from distio.coordination.feature.hook import Hook, HookTable
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import FiberRecord, Run
 from distio.protocol.messages import Chunk, MemberMessage
@@ -183,7 +183,7 @@ F = CoordinatorFeature
 
 
 @final
-class Hooks:
+class Hooks(HookTable):
     """For each hook: the methods of the features that have a say in it, in order."""
 
     fibers_left = Hook(F.fibers_left)
@@ -215,11 +215,8 @@ class Hooks:
     validate = Hook(F.validate)
     leftovers = Hook(F.leftovers)
 
-    def __init__(self, features: Sequence[CoordinatorFeature]) -> None:
-        self.features = tuple(features)
-
     def __getstate__(self) -> tuple[CoordinatorFeature, ...]:
-        return self.features
+        return tuple(self.features)
 
     def __setstate__(self, features: tuple[CoordinatorFeature, ...]) -> None:
-        self.features = features
+        super().__init__(features)

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, final
 
-__all__ = ["Hook"]
+__all__ = ["Hook", "HookTable"]
 
 F = TypeVar("F")
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class HookTable:
+    """Base of classes of hooks.
+
+    Args:
+        features: all features of a machine, in the order in which their hooks are called.
+    """
+
+    def __init__(self, features: Sequence[Any]) -> None:
+        self.features = features
+        self.classes = tuple(map(type, features))
+        """Those of the features, which are the same in nearly all machines."""
 
 
 @final
@@ -27,10 +41,9 @@ class Hook(Generic[F, P, R]):
     >>> class Feature(Base):
     ...     def hook(self) -> str:
     ...         return "has a say"
-    >>> class Hooks:
+    >>> class Hooks(HookTable):
     ...     hook = Hook(Base.hook)
-    ...     features = [Base(), Feature()]
-    >>> [hook() for hook in Hooks().hook]
+    >>> [hook() for hook in Hooks([Base(), Feature()]).hook]
     ['has a say']
     """
 
@@ -40,14 +53,17 @@ class Hook(Generic[F, P, R]):
         self._indices: dict[tuple[type, ...], list[int]] = {}
         """By classes of features: which of them override it."""
 
-    def __get__(self, hooks: Any, owner: type) -> tuple[Callable[P, R], ...]:
-        features: Sequence[F] = hooks.features
-        classes = tuple(map(type, features))
-        indices = self._indices.get(classes)
+    def __get__(self, hooks: HookTable, owner: type) -> tuple[Callable[P, R], ...]:
+        indices = self._indices.get(hooks.classes)
         if indices is None:
-            theirs = [getattr(each, self._name) for each in classes]
-            indices = [n for n, each in enumerate(theirs) if each is not self._hook]
-            self._indices[classes] = indices
-        bound = tuple([getattr(features[index], self._name) for index in indices])
+            indices = self._find(hooks.classes)
+        overriding = map(hooks.features.__getitem__, indices)
+        bound = tuple(map(getattr, overriding, repeat(self._name)))
         hooks.__dict__[self._name] = bound  # which is found from now on
         return bound
+
+    def _find(self, classes: tuple[type, ...]) -> list[int]:
+        theirs = [getattr(each, self._name) for each in classes]
+        indices = [n for n, each in enumerate(theirs) if each is not self._hook]
+        self._indices[classes] = indices
+        return indices

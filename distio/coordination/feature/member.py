@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
-from distio.coordination.feature.hook import Hook
+from distio.coordination.feature.hook import Hook, HookTable
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import Dumped
@@ -121,7 +121,7 @@ F = MemberFeature
 
 
 @final
-class Hooks:
+class Hooks(HookTable):
     """For each hook: the methods of the features that have a say in it, in order."""
 
     fibers_leave = Hook(F.fibers_leave)
@@ -146,7 +146,7 @@ class Hooks:
             features: all features of a member.
             answers: by type of request, the method of a feature that answers it.
         """
-        self.features = features
+        super().__init__(features)
         self._answers = answers
 
     def answer(self, fiber: Fiber) -> Any:

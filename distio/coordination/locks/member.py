@@ -303,7 +303,9 @@ class Locks(MemberFeature):
         for key, _, count in chunk.held:
             self._state.send(m.ReturnTokens(key, count))
 
-    def free(self, keys: Sequence[int]) -> list[Any]:
+    def free(self, keys: Sequence[int]) -> Sequence[Any]:
+        if not (self._locks or self.values):
+            return ()
         return [self._free(key) for key in keys if key in self._locks or key in self.values]
 
     def _free(self, key: int) -> Any:

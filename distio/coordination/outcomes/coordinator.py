@@ -47,7 +47,9 @@ class Outcomes(CoordinatorFeature):
             run.note_progress()
         wanted: dict[int, list[tuple[int, int]]] = {}
         for fiber in message.fibers:
-            record = self.find(sender, message.run, fiber)
+            record = state.fibers.get(fiber)
+            if record is None or record.run != message.run:
+                record = self.find(sender, message.run, fiber)
             if record is None:
                 why = self._why_unknown(run, fiber)
                 state.send(sender.id, m.FiberLost(fiber, *why, message.run))
@@ -124,22 +126,29 @@ class Outcomes(CoordinatorFeature):
         """Pass on the outcomes to the members that wait for them."""
         outgoing: dict[int, m.Outcomes] = {}
         references = dict(message.references)
+        runs: dict[int, None] = {}
         for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
-            waiters = self._take_waiters(sender, fiber)
+            waiters = self._take_waiters(sender, fiber, runs)
             if not waiters:
                 self._state.stale += 1  # nobody asks any more, or the fiber has moved on
-            keys = references.get(index, [])
-            self._references.came(keys)
-            self._keep(sender.id, fiber, payload, keys)  # before the last reference to it may go
+            keys = references.get(index)
+            if keys:
+                self._references.came(keys)
+            self._keep(sender.id, fiber, payload, keys or ())  # while references to it are left
             for waiter in waiters:
                 if waiter in self._state.members:
-                    outcomes = outgoing.setdefault(waiter, m.Outcomes([], []))
+                    outcomes = outgoing.get(waiter)
+                    if outcomes is None:
+                        outcomes = outgoing[waiter] = m.Outcomes([], [])
                     if keys:
                         outcomes.references.append((len(outcomes.fibers), keys))
                         self._references.sent(keys, waiter)
                     outcomes.fibers.append(fiber)
                     outcomes.payloads.append(payload)
-            self._references.gone(keys)
+            if keys:
+                self._references.gone(keys)
+        for run in runs:
+            self._state.runs[run].note_progress()
         for waiter, outcomes in outgoing.items():
             self._state.send(waiter, outcomes)
 
@@ -158,14 +167,20 @@ class Outcomes(CoordinatorFeature):
         if outcome is not None:
             self._references.gone(outcome.references)
 
-    def _take_waiters(self, host: MemberRecord, fiber: int) -> list[int]:
-        """The members that wait for an outcome, which this host has sent: they wait no longer."""
+    def _take_waiters(self, host: MemberRecord, fiber: int, runs: dict[int, None]) -> list[int]:
+        """The members that wait for an outcome, which this host has sent: they wait no longer.
+
+        Args:
+            host: the member that has sent it.
+            fiber: whose outcome it is.
+            runs: gets the run of the fiber: something has happened in it.
+        """
         record = self._state.fibers.get(fiber)
         if record is None:
             return self._unverified_waits.delivered(host.id, fiber)
         if record.host != host.id:
             return []
-        self._state.runs[record.run].note_progress()
+        runs[record.run] = None
         waiters, record.waiters = record.waiters, []
         if record.is_unwanted:
             self.fiber_unreachable(fiber, host.id, 0)

@@ -93,8 +93,9 @@ class FiberWaits(MemberFeature):
             others: gets the run of the handle's fiber, if that is another one.
         """
         state, id = self._state, stated.id
-        behind = state.run_of(stated)
-        if behind is None and origin_of(stated) is not None:
+        origin = origin_of(stated)
+        behind = run if origin is run.location else state.run_of(stated)
+        if behind is None and origin is not None:
             return without_outcome(id)  # its run is over, or none of this member's
         if behind is not None and type(stated.location) is not RemoteFiber:
             handle: Handle[Any, Any, Any] | None = stated
@@ -107,7 +108,8 @@ class FiberWaits(MemberFeature):
             handle.waiters = handle.waiters or {}  # if it comes and goes, it is still asked for
             asker.known.add(id)
             ask.setdefault(asker.id, []).append(id)
-        behind = state.run_of(handle)
+        if handle is not stated:
+            behind = state.run_of(handle)
         if behind is not None and behind is not run:
             others.append(behind.id)
         return handle

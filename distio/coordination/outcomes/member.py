@@ -65,7 +65,8 @@ class Outcomes(MemberFeature):
 
     def post(self, fiber: int, outcome: Leaving) -> None:
         """The outcome was pickled for others."""
-        self._references.export(outcome.handles)
+        if outcome.handles:
+            self._references.export(outcome.handles)
         self.asked.discard(fiber)
         self._state.progress.post(fiber, outcome)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Final, final
 
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
@@ -15,6 +15,10 @@ from distio.protocol.text import readable_exception
 from distio.result import Panic
 
 __all__ = ["FinishFiber", "PickleOutcome"]
+
+
+_NOTHING: Final = Leaving(b"")
+"""Stands for an outcome that is still to be pickled."""
 
 
 @final
@@ -38,7 +42,7 @@ class PickleOutcome(Task):
         self._run = run
         self._handle = handle
         self._pickled = pickled
-        self._outcome = Leaving(b"")
+        self._outcome = _NOTHING
 
     @property
     def run_id(self) -> int:
@@ -76,7 +80,7 @@ class FinishFiber(Task):
     def __init__(self, fiber: Fiber, pickled: Callable[[Fiber, Leaving], None]) -> None:
         self.fiber = fiber
         self._pickled = pickled
-        self._outcome = Leaving(b"")
+        self._outcome = _NOTHING
 
     @property
     def run_id(self) -> int:

@@ -227,7 +227,9 @@ class Primitives(MemberFeature):
             else:
                 _refuse(fiber, ClusterClosed(reason))
 
-    def free(self, keys: Sequence[int]) -> list[Any]:
+    def free(self, keys: Sequence[int]) -> Sequence[Any]:
+        if not self._primitives:
+            return ()
         return [self._free(key) for key in keys if key in self._primitives]
 
     def _free(self, key: int) -> Primitive:

@@ -125,7 +125,7 @@ class TakeSnapshots(Task):
             dumped, reason = None, self._refusal
             if not reason:
                 try:
-                    dumped = dump_captured(captured.state, writer=writer)
+                    dumped = dump_captured(captured.fiber, captured.state, writer=writer)
                     mentioned += dumped.handles
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
                     reason = str_of(error)

@@ -137,11 +137,13 @@ class References(MemberFeature):
 
     # -- hooks ----------------------------------------------------------------------------
 
-    def before_flush(self) -> None:
-        self.give_back()
-
     def after_flush(self) -> None:
-        """Handles that left were told of: from now on the payloads with them count."""
+        """Handles that left were told of: from now on the payloads with them count.
+
+        What died is given back after the ends of fibers. With the end of a run all of its
+        references are gone at once, and nobody need look at each of them.
+        """
+        self.give_back()
         if self._leaving:
             self._state.send(m.GiveBack(self._leaving))
             self._leaving = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any
 
@@ -83,6 +83,15 @@ class CoordinatorState:
             self.failures.append(failure)
             self.spoilt.add(run)
 
+    def survive_each(self, steps: Iterable[Callable[..., None]], *args: Any) -> None:
+        """`survive` for each of these, without a call more for each event."""
+        for step in steps:
+            try:
+                step(*args)
+            except Exception as failure:  # noqa: BLE001 (it is raised later; none is rare)
+                self.failures.append(failure)
+                self.spoilt.add(0)
+
     def take_failures(self) -> list[Exception]:
         """Take out what was raised by something that follows from events."""
         failures, self.failures = self.failures, []
@@ -156,8 +165,7 @@ class CoordinatorState:
         overdue = overdue or (reason if run.mistakes else "")
         for fiber in run.fibers:
             self.fibers.pop(fiber, None)
-        for run_ended in self.hooks.run_ended:
-            self.survive(run_ended, id, run)
+        self.survive_each(self.hooks.run_ended, id, run)
         for member in self.members.values():
             member.blocked.pop(id, None)
             if member.id in run.members:

@@ -39,8 +39,8 @@ class RemoteFiber(Claim):
 
 def origin_of(handle: Handle[Any, Any, Any]) -> LocalFiber | None:
     """The location that the fiber's run gave to the handle; None if the handle is a copy."""
-    location = handle.location
-    return location.origin if isinstance(location, LocalFiber | RemoteFiber) else None
+    origin: LocalFiber | None = getattr(handle.location, "origin", None)
+    return origin
 
 
 def is_of(handle: Handle[Any, Any, Any], run: int) -> bool:

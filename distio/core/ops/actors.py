@@ -8,9 +8,8 @@ time, first come first served. The loss, the outcome and the waits of a call are
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-from distio.core.actors import Actor
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
 from distio.core.ops.base import IO, Frame, Next
@@ -21,6 +20,9 @@ from distio.core.ops.parallel import wait_together
 from distio.core.ops.values import Call, FlatMap
 from distio.protocol import requests
 from distio.protocol.requests import Lock
+
+if TYPE_CHECKING:
+    from distio.core.actors import Actor
 
 __all__ = ["MakeActor", "call_actor"]
 

@@ -14,7 +14,7 @@ from distio.core.pickling.spaces import class_being_made, class_known, class_mad
 if TYPE_CHECKING:
     from distio.core.pickling.pickler import Pickler
 
-__all__ = ["names_in_class_body", "reduce_by_value"]
+__all__ = ["names_in_class_body", "reduce_by_value", "text_hints_of_class"]
 
 _KEPT_BY_PYTHON: Final = frozenset(
     {
@@ -48,14 +48,14 @@ def reduce_by_value(pickler: Pickler, cls: type) -> tuple[Any, ...]:
     index = None if home is None else home.index
     arguments = id, index, type(cls), cls.__name__, cls.__bases__, initial
     if home is not None:
-        hints = [hint for hint in _annotations_of(cls).values() if isinstance(hint, str)]
-        home.need_for_hints(hints, pickler.can_travel)
+        home.need_for_hints(text_hints_of_class(cls), pickler.can_travel)
     return _make, arguments, _state_of(cls), None, None, _set_state
 
 
-def _annotations_of(cls: type) -> dict[str, Any]:
-    found = vars(cls).get("__annotations__", {})
-    return found if isinstance(found, dict) else {}
+def text_hints_of_class(cls: type) -> list[str]:
+    """The annotations in the body of a class that are text."""
+    hints = vars(cls).get("__annotations__", {})
+    return [hint for hint in hints.values() if type(hint) is str] if type(hints) is dict else []
 
 
 def _state_of(cls: type) -> dict[str, Any]:

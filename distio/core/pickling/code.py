@@ -8,18 +8,30 @@ travel beside it, because the file may be a notebook's cell, or be on another ma
 from __future__ import annotations
 
 import dis
+import inspect
 import linecache
 import marshal
+import sys
 from collections.abc import Callable
 from functools import wraps
 from types import CodeType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-__all__ = ["codes_in", "imports_anything", "names_in", "reduce_code"]
+__all__ = [
+    "NAMELESS",
+    "CodeFacts",
+    "codes_in",
+    "facts_of",
+    "load_code",
+    "names_in",
+    "reduce_code",
+]
 
 T = TypeVar("T")
 
 _IMPORT: Final = dis.opmap["IMPORT_NAME"]
+NAMELESS: Final = frozenset({"globals", "eval", "exec", "vars", "locals", "__import__"})
+"""Functions that reach global variables without naming them in the code."""
 _WITHOUT_REFERENCES: Final = 2
 """This version of the format depends on nothing but the code: later ones count references."""
 _MOST_LINES: Final = 2_000
@@ -64,10 +76,39 @@ def names_in(code: CodeType) -> dict[str, None]:
     return {name: None for each in codes_in(code) for name in each.co_names}
 
 
+class CodeFacts(NamedTuple):
+    """What there is to be known of a code object."""
+
+    names: dict[str, None]
+    """See `names_in`."""
+    has_only_names: bool
+    """Whether it reaches no global variable but those that it names."""
+    texts: list[str]
+    """If it reaches others: the constants that may name them."""
+    doc: str | None
+    """The docstring that a function of this code has from the beginning."""
+    name: str
+    qualname: str
+
+
 @_once
-def imports_anything(code: CodeType) -> bool:
-    """Whether the code has an import statement, which reads `__package__` and `__spec__`."""
-    return any(_IMPORT in each.co_code[::2] for each in codes_in(code))
+def facts_of(code: CodeType) -> CodeFacts:
+    """What there is to be known of a code object."""
+    names, texts = names_in(code), list[str]()
+    if not NAMELESS.isdisjoint(names):
+        consts = [const for each in codes_in(code) for const in each.co_consts]
+        texts = [const for const in consts if isinstance(const, str)]
+    # an import statement reads `__package__` and `__spec__`
+    imports_anything = any(_IMPORT in each.co_code[::2] for each in codes_in(code))
+    has_only_names = not imports_anything and NAMELESS.isdisjoint(names)
+    return CodeFacts(names, has_only_names, texts, _doc_in(code), code.co_name, code.co_qualname)
+
+
+def _doc_in(code: CodeType) -> str | None:
+    if sys.version_info >= (3, 14) and not code.co_flags & inspect.CO_HAS_DOCSTRING:
+        return None
+    first = code.co_consts[0] if code.co_consts else None
+    return first if isinstance(first, str) else None
 
 
 @_once
@@ -76,7 +117,7 @@ def reduce_code(code: CodeType) -> tuple[Any, ...] | None:
     marshalled = _marshalled(code)
     if marshalled is None:
         return None
-    return _load_code, (marshalled, *_source_of(code))
+    return load_code, (marshalled, *_source_of(code))
 
 
 def _marshalled(code: CodeType) -> bytes | None:
@@ -99,7 +140,8 @@ def _source_of(code: CodeType) -> tuple[int, list[str]]:
     return first, lines[first - 1 : last]
 
 
-def _load_code(marshalled: bytes, first: int, lines: list[str]) -> CodeType:
+def load_code(marshalled: bytes, first: int, lines: list[str]) -> CodeType:
+    """Make a code object again, and let tracebacks find its lines."""
     code: CodeType = marshal.loads(marshalled)
     if lines and linecache.getline(code.co_filename, first) != lines[0]:
         _remember_lines(code.co_filename, first, lines)

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import builtins
 import functools
-import inspect
 import sys
 from types import CellType, CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
+from distio.core.fiber import Handle
 from distio.core.pickling.classes import names_in_class_body
-from distio.core.pickling.code import codes_in, imports_anything
+from distio.core.pickling.code import CodeFacts
 from distio.core.pickling.plain import PLAIN
-from distio.core.pickling.scope import NAMELESS
+from distio.core.pickling.shared_code import code_named
 from distio.core.pickling.spaces import names_at
+from distio.core.references import HoldsReference
+from distio.protocol.requests import Lock, PrimitiveRef
 
 if TYPE_CHECKING:
     from distio.core.pickling.pickler import Pickler
 
-__all__ = ["empty_cell", "is_self_contained", "reduce_by_value", "reduce_self_contained"]
+__all__ = ["is_bare", "is_free", "reduce_by_value", "reduce_self_contained"]
 
 
 _HINTS: Final = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
@@ -32,22 +34,26 @@ _HINTS: Final = "__annotate__" if sys.version_info >= (3, 14) else "__annotation
 # -- the short way ----------------------------------------------------------------------------
 
 
-def is_self_contained(f: FunctionType) -> bool:
-    """Whether the function can't be imported, and reads nothing of its module."""
-    is_bare = not (f.__dict__ or f.__kwdefaults__ or getattr(f, _HINTS))
-    has_type_parameters = getattr(f, "__type_params__", ())
-    if not is_bare or has_type_parameters or "<" not in f.__qualname__:
-        return False
-    if _doc_in(f.__code__) != f.__doc__ or imports_anything(f.__code__):
-        return False
-    names = f.__globals__
-    return not any(
-        name in names or name in NAMELESS for code in codes_in(f.__code__) for name in code.co_names
-    )
+def is_free(facts: CodeFacts, names: dict[str, Any]) -> bool:
+    """Whether code reads nothing of this namespace: a bare function of it is self-contained."""
+    return facts.has_only_names and names.keys().isdisjoint(facts.names)
 
 
-def reduce_self_contained(f: FunctionType) -> Any:
-    """How pickle makes a self-contained function again; None if it has captured objects."""
+def is_bare(f: FunctionType, facts: CodeFacts) -> bool:
+    """Whether a function holds nothing but its code, its names, its defaults and its cells."""
+    if f.__dict__ or f.__kwdefaults__ or getattr(f, _HINTS):
+        return False
+    return f.__doc__ == facts.doc and not getattr(f, "__type_params__", None)
+
+
+def reduce_self_contained(f: FunctionType, facts: CodeFacts, code: CodeType | bytes) -> Any:
+    """How pickle makes a self-contained function again; None if it has captured objects.
+
+    Args:
+        f: the function.
+        facts: those of its code.
+        code: that, or the digest of it.
+    """
     captured = []
     for cell in f.__closure__ or ():
         if sys.getrefcount(cell) > _HELD_BY_ONE or not _is_full(cell):
@@ -56,7 +62,11 @@ def reduce_self_contained(f: FunctionType) -> Any:
         if type(value) not in PLAIN:  # it may lead back to the function itself
             return None
         captured.append(value)
-    arguments = (f.__code__, f.__module__, f.__name__, f.__qualname__, f.__defaults__, captured)
+    arguments: tuple[Any, ...] = code, f.__module__, captured
+    if f.__name__ != facts.name or f.__qualname__ != facts.qualname:
+        arguments = *arguments, f.__defaults__, f.__name__, f.__qualname__
+    elif f.__defaults__:
+        arguments = *arguments, f.__defaults__
     return _make_self_contained, arguments
 
 
@@ -75,63 +85,90 @@ _HELD_BY_ONE: Final = _held_by_one()
 
 
 def _make_self_contained(
-    code: CodeType,
+    code: CodeType | bytes,
     module: str,
-    name: str,
-    qualname: str,
-    defaults: tuple[Any, ...] | None,
     captured: list[Any],
+    defaults: tuple[Any, ...] | None = None,
+    name: str | None = None,
+    qualname: str | None = None,
 ) -> FunctionType:
+    code = code if isinstance(code, CodeType) else code_named(code)
     names = {"__builtins__": builtins, "__name__": module}
     f = FunctionType(code, names, name, defaults, tuple([CellType(value) for value in captured]))
-    f.__qualname__ = qualname
+    if qualname is not None:
+        f.__qualname__ = qualname
     return f
 
 
 # -- the long way -----------------------------------------------------------------------------
 
 
-def reduce_by_value(pickler: Pickler, f: FunctionType) -> tuple[Any, ...]:
-    """How pickle makes a function again; what it holds is set afterwards, as it may hold itself."""
-    if _is_single_dispatch(f):
+def reduce_by_value(
+    pickler: Pickler, f: FunctionType, facts: CodeFacts, code: CodeType | bytes
+) -> tuple[Any, ...]:
+    """How pickle makes a function again; what may hold the function itself is set afterwards.
+
+    Args:
+        pickler: which asks.
+        f: the function.
+        facts: those of its code.
+        code: that, or the digest of it.
+    """
+    if f.__globals__ is _OF_FUNCTOOLS and _is_single_dispatch(f):
         return _reduce_single_dispatch(f)
     namespace = pickler.scope.namespace(f.__globals__)
-    namespace.need_for(f, pickler.can_travel)
-    pickler.cells.update({id(cell): cell for cell in f.__closure__ or ()})
-    arguments = f.__code__, namespace.index, f.__name__, f.__closure__
-    return _make, arguments, _state_of(f), None, None, _set_state
+    namespace.need_for(f, facts, pickler.can_travel)
+    arguments: tuple[Any, ...] = code, namespace.index, f.__closure__
+    if f.__name__ != facts.name:
+        arguments = *arguments, f.__name__
+    state = _state_of(f, facts)
+    if f.__closure__ and (contents := _separate_contents(pickler.cells, f)):
+        state["__closure__"] = contents
+    return (_make, arguments, state, None, None, _set_state) if state else (_make, arguments)
 
 
-def _state_of(f: FunctionType) -> dict[str, Any]:
-    """What a function holds that its code and its name don't say."""
-    code, state = f.__code__, dict[str, Any]()
-    if f.__qualname__ != code.co_qualname:
+def _separate_contents(cells: dict[int, Any], f: FunctionType) -> list[tuple[CellType, Any]]:
+    """See to the cells of a function; return those, with their contents, that are filled later."""
+    later = []
+    for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True):
+        try:
+            contents = cell.cell_contents
+        except ValueError:  # not bound yet
+            cells[id(cell)] = cell, (cell_of, ())
+            continue
+        kind = type(contents)
+        if kind in _LEADS_NOWHERE or issubclass(kind, HoldsReference):
+            cells.setdefault(id(cell), (cell, (cell_of, (contents,))))
+            continue
+        cells[id(cell)] = cell, (cell_of, ())
+        later.append((cell, _contents_of(name, contents)))
+    return later
+
+
+_LEADS_NOWHERE: Final = PLAIN | {Handle, Lock, PrimitiveRef}
+"""Types of values that hold no function."""
+
+
+def _state_of(f: FunctionType, facts: CodeFacts) -> dict[str, Any]:
+    """What a function holds that its code, its name and its cells don't say."""
+    state: dict[str, Any] = {}
+    if f.__qualname__ != facts.qualname:
         state["__qualname__"] = f.__qualname__
     if f.__module__ != f.__globals__.get("__name__"):
         state["__module__"] = f.__module__
-    if f.__doc__ != _doc_in(code):
+    if f.__doc__ != facts.doc:
         state["__doc__"] = f.__doc__
-    for name in ("__defaults__", "__kwdefaults__", "__type_params__"):
-        if value := getattr(f, name, None):
-            state[name] = value
+    if f.__defaults__:
+        state["__defaults__"] = f.__defaults__
+    if f.__kwdefaults__:
+        state["__kwdefaults__"] = f.__kwdefaults__
+    if value := getattr(f, "__type_params__", None):  # from 3.12 on
+        state["__type_params__"] = value
     if value := getattr(f, _HINTS):
         state[_HINTS] = value
-    if f.__closure__:
-        named_cells = zip(code.co_freevars, f.__closure__, strict=True)
-        state["__closure__"] = [
-            (cell, _contents_of(name, cell)) for name, cell in named_cells if _is_full(cell)
-        ]
     if f.__dict__:
         state["__dict__"] = dict(f.__dict__)
     return state
-
-
-def _doc_in(code: CodeType) -> str | None:
-    """The docstring that a function of this code has from the beginning."""
-    if sys.version_info >= (3, 14) and not code.co_flags & inspect.CO_HAS_DOCSTRING:
-        return None
-    first = code.co_consts[0] if code.co_consts else None
-    return first if isinstance(first, str) else None
 
 
 def _is_full(cell: CellType) -> bool:
@@ -142,20 +179,23 @@ def _is_full(cell: CellType) -> bool:
     return True
 
 
-def _contents_of(name: str, cell: CellType) -> Any:
-    """What a cell holds; code that is evaluated late holds the dict of its class."""
-    contents = cell.cell_contents
+def _contents_of(name: str, contents: Any) -> Any:
+    """What travels of a cell's contents; code that is evaluated late has the dict of its class."""
     return names_in_class_body(contents) if name == "__classdict__" else contents
 
 
-def empty_cell() -> CellType:
-    """A cell whose contents are set with the state of the function it belongs to."""
-    return CellType()
+def cell_of(*contents: Any) -> CellType:
+    """A cell; it is empty if its contents are set with the state of a function that has it."""
+    return CellType(*contents)
 
 
 def _make(
-    code: CodeType, namespace: int, name: str, cells: tuple[CellType, ...] | None
+    code: CodeType | bytes,
+    namespace: int,
+    cells: tuple[CellType, ...] | None,
+    name: str | None = None,
 ) -> FunctionType:
+    code = code if isinstance(code, CodeType) else code_named(code)
     return FunctionType(code, names_at(namespace), name, None, cells)
 
 
@@ -171,7 +211,10 @@ def _set_state(f: FunctionType, state: dict[str, Any]) -> None:
 
 
 def _is_single_dispatch(f: FunctionType) -> bool:
-    return f.__globals__ is vars(functools) and hasattr(f, "registry") and hasattr(f, "dispatch")
+    return hasattr(f, "registry") and hasattr(f, "dispatch")
+
+
+_OF_FUNCTOOLS: Final = vars(functools)
 
 
 def _reduce_single_dispatch(f: Any) -> tuple[Any, ...]:

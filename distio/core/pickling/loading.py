@@ -38,12 +38,13 @@ def load(
         NotImportable: a module is needed that isn't to be had here.
         Exception: whatever unpickling user data may raise.
     """
-    if payload[:1] == pickle.PROTO:
+    if payload[:1] == pickle.PROTO and not attachments:
         return _load_alone(payload)
     attachments = {} if attachments is None else attachments
     body, definitions, digest = parts_of(payload, attachments)
     if not (definitions or digest):
-        return _load_alone(body)
+        with opening(None, attachments):
+            return _load_alone(body)
     bundle = Bundle(definitions or attachments.get(digest, b""))
     if bundles is None:
         opened = bundle.open_once(current_space())
@@ -51,7 +52,7 @@ def load(
         digest = digest or digest_of(definitions)
         opened = bundles.setdefault(digest, bundle).open(current_space())
         attachments.pop(digest, None)
-    with opening(opened):
+    with opening(opened, attachments):
         return _Unpickler(BytesIO(body)).load()
 
 

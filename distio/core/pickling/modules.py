@@ -22,7 +22,16 @@ from typing import Any, Final, NamedTuple, final
 
 import cloudpickle
 
-__all__ = ["OURS", "Reach", "Source", "Sources", "is_everywhere", "sources_of", "travels_by_name"]
+__all__ = [
+    "OURS",
+    "Reach",
+    "Source",
+    "Sources",
+    "is_any_by_value",
+    "is_everywhere",
+    "sources_of",
+    "travels_by_name",
+]
 
 OURS: Final = frozenset(
     {
@@ -35,6 +44,7 @@ OURS: Final = frozenset(
         "distio.core.pickling.code",
         "distio.core.pickling.functions",
         "distio.core.pickling.pickler",
+        "distio.core.pickling.shared_code",
         "distio.result",
     }
 )
@@ -76,6 +86,11 @@ def travels_by_name(module: ModuleType) -> bool:
     return not (by_value and any(parent in by_value for parent in [name, *_parents(name)]))
 
 
+def is_any_by_value() -> bool:
+    """Whether the user has registered any module with cloudpickle to travel by value."""
+    return bool(cloudpickle.list_registry_pickle_by_value())
+
+
 @cache
 def is_everywhere(name: str) -> bool:
     """Whether a module belongs to what every worker has: built in, or installed."""
@@ -106,15 +121,19 @@ class Reach:
     def __init__(self) -> None:
         self._paths: dict[object, frozenset[str] | None] = {}
         """By cluster; None: nobody knows."""
+        self._known: dict[tuple[str, ...], bool] = {}
+        """By the places of a package: whether all find it there."""
 
     def add(self, cluster: object, path: Iterable[str] | None) -> None:
         """A cluster is in use, whose workers look in these directories; None: nobody knows."""
         known = None if path is None else frozenset(map(os.path.realpath, path))
         self._paths[cluster] = known
+        self._known = {}
 
     def remove(self, cluster: object) -> None:
         """A cluster is in use no longer."""
         self._paths.pop(cluster, None)
+        self._known = {}
 
     def has(self, name: str) -> bool:
         """Whether all workers find a module of this name where this process has found it."""
@@ -124,6 +143,12 @@ class Reach:
         parts = getattr(package, "__path__", None)
         if parts is not None:
             places = [os.path.dirname(part) for part in parts]
+        key, known = (*places,), self._known
+        if key not in known:
+            known[key] = self._are_reached(places)
+        return known[key]
+
+    def _are_reached(self, places: Iterable[str]) -> bool:
         roots = {os.path.realpath(place) for place in places}
         paths = list(self._paths.values())
         return all(path is not None and roots & path for path in paths)

@@ -15,14 +15,23 @@ if TYPE_CHECKING:
     from distio.core.fiber import Handle
     from distio.core.references import Reference
 
-__all__ = ["LARGE_BUNDLE", "LARGE_VALUE", "Dumped", "Parts", "Writer", "digest_of", "parts_of"]
+__all__ = [
+    "LARGE_BUNDLE",
+    "LARGE_VALUE",
+    "Bundled",
+    "Dumped",
+    "Parts",
+    "Writer",
+    "digest_of",
+    "parts_of",
+]
 
 _INLINE: Final = b"I"
 _REFERRED: Final = b"R"
 _CUT: Final = b"C"
 """How a payload begins that has a bundle, refers to one, or has had parts of its body cut out; a
 mere body begins as pickles do."""
-LARGE_BUNDLE: Final = 16 * 1024
+LARGE_BUNDLE: Final = 1024
 """A bundle of fewer bytes travels with each body that refers to it."""
 LARGE_VALUE: Final = 64 * 1024
 """Texts, bytes and buffers from this size on are attachments; pickle writes them one by one."""
@@ -36,6 +45,19 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
 
+class Bundled(NamedTuple):
+    """A bundle as bytes."""
+
+    payload: bytes
+    digest: bytes
+    """Empty for one that is not large."""
+
+    @classmethod
+    def of(cls, payload: bytes) -> Bundled:
+        """Name it if it is large."""
+        return cls(payload, digest_of(payload) if len(payload) >= LARGE_BUNDLE else b"")
+
+
 @final
 class Writer:
     """A file for a pickler.
@@ -44,11 +66,11 @@ class Writer:
     through again.
 
     Args:
-        attaches: whether large values stay apart.
+        attaches: whether large values stay apart, and so does code.
     """
 
     def __init__(self, *, attaches: bool) -> None:
-        self._attaches = attaches
+        self.attaches = attaches
         self._pieces: list[bytes] = []
         self._size = 0
         self._cuts: list[tuple[int, bytes]] = []
@@ -59,7 +81,7 @@ class Writer:
     def write(self, data: Any) -> int:
         """As pickle does: frames of small values, and each large value on its own."""
         size = len(data) if type(data) is bytes else memoryview(data).nbytes
-        if size < LARGE_VALUE or not self._attaches:
+        if size < LARGE_VALUE or not self.attaches:
             self._pieces.append(_bytes_of(data))
             self._size += size
         else:
@@ -114,23 +136,23 @@ class Dumped(NamedTuple):
     def of(
         cls,
         body: tuple[bytes, dict[bytes, bytes]],
-        bundle: bytes,
+        bundle: Bundled,
         handles: list[Handle[Any, Any, Any]],
         references: Sequence[Reference],
         generators: Sequence[Any],
     ) -> Dumped:
         """Put a body and its bundle together; a large bundle is attached."""
         payload, attachments = body
-        if len(bundle) >= LARGE_BUNDLE:
-            digest = digest_of(bundle)
-            attachments[digest] = bundle
-            payload = b"".join([_REFERRED, digest, payload])
-        elif bundle:
-            payload = _inline(bundle, payload)
+        definitions = bundle.payload
+        if bundle.digest:
+            attachments[bundle.digest] = definitions
+            payload = b"".join([_REFERRED, bundle.digest, payload])
+        elif definitions:
+            payload = _inline(definitions, payload)
         return cls(payload, attachments, handles, references, generators)
 
     def whole(self) -> bytes:
-        """A payload that can be opened on its own."""
+        """A payload that can be opened on its own: with all that stayed apart, but for code."""
         if not self.attachments:
             return self.payload
         body, bundle, digest = parts_of(self.payload, self.attachments)

@@ -14,13 +14,14 @@ from contextvars import ContextVar
 from enum import Enum
 from io import BytesIO
 from types import BuiltinMethodType, CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cloudpickle
 
 from distio.core.fiber import Handle
+from distio.core.ops.direct import is_starter, starter
 from distio.core.pickling import classes, enums, functions
-from distio.core.pickling.code import reduce_code
+from distio.core.pickling.code import CodeFacts, facts_of, reduce_code
 from distio.core.pickling.context_vars import reduce_context_var
 from distio.core.pickling.exceptions import ExceptionWriter
 from distio.core.pickling.finding import find_attribute, find_here, find_module, view_of
@@ -28,6 +29,7 @@ from distio.core.pickling.generators import is_generator
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
 from distio.core.pickling.payloads import Writer
 from distio.core.pickling.scope import Scope, find
+from distio.core.pickling.shared_code import shared
 from distio.core.references import Reference, reduce_handle, reduce_reference
 from distio.errors import TracedException
 from distio.protocol.requests import Lock, PrimitiveRef
@@ -39,6 +41,17 @@ Reduced = Any
 _Reducer = Callable[["Pickler", Any], Reduced]
 
 
+class _Known(NamedTuple):
+    """What functions of one code object and one namespace have in common, in one pickle."""
+
+    names: dict[str, Any]
+    facts: CodeFacts
+    code: CodeType | bytes
+    """The code, or its digest."""
+    is_free: bool
+    """Whether it reads nothing of the namespace."""
+
+
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
     """Knows how fibers, functions, classes and modules travel."""
 
@@ -47,20 +60,25 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self.scope = scope
         self.defines = defines
         """Whether what has a name in a script's namespace is defined here, or only named."""
-        self.cells: dict[int, CellType] = {}
-        """Cells of functions: what is in them is set with the state of the function."""
+        self.cells: dict[int, tuple[CellType, Reduced]] = {}
+        """Cells of functions, and how pickle makes them again: those whose contents are set with
+        the state of the function are empty at first."""
+        self._apart = None if defines else scope.apart
+        self._known: dict[int, _Known] = {}
+        """By the identity of code, which lives as long as what is pickled."""
         self._reducers: dict[type, _Reducer] = {}
-        """Those that aren't in `_BY_KIND`, as far as they were asked for."""
-        self._is_self_contained: dict[tuple[int, int], bool] = {}
-        """By code and globals, which live as long as what is pickled."""
+        """Those of the user's classes, as far as they were asked for: a class may be changed."""
         self._exceptions: ExceptionWriter | None = None
 
     def reducer_override(self, obj: Any) -> Reduced:
         """As pickle asks for each object that is of no built-in type."""
         kind = type(obj)
+        if kind is FunctionType:  # by far the most frequent
+            return self.reduce_function(obj)
         reduce = _BY_KIND.get(kind) or self._reducers.get(kind)
         if reduce is None:
-            reduce = self._reducers[kind] = _reducer_for(kind)
+            known = _BY_KIND if kind.__module__.startswith(_OURS) else self._reducers
+            reduce = known[kind] = _reducer_for(kind)
         return reduce(self, obj)
 
     def can_travel(self, value: Any) -> bool:
@@ -98,33 +116,58 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     # -- functions ------------------------------------------------------------------------
 
     def reduce_function(self, f: FunctionType) -> Reduced:
-        if "<" not in f.__qualname__:
+        if f in _FOUND:
+            return NotImplemented
+        if "<" not in f.__qualname__:  # it may be found under its name
             if self.scope.by_name(f, f.__qualname__):
+                _note_found(f)
                 return NotImplemented
-        elif (reduced := self._reduce_self_contained(f)) is not None:
-            return reduced
-        by_name = None if self.defines else self._named_in([f.__globals__], f, f.__qualname__)
-        return by_name or functions.reduce_by_value(self, f)
+            by_name = None if self.defines else self._named_in([f.__globals__], f, f.__qualname__)
+            if by_name is not None:
+                return by_name
+        if is_starter(f):
+            return self.named(f, f.__qualname__) or (starter, (vars(f)["__wrapped__"],))
+        known = self._known.get(id(f.__code__))
+        if known is None or known.names is not f.__globals__:
+            known = self._get_to_know(f)
+        reduced = None
+        if known.is_free and "<" in f.__qualname__ and functions.is_bare(f, known.facts):
+            reduced = functions.reduce_self_contained(f, known.facts, known.code)
+        return reduced or functions.reduce_by_value(self, f, known.facts, known.code)
 
-    def _reduce_self_contained(self, f: FunctionType) -> Reduced | None:
-        key = id(f.__code__), id(f.__globals__)
-        is_simple = self._is_self_contained.get(key)
-        if is_simple is None:
-            is_simple = self._is_self_contained[key] = functions.is_self_contained(f)
-        return functions.reduce_self_contained(f) if is_simple else None
+    def _get_to_know(self, f: FunctionType) -> _Known:
+        code, names = f.__code__, f.__globals__
+        facts = facts_of(code)
+        known = _Known(names, facts, self._kept_apart(code), functions.is_free(facts, names))
+        self._known[id(code)] = known
+        return known
+
+    def _kept_apart(self, code: CodeType) -> CodeType | bytes:
+        """The digest of code whose bytes are to lie apart; otherwise the code."""
+        if self._apart is None:
+            return code
+        known = shared(code)
+        if known is None:
+            return code
+        self._apart[known.digest] = known.payload
+        return known.digest
 
     def reduce_code(self, code: CodeType) -> Reduced:
         return reduce_code(code) or NotImplemented
 
     def reduce_cell(self, cell: CellType) -> Reduced:
-        return (functions.empty_cell, ()) if id(cell) in self.cells else NotImplemented
+        known = self.cells.get(id(cell))
+        return NotImplemented if known is None else known[1]
 
     # -- classes and modules --------------------------------------------------------------
 
     def reduce_class(self, cls: type) -> Reduced:
+        if cls in _FOUND:
+            return NotImplemented
         if cls.__module__ == "builtins":
             return super().reducer_override(cls)
         if self.scope.by_name(cls, cls.__qualname__):
+            _note_found(cls)
             return NotImplemented
         return self.named(cls, cls.__qualname__) or classes.reduce_by_value(self, cls)
 
@@ -251,7 +294,19 @@ def _reduce_dispatch_method(pickler: Pickler, made: Any) -> Reduced:
     return functools.singledispatchmethod, (made.func,), {"dispatcher": made.dispatcher}
 
 
+_OURS: Final = "distio."
+"""How the names of distio's modules begin."""
+_FOUND: Final[set[type | FunctionType]] = set()
+"""Classes and functions of distio that are found by their names, as they always will be."""
+
+
+def _note_found(obj: type | FunctionType) -> None:
+    if obj.__module__.startswith(_OURS):
+        _FOUND.add(obj)
+
+
 _BY_KIND: Final[dict[type, _Reducer]] = {
+    type: Pickler.reduce_class,
     FunctionType: Pickler.reduce_function,
     CodeType: Pickler.reduce_code,
     CellType: Pickler.reduce_cell,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.core.pickling import modules
-from distio.core.pickling.code import codes_in, names_in
+from distio.core.pickling.code import CodeFacts
 from distio.core.pickling.generators import Generators
 
 if TYPE_CHECKING:
@@ -17,14 +17,24 @@ if TYPE_CHECKING:
     from distio.core.pickling.spaces import ObjectSpace
     from distio.core.references import Reference
 
-__all__ = ["MISSING", "NAMELESS", "ORIGIN", "Namespace", "Scope", "find"]
+__all__ = [
+    "HEADING",
+    "MISSING",
+    "ORIGIN",
+    "Namespace",
+    "Scope",
+    "find",
+    "is_dunder",
+    "text_hints",
+    "words_in",
+]
 
 MISSING: Final = object()
 ORIGIN: Final = "__distio_origin__"
 """The global variable in which an arrived namespace keeps where it was defined first."""
-NAMELESS: Final = frozenset({"globals", "eval", "exec", "vars", "locals", "__import__"})
-"""Functions that reach global variables without naming them in the code."""
 _DUNDERS: Final = ("__name__", "__package__", "__file__", "__path__", "__doc__")
+HEADING: Final = (*_DUNDERS, "__spec__", ORIGIN)
+"""The variables of which the heading of a namespace is made."""
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 
 
@@ -50,38 +60,40 @@ class Namespace:
         self.names = names
         self.origin = origin
         """The process, the module and the generation in which it was defined first."""
-        self.needed: dict[str, str] = {}
-        """Names, and for each the function that uses it."""
-        self._taken: dict[str, Any] = {}
+        self.needed: dict[str, FunctionType | None] = {}
+        """Names, and for each the function that uses it, if one does."""
+        self.taken: dict[str, Any] = {}
         """What was dumped: another thread may set a variable meanwhile."""
 
-    def need(self, name: str, by: str = "") -> None:
+    def need(self, name: str, by: FunctionType | None = None) -> None:
         """The variable of this name is to be defined."""
         if name not in self.needed:
             self.needed[name] = by
 
-    def need_for(self, f: FunctionType, can_travel: Callable[[Any], bool]) -> None:
+    def need_for(
+        self, f: FunctionType, facts: CodeFacts, can_travel: Callable[[Any], bool]
+    ) -> None:
         """Whatever a function may read is to be defined."""
-        code, names = f.__code__, self.names
-        by = f"{f.__qualname__} ({code.co_filename}:{code.co_firstlineno})"
-        used = names_in(code)
-        for name in used:
-            if name in names:
-                self.need(name, by)
-        hints = [hint for hint in _annotations(f).values() if isinstance(hint, str)]
-        texts = _texts_in(code) if not NAMELESS.isdisjoint(used) else []
-        self._need_if(_words(hints + texts), can_travel, by)
+        names, needed = self.names, self.needed
+        for name in facts.names:
+            if name in names and name not in needed:
+                needed[name] = f
+        if texts := text_hints(f) + facts.texts:
+            self._need_if(words_in(texts), can_travel, f)
 
     def need_for_hints(self, hints: Iterable[str], can_travel: Callable[[Any], bool]) -> None:
         """What annotations name that are text, for those who ask for the types."""
-        self._need_if(_words(hints), can_travel)
+        self._need_if(words_in(hints), can_travel)
 
     def _need_if(
-        self, words: Iterable[str], can_travel: Callable[[Any], bool], by: str = ""
+        self,
+        words: Iterable[str],
+        can_travel: Callable[[Any], bool],
+        by: FunctionType | None = None,
     ) -> None:
         """Whatever of these can travel is to be defined: nothing says that it is used."""
         for name in words:
-            is_open = name in self.names and name not in self.needed and not _is_dunder(name)
+            is_open = name in self.names and name not in self.needed and not is_dunder(name)
             if is_open and can_travel(self.names[name]):
                 self.need(name, by)
 
@@ -96,17 +108,29 @@ class Namespace:
         fresh = {
             name: self.names[name]
             for name in self.needed
-            if name not in self._taken and name in self.names and not _is_dunder(name)
+            if name not in self.taken and name in self.names and not is_dunder(name)
         }
-        self._taken.update(fresh)
+        self.taken.update(fresh)
         return fresh
+
+    def key(self) -> tuple[Any, ...]:
+        """Tells it apart from others as long as it lives, by what is needed of it and by whom.
+
+        A function counts as far as messages name it: as the user of a module that may be missing.
+        """
+        users = [
+            id(by.__code__)
+            for name, by in self.needed.items()
+            if by is not None and _may_be_missing(self.names.get(name))
+        ]
+        return id(self.names), self.origin, (*self.needed,), (*users,)
 
     def defined(self) -> dict[tuple[str, str], Any]:
         """By module and name, the variables that were taken, if this process defines them."""
         _, module, generation = self.origin
         if generation is not None:
             return {}
-        return {(module, name): value for name, value in self._taken.items()}
+        return {(module, name): value for name, value in self.taken.items()}
 
     def heading(self, generation: int) -> tuple[tuple[bytes, str, int], dict[str, Any], Any]:
         """What a namespace holds without being asked: its origin, its dunders, its spec."""
@@ -120,28 +144,31 @@ class Namespace:
         return (token, module, generation if known is None else known), dunders, spec
 
 
+def _may_be_missing(value: Any) -> bool:
+    return type(value) is ModuleType and not value.__name__.startswith("distio.")
+
+
 def _is_plain(value: Any) -> bool:
     return isinstance(value, str) or (
         isinstance(value, list) and all(isinstance(part, str) for part in value)
     )
 
 
-def _is_dunder(name: str) -> bool:
+def is_dunder(name: str) -> bool:
+    """Whether a variable is of the module itself, and isn't defined by a bundle."""
     return name == ORIGIN or name in _DUNDERS or name in ("__builtins__", "__spec__", "__loader__")
 
 
-def _annotations(f: FunctionType) -> dict[str, Any]:
+def text_hints(f: FunctionType) -> list[str]:
+    """The annotations of a function that are text."""
     try:
-        return f.__annotations__
+        return [hint for hint in f.__annotations__.values() if type(hint) is str]
     except NameError:  # evaluated when asked for, and a name isn't there yet
-        return {}
+        return []
 
 
-def _texts_in(code: CodeType) -> list[str]:
-    return [const for each in codes_in(code) for const in each.co_consts if isinstance(const, str)]
-
-
-def _words(texts: Iterable[str]) -> list[str]:
+def words_in(texts: Iterable[str]) -> list[str]:
+    """All that may be a name in some texts."""
     return [word for text in texts for word in _WORD.findall(text)]
 
 
@@ -157,6 +184,8 @@ class Scope:
         """Whether all exceptions have to arrive whole."""
         self.is_trial = is_trial
         """Whether nobody will open what is dumped."""
+        self.apart: dict[bytes, bytes] | None = None
+        """By digest, the code that stays apart; None: none does."""
         self.handles: list[Handle[Any, Any, Any]] = []
         self.references: list[Reference] = []
         self.generators = Generators()
@@ -203,10 +232,13 @@ class Scope:
         return None if names is None else self.namespace(names)
 
     def user_of(self, module: ModuleType) -> str:
-        """A function that has a module among its global variables; empty if there is none."""
+        """A function that has a module among its global variables; empty if nobody has to know."""
+        if not _may_be_missing(module):
+            return ""
         return next(
             (
-                f"the function {by}"
+                f"the function {by.__qualname__} "
+                f"({by.__code__.co_filename}:{by.__code__.co_firstlineno})"
                 for namespace in self.namespaces
                 for name, by in namespace.needed.items()
                 if by and namespace.names.get(name) is module

@@ -15,12 +15,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any, Final, NamedTuple, final
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 from weakref import WeakValueDictionary
 
 from distio.core.pickling.class_ids import ClassId, ClassIds
@@ -28,12 +28,16 @@ from distio.core.pickling.leftovers import release
 from distio.core.pickling.modules import Reach, Sources
 from distio.core.pickling.scope import ORIGIN
 
+if TYPE_CHECKING:
+    from distio.core.pickling.bundles import MadeBundle
+
 __all__ = [
     "Generations",
     "Heading",
     "ObjectSpace",
     "Opened",
     "Origin",
+    "attachment",
     "class_being_made",
     "class_known",
     "class_made",
@@ -150,7 +154,11 @@ class ObjectSpace:
         self.classes = ClassIds(self.token)
         self.generations = Generations()
         self.sources = Sources()
+        self.code: dict[bytes, CodeType] = {}
+        """By digest, some of the code that came apart from the functions it belongs to."""
         self.reach = Reach()
+        self.bundles: dict[Any, MadeBundle] = {}
+        """Some of those that were made here, by what was needed."""
         self.lock = threading.RLock()
         """Held by a thread while it makes classes: each is made once."""
         self.process = "this process"
@@ -240,6 +248,7 @@ class ObjectSpace:
         if module is not None:
             _hide(record.shown, vars(module))
         record.shown = {}
+        self._forget_bundles(record.names)
         # its classes may outlive it, until Python collects them: nobody is to find one again
         hidden = self.classes.hide(record.origin)
         holder = [record.names]
@@ -249,6 +258,12 @@ class ObjectSpace:
         else:
             record.names = holder[0]
             self.classes.show(hidden)
+
+    def _forget_bundles(self, names: Names) -> None:
+        """Nobody makes these bundles again, and they would keep this namespace alive."""
+        for key, made in [*self.bundles.items()]:
+            if made.holds(names):
+                self.bundles.pop(key, None)
 
 
 def _hide(shown: Names, names: Names) -> None:
@@ -314,10 +329,12 @@ os.register_at_fork(after_in_child=_start_anew)
 class _Load:
     """A pickle that is being opened."""
 
-    __slots__ = ("_filled", "_space", "made", "opened", "unfilled")
+    __slots__ = ("_filled", "_space", "attachments", "made", "opened", "unfilled")
 
-    def __init__(self, opened: Opened | None) -> None:
+    def __init__(self, opened: Opened | None, attachments: Mapping[bytes, bytes]) -> None:
         self.opened = opened
+        self.attachments = attachments
+        """By digest, what it refers to."""
         self.made: dict[tuple[ClassId, Origin], type] = {}
         """Classes that were made in this load: parts of a pickle may define one again."""
         self.unfilled: dict[type, tuple[ClassId, Origin]] = {}
@@ -350,15 +367,22 @@ _load: Final[ContextVar[_Load]] = ContextVar("load")
 
 
 @contextmanager
-def opening(opened: Opened | None) -> Iterator[None]:
-    """What is unpickled now refers to these namespaces."""
-    load = _Load(opened)
+def opening(
+    opened: Opened | None, attachments: Mapping[bytes, bytes] | None = None
+) -> Iterator[None]:
+    """What is unpickled now refers to these namespaces, and to these attachments by digest."""
+    load = _Load(opened, attachments or {})
     token = _load.set(load)
     try:
         yield
     finally:
         _load.reset(token)
         load.end()
+
+
+def attachment(digest: bytes) -> bytes:
+    """The bytes of this digest, among those that what is being opened refers to."""
+    return _load.get().attachments[digest]
 
 
 def names_at(index: int) -> Names:

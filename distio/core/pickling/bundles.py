@@ -1,0 +1,166 @@
+"""Bundles: how they are made, and kept as long as nothing in them changes.
+
+A bundle defines the global variables that the functions of a pickle use, as they are when it is
+made. Most pickles of a program use the same ones, and these seldom change. So a process keeps the
+bundles that it makes again and again, each with a `Watch` of what is in it.
+"""
+
+from __future__ import annotations
+
+import pickle
+from io import BytesIO
+from typing import Any, Final, final
+
+from distio.core.pickling.modules import Source, is_any_by_value, sources_of
+from distio.core.pickling.payloads import Bundled, digest_of
+from distio.core.pickling.pickler import Pickler
+from distio.core.pickling.scope import Scope
+from distio.core.pickling.spaces import ObjectSpace
+from distio.core.pickling.watching import Watch, watch
+
+__all__ = ["MadeBundle", "bundle_of"]
+
+_MOST_KEPT: Final = 64
+_LARGEST_KEPT: Final = 1024 * 1024
+_MOST_FRUITLESS: Final = 3
+
+
+def bundle_of(scope: Scope, *, with_sources: bool) -> Bundled:
+    """The bundle of what a body needs that was dumped with this scope."""
+    if not scope.namespaces:
+        payload = b""
+        sources = _sources_of(scope) if with_sources else []
+        if sources or scope.defines_classes:
+            payload = pickle.dumps((sources, []), pickle.HIGHEST_PROTOCOL)
+        return Bundled.of(payload)
+    made = _made_anew(scope) if scope.is_trial else _kept_or_made(scope)
+    return made.with_sources(_sources_of(scope) if with_sources else [])
+
+
+def _sources_of(scope: Scope) -> list[Source]:
+    space = scope.space
+    return sources_of(scope.modules, space.reach, space.sources.came) if scope.modules else []
+
+
+@final
+class MadeBundle:
+    """A bundle that may be used again."""
+
+    __slots__ = (
+        "_bundled",
+        "_definitions",
+        "_headings",
+        "_modules",
+        "_sources",
+        "fruitless",
+        "generation",
+        "uses",
+        "watch",
+    )
+
+    def __init__(self, scope: Scope, definitions: bytes, generation: int) -> None:
+        self.generation = generation
+        self.watch: Watch | None = None
+        """What is in it; None: nobody watches."""
+        self.fruitless = 0
+        """How often it was watched in vain: it was changed at once."""
+        self.uses = 1
+        self._definitions = definitions
+        self._headings = [namespace.heading(generation) for namespace in scope.namespaces]
+        self._modules = tuple(scope.modules)
+        """Those that it names, and that others may not be able to import."""
+        self._sources: list[Source] = []
+        """The modules that came along last."""
+        self._bundled: Bundled | None = None
+        """All of it, with these."""
+
+    def is_large(self) -> bool:
+        """Whether it is too large to be kept."""
+        return len(self._definitions) > _LARGEST_KEPT
+
+    def use(self, scope: Scope) -> None:
+        """It stands for what the scope would define."""
+        self.uses += 1
+        self.fruitless = 0
+        scope.modules.update(dict.fromkeys(self._modules))
+
+    def with_sources(self, sources: list[Source]) -> Bundled:
+        """All of it, with some modules."""
+        bundled = self._bundled
+        if bundled is None or sources != self._sources:
+            head = pickle.dumps((sources, self._headings), pickle.HIGHEST_PROTOCOL)
+            bundled = Bundled.of(head + self._definitions)
+        self._sources, self._bundled = sources, bundled
+        return bundled
+
+    def holds(self, names: dict[str, Any]) -> bool:
+        """Whether it refers to this namespace."""
+        return self.watch is not None and self.watch.has(names)
+
+
+def _kept_or_made(scope: Scope) -> MadeBundle:
+    """The bundle that was made of the same variables, if they are as they were; else a new one."""
+    space, kept = scope.space, scope.space.bundles
+    key = tuple([namespace.key() for namespace in scope.namespaces])
+    known: MadeBundle | None = kept.get(key)
+    if known is not None and _is_as_it_was(known, space):
+        known.use(scope)
+        return known
+    made = _made_anew(scope)
+    if made.is_large() or is_any_by_value():
+        kept.pop(key, None)
+        return made
+    if known is not None:
+        made.fruitless = known.fruitless + (known.watch is not None)
+        if known.watch is None and made.fruitless < _MOST_FRUITLESS:  # it is wanted again
+            made.watch = watch(scope)
+            if made.watch is None:
+                made.fruitless = _MOST_FRUITLESS
+    if len(kept) >= _MOST_KEPT:
+        kept.clear()
+    kept[key] = made
+    return made
+
+
+def _is_as_it_was(known: MadeBundle, space: ObjectSpace) -> bool:
+    watch = known.watch
+    is_of_now = known.generation == space.generations.number and not is_any_by_value()
+    return is_of_now and watch is not None and watch.is_unchanged()
+
+
+def _made_anew(scope: Scope) -> MadeBundle:
+    definitions = _definitions(scope)
+    return MadeBundle(scope, definitions, _generation_of(scope, definitions))
+
+
+def _definitions(scope: Scope) -> bytes:
+    """All that is needed of the namespaces; to define something may need more of them."""
+    file = BytesIO()
+    pickler = Pickler(file, scope, defines=True)
+    while fresh := {space.index: names for space in scope.namespaces if (names := space.take())}:
+        pickler.dump(fresh)
+    return file.getvalue()
+
+
+def _generation_of(scope: Scope, definitions: bytes) -> int:
+    """The number of the generation to which the variables of a bundle belong, as they are now."""
+    generations, lock = scope.space.generations, scope.space.lock
+    digest = digest_of(definitions)
+    with lock:
+        if scope.is_trial or generations.has(digest):
+            return generations.number
+    digests = {
+        key: digest_of(_definition(scope.space, value))
+        for namespace in scope.namespaces
+        for key, value in namespace.defined().items()
+    }
+    with lock:
+        generations.note(digest, digests)
+        return generations.number
+
+
+def _definition(space: ObjectSpace, value: Any) -> bytes:
+    """The pickle of one variable, without those that it names."""
+    file = BytesIO()
+    Pickler(file, Scope(space, is_trial=True), defines=True).dump(value)
+    return file.getvalue()
