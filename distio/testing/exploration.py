@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, final
 from distio.core import expect
 from distio.core.ops.base import IO
 from distio.errors import InvariantBroken, MatchError, SimulationLimit
+from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.testing.choices import Choices, Drawn, Played, show_schedule
 from distio.testing.faults import Fault
 from distio.testing.plan import Components, Plan
@@ -79,6 +80,7 @@ def explore(
     threads: int = 2,
     latency: float | tuple[float, float] = LATENCY,
     faults: Sequence[Fault] = (),
+    snapshots: Snapshots = SNAPSHOTS,
     max_virtual_seconds: float = math.inf,
     max_steps: int = MAX_STEPS,
     components: Components = Components(),  # noqa: B008 (it is frozen)
@@ -96,6 +98,7 @@ def explore(
         threads: see `simulate`.
         latency: see `simulate`.
         faults: see `simulate`.
+        snapshots: see `simulate`.
         max_virtual_seconds: see `simulate`; a longer run is a failure.
         max_steps: see `simulate`; a run with more steps is a failure.
         components: see `simulate`.
@@ -114,7 +117,7 @@ def explore(
     10
     """
     __tracebackhide__ = True  # pytest then shows the check, not this function
-    plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps)
+    plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps, snapshots)
     if check is not None:
         expect.function(check, "explore: check")
     if wrong := expect.no_items(seeds, "explore: seeds"):
@@ -157,6 +160,8 @@ class _Case:
             options += f", latency={plan.latency}"
         if plan.faults:
             options += f", faults={list(plan.faults)}"
+        if plan.snapshots != SNAPSHOTS:
+            options += f", snapshots={plan.snapshots!r}"
         if plan.limits.steps != MAX_STEPS:
             options += f", max_steps={plan.limits.steps}"
         if plan.limits.virtual_seconds != math.inf:

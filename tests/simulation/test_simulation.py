@@ -651,7 +651,7 @@ def test_broken_link_leaves_the_right_result_or_a_panic_with_its_reason(fault: F
 
 def test_process_that_is_cut_off_for_long_is_taken_for_lost() -> None:
     fault = Partition("worker-1", at=0.5, seconds=60)
-    simulation = simulate(io.zip_par([io.sleep(100)] * 6), faults=[fault])
+    simulation = simulate(io.zip_par([io.sleep(100)] * 6), faults=[fault], snapshots="off")
     assert "0.500000 worker-1: is cut off for 60 s" in simulation.history
     held = "30.500000 worker-1: is held for lost, and holds the coordinator for lost"
     assert held in simulation.history
@@ -866,20 +866,14 @@ def test_simulation_starts_no_threads() -> None:
 
 # -- still to come ----------------------------------------------------------------------------
 
-loses_no_fiber = pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a lost worker loses no fiber: each continues elsewhere from its last snapshot",
-)
-
 
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(Crash(), marks=loses_no_fiber),
-        pytest.param(Disconnect(), marks=loses_no_fiber),
-        pytest.param(Disconnect(returns_after=0.01), marks=loses_no_fiber),
-        pytest.param(Partition(seconds=60), marks=loses_no_fiber),
+        Crash(),
+        Disconnect(),
+        Disconnect(returns_after=0.01),
+        Partition(seconds=60),
     ],
 )
 def test_lost_worker_changes_no_result(fault: Fault) -> None:
@@ -887,11 +881,6 @@ def test_lost_worker_changes_no_result(fault: Fault) -> None:
         assert simulate(SQUARES, seed=seed, faults=[fault]).result == SUM
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="after 3 losses a fiber ends in a WorkerLost panic that says why",
-)
 def test_fiber_that_was_lost_three_times_ends() -> None:
     # whichever of the two workers has the fiber when one breaks, it is there for the next ones
     breaks = [

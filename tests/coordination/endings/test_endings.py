@@ -270,7 +270,7 @@ def test_run_whose_coordinator_is_shut_down_is_cut_short() -> None:
 
 def test_fibers_of_a_worker_that_leaves_are_lost_with_it() -> None:
     main = io.zip_par([io.sleep(1000)] * 3)
-    simulation = simulate(main, faults=[Leave("worker-1", at=1.0)])
+    simulation = simulate(main, faults=[Leave("worker-1", at=1.0)], snapshots="off")
     assert isinstance(simulation.result, Panic)
     lost = simulation.result.exceptions[0].exception
     assert isinstance(lost, WorkerLost)
@@ -287,7 +287,7 @@ def test_process_that_fails_releases_nothing_and_all_others_do(process: str) -> 
 
 def test_fibers_of_a_worker_that_fails_are_lost_for_its_reason() -> None:
     main = io.zip_par([io.sleep(1000)] * 3)
-    simulation = simulate(main, faults=[Fail("worker-1", at=1.0)])
+    simulation = simulate(main, faults=[Fail("worker-1", at=1.0)], snapshots="off")
     assert isinstance(simulation.result, Panic)
     lost = simulation.result.exceptions[0].exception
     assert isinstance(lost, WorkerLost)
