@@ -48,6 +48,8 @@ class Simulation(Generic[E, A]):
     """For each fiber that should have travelled and stayed: which part of it can't be pickled."""
     copied: tuple[str, ...] = ()
     """Generators of random numbers that were copied for several fibers: they draw equal numbers."""
+    left_open: int = 0
+    """The number of primitives and locks with too many calls at a time to check their order."""
 
     def __repr__(self) -> str:
         return (
@@ -171,6 +173,7 @@ def run_world(
         history=world.history,
         stayed=tuple(world.stayed),
         copied=tuple(world.copied),
+        left_open=world.left_open,
     )
 
 

@@ -40,6 +40,7 @@ from distio.testing.faults import (
 from distio.testing.history import History
 from distio.testing.hub import Hub
 from distio.testing.ledger import Ledger
+from distio.testing.oracles.calls import Calls
 from distio.testing.outside import Outside
 from distio.testing.plan import Components, Plan
 from distio.testing.processes import Process
@@ -76,6 +77,7 @@ class World:
         """Which generators of random numbers were copied for several fibers."""
         self.history = History()
         self.ledger = Ledger(self.history)
+        self.calls = Calls(self.history)
         self.pick = choices.pick
         self.random = choices.random
         self.ticket: Ticket | None = None
@@ -95,7 +97,11 @@ class World:
         self._client = self._start("client", "client")
         for index in range(plan.members):
             self._start(f"worker-{index + 1}", "worker")
+        self.left_open = 0
+        """For how many primitives and locks it was too long to see whether their calls fit."""
         self._is_interrupted = False
+        self._has_run = False
+        """Whether the coordinator has heard of the run."""
         for fault in plan.faults:
             self._plan_fault(fault)
 
@@ -159,6 +165,18 @@ class World:
         if all(each.has_ended for each in workers) and not self._returning:
             client.end(f"the last worker process was lost: {reason}")
 
+    def tell_of_losses(self) -> None:
+        """The coordinator has taken up something: whom it has lost is believed nothing more."""
+        machine = self.hub.machine
+        for process in self._processes:
+            if process.has_joined and process.member.incarnation not in machine.members:
+                process.disbelieve()
+        if self.ticket is not None:
+            if self.ticket.run in machine.runs:
+                self._has_run = True
+            elif self._has_run:
+                self.calls.stop()
+
     def story(self, bug: DistioBug) -> list[str]:
         """The lives of the fibers that a message names."""
         names = re.findall(r"fiber (\d+\.\d+)", bug.message)
@@ -190,6 +208,7 @@ class World:
         while self._act() or self._pass_time(for_timers=bool(self.hub.machine.runs)):
             pass
         self._check_rest()
+        self.left_open = self.calls.check()
 
     @property
     def result(self) -> Result[Any, Any] | None:
