@@ -4,7 +4,8 @@
 `cluster_simulation` is `explore` with as many seeds as the test's marker says.
 """
 
-from distio.testing.exploration import CheckFailed, Exploration, explore
+from distio.testing.cases import CheckFailed
+from distio.testing.exploration import Exploration, explore
 from distio.testing.faults import (
     Crash,
     Disconnect,

@@ -41,3 +41,5 @@ class Plan:
     faults: Sequence[Fault] = ()
     limits: Limits = field(default_factory=lambda: Limits(100_000, float("inf")))
     patience_seconds: float = PATIENCE_SECONDS
+    invariant: Callable[[], object] | None = None
+    """Called after each event; it raises, or returns False, if something is wrong."""

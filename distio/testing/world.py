@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from distio.result import Result
 from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.tickets import Ticket
 from distio.testing.agenda import AGENDA, Action, Agenda
+from distio.testing.cases import InvariantFailed
 from distio.testing.choices import Choices
 from distio.testing.faults import (
     Crash,
@@ -195,6 +196,8 @@ class World:
         while not self.is_over:
             if not self._act() and not self._pass_time():
                 self._look_around()
+            if self._plan.invariant is not None:
+                self._check_invariant(self._plan.invariant)
         if self.result is None and not self._client.has_ended:
             assert self.ticket is not None
             root = self.ticket.run
@@ -245,6 +248,17 @@ class World:
                 f"else these go round in a circle: {self._living()}"
             )
         return True
+
+    def _check_invariant(self, invariant: Callable[[], object]) -> None:
+        """See whether what the test says must always hold does so after this event."""
+        where = f"after event {self.events}, at {self.now:.6f} s"
+        try:
+            if invariant() is not False:
+                return
+        except Exception as failure:
+            why = f"{type(failure).__name__}: {failure}"
+            raise InvariantFailed(f"{why} ({where})", str(self.history)) from failure
+        raise InvariantFailed(f"the invariant says no ({where})", str(self.history))
 
     def _find_actions(self) -> list[Action]:
         actions: list[Action] = []

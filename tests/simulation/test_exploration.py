@@ -36,8 +36,9 @@ from distio.testing import (
     explore,
     simulate,
 )
+from distio.testing.cases import LATENCY, MAX_STEPS
 from distio.testing.choices import Drawn, parse_schedule, show_schedule
-from distio.testing.simulation import LATENCY, MAX_STEPS, plan_for, run_world
+from distio.testing.simulation import plan_for, run_world
 
 pytest_plugins = ["pytester"]
 

@@ -16,6 +16,7 @@ Rules
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -60,7 +61,7 @@ class _Node:
         self.taken = taken
         """The call that was taken up last."""
         self.open: list[int] = []
-        """The calls that could come next."""
+        """The calls that could come next; first the likeliest, of which was heard first."""
         self.first = 0
         """Before this place in the order of replies, all that must be answered is."""
         self.later = 0
@@ -80,7 +81,9 @@ class _Search:
     def run(self) -> Verdict:
         """Search depth first."""
         root = _Node(self._model, 0, 0, -1)
-        path, seen = [root], {(0, self._model)}
+        path = [root]
+        dead: set[tuple[int, Model]] = set()
+        """What leads nowhere: the calls that were taken up, and the model then."""
         self._look_ahead(root, None)
         deepest, depth = root, 0
         while path:
@@ -90,17 +93,17 @@ class _Search:
             following = self._next(node)
             if following is None:
                 path.pop()
+                dead.add((node.asked, node.model))
                 continue
             self._left -= 1
             if self._left < 0:
                 return self._no_order(deepest, depth, is_complete=False)
-            place = following.asked, following.model
-            if place not in seen:
-                seen.add(place)
-                self._look_ahead(following, node)
-                path.append(following)
-                if len(path) > depth + 1:
-                    deepest, depth = following, len(path) - 1
+            if dead and (following.asked, following.model) in dead:
+                continue
+            self._look_ahead(following, node)
+            path.append(following)
+            if len(path) > depth + 1:
+                deepest, depth = following, len(path) - 1
         return self._no_order(deepest, depth, is_complete=True)
 
     def _no_order(self, deepest: _Node, depth: int, *, is_complete: bool) -> Verdict:
@@ -148,11 +151,13 @@ class _Search:
             first += 1
         bound = calls[by_reply[first]].settled if first < len(by_reply) else NEVER
         while later < len(calls) and calls[later].invoked < bound:
-            open_.append(later)
+            insort(open_, later, key=self._heard)
             later += 1
         node.first, node.later = first, later
-        # the likeliest first: those that the coordinator has heard of first
-        node.choices = iter(sorted(open_, key=lambda index: calls[index].heard))
+        node.choices = iter(open_)
+
+    def _heard(self, index: int) -> int:
+        return self._calls[index].heard
 
 
 def find_order(calls: Sequence[Call], model: Model, most: int = MOST_STEPS) -> Verdict:
