@@ -21,7 +21,7 @@ from distio.testing.faults import Fault
 from distio.testing.plan import Components, Plan
 from distio.testing.simulation import Simulation, plan_for, run_world
 
-__all__ = ["Exploration", "explore"]
+__all__ = ["Check", "Exploration", "Program", "Subject", "explore"]
 
 E = TypeVar("E")
 A = TypeVar("A")
@@ -105,7 +105,7 @@ def explore(
         expect.function(check, "explore: check")
     if wrong := expect.no_items(seeds, "explore: seeds"):
         raise MatchError(wrong)
-    subject = _Subject(main, context, check, components)
+    subject = Subject(main, context, check, components)
     histories: set[int] = set()
     count = steps = 0
     seconds = 0.0
@@ -122,8 +122,8 @@ def explore(
     return Exploration(count, len(histories), steps, seconds)
 
 
-class _Subject:
-    """What is explored."""
+class Subject:
+    """A program that is explored, and its check."""
 
     def __init__(
         self, main: Program[Any, Any], context: Any, check: Check | None, components: Components
@@ -152,19 +152,31 @@ class _Subject:
 
     def explain(self, case: Case, failure: Exception) -> CheckFailed:
         """Make a failing case smaller, and say how to repeat it."""
-        kind, seed = type(failure), case.seed
-        case = self._with_fewer_switches(self._with_less(case, kind), kind)
-        choices = case.choices()
-        simulation, last = self.run(case.plan, choices)
+        kind = type(failure)
+        smaller = self._with_fewer_switches(self._with_less(case, kind), kind)
+        choices = smaller.choices()
+        simulation, last = self.run(smaller.plan, choices)
+        found = self.told(smaller, last or failure, simulation, choices)
+        found.seed = case.seed
+        return found
+
+    def told(
+        self,
+        case: Case,
+        failure: Exception,
+        simulation: Simulation[Any, Any] | None,
+        choices: Choices,
+    ) -> CheckFailed:
+        """What to raise for this failure; the line that repeats it is printed."""
         line = case.line(has_drawn=choices.has_drawn)
         print(line)
-        if isinstance(last, InvariantFailed):
-            return CheckFailed(str(last), seed, line, last.history)
-        history = str(simulation.history) if simulation is not None else str(last)
-        text = str(last or failure)
+        if isinstance(failure, InvariantFailed):
+            return CheckFailed(str(failure), case.seed, line, failure.history)
+        text = str(failure)
         if not text and simulation is not None:
             text = f"the check fails for {simulation.result!r}"
-        return CheckFailed(f"{kind.__name__}: {text}", seed, line, history)
+        history = str(simulation.history) if simulation is not None else str(failure)
+        return CheckFailed(f"{type(failure).__name__}: {text}", case.seed, line, history)
 
     def _fails(self, case: Case, kind: type[Exception]) -> bool:
         self._tries_left -= 1

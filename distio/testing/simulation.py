@@ -38,6 +38,8 @@ class Simulation(Generic[E, A]):
     """The time of the run on the virtual clock."""
     steps: int
     """The number of steps of fibers."""
+    events: int
+    """The number of events of the run: steps, what was sent and heard, timers, faults."""
     messages: int
     """The number of messages between the processes."""
     history: History
@@ -175,12 +177,13 @@ def run_world(
         world = World(plan, choices, components)
         with tagging:
             world.run(io, context)
-        seconds = world.now
+        seconds, events = world.now, world.events
         world.drain()
     return Simulation(
         result=world.result,
         virtual_seconds=seconds,
         steps=world.steps,
+        events=events,
         messages=world.messages,
         history=world.history,
         stayed=tuple(world.stayed),

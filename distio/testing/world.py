@@ -46,13 +46,15 @@ from distio.testing.outside import Outside
 from distio.testing.plan import Components, Plan
 from distio.testing.processes import Process
 
-__all__ = ["EPOCH", "World"]
+__all__ = ["EPOCH", "LATENCIES", "World"]
 
 EPOCH: Final = 946_684_800.0
 """What the virtual wall clock shows when a simulation begins: the year 2000 (UTC)."""
 
 _FINE_STEPS: Final = 255
 """Into how many steps the range of latencies is divided."""
+LATENCIES: Final = 2 * _FINE_STEPS
+"""Among how many a message's latency is chosen."""
 _LATEST_FAULT: Final = 9
 """A fault at the seed's choice comes before this power of two events have happened."""
 _MOST_STORIES: Final = 3
@@ -125,7 +127,7 @@ class World:
         """When what is being sent now will arrive, at the choices' choice."""
         low, high = self._plan.latency
         # half of them are as fast as can be: they compete with what else can happen now
-        share = self.pick(2 * _FINE_STEPS) - _FINE_STEPS
+        share = self.pick(LATENCIES) - _FINE_STEPS
         return self.now + low + (high - low) * max(0, share + 1) / _FINE_STEPS
 
     def is_foreign(self) -> bool:
@@ -395,8 +397,10 @@ class World:
         if fault.at is not None:
             self._agenda.put(fault.at, self._befall, fault)
             return
-        event = 1 << self.pick(_LATEST_FAULT)
-        event += self.pick(event)
+        event = fault.event
+        if event is None:
+            event = 1 << self.pick(_LATEST_FAULT)
+            event += self.pick(event)
         heappush(self._faults_by_event, (event, len(self._faults_by_event), fault))
 
     def _befall(self, fault: Fault) -> None:

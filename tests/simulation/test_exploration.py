@@ -238,7 +238,7 @@ def test_explore_keeps_only_the_fault_that_matters() -> None:
         assert "crashes" not in str(simulation.history)
 
     failure = failure_of(PAIR, None, no_process_crashes, faults=faults)
-    assert "faults=[Crash(who=None, at=None, returns_after=None)]" in failure.line
+    assert "faults=[Crash(who=None, at=None, event=None, returns_after=None)]" in failure.line
     assert "crashes" in str(repeat(failure.line, PAIR).history)
 
 
