@@ -71,7 +71,7 @@ soak: .venv/installed-dev ## let a server run for five minutes on threads, and o
 N ?= 10000
 campaign: .venv/installed-dev ## simulate N schedules of each program that a lost worker must not harm
 	CAMPAIGN=$(N) $(PY) -m pytest $(PYTEST_FLAGS) tests/simulation/test_recovering.py
-	$(PY) -m pytest $(PYTEST_FLAGS) --seeds $(N) tests/simulation/test_generated_simulation.py
+	$(PY) -m pytest $(PYTEST_FLAGS) --seeds $(N) tests/simulation/test_generated_simulation.py tests/simulation/test_talking_simulation.py
 
 clean: ## remove environments and caches
 	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
