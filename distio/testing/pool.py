@@ -120,7 +120,7 @@ class Pool:
         counts = self._counts(work)
         if counts:
             world.ledger.stepped(work.id, work.epoch, self._name, world.now)
-            world.calls.resumed(work, self._host)
+            world.calls.resumed(work)
         world.stepped()
         executor.run()
         if counts:

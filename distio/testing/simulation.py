@@ -49,7 +49,7 @@ class Simulation(Generic[E, A]):
     copied: tuple[str, ...] = ()
     """Generators of random numbers that were copied for several fibers: they draw equal numbers."""
     left_open: int = 0
-    """The number of primitives and locks with too many calls at a time to check their order."""
+    """The number of primitives and locks with too many calls to see whether these fit an order."""
 
     def __repr__(self) -> str:
         return (

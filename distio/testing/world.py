@@ -101,7 +101,7 @@ class World:
         for index in range(plan.members):
             self._start(f"worker-{index + 1}", "worker")
         self.left_open = 0
-        """For how many primitives and locks it was too long to see whether their calls fit."""
+        """How many primitives and locks had too many calls to see whether these fit an order."""
         self._is_interrupted = False
         self._has_run = False
         """Whether the coordinator has heard of the run."""

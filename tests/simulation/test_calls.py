@@ -221,10 +221,10 @@ class Scene:
         self.calls.committed(asking, request, self.here, is_parked=not alone)
         return asking
 
-    def told(self, fiber: Fiber, value: Any = None, at: Worker | None = None) -> None:
+    def told(self, fiber: Fiber, value: Any = None) -> None:
         """It goes on with this answer."""
         fiber.value = PackedValue(value) if isinstance(value, bytes) else value
-        self.calls.resumed(fiber, at or self.here)
+        self.calls.resumed(fiber)
 
 
 def test_put_that_was_answered_by_a_lost_process_may_not_have_happened() -> None:
@@ -285,7 +285,7 @@ def test_fiber_that_comes_back_is_told_the_same_again() -> None:
     scene.told(taking, b"a")
     scene.calls.lost(scene.here)
     scene.calls.arrived([SECOND], scene.there, [SECOND])
-    scene.told(taking, b"a", scene.there)
+    scene.told(taking, b"a")
     assert scene.calls.check() == 0
     assert [call.method for call in scene.calls] == ["put", "take"]
 
@@ -299,7 +299,21 @@ def test_fiber_that_comes_back_and_is_told_something_else_is_found() -> None:
     scene.told(taking, b"a")
     scene.calls.arrived([SECOND], scene.there, [SECOND])
     with pytest.raises(InvariantBroken, match="was answered item b'a', and now item b'b'"):
-        scene.told(taking, b"b", scene.there)
+        scene.told(taking, b"b")
+
+
+@pytest.mark.parametrize("request_", [None, rq.Sleep(1.0)])
+def test_fiber_that_comes_back_after_its_last_call_is_told_nothing(request_: Any) -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a"))
+    taking = scene.asks(SECOND, "take")
+    scene.told(taking, b"a")
+    scene.calls.kept(SECOND, 1)
+    scene.calls.arrived([SECOND], scene.there, [SECOND])
+    taking.request = request_
+    scene.told(taking, "something else")
+    assert [str(call.answer) for call in scene.calls] == ["plain", "item b'a'"]
+    assert scene.calls.check() == 0
 
 
 def test_calls_after_the_one_to_which_a_fiber_goes_back_have_never_been() -> None:
@@ -342,7 +356,7 @@ def acquires(calls: Calls, fiber: int, process: Worker) -> None:
     taking.request = request = rq.Acquire(rq.Lock("door"))
     calls.asked(taking, process)
     calls.committed(taking, request, process, is_parked=False)
-    calls.resumed(taking, process)
+    calls.resumed(taking)
 
 
 def test_lock_with_two_holders_is_found_at_once() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distio.testing.oracles.call import (
@@ -19,7 +19,7 @@ from distio.testing.oracles.call import (
     is_plain,
 )
 from distio.testing.oracles.models import Barrier, Deferred, Latch, Lock, Model, Queue, Topic
-from distio.testing.oracles.orders import find_order
+from distio.testing.oracles.orders import MOST_CALLS, find_order
 
 DONE: Final = is_plain(None)
 
@@ -336,6 +336,12 @@ def test_search_that_takes_too_long_is_left_open() -> None:
     assert not verdict.is_wrong
 
 
+def test_history_that_is_too_long_is_left_open() -> None:
+    calls = [call("size", None, 2 * n, 2 * n + 1, is_plain(0)) for n in range(MOST_CALLS + 1)]
+    assert find_order(calls[1:], Queue(-1)).order is not None
+    assert not find_order(calls, Queue(-1)).is_complete
+
+
 def test_search_that_fails_tells_what_did_not_fit() -> None:
     first, second = call("put", "a", 1, 2, DONE), call("take", None, 3, 4, B)
     verdict = find_order([first, second], Queue(-1))
@@ -348,6 +354,7 @@ def test_search_that_fails_tells_what_did_not_fit() -> None:
 METHODS: Final = st.sampled_from(["put", "offer", "take", "poll", "size", "close"])
 
 
+@settings(max_examples=40)
 @given(st.integers(-1, 2), st.lists(st.tuples(METHODS, st.integers(0, 5), st.integers(0, 5))))
 def test_history_of_a_queue_has_an_order(
     capacity: int, steps: Sequence[tuple[str, int, int]]

@@ -100,17 +100,17 @@ class Calls:
 
     # -- where fibers step ----------------------------------------------------------------
 
-    def resumed(self, fiber: Fiber, process: object) -> None:
+    def resumed(self, fiber: Fiber) -> None:
         """A fiber is about to be stepped: what it was told is in it."""
         call = self._pending.get(fiber.id)
         if call is None or self._is_over:
             return
         del self._pending[fiber.id]
-        if fiber.request is None:
+        if _is_at(fiber.request, call):
+            self._answered(call, fiber)
+        elif fiber.request is None and call.answer is None:
             self._last[fiber.id].remove(call)  # it was cancelled while it waited
             self._void(call)
-        elif type(fiber.request) not in _MAKES:
-            self._answered(call, fiber)
 
     def asked(self, fiber: Fiber, process: object) -> None:
         """A fiber was stepped, and asks for something."""
@@ -358,6 +358,16 @@ class Calls:
             f"{call} of the {kind} {call.key!r} {wrong.what} (fiber {name_of(call.fiber)})",
             self._history.of(call.fiber),
         ) from None
+
+
+def _is_at(request: object, call: Call) -> bool:
+    """Whether a fiber that was suspended on this request is at this call."""
+    if isinstance(request, rq.CallPrimitive):
+        return request.primitive.key == call.key and request.method == call.method
+    if isinstance(request, rq.Acquire | rq.Release):
+        is_acquire = isinstance(request, rq.Acquire)
+        return request.lock.key == call.key and is_acquire is (call.method == "acquire")
+    return False
 
 
 def _answer_in(call: Call, fiber: Fiber) -> Answer:
