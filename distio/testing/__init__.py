@@ -1,8 +1,8 @@
 """Test kit: a whole cluster in one thread, under a seed.
 
 `simulate` runs a program once, `explore` under many seeds, `explore_all` under all schedules that
-are nearly the tamest one. With pytest, the fixture
-`cluster_simulation` is `explore` with as many seeds as the test's marker says.
+are nearly the tamest one. With pytest, the fixture `cluster_simulation` is `explore` with as many
+seeds as the test's marker says.
 """
 
 from distio.testing.cases import CheckFailed

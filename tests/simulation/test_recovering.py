@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Final
 
 import pytest
 
 from distio import Ok, Panic
-from distio.testing import explore_all
+from distio.testing import Crash, explore_all, simulate
 from tests.harness.recovering import CASES, is_lost, judge, possible
 
 CAMPAIGN: Final = int(os.environ.get("CAMPAIGN", "0"))
@@ -33,6 +34,21 @@ def test_program_is_right_whichever_worker_is_lost_at_whichever_event(name: str)
         at_most=CAMPAIGN or 40,
     )
     print(f"{name}: {covered}")
+
+
+def test_judge_refuses_a_result_that_the_program_cannot_have_without_faults() -> None:
+    right = simulate(CASES["tree"].main, members=2, threads=1)
+    judge("tree", may_lose=False)(right)
+    with pytest.raises(AssertionError, match="a subtree is counted twice, or never: Ok"):
+        judge("tree", may_lose=True)(replace(right, result=Ok(5)))
+
+
+def test_judge_allows_a_loss_only_where_fibers_may_be_lost() -> None:
+    lost = simulate(CASES["tree"].main, members=1, threads=1, faults=[Crash(event=20)])
+    assert is_lost(lost.result)
+    judge("tree", may_lose=True)(lost)
+    with pytest.raises(AssertionError, match=r"WorkerLost|ClusterClosed"):
+        judge("tree", may_lose=False)(lost)
 
 
 def test_programs_have_one_result_each_without_faults() -> None:
