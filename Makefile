@@ -20,7 +20,7 @@ COMPILE := .venvs/lock/bin/python -m uv pip compile pyproject.toml --quiet --no-
 .DEFAULT_GOAL := help
 # the longest first: two run at a time
 LINTS := lint-types lint-typing lint-rules lint-format lint-imports
-.PHONY: help demo check test test-all test-newest test-oldest lint $(LINTS) lock bench soak clean
+.PHONY: help demo check test test-all test-newest test-oldest lint $(LINTS) lock bench soak campaign clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
@@ -66,6 +66,12 @@ bench: .venv/installed-dev ## run the benchmarks
 
 soak: .venv/installed-dev ## let a server run for five minutes on threads, and on a cluster: is its memory flat?
 	$(PY) benchmarks/soak.py --seconds 300
+
+# make campaign N=100000 simulates so many schedules of each small program, and generated programs
+N ?= 10000
+campaign: .venv/installed-dev ## simulate N schedules of each program that a lost worker must not harm
+	CAMPAIGN=$(N) $(PY) -m pytest $(PYTEST_FLAGS) tests/simulation/test_recovering.py
+	$(PY) -m pytest $(PYTEST_FLAGS) --seeds $(N) tests/simulation/test_generated_simulation.py tests/simulation/test_talking_simulation.py
 
 clean: ## remove environments and caches
 	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

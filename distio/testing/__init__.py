@@ -1,10 +1,13 @@
 """Test kit: a whole cluster in one thread, under a seed.
 
-`simulate` runs a program once, `explore` under many seeds. With pytest, the fixture
-`cluster_simulation` is `explore` with as many seeds as the test's marker says.
+`simulate` runs a program once, `explore` under many seeds, `explore_all` under all schedules that
+are nearly the tamest one. With pytest, the fixture `cluster_simulation` is `explore` with as many
+seeds as the test's marker says.
 """
 
-from distio.testing.exploration import CheckFailed, Exploration, explore
+from distio.testing.cases import CheckFailed
+from distio.testing.exhaustion import Coverage, explore_all
+from distio.testing.exploration import Exploration, explore
 from distio.testing.faults import (
     Crash,
     Disconnect,
@@ -25,6 +28,7 @@ __all__ = [
     "MOVE_ON_WAKE",
     "CheckFailed",
     "Components",
+    "Coverage",
     "Crash",
     "Disconnect",
     "Exploration",
@@ -38,5 +42,6 @@ __all__ = [
     "Shutdown",
     "Simulation",
     "explore",
+    "explore_all",
     "simulate",
 ]

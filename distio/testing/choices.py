@@ -92,7 +92,6 @@ class Drawn(_Chances):
         self._made += 1
 
 
-@final
 class Played(_Chances):
     """Choices played back; what the schedule doesn't say is tame. The program draws by the seed."""
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from distio.errors import DistioBug
 from distio.testing.history import History
 from distio.testing.ledger import Ledger
+from distio.testing.oracles.calls import Calls
 from distio.testing.plan import Components
 from distio.testing.wires import Reader
 
@@ -24,10 +25,15 @@ class Environment(Protocol):
         """Write a line of history."""
 
 
-class PoolEnvironment(Environment, Protocol):
-    """The needs of a pool."""
+class Witnesses(Protocol):
+    """What is held to be true of a simulation, whatever its machines believe."""
 
     ledger: Ledger
+    calls: Calls
+
+
+class PoolEnvironment(Environment, Witnesses, Protocol):
+    """The needs of a pool."""
 
     @property
     def pick(self) -> Callable[[int], int]:
@@ -37,8 +43,11 @@ class PoolEnvironment(Environment, Protocol):
         """A fiber is being stepped."""
 
 
-class CoordinatorEnvironment(Environment, Protocol):
+class CoordinatorEnvironment(Environment, Witnesses, Protocol):
     """The needs of the coordinator's process."""
+
+    def tell_of_losses(self) -> None:
+        """The coordinator has taken up something: members may be lost."""
 
     def arrival(self) -> float:
         """When a batch that is sent now arrives."""

@@ -16,12 +16,13 @@ from distio.core import expect
 from distio.core.ops.base import IO
 from distio.errors import InvariantBroken, MatchError, SimulationLimit
 from distio.protocol.domains import SNAPSHOTS, Snapshots
-from distio.testing.choices import Choices, Drawn, Played, show_schedule
+from distio.testing.cases import LATENCY, MAX_STEPS, Case, CheckFailed, InvariantFailed
+from distio.testing.choices import Choices, Drawn
 from distio.testing.faults import Fault
 from distio.testing.plan import Components, Plan
-from distio.testing.simulation import LATENCY, MAX_STEPS, Simulation, plan_for, run_world
+from distio.testing.simulation import Simulation, plan_for, run_world
 
-__all__ = ["CheckFailed", "Exploration", "explore"]
+__all__ = ["Check", "Exploration", "Program", "Subject", "explore"]
 
 E = TypeVar("E")
 A = TypeVar("A")
@@ -52,24 +53,6 @@ class Exploration:
     """The time that all of them took, on their virtual clocks."""
 
 
-@final
-class CheckFailed(AssertionError):
-    """`explore` found a run that breaks the check, or an invariant of distio."""
-
-    def __init__(self, what: str, seed: int, line: str, history: str) -> None:
-        super().__init__(what, seed, line, history)
-        self.what = what
-        self.seed = seed
-        """The seed that found the failure."""
-        self.line = line
-        """A call that repeats the failure on the smallest cluster that was found."""
-        self.history = history
-        """The history of that call."""
-
-    def __str__(self) -> str:
-        return f"{self.what}\nfound by seed {self.seed}; this repeats it:\n    {self.line}"
-
-
 def explore(
     main: Program[E, A],
     context: Any = None,
@@ -83,6 +66,7 @@ def explore(
     snapshots: Snapshots = SNAPSHOTS,
     max_virtual_seconds: float = math.inf,
     max_steps: int = MAX_STEPS,
+    invariant: Callable[[], object] | None = None,
     components: Components = Components(),  # noqa: B008 (it is frozen)
 ) -> Exploration:
     """Simulate a program under many seeds, until one breaks `check` or an invariant.
@@ -101,6 +85,8 @@ def explore(
         snapshots: see `simulate`.
         max_virtual_seconds: see `simulate`; a longer run is a failure.
         max_steps: see `simulate`; a run with more steps is a failure.
+        invariant: see `simulate`. The state that it looks at should be made anew for each seed, by
+            `main` as a function.
         components: see `simulate`.
 
     Returns:
@@ -117,12 +103,21 @@ def explore(
     10
     """
     __tracebackhide__ = True  # pytest then shows the check, not this function
-    plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps, snapshots)
+    plan = plan_for(
+        members,
+        threads,
+        latency,
+        faults,
+        max_virtual_seconds,
+        max_steps,
+        snapshots,
+        invariant,
+    )
     if check is not None:
         expect.function(check, "explore: check")
     if wrong := expect.no_items(seeds, "explore: seeds"):
         raise MatchError(wrong)
-    subject = _Subject(main, context, check, components)
+    subject = Subject(main, context, check, components)
     histories: set[int] = set()
     count = steps = 0
     seconds = 0.0
@@ -130,7 +125,7 @@ def explore(
         drawn = Drawn(expect.integer(seed, "explore", "a seed is a whole number"))
         simulation, failure = subject.run(plan, drawn)
         if failure is not None:
-            raise subject.explain(_Case(plan, drawn.schedule, seed), failure) from failure
+            raise subject.explain(Case(plan, seed, drawn.schedule), failure) from failure
         assert simulation is not None
         histories.add(simulation.history.fingerprint)
         count += 1
@@ -139,41 +134,8 @@ def explore(
     return Exploration(count, len(histories), steps, seconds)
 
 
-@dataclass(frozen=True)
-class _Case:
-    """One run: a cluster, a schedule, and the seed by which the program draws."""
-
-    plan: Plan
-    schedule: dict[int, int]
-    seed: int
-
-    def choices(self) -> Played:
-        """Those that repeat it."""
-        return Played(self.schedule, self.seed)
-
-    def line(self, *, has_drawn: bool) -> str:
-        """The call that repeats it; without the seed, if the program has drawn nothing."""
-        plan, options = self.plan, ""
-        if has_drawn:
-            options += f", seed={self.seed}"
-        if plan.latency != LATENCY:
-            options += f", latency={plan.latency}"
-        if plan.faults:
-            options += f", faults={list(plan.faults)}"
-        if plan.snapshots != SNAPSHOTS:
-            options += f", snapshots={plan.snapshots!r}"
-        if plan.limits.steps != MAX_STEPS:
-            options += f", max_steps={plan.limits.steps}"
-        if plan.limits.virtual_seconds != math.inf:
-            options += f", max_virtual_seconds={plan.limits.virtual_seconds}"
-        return (
-            f"simulate(main, context, members={plan.members}, threads={plan.threads}{options}, "
-            f"schedule={show_schedule(self.schedule)!r})"
-        )
-
-
-class _Subject:
-    """What is explored."""
+class Subject:
+    """A program that is explored, and its check."""
 
     def __init__(
         self, main: Program[Any, Any], context: Any, check: Check | None, components: Components
@@ -190,7 +152,7 @@ class _Subject:
         """Simulate once; return what came of it, and what is wrong with that."""
         try:
             simulation = run_world(plan, choices, self._main, self._context, self._components)
-        except (InvariantBroken, SimulationLimit) as failure:
+        except (InvariantBroken, InvariantFailed, SimulationLimit) as failure:
             return None, failure
         try:
             if self._check is not None and self._check(simulation) is False:
@@ -200,25 +162,39 @@ class _Subject:
             return simulation, failure
         return simulation, None
 
-    def explain(self, case: _Case, failure: Exception) -> CheckFailed:
+    def explain(self, case: Case, failure: Exception) -> CheckFailed:
         """Make a failing case smaller, and say how to repeat it."""
-        kind, seed = type(failure), case.seed
-        case = self._with_fewer_switches(self._with_less(case, kind), kind)
-        choices = case.choices()
-        simulation, last = self.run(case.plan, choices)
+        kind = type(failure)
+        smaller = self._with_fewer_switches(self._with_less(case, kind), kind)
+        choices = smaller.choices()
+        simulation, last = self.run(smaller.plan, choices)
+        found = self.told(smaller, last or failure, simulation, choices)
+        found.seed = case.seed
+        return found
+
+    def told(
+        self,
+        case: Case,
+        failure: Exception,
+        simulation: Simulation[Any, Any] | None,
+        choices: Choices,
+    ) -> CheckFailed:
+        """What to raise for this failure; the line that repeats it is printed."""
         line = case.line(has_drawn=choices.has_drawn)
         print(line)
-        history = str(simulation.history) if simulation is not None else str(last)
-        text = str(last or failure)
+        if isinstance(failure, InvariantFailed):
+            return CheckFailed(str(failure), case.seed, line, failure.history)
+        text = str(failure)
         if not text and simulation is not None:
             text = f"the check fails for {simulation.result!r}"
-        return CheckFailed(f"{kind.__name__}: {text}", seed, line, history)
+        history = str(simulation.history) if simulation is not None else str(failure)
+        return CheckFailed(f"{type(failure).__name__}: {text}", case.seed, line, history)
 
-    def _fails(self, case: _Case, kind: type[Exception]) -> bool:
+    def _fails(self, case: Case, kind: type[Exception]) -> bool:
         self._tries_left -= 1
         return type(self.run(case.plan, case.choices())[1]) is kind
 
-    def _with_less(self, case: _Case, kind: type[Exception]) -> _Case:
+    def _with_less(self, case: Case, kind: type[Exception]) -> Case:
         """Fewer workers, threads and faults, as long as it fails like that."""
         is_smaller = True
         while is_smaller and self._tries_left > 0:
@@ -230,41 +206,41 @@ class _Subject:
                     break
         return case
 
-    def _fails_with(self, plan: Plan, case: _Case, kind: type[Exception]) -> _Case | None:
+    def _fails_with(self, plan: Plan, case: Case, kind: type[Exception]) -> Case | None:
         tame: dict[int, int] = {}
         for schedule in (tame, case.schedule):
-            smaller = _Case(plan, schedule, case.seed)
+            smaller = Case(plan, case.seed, schedule)
             if self._fails(smaller, kind):
                 return smaller
         for seed in range(_FRESH_SEEDS):
             self._tries_left -= 1
             drawn = Drawn(seed)
             if type(self.run(plan, drawn)[1]) is kind:
-                return _Case(plan, drawn.schedule, seed)
+                return Case(plan, seed, drawn.schedule)
         return None
 
-    def _with_fewer_switches(self, case: _Case, kind: type[Exception]) -> _Case:
+    def _with_fewer_switches(self, case: Case, kind: type[Exception]) -> Case:
         """Tame as many choices as possible: all but one, else in ever smaller groups."""
         most = max(0, min(_MOST_ALONE, self._tries_left))
-        for place, choice in sorted(case.schedule.items())[:most]:
+        for place, choice in sorted(case.deviations.items())[:most]:
             alone = replace(case, schedule={place: choice})
             if self._fails(alone, kind):
                 return alone
-        size = max(1, len(case.schedule))
-        while case.schedule and self._tries_left > 0:
+        size = max(1, len(case.deviations))
+        while case.deviations and self._tries_left > 0:
             shorter = self._without_groups(case, size, kind)
-            if size == 1 and len(shorter.schedule) == len(case.schedule):
+            if size == 1 and len(shorter.deviations) == len(case.deviations):
                 break
             case, size = shorter, max(1, size // 2)
         return case
 
-    def _without_groups(self, case: _Case, size: int, kind: type[Exception]) -> _Case:
+    def _without_groups(self, case: Case, size: int, kind: type[Exception]) -> Case:
         """Leave out each group of so many choices, if it fails like that without them."""
-        places = sorted(case.schedule)
+        places = sorted(case.deviations)
         start = 0
         while start < len(places) and self._tries_left > 0:
             kept = places[:start] + places[start + size :]
-            shorter = replace(case, schedule={place: case.schedule[place] for place in kept})
+            shorter = replace(case, schedule={place: case.deviations[place] for place in kept})
             if self._fails(shorter, kind):
                 case, places = shorter, kept
             else:

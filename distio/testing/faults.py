@@ -1,12 +1,12 @@
 """Faults that a simulation can inject.
 
 A fault happens to one process: `"client"`, `"worker-1"`, `"worker-2"`, …, or a worker of the seed's
-choice. The fault comes at a virtual time, or at a moment of the seed's choice.
+choice. The fault comes at a virtual time, at an event, or at a moment of the seed's choice.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 from distio.core import expect
@@ -30,7 +30,9 @@ class _Fault:
     process: str | None = None
     """The name of a process; None: a worker of the seed's choice."""
     at: float | None = None
-    """The moment, in virtual seconds; None: a moment of the seed's choice."""
+    """The moment, in virtual seconds; None: at `event`, or at a moment of the seed's choice."""
+    event: int | None = field(default=None, kw_only=True)
+    """The number of the event, from 1, in whose place it comes; None: it comes at a moment."""
 
     def __post_init__(self) -> None:
         process: Any = self.process
@@ -38,6 +40,12 @@ class _Fault:
             kind = type(self).__name__
             raise MatchError(
                 f"{kind}: process is a name like 'worker-1', or None, but got {process!r}"
+            )
+        event: Any = self.event
+        if event is not None and (not expect.is_count(event) or self.at is not None):
+            raise MatchError(
+                f"{type(self).__name__}: event is a number from 1, in place of `at`, "
+                f"but got {event!r} and at={self.at!r}"
             )
         for name in ("at", "seconds", "returns_after"):
             number: Any = getattr(self, name, 0)

@@ -29,7 +29,7 @@ class Hub:
         self._world = world
         self._lines: list[tuple[Wire, Action]] = []
         self._listeners: dict[bytes, Process] = {}
-        self._names: dict[bytes, str] = {}
+        self._processes: dict[bytes, Process] = {}
         self._ticking: Action = (-1, self._tick, None)
         self._unchecked = 0
         self._closes_because = ""
@@ -46,7 +46,7 @@ class Hub:
             (process.introduces, process.listens_at),
         ):
             line = wire, address
-            self._names[address] = process.name
+            self._processes[address] = process
             self._lines.append((wire, (-2 - len(self._lines), self._hear, line)))
         self._listeners[process.listens_at] = process
 
@@ -91,7 +91,11 @@ class Hub:
 
     def _take_up(self, address: bytes, frames: Any) -> None:
         messages = from_member.decode(frames)
-        self._world.note(_NAME, *story_of_batch(f"hears from {self._names[address]}:", messages))
+        process = self._processes[address]
+        self._world.note(_NAME, *story_of_batch(f"hears from {process.name}:", messages))
+        if process.has_joined and process.member.incarnation in self.machine.members:
+            self._world.calls.heard(process, messages)
+            self._world.ledger.reached(messages)
         self.board.hear(self._world.now, address, messages)
 
     def _tick(self, _: None) -> None:
@@ -115,6 +119,7 @@ class Hub:
         for address, batch in outgoing.items():
             hears = self._listeners[address].hears
             hears.send(from_coordinator.encode(batch), self._world.arrival())
+        self._world.tell_of_losses()
         self._unchecked += 1
         if self.board.incidents or self._unchecked * CHECKED_AT_ONCE >= len(self.machine.fibers):
             self._unchecked = 0

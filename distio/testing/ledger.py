@@ -6,10 +6,11 @@ what is seen from outside: which process steps it, which messages carry it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 from distio.errors import InvariantBroken
+from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.testing.history import History
 
@@ -30,11 +31,15 @@ class Ledger:
         self._epoch: dict[int, int] = {}
         self._asleep: dict[int, float] = {}
         self._ended_at: dict[int, str] = {}
-        """Where each fiber has ended, until that process is no more."""
-        self._may_return: set[int] = set()
-        """Those that a lost process had, or whose end perhaps nobody else has heard of."""
+        """By fiber that has ended in a process that is still there: which one."""
+        self._forgotten: set[int] = set()
+        """The fibers that have ended in a process that is no more."""
+        self._left_from: dict[int, str] = {}
+        """By fiber that was sent away: by which process, until the coordinator hears of it."""
+        self._told: dict[int, int | None] = {}
+        """By fiber of which others have heard how it ended: a hash of that; None: it is lost."""
         self.restored = 0
-        """How many fibers went on, or began again, after their process was lost."""
+        """How many times fibers came back, after their process was lost."""
 
     def made(self, fibers: Iterable[int], who: str) -> None:
         """These were made by this process."""
@@ -57,17 +62,64 @@ class Ledger:
         """It must not go on before this moment."""
         self._asleep[fiber] = until
 
+    # -- what is said ---------------------------------------------------------------------
+
+    def said(self, batch: Iterable[m.MemberMessage], who: str) -> None:
+        """This process has said these."""
+        for message in batch:
+            for chunk in message.chunks if isinstance(message, m.Offer) else ():
+                self.left(chunk.fibers, who)
+
+    def reached(self, batch: Iterable[m.MemberMessage]) -> None:
+        """The coordinator has heard these, from a member."""
+        for message in batch:
+            for chunk in message.chunks if isinstance(message, m.Offer) else ():
+                self.offered(chunk.fibers)
+
+    def heard(self, message: m.CoordinatorMessage, who: str) -> Sequence[int]:
+        """This process has heard this.
+
+        Returns:
+            The fibers that come back with it after a loss.
+        """
+        if isinstance(message, m.Place):
+            return self.arrived(message.chunk.fibers, who)
+        if isinstance(message, m.Outcomes):
+            for fiber, payload in zip(message.fibers, message.payloads):
+                self.told(fiber, payload)
+        elif isinstance(message, m.FiberLost):
+            self.told(message.fiber, None)
+        return ()
+
+    # -- where fibers are -----------------------------------------------------------------
+
     def left(self, fibers: Iterable[tuple[int, int]], who: str) -> None:
         """This process has sent them away."""
         for fiber, _ in fibers:
             self._is_at(fiber, who, "is sent away by")
             self._place[fiber] = _ON_ITS_WAY
+            self._left_from[fiber] = who
 
-    def arrived(self, fibers: Iterable[tuple[int, int]], who: str) -> None:
-        """They were placed in this process."""
+    def offered(self, fibers: Iterable[tuple[int, int]]) -> None:
+        """The coordinator has heard that these were sent away: it has them, whoever is lost."""
+        for fiber, _ in fibers:
+            self._left_from.pop(fiber, None)
+            if self._place.get(fiber) == _GONE:
+                self._place[fiber] = _ON_ITS_WAY
+
+    def arrived(self, fibers: Iterable[tuple[int, int]], who: str) -> list[int]:
+        """They were placed in this process.
+
+        Returns:
+            Those that were gone with their process, and come back.
+        """
+        returned = []
         for fiber, epoch in fibers:
-            if fiber in self._may_return:
-                self._may_return.discard(fiber)
+            if self._place.get(fiber) == _GONE or fiber in self._forgotten:
+                returned.append(fiber)
+                self._forgotten.discard(fiber)
+                is_known = fiber in self._told
+                self._require(not is_known, fiber, "comes back, but others know how it ended")
                 self._asleep.pop(fiber, None)
                 self._place[fiber] = _ON_ITS_WAY
                 self.restored += 1
@@ -76,6 +128,8 @@ class Ledger:
             self._require(epoch > before, fiber, f"goes from epoch {before} to epoch {epoch}")
             self._place[fiber] = who
             self._epoch[fiber] = epoch
+            self._left_from.pop(fiber, None)
+        return returned
 
     def ended(self, fiber: int, who: str) -> None:
         """Its outcome was recorded."""
@@ -84,14 +138,28 @@ class Ledger:
         self._ended_at[fiber] = who
 
     def lost(self, who: str) -> None:
-        """This process is no more, and all its fibers with it."""
+        """This process is no more, and all its fibers with it, and how they ended."""
         for fiber, place in self._place.items():
-            if place == who:
+            is_there = place == who or self._left_from.get(fiber) == who
+            if is_there and place != _ENDED:
                 self._place[fiber] = _GONE
-                self._may_return.add(fiber)
-            elif self._ended_at.get(fiber) == who:
-                del self._ended_at[fiber]
-                self._may_return.add(fiber)
+        for fiber in [fiber for fiber, place in self._ended_at.items() if place == who]:
+            del self._ended_at[fiber]
+            self._forgotten.add(fiber)
+
+    def told(self, fiber: int, outcome: bytes | None) -> None:
+        """Somebody has heard how a fiber ended.
+
+        Args:
+            fiber: the fiber.
+            outcome: its outcome, as bytes; None: it was lost.
+        """
+        if outcome is None:
+            self._told.setdefault(fiber, None)
+            return
+        known = self._told.get(fiber)
+        self._told[fiber] = hash(outcome)
+        self._require(known in (None, hash(outcome)), fiber, "has ended in two ways")
 
     def stranded(self) -> list[int]:
         """The fibers that should have ended and haven't."""

@@ -43,3 +43,5 @@ class Plan:
     limits: Limits = field(default_factory=lambda: Limits(100_000, float("inf")))
     patience_seconds: float = PATIENCE_SECONDS
     snapshots: Snapshots = "off"
+    invariant: Callable[[], object] | None = None
+    """Called after each event; it raises, or returns False, if something is wrong."""

@@ -6,7 +6,7 @@ decides which executor has its turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import final
 
@@ -16,7 +16,9 @@ from distio.coordination.outcomes.tasks import FinishFiber
 from distio.coordination.recovery.tasks import RepeatRequest, TakeSnapshots
 from distio.core.fiber import Fiber
 from distio.core.pickling.spaces import ObjectSpace, use_space
+from distio.protocol import messages as m
 from distio.protocol import requests as rq
+from distio.protocol.requests.base import Request
 from distio.runtime.current import Hosting, on_behalf_of
 from distio.testing.agenda import Action
 from distio.testing.environment import PoolEnvironment
@@ -53,6 +55,8 @@ class Pool:
         self._executors: list[tuple[Executor, Action]] = []
         self.owes_word = False
         """Whether an idle executor would tell how things are here."""
+        self.is_believed = True
+        """Whether what fibers do here counts: the coordinator hasn't lost this process."""
 
     def add(self, executor: Executor, actor: int) -> None:
         """Another executor has its turns, as this actor, from now on."""
@@ -102,26 +106,36 @@ class Pool:
             return
         if work.unwinding is not None and work.request is None:
             world.ledger.cancelled(work.id)
-        if self._host.member.is_running(work.run):
+        counts = self._counts(work)
+        if counts:
             world.ledger.stepped(work.id, work.epoch, self._name, world.now)
+            world.calls.resumed(work)
         world.stepped()
         executor.run()
+        if counts:
+            world.calls.asked(work, self._host)
         world.note(self._name, *story_of_request(work))
+
+    def _counts(self, fiber: Fiber) -> bool:
+        """Whether anybody will know what this fiber does."""
+        return self.is_believed and self._host.member.is_running(fiber.run)
 
     def settle(self, executor: Executor) -> None:
         """The work of this executor takes effect; it may take the next in the same breath."""
-        work, ready = executor.work, self._host.member.state.ready
-        before = len(ready)
+        work, state = executor.work, self._host.member.state
+        ready = state.ready
+        before, said = len(ready), len(state.outbox)
+        acting = work.fiber if isinstance(work, TakeSnapshots | RepeatRequest) else work
+        request = acting.request if isinstance(acting, Fiber) else None
         is_going_on = executor.commit()
-        if isinstance(work, Fiber):
-            self._committed(work, executor)
+        if self.is_believed:
+            self._note_snapshots(state.outbox[said:])
+        if isinstance(acting, Fiber) and _is_saved_first(acting, executor):
+            pass  # it is answered when that is done
+        elif isinstance(acting, Fiber):
+            self._committed(acting, request, executor)
         elif isinstance(work, FinishFiber):
             self._ended(work.fiber)
-        elif isinstance(work, TakeSnapshots):
-            if work.fiber is not None and type(work.fiber.request) is rq.Finished:
-                self._committed(work.fiber, executor)
-        elif isinstance(work, RepeatRequest):
-            self._committed(work.fiber, executor)
         if len(ready) > before:
             self.note_woken(before, work)
         if is_going_on:
@@ -132,25 +146,41 @@ class Pool:
             self.owes_word = True
         self._changed()
 
-    def _committed(self, fiber: Fiber, executor: Executor) -> None:
-        world, request = self._world, fiber.request
+    def _note_snapshots(self, said: Sequence[m.MemberMessage]) -> None:
+        for message in said:
+            for chunk in message.chunks if isinstance(message, m.SaveFibers) else ():
+                for fiber, _ in chunk.fibers:
+                    self._world.calls.saved(fiber)
+
+    def _committed(self, fiber: Fiber, asked: Request | None, executor: Executor) -> None:
         if not self._host.member.is_running(fiber.run):
             return
-        if isinstance(request, rq.Spawn | rq.SpawnAt):
+        if self.is_believed:
+            self._keep_books(fiber, asked)
+        if isinstance(fiber.request, rq.Spawn | rq.SpawnAt):
             children = [handle.id for handle in fiber.value]
-            world.ledger.made(children, self._name)
-            world.note(
+            self._world.note(
                 self._name, "fiber {} has started" + " {}" * len(children), [fiber.id, *children]
             )
-        elif isinstance(request, rq.Sleep):
-            world.ledger.sleeps(fiber.id, world.now + request.seconds)
-        elif isinstance(request, rq.Finished) and executor.work is None:
+        elif isinstance(fiber.request, rq.Finished) and executor.work is None:
             self._ended(fiber)
 
+    def _keep_books(self, fiber: Fiber, asked: Request | None) -> None:
+        world, request = self._world, fiber.request
+        if isinstance(request, rq.Spawn | rq.SpawnAt):
+            world.ledger.made([handle.id for handle in fiber.value], self._name)
+        elif isinstance(request, rq.Sleep):
+            world.ledger.sleeps(fiber.id, world.now + request.seconds)
+        is_parked = fiber.id in self._host.member.state.parked
+        world.calls.committed(fiber, asked, self._host, is_parked)
+
     def _ended(self, fiber: Fiber) -> None:
-        if self._host.member.is_running(fiber.run):
+        if not self._host.member.is_running(fiber.run):
+            return
+        if self.is_believed:
             self._world.ledger.ended(fiber.id, self._name)
-            self._world.note(self._name, "fiber {} has ended", (fiber.id,))
+            self._world.calls.ended(fiber)
+        self._world.note(self._name, "fiber {} has ended", (fiber.id,))
 
     def note_woken(self, before: int, cause: object = None) -> None:
         """Write a line of history for each fiber that has become ready.
@@ -163,3 +193,8 @@ class Pool:
         for work in islice(ready, before, None):
             if isinstance(work, Fiber) and work is not cause:
                 self._world.note(self._name, "fiber {} is ready", (work.id,))
+
+
+def _is_saved_first(fiber: Fiber, executor: Executor) -> bool:
+    """Whether the request of this fiber is answered when a snapshot of it was taken."""
+    return isinstance(executor.work, TakeSnapshots) and executor.work.fiber is fiber

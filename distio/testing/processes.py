@@ -286,10 +286,8 @@ class Process:
         batch = member.take_outbox()
         if not batch:
             return
-        for message in batch:
-            if isinstance(message, m.Offer):
-                for chunk in message.chunks:
-                    world.ledger.left(chunk.fibers, self.name)
+        if self._pool.is_believed:
+            world.ledger.said(batch, self.name)
         world.note(self.name, *story_of_batch("says", batch))
         world.messages += len(batch)
         self.speaks.send(from_member.encode(batch), world.arrival())
@@ -363,8 +361,9 @@ class Process:
 
     def _take_up(self, message: m.CoordinatorMessage) -> None:
         member, world = self.member, self._world
-        if isinstance(message, m.Place):
-            world.ledger.arrived(message.chunk.fibers, self.name)
+        if self._pool.is_believed:
+            returned = world.ledger.heard(message, self.name)
+            world.calls.told(message, self, returned)
         before = len(member.state.ready)
         member.receive(message)
         for logged in member.take_logs():
@@ -388,6 +387,7 @@ class Process:
             self.end(reason)
             return
         self._world.note(self.name, f"goes on alone: {reason}")
+        self.disbelieve()
         self._hang_up(lost=0)
         self._ends_because = reason
         before = len(self._member.state.ready)
@@ -424,7 +424,14 @@ class Process:
         self._pool.clear()
         self._dropped.clear()
         self._hang_up(lost)
-        self._world.ledger.lost(self.name)
+        self.disbelieve()
+
+    def disbelieve(self) -> None:
+        """It is no more, or on its own: what its fibers do from now on counts for nobody."""
+        if self._pool.is_believed:
+            self._pool.is_believed = False
+            self._world.ledger.lost(self.name)
+            self._world.calls.lost(self)
 
     def _hang_up(self, lost: int) -> None:
         """Its connections are no more, nor are the last batches that it has sent."""

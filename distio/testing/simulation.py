@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
@@ -16,19 +16,17 @@ from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.records import tagging
-from distio.testing.choices import Choices, Drawn, Played, parse_schedule
+from distio.testing.cases import LATENCY, MAX_STEPS, Case, CheckFailed, InvariantFailed
+from distio.testing.choices import Choices, parse_schedule
 from distio.testing.faults import Fault
 from distio.testing.history import History
 from distio.testing.plan import Components, Limits, Plan
 from distio.testing.world import World
 
-__all__ = ["LATENCY", "MAX_STEPS", "Simulation", "plan_for", "run_world", "simulate"]
+__all__ = ["Simulation", "plan_for", "run_world", "simulate"]
 
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
-
-MAX_STEPS: Final = 100_000
-LATENCY: Final = (0.0, 0.002)
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,8 @@ class Simulation(Generic[E, A]):
     """The time of the run on the virtual clock."""
     steps: int
     """The number of steps of fibers."""
+    events: int
+    """The number of events of the run: steps, what was sent and heard, timers, faults."""
     messages: int
     """The number of messages between the processes."""
     history: History
@@ -49,6 +49,8 @@ class Simulation(Generic[E, A]):
     """For each fiber that should have travelled and stayed: which part of it can't be pickled."""
     copied: tuple[str, ...] = ()
     """Generators of random numbers that were copied for several fibers: they draw equal numbers."""
+    left_open: int = 0
+    """The number of primitives and locks with too many calls to see whether these fit an order."""
 
     def __repr__(self) -> str:
         return (
@@ -70,6 +72,7 @@ def simulate(
     max_virtual_seconds: float = math.inf,
     max_steps: int = MAX_STEPS,
     schedule: str | None = None,
+    invariant: Callable[[], object] | None = None,
     components: Components = Components(),  # noqa: B008 (it is frozen)
 ) -> Simulation[E, A]:
     """Run a program on a cluster that is simulated in this thread.
@@ -94,6 +97,8 @@ def simulate(
         max_steps: the largest number of steps of fibers.
         schedule: a schedule that `explore` has printed. Then the seed decides only the numbers that
             `io.random` draws.
+        invariant: a function without arguments that is called after each event of the run. It
+            raises, or returns False, if something is wrong; the simulation ends there.
         components: `MOVE_ON_WAKE`: fibers move whenever they wake. Others are for distio's own
             tests.
 
@@ -101,6 +106,8 @@ def simulate(
         The outcome of the run, with its history.
 
     Raises:
+        CheckFailed: the invariant of the test doesn't hold; the exception holds the line that
+            repeats it, and the history until then.
         SimulationLimit: the run took more steps or more virtual time than it may.
         InvariantBroken: a mistake in distio: please report it.
         KeyboardInterrupt: Ctrl-C was pressed, or the program raised it.
@@ -112,10 +119,24 @@ def simulate(
     >>> simulation.result, simulation.virtual_seconds >= three_days
     (Ok(success='done'), True)
     """
-    plan = plan_for(members, threads, latency, faults, max_virtual_seconds, max_steps, snapshots)
+    plan = plan_for(
+        members,
+        threads,
+        latency,
+        faults,
+        max_virtual_seconds,
+        max_steps,
+        snapshots,
+        invariant,
+    )
     expect.integer(seed, "simulate", "seed is a whole number")
-    choices: Choices = Drawn(seed) if schedule is None else Played(parse_schedule(schedule), seed)
-    return run_world(plan, choices, main, context, components)
+    case = Case(plan, seed, None if schedule is None else parse_schedule(schedule))
+    choices = case.choices()
+    try:
+        return run_world(plan, choices, main, context, components)
+    except InvariantFailed as failed:
+        line = case.line(has_drawn=choices.has_drawn)
+        raise CheckFailed(str(failed), seed, line, failed.history) from failed
 
 
 def plan_for(
@@ -126,6 +147,7 @@ def plan_for(
     max_virtual_seconds: float,
     max_steps: int,
     snapshots: Snapshots = SNAPSHOTS,
+    invariant: Callable[[], object] | None = None,
 ) -> Plan:
     """What a world is to be like.
 
@@ -142,7 +164,10 @@ def plan_for(
             raise MatchError(
                 f"{fault!r} befalls nobody: the processes are {', '.join(sorted(names))}"
             )
+    if invariant is not None:
+        expect.function(invariant, "simulate: invariant")
     return Plan(
+        invariant=invariant,
         members=members,
         threads=_count(threads, "threads"),
         latency=_range_of(latency),
@@ -169,16 +194,18 @@ def run_world(
 def _run_world(world: World, io: IO[Any, E, A], context: Any) -> Simulation[E, A]:
     with tagging:
         world.run(io, context)
-    seconds = world.now
+    seconds, events = world.now, world.events
     world.drain()
     return Simulation(
         result=world.result,
         virtual_seconds=seconds,
         steps=world.steps,
+        events=events,
         messages=world.messages,
         history=world.history,
         stayed=tuple(world.stayed),
         copied=tuple(world.copied),
+        left_open=world.left_open,
     )
 
 

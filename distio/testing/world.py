@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from distio.result import Result
 from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.pending_runs import PendingRun
 from distio.testing.agenda import AGENDA, Action, Agenda
+from distio.testing.cases import InvariantFailed
 from distio.testing.choices import Choices
 from distio.testing.faults import (
     Crash,
@@ -40,17 +41,20 @@ from distio.testing.faults import (
 from distio.testing.history import History
 from distio.testing.hub import Hub
 from distio.testing.ledger import Ledger
+from distio.testing.oracles.calls import Calls
 from distio.testing.outside import Outside
 from distio.testing.plan import Components, Plan
 from distio.testing.processes import Process
 
-__all__ = ["EPOCH", "World"]
+__all__ = ["EPOCH", "LATENCIES", "World"]
 
 EPOCH: Final = 946_684_800.0
 """What the virtual wall clock shows when a simulation begins: the year 2000 (UTC)."""
 
 _FINE_STEPS: Final = 255
 """Into how many steps the range of latencies is divided."""
+LATENCIES: Final = 2 * _FINE_STEPS
+"""Among how many a message's latency is chosen."""
 _LATEST_FAULT: Final = 9
 """A fault at the seed's choice comes before this power of two events have happened."""
 _MOST_STORIES: Final = 3
@@ -76,6 +80,7 @@ class World:
         """Which generators of random numbers were copied for several fibers."""
         self.history = History()
         self.ledger = Ledger(self.history)
+        self.calls = Calls(self.history)
         self.pick = choices.pick
         self.random = choices.random
         self.pending: PendingRun | None = None
@@ -95,7 +100,11 @@ class World:
         self._client = self._start("client", "client")
         for index in range(plan.members):
             self._start(f"worker-{index + 1}", "worker")
+        self.left_open = 0
+        """How many primitives and locks had too many calls to see whether these fit an order."""
         self._is_interrupted = False
+        self._has_run = False
+        """Whether the coordinator has heard of the run."""
         for fault in plan.faults:
             self._plan_fault(fault)
 
@@ -118,7 +127,7 @@ class World:
         """When what is being sent now will arrive, at the choices' choice."""
         low, high = self._plan.latency
         # half of them are as fast as can be: they compete with what else can happen now
-        share = self.pick(2 * _FINE_STEPS) - _FINE_STEPS
+        share = self.pick(LATENCIES) - _FINE_STEPS
         return self.now + low + (high - low) * max(0, share + 1) / _FINE_STEPS
 
     def is_foreign(self) -> bool:
@@ -159,6 +168,18 @@ class World:
         if all(each.has_ended for each in workers) and not self._returning:
             client.end(f"the last worker process was lost: {reason}")
 
+    def tell_of_losses(self) -> None:
+        """The coordinator has taken up something: whom it has lost is believed nothing more."""
+        machine = self.hub.machine
+        for process in self._processes:
+            if process.has_joined and process.member.incarnation not in machine.members:
+                process.disbelieve()
+        if self.pending is not None:
+            if self.pending.run in machine.runs:
+                self._has_run = True
+            elif self._has_run:
+                self.calls.stop()
+
     def story(self, bug: DistioBug) -> list[str]:
         """The lives of the fibers that a message names."""
         names = re.findall(r"fiber (\d+\.\d+)", bug.message)
@@ -177,6 +198,8 @@ class World:
         while not self.is_over:
             if not self._act() and not self._pass_time():
                 self._look_around()
+            if self._plan.invariant is not None:
+                self._check_invariant(self._plan.invariant)
         if self.result is None and not self._client.has_ended:
             assert self.pending is not None
             root = self.pending.run
@@ -190,6 +213,7 @@ class World:
         while self._act() or self._pass_time(for_timers=bool(self.hub.machine.runs)):
             pass
         self._check_rest()
+        self.left_open = self.calls.check()
 
     @property
     def result(self) -> Result[Any, Any] | None:
@@ -226,6 +250,17 @@ class World:
                 f"else these go round in a circle: {self._living()}"
             )
         return True
+
+    def _check_invariant(self, invariant: Callable[[], object]) -> None:
+        """See whether what the test says must always hold does so after this event."""
+        where = f"after event {self.events}, at {self.now:.6f} s"
+        try:
+            if invariant() is not False:
+                return
+        except Exception as failure:
+            why = f"{type(failure).__name__}: {failure}"
+            raise InvariantFailed(f"{why} ({where})", str(self.history)) from failure
+        raise InvariantFailed(f"the invariant says no ({where})", str(self.history))
 
     def _find_actions(self) -> list[Action]:
         actions: list[Action] = []
@@ -362,8 +397,10 @@ class World:
         if fault.at is not None:
             self._agenda.put(fault.at, self._befall, fault)
             return
-        event = 1 << self.pick(_LATEST_FAULT)
-        event += self.pick(event)
+        event = fault.event
+        if event is None:
+            event = 1 << self.pick(_LATEST_FAULT)
+            event += self.pick(event)
         heappush(self._faults_by_event, (event, len(self._faults_by_event), fault))
 
     def _befall(self, fault: Fault) -> None:

@@ -28,6 +28,7 @@ MODULES = [
     "distio.supervision",
     "distio.primitives",
     "distio.testing.choices",
+    "distio.testing.exhaustion",
     "distio.testing.exploration",
     "distio.testing.simulation",
     "distio.val",

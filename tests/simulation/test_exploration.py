@@ -36,8 +36,9 @@ from distio.testing import (
     explore,
     simulate,
 )
+from distio.testing.cases import LATENCY, MAX_STEPS
 from distio.testing.choices import Drawn, parse_schedule, show_schedule
-from distio.testing.simulation import LATENCY, MAX_STEPS, plan_for, run_world
+from distio.testing.simulation import plan_for, run_world
 
 pytest_plugins = ["pytester"]
 
@@ -237,7 +238,7 @@ def test_explore_keeps_only_the_fault_that_matters() -> None:
         assert "crashes" not in str(simulation.history)
 
     failure = failure_of(PAIR, None, no_process_crashes, faults=faults)
-    assert "faults=[Crash(process=None, at=None, returns_after=None)]" in failure.line
+    assert "faults=[Crash(process=None, at=None, event=None, returns_after=None)]" in failure.line
     assert "crashes" in str(repeat(failure.line, PAIR).history)
 
 

@@ -197,6 +197,77 @@ def test_ledger_lists_fibers_that_have_not_ended_as_stranded(ledger: Ledger) -> 
     assert ledger.stranded() == [FIBER, OTHER]
 
 
+def test_ledger_counts_a_fiber_as_lost_that_the_coordinator_never_heard_of(ledger: Ledger) -> None:
+    ledger.left([(FIBER, 0)], "client")
+    ledger.lost("client")
+    assert ledger.stranded() == []
+
+
+def test_ledger_keeps_a_fiber_that_had_reached_the_coordinator(ledger: Ledger) -> None:
+    ledger.left([(FIBER, 0)], "client")
+    ledger.offered([(FIBER, 0)])
+    ledger.lost("client")
+    assert ledger.stranded() == [FIBER]
+    assert ledger.arrived([(FIBER, 1)], "worker-1") == []
+
+
+def test_ledger_keeps_a_fiber_whose_departure_arrives_after_its_process_has_ended(
+    ledger: Ledger,
+) -> None:
+    ledger.left([(FIBER, 0)], "client")
+    ledger.lost("client")
+    ledger.offered([(FIBER, 0)])
+    assert ledger.arrived([(FIBER, 1)], "worker-1") == []
+
+
+# -- fibers that come back --------------------------------------------------------------------
+
+
+def test_ledger_lets_a_lost_fiber_come_back_in_a_higher_epoch(placed: Ledger) -> None:
+    placed.sleeps(FIBER, 9.0)
+    placed.lost("worker-1")
+    assert placed.arrived([(FIBER, 2)], "worker-2") == [FIBER]
+    placed.stepped(FIBER, 2, "worker-2", 1.0)  # it may have been at something else before its sleep
+    placed.ended(FIBER, "worker-2")
+
+
+def test_ledger_refuses_a_lost_fiber_that_comes_back_in_its_old_epoch(placed: Ledger) -> None:
+    placed.lost("worker-1")
+    with pytest.raises(InvariantBroken, match=r"fiber 1\.3 goes from epoch 1 to epoch 1"):
+        placed.arrived([(FIBER, 1)], "worker-2")
+
+
+def test_ledger_lets_a_fiber_come_back_whose_end_nobody_knows(placed: Ledger) -> None:
+    placed.ended(FIBER, "worker-1")
+    placed.lost("worker-1")
+    assert placed.arrived([(FIBER, 2)], "worker-2") == [FIBER]
+
+
+def test_ledger_refuses_a_fiber_that_has_ended_and_comes_back(placed: Ledger) -> None:
+    placed.ended(FIBER, "worker-1")
+    with pytest.raises(InvariantBroken, match="arrives at worker-2 while it is not"):
+        placed.arrived([(FIBER, 2)], "worker-2")
+
+
+@pytest.mark.parametrize("outcome", [b"1", None])
+def test_ledger_refuses_a_fiber_that_comes_back_when_its_end_is_known(
+    placed: Ledger, outcome: bytes | None
+) -> None:
+    placed.ended(FIBER, "worker-1")
+    placed.told(FIBER, outcome)
+    placed.lost("worker-1")
+    with pytest.raises(InvariantBroken, match="comes back, but others know how it ended"):
+        placed.arrived([(FIBER, 2)], "worker-2")
+
+
+def test_ledger_refuses_a_fiber_that_ends_in_two_ways(placed: Ledger) -> None:
+    placed.told(FIBER, b"1")
+    placed.told(FIBER, b"1")
+    placed.told(FIBER, None)  # whoever asks when its process is lost
+    with pytest.raises(InvariantBroken, match="has ended in two ways"):
+        placed.told(FIBER, b"2")
+
+
 # -- the story --------------------------------------------------------------------------------
 
 

@@ -20,11 +20,12 @@ from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.runtime.pending_runs import PendingRun
 from distio.testing import MOVE_ON_WAKE
+from distio.testing.cases import LATENCY, MAX_STEPS
 from distio.testing.choices import Drawn
 from distio.testing.faults import Crash, Fault, Interrupt
 from distio.testing.plan import Components
 from distio.testing.processes import Process
-from distio.testing.simulation import LATENCY, MAX_STEPS, plan_for
+from distio.testing.simulation import plan_for
 from distio.testing.world import World as SimulatedWorld
 from tests.conftest import PATIENCE, Run, shared_cluster
 from tests.harness.coordinators import Commands, Scene, asks, blocked

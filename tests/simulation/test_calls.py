@@ -1,0 +1,394 @@
+"""What fibers were told by primitives and locks: a simulation finds out if it can't be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import pytest
+
+from distio import IO, Barrier, CountDownLatch, Deferred, PubSub, Queue, Var, io, resource
+from distio.coordination.primitives import primitive, queues, synchronizers
+from distio.core.fiber import Fiber
+from distio.core.snapshot import PackedValue
+from distio.errors import InvariantBroken
+from distio.protocol import messages as m
+from distio.protocol import requests as rq
+from distio.testing import MOVE_ON_WAKE, Components, Crash, Disconnect, Fault, simulate
+from distio.testing.history import History
+from distio.testing.oracles.calls import Calls
+from distio.testing.oracles.orders import MOST_STEPS
+
+Program = IO[Any, Any, Any]
+Replies = Sequence[primitive.Reply]
+
+FIRST: Final = 1 << 40
+"""The id of a fiber."""
+SECOND: Final = FIRST + 1
+KEY: Final = FIRST + 9
+
+
+# -- programs ---------------------------------------------------------------------------------
+
+
+def through(queue: Queue[Any]) -> Program:
+    """Two fibers put, one takes what they have put."""
+    puts = [io.traverse([n, n + 1, n + 2], queue.put) for n in (10, 20)]
+    return io.zip_par(*puts, io.zip([queue.take()] * 6), queue.size())
+
+
+def counted(var: Var[int]) -> Program:
+    add = var.update(lambda n: (n + 1, None))
+    return io.zip_par([add] * 6).then(var.get())
+
+
+def at_once() -> Program:
+    """All kinds of primitives, by fibers that meet at them."""
+
+    def meet(made: Sequence[Any]) -> Program:
+        value, barrier, latch, news = made
+        listen = news.subscribe().use(lambda feed: feed.take().timeout(0.01, io.pure("none")))
+        return io.zip_par(
+            io.zip_par(value.get(), value.set(1), value.set(2), value.is_set()),
+            io.zip_par([barrier.wait()] * 2),
+            io.zip_par(latch.wait(), latch.count_down(), latch.count(), latch.count_down()),
+            io.zip_par(listen, io.sleep(0.005).then(news.publish("a")), listen),
+        )
+
+    made = Deferred.create(), Barrier.create(2), CountDownLatch.create(2), PubSub.create(1)
+    return io.zip(*made).flat_map(meet)
+
+
+def guarded() -> Program:
+    room = resource.semaphore(2)
+    return room.flat_map(lambda two: io.zip_par([two.with_(io.sleep(0.001))] * 5))
+
+
+PROGRAMS: Final[dict[str, Callable[[], Program]]] = {
+    "a queue without limit": lambda: Queue.create().flat_map(through),
+    "a queue for one": lambda: Queue.create(1).flat_map(through),
+    "a queue that keeps nothing": lambda: Queue.create(0).flat_map(through),
+    "a variable": lambda: Var.create(0).flat_map(counted),
+    "a semaphore": guarded,
+    "all others": at_once,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("faults", [(), (Crash(),), (Disconnect(returns_after=0.01),)])
+def test_calls_of_a_program_have_an_order(name: str, faults: Sequence[Fault]) -> None:
+    for seed in range(4):
+        parts = MOVE_ON_WAKE if seed % 2 else Components()
+        main = PROGRAMS[name]
+        simulation = simulate(main, seed=seed, faults=faults, components=parts)
+        assert simulation.left_open == 0
+
+
+def test_calls_are_recorded_with_what_their_fibers_were_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Calls] = []
+
+    class Kept(Calls):  # type: ignore[misc] # it is final for all but tests
+        def check(self, most: int = MOST_STEPS) -> int:
+            seen.append(self)
+            return super().check(most)
+
+    monkeypatch.setattr("distio.testing.world.Calls", Kept)
+    simulate(lambda: Queue.create(1).flat_map(lambda q: q.put(1).then(q.size(), q.take())))
+    methods = [(call.method, call.number, str(call.answer)) for call in seen[0]]
+    assert methods[:2] == [("put", 1, "plain"), ("size", 2, "plain 1")]
+    assert methods[2][0] == "take"
+    assert "item" in methods[2][2]
+
+
+# -- mistakes ---------------------------------------------------------------------------------
+
+
+def last_in_first_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = queues.Queue._take
+
+    def take(self: queues.Queue, fiber: int, *, waits: bool) -> Replies:
+        self._items.reverse()
+        replies = original(self, fiber, waits=waits)
+        self._items.reverse()
+        return replies
+
+    monkeypatch.setattr(queues.Queue, "_take", take)
+
+
+def applied_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = queues.Queue.ask
+
+    def ask(self: queues.Queue, fiber: int, method: str, number: int, item: Any) -> Replies:
+        replies = original(self, fiber, method, number, item)
+        if method == "put" and self._items:
+            self._items.append(item)
+        return replies
+
+    monkeypatch.setattr(queues.Queue, "ask", ask)
+
+
+def forgets_an_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = queues.Queue._put
+
+    def put(self: queues.Queue, fiber: int, item: Any, *, waits: bool) -> Replies:
+        replies = original(self, fiber, item, waits=waits)
+        if len(self._items) == 3:
+            self._items.popleft()
+        return replies
+
+    monkeypatch.setattr(queues.Queue, "_put", put)
+
+
+def sets_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = synchronizers.Deferred.ask
+
+    def ask(self: Any, fiber: int, method: str, number: int, item: Any) -> Replies:
+        if method == "set":
+            self._value = rq.NOTHING
+        return original(self, fiber, method, number, item)
+
+    monkeypatch.setattr(synchronizers.Deferred, "ask", ask)
+
+
+def counts_down_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = synchronizers.Latch.ask
+
+    def ask(self: Any, fiber: int, method: str, number: int, item: Any) -> Replies:
+        return original(self, fiber, method, 2 * number, item)
+
+    monkeypatch.setattr(synchronizers.Latch, "ask", ask)
+
+
+LATCHED: Final = CountDownLatch.create(3).flat_map(
+    lambda latch: latch.count_down().then(latch.count())
+)
+KEPT: Final = Queue.create().flat_map(
+    lambda q: io.traverse([1, 2, 3], q.put).then(io.zip([q.take()] * 2))
+)
+
+MISTAKES: Final[dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Program, str]]] = {
+    "last in, first out": (last_in_first_out, KEPT, "no order of its 5 calls .* queue"),
+    "a put is applied twice": (applied_twice, KEPT, "takes an item more often than it was put"),
+    "an item is forgotten": (forgets_an_item, KEPT, "no order of its 5 calls .* queue"),
+    "a value is set twice": (sets_again, at_once(), r"deferred \d+ sets what was set"),
+    "a latch counts twice": (counts_down_twice, LATCHED, "no order of its 2 calls .* latch"),
+}
+
+
+def explore_until_broken(main: Program) -> None:
+    for seed in range(20):
+        simulate(main, seed=seed)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_of_a_primitive_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant, main, message = MISTAKES[name]
+    plant(monkeypatch)
+    with pytest.raises(InvariantBroken, match=message) as found:
+        explore_until_broken(main)
+    assert found.value.story
+
+
+# -- losses -----------------------------------------------------------------------------------
+
+
+class Worker:
+    """A process, as far as the record knows one."""
+
+
+class Scene:
+    """Fibers that call one queue, step by step."""
+
+    def __init__(self, kind: Any = "queue", size: int = -1) -> None:
+        self.calls = Calls(History())
+        self.here, self.there = Worker(), Worker()
+        self.primitive = rq.PrimitiveRef(KEY, kind)
+        maker = Fiber(SECOND + 1, FIRST, io.pure(None), None)
+        maker.value = self.primitive
+        self.calls.committed(maker, rq.MakePrimitive(kind, size), self.here, is_parked=False)
+
+    def asks(
+        self, fiber: int, method: Any, item: bytes | None = None, *, alone: bool = False
+    ) -> Fiber:
+        """A fiber here calls; the process answers it alone, or the coordinator does later."""
+        asking = Fiber(fiber, FIRST, io.pure(None), None)
+        asking.request = request = rq.CallPrimitive(self.primitive, method)
+        request.payload = item
+        self.calls.asked(asking, self.here)
+        self.calls.committed(asking, request, self.here, is_parked=not alone)
+        return asking
+
+    def told(self, fiber: Fiber, value: Any = None) -> None:
+        """It goes on with this answer."""
+        fiber.value = PackedValue(value) if isinstance(value, bytes) else value
+        self.calls.resumed(fiber)
+
+
+def test_put_that_was_answered_by_a_lost_process_may_not_have_happened() -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a", alone=True))
+    scene.calls.lost(scene.here)
+    scene.told(scene.asks(SECOND, "poll"), rq.NOTHING)
+    assert scene.calls.check() == 0
+
+
+def test_put_that_the_coordinator_has_answered_has_happened_whoever_is_lost() -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a"))
+    scene.calls.lost(scene.here)
+    scene.told(scene.asks(SECOND, "poll"), rq.NOTHING)
+    with pytest.raises(InvariantBroken, match="no order of its 2 calls"):
+        scene.calls.check()
+
+
+def test_put_of_a_fiber_that_has_moved_on_has_happened() -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a", alone=True))
+    scene.calls.heard(scene.here, [m.DelegatedPut(FIRST, KEY, b"a")])
+    scene.calls.arrived([FIRST], scene.there)
+    scene.calls.lost(scene.here)
+    scene.told(scene.asks(SECOND, "poll"), rq.NOTHING)
+    with pytest.raises(InvariantBroken, match="no order of its 2 calls"):
+        scene.calls.check()
+
+
+def test_item_that_was_taken_by_a_lost_process_may_be_taken_again() -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a"))
+    scene.told(scene.asks(FIRST, "take", alone=True), b"a")
+    scene.calls.lost(scene.here)
+    scene.told(scene.asks(SECOND, "take"), b"a")
+    assert scene.calls.check() == 0
+
+
+def test_item_that_a_fiber_has_taken_along_is_not_taken_again() -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a"))
+    scene.told(scene.asks(FIRST, "take", alone=True), b"a")
+    scene.calls.arrived([FIRST], scene.there)
+    scene.calls.lost(scene.here)
+    with pytest.raises(InvariantBroken, match="takes an item more often than it was put"):
+        scene.told(scene.asks(SECOND, "take"), b"a")
+
+
+# -- fibers that come back --------------------------------------------------------------------
+
+
+def test_fiber_that_comes_back_is_told_the_same_again() -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a"))
+    taking = scene.asks(SECOND, "take")
+    scene.calls.kept(SECOND, scene.calls.number_of(SECOND))
+    scene.told(taking, b"a")
+    scene.calls.lost(scene.here)
+    scene.calls.arrived([SECOND], scene.there, [SECOND])
+    scene.told(taking, b"a")
+    assert scene.calls.check() == 0
+    assert [call.method for call in scene.calls] == ["put", "take"]
+
+
+def test_fiber_that_comes_back_and_is_told_something_else_is_found() -> None:
+    scene = Scene()
+    for item in (b"a", b"b"):
+        scene.told(scene.asks(FIRST, "put", item))
+    taking = scene.asks(SECOND, "take")
+    scene.calls.kept(SECOND, 1)
+    scene.told(taking, b"a")
+    scene.calls.arrived([SECOND], scene.there, [SECOND])
+    with pytest.raises(InvariantBroken, match="was answered item b'a', and now item b'b'"):
+        scene.told(taking, b"b")
+
+
+@pytest.mark.parametrize("request_", [None, rq.Sleep(1.0)])
+def test_fiber_that_comes_back_after_its_last_call_is_told_nothing(request_: Any) -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a"))
+    taking = scene.asks(SECOND, "take")
+    scene.told(taking, b"a")
+    scene.calls.kept(SECOND, 1)
+    scene.calls.arrived([SECOND], scene.there, [SECOND])
+    taking.request = request_
+    scene.told(taking, "something else")
+    assert [str(call.answer) for call in scene.calls] == ["plain", "item b'a'"]
+    assert scene.calls.check() == 0
+
+
+def test_calls_after_the_one_to_which_a_fiber_goes_back_have_never_been() -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a"))
+    scene.calls.kept(FIRST, 1)
+    scene.told(scene.asks(FIRST, "put", b"b"))
+    scene.calls.arrived([FIRST], scene.there, [FIRST])
+    assert [call.item for call in scene.calls] == [b"a"]
+    scene.told(scene.asks(FIRST, "put", b"b"))  # it does so again
+    scene.told(scene.asks(SECOND, "take"), b"a")
+    scene.told(scene.asks(SECOND, "take"), b"b")
+    assert scene.calls.check() == 0
+
+
+def test_effect_that_others_saw_of_a_fiber_that_goes_back_to_before_it_is_found() -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a"))
+    scene.told(scene.asks(SECOND, "take"), b"a")
+    with pytest.raises(InvariantBroken, match="was not taken up, but its item was taken"):
+        scene.calls.arrived([FIRST], scene.there, [FIRST])
+
+
+def test_effect_that_a_fiber_repeats_is_found() -> None:
+    scene = Scene()
+    scene.told(scene.asks(FIRST, "put", b"a"))
+    scene.calls.kept(FIRST, 1)
+    scene.calls.arrived([FIRST], scene.there, [FIRST])
+    scene.told(scene.asks(SECOND, "take"), b"a")
+    with pytest.raises(InvariantBroken, match="takes an item more often than it was put"):
+        scene.told(scene.asks(SECOND, "take"), b"a")
+
+
+# -- locks ------------------------------------------------------------------------------------
+
+
+def acquires(calls: Calls, fiber: int, process: Worker) -> None:
+    """A fiber takes the one lock, and has it."""
+    taking = Fiber(fiber, FIRST, io.pure(None), None)
+    taking.request = request = rq.Acquire(rq.Lock("door"))
+    calls.asked(taking, process)
+    calls.committed(taking, request, process, is_parked=False)
+    calls.resumed(taking)
+
+
+def test_lock_with_two_holders_is_found_at_once() -> None:
+    calls, here = Calls(History()), Worker()
+    acquires(calls, FIRST, here)
+    with pytest.raises(InvariantBroken, match="makes 2 holders of 1 tokens"):
+        acquires(calls, SECOND, here)
+
+
+def test_lock_that_a_lost_fiber_held_is_free() -> None:
+    calls, here, there = Calls(History()), Worker(), Worker()
+    acquires(calls, FIRST, here)
+    calls.lost(here)
+    acquires(calls, SECOND, there)
+    assert calls.check() == 0
+
+
+def test_lock_that_a_fiber_had_before_it_came_back_is_its_own() -> None:
+    calls, here, there = Calls(History()), Worker(), Worker()
+    acquires(calls, FIRST, here)
+    calls.kept(FIRST, 1)
+    calls.lost(here)
+    calls.arrived([FIRST], there, [FIRST])
+    assert calls.check() == 0
+    with pytest.raises(InvariantBroken, match="makes 2 holders of 1 tokens"):
+        acquires(calls, SECOND, there)
+
+
+def test_lock_that_a_fiber_took_after_its_image_is_free() -> None:
+    calls, here, there = Calls(History()), Worker(), Worker()
+    acquires(calls, FIRST, here)
+    calls.lost(here)
+    calls.arrived([FIRST], there, [FIRST])
+    acquires(calls, SECOND, there)
+    assert calls.check() == 0
