@@ -93,7 +93,10 @@ class Hub:
         messages = from_member.decode(frames)
         process = self._processes[address]
         self._world.note(_NAME, *story_of_batch(f"hears from {process.name}:", messages))
-        if process.has_joined and process.member.incarnation in self.machine.members:
+        member = None
+        if process.has_joined:
+            member = self.machine.members.get(process.member.incarnation)
+        if member is not None and not member.is_gone:  # else it is dropped
             self._world.calls.heard(process, messages)
             self._world.ledger.reached(messages)
         self.board.hear(self._world.now, address, messages)
