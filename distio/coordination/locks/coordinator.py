@@ -163,6 +163,7 @@ class Locks(CoordinatorFeature):
     @handles
     def withdraw_acquire(self, sender: MemberRecord, message: m.WithdrawAcquire) -> None:
         """Fibers wait no longer, unless they had their turns meanwhile."""
+        sender.withdrawals = message.number
         self._withdraw(sender.id, message.lock, message.fibers)
 
     def _withdraw(self, member: int, key: Key, fibers: Sequence[int]) -> None:
@@ -291,7 +292,8 @@ class Locks(CoordinatorFeature):
     def _start(self, member: int, turns: list[int], key: Key, lock: _Lock) -> None:
         """Let fibers at this member start: a limit lends nothing."""
         now = self._state.now
-        self._grant(member, m.TokensGranted(key, 0, turns, False, _NO_VALUE), lock)
+        heard = self._heard(member)
+        self._grant(member, m.TokensGranted(key, 0, turns, False, _NO_VALUE, heard), lock)
         lock.starts.extend([now] * len(turns))
         self._windows_begun += 1
         deadline = now + lock.per_seconds
@@ -302,7 +304,8 @@ class Locks(CoordinatorFeature):
         is_delegated = len(turns) == len(lock.queue) and lock.lent.keys() <= {member}
         count = lock.free if is_delegated else 1 if lock.tokens == 0 else len(turns)
         value = _NO_VALUE if lock.value is None else lock.value
-        self._grant(member, m.TokensGranted(key, count, turns, is_delegated, value), lock)
+        granted = m.TokensGranted(key, count, turns, is_delegated, value, self._heard(member))
+        self._grant(member, granted, lock)
         lock.lend(member, count)
         lock.delegate = member if is_delegated else None
         self._moved(key)
@@ -310,6 +313,11 @@ class Locks(CoordinatorFeature):
     def _moved(self, key: Key) -> None:
         for tokens_moved in self._state.hooks.tokens_moved:
             self._state.survive(tokens_moved, key)
+
+    def _heard(self, member: int) -> int:
+        """How many withdrawals of this member were heard."""
+        record = self._state.members.get(member)
+        return 0 if record is None else record.withdrawals
 
     def _grant(self, member: int, granted: m.TokensGranted, lock: _Lock) -> None:
         """Send a grant, and only then strike its fibers out: if that fails, they wait still."""

@@ -98,6 +98,8 @@ class Locks(MemberFeature):
         self._locks: dict[Key, _Lock] = {}
         self._idle: dict[Key, None] = {}
         """Locks that are kept for the next fiber, in the order in which they became idle."""
+        self._withdrawals = 0
+        """How many `WithdrawAcquire` were sent."""
         self.values: dict[Key, Any] = {}
         """Of a member that is alone: the values of variables, as they are."""
 
@@ -152,7 +154,7 @@ class Locks(MemberFeature):
         lock = self._locks[request.lock.key]
         if lock.turns.pop(fiber.id, None) is None:
             del lock.asked[fiber.id]
-            self._state.send(m.WithdrawAcquire(lock.key, [fiber.id]))
+            self._send_withdrawal(lock, [fiber.id])
         self._serve(lock)
         return True
 
@@ -201,7 +203,7 @@ class Locks(MemberFeature):
                 self._state.send(m.ReturnTokens(message.lock, message.count))
             return
         lock.value = message.value
-        turns = [id for id in message.turns if id in lock.asked]  # the others have given up
+        turns = [id for id in message.turns if _is_turn(lock.asked.get(id), message)]
         if lock.per_seconds:
             self._start(lock, turns)
             return
@@ -209,7 +211,7 @@ class Locks(MemberFeature):
         if message.is_delegated:
             lock.is_delegated = True
             if late := list(lock.asked):  # what it asked for them crossed this message
-                self._state.send(m.WithdrawAcquire(lock.key, late))
+                self._send_withdrawal(lock, late)
                 self._have_turns(lock, late)
         lock.free += message.count
         self._serve(lock)
@@ -346,7 +348,7 @@ class Locks(MemberFeature):
         for id in forgone:
             del lock.asked[id]
         if forgone:
-            self._state.send(m.WithdrawAcquire(lock.key, forgone))
+            self._send_withdrawal(lock, forgone)
 
     # -- granting -------------------------------------------------------------------------
 
@@ -363,11 +365,19 @@ class Locks(MemberFeature):
 
     def _ask(self, lock: _Lock, fibers: Sequence[Fiber], *, is_ahead: bool = False) -> None:
         """Tell the coordinator that these wait, in this order."""
+        for fiber in fibers:
+            assert isinstance(fiber.request, Acquire)
+            fiber.request.asked_after = self._withdrawals
         runs = [(run, [each.id for each in of]) for run, of in groupby(fibers, attrgetter("run"))]
         for run, ids in reversed(runs) if is_ahead else runs:
             self._state.send(
                 m.AcquireTokens(lock.key, lock.tokens, lock.per_seconds, run, ids, is_ahead)
             )
+
+    def _send_withdrawal(self, lock: _Lock, fibers: list[int]) -> None:
+        """Tell the coordinator that these no longer wait."""
+        self._withdrawals += 1
+        self._state.send(m.WithdrawAcquire(lock.key, fibers, self._withdrawals))
 
     def _have_turns(self, lock: _Lock, ids: Sequence[int]) -> None:
         """These fibers have their turns: from now on they wait for others here."""
@@ -483,3 +493,11 @@ def _count(fiber: Fiber, lock: _Lock) -> int:
 
 def _fail(fiber: Fiber, why: Exception) -> None:
     fiber.failure = Panic([TracedException(why, str(why))], [])
+
+
+def _is_turn(fiber: Fiber | None, granted: m.TokensGranted) -> bool:
+    """Whether a fiber waits for this turn; it may have withdrawn from it, and have asked anew."""
+    if fiber is None:
+        return False
+    assert isinstance(fiber.request, Acquire)
+    return fiber.request.asked_after <= granted.withdrawals

@@ -235,6 +235,14 @@ class Primitives(CoordinatorFeature):
                 self._reply(reply)
 
     @handles
+    def note_taken(self, sender: MemberRecord, message: m.TakenAhead) -> None:
+        """A member has taken items that it was given ahead: they don't come back with its loss."""
+        delegations = self._delegations.get(message.key)
+        taken = message.serial, message.taken
+        if delegations is None or not delegations.note_taken(sender.id, *taken):
+            self._state.stale += 1
+
+    @handles
     def take_back(self, sender: MemberRecord, message: m.DelegationReturned) -> None:
         """A member has given back what it had."""
         delegations = self._delegations.get(message.key)

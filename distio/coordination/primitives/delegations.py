@@ -39,6 +39,8 @@ class Delegations:
         """The member that was given items ahead."""
         self._ahead: deque[bytes] = deque()
         """Those items, as far as it isn't known that they were taken."""
+        self._known = 0
+        """How many of the items that were given ahead last are known to be taken."""
         self._serials: dict[int, int] = {}
         """How often each member was given items ahead."""
         self._writers: dict[int, None] = {}
@@ -72,8 +74,21 @@ class Delegations:
         self._writers.pop(member, None)
         if member == self._reader:
             self._reader = None
-            self._queue.put_back([*self._ahead][taken:])
+            self._queue.put_back([*self._ahead][max(0, taken - self._known) :])
             self._ahead.clear()
+
+    def note_taken(self, member: int, serial: int, taken: int) -> bool:
+        """This member has taken so many of the items that it was given ahead with this serial.
+
+        Returns:
+            False if it was given others since, or has none.
+        """
+        if member != self._reader or serial != self._serials.get(member, 0):
+            return False
+        while self._known < taken and self._ahead:
+            self._ahead.popleft()
+            self._known += 1
+        return True
 
     def delegate(
         self, member: int, call: m.PrimitiveCall, *, got_item: bool
@@ -95,7 +110,7 @@ class Delegations:
             return False, []
         ahead = self._queue.give_ahead(min(2**self._streak, _MOST_AHEAD), of=bytes)
         if ahead:
-            self._reader = member
+            self._reader, self._known = member, 0
             self.ever[member] = None
             self._ahead.extend(ahead)
             self._serials[member] = self._serials.get(member, 0) + 1

@@ -60,6 +60,8 @@ class Primitives(MemberFeature):
         """Of a member that is alone: by key, the run, and the primitive itself."""
         self._delegations: dict[int, _Delegation] = {}
         """By key: what fibers here may do without asking the coordinator."""
+        self._untold: dict[int, _Delegation] = {}
+        """By key: those from which items were taken since the coordinator was told."""
 
     # -- what fibers ask ------------------------------------------------------------------
 
@@ -111,6 +113,7 @@ class Primitives(MemberFeature):
         elif request.method in ("take", "poll") and delegation.items:
             fiber.value = PackedValue(delegation.items.popleft())
             delegation.taken += 1
+            self._untold[request.primitive.key] = delegation
         else:
             return False
         return True
@@ -217,6 +220,13 @@ class Primitives(MemberFeature):
 
     # -- hooks ----------------------------------------------------------------------------
 
+    def before_flush(self) -> None:
+        """Tell what was taken ahead with what follows from it: a loss gives it to nobody else."""
+        for key, delegation in self._untold.items():
+            if delegation.taken:
+                self._state.send(m.TakenAhead(key, delegation.serial, delegation.taken))
+        self._untold.clear()
+
     def coordinator_lost(self, reason: str) -> None:
         """The primitives that fibers have called are lost."""
         for fiber in self._state.parked_on(CallPrimitive):
@@ -243,6 +253,7 @@ class Primitives(MemberFeature):
         """Nobody can reach these any more."""
         for key in message.keys:
             delegation = self._delegations.pop(key, None)
+            self._untold.pop(key, None)
             if delegation is not None and delegation.run in self._state.runs:
                 self._state.runs[delegation.run].primitives.pop(key, None)
 
@@ -250,6 +261,7 @@ class Primitives(MemberFeature):
         for key in run.primitives:
             self._primitives.pop(key, None)
             self._delegations.pop(key, None)
+            self._untold.pop(key, None)
 
     def add_waits(self, waits: WaitsOfRun) -> None:
         waits.for_primitives += [

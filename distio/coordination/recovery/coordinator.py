@@ -94,12 +94,15 @@ class Recovery(CoordinatorFeature):
             return
         require(message.received <= sender.sent, "more was received than was sent")
         require(len(message.fibers) == len(message.payloads), "not every outcome is a fiber's")
+        sent: set[bytes] = set()
         for chunk in message.chunks:
             require(chunk.run == message.run, "the fibers of other runs are saved")
             require(len(chunk.fibers) == 1, "a snapshot has more than one fiber")
             require(not chunk.held or self._has_lent(sender.id, chunk.held), "it holds too much")
-            for digest, data in chunk.attachments:
-                require(bool(data) or digest in run.attachments, "an attachment is missing")
+            sent.update(digest for digest, data in chunk.attachments if data)
+            for digest, _ in chunk.attachments:
+                is_there = digest in run.attachments or digest in sent
+                require(is_there, "an attachment is missing")
         fibers = [*message.fibers, *[each.fiber for each in message.unsaved]]
         fibers += [fiber for chunk in message.chunks for fiber, _ in chunk.fibers]
         for fiber in fibers:

@@ -33,6 +33,8 @@ class MemberRecord:
         """How many counted messages were sent to it."""
         self.received = 0
         """How many of them it had handled when it last reported."""
+        self.withdrawals = 0
+        """How many `WithdrawAcquire` of it were heard."""
         self._ready = 0
         self._placed: deque[tuple[int, int]] = deque()
         """(which message, how many fibers) of what was placed there and isn't in `_ready` yet."""

@@ -61,6 +61,7 @@ from distio.protocol.messages.primitives import (
     RecallDelegation,
     RepeatCall,
     Replied,
+    TakenAhead,
     WithdrawCall,
 )
 from distio.protocol.messages.recovery import SaveFibers, Unsaved
@@ -123,6 +124,7 @@ __all__ = [
     "StealRequest",
     "StopTimer",
     "StoreValue",
+    "TakenAhead",
     "TimerFired",
     "TokensGranted",
     "WaitGraph",

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage, Payload
-from distio.protocol.domains import Id, Key, Number, Seconds, Tokens
+from distio.protocol.domains import Count, Id, Key, Number, Seconds, Tokens
 
 __all__ = [
     "AcquireTokens",
@@ -38,6 +38,8 @@ class WithdrawAcquire(MemberMessage, frozen=True, gc=False):
 
     lock: Key
     fibers: list[FiberId]
+    number: Count = 0
+    """How many such messages the member has sent, with this one."""
 
 
 class ReturnTokens(MemberMessage, frozen=True, gc=False):
@@ -73,6 +75,9 @@ class TokensGranted(CoordinatorMessage, frozen=True, gc=False):
     """Whether they may be used without limit until they are recalled: nobody else waits."""
     value: Payload
     """The variable's value."""
+    withdrawals: Count = 0
+    """How many `WithdrawAcquire` of the member were heard: turns of a fiber that has asked since a
+    later one are those that it has withdrawn from."""
 
 
 class RecallTokens(CoordinatorMessage, frozen=True, gc=False):

@@ -19,6 +19,7 @@ __all__ = [
     "RecallDelegation",
     "RepeatCall",
     "Replied",
+    "TakenAhead",
     "WithdrawCall",
 ]
 
@@ -63,6 +64,16 @@ class DelegationReturned(MemberMessage, frozen=True, gc=False):
     key: Id
     taken: Count
     """How many of the items that it was given ahead last were taken."""
+
+
+class TakenAhead(MemberMessage, frozen=True, gc=False):
+    """Items that this member was given ahead were taken, and others will see what follows."""
+
+    key: Id
+    serial: Count
+    """How often it was given items of this queue ahead."""
+    taken: Count
+    """How many of those that came last were taken."""
 
 
 class WithdrawCall(MemberMessage, frozen=True, gc=False):

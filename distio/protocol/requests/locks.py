@@ -80,7 +80,7 @@ class MakeLock(Request):
 class Acquire(Request):
     """Wait for this lock; answered by the variable's value, or None."""
 
-    __slots__ = ("lock", "waits_for_fibers")
+    __slots__ = ("asked_after", "lock", "waits_for_fibers")
     can_wait = True
     must_be_seen = True
     gets = "value"
@@ -89,6 +89,8 @@ class Acquire(Request):
 
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
+        self.asked_after = 0
+        """How many withdrawals the member had sent when it asked the coordinator for the fiber."""
         self.waits_for_fibers = not lock.per_seconds  # a limit of starts is ended by time
 
     def __reduce__(self) -> tuple[Any, ...]:

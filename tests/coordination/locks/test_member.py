@@ -101,7 +101,7 @@ def test_member_withdraws_a_request_that_crossed_the_delegation_of_the_lock(scen
     first, second = scene.start(*[ops.Locked(HELD, LOCK)] * 2)
     scene.said()
     scene.lend(first, is_delegated=True)
-    assert scene.said() == [m.WithdrawAcquire(7, [second.id])]
+    assert scene.said() == [m.WithdrawAcquire(7, [second.id], 1)]
     scene.hears(m.RecallTokens(7))
     scene.work(3)
     assert scene.waiting([second]) == [False]
@@ -251,7 +251,7 @@ def test_run_that_is_cut_short_withdraws_its_requests_and_returns_its_tokens(sce
     scene.work()
     scene.said()
     scene.hears(m.RunEnded(scene.run.id, Cause.CLUSTER_CLOSED, "cut short"))
-    assert scene.said() == [m.WithdrawAcquire(7, [second.id]), m.ReturnTokens(7, 1)]
+    assert scene.said() == [m.WithdrawAcquire(7, [second.id], 1), m.ReturnTokens(7, 1)]
     assert list(scene.member.state.parked) != []
 
 
