@@ -20,13 +20,16 @@ class Scene:
     def __init__(self, workers: int = 0, threads: int = 1, grace: float = GRACE_SECONDS) -> None:
         self.machine = Coordinator(grace)
         self.now = 0.0
+        self.commands: Commands = []
+        """What it has said because of the last event."""
         self.client = self.join("client")
         self.workers = [self.join("worker", threads) for _ in range(workers)]
 
     def happens(self, event: Event) -> Commands:
         commands = self.machine.handle(self.now, event)
         self.machine.validate()
-        return [(command.member, command.message) for command in commands]
+        self.commands = [(command.member, command.message) for command in commands]
+        return self.commands
 
     def join(self, kind: MemberKind, threads: int = 1, family: str = "") -> int:
         id = self.machine.state.next_incarnation

@@ -12,7 +12,13 @@ from distio.coordination.state.location import LocalFiber
 from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.references import keys_of
-from distio.core.snapshot import Leaving, Packed, dump_captured, dump_outcome
+from distio.core.snapshot import (
+    Leaving,
+    Packed,
+    dump_captured,
+    dump_outcome,
+    why_it_cannot_ship,
+)
 from distio.protocol.text import str_of
 
 __all__ = ["Captured", "RepeatRequest", "TakeSnapshots", "Taken"]
@@ -128,7 +134,7 @@ class TakeSnapshots(Task):
                     dumped = dump_captured(captured.fiber, captured.state, writer=writer)
                     mentioned += dumped.handles
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
-                    reason = str_of(error)
+                    reason = _why_unsaved(captured.fiber, error)
             snapshots.append((captured, dumped, reason))
         outcomes = _outcomes_of(mentioned, self._result.run)
         self._result = self._result._replace(snapshots=snapshots, outcomes=outcomes)
@@ -136,6 +142,12 @@ class TakeSnapshots(Task):
     def commit(self) -> Following:
         """They leave, and the executor goes on."""
         return self._taken(self._result)
+
+
+def _why_unsaved(fiber: Fiber, error: BaseException) -> str:
+    """What can't be pickled, and where; to find that takes long, so it is found once in a row."""
+    is_known = fiber.tree is None or fiber.tree.is_unsaved
+    return str_of(error) if is_known else why_it_cannot_ship(fiber)
 
 
 def _outcomes_of(

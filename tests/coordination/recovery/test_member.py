@@ -1,0 +1,168 @@
+"""A worker saves its fibers before they do what others see."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from distio import IO, Panic, Queue, Var, io, resource
+from distio.coordination.member import Member
+from distio.core.fiber import Fiber
+from distio.core.snapshot import dump_fibers
+from distio.errors import WorkerLost
+from distio.protocol import messages as m
+from distio.protocol.domains import Snapshots
+from distio.protocol.ids import fiber_id
+from distio.testing import Crash, simulate
+from tests.harness.members import Node
+
+Program = IO[Any, Any, Any]
+
+RUN, FIBER = fiber_id(1, 0), fiber_id(1, 1)
+
+
+class Worker:
+    """One worker with a fiber of somebody else's run; tests look at its messages."""
+
+    def __init__(self, program: Program, snapshots: Snapshots = "suspensions") -> None:
+        self.member = Member(2, worker="worker")
+        self.node = Node(self.member)
+        payload, _ = dump_fibers([Fiber(FIBER, RUN, program, None)])
+        self.member.receive(m.Place(m.Chunk(RUN, [(FIBER, 1)], payload), snapshots))
+
+    def works(self) -> list[m.MemberMessage]:
+        """It does all that it can, and says this."""
+        while self.node.work():
+            pass
+        self.member.flush()
+        return self.member.take_outbox()
+
+
+def saved(said: Sequence[m.MemberMessage]) -> list[list[int]]:
+    """The fibers of each message that saves some."""
+    messages = [each for each in said if isinstance(each, m.SaveFibers)]
+    return [[fiber for chunk in each.chunks for fiber, _ in chunk.fibers] for each in messages]
+
+
+def kinds(said: Sequence[m.MemberMessage]) -> list[str]:
+    return [type(each).__name__ for each in said]
+
+
+def puts(item: int = 1) -> Program:
+    return Queue.create().flat_map(lambda queue: queue.put(item))
+
+
+def test_fiber_is_saved_before_its_call_of_a_primitive_in_the_same_batch() -> None:
+    said = Worker(puts()).works()
+    assert saved(said) == [[FIBER]]
+    assert kinds(said).index("SaveFibers") < kinds(said).index("PrimitiveCall")
+
+
+def test_fiber_that_others_see_nothing_of_is_not_saved() -> None:
+    quiet = io.zip_par(io.yield_, io.sleep(9)).timeout(5, io.pure(None))
+    assert saved(Worker(quiet).works()) == []
+
+
+def test_all_fibers_of_a_tree_are_saved_with_the_first_effect_of_one_of_them() -> None:
+    family = io.zip_par(io.sleep(9), io.zip_par(puts(), io.sleep(9)))
+    (fibers,) = saved(Worker(family).works())
+    assert fibers[0] == FIBER
+    assert len(fibers) == 5
+
+
+def test_fiber_that_was_saved_is_saved_alone_next_time() -> None:
+    def twice(queue: Queue[int]) -> Program:
+        return io.zip_par(io.sleep(9), queue.offer(1).then(queue.offer(2)))
+
+    worker = Worker(Queue.create().flat_map(twice))
+    first = worker.works()
+    (call,) = [each for each in first if isinstance(each, m.PrimitiveCall)]
+    worker.member.receive(m.Replied(call.fiber, True))
+    assert saved(worker.works()) == [[call.fiber]]
+
+
+def test_fiber_that_waits_is_saved_as_one_that_asks_again() -> None:
+    family = io.zip_par(io.sleep(9), puts())
+    (message,) = [each for each in Worker(family).works() if isinstance(each, m.SaveFibers)]
+    assert [chunk.is_waiting for chunk in message.chunks] == [True, True, True]
+
+
+def test_children_that_outlive_their_parent_are_saved_when_it_ends() -> None:
+    said = Worker(io.parallel(io.sleep(9), io.sleep(8))).works()
+    ((*children,),) = saved(said)
+    assert len(children) == 2
+    assert FIBER not in children
+
+
+def test_changed_variable_is_told_after_a_snapshot_without_its_lock() -> None:
+    worker = Worker(Var.create(1).flat_map(lambda var: var.set(2)))
+    said = worker.works()
+    (ask,) = [each for each in said if isinstance(each, m.AcquireTokens)]
+    (made,) = [each for each in said if isinstance(each, m.StoreValue)]
+    worker.member.receive(m.TokensGranted(ask.lock, 1, [FIBER], True, made.value))
+    said = worker.works()
+    (message,) = [each for each in said if isinstance(each, m.SaveFibers)]
+    assert message.chunks[0].held == []
+    assert kinds(said).index("SaveFibers") < kinds(said).index("StoreValue")
+
+
+def test_lock_that_no_snapshot_holds_is_given_back_without_one() -> None:
+    worker = Worker(resource.lock("door").with_(io.yield_))
+    (ask,) = [each for each in worker.works() if isinstance(each, m.AcquireTokens)]
+    worker.member.receive(m.TokensGranted(ask.lock, 1, [FIBER], False, b""))
+    said = worker.works()
+    assert "ReturnTokens" in kinds(said)
+    assert saved(said) == []
+
+
+def test_outcome_of_an_ended_child_leaves_with_the_snapshot_that_refers_to_it() -> None:
+    def wait(children: Any) -> Program:
+        return io.wait(children).then(puts()).then(io.pure(children))
+
+    (message,) = [
+        each
+        for each in Worker(io.parallel(io.pure("done")).flat_map(wait)).works()
+        if isinstance(each, m.SaveFibers)
+    ]
+    assert len(message.fibers) == len(message.payloads) == 1
+    assert b"done" in message.payloads[0]
+
+
+def test_births_say_once_what_others_have_seen_and_take_no_snapshot() -> None:
+    worker = Worker(io.zip_par(puts(), puts()), "births")
+    messages = [each for each in worker.works() if isinstance(each, m.SaveFibers)]
+    (unsaved,) = [each for message in messages for each in message.unsaved]
+    assert [message.chunks for message in messages] == [[]]
+    assert unsaved.fiber == FIBER
+    assert unsaved.reason == "the fiber has called put of a queue, so it can't begin again"
+
+
+def test_fiber_that_captures_what_cannot_be_pickled_is_unsaved_and_says_what() -> None:
+    def hold(queue: Queue[int]) -> Program:
+        latch = threading.Lock()
+        return queue.put(1).map(lambda _: latch.locked())
+
+    said = Worker(Queue.create().flat_map(hold)).works()
+    (message,) = [each for each in said if isinstance(each, m.SaveFibers)]
+    (unsaved,) = message.unsaved
+    assert "latch" in unsaved.reason
+    assert "has called put of a queue" in unsaved.reason
+
+
+def test_worker_lost_names_the_captured_variable_that_kept_a_fiber_from_being_saved() -> None:
+    def hold(queue: Queue[int]) -> Program:
+        latch = threading.Lock()
+        return queue.put(1).then(io.sleep(9)).map(lambda _: latch.locked())
+
+    main = io.zip_par(Queue.create().flat_map(hold))
+    crashes = [Crash("worker-1", at=1), Crash("worker-2", at=2)]
+    result = simulate(main, members=3, threads=1, faults=crashes).result
+    assert isinstance(result, Panic)
+    lost = result.exceptions[0].exception
+    assert isinstance(lost, WorkerLost)
+    assert "latch" in lost.reason
+
+
+def test_run_without_snapshots_saves_nothing() -> None:
+    assert saved(Worker(puts(), "off").works()) == []
