@@ -159,24 +159,25 @@ def test_size_above_the_largest_is_a_match_error(run: Run, what: str, size: int)
     assert "2**63 - 1" in str(error)
 
 
-TIMED: dict[str, Callable[[Any], Program]] = {
-    "sleep": lambda s: io.race(io.sleep(s), io.sleep(0.01)),
-    "sleep_until": lambda s: io.race(io.sleep_until(s), io.sleep(0.01)),
-    "timeout": lambda s: io.pure(1).timeout(s),
-    "rate limit": lambda s: resource.rate_limit(1, s).flat_map(use),
+TIMED: dict[str, Callable[[Any, float], Program]] = {
+    "sleep": lambda s, most: io.race(io.sleep(s), io.sleep(most)),
+    "sleep_until": lambda s, most: io.race(io.sleep_until(s), io.sleep(most)),
+    "timeout": lambda s, most: io.pure(1).timeout(s),
+    "rate limit": lambda s, most: resource.rate_limit(1, s).flat_map(use),
 }
+"""Each takes a time, and ends after `most` seconds if that is a long one."""
 
 
 @pytest.mark.parametrize("what", TIMED)
 @pytest.mark.parametrize("seconds", [1e-300, 1e300, 1.7e308, 2**70, Seconds(0.01), Whole(1)])
 def test_time_that_a_float_can_hold_works(run: Run, what: str, seconds: float) -> None:
-    assert isinstance(outcome_of(run, lambda: TIMED[what](seconds)), Ok)
+    assert isinstance(outcome_of(run, lambda: TIMED[what](seconds, 0.01)), Ok)
 
 
 @pytest.mark.parametrize("what", TIMED)
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -math.inf, 10**400, True, "1"])
 def test_time_that_no_float_can_hold_is_a_match_error(run: Run, what: str, seconds: Any) -> None:
-    assert isinstance(outcome_of(run, lambda: TIMED[what](seconds)), MatchError)
+    assert isinstance(outcome_of(run, lambda: TIMED[what](seconds, 60)), MatchError)
 
 
 # -- pickled values ---------------------------------------------------------------------------
