@@ -113,7 +113,7 @@ def _make(state: MemberState) -> Features:
         outcomes=outcomes,
         actors=Actors(state),
         wait_graphs=WaitGraphs(state),
-        endings=Endings(state, waits, outcomes, failures, cancellation),
+        endings=Endings(state, waits, outcomes, failures, cancellation, recovery),
     )
 
 

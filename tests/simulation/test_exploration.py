@@ -21,6 +21,7 @@ from distio.coordination.placement.member import Placement
 from distio.coordination.timers.member import Timers
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import Dumped
+from distio.core.snapshot import Leaving
 from distio.errors import InvariantBroken, SimulationLimit
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -399,9 +400,15 @@ class Hoarder(Endings):
 class Thief(Placement):
     """Runs here what it has sent away."""
 
-    def pickled(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int = 0) -> bool:
+    def pickled(
+        self,
+        fibers: Sequence[Fiber],
+        dumped: Dumped | None,
+        target: int = 0,
+        mentioned: Sequence[tuple[int, Leaving]] = (),
+    ) -> bool:
         kept = [fiber.handle for fiber in fibers]
-        goes_on = super().pickled(fibers, dumped, target)
+        goes_on = super().pickled(fibers, dumped, target, mentioned)
         for fiber, handle in zip(fibers, kept):
             fiber.handle = handle
         self._state.ready.extend(fibers)

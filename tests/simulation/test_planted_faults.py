@@ -49,6 +49,7 @@ from distio.coordination.timers.coordinator import Timer, Timers
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped
+from distio.core.snapshot import Leaving
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.domains import SNAPSHOTS, Snapshots
@@ -146,8 +147,14 @@ class TellsTwice(LocalEndings):
 class ShipsAndKeeps(LocalPlacement):
     """What leaves also stays."""
 
-    def pickled(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int = 0) -> bool:
-        goes_on = super().pickled(fibers, dumped, target)
+    def pickled(
+        self,
+        fibers: Sequence[Fiber],
+        dumped: Dumped | None,
+        target: int = 0,
+        mentioned: Sequence[tuple[int, Leaving]] = (),
+    ) -> bool:
+        goes_on = super().pickled(fibers, dumped, target, mentioned)
         for fiber in fibers if goes_on and dumped is not None else ():
             fiber.handle = Handle(fiber.id)
             self._state.queue(fiber)

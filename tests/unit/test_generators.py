@@ -282,9 +282,9 @@ def test_generator_of_a_fiber_that_travels_again_is_not_noted_again() -> None:
     host: Any = SimpleNamespace(copied=lambda fibers, generators: seen.append(generators))
     seen: list[Any] = []
     fiber = Fiber(1, 1, io.defer(SHARED.random), None)
-    PickleFibers([fiber], lambda *_: True).run(host)
+    PickleFibers([fiber], lambda *_: True, lambda _: ()).run(host)
     fiber.epoch = 1
-    PickleFibers([fiber], lambda *_: True).run(host)
+    PickleFibers([fiber], lambda *_: True, lambda _: ()).run(host)
     assert seen == [[SHARED]]
 
 

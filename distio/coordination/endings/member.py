@@ -13,6 +13,8 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task
@@ -22,6 +24,7 @@ from distio.coordination.feature.member import MemberFeature
 from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.tasks import FinishFiber
+from distio.coordination.recovery.member import Recovery
 from distio.coordination.state.failure import is_cancellation
 from distio.coordination.state.member import MemberState
 from distio.coordination.status.words import describe_fibers_of
@@ -45,8 +48,10 @@ class Endings(MemberFeature):
         outcomes: Outcomes,
         failures: Failures,
         cancellation: Cancellation,
+        recovery: Recovery,
     ) -> None:
         self._state = state
+        self._recovery = recovery
         self._waits = waits
         self._outcomes = outcomes
         self._failures = failures
@@ -63,7 +68,7 @@ class Endings(MemberFeature):
         is_saved = fiber.tree is not None and fiber.tree.head is fiber
         is_kept = is_saved and fiber.id in self._state.hosted
         if (fiber.id in asked or is_kept) and not self._cancellation.is_lost_by_leaving(fiber):
-            return FinishFiber(fiber, self._pickled)
+            return FinishFiber(fiber, self._state.runs[fiber.run], self._pickled)
         # the host that has started the run looks at the outcome of its root
         self.finish(fiber, is_observed=fiber.id == fiber.run)
         return None
@@ -77,8 +82,11 @@ class Endings(MemberFeature):
         if fiber.failure is not None and fiber.id != fiber.run and not is_cancellation(fiber):
             fiber.failure = in_fiber(fiber.failure, fiber.label, worker)
 
-    def _pickled(self, fiber: Fiber, outcome: Leaving) -> None:
+    def _pickled(
+        self, fiber: Fiber, outcome: Leaving, mentioned: Sequence[tuple[int, Leaving]]
+    ) -> None:
         if fiber.run in self._state.runs:
+            self._recovery.send_outcomes(self._state.runs[fiber.run], mentioned)
             is_asked = fiber.id in self._outcomes.asked
             self._outcomes.post(fiber.id, outcome)
             run = self._state.runs[fiber.run]

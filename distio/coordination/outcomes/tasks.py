@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
+from distio.coordination.outcomes.mentioned import outcomes_of
+from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.core.references import keys_of
 from distio.core.snapshot import Leaving, Packed, dump_outcome
@@ -72,15 +74,23 @@ class FinishFiber(Task):
 
     Args:
         fiber: the fiber.
-        pickled: called with the fiber and the outcome.
+        run: its run.
+        pickled: called with the fiber, the outcome, and other outcomes to which that refers.
     """
 
-    __slots__ = ("_outcome", "_pickled", "fiber")
+    __slots__ = ("_mentioned", "_outcome", "_pickled", "_run", "fiber")
 
-    def __init__(self, fiber: Fiber, pickled: Callable[[Fiber, Leaving], None]) -> None:
+    def __init__(
+        self,
+        fiber: Fiber,
+        run: LocalRun,
+        pickled: Callable[[Fiber, Leaving, Sequence[tuple[int, Leaving]]], None],
+    ) -> None:
         self.fiber = fiber
+        self._run = run
         self._pickled = pickled
         self._outcome = _NOTHING
+        self._mentioned: Sequence[tuple[int, Leaving]] = ()
 
     @property
     def run_id(self) -> int:
@@ -92,12 +102,14 @@ class FinishFiber(Task):
         return [self.fiber.id]
 
     def run(self, host: HostServices) -> None:
-        """Pickle the outcome."""
+        """Pickle the outcome, and others that may be asked for when the member is lost."""
         self._outcome = _dump_outcome(self.fiber.outcome())
+        if self._outcome.handles and self._run.snapshots != "off":
+            self._mentioned = outcomes_of(self._outcome.handles, self._run)
 
     def commit(self) -> None:
         """The outcome leaves, and the fiber has ended."""
-        self._pickled(self.fiber, self._outcome)
+        self._pickled(self.fiber, self._outcome, self._mentioned)
 
 
 def _dump_outcome(outcome: Any) -> Leaving:

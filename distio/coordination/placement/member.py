@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from distio.coordination.dispatch import answers, handles
@@ -25,6 +26,7 @@ from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.core.pickling.payloads import Dumped
+from distio.core.snapshot import Leaving
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -116,7 +118,9 @@ class Placement(MemberFeature):
             then: what the executor goes on with.
             target: the member that they are for; 0: any.
         """
-        return PickleFibers(fibers, self.pickled, then, target)
+        run = self._state.runs[fibers[0].run]
+        mentioned = partial(self._recovery.mentioned, run)
+        return PickleFibers(fibers, self.pickled, mentioned, then, target)
 
     @handles
     def steal(self, message: m.StealRequest) -> None:
@@ -146,7 +150,13 @@ class Placement(MemberFeature):
             shipping = self._recovery.before_leaving(fibers, self.ship(fibers, then=shipping))
         return shipping
 
-    def pickled(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int = 0) -> bool:
+    def pickled(
+        self,
+        fibers: Sequence[Fiber],
+        dumped: Dumped | None,
+        target: int = 0,
+        mentioned: Sequence[tuple[int, Leaving]] = (),
+    ) -> bool:
         """Let these fibers of one run leave; if they can't be pickled, they run here.
 
         Returns:
@@ -160,6 +170,7 @@ class Placement(MemberFeature):
             state.ready.extend(fibers)
             return True
         state.flush(full=False)
+        self._recovery.send_outcomes(run, mentioned)
         self._references.export(dumped.handles)
         departure = Departure(run, fibers, dumped, target)
         for fibers_leave in state.hooks.fibers_leave:

@@ -12,7 +12,7 @@ from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
 from distio.core.pickling.payloads import Dumped, Writer
-from distio.core.snapshot import dump_chunk, load_fibers, why_it_cannot_ship
+from distio.core.snapshot import Leaving, dump_chunk, load_fibers, why_it_cannot_ship
 from distio.errors import NotPicklable, TracedException
 from distio.protocol import messages as m
 from distio.protocol.messages.logs import LogLevels
@@ -33,13 +33,21 @@ class Opened(Protocol):
 
 
 class Pickled(Protocol):
-    """Takes fibers and their pickle (None: they can't be pickled), and for which member they are.
+    """Takes fibers, their pickle (None: they can't be pickled), for which member they are, and the
+    outcomes that leave with them.
 
     Returns:
         Whether their run goes on.
     """
 
-    def __call__(self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int, /) -> bool: ...
+    def __call__(
+        self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int, mentioned: Ended, /
+    ) -> bool: ...
+
+
+Ended = Sequence[tuple[int, Leaving]]
+"""(fiber, outcome) of some that have ended."""
+FindMentioned = Callable[[Sequence[Handle[Any, Any, Any]]], Ended]
 
 
 @final
@@ -147,17 +155,29 @@ class PickleFibers(Task):
 
     Args:
         fibers: the fibers.
-        pickled: called with each chunk.
+        pickled: called with each chunk, and with outcomes to which it refers.
+        mentioned: finds, by the handles in a chunk, outcomes that have to leave with it.
         then: what the same thread goes on with.
         target: the member that the fibers are for; 0: any.
     """
 
-    __slots__ = ("_chunks", "_dumped", "_packed", "_pickled", "_target", "_writer", "then")
+    __slots__ = (
+        "_chunks",
+        "_dumped",
+        "_find_mentioned",
+        "_mentioned",
+        "_packed",
+        "_pickled",
+        "_target",
+        "_writer",
+        "then",
+    )
 
     def __init__(
         self,
         fibers: Sequence[Fiber],
         pickled: Pickled,
+        mentioned: FindMentioned,
         then: Fiber | Task | None = None,
         target: int = 0,
     ) -> None:
@@ -171,6 +191,8 @@ class PickleFibers(Task):
         self._dumped: Dumped | None = None
         """The pickle of `_packed`; None: it can't be made."""
         self._pickled = pickled
+        self._find_mentioned = mentioned
+        self._mentioned: Ended = ()
         self._target = target
         self._writer = Writer(attaches=True)
         self.then = then
@@ -210,11 +232,13 @@ class PickleFibers(Task):
                 copied = self._dumped.generators
                 if copied and not any(fiber.epoch for fiber in fibers):
                     host.copied(fibers, copied)  # one that moves once more was looked at before
+                self._mentioned = self._find_mentioned(self._dumped.handles)
             return
 
     def commit(self) -> Fiber | Task | None:
         """The fibers leave, or are kept."""
-        if not self._pickled(self._packed, self._dumped, self._target):
+        mentioned, self._mentioned = self._mentioned, ()
+        if not self._pickled(self._packed, self._dumped, self._target, mentioned):
             return self.then if isinstance(self.then, Task) else None
         self._packed, self._dumped = (), None
         return self if self._chunks else self.then

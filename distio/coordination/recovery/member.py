@@ -27,6 +27,7 @@ from typing import Any, Final
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import Departure, Key, MemberFeature
+from distio.coordination.outcomes.mentioned import outcomes_of
 from distio.coordination.recovery.tasks import Captured, RepeatRequest, Taken, TakeSnapshots
 from distio.coordination.references.member import References
 from distio.coordination.state.local_run import LocalRun
@@ -34,7 +35,7 @@ from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.member import MemberState
 from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber, Handle
-from distio.core.snapshot import capture
+from distio.core.snapshot import Leaving, capture
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 
@@ -164,20 +165,11 @@ class Recovery(MemberFeature):
             fiber: the fiber that does it, which is with the executor; None: fibers leave.
             then: answers the fiber, or what is to be done after that.
         """
-        has_ended = fiber is not None and type(fiber.request) is rq.Finished
-        fibers = [
-            each
-            for tree in trees
-            for each in (tree.head, *tree.rest.values())
-            if not (has_ended and each is fiber)
-        ]
+        fibers = [each for tree in trees for each in (tree.head, *tree.rest.values())]
         is_alone = self._state.executors == 1 or all(each is fiber for each in fibers)
         captured = [self._captured(each, fiber, is_alone=is_alone) for each in fibers]
         request = None if fiber is None else fiber.request
         mentioned = getattr(request, "handles", ())
-        if has_ended:
-            assert fiber is not None
-            mentioned = [each for each in [fiber.value] if type(each) is Handle]
         run = self._state.runs[trees[0].head.run]
         received, refusal = self._state.progress.received, "" if is_alone else _THREADS
         what = captured, received, mentioned, effect, refusal
@@ -217,17 +209,33 @@ class Recovery(MemberFeature):
                 chunk = run.chunk([key], dumped, captured.held, 0, is_waiting=captured.is_waiting)
                 chunks.append(chunk)
             self._begin(run, fiber, is_unsaved=dumped is None)
-        outcomes, references = [], []
-        for index, (_, outcome) in enumerate(taken.outcomes):
-            self._references.export(outcome.handles)
-            outcomes.append(outcome.payload)
-            if outcome.keys:
-                references.append((index, [*outcome.keys]))
-        ids = [id for id, _ in taken.outcomes]
-        run.sent_outcomes.update(ids)
-        saved = chunks, unsaved, ids, outcomes, references
-        state.send(m.SaveFibers(run.id, taken.received, *saved))
+        outcomes = self._export(run, taken.outcomes)
+        state.send(m.SaveFibers(run.id, taken.received, chunks, unsaved, *outcomes))
         return self._go_on(taken.fiber, taken.then)
+
+    def mentioned(
+        self, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]
+    ) -> Sequence[tuple[int, Leaving]]:
+        """The outcomes that the coordinator is to keep, for something refers to these."""
+        return outcomes_of(handles, run) if handles and run.snapshots != "off" else ()
+
+    def send_outcomes(self, run: LocalRun, ended: Sequence[tuple[int, Leaving]]) -> None:
+        """Let the coordinator keep outcomes to which what is said next refers."""
+        if ended:
+            outcomes = self._export(run, ended)
+            received = self._state.progress.received
+            self._state.send(m.SaveFibers(run.id, received, [], [], *outcomes))
+
+    def _export(
+        self, run: LocalRun, ended: Sequence[tuple[int, Leaving]]
+    ) -> tuple[list[int], list[bytes], list[tuple[int, list[int]]]]:
+        """The fibers, their outcomes, and to what each of these refers."""
+        for _, outcome in ended:
+            self._references.export(outcome.handles)
+        run.sent_outcomes.update(id for id, _ in ended)
+        keys = [(index, [*outcome.keys]) for index, (_, outcome) in enumerate(ended)]
+        references = [(index, some) for index, some in keys if some]
+        return [id for id, _ in ended], [outcome.payload for _, outcome in ended], references
 
     def _go_on(self, fiber: Fiber | None, then: Answer | Task) -> Following:
         if fiber is None:

@@ -7,16 +7,13 @@ from typing import Any, NamedTuple, final
 
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
+from distio.coordination.outcomes.mentioned import outcomes_of
 from distio.coordination.state.local_run import LocalRun
-from distio.coordination.state.location import LocalFiber
 from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped, Writer
-from distio.core.references import keys_of
 from distio.core.snapshot import (
     Leaving,
-    Packed,
     dump_captured,
-    dump_outcome,
     why_it_cannot_ship,
 )
 from distio.protocol.text import str_of
@@ -136,7 +133,7 @@ class TakeSnapshots(Task):
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
                     reason = _why_unsaved(captured.fiber, error)
             snapshots.append((captured, dumped, reason))
-        outcomes = _outcomes_of(mentioned, self._result.run)
+        outcomes = outcomes_of(mentioned, self._result.run)
         self._result = self._result._replace(snapshots=snapshots, outcomes=outcomes)
 
     def commit(self) -> Following:
@@ -148,27 +145,6 @@ def _why_unsaved(fiber: Fiber, error: BaseException) -> str:
     """What can't be pickled, and where; to find that takes long, so it is found once in a row."""
     is_known = fiber.tree is None or fiber.tree.is_unsaved
     return str_of(error) if is_known else why_it_cannot_ship(fiber)
-
-
-def _outcomes_of(
-    mentioned: list[Handle[Any, Any, Any]], run: LocalRun
-) -> list[tuple[int, Leaving]]:
-    """The outcomes of these fibers, and of those to which they refer, if nobody else has them."""
-    outcomes: dict[int, Leaving] = {}
-    while mentioned:
-        handle = mentioned.pop()
-        is_here = isinstance(handle.location, LocalFiber) and handle.location.run == run.id
-        if handle.outcome is None or not is_here or handle.id in outcomes:
-            continue
-        if handle.id in run.sent_outcomes:
-            continue
-        if isinstance(handle.outcome, Packed):
-            packed = handle.outcome
-            outcomes[handle.id] = Leaving(packed.payload, (), keys_of(packed.references))
-        else:
-            outcomes[handle.id] = dump_outcome(handle.outcome)
-            mentioned += outcomes[handle.id].handles
-    return list(outcomes.items())
 
 
 @final

@@ -88,11 +88,22 @@ def test_fiber_that_waits_is_saved_as_one_that_asks_again() -> None:
     assert [chunk.is_waiting for chunk in message.chunks] == [True, True, True]
 
 
-def test_children_that_outlive_their_parent_are_saved_when_it_ends() -> None:
+def test_fiber_whose_children_outlive_it_is_saved_with_them_when_it_ends() -> None:
     said = Worker(io.parallel(io.sleep(9), io.sleep(8))).works()
-    ((*children,),) = saved(said)
+    ((first, *children),) = saved(said)
+    assert first == FIBER
     assert len(children) == 2
-    assert FIBER not in children
+
+
+def test_outcome_leaves_with_those_of_the_ended_fibers_to_which_it_refers() -> None:
+    def wait(children: Any) -> Program:
+        return io.wait(children).then(io.pure(children))
+
+    said = Worker(io.parallel(io.pure("done")).flat_map(wait)).works()
+    (message,) = [each for each in said if isinstance(each, m.SaveFibers)]
+    (payload,) = message.payloads
+    assert b"done" in payload
+    assert kinds(said).index("SaveFibers") < kinds(said).index("OutcomesReady")
 
 
 def test_changed_variable_is_told_after_a_snapshot_without_its_lock() -> None:
