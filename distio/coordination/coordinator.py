@@ -19,6 +19,7 @@ from math import inf
 from typing import Any, Final, NamedTuple, get_type_hints
 
 from distio.coordination.cancellation.coordinator import Cancellation
+from distio.coordination.checkpoints.coordinator import Checkpoints
 from distio.coordination.deadlock.coordinator import DeadlockDetector
 from distio.coordination.dispatch import HandlerTable, admits, handles
 from distio.coordination.endings.coordinator import GRACE_SECONDS, Endings
@@ -58,6 +59,7 @@ class Features(NamedTuple):
 
     references: References
     recovery: Recovery  # before all that a lost member has: some of it goes on elsewhere
+    checkpoints: Checkpoints
     cancellation: Cancellation  # before outcomes: a fiber hears of it before its handle is dropped
     outcomes: Outcomes
     timers: Timers
@@ -85,6 +87,7 @@ def _make(state: CoordinatorState, grace: float) -> Features:
         recovery=Recovery(
             state, references, unverified_waits, outcomes.send_kept, locks.move, locks.has_lent
         ),
+        checkpoints=Checkpoints(state),
         cancellation=Cancellation(state, outcomes),
         outcomes=outcomes,
         timers=Timers(state),

@@ -29,6 +29,7 @@ from typing import Any, Final, NamedTuple, get_type_hints
 from distio.coordination.actors.member import Actors
 from distio.coordination.calls.member import Calls
 from distio.coordination.cancellation.member import Cancellation
+from distio.coordination.checkpoints.member import Checkpoints
 from distio.coordination.deadlock.member import WaitGraphs
 from distio.coordination.dispatch import HandlerTable, answers, handles
 from distio.coordination.endings.member import Endings
@@ -76,6 +77,7 @@ class Features(NamedTuple):
     logs: Logs
     references: References
     recovery: Recovery
+    checkpoints: Checkpoints
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
     calls: Calls
@@ -103,6 +105,7 @@ def _make(state: MemberState) -> Features:
         logs=Logs(state),
         references=references,
         recovery=recovery,
+        checkpoints=Checkpoints(state, recovery),
         placement=Placement(state, references, recovery),
         timers=Timers(state),
         calls=Calls(state),
@@ -162,6 +165,7 @@ class Member:
         if not (offers_children or is_standalone):  # else no fiber goes on without the member
             self.answers = _ANSWERS.bind(self.features)
             self.answers.update(self.features.recovery.guarded(answers))
+            self.answers.update(self.features.checkpoints.guarded())
 
     # -- what its host tells it -----------------------------------------------------------
 

@@ -27,18 +27,24 @@ from typing import Any, Final
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import Departure, Key, MemberFeature
-from distio.coordination.recovery.tasks import Captured, RepeatRequest, Taken, TakeSnapshots
+from distio.coordination.recovery.tasks import (
+    Captured,
+    Refused,
+    RepeatRequest,
+    Taken,
+    TakeSnapshots,
+)
 from distio.coordination.references.member import References
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.member import MemberState
 from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber, Handle
-from distio.core.snapshot import capture
+from distio.core.snapshot import capture, would_doubt
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 
-__all__ = ["Recovery"]
+__all__ = ["Answer", "Recovery"]
 
 Following = Fiber | Task | None
 Answer = Callable[[Fiber, Any], Following]
@@ -117,6 +123,26 @@ class Recovery(MemberFeature):
 
         return save_and_answer
 
+    def save(
+        self, fiber: Fiber, effect: str, then: Answer, refused: Refused | None = None
+    ) -> Following:
+        """Save a fiber that came here, or was made by one that did, since it says so.
+
+        Args:
+            fiber: the fiber, which is with the executor.
+            effect: what it has done, in words.
+            then: answers the fiber.
+            refused: called instead of that if there can be no snapshot of the fiber. Then none is
+                taken of other fibers either.
+
+        Returns:
+            What the executor goes on with.
+        """
+        if self._state.runs[fiber.run].snapshots == "births":
+            self._unsave(fiber.tree, effect)
+            return self._go_on(fiber, then)
+        return self._save([fiber.tree], effect, fiber, then, refused)
+
     def before_leaving(self, fibers: Sequence[Fiber], then: Task) -> Task:
         """Fibers of one run are about to leave: save those with whom they are in a tree.
 
@@ -154,7 +180,12 @@ class Recovery(MemberFeature):
     # -- snapshots ------------------------------------------------------------------------
 
     def _save(
-        self, trees: Sequence[Tree], effect: str, fiber: Fiber | None, then: Answer | Task
+        self,
+        trees: Sequence[Tree],
+        effect: str,
+        fiber: Fiber | None,
+        then: Answer | Task,
+        refused: Refused | None = None,
     ) -> TakeSnapshots:
         """The task that takes snapshots of all fibers in these trees.
 
@@ -163,6 +194,7 @@ class Recovery(MemberFeature):
             effect: what others are about to see.
             fiber: the fiber that does it, which is with the executor; None: fibers leave.
             then: answers the fiber, or what is to be done after that.
+            refused: see `save`.
         """
         has_ended = fiber is not None and type(fiber.request) is rq.Finished
         fibers = [
@@ -181,7 +213,7 @@ class Recovery(MemberFeature):
         run = self._state.runs[trees[0].head.run]
         received, refusal = self._state.progress.received, "" if is_alone else _THREADS
         what = captured, received, mentioned, effect, refusal
-        return TakeSnapshots(run, *what, fiber, then, self._taken)
+        return TakeSnapshots(run, *what, fiber, then, refused, self._taken)
 
     def _captured(self, fiber: Fiber, acting: Fiber | None, *, is_alone: bool) -> Captured:
         if not is_alone:
@@ -193,9 +225,9 @@ class Recovery(MemberFeature):
             if type(request) is rq.Release:
                 released = request.lock.key
         else:
-            is_waiting = fiber.id in self._state.parked
+            is_waiting = fiber.id in self._state.parked and not would_doubt(fiber)
         held = self._held_by(fiber, released) if fiber.holds else []
-        state = capture(fiber, is_waiting=is_waiting, released=released)
+        state = capture(fiber, is_waiting=is_waiting, stays=True, released=released)
         return Captured(fiber, state, held, is_waiting=is_waiting)
 
     def _taken(self, taken: Taken) -> Following:
@@ -203,6 +235,9 @@ class Recovery(MemberFeature):
         state, run = self._state, taken.run
         if run.id not in state.runs:
             return None
+        if taken.refused is not None and (reason := taken.why_not()):
+            assert taken.fiber is not None
+            return taken.refused(taken.fiber, reason)
         state.flush(full=False)  # the coordinator hears that a fiber was started before all else
         chunks, unsaved = [], []
         for captured, dumped, reason in taken.snapshots:

@@ -15,9 +15,11 @@ from distio.core.references import keys_of
 from distio.core.snapshot import Leaving, Packed, dump_captured, dump_outcome
 from distio.protocol.text import str_of
 
-__all__ = ["Captured", "RepeatRequest", "TakeSnapshots", "Taken"]
+__all__ = ["Captured", "Refused", "RepeatRequest", "TakeSnapshots", "Taken"]
 
 Following = Fiber | Task | None
+Refused = Callable[[Fiber, str], Following]
+"""Lets a fiber go on of which there is no snapshot, for this reason."""
 
 
 @final
@@ -63,6 +65,13 @@ class Taken(NamedTuple):
     """The fiber that does what others see."""
     then: Any
     """What answers it, or the task that comes next."""
+    refused: Refused | None
+    """What answers it if there is no snapshot of it; None: that makes no difference."""
+
+    def why_not(self) -> str:
+        """Why there is no snapshot of the fiber; empty: there is one."""
+        reasons = [why for captured, _, why in self.snapshots if captured.fiber is self.fiber]
+        return "".join(reasons)
 
 
 @final
@@ -78,6 +87,7 @@ class TakeSnapshots(Task):
         refusal: why none can be pickled; empty: that is to be tried.
         fiber: the fiber that does what others see.
         then: what answers it, or the task that comes next.
+        refused: what answers it instead if there is no snapshot of it.
         taken: called with the snapshots; returns what the executor goes on with.
     """
 
@@ -93,13 +103,14 @@ class TakeSnapshots(Task):
         refusal: str,
         fiber: Fiber | None,
         then: Any,
+        refused: Refused | None,
         taken: Callable[[Taken], Following],
     ) -> None:
         self._captured = captured
         self._mentioned = mentioned
         self._refusal = refusal
         self._taken = taken
-        self._result = Taken(run, received, effect, (), (), fiber, then)
+        self._result = Taken(run, received, effect, (), (), fiber, then, refused)
 
     @property
     def run_id(self) -> int:
@@ -118,20 +129,22 @@ class TakeSnapshots(Task):
 
     def run(self, host: HostServices) -> None:
         """Pickle them, and the outcomes to which they refer."""
-        writer = Writer(attaches=True)
+        writer, result = Writer(attaches=True), self._result
         snapshots: list[tuple[Captured, Dumped | None, str]] = []
         mentioned = [*self._mentioned]
         for captured in self._captured:
             dumped, reason = None, self._refusal
             if not reason:
                 try:
-                    dumped = dump_captured(captured.fiber, captured.state, writer=writer)
+                    explain = result.refused is not None and captured.fiber is result.fiber
+                    state = captured.state
+                    dumped = dump_captured(captured.fiber, state, explain=explain, writer=writer)
                     mentioned += dumped.handles
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
                     reason = str_of(error)
             snapshots.append((captured, dumped, reason))
-        outcomes = _outcomes_of(mentioned, self._result.run)
-        self._result = self._result._replace(snapshots=snapshots, outcomes=outcomes)
+        outcomes = _outcomes_of(mentioned, result.run)
+        self._result = result._replace(snapshots=snapshots, outcomes=outcomes)
 
     def commit(self) -> Following:
         """They leave, and the executor goes on."""
