@@ -79,18 +79,24 @@ def _make(state: CoordinatorState, grace: float) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
     outcomes = Outcomes(state, references, unverified_waits)
-    locks = Locks(state, references)
+    locks, timers = Locks(state, references), Timers(state)
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
     return Features(
         references=references,
         recovery=Recovery(
-            state, references, unverified_waits, outcomes.send_kept, locks.move, locks.has_lent
+            state,
+            references,
+            unverified_waits,
+            outcomes.send_kept,
+            locks.move,
+            locks.has_lent,
+            timers.deadline_of,
         ),
         checkpoints=Checkpoints(state),
         cancellation=Cancellation(state, outcomes),
         outcomes=outcomes,
-        timers=Timers(state),
+        timers=timers,
         locks=locks,
         primitives=Primitives(state, references),
         logs=Logs(state),

@@ -94,7 +94,7 @@ class Features(NamedTuple):
 def _make(state: MemberState) -> Features:
     waits, failures = FiberWaits(state), Failures(state)
     references, cancellation = References(state), Cancellation(state)
-    locks = Locks(state, references)
+    locks, timers = Locks(state, references), Timers(state)
     recovery = Recovery(state, references, cancellation, locks.held_by)
     outcomes = Outcomes(state, references, waits)
     return Features(
@@ -105,9 +105,9 @@ def _make(state: MemberState) -> Features:
         logs=Logs(state),
         references=references,
         recovery=recovery,
-        checkpoints=Checkpoints(state, recovery),
+        checkpoints=Checkpoints(state, recovery, timers),
         placement=Placement(state, references, recovery),
-        timers=Timers(state),
+        timers=timers,
         calls=Calls(state),
         status=StatusQueries(state),
         primitives=Primitives(state, references),

@@ -22,6 +22,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Sized
+from functools import partial
 from typing import Any, Final
 
 from distio.coordination.cancellation.member import Cancellation
@@ -29,7 +30,7 @@ from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import Departure, Key, MemberFeature
 from distio.coordination.recovery.tasks import (
     Captured,
-    Refused,
+    Condition,
     RepeatRequest,
     Taken,
     TakeSnapshots,
@@ -124,7 +125,7 @@ class Recovery(MemberFeature):
         return save_and_answer
 
     def save(
-        self, fiber: Fiber, effect: str, then: Answer, refused: Refused | None = None
+        self, fiber: Fiber, effect: str, then: Answer, condition: Condition | None = None
     ) -> Following:
         """Save a fiber that came here, or was made by one that did, since it says so.
 
@@ -132,8 +133,7 @@ class Recovery(MemberFeature):
             fiber: the fiber, which is with the executor.
             effect: what it has done, in words.
             then: answers the fiber.
-            refused: called instead of that if there can be no snapshot of the fiber. Then none is
-                taken of other fibers either.
+            condition: under which snapshots are sent, of this fiber and of others; None: they are.
 
         Returns:
             What the executor goes on with.
@@ -141,7 +141,7 @@ class Recovery(MemberFeature):
         if self._state.runs[fiber.run].snapshots == "births":
             self._unsave(fiber.tree, effect)
             return self._go_on(fiber, then)
-        return self._save([fiber.tree], effect, fiber, then, refused)
+        return self._save([fiber.tree], effect, fiber, then, condition)
 
     def before_leaving(self, fibers: Sequence[Fiber], then: Task) -> Task:
         """Fibers of one run are about to leave: save those with whom they are in a tree.
@@ -185,7 +185,7 @@ class Recovery(MemberFeature):
         effect: str,
         fiber: Fiber | None,
         then: Answer | Task,
-        refused: Refused | None = None,
+        condition: Condition | None = None,
     ) -> TakeSnapshots:
         """The task that takes snapshots of all fibers in these trees.
 
@@ -194,7 +194,7 @@ class Recovery(MemberFeature):
             effect: what others are about to see.
             fiber: the fiber that does it, which is with the executor; None: fibers leave.
             then: answers the fiber, or what is to be done after that.
-            refused: see `save`.
+            condition: see `save`.
         """
         has_ended = fiber is not None and type(fiber.request) is rq.Finished
         fibers = [
@@ -213,7 +213,7 @@ class Recovery(MemberFeature):
         run = self._state.runs[trees[0].head.run]
         received, refusal = self._state.progress.received, "" if is_alone else _THREADS
         what = captured, received, mentioned, effect, refusal
-        return TakeSnapshots(run, *what, fiber, then, refused, self._taken)
+        return TakeSnapshots(run, *what, fiber, then, condition, self._taken)
 
     def _captured(self, fiber: Fiber, acting: Fiber | None, *, is_alone: bool) -> Captured:
         if not is_alone:
@@ -221,7 +221,7 @@ class Recovery(MemberFeature):
         request: Any = fiber.request
         released = None
         if fiber is acting:
-            is_waiting = type(request) is rq.CallPrimitive
+            is_waiting = type(request) in (rq.CallPrimitive, rq.Sleep)
             if type(request) is rq.Release:
                 released = request.lock.key
         else:
@@ -235,9 +235,9 @@ class Recovery(MemberFeature):
         state, run = self._state, taken.run
         if run.id not in state.runs:
             return None
-        if taken.refused is not None and (reason := taken.why_not()):
-            assert taken.fiber is not None
-            return taken.refused(taken.fiber, reason)
+        if reason := taken.why_none():
+            assert taken.condition is not None
+            return self._go_on(taken.fiber, partial(taken.condition.refused, reason=reason))
         state.flush(full=False)  # the coordinator hears that a fiber was started before all else
         chunks, unsaved = [], []
         for captured, dumped, reason in taken.snapshots:
@@ -289,6 +289,8 @@ class Recovery(MemberFeature):
             state.send(m.RepeatCall(fiber.run, fiber.id))
             following = None
         else:
+            if type(fiber.request) is rq.Sleep:
+                fiber.request.is_repeated = True
             following = state.hooks.answer(fiber)
         if fiber.id in state.parked:
             self._cancellation.tell_parked(fiber)

@@ -15,11 +15,9 @@ from distio.core.references import keys_of
 from distio.core.snapshot import Leaving, Packed, dump_captured, dump_outcome
 from distio.protocol.text import str_of
 
-__all__ = ["Captured", "Refused", "RepeatRequest", "TakeSnapshots", "Taken"]
+__all__ = ["Captured", "Condition", "RepeatRequest", "TakeSnapshots", "Taken"]
 
 Following = Fiber | Task | None
-Refused = Callable[[Fiber, str], Following]
-"""Lets a fiber go on of which there is no snapshot, for this reason."""
 
 
 @final
@@ -49,6 +47,16 @@ class Captured:
         self.is_waiting = is_waiting
 
 
+class Condition(NamedTuple):
+    """What holds for snapshots that are taken though nobody sees anything yet: they may be none."""
+
+    refused: Callable[..., Following]
+    """Answers the fiber that asks for them if there are none: `(fiber, request, reason=reason)`."""
+    needs_all: bool = False
+    """Whether each of the fibers has to be saved; else the one that asks, and the reason leads to
+    what can't be pickled."""
+
+
 class Taken(NamedTuple):
     """Snapshots that were taken."""
 
@@ -65,13 +73,19 @@ class Taken(NamedTuple):
     """The fiber that does what others see."""
     then: Any
     """What answers it, or the task that comes next."""
-    refused: Refused | None
-    """What answers it if there is no snapshot of it; None: that makes no difference."""
+    condition: Condition | None
+    """None: there is no way back, and the coordinator is told of what can't be saved."""
 
-    def why_not(self) -> str:
-        """Why there is no snapshot of the fiber; empty: there is one."""
-        reasons = [why for captured, _, why in self.snapshots if captured.fiber is self.fiber]
-        return "".join(reasons)
+    def why_none(self) -> str:
+        """Why nothing is to be saved; empty: it is."""
+        if self.condition is None:
+            return ""
+        needed = [
+            reason
+            for captured, _, reason in self.snapshots
+            if self.condition.needs_all or captured.fiber is self.fiber
+        ]
+        return next(filter(None, needed), "")
 
 
 @final
@@ -87,7 +101,7 @@ class TakeSnapshots(Task):
         refusal: why none can be pickled; empty: that is to be tried.
         fiber: the fiber that does what others see.
         then: what answers it, or the task that comes next.
-        refused: what answers it instead if there is no snapshot of it.
+        condition: under which they are sent; None: they are.
         taken: called with the snapshots; returns what the executor goes on with.
     """
 
@@ -103,14 +117,14 @@ class TakeSnapshots(Task):
         refusal: str,
         fiber: Fiber | None,
         then: Any,
-        refused: Refused | None,
+        condition: Condition | None,
         taken: Callable[[Taken], Following],
     ) -> None:
         self._captured = captured
         self._mentioned = mentioned
         self._refusal = refusal
         self._taken = taken
-        self._result = Taken(run, received, effect, (), (), fiber, then, refused)
+        self._result = Taken(run, received, effect, (), (), fiber, then, condition)
 
     @property
     def run_id(self) -> int:
@@ -130,14 +144,15 @@ class TakeSnapshots(Task):
     def run(self, host: HostServices) -> None:
         """Pickle them, and the outcomes to which they refer."""
         writer, result = Writer(attaches=True), self._result
+        explains = result.condition is not None and not result.condition.needs_all
         snapshots: list[tuple[Captured, Dumped | None, str]] = []
         mentioned = [*self._mentioned]
         for captured in self._captured:
             dumped, reason = None, self._refusal
             if not reason:
                 try:
-                    explain = result.refused is not None and captured.fiber is result.fiber
                     state = captured.state
+                    explain = explains and captured.fiber is result.fiber
                     dumped = dump_captured(captured.fiber, state, explain=explain, writer=writer)
                     mentioned += dumped.handles
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)

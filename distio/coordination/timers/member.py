@@ -35,7 +35,9 @@ class Timers(MemberFeature):
 
     def _start(self, fiber: Fiber, request: rq.Sleep) -> None:
         seconds = min(request.seconds, MOST_SECONDS)  # to sleep for ever is said in a float
-        self._state.send(m.StartTimer(fiber.run, fiber.id, request.timer, seconds))
+        flags = request.is_saved, request.is_repeated
+        self._state.send(m.StartTimer(fiber.run, fiber.id, request.timer, seconds, *flags))
+        request.is_saved = request.is_repeated = False
 
     @handles
     def fired(self, message: m.TimerFired) -> None:
