@@ -178,7 +178,7 @@ def dump_chunk(
     try:
         return dump(states, is_strict=True, with_sources=True, writer=writer)
     except BaseException as error:
-        shown = [_shown(capture(fiber)) for fiber in fibers] if explain else []
+        shown = [_shown(fiber, state) for fiber, state in zip(fibers, states)] if explain else []
         reason = why_it_stays(shown, _dump_strictly, error) if explain else str_of(error)
         raise NotPicklable(reason) from error
 
@@ -264,11 +264,7 @@ def _packed(captured: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def dump_captured(
-    fiber: Fiber,
-    captured: tuple[Any, ...],
-    *,
-    explain: bool = False,
-    writer: Writer | None = None,
+    fiber: Fiber, captured: tuple[Any, ...], *, writer: Writer | None = None
 ) -> Dumped:
     """Pickle a fiber as it was when it was captured; see `dump_chunk`.
 
@@ -279,9 +275,7 @@ def dump_captured(
         _require_no_loss(fiber, captured)
         return dump([_packed(captured)], is_strict=True, with_sources=True, writer=writer)
     except BaseException as error:
-        shown = [_shown(captured)] if explain else []
-        reason = why_it_stays(shown, _dump_strictly, error) if explain else str_of(error)
-        raise NotPicklable(reason) from error
+        raise NotPicklable(str_of(error)) from error
 
 
 def _packed_frame(frame: Frame) -> Any:
@@ -297,12 +291,11 @@ def _packed_frame(frame: Frame) -> Any:
     return name, *[getattr(frame, field) for field in fields]
 
 
-def _shown(captured: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What was captured with whole frames, for explanations."""
-    if captured[0] == _FRESH:
-        return captured
-    frames = [frame._as_frame() for frame in captured[_STACK]]
-    return *captured[:_STACK], frames, *captured[_STACK + 1 :]
+def _shown(fiber: Fiber, state: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same state with whole frames, for explanations."""
+    if state[0] == _FRESH:
+        return state
+    return *state[:_STACK], [frame._as_frame() for frame in fiber.stack], *state[_STACK + 1 :]
 
 
 def _frame_of(packed: Any) -> Frame:

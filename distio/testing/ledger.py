@@ -62,7 +62,9 @@ class Ledger:
 
     def sleeps_on(self, fiber: int, seconds: float) -> None:
         """It sleeps for the rest of that time, which has begun when it first slept so long."""
-        self._asleep[fiber] = self._first_sleep[fiber, seconds]
+        first = self._first_sleep.get((fiber, seconds))
+        self._require(first is not None, fiber, f"sleeps on for {seconds:g} s, but has never begun")
+        self._asleep[fiber] = first or 0.0
 
     def left(self, fibers: Iterable[tuple[int, int]], who: str) -> None:
         """This process has sent them away."""

@@ -121,10 +121,7 @@ class Pool:
             if work.fiber is not None and type(work.fiber.request) is rq.Finished:
                 self._committed(work.fiber, executor)
         elif isinstance(work, RepeatRequest):
-            if isinstance(work.fiber.request, rq.Sleep):
-                self._world.ledger.sleeps_on(work.fiber.id, work.fiber.request.seconds)
-            else:
-                self._committed(work.fiber, executor)
+            self._committed(work.fiber, executor)
         if len(ready) > before:
             self.note_woken(before, work)
         if is_going_on:
@@ -146,7 +143,10 @@ class Pool:
                 self._name, "fiber {} has started" + " {}" * len(children), [fiber.id, *children]
             )
         elif isinstance(request, rq.Sleep):
-            world.ledger.sleeps(fiber.id, world.now, request.seconds)
+            if request.is_repeated:
+                world.ledger.sleeps_on(fiber.id, request.seconds)
+            else:
+                world.ledger.sleeps(fiber.id, world.now, request.seconds)
         elif isinstance(request, rq.Finished) and executor.work is None:
             self._ended(fiber)
 

@@ -12,7 +12,13 @@ from distio.coordination.state.location import LocalFiber
 from distio.core.fiber import Fiber, Handle
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.references import keys_of
-from distio.core.snapshot import Leaving, Packed, dump_captured, dump_outcome
+from distio.core.snapshot import (
+    Leaving,
+    Packed,
+    dump_captured,
+    dump_outcome,
+    why_it_cannot_ship,
+)
 from distio.protocol.text import str_of
 
 __all__ = ["Captured", "Condition", "RepeatRequest", "TakeSnapshots", "Taken"]
@@ -53,8 +59,7 @@ class Condition(NamedTuple):
     refused: Callable[..., Following]
     """Answers the fiber that asks for them if there are none: `(fiber, request, reason=reason)`."""
     needs_all: bool = False
-    """Whether each of the fibers has to be saved; else the one that asks, and the reason leads to
-    what can't be pickled."""
+    """Whether each of the fibers has to be saved; else the one that asks."""
 
 
 class Taken(NamedTuple):
@@ -143,27 +148,30 @@ class TakeSnapshots(Task):
 
     def run(self, host: HostServices) -> None:
         """Pickle them, and the outcomes to which they refer."""
-        writer, result = Writer(attaches=True), self._result
-        explains = result.condition is not None and not result.condition.needs_all
+        writer = Writer(attaches=True)
         snapshots: list[tuple[Captured, Dumped | None, str]] = []
         mentioned = [*self._mentioned]
         for captured in self._captured:
             dumped, reason = None, self._refusal
             if not reason:
                 try:
-                    state = captured.state
-                    explain = explains and captured.fiber is result.fiber
-                    dumped = dump_captured(captured.fiber, state, explain=explain, writer=writer)
+                    dumped = dump_captured(captured.fiber, captured.state, writer=writer)
                     mentioned += dumped.handles
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
-                    reason = str_of(error)
+                    reason = _why_unsaved(captured.fiber, error)
             snapshots.append((captured, dumped, reason))
-        outcomes = _outcomes_of(mentioned, result.run)
-        self._result = result._replace(snapshots=snapshots, outcomes=outcomes)
+        outcomes = _outcomes_of(mentioned, self._result.run)
+        self._result = self._result._replace(snapshots=snapshots, outcomes=outcomes)
 
     def commit(self) -> Following:
         """They leave, and the executor goes on."""
         return self._taken(self._result)
+
+
+def _why_unsaved(fiber: Fiber, error: BaseException) -> str:
+    """What can't be pickled, and where; to find that takes long, so it is found once in a row."""
+    is_known = fiber.tree is None or fiber.tree.is_unsaved
+    return str_of(error) if is_known else why_it_cannot_ship(fiber)
 
 
 def _outcomes_of(
