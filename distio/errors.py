@@ -16,6 +16,7 @@
         ├── TimedOut            the time limit of a program is over
         ├── Closed              a queue, a topic or a subscription was closed
         ├── WorkerLost          a fiber ended with the process that hosted it
+        ├── InDoubt             nobody knows whether a call of io.once was made
         ├── TooManyRestarts     a supervisor gives up: a child ended again and again
         ├── FiberUnreachable    a handle was waited for whose run is over
         ├── MainThreadAway      the main thread makes no calls, for it does something else
@@ -56,6 +57,7 @@ __all__ = [
     "FiberUnreachable",
     "ForeignException",
     "HandshakeRefused",
+    "InDoubt",
     "InvariantBroken",
     "MainThreadAway",
     "MatchError",
@@ -345,6 +347,21 @@ class TimedOut(DistioError):
         super().__init__(f"timed out after {seconds:g} s")
         self.args = (seconds,)
         self.seconds = seconds
+
+
+@final
+class InDoubt(DistioError):
+    """The worker was lost around a call of `io.once`: nobody knows whether the call was made."""
+
+    def __init__(self, function: str, fiber: str) -> None:
+        super().__init__(
+            f"nobody knows whether fiber {fiber} has called {function}, which io.once calls at "
+            f"most once: its worker was lost meanwhile; look whether it has happened, and call it "
+            f"again only if it hasn't"
+        )
+        self.args = (function, fiber)
+        self.function = function
+        self.fiber = fiber
 
 
 @final

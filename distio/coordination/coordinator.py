@@ -19,6 +19,7 @@ from math import inf
 from typing import Any, Final, NamedTuple, get_type_hints
 
 from distio.coordination.cancellation.coordinator import Cancellation
+from distio.coordination.checkpoints.coordinator import Checkpoints
 from distio.coordination.deadlock.coordinator import DeadlockDetector
 from distio.coordination.dispatch import HandlerTable, admits, handles
 from distio.coordination.endings.coordinator import GRACE_SECONDS, Endings
@@ -58,6 +59,7 @@ class Features(NamedTuple):
 
     references: References
     recovery: Recovery  # before all that a lost member has: some of it goes on elsewhere
+    checkpoints: Checkpoints
     cancellation: Cancellation  # before outcomes: a fiber hears of it before its handle is dropped
     outcomes: Outcomes
     timers: Timers
@@ -77,17 +79,24 @@ def _make(state: CoordinatorState, grace: float) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
     outcomes = Outcomes(state, references, unverified_waits)
-    locks = Locks(state, references)
+    locks, timers = Locks(state, references), Timers(state)
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
     return Features(
         references=references,
         recovery=Recovery(
-            state, references, unverified_waits, outcomes.send_kept, locks.move, locks.has_lent
+            state,
+            references,
+            unverified_waits,
+            outcomes.send_kept,
+            locks.move,
+            locks.has_lent,
+            timers.deadline_of,
         ),
+        checkpoints=Checkpoints(state),
         cancellation=Cancellation(state, outcomes),
         outcomes=outcomes,
-        timers=Timers(state),
+        timers=timers,
         locks=locks,
         primitives=Primitives(state, references),
         logs=Logs(state),

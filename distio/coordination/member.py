@@ -29,6 +29,7 @@ from typing import Any, Final, NamedTuple, get_type_hints
 from distio.coordination.actors.member import Actors
 from distio.coordination.calls.member import Calls
 from distio.coordination.cancellation.member import Cancellation
+from distio.coordination.checkpoints.member import Checkpoints
 from distio.coordination.deadlock.member import WaitGraphs
 from distio.coordination.dispatch import HandlerTable, answers, handles
 from distio.coordination.endings.member import Endings
@@ -76,6 +77,7 @@ class Features(NamedTuple):
     logs: Logs
     references: References
     recovery: Recovery
+    checkpoints: Checkpoints
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
     calls: Calls
@@ -92,7 +94,7 @@ class Features(NamedTuple):
 def _make(state: MemberState) -> Features:
     waits, failures = FiberWaits(state), Failures(state)
     references, cancellation = References(state), Cancellation(state)
-    locks = Locks(state, references)
+    locks, timers = Locks(state, references), Timers(state)
     recovery = Recovery(state, references, cancellation, locks.held_by)
     outcomes = Outcomes(state, references, waits)
     return Features(
@@ -103,8 +105,9 @@ def _make(state: MemberState) -> Features:
         logs=Logs(state),
         references=references,
         recovery=recovery,
+        checkpoints=Checkpoints(state, recovery, timers),
         placement=Placement(state, references, recovery),
-        timers=Timers(state),
+        timers=timers,
         calls=Calls(state),
         status=StatusQueries(state),
         primitives=Primitives(state, references),
@@ -162,6 +165,7 @@ class Member:
         if not (offers_children or is_standalone):  # else no fiber goes on without the member
             self.answers = _ANSWERS.bind(self.features)
             self.answers.update(self.features.recovery.guarded(answers))
+            self.answers.update(self.features.checkpoints.guarded())
 
     # -- what its host tells it -----------------------------------------------------------
 

@@ -21,6 +21,7 @@ from distio.core.explain import why_it_stays
 from distio.core.fiber import Fiber, Handle, HeldLock
 from distio.core.ops.base import Frame, UnaryOp
 from distio.core.ops.bounded import ChunkResult
+from distio.core.ops.checkpoints import Calling
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.payloads import Dumped, Writer
@@ -47,6 +48,7 @@ __all__ = [
     "load_outcome",
     "outcome_in",
     "why_it_cannot_ship",
+    "would_doubt",
 ]
 
 
@@ -205,14 +207,25 @@ def _state_of(fiber: Fiber) -> tuple[Any, ...]:
     return _packed(captured)
 
 
+def would_doubt(fiber: Fiber) -> bool:
+    """Whether the fiber, if it goes on from a snapshot, doesn't know what it has done."""
+    return bool(fiber.stack) and type(fiber.stack[-1]) is Calling
+
+
 def capture(
-    fiber: Fiber, *, is_waiting: bool = False, released: int | str | None = None
+    fiber: Fiber,
+    *,
+    is_waiting: bool = False,
+    stays: bool = False,
+    released: int | str | None = None,
 ) -> tuple[Any, ...]:
     """Copy what there is to a fiber, for `dump_captured`; the fiber may be answered meanwhile.
 
     Args:
         fiber: one that has asked for something, and that nobody steps until it is dumped.
         is_waiting: whether it is to wait for that where it goes on.
+        stays: whether it goes on here, so that nobody knows what it has done if the process is
+            lost.
         released: the key of a lock of which it is to have one token less.
     """
     has_begun = fiber.stack or fiber.next is None or fiber.holds or fiber.pending_cancels
@@ -226,7 +239,10 @@ def capture(
     rest = _rest_of(fiber)
     if released is not None:
         rest = *rest[:_HOLDS], _without(fiber, released), *rest[_HOLDS + 1 :]
-    return _SUSPENDED, *_start_of(fiber), [*fiber.stack], value, *rest
+    stack = [*fiber.stack]
+    if stays and would_doubt(fiber):
+        stack[-1] = stack[-1].in_doubt()  # type: ignore[attr-defined]  # as its type says
+    return _SUSPENDED, *_start_of(fiber), stack, value, *rest
 
 
 def _without(fiber: Fiber, key: int | str) -> dict[int | str, HeldLock] | None:

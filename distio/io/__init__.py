@@ -13,6 +13,7 @@ from distio.core.ops.base import IO
 from distio.core.status import Status
 from distio.io._actors import actor
 from distio.io._cancellation import Scope, on_cancel, scope, timeout, uncancelable
+from distio.io._checkpoints import checkpoint, once, step
 from distio.io._direct import do, restart_from
 from distio.io._failures import bracket, error, errors, from_result, panic
 from distio.io._fibers import Fiber, current_fiber, named, parallel, wait, yield_
@@ -35,6 +36,7 @@ __all__ = [
     "async_",
     "blocking",
     "bracket",
+    "checkpoint",
     "current_fiber",
     "defer",
     "defer_io",
@@ -51,6 +53,7 @@ __all__ = [
     "now",
     "on_cancel",
     "on_main_thread",
+    "once",
     "panic",
     "parallel",
     "pure",
@@ -67,6 +70,7 @@ __all__ = [
     "sequence",
     "sleep",
     "sleep_until",
+    "step",
     "timeout",
     "traverse",
     "traverse_par",

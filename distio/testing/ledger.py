@@ -30,6 +30,8 @@ class Ledger:
         self._place: dict[int, str] = {}
         self._epoch: dict[int, int] = {}
         self._asleep: dict[int, float] = {}
+        self._first_sleep: dict[tuple[int, float], float] = {}
+        """By fiber and seconds: when such a sleep of the fiber ends, if it has had one."""
         self._ended_at: dict[int, str] = {}
         """By fiber that has ended in a process that is still there: which one."""
         self._forgotten: set[int] = set()
@@ -58,9 +60,16 @@ class Ledger:
         """It sleeps no longer: it unwinds."""
         self._asleep.pop(fiber, None)
 
-    def sleeps(self, fiber: int, until: float) -> None:
-        """It must not go on before this moment."""
-        self._asleep[fiber] = until
+    def sleeps(self, fiber: int, now: float, seconds: float) -> None:
+        """It must not go on before so many seconds are over."""
+        self._asleep[fiber] = now + seconds
+        self._first_sleep.setdefault((fiber, seconds), now + seconds)
+
+    def sleeps_on(self, fiber: int, seconds: float) -> None:
+        """It sleeps for the rest of that time, which has begun when it first slept so long."""
+        first = self._first_sleep.get((fiber, seconds))
+        self._require(first is not None, fiber, f"sleeps on for {seconds:g} s, but has never begun")
+        self._asleep[fiber] = first or 0.0
 
     # -- what is said ---------------------------------------------------------------------
 

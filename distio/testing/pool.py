@@ -170,7 +170,10 @@ class Pool:
         if isinstance(request, rq.Spawn | rq.SpawnAt):
             world.ledger.made([handle.id for handle in fiber.value], self._name)
         elif isinstance(request, rq.Sleep):
-            world.ledger.sleeps(fiber.id, world.now + request.seconds)
+            if request.is_repeated:
+                world.ledger.sleeps_on(fiber.id, request.seconds)
+            else:
+                world.ledger.sleeps(fiber.id, world.now, request.seconds)
         is_parked = fiber.id in self._host.member.state.parked
         world.calls.committed(fiber, asked, self._host, is_parked)
 

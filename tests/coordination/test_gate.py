@@ -14,7 +14,7 @@ from distio.coordination.state.registry import NOWHERE
 from distio.coordination.timers.coordinator import Timers
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
-from distio.protocol.messages import status
+from distio.protocol.messages import checkpoints, status
 from tests.harness.in_one_thread import Liar, Scene, outcome_of
 
 CLIENT, LIAR = 1, 4
@@ -91,6 +91,7 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "fibers of others are cancelled": [m.CancelFibers(HONEST, [(CHILD, 0)])],
     "fibers of others are asked after": [status.QueryStatus(HONEST, CHILD, 1, CHILD)],
     "a fiber of others sleeps": [m.StartTimer(OWN, CHILD, 1, 1.0)],
+    "a fiber of others waits until it is stored": [checkpoints.AwaitStored(OWN, CHILD, 1)],
     "a fiber sleeps twice": [m.StartTimer(OWN, OWN, 1, 1.0), m.StartTimer(OWN, OWN, 2, 1.0)],
     "a limit lets nobody start": [m.AcquireTokens("none", 0, 1.0, OWN, [OWN])],
     "one fiber waits often": [m.AcquireTokens("mine", 0, 0.0, OWN, [OWN, OWN])],

@@ -49,11 +49,19 @@ def test_ledger_lets_a_fiber_travel_and_come_back(placed: Ledger) -> None:
 
 
 def test_ledger_lets_a_sleeper_be_stepped_at_its_time_or_later(ledger: Ledger) -> None:
-    ledger.sleeps(FIBER, 2.0)
+    ledger.sleeps(FIBER, 0.0, 2.0)
     ledger.stepped(FIBER, 0, "client", 2.0)
     ledger.stepped(FIBER, 0, "client", 0.5)  # it sleeps no more
-    ledger.sleeps(FIBER, 3.0)
+    ledger.sleeps(FIBER, 0.5, 2.5)
     ledger.stepped(FIBER, 0, "client", 9.0)
+
+
+def test_ledger_lets_a_lost_sleeper_wake_when_its_first_sleep_ends(ledger: Ledger) -> None:
+    ledger.sleeps(FIBER, 0.0, 2.0)
+    ledger.lost("client")
+    ledger.arrived([(FIBER, 1)], "worker-1")
+    ledger.sleeps_on(FIBER, 2.0)
+    ledger.stepped(FIBER, 1, "worker-1", 2.0)
 
 
 # -- forbidden --------------------------------------------------------------------------------
@@ -107,13 +115,22 @@ def test_ledger_refuses_a_step_of_a_fiber_that_never_travelled_in_epoch_1(ledger
 
 
 def test_ledger_refuses_an_early_step_of_a_sleeper(ledger: Ledger) -> None:
-    ledger.sleeps(FIBER, 2.0)
+    ledger.sleeps(FIBER, 0.0, 2.0)
     with pytest.raises(InvariantBroken, match=r"fiber 1\.3 woke 0\.5 s early"):
         ledger.stepped(FIBER, 0, "client", 1.5)
 
 
+def test_ledger_refuses_an_early_step_of_a_sleeper_that_was_lost(ledger: Ledger) -> None:
+    ledger.sleeps(FIBER, 0.0, 2.0)
+    ledger.lost("client")
+    ledger.arrived([(FIBER, 1)], "worker-1")
+    ledger.sleeps_on(FIBER, 2.0)
+    with pytest.raises(InvariantBroken, match="woke 1 s early"):
+        ledger.stepped(FIBER, 1, "worker-1", 1.0)
+
+
 def test_ledger_refuses_an_early_step_of_a_sleeper_that_has_travelled(ledger: Ledger) -> None:
-    ledger.sleeps(FIBER, 2.0)
+    ledger.sleeps(FIBER, 0.0, 2.0)
     ledger.left([(FIBER, 0)], "client")
     ledger.arrived([(FIBER, 1)], "worker-1")
     with pytest.raises(InvariantBroken, match="woke 1 s early"):
@@ -224,7 +241,7 @@ def test_ledger_keeps_a_fiber_whose_departure_arrives_after_its_process_has_ende
 
 
 def test_ledger_lets_a_lost_fiber_come_back_in_a_higher_epoch(placed: Ledger) -> None:
-    placed.sleeps(FIBER, 9.0)
+    placed.sleeps(FIBER, 0.0, 9.0)
     placed.lost("worker-1")
     assert placed.arrived([(FIBER, 2)], "worker-2") == [FIBER]
     placed.stepped(FIBER, 2, "worker-2", 1.0)  # it may have been at something else before its sleep

@@ -51,6 +51,9 @@ def start(n: int) -> Future[int]:
 def values(five: IO[int, str, int]) -> None:
     assert_type(io.pure(5), IO[Any, Any, int])
     assert_type(io.defer(double, 5), IO[Any, Any, int])
+    assert_type(io.step(double, 5), IO[Any, Any, int])
+    assert_type(io.once(double, 5), IO[Any, Any, int])
+    assert_type(io.checkpoint, IO[Any, Any, None])
     assert_type(io.defer_io(show, 5), IO[Any, Never, str])
     assert_type(io.safe(show)(5), IO[Any, Never, str])
     assert_type(five.map(double), IO[int, str, int])

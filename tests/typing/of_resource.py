@@ -78,6 +78,7 @@ def resources(five: IO[int, str, int], res: Resource[int, str, int], ok: Result[
     assert_type(resource.noop_close(ComputationStatus.SUCCEEDED), IO[Any, Any, None])
     assert_type(resource.reentrant_lock, IO[Any, Any, Resource[Any, Any, None]])
     assert_type(resource.lock("x"), Resource[Any, Any, None])
+    assert_type(resource.lock("x").kept(), Resource[Any, Any, None])
     assert_type(resource.semaphore(5), IO[Any, Any, Resource[Any, Any, None]])
     assert_type(resource.rate_limit(5, 1.0), IO[Any, Any, Resource[Any, Any, None]])
 

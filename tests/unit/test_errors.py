@@ -23,6 +23,7 @@ from distio.errors import (
     FiberUnreachable,
     ForeignException,
     HandshakeRefused,
+    InDoubt,
     InvariantBroken,
     MainThreadAway,
     MatchError,
@@ -78,6 +79,12 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
         "worker 3 was lost, and this fiber with it: killed by SIGKILL",
     ),
     (WorkerLost(reason="exit 1", worker="w"), "w was lost, and this fiber with it: exit 1"),
+    (
+        InDoubt(fiber="2.5", function="charge"),
+        "nobody knows whether fiber 2.5 has called charge, which io.once calls at most once: its "
+        "worker was lost meanwhile; look whether it has happened, and call it again only if it "
+        "hasn't",
+    ),
     (FiberUnreachable("the run of fiber 5 is over"), "the run of fiber 5 is over"),
     (NotPicklable("f -> variable lock -> Lock"), "f -> variable lock -> Lock"),
     (NotDeterministic("f did something else"), "f did something else"),

@@ -53,6 +53,7 @@ class Recovery(CoordinatorFeature):
         send_kept: Callable[[int, FiberRecord], None],
         move_tokens: Callable[[Held, int, int], None],
         has_lent: Callable[[int, Held], bool],
+        deadline_of: Callable[[int], float | None],
         most_losses: int = MOST_LOSSES,
     ) -> None:
         """
@@ -63,6 +64,7 @@ class Recovery(CoordinatorFeature):
             send_kept: called with a fiber whose outcome is kept, for those that wait for it.
             move_tokens: called with what fibers hold, and from where to where it goes with them.
             has_lent: whether a member has these tokens.
+            deadline_of: when the sleep of a fiber ends.
             most_losses: a fiber that was lost with so many workers isn't placed again.
         """
         self._state = state
@@ -71,6 +73,7 @@ class Recovery(CoordinatorFeature):
         self._send_kept = send_kept
         self._move_tokens = move_tokens
         self._has_lent = has_lent
+        self._deadline_of = deadline_of
         self._most_losses = most_losses
 
     # -- snapshots ------------------------------------------------------------------------
@@ -170,6 +173,7 @@ class Recovery(CoordinatorFeature):
                 self._forget_reply(record)
             self._forget(record)
             record.snapshot, record.unsaved = snapshot, ""
+            record.wakes_at = self._deadline_of(fiber) if chunk.is_waiting else None
             record.place = chunk.places[index] if chunk.places else index
             if record.told:
                 record.told = {

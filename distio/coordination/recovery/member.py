@@ -22,24 +22,31 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Sized
+from functools import partial
 from typing import Any, Final
 
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import Departure, Key, MemberFeature
 from distio.coordination.outcomes.mentioned import outcomes_of
-from distio.coordination.recovery.tasks import Captured, RepeatRequest, Taken, TakeSnapshots
+from distio.coordination.recovery.tasks import (
+    Captured,
+    Condition,
+    RepeatRequest,
+    Taken,
+    TakeSnapshots,
+)
 from distio.coordination.references.member import References
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.member import MemberState
 from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber, Handle
-from distio.core.snapshot import Leaving, capture
+from distio.core.snapshot import Leaving, capture, would_doubt
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 
-__all__ = ["Recovery"]
+__all__ = ["Answer", "Recovery"]
 
 Following = Fiber | Task | None
 Answer = Callable[[Fiber, Any], Following]
@@ -118,6 +125,25 @@ class Recovery(MemberFeature):
 
         return save_and_answer
 
+    def save(
+        self, fiber: Fiber, effect: str, then: Answer, condition: Condition | None = None
+    ) -> Following:
+        """Save a fiber that came here, or was made by one that did, since it says so.
+
+        Args:
+            fiber: the fiber, which is with the executor.
+            effect: what it has done, in words.
+            then: answers the fiber.
+            condition: under which snapshots are sent, of this fiber and of others; None: they are.
+
+        Returns:
+            What the executor goes on with.
+        """
+        if self._state.runs[fiber.run].snapshots == "births":
+            self._unsave(fiber.tree, effect)
+            return self._go_on(fiber, then)
+        return self._save([fiber.tree], effect, fiber, then, condition)
+
     def before_leaving(self, fibers: Sequence[Fiber], then: Task) -> Task:
         """Fibers of one run are about to leave: save those with whom they are in a tree.
 
@@ -155,7 +181,12 @@ class Recovery(MemberFeature):
     # -- snapshots ------------------------------------------------------------------------
 
     def _save(
-        self, trees: Sequence[Tree], effect: str, fiber: Fiber | None, then: Answer | Task
+        self,
+        trees: Sequence[Tree],
+        effect: str,
+        fiber: Fiber | None,
+        then: Answer | Task,
+        condition: Condition | None = None,
     ) -> TakeSnapshots:
         """The task that takes snapshots of all fibers in these trees.
 
@@ -164,6 +195,7 @@ class Recovery(MemberFeature):
             effect: what others are about to see.
             fiber: the fiber that does it, which is with the executor; None: fibers leave.
             then: answers the fiber, or what is to be done after that.
+            condition: see `save`.
         """
         fibers = [each for tree in trees for each in (tree.head, *tree.rest.values())]
         is_alone = self._state.executors == 1 or all(each is fiber for each in fibers)
@@ -173,7 +205,7 @@ class Recovery(MemberFeature):
         run = self._state.runs[trees[0].head.run]
         received, refusal = self._state.progress.received, "" if is_alone else _THREADS
         what = captured, received, mentioned, effect, refusal
-        return TakeSnapshots(run, *what, fiber, then, self._taken)
+        return TakeSnapshots(run, *what, fiber, then, condition, self._taken)
 
     def _captured(self, fiber: Fiber, acting: Fiber | None, *, is_alone: bool) -> Captured:
         if not is_alone:
@@ -181,13 +213,13 @@ class Recovery(MemberFeature):
         request: Any = fiber.request
         released = None
         if fiber is acting:
-            is_waiting = type(request) is rq.CallPrimitive
+            is_waiting = type(request) in (rq.CallPrimitive, rq.Sleep)
             if type(request) is rq.Release:
                 released = request.lock.key
         else:
-            is_waiting = fiber.id in self._state.parked
+            is_waiting = fiber.id in self._state.parked and not would_doubt(fiber)
         held = self._held_by(fiber, released) if fiber.holds else []
-        state = capture(fiber, is_waiting=is_waiting, released=released)
+        state = capture(fiber, is_waiting=is_waiting, stays=True, released=released)
         return Captured(fiber, state, held, is_waiting=is_waiting)
 
     def _taken(self, taken: Taken) -> Following:
@@ -195,6 +227,9 @@ class Recovery(MemberFeature):
         state, run = self._state, taken.run
         if run.id not in state.runs:
             return None
+        if reason := taken.why_none():
+            assert taken.condition is not None
+            return self._go_on(taken.fiber, partial(taken.condition.refused, reason=reason))
         state.flush(full=False)  # the coordinator hears that a fiber was started before all else
         chunks, unsaved = [], []
         for captured, dumped, reason in taken.snapshots:
@@ -262,6 +297,8 @@ class Recovery(MemberFeature):
             state.send(m.RepeatCall(fiber.run, fiber.id))
             following = None
         else:
+            if type(fiber.request) is rq.Sleep:
+                fiber.request.is_repeated = True
             following = state.hooks.answer(fiber)
         if fiber.id in state.parked:
             self._cancellation.tell_parked(fiber)

@@ -18,7 +18,7 @@ from distio.core.snapshot import (
 )
 from distio.protocol.text import str_of
 
-__all__ = ["Captured", "RepeatRequest", "TakeSnapshots", "Taken"]
+__all__ = ["Captured", "Condition", "RepeatRequest", "TakeSnapshots", "Taken"]
 
 Following = Fiber | Task | None
 
@@ -50,6 +50,15 @@ class Captured:
         self.is_waiting = is_waiting
 
 
+class Condition(NamedTuple):
+    """What holds for snapshots that are taken though nobody sees anything yet: they may be none."""
+
+    refused: Callable[..., Following]
+    """Answers the fiber that asks for them if there are none: `(fiber, request, reason=reason)`."""
+    needs_all: bool = False
+    """Whether each of the fibers has to be saved; else the one that asks."""
+
+
 class Taken(NamedTuple):
     """Snapshots that were taken."""
 
@@ -66,6 +75,19 @@ class Taken(NamedTuple):
     """The fiber that does what others see."""
     then: Any
     """What answers it, or the task that comes next."""
+    condition: Condition | None
+    """None: there is no way back, and the coordinator is told of what can't be saved."""
+
+    def why_none(self) -> str:
+        """Why nothing is to be saved; empty: it is."""
+        if self.condition is None:
+            return ""
+        needed = [
+            reason
+            for captured, _, reason in self.snapshots
+            if self.condition.needs_all or captured.fiber is self.fiber
+        ]
+        return next(filter(None, needed), "")
 
 
 @final
@@ -81,6 +103,7 @@ class TakeSnapshots(Task):
         refusal: why none can be pickled; empty: that is to be tried.
         fiber: the fiber that does what others see.
         then: what answers it, or the task that comes next.
+        condition: under which they are sent; None: they are.
         taken: called with the snapshots; returns what the executor goes on with.
     """
 
@@ -96,13 +119,14 @@ class TakeSnapshots(Task):
         refusal: str,
         fiber: Fiber | None,
         then: Any,
+        condition: Condition | None,
         taken: Callable[[Taken], Following],
     ) -> None:
         self._captured = captured
         self._mentioned = mentioned
         self._refusal = refusal
         self._taken = taken
-        self._result = Taken(run, received, effect, (), (), fiber, then)
+        self._result = Taken(run, received, effect, (), (), fiber, then, condition)
 
     @property
     def run_id(self) -> int:

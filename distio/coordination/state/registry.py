@@ -66,6 +66,7 @@ class FiberRecord:
         "told",
         "unsaved",
         "waiters",
+        "wakes_at",
     )
 
     def __init__(self, run: int, host: int, epoch: int) -> None:
@@ -95,6 +96,9 @@ class FiberRecord:
         """The reply to the call in which the snapshot waits."""
         self.losses = 0
         """How many times its host was lost."""
+        self.wakes_at: float | None = None
+        """When the sleep ends in which the snapshot waits; None: that is over, or it waits for
+        something else."""
 
     def heard(self, count: int) -> None:
         """Forget the cancellations that the host has received, having handled so many messages."""

@@ -1,4 +1,11 @@
-"""Timers: when to wake which fiber. A timer never fires early."""
+"""Timers: when to wake which fiber. A timer never fires early.
+
+Rules
+-----
+- A timer ends with its member. If the fiber goes on elsewhere, from a snapshot in which it sleeps,
+  it asks again there, and sleeps for the rest of the time: until the deadline of the sleep in which
+  the snapshot was taken, or not at all if that is over.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +66,7 @@ class Timers(CoordinatorFeature):
         """The fiber is there, and doesn't sleep already."""
         if part_of(self._state, sender, message.run) is not None:
             require_host(self._state, sender, message.run, message.fiber)
-            if message.fiber in self._running:
+            if message.fiber in self._running and not message.is_repeated:
                 raise Inadmissible(f"fiber {name_of(message.fiber)} sleeps already")
 
     @handles
@@ -68,7 +75,12 @@ class Timers(CoordinatorFeature):
         if message.run not in self._state.runs:
             self._state.stale += 1
             return
-        deadline = self._state.now + message.seconds
+        now, record = self._state.now, self._state.fibers.get(message.fiber)
+        deadline = now + message.seconds
+        if record is not None and message.is_saved:
+            record.wakes_at = deadline
+        elif record is not None and message.is_repeated:
+            deadline = now if record.wakes_at is None else record.wakes_at
         self.start(Timer(deadline, message.fiber, message.timer, sender.id, message.run))
 
     @handles
@@ -76,6 +88,11 @@ class Timers(CoordinatorFeature):
         """A fiber sleeps no longer."""
         if not self.stop(sender.id, message.fiber, message.timer):
             self._state.stale += 1  # it has fired meanwhile
+
+    def deadline_of(self, fiber: int) -> float | None:
+        """When the sleep of a fiber ends; None: it doesn't sleep."""
+        timer = self._running.get(fiber)
+        return None if timer is None else timer.deadline
 
     # -- the heap -------------------------------------------------------------------------
 

@@ -56,7 +56,6 @@ class Call(IO[Any, Any, Any]):
         self.kwargs = kwargs
 
 
-@final
 class Defer(Call):
     """A call; its result is the value."""
 
@@ -68,7 +67,7 @@ class Defer(Call):
         value = self.f(*self.args, **self.kwargs) if self.kwargs else self.f(*self.args)
         fiber.value = value
         if type(value) is CoroutineType:
-            expect.no_coroutine(value, "defer", self.f)
+            expect.no_coroutine(value, self._called, self.f)
         return None
 
 

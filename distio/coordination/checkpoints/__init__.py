@@ -1,0 +1,1 @@
+"""Checkpoints: fibers that wait until there is no way back."""

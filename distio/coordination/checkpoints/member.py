@@ -1,0 +1,120 @@
+"""A member's part in checkpoints: its fibers say what must not be done again.
+
+Rules
+-----
+- A fiber that has ended a step is saved with the outcome, and goes on: the snapshot leaves before
+  anything that the fiber does next.
+- A fiber at a checkpoint is saved as it is after the checkpoint, and waits until the coordinator
+  has stored the snapshot.
+- If there can be no snapshot, a checkpoint fails, and nothing has changed: older snapshots are as
+  good as before. A step that can't be saved isn't undone: its fiber has no snapshot then.
+- A fiber that came here by a snapshot in which it waits at a checkpoint goes on: it is stored.
+- A fiber that is to sleep for long is saved before, so that it wakes in time though its worker is
+  lost. Nobody has seen anything of it by then: if one fiber of its tree can't be saved, none is.
+- In runs that keep only how fibers came (`births`), the fiber can't begin again from there. The
+  coordinator is told, and a checkpoint waits until it knows.
+- Where nothing is kept of fibers, there is nothing to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from distio.coordination.dispatch import answers, handles
+from distio.coordination.executor.tasks import Task
+from distio.coordination.feature.member import MemberFeature
+from distio.coordination.recovery.member import Answer, Recovery
+from distio.coordination.recovery.tasks import Condition
+from distio.coordination.state.member import MemberState
+from distio.coordination.timers.member import Timers
+from distio.core.fiber import Fiber
+from distio.errors import NotPicklable, TracedException
+from distio.protocol.messages import checkpoints as m
+from distio.protocol.requests import Sleep
+from distio.protocol.requests import checkpoints as rq
+from distio.result import Panic
+
+__all__ = ["Checkpoints"]
+
+_LONG_SECONDS: Final = 60.0
+"""A sleep of so many seconds is worth a snapshot, which takes a fraction of a millisecond."""
+
+
+class Checkpoints(MemberFeature):
+    """The checkpoints of one member's fibers, and the ends of their steps."""
+
+    def __init__(self, state: MemberState, recovery: Recovery, timers: Timers) -> None:
+        """
+        Args:
+            state: what is known of fibers here.
+            recovery: takes the snapshots.
+            timers: lets fibers sleep.
+        """
+        self._state = state
+        self._recovery = recovery
+        self._timers = timers
+        self._waits = 0
+        """How many there were."""
+
+    # -- where nothing is kept ------------------------------------------------------------
+
+    @answers
+    def pass_by(self, fiber: Fiber, request: rq.Checkpoint | rq.Save) -> Fiber:
+        """Nothing is to be stored, or it is already."""
+        return fiber
+
+    # -- where snapshots are --------------------------------------------------------------
+
+    def guarded(self) -> Mapping[type, Answer]:
+        """The answers to fibers of which snapshots may be taken."""
+        return {rq.Checkpoint: self._checkpoint, rq.Save: self._save, Sleep: self._sleep}
+
+    def _save(self, fiber: Fiber, request: rq.Save) -> Fiber | Task | None:
+        if fiber.tree is None:
+            return fiber
+        return self._recovery.save(fiber, "has ended a step", self.pass_by)
+
+    def _checkpoint(self, fiber: Fiber, request: rq.Checkpoint) -> Fiber | Task | None:
+        if fiber.tree is None:
+            return fiber
+        effect = "has passed a checkpoint"
+        return self._recovery.save(fiber, effect, self._wait, Condition(self._refuse))
+
+    def _wait(self, fiber: Fiber, request: rq.Checkpoint) -> None:
+        """The snapshot was sent: wait until it is stored."""
+        self._waits += 1
+        request.number = self._waits
+        self._state.park(fiber)
+        self._state.send(m.AwaitStored(fiber.run, fiber.id, request.number))
+
+    def _refuse(self, fiber: Fiber, request: rq.Checkpoint, reason: str) -> Fiber:
+        """There is no snapshot of the fiber, which goes on as before."""
+        refusal = NotPicklable(f"a checkpoint can't be stored: {reason}")
+        fiber.failure = Panic([TracedException(refusal, str(refusal))], [])
+        return fiber
+
+    def _sleep(self, fiber: Fiber, request: Sleep) -> Fiber | Task | None:
+        run = self._state.runs[fiber.run]
+        is_short = request.seconds < _LONG_SECONDS
+        if is_short or fiber.tree is None or run.snapshots == "births":
+            return self._timers.sleep(fiber, request)
+        condition = Condition(self._sleep_unsaved, needs_all=True)
+        return self._recovery.save(fiber, "has fallen asleep", self._sleep_saved, condition)
+
+    def _sleep_saved(self, fiber: Fiber, request: Sleep) -> None:
+        request.is_saved = True
+        self._timers.sleep(fiber, request)
+
+    def _sleep_unsaved(self, fiber: Fiber, request: Sleep, reason: str) -> None:
+        self._timers.sleep(fiber, request)
+
+    @handles
+    def stored(self, message: m.Stored) -> None:
+        """The fiber goes on, unless it waits for something else by now."""
+        fiber = self._state.parked.get(message.fiber)
+        request: Any = None if fiber is None else fiber.request
+        if fiber is None or type(request) is not rq.Checkpoint or request.number != message.number:
+            self._state.stale += 1
+            return
+        self._state.unpark(fiber)

@@ -1,0 +1,28 @@
+"""Fibers that wait until their snapshots are stored."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
+from distio.protocol.domains import Count, Id
+
+__all__ = ["AwaitStored", "Stored"]
+
+
+class AwaitStored(MemberMessage, frozen=True, gc=False):
+    """Tell this fiber when what was sent before is stored."""
+
+    run: Id
+    fiber: FiberId
+    number: Count
+    """The number that this member gives to the wait: no later one of the fiber has the same."""
+
+
+class Stored(CoordinatorMessage, frozen=True, gc=False):
+    """What was sent before the question is stored: a loss of the member doesn't undo it."""
+
+    may_wake: ClassVar[bool] = True
+
+    fiber: FiberId
+    number: Count
