@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from distio.coordination.admission import part_of, require
+from distio.coordination.admission import part_of, require, require_attachments
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
@@ -98,8 +98,7 @@ class Recovery(CoordinatorFeature):
             require(chunk.run == message.run, "the fibers of other runs are saved")
             require(len(chunk.fibers) == 1, "a snapshot has more than one fiber")
             require(not chunk.held or self._has_lent(sender.id, chunk.held), "it holds too much")
-            for digest, data in chunk.attachments:
-                require(bool(data) or digest in run.attachments, "an attachment is missing")
+        require_attachments(run, message.chunks)
         fibers = [*message.fibers, *[each.fiber for each in message.unsaved]]
         fibers += [fiber for chunk in message.chunks for fiber, _ in chunk.fibers]
         for fiber in fibers:
@@ -121,8 +120,9 @@ class Recovery(CoordinatorFeature):
             self._keep_outcome(sender, message.run, fiber, payload, references.get(index, ()))
         for chunk in message.chunks:
             ((fiber, epoch),) = chunk.fibers
+            taken = run.take_attachments(chunk)  # in any case: the sender sends them once
             if self._find(sender, message.run, fiber, epoch) is not None:
-                self._keep(run.take_attachments(chunk), message.received)
+                self._keep(taken, message.received)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:
