@@ -20,7 +20,7 @@ COMPILE := .venvs/lock/bin/python -m uv pip compile pyproject.toml --quiet --no-
 .DEFAULT_GOAL := help
 # the longest first: two run at a time
 LINTS := lint-types lint-typing lint-rules lint-format lint-imports
-.PHONY: help demo check test test-all test-newest test-oldest lint $(LINTS) lock bench soak clean
+.PHONY: help demo check test test-all test-newest test-oldest lint $(LINTS) lock bench soak chaos clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
@@ -66,6 +66,9 @@ bench: .venv/installed-dev ## run the benchmarks
 
 soak: .venv/installed-dev ## let a server run for five minutes on threads, and on a cluster: is its memory flat?
 	$(PY) benchmarks/soak.py --seconds 300
+
+chaos: .venv/installed-dev ## kill 200 worker processes amid programs: is each Result right?
+	CHAOS_KILLS=$${CHAOS_KILLS:-200} $(PY) -m pytest tests/processes/test_chaos.py $(CHAOS_FLAGS)
 
 clean: ## remove environments and caches
 	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
