@@ -226,7 +226,9 @@ class Recovery(CoordinatorFeature):
         record.losses += 1
         if record.losses < self._most_losses:
             return True
-        record.unsaved = f"it is the {record.losses}th worker that was lost with this fiber"
+        record.unsaved = (
+            f"{record.losses} workers were lost with this fiber, so it isn't tried again"
+        )
         return False
 
     def _place_again(self, run: Run, snapshot: Snapshot, fibers: list[int], lost: int) -> None:
