@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,6 +71,18 @@ def test_fiber_is_lost_with_its_worker_if_nothing_is_kept() -> None:
     made = io.zip_par(io.sleep(60).then(io.pure(1)))
     simulation = simulate(made, members=1, faults=[POWER_CUT], snapshots="off")
     assert reason_of(simulation.result) == "killed by SIGKILL"
+
+
+def test_fiber_that_cannot_be_saved_when_others_see_it_is_lost_and_says_why() -> None:
+    def holds(queue: Queue[int]) -> Any:
+        made = io.defer(threading.Lock)
+        sold = made.flat_map(lambda lock: later(queue).map(lambda n: (n, lock.locked())))
+        return io.zip_par(sold)
+
+    made = Queue.create().flat_map(holds)
+    reason = reason_of(simulate(made, members=1, threads=1, faults=[POWER_CUT]).result)
+    assert "has called put of a queue, and could not be saved then: " in reason
+    assert "lock" in reason
 
 
 def test_fiber_that_is_lost_with_three_workers_is_given_up() -> None:
