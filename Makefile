@@ -68,7 +68,8 @@ soak: .venv/installed-dev ## let a server run for five minutes on threads, and o
 	$(PY) benchmarks/soak.py --seconds 300
 
 chaos: .venv/installed-dev ## kill 200 worker processes amid programs: is each Result right?
-	CHAOS_KILLS=$${CHAOS_KILLS:-200} $(PY) -m pytest tests/processes/test_chaos.py $(CHAOS_FLAGS)
+	CHAOS_KILLS=$${CHAOS_KILLS:-200} $(PY) -m pytest \
+	tests/processes/test_chaos.py tests/processes/test_cut_links.py $(CHAOS_FLAGS)
 
 clean: ## remove environments and caches
 	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
