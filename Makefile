@@ -20,7 +20,7 @@ COMPILE := .venvs/lock/bin/python -m uv pip compile pyproject.toml --quiet --no-
 .DEFAULT_GOAL := help
 # the longest first: two run at a time
 LINTS := lint-types lint-typing lint-rules lint-format lint-imports
-.PHONY: help demo check test test-all test-newest test-oldest lint $(LINTS) lock bench soak campaign clean
+.PHONY: help demo check test test-all test-newest test-oldest lint $(LINTS) lock bench soak campaign chaos clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
@@ -72,6 +72,10 @@ N ?= 10000
 campaign: .venv/installed-dev ## simulate N schedules of each program that a lost worker must not harm
 	CAMPAIGN=$(N) $(PY) -m pytest $(PYTEST_FLAGS) tests/simulation/test_recovering.py
 	$(PY) -m pytest $(PYTEST_FLAGS) --seeds $(N) tests/simulation/test_generated_simulation.py tests/simulation/test_talking_simulation.py
+
+chaos: .venv/installed-dev ## kill 200 worker processes amid programs: is each Result right?
+	CHAOS_KILLS=$${CHAOS_KILLS:-200} $(PY) -m pytest \
+	tests/processes/test_chaos.py tests/processes/test_cut_links.py $(CHAOS_FLAGS)
 
 clean: ## remove environments and caches
 	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,7 +15,7 @@
         ├── Deadlock            nothing can ever wake a run again
         ├── TimedOut            the time limit of a program is over
         ├── Closed              a queue, a topic or a subscription was closed
-        ├── WorkerLost          a fiber ended with the process that hosted it
+        ├── WorkerLost          a fiber ended with the process that hosted it, not to go on
         ├── InDoubt             nobody knows whether a call of io.once was made
         ├── TooManyRestarts     a supervisor gives up: a child ended again and again
         ├── FiberUnreachable    a handle was waited for whose run is over
@@ -330,7 +330,13 @@ class Closed(DistioError):
 
 @final
 class WorkerLost(DistioError):
-    """A fiber ended with the process that hosted it, for a reason like "killed by SIGKILL"."""
+    """A fiber ended with the process that hosted it, and could not go on in another one.
+
+    Args:
+        worker: the process.
+        reason: how the process ended, like "killed by SIGKILL", and why there is no snapshot from
+            which the fiber could go on.
+    """
 
     def __init__(self, worker: str, reason: str) -> None:
         super().__init__(f"{worker} was lost, and this fiber with it: {reason}")

@@ -7,12 +7,15 @@ from which member it expects the message.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import Run
 from distio.protocol.ids import home_of, name_of
+from distio.protocol.messages import Chunk
 
-__all__ = ["Inadmissible", "Late", "part_of", "require", "require_host"]
+__all__ = ["Inadmissible", "Late", "part_of", "require", "require_attachments", "require_host"]
 
 
 class Inadmissible(Exception):
@@ -53,3 +56,13 @@ def require_host(state: CoordinatorState, member: MemberRecord, run: int, fiber:
         is_there = record.host == member.id and record.run == run and not record.ended
     if not is_there:
         raise Inadmissible(f"fiber {name_of(fiber)} isn't there")
+
+
+def require_attachments(run: Run, chunks: Iterable[Chunk]) -> None:
+    """Raise Inadmissible unless each attachment of these chunks is there, or comes with one."""
+    came: set[bytes] = set()
+    for chunk in chunks:
+        for digest, data in chunk.attachments:
+            is_there = bool(data) or digest in came or digest in run.attachments
+            require(is_there, "an attachment is missing")
+            came.add(digest)

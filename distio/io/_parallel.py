@@ -100,8 +100,8 @@ def traverse_par(
     run only once. Items that take microseconds share a fiber: a chunk has up to 4,096 items, which
     take about 15 ms together. An item that takes longer than half of that has a fiber of its own.
     So the program takes no more items ahead of the work than `at_most` chunks hold. The items of
-    one chunk run one after another: an item must not wait for a later one. A lost worker costs the
-    items of the chunks that it had, and each of these chunks is one `WorkerLost` panic.
+    one chunk run one after another: an item must not wait for a later one. A chunk of a lost worker
+    goes on at another one; if it can't, it is one `WorkerLost` panic.
 
     Args:
         items: a list, a tuple or a range, which can travel with the program; or any iterable, with

@@ -54,6 +54,10 @@ def chunk(*fibers: int, run: int = OWN, epoch: int = 0, **more: Any) -> m.Chunk:
     return m.Chunk(run, [(fiber, epoch) for fiber in fibers], b"junk", **more)
 
 
+def shares(fiber: int, data: bytes = b"") -> m.Chunk:
+    return chunk(fiber, attachments=[(b"digest", data)])
+
+
 def told(run: int, **more: Any) -> m.Progress:
     fields: dict[str, Any] = {"started": [], "finished": 0, "ended": [], "blocked": 0} | more
     return m.Progress(0, 0, [m.RunProgress(run, **fields)])
@@ -83,7 +87,8 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "a fiber that was never placed has an epoch": [m.Offer([chunk(OWN, epoch=7)])],
     "fibers hold the lock of others": [m.Offer([chunk(OWN, held=[("door", 0, 1)])])],
     "fibers go to a member that never was": [m.Offer([chunk(OWN, target=99)])],
-    "an attachment is missing": [m.Offer([chunk(OWN, attachments=[(b"digest", b"")])])],
+    "an attachment is missing": [m.Offer([shares(OWN)])],
+    "the attachment of a snapshot is missing": [m.SaveFibers(OWN, 0, [shares(OWN)])],
     "outcomes of others are asked for": [m.AwaitOutcomes(HONEST, [CHILD])],
     "not every outcome has a fiber": [m.OutcomesReady([CHILD], [])],
     "handles of others leave": [m.Expose(OWN, [CHILD])],
@@ -161,6 +166,10 @@ HARMLESS: dict[str, list[m.MemberMessage]] = {
     "processes of others have exited": [m.WorkerExited(n, "killed") for n in range(50)],
     "loans of others are returned": [m.DelegationReturned(HONEST + n, 0) for n in range(9)],
     "a run that is over": [told(fiber_id(9, 9), finished=1), m.CancelRun(fiber_id(9, 9))],
+    "snapshots of one message share an attachment": [
+        told(OWN, started=[(1, 1)]),
+        m.SaveFibers(OWN, 0, [shares(OWN, b"data"), shares(own(1))]),
+    ],
     "farewell": [m.Goodbye(), m.Goodbye(), m.StartRun(HONEST)],
     "a limit whose windows end with others'": [
         m.AcquireTokens("name", 2, 0.001, OWN, [OWN]),

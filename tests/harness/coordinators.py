@@ -6,7 +6,7 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.state.events import Disconnected, Event, Joined, Received, Tick
 from distio.protocol import messages as m
-from distio.protocol.domains import MemberKind
+from distio.protocol.domains import MemberKind, Snapshots
 from distio.protocol.ids import fiber_id
 from distio.protocol.version import PROTOCOL, PYTHON
 
@@ -56,11 +56,13 @@ class Scene:
             received = self.machine.members[member].sent
         return self.says(member, m.Progress(received, ready, list(runs)))
 
-    def starts(self, owner: int | None = None, fibers: int = 1) -> int:
+    def starts(
+        self, owner: int | None = None, fibers: int = 1, snapshots: Snapshots = "off"
+    ) -> int:
         """A run starts, and its owner has made so many fibers, including the root."""
         owner = owner or self.client
         run = fiber_id(owner, 0)
-        assert self.says(owner, m.StartRun(run)) == []
+        assert self.says(owner, m.StartRun(run, snapshots)) == []
         assert self.tells(owner, made(run, fibers - 1), ready=1) == []
         return run
 

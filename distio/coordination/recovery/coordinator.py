@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from distio.coordination.admission import part_of, require
+from distio.coordination.admission import part_of, require, require_attachments
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
@@ -97,15 +97,11 @@ class Recovery(CoordinatorFeature):
             return
         require(message.received <= sender.sent, "more was received than was sent")
         require(len(message.fibers) == len(message.payloads), "not every outcome is a fiber's")
-        sent: set[bytes] = set()
         for chunk in message.chunks:
             require(chunk.run == message.run, "the fibers of other runs are saved")
             require(len(chunk.fibers) == 1, "a snapshot has more than one fiber")
             require(not chunk.held or self._has_lent(sender.id, chunk.held), "it holds too much")
-            sent.update(digest for digest, data in chunk.attachments if data)
-            for digest, _ in chunk.attachments:
-                is_there = digest in run.attachments or digest in sent
-                require(is_there, "an attachment is missing")
+        require_attachments(run, message.chunks)
         fibers = [*message.fibers, *[each.fiber for each in message.unsaved]]
         fibers += [fiber for chunk in message.chunks for fiber, _ in chunk.fibers]
         for fiber in fibers:
@@ -127,8 +123,9 @@ class Recovery(CoordinatorFeature):
             self._keep_outcome(sender, message.run, fiber, payload, references.get(index, ()))
         for chunk in message.chunks:
             ((fiber, epoch),) = chunk.fibers
+            taken = run.take_attachments(chunk)  # in any case: the sender sends them once
             if self._find(sender, message.run, fiber, epoch) is not None:
-                self._keep(run.take_attachments(chunk), message.received)
+                self._keep(taken, message.received)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:
@@ -233,7 +230,9 @@ class Recovery(CoordinatorFeature):
         record.losses += 1
         if record.losses < self._most_losses:
             return True
-        record.unsaved = f"it is the {record.losses}th worker that was lost with this fiber"
+        record.unsaved = (
+            f"{record.losses} workers were lost with this fiber, so it isn't tried again"
+        )
         return False
 
     def _place_again(self, run: Run, snapshot: Snapshot, fibers: list[int], lost: int) -> None:

@@ -14,20 +14,28 @@ from distio.core.pickling.payloads import LARGE_BUNDLE, Dumped
 from distio.core.snapshot import dump_chunk
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
+from distio.protocol.ids import fiber_id
 from tests.harness.coordinators import Scene
 from tests.harness.members import Node
 
 DIGEST, DATA = b"digest", b"what they share"
 
 
-def chunk(run: int, fiber: int, data: bytes = b"") -> m.Chunk:
-    return m.Chunk(run, [(fiber, 0)], b"payload", attachments=[(DIGEST, data)])
+def chunk(run: int, fiber: int, data: bytes = b"", epoch: int = 0) -> m.Chunk:
+    return m.Chunk(run, [(fiber, epoch)], b"payload", attachments=[(DIGEST, data)])
+
+
+def alone(run: int, fiber: int) -> m.Chunk:
+    """A chunk without attachments."""
+    return m.Chunk(run, [(fiber, 0)], b"payload")
 
 
 def placed(commands: Any) -> list[tuple[int, bytes]]:
     """The members to which chunks go, and the bytes of their attachments."""
     return [
-        (to, said.chunk.attachments[0][1]) for to, said in commands if isinstance(said, m.Place)
+        (to, said.chunk.attachments[0][1])
+        for to, said in commands
+        if isinstance(said, m.Place) and said.chunk.attachments
     ]
 
 
@@ -125,3 +133,28 @@ def test_codec_carries_large_attachments_in_frames_of_their_own(message: Any) ->
     frames = codec.encode([m.RunEnded(1) if message is m.Place else m.StartRun(1), said])
     assert len(frames) == 3
     assert codec.decode(frames)[1] == said
+
+
+def test_coordinator_keeps_an_attachment_that_snapshots_of_one_message_share() -> None:
+    scene = Scene(workers=2, threads=4)
+    first, second = scene.workers
+    run = scene.starts(fibers=2, snapshots="suspensions")
+    scene.says(scene.client, m.Offer([alone(run, run + 1)]))
+    own = fiber_id(first, 0)
+    scene.tells(first, m.RunProgress(run, [(0, 1)], 0, [], 0))
+    snapshots = [chunk(run, run + 1, DATA, epoch=1), chunk(run, own)]
+    assert scene.says(first, m.SaveFibers(run, 0, snapshots)) == []
+    assert placed(scene.breaks(first)) == [(second, DATA), (second, b"")]
+
+
+def test_coordinator_keeps_the_attachment_of_a_snapshot_that_comes_too_late() -> None:
+    scene = Scene(workers=2, threads=4)
+    first, second = scene.workers
+    run = scene.starts(fibers=2, snapshots="suspensions")
+    scene.says(scene.client, m.Offer([alone(run, run + 1)]))
+    own = fiber_id(first, 0)
+    scene.tells(first, m.RunProgress(run, [(0, 1)], 0, [], 0))
+    late = chunk(run, run + 1, DATA, epoch=0)
+    assert scene.says(first, m.SaveFibers(run, 0, [late])) == []
+    assert scene.says(first, m.SaveFibers(run, 0, [chunk(run, own)])) == []
+    assert (second, DATA) in placed(scene.breaks(first))
