@@ -48,6 +48,7 @@ __all__ = [
     "load_outcome",
     "outcome_in",
     "why_it_cannot_ship",
+    "why_not_captured",
     "would_doubt",
 ]
 
@@ -276,6 +277,20 @@ def dump_captured(
         return dump([_packed(captured)], is_strict=True, with_sources=True, writer=writer)
     except BaseException as error:
         raise NotPicklable(str_of(error)) from error
+
+
+def why_not_captured(captured: tuple[Any, ...], error: BaseException) -> str:
+    """The part of a captured fiber that can't be pickled, and its place; takes long.
+
+    Args:
+        captured: what `capture` has returned.
+        error: with which `dump_captured` has failed.
+    """
+    shown = captured
+    if captured[0] != _FRESH:
+        stack = [frame._as_frame() for frame in captured[_STACK]]
+        shown = *captured[:_STACK], stack, *captured[_STACK + 1 :]
+    return why_it_stays([shown], _dump_strictly, error.__cause__ or error)
 
 
 def _packed_frame(frame: Frame) -> Any:

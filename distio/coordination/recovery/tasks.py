@@ -14,7 +14,7 @@ from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.snapshot import (
     Leaving,
     dump_captured,
-    why_it_cannot_ship,
+    why_not_captured,
 )
 from distio.protocol.text import str_of
 
@@ -155,7 +155,7 @@ class TakeSnapshots(Task):
                     dumped = dump_captured(captured.fiber, captured.state, writer=writer)
                     mentioned += dumped.handles
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
-                    reason = _why_unsaved(captured.fiber, error)
+                    reason = _why_unsaved(captured, error)
             snapshots.append((captured, dumped, reason))
         outcomes = outcomes_of(mentioned, self._result.run)
         self._result = self._result._replace(snapshots=snapshots, outcomes=outcomes)
@@ -165,10 +165,11 @@ class TakeSnapshots(Task):
         return self._taken(self._result)
 
 
-def _why_unsaved(fiber: Fiber, error: BaseException) -> str:
+def _why_unsaved(captured: Captured, error: BaseException) -> str:
     """What can't be pickled, and where; to find that takes long, so it is found once in a row."""
-    is_known = fiber.tree is None or fiber.tree.is_unsaved
-    return str_of(error) if is_known else why_it_cannot_ship(fiber)
+    tree = captured.fiber.tree
+    is_known = tree is None or tree.is_unsaved
+    return str_of(error) if is_known else why_not_captured(captured.state, error)
 
 
 @final

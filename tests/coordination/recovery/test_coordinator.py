@@ -201,7 +201,7 @@ def test_fiber_that_was_lost_with_too_many_workers_is_lost_for_good() -> None:
         commands = scene.breaks(worker)
         scene.join("worker")
     (reason,) = losses(commands)
-    assert f"it is the {MOST_LOSSES}" in reason
+    assert f"{MOST_LOSSES} workers were lost with this fiber" in reason
 
 
 def test_fibers_of_a_client_are_lost_with_it() -> None:
