@@ -10,7 +10,7 @@ import pytest
 
 from distio import IO, Ok, Panic, Result, io
 from distio.errors import InDoubt
-from distio.testing import Crash, Disconnect, Fault, simulate
+from distio.testing import MOVE_ON_WAKE, Crash, Disconnect, Fault, simulate
 
 Program = IO[Any, Any, Any]
 
@@ -161,3 +161,13 @@ def test_checkpoints_and_limits_on_time_end_fibers_once() -> None:
             )
             assert is_doubt or outcome in (Ok(key), Ok("late")), outcome
         assert max(Counter(WRITTEN).values(), default=1) == 1
+
+
+@pytest.mark.slow
+def test_fibers_that_move_whenever_they_wake_call_once_and_come_to_an_end() -> None:
+    def call(key: int) -> Program:
+        return io.checkpoint.then(io.step(write, -key), io.once(write, key))
+
+    for result in results(lambda: fibers_that(call, LATER), components=MOVE_ON_WAKE):
+        assert isinstance(result, Ok)
+        assert all(WRITTEN.count(key) <= 1 for key in range(1, 6))

@@ -14,6 +14,7 @@ from distio.coordination.recovery import member as recovery_member
 from distio.coordination.recovery.coordinator import Recovery
 from distio.coordination.timers.coordinator import Timers
 from distio.coordination.timers.member import Timers as LocalTimers
+from distio.core import snapshot
 from distio.core.fiber import Fiber
 from distio.core.ops.checkpoints import Calling
 from distio.errors import InDoubt
@@ -137,7 +138,7 @@ def forgets_the_value(patch: Patch) -> None:
         has_none = type(fiber.request) is checkpoints.Save
         return right(fiber, is_waiting=is_waiting or has_none, **more)
 
-    right = recovery_member.capture
+    right = snapshot.capture
     patch.setattr(recovery_member, "capture", capture)
 
 
@@ -195,9 +196,9 @@ class Mistake(NamedTuple):
     faults: Sequence[Fault] = (Crash(), Crash())
 
 
-EARLY: Final = [Crash("worker-1", at=0.006), Crash()]
-IN_A_SECTION: Final = [Crash("worker-1", at=0.01), Disconnect(returns_after=0.01)]
-ASLEEP: Final = [Crash("worker-1", at=600), Crash("worker-2", at=700)]
+EARLY: Final[Sequence[Fault]] = [Crash("worker-1", at=0.006), Crash()]
+IN_A_SECTION: Final[Sequence[Fault]] = [Crash("worker-1", at=0.01), Disconnect(returns_after=0.01)]
+ASLEEP: Final[Sequence[Fault]] = [Crash("worker-1", at=600), Crash("worker-2", at=700)]
 
 MISTAKES: Final = {
     "once calls before it is stored": Mistake(
