@@ -105,7 +105,7 @@ def _make(state: MemberState) -> Features:
         logs=Logs(state),
         references=references,
         recovery=recovery,
-        checkpoints=Checkpoints(state, recovery, timers),
+        checkpoints=Checkpoints(state, recovery, timers, cancellation),
         placement=Placement(state, references, recovery),
         timers=timers,
         calls=Calls(state),

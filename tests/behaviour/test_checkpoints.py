@@ -96,11 +96,12 @@ def test_function_of_io_do_awaits_steps_and_checkpoints(run: Run) -> None:
     assert run(io.zip_par(in_direct_style())) == Ok([["a/b", 3]])
 
 
-def test_cancelled_fiber_does_not_wait_at_a_checkpoint() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_cancelled_fiber_does_not_wait_at_a_checkpoint(threads: int) -> None:
     """A time limit that is over before the answer comes ends the wait."""
     limited = io.checkpoint.then(io.pure("stored")).timeout(0.001, otherwise=io.pure("late"))
     outcomes = [
-        simulate(io.zip_par(limited), seed=seed, threads=1, latency=(0, 0.01)).result
+        simulate(io.zip_par(limited), seed=seed, threads=threads, latency=(0, 0.01)).result
         for seed in range(9)
     ]
     assert {repr(each) for each in outcomes} == {repr(Ok(["stored"])), repr(Ok(["late"]))}

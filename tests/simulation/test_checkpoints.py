@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from distio import IO, Ok, Panic, Result, io
-from distio.errors import InDoubt
-from distio.testing import Crash, Disconnect, Fault, simulate
+from distio.errors import InDoubt, WorkerLost
+from distio.testing import MOVE_ON_WAKE, Crash, Disconnect, Fault, simulate
 
 Program = IO[Any, Any, Any]
 
@@ -161,3 +161,35 @@ def test_checkpoints_and_limits_on_time_end_fibers_once() -> None:
             )
             assert is_doubt or outcome in (Ok(key), Ok("late")), outcome
         assert max(Counter(WRITTEN).values(), default=1) == 1
+
+
+@pytest.mark.slow
+def test_fiber_on_a_worker_with_several_threads_is_saved_alone() -> None:
+    """Fibers beside it, which other threads may step, are lost with their worker, or nobody is."""
+
+    def call(key: int) -> Program:
+        beside = io.parallel(io.yield_.then(LATER))
+        return beside.flat_map(lambda fibers: io.once(write, key).then_keep(io.wait(fibers)))
+
+    saved = 0
+    for result in results(lambda: fibers_that(call, io.checkpoint), threads=2):
+        assert max(Counter(WRITTEN).values()) == 1
+        assert isinstance(result, Ok)
+        for key, outcome in enumerate(result.success):
+            if outcome == Ok(key):
+                saved += 1
+            else:
+                assert isinstance(outcome, Panic)
+                kinds = {type(traced.exception) for traced in outcome.exceptions}
+                assert kinds <= {InDoubt, WorkerLost}, outcome
+    assert saved
+
+
+@pytest.mark.slow
+def test_fibers_that_move_whenever_they_wake_call_once_and_come_to_an_end() -> None:
+    def call(key: int) -> Program:
+        return io.checkpoint.then(io.step(write, -key), io.once(write, key))
+
+    for result in results(lambda: fibers_that(call, LATER), components=MOVE_ON_WAKE):
+        assert isinstance(result, Ok)
+        assert all(WRITTEN.count(key) <= 1 for key in range(1, 6))

@@ -6,6 +6,8 @@ Rules
   anything that the fiber does next.
 - A fiber at a checkpoint is saved as it is after the checkpoint, and waits until the coordinator
   has stored the snapshot.
+- A fiber that goes on from its snapshot in doubt calls its function here, and leaves only then: to
+  leave before would be to begin again, and might have no end.
 - If there can be no snapshot, a checkpoint fails, and nothing has changed: older snapshots are as
   good as before. A step that can't be saved isn't undone: its fiber has no snapshot then.
 - A fiber that came here by a snapshot in which it waits at a checkpoint goes on: it is stored.
@@ -21,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from distio.coordination.cancellation.member import Cancellation
+from distio.coordination.checkpoints.tasks import GoOn
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import MemberFeature
@@ -29,6 +33,7 @@ from distio.coordination.recovery.tasks import Condition
 from distio.coordination.state.member import MemberState
 from distio.coordination.timers.member import Timers
 from distio.core.fiber import Fiber
+from distio.core.snapshot import would_doubt
 from distio.errors import NotPicklable, TracedException
 from distio.protocol.messages import checkpoints as m
 from distio.protocol.requests import Sleep
@@ -44,16 +49,20 @@ _LONG_SECONDS: Final = 60.0
 class Checkpoints(MemberFeature):
     """The checkpoints of one member's fibers, and the ends of their steps."""
 
-    def __init__(self, state: MemberState, recovery: Recovery, timers: Timers) -> None:
+    def __init__(
+        self, state: MemberState, recovery: Recovery, timers: Timers, cancellation: Cancellation
+    ) -> None:
         """
         Args:
             state: what is known of fibers here.
             recovery: takes the snapshots.
             timers: lets fibers sleep.
+            cancellation: knows which fibers are to be told.
         """
         self._state = state
         self._recovery = recovery
         self._timers = timers
+        self._cancellation = cancellation
         self._waits = 0
         """How many there were."""
 
@@ -116,5 +125,16 @@ class Checkpoints(MemberFeature):
         request: Any = None if fiber is None else fiber.request
         if fiber is None or type(request) is not rq.Checkpoint or request.number != message.number:
             self._state.stale += 1
-            return
-        self._state.unpark(fiber)
+        elif would_doubt(fiber):
+            del self._state.parked[fiber.id]
+            self._state.queue(GoOn(fiber, self._tell))
+        else:
+            self._state.unpark(fiber)
+
+    def _tell(self, fiber: Fiber) -> Fiber | None:
+        """The fiber goes on, and hears first of its cancellation."""
+        if fiber.run not in self._state.runs:
+            return None
+        if self._cancellation.is_pending:
+            self._cancellation.tell(fiber)
+        return fiber

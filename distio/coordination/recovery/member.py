@@ -10,7 +10,7 @@ Rules
   with the effect. From then on each of them is the top of a tree of its own.
 - What others see: calls of primitives; a changed variable; a lock given back that the snapshot
   holds; the cancellation, the leaving and the end of a fiber that the coordinator knows.
-- A fiber that can't be pickled, or can't be looked at because another thread steps it, has no
+- A fiber that can't be pickled, or can't be looked at because another thread may step it, has no
   snapshot of that moment, and the coordinator is told so: an older one would do the same again.
 - In runs that keep only how fibers came (`births`), no snapshot is taken: the coordinator is told
   what the fiber at the top has done, once.
@@ -199,7 +199,9 @@ class Recovery(MemberFeature):
         """
         fibers = [each for tree in trees for each in (tree.head, *tree.rest.values())]
         is_alone = self._state.executors == 1 or all(each is fiber for each in fibers)
-        captured = [self._captured(each, fiber, is_alone=is_alone) for each in fibers]
+        captured = [
+            self._captured(each, fiber, is_alone=is_alone or each is fiber) for each in fibers
+        ]
         request = None if fiber is None else fiber.request
         mentioned = getattr(request, "handles", ())
         run = self._state.runs[trees[0].head.run]

@@ -100,7 +100,7 @@ class TakeSnapshots(Task):
         received: how many messages the member has handled.
         mentioned: handles of fibers in what is said next.
         effect: what others see then, in words.
-        refusal: why none can be pickled; empty: that is to be tried.
+        refusal: why none of the others can be pickled; empty: that is to be tried.
         fiber: the fiber that does what others see.
         then: what answers it, or the task that comes next.
         condition: under which they are sent; None: they are.
@@ -145,11 +145,11 @@ class TakeSnapshots(Task):
 
     def run(self, host: HostServices) -> None:
         """Pickle them, and the outcomes to which they refer."""
-        writer = Writer(attaches=True)
+        writer, fiber = Writer(attaches=True), self._result.fiber
         snapshots: list[tuple[Captured, Dumped | None, str]] = []
         mentioned = [*self._mentioned]
         for captured in self._captured:
-            dumped, reason = None, self._refusal
+            dumped, reason = None, "" if captured.fiber is fiber else self._refusal
             if not reason:
                 try:
                     dumped = dump_captured(captured.fiber, captured.state, writer=writer)

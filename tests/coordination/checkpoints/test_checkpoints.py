@@ -185,10 +185,29 @@ def test_call_that_is_made_once_waits_until_its_fiber_would_be_in_doubt() -> Non
     assert CALLED == [1]
 
 
+def test_fiber_that_is_about_to_call_is_not_given_away() -> None:
+    world = OneWorker(io.once(call, 1))
+    world.carry()  # stored: it is about to call
+    world[2].receive(m.StealRequest(5))
+    assert world.outcome() == Ok(1)
+    assert [offer.chunks for offer in world.said(m.Offer) if not offer.chunks] == [[]]
+    assert len(world.said(checkpoints.Stored)) == 1
+
+
+def test_fiber_that_is_cancelled_before_its_call_does_not_call() -> None:
+    world = OneWorker(io.once(call, 1))
+    handle = world.fiber.handle
+    assert handle is not None
+    world.carry()  # stored: it is about to call
+    world[2].features.cancellation._cancel(handle, 0)
+    assert world.outcome().is_panic()
+    assert CALLED == []
+
+
 def test_fiber_that_leaves_before_its_call_asks_anew() -> None:
     world = OneWorker(io.once(call, 1))
     fiber = world.fiber
-    world.carry()  # stored: it is ready
+    world.carry()  # stored: it is about to call
     leaving = world[2].features.placement.ship([fiber])
     world[2].state.ready.clear()
     world[2].queue(leaving)
