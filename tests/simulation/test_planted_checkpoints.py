@@ -15,7 +15,6 @@ from distio.coordination.recovery import member as recovery_member
 from distio.coordination.recovery.coordinator import Recovery
 from distio.coordination.timers.coordinator import Timers
 from distio.coordination.timers.member import Timers as LocalTimers
-from distio.core import snapshot
 from distio.core.fiber import Fiber
 from distio.core.ops.checkpoints import Calling
 from distio.errors import InDoubt
