@@ -49,7 +49,7 @@ def saves(patch: Patch, which: Callable[[Tree, Fiber | None], Sequence[Fiber]]) 
             some = which(tree, fiber)
             fewer.append(Tree(some[0], tree.held))
             fewer[-1].rest = {each.id: each for each in some[1:]}
-        return right(recovery, fewer, effect, fiber, then, condition)
+        return right(recovery, fewer, effect, fiber, *rest)
 
     right = LocalRecovery._save
     patch.setattr(LocalRecovery, "_save", save)
