@@ -31,7 +31,7 @@ from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.primitives.coordinator import Primitives
-from distio.coordination.recovery.coordinator import Recovery
+from distio.coordination.recovery.coordinator import MAX_LOSSES, Recovery
 from distio.coordination.references.coordinator import References
 from distio.coordination.runs.coordinator import Runs
 from distio.coordination.state.coordinator import CoordinatorState
@@ -73,7 +73,7 @@ class Features(NamedTuple):
     placement: Placement  # last: what has become of members and runs in this event is known
 
 
-def _make(state: CoordinatorState, grace: float) -> Features:
+def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
     outcomes = Outcomes(state, references, unverified_waits)
@@ -83,7 +83,13 @@ def _make(state: CoordinatorState, grace: float) -> Features:
     return Features(
         references=references,
         recovery=Recovery(
-            state, references, unverified_waits, outcomes.send_kept, locks.move, locks.has_lent
+            state,
+            references,
+            unverified_waits,
+            outcomes.send_kept,
+            locks.move,
+            locks.has_lent,
+            max_losses,
         ),
         cancellation=Cancellation(state, outcomes),
         outcomes=outcomes,
@@ -112,13 +118,14 @@ _RULES: Final = HandlerTable(admits, m.MemberMessage, _CLASSES, is_complete=Fals
 class Coordinator:
     """Decides; its shell carries the messages and keeps the clock."""
 
-    def __init__(self, grace: float = GRACE_SECONDS) -> None:
+    def __init__(self, grace: float = GRACE_SECONDS, max_losses: int = MAX_LOSSES) -> None:
         """
         Args:
             grace: how many seconds a run that is ended may take to release what it holds.
+            max_losses: how many workers may be lost while they step a fiber, before it is lost too.
         """
         self.state = CoordinatorState()
-        self.features = _make(self.state, grace)
+        self.features = _make(self.state, grace, max_losses)
         self.state.hooks = Hooks(self.features)
         self._bind()
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.executor.executor import Executor
+from distio.coordination.executor.hands import Hand
 from distio.coordination.member import Member
 from distio.coordination.placement.tasks import PickleFibers
 from distio.core.explain import place_of
@@ -369,6 +370,10 @@ class Host:
         self.pending_runs.fail(Panic([failure], []))
 
     # -- what work needs ------------------------------------------------------------------
+
+    def hand(self) -> Hand | None:
+        """Nobody watches the process."""
+        return None
 
     def wall_clock(self) -> float:
         """The system's."""

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, final
 
+from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.errors import ClusterError
 from distio.protocol.messages import WorkerExited
 from distio.runtime.addresses import private_directory
@@ -64,6 +65,7 @@ class LocalProcesses:
         max_restarts: how often each of them at most,
         within_seconds: in such a time.
         start_seconds: how long at most each process may take to start.
+        max_losses: see `Coordinator`.
 
     Raises:
         ClusterError, OSError: they can't be started; those that were have ended again.
@@ -80,12 +82,14 @@ class LocalProcesses:
         max_restarts: int = MAX_RESTARTS,
         within_seconds: float = WITHIN_SECONDS,
         start_seconds: float = START_SECONDS,
+        max_losses: int = MAX_LOSSES,
     ) -> None:
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self.family = secrets.token_hex(8)
         self.path = list(sys.path)
         """Where the workers look for modules."""
         self._grace = grace
+        self._max_losses = max_losses
         self._restart = restart
         self._start_seconds = start_seconds
         self._host: LinkedHost | None = None
@@ -138,7 +142,8 @@ class LocalProcesses:
             options=python_options(),
             environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
         )
-        self._add(coordinator, self.url, str(self._directory), str(self._grace))
+        given = str(self._directory), str(self._grace), str(self._max_losses)
+        self._add(coordinator, self.url, *given)
         arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}"
         self._supervisor.children[0].must_start_within(self._start_seconds)
         for _ in range(workers):

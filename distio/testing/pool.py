@@ -104,8 +104,8 @@ class Pool:
             world.ledger.cancelled(work.id)
         if self._host.member.is_running(work.run):
             world.ledger.stepped(work.id, work.epoch, self._name, world.now)
-        world.stepped()
         executor.run()
+        world.stepped(work, self._name)
         world.note(self._name, *story_of_request(work))
 
     def settle(self, executor: Executor) -> None:

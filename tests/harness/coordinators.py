@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.events import Disconnected, Event, Joined, Received, Tick
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
@@ -17,10 +18,17 @@ Key = int | str
 class Scene:
     """A coordinator that is checked after every event."""
 
-    def __init__(self, workers: int = 0, threads: int = 1, grace: float = GRACE_SECONDS) -> None:
-        self.machine = Coordinator(grace)
+    def __init__(
+        self,
+        workers: int = 0,
+        threads: int = 1,
+        grace: float = GRACE_SECONDS,
+        max_losses: int = MAX_LOSSES,
+        family: str = "",
+    ) -> None:
+        self.machine = Coordinator(grace, max_losses)
         self.now = 0.0
-        self.client = self.join("client")
+        self.client = self.join("client", family=family)
         self.workers = [self.join("worker", threads) for _ in range(workers)]
 
     def happens(self, event: Event) -> Commands:

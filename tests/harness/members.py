@@ -41,6 +41,9 @@ class Node:
         self.member.validate()
         return True
 
+    def hand(self) -> None:
+        """Nobody watches the process."""
+
     def wall_clock(self) -> float:
         return 0.0
 

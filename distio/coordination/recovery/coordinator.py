@@ -12,7 +12,10 @@ Rules
   of them is taken up.
 - A fiber that waits in its snapshot asks again where it is placed. The reply to its call is kept
   for that; so is what it was told to cancel, and each outcome for which somebody may ask.
-- A fiber whose worker was lost too often isn't placed again: it may be what ends them.
+- A fiber that was in hand when too many workers were lost isn't placed again: it may be what ends
+  them. Whoever watches a process reports the work that it had in hand. Where nobody does, each
+  fiber of the process counts that may have been running. A member that leaves in order has lost
+  nothing to its fibers.
 - The fibers of a client end with their client: no snapshot of them is of any use.
 """
 
@@ -34,12 +37,14 @@ from distio.coordination.state.registry import NOWHERE, FiberRecord, KeptOutcome
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
 
-__all__ = ["MOST_LOSSES", "Recovery"]
+__all__ = ["MAX_LOSSES", "Recovery"]
 
-MOST_LOSSES: Final = 3
-"""A fiber that was lost with so many workers isn't placed again, unless it is told otherwise."""
+MAX_LOSSES: Final = 3
+"""A fiber that so many workers had in hand when they were lost isn't placed again, unless the
+coordinator is told otherwise."""
 
 Held = Sequence[tuple[Key, int, int]]
+Suspicion = Callable[[int, FiberRecord], bool]
 
 
 class Recovery(CoordinatorFeature):
@@ -53,7 +58,7 @@ class Recovery(CoordinatorFeature):
         send_kept: Callable[[int, FiberRecord], None],
         move_tokens: Callable[[Held, int, int], None],
         has_lent: Callable[[int, Held], bool],
-        most_losses: int = MOST_LOSSES,
+        max_losses: int = MAX_LOSSES,
     ) -> None:
         """
         Args:
@@ -63,7 +68,7 @@ class Recovery(CoordinatorFeature):
             send_kept: called with a fiber whose outcome is kept, for those that wait for it.
             move_tokens: called with what fibers hold, and from where to where it goes with them.
             has_lent: whether a member has these tokens.
-            most_losses: a fiber that was lost with so many workers isn't placed again.
+            max_losses: a fiber that so many lost workers had in hand isn't placed again.
         """
         self._state = state
         self._references = references
@@ -71,7 +76,7 @@ class Recovery(CoordinatorFeature):
         self._send_kept = send_kept
         self._move_tokens = move_tokens
         self._has_lent = has_lent
-        self._most_losses = most_losses
+        self._max_losses = max_losses
 
     # -- snapshots ------------------------------------------------------------------------
 
@@ -204,11 +209,28 @@ class Recovery(CoordinatorFeature):
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Place the fibers of the member again, as they were in their snapshots."""
+        is_to_blame = self._suspicion(lost)
         for id, run in list(self._state.runs.items()):
             if run.snapshots != "off" and run.owner != lost.id:
-                self._state.survive(self._restore, id, run, lost.id, run=id)
+                self._state.survive(self._restore, run, lost.id, is_to_blame, run=id)
 
-    def _restore(self, id: int, run: Run, lost: int) -> None:
+    def _suspicion(self, lost: MemberRecord) -> Suspicion:
+        """Tells of a fiber of the member whether it may be the cause of the loss."""
+        if lost.is_leaving:
+            return lambda fiber, record: False
+        if lost.exit is None or lost.exit.in_hand is None:
+            return lambda fiber, record: _may_run(record)
+        suspects: set[int] = set()
+        shared: set[Snapshot] = set()
+        for work in lost.exit.in_hand:
+            known = work.fiber if work.fiber in self._state.fibers else work.head
+            record = self._state.fibers.get(known)
+            if record is not None and work.has_others and record.snapshot is not None:
+                shared.add(record.snapshot)
+            suspects.add(known)
+        return lambda fiber, record: fiber in suspects or record.snapshot in shared
+
+    def _restore(self, run: Run, lost: int, is_to_blame: Suspicion) -> None:
         chunks: dict[Snapshot, list[int]] = {}
         for fiber in list(run.fibers):
             record = self._state.fibers.get(fiber)
@@ -217,17 +239,16 @@ class Recovery(CoordinatorFeature):
             if record.outcome is not None:
                 record.host = NOWHERE
                 self._send_kept(fiber, record)
-            elif record.snapshot is not None and not record.ended and self._may_go_on(record):
+                continue
+            if record.ended or record.snapshot is None:
+                continue
+            record.losses += is_to_blame(fiber, record)
+            if record.losses < self._max_losses:
                 chunks.setdefault(record.snapshot, []).append(fiber)
+            else:
+                record.unsaved = _too_often(record.losses)
         for snapshot, fibers in chunks.items():
             self._place_again(run, snapshot, fibers, lost)
-
-    def _may_go_on(self, record: FiberRecord) -> bool:
-        record.losses += 1
-        if record.losses < self._most_losses:
-            return True
-        record.unsaved = f"it is the {record.losses}th worker that was lost with this fiber"
-        return False
 
     def _place_again(self, run: Run, snapshot: Snapshot, fibers: list[int], lost: int) -> None:
         """Let fibers go on from this snapshot."""
@@ -246,3 +267,14 @@ class Recovery(CoordinatorFeature):
         run.count(NOWHERE, len(fibers))
         self._state.backlog.append(chunk)
         self._state.is_unsettled = True
+
+
+def _may_run(record: FiberRecord) -> bool:
+    """Whether a fiber may have been running when its host was lost, as far as is known here."""
+    snapshot = record.snapshot
+    return snapshot is None or not snapshot.chunk.is_waiting or record.reply is not None
+
+
+def _too_often(losses: int) -> str:
+    workers = "1 worker was" if losses == 1 else f"{losses} workers were"
+    return f"{workers} lost while the fiber ran there, so it may be what ends them"

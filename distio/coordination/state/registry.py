@@ -94,7 +94,7 @@ class FiberRecord:
         self.reply: Replied | None = None
         """The reply to the call in which the snapshot waits."""
         self.losses = 0
-        """How many times its host was lost."""
+        """How many hosts were lost while it may have been what ended them."""
 
     def heard(self, count: int) -> None:
         """Forget the cancellations that the host has received, having handled so many messages."""

@@ -34,10 +34,12 @@ from distio.protocol.messages.membership import (
     HANDSHAKE,
     Goodbye,
     Hello,
+    InHand,
     Listen,
     Refused,
     Shutdown,
     Welcome,
+    WorkerEnded,
     WorkerExited,
 )
 from distio.protocol.messages.outcomes import (
@@ -86,6 +88,7 @@ __all__ = [
     "GiveBack",
     "Goodbye",
     "Hello",
+    "InHand",
     "Leaving",
     "Listen",
     "LockRefused",
@@ -130,6 +133,7 @@ __all__ = [
     "Welcome",
     "WithdrawAcquire",
     "WithdrawCall",
+    "WorkerEnded",
     "WorkerExited",
 ]
 

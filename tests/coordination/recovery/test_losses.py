@@ -1,0 +1,143 @@
+"""Which fibers are suspected when a worker is lost, and what is told of its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from distio.errors import ProcessExit
+from distio.protocol import messages as m
+from distio.protocol.domains import Snapshots
+from distio.protocol.ids import fiber_id
+from tests.harness.coordinators import Scene, chunk
+
+RUN = fiber_id(1, 0)
+ONE, TWO, THREE = (fiber_id(1, n) for n in (1, 2, 3))
+KILLED = ProcessExit(signal="SIGKILL", output=("the end",))
+
+
+class Watched(Scene):
+    """A client that watches its workers, and whose fibers were offered, each in its own chunk."""
+
+    def __init__(
+        self, *fibers: int, max_losses: int = 3, snapshots: Snapshots = "suspensions"
+    ) -> None:
+        super().__init__(max_losses=max_losses, family="f")
+        self.worker = self.join("worker", family="f", threads=10)
+        self.says(1, m.StartRun(RUN, snapshots))
+        self.tells(1, m.RunProgress(RUN, [(1, len(fibers))], 0, [], 0), ready=1)
+        for fiber in fibers:
+            self.offers(1, RUN, fiber)
+
+    def loses(
+        self, in_hand: list[m.InHand] | None, exit: ProcessExit | None = KILLED
+    ) -> list[tuple[int, m.CoordinatorMessage]]:
+        """Lose the worker, and start another in its place."""
+        lost, self.worker = self.worker, self.join("worker", family="f", threads=10)
+        self.breaks(lost)
+        return self.says(1, m.WorkerExited(1000 + lost, "killed", exit, in_hand))
+
+    def losses(self) -> dict[int, int]:
+        return {fiber: record.losses for fiber, record in self.machine.fibers.items()}
+
+
+def held(fiber: int, head: int | None = None, *, has_others: bool = False) -> m.InHand:
+    return m.InHand(fiber, head or fiber, has_others)
+
+
+def test_fiber_that_was_in_hand_is_counted_and_no_other() -> None:
+    scene = Watched(ONE, TWO)
+    scene.loses([held(ONE)])
+    assert scene.losses() == {ONE: 1, TWO: 0}
+
+
+def test_fiber_that_only_its_host_knew_counts_for_the_head_of_its_tree() -> None:
+    scene = Watched(ONE, TWO)
+    scene.loses([held(fiber_id(scene.worker, 5), TWO)])
+    assert scene.losses() == {ONE: 0, TWO: 1}
+
+
+def test_fibers_that_were_unpickled_together_are_counted_together() -> None:
+    scene = Watched(ONE)
+    scene.tells(1, m.RunProgress(RUN, [(2, 2)], 0, [], 0), ready=1)
+    scene.offers(1, RUN, TWO, THREE)
+    scene.loses([held(TWO, has_others=True)])
+    assert scene.losses() == {ONE: 0, TWO: 1, THREE: 1}
+
+
+def test_worker_with_nothing_in_hand_counts_for_nobody() -> None:
+    scene = Watched(ONE, TWO)
+    scene.loses([])
+    assert scene.losses() == {ONE: 0, TWO: 0}
+
+
+def test_each_fiber_that_may_run_is_counted_if_nobody_has_seen_what_was_in_hand() -> None:
+    scene = Watched(ONE, TWO)
+    waiting = m.Chunk(RUN, [(TWO, 1)], b"payload", is_waiting=True)
+    scene.says(scene.worker, m.SaveFibers(RUN, 0, [waiting]))
+    scene.loses(None)
+    assert scene.losses() == {ONE: 1, TWO: 0}
+
+
+def test_worker_that_leaves_in_order_counts_for_nobody() -> None:
+    scene = Watched(ONE)
+    scene.says(scene.worker, m.Leaving(10.0))
+    scene.join("worker", family="f")
+    scene.says(scene.worker, m.Goodbye())
+    assert scene.losses() == {ONE: 0}
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_fiber_is_lost_with_the_last_of_so_many_workers(most: int) -> None:
+    scene = Watched(ONE, TWO, max_losses=most)
+    scene.says(1, m.AwaitOutcomes(RUN, [ONE]))
+    for _ in range(most - 1):
+        assert not any(type(each) is m.FiberLost for _, each in scene.loses([held(ONE)]))
+    said = [each for member, each in scene.loses([held(ONE)]) if member == 1]
+    times = "1 worker was" if most == 1 else f"{most} workers were"
+    reason = f"killed; {times} lost while the fiber ran there, so it may be what ends them"
+    worker = f"worker {1 + most} (process {1001 + most} on host)"
+    assert said == [m.WorkerEnded(worker, KILLED), m.FiberLost(ONE, worker, reason)]
+    assert scene.losses()[TWO] == 0
+
+
+def test_end_of_a_process_is_told_once_to_each_member_that_waits() -> None:
+    scene = Watched(ONE, TWO, snapshots="off")
+    scene.says(1, m.AwaitOutcomes(RUN, [ONE, TWO]))
+    said = scene.loses([held(ONE)])
+    assert [type(each) for _, each in said] == [m.WorkerEnded, m.FiberLost, m.FiberLost]
+
+
+def test_member_that_asks_later_is_told_how_the_process_ended() -> None:
+    scene = Watched(ONE, snapshots="off")
+    assert scene.loses([held(ONE)]) == []
+    said = scene.says(1, m.AwaitOutcomes(RUN, [ONE]))
+    assert [type(each) for _, each in said] == [m.WorkerEnded, m.FiberLost]
+
+
+def test_worker_whose_end_nobody_has_seen_is_lost_without_details() -> None:
+    scene = Watched(ONE, snapshots="off")
+    scene.says(1, m.AwaitOutcomes(RUN, [ONE]))
+    assert [type(each) for _, each in scene.loses(None, exit=None)] == [m.FiberLost]
+
+
+def test_report_of_a_careless_watcher_is_cut_short() -> None:
+    scene = Watched(ONE, snapshots="off")
+    scene.says(1, m.AwaitOutcomes(RUN, [ONE]))
+    long = replace(KILLED, stack="s" * 9_000, output=("x" * 9_000,) * 100, running=("y",) * 1_000)
+    ((_, ended), _) = scene.loses([], long)
+    assert isinstance(ended, m.WorkerEnded)
+    assert (len(ended.exit.output), len(ended.exit.output[0])) == (20, 500)
+    assert (len(ended.exit.stack), len(ended.exit.running)) == (4_000, 100)
+
+
+def test_chunk_of_fibers_goes_on_without_the_one_that_is_lost() -> None:
+    scene = Watched(max_losses=1)
+    scene.tells(1, m.RunProgress(RUN, [(1, 2)], 0, [], 0), ready=1)
+    scene.offers(1, RUN, ONE, TWO)
+    said = scene.loses([held(ONE)])
+    (place,) = [each for _, each in said if isinstance(each, m.Place)]
+    assert place.chunk.fibers == [(TWO, 2)]
+    assert place.chunk.places == [1]
+    assert chunk(RUN, ONE, TWO).payload == place.chunk.payload
