@@ -172,6 +172,7 @@ class Host:
                 raise  # of a signal handler without a guard: the machine may be half changed
             self.fail(error)  # no run may hang on a mistake of ours
         finally:
+            executor.retire()
             with self.mutex:
                 del self.pool.executors[threading.get_ident()]
 
@@ -372,6 +373,10 @@ class Host:
     # -- what work needs ------------------------------------------------------------------
 
     def hand(self) -> Hand | None:
+        """Nobody watches the process."""
+        return None
+
+    def loop_hand(self) -> Hand | None:
         """Nobody watches the process."""
         return None
 

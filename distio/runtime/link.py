@@ -36,13 +36,13 @@ from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.failure_detector import FailureDetector, silence_of
 from distio.runtime.failures import log_unreleased
 from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.host import Host
 from distio.runtime.pending_runs import PendingRun, inherited
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import receive, send
 from distio.runtime.standalone import StandaloneDriver
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
+from distio.runtime.watched_host import WatchedHost
 
 __all__ = ["LinkedHost"]
 
@@ -66,7 +66,7 @@ def _release(ended: list[LocalRun]) -> None:
         ended.pop().release()
 
 
-class LinkedHost(Host):
+class LinkedHost(WatchedHost):
     """A host whose member belongs to a cluster."""
 
     def __init__(
@@ -165,6 +165,7 @@ class LinkedHost(Host):
         is_soon = now - self._last_sent < _BURST_ENDS_SECONDS
         self._frames_in_a_row = self._frames_in_a_row + 1 if is_soon else 1
         self._last_sent = now
+        self.note_memory(now)
         if member.state.has_left:
             self.close(self._leaves_because)
 

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
+from distio.runtime.black_box import BlackBox, make_black_box
+from distio.runtime.forks import close_in_children, without_forks
 from distio.runtime.launching import StartLog
 from distio.runtime.waking import Waker
 
@@ -118,6 +120,8 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
         """The process of this life, or of the last one."""
         self.log: StartLog | None = None
+        self.box: BlackBox | None = None
+        """The black box of this life, if the owner has given it one."""
         self.limit = RestartLimit() if limit is None else limit
         self._backoff = Backoff()
         self._launch = launch
@@ -157,6 +161,24 @@ class Child:
         self._start_seconds = seconds
         if self.is_alive and not self.has_started:
             self.start_by = time.monotonic() + seconds
+
+    def new_box(self) -> int:
+        """Make the black box of the next life, and return its descriptor.
+
+        Raises:
+            OSError: the system refuses, and why.
+        """
+        self.close_box()
+        with without_forks():  # a forked child has no use for it
+            self.box = BlackBox(make_black_box())
+            close_in_children(self.box)
+        return self.box.descriptor
+
+    def close_box(self) -> None:
+        """Nobody reads the black box any more; may be called again."""
+        box, self.box = self.box, None
+        if box is not None:
+            box.close()
 
     def end(self, now: float) -> float:
         """The process has ended; return for how many seconds it has lived."""
@@ -314,6 +336,7 @@ class ProcessSupervisor:
             assert child.process is not None
             child.process.wait()
             child.end(now)
+            child.close_box()
             if child.log is not None:
                 child.log.close()
             raise
@@ -353,3 +376,4 @@ class ProcessSupervisor:
         lived = child.end(time.monotonic())
         if not self.is_stopping:
             child.due = self._later(self._owner.ended(child, code, lived))
+        child.close_box()

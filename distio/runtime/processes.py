@@ -29,6 +29,7 @@ from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.handshake import connect
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.link import LinkedHost
+from distio.runtime.post_mortem import MemoryWatch, examine
 from distio.runtime.process_supervisor import (
     LOST,
     MAX_RESTARTS,
@@ -101,6 +102,7 @@ class LocalProcesses:
         self._failure = ""
         """Why the cluster has ended, or can't begin."""
         self._serials = itertools.count(1)
+        self._memory = MemoryWatch()
         self._thread: threading.Thread | None = None
         self._directory = private_directory()
         self.url = f"ipc://{self._directory / 'coordinator'}"
@@ -143,7 +145,7 @@ class LocalProcesses:
             environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
         )
         given = str(self._directory), str(self._grace), str(self._max_losses)
-        self._add(coordinator, self.url, *given)
+        self._add(coordinator, self.url, *given, has_box=False)
         arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}"
         self._supervisor.children[0].must_start_within(self._start_seconds)
         for _ in range(workers):
@@ -153,15 +155,15 @@ class LocalProcesses:
         )
         self._thread.start()
 
-    def _add(self, program: Program, *arguments: str) -> None:
+    def _add(self, program: Program, *arguments: str, has_box: bool = True) -> None:
         """Start the first process of a child, which is given what all of them are given besides."""
         lifeline, stderr = self._lifeline.reader, self._stderr.descriptor
 
         def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog]:
             child.serial = next(self._serials)
             log = StartLog(stderr)
-            given = str(child.serial), str(lifeline), str(stderr)
-            inherits = [lifeline, stderr]
+            inherits = [lifeline, stderr, *([child.new_box()] if has_box else [])]
+            given = str(child.serial), *map(str, inherits)
             return program.start(*arguments, *given, inherits=inherits, log=log), log
 
         self._supervisor.add(Child(launch, self._new_limit()))
@@ -229,7 +231,10 @@ class LocalProcesses:
             return None
         if code == LOST and self._coordinator_ends():
             return None  # the supervisor is about to hear of that
-        self._tell_exit(WorkerExited(child.serial, reason))
+        exit, in_hand = examine(code, child.box, self._memory)
+        if code == LOST:
+            in_hand = []  # it has ended by itself, whatever its fibers did
+        self._tell_exit(WorkerExited(child.serial, reason, exit, in_hand))
         may_return = self._may_return(child)
         seconds = child.again(lived) if may_return else None
         level = logging.WARNING

@@ -165,6 +165,9 @@ class Process:
     def hand(self) -> None:
         """None: the world sees what is in hand."""
 
+    def loop_hand(self) -> None:
+        """None."""
+
     def wall_clock(self) -> float:
         """The world's."""
         return self._world.wall_clock()

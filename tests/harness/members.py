@@ -44,6 +44,9 @@ class Node:
     def hand(self) -> None:
         """Nobody watches the process."""
 
+    def loop_hand(self) -> None:
+        """Nor its event loop."""
+
     def wall_clock(self) -> float:
         return 0.0
 

@@ -97,6 +97,11 @@ class Executor:
             self._hand.put_down()
         return False
 
+    def retire(self) -> None:
+        """It takes no more work."""
+        if self._hand is not None:
+            self._hand.leave()
+
     def run(self) -> None:
         """Do the part of the work that may run user code (mutex not held)."""
         work = self.work

@@ -20,6 +20,9 @@ class HostServices(Answering, Protocol):
     def hand(self) -> Hand | None:
         """A place where a new executor notes its work; None: nobody would read it."""
 
+    def loop_hand(self) -> Hand | None:
+        """Where the event loop notes the fiber whose coroutine it steps; None: nobody reads it."""
+
     def wall_clock(self) -> float:
         """The time of `time.time`, or a simulated one."""
 

@@ -13,15 +13,16 @@ Rules
 - A fiber that waits in its snapshot asks again where it is placed. The reply to its call is kept
   for that; so is what it was told to cancel, and each outcome for which somebody may ask.
 - A fiber that was in hand when too many workers were lost isn't placed again: it may be what ends
-  them. Whoever watches a process reports the work that it had in hand. Where nobody does, each
-  fiber of the process counts that may have been running. A member that leaves in order has lost
-  nothing to its fibers.
+  them. Whoever watches a process reports the work that it had in hand. Of several fibers in hand
+  those count that have counted most before. Each of them goes on apart from the others, first the
+  one whose thread was the first to take work. Where nobody watches, each fiber of the process
+  counts that may have been running. A member that leaves in order has lost nothing to its fibers.
 - The fibers of a client end with their client: no snapshot of them is of any use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -44,7 +45,6 @@ MAX_LOSSES: Final = 3
 coordinator is told otherwise."""
 
 Held = Sequence[tuple[Key, int, int]]
-Suspicion = Callable[[int, FiberRecord], bool]
 
 
 class Recovery(CoordinatorFeature):
@@ -209,29 +209,45 @@ class Recovery(CoordinatorFeature):
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Place the fibers of the member again, as they were in their snapshots."""
-        is_to_blame = self._suspicion(lost)
+        suspects = self._suspects(lost)
+        counts = [(self._state.fibers[fiber].losses, fiber) for fiber in suspects]
+        most = max(counts, default=(0, 0))[0] if self._knows_work_of(lost) else 0
+        for count, fiber in counts:
+            if count >= most:  # of several it is the one that was suspected before
+                self._state.fibers[fiber].losses += 1
         for id, run in list(self._state.runs.items()):
             if run.snapshots != "off" and run.owner != lost.id:
-                self._state.survive(self._restore, run, lost.id, is_to_blame, run=id)
+                self._state.survive(self._restore, run, lost.id, suspects, run=id)
 
-    def _suspicion(self, lost: MemberRecord) -> Suspicion:
-        """Tells of a fiber of the member whether it may be the cause of the loss."""
+    def _knows_work_of(self, lost: MemberRecord) -> bool:
+        return lost.exit is not None and lost.exit.in_hand is not None
+
+    def _suspects(self, lost: MemberRecord) -> dict[int, int]:
+        """The fibers of the member each of which may have ended it.
+
+        Returns:
+            By fiber: with which others it goes on; 0: with all that aren't suspected.
+        """
         if lost.is_leaving:
-            return lambda fiber, record: False
+            return {}
+        fibers = self._state.fibers
         if lost.exit is None or lost.exit.in_hand is None:
-            return lambda fiber, record: _may_run(record)
-        suspects: set[int] = set()
-        shared: set[Snapshot] = set()
+            return {id: 0 for id, each in fibers.items() if _may_run(each, lost.id)}
+        suspects: dict[int, int] = {}
         for work in lost.exit.in_hand:
-            known = work.fiber if work.fiber in self._state.fibers else work.head
-            record = self._state.fibers.get(known)
-            if record is not None and work.has_others and record.snapshot is not None:
-                shared.add(record.snapshot)
-            suspects.add(known)
-        return lambda fiber, record: fiber in suspects or record.snapshot in shared
+            known = work.fiber if work.fiber in fibers else work.head
+            record = fibers.get(known)
+            if record is None or record.host != lost.id:
+                continue
+            order = suspects.setdefault(known, 1 + len(suspects))
+            if work.has_others and record.snapshot is not None:
+                for other in self._state.runs[record.run].fibers:
+                    if fibers[other].snapshot is record.snapshot:
+                        suspects.setdefault(other, order)  # they share a pickle, and stay together
+        return suspects
 
-    def _restore(self, run: Run, lost: int, is_to_blame: Suspicion) -> None:
-        chunks: dict[Snapshot, list[int]] = {}
+    def _restore(self, run: Run, lost: int, suspects: Mapping[int, int]) -> None:
+        chunks: dict[tuple[int, Snapshot], list[int]] = {}
         for fiber in list(run.fibers):
             record = self._state.fibers.get(fiber)
             if record is None or record.host != lost or record.lost is not None:
@@ -242,12 +258,13 @@ class Recovery(CoordinatorFeature):
                 continue
             if record.ended or record.snapshot is None:
                 continue
-            record.losses += is_to_blame(fiber, record)
-            if record.losses < self._max_losses:
-                chunks.setdefault(record.snapshot, []).append(fiber)
-            else:
+            if record.losses >= self._max_losses:
                 record.unsaved = _too_often(record.losses)
-        for snapshot, fibers in chunks.items():
+                continue
+            # each suspect goes on alone, where it will be seen to be innocent or not
+            chunk = suspects.get(fiber, 0), record.snapshot
+            chunks.setdefault(chunk, []).append(fiber)
+        for (_, snapshot), fibers in sorted(chunks.items(), key=_innocent_first):
             self._place_again(run, snapshot, fibers, lost)
 
     def _place_again(self, run: Run, snapshot: Snapshot, fibers: list[int], lost: int) -> None:
@@ -269,10 +286,16 @@ class Recovery(CoordinatorFeature):
         self._state.is_unsettled = True
 
 
-def _may_run(record: FiberRecord) -> bool:
-    """Whether a fiber may have been running when its host was lost, as far as is known here."""
+def _innocent_first(chunk: tuple[tuple[int, Snapshot], list[int]]) -> int:
+    (order, _), _ = chunk
+    return order
+
+
+def _may_run(record: FiberRecord, host: int) -> bool:
+    """Whether a fiber may have been running on this host, as far as is known here."""
     snapshot = record.snapshot
-    return snapshot is None or not snapshot.chunk.is_waiting or record.reply is not None
+    is_waiting = snapshot is not None and snapshot.chunk.is_waiting and record.reply is None
+    return record.host == host and not is_waiting
 
 
 def _too_often(losses: int) -> str:

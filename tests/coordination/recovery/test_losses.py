@@ -66,6 +66,28 @@ def test_fibers_that_were_unpickled_together_are_counted_together() -> None:
     assert scene.losses() == {ONE: 0, TWO: 1, THREE: 1}
 
 
+def test_fiber_that_was_suspected_before_is_to_blame_and_not_one_beside_it() -> None:
+    scene = Watched(ONE, TWO)
+    scene.loses([held(ONE)])
+    scene.loses([held(TWO), held(ONE)])
+    assert scene.losses() == {ONE: 2, TWO: 0}
+
+
+def test_fibers_suspected_together_for_the_first_time_are_both_counted() -> None:
+    scene = Watched(ONE, TWO)
+    scene.loses([held(TWO), held(ONE)])
+    assert scene.losses() == {ONE: 1, TWO: 1}
+
+
+def test_suspects_go_on_apart_and_after_the_others() -> None:
+    scene = Watched()
+    scene.tells(1, m.RunProgress(RUN, [(1, 3)], 0, [], 0), ready=1)
+    scene.offers(1, RUN, ONE, TWO, THREE)
+    said = scene.loses([held(ONE), held(TWO)])
+    places = [each.chunk.fibers for _, each in said if isinstance(each, m.Place)]
+    assert places == [[(THREE, 2)], [(ONE, 2)], [(TWO, 2)]]
+
+
 def test_worker_with_nothing_in_hand_counts_for_nobody() -> None:
     scene = Watched(ONE, TWO)
     scene.loses([])
