@@ -186,6 +186,7 @@ class Cluster:
         timeout: float = START_SECONDS,
         snapshots: Snapshots = SNAPSHOTS,
         max_losses: int = MAX_LOSSES,
+        patience: float = PATIENCE_SECONDS,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -211,13 +212,17 @@ class Cluster:
             max_losses: the largest number of workers that are lost while they step a fiber. Then
                 the fiber isn't given to another one, since it may be what ends them: it ends in a
                 Panic that holds `WorkerLost`. A fiber that only waits meanwhile isn't suspected.
+            patience: the longest time that a process may be stopped (by SIGSTOP, or Ctrl-Z), in
+                seconds. Then the process is killed, and its fibers go on elsewhere. A process
+                that computes for long isn't stopped, in whatever code.
 
         Returns:
             The cluster. A `with` block closes it.
 
         Raises:
             ClusterError: the cluster can't be started; the message says why.
-            TypeError: `timeout`, `grace` or `within_seconds` is no such number of seconds,
+            TypeError: `timeout`, `grace`, `within_seconds` or `patience` is no such number of
+                seconds,
                 `max_restarts` or `max_losses` no whole number, or `snapshots` none of the three
                 words.
             ValueError: `max_restarts` is below 0, or `max_losses` below 1.
@@ -226,8 +231,9 @@ class Cluster:
         _require_least("max_losses", max_losses, 1)
         if wrong := expect.no_window(within_seconds, "Cluster.local, within_seconds"):
             raise MatchError(wrong)
-        if wrong := expect.no_window(timeout, "Cluster.local"):
-            raise MatchError(wrong)
+        for seconds in (timeout, patience):
+            if wrong := expect.no_window(seconds, "Cluster.local"):
+                raise MatchError(wrong)
         if wrong := expect.no_time(grace, "Cluster.local", "grace is a number of seconds"):
             raise MatchError(wrong)
         expect.one_of(LEVELS, snapshots, "Cluster.local", "snapshots")
@@ -253,6 +259,7 @@ class Cluster:
                 within_seconds=within_seconds,
                 start_seconds=timeout,
                 max_losses=max_losses,
+                patience=patience,
             )
             try:
                 return cls(processes.join(), 1, processes, snapshots=snapshots)

@@ -26,6 +26,7 @@ from distio.errors import ClusterError
 from distio.protocol.messages import WorkerExited
 from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.link import LinkedHost
@@ -67,6 +68,7 @@ class LocalProcesses:
         within_seconds: in such a time.
         start_seconds: how long at most each process may take to start.
         max_losses: see `Coordinator`.
+        patience: for how many seconds a process may be stopped.
 
     Raises:
         ClusterError, OSError: they can't be started; those that were have ended again.
@@ -84,6 +86,7 @@ class LocalProcesses:
         within_seconds: float = WITHIN_SECONDS,
         start_seconds: float = START_SECONDS,
         max_losses: int = MAX_LOSSES,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self.family = secrets.token_hex(8)
@@ -112,7 +115,7 @@ class LocalProcesses:
             undo.callback(self._lifeline.close)
             self._stderr = OwnStderr()
             undo.callback(self._stderr.close)
-            self._supervisor = ProcessSupervisor(self)
+            self._supervisor = ProcessSupervisor(self, patience)
             undo.pop_all()
         try:
             self._begin(workers, threads, blas_threads)
@@ -223,6 +226,9 @@ class LocalProcesses:
         reason = describe_exit(code)
         if child.is_late:
             reason = f"killed, because the start took more than {self._start_seconds:g} s"
+        elif child.was_stopped:
+            patience = self._supervisor.patience
+            reason = f"killed, because it was stopped for {patience:g} s (patience= sets the limit)"
         elif code == LOST:
             reason = "lost the connection to the coordinator"
         if self._is_coordinator(child):

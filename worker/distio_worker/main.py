@@ -67,7 +67,7 @@ def worker(
             metavar="SECONDS",
             callback=_seconds,
             help="How long the coordinator may give no sign of life, because it is stopped or cut "
-            "off, before it is lost.",
+            "off, before it is lost; and how long one of several processes may be stopped.",
         ),
     ] = PATIENCE_SECONDS,
     retry: Annotated[
@@ -135,6 +135,7 @@ def worker(
                 grace=grace,
                 max_restarts=max_restarts,
                 within_seconds=within,
+                patience=patience,
             )
             end(kept.run())
         reason = serve(

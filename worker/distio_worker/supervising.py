@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, final
 
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.process_supervisor import (
     LOST,
@@ -42,6 +43,7 @@ class Supervisor:
         grace: how many seconds a worker has that is told to end.
         max_restarts: how often each is started again at most because it has ended,
         within_seconds: in such a time.
+        patience: for how many seconds a worker may be stopped.
     """
 
     def __init__(
@@ -53,13 +55,14 @@ class Supervisor:
         grace: float,
         max_restarts: int = MAX_RESTARTS,
         within_seconds: float = WITHIN_SECONDS,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self._processes = processes
         self._arguments = arguments
         self._joins_again = joins_again
         self._grace = grace
-        self._supervised = ProcessSupervisor(self)
+        self._supervised = ProcessSupervisor(self, patience)
         self._code = 0
 
     def run(self) -> int:
@@ -114,6 +117,8 @@ class Supervisor:
             return None  # it has said why
         is_lost = code == LOST
         reason = "lost the coordinator" if is_lost else describe_exit(code)
+        if child.was_stopped:
+            reason = f"killed, because it was stopped for {self._supervised.patience:g} s"
         seconds = self._again(child, f"{name}: {reason}", lived, counts=not is_lost)
         if seconds is None:
             self._code = FAILED
