@@ -32,6 +32,7 @@ from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.recovery.coordinator import MAX_LOSSES, Recovery
+from distio.coordination.recovery.reports import LossReports
 from distio.coordination.references.coordinator import References
 from distio.coordination.runs.coordinator import Runs
 from distio.coordination.state.coordinator import CoordinatorState
@@ -70,13 +71,15 @@ class Features(NamedTuple):
     runs: Runs  # after all from which a lost member has something: its runs may be over then
     deadlocks: DeadlockDetector
     status: StatusQueries
-    placement: Placement  # last: what has become of members and runs in this event is known
+    placement: Placement  # late: what has become of members and runs in this event is known
+    loss_reports: LossReports  # last: it tells where fibers were placed
 
 
 def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
     outcomes = Outcomes(state, references, unverified_waits)
+    loss_reports = LossReports(state)
     locks = Locks(state, references)
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
@@ -89,6 +92,7 @@ def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
             outcomes.send_kept,
             locks.move,
             locks.has_lent,
+            loss_reports.restored,
             max_losses,
         ),
         cancellation=Cancellation(state, outcomes),
@@ -100,12 +104,13 @@ def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
         unverified_waits=unverified_waits,
         membership=membership,
         endings=endings,
-        runs=Runs(state, endings),
+        runs=Runs(state, endings, loss_reports.gone),
         deadlocks=DeadlockDetector(
             state, unverified_waits.of_run, locks.all_held, endings.deadlocked
         ),
         status=StatusQueries(state),
         placement=Placement(state, unverified_waits, locks.has_lent, endings.check_loss),
+        loss_reports=loss_reports,
     )
 
 

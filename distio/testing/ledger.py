@@ -63,19 +63,22 @@ class Ledger:
             self._is_at(fiber, who, "is sent away by")
             self._place[fiber] = _ON_ITS_WAY
 
-    def arrived(self, fibers: Iterable[tuple[int, int]], who: str) -> None:
-        """They were placed in this process."""
+    def arrived(self, fibers: Iterable[tuple[int, int]], who: str) -> list[int]:
+        """They were placed in this process; return those that come from a lost one."""
+        restored = []
         for fiber, epoch in fibers:
             if fiber in self._may_return:
                 self._may_return.discard(fiber)
                 self._asleep.pop(fiber, None)
                 self._place[fiber] = _ON_ITS_WAY
                 self.restored += 1
+                restored.append(fiber)
             self._is_at(fiber, _ON_ITS_WAY, f"arrives at {who} while it is not")
             before = self._epoch.get(fiber, 0)
             self._require(epoch > before, fiber, f"goes from epoch {before} to epoch {epoch}")
             self._place[fiber] = who
             self._epoch[fiber] = epoch
+        return restored
 
     def ended(self, fiber: int, who: str) -> None:
         """Its outcome was recorded."""

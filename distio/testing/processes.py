@@ -370,11 +370,13 @@ class Process:
     def _take_up(self, message: m.CoordinatorMessage) -> None:
         member, world = self.member, self._world
         if isinstance(message, m.Place):
-            world.ledger.arrived(message.chunk.fibers, self.name)
+            for fiber in world.ledger.arrived(message.chunk.fibers, self.name):
+                world.note(self.name, "fiber {} goes on from its snapshot", (fiber,))
         before = len(member.state.ready)
         member.receive(message)
         for logged in member.take_logs():
             deliver(logged)
+        member.take_losses()  # the coordinator has told the same
         if message.may_wake:
             self._pool.note_woken(before)
         self._see_ended_runs()

@@ -28,13 +28,18 @@ class Scene:
     ) -> None:
         self.machine = Coordinator(grace, max_losses)
         self.now = 0.0
+        self.reports: list[m.LossReported] = []
+        """Those of losses; they aren't among what `happens` returns."""
         self.client = self.join("client", family=family)
         self.workers = [self.join("worker", threads) for _ in range(workers)]
 
     def happens(self, event: Event) -> Commands:
         commands = self.machine.handle(self.now, event)
         self.machine.validate()
-        return [(command.member, command.message) for command in commands]
+        said = [(command.member, command.message) for command in commands]
+        reports = [each for _, each in said if isinstance(each, m.LossReported)]
+        self.reports += reports[::2]  # the operator is told the same as the client
+        return [each for each in said if not isinstance(each[1], m.LossReported)]
 
     def join(self, kind: MemberKind, threads: int = 1, family: str = "") -> int:
         id = self.machine.state.next_incarnation

@@ -67,7 +67,7 @@ class Membership(CoordinatorFeature):
         if member.is_leaving:  # its goodbye goes by the other connection, and may come too late
             self._leave(member, _LEFT)
             return
-        member.gone_because = why
+        member.gone_because, member.gone_at = why, self._state.now
         member.exit = self.exits.report_of(member)
         if member.exit is not None:
             self._lose(id, member.exit.reason)

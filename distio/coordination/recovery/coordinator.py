@@ -58,6 +58,7 @@ class Recovery(CoordinatorFeature):
         send_kept: Callable[[int, FiberRecord], None],
         move_tokens: Callable[[Held, int, int], None],
         has_lent: Callable[[int, Held], bool],
+        note_restored: Callable[[int, Run, MemberRecord, str, bool], None],
         max_losses: int = MAX_LOSSES,
     ) -> None:
         """
@@ -68,6 +69,8 @@ class Recovery(CoordinatorFeature):
             send_kept: called with a fiber whose outcome is kept, for those that wait for it.
             move_tokens: called with what fibers hold, and from where to where it goes with them.
             has_lent: whether a member has these tokens.
+            note_restored: called with each fiber that goes on, its run, its member, why that was
+                lost, and whether it goes on from a snapshot that was taken there.
             max_losses: a fiber that so many lost workers had in hand isn't placed again.
         """
         self._state = state
@@ -76,6 +79,7 @@ class Recovery(CoordinatorFeature):
         self._send_kept = send_kept
         self._move_tokens = move_tokens
         self._has_lent = has_lent
+        self._note_restored = note_restored
         self._max_losses = max_losses
 
     # -- snapshots ------------------------------------------------------------------------
@@ -127,7 +131,7 @@ class Recovery(CoordinatorFeature):
         for chunk in message.chunks:
             ((fiber, epoch),) = chunk.fibers
             if self._find(sender, message.run, fiber, epoch) is not None:
-                self._keep(run.take_attachments(chunk), message.received)
+                self._keep(run.take_attachments(chunk), message.received, is_saved=True)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:
@@ -163,9 +167,9 @@ class Recovery(CoordinatorFeature):
         record.outcome = KeptOutcome(payload, references)
         self._references.came(references)
 
-    def _keep(self, chunk: m.Chunk, received: int) -> None:
+    def _keep(self, chunk: m.Chunk, received: int, *, is_saved: bool = False) -> None:
         self._references.came(chunk.references)
-        snapshot = Snapshot(chunk)
+        snapshot = Snapshot(chunk, is_saved=is_saved)
         for index, (fiber, _) in enumerate(chunk.fibers):
             record = self._state.fibers[fiber]
             if not chunk.is_waiting:
@@ -217,7 +221,7 @@ class Recovery(CoordinatorFeature):
                 self._state.fibers[fiber].losses += 1
         for id, run in list(self._state.runs.items()):
             if run.snapshots != "off" and run.owner != lost.id:
-                self._state.survive(self._restore, run, lost.id, suspects, run=id)
+                self._state.survive(self._restore, run, lost, reason, suspects, run=id)
 
     def _knows_work_of(self, lost: MemberRecord) -> bool:
         return lost.exit is not None and lost.exit.in_hand is not None
@@ -246,7 +250,10 @@ class Recovery(CoordinatorFeature):
                         suspects.setdefault(other, order)  # they share a pickle, and stay together
         return suspects
 
-    def _restore(self, run: Run, lost: int, suspects: Mapping[int, int]) -> None:
+    def _restore(
+        self, run: Run, member: MemberRecord, reason: str, suspects: Mapping[int, int]
+    ) -> None:
+        lost = member.id
         chunks: dict[tuple[int, Snapshot], list[int]] = {}
         for fiber in list(run.fibers):
             record = self._state.fibers.get(fiber)
@@ -264,6 +271,9 @@ class Recovery(CoordinatorFeature):
             # each suspect goes on alone, where it will be seen to be innocent or not
             chunk = suspects.get(fiber, 0), record.snapshot
             chunks.setdefault(chunk, []).append(fiber)
+            record.restored += 1
+            record.last_loss = f"{member.name()} was lost: {reason}"
+            self._note_restored(fiber, run, member, reason, record.snapshot.is_saved)
         for (_, snapshot), fibers in sorted(chunks.items(), key=_innocent_first):
             self._place_again(run, snapshot, fibers, lost)
 

@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any, Final
 
 from distio.coordination.cancellation.member import Cancellation
+from distio.coordination.dispatch import handles
 from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import Departure, Key, MemberFeature
 from distio.coordination.recovery.tasks import Captured, RepeatRequest, Taken, TakeSnapshots
@@ -68,6 +69,8 @@ class Recovery(MemberFeature):
         self._references = references
         self._cancellation = cancellation
         self._held_by = held_by
+        self._reports: list[m.LossReported] = []
+        """Those of losses that the host hasn't taken out yet."""
 
     # -- trees ----------------------------------------------------------------------------
 
@@ -259,8 +262,20 @@ class Recovery(MemberFeature):
             self._cancellation.tell_parked(fiber)
         return following
 
+    # -- losses ---------------------------------------------------------------------------
+
+    @handles
+    def loss_reported(self, message: m.LossReported) -> None:
+        """A worker was lost that had fibers of runs that were started here."""
+        self._reports.append(message)
+
+    def take_reports(self) -> list[m.LossReported]:
+        """Take out the reports that have come."""
+        reports, self._reports = self._reports, []
+        return reports
+
     def leftovers(self) -> Mapping[str, Sized]:
-        return {}
+        return {"reports of losses": self._reports}
 
 
 def _effect(fiber: Fiber, request: Any, state: MemberState) -> str:

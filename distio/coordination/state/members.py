@@ -50,6 +50,8 @@ class MemberRecord:
         """Whether the member has said that it leaves: its fibers release what they hold."""
         self.gone_because = ""
         """Why the link broke, while the report on the exit of the process is still to come."""
+        self.gone_at: float | None = None
+        """When that was seen."""
         self.exit: WorkerExited | None = None
         """How its process has exited, if somebody has seen that."""
 

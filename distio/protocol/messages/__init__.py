@@ -65,7 +65,7 @@ from distio.protocol.messages.primitives import (
     Replied,
     WithdrawCall,
 )
-from distio.protocol.messages.recovery import SaveFibers, Unsaved
+from distio.protocol.messages.recovery import LossReported, SaveFibers, Unsaved
 from distio.protocol.messages.references import GiveBack
 from distio.protocol.messages.runs import Progress, RunProgress, StartRun
 from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
@@ -95,6 +95,7 @@ __all__ = [
     "LogLevels",
     "LogLevelsSet",
     "LogsRelayed",
+    "LossReported",
     "MakePrimitive",
     "MemberMessage",
     "Message",

@@ -6,10 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from distio.coordination.recovery.words import describe_loss
+from distio.coordination.state.events import Joined
 from distio.errors import ProcessExit
 from distio.protocol import messages as m
 from distio.protocol.domains import Snapshots
+from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
+from distio.protocol.version import PROTOCOL, PYTHON
 from tests.harness.coordinators import Scene, chunk
 
 RUN = fiber_id(1, 0)
@@ -163,3 +167,72 @@ def test_chunk_of_fibers_goes_on_without_the_one_that_is_lost() -> None:
     assert place.chunk.fibers == [(TWO, 2)]
     assert place.chunk.places == [1]
     assert chunk(RUN, ONE, TWO).payload == place.chunk.payload
+
+
+# -- reports ----------------------------------------------------------------------------------
+
+
+def test_loss_is_reported_with_what_goes_on_and_where() -> None:
+    scene = Watched(ONE, TWO, THREE, max_losses=1)
+    saved = m.Chunk(RUN, [(TWO, 1)], b"payload")
+    scene.says(scene.worker, m.SaveFibers(RUN, 0, [saved]))
+    scene.now = 4.0
+    scene.loses([held(ONE)])
+    (report,) = scene.reports
+    assert report == m.LossReported(
+        "worker 2 (process 1002 on host)",
+        "killed",
+        saved=1,
+        again=1,
+        lost=1,
+        places=[("worker 3 (process 1003 on host)", 2)],
+    )
+    assert describe_loss(report) == (
+        "worker 2 (process 1002 on host) was lost: killed; of its 3 fibers 1 goes on from its "
+        "snapshot, 1 begins again, 1 is lost (2 at worker 3 (process 1003 on host), 0 ms after it "
+        "was seen)"
+    )
+
+
+def test_time_until_fibers_have_places_is_that_since_the_loss_was_seen() -> None:
+    scene = Watched(ONE)
+    scene.now = 4.0
+    scene.breaks(scene.worker)
+    scene.now = 4.5
+    scene.says(1, m.WorkerExited(1000 + scene.worker, "killed", KILLED, []))
+    (early,) = scene.reports
+    assert (early.waiting, early.places, early.is_late) == (1, [], False)
+    scene.now = 6.0
+    hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 9, b"")
+    scene.happens(Joined(hello))
+    (_, late) = scene.reports
+    assert (late.waiting, late.seconds, late.is_late) == (0, 2.0, True)
+    assert describe_loss(late) == (
+        "the fibers of worker 2 (process 1002 on host), which was lost, have places again: 1 at "
+        "worker 3 (process 9 on host), 2e+03 ms after it was seen"
+    )
+
+
+def test_loss_of_a_worker_without_fibers_is_not_reported() -> None:
+    scene = Watched()
+    scene.loses([])
+    assert scene.reports == []
+
+
+def test_report_does_not_wait_for_fibers_whose_run_has_ended() -> None:
+    scene = Watched(ONE)
+    scene.breaks(scene.worker)
+    scene.says(1, m.WorkerExited(1000 + scene.worker, "killed", KILLED, []))
+    scene.says(1, m.CancelRun(RUN, Cause.CANCELLED, ""))
+    scene.tells(1, m.RunProgress(RUN, [], 1, [], 0))
+    assert scene.machine.features.loss_reports._loss_of == {}
+
+
+def test_fiber_that_goes_on_comes_with_the_number_and_the_reason_of_its_losses() -> None:
+    scene = Watched(ONE)
+    for times in (1, 2):
+        worker = scene.worker
+        said = scene.loses([])
+        (place,) = [each for _, each in said if isinstance(each, m.Place)]
+        reason = f"worker {worker} (process {1000 + worker} on host) was lost: killed"
+        assert place.restored == [(ONE, times, reason)]
