@@ -11,6 +11,7 @@ from typing import Final, final
 
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
+from distio.runtime.post_mortem import MemoryWatch, examine
 from distio.runtime.process_supervisor import (
     LOST,
     MAX_RESTARTS,
@@ -63,6 +64,7 @@ class Supervisor:
         self._joins_again = joins_again
         self._grace = grace
         self._supervised = ProcessSupervisor(self, patience)
+        self._memory = MemoryWatch()
         self._code = 0
 
     def run(self) -> int:
@@ -76,9 +78,11 @@ class Supervisor:
 
         def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog | None]:
             log = StartLog(stderr.descriptor)
-            given = "--lifeline", str(lifeline.reader), "--stderr", str(stderr.descriptor)
-            inherits = [lifeline.reader, stderr.descriptor]
-            return program.start(*self._arguments, *given, inherits=inherits, log=log), log
+            inherits = [lifeline.reader, stderr.descriptor, child.new_box()]
+            given = [*self._arguments]
+            for option, descriptor in zip(("--lifeline", "--stderr", "--black-box"), inherits):
+                given += [option, str(descriptor)]
+            return program.start(*given, inherits=inherits, log=log), log
 
         self._supervised.hear_signals()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -112,6 +116,7 @@ class Supervisor:
         if code == 0:
             log.info("%s has ended, as it was told to", name)
             return None
+        exit, _ = examine(code, child.box, self._memory)
         if code == REFUSED or (code == LOST and not self._joins_again):
             self._code = REFUSED if REFUSED in (code, self._code) else LOST
             return None  # it has said why
@@ -119,6 +124,8 @@ class Supervisor:
         reason = "lost the coordinator" if is_lost else describe_exit(code)
         if child.was_stopped:
             reason = f"killed, because it was stopped for {self._supervised.patience:g} s"
+        if not is_lost and (details := str(exit).strip()):
+            log.error("%s ended: %s; %s", name, reason, details)
         seconds = self._again(child, f"{name}: {reason}", lived, counts=not is_lost)
         if seconds is None:
             self._code = FAILED
