@@ -23,7 +23,7 @@ memory.py       how much memory does a sleeping fiber take?            raffiot, 
                                                                        asyncio
 cancelling.py   how long does it take to cancel: fibers, the losers    asyncio         ≤ 0.3 s,
                 of a race, a run?                                                      30 µs
-loss.py         how long until a killed worker is known to be lost?    —               ≤ 0.1 s
+loss.py         how long until a killed worker's fiber goes on?        —               ≤ 50 ms
 recovery.py     how much later does a run end if a worker is killed?   process pool,  ≤ 0.3 s,
                 what do snapshots cost?                                joblib, dask    5 %, 20 %
 snapshot.py     how long does it take to pickle a fiber that waits?     —               ≤ 30 µs

@@ -12,6 +12,7 @@ import typer
 
 from distio.cli import report
 from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.errors import ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import Terminated, end_on_sigterm
@@ -233,6 +234,14 @@ def coordinator(
             "before it is lost.",
         ),
     ] = PATIENCE_SECONDS,
+    max_losses: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="How many workers may be lost while they step a fiber, before that is lost too.",
+        ),
+    ] = MAX_LOSSES,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -246,7 +255,7 @@ def coordinator(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        serve(bind, _say_ready, grace=grace, patience=patience)
+        serve(bind, _say_ready, grace=grace, patience=patience, max_losses=max_losses)
     except ClusterError as error:
         report.complain(error)
         return report.USAGE

@@ -32,7 +32,8 @@ from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.primitives.coordinator import Primitives
-from distio.coordination.recovery.coordinator import Recovery
+from distio.coordination.recovery.coordinator import MAX_LOSSES, Recovery
+from distio.coordination.recovery.reports import LossReports
 from distio.coordination.references.coordinator import References
 from distio.coordination.runs.coordinator import Runs
 from distio.coordination.state.coordinator import CoordinatorState
@@ -72,13 +73,15 @@ class Features(NamedTuple):
     runs: Runs  # after all from which a lost member has something: its runs may be over then
     deadlocks: DeadlockDetector
     status: StatusQueries
-    placement: Placement  # last: what has become of members and runs in this event is known
+    placement: Placement  # late: what has become of members and runs in this event is known
+    loss_reports: LossReports  # last: it tells where fibers were placed
 
 
-def _make(state: CoordinatorState, grace: float) -> Features:
+def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
     outcomes = Outcomes(state, references, unverified_waits)
+    loss_reports = LossReports(state)
     locks, timers = Locks(state, references), Timers(state)
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
@@ -92,6 +95,8 @@ def _make(state: CoordinatorState, grace: float) -> Features:
             locks.move,
             locks.has_lent,
             timers.deadline_of,
+            loss_reports.restored,
+            max_losses,
         ),
         checkpoints=Checkpoints(state),
         cancellation=Cancellation(state, outcomes),
@@ -103,12 +108,13 @@ def _make(state: CoordinatorState, grace: float) -> Features:
         unverified_waits=unverified_waits,
         membership=membership,
         endings=endings,
-        runs=Runs(state, endings),
+        runs=Runs(state, endings, loss_reports.gone),
         deadlocks=DeadlockDetector(
             state, unverified_waits.of_run, locks.all_held, endings.deadlocked
         ),
         status=StatusQueries(state),
         placement=Placement(state, unverified_waits, locks.has_lent, endings.check_loss),
+        loss_reports=loss_reports,
     )
 
 
@@ -121,13 +127,14 @@ _RULES: Final = HandlerTable(admits, m.MemberMessage, _CLASSES, is_complete=Fals
 class Coordinator:
     """Decides; its shell carries the messages and keeps the clock."""
 
-    def __init__(self, grace: float = GRACE_SECONDS) -> None:
+    def __init__(self, grace: float = GRACE_SECONDS, max_losses: int = MAX_LOSSES) -> None:
         """
         Args:
             grace: how many seconds a run that is ended may take to release what it holds.
+            max_losses: how many workers may be lost while they step a fiber, before it is lost too.
         """
         self.state = CoordinatorState()
-        self.features = _make(self.state, grace)
+        self.features = _make(self.state, grace, max_losses)
         self.state.hooks = Hooks(self.features)
         self._bind()
 

@@ -287,6 +287,10 @@ class Member:
         """Take out the log records that have arrived."""
         return self.features.logs.take()
 
+    def take_losses(self) -> list[m.LossReported]:
+        """Take out the reports of losses that have come."""
+        return self.features.recovery.take_reports()
+
     def take_failure(self) -> Failure | None:
         """Take out the next failure that is to be reported (called in any thread)."""
         return self.features.failures.take()

@@ -7,7 +7,7 @@ small and picklable.
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, final
 
 from distio.errors import Cancelled, MatchError, TracedException
 from distio.protocol.ids import label_of, name_of
@@ -15,6 +15,7 @@ from distio.protocol.requests import SWITCHED
 from distio.result import Errors, Ok, Panic, Result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context
 
     from distio.core.ops.base import IO, Frame
@@ -212,6 +213,9 @@ class Fiber:
         "variables",
     )
 
+    on_rename: ClassVar[Callable[[Fiber], None] | None] = None
+    """Called in this process when a fiber that is being stepped has another name."""
+
     def __init__(self, id: int, run: int, io: IO[Any, Any, Any], context: Any) -> None:
         self.id = id
         self.run = run
@@ -402,6 +406,8 @@ class Fiber:
         self.name = name
         if self.handle is not None:
             self.handle.name = name
+        if Fiber.on_rename is not None:
+            Fiber.on_rename(self)
 
     @property
     def label(self) -> str:

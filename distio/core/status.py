@@ -28,3 +28,7 @@ class Status:
     member has it yet), "ended", or "lost" (with its member)."""
     where: str | None
     """The member of the cluster that hosts the fiber, like "member 2"; None: no member does."""
+    restored: int = 0
+    """The number of times that the fiber has gone on elsewhere because its worker was lost."""
+    last_loss: str | None = None
+    """The last of these losses, and its reason; None: there was none."""

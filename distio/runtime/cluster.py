@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final, get_args
 
 from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
@@ -135,6 +136,12 @@ class _Runner:
         return "" if self._pending is None else self._host.describe_run(self._pending.run)
 
 
+def _require_least(name: str, number: Any, least: int) -> None:
+    expected = f"{name} is a whole number from {least}"
+    if expect.integer(number, "Cluster.local", expected) < least:
+        raise ValueError(f"Cluster.local: {expected}, but got {number}")
+
+
 class Cluster:
     """A coordinator and its workers, on which programs run.
 
@@ -178,6 +185,8 @@ class Cluster:
         within_seconds: float = WITHIN_SECONDS,
         timeout: float = START_SECONDS,
         snapshots: Snapshots = SNAPSHOTS,
+        max_losses: int = MAX_LOSSES,
+        patience: float = PATIENCE_SECONDS,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -200,23 +209,31 @@ class Cluster:
                 may release what it holds, in seconds.
             snapshots: what is kept of the fibers of its runs, so that they go on when their worker
                 is lost; see `Cluster.run`.
+            max_losses: the largest number of workers that are lost while they step a fiber. Then
+                the fiber isn't given to another one, since it may be what ends them: it ends in a
+                Panic that holds `WorkerLost`. A fiber that only waits meanwhile isn't suspected.
+            patience: the longest time that a process may be stopped (by SIGSTOP, or Ctrl-Z), in
+                seconds. Then the process is killed, and its fibers go on elsewhere. A process
+                that computes for long isn't stopped, in whatever code.
 
         Returns:
             The cluster. A `with` block closes it.
 
         Raises:
             ClusterError: the cluster can't be started; the message says why.
-            TypeError: `timeout`, `grace` or `within_seconds` is no such number of seconds,
-                `max_restarts` is no whole number, or `snapshots` none of the three words.
-            ValueError: `max_restarts` is below 0.
+            TypeError: `timeout`, `grace`, `within_seconds` or `patience` is no such number of
+                seconds,
+                `max_restarts` or `max_losses` no whole number, or `snapshots` none of the three
+                words.
+            ValueError: `max_restarts` is below 0, or `max_losses` below 1.
         """
-        expected = "max_restarts is a whole number from 0"
-        if expect.integer(max_restarts, "Cluster.local", expected) < 0:
-            raise ValueError(f"Cluster.local: {expected}, but got {max_restarts}")
+        _require_least("max_restarts", max_restarts, 0)
+        _require_least("max_losses", max_losses, 1)
         if wrong := expect.no_window(within_seconds, "Cluster.local, within_seconds"):
             raise MatchError(wrong)
-        if wrong := expect.no_window(timeout, "Cluster.local"):
-            raise MatchError(wrong)
+        for seconds in (timeout, patience):
+            if wrong := expect.no_window(seconds, "Cluster.local"):
+                raise MatchError(wrong)
         if wrong := expect.no_time(grace, "Cluster.local", "grace is a number of seconds"):
             raise MatchError(wrong)
         expect.one_of(LEVELS, snapshots, "Cluster.local", "snapshots")
@@ -241,6 +258,8 @@ class Cluster:
                 max_restarts=max_restarts,
                 within_seconds=within_seconds,
                 start_seconds=timeout,
+                max_losses=max_losses,
+                patience=patience,
             )
             try:
                 return cls(processes.join(), 1, processes, snapshots=snapshots)

@@ -22,6 +22,7 @@ import zmq
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.members import MemberRecord
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
@@ -49,6 +50,7 @@ def serve(
     *,
     grace: float = GRACE_SECONDS,
     patience: float = PATIENCE_SECONDS,
+    max_losses: int = MAX_LOSSES,
 ) -> None:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -59,13 +61,14 @@ def serve(
         ready: called with the URL once members can join.
         grace: how many seconds a run that is ended may take to release what it holds.
         patience: for how many seconds a member may give no sign of life; see `patience`.
+        max_losses: see `Coordinator`.
 
     Raises:
         ClusterError: it can't listen there.
     """
     try:
         require_sockets()
-        process = CoordinatorProcess(url, grace=grace, patience=patience)
+        process = CoordinatorProcess(url, grace=grace, patience=patience, max_losses=max_losses)
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
     process.stop_at(signal.SIGTERM, signal.SIGINT)
@@ -88,8 +91,9 @@ class CoordinatorProcess:
         *,
         grace: float = GRACE_SECONDS,
         patience: float = PATIENCE_SECONDS,
+        max_losses: int = MAX_LOSSES,
     ) -> None:
-        self._board = Handshakes(Coordinator(grace), log.info, log.error)
+        self._board = Handshakes(Coordinator(grace, max_losses), log.info, log.error)
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context, patience)
         self._detector: FailureDetector[int] = FailureDetector(patience)
@@ -344,9 +348,11 @@ class CoordinatorProcess:
 def main(arguments: list[str]) -> None:
     """The coordinator of a local cluster: lives as long as the lifeline of its program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
-    url, directory, grace, _, lifeline, stderr = arguments
+    url, directory, grace, max_losses, _, lifeline, stderr = arguments
     try:
-        process = CoordinatorProcess(url, hold_lifeline(int(lifeline)), grace=float(grace))
+        process = CoordinatorProcess(
+            url, hold_lifeline(int(lifeline)), grace=float(grace), max_losses=int(max_losses)
+        )
         process.stop_at(signal.SIGTERM)
         tell_started(int(stderr))
         process.run()

@@ -58,6 +58,15 @@ class Deliveries:
         self._bytes += size
         self._waiting.append(message)
 
+    def do(self, call: Callable[[], None]) -> None:
+        """Have this called after all that was put before; returns at once."""
+        with self._changed:
+            self._waiting.append(call)
+            if self._is_working:
+                return
+            self._is_working = True
+        in_background(self._work)
+
     def when_handled(self, then: Callable[[], None]) -> None:
         """Call this when all that was put before has been handled; now if it has."""
         with self._changed:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.executor.executor import Executor
+from distio.coordination.executor.hands import Hand
 from distio.coordination.member import Member
 from distio.coordination.placement.tasks import PickleFibers
 from distio.core.explain import place_of
@@ -171,6 +172,7 @@ class Host:
                 raise  # of a signal handler without a guard: the machine may be half changed
             self.fail(error)  # no run may hang on a mistake of ours
         finally:
+            executor.retire()
             with self.mutex:
                 del self.pool.executors[threading.get_ident()]
 
@@ -369,6 +371,14 @@ class Host:
         self.pending_runs.fail(Panic([failure], []))
 
     # -- what work needs ------------------------------------------------------------------
+
+    def hand(self) -> Hand | None:
+        """Nobody watches the process."""
+        return None
+
+    def loop_hand(self) -> Hand | None:
+        """Nobody watches the process."""
+        return None
 
     def wall_clock(self) -> float:
         """The system's."""

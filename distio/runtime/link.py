@@ -7,6 +7,7 @@ so that they go out in one frame with those that follow. The link thread never r
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ import zmq
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
+from distio.coordination.recovery.words import describe_loss
 from distio.coordination.state.local_run import LocalRun
 from distio.core.context_vars import of_the_caller
 from distio.core.fiber import Fiber
@@ -36,13 +38,14 @@ from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.failure_detector import FailureDetector, silence_of
 from distio.runtime.failures import log_unreleased
 from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.host import Host
+from distio.runtime.logs import log
 from distio.runtime.pending_runs import PendingRun, inherited
 from distio.runtime.relay import Relay
 from distio.runtime.sockets import receive, send
 from distio.runtime.standalone import StandaloneDriver
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
+from distio.runtime.watched_host import WatchedHost
 
 __all__ = ["LinkedHost"]
 
@@ -66,7 +69,12 @@ def _release(ended: list[LocalRun]) -> None:
         ended.pop().release()
 
 
-class LinkedHost(Host):
+def _log_loss(report: m.LossReported) -> None:
+    level = logging.WARNING if report.lost or report.waiting else logging.INFO
+    log.log(level, "%s", describe_loss(report))
+
+
+class LinkedHost(WatchedHost):
     """A host whose member belongs to a cluster."""
 
     def __init__(
@@ -165,6 +173,7 @@ class LinkedHost(Host):
         is_soon = now - self._last_sent < _BURST_ENDS_SECONDS
         self._frames_in_a_row = self._frames_in_a_row + 1 if is_soon else 1
         self._last_sent = now
+        self.note_memory(now)
         if member.state.has_left:
             self.close(self._leaves_because)
 
@@ -283,7 +292,7 @@ class LinkedHost(Host):
                     self.is_lost = not message.is_for_all
                     return message.reason or "the cluster was closed"
                 self.member.receive(message)
-            arrived = self.member.take_logs()
+            arrived, losses = self.member.take_logs(), self.member.take_losses()
             if self.member.state.ended_runs:
                 ended, tell = self.pending_runs.take_ended(self.member)
             self.wake()
@@ -294,6 +303,8 @@ class LinkedHost(Host):
                 self._is_held_back = True  # all threads may be busy for long: they don't say it
         if arrived:
             self.deliveries.put(arrived)
+        for loss in losses:
+            self.deliveries.do(partial(_log_loss, loss))
         if ended:
             if self.failures.has_to_tell_of(run.id for run in ended) or any(
                 run.unreleased for run in ended

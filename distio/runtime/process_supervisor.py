@@ -15,7 +15,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
+from distio.runtime.black_box import BlackBox, make_black_box
+from distio.runtime.failure_detector import PATIENCE_SECONDS
+from distio.runtime.forks import close_in_children, without_forks
 from distio.runtime.launching import StartLog
+from distio.runtime.stops import StopWatch
+from distio.runtime.threads import CannotStartThread
 from distio.runtime.waking import Waker
 
 __all__ = [
@@ -118,6 +123,8 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
         """The process of this life, or of the last one."""
         self.log: StartLog | None = None
+        self.box: BlackBox | None = None
+        """The black box of this life, if the owner has given it one."""
         self.limit = RestartLimit() if limit is None else limit
         self._backoff = Backoff()
         self._launch = launch
@@ -129,6 +136,10 @@ class Child:
         self.is_alive = False
         self.is_late = False
         """Whether the process was killed because it took too long to start."""
+        self.stops: StopWatch | None = None
+        """Sees when the process is stopped, while it lives."""
+        self.was_stopped = False
+        """Whether the process was killed because it was stopped for too long."""
         self.due: float | None = None
         """When the process is to be started."""
         self.start_by: float | None = None
@@ -148,7 +159,8 @@ class Child:
         """
         self.due = None
         self.process, self.log = self._launch(self)
-        self.is_alive, self.is_late, self._since = True, False, now
+        self.is_alive, self._since = True, now
+        self.is_late = self.was_stopped = False
         if self._start_seconds is not None:
             self.must_start_within(self._start_seconds)
 
@@ -157,6 +169,24 @@ class Child:
         self._start_seconds = seconds
         if self.is_alive and not self.has_started:
             self.start_by = time.monotonic() + seconds
+
+    def new_box(self) -> int:
+        """Make the black box of the next life, and return its descriptor.
+
+        Raises:
+            OSError: the system refuses, and why.
+        """
+        self.close_box()
+        with without_forks():  # a forked child has no use for it
+            self.box = BlackBox(make_black_box())
+            close_in_children(self.box)
+        return self.box.descriptor
+
+    def close_box(self) -> None:
+        """Nobody reads the black box any more; may be called again."""
+        box, self.box = self.box, None
+        if box is not None:
+            box.close()
 
     def end(self, now: float) -> float:
         """The process has ended; return for how many seconds it has lived."""
@@ -210,7 +240,13 @@ class Owner(Protocol):
 class ProcessSupervisor:
     """Supervises some children until all have ended for good."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, patience: float = PATIENCE_SECONDS) -> None:
+        """
+        Args:
+            owner: decides what becomes of the children.
+            patience: for how many seconds a process may be stopped before it is killed.
+        """
+        self.patience = patience
         self.children: list[Child] = []
         self._owner = owner
         self._selector = selectors.DefaultSelector()
@@ -270,13 +306,16 @@ class ProcessSupervisor:
                 elif child.start_by is not None and child.start_by <= now:
                     child.start_by, child.is_late = None, True
                     child.kill(signal.SIGKILL)
+                elif child.stops is not None and child.stops.is_exceeded(now):
+                    child.was_stopped = True
+                    child.kill(signal.SIGKILL)
         self._selector.close()
         self._waker.close()
 
     def _seconds_to_wait(self) -> float | None:
         moments = [self._kill_at]
         for child in self.children:
-            moments += [child.due, child.start_by]
+            moments += [child.due, child.start_by, child.stops and child.stops.due]
         earliest = min((each for each in moments if each is not None), default=None)
         return None if earliest is None else max(0.0, earliest - time.monotonic())
 
@@ -309,20 +348,22 @@ class ProcessSupervisor:
         child.begin(now)
         try:
             self._watch(child)
-        except OSError:  # no descriptor is left to watch it by
+        except (OSError, CannotStartThread) as error:  # nothing is left to watch it by
             child.kill(signal.SIGKILL)
             assert child.process is not None
             child.process.wait()
             child.end(now)
+            child.close_box()
             if child.log is not None:
                 child.log.close()
-            raise
+            raise OSError(str(error)) from error
 
     def _later(self, seconds: float | None) -> float | None:
         return None if seconds is None or self.is_stopping else time.monotonic() + seconds
 
     def _watch(self, child: Child) -> None:
         assert child.process is not None
+        child.stops = StopWatch(child.process.pid, self.patience, self._waker.wake)
         child.descriptor = os.pidfd_open(child.process.pid)
         self._selector.register(child.descriptor, selectors.EVENT_READ, lambda: self._ended(child))
         if (log := child.log) is not None:
@@ -346,6 +387,9 @@ class ProcessSupervisor:
         self._selector.unregister(child.descriptor)
         os.close(child.descriptor)
         child.descriptor = -1
+        if child.stops is not None:
+            child.stops.finish()
+            child.stops = None
         code = child.process.wait()
         if (log := child.log) is not None and log.is_open():
             self._selector.unregister(log.reader)
@@ -353,3 +397,4 @@ class ProcessSupervisor:
         lived = child.end(time.monotonic())
         if not self.is_stopping:
             child.due = self._later(self._owner.ended(child, code, lived))
+        child.close_box()

@@ -21,13 +21,16 @@ from functools import partial
 from pathlib import Path
 from typing import Final, final
 
+from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.errors import ClusterError
 from distio.protocol.messages import WorkerExited
 from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.link import LinkedHost
+from distio.runtime.post_mortem import MemoryWatch, examine
 from distio.runtime.process_supervisor import (
     LOST,
     MAX_RESTARTS,
@@ -64,6 +67,8 @@ class LocalProcesses:
         max_restarts: how often each of them at most,
         within_seconds: in such a time.
         start_seconds: how long at most each process may take to start.
+        max_losses: see `Coordinator`.
+        patience: for how many seconds a process may be stopped.
 
     Raises:
         ClusterError, OSError: they can't be started; those that were have ended again.
@@ -80,12 +85,15 @@ class LocalProcesses:
         max_restarts: int = MAX_RESTARTS,
         within_seconds: float = WITHIN_SECONDS,
         start_seconds: float = START_SECONDS,
+        max_losses: int = MAX_LOSSES,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self.family = secrets.token_hex(8)
         self.path = list(sys.path)
         """Where the workers look for modules."""
         self._grace = grace
+        self._max_losses = max_losses
         self._restart = restart
         self._start_seconds = start_seconds
         self._host: LinkedHost | None = None
@@ -97,6 +105,7 @@ class LocalProcesses:
         self._failure = ""
         """Why the cluster has ended, or can't begin."""
         self._serials = itertools.count(1)
+        self._memory = MemoryWatch()
         self._thread: threading.Thread | None = None
         self._directory = private_directory()
         self.url = f"ipc://{self._directory / 'coordinator'}"
@@ -106,7 +115,7 @@ class LocalProcesses:
             undo.callback(self._lifeline.close)
             self._stderr = OwnStderr()
             undo.callback(self._stderr.close)
-            self._supervisor = ProcessSupervisor(self)
+            self._supervisor = ProcessSupervisor(self, patience)
             undo.pop_all()
         try:
             self._begin(workers, threads, blas_threads)
@@ -138,7 +147,8 @@ class LocalProcesses:
             options=python_options(),
             environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
         )
-        self._add(coordinator, self.url, str(self._directory), str(self._grace))
+        given = str(self._directory), str(self._grace), str(self._max_losses)
+        self._add(coordinator, self.url, *given, has_box=False)
         arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}"
         self._supervisor.children[0].must_start_within(self._start_seconds)
         for _ in range(workers):
@@ -148,15 +158,15 @@ class LocalProcesses:
         )
         self._thread.start()
 
-    def _add(self, program: Program, *arguments: str) -> None:
+    def _add(self, program: Program, *arguments: str, has_box: bool = True) -> None:
         """Start the first process of a child, which is given what all of them are given besides."""
         lifeline, stderr = self._lifeline.reader, self._stderr.descriptor
 
         def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog]:
             child.serial = next(self._serials)
             log = StartLog(stderr)
-            given = str(child.serial), str(lifeline), str(stderr)
-            inherits = [lifeline, stderr]
+            inherits = [lifeline, stderr, *([child.new_box()] if has_box else [])]
+            given = str(child.serial), *map(str, inherits)
             return program.start(*arguments, *given, inherits=inherits, log=log), log
 
         self._supervisor.add(Child(launch, self._new_limit()))
@@ -216,6 +226,9 @@ class LocalProcesses:
         reason = describe_exit(code)
         if child.is_late:
             reason = f"killed, because the start took more than {self._start_seconds:g} s"
+        elif child.was_stopped:
+            patience = self._supervisor.patience
+            reason = f"killed, because it was stopped for {patience:g} s (patience= sets the limit)"
         elif code == LOST:
             reason = "lost the connection to the coordinator"
         if self._is_coordinator(child):
@@ -224,7 +237,10 @@ class LocalProcesses:
             return None
         if code == LOST and self._coordinator_ends():
             return None  # the supervisor is about to hear of that
-        self._tell_exit(WorkerExited(child.serial, reason))
+        exit, in_hand = examine(code, child.box, self._memory)
+        if code == LOST:
+            in_hand = []  # it has ended by itself, whatever its fibers did
+        self._tell_exit(WorkerExited(child.serial, reason, exit, in_hand))
         may_return = self._may_return(child)
         seconds = child.again(lived) if may_return else None
         level = logging.WARNING

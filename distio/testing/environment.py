@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from distio.core.fiber import Fiber
 from distio.errors import DistioBug
 from distio.testing.history import History
 from distio.testing.ledger import Ledger
@@ -39,8 +40,8 @@ class PoolEnvironment(Environment, Witnesses, Protocol):
     def pick(self) -> Callable[[int], int]:
         """Picks a number from 0 up to, but not, its argument."""
 
-    def stepped(self) -> None:
-        """A fiber is being stepped."""
+    def stepped(self, fiber: Fiber, process: str) -> None:
+        """A fiber was stepped by this process."""
 
 
 class CoordinatorEnvironment(Environment, Witnesses, Protocol):
@@ -90,5 +91,5 @@ class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
     def joined(self, process: Any) -> None:
         """The process has become a member."""
 
-    def has_ended(self, process: Any, reason: str) -> None:
-        """The process is no more."""
+    def has_ended(self, process: Any, code: int) -> None:
+        """The process has ended of its own will, with this exit code."""

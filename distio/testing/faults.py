@@ -65,6 +65,19 @@ class Crash(_Fault):
 
     returns_after: float | None = None
     """The seconds after which a worker is started anew, as another member; None: never."""
+    fiber: str | None = None
+    """The name of a fiber that does this to each worker that steps it; then the fault befalls no
+    other process, and comes at no other moment."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name: Any = self.fiber
+        if name is None:
+            return
+        if not isinstance(name, str) or (self.process, self.at) != (None, None):
+            raise MatchError(
+                f"Crash: fiber is the name of a fiber, with neither process nor at, but got {self}"
+            )
 
 
 @final

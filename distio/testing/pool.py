@@ -110,10 +110,10 @@ class Pool:
         if counts:
             world.ledger.stepped(work.id, work.epoch, self._name, world.now)
             world.calls.resumed(work)
-        world.stepped()
         executor.run()
         if counts:
             world.calls.asked(work, self._host)
+        world.stepped(work, self._name)
         world.note(self._name, *story_of_request(work))
 
     def _counts(self, fiber: Fiber) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final, final
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
+from distio.coordination.executor.hands import work_in_hand
 from distio.coordination.member import Member
 from distio.coordination.standalone import StandaloneCoordinator
 from distio.coordination.state.local_run import LocalRun
@@ -31,7 +32,6 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
 from distio.runtime.current import begin_task, origin
 from distio.runtime.deliveries import deliver
-from distio.runtime.launching import describe_exit
 from distio.runtime.pending_runs import PendingRuns
 from distio.testing.agenda import Action
 from distio.testing.environment import ProcessEnvironment
@@ -161,6 +161,12 @@ class Process:
         return deadline is not None and deadline <= self._world.now
 
     # -- what work needs ------------------------------------------------------------------
+
+    def hand(self) -> None:
+        """None: the world sees what is in hand."""
+
+    def loop_hand(self) -> None:
+        """None."""
 
     def wall_clock(self) -> float:
         """The world's."""
@@ -364,10 +370,13 @@ class Process:
         if self._pool.is_believed:
             returned = world.ledger.heard(message, self.name)
             world.calls.told(message, self, returned)
+            for fiber in returned:
+                world.note(self.name, "fiber {} goes on from its snapshot", (fiber,))
         before = len(member.state.ready)
         member.receive(message)
         for logged in member.take_logs():
             deliver(logged)
+        member.take_losses()  # the coordinator has told the same
         if message.may_wake:
             self._pool.note_woken(before)
         self._see_ended_runs()
@@ -415,7 +424,13 @@ class Process:
         self._world.note(self.name, f"ends: {reason}")
         self.vanish(lost=0)
         self.pending_runs.cut_short(reason)
-        self._world.has_ended(self, describe_exit(code))
+        self._world.has_ended(self, code)
+
+    def in_hand(self) -> tuple[list[m.InHand], list[str]]:
+        """The work that its executors have taken, and the fibers that they step, in words."""
+        taken = self._pool.in_hand()
+        noted = [work for each in taken if (work := work_in_hand(each)) is not None]
+        return noted, [work.label for work in taken if isinstance(work, Fiber)]
 
     def vanish(self, lost: int) -> None:
         """The process is no more, nor are the last batches that it has sent."""

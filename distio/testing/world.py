@@ -10,19 +10,22 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any, Final
 
 from distio.coordination.leftovers import check_rest
 from distio.core.context_vars import of_the_caller
+from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
-from distio.errors import DistioBug, InvariantBroken, SimulationLimit
+from distio.errors import DistioBug, InvariantBroken, ProcessExit, SimulationLimit
 from distio.protocol import requests as rq
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import name_of
-from distio.protocol.messages import WorkerExited
+from distio.protocol.messages import InHand, WorkerExited
 from distio.result import Result
 from distio.runtime.handshake import HANDSHAKE_SECONDS
+from distio.runtime.launching import describe_exit
 from distio.runtime.pending_runs import PendingRun
 from distio.testing.agenda import AGENDA, Action, Agenda
 from distio.testing.cases import InvariantFailed
@@ -90,6 +93,10 @@ class World:
         self._last_actor = 0
         self._agenda = Agenda(self._is_obsolete)
         self._faults_by_event: list[tuple[int, int, Fault]] = []
+        self._poisons: dict[str, Crash] = {}
+        """By the name of a fiber: what happens to each worker that steps it."""
+        self._poisoned: tuple[str, Crash] | None = None
+        """The process that has stepped such a fiber just now."""
         self.hub = Hub(self, components.coordinator())
         self._lives = 0
         self._returning = 0
@@ -114,10 +121,12 @@ class World:
         """Write a line of history."""
         self.history.add(self.now, who, what, fibers)
 
-    def stepped(self) -> None:
-        """A fiber is being stepped."""
+    def stepped(self, fiber: Fiber, process: str) -> None:
+        """A fiber was stepped by this process."""
         self.steps += 1
         self._idle_events = 0
+        if self._poisons and process != self._client.name and fiber.name in self._poisons:
+            self._poisoned = process, self._poisons[fiber.name]
 
     def wall_clock(self) -> float:
         """What the virtual wall clock shows."""
@@ -151,19 +160,25 @@ class World:
             self.ledger.made([root.id], process.name)
             process.member.queue(root)
 
-    def has_ended(self, process: Process, reason: str) -> None:
+    def has_ended(self, process: Process, code: int) -> None:
+        """A process has ended of its own will."""
+        self._has_exited(process, describe_exit(code), ProcessExit(exit_code=code), [])
+
+    def _has_exited(
+        self, process: Process, reason: str, exit: ProcessExit, in_hand: list[InHand]
+    ) -> None:
         """A process is no more; the client sees how its workers end, as that of a local cluster."""
         if process is self._client:
             self.is_over = True
         else:
-            self._agenda.put(self.arrival(), self._tell_exit, (process.serial, reason))
+            report = WorkerExited(process.serial, reason, exit, in_hand)
+            self._agenda.put(self.arrival(), self._tell_exit, report)
 
-    def _tell_exit(self, exit: tuple[int, str]) -> None:
-        client = self._client
+    def _tell_exit(self, report: WorkerExited) -> None:
+        client, reason = self._client, report.reason
         if client.has_ended:
             return
-        serial, reason = exit
-        client.say(WorkerExited(serial, reason))
+        client.say(report)
         workers = [each for each in self._processes if each.kind == "worker"]
         if all(each.has_ended for each in workers) and not self._returning:
             client.end(f"the last worker process was lost: {reason}")
@@ -240,6 +255,9 @@ class World:
         if actor == AGENDA:
             self._agenda.drop_first()
         act(subject)
+        if self._poisoned is not None:
+            (name, crash), self._poisoned = self._poisoned, None
+            self._befall(replace(crash, process=name, fiber=None))
         self._idle_events += 1
         if self._idle_events > _MOST_IDLE_EVENTS:
             raise InvariantBroken("the processes talk and talk, and no fiber makes a step", ())
@@ -394,6 +412,9 @@ class World:
         return act == self._give_up and (subject.has_joined or subject.has_ended)
 
     def _plan_fault(self, fault: Fault) -> None:
+        if isinstance(fault, Crash) and fault.fiber is not None:
+            self._poisons[fault.fiber] = fault
+            return
         if fault.at is not None:
             self._agenda.put(fault.at, self._befall, fault)
             return
@@ -412,8 +433,10 @@ class World:
             return
         if isinstance(fault, Crash):
             self.note(process.name, "crashes")
+            in_hand, running = process.in_hand()
             process.vanish(lost=self.pick(len(process.speaks.queue) + 1))
-            self.has_ended(process, "killed by SIGKILL")
+            exit = ProcessExit(signal="SIGKILL", out_of_memory=False, running=(*running,))
+            self._has_exited(process, "killed by SIGKILL", exit, in_hand)
             self._plan_return(process, fault.returns_after)
         elif isinstance(fault, Fail):
             process.fail("the process can't go on: its machinery has failed")

@@ -763,7 +763,7 @@ def test_exits_of_processes_that_never_joined_are_kept_up_to_a_number() -> None:
     watcher = scene.join("client", family="f")
     for serial in range(3_000):
         scene.says(watcher, m.WorkerExited(serial, "exited with code 1"))
-    assert len(scene.machine.features.membership.exits._reasons) == 1_000
+    assert len(scene.machine.features.membership.exits._reports) == 1_000
 
 
 def test_worker_that_joins_without_fibers_gets_some_of_a_busy_one() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.events import Disconnected, Event, Joined, Received, Tick
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind, Snapshots
@@ -17,18 +18,30 @@ Key = int | str
 class Scene:
     """A coordinator that is checked after every event."""
 
-    def __init__(self, workers: int = 0, threads: int = 1, grace: float = GRACE_SECONDS) -> None:
-        self.machine = Coordinator(grace)
+    def __init__(
+        self,
+        workers: int = 0,
+        threads: int = 1,
+        grace: float = GRACE_SECONDS,
+        max_losses: int = MAX_LOSSES,
+        family: str = "",
+    ) -> None:
+        self.machine = Coordinator(grace, max_losses)
         self.now = 0.0
         self.commands: Commands = []
         """What it has said because of the last event."""
-        self.client = self.join("client")
+        self.reports: list[m.LossReported] = []
+        """Those of losses; they aren't among what `happens` returns."""
+        self.client = self.join("client", family=family)
         self.workers = [self.join("worker", threads) for _ in range(workers)]
 
     def happens(self, event: Event) -> Commands:
         commands = self.machine.handle(self.now, event)
         self.machine.validate()
-        self.commands = [(command.member, command.message) for command in commands]
+        said = [(command.member, command.message) for command in commands]
+        reports = [each for _, each in said if isinstance(each, m.LossReported)]
+        self.reports += reports[::2]  # the operator is told the same as the client
+        self.commands = [each for each in said if not isinstance(each[1], m.LossReported)]
         return self.commands
 
     def join(self, kind: MemberKind, threads: int = 1, family: str = "") -> int:

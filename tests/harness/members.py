@@ -41,6 +41,12 @@ class Node:
         self.member.validate()
         return True
 
+    def hand(self) -> None:
+        """Nobody watches the process."""
+
+    def loop_hand(self) -> None:
+        """Nor its event loop."""
+
     def wall_clock(self) -> float:
         return 0.0
 

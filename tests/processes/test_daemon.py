@@ -247,6 +247,7 @@ def test_process_that_was_killed_is_started_again_and_reported(
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
     said = rf"worker process {victim}: killed by SIGKILL; the process is started again now$"
+    daemon.says(rf"worker process {victim} ended: killed by SIGKILL; with [0-9]+ MB")
     daemon.says(said)
     daemon.says("joined")
     after = pids(coordinator.url, 2)

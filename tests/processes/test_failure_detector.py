@@ -173,7 +173,7 @@ def test_worker_stopped_for_too_long_is_a_named_loss_and_is_told_why(
 ) -> None:
     url = coordinate(0.5)
     worker = worker_at(url)
-    with Cluster.connect(url) as cluster:
+    with Cluster.connect(url, snapshots="off") as cluster:
         running = cluster.submit(io.zip_par(io.pure(1)).then(io.sleep(1000)), None)
         assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
         worker.send_signal(signal.SIGSTOP)

@@ -36,20 +36,13 @@ EARLY: Final = [Crash("worker-1", at=0.02), Crash("worker-2", at=0.04)]
 def saves(patch: Patch, which: Callable[[Tree, Fiber | None], Sequence[Fiber]]) -> None:
     """Of each tree only some fibers are saved."""
 
-    def save(
-        recovery: LocalRecovery,
-        trees: Any,
-        effect: str,
-        fiber: Any,
-        then: Any,
-        condition: Any = None,
-    ) -> Any:
+    def save(recovery: LocalRecovery, trees: Any, effect: str, fiber: Any, *more: Any) -> Any:
         fewer = []
         for tree in trees:
             some = which(tree, fiber)
             fewer.append(Tree(some[0], tree.held))
             fewer[-1].rest = {each.id: each for each in some[1:]}
-        return right(recovery, fewer, effect, fiber, *rest)
+        return right(recovery, fewer, effect, fiber, *more)
 
     right = LocalRecovery._save
     patch.setattr(LocalRecovery, "_save", save)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import is_dataclass
 from enum import EnumType
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -43,11 +44,16 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(args)
     if isinstance(kind, UnionType) or get_origin(kind) is Union:
         return st.one_of(*map(values, args))
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        return st.builds(kind, **{name: values(hint) for name, hint in hints.items()})
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         hints = get_type_hints(kind, include_extras=True)
         return st.builds(kind, **{name: values(hints[name]) for name in kind.__struct_fields__})
     if kind == list[args]:  # type: ignore[valid-type]
         return st.lists(values(args[0]), max_size=4)
+    if get_origin(kind) is tuple and args[-1] is Ellipsis:
+        return st.lists(values(args[0]), max_size=4).map(tuple)
     if get_origin(kind) is dict:
         return st.dictionaries(values(args[0]), values(args[1]), max_size=4)
     return st.tuples(*map(values, args))

@@ -25,6 +25,7 @@ from distio.errors import (
     MatchError,
     MultipleExceptions,
     PanicGroup,
+    ProcessExit,
     TimedOut,
     TooManyRestarts,
     TracedException,
@@ -54,6 +55,10 @@ DIFFERENT: list[tuple[BaseException, BaseException]] = [
     (DistioError("a"), DistioError("b")),
     (Deadlock("a"), Deadlock("b")),
     (WorkerLost("w", "exit 1"), WorkerLost("w", "exit 2")),
+    (
+        WorkerLost("w", "exit 1", ProcessExit(memory=1)),
+        WorkerLost("w", "exit 1", ProcessExit(memory=2)),
+    ),
     (TimedOut(1.0), TimedOut(2.0)),
     (TooManyRestarts("a", 1, 5.0), TooManyRestarts("a", 2, 5.0)),
     (ForeignException("a.A", "no"), ForeignException("a.B", "no")),

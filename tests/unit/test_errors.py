@@ -32,6 +32,7 @@ from distio.errors import (
     NotImportable,
     NotPicklable,
     PanicGroup,
+    ProcessExit,
     SimulationLimit,
     TimedOut,
     TooManyRestarts,
@@ -85,6 +86,27 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
         "worker was lost meanwhile; look whether it has happened, and call it again only if it "
         "hasn't",
     ),
+    (
+        WorkerLost("w", "exit 1", ProcessExit(exit_code=1)),
+        "w was lost, and this fiber with it: exit 1",
+    ),
+    (
+        WorkerLost(
+            "w",
+            "killed by SIGABRT",
+            ProcessExit(
+                signal="SIGABRT",
+                out_of_memory=True,
+                memory=3 * 2**20,
+                running=("3.1", "3.2 (fetch)"),
+                stack="Fatal Python error: Aborted\nline 2",
+                output=("one", "two"),
+            ),
+        ),
+        "w was lost, and this fiber with it: killed by SIGABRT "
+        "(out of memory, with 3 MB; it ran fibers 3.1, 3.2 (fetch))\n"
+        "  crash:\n    Fatal Python error: Aborted\n    line 2\n  last output:\n    one\n    two",
+    ),
     (FiberUnreachable("the run of fiber 5 is over"), "the run of fiber 5 is over"),
     (NotPicklable("f -> variable lock -> Lock"), "f -> variable lock -> Lock"),
     (NotDeterministic("f did something else"), "f did something else"),
@@ -134,7 +156,11 @@ def test_exception_survives_a_journey(exception: BaseException, text: str, proto
 
 
 def test_exceptions_under_test_are_all_classes_of_the_module() -> None:
-    classes = {getattr(errors, name) for name in errors.__all__} - {TracedException, Where}
+    classes = {getattr(errors, name) for name in errors.__all__} - {
+        ProcessExit,
+        TracedException,
+        Where,
+    }
     assert {type(exception) for exception, _ in EXCEPTIONS} == classes
 
 

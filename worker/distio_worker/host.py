@@ -16,6 +16,7 @@ from typing import Final
 
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed
+from distio.runtime.black_box import BlackBox
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
 from distio.runtime.joining import join
@@ -51,6 +52,7 @@ def serve(
     patience: float = PATIENCE_SECONDS,
     retry: float = 0.0,
     grace: float = GRACE_SECONDS,
+    black_box: BlackBox | None = None,
 ) -> str:
     """Host fibers for the cluster at `url` until it closes or this process is told to end.
 
@@ -65,6 +67,7 @@ def serve(
         patience: see `distio.runtime.failure_detector`.
         retry: for how many seconds to try again if nobody answers; see `join`.
         grace: for how many seconds fibers may go on when the process is told to end.
+        black_box: where this process notes what it does, if somebody watches it.
 
     Returns:
         Why it has ended, as it was meant to. If it had to leave, because something in it failed, it
@@ -94,6 +97,7 @@ def serve(
         )
 
     host = join(url, connect_within, retry, log=log.log, timeout=timeout, lifeline=lifeline)
+    host.black_box = black_box
     for number in told:
         end_on(number, partial(host.leave, f"told to end by {number.name}", grace))
     joined(host.member.incarnation)

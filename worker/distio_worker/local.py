@@ -13,14 +13,14 @@ from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.process_supervisor import LOST
 from distio_worker.host import end, serve
 from distio_worker.output import keep_lines_whole
-from distio_worker.process import leave_interrupts_to_program, prepare_streams
+from distio_worker.process import hold_black_box, leave_interrupts_to_program, prepare_streams
 
 __all__ = ["main"]
 
 
 def main(arguments: list[str]) -> None:
     """Read what `Cluster.local` says on the command line, and serve."""
-    url, threads, family, start_seconds, serial, lifeline, stderr = arguments
+    url, threads, family, start_seconds, serial, lifeline, stderr, box = arguments
     leave_interrupts_to_program()
     prepare_streams()
 
@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> None:
             timeout=float(start_seconds),
             lifeline=hold_lifeline(int(lifeline)),
             joined=joined,
+            black_box=hold_black_box(int(box)),
         )
     except ClusterClosed:
         end(LOST)

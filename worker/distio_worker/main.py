@@ -16,7 +16,7 @@ from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.process_supervisor import LOST, MAX_RESTARTS, WITHIN_SECONDS
 from distio_worker.host import GRACE_SECONDS, end, serve
-from distio_worker.process import leave_interrupts_to_program, prepare_streams
+from distio_worker.process import hold_black_box, leave_interrupts_to_program, prepare_streams
 from distio_worker.supervising import REFUSED, Supervisor
 
 __all__ = ["main"]
@@ -67,7 +67,7 @@ def worker(
             metavar="SECONDS",
             callback=_seconds,
             help="How long the coordinator may give no sign of life, because it is stopped or cut "
-            "off, before it is lost.",
+            "off, before it is lost; and how long one of several processes may be stopped.",
         ),
     ] = PATIENCE_SECONDS,
     retry: Annotated[
@@ -107,6 +107,9 @@ def worker(
     stderr: Annotated[
         int | None, typer.Option(hidden=True, help="The true stderr, for when it has joined.")
     ] = None,
+    black_box: Annotated[
+        int | None, typer.Option(hidden=True, help="Where to note what this process does.")
+    ] = None,
 ) -> None:
     """Host fibers for the cluster at URL, until it closes or this process is told to end."""
     if lifeline is not None:
@@ -135,6 +138,7 @@ def worker(
                 grace=grace,
                 max_restarts=max_restarts,
                 within_seconds=within,
+                patience=patience,
             )
             end(kept.run())
         reason = serve(
@@ -145,6 +149,7 @@ def worker(
             patience=patience,
             retry=retry,
             grace=grace,
+            black_box=None if black_box is None else hold_black_box(black_box),
         )
     except ClusterClosed as error:
         log.error("lost the cluster at %s: %s", url, error)

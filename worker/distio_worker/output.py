@@ -14,17 +14,21 @@ import select
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from io import StringIO, TextIOWrapper
 from typing import Any, Final, final
 
-__all__ = ["Turns", "WholeLines", "end_output", "keep_lines_whole", "pieces_of"]
+__all__ = ["Turns", "WholeLines", "end_output", "keep_lines_whole", "note_output", "pieces_of"]
 
 _LONGEST_KEPT: Final = 1 << 20
 """A text without an end of line is kept up to this length (in characters)."""
 _PATIENCE_SECONDS: Final = 1.0
 """How long the end of a process may wait for a thread that writes."""
+
+
+_notes: Final[list[Callable[[bytes], None]]] = []
+"""Called with all that is about to be written."""
 
 
 class Turns:
@@ -110,6 +114,8 @@ class WholeLines(TextIOWrapper):
         self.buffer.flush()  # what was written as bytes comes before
         if kept is not None:
             text = kept.getvalue().encode(self.encoding, self.errors or "strict")
+            for note in _notes:
+                note(text)
             try:
                 _write(self.fileno(), text)
             except OSError as error:
@@ -164,6 +170,11 @@ def keep_lines_whole() -> None:
             whole = WholeLines(stream, turns[file.st_dev, file.st_ino])
             setattr(sys, name, whole)
             setattr(sys, f"__{name}__", whole)
+
+
+def note_output(note: Callable[[bytes], None]) -> None:
+    """Call this with all text that is about to be written from now on, by any thread."""
+    _notes.append(note)
 
 
 def end_output() -> None:

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
+from distio.runtime.black_box import BlackBox
 from distio.runtime.forks import renew_in_children
 from distio.runtime.launching import fill_standard_streams
-from distio_worker.output import keep_lines_whole
+from distio_worker.output import keep_lines_whole, note_output
 
-__all__ = ["end_on", "leave_interrupts_to_program", "prepare_streams"]
+__all__ = ["end_on", "hold_black_box", "leave_interrupts_to_program", "prepare_streams"]
 
 
 def prepare_streams() -> None:
@@ -29,6 +30,18 @@ def prepare_streams() -> None:
         if getattr(sys, name) is None:  # it was closed when Python started
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
     keep_lines_whole()
+
+
+def hold_black_box(descriptor: int) -> BlackBox:
+    """Note in this black box what the process does and prints from now on.
+
+    Args:
+        descriptor: of the one that whoever has started the process has made.
+    """
+    box = BlackBox(descriptor)
+    box.hold()
+    note_output(box.note_output)
+    return box
 
 
 def leave_interrupts_to_program() -> None:

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, final
 
+from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
+from distio.runtime.post_mortem import MemoryWatch, examine
 from distio.runtime.process_supervisor import (
     LOST,
     MAX_RESTARTS,
@@ -42,6 +44,7 @@ class Supervisor:
         grace: how many seconds a worker has that is told to end.
         max_restarts: how often each is started again at most because it has ended,
         within_seconds: in such a time.
+        patience: for how many seconds a worker may be stopped.
     """
 
     def __init__(
@@ -53,13 +56,15 @@ class Supervisor:
         grace: float,
         max_restarts: int = MAX_RESTARTS,
         within_seconds: float = WITHIN_SECONDS,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self._processes = processes
         self._arguments = arguments
         self._joins_again = joins_again
         self._grace = grace
-        self._supervised = ProcessSupervisor(self)
+        self._supervised = ProcessSupervisor(self, patience)
+        self._memory = MemoryWatch()
         self._code = 0
 
     def run(self) -> int:
@@ -73,9 +78,11 @@ class Supervisor:
 
         def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog | None]:
             log = StartLog(stderr.descriptor)
-            given = "--lifeline", str(lifeline.reader), "--stderr", str(stderr.descriptor)
-            inherits = [lifeline.reader, stderr.descriptor]
-            return program.start(*self._arguments, *given, inherits=inherits, log=log), log
+            inherits = [lifeline.reader, stderr.descriptor, child.new_box()]
+            given = [*self._arguments]
+            for option, descriptor in zip(("--lifeline", "--stderr", "--black-box"), inherits):
+                given += [option, str(descriptor)]
+            return program.start(*given, inherits=inherits, log=log), log
 
         self._supervised.hear_signals()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -109,11 +116,16 @@ class Supervisor:
         if code == 0:
             log.info("%s has ended, as it was told to", name)
             return None
+        exit, _ = examine(code, child.box, self._memory)
         if code == REFUSED or (code == LOST and not self._joins_again):
             self._code = REFUSED if REFUSED in (code, self._code) else LOST
             return None  # it has said why
         is_lost = code == LOST
         reason = "lost the coordinator" if is_lost else describe_exit(code)
+        if child.was_stopped:
+            reason = f"killed, because it was stopped for {self._supervised.patience:g} s"
+        if not is_lost and (details := str(exit).strip()):
+            log.error("%s ended: %s; %s", name, reason, details)
         seconds = self._again(child, f"{name}: {reason}", lived, counts=not is_lost)
         if seconds is None:
             self._code = FAILED

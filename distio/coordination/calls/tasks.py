@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
 from inspect import isawaitable
 from typing import Any, final
 
 from distio.coordination.calls.callbacks import Callback
+from distio.coordination.executor.hands import NotedCoroutine
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
 from distio.core import expect
@@ -86,7 +87,10 @@ class StartBlockingCall(Task):
         call = partial(_call, host, fiber, request, self._variables, callback)
         if request.place == "loop":
             begin = partial(host.begin_task, fiber)
-            self._stop = host.on_loop(partial(_await, request, self._variables, begin, callback))
+            hand = host.loop_hand()
+            noted = None if hand is None else partial(NotedCoroutine, fiber=fiber, hand=hand)
+            awaiting = partial(_await, request, self._variables, begin, callback, noted)
+            self._stop = host.on_loop(awaiting)
         elif request.place == "main thread":
             withdraw = host.on_main_thread(call, partial(_refuse_call, callback), fiber)
             self._stop = partial(_withdraw, withdraw, callback)
@@ -152,12 +156,14 @@ async def _await(
     variables: Context,
     begin: Begin,
     callback: Callback,
+    noted: Callable[[Coroutine[Any, Any, Any]], NotedCoroutine] | None,
 ) -> None:
     from asyncio import CancelledError, create_task  # takes long to import, and is there by now
 
     # a task of its own: the context must have been left when the fiber goes on
+    awaited: Coroutine[Any, Any, Result[Any, Any]] = _awaited(request, begin)
     try:
-        result = await create_task(_awaited(request, begin), context=variables)
+        result = await create_task(noted(awaited) if noted else awaited, context=variables)
     except CancelledError as exception:  # it was cancelled before it had begun
         result = _failed(request, exception)
     callback(result)

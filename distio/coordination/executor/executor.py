@@ -36,6 +36,7 @@ class Executor:
         "_answers",
         "_cancellation",
         "_empty",
+        "_hand",
         "_host",
         "_mark_observed",
         "_opening",
@@ -53,6 +54,7 @@ class Executor:
         self._answers = member.answers
         self._answers[NoneType] = _abandon
         self._host = host
+        self._hand = host.hand()
         self._streak = 0
         self._empty = Context()
         """The context in which work is run that has no context variables."""
@@ -87,9 +89,18 @@ class Executor:
                     continue
             state.stepping += 1
             self.work = work
+            if self._hand is not None:
+                self._hand.take(work)
             return True
         self.work = None
+        if self._hand is not None:
+            self._hand.put_down()
         return False
+
+    def retire(self) -> None:
+        """It takes no more work."""
+        if self._hand is not None:
+            self._hand.leave()
 
     def run(self) -> None:
         """Do the part of the work that may run user code (mutex not held)."""
@@ -141,6 +152,8 @@ class Executor:
         if following is None:
             self._state.stepping -= 1
             return False
+        if self._hand is not None and following is not work:
+            self._hand.take(following)
         return True
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from distio.coordination.calls.callbacks import Answering
+from distio.coordination.executor.hands import Hand
 from distio.core.fiber import Fiber
 from distio.protocol.messages.logs import LogLevels
 from distio.result import Result
@@ -15,6 +16,12 @@ __all__ = ["HostServices"]
 
 class HostServices(Answering, Protocol):
     """Services of the process for work; never called with the mutex held."""
+
+    def hand(self) -> Hand | None:
+        """A place where a new executor notes its work; None: nobody would read it."""
+
+    def loop_hand(self) -> Hand | None:
+        """Where the event loop notes the fiber whose coroutine it steps; None: nobody reads it."""
 
     def wall_clock(self) -> float:
         """The time of `time.time`, or a simulated one."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from distio.coordination.dispatch import handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
-from distio.coordination.membership.exits import ProcessExits, process_of
+from distio.coordination.membership.exits import ProcessExits, cut_short, process_of
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.protocol import messages as m
@@ -67,10 +67,12 @@ class Membership(CoordinatorFeature):
         if member.is_leaving:  # its goodbye goes by the other connection, and may come too late
             self._leave(member, _LEFT)
             return
-        member.gone_because = why
-        reason = self.exits.reason_of(member)
-        if reason is not None or not self._is_watched(member):
-            self._lose(id, reason or why)
+        member.gone_because, member.gone_at = why, self._state.now
+        member.exit = self.exits.report_of(member)
+        if member.exit is not None:
+            self._lose(id, member.exit.reason)
+        elif not self._is_watched(member):
+            self._lose(id, why)
 
     @handles
     def worker_exited(self, sender: MemberRecord, message: m.WorkerExited) -> None:
@@ -81,9 +83,10 @@ class Membership(CoordinatorFeature):
             return
         for member in self._state.members.values():
             if member.is_gone and process_of(member) == exited:
-                self._lose(member.id, message.reason)
+                member.exit = cut_short(message)
+                self._lose(member.id, member.exit.reason)
                 return
-        if not self.exits.record_exit(sender, message.serial, message.reason):
+        if not self.exits.record_exit(sender, message):
             self._state.stale += 1
 
     def _leave(self, member: MemberRecord, reason: str) -> None:
@@ -105,6 +108,7 @@ class Membership(CoordinatorFeature):
             is_there = watched.id in state.members  # it may have been lost with another one
             if is_there and watched.is_gone and not self._is_watched(watched):
                 self._lose(watched.id, watched.gone_because)
-        state.departed.note(id, lost.name(), reason)
+        exit = None if lost.exit is None else lost.exit.exit
+        state.departed.note(id, lost.name(), reason, exit)
         for member_lost in state.hooks.member_lost:
             state.survive(member_lost, lost, reason)

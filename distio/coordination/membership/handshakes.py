@@ -30,7 +30,9 @@ from typing import Final
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.gate import Gate, Incident
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
+from distio.coordination.recovery.words import describe_loss
 from distio.coordination.state.events import (
+    OPERATOR,
     Closing,
     Disconnected,
     Event,
@@ -245,6 +247,8 @@ class Handshakes:
         for member, message in self.gate.handle(now, event):
             if member in self._listens_at:  # else it is gone, and it is of no use to others
                 self._say(self._listens_at[member], message)
+            elif member == OPERATOR and isinstance(message, m.LossReported):
+                self._log.log(describe_loss(message))
         if self.gate.incidents:
             self._note_incidents()
 

@@ -52,9 +52,9 @@ class Outcomes(CoordinatorFeature):
                 record = self.find(sender, message.run, fiber)
             if record is None:
                 why = self._why_unknown(run, fiber)
-                state.send(sender.id, m.FiberLost(fiber, *why, message.run))
+                state.say_lost(sender.id, m.FiberLost(fiber, *why, message.run))
             elif record.lost is not None:
-                state.send(sender.id, m.FiberLost(fiber, *record.lost))
+                state.say_lost(sender.id, m.FiberLost(fiber, *record.lost))
             elif record.outcome is not None and record.host == NOWHERE:
                 self._send(sender.id, fiber, record.outcome)
             else:
@@ -188,7 +188,7 @@ class Outcomes(CoordinatorFeature):
 
     def _tell_waiters(self, record: FiberRecord, message: m.FiberLost) -> None:
         for waiter in record.waiters:
-            self._state.send_if_member(waiter, message)
+            self._state.say_lost(waiter, message)
         record.waiters.clear()
 
     # -- handles --------------------------------------------------------------------------

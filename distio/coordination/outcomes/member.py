@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence, Sized
-from typing import Any
+from typing import Any, Final
 
 from distio.coordination.dispatch import handles
 from distio.coordination.feature.member import Departure, MemberFeature
@@ -18,7 +19,7 @@ from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
 from distio.core.snapshot import Leaving, Packed
 from distio.core.where import in_fiber
-from distio.errors import TracedException, WorkerLost
+from distio.errors import ProcessExit, TracedException, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.result import Panic
@@ -26,6 +27,8 @@ from distio.result import Panic
 __all__ = ["Outcomes"]
 
 _CLUSTER = "the cluster"
+_MOST_EXITS: Final = 100
+"""How many workers are known in detail that were lost."""
 
 
 class Outcomes(MemberFeature):
@@ -37,6 +40,8 @@ class Outcomes(MemberFeature):
         self._waits = waits
         self.asked: set[int] = set()
         """Fibers here for whose outcome fibers elsewhere wait."""
+        self._exits: OrderedDict[str, ProcessExit] = OrderedDict()
+        """By worker that was lost: how its process ended."""
 
     # -- outcomes of fibers here ----------------------------------------------------------
 
@@ -97,11 +102,20 @@ class Outcomes(MemberFeature):
             self._arrived(self._state.awaited.take_all(fiber), outcome)
 
     @handles
+    def worker_ended(self, message: m.WorkerEnded) -> None:
+        """Fibers of a worker whose process has ended are lost, as the next messages say."""
+        self._exits[message.worker] = message.exit
+        if len(self._exits) > _MOST_EXITS:
+            self._exits.popitem(last=False)
+
+    @handles
     def fiber_lost(self, message: m.FiberLost) -> None:
         """The outcome of a fiber will never come."""
         if message.worker:
-            lost = WorkerLost(message.worker, message.reason)
-            panic = Panic[Any, Any]([TracedException(lost, str(lost))], [])
+            exit = self._exits.get(message.worker)
+            lost = WorkerLost(message.worker, message.reason, exit)
+            text = str(WorkerLost(message.worker, message.reason))  # the details are in the error
+            panic = Panic[Any, Any]([TracedException(lost, text)], [])
             # its text names the worker, but not the fiber
             panic = in_fiber(panic, name_of(message.fiber), None)
         else:

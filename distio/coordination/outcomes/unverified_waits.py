@@ -119,7 +119,7 @@ class UnverifiedWaits(CoordinatorFeature):
 
     def _tell(self, wait: FiberRecord, message: m.FiberLost) -> None:
         for waiter in wait.waiters:
-            self._state.send_if_member(waiter, message)
+            self._state.say_lost(waiter, message)
 
     def _drop(self, fiber: int, run: int) -> None:
         del self._waits[fiber][run]

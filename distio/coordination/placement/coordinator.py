@@ -176,18 +176,20 @@ class Placement(CoordinatorFeature):
             self._state.survive(self._place, host, chunk, run=chunk.run)
 
     def _place(self, host: MemberRecord, chunk: m.Chunk) -> None:
-        moved = []
+        moved, restored = [], []
         for fiber, epoch in chunk.fibers:
             record = self._state.fibers[fiber]
             record.host = host.id
             record.epoch = epoch + 1
             moved.append((fiber, record.epoch))
+            if record.restored:
+                restored.append((fiber, record.restored, record.last_loss))
         run = self._state.runs[chunk.run]
         run.move(NOWHERE, host.id, len(moved))
         for before_placing in self._state.hooks.before_placing:
             before_placing(host, run)
         given = msgspec.structs.replace(run.give_attachments(chunk, host.id), fibers=moved)
-        self._state.send(host.id, m.Place(given, run.snapshots))
+        self._state.send(host.id, m.Place(given, run.snapshots, restored))
         host.note_placed(given)
         for fibers_placed in self._state.hooks.fibers_placed:
             fibers_placed(host, given)

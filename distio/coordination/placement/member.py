@@ -197,6 +197,8 @@ class Placement(MemberFeature):
         run = state.runs.get(chunk.run) or state.new_run(chunk.run)
         run.snapshots = message.snapshots
         run.alive += len(chunk.fibers)
+        for fiber, times, loss in message.restored:
+            run.restored[fiber] = times, loss
         handles = []
         for id, _ in chunk.fibers:
             # a fiber that comes home finds the fibers that have waited for it here

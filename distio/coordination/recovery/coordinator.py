@@ -12,13 +12,17 @@ Rules
   of them is taken up.
 - A fiber that waits in its snapshot asks again where it is placed. The reply to its call is kept
   for that; so is what it was told to cancel, and each outcome for which somebody may ask.
-- A fiber whose worker was lost too often isn't placed again: it may be what ends them.
+- A fiber that was in hand when too many workers were lost isn't placed again: it may be what ends
+  them. Whoever watches a process reports the work that it had in hand. Of several fibers in hand
+  those count that have counted most before. Each of them goes on apart from the others, first the
+  one whose thread was the first to take work. Where nobody watches, each fiber of the process
+  counts that may have been running. A member that leaves in order has lost nothing to its fibers.
 - The fibers of a client end with their client: no snapshot of them is of any use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -34,10 +38,11 @@ from distio.coordination.state.registry import NOWHERE, FiberRecord, KeptOutcome
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
 
-__all__ = ["MOST_LOSSES", "Recovery"]
+__all__ = ["MAX_LOSSES", "Recovery"]
 
-MOST_LOSSES: Final = 3
-"""A fiber that was lost with so many workers isn't placed again, unless it is told otherwise."""
+MAX_LOSSES: Final = 3
+"""A fiber that so many workers had in hand when they were lost isn't placed again, unless the
+coordinator is told otherwise."""
 
 Held = Sequence[tuple[Key, int, int]]
 
@@ -54,7 +59,8 @@ class Recovery(CoordinatorFeature):
         move_tokens: Callable[[Held, int, int], None],
         has_lent: Callable[[int, Held], bool],
         deadline_of: Callable[[int], float | None],
-        most_losses: int = MOST_LOSSES,
+        note_restored: Callable[[int, Run, MemberRecord, str, bool], None],
+        max_losses: int = MAX_LOSSES,
     ) -> None:
         """
         Args:
@@ -65,7 +71,9 @@ class Recovery(CoordinatorFeature):
             move_tokens: called with what fibers hold, and from where to where it goes with them.
             has_lent: whether a member has these tokens.
             deadline_of: when the sleep of a fiber ends.
-            most_losses: a fiber that was lost with so many workers isn't placed again.
+            note_restored: called with each fiber that goes on, its run, its member, why that was
+                lost, and whether it goes on from a snapshot that was taken there.
+            max_losses: a fiber that so many lost workers had in hand isn't placed again.
         """
         self._state = state
         self._references = references
@@ -74,7 +82,8 @@ class Recovery(CoordinatorFeature):
         self._move_tokens = move_tokens
         self._has_lent = has_lent
         self._deadline_of = deadline_of
-        self._most_losses = most_losses
+        self._note_restored = note_restored
+        self._max_losses = max_losses
 
     # -- snapshots ------------------------------------------------------------------------
 
@@ -125,7 +134,7 @@ class Recovery(CoordinatorFeature):
             ((fiber, epoch),) = chunk.fibers
             taken = run.take_attachments(chunk)  # in any case: the sender sends them once
             if self._find(sender, message.run, fiber, epoch) is not None:
-                self._keep(taken, message.received)
+                self._keep(taken, message.received, is_saved=True)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:
@@ -161,9 +170,9 @@ class Recovery(CoordinatorFeature):
         record.outcome = KeptOutcome(payload, references)
         self._references.came(references)
 
-    def _keep(self, chunk: m.Chunk, received: int) -> None:
+    def _keep(self, chunk: m.Chunk, received: int, *, is_saved: bool = False) -> None:
         self._references.came(chunk.references)
-        snapshot = Snapshot(chunk)
+        snapshot = Snapshot(chunk, is_saved=is_saved)
         for index, (fiber, _) in enumerate(chunk.fibers):
             record = self._state.fibers[fiber]
             if not chunk.is_waiting:
@@ -208,12 +217,48 @@ class Recovery(CoordinatorFeature):
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Place the fibers of the member again, as they were in their snapshots."""
+        suspects = self._suspects(lost)
+        counts = [(self._state.fibers[fiber].losses, fiber) for fiber in suspects]
+        most = max(counts, default=(0, 0))[0] if self._knows_work_of(lost) else 0
+        for count, fiber in counts:
+            if count >= most:  # of several it is the one that was suspected before
+                self._state.fibers[fiber].losses += 1
         for id, run in list(self._state.runs.items()):
             if run.snapshots != "off" and run.owner != lost.id:
-                self._state.survive(self._restore, id, run, lost.id, run=id)
+                self._state.survive(self._restore, run, lost, reason, suspects, run=id)
 
-    def _restore(self, id: int, run: Run, lost: int) -> None:
-        chunks: dict[Snapshot, list[int]] = {}
+    def _knows_work_of(self, lost: MemberRecord) -> bool:
+        return lost.exit is not None and lost.exit.in_hand is not None
+
+    def _suspects(self, lost: MemberRecord) -> dict[int, int]:
+        """The fibers of the member each of which may have ended it.
+
+        Returns:
+            By fiber: with which others it goes on; 0: with all that aren't suspected.
+        """
+        if lost.is_leaving:
+            return {}
+        fibers = self._state.fibers
+        if lost.exit is None or lost.exit.in_hand is None:
+            return {id: 0 for id, each in fibers.items() if _may_run(each, lost.id)}
+        suspects: dict[int, int] = {}
+        for work in lost.exit.in_hand:
+            known = work.fiber if work.fiber in fibers else work.head
+            record = fibers.get(known)
+            if record is None or record.host != lost.id:
+                continue
+            order = suspects.setdefault(known, 1 + len(suspects))
+            if work.has_others and record.snapshot is not None:
+                for other in self._state.runs[record.run].fibers:
+                    if fibers[other].snapshot is record.snapshot:
+                        suspects.setdefault(other, order)  # they share a pickle, and stay together
+        return suspects
+
+    def _restore(
+        self, run: Run, member: MemberRecord, reason: str, suspects: Mapping[int, int]
+    ) -> None:
+        lost = member.id
+        chunks: dict[tuple[int, Snapshot], list[int]] = {}
         for fiber in list(run.fibers):
             record = self._state.fibers.get(fiber)
             if record is None or record.host != lost or record.lost is not None:
@@ -221,19 +266,20 @@ class Recovery(CoordinatorFeature):
             if record.outcome is not None:
                 record.host = NOWHERE
                 self._send_kept(fiber, record)
-            elif record.snapshot is not None and not record.ended and self._may_go_on(record):
-                chunks.setdefault(record.snapshot, []).append(fiber)
-        for snapshot, fibers in chunks.items():
+                continue
+            if record.ended or record.snapshot is None:
+                continue
+            if record.losses >= self._max_losses:
+                record.unsaved = _too_often(record.losses)
+                continue
+            # each suspect goes on alone, where it will be seen to be innocent or not
+            chunk = suspects.get(fiber, 0), record.snapshot
+            chunks.setdefault(chunk, []).append(fiber)
+            record.restored += 1
+            record.last_loss = f"{member.name()} was lost: {reason}"
+            self._note_restored(fiber, run, member, reason, record.snapshot.is_saved)
+        for (_, snapshot), fibers in sorted(chunks.items(), key=_innocent_first):
             self._place_again(run, snapshot, fibers, lost)
-
-    def _may_go_on(self, record: FiberRecord) -> bool:
-        record.losses += 1
-        if record.losses < self._most_losses:
-            return True
-        record.unsaved = (
-            f"{record.losses} workers were lost with this fiber, so it isn't tried again"
-        )
-        return False
 
     def _place_again(self, run: Run, snapshot: Snapshot, fibers: list[int], lost: int) -> None:
         """Let fibers go on from this snapshot."""
@@ -252,3 +298,20 @@ class Recovery(CoordinatorFeature):
         run.count(NOWHERE, len(fibers))
         self._state.backlog.append(chunk)
         self._state.is_unsettled = True
+
+
+def _innocent_first(chunk: tuple[tuple[int, Snapshot], list[int]]) -> int:
+    (order, _), _ = chunk
+    return order
+
+
+def _may_run(record: FiberRecord, host: int) -> bool:
+    """Whether a fiber may have been running on this host, as far as is known here."""
+    snapshot = record.snapshot
+    is_waiting = snapshot is not None and snapshot.chunk.is_waiting and record.reply is None
+    return record.host == host and not is_waiting
+
+
+def _too_often(losses: int) -> str:
+    workers = "1 worker was" if losses == 1 else f"{losses} workers were"
+    return f"{workers} lost while the fiber ran there, so it may be what ends them"

@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any, Final
 
 from distio.coordination.cancellation.member import Cancellation
+from distio.coordination.dispatch import handles
 from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import Departure, Key, MemberFeature
 from distio.coordination.outcomes.mentioned import outcomes_of
@@ -76,6 +77,8 @@ class Recovery(MemberFeature):
         self._references = references
         self._cancellation = cancellation
         self._held_by = held_by
+        self._reports: list[m.LossReported] = []
+        """Those of losses that the host hasn't taken out yet."""
 
     # -- trees ----------------------------------------------------------------------------
 
@@ -306,8 +309,20 @@ class Recovery(MemberFeature):
             self._cancellation.tell_parked(fiber)
         return following
 
+    # -- losses ---------------------------------------------------------------------------
+
+    @handles
+    def loss_reported(self, message: m.LossReported) -> None:
+        """A worker was lost that had fibers of runs that were started here."""
+        self._reports.append(message)
+
+    def take_reports(self) -> list[m.LossReported]:
+        """Take out the reports that have come."""
+        reports, self._reports = self._reports, []
+        return reports
+
     def leftovers(self) -> Mapping[str, Sized]:
-        return {}
+        return {"reports of losses": self._reports}
 
 
 def _effect(fiber: Fiber, request: Any, state: MemberState) -> str:

@@ -10,6 +10,8 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from distio.coordination.admission import Inadmissible, part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.endings.coordinator import Endings
@@ -27,9 +29,21 @@ __all__ = ["Runs"]
 class Runs(CoordinatorFeature):
     """Keeps the counts, which are in the state."""
 
-    def __init__(self, state: CoordinatorState, endings: Endings) -> None:
+    def __init__(
+        self,
+        state: CoordinatorState,
+        endings: Endings,
+        note_loss: Callable[[Run, MemberRecord, str], None],
+    ) -> None:
+        """
+        Args:
+            state: what is known of members, runs and fibers.
+            endings: the runs that end.
+            note_loss: called with the run, the member and the reason of each fiber that is lost.
+        """
         self._state = state
         self._endings = endings
+        self._note_loss = note_loss
 
     @admits
     def admit_run(self, sender: MemberRecord, message: m.StartRun) -> None:
@@ -101,11 +115,11 @@ class Runs(CoordinatorFeature):
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Lose the fibers that the member has hosted, in each run."""
-        name = lost.name()
         for id, run in list(self._state.runs.items()):
-            self._state.survive(self._lose_part, id, run, lost.id, name, reason, run=id)
+            self._state.survive(self._lose_part, id, run, lost, reason, run=id)
 
-    def _lose_part(self, id: int, run: Run, lost: int, name: str, reason: str) -> None:
+    def _lose_part(self, id: int, run: Run, member: MemberRecord, reason: str) -> None:
+        lost, name = member.id, member.name()
         if run.alive_at.get(lost):
             run.note_loss(name, reason)
         run.count(lost, -run.alive_at.get(lost, 0))
@@ -115,6 +129,8 @@ class Runs(CoordinatorFeature):
                 continue  # the snapshot of one that is lost was the last to refer to it
             if record.host == lost and record.lost is None:
                 why = f"{reason}; {record.unsaved}" if record.unsaved else reason
+                if not record.ended and run.owner != lost:
+                    self._note_loss(run, member, reason)
                 self._state.lose_fiber(fiber, record, name, why)
             if lost in record.waiters:
                 record.waiters.remove(lost)

@@ -65,6 +65,15 @@ class CoordinatorState:
         """Say this to a process that joins or isn't a member any more, so it doesn't count."""
         self.commands.append(Send(address, message))
 
+    def say_lost(self, member: int, message: m.FiberLost) -> None:
+        """Tell a member, which may have been lost in this event, that a fiber has no outcome."""
+        if member not in self.members:
+            return
+        exit = self.departed.news_of(message.worker, member)
+        if exit is not None:
+            self.send(member, m.WorkerEnded(message.worker, exit))
+        self.send(member, message)
+
     def take_commands(self) -> list[Send]:
         """Take out what is to be said."""
         commands, self.commands = self.commands, []

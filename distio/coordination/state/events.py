@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from distio.protocol import messages as m
 
-__all__ = ["Closing", "Disconnected", "Event", "Expelled", "Joined", "Received", "Send", "Tick"]
+__all__ = [
+    "OPERATOR",
+    "Closing",
+    "Disconnected",
+    "Event",
+    "Expelled",
+    "Joined",
+    "Received",
+    "Send",
+    "Tick",
+]
+
+
+OPERATOR: Final = 0
+"""No member's incarnation: stands for whoever reads the log of the coordinator."""
 
 
 class Joined(NamedTuple):
@@ -53,7 +67,7 @@ Event = Joined | Received | Disconnected | Expelled | Tick | Closing
 
 
 class Send(NamedTuple):
-    """The one kind of command: say this to this member."""
+    """The one kind of command: say this to this member, or to the operator."""
 
     member: int
     message: m.CoordinatorMessage

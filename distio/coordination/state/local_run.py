@@ -41,6 +41,7 @@ class LocalRun:
         "objects",
         "posting",
         "primitives",
+        "restored",
         "sent_outcomes",
         "snapshots",
         "trees",
@@ -92,6 +93,8 @@ class LocalRun:
         """What is kept of its fibers here, in case the member is lost."""
         self.trees: dict[int, Tree] = {}
         """By fiber here that the coordinator knows, if one of them may go on elsewhere."""
+        self.restored: dict[int, tuple[int, str]] = {}
+        """By fiber here that has gone on after a loss: how many times, and the last one."""
         self.sent_outcomes: set[int] = set()
         """The fibers here whose outcomes the coordinator keeps."""
         self._is_anew = False

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Final
 
+from distio.errors import ProcessExit
 from distio.protocol.ids import member_name
-from distio.protocol.messages import Chunk, Hello, Progress
+from distio.protocol.messages import Chunk, Hello, Progress, WorkerExited
 
 __all__ = ["AHEAD", "Departed", "MemberRecord"]
 
@@ -19,6 +20,8 @@ AHEAD: Final = 2
 """A worker is given more while fewer than this many fibers a thread are ready in it."""
 
 _MOST_DEPARTED: Final = 1_000
+_MOST_EXITS: Final = 100
+"""How many are kept of those that are known in detail."""
 
 
 class MemberRecord:
@@ -49,6 +52,10 @@ class MemberRecord:
         """Whether the member has said that it leaves: its fibers release what they hold."""
         self.gone_because = ""
         """Why the link broke, while the report on the exit of the process is still to come."""
+        self.gone_at: float | None = None
+        """When that was seen."""
+        self.exit: WorkerExited | None = None
+        """How its process has exited, if somebody has seen that."""
 
     @property
     def is_gone(self) -> bool:
@@ -103,15 +110,32 @@ class Departed:
 
     def __init__(self) -> None:
         self._known: OrderedDict[int, tuple[str, str]] = OrderedDict()
+        self._exits: OrderedDict[str, ProcessExit] = OrderedDict()
+        """By name: how its process has exited."""
+        self._told: dict[str, set[int]] = {}
+        """By name: the members that know that."""
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def note(self, id: int, name: str, reason: str) -> None:
+    def note(self, id: int, name: str, reason: str, exit: ProcessExit | None = None) -> None:
         """A member is lost."""
         self._known[id] = name, reason
         if len(self._known) > _MOST_DEPARTED:
             self._known.popitem(last=False)
+        if exit is not None:
+            self._exits[name], self._told[name] = exit, set()
+            if len(self._exits) > _MOST_EXITS:
+                name, _ = self._exits.popitem(last=False)
+                del self._told[name]
+
+    def news_of(self, name: str, member: int) -> ProcessExit | None:
+        """How the process of the lost member of this name exited, if this one isn't told yet."""
+        exit = self._exits.get(name)
+        if exit is None or member in self._told[name]:
+            return None
+        self._told[name].add(member)
+        return exit
 
     def who(self, id: int) -> tuple[str, str]:
         """The name of a member, and why it is lost."""

@@ -28,10 +28,12 @@ _MOST_LOSSES: Final = 3
 class Snapshot:
     """Fibers as they were at one moment, from which they can go on if their host is lost."""
 
-    __slots__ = ("chunk", "fibers")
+    __slots__ = ("chunk", "fibers", "is_saved")
 
-    def __init__(self, chunk: Chunk) -> None:
+    def __init__(self, chunk: Chunk, *, is_saved: bool) -> None:
         self.chunk = chunk
+        self.is_saved = is_saved
+        """Whether it was taken on a worker, or is how the fibers came to theirs."""
         self.fibers = len(chunk.fibers)
         """How many of the fibers would go on from it."""
 
@@ -55,12 +57,14 @@ class FiberRecord:
         "epoch",
         "host",
         "is_unwanted",
+        "last_loss",
         "losses",
         "lost",
         "outcome",
         "pending_cancels",
         "place",
         "reply",
+        "restored",
         "run",
         "snapshot",
         "told",
@@ -95,7 +99,11 @@ class FiberRecord:
         self.reply: Replied | None = None
         """The reply to the call in which the snapshot waits."""
         self.losses = 0
-        """How many times its host was lost."""
+        """How many hosts were lost while it may have been what ended them."""
+        self.restored = 0
+        """How many times it has gone on elsewhere after a loss."""
+        self.last_loss = ""
+        """The last one, in words."""
         self.wakes_at: float | None = None
         """When the sleep ends in which the snapshot waits; None: that is over, or it waits for
         something else."""

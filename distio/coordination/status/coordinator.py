@@ -116,7 +116,10 @@ class StatusQueries(CoordinatorFeature):
     def _reply(
         self, member: int, query: m.QueryStatus, state: str, name: str | None = None, where: int = 0
     ) -> None:
-        self._state.send(member, m.StatusReply(query.fiber, query.query_id, state, name, where))
+        record = self._state.fibers.get(query.of)
+        restored = (0, "") if record is None else (record.restored, record.last_loss)
+        reply = m.StatusReply(query.fiber, query.query_id, state, name, where, *restored)
+        self._state.send(member, reply)
 
     # -- hooks ----------------------------------------------------------------------------
 

@@ -46,7 +46,9 @@ class StatusQueries(MemberFeature):
         state, name = self._known(stated)
         if state:
             where = self._state.incarnation if state not in ("ended", "lost") else 0
-            fiber.value = _status(stated.id, name, state, where)
+            run = self._state.runs.get(fiber.run)
+            restored = (0, "") if run is None else run.restored.get(stated.id, (0, ""))
+            fiber.value = _status(stated.id, name, state, where, *restored)
             return fiber
         self._queries += 1
         request.query_id = self._queries
@@ -67,7 +69,8 @@ class StatusQueries(MemberFeature):
             self._state.stale += 1
             return
         name = None if message.name is None else as_given(message.name)
-        fiber.value = _status(request.handle.id, name, message.state, message.member)
+        restored = message.restored, message.last_loss
+        fiber.value = _status(request.handle.id, name, message.state, message.member, *restored)
         self._state.unpark(fiber)
 
     def _known(self, stated: Handle[Any, Any, Any]) -> tuple[str, str | None]:
@@ -107,5 +110,8 @@ class StatusQueries(MemberFeature):
             self.replied(m.StatusReply(fiber.id, fiber.request.query_id, "lost", None, 0))
 
 
-def _status(fiber: int, name: str | None, state: str, member: int) -> Status:
-    return Status(name_of(fiber), name, state, f"member {member}" if member else None)
+def _status(
+    fiber: int, name: str | None, state: str, member: int, restored: int, loss: str
+) -> Status:
+    where = f"member {member}" if member else None
+    return Status(name_of(fiber), name, state, where, restored, loss or None)

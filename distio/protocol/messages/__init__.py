@@ -34,10 +34,12 @@ from distio.protocol.messages.membership import (
     HANDSHAKE,
     Goodbye,
     Hello,
+    InHand,
     Listen,
     Refused,
     Shutdown,
     Welcome,
+    WorkerEnded,
     WorkerExited,
 )
 from distio.protocol.messages.outcomes import (
@@ -64,7 +66,7 @@ from distio.protocol.messages.primitives import (
     TakenAhead,
     WithdrawCall,
 )
-from distio.protocol.messages.recovery import SaveFibers, Unsaved
+from distio.protocol.messages.recovery import LossReported, SaveFibers, Unsaved
 from distio.protocol.messages.references import GiveBack
 from distio.protocol.messages.runs import Progress, RunProgress, StartRun
 from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
@@ -87,12 +89,14 @@ __all__ = [
     "GiveBack",
     "Goodbye",
     "Hello",
+    "InHand",
     "Leaving",
     "Listen",
     "LockRefused",
     "LogLevels",
     "LogLevelsSet",
     "LogsRelayed",
+    "LossReported",
     "MakePrimitive",
     "MemberMessage",
     "Message",
@@ -132,6 +136,7 @@ __all__ = [
     "Welcome",
     "WithdrawAcquire",
     "WithdrawCall",
+    "WorkerEnded",
     "WorkerExited",
 ]
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
+import msgspec
 from msgspec import Meta
 
-from distio.protocol.base import CoordinatorMessage, MemberMessage
+from distio.errors import ProcessExit
+from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
 from distio.protocol.domains import Count, Id, MemberKind, Threads, Token
 
 __all__ = [
     "HANDSHAKE",
     "Goodbye",
     "Hello",
+    "InHand",
     "Listen",
     "Refused",
     "Shutdown",
     "Welcome",
+    "WorkerEnded",
     "WorkerExited",
 ]
 
@@ -49,11 +53,25 @@ HANDSHAKE: Final = (Hello, Listen)
 """The messages by which a process becomes a member."""
 
 
+class InHand(msgspec.Struct, frozen=True, gc=False):
+    """Work that a process was doing when it ended."""
+
+    fiber: FiberId
+    """Whose work it was; the first of them if it was that of several."""
+    head: FiberId
+    """The fiber at the top of its tree, which the coordinator knows."""
+    has_others: bool = False
+    """Whether the work was that of all fibers that have come in one chunk."""
+
+
 class WorkerExited(MemberMessage, frozen=True, gc=False):
     """The exit of a worker process that this member has started."""
 
     serial: Count
     reason: str
+    exit: ProcessExit | None = None
+    in_hand: list[InHand] | None = None
+    """The work that the process was doing; None: it had nowhere to note that."""
 
 
 class Goodbye(MemberMessage, frozen=True, gc=False):
@@ -61,6 +79,15 @@ class Goodbye(MemberMessage, frozen=True, gc=False):
 
     reason: str = ""
     """Why the member can't go on; empty if it leaves of its own will."""
+
+
+class WorkerEnded(CoordinatorMessage, frozen=True, gc=False):
+    """How the process of a worker ended that the next messages call lost."""
+
+    is_counted: ClassVar[bool] = False
+
+    worker: str
+    exit: ProcessExit
 
 
 class Welcome(CoordinatorMessage, frozen=True, gc=False):

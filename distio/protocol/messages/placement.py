@@ -47,6 +47,8 @@ class Place(CoordinatorMessage, frozen=True, gc=False):
     chunk: Chunk
     snapshots: Snapshots = "off"
     """What of the fibers of their run is kept, in case a worker is lost."""
+    restored: list[tuple[Id, Count, str]] = msgspec.field(default_factory=list)
+    """(fiber, how many times it has gone on after a loss, the last one) of each that has."""
 
 
 class StealRequest(CoordinatorMessage, frozen=True, gc=False):

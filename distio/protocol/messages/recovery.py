@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
-from distio.protocol.base import FiberId, MemberMessage, Payload
-from distio.protocol.domains import Count, Epoch, Id
+from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage, Payload
+from distio.protocol.domains import Count, Epoch, Id, Seconds
 from distio.protocol.messages.outcomes import References
 from distio.protocol.messages.placement import Chunk
 
-__all__ = ["SaveFibers", "Unsaved"]
+__all__ = ["LossReported", "SaveFibers", "Unsaved"]
 
 
 class Unsaved(msgspec.Struct, frozen=True, gc=False):
@@ -37,3 +39,25 @@ class SaveFibers(MemberMessage, frozen=True, gc=False):
     """Their outcomes."""
     references: References = msgspec.field(default_factory=list)
     """As in `OutcomesReady`."""
+
+
+class LossReported(CoordinatorMessage, frozen=True, gc=False):
+    """What came of the fibers of your runs that were at a worker which was lost."""
+
+    is_counted: ClassVar[bool] = False
+
+    worker: str
+    reason: str
+    saved: Count = 0
+    """How many go on from snapshots that were taken there."""
+    again: Count = 0
+    """How many begin again as they had come."""
+    lost: Count = 0
+    waiting: Count = 0
+    """How many of those that go on have no place yet."""
+    places: list[tuple[str, Count]] = msgspec.field(default_factory=list)
+    """How many have gone to which members."""
+    seconds: Seconds = 0.0
+    """How long that took since the loss was seen."""
+    is_late: bool = False
+    """Whether the rest was reported before."""

@@ -53,3 +53,7 @@ class StatusReply(CoordinatorMessage, frozen=True, gc=False):
     name: str | None
     member: Id
     """The member of the fiber; 0: none."""
+    restored: Count = 0
+    """How many times the fiber has gone on elsewhere after a loss."""
+    last_loss: str = ""
+    """The last one."""

@@ -185,13 +185,13 @@ def test_exits_of_unknown_processes_are_bounded_and_kept_only_for_a_family() -> 
     board = Board()
     board.join("a")
     board.hear(0.0, b"speaks a", [m.WorkerExited(n, "x" * 9_000) for n in range(20_000)])
-    assert not board.machine.features.membership.exits._reasons
+    assert not board.machine.features.membership.exits._reports
     client = m.Hello(PROTOCOL, PYTHON, "client", 1, "host", 8, b"client", "family")
     board.hear(0.0, b"client", [client])
     board.hear(0.0, b"client listens", [m.Listen(b"client")])
     board.hear(0.0, b"client", [m.WorkerExited(n, "x" * 9_000) for n in range(20_000)])
-    kept = board.machine.features.membership.exits._reasons
+    kept = board.machine.features.membership.exits._reports
     assert len(kept) == 1_000
-    assert max(len(reason) for reason, _ in kept.values()) == 1_000
+    assert max(len(report.reason) for report, _ in kept.values()) == 1_000
     board.disconnect(0.0, b"client")
     assert not kept

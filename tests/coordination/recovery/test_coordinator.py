@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from distio.coordination.gate import Gate
-from distio.coordination.recovery.coordinator import MOST_LOSSES
+from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.events import Received
 from distio.protocol import messages as m
 from distio.protocol.domains import Snapshots
@@ -195,13 +195,13 @@ def test_fiber_that_was_lost_with_too_many_workers_is_lost_for_good() -> None:
     run, _ = shipped(scene)
     scene.says(scene.client, m.AwaitOutcomes(run, [FIBER]))
     commands: Commands = []
-    for _ in range(MOST_LOSSES):
+    for _ in range(MAX_LOSSES):
         assert losses(commands) == []
         (worker,) = [id for id, member in scene.machine.members.items() if member.is_worker]
         commands = scene.breaks(worker)
         scene.join("worker")
     (reason,) = losses(commands)
-    assert f"{MOST_LOSSES} workers were lost with this fiber" in reason
+    assert f"{MAX_LOSSES} workers were lost while the fiber ran there" in reason
 
 
 def test_fibers_of_a_client_are_lost_with_it() -> None:
