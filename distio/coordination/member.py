@@ -3,7 +3,7 @@
 Rules
 -----
 - A fiber hosted here is in exactly one place: in `ready`, in `parked`, or with the executor that
-  steps it.
+  steps it; if the member leaves, perhaps in `set_aside`.
 - Children start first-in first-out. A fiber that wakes goes to the end of `ready`.
 - A wait among fibers of one member never leaves it. Registering and looking whether it has
   happened already is one step, under the caller's mutex: no wake-up can be lost.
@@ -45,6 +45,7 @@ from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.nested import NestedRuns
 from distio.coordination.placement.member import Placement
 from distio.coordination.primitives.member import Primitives
+from distio.coordination.recovery.draining import Drain, Drained
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
 from distio.coordination.state.failure import Failure
@@ -76,6 +77,7 @@ class Features(NamedTuple):
     logs: Logs
     references: References
     recovery: Recovery
+    drain: Drain
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
     calls: Calls
@@ -94,6 +96,7 @@ def _make(state: MemberState) -> Features:
     references, cancellation = References(state), Cancellation(state)
     locks = Locks(state, references)
     recovery = Recovery(state, references, cancellation, locks.held_by)
+    drain = Drain(state, recovery, cancellation)
     outcomes = Outcomes(state, references, waits)
     return Features(
         turns=Turns(state),
@@ -103,6 +106,7 @@ def _make(state: MemberState) -> Features:
         logs=Logs(state),
         references=references,
         recovery=recovery,
+        drain=drain,
         placement=Placement(state, references, recovery),
         timers=Timers(state),
         calls=Calls(state),
@@ -113,13 +117,13 @@ def _make(state: MemberState) -> Features:
         outcomes=outcomes,
         actors=Actors(state),
         wait_graphs=WaitGraphs(state),
-        endings=Endings(state, waits, outcomes, failures, cancellation),
+        endings=Endings(state, waits, outcomes, failures, cancellation, drain),
     )
 
 
 _CLASSES: Final = list(get_type_hints(Features).values())
-_FOR_THE_HOST: Final = (m.Welcome, m.Refused, m.Shutdown)
-"""The process itself joins, and ends."""
+_FOR_THE_HOST: Final = (m.Welcome, m.Refused, m.Shutdown, m.Leave, m.MemberDrained)
+"""The process itself joins, and ends; a program asks for others to leave."""
 _HANDLERS: Final = HandlerTable(handles, m.CoordinatorMessage, _CLASSES, besides=_FOR_THE_HOST)
 _ANSWERS: Final = HandlerTable(answers, Request, _CLASSES)
 
@@ -181,6 +185,9 @@ class Member:
 
     def receive(self, message: m.CoordinatorMessage) -> None:
         """Take up one message of the coordinator."""
+        if self.state.has_left:
+            self.state.stale += 1  # the coordinator has said it before it heard the goodbye
+            return
         if message.is_counted:
             self.state.progress.received += 1
         self._handlers[type(message)](message)
@@ -215,12 +222,17 @@ class Member:
         self.state.stepping += 1
 
     def leave(self, seconds: float) -> None:
-        """Leave the cluster, as soon as all fibers here have released what they hold.
+        """Leave the cluster, as soon as no fiber is left here that doesn't go on elsewhere.
 
         Args:
             seconds: how long that may take; the coordinator watches over it.
         """
         self.features.endings.leave(seconds)
+
+    @property
+    def drained(self) -> Drained:
+        """What has become of the fibers here since the member leaves."""
+        return self.features.drain.drained
 
     def lose_coordinator(self, reason: str) -> None:
         """The coordinator is lost, for good; see `standalone` for the one that takes its place."""

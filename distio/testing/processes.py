@@ -82,6 +82,8 @@ class Process:
         self._has_rung = False
         """Whether handles of fibers that have failed died."""
         self._departures = Departures()
+        self.returns_after: float | None = None
+        """In how many seconds from its end it is started anew; None: that isn't planned."""
         self._ends_because = ""
         self._early: list[m.MemberMessage] = []
         """What is to be said as soon as it has joined."""
@@ -294,7 +296,11 @@ class Process:
         world.messages += len(batch)
         self.speaks.send(from_member.encode(batch), world.arrival())
         if member.state.has_left:
-            self.end(self._ends_because)
+            if member.state.is_to_be_heard:
+                self._pool.clear()
+                world.ledger.lost(self.name)  # they go on elsewhere, before it has ended
+            else:
+                self.end(self._ends_because)
 
     def leave(self, reason: str) -> None:
         """It is told to end, and does so when its fibers have released."""
@@ -340,6 +346,11 @@ class Process:
             elif isinstance(message, m.Shutdown | m.Refused):
                 self._lose_coordinator(message.reason)
                 return
+            elif isinstance(message, m.Leave):
+                self.member.state.progress.received += 1
+                self.leave(message.reason)
+            elif isinstance(message, m.MemberDrained):
+                self.member.state.progress.received += 1
             else:
                 self._take_up(message)
         self._pool.owes_word = True
@@ -363,7 +374,7 @@ class Process:
 
     def _take_up(self, message: m.CoordinatorMessage) -> None:
         member, world = self.member, self._world
-        if isinstance(message, m.Place):
+        if isinstance(message, m.Place) and not member.state.has_left:
             world.ledger.arrived(message.chunk.fibers, self.name)
         before = len(member.state.ready)
         member.receive(message)
@@ -386,6 +397,9 @@ class Process:
         """What fibers here hold is released all the same; then the process ends."""
         if self._member is None or not self._member.hosts_fibers:
             self.end(reason)
+            return
+        if self._member.state.has_left:
+            self.end(self._ends_because)
             return
         self._world.note(self.name, f"goes on alone: {reason}")
         self._hang_up(lost=0)

@@ -147,6 +147,8 @@ class World:
         if process is self._client:
             self.is_over = True
         else:
+            if process.returns_after is not None:
+                self._agenda.put(self.now + process.returns_after, self._return, process)
             self._agenda.put(self.arrival(), self._tell_exit, (process.serial, reason))
 
     def _tell_exit(self, exit: tuple[int, str]) -> None:
@@ -392,6 +394,9 @@ class World:
             self._is_interrupted = True
             self._cancel(process)
         elif isinstance(fault, Leave):
+            if fault.returns_after is not None and process.returns_after is None:
+                process.returns_after = fault.returns_after
+                self._returning += 1
             process.leave("told to end")
         else:
             self._break(process, fault)

@@ -160,6 +160,7 @@ HARMLESS: dict[str, list[m.MemberMessage]] = {
     "processes of others have exited": [m.WorkerExited(n, "killed") for n in range(50)],
     "loans of others are returned": [m.DelegationReturned(HONEST + n, 0) for n in range(9)],
     "a run that is over": [told(fiber_id(9, 9), finished=1), m.CancelRun(fiber_id(9, 9))],
+    "a worker that isn't there is to leave": [m.DrainMember("worker 99", 1.0)],
     "farewell": [m.Goodbye(), m.Goodbye(), m.StartRun(HONEST)],
     "a limit whose windows end with others'": [
         m.AcquireTokens("name", 2, 0.001, OWN, [OWN]),

@@ -35,6 +35,7 @@ class Executor:
     __slots__ = (
         "_answers",
         "_cancellation",
+        "_drain",
         "_empty",
         "_host",
         "_mark_observed",
@@ -49,6 +50,7 @@ class Executor:
         self._state = member.state
         self._state.executors += 1
         self._cancellation = member.features.cancellation
+        self._drain = member.features.drain
         self._mark_observed = member.features.waits.mark_observed
         self._answers = member.answers
         self._answers[NoneType] = _abandon
@@ -79,9 +81,13 @@ class Executor:
                 if type(work.request) is rq.AwaitFibers:
                     self._mark_observed(work)
                 if self._cancellation.is_pending:
+                    if state.is_leaving and self._drain.keeps(work):
+                        continue
                     self._cancellation.tell(work)
             else:
                 assert isinstance(work, Task)
+                if state.is_leaving and self._drain.keeps(work):
+                    continue
                 work = work.taken()
                 if work is None:
                     continue
@@ -122,6 +128,9 @@ class Executor:
         if type(work) is Fiber:
             if self._cancellation.is_pending:
                 self._cancellation.tell(work)
+                if self._state.is_leaving:
+                    self._drain.note(work)
+                    self._streak = _LONGEST_STREAK  # it is looked at before its next step
             if work.run not in self._state.runs:
                 following = None  # the run was cut short: what is left of it is dropped
             elif work.pending_cancels and _is_to_unwind(work):
@@ -137,11 +146,23 @@ class Executor:
         else:
             assert isinstance(work, Task)
             following = work.commit()
+            if self._state.is_leaving:
+                following = self._queued(work, following)
         self.work = following
         if following is None:
             self._state.stepping -= 1
             return False
         return True
+
+    def _queued(self, work: Task, following: Fiber | Task | None) -> Task | None:
+        """What follows from a task, if the member leaves: a fiber doesn't go on at once."""
+        fiber = getattr(work, "fiber", None)
+        if isinstance(fiber, Fiber):
+            self._drain.note(fiber)
+        if not isinstance(following, Fiber):
+            return following
+        self._state.queue(following)
+        return None
 
 
 @cache

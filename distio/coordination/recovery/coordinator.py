@@ -12,7 +12,8 @@ Rules
   of them is taken up.
 - A fiber that waits in its snapshot asks again where it is placed. The reply to its call is kept
   for that; so is what it was told to cancel, and each outcome for which somebody may ask.
-- A fiber whose worker was lost too often isn't placed again: it may be what ends them.
+- A fiber whose worker was lost too often isn't placed again: it may be what ends them. A worker
+  that has said that it leaves doesn't count.
 - The fibers of a client end with their client: no snapshot of them is of any use.
 """
 
@@ -94,12 +95,15 @@ class Recovery(CoordinatorFeature):
             return
         require(message.received <= sender.sent, "more was received than was sent")
         require(len(message.fibers) == len(message.payloads), "not every outcome is a fiber's")
+        attached: set[bytes] = set()
         for chunk in message.chunks:
             require(chunk.run == message.run, "the fibers of other runs are saved")
             require(len(chunk.fibers) == 1, "a snapshot has more than one fiber")
             require(not chunk.held or self._has_lent(sender.id, chunk.held), "it holds too much")
             for digest, data in chunk.attachments:
-                require(bool(data) or digest in run.attachments, "an attachment is missing")
+                is_there = bool(data) or digest in attached or digest in run.attachments
+                require(is_there, "an attachment is missing")
+                attached.add(digest)
         fibers = [*message.fibers, *[each.fiber for each in message.unsaved]]
         fibers += [fiber for chunk in message.chunks for fiber, _ in chunk.fibers]
         for fiber in fibers:
@@ -112,6 +116,8 @@ class Recovery(CoordinatorFeature):
     @handles
     def save(self, sender: MemberRecord, message: m.SaveFibers) -> None:
         """Keep the snapshots, in place of older ones."""
+        if message.is_to_be_heard:
+            self._state.send(sender.id, m.FibersSaved())
         run = self._state.runs.get(message.run)
         if run is None:
             self._state.stale += 1
@@ -119,10 +125,10 @@ class Recovery(CoordinatorFeature):
         references = dict(message.references)
         for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
             self._keep_outcome(sender, message.run, fiber, payload, references.get(index, ()))
-        for chunk in message.chunks:
+        for chunk in map(run.take_attachments, message.chunks):  # also if its fiber has moved on
             ((fiber, epoch),) = chunk.fibers
             if self._find(sender, message.run, fiber, epoch) is not None:
-                self._keep(run.take_attachments(chunk), message.received)
+                self._keep(chunk, message.received)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:
@@ -206,9 +212,10 @@ class Recovery(CoordinatorFeature):
         """Place the fibers of the member again, as they were in their snapshots."""
         for id, run in list(self._state.runs.items()):
             if run.snapshots != "off" and run.owner != lost.id:
-                self._state.survive(self._restore, id, run, lost.id, run=id)
+                self._state.survive(self._restore, id, run, lost, run=id)
 
-    def _restore(self, id: int, run: Run, lost: int) -> None:
+    def _restore(self, id: int, run: Run, member: MemberRecord) -> None:
+        lost = member.id
         chunks: dict[Snapshot, list[int]] = {}
         for fiber in list(run.fibers):
             record = self._state.fibers.get(fiber)
@@ -217,7 +224,9 @@ class Recovery(CoordinatorFeature):
             if record.outcome is not None:
                 record.host = NOWHERE
                 self._send_kept(fiber, record)
-            elif record.snapshot is not None and not record.ended and self._may_go_on(record):
+            elif record.snapshot is None or record.ended:
+                continue
+            elif member.is_leaving or self._may_go_on(record):
                 chunks.setdefault(record.snapshot, []).append(fiber)
         for snapshot, fibers in chunks.items():
             self._place_again(run, snapshot, fibers, lost)

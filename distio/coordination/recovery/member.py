@@ -44,6 +44,7 @@ Following = Fiber | Task | None
 Answer = Callable[[Fiber, Any], Following]
 HeldBy = Callable[[Fiber, Key | None], list[tuple[Key, int, int]]]
 
+_PINNED: Final = "it uses an object that is kept in the worker"
 _THREADS: Final = "other threads of the worker may have been at fibers of its tree"
 
 
@@ -105,7 +106,7 @@ class Recovery(MemberFeature):
     def _guard(self, answer: Answer) -> Answer:
         def save_and_answer(fiber: Fiber, request: Any) -> Following:
             tree = fiber.tree
-            if tree is None:
+            if tree is None or tree.is_doomed:
                 return answer(fiber, request)
             effect = _effect(fiber, request, self._state)
             if not effect:
@@ -130,7 +131,9 @@ class Recovery(MemberFeature):
         trees = {
             id(tree): tree
             for fiber in fibers
-            if (tree := fiber.tree) is not None and (tree.head is not fiber or tree.rest)
+            if (tree := fiber.tree) is not None
+            and (tree.head is not fiber or tree.rest)
+            and not tree.is_doomed
         }
         if not trees:
             return then
@@ -186,6 +189,10 @@ class Recovery(MemberFeature):
     def _captured(self, fiber: Fiber, acting: Fiber | None, *, is_alone: bool) -> Captured:
         if not is_alone:
             return Captured(fiber)
+        if fiber.is_pinned:
+            return Captured(fiber, refusal=_PINNED)
+        if fiber is not acting and self._cancellation.is_pending:
+            self._cancellation.tell(fiber)  # else it would be known here alone
         request: Any = fiber.request
         released = None
         if fiber is acting:
@@ -198,11 +205,41 @@ class Recovery(MemberFeature):
         state = capture(fiber, is_waiting=is_waiting, released=released)
         return Captured(fiber, state, held, is_waiting=is_waiting)
 
+    def save(
+        self,
+        run: LocalRun,
+        fibers: Sequence[Fiber],
+        saved: Callable[[Sequence[Fiber], Mapping[int, str]], None],
+    ) -> TakeSnapshots:
+        """The task that takes snapshots of fibers that are at rest.
+
+        Args:
+            run: that of the fibers.
+            fibers: all fibers of some trees; nobody steps them until the snapshots are taken.
+            saved: called with them, and why some could not be saved, when the snapshots leave.
+        """
+        captured = [self._captured(fiber, None, is_alone=True) for fiber in fibers]
+
+        def taken(taken: Taken) -> None:
+            if run.id in self._state.runs:
+                self._keep(taken, is_to_be_heard=True)
+            reasons = {each.fiber.id: why for each, dumped, why in taken.snapshots if not dumped}
+            saved(fibers, reasons)
+
+        received = self._state.progress.received
+        said = received, (), "was with a worker that leaves", ""
+        return TakeSnapshots(run, captured, *said, None, Task(), taken)
+
     def _taken(self, taken: Taken) -> Following:
         """Snapshots were taken: they leave, and then what others see."""
-        state, run = self._state, taken.run
-        if run.id not in state.runs:
+        if taken.run.id not in self._state.runs:
             return None
+        self._keep(taken)
+        return self._go_on(taken.fiber, taken.then)
+
+    def _keep(self, taken: Taken, *, is_to_be_heard: bool = False) -> None:
+        """Send snapshots that were taken; each fiber is the top of a tree of its own now."""
+        state, run = self._state, taken.run
         state.flush(full=False)  # the coordinator hears that a fiber was started before all else
         chunks, unsaved = [], []
         for captured, dumped, reason in taken.snapshots:
@@ -225,9 +262,8 @@ class Recovery(MemberFeature):
                 references.append((index, [*outcome.keys]))
         ids = [id for id, _ in taken.outcomes]
         run.sent_outcomes.update(ids)
-        saved = chunks, unsaved, ids, outcomes, references
+        saved = chunks, unsaved, ids, outcomes, references, is_to_be_heard
         state.send(m.SaveFibers(run.id, taken.received, *saved))
-        return self._go_on(taken.fiber, taken.then)
 
     def _go_on(self, fiber: Fiber | None, then: Answer | Task) -> Following:
         if fiber is None:
@@ -276,10 +312,14 @@ def _effect(fiber: Fiber, request: Any, state: MemberState) -> str:
         is_held = tree.head is fiber and request.lock.key in tree.held
         return "has given back a lock that it had brought along" if is_held else ""
     if kind is rq.CancelFibers:
-        trees = state.runs[fiber.run].trees
+        run = state.runs[fiber.run]
         is_seen = any(
             handle.outcome is None
-            and (not isinstance(handle.location, LocalFiber) or handle.id in trees)
+            and (
+                not isinstance(handle.location, LocalFiber)
+                or handle.id in run.trees
+                or handle.id in run.unopened
+            )
             for handle in request.handles
         )
         return "has cancelled others" if is_seen else ""

@@ -29,9 +29,10 @@ class Captured:
         state: a copy of what there is to it; empty if it can't be looked at.
         held: (lock, its tokens, how many of them) that it holds.
         is_waiting: whether it waits for what it has asked for.
+        refusal: why it can't go on elsewhere, whatever it is; empty: that is to be tried.
     """
 
-    __slots__ = ("fiber", "held", "is_waiting", "state")
+    __slots__ = ("fiber", "held", "is_waiting", "refusal", "state")
 
     def __init__(
         self,
@@ -40,11 +41,13 @@ class Captured:
         held: Sequence[tuple[int | str, int, int]] = (),
         *,
         is_waiting: bool = False,
+        refusal: str = "",
     ) -> None:
         self.fiber = fiber
         self.state = state
         self.held = held
         self.is_waiting = is_waiting
+        self.refusal = refusal
 
 
 class Taken(NamedTuple):
@@ -122,7 +125,7 @@ class TakeSnapshots(Task):
         snapshots: list[tuple[Captured, Dumped | None, str]] = []
         mentioned = [*self._mentioned]
         for captured in self._captured:
-            dumped, reason = None, self._refusal
+            dumped, reason = None, self._refusal or captured.refusal
             if not reason:
                 try:
                     dumped = dump_captured(captured.fiber, captured.state, writer=writer)

@@ -45,6 +45,7 @@ class LocalRun:
         "snapshots",
         "trees",
         "unobserved",
+        "unopened",
         "unreleased",
         "values",
         "woken",
@@ -92,6 +93,8 @@ class LocalRun:
         """What is kept of its fibers here, in case the member is lost."""
         self.trees: dict[int, Tree] = {}
         """By fiber here that the coordinator knows, if one of them may go on elsewhere."""
+        self.unopened: set[int] = set()
+        """The fibers that have come in a pickle, as long as nobody has opened it."""
         self.sent_outcomes: set[int] = set()
         """The fibers here whose outcomes the coordinator keeps."""
         self._is_anew = False

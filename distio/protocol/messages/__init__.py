@@ -13,7 +13,14 @@ from distio.protocol.base import CoordinatorMessage, MemberMessage, Message
 from distio.protocol.importing import import_modules
 from distio.protocol.messages.cancellation import CancelFibers, FibersCancelled, RunCancelled
 from distio.protocol.messages.deadlock import RequestWaitGraph, WaitGraph
-from distio.protocol.messages.endings import CancelRun, Leaving, RunEnded
+from distio.protocol.messages.endings import (
+    CancelRun,
+    DrainMember,
+    Leave,
+    Leaving,
+    MemberDrained,
+    RunEnded,
+)
 from distio.protocol.messages.locks import (
     AcquireTokens,
     LockRefused,
@@ -63,7 +70,7 @@ from distio.protocol.messages.primitives import (
     Replied,
     WithdrawCall,
 )
-from distio.protocol.messages.recovery import SaveFibers, Unsaved
+from distio.protocol.messages.recovery import FibersSaved, SaveFibers, Unsaved
 from distio.protocol.messages.references import GiveBack
 from distio.protocol.messages.runs import Progress, RunProgress, StartRun
 from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
@@ -79,13 +86,16 @@ __all__ = [
     "CoordinatorMessage",
     "DelegatedPut",
     "DelegationReturned",
+    "DrainMember",
     "DropOutcomes",
     "Expose",
     "FiberLost",
     "FibersCancelled",
+    "FibersSaved",
     "GiveBack",
     "Goodbye",
     "Hello",
+    "Leave",
     "Leaving",
     "Listen",
     "LockRefused",
@@ -93,6 +103,7 @@ __all__ = [
     "LogLevelsSet",
     "LogsRelayed",
     "MakePrimitive",
+    "MemberDrained",
     "MemberMessage",
     "Message",
     "Offer",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from distio.protocol.base import FiberId, MemberMessage, Payload
+from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage, Payload
 from distio.protocol.domains import Count, Epoch, Id
 from distio.protocol.messages.outcomes import References
 from distio.protocol.messages.placement import Chunk
 
-__all__ = ["SaveFibers", "Unsaved"]
+__all__ = ["FibersSaved", "SaveFibers", "Unsaved"]
 
 
 class Unsaved(msgspec.Struct, frozen=True, gc=False):
@@ -37,3 +37,10 @@ class SaveFibers(MemberMessage, frozen=True, gc=False):
     """Their outcomes."""
     references: References = msgspec.field(default_factory=list)
     """As in `OutcomesReady`."""
+    is_to_be_heard: bool = False
+    """Whether the member waits until the coordinator has this: what was sent to it before isn't in
+    the snapshots."""
+
+
+class FibersSaved(CoordinatorMessage, frozen=True, gc=False):
+    """One more message about fibers that are saved was heard."""
