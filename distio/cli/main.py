@@ -1,4 +1,4 @@
-"""The command line: `distio run`, `distio coordinator`, `distio version`."""
+"""The command line: `distio run`, `distio coordinator`, `distio drain`, `distio version`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import typer
 
 from distio.cli import report
 from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.membership.coordinator import LEFT
 from distio.coordination.recovery.coordinator import MAX_LOSSES
-from distio.errors import ClusterError
+from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import Terminated, end_on_sigterm
 from distio.runtime.launching import fill_standard_streams
@@ -260,6 +261,49 @@ def coordinator(
         report.complain(error)
         return report.USAGE
     return report.OK
+
+
+@app.command(
+    epilog="Exits with 0 when the worker has left, 1 if it was lost before it had, 64 if there is "
+    "no such worker or the cluster can't be joined."
+)
+def drain(
+    worker: Annotated[
+        str,
+        typer.Argument(metavar="WORKER", help='The number of a worker, or its name: "worker 4 …".'),
+    ],
+    connect: Annotated[
+        str, typer.Option(metavar="URL", help="Where the coordinator of the cluster listens.")
+    ],
+    grace: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long what runs there may take; then the worker is lost, and its fibers go on "
+            "as they were last saved.",
+        ),
+    ] = GRACE_SECONDS,
+) -> int:
+    """Have a worker leave, and wait until its fibers go on at others.
+
+    Steps that are under way end first. Then the process of the worker ends
+    with exit code 0.
+    """
+    from distio.runtime.cluster import Cluster
+
+    end_on_sigterm()
+    try:
+        with Cluster.connect(connect) as cluster:
+            drained = cluster._host.drain(worker, grace)
+    except (ClusterError, ClusterClosed) as error:
+        report.complain(error)
+        return report.USAGE
+    if not drained.worker:
+        report.complain(f"there is no worker {worker!r}; {drained.reason}")
+        return report.USAGE
+    report.say(f"{drained.worker} {drained.reason}")
+    return report.OK if drained.reason == LEFT else report.ERRORS
 
 
 def _say_ready(url: str) -> None:

@@ -3,7 +3,7 @@
 Rules
 -----
 - A fiber hosted here is in exactly one place: in `ready`, in `parked`, or with the executor that
-  steps it.
+  steps it; if the member leaves, perhaps in `set_aside`.
 - Children start first-in first-out. A fiber that wakes goes to the end of `ready`.
 - A wait among fibers of one member never leaves it. Registering and looking whether it has
   happened already is one step, under the caller's mutex: no wake-up can be lost.
@@ -46,6 +46,7 @@ from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.nested import NestedRuns
 from distio.coordination.placement.member import Placement
 from distio.coordination.primitives.member import Primitives
+from distio.coordination.recovery.draining import Drain, Drained
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
 from distio.coordination.state.failure import Failure
@@ -78,6 +79,7 @@ class Features(NamedTuple):
     references: References
     recovery: Recovery
     checkpoints: Checkpoints
+    drain: Drain
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
     calls: Calls
@@ -96,6 +98,7 @@ def _make(state: MemberState) -> Features:
     references, cancellation = References(state), Cancellation(state)
     locks, timers = Locks(state, references), Timers(state)
     recovery = Recovery(state, references, cancellation, locks.held_by)
+    drain = Drain(state, recovery, cancellation)
     outcomes = Outcomes(state, references, waits)
     return Features(
         turns=Turns(state),
@@ -106,6 +109,7 @@ def _make(state: MemberState) -> Features:
         references=references,
         recovery=recovery,
         checkpoints=Checkpoints(state, recovery, timers, cancellation),
+        drain=drain,
         placement=Placement(state, references, recovery),
         timers=timers,
         calls=Calls(state),
@@ -116,13 +120,13 @@ def _make(state: MemberState) -> Features:
         outcomes=outcomes,
         actors=Actors(state),
         wait_graphs=WaitGraphs(state),
-        endings=Endings(state, waits, outcomes, failures, cancellation, recovery),
+        endings=Endings(state, waits, outcomes, failures, cancellation, recovery, drain),
     )
 
 
 _CLASSES: Final = list(get_type_hints(Features).values())
-_FOR_THE_HOST: Final = (m.Welcome, m.Refused, m.Shutdown)
-"""The process itself joins, and ends."""
+_FOR_THE_HOST: Final = (m.Welcome, m.Refused, m.Shutdown, m.Leave, m.MemberDrained)
+"""The process itself joins, and ends; a program asks for others to leave."""
 _HANDLERS: Final = HandlerTable(handles, m.CoordinatorMessage, _CLASSES, besides=_FOR_THE_HOST)
 _ANSWERS: Final = HandlerTable(answers, Request, _CLASSES)
 
@@ -185,6 +189,9 @@ class Member:
 
     def receive(self, message: m.CoordinatorMessage) -> None:
         """Take up one message of the coordinator."""
+        if self.state.has_left:
+            self.state.stale += 1  # the coordinator has said it before it heard the goodbye
+            return
         if message.is_counted:
             self.state.progress.received += 1
         self._handlers[type(message)](message)
@@ -219,12 +226,17 @@ class Member:
         self.state.stepping += 1
 
     def leave(self, seconds: float) -> None:
-        """Leave the cluster, as soon as all fibers here have released what they hold.
+        """Leave the cluster, as soon as no fiber is left here that doesn't go on elsewhere.
 
         Args:
             seconds: how long that may take; the coordinator watches over it.
         """
         self.features.endings.leave(seconds)
+
+    @property
+    def drained(self) -> Drained:
+        """What has become of the fibers here since the member leaves."""
+        return self.features.drain.drained
 
     def lose_coordinator(self, reason: str) -> None:
         """The coordinator is lost, for good; see `standalone` for the one that takes its place."""

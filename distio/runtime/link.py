@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, Final
 
 import zmq
@@ -117,7 +118,11 @@ class LinkedHost(WatchedHost):
         self.closed_because = ""
         self._farewell: tuple[str, float] | None = None
         """If it is to leave the cluster: why, and in how many seconds."""
+        self._drained: SimpleQueue[m.MemberDrained | None] = SimpleQueue()
+        """The answers to `drain`; None: there will be none."""
         self._leaves_because = ""
+        self._left_at = 0.0
+        """When it began to leave."""
         self._orphaned_until: float | None = None
         """When it doesn't wait any longer for the coordinator of a program that has ended."""
         self._standalone: StandaloneDriver | None = None
@@ -174,7 +179,7 @@ class LinkedHost(WatchedHost):
         self._frames_in_a_row = self._frames_in_a_row + 1 if is_soon else 1
         self._last_sent = now
         self.note_memory(now)
-        if member.state.has_left:
+        if member.state.has_left and not member.state.is_to_be_heard:
             self.close(self._leaves_because)
 
     def say(self, *messages: m.MemberMessage) -> None:
@@ -195,8 +200,11 @@ class LinkedHost(WatchedHost):
             reason = self._close_reason
         if self._close_reason:  # this end has closed it, whatever the other one has said
             reason, self.is_lost = self._close_reason, False
-        elif self.member.state.is_leaving:  # it has taken too long, and was told so
+        elif self.member.state.is_leaving:  # it has left, or has taken too long and was told so
             self.is_lost = False
+            if self.member.state.has_left:
+                seconds = time.monotonic() - self._left_at
+                reason = f"{self._leaves_because}; {self.member.drained}; took {seconds:.2f} s"
         elif self.is_lost:
             reason = self.explain_loss() or reason
         self.closed_because = reason
@@ -291,7 +299,10 @@ class LinkedHost(WatchedHost):
                 if isinstance(message, m.Shutdown):
                     self.is_lost = not message.is_for_all
                     return message.reason or "the cluster was closed"
-                self.member.receive(message)
+                if isinstance(message, m.Leave | m.MemberDrained):
+                    self._told(message)
+                else:
+                    self.member.receive(message)
             arrived, losses = self.member.take_logs(), self.member.take_losses()
             if self.member.state.ended_runs:
                 ended, tell = self.pending_runs.take_ended(self.member)
@@ -315,6 +326,31 @@ class LinkedHost(WatchedHost):
                 in_background(partial(_release, ended))
             self.deliveries.when_handled(tell)
         return ""
+
+    def _told(self, message: m.Leave | m.MemberDrained) -> None:
+        """The coordinator tells something that concerns no fiber (mutex held)."""
+        self.member.state.progress.received += 1
+        if isinstance(message, m.MemberDrained):
+            self._drained.put(message)
+        elif self._farewell is None and not self.member.state.is_leaving:
+            self._farewell = message.reason, message.seconds
+            self._waker.wake()
+
+    def drain(self, worker: str, seconds: float) -> m.MemberDrained:
+        """Have a worker leave, and wait until it has; one call at a time.
+
+        Args:
+            worker: its number, or its name.
+            seconds: how long its fibers may take.
+
+        Raises:
+            ClusterClosed: the coordinator is lost.
+        """
+        self.say(m.DrainMember(worker, seconds))
+        answer = self._drained.get()
+        if answer is None:
+            raise ClusterClosed(self.closed_because)
+        return answer
 
     def _look_after(self, ended: list[LocalRun], tell: Callable[[], None]) -> None:
         try:
@@ -356,6 +392,7 @@ class LinkedHost(WatchedHost):
         if farewell is None:
             return
         self._leaves_because, grace = farewell
+        self._left_at = time.monotonic()
         with self.fail_stop:
             self.member.leave(grace)
             self.wake()
@@ -389,6 +426,7 @@ class LinkedHost(WatchedHost):
         with self.mutex:
             self._say_at_once(*self._last_logs())
             self._is_closed = True
+        self._drained.put(None)
         try:
             self.stop()
         finally:

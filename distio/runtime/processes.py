@@ -249,6 +249,8 @@ class LocalProcesses:
             # it, which then ends the cluster in a moment
             level, seconds = logging.INFO, max(seconds, _TOLD_TO_END_SECONDS)
         verb = "was lost" if child.has_started else "ended before it had joined"
+        if code == 0 and child.has_started:
+            verb = "has left"
         if child.failed_starts > 1:
             verb += f", {child.failed_starts} times in a row"
         assert child.process is not None

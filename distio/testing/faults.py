@@ -139,10 +139,13 @@ class Interrupt(_Fault):
 @final
 @dataclass(frozen=True)
 class Leave(_Fault):
-    """A worker is told to end: the worker leaves when its fibers have released what they hold.
+    """A worker is told to end: the worker leaves when its fibers are saved, and go on elsewhere.
 
-    To other fibers, those that end for this reason are lost with their worker.
+    Those that can't release what they hold; to other fibers, they are lost with their worker.
     """
+
+    returns_after: float | None = None
+    """The seconds after which a worker is started anew, as another member; None: never."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -82,6 +82,8 @@ class Process:
         self._has_rung = False
         """Whether handles of fibers that have failed died."""
         self._departures = Departures()
+        self.returns_after: float | None = None
+        """In how many seconds from its end it is started anew; None: that isn't planned."""
         self._ends_because = ""
         self._early: list[m.MemberMessage] = []
         """What is to be said as soon as it has joined."""
@@ -298,7 +300,11 @@ class Process:
         world.messages += len(batch)
         self.speaks.send(from_member.encode(batch), world.arrival())
         if member.state.has_left:
-            self.end(self._ends_because)
+            if member.state.is_to_be_heard:
+                self._pool.clear()
+                world.ledger.lost(self.name)  # they go on elsewhere, before it has ended
+            else:
+                self.end(self._ends_because)
 
     def leave(self, reason: str) -> None:
         """It is told to end, and does so when its fibers have released."""
@@ -344,6 +350,11 @@ class Process:
             elif isinstance(message, m.Shutdown | m.Refused):
                 self._lose_coordinator(message.reason)
                 return
+            elif isinstance(message, m.Leave):
+                self.member.state.progress.received += 1
+                self.leave(message.reason)
+            elif isinstance(message, m.MemberDrained):
+                self.member.state.progress.received += 1
             else:
                 self._take_up(message)
         self._pool.owes_word = True
@@ -367,7 +378,7 @@ class Process:
 
     def _take_up(self, message: m.CoordinatorMessage) -> None:
         member, world = self.member, self._world
-        if self._pool.is_believed:
+        if self._pool.is_believed and not member.state.has_left:
             returned = world.ledger.heard(message, self.name)
             world.calls.told(message, self, returned)
             for fiber in returned:
@@ -394,6 +405,9 @@ class Process:
         """What fibers here hold is released all the same; then the process ends."""
         if self._member is None or not self._member.hosts_fibers:
             self.end(reason)
+            return
+        if self._member.state.has_left:
+            self.end(self._ends_because)
             return
         self._world.note(self.name, f"goes on alone: {reason}")
         self.disbelieve()

@@ -171,6 +171,8 @@ class World:
         if process is self._client:
             self.is_over = True
         else:
+            if process.returns_after is not None:
+                self._agenda.put(self.now + process.returns_after, self._return, process)
             report = WorkerExited(process.serial, reason, exit, in_hand)
             self._agenda.put(self.arrival(), self._tell_exit, report)
 
@@ -452,6 +454,9 @@ class World:
             self._is_interrupted = True
             self._cancel(process)
         elif isinstance(fault, Leave):
+            if fault.returns_after is not None and process.returns_after is None:
+                process.returns_after = fault.returns_after
+                self._returning += 1
             process.leave("told to end")
         else:
             self._break(process, fault)

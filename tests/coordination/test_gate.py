@@ -170,6 +170,7 @@ HARMLESS: dict[str, list[m.MemberMessage]] = {
         told(OWN, started=[(1, 1)]),
         m.SaveFibers(OWN, 0, [shares(OWN, b"data"), shares(own(1))]),
     ],
+    "a worker that isn't there is to leave": [m.DrainMember("worker 99", 1.0)],
     "farewell": [m.Goodbye(), m.Goodbye(), m.StartRun(HONEST)],
     "a limit whose windows end with others'": [
         m.AcquireTokens("name", 2, 0.001, OWN, [OWN]),

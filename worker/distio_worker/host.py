@@ -121,6 +121,8 @@ def serve(
         end(FAILED)  # why, it has logged
     if host.is_lost:
         raise ClusterClosed(host.closed_because)
+    if family and host.member.drained.left_behind:  # a daemon logs all of this itself
+        log.warning("left the cluster: %s", host.closed_because)
     return host.closed_because
 
 

@@ -72,7 +72,7 @@ class Cancellation(MemberFeature):
                 self._cancel(handle, region)
                 location = handle.location
                 run = state.runs.get(location.run) if isinstance(location, LocalFiber) else None
-                if run is not None and handle.id in run.trees:
+                if run is not None and (handle.id in run.trees or handle.id in run.unopened):
                     told.setdefault(run.id, []).append((handle.id, region))
         for id, cancels in elsewhere.items():
             state.send(m.CancelFibers(id, cancels))
@@ -99,11 +99,19 @@ class Cancellation(MemberFeature):
         elif run not in self._runs:
             self._runs.add(run)
             self._wake_all([each for each in self._state.parked.values() if each.run == run])
+            for run_is_cancelled in self._state.hooks.run_is_cancelled:
+                run_is_cancelled(self._state.runs[run])
 
-    def cancel_all(self) -> None:
-        """The member leaves: all fibers that are here, and those that still come."""
+    def cancel_rest(self) -> None:
+        """The member leaves: all fibers that end with it, of those here and those that come."""
         self._is_all_cancelled = True
-        self._wake_all([*self._state.parked.values()])
+        parked = self._state.parked.values()
+        self._wake_all([fiber for fiber in parked if self._ends_with_member(fiber)])
+
+    def cancel_parked(self, fiber: Fiber) -> None:
+        """The member leaves, and this fiber ends with it after all; it is parked, or ready."""
+        if fiber.id in self._state.parked and not fiber.exempt_from_run_cancel:
+            self._wake(fiber, _ALL)
 
     def _wake_all(self, parked: Sequence[Fiber]) -> None:
         self.is_pending = True
@@ -115,13 +123,35 @@ class Cancellation(MemberFeature):
 
     def is_lost_by_leaving(self, fiber: Fiber) -> bool:
         """Whether this fiber, which has ended, ends only because its member leaves."""
-        return self._state.is_leaving and is_cancellation(fiber) and fiber.run not in self._runs
+        if not self._state.is_leaving or fiber.run in self._runs:
+            return False
+        return is_cancellation(fiber) and self._ends_with_member(fiber)
+
+    def untold(self) -> list[int]:
+        """The fibers that are to be cancelled, and haven't been told."""
+        return [id for fibers in self._fibers.values() for id in fibers]
+
+    def is_run_cancelled(self, run: int) -> bool:
+        """Whether this run is cancelled as a whole."""
+        return run in self._runs
 
     def _is_cancelled(self, fiber: Fiber) -> bool:
         """Whether it is cancelled together with others."""
-        return (
-            self._is_all_cancelled or fiber.run in self._runs
-        ) and not fiber.exempt_from_run_cancel
+        if fiber.exempt_from_run_cancel:
+            return False
+        if fiber.run in self._runs:
+            return True
+        return self._is_all_cancelled and self._ends_with_member(fiber)
+
+    def _ends_with_member(self, fiber: Fiber) -> bool:
+        """Whether this fiber can't go on when its member has left."""
+        tree = fiber.tree
+        return not self._is_awaited(fiber.run) if tree is None else tree.is_doomed
+
+    def _is_awaited(self, run: int) -> bool:
+        """Whether a function of a fiber that doesn't end with the member waits for this run."""
+        outer_runs = [each for each in self._state.runs.values() if run in each.nested.values()]
+        return any(each.snapshots != "off" or self._is_awaited(each.id) for each in outer_runs)
 
     def _cancel(self, handle: Handle[Any, Any, Any], region: int) -> None:
         """Cancel a fiber that is here, unless it has ended."""

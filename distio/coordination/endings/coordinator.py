@@ -12,6 +12,7 @@ Rules
   deadlock while they release.
 - A member that leaves is given nothing any more. It says goodbye when its fibers have released;
   when the time that it has asked for is over, it is lost.
+- A client may ask for a worker to leave. It is told when the worker is a member no more, and why.
 - When the coordinator closes, all runs end, and a run that starts later ends at once.
 
 | cause          | who ends the run so                                  | what its Result says     |
@@ -30,7 +31,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
-from distio.coordination.admission import part_of
+from distio.coordination.admission import part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
@@ -74,6 +75,8 @@ class Endings(CoordinatorFeature):
         self._grace = grace
         self.limits: list[_Limit] = []
         """A heap. The first belongs to a run or member that is there; others may be left over."""
+        self._drains: dict[int, list[int]] = {}
+        """By worker that is to leave: the clients that wait for it."""
         self._closing = ""
         """Why the coordinator closes; empty if it doesn't."""
 
@@ -155,9 +158,32 @@ class Endings(CoordinatorFeature):
         """A member is about to leave."""
         sender.is_leaving = True
         self._limit(_MEMBER, sender.id, message.seconds)
+        for member_leaves in self._state.hooks.member_leaves:
+            member_leaves(sender)
         for id, run in list(self._state.runs.items()):
             if id in self._state.runs:
                 self.check(id, run)
+
+    @admits
+    def admit_drain(self, sender: MemberRecord, message: m.DrainMember) -> None:
+        """It is for clients to ask."""
+        require(not sender.is_worker, "a worker asks for others to leave")
+
+    @handles
+    def drain(self, sender: MemberRecord, message: m.DrainMember) -> None:
+        """A client asks for a worker to leave."""
+        members = self._state.members
+        workers = {id: each.name() for id, each in members.items() if each.is_worker}
+        asked = [id for id, name in workers.items() if message.worker in (str(id), name)]
+        if not asked:
+            there = ", ".join(workers.values()) or "none"
+            self._state.send(sender.id, m.MemberDrained("", f"the workers are: {there}"))
+            return
+        (worker,) = asked
+        self._drains.setdefault(worker, []).append(sender.id)
+        if not members[worker].is_leaving:
+            reason = f"{sender.name()} has asked for it"
+            self._state.send(worker, m.Leave(message.seconds, reason))
 
     # -- all of it ------------------------------------------------------------------------
 
@@ -201,8 +227,10 @@ class Endings(CoordinatorFeature):
         self._clear_top()
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """The limit of the member means nothing any more."""
+        """The limit of the member means nothing any more; clients may wait for this."""
         self._clear_top()
+        for client in self._drains.pop(lost.id, ()):
+            self._state.send_if_member(client, m.MemberDrained(lost.name(), reason))
 
     def _clear_top(self) -> None:
         """Take limits away that mean nothing: nothing is to be done at their deadlines."""

@@ -4,9 +4,10 @@ Rules
 -----
 - A run is over when the coordinator says so. Then the member drops all that it has of the run, and
   names the fibers that are left before.
-- A member that leaves cancels all its fibers, and those that still come. They release as they do
-  after any cancellation. To other members, a fiber that ends so is lost with its member: its end
-  isn't reported. When no fiber is left, the member says goodbye.
+- A member that leaves saves its fibers that may go on elsewhere (see `recovery.draining`), and
+  cancels the others, and those that still come. They release as they do after any cancellation. To
+  other members, a fiber that ends so is lost with its member: its end isn't reported. When no fiber
+  is left but those that are saved, the member says goodbye.
 - A member whose machinery has failed can't release anything. It says goodbye at once, with the
   reason, and sends no other message.
 """
@@ -24,6 +25,7 @@ from distio.coordination.feature.member import MemberFeature
 from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.tasks import FinishFiber
+from distio.coordination.recovery.draining import Drain
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.state.failure import is_cancellation
 from distio.coordination.state.member import MemberState
@@ -49,6 +51,7 @@ class Endings(MemberFeature):
         failures: Failures,
         cancellation: Cancellation,
         recovery: Recovery,
+        drain: Drain,
     ) -> None:
         self._state = state
         self._recovery = recovery
@@ -56,6 +59,7 @@ class Endings(MemberFeature):
         self._outcomes = outcomes
         self._failures = failures
         self._cancellation = cancellation
+        self._drain = drain
 
     # -- the end of a fiber ---------------------------------------------------------------
 
@@ -103,6 +107,7 @@ class Endings(MemberFeature):
         """
         handle, run = fiber.handle, self._state.runs[fiber.run]
         assert handle is not None
+        is_lost = self._state.is_leaving and self._cancellation.is_lost_by_leaving(fiber)
         if fiber.tree is not None:
             fiber.tree.rest.pop(fiber.id, None)
             fiber.tree = None
@@ -110,7 +115,6 @@ class Endings(MemberFeature):
             for fiber_ended in self._state.hooks.fiber_ended:
                 fiber_ended(fiber)
         is_observed = is_observed or bool(handle.waiters)
-        is_lost = self._state.is_leaving and self._cancellation.is_lost_by_leaving(fiber)
         self._waits.set_outcome(handle, fiber.outcome())
         del handle
         if is_lost:
@@ -140,7 +144,7 @@ class Endings(MemberFeature):
     # -- the end of the membership --------------------------------------------------------
 
     def leave(self, seconds: float) -> None:
-        """Leave the cluster, as soon as all fibers here have released what they hold.
+        """Leave the cluster, as soon as no fiber is left here that doesn't go on elsewhere.
 
         Args:
             seconds: how long that may take; the coordinator watches over it.
@@ -148,14 +152,16 @@ class Endings(MemberFeature):
         if not self._state.is_leaving:
             self._state.is_leaving = True
             self._state.send(m.Leaving(seconds))
-            self._cancellation.cancel_all()
+            self._drain.begin()
+            self._cancellation.cancel_rest()
 
     def after_flush(self) -> None:
-        """Say goodbye, if the member leaves and none of its fibers is left."""
+        """Say goodbye, if the member leaves and all fibers that are left go on elsewhere."""
         state = self._state
-        if state.is_leaving and not (state.has_left or state.load or state.parked):
+        if state.is_leaving and not (state.has_left or state.load) and self._drain.is_over():
             state.has_left = True
-            state.send(m.Goodbye())
+            state.is_to_be_heard = not state.offers_children
+            state.send(m.Goodbye(is_to_be_heard=state.is_to_be_heard))
 
 
 def last_words(reason: str) -> list[m.MemberMessage]:

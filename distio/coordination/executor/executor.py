@@ -35,6 +35,7 @@ class Executor:
     __slots__ = (
         "_answers",
         "_cancellation",
+        "_drain",
         "_empty",
         "_hand",
         "_host",
@@ -50,6 +51,7 @@ class Executor:
         self._state = member.state
         self._state.executors += 1
         self._cancellation = member.features.cancellation
+        self._drain = member.features.drain
         self._mark_observed = member.features.waits.mark_observed
         self._answers = member.answers
         self._answers[NoneType] = _abandon
@@ -81,9 +83,13 @@ class Executor:
                 if type(work.request) is rq.AwaitFibers:
                     self._mark_observed(work)
                 if self._cancellation.is_pending:
+                    if state.is_leaving and self._drain.keeps(work):
+                        continue
                     self._cancellation.tell(work)
             else:
                 assert isinstance(work, Task)
+                if state.is_leaving and self._drain.keeps(work):
+                    continue
                 work = work.taken()
                 if work is None:
                     continue
@@ -133,6 +139,9 @@ class Executor:
         if type(work) is Fiber:
             if self._cancellation.is_pending:
                 self._cancellation.tell(work)
+                if self._state.is_leaving:
+                    self._drain.note(work)
+                    self._streak = _LONGEST_STREAK  # it is looked at before its next step
             if work.run not in self._state.runs:
                 following = None  # the run was cut short: what is left of it is dropped
             elif work.pending_cancels and _is_to_unwind(work):
@@ -148,6 +157,8 @@ class Executor:
         else:
             assert isinstance(work, Task)
             following = work.commit()
+            if self._state.is_leaving:
+                following = self._queued(work, following)
         self.work = following
         if following is None:
             self._state.stepping -= 1
@@ -155,6 +166,16 @@ class Executor:
         if self._hand is not None and following is not work:
             self._hand.take(following)
         return True
+
+    def _queued(self, work: Task, following: Fiber | Task | None) -> Task | None:
+        """What follows from a task, if the member leaves: a fiber doesn't go on at once."""
+        fiber = getattr(work, "fiber", None)
+        if isinstance(fiber, Fiber):
+            self._drain.note(fiber)
+        if not isinstance(following, Fiber):
+            return following
+        self._state.queue(following)
+        return None
 
 
 @cache

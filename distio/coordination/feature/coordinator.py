@@ -117,6 +117,9 @@ class CoordinatorFeature:
     def member_reported(self, member: MemberRecord) -> None:
         """A member has reported its progress, which the state has taken up."""
 
+    def member_leaves(self, member: MemberRecord) -> None:
+        """This member has said that it is about to leave."""
+
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """A member is none any more.
 
@@ -202,6 +205,7 @@ class Hooks(HookTable):
     tokens_moved = Hook(F.tokens_moved)
     member_joined = Hook(F.member_joined)
     member_reported = Hook(F.member_reported)
+    member_leaves = Hook(F.member_leaves)
     member_lost = Hook(F.member_lost)
     next_deadline = Hook(F.next_deadline)
     tick = Hook(F.tick)

@@ -75,6 +75,9 @@ class MemberFeature:
     def fiber_ended(self, fiber: Fiber) -> None:
         """This fiber has ended; called only if it holds locks, or if some fiber is cancelled."""
 
+    def run_is_cancelled(self, run: LocalRun) -> None:
+        """All fibers of this run are to be cancelled."""
+
     def run_ended(self, run: LocalRun) -> None:
         """This run is over, and the member knows it no more: drop what belongs to it."""
 
@@ -129,6 +132,7 @@ class Hooks(HookTable):
     fibers_arrived = Hook(F.fibers_arrived)
     chunk_dropped = Hook(F.chunk_dropped)
     fiber_ended = Hook(F.fiber_ended)
+    run_is_cancelled = Hook(F.run_is_cancelled)
     run_ended = Hook(F.run_ended)
     coordinator_lost = Hook(F.coordinator_lost)
     add_waits = Hook(F.add_waits)

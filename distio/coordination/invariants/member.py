@@ -36,7 +36,8 @@ def check_places(state: MemberState, executing: Iterable[Work] | None) -> None:
             _check_wait(fiber, fiber.request)
         if fiber.request is not None and fiber.request.waits_for_fibers:
             blocked[fiber.run] = blocked.get(fiber.run, 0) + 1
-    for work in state.ready if executing is None else [*state.ready, *executing]:
+    waiting = [*state.ready, *state.set_aside.values()]
+    for work in waiting if executing is None else [*waiting, *executing]:
         if isinstance(work, Fiber):
             of_run, fibers = work.run, [work.id]
         else:

@@ -11,6 +11,8 @@ Rules
 
 from __future__ import annotations
 
+from typing import Final
+
 from distio.coordination.dispatch import handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.membership.exits import ProcessExits, cut_short, process_of
@@ -18,9 +20,10 @@ from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.protocol import messages as m
 
-__all__ = ["Membership"]
+__all__ = ["LEFT", "Membership"]
 
-_LEFT = "left the cluster"
+LEFT: Final = "left the cluster"
+"""The reason for the loss of a member that has left of its own will."""
 
 
 class Membership(CoordinatorFeature):
@@ -46,7 +49,9 @@ class Membership(CoordinatorFeature):
     @handles
     def goodbye(self, sender: MemberRecord, message: m.Goodbye) -> None:
         """A member leaves."""
-        self._leave(sender, message.reason or _LEFT)
+        self._leave(sender, message.reason or LEFT)
+        if message.is_to_be_heard:
+            self._state.send_uncounted(sender.id, m.Shutdown(LEFT, is_for_all=False))
 
     def expel(self, id: int, reason: str) -> None:
         """End a membership, and tell the member why: its process may still listen."""
@@ -65,7 +70,7 @@ class Membership(CoordinatorFeature):
             self._state.stale += 1
             return
         if member.is_leaving:  # its goodbye goes by the other connection, and may come too late
-            self._leave(member, _LEFT)
+            self._leave(member, LEFT)
             return
         member.gone_because, member.gone_at = why, self._state.now
         member.exit = self.exits.report_of(member)

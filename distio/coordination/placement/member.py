@@ -207,6 +207,7 @@ class Placement(MemberFeature):
             handles.append(handle)
             state.hosted[id] = handle
             run.known.add(id)
+            run.unopened.add(id)
         state.in_chunks += len(chunk.fibers) - 1
         for digest, data in chunk.attachments:
             run.known_attachments.add(digest)
@@ -228,6 +229,7 @@ class Placement(MemberFeature):
             self._dropped(chunk)
             return
         state.in_chunks -= len(chunk.fibers) - 1
+        state.runs[chunk.run].unopened.difference_update(fiber.id for fiber in fibers)
         for fibers_arrived in state.hooks.fibers_arrived:
             fibers_arrived(chunk, fibers)
         for fiber, handle in zip(fibers, handles):

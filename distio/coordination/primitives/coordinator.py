@@ -15,7 +15,7 @@ Rules
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Set, Sized
 from typing import Any, Final, NamedTuple
 
 from distio.coordination.admission import Inadmissible, part_of, require, require_host
@@ -151,7 +151,9 @@ class Primitives(CoordinatorFeature):
             refused = m.Replied(call.fiber, refused=f"nobody can {method} here")
             self._state.send_if_member(member, refused)
             return
-        delegations = self._delegations.get(call.key)
+        delegations, asker = self._delegations.get(call.key), self._state.members.get(member)
+        if asker is None or asker.is_leaving:
+            delegations = None
         for reply in replies:
             is_refused = reply.is_closed or reply.plain is False
             if reply.fiber == call.fiber and call.references and is_refused:
@@ -198,14 +200,24 @@ class Primitives(CoordinatorFeature):
     def _is_delayed(self, delegations: Delegations, member: int, call: m.PrimitiveCall) -> bool:
         """Whether members have to give something back before this can be answered."""
         if not delegations.recalled:
-            delegations.recalled |= delegations.to_recall(member, call)
-            for holder in sorted(delegations.recalled):
-                self._state.send_if_member(holder, m.RecallDelegation(call.key))
-            if delegations.recalled:
-                self._recalls[call.run] = self._recalls.get(call.run, 0) + 1
+            self._recall(call.run, call.key, delegations, delegations.to_recall(member, call))
         if delegations.recalled:
             delegations.delayed[call.fiber] = member, call
         return bool(delegations.recalled)
+
+    def _recall(self, run: int, key: int, delegations: Delegations, holders: Set[int]) -> None:
+        fresh = holders - delegations.recalled
+        for holder in sorted(fresh):
+            self._state.send_if_member(holder, m.RecallDelegation(key))
+        if fresh and not delegations.recalled:
+            self._recalls[run] = self._recalls.get(run, 0) + 1
+        delegations.recalled |= fresh
+
+    def member_leaves(self, member: MemberRecord) -> None:
+        """What it has done without asking is to be known, for its fibers go on elsewhere."""
+        for key, delegations in self._delegations.items():
+            if member.id in delegations.holders:
+                self._recall(self._primitives[key][0], key, delegations, {member.id})
 
     @admits
     def admit_put(self, sender: MemberRecord, message: m.DelegatedPut) -> None:

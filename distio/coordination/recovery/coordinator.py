@@ -123,6 +123,8 @@ class Recovery(CoordinatorFeature):
     @handles
     def save(self, sender: MemberRecord, message: m.SaveFibers) -> None:
         """Keep the snapshots, in place of older ones."""
+        if message.is_to_be_heard:
+            self._state.send(sender.id, m.FibersSaved())
         run = self._state.runs.get(message.run)
         if run is None:
             self._state.stale += 1

@@ -53,6 +53,7 @@ Following = Fiber | Task | None
 Answer = Callable[[Fiber, Any], Following]
 HeldBy = Callable[[Fiber, Key | None], list[tuple[Key, int, int]]]
 
+_PINNED: Final = "it uses an object that is kept in the worker"
 _THREADS: Final = "other threads of the worker may have been at fibers of its tree"
 
 
@@ -116,7 +117,7 @@ class Recovery(MemberFeature):
     def _guard(self, answer: Answer) -> Answer:
         def save_and_answer(fiber: Fiber, request: Any) -> Following:
             tree = fiber.tree
-            if tree is None:
+            if tree is None or tree.is_doomed:
                 return answer(fiber, request)
             effect = _effect(fiber, request, self._state)
             if not effect:
@@ -160,7 +161,9 @@ class Recovery(MemberFeature):
         trees = {
             id(tree): tree
             for fiber in fibers
-            if (tree := fiber.tree) is not None and (tree.head is not fiber or tree.rest)
+            if (tree := fiber.tree) is not None
+            and (tree.head is not fiber or tree.rest)
+            and not tree.is_doomed
         }
         if not trees:
             return then
@@ -212,9 +215,15 @@ class Recovery(MemberFeature):
         what = captured, received, mentioned, effect, refusal
         return TakeSnapshots(run, *what, fiber, then, condition, self._taken)
 
-    def _captured(self, fiber: Fiber, acting: Fiber | None, *, is_alone: bool) -> Captured:
+    def _captured(
+        self, fiber: Fiber, acting: Fiber | None, *, is_alone: bool, stays: bool = True
+    ) -> Captured:
         if not is_alone:
             return Captured(fiber)
+        if fiber.is_pinned:
+            return Captured(fiber, refusal=_PINNED)
+        if fiber is not acting and self._cancellation.is_pending:
+            self._cancellation.tell(fiber)  # else it would be known here alone
         request: Any = fiber.request
         released = None
         if fiber is acting:
@@ -222,19 +231,50 @@ class Recovery(MemberFeature):
             if type(request) is rq.Release:
                 released = request.lock.key
         else:
-            is_waiting = fiber.id in self._state.parked and not would_doubt(fiber)
+            is_parked = fiber.id in self._state.parked
+            is_waiting = is_parked and not (stays and would_doubt(fiber))
         held = self._held_by(fiber, released) if fiber.holds else []
-        state = capture(fiber, is_waiting=is_waiting, stays=True, released=released)
+        state = capture(fiber, is_waiting=is_waiting, stays=stays, released=released)
         return Captured(fiber, state, held, is_waiting=is_waiting)
+
+    def save_at_rest(
+        self,
+        run: LocalRun,
+        fibers: Sequence[Fiber],
+        saved: Callable[[Sequence[Fiber], Mapping[int, str]], None],
+    ) -> TakeSnapshots:
+        """The task that takes snapshots of fibers that are at rest.
+
+        Args:
+            run: that of the fibers.
+            fibers: all fibers of some trees; nobody steps them until the snapshots are taken.
+            saved: called with them, and why some could not be saved, when the snapshots leave.
+        """
+        captured = [self._captured(fiber, None, is_alone=True, stays=False) for fiber in fibers]
+
+        def taken(taken: Taken) -> None:
+            if run.id in self._state.runs:
+                self._keep(taken, is_to_be_heard=True)
+            reasons = {each.fiber.id: why for each, dumped, why in taken.snapshots if not dumped}
+            saved(fibers, reasons)
+
+        received = self._state.progress.received
+        said = received, (), "was with a worker that leaves", ""
+        return TakeSnapshots(run, captured, *said, None, Task(), None, taken)
 
     def _taken(self, taken: Taken) -> Following:
         """Snapshots were taken: they leave, and then what others see."""
-        state, run = self._state, taken.run
-        if run.id not in state.runs:
+        if taken.run.id not in self._state.runs:
             return None
         if reason := taken.why_none():
             assert taken.condition is not None
             return self._go_on(taken.fiber, partial(taken.condition.refused, reason=reason))
+        self._keep(taken)
+        return self._go_on(taken.fiber, taken.then)
+
+    def _keep(self, taken: Taken, *, is_to_be_heard: bool = False) -> None:
+        """Send snapshots that were taken; each fiber is the top of a tree of its own now."""
+        state, run = self._state, taken.run
         state.flush(full=False)  # the coordinator hears that a fiber was started before all else
         chunks, unsaved = [], []
         for captured, dumped, reason in taken.snapshots:
@@ -250,8 +290,8 @@ class Recovery(MemberFeature):
                 chunks.append(chunk)
             self._begin(run, fiber, is_unsaved=dumped is None)
         outcomes = self._export(run, taken.outcomes)
-        state.send(m.SaveFibers(run.id, taken.received, chunks, unsaved, *outcomes))
-        return self._go_on(taken.fiber, taken.then)
+        said = chunks, unsaved, *outcomes, is_to_be_heard
+        state.send(m.SaveFibers(run.id, taken.received, *said))
 
     def mentioned(
         self, run: LocalRun, handles: Sequence[Handle[Any, Any, Any]]
@@ -338,10 +378,14 @@ def _effect(fiber: Fiber, request: Any, state: MemberState) -> str:
         is_held = tree.head is fiber and request.lock.key in tree.held
         return "has given back a lock that it had brought along" if is_held else ""
     if kind is rq.CancelFibers:
-        trees = state.runs[fiber.run].trees
+        run = state.runs[fiber.run]
         is_seen = any(
             handle.outcome is None
-            and (not isinstance(handle.location, LocalFiber) or handle.id in trees)
+            and (
+                not isinstance(handle.location, LocalFiber)
+                or handle.id in run.trees
+                or handle.id in run.unopened
+            )
             for handle in request.handles
         )
         return "has cancelled others" if is_seen else ""

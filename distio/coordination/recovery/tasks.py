@@ -32,9 +32,10 @@ class Captured:
         state: a copy of what there is to it; empty if it can't be looked at.
         held: (lock, its tokens, how many of them) that it holds.
         is_waiting: whether it waits for what it has asked for.
+        refusal: why it can't go on elsewhere, whatever it is; empty: that is to be tried.
     """
 
-    __slots__ = ("fiber", "held", "is_waiting", "state")
+    __slots__ = ("fiber", "held", "is_waiting", "refusal", "state")
 
     def __init__(
         self,
@@ -43,11 +44,13 @@ class Captured:
         held: Sequence[tuple[int | str, int, int]] = (),
         *,
         is_waiting: bool = False,
+        refusal: str = "",
     ) -> None:
         self.fiber = fiber
         self.state = state
         self.held = held
         self.is_waiting = is_waiting
+        self.refusal = refusal
 
 
 class Condition(NamedTuple):
@@ -149,7 +152,8 @@ class TakeSnapshots(Task):
         snapshots: list[tuple[Captured, Dumped | None, str]] = []
         mentioned = [*self._mentioned]
         for captured in self._captured:
-            dumped, reason = None, "" if captured.fiber is fiber else self._refusal
+            refusal = "" if captured.fiber is fiber else self._refusal
+            dumped, reason = None, refusal or captured.refusal
             if not reason:
                 try:
                     dumped = dump_captured(captured.fiber, captured.state, writer=writer)

@@ -46,6 +46,7 @@ class LocalRun:
         "snapshots",
         "trees",
         "unobserved",
+        "unopened",
         "unreleased",
         "values",
         "woken",
@@ -95,6 +96,8 @@ class LocalRun:
         """By fiber here that the coordinator knows, if one of them may go on elsewhere."""
         self.restored: dict[int, tuple[int, str]] = {}
         """By fiber here that has gone on after a loss: how many times, and the last one."""
+        self.unopened: set[int] = set()
+        """The fibers that have come in a pickle, as long as nobody has opened it."""
         self.sent_outcomes: set[int] = set()
         """The fibers here whose outcomes the coordinator keeps."""
         self._is_anew = False

@@ -2,7 +2,8 @@
 
 Rules
 -----
-- A fiber hosted here is in exactly one place: in `ready`, in `parked`, or with an executor.
+- A fiber hosted here is in exactly one place: in `ready`, in `parked`, or with an executor; if the
+  member leaves, perhaps in `set_aside`.
 - A fiber that waits for other fibers is counted by its run, so that deadlocks are found: as blocked
   if it is woken here, as asked if the coordinator was asked. `park` and `unpark` count.
 - Messages for the coordinator go through `send`, in order. Counts are gathered in `progress`.
@@ -57,6 +58,8 @@ class MemberState:
         """Whether children are offered to the cluster before they are run here."""
         self.ready: deque[Work] = deque()
         self.parked: dict[int, Fiber] = {}
+        self.set_aside: dict[int, Any] = {}
+        """By fiber, work that is ready, and that nobody does here: the member leaves."""
         self.runs: dict[int, LocalRun] = {}
         self.hosted: dict[int, Handle[Any, Any, Any]] = {}
         """Handles of fibers here that others may ask for."""
@@ -76,6 +79,8 @@ class MemberState:
         """Whether the member cancels its fibers, to say goodbye when none is left."""
         self.has_left = False
         """Whether it has said goodbye."""
+        self.is_to_be_heard = False
+        """Whether its process waits until that was heard."""
         self.orphaned_because = ""
         """If not empty: the member has lost its coordinator, and why."""
         self.stepping = 0

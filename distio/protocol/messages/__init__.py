@@ -13,7 +13,14 @@ from distio.protocol.base import CoordinatorMessage, MemberMessage, Message
 from distio.protocol.importing import import_modules
 from distio.protocol.messages.cancellation import CancelFibers, FibersCancelled, RunCancelled
 from distio.protocol.messages.deadlock import RequestWaitGraph, WaitGraph
-from distio.protocol.messages.endings import CancelRun, Leaving, RunEnded
+from distio.protocol.messages.endings import (
+    CancelRun,
+    DrainMember,
+    Leave,
+    Leaving,
+    MemberDrained,
+    RunEnded,
+)
 from distio.protocol.messages.locks import (
     AcquireTokens,
     LockRefused,
@@ -66,7 +73,7 @@ from distio.protocol.messages.primitives import (
     TakenAhead,
     WithdrawCall,
 )
-from distio.protocol.messages.recovery import LossReported, SaveFibers, Unsaved
+from distio.protocol.messages.recovery import FibersSaved, LossReported, SaveFibers, Unsaved
 from distio.protocol.messages.references import GiveBack
 from distio.protocol.messages.runs import Progress, RunProgress, StartRun
 from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
@@ -82,14 +89,17 @@ __all__ = [
     "CoordinatorMessage",
     "DelegatedPut",
     "DelegationReturned",
+    "DrainMember",
     "DropOutcomes",
     "Expose",
     "FiberLost",
     "FibersCancelled",
+    "FibersSaved",
     "GiveBack",
     "Goodbye",
     "Hello",
     "InHand",
+    "Leave",
     "Leaving",
     "Listen",
     "LockRefused",
@@ -98,6 +108,7 @@ __all__ = [
     "LogsRelayed",
     "LossReported",
     "MakePrimitive",
+    "MemberDrained",
     "MemberMessage",
     "Message",
     "Offer",

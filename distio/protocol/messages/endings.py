@@ -6,7 +6,7 @@ from distio.protocol.base import CoordinatorMessage, MemberMessage
 from distio.protocol.domains import Id, Seconds
 from distio.protocol.endings import Cause
 
-__all__ = ["CancelRun", "Leaving", "RunEnded"]
+__all__ = ["CancelRun", "DrainMember", "Leave", "Leaving", "MemberDrained", "RunEnded"]
 
 
 class CancelRun(MemberMessage, frozen=True, gc=False):
@@ -30,7 +30,32 @@ class RunEnded(CoordinatorMessage, frozen=True, gc=False):
 
 
 class Leaving(MemberMessage, frozen=True, gc=False):
-    """The member is about to leave: it takes no more fibers, and those here release."""
+    """The member is about to leave: it takes no more fibers, and those here go on elsewhere."""
 
     seconds: Seconds
     """After so many seconds the member counts as lost, even if fibers are left."""
+
+
+class DrainMember(MemberMessage, frozen=True, gc=False):
+    """Have this worker leave, and tell when it has; a client asks one at a time."""
+
+    worker: str
+    """Its number, or its name in messages to people."""
+    seconds: Seconds
+    """How long its fibers may take."""
+
+
+class Leave(CoordinatorMessage, frozen=True, gc=False):
+    """The member is to leave, within so many seconds."""
+
+    seconds: Seconds
+    reason: str
+
+
+class MemberDrained(CoordinatorMessage, frozen=True, gc=False):
+    """The worker that was to leave has left; or there is no such worker."""
+
+    worker: str
+    """The name of the worker; empty if there is none."""
+    reason: str
+    """Why it is no member any more; or which workers there are."""

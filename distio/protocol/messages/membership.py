@@ -74,10 +74,13 @@ class WorkerExited(MemberMessage, frozen=True, gc=False):
 
 
 class Goodbye(MemberMessage, frozen=True, gc=False):
-    """The member leaves, and hosts no fiber any more."""
+    """The member leaves, and its fibers have ended, or go on elsewhere."""
 
     reason: str = ""
     """Why the member can't go on; empty if it leaves of its own will."""
+    is_to_be_heard: bool = False
+    """Whether the process ends when it knows that this was heard: fibers go on from what it has
+    said, and the end of the process may be seen before."""
 
 
 class Welcome(CoordinatorMessage, frozen=True, gc=False):

@@ -11,7 +11,7 @@ from distio.protocol.domains import Count, Epoch, Id, Seconds
 from distio.protocol.messages.outcomes import References
 from distio.protocol.messages.placement import Chunk
 
-__all__ = ["LossReported", "SaveFibers", "Unsaved"]
+__all__ = ["FibersSaved", "LossReported", "SaveFibers", "Unsaved"]
 
 
 class Unsaved(msgspec.Struct, frozen=True, gc=False):
@@ -39,6 +39,13 @@ class SaveFibers(MemberMessage, frozen=True, gc=False):
     """Their outcomes."""
     references: References = msgspec.field(default_factory=list)
     """As in `OutcomesReady`."""
+    is_to_be_heard: bool = False
+    """Whether the member waits until the coordinator has this: what was sent to it before isn't in
+    the snapshots."""
+
+
+class FibersSaved(CoordinatorMessage, frozen=True, gc=False):
+    """One more message about fibers that are saved was heard."""
 
 
 class LossReported(CoordinatorMessage, frozen=True, gc=False):

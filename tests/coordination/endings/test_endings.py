@@ -232,8 +232,11 @@ def test_run_that_ends_early_releases_all_that_its_members_hold(
     main: Program, faults: Sequence[Fault]
 ) -> None:
     gone = [fault.process for fault in faults if isinstance(fault, Crash | Fail) and fault.process]
+    # with snapshots, fibers wait for another worker to release them, and here none comes
+    is_last = all(isinstance(fault, Leave) for fault in faults)
+    plan: dict[str, Any] = {"snapshots": "off"} if is_last else {}
     for seed in range(15):
-        assert left_open(main, gone=gone, seed=seed, faults=faults) == {}
+        assert left_open(main, gone=gone, seed=seed, faults=faults, **plan) == {}
 
 
 @pytest.mark.parametrize("threads", [1, 2])
