@@ -881,7 +881,7 @@ def test_lost_worker_changes_no_result(fault: Fault) -> None:
         assert simulate(SQUARES, seed=seed, faults=[fault]).result == SUM
 
 
-def test_fiber_that_was_lost_three_times_ends() -> None:
+def test_fiber_that_only_waits_outlives_any_number_of_workers() -> None:
     # whichever of the two workers has the fiber when one breaks, it is there for the next ones
     breaks = [
         Disconnect(f"worker-{1 + n % 2}", at=10.0 * (n + 1), returns_after=5.0) for n in range(6)
@@ -893,12 +893,9 @@ def test_fiber_that_was_lost_three_times_ends() -> None:
         simulation = simulate(main, seed=seed, members=2, faults=breaks)
         assert isinstance(simulation.result, Ok)
         fiber, outcome = simulation.result.success
-        lost = the_exception(outcome)
-        assert isinstance(lost, WorkerLost)
-        assert "exited with code 0" in lost.reason
+        assert outcome == Ok(None)
         life = simulation.history.of(fiber)
-        assert len(lines(life, "worker-", ": hears", "Place(")) == 3
-        assert 30 <= simulation.virtual_seconds < 60
+        assert len(lines(life, "worker-", ": hears", "Place(")) > 3
 
 
 @pytest.mark.xfail(

@@ -39,7 +39,6 @@ from distio.protocol.messages.membership import (
     Refused,
     Shutdown,
     Welcome,
-    WorkerEnded,
     WorkerExited,
 )
 from distio.protocol.messages.outcomes import (
@@ -51,6 +50,7 @@ from distio.protocol.messages.outcomes import (
     OutcomesReady,
     OutcomeUnknown,
     SendOutcomes,
+    WorkerEnded,
 )
 from distio.protocol.messages.placement import Chunk, Offer, Place, StealRequest
 from distio.protocol.messages.primitives import (

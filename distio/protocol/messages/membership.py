@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -20,7 +20,6 @@ __all__ = [
     "Refused",
     "Shutdown",
     "Welcome",
-    "WorkerEnded",
     "WorkerExited",
 ]
 
@@ -79,15 +78,6 @@ class Goodbye(MemberMessage, frozen=True, gc=False):
 
     reason: str = ""
     """Why the member can't go on; empty if it leaves of its own will."""
-
-
-class WorkerEnded(CoordinatorMessage, frozen=True, gc=False):
-    """How the process of a worker ended that the next messages call lost."""
-
-    is_counted: ClassVar[bool] = False
-
-    worker: str
-    exit: ProcessExit
 
 
 class Welcome(CoordinatorMessage, frozen=True, gc=False):

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
+from distio.errors import ProcessExit
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage, Payload
 from distio.protocol.domains import Count, Epoch, Id
 
@@ -18,6 +19,7 @@ __all__ = [
     "Outcomes",
     "OutcomesReady",
     "SendOutcomes",
+    "WorkerEnded",
 ]
 
 
@@ -67,6 +69,15 @@ class Outcomes(CoordinatorMessage, frozen=True, gc=False):
     fibers: list[FiberId]
     payloads: list[Payload]
     references: References = msgspec.field(default_factory=list)
+
+
+class WorkerEnded(CoordinatorMessage, frozen=True, gc=False):
+    """How the process of a worker ended that the next messages call lost."""
+
+    is_counted: ClassVar[bool] = False
+
+    worker: str
+    exit: ProcessExit
 
 
 class FiberLost(CoordinatorMessage, frozen=True, gc=False):
