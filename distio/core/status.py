@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 __all__ = ["Status"]
@@ -28,7 +28,7 @@ class Status:
     member has it yet), "ended", or "lost" (with its member)."""
     where: str | None
     """The member of the cluster that hosts the fiber, like "member 2"; None: no member does."""
-    restored: int = 0
+    restored: int = field(default=0, repr=False)
     """The number of times that the fiber has gone on elsewhere because its worker was lost."""
-    last_loss: str | None = None
+    last_loss: str | None = field(default=None, repr=False)
     """The last of these losses, and its reason; None: there was none."""

@@ -376,9 +376,7 @@ class Host:
         """Nobody watches the process."""
         return None
 
-    def loop_hand(self) -> Hand | None:
-        """Nobody watches the process."""
-        return None
+    loop_hand = hand
 
     def wall_clock(self) -> float:
         """The system's."""

@@ -167,8 +167,7 @@ class Process:
     def hand(self) -> None:
         """None: the world sees what is in hand."""
 
-    def loop_hand(self) -> None:
-        """None."""
+    loop_hand = hand
 
     def wall_clock(self) -> float:
         """The world's."""

@@ -202,6 +202,8 @@ def test_time_until_fibers_have_places_is_that_since_the_loss_was_seen() -> None
     scene.says(1, m.WorkerExited(1000 + scene.worker, "killed", KILLED, []))
     (early,) = scene.reports
     assert (early.waiting, early.places, early.is_late) == (1, [], False)
+    scene.tells(1)
+    assert scene.reports == [early], "nothing has changed"
     scene.now = 6.0
     hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 9, b"")
     scene.happens(Joined(hello))
