@@ -85,13 +85,6 @@ def test_fiber_that_cannot_be_saved_when_others_see_it_is_lost_and_says_why() ->
     assert "lock" in reason
 
 
-def test_fiber_that_is_lost_with_three_workers_is_given_up() -> None:
-    faults = [Crash("worker-1", at=at, returns_after=1) for at in (10, 20, 30)]
-    made = io.zip_par(io.sleep(60))
-    reason = "3 workers were lost with this fiber, so it isn't tried again"
-    assert reason_of(simulate(made, members=1, faults=faults).result).endswith(reason)
-
-
 @pytest.mark.parametrize("level", LEVELS)
 def test_pause_of_a_worker_below_the_patience_loses_nothing(level: Snapshots) -> None:
     made = Queue.create().flat_map(later)
