@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
+from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.runtime.patience import PATIENCE_SECONDS
 from distio.testing.faults import Fault
 
@@ -41,3 +42,4 @@ class Plan:
     faults: Sequence[Fault] = ()
     limits: Limits = field(default_factory=lambda: Limits(100_000, float("inf")))
     patience_seconds: float = PATIENCE_SECONDS
+    absence_seconds: float = ABSENCE_SECONDS

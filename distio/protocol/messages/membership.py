@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta
 
@@ -15,7 +15,10 @@ __all__ = [
     "Hello",
     "Leaving",
     "Listen",
+    "LinkBroke",
     "Refused",
+    "Resume",
+    "Resumed",
     "Shutdown",
     "Welcome",
     "WorkerExited",
@@ -25,6 +28,7 @@ __all__ = [
 class Hello(MemberMessage, frozen=True, gc=False):
     """The first message of a member's sending socket."""
 
+    is_numbered: ClassVar[bool] = False
     protocol: Count
     python: Annotated[str, Meta(max_length=100)]
     kind: MemberKind
@@ -38,16 +42,36 @@ class Hello(MemberMessage, frozen=True, gc=False):
     serial: Count = 0
     """Which of these processes it is. The system gives a pid to one process after another, a client
     gives each serial once."""
+    proof: Token = b""
+    """Random; only this process and the coordinator know it. It proves who comes back."""
+    attempt: Count = 0
+    """How often the process has said Hello before: its connections broke before the answer."""
 
 
 class Listen(MemberMessage, frozen=True, gc=False):
     """The first and only message of a member's listening socket."""
 
+    is_numbered: ClassVar[bool] = False
     token: Token
 
 
-HANDSHAKE: Final = (Hello, Listen)
-"""What a process says to become a member."""
+class Resume(MemberMessage, frozen=True, gc=False):
+    """The first message of another sending socket: my connections broke, and I am still there."""
+
+    is_numbered: ClassVar[bool] = False
+    incarnation: Id
+    proof: Token
+    """That of its Hello."""
+    token: Token
+    """Random, another one for each attempt; pairs the two new sockets."""
+    heard: Count
+    """The highest number that this member has heard."""
+    attempt: Count
+    """Which attempt it is; an earlier one, which may come later, is void."""
+
+
+HANDSHAKE: Final = (Hello, Listen, Resume)
+"""What a process says to become a member, or to come back as the same."""
 
 
 class WorkerExited(MemberMessage, frozen=True, gc=False):
@@ -74,18 +98,39 @@ class Goodbye(MemberMessage, frozen=True, gc=False):
 class Welcome(CoordinatorMessage, frozen=True, gc=False):
     """You are this incarnation."""
 
+    is_numbered: ClassVar[bool] = False
     incarnation: Id
+    absence: Seconds = 0.0
+    """For how many seconds it may be without connections before it is lost; 0: it never may."""
+
+
+class LinkBroke(CoordinatorMessage, frozen=True, gc=False):
+    """One of your two connections broke: make others, and resume."""
+
+    is_numbered: ClassVar[bool] = False
+    is_counted: ClassVar[bool] = False
+
+
+class Resumed(CoordinatorMessage, frozen=True, gc=False):
+    """You are the same member as before, and what you haven't heard follows."""
+
+    is_numbered: ClassVar[bool] = False
+    is_counted: ClassVar[bool] = False
+    heard: Count
+    """The highest number that the coordinator has heard of this member."""
 
 
 class Refused(CoordinatorMessage, frozen=True, gc=False):
     """You can't join, and why."""
 
+    is_numbered: ClassVar[bool] = False
     reason: str
 
 
 class Shutdown(CoordinatorMessage, frozen=True, gc=False):
-    """This process is no member any more: end."""
+    """This process is no member any more: end, and don't go on as the member that it was."""
 
+    is_numbered: ClassVar[bool] = False
     reason: str = ""
     is_for_all: bool = True
     """The cluster closes; False: it goes on, without this member."""
