@@ -112,9 +112,10 @@ class Links:
 
     def heard(self, link: Link) -> None:
         """Something was heard of this member."""
-        due = link.session.acknowledge_at
-        if due is not None and link.listens_at:
-            self._acknowledge_at.setdefault(link.member, due)
+        if link.member not in self._acknowledge_at and link.listens_at:
+            due = link.session.acknowledge_at
+            if due is not None:
+                self._acknowledge_at[link.member] = due
 
     def said(self, link: Link) -> None:
         """Something is said to this member, and acknowledges what was heard."""

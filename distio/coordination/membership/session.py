@@ -69,9 +69,10 @@ class Session(Generic[Out, In]):
 
     def say(self, messages: Sequence[Out]) -> None:
         """Keep these, and number them: they are said next, or when there is a connection again."""
-        before = len(self._kept)
-        self._kept += [message for message in messages if message.is_numbered]
-        self._said += len(self._kept) - before
+        for message in messages:
+            if message.is_numbered:
+                self._kept.append(message)
+                self._said += 1
 
     def header(self, batch: Sequence[Out]) -> tuple[int, int]:
         """What goes out with a batch of the messages that were said last.
@@ -125,10 +126,12 @@ class Session(Generic[Out, In]):
 
     def _forget(self, heard: int) -> None:
         """The other side has heard all up to this number."""
-        if heard > self._said:
+        missing = self._said - heard
+        if missing < 0:
             raise Breach(f"has heard message {heard}, but {self._said} were said")
-        for _ in range(heard - self._said + len(self._kept)):
-            self._kept.popleft()
+        kept = self._kept
+        while len(kept) > missing:
+            kept.popleft()
 
     # -- coming back ----------------------------------------------------------------------
 
@@ -159,4 +162,7 @@ class Session(Generic[Out, In]):
 
 
 def _numbered(messages: Sequence[Message]) -> int:
-    return sum([message.is_numbered for message in messages])
+    count = 0
+    for message in messages:  # most often there is one, which is quicker than a `sum`
+        count += message.is_numbered
+    return count
