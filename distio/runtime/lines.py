@@ -92,8 +92,13 @@ class Lines:
     def say(self, messages: Sequence[m.MemberMessage]) -> None:
         """Say these at once, or as soon as there are connections again."""
         self.session.say(messages)
-        if not self.absence.is_now:
+        if self.absence.is_now:
+            return
+        try:
             self._send(messages)
+        except BaseException:
+            self.session.take_back(messages)  # else the last words would leave a gap behind them
+            raise
 
     def _send(self, messages: Sequence[m.MemberMessage]) -> None:
         send(self.sender, from_member.encode(messages, *self.session.header(messages)))

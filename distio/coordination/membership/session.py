@@ -74,6 +74,12 @@ class Session(Generic[Out, In]):
                 self._kept.append(message)
                 self._said += 1
 
+    def take_back(self, batch: Sequence[Out]) -> None:
+        """These, which were said last, can't be carried: it is as if they had not been said."""
+        for _ in range(_numbered(batch)):
+            self._kept.pop()
+            self._said -= 1
+
     def header(self, batch: Sequence[Out]) -> tuple[int, int]:
         """What goes out with a batch of the messages that were said last.
 

@@ -51,6 +51,15 @@ def test_message_is_kept_until_it_is_acknowledged() -> None:
     assert one.unacknowledged == 0
 
 
+def test_message_that_cannot_be_carried_leaves_no_gap() -> None:
+    one: Side = Session(0.0)
+    batch(one, numbered(1))
+    one.say(numbered(2, 3))
+    one.take_back(numbered(2, 3))
+    assert batch(one, numbered(4)) == (2, 0, numbered(4))
+    assert one.resume(0.0, 0) == numbered(1, 4)
+
+
 def test_message_that_comes_again_is_dropped() -> None:
     one: Side = Session(0.0)
     assert one.hear(0.0, 1, 0, numbered(1, 2)) == numbered(1, 2)
