@@ -12,6 +12,7 @@ import typer
 
 from distio.cli import report
 from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.errors import ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import Terminated, end_on_sigterm
@@ -233,6 +234,15 @@ def coordinator(
             "before it is lost.",
         ),
     ] = PATIENCE_SECONDS,
+    absence: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds_from_zero,
+            help="How long a member whose connection broke may take to come back before it is "
+            "lost; nothing is lost meanwhile. 0: it never comes back.",
+        ),
+    ] = ABSENCE_SECONDS,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -246,7 +256,7 @@ def coordinator(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        serve(bind, _say_ready, grace=grace, patience=patience)
+        serve(bind, _say_ready, grace=grace, patience=patience, absence=absence)
     except ClusterError as error:
         report.complain(error)
         return report.USAGE

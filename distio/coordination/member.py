@@ -118,8 +118,8 @@ def _make(state: MemberState) -> Features:
 
 
 _CLASSES: Final = list(get_type_hints(Features).values())
-_FOR_THE_HOST: Final = (m.Welcome, m.Refused, m.Shutdown)
-"""The process itself joins, and ends."""
+_FOR_THE_HOST: Final = (m.Welcome, m.LinkBroke, m.Resumed, m.Refused, m.Shutdown)
+"""The process itself joins, comes back, and ends."""
 _HANDLERS: Final = HandlerTable(handles, m.CoordinatorMessage, _CLASSES, besides=_FOR_THE_HOST)
 _ANSWERS: Final = HandlerTable(answers, Request, _CLASSES)
 
