@@ -282,7 +282,7 @@ class CoordinatorProcess:
             outgoing, self._board.outgoing = self._board.outgoing, {}
             for address, batch in outgoing.items():
                 try:
-                    frames = from_coordinator.encode(batch, *self._board.header(address, batch))
+                    frames = from_coordinator.encode(batch, *self._board.header(address))
                 except Exception as error:
                     log.exception("messages to a member can't be encoded")
                     reason = f"messages to this peer can't be encoded ({error!r:.200})"

@@ -11,12 +11,12 @@ import time
 from typing import Any, Final
 
 import zmq
+from msgspec.structs import replace
 
 from distio.coordination.member import Member
-from distio.coordination.membership.session import Breach
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.protocol import messages as m
-from distio.protocol.codec import MalformedFrame, from_coordinator
+from distio.protocol.codec import Batch, MalformedFrame, from_coordinator
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import member_name
 from distio.protocol.text import readable
@@ -124,8 +124,8 @@ def _await_welcome(
     url: str,
     timeout: float,
     ends: dict[int, ClusterError],
-) -> tuple[m.Welcome, list[m.CoordinatorMessage]]:
-    """The welcome, and the other messages of the same batch.
+) -> tuple[m.Welcome, Batch[m.CoordinatorMessage]]:
+    """The welcome, and the batch with the other messages that came with it.
 
     Args:
         ends: by descriptor, the error that ends the wait.
@@ -138,13 +138,11 @@ def _await_welcome(
         )
     try:
         batch = from_coordinator.read([frame.buffer for frame in frames])
-        answer, *early = lines.session.hear(
-            time.monotonic(), batch.first, batch.heard, batch.messages
-        )
-    except (Breach, MalformedFrame, ValueError) as error:
+        answer, *early = batch.messages
+    except (MalformedFrame, ValueError) as error:
         raise HandshakeRefused(f"the process at {url} is no coordinator of distio") from error
     if isinstance(answer, m.Welcome):
-        return answer, early
+        return answer, replace(batch, messages=early)
     if isinstance(answer, m.Shutdown):
         raise ClusterError(f"the coordinator at {url} ends: {answer.reason}; start another")
     reason = answer.reason if isinstance(answer, m.Refused) else repr(answer)

@@ -17,16 +17,14 @@ import zmq
 from msgspec.structs import replace
 
 from distio.coordination.membership.absence import Absence
-from distio.coordination.membership.session import Session
+from distio.coordination.membership.session import Session, UnnumberedSession, begin_session
 from distio.protocol import messages as m
-from distio.protocol.codec import from_coordinator, from_member
+from distio.protocol.codec import Batch, from_coordinator, from_member
 from distio.runtime.failure_detector import silence_of
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.sockets import dealer, next_event, receive, send
 
 __all__ = ["Lines"]
-
-Received = tuple[int, int, Sequence[m.CoordinatorMessage]]
 
 
 @final
@@ -43,7 +41,8 @@ class Lines:
         self._context = context
         self._url = url
         self._patience = patience
-        self.session: Session[m.MemberMessage, m.CoordinatorMessage] = Session(time.monotonic())
+        self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
+        """Begins with the welcome, which says for how long this process may be absent."""
         self.connections: list[ForeignDescriptor] = []
         """Kept as long as the sockets: forked children close their copies."""
         self.absence = Absence(inf)
@@ -55,22 +54,18 @@ class Lines:
         """Whether a connection broke, and no others were made yet."""
         self._was_told = False
         """Whether the coordinator has said that a connection broke."""
-        self.sender, self.listener = self._open()
+        self._open()
 
-    def _open(self) -> tuple[zmq.Socket[Any], zmq.Socket[Any]]:
-        return (
-            dealer(self._context, self._url, self._patience),
-            dealer(self._context, self._url, self._patience),
-        )
+    def _open(self) -> None:
+        self.sender = dealer(self._context, self._url, self._patience)
+        self.listener = dealer(self._context, self._url, self._patience)
+        self._monitors = [self.sender.get_monitor_socket(), self.listener.get_monitor_socket()]
+        """Those that are polled."""
 
     @property
     def sources(self) -> list[zmq.Socket[Any]]:
         """What the link thread polls."""
         return [self.listener, *self._monitors]
-
-    @property
-    def _monitors(self) -> list[zmq.Socket[Any]]:
-        return [self.sender.get_monitor_socket(), self.listener.get_monitor_socket()]
 
     def greet(self, hello: m.Hello) -> None:
         """Ask to be let in."""
@@ -85,13 +80,16 @@ class Lines:
         """The coordinator has let this process in."""
         self._incarnation = welcome.incarnation
         self.absence = Absence(welcome.absence)
+        self.session = begin_session(welcome.absence)
         self._was_told = self.has_broken(dict.fromkeys(self._monitors, zmq.POLLIN))
+        if not self.absence.longest:  # if the other connection breaks, the coordinator says so
+            self._monitors = [self.listener.get_monitor_socket()]
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
     def say(self, messages: Sequence[m.MemberMessage]) -> None:
         """Say these at once, or as soon as there are connections again."""
-        self.session.say(messages)
+        self.session.say_all(messages)
         if self.absence.is_now:
             return
         try:
@@ -101,12 +99,12 @@ class Lines:
             raise
 
     def _send(self, messages: Sequence[m.MemberMessage]) -> None:
-        send(self.sender, from_member.encode(messages, *self.session.header(messages)))
+        send(self.sender, from_member.encode(messages, *self.session.header()))
 
-    def resumed(self, now: float, heard: int) -> None:
+    def resumed(self, heard: int) -> None:
         """The coordinator knows this member again: say what it has not heard."""
         self.absence.resumed()
-        again = self.session.resume(now, heard)
+        again = self.session.resume(heard)
         if again:
             self._send(again)
 
@@ -120,13 +118,16 @@ class Lines:
 
     # -- listening (the link thread) ------------------------------------------------------
 
-    def hear(self) -> Received | None:
-        """The next batch that has come, for the session to hear; None: there is none now."""
+    def receive(self) -> Batch[m.CoordinatorMessage] | None:
+        """The next batch that has come, to be heard; None: there is none now."""
         frames = receive(self.listener)
         if frames is None:
             return None
-        batch = from_coordinator.read([frame.buffer for frame in frames])
-        return batch.first, batch.heard, batch.messages
+        return from_coordinator.read([frame.buffer for frame in frames])
+
+    def hear(self, batch: Batch[m.CoordinatorMessage]) -> Sequence[m.CoordinatorMessage]:
+        """Those messages of a batch that weren't heard before (with the mutex held)."""
+        return self.session.hear(time.monotonic(), batch.first, batch.heard, batch.messages)
 
     def told_of_break(self) -> None:
         """The coordinator has seen one of the connections break."""
@@ -153,10 +154,8 @@ class Lines:
     @property
     def due(self) -> float | None:
         """When to see to the absence, or to acknowledge what was heard."""
-        ends_at, redial_at = self.absence.ends_at, self.absence.redial_at
-        if ends_at is None or redial_at is None:
-            return self.session.acknowledge_at
-        return min(ends_at, redial_at)
+        dues = self.absence.dues
+        return self.session.acknowledge_at if dues is None else min(dues)
 
     def note_life(self, now: float) -> None:
         """A large message may be under way on the connections that were made."""
@@ -169,7 +168,7 @@ class Lines:
     def redial(self, now: float) -> None:
         """Make other connections, and ask on them to go on as the same (with the mutex held)."""
         former = self.sender, self.listener
-        self.sender, self.listener = self._open()
+        self._open()
         self.connections = []
         self._is_of_no_use = False
         self.absence.redialed(now)
@@ -183,7 +182,7 @@ class Lines:
         token = os.urandom(16)
         if not self._incarnation:
             return replace(self._hello, token=token, attempt=self._attempts)
-        _, heard = self.session.header(())
+        heard = self.session.acknowledge()
         return m.Resume(self._incarnation, self._hello.proof, token, heard, self._attempts)
 
     def close(self, linger: int) -> None:

@@ -27,6 +27,7 @@ from distio.core.pickling.payloads import Writer
 from distio.core.snapshot import dump_chunk
 from distio.errors import ClusterClosed, TracedException
 from distio.protocol import messages as m
+from distio.protocol.codec import Batch
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages.logs import LogLevels
@@ -73,7 +74,7 @@ class LinkedHost(Host):
         member: Member,
         lines: Lines,
         lifeline: int | None,
-        early: list[m.CoordinatorMessage],
+        early: Batch[m.CoordinatorMessage],
         detector: FailureDetector[str],
     ) -> None:
         super().__init__(member)
@@ -293,17 +294,15 @@ class LinkedHost(Host):
 
     def _hear(self) -> str:
         """Take up all that has come; a reason if the coordinator has closed the link."""
-        while (batch := self._lines.hear()) is not None:
-            with self.mutex:
-                messages = self._lines.session.hear(time.monotonic(), *batch)
-            if reason := self._take_up(messages):
+        while (batch := self._lines.receive()) is not None:
+            if reason := self._take_up(batch):
                 return reason
         return ""
 
-    def _take_up(self, messages: Sequence[m.CoordinatorMessage]) -> str:
+    def _take_up(self, batch: Batch[m.CoordinatorMessage]) -> str:
         ended: list[LocalRun] = []
         with self.mutex:
-            for message in messages:
+            for message in self._lines.hear(batch):
                 if message.is_numbered:
                     self.member.receive(message)
                 elif reason := self._take_up_greeting(message):
@@ -335,7 +334,7 @@ class LinkedHost(Host):
     def _take_up_greeting(self, message: m.CoordinatorMessage) -> str:
         """A reason if the coordinator has closed the link (mutex held)."""
         if isinstance(message, m.Resumed):
-            self._lines.resumed(time.monotonic(), message.heard)
+            self._lines.resumed(message.heard)
             self._watch_coordinator()
         elif isinstance(message, m.LinkBroke):
             self._lines.told_of_break()

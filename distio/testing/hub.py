@@ -139,7 +139,7 @@ class Hub:
             self._closes_because = ""
         outgoing, self.board.outgoing = self.board.outgoing, {}
         for address, batch in outgoing.items():
-            frames = from_coordinator.encode(batch, *self.board.header(address, batch))
+            frames = from_coordinator.encode(batch, *self.board.header(address))
             self._listeners[address].send(frames, self._world.arrival())
         self._world.tell_of_losses()
         self._unchecked += 1

@@ -9,7 +9,7 @@ from typing import final
 from msgspec.structs import replace
 
 from distio.coordination.membership.absence import Absence
-from distio.coordination.membership.session import Session
+from distio.coordination.membership.session import Session, UnnumberedSession, begin_session
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
 from distio.testing.environment import ProcessEnvironment
@@ -29,7 +29,7 @@ class Lines:
     """
 
     def __init__(self, world: ProcessEnvironment, name: str, reader: Reader) -> None:
-        self.session: Session[m.MemberMessage, m.CoordinatorMessage] = Session(world.now)
+        self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         self.absence = Absence(inf)
         self.may_come_back = True
         """Whether the process makes other connections when one of them breaks."""
@@ -66,35 +66,39 @@ class Lines:
         listen = m.Listen(first.token)
         self.introduces.send(from_member.encode([listen]), self._world.arrival())
 
-    def joined(self, welcome: m.Welcome) -> None:
-        """The coordinator has let the process in."""
+    def _joined(self, welcome: m.Welcome) -> None:
         self._incarnation = welcome.incarnation
         self.absence = Absence(welcome.absence)
+        self.session = begin_session(welcome.absence)
 
     # -- saying and hearing ---------------------------------------------------------------
 
     def say(self, batch: Sequence[m.MemberMessage]) -> None:
         """Say this at once, or as soon as there are connections again."""
-        self.session.say(batch)
+        self.session.say_all(batch)
         if not self.absence.is_now:
             self._send(batch)
 
     def _send(self, batch: Sequence[m.MemberMessage]) -> None:
-        frames = from_member.encode(batch, *self.session.header(batch))
+        frames = from_member.encode(batch, *self.session.header())
         self.speaks.send(frames, self._world.arrival())
 
     def hear(self, frames: Frames) -> Sequence[m.CoordinatorMessage]:
         """What of a batch was not heard before."""
         batch = from_coordinator.read(frames)
+        first = next(iter(batch.messages), None)
+        if isinstance(first, m.Welcome) and not self._incarnation:
+            self._joined(first)
         return self.session.hear(self._world.now, batch.first, batch.heard, batch.messages)
 
     @property
     def due(self) -> float | None:
         """When to see to the absence, or to acknowledge what was heard."""
-        ends_at, redial_at = self.absence.ends_at, self.absence.redial_at
-        if ends_at is None or redial_at is None:
+        absent = self.absence.dues
+        if absent is None:
             dues = [self.session.acknowledge_at, self._seen_at]
         else:
+            redial_at, ends_at = absent
             dues = [ends_at, max(redial_at, self.reached_again_at), self._seen_at]
         return min([due for due in dues if due is not None], default=None)
 
@@ -119,7 +123,7 @@ class Lines:
         token, attempt = self.speaks_from, self._made
         if not self._incarnation:
             return replace(self._hello, token=token, attempt=attempt)
-        _, heard = self.session.header(())
+        heard = self.session.acknowledge()
         return m.Resume(self._incarnation, self._hello.proof, token, heard, attempt)
 
     def resumed(self, heard: int) -> Sequence[m.MemberMessage]:
@@ -131,7 +135,7 @@ class Lines:
         if not self.absence.is_now:
             return ()  # the network has repeated it
         self.absence.resumed()
-        again = self.session.resume(self._world.now, heard)
+        again = self.session.resume(heard)
         if again:
             self._send(again)
         return again

@@ -379,7 +379,6 @@ class Process:
     def _join(self, welcome: m.Welcome) -> None:
         if self._member is not None:
             return  # it comes back, and is as welcome as before
-        self.lines.joined(welcome)
         incarnation = welcome.incarnation
         components = self._world.components
         is_worker = self.kind == "worker"

@@ -8,7 +8,7 @@ from distio import IO
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.member import Member
 from distio.coordination.membership.handshakes import Handshakes
-from distio.coordination.membership.session import Session
+from distio.coordination.membership.session import Session, begin_session
 from distio.core.fiber import Handle
 from distio.core.snapshot import Packed
 from distio.protocol import messages as m
@@ -31,7 +31,7 @@ class Peer:
         self.id = 0
         self.reason: str | None = None
         """The reason for which it is a member no more."""
-        self.session: Session[m.MemberMessage, m.CoordinatorMessage] = Session(0.0)
+        self.session: Session[m.MemberMessage, m.CoordinatorMessage] = begin_session(0.0)
         scene.peers.append(self)
         hello = m.Hello(PROTOCOL, PYTHON, kind, 2, name, 1, name.encode())
         scene.hear(self.speaks_from, from_member.encode([hello]))
@@ -50,8 +50,8 @@ class Peer:
 
     def say(self, messages: list[m.MemberMessage]) -> None:
         """Send these as the next messages of this peer."""
-        self.session.say(messages)
-        self.says_frames(from_member.encode(messages, *self.session.header(messages)))
+        self.session.say_all([each for each in messages if each.is_numbered])
+        self.says_frames(from_member.encode(messages, *self.session.header()))
 
     def says_frames(self, frames: list[bytes]) -> None:
         self.scene.hear(self.speaks_from, frames)
@@ -127,7 +127,7 @@ class Scene:
         while self.board.outgoing:
             outgoing, self.board.outgoing = self.board.outgoing, {}
             for address, batch in outgoing.items():
-                header = self.board.header(address, batch)
+                header = self.board.header(address)
                 heard = from_coordinator.read(from_coordinator.encode(batch, *header))
                 if address in at:
                     at[address].take_up_batch(heard)

@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from distio import Cluster, Ok, Queue, io, resource
-from distio.coordination.membership.session import Session
+from distio.coordination.membership.session import Session, begin_session
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
 from distio.protocol.ids import fiber_id
@@ -30,20 +30,21 @@ class Liar:
         self._speaks, self._listens = (self._context.socket(zmq.DEALER) for _ in range(2))
         for each in (self._speaks, self._listens):
             each.connect(url)
-        self._session: Session[m.MemberMessage, m.CoordinatorMessage] = Session(0.0)
+        self._session: Session[m.MemberMessage, m.CoordinatorMessage] = begin_session(0.0)
         token = os.urandom(16)
         hello = m.Hello(PROTOCOL, PYTHON, "client", 1, "liar", os.getpid(), token)
         self.says(hello)
         self._listens.send_multipart(from_member.encode([m.Listen(token)]))
         (welcome,) = self.hears()
         assert isinstance(welcome, m.Welcome)
+        self._session = begin_session(welcome.absence)
         self.id = welcome.incarnation
         self.run = fiber_id(self.id, 0)
         self.says(m.StartRun(self.run))
 
     def says(self, *messages: m.MemberMessage) -> None:
-        self._session.say(messages)
-        self._speaks.send_multipart(from_member.encode(messages, *self._session.header(messages)))
+        self._session.say_all([each for each in messages if each.is_numbered])
+        self._speaks.send_multipart(from_member.encode(messages, *self._session.header()))
 
     def says_frames(self, *frames: bytes) -> None:
         self._speaks.send_multipart(list(frames))

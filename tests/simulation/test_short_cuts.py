@@ -9,7 +9,7 @@ import pytest
 
 from distio import IO, Ok, Panic, Queue, Var, io, resource
 from distio.coordination.membership.handshakes import MARGIN
-from distio.coordination.membership.session import ABSENCE_SECONDS, Breach, Session
+from distio.coordination.membership.session import ABSENCE_SECONDS, Breach, NumberedSession
 from distio.errors import ClusterClosed, InvariantBroken
 from distio.testing import Disconnect, Fault, Partition, Pause, simulate
 from distio.testing.processes import Process
@@ -163,29 +163,31 @@ def moment(line: str) -> float:
 # -- planted mistakes -------------------------------------------------------------------------
 
 
-def takes_up_what_was_heard(session: Session[Any, Any], now: float, *batch: Any) -> list[Any]:
+def takes_up_what_was_heard(
+    session: NumberedSession[Any, Any], now: float, *batch: Any
+) -> list[Any]:
     first, heard, messages = batch
     session._forget(heard)
     session.heard = max(session.heard, first + sum(each.is_numbered for each in messages) - 1)
     return list(messages)
 
 
-HEADER: Final = Session.header
+HEADER: Final = NumberedSession.header
 
 
-def forgets_early(session: Session[Any, Any], batch: Sequence[Any]) -> tuple[int, int]:
+def forgets_early(session: NumberedSession[Any, Any]) -> tuple[int, int]:
     """As if all but the last message had arrived."""
-    header = HEADER(session, batch)
+    header = HEADER(session)
     while len(session._kept) > 1:
         session._kept.popleft()
     return header
 
 
-RESUME: Final = Session.resume
+RESUME: Final = NumberedSession.resume
 
 
-def says_again_backwards(session: Session[Any, Any], now: float, heard: int) -> list[Any]:
-    return RESUME(session, now, heard)[::-1]
+def says_again_backwards(session: NumberedSession[Any, Any], heard: int) -> list[Any]:
+    return RESUME(session, heard)[::-1]
 
 
 LOSE: Final = Process._lose_coordinator
@@ -201,10 +203,10 @@ def goes_on_though_fenced(process: Process, reason: str) -> None:
 
 REPEATS: Final = CUTS["with repetitions"]
 MISTAKES: Final[dict[str, tuple[type, str, Callable[..., Any], Sequence[Fault]]]] = {
-    "what comes again is taken up": (Session, "hear", takes_up_what_was_heard, REPEATS),
-    "what isn't acknowledged is forgotten": (Session, "header", forgets_early, CUTS["one"]),
+    "what comes again is taken up": (NumberedSession, "hear", takes_up_what_was_heard, REPEATS),
+    "what isn't acknowledged is forgotten": (NumberedSession, "header", forgets_early, CUTS["one"]),
     "what is said again is out of order": (
-        Session,
+        NumberedSession,
         "resume",
         says_again_backwards,
         CUTS["one after the other"],

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 import zmq
 
-from distio.coordination.membership.session import Session
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
 from distio.runtime import link
@@ -25,7 +24,6 @@ class Counterpart:
 
     def __init__(self, router: zmq.Socket[bytes]) -> None:
         self._router = router
-        self._session: Session[m.CoordinatorMessage, m.MemberMessage] = Session(0.0)
         port = router.bind_to_random_port("tcp://127.0.0.1")
         with ThreadPoolExecutor(1) as pool:
             joining = pool.submit(connect, f"tcp://127.0.0.1:{port}", "worker", 1)
@@ -38,9 +36,7 @@ class Counterpart:
         self._link.start()
 
     def say(self, *messages: m.CoordinatorMessage) -> None:
-        self._session.say(messages)
-        frames = from_coordinator.encode(messages, *self._session.header(messages))
-        self._router.send_multipart([self._listener, *frames])
+        self._router.send_multipart([self._listener, *from_coordinator.encode(messages)])
 
     def hear(self) -> tuple[bytes, list[m.MemberMessage]]:
         """The sender of the next messages, and the messages."""

@@ -62,9 +62,9 @@ class Absence:
         return None if self._since is None else self._redial_at
 
     @property
-    def ends_at(self) -> float | None:
-        """When the member gives up; None: it isn't absent."""
-        return None if self._since is None else self._since + self.longest
+    def dues(self) -> tuple[float, float] | None:
+        """When to make other connections, and when the member gives up; None: it isn't absent."""
+        return None if self._since is None else (self._redial_at, self._since + self.longest)
 
     def is_too_long(self, now: float) -> bool:
         """Whether the coordinator may hold the member for lost."""

@@ -38,7 +38,7 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.gate import Gate, Incident
 from distio.coordination.membership.links import Link, Links
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
-from distio.coordination.membership.session import Breach, Session
+from distio.coordination.membership.session import Breach, begin_session
 from distio.coordination.state.events import (
     Closing,
     Disconnected,
@@ -129,7 +129,8 @@ class Handshakes:
             except Breach as breach:
                 self.refuse(address, f"a breach of the session: it {breach}")
                 return
-            self._links.heard(link)
+            if link.session.acknowledge_at is not None:
+                self._links.owes(link)
             if link.session.has_heard_enough and link.listens_at:
                 self.outgoing.setdefault(link.listens_at, [])  # an empty batch, if nothing is said
         for message in messages:
@@ -198,7 +199,7 @@ class Handshakes:
             if isinstance(caller.begins, m.Hello):
                 self._admit(now, caller, caller.begins)
             else:
-                self._resume(now, caller, caller.begins)
+                self._resume(caller, caller.begins)
 
     def _admit(self, now: float, caller: _Caller, hello: m.Hello) -> None:
         reason = refusal(hello.protocol, hello.python)
@@ -209,16 +210,16 @@ class Handshakes:
             return
         known = self._links.with_proof(hello.proof)
         if known is not None:  # its connections broke before it was told that it has joined
-            self._go_on(now, caller, known, 0, hello.attempt)
+            self._go_on(caller, known, 0, hello.attempt)
             return
         member = self.machine.state.next_incarnation
-        link = Link(member, hello, Session(now))
+        link = Link(member, hello, begin_session(self._absence))
         self._links.connect(link, caller.speaks_from, caller.listens_at)
         self._log.log(f"{hello.kind} {member} joined: process {hello.pid}")
         self._say(caller.listens_at, m.Welcome(member, self._absence))
         self._happened(now, Joined(hello))
 
-    def _resume(self, now: float, caller: _Caller, resume: m.Resume) -> None:
+    def _resume(self, caller: _Caller, resume: m.Resume) -> None:
         """A process says that it is a member whose connections broke."""
         member = resume.incarnation
         link = self._links.of(member)
@@ -228,16 +229,16 @@ class Handshakes:
         if not link.proof or link.proof != resume.proof:
             self.refuse(caller.listens_at, "this process isn't the member that it says it is")
             return
-        self._go_on(now, caller, link, resume.heard, resume.attempt)
+        self._go_on(caller, link, resume.heard, resume.attempt)
 
-    def _go_on(self, now: float, caller: _Caller, link: Link, heard: int, attempt: int) -> None:
+    def _go_on(self, caller: _Caller, link: Link, heard: int, attempt: int) -> None:
         """A member that has heard so much has other connections, and is the same as before."""
         member = link.member
         if attempt <= link.attempt:  # an earlier one, whose connections it has given up
             self._spent.update(caller.addresses)
             return
         try:
-            again = link.session.resume(now, heard)
+            again = link.session.resume(heard)
         except Breach as breach:
             self._expel(member, f"a breach of the session: it {breach}")
             self._fence(caller, member)
@@ -249,7 +250,7 @@ class Handshakes:
         # a member that has joined already takes no notice of its welcome
         self.outgoing[link.listens_at] = [
             m.Welcome(member, self._absence),
-            m.Resumed(link.session.heard),
+            m.Resumed(link.session.acknowledge()),
             *again,
         ]
 
@@ -374,8 +375,10 @@ class Handshakes:
 
     def next_deadline(self) -> float | None:
         """When a `tick` is due, unless something happens before."""
-        deadlines = (self.machine.next_deadline(), self.next_deadline_of_links())
-        return min([each for each in deadlines if each is not None], default=None)
+        timer, link = self.machine.next_deadline(), self._links.next_deadline()
+        if timer is None or link is None:
+            return link if timer is None else timer
+        return min(timer, link)
 
     def next_deadline_of_links(self) -> float | None:
         """The same, of what isn't the machine's business."""
@@ -385,7 +388,7 @@ class Handshakes:
         for member, message in self.gate.handle(now, event):
             link = self._links.of(member)
             if link is not None:  # else it is gone, and it is of no use to others
-                link.session.say((message,))
+                link.session.say(message)
                 if link.listens_at:
                     self._say(link.listens_at, message)
         if self.gate.incidents:
@@ -422,13 +425,13 @@ class Handshakes:
             if link is not None and link.listens_at:
                 self._say(link.listens_at, m.Shutdown(reason))
 
-    def header(self, address: bytes, batch: Sequence[m.CoordinatorMessage]) -> tuple[int, int]:
-        """What goes out with a batch from `outgoing`; see `Session.header`."""
+    def header(self, address: bytes) -> tuple[int, int]:
+        """The header of the batch for this address that was taken out of `outgoing`."""
         link = self._links.at(address)
         if link is None:
             return 0, 0
         self._links.said(link)
-        return link.session.header(batch)
+        return link.session.header()
 
     def _say(self, address: bytes, message: m.CoordinatorMessage) -> None:
         self.outgoing.setdefault(address, []).append(message)

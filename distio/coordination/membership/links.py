@@ -110,12 +110,11 @@ class Links:
 
     # -- acknowledgements -----------------------------------------------------------------
 
-    def heard(self, link: Link) -> None:
-        """Something was heard of this member."""
-        if link.member not in self._acknowledge_at and link.listens_at:
-            due = link.session.acknowledge_at
-            if due is not None:
-                self._acknowledge_at[link.member] = due
+    def owes(self, link: Link) -> None:
+        """This member is owed an acknowledgement."""
+        due = link.session.acknowledge_at
+        if due is not None and link.listens_at:
+            self._acknowledge_at.setdefault(link.member, due)
 
     def said(self, link: Link) -> None:
         """Something is said to this member, and acknowledges what was heard."""
@@ -132,7 +131,9 @@ class Links:
 
     def next_deadline(self) -> float | None:
         """When there is something to do, unless something happens before."""
+        if not (self._lost_at or self._acknowledge_at):
+            return None
         firsts = [
             next(iter(each.values())) for each in (self._lost_at, self._acknowledge_at) if each
         ]
-        return min(firsts, default=None)
+        return min(firsts)

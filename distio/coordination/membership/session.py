@@ -14,6 +14,8 @@ Rules
   it: `ACKNOWLEDGE_SECONDS` after the first message that wasn't acknowledged, or when there are
   `ACKNOWLEDGE_AT_MOST` of them. An empty batch has no number, so it isn't acknowledged itself, and
   two sides that have nothing to say are silent.
+- Members that are lost as soon as their connection breaks have an `UnnumberedSession`: one
+  connection carries all that they say and hear, so nothing is kept, numbered or acknowledged.
 - So a side keeps no more than what it has said since the other one has heard that many messages, or
   for that long, and while the acknowledgement is under way; and while no connection is there, what
   it has said since, for as long as it may be absent.
@@ -23,11 +25,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from distio.protocol.base import Message
 
-__all__ = ["ABSENCE_SECONDS", "ACKNOWLEDGE_AT_MOST", "ACKNOWLEDGE_SECONDS", "Breach", "Session"]
+__all__ = [
+    "ABSENCE_SECONDS",
+    "ACKNOWLEDGE_AT_MOST",
+    "ACKNOWLEDGE_SECONDS",
+    "Breach",
+    "NumberedSession",
+    "Session",
+    "UnnumberedSession",
+    "begin_session",
+]
 
 ABSENCE_SECONDS: Final = 10.0
 """A member may be without connections for so long, unless another time is set."""
@@ -42,23 +53,21 @@ class Breach(Exception):
     """The other side has said what can't follow from what was said before."""
 
 
-class Session(Generic[Out, In]):
-    """What one side has said and heard; its shell carries batches and keeps the clock.
+class NumberedSession(Generic[Out, In]):
+    """The messages that one side has said and heard; its shell carries them and keeps the clock."""
 
-    Args:
-        now: the time, in seconds on a monotonic clock.
-    """
-
-    def __init__(self, now: float) -> None:
+    def __init__(self) -> None:
         self.heard = 0
         """The highest number that was heard."""
         self._said = 0
+        self._sent = 0
+        """The highest number that went out on the connection that is there."""
         self._kept: deque[Out] = deque()
-        """What was said last and isn't acknowledged."""
+        """The messages that were said last and aren't acknowledged."""
         self._told = 0
         """The highest number of which the other side was told that it was heard."""
-        self._owes_since: float | None = None
-        self._heard_at = now
+        self.acknowledge_at: float | None = None
+        """When an empty batch is to be sent, unless something is said before; None: never."""
 
     # -- saying ---------------------------------------------------------------------------
 
@@ -67,29 +76,37 @@ class Session(Generic[Out, In]):
         """How many messages are kept."""
         return len(self._kept)
 
-    def say(self, messages: Sequence[Out]) -> None:
-        """Keep these, and number them: they are said next, or when there is a connection again."""
-        for message in messages:
-            if message.is_numbered:
-                self._kept.append(message)
-                self._said += 1
+    def say(self, message: Out) -> None:
+        """Keep a message with a number: it is sent next, or when there is a connection again."""
+        self._kept.append(message)
+        self._said += 1
 
-    def take_back(self, batch: Sequence[Out]) -> None:
+    def say_all(self, messages: Sequence[Out]) -> None:
+        """Do the same with several."""
+        self._kept += messages
+        self._said += len(messages)
+
+    def take_back(self, messages: Sequence[Out]) -> None:
         """These, which were said last, can't be carried: it is as if they had not been said."""
-        for _ in range(_numbered(batch)):
+        for _ in messages:
             self._kept.pop()
-            self._said -= 1
+        self._said -= len(messages)
+        self._sent = min(self._sent, self._said)
 
-    def header(self, batch: Sequence[Out]) -> tuple[int, int]:
-        """What goes out with a batch of the messages that were said last.
+    def header(self) -> tuple[int, int]:
+        """The header of a batch with all messages that were said and haven't been sent.
 
         Returns:
-            The number of the first message (0 if none has a number), and the highest number heard.
+            The number of the first message (0 if there is none), and the highest number heard.
         """
+        sent, self._sent = self._sent, self._said
+        return (sent + 1 if self._said > sent else 0), self.acknowledge()
+
+    def acknowledge(self) -> int:
+        """The highest number heard, of which the other side is being told."""
         self._told = self.heard
-        self._owes_since = None
-        count = _numbered(batch)
-        return (self._said - count + 1 if count else 0), self.heard
+        self.acknowledge_at = None
+        return self.heard
 
     # -- hearing --------------------------------------------------------------------------
 
@@ -102,8 +119,8 @@ class Session(Generic[Out, In]):
         Raises:
             Breach: it doesn't follow from what was said before.
         """
-        self._forget(heard)
-        self._heard_at = now
+        if heard > self._said - len(self._kept):
+            self._forget(heard)
         count = _numbered(messages)
         if not count:
             return messages
@@ -113,8 +130,8 @@ class Session(Generic[Out, In]):
         if again:
             messages = self.unheard(first, messages)
         self.heard += count - again
-        if self._owes_since is None:
-            self._owes_since = now
+        if self.acknowledge_at is None:
+            self.acknowledge_at = now + ACKNOWLEDGE_SECONDS
         return messages
 
     def unheard(self, first: int, messages: Sequence[In]) -> Sequence[In]:
@@ -124,12 +141,6 @@ class Session(Generic[Out, In]):
             return messages
         numbered = [each for each in messages if each.is_numbered]
         return [each for each in messages if not each.is_numbered] + numbered[again:]
-
-    @property
-    def acknowledge_at(self) -> float | None:
-        """When an empty batch is to be sent, unless something is said before; None: never."""
-        since = self._owes_since  # read once: another thread may be saying something
-        return None if since is None else since + ACKNOWLEDGE_SECONDS
 
     @property
     def has_heard_enough(self) -> bool:
@@ -147,11 +158,11 @@ class Session(Generic[Out, In]):
 
     # -- coming back ----------------------------------------------------------------------
 
-    def resume(self, now: float, heard: int) -> list[Out]:
+    def resume(self, heard: int) -> list[Out]:
         """There are connections again, and the other side says how much it has heard.
 
         Returns:
-            What it has not heard, in order.
+            What it has not heard, in order: this is to be sent next.
 
         Raises:
             Breach: it has heard more than was said, or less than it had acknowledged.
@@ -159,18 +170,56 @@ class Session(Generic[Out, In]):
         if heard < self._said - len(self._kept):
             raise Breach(f"has forgotten what it heard after message {heard}")
         self._forget(heard)
-        self._heard_at = now
+        self._sent = self._said - len(self._kept)
         return list(self._kept)
 
-    # -- the lease ------------------------------------------------------------------------
 
-    def note_life(self, at: float) -> None:
-        """The transport had a sign of life of the other side then, though nothing was said."""
-        self._heard_at = max(self._heard_at, at)
+class UnnumberedSession(Generic[Out, In]):
+    """The session of a member that never comes back: its connections keep the order, no more."""
 
-    def is_lease_over(self, now: float, seconds: float) -> bool:
-        """Whether nothing was heard for so long that a member may be held for lost."""
-        return now - self._heard_at >= seconds
+    acknowledge_at: ClassVar[None] = None
+    has_heard_enough: ClassVar[bool] = False
+
+    def say(self, message: Out) -> None:
+        """Nothing is kept."""
+
+    def say_all(self, messages: Sequence[Out]) -> None:
+        """Nothing is kept."""
+
+    def take_back(self, messages: Sequence[Out]) -> None:
+        """Nothing was kept."""
+
+    def header(self) -> tuple[int, int]:
+        """No message has a number."""
+        return 0, 0
+
+    def acknowledge(self) -> int:
+        """Nothing is acknowledged."""
+        return 0
+
+    def hear(self, now: float, first: int, heard: int, messages: Sequence[In]) -> Sequence[In]:
+        """No message comes twice."""
+        return messages
+
+    def unheard(self, first: int, messages: Sequence[In]) -> Sequence[In]:
+        """No message was heard before."""
+        return messages
+
+    def resume(self, heard: int) -> list[Out]:
+        """Raise a Breach: nothing is known of what the other side has not heard."""
+        raise Breach("came back, though its connections may not break")
+
+
+Session: TypeAlias = NumberedSession[Out, In] | UnnumberedSession[Out, In]
+
+
+def begin_session(absence: float) -> Session[Out, In]:
+    """The session of a member.
+
+    Args:
+        absence: for how many seconds it may be without connections.
+    """
+    return NumberedSession() if absence > 0 else UnnumberedSession()
 
 
 def _numbered(messages: Sequence[Message]) -> int:

@@ -16,11 +16,13 @@ from distio.coordination.membership.session import (
     ACKNOWLEDGE_AT_MOST,
     ACKNOWLEDGE_SECONDS,
     Breach,
-    Session,
+    NumberedSession,
+    UnnumberedSession,
+    begin_session,
 )
 from distio.protocol import messages as m
 
-Side = Session[Any, Any]
+Side = NumberedSession[Any, Any]
 Batch = tuple[int, int, Sequence[Any]]
 
 
@@ -30,18 +32,18 @@ def numbered(*numbers: int) -> list[Any]:
 
 def batch(side: Side, messages: Sequence[m.Message]) -> Batch:
     """What goes out when this side says these."""
-    side.say(messages)
-    return (*side.header(messages), messages)
+    side.say_all([each for each in messages if each.is_numbered])
+    return (*side.header(), messages)
 
 
 def test_first_message_has_the_number_1() -> None:
-    side: Side = Session(0.0)
+    side: Side = NumberedSession()
     assert batch(side, numbered(10, 11)) == (1, 0, numbered(10, 11))
     assert batch(side, numbered(12))[0] == 3
 
 
 def test_message_is_kept_until_it_is_acknowledged() -> None:
-    one: Side = Session(0.0)
+    one: Side = NumberedSession()
     batch(one, numbered(1, 2, 3))
     one.hear(0.0, 0, 2, [])
     assert one.unacknowledged == 1
@@ -52,16 +54,16 @@ def test_message_is_kept_until_it_is_acknowledged() -> None:
 
 
 def test_message_that_cannot_be_carried_leaves_no_gap() -> None:
-    one: Side = Session(0.0)
+    one: Side = NumberedSession()
     batch(one, numbered(1))
-    one.say(numbered(2, 3))
+    one.say_all(numbered(2, 3))
     one.take_back(numbered(2, 3))
     assert batch(one, numbered(4)) == (2, 0, numbered(4))
-    assert one.resume(0.0, 0) == numbered(1, 4)
+    assert one.resume(0) == numbered(1, 4)
 
 
 def test_message_that_comes_again_is_dropped() -> None:
-    one: Side = Session(0.0)
+    one: Side = NumberedSession()
     assert one.hear(0.0, 1, 0, numbered(1, 2)) == numbered(1, 2)
     assert one.hear(0.0, 1, 0, numbered(1, 2)) == []
     assert one.hear(0.0, 2, 0, numbered(2, 3)) == numbered(3)
@@ -69,11 +71,11 @@ def test_message_that_comes_again_is_dropped() -> None:
 
 
 def test_greeting_has_no_number_and_is_not_kept() -> None:
-    one: Side = Session(0.0)
+    one: Side = NumberedSession()
     said = [m.Resumed(0), *numbered(1)]
     assert batch(one, said) == (1, 0, said)
     assert one.unacknowledged == 1
-    other: Side = Session(0.0)
+    other: Side = NumberedSession()
     assert other.hear(0.0, 1, 0, said) == said
     assert other.hear(0.0, 1, 0, said) == [m.Resumed(0)]
     assert batch(other, [m.Listen(b"")])[0] == 0
@@ -87,7 +89,7 @@ def test_greeting_has_no_number_and_is_not_kept() -> None:
 def test_header_that_cannot_follow_is_a_breach(
     first: int, heard: int, messages: Sequence[m.Message]
 ) -> None:
-    one: Side = Session(0.0)
+    one: Side = NumberedSession()
     batch(one, numbered(1))
     one.hear(0.0, 1, 0, numbered(1))
     with pytest.raises(Breach):
@@ -95,25 +97,25 @@ def test_header_that_cannot_follow_is_a_breach(
 
 
 def test_side_that_comes_back_is_told_what_it_has_not_heard() -> None:
-    one: Side = Session(0.0)
+    one: Side = NumberedSession()
     batch(one, numbered(1, 2, 3))
-    assert one.resume(1.0, 1) == numbered(2, 3)
-    assert one.header([m.Resumed(0), *numbered(2, 3)]) == (2, 0)
+    assert one.resume(1) == numbered(2, 3)
+    assert one.header() == (2, 0)
     one.hear(1.0, 0, 3, [])
-    assert one.resume(2.0, 3) == []
+    assert one.resume(3) == []
 
 
 @pytest.mark.parametrize("heard", [1, 4], ids=["forgotten", "never said"])
 def test_side_that_comes_back_with_another_past_is_a_breach(heard: int) -> None:
-    one: Side = Session(0.0)
+    one: Side = NumberedSession()
     batch(one, numbered(1, 2, 3))
     one.hear(0.0, 0, 2, [])
     with pytest.raises(Breach):
-        one.resume(1.0, heard)
+        one.resume(heard)
 
 
 def test_acknowledgement_is_due_a_while_after_the_first_message_unless_something_is_said() -> None:
-    one: Side = Session(0.0)
+    one: Side = NumberedSession()
     due = [one.acknowledge_at]
     for number in (1, 2):
         one.hear(4.5 + number / 2, number, 0, numbered(number))
@@ -124,7 +126,7 @@ def test_acknowledgement_is_due_a_while_after_the_first_message_unless_something
 
 
 def test_acknowledgement_of_an_acknowledgement_is_never_due() -> None:
-    one: Side = Session(0.0)
+    one: Side = NumberedSession()
     batch(one, numbered(1))
     one.hear(1.0, 0, 1, [])
     assert one.acknowledge_at is None
@@ -132,26 +134,31 @@ def test_acknowledgement_of_an_acknowledgement_is_never_due() -> None:
 
 
 def test_acknowledgement_is_due_at_once_when_much_was_heard() -> None:
-    one: Side = Session(0.0)
+    one: Side = NumberedSession()
     one.hear(0.0, 1, 0, numbered(*range(ACKNOWLEDGE_AT_MOST - 1)))
     seen = [one.has_heard_enough]
     one.hear(0.0, ACKNOWLEDGE_AT_MOST, 0, numbered(1))
     seen.append(one.has_heard_enough)
-    one.header([])
+    one.header()
     seen.append(one.has_heard_enough)
     assert seen == [False, True, False]
 
 
-def test_lease_is_over_when_nothing_was_heard_for_so_long() -> None:
-    one: Side = Session(0.0)
-    assert [one.is_lease_over(now, 10.0) for now in (9.9, 10.0)] == [False, True]
-    one.hear(8.0, 0, 0, [])
-    assert [one.is_lease_over(now, 10.0) for now in (17.9, 18.0)] == [False, True]
-    one.note_life(12.0)
-    one.note_life(3.0)
-    assert [one.is_lease_over(now, 10.0) for now in (21.9, 22.0)] == [False, True]
-    one.resume(20.0, 0)
-    assert [one.is_lease_over(now, 10.0) for now in (29.9, 30.0)] == [False, True]
+def test_session_of_a_member_that_may_be_absent_is_numbered() -> None:
+    sessions: list[Any] = [begin_session(10.0), begin_session(0.0)]
+    assert [type(each) for each in sessions] == [NumberedSession, UnnumberedSession]
+
+
+def test_unnumbered_session_keeps_and_owes_nothing() -> None:
+    one: UnnumberedSession[Any, Any] = UnnumberedSession()
+    one.say(numbered(1)[0])
+    one.say_all(numbered(*range(ACKNOWLEDGE_AT_MOST)))
+    assert one.header() == (0, 0)
+    assert one.hear(0.0, 0, 0, numbered(1, 1)) == one.unheard(0, numbered(1, 1)) == numbered(1, 1)
+    assert not one.has_heard_enough
+    assert one.acknowledge_at is None
+    with pytest.raises(Breach):
+        one.resume(0)
 
 
 class Network:
@@ -160,7 +167,7 @@ class Network:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.now = 0.0
-        self.sides: list[Side] = [Session(0.0), Session(0.0)]
+        self.sides: list[Side] = [NumberedSession(), NumberedSession()]
         self.said: list[list[m.Message]] = [[], []]
         self.heard: list[list[m.Message]] = [[], []]
         self.wires: list[deque[Batch]] = [deque(), deque()]
@@ -173,12 +180,12 @@ class Network:
         messages = numbered(*range(len(self.said[side]), len(self.said[side]) + 3))
         messages = messages[: self.rng.randrange(1, 4)]
         self.said[side] += messages
-        self.sides[side].say(messages)
+        self.sides[side].say_all(messages)
         if self.is_up:
             self._send(side, messages)
 
     def _send(self, side: int, messages: Sequence[m.Message]) -> None:
-        self.wires[1 - side].append((*self.sides[side].header(messages), messages))
+        self.wires[1 - side].append((*self.sides[side].header(), messages))
 
     def deliver(self, side: int, wire: deque[Batch]) -> None:
         if wire:
@@ -206,7 +213,7 @@ class Network:
         heard = [side.heard for side in self.sides]
         self.is_up = True
         for side in (0, 1):
-            self._send(side, self.sides[side].resume(self.now, heard[1 - side]))
+            self._send(side, self.sides[side].resume(heard[1 - side]))
 
     def acknowledge(self, side: int) -> None:
         if self.is_up and self.sides[side].acknowledge_at is not None:
@@ -267,13 +274,13 @@ def test_session_that_is_pickled_between_any_two_events_does_the_same(seed: int)
 
 def test_side_keeps_no_more_than_was_said_since_the_other_heard_much() -> None:
     """One side talks, and the other one only hears."""
-    one: Side = Session(0.0)
-    other: Side = Session(0.0)
+    one: Side = NumberedSession()
+    other: Side = NumberedSession()
     most = 0
     for number in range(10_000):
         first, heard, messages = batch(one, numbered(number))
         other.hear(0.0, first, heard, messages)
         if other.has_heard_enough:
-            one.hear(0.0, *other.header([]), [])
+            one.hear(0.0, *other.header(), [])
         most = max(most, one.unacknowledged)
     assert most < ACKNOWLEDGE_AT_MOST
