@@ -157,7 +157,7 @@ async def pipeline(items: int, log: str) -> list[int]:
     async def takes() -> list[int]:
         taken = []
         async for each in queue:
-            note(each)
+            await io.defer(note, each)  # a fiber that moves repeats its own lines
             await done.update(lambda n: (n + 1, None))
             taken.append(each)
         return taken
@@ -211,7 +211,7 @@ def test_worker_that_is_cut_off_for_longer_than_the_limit_is_a_named_loss(start:
     process, proxy = start(0.3)
     worker = worker_at(proxy.url)
     with Cluster.connect(process.url) as cluster:
-        running = cluster.submit(io.zip_par(io.sleep(1000)), None)
+        running = cluster.submit(io.zip_par(io.sleep(1000)), None, snapshots="off")
         assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
         proxy.cut()
         result = running.result(timeout=PATIENCE)
