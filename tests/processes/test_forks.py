@@ -304,7 +304,7 @@ def lost(cluster, path):
             signal.pause()
         with open(path, "w") as pipe: pipe.write(str(child))
         time.sleep(1_000_000)
-    run = cluster.submit(io.defer(leave), None)
+    run = cluster.submit(io.defer(leave), None, snapshots="off")
     with open(path) as pipe: child = int(pipe.read())
     start = time.monotonic()
     worker.kill()
