@@ -75,7 +75,7 @@ campaign: .venv/installed-dev ## simulate N schedules of each program that a los
 
 chaos: .venv/installed-dev ## kill 200 worker processes amid programs: is each Result right?
 	CHAOS_KILLS=$${CHAOS_KILLS:-200} $(PY) -m pytest \
-	tests/processes/test_chaos.py tests/processes/test_cut_links.py $(CHAOS_FLAGS)
+	tests/processes/test_chaos.py tests/processes/test_cut_networks.py $(CHAOS_FLAGS)
 
 clean: ## remove environments and caches
 	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,6 +13,7 @@ import typer
 from distio.cli import report
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
+from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
@@ -243,6 +244,15 @@ def coordinator(
             help="How many workers may be lost while they step a fiber, before that is lost too.",
         ),
     ] = MAX_LOSSES,
+    absence: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds_from_zero,
+            help="How long a member whose connection broke may take to come back before it is "
+            "lost; nothing is lost meanwhile. 0: it never comes back.",
+        ),
+    ] = ABSENCE_SECONDS,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -256,7 +266,8 @@ def coordinator(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        serve(bind, _say_ready, grace=grace, patience=patience, max_losses=max_losses)
+        limits = {"grace": grace, "patience": patience, "absence": absence}
+        serve(bind, _say_ready, max_losses=max_losses, **limits)
     except ClusterError as error:
         report.complain(error)
         return report.USAGE

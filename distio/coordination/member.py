@@ -125,8 +125,9 @@ def _make(state: MemberState) -> Features:
 
 
 _CLASSES: Final = list(get_type_hints(Features).values())
-_FOR_THE_HOST: Final = (m.Welcome, m.Refused, m.Shutdown, m.Leave, m.MemberDrained)
-"""The process itself joins, and ends; a program asks for others to leave."""
+_JOINING: Final = (m.Welcome, m.LinkBroke, m.Resumed, m.Refused, m.Shutdown)
+_FOR_THE_HOST: Final = (*_JOINING, m.Leave, m.MemberDrained)
+"""The process itself joins, comes back, and ends; a program asks for others to leave."""
 _HANDLERS: Final = HandlerTable(handles, m.CoordinatorMessage, _CLASSES, besides=_FOR_THE_HOST)
 _ANSWERS: Final = HandlerTable(answers, Request, _CLASSES)
 

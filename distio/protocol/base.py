@@ -50,6 +50,9 @@ FiberId = Annotated[int, Meta(ge=0, le=LARGEST), FIBER]
 class Message(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Base of all messages; on the wire each is tagged with its name."""
 
+    is_numbered: ClassVar[bool] = True
+    """Whether it is said again after a break; a greeting belongs to one connection, and isn't."""
+
 
 class MemberMessage(Message, frozen=True, gc=False):
     """A message of a member to the coordinator."""

@@ -1,7 +1,8 @@
 """Messages to frames and back.
 
 All messages that wait for a peer go out as one batch: a header frame (MessagePack), and a frame
-of its own for each payload over 64 KiB, which ZeroMQ then sends without copying it.
+of its own for each payload over 64 KiB, which ZeroMQ then sends without copying it. The header
+frame has room for two numbers, by which a session knows what was heard before.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import msgspec
 
 from distio.protocol import messages as m
 from distio.protocol.base import PAYLOAD, Message
+from distio.protocol.domains import Count
 from distio.protocol.fields import marked
 
-__all__ = ["DETACH_BYTES", "MalformedFrame", "from_coordinator", "from_member"]
+__all__ = ["DETACH_BYTES", "Batch", "MalformedFrame", "from_coordinator", "from_member"]
 
 DETACH_BYTES: Final = 64 * 1024
 """A payload of more bytes than this travels in a frame of its own."""
@@ -29,10 +31,16 @@ class MalformedFrame(Exception):
     """A peer sent what isn't a batch of messages."""
 
 
-class _Batch(msgspec.Struct, Generic[T], frozen=True, array_like=True, gc=False):
+class Batch(msgspec.Struct, Generic[T], frozen=True, array_like=True, gc=False):
+    """What goes out together."""
+
     messages: list[T]
     detached: list[tuple[int, int]]
     """(message, payload in it) for each further frame, in their order."""
+    first: Count = 0
+    """The number of the first message that has one; 0: none has."""
+    heard: Count = 0
+    """The highest number that the sender has heard."""
 
 
 class _Codec(Generic[T]):
@@ -50,10 +58,10 @@ class _Codec(Generic[T]):
     def _decoder(self) -> msgspec.msgpack.Decoder[Any]:
         """Made when it is needed: it takes milliseconds, and most processes decode one way only."""
         union: Any = reduce(or_, self._types)
-        return msgspec.msgpack.Decoder(_Batch[union])
+        return msgspec.msgpack.Decoder(Batch[union])
 
-    def encode(self, messages: Sequence[T]) -> list[bytes]:
-        """The frames of one batch."""
+    def encode(self, messages: Sequence[T], first: int = 0, heard: int = 0) -> list[bytes]:
+        """The frames of one batch; see `Batch`."""
         detached: list[tuple[int, int]] = []
         frames: list[bytes] = []
         slim = list(messages)
@@ -69,10 +77,14 @@ class _Codec(Generic[T]):
                     frames.append(payloads[part])
                     payloads[part] = b""
                 slim[index] = field.replaced(message, payloads)
-        return [self._encoder.encode(_Batch(slim, detached)), *frames]
+        return [self._encoder.encode(Batch(slim, detached, first, heard)), *frames]
 
     def decode(self, frames: Sequence[Any]) -> list[T]:
-        """The messages of one batch.
+        """The messages of one batch; see `read`."""
+        return self.read(frames).messages
+
+    def read(self, frames: Sequence[Any]) -> Batch[T]:
+        """One batch, with all payloads of its messages in place.
 
         Raises:
             MalformedFrame: the frames don't come from `encode`.
@@ -80,10 +92,10 @@ class _Codec(Generic[T]):
         if not frames:
             raise MalformedFrame("no frames came")
         try:
-            batch = self._decoder.decode(frames[0])
+            batch: Batch[T] = self._decoder.decode(frames[0])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedFrame(str(error)) from error
-        messages: list[T] = batch.messages
+        messages = batch.messages
         if len(batch.detached) != len(frames) - 1:
             raise MalformedFrame(
                 f"{len(batch.detached)} frames were announced, {len(frames) - 1} came"
@@ -98,7 +110,7 @@ class _Codec(Generic[T]):
         for index, payloads in filled.items():
             field = self._payloads[type(messages[index])]
             messages[index] = field.replaced(messages[index], payloads)
-        return messages
+        return batch
 
     def _payloads_of(self, message: T) -> list[bytes]:
         field = self._payloads.get(type(message))

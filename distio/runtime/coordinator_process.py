@@ -22,10 +22,12 @@ import zmq
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.members import MemberRecord
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
+from distio.runtime.addresses import ipc_path
 from distio.runtime.binding import Binding
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
 from distio.runtime.launching import hold_lifeline, tell_started
@@ -51,6 +53,7 @@ def serve(
     grace: float = GRACE_SECONDS,
     patience: float = PATIENCE_SECONDS,
     max_losses: int = MAX_LOSSES,
+    absence: float = ABSENCE_SECONDS,
 ) -> None:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -62,13 +65,17 @@ def serve(
         grace: how many seconds a run that is ended may take to release what it holds.
         patience: for how many seconds a member may give no sign of life; see `patience`.
         max_losses: see `Coordinator`.
+        absence: for how many seconds a member whose connection broke may take to come back; 0: it
+            never does.
 
     Raises:
         ClusterError: it can't listen there.
     """
     try:
         require_sockets()
-        process = CoordinatorProcess(url, grace=grace, patience=patience, max_losses=max_losses)
+        process = CoordinatorProcess(
+            url, grace=grace, patience=patience, max_losses=max_losses, absence=absence
+        )
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
     process.stop_at(signal.SIGTERM, signal.SIGINT)
@@ -92,8 +99,13 @@ class CoordinatorProcess:
         grace: float = GRACE_SECONDS,
         patience: float = PATIENCE_SECONDS,
         max_losses: int = MAX_LOSSES,
+        absence: float = ABSENCE_SECONDS,
     ) -> None:
-        self._board = Handshakes(Coordinator(grace, max_losses), log.info, log.error)
+        # on ipc a connection breaks only when its process has ended, or has closed it
+        absence = absence if ipc_path(url) is None else 0.0
+        self._board = Handshakes(
+            Coordinator(grace, max_losses), log.info, log.error, absence=absence
+        )
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context, patience)
         self._detector: FailureDetector[int] = FailureDetector(patience)
@@ -171,11 +183,11 @@ class CoordinatorProcess:
         self._shut_down()
 
     def _is_timer_due(self) -> bool:
-        deadline = self._board.machine.next_deadline()
+        deadline = self._board.next_deadline()
         return deadline is not None and deadline <= time.monotonic()
 
     def _milliseconds_to_wait(self) -> int | None:
-        deadline, look = self._board.machine.next_deadline(), self._detector.due
+        deadline, look = self._board.next_deadline(), self._detector.due
         if look is not None and (deadline is None or look < deadline):
             deadline = look
         if deadline is None:
@@ -211,20 +223,20 @@ class CoordinatorProcess:
     def _hear(self, frames: list[zmq.Frame], address: bytes) -> None:
         now = time.monotonic()
         try:
-            messages = from_member.decode([frame.buffer for frame in frames[1:]])
+            batch = from_member.read([frame.buffer for frame in frames[1:]])
         except MalformedFrame as error:
             is_seen = self._note_address(frames[0], address)
             reason = f"not the protocol of distio ({error})"
             self._board.refuse(address, reason, now, is_seen=is_seen)
             return
         begins = False
-        for message in messages:
+        for message in batch.messages:
             begins = begins or type(message) in HANDSHAKE
         if begins and not self._note_address(frames[0], address):
             reason = "a version of ZeroMQ that is too old"
             self._board.refuse(address, reason, now, is_seen=False)
         else:
-            self._board.hear(now, address, messages)
+            self._board.hear(now, address, batch.messages, batch.first, batch.heard)
 
     def _note_address(self, frame: zmq.Frame, address: bytes) -> bool:
         """Something is kept of this peer until it hangs up; False if that can't be seen."""
@@ -245,7 +257,8 @@ class CoordinatorProcess:
 
     def _note_disconnects(self) -> None:
         while self._monitor.poll(0):
-            address = self._address_of_fd.pop(next_event(self._monitor), None)
+            _, descriptor = next_event(self._monitor)
+            address = self._address_of_fd.pop(descriptor, None)
             if address is not None:
                 self._gone.append(address)
 
@@ -277,7 +290,7 @@ class CoordinatorProcess:
             outgoing, self._board.outgoing = self._board.outgoing, {}
             for address, batch in outgoing.items():
                 try:
-                    frames = from_coordinator.encode(batch)
+                    frames = from_coordinator.encode(batch, *self._board.header(address))
                 except Exception as error:
                     log.exception("messages to a member can't be encoded")
                     reason = f"messages to this peer can't be encoded ({error!r:.200})"

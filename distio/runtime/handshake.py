@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from typing import Any, Final
 
 import zmq
+from msgspec.structs import replace
 
 from distio.coordination.member import Member
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
 from distio.protocol import messages as m
-from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.codec import Batch, MalformedFrame, from_coordinator
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import member_name
 from distio.protocol.text import readable
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_url
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector
+from distio.runtime.lines import Lines
 from distio.runtime.link import LinkedHost
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
-from distio.runtime.sockets import connection_of, dealer, send
+from distio.runtime.sockets import Frames, receive
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 
 __all__ = ["HANDSHAKE_SECONDS", "connect"]
@@ -70,7 +73,8 @@ def connect(
             "the coordinator process ended before it answered; what it wrote to stderr says why"
         )
     host, token = readable(platform.node()), os.urandom(16)
-    hello = m.Hello(PROTOCOL, PYTHON, kind, threads, host, os.getpid(), token, family, serial)
+    life = host, os.getpid(), token, family, serial
+    hello = m.Hello(PROTOCOL, PYTHON, kind, threads, *life, proof=os.urandom(16))
     try:
         require_sockets()
         return _join(url, hello, timeout, lifeline, ends, patience)
@@ -88,28 +92,26 @@ def _join(
 ) -> LinkedHost:
     context: zmq.Context[Any] = zmq.Context()
     try:
-        sender, listener = _dealers(context, url, patience)
-        send(sender, from_member.encode([hello]))
-        send(listener, from_member.encode([m.Listen(hello.token)]))
-        incarnation, early = _await_welcome(listener, sender, url, timeout, ends)
-        connections = connection_of(sender), connection_of(listener)
+        lines = _lines(context, url, patience)
+        lines.greet(hello)
+        welcome, early = _await_welcome(lines, url, timeout, ends)
+        lines.joined(welcome)
+        incarnation = welcome.incarnation
         name = member_name(hello.kind, incarnation, hello.pid, hello.host)
         is_worker = hello.kind == "worker"
         member = Member(
             incarnation, offers_children=not is_worker, worker=name if is_worker else None
         )
         detector: FailureDetector[str] = FailureDetector(patience)
-        return LinkedHost(member, context, sender, listener, lifeline, early, connections, detector)
+        return LinkedHost(member, lines, lifeline, early, detector)
     except BaseException:
         context.destroy(linger=0)
         raise
 
 
-def _dealers(
-    context: zmq.Context[Any], url: str, patience: float
-) -> tuple[zmq.Socket[Any], zmq.Socket[Any]]:
+def _lines(context: zmq.Context[Any], url: str, patience: float) -> Lines:
     try:
-        return dealer(context, url, patience), dealer(context, url, patience)
+        return Lines(context, url, patience)
     except zmq.ZMQError as error:  # it can't be an address: the path is too long, for one
         raise ClusterError(
             f"can't connect to {url}: {os.strerror(error.errno or 0)}; check the URL, "
@@ -118,37 +120,54 @@ def _dealers(
 
 
 def _await_welcome(
-    listener: zmq.Socket[Any],
-    sender: zmq.Socket[Any],
+    lines: Lines,
     url: str,
     timeout: float,
     ends: dict[int, ClusterError],
-) -> tuple[int, list[m.CoordinatorMessage]]:
-    """The incarnation, and the other messages of the same batch.
+) -> tuple[m.Welcome, Batch[m.CoordinatorMessage]]:
+    """The welcome, and the batch with the other messages that came with it.
 
     Args:
         ends: by descriptor, the error that ends the wait.
     """
-    poller = zmq.Poller()
-    for source in (listener, sender, *ends):
-        poller.register(source, zmq.POLLIN | zmq.POLLERR)
-    ready = poller.poll(int(min(timeout, MAX_WAIT_SECONDS) * 1000))
-    for source, _ in ready:
-        if source in ends:
-            raise ends[source]
-    if not ready:
+    frames = _await_answer(lines, time.monotonic() + min(timeout, MAX_WAIT_SECONDS), ends)
+    if frames is None:
         raise ClusterError(
             f"no coordinator answers at {url} (waited {timeout:g} s); "
             f"start one with `distio coordinator --bind URL`, or check the URL"
         )
-    frames = ready[0][0].recv_multipart(copy=False)
     try:
-        answer, *early = from_coordinator.decode([frame.buffer for frame in frames])
+        batch = from_coordinator.read([frame.buffer for frame in frames])
+        answer, *early = batch.messages
     except (MalformedFrame, ValueError) as error:
         raise HandshakeRefused(f"the process at {url} is no coordinator of distio") from error
     if isinstance(answer, m.Welcome):
-        return answer.incarnation, early
+        return answer, replace(batch, messages=early)
     if isinstance(answer, m.Shutdown):
         raise ClusterError(f"the coordinator at {url} ends: {answer.reason}; start another")
     reason = answer.reason if isinstance(answer, m.Refused) else repr(answer)
     raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")
+
+
+def _await_answer(lines: Lines, give_up_at: float, ends: dict[int, ClusterError]) -> Frames | None:
+    """The first frames that come; None if none came in time."""
+    while True:
+        poller = zmq.Poller()
+        for source in (*lines.sources, lines.sender, *ends):
+            poller.register(source, zmq.POLLIN | zmq.POLLERR)
+        now, redial_at = time.monotonic(), lines.absence.redial_at
+        until = give_up_at if redial_at is None else min(give_up_at, redial_at)
+        ready = dict(poller.poll(max(0, int((until - now) * 1000) + 1)))
+        for source in ends:
+            if source in ready:
+                raise ends[source]
+        for answering in (lines.listener, lines.sender):
+            if answering in ready:
+                return receive(answering)
+        now = time.monotonic()
+        if lines.has_broken(ready):
+            lines.broke(now)
+        elif now >= give_up_at:
+            return None
+        elif redial_at is not None and redial_at <= now:
+            lines.redial(now)

@@ -30,7 +30,7 @@ from distio.core.pickling.payloads import Writer
 from distio.core.snapshot import dump_chunk
 from distio.errors import ClusterClosed, TracedException
 from distio.protocol import messages as m
-from distio.protocol.codec import from_coordinator, from_member
+from distio.protocol.codec import Batch
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages.logs import LogLevels
@@ -38,11 +38,10 @@ from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.failure_detector import FailureDetector, silence_of
 from distio.runtime.failures import log_unreleased
-from distio.runtime.forks import ForeignDescriptor
+from distio.runtime.lines import Lines
 from distio.runtime.logs import log
 from distio.runtime.pending_runs import PendingRun, inherited
 from distio.runtime.relay import Relay
-from distio.runtime.sockets import receive, send
 from distio.runtime.standalone import StandaloneDriver
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
@@ -61,6 +60,7 @@ _ORPHAN_SECONDS: Final = 4.0
 """How long a worker whose program has ended waits for its coordinator to say that all is over."""
 _MUTEX_MAY_TAKE_SECONDS: Final = 1.0
 """No thread holds the mutex for a thousandth of this."""
+_BROKE: Final = "the connection to the coordinator broke"
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if the coordinator is gone."""
 
@@ -81,12 +81,9 @@ class LinkedHost(WatchedHost):
     def __init__(
         self,
         member: Member,
-        context: zmq.Context[Any],
-        sender: zmq.Socket[Any],
-        listener: zmq.Socket[Any],
+        lines: Lines,
         lifeline: int | None,
-        early: list[m.CoordinatorMessage],
-        connections: tuple[ForeignDescriptor, ...],
+        early: Batch[m.CoordinatorMessage],
         detector: FailureDetector[str],
     ) -> None:
         super().__init__(member)
@@ -98,13 +95,9 @@ class LinkedHost(WatchedHost):
         self._levels_told: LogLevels | None = None
         self.explain_loss: Callable[[], str] = lambda: ""
         """May know more of why the coordinator is lost than its broken connection tells."""
-        self._context = context
-        self._sender = sender
-        self._listener = listener
+        self._lines = lines
         self._lifeline = lifeline
         self._early = early
-        self._connections = connections
-        """The descriptors whose copies forked children close; kept as long as the host."""
         self._detector = detector
         self.process = os.getpid()
         self._last_sent = 0.0
@@ -127,7 +120,6 @@ class LinkedHost(WatchedHost):
         """When it doesn't wait any longer for the coordinator of a program that has ended."""
         self._standalone: StandaloneDriver | None = None
         """Decides in place of the coordinator, once that is lost."""
-        self._monitor = listener.get_monitor_socket()
         self._waker = Waker()
 
     # -- saying (with the mutex held) -----------------------------------------------------
@@ -173,7 +165,7 @@ class LinkedHost(WatchedHost):
             return
         # what a fiber has logged goes before what it has said since, like its end
         logged = self.relay.take() if self.relay else []
-        send(self._sender, from_member.encode([*logged, *member.take_outbox()]))
+        self._lines.say([*logged, *member.take_outbox()])
         now = time.monotonic()
         is_soon = now - self._last_sent < _BURST_ENDS_SECONDS
         self._frames_in_a_row = self._frames_in_a_row + 1 if is_soon else 1
@@ -227,13 +219,12 @@ class LinkedHost(WatchedHost):
 
     def _carry(self) -> str:
         poller = zmq.Poller()
-        poller.register(self._listener, zmq.POLLIN)
         poller.register(self._waker.reader, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
+        for source in self._lines.sources:
+            poller.register(source, zmq.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
-        if silence_of(connection.number for connection in self._connections) is not None:
-            self._detector.begin(time.monotonic())  # else the system tells of the end of a process
+        self._watch_coordinator()
         reason = self._take_up(self._early)
         while not (self._is_closed or reason):
             events = dict(poller.poll(self._milliseconds_to_wait()))
@@ -244,13 +235,14 @@ class LinkedHost(WatchedHost):
             elif self._is_held_back or self.relay:
                 with self.mutex:
                     self._send()
-            if self._listener in events:
+            if self._lines.listener in events:
                 reason = self._hear()
-            if self._monitor in events:
-                # what was sent before is there already; it does not come back as the same member
-                reason = self._hear()
-                self.is_lost = self.is_lost or not reason
-                return reason or "the connection to the coordinator broke"
+            if self._lines.has_broken(events):
+                # what was sent before is there already
+                reason = reason or self._hear() or self._connection_broke()
+            due = self._lines.due
+            if due is not None and time.monotonic() >= due and not reason:
+                reason = self._keep_link(poller)
             if self._lifeline in events:
                 # the coordinator has noticed as well, and ends the runs of the program
                 poller.unregister(self._lifeline)
@@ -261,12 +253,45 @@ class LinkedHost(WatchedHost):
                 reason = reason or self._look_for_life()
         return reason or self._close_reason
 
+    def _watch_coordinator(self) -> None:
+        """Look after signs of life, unless the system tells of the end of a process."""
+        connections = self._lines.connections
+        if silence_of(connection.number for connection in connections) is not None:
+            self._detector.begin(time.monotonic())
+
+    def _connection_broke(self) -> str:
+        """A reason if the member can't come back."""
+        if not self._lines.absence.longest or self.member.state.is_leaving:
+            self.is_lost = True
+            return _BROKE
+        with self.mutex:
+            self._lines.broke(time.monotonic())
+        return ""
+
+    def _keep_link(self, poller: zmq.Poller) -> str:
+        """Do what is due for the link; a reason if the member was absent for too long."""
+        now, absence = time.monotonic(), self._lines.absence
+        self._lines.note_life(now)
+        if absence.redial_at is None:
+            with self.mutex:
+                self._lines.acknowledge(now)
+        elif absence.is_too_long(now):
+            self.is_lost = True
+            return f"{_BROKE}, and could not be made again within {absence.longest:g} s"
+        elif absence.redial_at <= now:
+            for source in self._lines.sources:
+                poller.unregister(source)
+            with self.mutex:
+                self._lines.redial(now)
+            for source in self._lines.sources:
+                poller.register(source, zmq.POLLIN)
+        return ""
+
     def _milliseconds_to_wait(self) -> int | None:
         if self._is_held_back or self.relay:
             return _HOLD_BACK_MS
-        due, end = self._detector.due, self._orphaned_until
-        if end is not None and (due is None or end < due):
-            due = end
+        dues = (self._detector.due, self._orphaned_until, self._lines.due)
+        due = min([each for each in dues if each is not None], default=None)
         if due is None:
             return None
         seconds = min(due - time.monotonic(), MAX_WAIT_SECONDS)
@@ -277,7 +302,7 @@ class LinkedHost(WatchedHost):
         now = time.monotonic()
         if self._detector.due is None or now < self._detector.due:
             return ""
-        silent = silence_of(connection.number for connection in self._connections)
+        silent = silence_of(connection.number for connection in self._lines.connections)
         lost = self._detector.look(now, {} if silent is None else {"coordinator": silent})
         self.is_lost = bool(lost)
         return "".join(
@@ -286,23 +311,21 @@ class LinkedHost(WatchedHost):
 
     def _hear(self) -> str:
         """Take up all that has come; a reason if the coordinator has closed the link."""
-        while (frames := receive(self._listener)) is not None:
-            messages = from_coordinator.decode([frame.buffer for frame in frames])
-            if reason := self._take_up(messages):
+        while (batch := self._lines.receive()) is not None:
+            if reason := self._take_up(batch):
                 return reason
         return ""
 
-    def _take_up(self, messages: list[m.CoordinatorMessage]) -> str:
+    def _take_up(self, batch: Batch[m.CoordinatorMessage]) -> str:
         ended: list[LocalRun] = []
         with self.mutex:
-            for message in messages:
-                if isinstance(message, m.Shutdown):
-                    self.is_lost = not message.is_for_all
-                    return message.reason or "the cluster was closed"
+            for message in self._lines.hear(batch):
                 if isinstance(message, m.Leave | m.MemberDrained):
                     self._told(message)
-                else:
+                elif message.is_numbered:
                     self.member.receive(message)
+                elif reason := self._take_up_greeting(message):
+                    return reason
             arrived, losses = self.member.take_logs(), self.member.take_losses()
             if self.member.state.ended_runs:
                 ended, tell = self.pending_runs.take_ended(self.member)
@@ -312,6 +335,8 @@ class LinkedHost(WatchedHost):
                 self._send(full=self._idle > 0)
             elif self.member.state.outbox:
                 self._is_held_back = True  # all threads may be busy for long: they don't say it
+            if self._lines.session.has_heard_enough:
+                self._lines.acknowledge(time.monotonic())
         if arrived:
             self.deliveries.put(arrived)
         for loss in losses:
@@ -352,6 +377,21 @@ class LinkedHost(WatchedHost):
             raise ClusterClosed(self.closed_because)
         return answer
 
+    def _take_up_greeting(self, message: m.CoordinatorMessage) -> str:
+        """A reason if the coordinator has closed the link (mutex held)."""
+        if isinstance(message, m.Resumed):
+            self._lines.resumed(message.heard)
+            self._watch_coordinator()
+        elif isinstance(message, m.LinkBroke):
+            self._lines.told_of_break()
+        elif isinstance(message, m.Shutdown):
+            self.is_lost = not message.is_for_all
+            return message.reason or "the cluster was closed"
+        elif isinstance(message, m.Refused):
+            self.is_lost = True
+            return f"the coordinator refuses this process: {message.reason}"
+        return ""
+
     def _look_after(self, ended: list[LocalRun], tell: Callable[[], None]) -> None:
         try:
             log_unreleased(ended)
@@ -385,6 +425,8 @@ class LinkedHost(WatchedHost):
     def _give_up(self) -> None:
         if self._standalone is not None:
             self._standalone.give_up()
+        else:
+            self._say_at_once(*last_words(self._leaves_because))  # nobody waits for it
         self.close(self._leaves_because)
 
     def _leave(self) -> None:
@@ -432,9 +474,7 @@ class LinkedHost(WatchedHost):
         finally:
             with self.mutex:  # before the last words are on their way, which may take a moment
                 self.pending_runs.cut_short(reason or "the cluster was closed")
-        self._listener.disable_monitor()
-        self._sender.close(linger=_FAREWELL_MS)
-        self._context.destroy(linger=0)
+        self._lines.close(linger=_FAREWELL_MS)
         self._waker.close()
 
     def drop_in_child(self) -> None:
@@ -464,7 +504,7 @@ class LinkedHost(WatchedHost):
         """Send the last words, unless the link is closed (mutex held)."""
         if messages and not self._is_closed:
             with suppress(Exception):  # what fails here failed before, and that is told
-                send(self._sender, from_member.encode(messages))
+                self._lines.say(messages)
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Log at the levels of the programs whose fibers this worker has."""

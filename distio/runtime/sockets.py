@@ -12,12 +12,10 @@ from typing import Any, Final
 import zmq
 
 from distio.runtime.failure_detector import ping_seconds
-from distio.runtime.forks import ForeignDescriptor
 
 __all__ = [
     "COPY",
     "Frames",
-    "connection_of",
     "dealer",
     "next_event",
     "prepare_to_hand_over",
@@ -48,21 +46,14 @@ def dealer(context: zmq.Context[Any], url: str, patience: float) -> zmq.Socket[A
     return socket
 
 
-def connection_of(socket: zmq.Socket[Any]) -> ForeignDescriptor:
-    """The descriptor of the connection on which a `dealer` has got an answer.
-
-    With a copy of it open in a forked child, the coordinator would not see that the member ends.
-    """
-    return ForeignDescriptor(next_event(socket.get_monitor_socket()))
-
-
-def next_event(monitor: zmq.Socket[Any]) -> int:
-    """The descriptor of the connection that a socket's monitor tells of next.
+def next_event(monitor: zmq.Socket[Any]) -> tuple[int, int]:
+    """What a socket's monitor tells of next: the event, and the descriptor of the connection.
 
     (What pyzmq has for it imports asyncio, which takes long.)
     """
     frame, _ = monitor.recv_multipart()
-    return int.from_bytes(frame[2:6], sys.byteorder, signed=True)
+    event = int.from_bytes(frame[:2], sys.byteorder)
+    return event, int.from_bytes(frame[2:6], sys.byteorder, signed=True)
 
 
 def router(context: zmq.Context[Any], patience: float) -> zmq.Socket[Any]:

@@ -85,6 +85,9 @@ class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
     def is_foreign(self) -> bool:
         """Whether the thread that asks is none of the simulation's."""
 
+    def connect(self, process: Any) -> None:
+        """The process has made connections, on which it can be heard from now on."""
+
     def call_in(self, call: Any) -> None:
         """Hand over a call of such a thread."""
 

@@ -115,10 +115,18 @@ class Partition(_Fault):
 @final
 @dataclass(frozen=True)
 class Disconnect(_Fault):
-    """One or both connections of the process break; messages under way may be lost."""
+    """One or both connections of the process break; messages under way may be lost, or be late.
+
+    The process makes others as soon as it can, and goes on: no message is lost, and none comes
+    twice. If it can't within the time that a member may be absent (10 s), it is lost.
+    """
 
     returns_after: float | None = None
     """The seconds after which a worker is started anew, as another member; None: never."""
+    seconds: float = 0.0
+    """For how many seconds the process can't make other connections."""
+    repeats: bool = False
+    """Whether what is said on the other connections comes twice at times, also late."""
 
 
 @final

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import DistioBug, InvariantBroken
-from distio.protocol.codec import from_coordinator, from_member
+from distio.protocol import messages as m
+from distio.protocol.codec import Batch, from_coordinator, from_member
 from distio.testing.agenda import Action
 from distio.testing.environment import CoordinatorEnvironment
 from distio.testing.processes import CHECKED_AT_ONCE, Process
@@ -23,12 +25,13 @@ _NAME: Final = "coordinator"
 class Hub:
     """What the coordinator's process does, one batch at a time."""
 
-    def __init__(self, world: CoordinatorEnvironment, machine: Coordinator) -> None:
+    def __init__(self, world: CoordinatorEnvironment, machine: Coordinator, absence: float) -> None:
         self.machine = machine
-        self.board = Handshakes(machine, lambda text: world.note(_NAME, text))
+        note = partial(world.note, _NAME)
+        self.board = Handshakes(machine, note, absence=absence)
         self._world = world
         self._lines: list[tuple[Wire, Action]] = []
-        self._listeners: dict[bytes, Process] = {}
+        self._listeners: dict[bytes, Wire] = {}
         self._processes: dict[bytes, Process] = {}
         self._ticking: Action = (-1, self._tick, None)
         self._unchecked = 0
@@ -40,15 +43,16 @@ class Hub:
         """What it could do."""
 
     def connect(self, process: Process) -> None:
-        """Another process can be heard from now on."""
+        """The connections of a process can be heard from now on."""
+        lines = process.lines
         for wire, address in (
-            (process.speaks, process.speaks_from),
-            (process.introduces, process.listens_at),
+            (lines.speaks, lines.speaks_from),
+            (lines.introduces, lines.listens_at),
         ):
             line = wire, address
             self._processes[address] = process
             self._lines.append((wire, (-2 - len(self._lines), self._hear, line)))
-        self._listeners[process.listens_at] = process
+        self._listeners[lines.listens_at] = lines.hears
 
     def look(self) -> None:
         """Find out anew what the coordinator could do now."""
@@ -59,9 +63,13 @@ class Hub:
             for wire, action in self._lines
             if (arrival := wire.arrival) is not None and arrival <= now
         ]
-        deadline = self.machine.next_deadline()
+        deadline = self.board.next_deadline()
         if deadline is not None and deadline <= now:
             self.actions.append(self._ticking)
+
+    def next_deadline(self, *, for_timers: bool) -> float | None:
+        """When the coordinator has something to do; its machine is left out without its timers."""
+        return self.board.next_deadline() if for_timers else self.board.next_deadline_of_links()
 
     def arrivals(self) -> list[float]:
         """When something arrives here."""
@@ -90,20 +98,31 @@ class Hub:
         self._lines = [each for each in self._lines if each[1][2][1] != address]
 
     def _take_up(self, address: bytes, frames: Any) -> None:
-        messages = from_member.decode(frames)
+        batch = from_member.read(frames)
         process = self._processes[address]
-        self._world.note(_NAME, *story_of_batch(f"hears from {process.name}:", messages))
-        member = None
-        if process.has_joined:
-            member = self.machine.members.get(process.member.incarnation)
-        if member is not None and not member.is_gone:  # else it is dropped
-            self._world.calls.heard(process, messages)
-            self._world.ledger.reached(messages)
-        self.board.hear(self._world.now, address, messages)
+        if batch.messages:
+            story = story_of_batch(f"hears from {process.name}:", batch.messages)
+            self._world.note(_NAME, *story)
+        self._witness(process, address, batch)
+        self.board.hear(self._world.now, address, batch.messages, batch.first, batch.heard)
+
+    def _witness(self, process: Process, address: bytes, batch: Batch[m.MemberMessage]) -> None:
+        """Tell of the messages that the machine will take up; all others are dropped."""
+        if self.board.member_at(address) in self.machine.members:
+            news = self.board.unheard(address, batch.messages, batch.first)
+            self._world.calls.heard(process, news)
+            self._world.ledger.reached(news)
 
     def _tick(self, _: None) -> None:
         self.board.tick(self._world.now)
         self._flush()
+
+    def give_up(self, process: Process) -> None:
+        """A process has been silent for too long."""
+        member = self.board.member_at(process.lines.speaks_from)
+        if member is not None:
+            self.board.give_up(self._world.now, member, "no sign of life")
+            self._flush()
 
     def close(self, reason: str) -> None:
         """The coordinator's process is told to end."""
@@ -120,8 +139,8 @@ class Hub:
             self._closes_because = ""
         outgoing, self.board.outgoing = self.board.outgoing, {}
         for address, batch in outgoing.items():
-            hears = self._listeners[address].hears
-            hears.send(from_coordinator.encode(batch), self._world.arrival())
+            frames = from_coordinator.encode(batch, *self.board.header(address))
+            self._listeners[address].send(frames, self._world.arrival())
         self._world.tell_of_losses()
         self._unchecked += 1
         if self.board.incidents or self._unchecked * CHECKED_AT_ONCE >= len(self.machine.fibers):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
+from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.protocol.domains import Snapshots
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.testing.faults import Fault
@@ -42,6 +43,7 @@ class Plan:
     faults: Sequence[Fault] = ()
     limits: Limits = field(default_factory=lambda: Limits(100_000, float("inf")))
     patience_seconds: float = PATIENCE_SECONDS
+    absence_seconds: float = ABSENCE_SECONDS
     snapshots: Snapshots = "off"
     invariant: Callable[[], object] | None = None
     """Called after each event; it raises, or returns False, if something is wrong."""

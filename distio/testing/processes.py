@@ -24,7 +24,6 @@ from distio.core.pickling.spaces import ObjectSpace, current_space
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
-from distio.protocol.codec import from_coordinator, from_member
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import member_name, name_of
 from distio.protocol.messages.logs import LogLevels
@@ -35,9 +34,9 @@ from distio.runtime.deliveries import deliver
 from distio.runtime.pending_runs import PendingRuns
 from distio.testing.agenda import Action
 from distio.testing.environment import ProcessEnvironment
+from distio.testing.lines import Lines
 from distio.testing.pool import Pool
 from distio.testing.stories import story_of_batch
-from distio.testing.wires import Wire
 
 __all__ = ["CHECKED_AT_ONCE", "FAMILY", "Process"]
 
@@ -67,15 +66,12 @@ class Process:
         """Which of all processes it is."""
         self.pid = pid
         """That of the process that it replaces: the system may give it again."""
-        self.speaks_from = f"{name} speaks, life {serial}".encode()
-        self.listens_at = f"{name} listens, life {serial}".encode()
-        self.speaks, self.introduces = Wire(world.hub), Wire(world.hub)
-        self.hears = Wire(self)
+        self._world = world
+        self.lines = Lines(world, f"{name}, life {serial},", self)
         self.is_paused = False
         self.has_ended = False
         self.pending_runs = PendingRuns()
         self.within = origin()
-        self._world = world
         self._threads = threads
         self._member: Member | None = None
         self._dropped: deque[Callback] = deque()
@@ -95,7 +91,7 @@ class Process:
         # workers share what they have opened with nobody, and the client is this process
         space = current_space() if kind == "client" else ObjectSpace()
         self._pool = Pool(world, self, name, space, self._check)
-        actor = serial * (threads + 5)
+        actor = serial * (threads + 6)
         self._standalone: StandaloneCoordinator | None = None
         """Decides for it once it has lost the coordinator."""
         self._receiving: Action = (actor, self.receive, None)
@@ -104,6 +100,7 @@ class Process:
         self._taking: Action = (actor + 3, self._pool.take, None)
         self._ticking: Action = (actor + 1, self.send, None)
         self._looking: Action = (actor + 4, self.look_after_handles, None)
+        self._keeping: Action = (actor + 5, self.keep_link, None)
 
     @property
     def member(self) -> Member:
@@ -118,11 +115,10 @@ class Process:
 
     def begin(self) -> None:
         """Shake hands."""
-        token = self.speaks_from
+        token = self.lines.speaks_from
         life = _HOST, self.pid, token, FAMILY, self.serial
-        hello = m.Hello(PROTOCOL, PYTHON, self.kind, self._threads, *life)
-        self.speaks.send(from_member.encode([hello]), self._world.arrival())
-        self.introduces.send(from_member.encode([m.Listen(token)]), self._world.arrival())
+        hello = m.Hello(PROTOCOL, PYTHON, self.kind, self._threads, *life, proof=token)
+        self.lines.greet(hello)
 
     def look(self) -> None:
         """Find out anew what this process could do now."""
@@ -132,9 +128,12 @@ class Process:
             self._find_actions(self.actions)
 
     def _find_actions(self, out: list[Action]) -> None:
-        arrival = self.hears.arrival
+        arrival = self.lines.hears.arrival
         if arrival is not None and arrival <= self._world.now:
             out.append(self._receiving)
+        due = self.lines.due
+        if due is not None and due <= self._world.now and self._standalone is None:
+            out.append(self._keeping)
         member = self._member
         if member is None:
             return
@@ -156,7 +155,7 @@ class Process:
     @property
     def deadline(self) -> float | None:
         """When something is due here, whatever others do."""
-        return None if self._standalone is None else self._standalone.next_deadline()
+        return self.lines.due if self._standalone is None else self._standalone.next_deadline()
 
     def _is_due(self, standalone: StandaloneCoordinator) -> bool:
         deadline = standalone.next_deadline()
@@ -297,7 +296,7 @@ class Process:
             world.ledger.said(batch, self.name)
         world.note(self.name, *story_of_batch("says", batch))
         world.messages += len(batch)
-        self.speaks.send(from_member.encode(batch), world.arrival())
+        self.lines.say(batch)
         if member.state.has_left:
             if member.state.is_to_be_heard:
                 self._pool.clear()
@@ -322,7 +321,7 @@ class Process:
         said = [] if self._member is None else last_words(reason)
         self._world.note(self.name, *story_of_batch("says", said))
         if said:
-            self.speaks.send(from_member.encode(said), self._world.arrival())
+            self.lines.say(said)
         if said or self._member is None:
             self.end(reason, code=1)
         else:
@@ -336,16 +335,22 @@ class Process:
 
     def receive(self, _: None) -> None:
         """Take up one batch from the coordinator."""
-        frames = self.hears.take()
+        frames = self.lines.hears.take()
         if frames is None:
-            self._lose_coordinator("the connection to the coordinator broke")
+            self._connection_broke()
             return
-        messages = from_coordinator.decode(frames)
+        messages = self.lines.hear(frames)
         self._world.messages += len(messages)
-        self._world.note(self.name, *story_of_batch("hears", messages))
+        if messages:
+            self._world.note(self.name, *story_of_batch("hears", messages))
         for message in messages:
             if isinstance(message, m.Welcome):
-                self._join(message.incarnation)
+                self._join(message)
+            elif isinstance(message, m.Resumed):
+                if again := self.lines.resumed(message.heard):
+                    self._world.note(self.name, *story_of_batch("says again", again))
+            elif isinstance(message, m.LinkBroke):
+                self._connection_broke()
             elif isinstance(message, m.Shutdown | m.Refused):
                 self._lose_coordinator(message.reason)
                 return
@@ -356,10 +361,41 @@ class Process:
                 self.member.state.progress.received += 1
             else:
                 self._take_up(message)
+        if self.lines.session.has_heard_enough:
+            self.lines.say([])
         self._pool.owes_word = True
         self._check()
 
-    def _join(self, incarnation: int) -> None:
+    # -- connections that break -----------------------------------------------------------
+
+    def _connection_broke(self) -> None:
+        member, lines = self._member, self.lines
+        is_staying = member is None or not member.state.is_leaving
+        if is_staying and lines.may_come_back and lines.absence.longest:
+            self.is_stale = True
+            lines.absence.broke(self._world.now)
+        else:
+            self._lose_coordinator("the connection to the coordinator broke")
+
+    def keep_link(self, _: None) -> None:
+        """Do what is due for the connections."""
+        self.is_stale = True
+        absence = self.lines.absence
+        if self.lines.sees_break():
+            self._connection_broke()
+        elif not absence.is_now:
+            self.lines.say([])
+        elif absence.is_too_long(self._world.now):
+            self._lose_coordinator("the connection to the coordinator broke for too long")
+        else:
+            self._world.note(self.name, "makes other connections")
+            self.lines.redial()
+            self._world.connect(self)
+
+    def _join(self, welcome: m.Welcome) -> None:
+        if self._member is not None:
+            return  # it comes back, and is as welcome as before
+        incarnation = welcome.incarnation
         components = self._world.components
         is_worker = self.kind == "worker"
         worker = member_name(self.kind, incarnation, self.pid, _HOST) if is_worker else None
@@ -369,7 +405,7 @@ class Process:
         self._member.watch_handles(lambda: self._handle_died)
         for index in range(self._threads):
             executor = components.executor(self._member, self)
-            actor = self.serial * (self._threads + 5) + 5 + index
+            actor = self.serial * (self._threads + 6) + 6 + index
             self._pool.add(executor, actor)
         for message in self._early:
             self._member.send(message)
@@ -410,7 +446,7 @@ class Process:
             return
         self._world.note(self.name, f"goes on alone: {reason}")
         self.disbelieve()
-        self._hang_up(lost=0)
+        self.lines.hang_up(lost=0)
         self._ends_because = reason
         before = len(self._member.state.ready)
         self._standalone = StandaloneCoordinator(
@@ -451,7 +487,7 @@ class Process:
         self.has_ended = True
         self._pool.clear()
         self._dropped.clear()
-        self._hang_up(lost)
+        self.lines.hang_up(lost)
         self.disbelieve()
 
     def disbelieve(self) -> None:
@@ -461,35 +497,10 @@ class Process:
             self._world.ledger.lost(self.name)
             self._world.calls.lost(self)
 
-    def _hang_up(self, lost: int) -> None:
-        """Its connections are no more, nor are the last batches that it has sent."""
-        self.hears.is_broken = True
-        self.hears.queue.clear()
-        for wire, missing in ((self.speaks, lost), (self.introduces, 0)):
-            if not wire.is_broken:
-                wire.break_(self._world.arrival(), missing)
-
     def set_paused(self, is_paused: bool) -> None:
         """It stands still, or goes on."""
         self.is_paused = is_paused
         self.is_stale = True
-
-    def set_cut(self, is_cut: bool) -> None:
-        """Nothing comes through, or everything does again."""
-        self.is_stale = self._world.hub.is_stale = True
-        for wire in (self.speaks, self.introduces, self.hears):
-            wire.is_cut = is_cut
-
-    def break_links(self, *, speaking: bool, listening: bool, keep_none: bool = False) -> None:
-        """Connections break; how much of what is under way still arrives is left to choice."""
-        self.is_stale = True
-        wires = [self.speaks] if speaking else []
-        wires += [self.introduces, self.hears] if listening else []
-        for wire in wires:
-            if not wire.is_broken:
-                under_way = len(wire.queue)
-                lost = under_way if keep_none else self._world.pick(under_way + 1)
-                wire.break_(self._world.arrival(), lost)
 
     # -- checks ---------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.errors import MatchError
@@ -174,6 +175,7 @@ def plan_for(
         faults=faults,
         limits=_limits(max_steps, max_virtual_seconds),
         patience_seconds=PATIENCE_SECONDS,
+        absence_seconds=ABSENCE_SECONDS,
         snapshots=snapshots,
     )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, final
 
-__all__ = ["Reader", "Wire"]
+__all__ = ["Frames", "Reader", "Wire"]
 
 Frames = Sequence[bytes]
 
@@ -23,12 +23,24 @@ class Wire:
     """Carries frames in the order in which they were sent, each as late as it was told to.
 
     When it breaks, what its end still gets is decided then; after that comes None.
+
+    Args:
+        reader: whoever is at its end.
+        repeats: chooses, if given, whether something that was sent before comes once more.
+        greets: whether the first frames that are sent are a greeting, which never comes twice.
     """
 
-    __slots__ = ("_latest", "_reader", "is_broken", "is_cut", "queue")
+    __slots__ = (
+        "_before", "_greets", "_latest", "_reader", "_repeats", "is_broken", "is_cut", "queue",
+    )  # fmt: skip
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(
+        self, reader: Reader, repeats: Callable[[int], int] | None = None, *, greets: bool = False
+    ) -> None:
         self._reader = reader
+        self._repeats = repeats
+        self._greets = greets
+        self._before: Frames = ()
         self.queue: deque[tuple[float, Frames | None]] = deque()
         """(when it arrives, what)."""
         self.is_cut = False
@@ -44,6 +56,16 @@ class Wire:
         self._latest = max(self._latest, arrival)
         self.queue.append((self._latest, frames))
         self._reader.is_stale = True
+        if self._repeats is None or frames is None:
+            return
+        if self._greets:
+            self._greets = False
+            return
+        # the one before, which then comes late, or else the same one
+        again = [frames, self._before][self._repeats(2)] or frames
+        if self._repeats(2):
+            self.queue.append((self._latest, again))
+        self._before = frames
 
     def break_(self, arrival: float, lost: int) -> None:
         """It breaks: the last `lost` batches never arrive, and its end sees it at `arrival`."""

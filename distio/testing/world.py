@@ -97,7 +97,7 @@ class World:
         """By the name of a fiber: what happens to each worker that steps it."""
         self._poisoned: tuple[str, Crash] | None = None
         """The process that has stepped such a fiber just now."""
-        self.hub = Hub(self, components.coordinator())
+        self.hub = Hub(self, components.coordinator(), plan.absence_seconds)
         self._lives = 0
         self._returning = 0
         """How many workers that have ended, or will, are to be started anew."""
@@ -142,6 +142,10 @@ class World:
     def is_foreign(self) -> bool:
         """Whether whoever asks is a thread from outside the simulation."""
         return self._outside.is_foreign()
+
+    def connect(self, process: Process) -> None:
+        """A process has made connections, on which it can be heard from now on."""
+        self.hub.connect(process)
 
     def call_in(self, call: Any) -> None:
         """Such a thread called a callback."""
@@ -311,18 +315,18 @@ class World:
         moments = self.hub.arrivals()
         for process in self._processes:
             if not process.is_paused and not process.has_ended:
-                due = process.hears.arrival, process.deadline
+                due = process.lines.hears.arrival, process.deadline
                 moments += [moment for moment in due if moment is not None]
         moment = self._agenda.next_moment()
         if moment is not None:
             moments.append(moment)
-        deadline = self.hub.machine.next_deadline()
-        if for_timers and deadline is not None:
+        deadline = self.hub.next_deadline(for_timers=for_timers)
+        if deadline is not None:
             moments.append(deadline)
         if not moments:
             return False
         earliest = min(moments)
-        if earliest > self._plan.limits.virtual_seconds:
+        if earliest > self._plan.limits.virtual_seconds and not self.is_over:
             raise SimulationLimit(
                 f"the run has not ended after {self._plan.limits.virtual_seconds:g} virtual "
                 f"seconds ({self.steps} steps): if it needs more, raise max_virtual_seconds; "
@@ -392,7 +396,7 @@ class World:
         process = Process(self, name, kind, self._plan.threads, serial, pid or serial)
         self._processes.append(process)
         self._everybody = [*self._processes, self.hub]
-        self.hub.connect(process)
+        self.connect(process)
         process.begin()
         self._await_handshake(process)
         return process
@@ -436,7 +440,7 @@ class World:
         if isinstance(fault, Crash):
             self.note(process.name, "crashes")
             in_hand, running = process.in_hand()
-            process.vanish(lost=self.pick(len(process.speaks.queue) + 1))
+            process.vanish(lost=self.pick(len(process.lines.speaks.queue) + 1))
             exit = ProcessExit(signal="SIGKILL", out_of_memory=False, running=(*running,))
             self._has_exited(process, "killed by SIGKILL", exit, in_hand)
             self._plan_return(process, fault.returns_after)
@@ -480,7 +484,7 @@ class World:
 
     def _cut(self, process: Process, fault: Partition) -> None:
         self.note(process.name, f"is cut off for {fault.seconds:g} s")
-        process.set_cut(True)
+        process.lines.set_cut(True)
         patience = self._plan.patience_seconds
         if fault.seconds <= patience:
             self._agenda.put(self.now + fault.seconds, self._heal, process)
@@ -489,12 +493,14 @@ class World:
 
     def _heal(self, process: Process) -> None:
         self.note(process.name, "is reached again")
-        process.set_cut(False)
+        process.lines.set_cut(False)
 
     def _lose_patience(self, process: Process) -> None:
         self.note(process.name, "is held for lost, and holds the coordinator for lost")
-        process.set_cut(False)
-        process.break_links(speaking=True, listening=True, keep_none=True)
+        process.lines.set_cut(False)
+        process.lines.may_come_back = False
+        self.hub.give_up(process)
+        process.lines.break_(speaking=True, listening=True, keep_none=True)
 
     def _break(self, process: Process, fault: Disconnect) -> None:
         which = self.pick(3)
@@ -504,7 +510,10 @@ class World:
                 which
             ],
         )
-        process.break_links(speaking=which != 2, listening=which != 1)
+        process.lines.break_(speaking=which != 2, listening=which != 1)
+        process.lines.reached_again_at = self.now + fault.seconds
+        if fault.repeats:
+            process.lines.repeat()
         self._plan_return(process, fault.returns_after)
 
     def _plan_return(self, process: Process, seconds: float | None) -> None:

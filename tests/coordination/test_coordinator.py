@@ -110,7 +110,6 @@ def test_coordinator_never_places_fibers_on_a_client() -> None:
     hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 9, b"")
     commands = scene.happens(Joined(hello))
     assert [(command[0], type(command[1])) for command in commands] == [
-        (worker, m.Welcome),
         (worker, m.Place),
     ]
 

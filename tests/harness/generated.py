@@ -30,7 +30,14 @@ HARMFUL: Final[st.SearchStrategy[Fault]] = st.one_of(
     st.builds(Crash, st.sampled_from([None, "client"])),
     st.builds(Fail, st.sampled_from([None, "client"])),
     st.builds(Partition, st.sampled_from([None, "client"]), st.none(), st.just(30.0)),
-    st.builds(Disconnect, st.sampled_from([None, "client"]), st.none(), st.none() | SHORT),
+    st.builds(
+        Disconnect,
+        st.sampled_from([None, "client"]),
+        st.none(),
+        st.none() | SHORT,
+        st.sampled_from([0.0, 60.0]),
+        st.booleans(),
+    ),
 )
 
 

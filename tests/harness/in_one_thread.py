@@ -8,10 +8,11 @@ from distio import IO
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.member import Member
 from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.membership.session import Session, begin_session
 from distio.core.fiber import Handle
 from distio.core.snapshot import Packed
 from distio.protocol import messages as m
-from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.codec import Batch, MalformedFrame, from_coordinator, from_member
 from distio.protocol.domains import MemberKind
 from distio.protocol.version import PROTOCOL, PYTHON
 from tests.harness.members import Node
@@ -30,17 +31,31 @@ class Peer:
         self.id = 0
         self.reason: str | None = None
         """The reason for which it is a member no more."""
+        self.session: Session[m.MemberMessage, m.CoordinatorMessage] = begin_session(0.0)
         scene.peers.append(self)
         hello = m.Hello(PROTOCOL, PYTHON, kind, 2, name, 1, name.encode())
         scene.hear(self.speaks_from, from_member.encode([hello]))
         scene.hear(self.listens_at, from_member.encode([m.Listen(name.encode())]))
         scene.deliver()
 
+    def take_up_batch(self, batch: Batch[m.CoordinatorMessage]) -> None:
+        for message in self.session.hear(0.0, batch.first, batch.heard, batch.messages):
+            self.take_up(message)
+
     def take_up(self, message: m.CoordinatorMessage) -> None:
         if isinstance(message, m.Welcome):
             self.id = message.incarnation
         elif isinstance(message, m.Shutdown | m.Refused):
             self.reason = message.reason
+
+    def say(self, messages: list[m.MemberMessage]) -> None:
+        """Send these as the next messages of this peer."""
+        self.session.say_all([each for each in messages if each.is_numbered])
+        self.says_frames(from_member.encode(messages, *self.session.header()))
+
+    def says_frames(self, frames: list[bytes]) -> None:
+        self.scene.hear(self.speaks_from, frames)
+        self.scene.deliver()
 
     def disconnect(self) -> None:
         self.scene.peers.remove(self)
@@ -53,11 +68,7 @@ class Liar(Peer):
     """A peer that sends anything, and does nothing."""
 
     def says(self, *messages: m.MemberMessage) -> None:
-        self.says_frames(from_member.encode(messages))
-
-    def says_frames(self, frames: list[bytes]) -> None:
-        self.scene.hear(self.speaks_from, frames)
-        self.scene.deliver()
+        self.say(list(messages))
 
 
 class Honest(Peer):
@@ -80,8 +91,7 @@ class Honest(Peer):
         batch, member.state.outbox = member.state.outbox, []
         if batch:
             self.scene.said += batch
-            self.scene.hear(self.speaks_from, from_member.encode(batch))
-            self.scene.deliver()
+            self.say(batch)
         return bool(batch)
 
 
@@ -104,11 +114,11 @@ class Scene:
     def hear(self, address: bytes, frames: list[bytes]) -> None:
         """Handle frames as the coordinator's process does."""
         try:
-            messages = from_member.decode(frames)
+            batch = from_member.read(frames)
         except MalformedFrame as error:
             self.board.refuse(address, str(error))
         else:
-            self.board.hear(self.now, address, messages)
+            self.board.hear(self.now, address, batch.messages, batch.first, batch.heard)
 
     def deliver(self) -> None:
         """Carry the coordinator's messages to the peers that listen, and check its machine."""
@@ -117,9 +127,10 @@ class Scene:
         while self.board.outgoing:
             outgoing, self.board.outgoing = self.board.outgoing, {}
             for address, batch in outgoing.items():
-                messages = from_coordinator.decode(from_coordinator.encode(batch))
-                for message in messages if address in at else ():
-                    at[address].take_up(message)
+                header = self.board.header(address)
+                heard = from_coordinator.read(from_coordinator.encode(batch, *header))
+                if address in at:
+                    at[address].take_up_batch(heard)
 
     def start(self, program: IO[Any, Any, Any]) -> Handle[Any, Any, Any]:
         root = self.client.node.member.start_root(program, None)
@@ -136,7 +147,7 @@ class Scene:
                 note_progress = each.speak() or has_worked or note_progress
         if note_progress:
             return True
-        deadline = self.machine.next_deadline()
+        deadline = self.board.next_deadline()
         if deadline is None:
             return False
         self.now = max(self.now, deadline)

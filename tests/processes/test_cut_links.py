@@ -1,199 +1,261 @@
-"""The network between a worker and its coordinator is cut for a while, and mended.
-
-The worker is in a network namespace of its own, which only root can make. A coordinator listens on
-loopback alone, so a relay in its namespace takes the worker's connections.
-"""
+"""Members of real processes whose connections to the coordinator are cut, by a proxy between."""
 
 from __future__ import annotations
 
-import os
+import selectors
+import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
-from distio import Cluster, Ok, io
+from distio import Cluster, Ok, Panic, Queue, Var, io
+from distio.errors import ClusterClosed, WorkerLost
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
-from tests.harness.chaos import calls_of, note
-
-pytestmark = pytest.mark.slow
-
-IS_LONG: Final = "CHAOS_KILLS" in os.environ
-"""Whether there is time for cuts that are long."""
-
-CALLS: Final = 40
-PATIENCE_OF_ALL: Final = 75.0
-"""Longer than it takes TCP to try again after the longest cut."""
-
-RELAY: Final = """
-import socket, sys, threading
-
-def pass_on(source, target):
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-    except OSError:
-        pass
-    for each in (source, target):
-        try:
-            each.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-
-host, port, target = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-server = socket.create_server((host, port))
-print("listens", flush=True)
-while True:
-    one, _ = server.accept()
-    other = socket.create_connection(("127.0.0.1", target))
-    for pair in ((one, other), (other, one)):
-        threading.Thread(target=pass_on, args=pair, daemon=True).start()
-"""
 
 
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=PATIENCE)
+class Proxy:
+    """Carries bytes between members and a coordinator, for as long as it isn't cut."""
+
+    def __init__(self, url: str) -> None:
+        host, port = url.removeprefix("tcp://").split(":")
+        self._target = host, int(port)
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.url = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
+        self._ear, self._mouth = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._server, selectors.EVENT_READ)
+        self._selector.register(self._ear, selectors.EVENT_READ)
+        self._peers: dict[socket.socket, socket.socket] = {}
+        self._is_cut = False
+        self._has_obeyed = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def cut(self) -> None:
+        """Break all connections, and let nobody make others until `heal`."""
+        self._order(b"c")
+
+    def heal(self) -> None:
+        self._order(b"h")
+
+    def break_all(self) -> None:
+        """Break all connections; others can be made at once."""
+        self.cut()
+        self.heal()
+
+    def close(self) -> None:
+        self._mouth.send(b"q")
+        self._thread.join()
+        self.drop()
+        for each in (self._server, self._ear, self._mouth):
+            each.close()
+        self._selector.close()
+
+    def _order(self, order: bytes) -> None:
+        self._has_obeyed.clear()
+        self._mouth.send(order)
+        assert self._has_obeyed.wait(PATIENCE)
+
+    def _run(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._ear:
+                    order = self._ear.recv(1)
+                    if order == b"q":
+                        return
+                    self._is_cut = order == b"c"
+                    if self._is_cut:
+                        self.drop()
+                    self._has_obeyed.set()
+                elif key.fileobj is self._server:
+                    self._accept()
+                elif key.fileobj in self._peers:
+                    self._carry(key.fileobj)
+
+    def _accept(self) -> None:
+        member, _ = self._server.accept()
+        if self._is_cut:
+            member.close()
+            return
+        coordinator = socket.create_connection(self._target)
+        for one, other in ((member, coordinator), (coordinator, member)):
+            self._peers[one] = other
+            self._selector.register(one, selectors.EVENT_READ)
+
+    def _carry(self, source: socket.socket) -> None:
+        with suppress(OSError):  # then it is closed
+            if data := source.recv(65536):
+                self._peers[source].sendall(data)
+                return
+        self._close_pair(source)
+
+    def _close_pair(self, one: socket.socket) -> None:
+        for each in (one, self._peers[one]):
+            self._selector.unregister(each)
+            del self._peers[each]
+            each.close()
+
+    def drop(self) -> None:
+        while self._peers:
+            self._close_pair(next(iter(self._peers)))
 
 
-class CutLink:
-    """A namespace that is joined to this one by a link, which can be cut.
-
-    Raises:
-        subprocess.CalledProcessError, OSError: this system doesn't let us have one.
-    """
-
-    def __init__(self, stack: ExitStack) -> None:
-        tag = f"{os.getpid() % 100_000}"
-        self.namespace, self._near, far = f"distio-{tag}", f"dn{tag}", f"df{tag}"
-        net = os.getpid() % 250 + 1
-        self.here, there = f"10.213.{net}.1", f"10.213.{net}.2"
-        ip("netns", "add", self.namespace)
-        stack.callback(ip, "netns", "del", self.namespace)
-        ip("link", "add", self._near, "type", "veth", "peer", "name", far)
-        ip("link", "set", far, "netns", self.namespace)
-        ip("addr", "add", f"{self.here}/30", "dev", self._near)
-        self.set("up")
-        ip("-n", self.namespace, "addr", "add", f"{there}/30", "dev", far)
-        ip("-n", self.namespace, "link", "set", far, "up")
-        ip("-n", self.namespace, "link", "set", "lo", "up")
-
-    def set(self, state: str) -> None:
-        """Cut the link ("down"), or mend it ("up")."""
-        ip("link", "set", self._near, state)
-
-    def start(self, stack: ExitStack, *command: str) -> subprocess.Popen[str]:
-        """Start a program in the namespace."""
-        inside = ["ip", "netns", "exec", self.namespace, *command]
-        return begin(stack, inside)
-
-
-def begin(stack: ExitStack, command: list[str]) -> subprocess.Popen[str]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    stack.callback(process.communicate)
-    stack.callback(process.kill)
-    return process
+Start = Callable[[float], tuple[CoordinatorProcess, Proxy]]
 
 
 @pytest.fixture
-def link() -> Iterator[CutLink]:
-    with ExitStack() as stack:
-        try:
-            made = CutLink(stack)
-        except (subprocess.CalledProcessError, OSError) as error:
-            pytest.skip(f"this system lets us make no network namespace: {error}")
-        yield made
+def start() -> Iterator[Start]:
+    """Runs a coordinator that allows this absence, and a proxy before it."""
+    ends: list[Callable[[], None]] = []
 
-
-class FarWorker:
-    """A worker behind a relay, beside a coordinator on a thread, and a client of its cluster."""
-
-    def __init__(self, stack: ExitStack, link: CutLink) -> None:
-        coordinator = CoordinatorProcess("tcp://127.0.0.1:0", patience=PATIENCE_OF_ALL)
-        thread = threading.Thread(target=coordinator.run)
+    def begin(absence: float) -> tuple[CoordinatorProcess, Proxy]:
+        process = CoordinatorProcess("tcp://127.0.0.1:0", absence=absence)
+        thread = threading.Thread(target=process.run)
         thread.start()
-        stack.callback(thread.join)
-        stack.callback(coordinator.stop)
-        port = coordinator.url.rsplit(":", 1)[1]
-        self._stack = stack
-        self._relay_command = [sys.executable, "-c", RELAY, link.here, port, port]
-        self.relay = self.start_relay()
-        self._worker_command = [sys.executable, "-m", "distio_worker.main"]
-        patience = ["--patience", str(PATIENCE_OF_ALL)]
-        link.start(stack, *self._worker_command, f"tcp://{link.here}:{port}", *patience)
-        self._url = coordinator.url
-        self.cluster = stack.enter_context(
-            Cluster.connect(coordinator.url, patience=PATIENCE_OF_ALL)
-        )
-        assert self.cluster.run(io.zip_par(io.pure(1)), None) == Ok([1])
+        proxy = Proxy(process.url)
+        ends.extend((proxy.close, process.stop, thread.join))
+        return process, proxy
 
-    def start_relay(self) -> subprocess.Popen[str]:
-        relay = begin(self._stack, self._relay_command)
-        assert relay.stdout is not None
-        assert relay.stdout.readline() == "listens\n"
-        return relay
-
-    def start_another(self) -> None:
-        """Start a worker that is near, and wait until it has joined."""
-        begin(self._stack, [*self._worker_command, self._url])
-        pids = io.zip_par([io.defer(os.getpid)] * 8)
-        while len({*self.cluster.run(pids, None).unsafe_get()}) < 2:
-            pass
+    yield begin
+    for end in ends:
+        end()
 
 
-@pytest.fixture
-def far_worker(link: CutLink) -> Iterator[FarWorker]:
-    with ExitStack() as stack:
-        yield FarWorker(stack, link)
+def worker_at(url: str, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "distio_worker.main", url, *options]
+    worker = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert worker.stderr is not None
+    while "joined the cluster" not in (line := worker.stderr.readline()):
+        assert line, "the worker ended"
+    return worker
 
 
-def slow(directory: str, n: int) -> int:
-    note(directory, f"{n}")
-    time.sleep(0.05)
-    return n
+@io.do
+async def pipeline(items: int, log: str) -> list[int]:
+    """Items go from worker to worker by way of the coordinator; each is written down once."""
+    queue = await Queue.create(2)
+    done: Var[int] = await Var.create(0)
+
+    def note(item: int) -> None:
+        with open(log, "a") as file:
+            file.write(f"{item}\n")
+
+    @io.do
+    async def puts() -> None:
+        for each in range(items):
+            await queue.put(each)
+        await queue.close()
+
+    @io.do
+    async def takes() -> list[int]:
+        taken = []
+        async for each in queue:
+            await io.defer(note, each)  # a fiber that moves repeats its own lines
+            await done.update(lambda n: (n + 1, None))
+            taken.append(each)
+        return taken
+
+    _, one, other = await io.zip_par(puts(), takes(), takes())
+    return [await done.get(), *sorted([*one, *other])]
 
 
-def run_while(happens: Callable[[], None], worker: FarWorker, directory: Path) -> None:
-    """Run a program amid which something happens; each function is called once."""
-
-    def run(fibers: Any) -> Any:
-        return io.wait(fibers[: CALLS // 4]).then(io.blocking(happens), io.wait(fibers))
-
-    slow_ones = [io.defer(slow, str(directory), n) for n in range(CALLS)]
-    result = worker.cluster.run(io.parallel(slow_ones).flat_map(run), None)
-    assert result == Ok([Ok(n) for n in range(CALLS)])
-    assert calls_of(directory) == dict.fromkeys(map(str, range(CALLS)), 1)
-
-
-LONG: Final = pytest.mark.skipif(not IS_LONG, reason="`make chaos` has the time for it")
-
-
-@pytest.mark.parametrize("seconds", [3, pytest.param(30, marks=LONG)])
-def test_worker_whose_network_is_cut_below_the_patience_goes_on(
-    seconds: float, link: CutLink, far_worker: FarWorker, tmp_path: Path
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["worker", "client", "all"])
+def test_run_whose_connections_break_again_and_again_loses_and_repeats_nothing(
+    who: str, start: Start, tmp_path: Path
 ) -> None:
-    def cut() -> None:
-        link.set("down")
-        time.sleep(seconds)
-        link.set("up")
+    process, proxy = start(30.0)
+    at_worker = proxy.url if who != "client" else process.url
+    at_client = proxy.url if who != "worker" else process.url
+    workers = [worker_at(at_worker), worker_at(at_worker)]
+    log, items = tmp_path / "log", 300
+    with Cluster.connect(at_client) as cluster:
+        running = cluster.submit(pipeline(items, str(log)), None)
+        for share in range(1, 6):
+            wait_for_lines(log, share * items // 8)
+            proxy.break_all()
+        result = running.result(timeout=PATIENCE)
+        assert result == Ok([items, *range(items)])
+        assert sorted(map(int, log.read_text().split())) == list(range(items))
+        assert [each.poll() for each in workers] == [None, None]
+        assert len(process._board.machine.members) == 3
+        assert process._board.machine.state.next_incarnation == 4, "nobody has joined anew"
+    end(workers)
 
-    run_while(cut, far_worker, tmp_path)
+
+@pytest.mark.slow
+def test_connection_that_is_cut_for_less_than_the_limit_goes_on_where_it_was(start: Start) -> None:
+    process, proxy = start(30.0)
+    worker = worker_at(proxy.url)
+    with Cluster.connect(process.url) as cluster:
+        running = cluster.submit(io.zip_par(io.sleep(0.2).then(io.pure(1))), None)
+        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
+        proxy.cut()
+        wait_until(lambda: bool(process._board._links.absent))
+        more = cluster.submit(io.zip_par(io.pure(2)), None)
+        proxy.heal()
+        assert running.result(timeout=PATIENCE) == Ok([1])
+        assert more.result(timeout=PATIENCE) == Ok([2])
+    end([worker])
 
 
-@pytest.mark.xfail(reason="a connection that has broken isn't resumed", strict=True)
-def test_worker_whose_connections_break_resumes_them_and_nothing_is_called_again(
-    far_worker: FarWorker, tmp_path: Path
-) -> None:
-    def break_connections() -> None:
-        far_worker.relay.kill()
-        far_worker.relay.wait(PATIENCE)
-        far_worker.start_relay()
+@pytest.mark.slow
+def test_worker_that_is_cut_off_for_longer_than_the_limit_is_a_named_loss(start: Start) -> None:
+    process, proxy = start(0.3)
+    worker = worker_at(proxy.url)
+    with Cluster.connect(process.url) as cluster:
+        running = cluster.submit(io.zip_par(io.sleep(1000)), None, snapshots="off")
+        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
+        proxy.cut()
+        result = running.result(timeout=PATIENCE)
+    assert isinstance(result, Panic)
+    lost = result.exceptions[0].exception
+    assert isinstance(lost, WorkerLost)
+    assert lost.reason == "its connection broke, and it didn't come back within 0.3 s"
+    _, said = worker.communicate(timeout=PATIENCE)
+    assert worker.returncode == 75
+    assert "broke, and could not be made again within 0.3 s" in said
 
-    far_worker.start_another()
-    run_while(break_connections, far_worker, tmp_path)
+
+@pytest.mark.slow
+def test_client_that_is_cut_off_for_longer_than_the_limit_has_a_named_end(start: Start) -> None:
+    process, proxy = start(0.3)
+    worker = worker_at(process.url)
+    with Cluster.connect(proxy.url) as cluster:
+        running = cluster.submit(io.sleep(1000), None)
+        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
+        proxy.cut()
+        result = running.result(timeout=PATIENCE)
+    assert isinstance(result, Panic)
+    closed = result.exceptions[0].exception
+    assert isinstance(closed, ClusterClosed)
+    assert "could not be made again within 0.3 s" in str(closed)
+    wait_until(lambda: not process._board.machine.runs)
+    end([worker])
+
+
+def wait_for_lines(log: Path, count: int) -> None:
+    wait_until(lambda: log.exists() and log.read_text().count("\n") >= count)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    waited = threading.Event()
+    for _ in range(int(PATIENCE * 100)):
+        if holds():
+            return
+        waited.wait(0.01)
+    pytest.fail("it never came about")
+
+
+def end(workers: list[subprocess.Popen[Any]]) -> None:
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.communicate(timeout=PATIENCE)

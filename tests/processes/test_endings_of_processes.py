@@ -137,7 +137,13 @@ class Daemons:
     """A coordinator and a worker, as an operator starts them."""
 
     def __init__(self, start: Callable[..., Started], *options: str) -> None:
-        command = ["-m", "distio.cli.main", "coordinator", "--bind=tcp://127.0.0.1:0"]
+        command = [
+            "-m",
+            "distio.cli.main",
+            "coordinator",
+            "--bind=tcp://127.0.0.1:0",
+            "--absence=0",
+        ]
         self.coordinator = start(*command, *options, stderr=subprocess.STDOUT)
         self.url = self.coordinator.hears("ready at")[-1].split()[-1]
         self.worker = start("-m", "distio_worker.main", self.url)

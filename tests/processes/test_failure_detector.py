@@ -150,7 +150,7 @@ def coordinate() -> Iterator[Coordinate]:
     running: list[tuple[CoordinatorProcess, threading.Thread]] = []
 
     def start(patience: float) -> str:
-        process = CoordinatorProcess("tcp://127.0.0.1:0", patience=patience)
+        process = CoordinatorProcess("tcp://127.0.0.1:0", patience=patience, absence=0)
         thread = threading.Thread(target=process.run)
         thread.start()
         running.append((process, thread))

@@ -12,6 +12,7 @@ import pytest
 import zmq
 
 from distio import Cluster, Ok, Queue, io, resource
+from distio.coordination.membership.session import Session, begin_session
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
 from distio.protocol.ids import fiber_id
@@ -29,18 +30,21 @@ class Liar:
         self._speaks, self._listens = (self._context.socket(zmq.DEALER) for _ in range(2))
         for each in (self._speaks, self._listens):
             each.connect(url)
+        self._session: Session[m.MemberMessage, m.CoordinatorMessage] = begin_session(0.0)
         token = os.urandom(16)
         hello = m.Hello(PROTOCOL, PYTHON, "client", 1, "liar", os.getpid(), token)
         self.says(hello)
         self._listens.send_multipart(from_member.encode([m.Listen(token)]))
         (welcome,) = self.hears()
         assert isinstance(welcome, m.Welcome)
+        self._session = begin_session(welcome.absence)
         self.id = welcome.incarnation
         self.run = fiber_id(self.id, 0)
         self.says(m.StartRun(self.run))
 
     def says(self, *messages: m.MemberMessage) -> None:
-        self._speaks.send_multipart(from_member.encode(messages))
+        self._session.say_all([each for each in messages if each.is_numbered])
+        self._speaks.send_multipart(from_member.encode(messages, *self._session.header()))
 
     def says_frames(self, *frames: bytes) -> None:
         self._speaks.send_multipart(list(frames))
@@ -131,10 +135,10 @@ def test_message_that_cannot_be_encoded_costs_its_receiver_its_membership(
     coordinator: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Encoder:
-        def encode(self, messages: Sequence[m.CoordinatorMessage]) -> list[bytes]:
+        def encode(self, messages: Sequence[m.CoordinatorMessage], *header: int) -> list[bytes]:
             if any(isinstance(each, m.FiberLost) for each in messages):
                 raise OverflowError("planted")
-            return from_coordinator.encode(messages)
+            return from_coordinator.encode(messages, *header)
 
     monkeypatch.setattr(coordinator_process, "from_coordinator", Encoder())
     liar = Liar(coordinator)

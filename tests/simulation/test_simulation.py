@@ -341,7 +341,7 @@ def digest() -> str:
 
 # The digest is the same with all versions of Python. A change of the simulation or of the protocol
 # changes it; then write the new one down.
-DIGEST: Final = "0ff4a4ce4608cf8b"
+DIGEST: Final = "491d3183bac6f60f"
 
 
 def test_seed_gives_the_same_history_each_time() -> None:
@@ -623,7 +623,7 @@ def test_process_that_is_cut_off_neither_receives_nor_sends_until_it_is_reached_
 def test_crash_leaves_the_right_result_or_a_panic_with_its_reason() -> None:
     panics = 0
     for seed in SEEDS:
-        simulation = simulate(SQUARES, seed=seed, members=2, faults=[Crash()])
+        simulation = simulate(SQUARES, seed=seed, members=2, faults=[Crash()], snapshots="off")
         if simulation.result != SUM:
             panics += 1
             for exception in exceptions(simulation.result):
@@ -635,12 +635,12 @@ def test_crash_leaves_the_right_result_or_a_panic_with_its_reason() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "fault", [Disconnect(), Disconnect(returns_after=0.01), Partition(seconds=60)]
+    "fault", [Disconnect(seconds=60), Disconnect(returns_after=0.01), Partition(seconds=60)]
 )
 def test_broken_link_leaves_the_right_result_or_a_panic_with_its_reason(fault: Fault) -> None:
     panics = 0
     for seed in SEEDS:
-        simulation = simulate(SQUARES, seed=seed, members=2, faults=[fault])
+        simulation = simulate(SQUARES, seed=seed, members=2, faults=[fault], snapshots="off")
         if simulation.result != SUM:
             panics += 1
             for exception in exceptions(simulation.result):
@@ -673,7 +673,8 @@ def test_cluster_is_closed_when_all_workers_have_crashed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "fault", [Disconnect("client", at=0.5), Partition("client", at=0.5, seconds=60)]
+    "fault",
+    [Disconnect("client", at=0.5, seconds=60), Partition("client", at=0.5, seconds=60)],
 )
 def test_cluster_is_closed_when_the_link_of_the_client_broke(fault: Fault) -> None:
     for seed in range(50):
@@ -872,6 +873,7 @@ def test_simulation_starts_no_threads() -> None:
     [
         Crash(),
         Disconnect(),
+        Disconnect(seconds=60),
         Disconnect(returns_after=0.01),
         Partition(seconds=60),
     ],
@@ -901,7 +903,7 @@ def test_fiber_that_sleeps_while_workers_are_lost_is_not_blamed_for_that() -> No
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="a member that was cut off for long comes back with the fibers it still has",
+    reason="a member that was held for lost is fenced, and its fibers are restored elsewhere",
 )
 def test_process_that_was_cut_off_for_long_comes_back_with_its_fibers() -> None:
     cut = Partition("worker-1", at=1, seconds=60)

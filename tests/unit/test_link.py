@@ -36,7 +36,7 @@ class Counterpart:
         self._link.start()
 
     def say(self, *messages: m.CoordinatorMessage) -> None:
-        self._router.send_multipart([self._listener, *from_coordinator.encode(list(messages))])
+        self._router.send_multipart([self._listener, *from_coordinator.encode(messages)])
 
     def hear(self) -> tuple[bytes, list[m.MemberMessage]]:
         """The sender of the next messages, and the messages."""

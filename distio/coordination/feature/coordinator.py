@@ -112,7 +112,7 @@ class CoordinatorFeature:
     # -- members --------------------------------------------------------------------------
 
     def member_joined(self, member: MemberRecord) -> None:
-        """A process has become a member. Called before its `Welcome` is sent."""
+        """A process has become a member, and has its `Welcome`."""
 
     def member_reported(self, member: MemberRecord) -> None:
         """A member has reported its progress, which the state has taken up."""

@@ -42,7 +42,6 @@ class Membership(CoordinatorFeature):
         self._state.members[member.id] = member
         for member_joined in self._state.hooks.member_joined:
             member_joined(member)
-        self._state.send_uncounted(member.id, m.Welcome(member.id))
 
     # -- going ----------------------------------------------------------------------------
 
@@ -93,6 +92,10 @@ class Membership(CoordinatorFeature):
                 return
         if not self.exits.record_exit(sender, message):
             self._state.stale += 1
+
+    def has_ended(self, member: MemberRecord) -> bool:
+        """Whether it is known that the process of this member has exited."""
+        return self.exits.report_of(member) is not None
 
     def _leave(self, member: MemberRecord, reason: str) -> None:
         if self._is_watched(member):

@@ -1,4 +1,4 @@
-"""Handshakes: addresses become members, and members are gone when their connections break.
+"""Handshakes: addresses become members, and members whose connections broke come back.
 
 Rules
 -----
@@ -9,14 +9,21 @@ Rules
   that isn't a member any more needs new connections to become another.
 - A handshake that isn't completed is kept as long as its connection, but no more than
   `_MOST_CALLERS` of them: the oldest make room.
-- Messages of a member reach the gate in order. Messages of an unknown peer are counted and dropped.
+- Messages of a member reach the gate in order, each of them once; see `session`. Messages of an
+  unknown peer are counted and dropped.
 - Frames that aren't of our protocol are refused. A member that sends one loses its membership, for
   some of what it has said is missing. An unknown peer is told once; no more than `_MOST_REFUSED` of
   them are remembered, and while there are as many, others are told nothing, so that none of them
   makes a queue grow here.
-- A member is gone when either of its connections breaks, or when the shell gives it up because it
-  was silent for too long. It doesn't come back as the same. If the connection that it listens on is
-  left, it is told, so that it doesn't believe itself a member.
+- A member is absent when either of its connections breaks. It makes two others, on which it says
+  Resume with the token of its Hello, and goes on as the same member. The machine sees nothing of
+  that. If the connection that it listens on is left, it is told that the other one broke.
+- A member that stays absent for too long is lost, and so is one whose process is known to have
+  ended, one that was about to leave, and one that the shell gives up because it was silent for too
+  long. If it comes back, or still listens, it is fenced: it is told that it is no member any more.
+- A member gives up when it has been absent for `absence` seconds. It is lost here when a share of
+  `MARGIN` more has passed since its connection was seen to break. So it has stopped by then, as
+  long as a message takes less than the margin. The clocks of both only have to run at one rate.
 
 An address is what the transport calls one connection: here, any bytes.
 """
@@ -29,7 +36,9 @@ from typing import Final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.gate import Gate, Incident
+from distio.coordination.membership.links import Link, Links
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
+from distio.coordination.membership.session import Breach, begin_session
 from distio.coordination.recovery.words import describe_loss
 from distio.coordination.state.events import (
     OPERATOR,
@@ -44,8 +53,10 @@ from distio.coordination.state.events import (
 from distio.protocol import messages as m
 from distio.protocol.version import refusal
 
-__all__ = ["Handshakes"]
+__all__ = ["MARGIN", "Handshakes"]
 
+MARGIN: Final = 0.3
+"""The coordinator waits for so much longer than an absent member does, as a share of the time."""
 _MOST_CALLERS: Final = 4_096
 _MOST_REFUSED: Final = 1_024
 _MOST_INCIDENTS: Final = 10
@@ -57,7 +68,7 @@ class _Caller:
     """A process that has begun to shake hands."""
 
     def __init__(self) -> None:
-        self.hello: m.Hello | None = None
+        self.begins: m.Hello | m.Resume | None = None
         self.speaks_from = b""
         self.listens_at = b""
 
@@ -75,11 +86,13 @@ class Handshakes:
         machine: Coordinator,
         note: Callable[[str], None],
         warn: Callable[[str], None] | None = None,
+        *,
+        absence: float = 0.0,
     ) -> None:
         self.machine = machine
         self.gate = Gate(machine)
         self.outgoing: dict[bytes, list[m.CoordinatorMessage]] = {}
-        """What is to be sent, in order, to each address; the shell takes it out."""
+        """What is to be sent, in order, to each address; the shell takes it out, with `header`."""
         self.strangers = 0
         """How many messages came from unknown peers: their addresses aren't those of members."""
         self._log = RateLimitedLog(note, warn or note)
@@ -89,29 +102,55 @@ class Handshakes:
         """By token, the oldest first."""
         self._token_of: dict[bytes, bytes] = {}
         """By address: of which handshake it is a half."""
-        self._member_at: dict[bytes, int] = {}
-        """By either address of each member."""
-        self._listens_at: dict[int, bytes] = {}
-        self._speaks_from: dict[int, bytes] = {}
+        self._links = Links()
+        self._absence = absence
+        """For how many seconds a member may be absent; 0: it is lost when its connection breaks."""
         self._refused: set[bytes] = set()
         """Unknown peers that were told that they are refused, and are still connected."""
         self._spent: set[bytes] = set()
-        """The addresses of former members that were expelled, and are still connected."""
+        """Addresses that were those of members, and are still connected."""
         self.incidents: deque[Incident] = deque(maxlen=_MOST_INCIDENTS)
         """The last things that went wrong."""
 
     # -- coming in ------------------------------------------------------------------------
 
-    def hear(self, now: float, address: bytes, messages: Sequence[m.MemberMessage]) -> None:
-        """One batch came from this address."""
+    def hear(
+        self,
+        now: float,
+        address: bytes,
+        messages: Sequence[m.MemberMessage],
+        first: int = 0,
+        heard: int = 0,
+    ) -> None:
+        """One batch came from this address, with this header."""
         self._now = now
+        link = self._links.at(address)
+        if link is not None:
+            try:
+                messages = link.session.hear(now, first, heard, messages)
+            except Breach as breach:
+                self.refuse(address, f"a breach of the session: it {breach}")
+                return
+            if link.session.acknowledge_at is not None:
+                self._links.owes(link)
+            if link.session.has_heard_enough and link.listens_at:
+                self.outgoing.setdefault(link.listens_at, [])  # an empty batch, if nothing is said
         for message in messages:
             if isinstance(message, m.HANDSHAKE):
                 self._shake_hands(now, address, message)
-            elif (member := self._member_at.get(address)) is not None:
-                self._happened(now, Received(member, message))
+            elif link is not None and self._links.at(address) is link:
+                self._happened(now, Received(link.member, message))
             else:
                 self.strangers += 1
+        if self._links.absent:
+            self._lose_ended(now)
+
+    def unheard(
+        self, address: bytes, messages: Sequence[m.MemberMessage], first: int
+    ) -> Sequence[m.MemberMessage]:
+        """Those messages of a batch that `hear` would take up from this address."""
+        link = self._links.at(address)
+        return () if link is None else link.session.unheard(first, messages)
 
     def refuse(
         self, address: bytes, reason: str, now: float | None = None, *, is_seen: bool = True
@@ -128,36 +167,41 @@ class Handshakes:
         self._now = self._now if now is None else now
         reason = reason[:_LONGEST_REASON]
         self._forget_handshake(address)
-        member = self._member_at.get(address)
-        if member is not None:
-            self._expel(member, reason)
+        link = self._links.at(address)
+        if link is not None:
+            self._expel(link.member, reason)
             return
         self._log.log_limited(self._now, "refusals", f"refused a peer: {reason}")
         if is_seen and address not in self._refused and len(self._refused) < _MOST_REFUSED:
             self._refused.add(address)
             self._say(address, m.Refused(reason))
 
-    def _shake_hands(self, now: float, address: bytes, message: m.Hello | m.Listen) -> None:
-        if address in self._member_at or address in self._token_of or address in self._spent:
+    def _shake_hands(
+        self, now: float, address: bytes, message: m.Hello | m.Listen | m.Resume
+    ) -> None:
+        if self._links.at(address) or address in self._token_of or address in self._spent:
             self.refuse(address, "two handshakes on one connection")
             return
         caller = self._callers.get(message.token)
-        is_hello = isinstance(message, m.Hello)
+        speaks = not isinstance(message, m.Listen)
         if caller is None:
             caller = self._callers[message.token] = _Caller()
             self._make_room()
-        elif caller.speaks_from if is_hello else caller.listens_at:
+        elif caller.speaks_from if speaks else caller.listens_at:
             self.refuse(address, "a token that is in use")
             return
         self._token_of[address] = message.token
-        if isinstance(message, m.Hello):
-            caller.speaks_from = address
-            caller.hello = message
-        else:
+        if isinstance(message, m.Listen):
             caller.listens_at = address
-        if caller.hello is not None and caller.listens_at:
+        else:
+            caller.speaks_from = address
+            caller.begins = message
+        if caller.begins is not None and caller.listens_at:
             self._forget_handshake(address)
-            self._admit(now, caller, caller.hello)
+            if isinstance(caller.begins, m.Hello):
+                self._admit(now, caller, caller.begins)
+            else:
+                self._resume(caller, caller.begins)
 
     def _admit(self, now: float, caller: _Caller, hello: m.Hello) -> None:
         reason = refusal(hello.protocol, hello.python)
@@ -166,12 +210,60 @@ class Handshakes:
         if reason is not None:
             self.refuse(caller.listens_at, reason)
             return
+        known = self._links.with_proof(hello.proof)
+        if known is not None:  # its connections broke before it was told that it has joined
+            self._go_on(caller, known, 0, hello.attempt)
+            return
         member = self.machine.state.next_incarnation
-        self._member_at[caller.speaks_from] = self._member_at[caller.listens_at] = member
-        self._listens_at[member] = caller.listens_at
-        self._speaks_from[member] = caller.speaks_from
+        link = Link(member, hello, begin_session(self._absence))
+        self._links.connect(link, caller.speaks_from, caller.listens_at)
         self._log.log(f"{hello.kind} {member} joined: process {hello.pid}")
+        self._say(caller.listens_at, m.Welcome(member, self._absence))
         self._happened(now, Joined(hello))
+
+    def _resume(self, caller: _Caller, resume: m.Resume) -> None:
+        """A process says that it is a member whose connections broke."""
+        member = resume.incarnation
+        link = self._links.of(member)
+        if link is None or member not in self.machine.members:
+            self._fence(caller, member)
+            return
+        if not link.proof or link.proof != resume.proof:
+            self.refuse(caller.listens_at, "this process isn't the member that it says it is")
+            return
+        self._go_on(caller, link, resume.heard, resume.attempt)
+
+    def _go_on(self, caller: _Caller, link: Link, heard: int, attempt: int) -> None:
+        """A member that has heard so much has other connections, and is the same as before."""
+        member = link.member
+        if attempt <= link.attempt:  # an earlier one, whose connections it has given up
+            self._spent.update(caller.addresses)
+            return
+        try:
+            again = link.session.resume(heard)
+        except Breach as breach:
+            self._expel(member, f"a breach of the session: it {breach}")
+            self._fence(caller, member)
+            return
+        link.attempt = attempt
+        self.outgoing.pop(link.listens_at, None)
+        self._spent.update(self._links.connect(link, caller.speaks_from, caller.listens_at))
+        self._log.log(f"member {member} is back; it is told {len(again)} messages again")
+        # a member that has joined already takes no notice of its welcome
+        self.outgoing[link.listens_at] = [
+            m.Welcome(member, self._absence),
+            m.Resumed(link.session.acknowledge()),
+            *again,
+        ]
+
+    def _fence(self, caller: _Caller, member: int) -> None:
+        """A member that was lost comes back: it may not go on as the same."""
+        self._spent.update(caller.addresses)
+        record = self.machine.members.get(member)
+        why = self.machine.state.departed.who(member)[1] if record is None else record.gone_because
+        self._log.log(f"member {member} came back too late")
+        reason = f"the coordinator had held this process for lost: {why}"
+        self._say(caller.listens_at, m.Shutdown(reason, is_for_all=False))
 
     def _make_room(self) -> None:
         if len(self._callers) > _MOST_CALLERS:
@@ -190,33 +282,70 @@ class Handshakes:
         self._refused.discard(address)
         self._spent.discard(address)
         self._forget_handshake(address)
-        member = self._member_at.get(address)
-        if member is None:
+        link = self._links.at(address)
+        if link is None:
             return
-        listens_at = self._listens_at[member]
-        self._forget_member(member)
+        if address == link.listens_at:
+            self.outgoing.pop(address, None)
+        if self._may_come_back(link):
+            self._cut(now, link, address)
+            return
+        listens_at = link.listens_at
+        self._links.forget(link)
         self.outgoing.pop(listens_at, None)
-        if address != listens_at:
+        if listens_at and address != listens_at:
             reason = "a connection to the coordinator broke"
             self._say(listens_at, m.Shutdown(reason, is_for_all=False))
-        self._log.log(f"member {member} is gone")
-        self._happened(now, Disconnected(member))
+        self._log.log(f"member {link.member} is gone")
+        self._happened(now, Disconnected(link.member))
+
+    def _may_come_back(self, link: Link) -> bool:
+        """Whether a member whose connection broke is waited for."""
+        record = self.machine.members.get(link.member)
+        return (
+            self._absence > 0
+            and record is not None
+            and not (record.is_leaving or self.machine.features.membership.has_ended(record))
+        )
+
+    def _cut(self, now: float, link: Link, address: bytes) -> None:
+        if link.member not in self._links.absent:
+            self._log.log(
+                f"a connection of member {link.member} broke; it is lost unless it comes back "
+                f"within {self._absence:g} s"
+            )
+            if address != link.listens_at:
+                self._say(link.listens_at, m.LinkBroke())
+        self._links.cut(link, address, now + self._absence * (1 + MARGIN))
+
+    def _lose_ended(self, now: float) -> None:
+        """Lose the absent members whose processes are known to have ended."""
+        for member in list(self._links.absent):
+            link = self._links.of(member)
+            if link is not None and not self._may_come_back(link):
+                self._lose(now, link, "its process has ended", "this process has ended")
+
+    def _lose(self, now: float, link: Link, reason: str, told: str) -> None:
+        """A member is lost; if it still listens, it is told."""
+        self._spent.update(link.addresses)
+        self._links.forget(link)
+        if link.listens_at:
+            self.outgoing.pop(link.listens_at, None)
+            self._say(link.listens_at, m.Shutdown(told, is_for_all=False))
+        self._log.log(f"member {link.member} is lost: {reason}")
+        self._happened(now, Disconnected(link.member, reason))
 
     def give_up(self, now: float, member: int, reason: str) -> None:
         """This member is lost, though its connections are there; if it goes on, it is told."""
         self._now = now
-        listens_at = self._listens_at[member]
-        self._spent.update((listens_at, self._speaks_from[member]))
-        self._forget_member(member)
-        self.outgoing.pop(listens_at, None)
-        reason_there = f"the coordinator had {reason} from this process"
-        self._say(listens_at, m.Shutdown(reason_there, is_for_all=False))
-        self._log.log(f"member {member} is lost: {reason}")
-        self._happened(now, Disconnected(member, reason))
+        link = self._links.of(member)
+        if link is not None:
+            self._lose(now, link, reason, f"the coordinator had {reason} from this process")
 
     def member_at(self, address: bytes) -> int | None:
         """The member that one of whose connections this is."""
-        return self._member_at.get(address)
+        link = self._links.at(address)
+        return None if link is None else link.member
 
     def close(self, now: float, reason: str, grace: float | None = None) -> None:
         """Let all runs release what they hold, and then be over; see `Closing`."""
@@ -227,26 +356,43 @@ class Handshakes:
         """Whether that has come about."""
         return self.machine.is_closing and not self.machine.runs
 
-    def _forget_member(self, member: int) -> None:
-        for address in (self._listens_at.pop(member), self._speaks_from.pop(member)):
-            del self._member_at[address]
-
     def cut_off(self, now: float, address: bytes, reason: str) -> None:
         """A message to this address can't be carried: the member that listens there can't stay."""
         self._now = now
-        member = self._member_at.get(address)
-        if member is not None:
-            self._expel(member, reason)
+        link = self._links.at(address)
+        if link is not None:
+            self._expel(link.member, reason)
 
     def tick(self, now: float) -> None:
         """Time has passed."""
         self._now = now
-        self._happened(now, Tick())
+        for link in self._links.overdue(now):
+            reason = f"its connection broke, and it didn't come back within {self._absence:g} s"
+            self._lose(now, link, reason, "a connection of this process broke for too long")
+        for link in self._links.take_owed(now):
+            self.outgoing.setdefault(link.listens_at, [])
+        deadline = self.machine.next_deadline()
+        if deadline is not None and deadline <= now:
+            self._happened(now, Tick())
+
+    def next_deadline(self) -> float | None:
+        """When a `tick` is due, unless something happens before."""
+        timer, link = self.machine.next_deadline(), self._links.next_deadline()
+        if timer is None or link is None:
+            return link if timer is None else timer
+        return min(timer, link)
+
+    def next_deadline_of_links(self) -> float | None:
+        """The same, of what isn't the machine's business."""
+        return self._links.next_deadline()
 
     def _happened(self, now: float, event: Event) -> None:
         for member, message in self.gate.handle(now, event):
-            if member in self._listens_at:  # else it is gone, and it is of no use to others
-                self._say(self._listens_at[member], message)
+            link = self._links.of(member)
+            if link is not None:  # else it is gone, and it is of no use to others
+                link.session.say(message)
+                if link.listens_at:
+                    self._say(link.listens_at, message)
             elif member == OPERATOR and isinstance(message, m.LossReported):
                 self._log.log(describe_loss(message))
         if self.gate.incidents:
@@ -262,17 +408,34 @@ class Handshakes:
         for name, reason, error in incidents:
             text = f"{name} is no member any more: {reason}" if name else reason
             self._log.log_limited(self._now, "failures" if error else "expulsions", text, error)
-        for member in self._listens_at.keys() - self.machine.members.keys():
-            self._spent.update((self._listens_at[member], self._speaks_from[member]))
-            self._forget_member(member)
+        for member in self._links.members - self.machine.members.keys():
+            link = self._links.of(member)
+            assert link is not None
+            self._spent.update(link.addresses)
+            self._links.forget(link)
+            left = self.outgoing.pop(link.listens_at, ())
+            for message in left:  # what has a number is of no use to it any more
+                if not message.is_numbered:
+                    self._say(link.listens_at, message)
 
     # -- going out ------------------------------------------------------------------------
 
     def shut_down(self, reason: str) -> None:
         """Tell all members that the cluster ends."""
         self._log.finish()
-        for address in self._listens_at.values():
-            self._say(address, m.Shutdown(reason))
+        self._absence = 0.0
+        for member in self._links.members:
+            link = self._links.of(member)
+            if link is not None and link.listens_at:
+                self._say(link.listens_at, m.Shutdown(reason))
+
+    def header(self, address: bytes) -> tuple[int, int]:
+        """The header of the batch for this address that was taken out of `outgoing`."""
+        link = self._links.at(address)
+        if link is None:
+            return 0, 0
+        self._links.said(link)
+        return link.session.header()
 
     def _say(self, address: bytes, message: m.CoordinatorMessage) -> None:
         self.outgoing.setdefault(address, []).append(message)

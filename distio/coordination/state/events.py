@@ -24,7 +24,7 @@ OPERATOR: Final = 0
 
 
 class Joined(NamedTuple):
-    """A member has shaken hands; the answer is a Welcome to the `next_incarnation`."""
+    """A member has shaken hands, and was told that it is the `next_incarnation`."""
 
     hello: m.Hello
 
@@ -37,7 +37,7 @@ class Received(NamedTuple):
 
 
 class Disconnected(NamedTuple):
-    """The link to a member is no more; it doesn't come back."""
+    """The link to a member is no more, and was not made again in time."""
 
     member: int
     reason: str = "the connection to it broke"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 from msgspec import Meta
 
 from distio.errors import ProcessExit
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
-from distio.protocol.domains import Count, Id, MemberKind, Threads, Token
+from distio.protocol.domains import Count, Id, MemberKind, Seconds, Threads, Token
 
 __all__ = [
     "HANDSHAKE",
@@ -17,7 +17,10 @@ __all__ = [
     "Hello",
     "InHand",
     "Listen",
+    "LinkBroke",
     "Refused",
+    "Resume",
+    "Resumed",
     "Shutdown",
     "Welcome",
     "WorkerExited",
@@ -27,6 +30,7 @@ __all__ = [
 class Hello(MemberMessage, frozen=True, gc=False):
     """The first message of a member's sending socket."""
 
+    is_numbered: ClassVar[bool] = False
     protocol: Count
     python: Annotated[str, Meta(max_length=100)]
     kind: MemberKind
@@ -40,16 +44,37 @@ class Hello(MemberMessage, frozen=True, gc=False):
     serial: Count = 0
     """The number of the process in its family. The system reuses pids, but a client gives each
     serial once."""
+    proof: Token = b""
+    """Random; only this process and the coordinator know it. It proves who comes back."""
+    attempt: Count = 0
+    """How often the process has said Hello before: its connections broke before the answer."""
 
 
 class Listen(MemberMessage, frozen=True, gc=False):
     """The first and only message of a member's listening socket."""
 
+    is_numbered: ClassVar[bool] = False
     token: Token
 
 
-HANDSHAKE: Final = (Hello, Listen)
-"""The messages by which a process becomes a member."""
+class Resume(MemberMessage, frozen=True, gc=False):
+    """The first message of another sending socket: the connections of a member broke, and it comes
+    back."""
+
+    is_numbered: ClassVar[bool] = False
+    incarnation: Id
+    proof: Token
+    """The proof of its Hello."""
+    token: Token
+    """Random, another one for each attempt; pairs the two new sockets."""
+    heard: Count
+    """The highest number that this member has heard."""
+    attempt: Count
+    """The number of the attempt; an earlier one, which may come later, is void."""
+
+
+HANDSHAKE: Final = (Hello, Listen, Resume)
+"""The messages by which a process becomes a member, or comes back as the same."""
 
 
 class InHand(msgspec.Struct, frozen=True, gc=False):
@@ -86,18 +111,39 @@ class Goodbye(MemberMessage, frozen=True, gc=False):
 class Welcome(CoordinatorMessage, frozen=True, gc=False):
     """The process is a member now, with this incarnation."""
 
+    is_numbered: ClassVar[bool] = False
     incarnation: Id
+    absence: Seconds = 0.0
+    """For how many seconds it may be without connections before it is lost; 0: it never may."""
+
+
+class LinkBroke(CoordinatorMessage, frozen=True, gc=False):
+    """One of your two connections broke: make others, and resume."""
+
+    is_numbered: ClassVar[bool] = False
+    is_counted: ClassVar[bool] = False
+
+
+class Resumed(CoordinatorMessage, frozen=True, gc=False):
+    """You are the same member as before, and what you haven't heard follows."""
+
+    is_numbered: ClassVar[bool] = False
+    is_counted: ClassVar[bool] = False
+    heard: Count
+    """The highest number that the coordinator has heard of this member."""
 
 
 class Refused(CoordinatorMessage, frozen=True, gc=False):
     """The process can't join, and why."""
 
+    is_numbered: ClassVar[bool] = False
     reason: str
 
 
 class Shutdown(CoordinatorMessage, frozen=True, gc=False):
-    """The process is no member any more, and has to end."""
+    """The process is no member any more: it has to end, or goes on without the cluster."""
 
+    is_numbered: ClassVar[bool] = False
     reason: str = ""
     is_for_all: bool = True
     """Whether the whole cluster closes, or goes on without this member."""

@@ -207,10 +207,12 @@ ENDS: Final[dict[str, Sequence[Fault]]] = {
     "loses its client": [Crash("client", at=0.1)],
     "loses its client early": [Crash("client")],
     "loses its client while it releases": [Interrupt(at=0.1), Crash("client", at=0.3)],
-    "loses the link of its client": [Disconnect("client", at=0.1)],
-    "loses the link of a worker": [Disconnect(at=0.1), Interrupt(at=0.2)],
-    "loses all links": [Disconnect(f"worker-{n}", at=0.1) for n in (1, 2, 3)]
-    + [Disconnect("client", at=0.1)],
+    "loses the link of its client": [Disconnect("client", at=0.1, seconds=60)],
+    "loses the link of a worker": [Disconnect(at=0.1, seconds=60), Interrupt(at=0.2)],
+    "loses all links": [Disconnect(f"worker-{n}", at=0.1, seconds=60) for n in (1, 2, 3)]
+    + [Disconnect("client", at=0.1, seconds=60)],
+    "breaks all links for a moment": [Disconnect(f"worker-{n}", at=0.1) for n in (1, 2, 3)]
+    + [Disconnect("client", at=0.1), Interrupt(at=0.2)],
     "is cut off": [Partition("worker-1", at=0.1, seconds=60), Interrupt(at=0.2)],
     "is cut off from its client": [Partition("client", at=0.1, seconds=60)],
     "loses a worker that leaves": [Leave(at=0.1), Interrupt(at=5.0)],

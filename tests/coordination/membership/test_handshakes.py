@@ -139,7 +139,7 @@ def test_token_in_use_is_refused_to_the_second_peer_that_has_it() -> None:
     board.hear(0.0, b"second", [hello(b"token")])
     assert refusals(board.said(), b"second") == ["a token that is in use"]
     board.hear(0.0, b"listens", [m.Listen(b"token")])
-    board.hear(0.0, b"first", [m.StartRun(1 << 40)])
+    board.hear(0.0, b"first", [m.StartRun(1 << 40)], first=1)
     assert list(board.machine.runs) == [1 << 40]
 
 
@@ -184,12 +184,12 @@ def test_refusal_with_a_long_reason_is_cut() -> None:
 def test_exits_of_unknown_processes_are_bounded_and_kept_only_for_a_family() -> None:
     board = Board()
     board.join("a")
-    board.hear(0.0, b"speaks a", [m.WorkerExited(n, "x" * 9_000) for n in range(20_000)])
+    board.hear(0.0, b"speaks a", [m.WorkerExited(n, "x" * 9_000) for n in range(20_000)], first=1)
     assert not board.machine.features.membership.exits._reports
     client = m.Hello(PROTOCOL, PYTHON, "client", 1, "host", 8, b"client", "family")
     board.hear(0.0, b"client", [client])
     board.hear(0.0, b"client listens", [m.Listen(b"client")])
-    board.hear(0.0, b"client", [m.WorkerExited(n, "x" * 9_000) for n in range(20_000)])
+    board.hear(0.0, b"client", [m.WorkerExited(n, "x" * 9_000) for n in range(20_000)], first=1)
     kept = board.machine.features.membership.exits._reports
     assert len(kept) == 1_000
     assert max(len(report.reason) for report, _ in kept.values()) == 1_000

@@ -507,7 +507,7 @@ WORDS = {"running", "sleeps", "on its way", "ended", "lost"}
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
-    [Crash(), Disconnect(), Partition(seconds=0.01), Pause(seconds=0.01)],
+    [Crash(), Disconnect(seconds=60), Partition(seconds=0.01), Pause(seconds=0.01)],
     ids=lambda it: type(it).__name__,
 )
 def test_status_query_is_answered_whatever_is_lost(fault: Any) -> None:

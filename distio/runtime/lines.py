@@ -1,0 +1,203 @@
+"""A member's two connections to the coordinator, and the session that outlives them.
+
+The member speaks on one connection and listens on the other. When one of them breaks, both are
+closed, and two others are made: libzmq would make a connection again by itself, but what was on its
+way is lost, and what was still in its queue would come under an address that nobody knows.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Any, final
+
+import zmq
+from msgspec.structs import replace
+
+from distio.coordination.membership.absence import Absence
+from distio.coordination.membership.session import Session, UnnumberedSession, begin_session
+from distio.protocol import messages as m
+from distio.protocol.codec import Batch, from_coordinator, from_member
+from distio.runtime.failure_detector import silence_of
+from distio.runtime.forks import ForeignDescriptor
+from distio.runtime.sockets import dealer, next_event, receive, send
+
+__all__ = ["Lines"]
+
+
+@final
+class Lines:
+    """Carries a session; the host's mutex guards what is said, the link thread does the rest.
+
+    Args:
+        context: that of the sockets, which is destroyed with them.
+        url: where the coordinator listens.
+        patience: see `patience`.
+    """
+
+    def __init__(self, context: zmq.Context[Any], url: str, patience: float) -> None:
+        self._context = context
+        self._url = url
+        self._patience = patience
+        self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
+        """Begins with the welcome, which says for how long this process may be absent."""
+        self.connections: list[ForeignDescriptor] = []
+        """Kept as long as the sockets: forked children close their copies."""
+        self.absence = Absence(inf)
+        self._hello: m.Hello | None = None
+        self._incarnation = 0
+        """Which member it is; 0: the coordinator has not said yet."""
+        self._attempts = 0
+        self._is_of_no_use = False
+        """Whether a connection broke, and no others were made yet."""
+        self._was_told = False
+        """Whether the coordinator has said that a connection broke."""
+        self._open()
+
+    def _open(self) -> None:
+        self.sender = dealer(self._context, self._url, self._patience)
+        self.listener = dealer(self._context, self._url, self._patience)
+        self._monitors = [self.sender.get_monitor_socket(), self.listener.get_monitor_socket()]
+        """Those that are polled."""
+
+    @property
+    def sources(self) -> list[zmq.Socket[Any]]:
+        """What the link thread polls."""
+        return [self.listener, *self._monitors]
+
+    def greet(self, hello: m.Hello) -> None:
+        """Ask to be let in."""
+        self._hello = hello
+        self._greet(hello)
+
+    def _greet(self, first: m.Hello | m.Resume) -> None:
+        send(self.sender, from_member.encode([first]))
+        send(self.listener, from_member.encode([m.Listen(first.token)]))
+
+    def joined(self, welcome: m.Welcome) -> None:
+        """The coordinator has let this process in."""
+        self._incarnation = welcome.incarnation
+        self.absence = Absence(welcome.absence)
+        self.session = begin_session(welcome.absence)
+        self._was_told = self.has_broken(dict.fromkeys(self._monitors, zmq.POLLIN))
+        if not self.absence.longest:  # if the other connection breaks, the coordinator says so
+            self._monitors = [self.listener.get_monitor_socket()]
+
+    # -- saying (with the mutex held) -----------------------------------------------------
+
+    def say(self, messages: Sequence[m.MemberMessage]) -> None:
+        """Say these at once, or as soon as there are connections again."""
+        self.session.say_all(messages)
+        if self.absence.is_now:
+            return
+        try:
+            self._send(messages)
+        except BaseException:
+            self.session.take_back(messages)  # else the last words would leave a gap behind them
+            raise
+
+    def _send(self, messages: Sequence[m.MemberMessage]) -> None:
+        send(self.sender, from_member.encode(messages, *self.session.header()))
+
+    def resumed(self, heard: int) -> None:
+        """The coordinator knows this member again: say what it has not heard."""
+        self.absence.resumed()
+        again = self.session.resume(heard)
+        if again:
+            self._send(again)
+
+    def acknowledge(self, now: float) -> None:
+        """Say what was heard, if that is due."""
+        due = self.session.acknowledge_at
+        if due is None or self.absence.is_now:
+            return
+        if due <= now or self.session.has_heard_enough:
+            self._send([])
+
+    # -- listening (the link thread) ------------------------------------------------------
+
+    def receive(self) -> Batch[m.CoordinatorMessage] | None:
+        """The next batch that has come, to be heard; None: there is none now."""
+        frames = receive(self.listener)
+        if frames is None:
+            return None
+        return from_coordinator.read([frame.buffer for frame in frames])
+
+    def hear(self, batch: Batch[m.CoordinatorMessage]) -> Sequence[m.CoordinatorMessage]:
+        """Those messages of a batch that weren't heard before (with the mutex held)."""
+        return self.session.hear(time.monotonic(), batch.first, batch.heard, batch.messages)
+
+    def told_of_break(self) -> None:
+        """The coordinator has seen one of the connections break."""
+        self._was_told = True
+
+    def has_broken(self, events: Mapping[Any, int]) -> bool:
+        """Whether one of the connections broke, as these events tell or the coordinator said."""
+        broke, self._was_told = self._was_told, False
+        for monitor in self._monitors:
+            while monitor in events and monitor.poll(0):
+                kind, descriptor = next_event(monitor)
+                if kind == zmq.EVENT_CONNECTED:
+                    self.connections.append(ForeignDescriptor(descriptor))
+                else:
+                    broke = True
+        return broke
+
+    def broke(self, now: float) -> None:
+        """A connection broke: the member is absent until the coordinator knows it again."""
+        self.connections = []
+        self._is_of_no_use = True
+        self.absence.broke(now)
+
+    @property
+    def due(self) -> float | None:
+        """When to see to the absence, or to acknowledge what was heard."""
+        dues = self.absence.dues
+        return self.session.acknowledge_at if dues is None else min(dues)
+
+    def note_life(self, now: float) -> None:
+        """A large message may be under way on the connections that were made."""
+        if self._is_of_no_use:
+            return  # libzmq has made a connection again, of which nobody knows whose it is
+        silent = silence_of(connection.number for connection in self.connections)
+        if silent is not None:
+            self.absence.note_life(now, silent)
+
+    def redial(self, now: float) -> None:
+        """Make other connections, and ask on them to go on as the same (with the mutex held)."""
+        former = self.sender, self.listener
+        self._open()
+        self.connections = []
+        self._is_of_no_use = False
+        self.absence.redialed(now)
+        for each in former:
+            _close(each, 0)
+        self._attempts += 1
+        self._greet(self._greeting_again())
+
+    def _greeting_again(self) -> m.Hello | m.Resume:
+        assert self._hello is not None
+        token = os.urandom(16)
+        if not self._incarnation:
+            return replace(self._hello, token=token, attempt=self._attempts)
+        heard = self.session.acknowledge()
+        return m.Resume(self._incarnation, self._hello.proof, token, heard, self._attempts)
+
+    def close(self, linger: int) -> None:
+        """Hang up.
+
+        Args:
+            linger: how many milliseconds the last words may take on their way.
+        """
+        _close(self.listener, 0)
+        _close(self.sender, linger)
+        self._context.destroy(linger=0)
+
+
+def _close(socket: zmq.Socket[Any], linger: int) -> None:
+    monitor = socket.get_monitor_socket()
+    socket.disable_monitor()
+    monitor.close(linger=0)
+    socket.close(linger=linger)

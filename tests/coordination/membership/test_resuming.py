@@ -1,0 +1,229 @@
+"""Handshakes at the coordinator: members whose connections broke come back, or are fenced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.membership.handshakes import MARGIN, Handshakes
+from distio.coordination.membership.session import ACKNOWLEDGE_AT_MOST, ACKNOWLEDGE_SECONDS
+from distio.protocol import messages as m
+from distio.protocol.version import PROTOCOL, PYTHON
+
+ABSENCE = 10.0
+LOST_AFTER = ABSENCE * (1 + MARGIN)
+RUN = 1 << 40
+
+
+class Board(Handshakes):
+    """Handshakes with one member, whose proof is b"proof"."""
+
+    def __init__(self, family: str = "") -> None:
+        self.notes: list[str] = []
+        super().__init__(Coordinator(), self.notes.append, absence=ABSENCE)
+        life = "host", 7, b"0", family, 1
+        self.greet(0.0, m.Hello(PROTOCOL, PYTHON, "worker", 1, *life, proof=b"proof"))
+
+    def greet(self, now: float, first: m.Hello | m.Resume) -> None:
+        """The first messages of two connections."""
+        self.hear(now, b"speaks " + first.token, [first])
+        self.hear(now, b"listens " + first.token, [m.Listen(first.token)])
+
+    def resume(
+        self, now: float, nth: int, heard: int = 0, proof: bytes = b"proof", member: int = 1
+    ) -> list[m.CoordinatorMessage]:
+        """The member comes back for the nth time; the answer."""
+        token = str(nth).encode()
+        self.greet(now, m.Resume(member, proof, token, heard, nth))
+        return self.said().get(b"listens " + token, [])
+
+    def said(self) -> dict[bytes, list[m.CoordinatorMessage]]:
+        outgoing, self.outgoing = self.outgoing, {}
+        return outgoing
+
+    def break_all(self, now: float, nth: int = 0) -> None:
+        for half in ("speaks", "listens"):
+            self.disconnect(now, f"{half} {nth}".encode())
+
+    def tell(self, count: int) -> list[m.CoordinatorMessage]:
+        """The machine has so many things to say to the member."""
+        told: list[m.CoordinatorMessage] = [m.DropOutcomes([]) for _ in range(count)]
+        for each in told:
+            self.machine.state.send(1, each)
+        self.tick_machine()
+        return told
+
+    def tick_machine(self) -> None:
+        self.close(0.0, "")  # any event: what it has to say is said then
+
+
+def test_welcome_says_for_how_long_a_member_may_be_absent() -> None:
+    assert Board().said() == {b"listens 0": [m.Welcome(1, ABSENCE)]}
+
+
+def test_member_that_comes_back_in_time_is_the_same_and_the_machine_has_seen_nothing() -> None:
+    board = Board()
+    board.hear(1.0, b"speaks 0", [m.StartRun(RUN)], 1)
+    board.break_all(2.0)
+    assert board.resume(3.0, 1) == [m.Welcome(1, ABSENCE), m.Resumed(1)]
+    board.hear(4.0, b"speaks 1", [m.StartRun(RUN), m.StartRun(RUN + 1)], 1)
+    assert list(board.machine.runs) == [RUN, RUN + 1]
+    assert list(board.machine.members) == [1]
+    board.tick(100.0)
+    assert list(board.machine.members) == [1]
+
+
+def test_member_that_comes_back_hears_what_it_has_missed_in_order() -> None:
+    board = Board()
+    told = board.tell(2)
+    board.said()
+    board.break_all(2.0)
+    told += board.tell(2)
+    assert board.said() == {}, "nobody listens"
+    answer = board.resume(3.0, 1, heard=1)
+    assert answer == [m.Welcome(1, ABSENCE), m.Resumed(0), *told[1:]]
+    assert board.header(b"listens 1") == (2, 0)
+
+
+def test_member_that_has_lost_one_connection_is_told_on_the_other() -> None:
+    board = Board()
+    board.said()
+    board.disconnect(1.0, b"speaks 0")
+    assert board.said() == {b"listens 0": [m.LinkBroke()]}
+    assert list(board.machine.members) == [1]
+
+
+def test_member_that_has_lost_the_connection_where_it_listens_is_still_heard() -> None:
+    board = Board()
+    board.disconnect(1.0, b"listens 0")
+    board.hear(1.0, b"speaks 0", [m.Goodbye()], 1)
+    assert not board.machine.members
+    board.disconnect(1.0, b"speaks 0")
+    assert not board._links.members
+
+
+def test_member_that_stays_absent_is_lost_after_the_limit_and_the_margin() -> None:
+    board = Board()
+    board.break_all(2.0)
+    assert board.next_deadline() == 2.0 + LOST_AFTER
+    board.tick(2.0 + LOST_AFTER - 0.01)
+    assert list(board.machine.members) == [1]
+    board.tick(2.0 + LOST_AFTER)
+    assert not board.machine.members
+    why = board.machine.state.departed.who(1)[1]
+    assert why == "its connection broke, and it didn't come back within 10 s"
+    assert not board._links.members
+
+
+def test_member_that_was_lost_is_fenced_when_it_comes_back() -> None:
+    board = Board()
+    board.break_all(2.0)
+    board.tick(2.0 + LOST_AFTER)
+    (fence,) = board.resume(20.0, 1)
+    assert isinstance(fence, m.Shutdown)
+    assert not fence.is_for_all
+    assert "held this process for lost: its connection broke" in fence.reason
+    board.hear(21.0, b"speaks 1", [m.StartRun(RUN)], 1)
+    assert not board.machine.runs
+    board.break_all(22.0, 1)
+    assert not board._spent
+
+
+def test_member_of_another_coordinator_is_fenced() -> None:
+    (fence,) = Board().resume(1.0, 1, member=77)
+    assert isinstance(fence, m.Shutdown)
+
+
+def test_process_that_has_no_proof_is_not_the_member() -> None:
+    board = Board()
+    board.break_all(1.0)
+    for nth, proof in enumerate((b"", b"guess"), 1):
+        (refused,) = board.resume(1.0, nth, proof=proof)
+        assert isinstance(refused, m.Refused)
+    assert board._links.absent == {1}
+
+
+def test_attempt_that_comes_after_a_later_one_is_void() -> None:
+    board = Board()
+    board.break_all(1.0)
+    board.resume(2.0, 2)
+    assert board.resume(3.0, 1) == []
+    assert board.member_at(b"speaks 2") == 1
+    board.break_all(4.0, 1)
+    assert not board._links.absent
+
+
+def test_member_comes_back_before_its_old_connections_are_seen_to_break() -> None:
+    board = Board()
+    board.resume(1.0, 1)
+    board.hear(1.0, b"speaks 0", [m.StartRun(RUN)], 1)  # late: it will be said again
+    assert not board.machine.runs
+    board.break_all(2.0)
+    assert not board._links.absent
+    assert board.member_at(b"listens 1") == 1
+
+
+def test_process_whose_connections_broke_before_its_welcome_joins_once() -> None:
+    board = Board()
+    board.said()
+    board.break_all(1.0)
+    again = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 7, b"1", "", 1, b"proof", 1)
+    board.greet(2.0, again)
+    assert board.said() == {b"listens 1": [m.Welcome(1, ABSENCE), m.Resumed(0)]}
+    assert list(board.machine.members) == [1]
+
+
+def test_member_with_another_past_is_expelled_and_fenced() -> None:
+    board = Board()
+    board.break_all(1.0)
+    (fence,) = board.resume(2.0, 1, heard=5)
+    assert isinstance(fence, m.Shutdown)
+    assert not board.machine.members
+
+
+def test_member_that_says_what_cannot_follow_is_expelled() -> None:
+    board = Board()
+    board.said()
+    board.hear(1.0, b"speaks 0", [m.StartRun(RUN)], 3)
+    assert not board.machine.members
+    (shutdown,) = board.said()[b"listens 0"]
+    assert isinstance(shutdown, m.Shutdown)
+    assert "a breach of the session: it said message 3 after message 0" in shutdown.reason
+
+
+def test_absent_member_whose_process_has_ended_is_lost_at_once() -> None:
+    board = Board("family")
+    client = m.Hello(PROTOCOL, PYTHON, "client", 1, "host", 8, b"c", "family", proof=b"c")
+    board.greet(0.0, client)
+    board.break_all(1.0)
+    assert set(board.machine.members) == {1, 2}
+    board.hear(1.5, b"speaks c", [m.WorkerExited(1, "killed by SIGKILL")], 1)
+    assert set(board.machine.members) == {2}
+    assert board.machine.state.departed.who(1)[1] == "killed by SIGKILL"
+
+
+def test_member_that_was_about_to_leave_is_not_waited_for() -> None:
+    board = Board()
+    board.hear(1.0, b"speaks 0", [m.Leaving(5.0)], 1)
+    board.disconnect(2.0, b"listens 0")
+    assert not board.machine.members
+
+
+def test_member_is_told_what_was_heard_when_nothing_else_is_said() -> None:
+    board = Board()
+    board.said()
+    board.hear(1.0, b"speaks 0", [m.StartRun(RUN)], 1)
+    assert board.said() == {}
+    assert board.next_deadline() == 1.0 + ACKNOWLEDGE_SECONDS
+    board.tick(1.0 + ACKNOWLEDGE_SECONDS)
+    assert board.said() == {b"listens 0": []}
+    assert board.header(b"listens 0") == (0, 1)
+    assert board.next_deadline() is None
+
+
+def test_member_that_says_much_is_told_at_once_what_was_heard() -> None:
+    board = Board()
+    board.said()
+    many: list[Any] = [m.StartRun(RUN + n) for n in range(ACKNOWLEDGE_AT_MOST)]
+    board.hear(1.0, b"speaks 0", many, 1)
+    assert board.said() == {b"listens 0": []}

@@ -1,0 +1,198 @@
+"""The network between a worker and its coordinator is cut for a while, and mended.
+
+The worker is in a network namespace of its own, which only root can make. A coordinator listens on
+loopback alone, so a relay in its namespace takes the worker's connections.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from distio import Cluster, Ok, io
+from distio.runtime.coordinator_process import CoordinatorProcess
+from tests.conftest import PATIENCE
+from tests.harness.chaos import calls_of, note
+
+pytestmark = pytest.mark.slow
+
+IS_LONG: Final = "CHAOS_KILLS" in os.environ
+"""Whether there is time for cuts that are long."""
+
+CALLS: Final = 40
+PATIENCE_OF_ALL: Final = 75.0
+"""Longer than it takes TCP to try again after the longest cut."""
+
+RELAY: Final = """
+import socket, sys, threading
+
+def pass_on(source, target):
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+    except OSError:
+        pass
+    for each in (source, target):
+        try:
+            each.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+host, port, target = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+server = socket.create_server((host, port))
+print("listens", flush=True)
+while True:
+    one, _ = server.accept()
+    other = socket.create_connection(("127.0.0.1", target))
+    for pair in ((one, other), (other, one)):
+        threading.Thread(target=pass_on, args=pair, daemon=True).start()
+"""
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=PATIENCE)
+
+
+class CutLink:
+    """A namespace that is joined to this one by a link, which can be cut.
+
+    Raises:
+        subprocess.CalledProcessError, OSError: this system doesn't let us have one.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        tag = f"{os.getpid() % 100_000}"
+        self.namespace, self._near, far = f"distio-{tag}", f"dn{tag}", f"df{tag}"
+        net = os.getpid() % 250 + 1
+        self.here, there = f"10.213.{net}.1", f"10.213.{net}.2"
+        ip("netns", "add", self.namespace)
+        stack.callback(ip, "netns", "del", self.namespace)
+        ip("link", "add", self._near, "type", "veth", "peer", "name", far)
+        ip("link", "set", far, "netns", self.namespace)
+        ip("addr", "add", f"{self.here}/30", "dev", self._near)
+        self.set("up")
+        ip("-n", self.namespace, "addr", "add", f"{there}/30", "dev", far)
+        ip("-n", self.namespace, "link", "set", far, "up")
+        ip("-n", self.namespace, "link", "set", "lo", "up")
+
+    def set(self, state: str) -> None:
+        """Cut the link ("down"), or mend it ("up")."""
+        ip("link", "set", self._near, state)
+
+    def start(self, stack: ExitStack, *command: str) -> subprocess.Popen[str]:
+        """Start a program in the namespace."""
+        inside = ["ip", "netns", "exec", self.namespace, *command]
+        return begin(stack, inside)
+
+
+def begin(stack: ExitStack, command: list[str]) -> subprocess.Popen[str]:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    stack.callback(process.communicate)
+    stack.callback(process.kill)
+    return process
+
+
+@pytest.fixture
+def link() -> Iterator[CutLink]:
+    with ExitStack() as stack:
+        try:
+            made = CutLink(stack)
+        except (subprocess.CalledProcessError, OSError) as error:
+            pytest.skip(f"this system lets us make no network namespace: {error}")
+        yield made
+
+
+class FarWorker:
+    """A worker behind a relay, beside a coordinator on a thread, and a client of its cluster."""
+
+    def __init__(self, stack: ExitStack, link: CutLink) -> None:
+        coordinator = CoordinatorProcess("tcp://127.0.0.1:0", patience=PATIENCE_OF_ALL)
+        thread = threading.Thread(target=coordinator.run)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(coordinator.stop)
+        port = coordinator.url.rsplit(":", 1)[1]
+        self._stack = stack
+        self._relay_command = [sys.executable, "-c", RELAY, link.here, port, port]
+        self.relay = self.start_relay()
+        self._worker_command = [sys.executable, "-m", "distio_worker.main"]
+        patience = ["--patience", str(PATIENCE_OF_ALL)]
+        link.start(stack, *self._worker_command, f"tcp://{link.here}:{port}", *patience)
+        self._url = coordinator.url
+        self.cluster = stack.enter_context(
+            Cluster.connect(coordinator.url, patience=PATIENCE_OF_ALL)
+        )
+        assert self.cluster.run(io.zip_par(io.pure(1)), None) == Ok([1])
+
+    def start_relay(self) -> subprocess.Popen[str]:
+        relay = begin(self._stack, self._relay_command)
+        assert relay.stdout is not None
+        assert relay.stdout.readline() == "listens\n"
+        return relay
+
+    def start_another(self) -> None:
+        """Start a worker that is near, and wait until it has joined."""
+        begin(self._stack, [*self._worker_command, self._url])
+        pids = io.zip_par([io.defer(os.getpid)] * 8)
+        while len({*self.cluster.run(pids, None).unsafe_get()}) < 2:
+            pass
+
+
+@pytest.fixture
+def far_worker(link: CutLink) -> Iterator[FarWorker]:
+    with ExitStack() as stack:
+        yield FarWorker(stack, link)
+
+
+def slow(directory: str, n: int) -> int:
+    note(directory, f"{n}")
+    time.sleep(0.05)
+    return n
+
+
+def run_while(happens: Callable[[], None], worker: FarWorker, directory: Path) -> None:
+    """Run a program amid which something happens; each function is called once."""
+
+    def run(fibers: Any) -> Any:
+        return io.wait(fibers[: CALLS // 4]).then(io.blocking(happens), io.wait(fibers))
+
+    slow_ones = [io.defer(slow, str(directory), n) for n in range(CALLS)]
+    result = worker.cluster.run(io.parallel(slow_ones).flat_map(run), None)
+    assert result == Ok([Ok(n) for n in range(CALLS)])
+    assert calls_of(directory) == dict.fromkeys(map(str, range(CALLS)), 1)
+
+
+LONG: Final = pytest.mark.skipif(not IS_LONG, reason="`make chaos` has the time for it")
+
+
+@pytest.mark.parametrize("seconds", [3, pytest.param(30, marks=LONG)])
+def test_worker_whose_network_is_cut_below_the_patience_goes_on(
+    seconds: float, link: CutLink, far_worker: FarWorker, tmp_path: Path
+) -> None:
+    def cut() -> None:
+        link.set("down")
+        time.sleep(seconds)
+        link.set("up")
+
+    run_while(cut, far_worker, tmp_path)
+
+
+def test_worker_whose_connections_break_resumes_them_and_nothing_is_called_again(
+    far_worker: FarWorker, tmp_path: Path
+) -> None:
+    def break_connections() -> None:
+        far_worker.relay.kill()
+        far_worker.relay.wait(PATIENCE)
+        far_worker.start_relay()
+
+    far_worker.start_another()
+    run_while(break_connections, far_worker, tmp_path)
