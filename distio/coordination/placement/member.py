@@ -100,6 +100,8 @@ class Placement(MemberFeature):
             leaving = self.ship([child], then=parent, target=home)
             return self._recovery.before_leaving([child], leaving)
         child.is_pinned = True
+        if home != rq.HERE:
+            run.bound.add(id)
         state.queue(child)
         return parent
 
@@ -236,6 +238,8 @@ class Placement(MemberFeature):
             fiber.handle = handle
             handle.name = fiber.name
             fiber.is_pinned = chunk.target != 0
+            if fiber.is_pinned:
+                state.runs[chunk.run].bound.add(fiber.id)
             state.ready.append(self._recovery.repeated(fiber) if chunk.is_waiting else fiber)
 
     def _dropped(self, chunk: m.Chunk) -> None:

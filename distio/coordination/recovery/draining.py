@@ -115,9 +115,12 @@ class Drain(MemberFeature):
     def _goes_on_elsewhere(self, fiber: Fiber) -> bool:
         if fiber.id in self._in_hand:
             return True  # nobody steps it while it is pickled
-        if fiber.is_pinned or fiber.tree.is_doomed:
+        if self._is_bound(fiber) or fiber.tree.is_doomed:
             return False
         return not self._cancellation.is_run_cancelled(fiber.run)
+
+    def _is_bound(self, fiber: Fiber) -> bool:
+        return fiber.id in self._state.runs[fiber.run].bound
 
     def is_over(self) -> bool:
         """Whether all fibers that are left here go on elsewhere, as they were saved."""
@@ -170,7 +173,7 @@ class Drain(MemberFeature):
         return all(self._rests(fiber) for fiber in tree.fibers())
 
     def _rests(self, fiber: Fiber) -> bool:
-        if fiber.is_pinned or fiber.id in self._in_hand:
+        if self._is_bound(fiber) or fiber.id in self._in_hand:
             return False
         if fiber.id in self._state.set_aside:
             return True

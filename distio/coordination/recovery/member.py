@@ -53,7 +53,7 @@ Following = Fiber | Task | None
 Answer = Callable[[Fiber, Any], Following]
 HeldBy = Callable[[Fiber, Key | None], list[tuple[Key, int, int]]]
 
-_PINNED: Final = "it uses an object that is kept in the worker"
+_BOUND: Final = "it uses an object that is kept in the worker"
 _THREADS: Final = "other threads of the worker may have been at fibers of its tree"
 
 
@@ -220,8 +220,8 @@ class Recovery(MemberFeature):
     ) -> Captured:
         if not is_alone:
             return Captured(fiber)
-        if fiber.is_pinned:
-            return Captured(fiber, refusal=_PINNED)
+        if fiber.id in self._state.runs[fiber.run].bound:
+            return Captured(fiber, refusal=_BOUND)
         if fiber is not acting and self._cancellation.is_pending:
             self._cancellation.tell(fiber)  # else it would be known here alone
         request: Any = fiber.request

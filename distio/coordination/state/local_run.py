@@ -31,6 +31,7 @@ class LocalRun:
         "asked",
         "attachments",
         "blocked",
+        "bound",
         "bundles",
         "id",
         "known",
@@ -96,6 +97,8 @@ class LocalRun:
         """By fiber here that the coordinator knows, if one of them may go on elsewhere."""
         self.restored: dict[int, tuple[int, str]] = {}
         """By fiber here that has gone on after a loss: how many times, and the last one."""
+        self.bound: set[int] = set()
+        """The fibers here that use objects which are kept here, so that they go on nowhere else."""
         self.unopened: set[int] = set()
         """The fibers that have come in a pickle, as long as nobody has opened it."""
         self.sent_outcomes: set[int] = set()
@@ -128,6 +131,7 @@ class LocalRun:
         self._unreported[self.id] = self
         self.alive -= 1
         is_saved = self.trees.pop(fiber.id, None) is not None
+        self.bound.discard(fiber.id)
         if self._is_anew or not (fiber.epoch or is_saved):  # it was made here and never left
             self._finished += 1
         else:
