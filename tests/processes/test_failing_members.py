@@ -252,7 +252,7 @@ def break_(how):
 
 
 pool = ThreadPoolExecutor(2)
-with Cluster.local(workers=2, restart=False) as cluster:
+with Cluster.local(workers=2, restart=False, snapshots="off") as cluster:
     workers = cluster._processes.workers
     breaking = io.defer(break_, sys.argv[1]).then(io.sleep(0.01)).then(io.blocking(int))
     lost = cluster.submit(breaking, None)
