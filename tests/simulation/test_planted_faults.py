@@ -524,8 +524,8 @@ def starts_runs_empty(monkeypatch: pytest.MonkeyPatch) -> Components:
     A loss in between shows it, so a member is lost as soon as its connection breaks.
     """
 
-    def start_root(member: Member, program: Program, context: Any) -> Fiber:
-        root = start(member, program, context)
+    def start_root(member: Member, program: Program, context: Any, snapshots: Snapshots) -> Fiber:
+        root = start(member, program, context, snapshots)
         member.state.runs[root.run].alive = 0
         member.state.runs[root.run].started(0, 1)
         return root
@@ -809,8 +809,10 @@ NEED_NO_SNAPSHOTS: Final = {
     "an item that was taken is given again",
     "a lost member keeps a queue",
     "nobody is told of a loss",
+    "an unverified wait outlives its use",
 }
-"""Faults in what happens in runs without snapshots: queues are delegated, and fibers are lost."""
+"""Faults in what happens in runs without snapshots: queues are delegated, fibers have no record
+before they leave, and are lost."""
 
 
 def snapshots_for(name: str) -> Snapshots:
