@@ -170,20 +170,36 @@ def test_client_that_goes_leaves_no_resource_open_at_daemons(
 
 
 @pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("name", ["worker", "coordinator"])
-def test_daemon_that_gets_sigterm_releases_resources_and_exits_with_0(
-    start: Callable[..., Started], state: str, name: str
+def test_coordinator_that_gets_sigterm_lets_release_resources_and_exits_with_0(
+    start: Callable[..., Started], state: str
 ) -> None:
     daemons = Daemons(start)
     client = start("-c", OF_A_CLIENT, state, daemons.url)
     heard = daemons.worker.hears("ready", "releasing")
-    daemon: Started = getattr(daemons, name)
-    daemon.process.terminate()
+    daemons.coordinator.process.terminate()
     heard += daemons.worker.hears()
     assert is_balanced(heard), heard
-    assert daemon.ends() == 0
+    assert daemons.coordinator.ends() == 0
     client.goes_on()
     assert client.ends() == 0
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_worker_that_gets_sigterm_leaves_open_resources_to_another(
+    start: Callable[..., Started], state: str
+) -> None:
+    daemons = Daemons(start)
+    client = start("-c", OF_A_CLIENT, state, daemons.url)
+    heard = daemons.worker.hears("ready", "releasing")
+    other = start("-m", "distio_worker.main", daemons.url, stderr=subprocess.STDOUT)
+    other.hears("joined")
+    daemons.worker.process.terminate()
+    heard += daemons.worker.hears()
+    assert daemons.worker.ends() == 0
+    client.goes_on()
+    assert client.ends() == 0
+    while not is_balanced(heard):
+        heard += other.hears("closed")
 
 
 @pytest.mark.parametrize("state", STATES)
