@@ -315,7 +315,7 @@ def test_worker_that_is_killed_is_lost_and_other_fibers_go_on(tmp_path: Path) ->
         signal.pause()
 
     victim = tmp_path / "victim"
-    with Cluster.local(workers=2, restart=False) as cluster:
+    with Cluster.local(workers=2, restart=False, snapshots="off") as cluster:
         sleepers = io.zip_par([io.sleep(0.3).then(io.defer(os.getpid))] * 8)
         doomed = cluster.submit(io.defer(rendezvous, victim), None)
         while not (victim.exists() and victim.read_text()):
@@ -335,7 +335,7 @@ def test_worker_that_is_killed_is_lost_and_other_fibers_go_on(tmp_path: Path) ->
 @pytest.mark.slow
 def test_run_ends_with_the_last_worker_and_with_the_coordinator() -> None:
     for victim in ("workers", "coordinator"):
-        with Cluster.local(workers=1) as cluster:
+        with Cluster.local(workers=1, snapshots="off") as cluster:
             ran = cluster.submit(io.sleep(1000), None)
             assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
             process = getattr(cluster._processes, victim)
