@@ -208,7 +208,8 @@ ENDS: Final[dict[str, Sequence[Fault]]] = {
     "loses its client early": [Crash("client")],
     "loses its client while it releases": [Interrupt(at=0.1), Crash("client", at=0.3)],
     "loses the link of its client": [Disconnect("client", at=0.1, seconds=60)],
-    "loses the link of a worker": [Disconnect(at=0.1, seconds=60), Interrupt(at=0.2)],
+    # the worker gives up after ten seconds, and releases within the grace of the run
+    "loses the link of a worker": [Disconnect(at=0.1, seconds=60), Interrupt(at=5.0)],
     "loses all links": [Disconnect(f"worker-{n}", at=0.1, seconds=60) for n in (1, 2, 3)]
     + [Disconnect("client", at=0.1, seconds=60)],
     "breaks all links for a moment": [Disconnect(f"worker-{n}", at=0.1) for n in (1, 2, 3)]
