@@ -28,7 +28,7 @@ from distio.core.supervisor import (
     Supervisor,
     Terminate,
 )
-from distio.errors import TooManyRestarts, WorkerLost
+from distio.errors import TooManyRestarts
 from distio.protocol import requests as rq
 from distio.testing import Crash, Fault, Interrupt, simulate
 from tests.harness.generated import COUNTS, FILE, SEEDS, SHAPES
@@ -187,9 +187,7 @@ def test_supervised_child_whose_worker_was_killed_goes_on_on_another(tmp_path: P
         result: Any = supervise(dies, on_restart=tell).run(None, on=cluster)
     dead = int((tmp_path / "pid").read_text())
     assert result == Ok([Ok((workers - {dead}).pop())])
-    ((name, lost, attempt),) = seen
-    assert (name, attempt) == ("dies", 1)
-    assert [type(traced.exception) for traced in lost.exceptions] == [WorkerLost]
+    assert seen == []  # the child goes on, so nobody starts it again
 
 
 # -- under many seeds ---------------------------------------------------------------------------
@@ -264,7 +262,10 @@ def test_supervisor_restarts_as_its_machine_decides_and_leaves_nothing() -> None
         members, threads = shape
         faults = [] if fault is None else [fault]
         program = case.program()
-        simulation = simulate(program, members=members, threads=threads, seed=seed, faults=faults)
+        # without snapshots: a life that goes on elsewhere would be counted twice
+        simulation = simulate(
+            program, members=members, threads=threads, seed=seed, faults=faults, snapshots="off"
+        )
         assert simulation.virtual_seconds < 100
         check_restarts(case, simulation.result, is_quiet=fault is None)
         if not isinstance(fault, Crash):
