@@ -205,10 +205,7 @@ class BlackBox:
         """The box belongs to the parent."""
         Fiber.on_rename = None
         self._mutex = threading.RLock()
-        self._header = memoryview(bytearray(_HEADER)).cast("Q")
-        self._output = memoryview(bytearray(_MOST_OUTPUT))
-        for slot in self._slots:
-            slot.drop()
+        self._unmap()
         if self._has_handler:
             faulthandler.disable()
 
@@ -250,6 +247,15 @@ class BlackBox:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+            self._unmap()
+
+    def _unmap(self) -> None:
+        """Let go of the memory now, since it holds a descriptor: the slots refer to each other."""
+        self._memory = memoryview(b"")
+        self._header = memoryview(bytearray(_HEADER)).cast("Q")
+        self._output = memoryview(bytearray(_MOST_OUTPUT))
+        for slot in self._slots:
+            slot.drop()
 
     def read(self) -> Contents:
         """All of it, when the other process has ended."""

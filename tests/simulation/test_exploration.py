@@ -239,7 +239,10 @@ def test_explore_keeps_only_the_fault_that_matters() -> None:
         assert "crashes" not in str(simulation.history)
 
     failure = failure_of(PAIR, None, no_process_crashes, faults=faults)
-    assert "faults=[Crash(process=None, at=None, event=None, returns_after=None, fiber=None)]" in failure.line
+    assert (
+        "faults=[Crash(process=None, at=None, event=None, returns_after=None, fiber=None)]"
+        in failure.line
+    )
     assert "crashes" in str(repeat(failure.line, PAIR).history)
 
 
