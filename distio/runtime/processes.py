@@ -177,7 +177,10 @@ class LocalProcesses:
         Raises:
             ClusterError: a process has ended before, or takes too long; and what it wrote.
         """
-        coordinator = os.pidfd_open(self.coordinator.pid)
+        try:
+            coordinator = os.pidfd_open(self.coordinator.pid)
+        except ProcessLookupError:  # the supervisor has seen its end
+            raise ClusterError(self._explain_loss()) from None
         try:
             host = connect(
                 self.url,

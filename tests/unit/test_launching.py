@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from distio.errors import ClusterError
 from distio.runtime import launching
 from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.launching import Lifeline, Program
+from distio.runtime.processes import LocalProcesses
 
 
 def end_is_seen(reader: int) -> bool:
@@ -123,6 +125,20 @@ def test_coordinator_that_ends_before_it_answers_is_a_cluster_error_at_once(
         Cluster.local(workers=1)
     assert time.monotonic() - began < HANDSHAKE_SECONDS
     assert not [*tmp_path.iterdir()]
+
+
+def test_coordinator_that_has_ended_before_it_is_joined_is_a_cluster_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def join_late(processes: LocalProcesses) -> Any:
+        processes._explain_loss()  # waits until its end was seen
+        return join(processes)
+
+    join = LocalProcesses.join
+    monkeypatch.setattr(LocalProcesses, "join", join_late)
+    monkeypatch.setattr(launching, "_BOOTSTRAP", "raise SystemExit(1)")
+    with pytest.raises(ClusterError, match=r"before it could be joined: exited with code 1$"):
+        Cluster.local(workers=1)
 
 
 @pytest.mark.slow
