@@ -211,13 +211,24 @@ def serve_while(work: Callable[[], None], name: str) -> None:
             has_ended.set()
             wake()
 
-    with serving(wake):
-        start_thread(name, do)
+    def take_calls() -> None:
         while not has_ended.is_set():
             # each time: what was called here may have set another, like an event loop
             signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+            os.read(reader, 4096)
+            serve()
+
+    with serving(wake):
+        start_thread(name, do)
+        raised: BaseException | None = None
+        # A signal handler that a fiber has set may raise wherever the main thread is: nothing but
+        # the repetition stands outside of `try`.
+        while True:
             try:
-                os.read(reader, 4096)
-                serve()
-            except BaseException as exception:  # of a signal handler that a fiber has set
-                log.error("a signal handler raised on the main thread", exc_info=exception)
+                if raised is not None:
+                    log.error("a signal handler raised on the main thread", exc_info=raised)
+                    raised = None
+                take_calls()
+                break
+            except BaseException as exception:  # noqa: BLE001 - it is logged in the next turn
+                raised = exception

@@ -18,7 +18,7 @@ import pytest
 
 from distio import IO, Cluster, Ok, Panic, Result, io
 from distio.errors import Cancelled, MainThreadAway
-from distio.runtime.main_thread import call_on_main_thread, serve, serving
+from distio.runtime.main_thread import call_on_main_thread, serve, serve_while, serving
 from tests.conftest import Run, run_at, shared_cluster
 
 Program = IO[Any, Any, Any]
@@ -303,6 +303,36 @@ def test_call_that_may_be_abandoned_is_not_waited_for() -> None:
 
 
 # -- workers ----------------------------------------------------------------------------------
+
+
+def test_serve_while_goes_on_wherever_a_signal_handler_raises(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The handler raises between two readings, where the main thread calls no function of users."""
+    set_wakeup_fd = signal.set_wakeup_fd
+    free, made = threading.Event(), list[int]()
+    raises = iter([True])
+
+    def set_and_raise(*args: Any, **kwargs: Any) -> int:
+        if next(raises, False):
+            raise TimeoutError("of a handler")
+        return set_wakeup_fd(*args, **kwargs)
+
+    def call() -> None:
+        made.append(1)
+        free.set()
+
+    def work() -> None:
+        call_on_main_thread(call, free.set)
+        assert free.wait(30)
+
+    monkeypatch.setattr(signal, "set_wakeup_fd", set_and_raise)
+    serve_while(work, "work")
+    set_wakeup_fd(-1)
+    assert made == [1]
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], TimeoutError)
 
 
 @pytest.mark.slow
