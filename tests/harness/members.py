@@ -24,21 +24,27 @@ Program = IO[Any, Any, Any]
 
 
 class Node:
-    """A member and its simplest host, which does each piece of work at once."""
+    """A member and its simplest host, which does each piece of work at once.
 
-    def __init__(self, member: Member) -> None:
+    Args:
+        member: the member.
+        threads: how many executors it has.
+    """
+
+    def __init__(self, member: Member, threads: int = 1) -> None:
         self.member = member
         self.reported: list[Failure] = []
-        self._executor = Executor(member, self)
+        self.executors = [Executor(member, self) for _ in range(threads)]
 
-    def work(self) -> bool:
-        """Do one piece of work, to its end; False if there is none."""
-        if not self._executor.next_task():
+    def work(self, thread: int = 0) -> bool:
+        """Let an executor do one piece of work, to its end; False if there is none."""
+        executor = self.executors[thread]
+        if not executor.next_task():
             return False
-        self._executor.run()
-        while self._executor.commit():
-            self._executor.run()
-        self.member.validate()
+        executor.run()
+        while executor.commit():
+            executor.run()
+        self.member.validate([each.work for each in self.executors if each.work is not None])
         return True
 
     def hand(self) -> None:

@@ -46,7 +46,10 @@ def test_result_of_a_program_whose_workers_are_killed_is_right(name: str, tmp_pa
     right: Any = Ok(trial.expected) if trial.expected is not None else _alone(trial, tmp_path)
     kills = runs = 0
     while kills < KILLS / len(TRIALS):
-        with Cluster.local(workers=WORKERS, max_restarts=KILLS_IN_A_CLUSTER) as cluster:
+        threads = chance.choice([1, 2])
+        with Cluster.local(
+            workers=WORKERS, threads=threads, max_restarts=KILLS_IN_A_CLUSTER
+        ) as cluster:
             limit = kills + KILLS_IN_A_CLUSTER
             while kills < min(limit, KILLS / len(TRIALS)):
                 runs += 1
@@ -59,7 +62,7 @@ def test_result_of_a_program_whose_workers_are_killed_is_right(name: str, tmp_pa
                     else:
                         result = program.run(None, on=cluster)
                 kills += killer.kills
-                where = f"seed {SEED}, run {runs}, {killer.kills} kills in it"
+                where = f"seed {SEED}, run {runs}, {threads} threads, {killer.kills} kills in it"
                 assert result == right, where
                 assert trial.called - calls_of(directory).keys() == set(), where
                 assert runs <= 20 * KILLS, "its runs end before anybody can be killed"

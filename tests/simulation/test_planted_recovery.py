@@ -78,6 +78,11 @@ def overlooks_changed_variables(patch: Patch) -> None:
     patch.setattr(recovery_member, "_effect", effect)
 
 
+def leaves_starts_to_other_threads(patch: Patch) -> None:
+    """Fibers that were started are met by other threads before they are saved."""
+    patch.setattr(LocalRecovery, "saves_starts", lambda recovery, tree: False)
+
+
 def does_not_ask_again(patch: Patch) -> None:
     """A fiber that waits in its snapshot is stepped where it goes on."""
     patch.setattr(LocalRecovery, "repeated", lambda recovery, fiber: fiber)
@@ -182,6 +187,7 @@ class Mistake(NamedTuple):
     plant: Plant
     case: str
     faults: Sequence[Fault] = CRASHES
+    threads: int = 1
 
 
 MISTAKES: Final = {
@@ -192,6 +198,7 @@ MISTAKES: Final = {
         forgets_what_outlives, "outlives its parent"
     ),
     "a changed variable isn't saved": Mistake(overlooks_changed_variables, "large counts"),
+    "starts aren't saved": Mistake(leaves_starts_to_other_threads, "large counts", threads=2),
     "a fiber doesn't ask again": Mistake(does_not_ask_again, "large pipeline"),
     "no reply is kept": Mistake(keeps_no_reply, "large pipeline"),
     "no outcome is kept": Mistake(keeps_no_outcome, "seen by another tree"),
@@ -221,9 +228,9 @@ def is_right(case: str) -> Callable[[Simulation[Any, Any]], Any]:
     return lambda simulation: simulation.result == Ok(expected)
 
 
-def simulated(case: str, faults: Sequence[Fault], seeds: int) -> None:
+def simulated(case: str, faults: Sequence[Fault], seeds: int, threads: int = 1) -> None:
     main = LARGE[case] if case in LARGE else CASES[case].main
-    explore(main, None, is_right(case), range(seeds), members=3, threads=1, faults=faults)
+    explore(main, None, is_right(case), range(seeds), members=3, threads=threads, faults=faults)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -233,10 +240,16 @@ def test_mistake_in_recovery_is_found(name: str, monkeypatch: Patch) -> None:
     mistake.plant(monkeypatch)
     # a fiber that is told what it hasn't asked for trips over an assertion of its own
     with pytest.raises((CheckFailed, AssertionError)):
-        simulated(mistake.case, mistake.faults, 1000)
+        simulated(mistake.case, mistake.faults, 1000, mistake.threads)
 
 
 @pytest.mark.parametrize("faults", [CRASHES, EARLY], ids=["at any moment", "early"])
 @pytest.mark.parametrize("case", sorted({mistake.case for mistake in MISTAKES.values()}))
 def test_program_in_which_nothing_is_planted_is_right(case: str, faults: Sequence[Fault]) -> None:
     simulated(case, faults, 25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [*CASES, *LARGE])
+def test_program_is_right_on_workers_of_several_threads(case: str) -> None:
+    simulated(case, CRASHES, 6, threads=2)

@@ -17,7 +17,7 @@ from typing import Any
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task, Work
 from distio.coordination.feature.member import Departure, MemberFeature
-from distio.coordination.placement.tasks import OfferFibers, PickleFibers, UnpickleChunk
+from distio.coordination.placement.tasks import BeginFibers, OfferFibers, PickleFibers, UnpickleChunk
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
 from distio.coordination.state.children import inherit
@@ -58,7 +58,7 @@ class Placement(MemberFeature):
         return state.make(run, id, io, context)
 
     @answers
-    def spawn(self, parent: Fiber, request: rq.Spawn) -> Fiber | PickleFibers:
+    def spawn(self, parent: Fiber, request: rq.Spawn) -> Fiber | Task:
         """Make the children that `parent` asks for and answer it with their handles."""
         state, context = self._state, parent.context
         run, make = state.runs[parent.run], state.make
@@ -71,13 +71,25 @@ class Placement(MemberFeature):
             parent.stream.divide_among(children)
         run.started(sequence_of(first), count)
         parent.value = [child.handle for child in children]
-        if parent.tree is not None:
-            parent.tree.rest.update(zip(range(first, first + count), children))
-            for child in children:
-                child.tree = parent.tree
         if state.offers_children and children:
             return self.ship(children, then=parent)
-        state.ready.extend(children)
+        return self._begin(parent, children)
+
+    def _begin(self, parent: Fiber, children: Sequence[Fiber]) -> Fiber | Task:
+        """Children run here, and grow the tree of their parent."""
+        tree = parent.tree
+        if tree is not None and children:
+            is_saved = self._recovery.saves_starts(tree)
+            tree.add(children)
+            if is_saved:
+                return self._recovery.save_start(tree, BeginFibers(parent, children, self._begun))
+        self._state.ready.extend(children)
+        return parent
+
+    def _begun(self, parent: Fiber, children: Sequence[Fiber]) -> Fiber | None:
+        if parent.run not in self._state.runs:
+            return None
+        self._state.ready.extend(children)
         return parent
 
     @answers
@@ -93,17 +105,15 @@ class Placement(MemberFeature):
         inherit([child], parent)
         run.started(sequence_of(id), 1)
         parent.value = [child.handle]
-        if parent.tree is not None:
-            parent.tree.rest[id] = child
-            child.tree = parent.tree
         if home not in (rq.HERE, state.incarnation):
+            if parent.tree is not None:
+                parent.tree.add([child])
             leaving = self.ship([child], then=parent, target=home)
-            return self._recovery.before_leaving([child], leaving)
+            return self._recovery.before_leaving([child], leaving, [parent, child])
         child.is_pinned = True
         if home != rq.HERE:
             run.bound.add(id)
-        state.queue(child)
-        return parent
+        return self._begin(parent, [child])
 
     # -- fibers that leave ----------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from distio.errors import NotPicklable, TracedException
 from distio.protocol import messages as m
 from distio.protocol.messages.logs import LogLevels
 
-__all__ = ["OfferFibers", "PickleFibers", "UnpickleChunk"]
+__all__ = ["BeginFibers", "OfferFibers", "PickleFibers", "UnpickleChunk"]
 
 _CHUNKS: Final = 64
 """Into how many pieces the children of one `parallel` are split, so that all cores get some."""
@@ -48,6 +48,42 @@ class Pickled(Protocol):
 Ended = Sequence[tuple[int, Leaving]]
 """(fiber, outcome) of some that have ended."""
 FindMentioned = Callable[[Sequence[Handle[Any, Any, Any]]], Ended]
+
+
+@final
+class BeginFibers(Task):
+    """Fibers were started and saved: they begin, and the one that has started them goes on.
+
+    Args:
+        parent: the fiber that has started them.
+        children: the fibers.
+        begun: called with them, unless their run has ended; returns the parent.
+    """
+
+    __slots__ = ("_begun", "_children", "_parent")
+
+    def __init__(
+        self,
+        parent: Fiber,
+        children: Sequence[Fiber],
+        begun: Callable[[Fiber, Sequence[Fiber]], Fiber | None],
+    ) -> None:
+        self._parent = parent
+        self._children = children
+        self._begun = begun
+
+    @property
+    def run_id(self) -> int:
+        """That of the fibers."""
+        return self._parent.run
+
+    def fiber_ids(self) -> list[int]:
+        """All of them."""
+        return [self._parent.id, *[child.id for child in self._children]]
+
+    def commit(self) -> Fiber | None:
+        """They begin."""
+        return self._begun(self._parent, self._children)
 
 
 @final

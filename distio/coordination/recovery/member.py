@@ -12,6 +12,8 @@ Rules
   holds; the cancellation, the leaving and the end of a fiber that the coordinator knows.
 - A fiber that can't be pickled, or can't be looked at because another thread may step it, has no
   snapshot of that moment, and the coordinator is told so: an older one would do the same again.
+- Where several threads step fibers, those that are started are saved at once, together with the one
+  that starts them: so each is the top of a tree of its own before any other thread steps it.
 - In runs that keep only how fibers came (`births`), no snapshot is taken: the coordinator is told
   what the fiber at the top has done, once.
 - The outcome of a fiber that the coordinator knows is sent there before anybody sees it here. So is
@@ -148,12 +150,36 @@ class Recovery(MemberFeature):
             return self._go_on(fiber, then)
         return self._save([fiber.tree], effect, fiber, then, condition)
 
-    def before_leaving(self, fibers: Sequence[Fiber], then: Task) -> Task:
+    def saves_starts(self, tree: Tree) -> bool:
+        """Whether fibers that are started below a fiber of this tree are saved at once.
+
+        They are if other threads may step them, and the fiber is alone in its tree: others are left
+        there that could not be saved.
+        """
+        run = self._state.runs[tree.head.run]
+        is_alone = not (tree.rest or tree.is_doomed)
+        return is_alone and self._state.executors > 1 and run.snapshots == "suspensions"
+
+    def save_start(self, tree: Tree, then: Task) -> TakeSnapshots:
+        """The task that saves a tree which consists of a fiber and those that it starts now.
+
+        Args:
+            tree: the tree; no executor has met the fibers that were started.
+            then: the task that lets them be met, and their parent go on. It does so, too, if one
+                of them can't be saved, for nobody has seen them yet.
+        """
+        condition, started = Condition(needs_all=True), tree.fibers()
+        return self._save([tree], "has started others", None, then, condition, started)
+
+    def before_leaving(
+        self, fibers: Sequence[Fiber], then: Task, in_hand: Sequence[Fiber] = ()
+    ) -> Task:
         """Fibers of one run are about to leave: save those with whom they are in a tree.
 
         Args:
             fibers: the fibers.
             then: the task that lets them leave.
+            in_hand: those that the executor has, if there are more than these.
 
         Returns:
             The task that comes first.
@@ -172,7 +198,8 @@ class Recovery(MemberFeature):
                 if any(fiber.tree is tree and fiber is not tree.head for fiber in fibers):
                     self._unsave(tree, "has started a fiber that has moved on")
             return then
-        return self._save([*trees.values()], "has started a fiber that has moved on", None, then)
+        effect = "has started a fiber that has moved on"
+        return self._save([*trees.values()], effect, None, then, in_hand=in_hand or fibers)
 
     def _unsave(self, tree: Tree, effect: str) -> None:
         """In a run that keeps only how its fibers came, this one can't begin again from there."""
@@ -193,6 +220,7 @@ class Recovery(MemberFeature):
         fiber: Fiber | None,
         then: Answer | Task,
         condition: Condition | None = None,
+        in_hand: Sequence[Fiber] = (),
     ) -> TakeSnapshots:
         """The task that takes snapshots of all fibers in these trees.
 
@@ -202,24 +230,26 @@ class Recovery(MemberFeature):
             fiber: the fiber that does it, which is with the executor; None: fibers leave.
             then: answers the fiber, or what is to be done after that.
             condition: see `save`.
+            in_hand: the fibers that the executor has; none: the one that acts.
         """
         fibers = [each for tree in trees for each in (tree.head, *tree.rest.values())]
-        is_alone = self._state.executors == 1 or all(each is fiber for each in fibers)
+        out_of_reach: set[int] = set()
+        if self._state.executors > 1:
+            out_of_reach.update(each.id for each in fibers)
+            out_of_reach.difference_update(each.id for each in in_hand)
         captured = [
-            self._captured(each, fiber, is_alone=is_alone or each is fiber) for each in fibers
+            Captured(each, refusal=_THREADS)
+            if each.id in out_of_reach and each is not fiber
+            else self._captured(each, fiber)
+            for each in fibers
         ]
         request = None if fiber is None else fiber.request
         mentioned = getattr(request, "handles", ())
         run = self._state.runs[trees[0].head.run]
-        received, refusal = self._state.progress.received, "" if is_alone else _THREADS
-        what = captured, received, mentioned, effect, refusal
+        what = captured, self._state.progress.received, mentioned, effect
         return TakeSnapshots(run, *what, fiber, then, condition, self._taken)
 
-    def _captured(
-        self, fiber: Fiber, acting: Fiber | None, *, is_alone: bool, stays: bool = True
-    ) -> Captured:
-        if not is_alone:
-            return Captured(fiber)
+    def _captured(self, fiber: Fiber, acting: Fiber | None, *, stays: bool = True) -> Captured:
         if fiber.id in self._state.runs[fiber.run].bound:
             return Captured(fiber, refusal=_BOUND)
         if fiber is not acting and self._cancellation.is_pending:
@@ -250,7 +280,7 @@ class Recovery(MemberFeature):
             fibers: all fibers of some trees; nobody steps them until the snapshots are taken.
             saved: called with them, and why some could not be saved, when the snapshots leave.
         """
-        captured = [self._captured(fiber, None, is_alone=True, stays=False) for fiber in fibers]
+        captured = [self._captured(fiber, None, stays=False) for fiber in fibers]
 
         def taken(taken: Taken) -> None:
             if run.id in self._state.runs:
@@ -259,7 +289,7 @@ class Recovery(MemberFeature):
             saved(fibers, reasons)
 
         received = self._state.progress.received
-        said = received, (), "was with a worker that leaves", ""
+        said = received, (), "was with a worker that leaves"
         return TakeSnapshots(run, captured, *said, None, Task(), None, taken)
 
     def _taken(self, taken: Taken) -> Following:
@@ -267,8 +297,9 @@ class Recovery(MemberFeature):
         if taken.run.id not in self._state.runs:
             return None
         if reason := taken.why_none():
-            assert taken.condition is not None
-            return self._go_on(taken.fiber, partial(taken.condition.refused, reason=reason))
+            refused = taken.condition and taken.condition.refused
+            then = taken.then if refused is None else partial(refused, reason=reason)
+            return self._go_on(taken.fiber, then)
         self._keep(taken)
         return self._go_on(taken.fiber, taken.then)
 

@@ -56,8 +56,9 @@ class Captured:
 class Condition(NamedTuple):
     """What holds for snapshots that are taken though nobody sees anything yet: they may be none."""
 
-    refused: Callable[..., Following]
-    """Answers the fiber that asks for them if there are none: `(fiber, request, reason=reason)`."""
+    refused: Callable[..., Following] | None = None
+    """Answers the fiber that asks for them if there are none: `(fiber, request, reason=reason)`.
+    None: no fiber asks."""
     needs_all: bool = False
     """Whether each of the fibers has to be saved; else the one that asks."""
 
@@ -103,14 +104,13 @@ class TakeSnapshots(Task):
         received: how many messages the member has handled.
         mentioned: handles of fibers in what is said next.
         effect: what others see then, in words.
-        refusal: why none of the others can be pickled; empty: that is to be tried.
         fiber: the fiber that does what others see.
         then: what answers it, or the task that comes next.
         condition: under which they are sent; None: they are.
         taken: called with the snapshots; returns what the executor goes on with.
     """
 
-    __slots__ = ("_captured", "_mentioned", "_refusal", "_result", "_taken")
+    __slots__ = ("_captured", "_mentioned", "_result", "_taken")
 
     def __init__(
         self,
@@ -119,7 +119,6 @@ class TakeSnapshots(Task):
         received: int,
         mentioned: Sequence[Handle[Any, Any, Any]],
         effect: str,
-        refusal: str,
         fiber: Fiber | None,
         then: Any,
         condition: Condition | None,
@@ -127,7 +126,6 @@ class TakeSnapshots(Task):
     ) -> None:
         self._captured = captured
         self._mentioned = mentioned
-        self._refusal = refusal
         self._taken = taken
         self._result = Taken(run, received, effect, (), (), fiber, then, condition)
 
@@ -148,12 +146,11 @@ class TakeSnapshots(Task):
 
     def run(self, host: HostServices) -> None:
         """Pickle them, and the outcomes to which they refer."""
-        writer, fiber = Writer(attaches=True), self._result.fiber
+        writer = Writer(attaches=True)
         snapshots: list[tuple[Captured, Dumped | None, str]] = []
         mentioned = [*self._mentioned]
         for captured in self._captured:
-            refusal = "" if captured.fiber is fiber else self._refusal
-            dumped, reason = None, refusal or captured.refusal
+            dumped, reason = None, captured.refusal
             if not reason:
                 try:
                     dumped = dump_captured(captured.fiber, captured.state, writer=writer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import final
 
 from distio.core.fiber import Fiber
@@ -27,6 +28,12 @@ class Tree:
         """Whether the coordinator was told that there is no snapshot to go on from."""
         self.is_doomed = False
         """Whether its fibers end with the member, which leaves."""
+
+    def add(self, children: Iterable[Fiber]) -> None:
+        """Fibers were started below one of the tree."""
+        for child in children:
+            child.tree = self
+            self.rest[child.id] = child
 
     def fibers(self) -> list[Fiber]:
         """The fibers of the tree that haven't ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from distio import IO, Panic, Queue, Var, io, resource
@@ -25,9 +25,11 @@ RUN, FIBER = fiber_id(1, 0), fiber_id(1, 1)
 class Worker:
     """One worker with a fiber of somebody else's run; tests look at its messages."""
 
-    def __init__(self, program: Program, snapshots: Snapshots = "suspensions") -> None:
+    def __init__(
+        self, program: Program, snapshots: Snapshots = "suspensions", threads: int = 1
+    ) -> None:
         self.member = Member(2, worker="worker")
-        self.node = Node(self.member)
+        self.node = Node(self.member, threads)
         payload, _ = dump_fibers([Fiber(FIBER, RUN, program, None)])
         self.member.receive(m.Place(m.Chunk(RUN, [(FIBER, 1)], payload), snapshots))
 
@@ -43,6 +45,11 @@ def saved(said: Sequence[m.MemberMessage]) -> list[list[int]]:
     """The fibers of each message that saves some."""
     messages = [each for each in said if isinstance(each, m.SaveFibers)]
     return [[fiber for chunk in each.chunks for fiber, _ in chunk.fibers] for each in messages]
+
+
+def unsaved_in(said: Sequence[m.MemberMessage]) -> list[m.Unsaved]:
+    """The fibers that are told to be unsaved."""
+    return [each for some in said if isinstance(some, m.SaveFibers) for each in some.unsaved]
 
 
 def kinds(said: Sequence[m.MemberMessage]) -> list[str]:
@@ -177,3 +184,68 @@ def test_worker_lost_names_the_captured_variable_that_kept_a_fiber_from_being_sa
 
 def test_run_without_snapshots_saves_nothing() -> None:
     assert saved(Worker(puts(), "off").works()) == []
+
+
+# -- several threads --------------------------------------------------------------------------
+
+
+def test_fibers_that_start_where_several_threads_step_are_saved_with_their_parent() -> None:
+    worker = Worker(io.zip_par(io.sleep(9), io.yield_), threads=2)
+    said = worker.works()
+    ((parent, *children),) = saved(said)
+    assert parent == FIBER
+    assert len(children) == 2
+    assert unsaved_in(said) == []
+
+
+midst: list[Callable[[], None]] = []
+"""What `in_the_midst` calls: it isn't pickled with the fiber."""
+
+
+def in_the_midst() -> None:
+    midst.pop()()
+
+
+def test_fiber_acts_while_another_thread_steps_the_one_that_started_it() -> None:
+    """The parent is in the midst of a function when its child does what others see."""
+    worker = Worker(io.parallel(puts()).then(io.defer(in_the_midst)), threads=2)
+    told: list[m.MemberMessage] = []
+
+    def act() -> None:
+        worker.node.work(thread=0)
+        told.extend(worker.member.take_outbox())
+
+    midst.append(act)
+    while midst:
+        assert worker.node.work(thread=1)
+    (call,) = [each for each in told if isinstance(each, m.PrimitiveCall)]
+    assert saved(told) == [[FIBER, call.fiber], [call.fiber]]
+    assert unsaved_in(told) == []
+
+
+def test_fibers_that_start_below_one_that_cannot_be_saved_stay_a_tree() -> None:
+    def hold() -> Program:
+        latch = threading.Lock()
+        return io.zip_par(io.sleep(9), io.yield_).map(lambda _: latch.locked())
+
+    said = Worker(io.defer_io(hold), threads=2).works()
+    assert saved(said) == []
+    assert unsaved_in(said) == []
+
+
+def test_fiber_of_a_tree_that_other_threads_step_is_unsaved_when_another_one_acts() -> None:
+    def hold() -> Program:
+        latch = threading.Lock()
+        return io.zip_par(io.sleep(9), puts()).map(lambda _: latch.locked())
+
+    said = Worker(io.defer_io(hold), threads=2).works()
+    ((acting,),) = saved(said)
+    assert acting != FIBER
+    reasons = {each.fiber: each.reason for each in unsaved_in(said)}
+    assert FIBER in reasons
+    assert all("other threads of the worker" in reason for reason in reasons.values())
+
+
+def test_start_where_only_births_are_kept_takes_no_snapshot() -> None:
+    family = io.zip_par(io.sleep(9), io.yield_)
+    assert saved(Worker(family, "births", threads=2).works()) == []
