@@ -218,6 +218,14 @@ class Member:
         """The function waits no longer."""
         self.features.nested_runs.ended(fiber)
 
+    def add_threads(self, count: int) -> None:
+        """So many more threads are going to step fibers; none of them does yet."""
+        self.state.threads += count
+
+    def remove_thread(self) -> None:
+        """One of them doesn't any more."""
+        self.state.threads -= 1
+
     def thread_left(self) -> None:
         """An executor's thread is away for a while: what it has keeps no other work from coming."""
         self.state.stepping -= 1

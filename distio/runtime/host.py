@@ -134,6 +134,7 @@ class Host:
     def start(self, threads: int, name: str) -> None:
         """Start so many pool threads, to work for all runs of this host."""
         self._pool_name = name
+        self.member.add_threads(threads)
         for index in range(threads):
             self._start_thread(index)
 
@@ -143,7 +144,11 @@ class Host:
 
     def _work_in_pool(self) -> None:
         here.seat = Seat(self)
-        self.work()
+        try:
+            self.work()
+        finally:
+            with self.mutex:
+                self.member.remove_thread()
 
     def stop(self) -> None:
         """Let each thread return when it has done what it is doing."""
@@ -255,11 +260,14 @@ class Host:
         """
         with self.mutex:
             self.member.thread_left()
+            if self.is_stopping:
+                return
+            self.member.add_threads(1)
         try:
-            if not self.is_stopping:
-                self._start_thread("stand-in")
+            self._start_thread("stand-in")
         except CannotStartThread:
             with self.mutex:
+                self.member.remove_thread()
                 self.member.thread_came_back()
             raise
 

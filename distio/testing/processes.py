@@ -403,6 +403,7 @@ class Process:
             incarnation, offers_children=self.kind == "client", worker=worker
         )
         self._member.watch_handles(lambda: self._handle_died)
+        self._member.add_threads(self._threads)
         for index in range(self._threads):
             executor = components.executor(self._member, self)
             actor = self.serial * (self._threads + 6) + 6 + index

@@ -34,6 +34,7 @@ class Node:
     def __init__(self, member: Member, threads: int = 1) -> None:
         self.member = member
         self.reported: list[Failure] = []
+        member.add_threads(threads)
         self.executors = [Executor(member, self) for _ in range(threads)]
 
     def work(self, thread: int = 0) -> bool:
@@ -44,7 +45,7 @@ class Node:
         executor.run()
         while executor.commit():
             executor.run()
-        self.member.validate([each.work for each in self.executors if each.work is not None])
+        self.member.validate()
         return True
 
     def hand(self) -> None:

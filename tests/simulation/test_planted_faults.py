@@ -809,6 +809,8 @@ NEED_NO_SNAPSHOTS: Final = {
     "an item that was taken is given again",
     "a lost member keeps a queue",
     "nobody is told of a loss",
+    "the loss of a member isn't reported",
+    "a handle that stays isn't counted",
     "an unverified wait outlives its use",
 }
 """Faults in what happens in runs without snapshots: queues are delegated, fibers have no record

@@ -49,7 +49,6 @@ class Executor:
 
     def __init__(self, member: Member, host: HostServices) -> None:
         self._state = member.state
-        self._state.executors += 1
         self._cancellation = member.features.cancellation
         self._drain = member.features.drain
         self._mark_observed = member.features.waits.mark_observed

@@ -17,7 +17,12 @@ from typing import Any
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task, Work
 from distio.coordination.feature.member import Departure, MemberFeature
-from distio.coordination.placement.tasks import BeginFibers, OfferFibers, PickleFibers, UnpickleChunk
+from distio.coordination.placement.tasks import (
+    BeginFibers,
+    OfferFibers,
+    PickleFibers,
+    UnpickleChunk,
+)
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
 from distio.coordination.state.children import inherit

@@ -158,7 +158,7 @@ class Recovery(MemberFeature):
         """
         run = self._state.runs[tree.head.run]
         is_alone = not (tree.rest or tree.is_doomed)
-        return is_alone and self._state.executors > 1 and run.snapshots == "suspensions"
+        return is_alone and self._state.threads > 1 and run.snapshots == "suspensions"
 
     def save_start(self, tree: Tree, then: Task) -> TakeSnapshots:
         """The task that saves a tree which consists of a fiber and those that it starts now.
@@ -234,7 +234,7 @@ class Recovery(MemberFeature):
         """
         fibers = [each for tree in trees for each in (tree.head, *tree.rest.values())]
         out_of_reach: set[int] = set()
-        if self._state.executors > 1:
+        if self._state.threads > 1:
             out_of_reach.update(each.id for each in fibers)
             out_of_reach.difference_update(each.id for each in in_hand)
         captured = [

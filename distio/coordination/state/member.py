@@ -85,8 +85,8 @@ class MemberState:
         """If not empty: the member has lost its coordinator, and why."""
         self.stepping = 0
         """How many pieces of work executors have."""
-        self.executors = 0
-        """How many there are."""
+        self.threads = 0
+        """How many step fibers, each as an executor, or are about to."""
         self.in_chunks = 0
         """How many fibers more there are in `ready` than pieces of work."""
         self._sequence = 0

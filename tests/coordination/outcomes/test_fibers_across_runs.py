@@ -473,6 +473,14 @@ def waits_in_process() -> Program:
     return io.defer_io(shared)
 
 
+def is_shared_in_process() -> Program:
+    def shared() -> Program:
+        is_there = hasattr(threading, "shared")
+        return io.pure(None) if is_there else io.sleep(0.001).then(is_shared_in_process())
+
+    return io.defer_io(shared)
+
+
 @pytest.mark.slow
 def test_runs_on_one_worker_wait_for_each_others_fibers() -> None:
     with Cluster.local(workers=1) as cluster:
@@ -486,6 +494,7 @@ def test_runs_on_one_worker_wait_for_each_others_fibers() -> None:
 def test_wait_for_a_fiber_of_a_run_that_is_cancelled_is_cancelled() -> None:
     with Cluster.local(workers=1) as cluster:
         owner = cluster.submit(shares_in_process(1_000_000), None)
+        assert cluster.submit(is_shared_in_process(), None).result(timeout=PATIENCE).is_ok()
         waiting = cluster.submit(waits_in_process(), None)
         with pytest.raises(TimeoutError):
             waiting.result(timeout=0.5)
