@@ -42,6 +42,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, final
 
+from distio._equality import ComparedByValue
 from distio._traces import NOWHERE, Where, trace_here, trace_of
 
 __all__ = [
@@ -169,33 +170,8 @@ class TracedException:
         return head + self.stack_trace.rstrip("\n")
 
 
-class _ComparedByValue:
-    """Exceptions that are equal if they are of one class and carry equal data.
-
-    Notes, causes and tracebacks tell how an exception came about: they are no data.
-    """
-
-    args: tuple[Any, ...]
-
-    def _data(self) -> object:
-        attributes = {name: value for name, value in vars(self).items() if name != "__notes__"}
-        return self.args, attributes
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if type(other) is not type(self):
-            return NotImplemented
-        return self._data() == other._data()
-
-    def __hash__(self) -> int:
-        # lists and user data may be unhashable, or change: a text is enough
-        text = next((value for value in self.args if isinstance(value, str)), None)
-        return hash((type(self), text))
-
-
 @dataclass(eq=False)
-class MatchError(_ComparedByValue, TypeError):
+class MatchError(ComparedByValue, TypeError):
     """A value is of another kind than the one that was expected."""
 
     message: str
@@ -206,7 +182,7 @@ class MatchError(_ComparedByValue, TypeError):
 
 @final
 @dataclass(eq=False)
-class MultipleExceptions(_ComparedByValue, Exception, Generic[E]):
+class MultipleExceptions(ComparedByValue, Exception, Generic[E]):
     """Raised for a Panic: all its exceptions, and the errors that came with them."""
 
     exceptions: list[TracedException]
@@ -250,7 +226,7 @@ class MultipleExceptions(_ComparedByValue, Exception, Generic[E]):
 
 @final
 @dataclass(eq=False)
-class DomainErrors(_ComparedByValue, Exception, Generic[E]):
+class DomainErrors(ComparedByValue, Exception, Generic[E]):
     """Raised for Errors: expected failures that nobody handled."""
 
     errors: list[E]
@@ -263,7 +239,7 @@ class DomainErrors(_ComparedByValue, Exception, Generic[E]):
 
 
 @final
-class PanicGroup(_ComparedByValue, ExceptionGroup[Exception]):
+class PanicGroup(ComparedByValue, ExceptionGroup[Exception]):
     """Raised by an await for several failures at once; expected errors are in a `DomainErrors`."""
 
     def _data(self) -> object:
@@ -275,7 +251,7 @@ class PanicGroup(_ComparedByValue, ExceptionGroup[Exception]):
 
 
 @final
-class BasePanicGroup(_ComparedByValue, BaseExceptionGroup[BaseException]):
+class BasePanicGroup(ComparedByValue, BaseExceptionGroup[BaseException]):
     """The same if one of them is no Exception: a cancellation."""
 
     def _data(self) -> object:
@@ -287,7 +263,7 @@ class BasePanicGroup(_ComparedByValue, BaseExceptionGroup[BaseException]):
         return PanicGroup(self.message, excs) if is_group else BasePanicGroup(self.message, excs)
 
 
-class DistioError(_ComparedByValue, Exception):
+class DistioError(ComparedByValue, Exception):
     """Base of what distio itself raises, or puts into a panic."""
 
     def __init__(self, message: str) -> None:
@@ -304,7 +280,7 @@ class Deadlock(DistioError):
 
 
 @final
-class Cancelled(_ComparedByValue, BaseException):
+class Cancelled(ComparedByValue, BaseException):
     """A fiber was cancelled. Not an Exception: nobody is to handle it by mistake."""
 
     def __init__(self, fiber: str) -> None:
