@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from math import inf
 from typing import Any, Final, final
 
 from distio.coordination.calls.callbacks import Callback
@@ -88,6 +89,8 @@ class Process:
         """What it could do has to be found out anew."""
         self.actions: list[Action] = []
         """What it could do."""
+        self.next_moment = inf
+        """If there is nothing that it could do: when there will be, whatever others do."""
         # workers share what they have opened with nobody, and the client is this process
         space = current_space() if kind == "client" else ObjectSpace()
         self._pool = Pool(world, self, name, space, self._check)
@@ -124,21 +127,27 @@ class Process:
         """Find out anew what this process could do now."""
         self.is_stale = False
         self.actions = []
-        if not (self.has_ended or self.is_paused):
-            self._find_actions(self.actions)
-
-    def _find_actions(self, out: list[Action]) -> None:
-        arrival = self.lines.hears.arrival
-        if arrival is not None and arrival <= self._world.now:
-            out.append(self._receiving)
-        due = self.lines.due
-        if due is not None and due <= self._world.now and self._standalone is None:
-            out.append(self._keeping)
-        member = self._member
-        if member is None:
+        self.next_moment = inf
+        if self.has_ended or self.is_paused:
             return
-        if self._standalone is not None and self._is_due(self._standalone):
-            out.append(self._ticking)
+        now = self._world.now
+        arrival, due = self.lines.hears.arrival, self._due()
+        if arrival <= now:
+            self.actions.append(self._receiving)
+        if due <= now:
+            self.actions.append(self._keeping if self._standalone is None else self._ticking)
+        self.next_moment = min(arrival, due)
+        if self._member is not None:
+            self._find_work(self._member, self.actions)
+
+    def _due(self) -> float:
+        """When something is due here, whatever others do; inf: never."""
+        if self._standalone is None:
+            return self.lines.due
+        deadline = self._standalone.next_deadline()
+        return inf if deadline is None else deadline
+
+    def _find_work(self, member: Member, out: list[Action]) -> None:
         commits = self._pool.commits()
         out += commits
         has_idle_executor = len(commits) < self._pool.size
@@ -151,15 +160,6 @@ class Process:
             out.append(self._burying)
         if self._has_rung:
             out.append(self._looking)
-
-    @property
-    def deadline(self) -> float | None:
-        """When something is due here, whatever others do."""
-        return self.lines.due if self._standalone is None else self._standalone.next_deadline()
-
-    def _is_due(self, standalone: StandaloneCoordinator) -> bool:
-        deadline = standalone.next_deadline()
-        return deadline is not None and deadline <= self._world.now
 
     # -- what work needs ------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, Final
 
 from distio.coordination.leftovers import check_rest
@@ -258,10 +259,7 @@ class World:
         """Let one of the things happen that can happen now; False if nothing can."""
         actions = self._find_actions()
         if not actions:
-            self._doubt()
-            actions = self._find_actions()
-            if not actions:
-                return False
+            return False
         self.events += 1
         if self._injector.strikes(self.events):
             return True
@@ -307,11 +305,6 @@ class World:
             actions.append(due)
         return actions
 
-    def _doubt(self) -> None:
-        """Let everybody look anew for what can be done."""
-        for each in self._everybody:
-            each.is_stale = True
-
     def _choose(self, actions: list[Action]) -> Action:
         actors = [action[0] for action in actions]
         if self._last_actor in actors:
@@ -322,20 +315,11 @@ class World:
 
     def _pass_time(self, *, for_timers: bool = True) -> bool:
         """Go to the next moment at which something can happen; False if there is none."""
-        moments = self.hub.arrivals()
+        earliest = min(self._agenda.next_moment(), self.hub.next_moment(for_timers=for_timers))
         for process in self.processes:
-            if not process.is_paused and not process.has_ended:
-                due = process.lines.hears.arrival, process.deadline
-                moments += [moment for moment in due if moment is not None]
-        moment = self._agenda.next_moment()
-        if moment is not None:
-            moments.append(moment)
-        deadline = self.hub.next_deadline(for_timers=for_timers)
-        if deadline is not None:
-            moments.append(deadline)
-        if not moments:
+            earliest = min(earliest, process.next_moment)
+        if earliest == inf:
             return False
-        earliest = min(moments)
         if earliest > self._plan.limits.virtual_seconds and not self.is_over:
             raise SimulationLimit(
                 f"the run has not ended after {self._plan.limits.virtual_seconds:g} virtual "
@@ -343,13 +327,15 @@ class World:
                 f"else these wait for what takes longer: {self._living()}"
             )
         self.now = earliest
-        self._doubt()
+        self.hub.is_stale = True
+        for process in self.processes:
+            if process.next_moment <= earliest:
+                process.is_stale = True
         return True
 
     def _look_around(self) -> None:
         """Nothing can happen: see whether a callback is dead, or will come from outside."""
         gc.collect()
-        self._doubt()
         if self._find_actions():
             return
         if self._awaits_callback() and self._outside.wait():
