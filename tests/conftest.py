@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import settings
 
@@ -54,6 +55,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not os.access(config.rootpath, os.W_OK):  # there is no place to keep examples that failed
         settings.register_profile("distio", deadline=None, database=None)
     settings.load_profile("distio")
+
+
+@pytest.hookimpl(optionalhook=True)  # without xdist nobody asks
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: tests of processes wait much of their time."""
+    return (psutil.cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:
@@ -112,7 +119,7 @@ def repr_without_address(value: object) -> str:
 @pytest.fixture(params=PLACES)
 def run(request: pytest.FixtureRequest) -> Run:
     """`run(io, context=None)`, in each place."""
-    return lambda io, context=None: run_at(request.param, io, context)
+    return _run_at(request.param)
 
 
 @pytest.fixture(params=[*IN_PROCESS])
@@ -124,7 +131,13 @@ def run_in_process(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture(params=[*IN_PROCESS, "cluster"])
 def run_in_real_time(request: pytest.FixtureRequest) -> Run:
     """`run` in places whose clocks are real."""
-    return lambda io, context=None: run_at(request.param, io, context)
+    return _run_at(request.param)
+
+
+def _run_at(place: str) -> Run:
+    if place == "cluster":
+        shared_cluster()  # the time that it takes to start is no test's
+    return lambda io, context=None: run_at(place, io, context)
 
 
 @pytest.fixture(autouse=True)

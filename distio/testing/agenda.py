@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from math import inf
 from typing import Any, Final, final
 
 __all__ = ["AGENDA", "Action", "Agenda"]
@@ -46,12 +47,15 @@ class Agenda:
         """Take out the first action, which is about to happen."""
         heappop(self._entries)
 
-    def next_moment(self) -> float | None:
-        """The moment of the first action that isn't obsolete; those before it are dropped."""
+    def next_moment(self) -> float:
+        """The moment of the first action that isn't obsolete; those before it are dropped.
+
+        Without such an action it is inf.
+        """
         entries = self._entries
         while entries:
             moment, _, action = entries[0]
             if not self._is_obsolete(action):
                 return moment
             heappop(entries)
-        return None
+        return inf

@@ -7,7 +7,6 @@ aren't tame: the first that fails has the fewest.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar, final
@@ -20,7 +19,7 @@ from distio.testing.choices import Played
 from distio.testing.exploration import Check, Program, Subject
 from distio.testing.faults import Crash, Fault
 from distio.testing.plan import Components, Plan
-from distio.testing.simulation import Simulation, plan_for
+from distio.testing.simulation import Simulation, limits_of, plan_for
 from distio.testing.world import LATENCIES
 
 __all__ = ["Coverage", "explore_all"]
@@ -103,7 +102,8 @@ def explore_all(
     (1, True)
     """
     __tracebackhide__ = True  # pytest then shows the check, not this function
-    plan = plan_for(members, threads, latency, faults, math.inf, max_steps, snapshots, invariant)
+    limits = limits_of(max_steps)
+    plan = plan_for(members, threads, latency, faults, limits, snapshots, invariant)
     if check is not None:
         expect.function(check, "explore_all: check")
     if deviations != 0 and not expect.is_count(deviations):

@@ -20,7 +20,7 @@ from distio.testing.cases import LATENCY, MAX_STEPS, Case, CheckFailed, Invarian
 from distio.testing.choices import Choices, Drawn
 from distio.testing.faults import Fault
 from distio.testing.plan import Components, Plan
-from distio.testing.simulation import Simulation, plan_for, run_world
+from distio.testing.simulation import Simulation, limits_of, plan_for, run_world
 
 __all__ = ["Check", "Exploration", "Program", "Subject", "explore"]
 
@@ -103,16 +103,8 @@ def explore(
     10
     """
     __tracebackhide__ = True  # pytest then shows the check, not this function
-    plan = plan_for(
-        members,
-        threads,
-        latency,
-        faults,
-        max_virtual_seconds,
-        max_steps,
-        snapshots,
-        invariant,
-    )
+    limits = limits_of(max_steps, max_virtual_seconds)
+    plan = plan_for(members, threads, latency, faults, limits, snapshots, invariant)
     if check is not None:
         expect.function(check, "explore: check")
     if wrong := expect.no_items(seeds, "explore: seeds"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
@@ -41,6 +42,8 @@ class Hub:
         """What it could do has to be found out anew."""
         self.actions: list[Action] = []
         """What it could do."""
+        self._arrival = inf
+        """When something arrives here that hasn't arrived yet."""
 
     def connect(self, process: Process) -> None:
         """The connections of a process can be heard from now on."""
@@ -58,23 +61,26 @@ class Hub:
         """Find out anew what the coordinator could do now."""
         self.is_stale = False
         now = self._world.now
-        self.actions = [
-            action
-            for wire, action in self._lines
-            if (arrival := wire.arrival) is not None and arrival <= now
-        ]
+        self.actions = []
+        self._arrival = inf
+        for wire, action in self._lines:
+            arrival = wire.arrival
+            if arrival <= now:
+                self.actions.append(action)
+            elif arrival < self._arrival:
+                self._arrival = arrival
         deadline = self.board.next_deadline()
         if deadline is not None and deadline <= now:
             self.actions.append(self._ticking)
 
-    def next_deadline(self, *, for_timers: bool) -> float | None:
-        """When the coordinator has something to do; its machine is left out without its timers."""
-        return self.board.next_deadline() if for_timers else self.board.next_deadline_of_links()
+    def next_moment(self, *, for_timers: bool) -> float:
+        """When it has more to do; its machine is left out without its timers.
 
-    def arrivals(self) -> list[float]:
-        """When something arrives here."""
-        arrivals = [wire.arrival for wire, _ in self._lines]
-        return [arrival for arrival in arrivals if arrival is not None]
+        It has looked, and the time has not gone on since.
+        """
+        board = self.board
+        deadline = board.next_deadline() if for_timers else board.next_deadline_of_links()
+        return self._arrival if deadline is None else min(self._arrival, deadline)
 
     def _hear(self, line: tuple[Wire, bytes]) -> None:
         wire, address = line
@@ -88,7 +94,7 @@ class Hub:
     def _hang_up(self, address: bytes) -> None:
         """A connection broke; what has come before, by any of them, is taken up first."""
         for wire, action in self._lines:
-            while wire.arrival is not None and wire.arrival <= self._world.now:
+            while wire.arrival <= self._world.now:
                 if wire.queue[0][1] is None:
                     break
                 frames = wire.take()

@@ -53,7 +53,7 @@ class Lines:
         hub, pick = self._world.hub, self._world.pick if self._repeats else None
         self.speaks, self.introduces = Wire(hub, pick, greets=True), Wire(hub)
         self.hears = Wire(self._reader, pick)
-        self._seen_at: float | None = None
+        self._seen_at = inf
         """When the system tells that the connection broke on which it speaks."""
 
     def greet(self, hello: m.Hello) -> None:
@@ -92,21 +92,20 @@ class Lines:
         return self.session.hear(self._world.now, batch.first, batch.heard, batch.messages)
 
     @property
-    def due(self) -> float | None:
-        """When to see to the absence, or to acknowledge what was heard."""
+    def due(self) -> float:
+        """When to see to the absence, or to acknowledge what was heard; inf: never."""
         absent = self.absence.dues
         if absent is None:
-            dues = [self.session.acknowledge_at, self._seen_at]
-        else:
-            redial_at, ends_at = absent
-            dues = [ends_at, max(redial_at, self.reached_again_at), self._seen_at]
-        return min([due for due in dues if due is not None], default=None)
+            owed = self.session.acknowledge_at
+            return self._seen_at if owed is None else min(owed, self._seen_at)
+        redial_at, ends_at = absent
+        return min(ends_at, max(redial_at, self.reached_again_at), self._seen_at)
 
     def sees_break(self) -> bool:
         """Whether the system tells now that the connection broke on which it speaks."""
-        if self._seen_at is None or self._seen_at > self._world.now:
+        if self._seen_at > self._world.now:
             return False
-        self._seen_at = None
+        self._seen_at = inf
         return True
 
     # -- connections that break -----------------------------------------------------------
@@ -146,17 +145,15 @@ class Lines:
 
     def hang_up(self, lost: int) -> None:
         """Its connections are no more, nor are the last batches that were sent on them."""
-        self.hears.is_broken = True
-        self.hears.queue.clear()
+        self.hears.close()
         for wire, missing in ((self.speaks, lost), (self.introduces, 0)):
             if not wire.is_broken:
                 wire.break_(self._world.arrival(), missing)
 
     def set_cut(self, is_cut: bool) -> None:
         """Nothing comes through, or everything does again."""
-        self._reader.is_stale = self._world.hub.is_stale = True
         for wire in (self.speaks, self.introduces, self.hears):
-            wire.is_cut = is_cut
+            wire.cut(is_cut)
 
     def break_(self, *, speaking: bool, listening: bool, keep_none: bool = False) -> None:
         """Connections break; how much of what is under way still arrives is left to choice."""

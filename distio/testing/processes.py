@@ -5,9 +5,9 @@ The methods `send` and `receive` do what a link thread does.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, Final, final
 
 from distio.coordination.calls.callbacks import Callback
@@ -18,15 +18,11 @@ from distio.coordination.member import Member
 from distio.coordination.standalone import StandaloneCoordinator
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
-from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
-from distio.core.pickling.generators import Departures
 from distio.core.pickling.spaces import ObjectSpace, current_space
-from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import member_name, name_of
-from distio.protocol.messages.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
 from distio.runtime.current import begin_task, origin
@@ -36,6 +32,7 @@ from distio.testing.agenda import Action
 from distio.testing.environment import ProcessEnvironment
 from distio.testing.lines import Lines
 from distio.testing.pool import Pool
+from distio.testing.services import Services
 from distio.testing.stories import story_of_batch
 
 __all__ = ["CHECKED_AT_ONCE", "FAMILY", "Process"]
@@ -48,7 +45,7 @@ _HOST: Final = "simulation"
 
 
 @final
-class Process:
+class Process(Services):
     """A client or a worker."""
 
     def __init__(
@@ -60,13 +57,12 @@ class Process:
         serial: int,
         pid: int,
     ) -> None:
-        self.name = name
+        super().__init__(world, name)
         self.kind = kind
         self.serial = serial
         """Which of all processes it is."""
         self.pid = pid
         """That of the process that it replaces: the system may give it again."""
-        self._world = world
         self.lines = Lines(world, f"{name}, life {serial},", self)
         self.is_paused = False
         self.has_ended = False
@@ -77,7 +73,6 @@ class Process:
         self._dropped: deque[Callback] = deque()
         self._has_rung = False
         """Whether handles of fibers that have failed died."""
-        self._departures = Departures()
         self.returns_after: float | None = None
         """In how many seconds from its end it is started anew; None: that isn't planned."""
         self._ends_because = ""
@@ -88,6 +83,8 @@ class Process:
         """What it could do has to be found out anew."""
         self.actions: list[Action] = []
         """What it could do."""
+        self.next_moment = inf
+        """If there is nothing that it could do: when there will be, whatever others do."""
         # workers share what they have opened with nobody, and the client is this process
         space = current_space() if kind == "client" else ObjectSpace()
         self._pool = Pool(world, self, name, space, self._check)
@@ -124,21 +121,27 @@ class Process:
         """Find out anew what this process could do now."""
         self.is_stale = False
         self.actions = []
-        if not (self.has_ended or self.is_paused):
-            self._find_actions(self.actions)
-
-    def _find_actions(self, out: list[Action]) -> None:
-        arrival = self.lines.hears.arrival
-        if arrival is not None and arrival <= self._world.now:
-            out.append(self._receiving)
-        due = self.lines.due
-        if due is not None and due <= self._world.now and self._standalone is None:
-            out.append(self._keeping)
-        member = self._member
-        if member is None:
+        self.next_moment = inf
+        if self.has_ended or self.is_paused:
             return
-        if self._standalone is not None and self._is_due(self._standalone):
-            out.append(self._ticking)
+        now = self._world.now
+        arrival, due = self.lines.hears.arrival, self._due()
+        if arrival <= now:
+            self.actions.append(self._receiving)
+        if due <= now:
+            self.actions.append(self._keeping if self._standalone is None else self._ticking)
+        self.next_moment = min(arrival, due)
+        if self._member is not None:
+            self._find_work(self._member, self.actions)
+
+    def _due(self) -> float:
+        """When something is due here, whatever others do; inf: never."""
+        if self._standalone is None:
+            return self.lines.due
+        deadline = self._standalone.next_deadline()
+        return inf if deadline is None else deadline
+
+    def _find_work(self, member: Member, out: list[Action]) -> None:
         commits = self._pool.commits()
         out += commits
         has_idle_executor = len(commits) < self._pool.size
@@ -152,29 +155,7 @@ class Process:
         if self._has_rung:
             out.append(self._looking)
 
-    @property
-    def deadline(self) -> float | None:
-        """When something is due here, whatever others do."""
-        return self.lines.due if self._standalone is None else self._standalone.next_deadline()
-
-    def _is_due(self, standalone: StandaloneCoordinator) -> bool:
-        deadline = standalone.next_deadline()
-        return deadline is not None and deadline <= self._world.now
-
     # -- what work needs ------------------------------------------------------------------
-
-    def hand(self) -> None:
-        """None: the world sees what is in hand."""
-
-    loop_hand = hand
-
-    def wall_clock(self) -> float:
-        """The world's."""
-        return self._world.wall_clock()
-
-    def random(self) -> float:
-        """By the world's seed."""
-        return self._world.random()
 
     def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
         """A callback was called: by a fiber, or by a thread from outside the simulation."""
@@ -206,49 +187,10 @@ class Process:
             self.member.callback_dropped(callback.fiber, callback.request)
         self._check()
 
-    def run_in_thread(
-        self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
-    ) -> Callable[[], None]:
-        """Called at once: in a simulation nothing is held up by it."""
-        call()
-        return lambda: None
-
-    def on_main_thread(
-        self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
-    ) -> Callable[[], bool]:
-        """Called at once as well: a simulation has one thread."""
-        call()
-        return lambda: False
-
-    def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
-        """A function of the fiber runs a program: nothing else happens meanwhile."""
-
-    def unwatch(self, fiber: Fiber) -> None:
-        """It does so no longer."""
-
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
         """What the task logs is the fiber's."""
         end = begin_task(fiber, self)
         return lambda result: end()
-
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run to its end at once, on a loop of its own."""
-        asyncio.run(run())
-
-    def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
-        """Fibers here log as this process does."""
-
-    def on_unpicklable(self, fiber: Fiber) -> None:
-        """Kept for the one who asked for the simulation."""
-        reason = why_it_cannot_ship(fiber)
-        self._world.stayed[reason] = None
-        self._world.note(self.name, "fiber {} can't be pickled and stays", (fiber.id,))
-
-    def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
-        """Kept likewise, if several fibers take one of them along."""
-        shared = shared_by_fibers(fibers, self._departures.note(generators))
-        if shared is not None:
-            self._world.copied[why_numbers_repeat(*shared)] = None
 
     def report_failures(self) -> None:
         """A line of history for each."""

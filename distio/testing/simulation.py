@@ -24,7 +24,7 @@ from distio.testing.history import History
 from distio.testing.plan import Components, Limits, Plan
 from distio.testing.world import World
 
-__all__ = ["Simulation", "plan_for", "run_world", "simulate"]
+__all__ = ["Simulation", "limits_of", "plan_for", "run_world", "simulate"]
 
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
@@ -120,16 +120,8 @@ def simulate(
     >>> simulation.result, simulation.virtual_seconds >= three_days
     (Ok(success='done'), True)
     """
-    plan = plan_for(
-        members,
-        threads,
-        latency,
-        faults,
-        max_virtual_seconds,
-        max_steps,
-        snapshots,
-        invariant,
-    )
+    limits = limits_of(max_steps, max_virtual_seconds)
+    plan = plan_for(members, threads, latency, faults, limits, snapshots, invariant)
     expect.integer(seed, "simulate", "seed is a whole number")
     case = Case(plan, seed, None if schedule is None else parse_schedule(schedule))
     choices = case.choices()
@@ -145,8 +137,7 @@ def plan_for(
     threads: int,
     latency: float | tuple[float, float],
     faults: Sequence[Fault],
-    max_virtual_seconds: float,
-    max_steps: int,
+    limits: Limits,
     snapshots: Snapshots = SNAPSHOTS,
     invariant: Callable[[], object] | None = None,
 ) -> Plan:
@@ -173,7 +164,7 @@ def plan_for(
         threads=_count(threads, "threads"),
         latency=_range_of(latency),
         faults=faults,
-        limits=_limits(max_steps, max_virtual_seconds),
+        limits=limits,
         patience_seconds=PATIENCE_SECONDS,
         absence_seconds=ABSENCE_SECONDS,
         snapshots=snapshots,
@@ -242,7 +233,12 @@ def _count(number: Any, name: str) -> int:
     raise MatchError(f"simulate: {name} is a number from 1, but got {number!r}")
 
 
-def _limits(steps: Any, seconds: Any) -> Limits:
+def limits_of(steps: Any, seconds: Any = math.inf) -> Limits:
+    """The limits of a run.
+
+    Raises:
+        MatchError: these aren't a number of steps and a number of virtual seconds.
+    """
     if seconds == math.inf or (expect.is_time(seconds) and seconds >= 0):
         return Limits(_count(steps, "max_steps"), seconds)
     raise MatchError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Protocol, final
 
 __all__ = ["Frames", "Reader", "Wire"]
@@ -31,7 +32,8 @@ class Wire:
     """
 
     __slots__ = (
-        "_before", "_greets", "_latest", "_reader", "_repeats", "is_broken", "is_cut", "queue",
+        "_before", "_greets", "_is_cut", "_latest", "_reader", "_repeats",
+        "arrival", "is_broken", "queue",
     )  # fmt: skip
 
     def __init__(
@@ -43,8 +45,9 @@ class Wire:
         self._before: Frames = ()
         self.queue: deque[tuple[float, Frames | None]] = deque()
         """(when it arrives, what)."""
-        self.is_cut = False
-        """Nothing comes through for now, and nothing is lost."""
+        self.arrival = inf
+        """When something arrives next; inf: nothing does, as things are."""
+        self._is_cut = False
         self.is_broken = False
         """What is sent is lost."""
         self._latest = 0.0
@@ -55,7 +58,7 @@ class Wire:
             return
         self._latest = max(self._latest, arrival)
         self.queue.append((self._latest, frames))
-        self._reader.is_stale = True
+        self._changed()
         if self._repeats is None or frames is None:
             return
         if self._greets:
@@ -69,17 +72,29 @@ class Wire:
 
     def break_(self, arrival: float, lost: int) -> None:
         """It breaks: the last `lost` batches never arrive, and its end sees it at `arrival`."""
-        self._reader.is_stale = True
         for _ in range(lost):
             self.queue.pop()
         self.send(None, arrival)
         self.is_broken = True
+        self._changed()
 
-    @property
-    def arrival(self) -> float | None:
-        """When something arrives next; None: nothing does, as things are."""
-        return self.queue[0][0] if self.queue and not self.is_cut else None
+    def close(self) -> None:
+        """Its end is no more: nothing arrives, and nobody sees that."""
+        self.queue.clear()
+        self.is_broken = True
+        self._changed()
+
+    def cut(self, is_cut: bool) -> None:
+        """Nothing comes through for now, and nothing is lost; or everything does again."""
+        self._is_cut = is_cut
+        self._changed()
 
     def take(self) -> Frames | None:
         """What has arrived."""
-        return self.queue.popleft()[1]
+        frames = self.queue.popleft()[1]
+        self._changed()
+        return frames
+
+    def _changed(self) -> None:
+        self.arrival = self.queue[0][0] if self.queue and not self._is_cut else inf
+        self._reader.is_stale = True

@@ -10,8 +10,7 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from heapq import heappop, heappush
+from math import inf
 from typing import Any, Final
 
 from distio.coordination.leftovers import check_rest
@@ -30,19 +29,9 @@ from distio.runtime.pending_runs import PendingRun
 from distio.testing.agenda import AGENDA, Action, Agenda
 from distio.testing.cases import InvariantFailed
 from distio.testing.choices import Choices
-from distio.testing.faults import (
-    Crash,
-    Disconnect,
-    Fail,
-    Fault,
-    Interrupt,
-    Leave,
-    Partition,
-    Pause,
-    Shutdown,
-)
 from distio.testing.history import History
 from distio.testing.hub import Hub
+from distio.testing.injector import Injector
 from distio.testing.ledger import Ledger
 from distio.testing.oracles.calls import Calls
 from distio.testing.outside import Outside
@@ -58,8 +47,6 @@ _FINE_STEPS: Final = 255
 """Into how many steps the range of latencies is divided."""
 LATENCIES: Final = 2 * _FINE_STEPS
 """Among how many a message's latency is chosen."""
-_LATEST_FAULT: Final = 9
-"""A fault at the seed's choice comes before this power of two events have happened."""
 _MOST_STORIES: Final = 3
 _MOST_IDLE_EVENTS: Final = 100_000
 
@@ -92,28 +79,20 @@ class World:
         self._outside = Outside()
         self._last_actor = 0
         self._agenda = Agenda(self._is_obsolete)
-        self._faults_by_event: list[tuple[int, int, Fault]] = []
-        self._poisons: dict[str, Crash] = {}
-        """By the name of a fiber: what happens to each worker that steps it."""
-        self._poisoned: tuple[str, Crash] | None = None
-        """The process that has stepped such a fiber just now."""
         self.hub = Hub(self, components.coordinator(), plan.absence_seconds)
         self._lives = 0
-        self._returning = 0
-        """How many workers that have ended, or will, are to be started anew."""
-        self._processes: list[Process] = []
+        self.processes: list[Process] = []
         self._everybody: list[Process | Hub] = []
         self._program: tuple[IO[Any, Any, Any], Any] | None = None
-        self._client = self._start("client", "client")
+        self._client = self.start("client", "client")
         for index in range(plan.members):
-            self._start(f"worker-{index + 1}", "worker")
+            self.start(f"worker-{index + 1}", "worker")
         self.left_open = 0
         """How many primitives and locks had too many calls to see whether these fit an order."""
         self._is_interrupted = False
         self._has_run = False
         """Whether the coordinator has heard of the run."""
-        for fault in plan.faults:
-            self._plan_fault(fault)
+        self._injector = Injector(self, plan, self._agenda)
 
     # -- what processes ask ---------------------------------------------------------------
 
@@ -125,8 +104,8 @@ class World:
         """A fiber was stepped by this process."""
         self.steps += 1
         self._idle_events = 0
-        if self._poisons and process != self._client.name and fiber.name in self._poisons:
-            self._poisoned = process, self._poisons[fiber.name]
+        if process != self._client.name:
+            self._injector.stepped(fiber, process)
 
     def wall_clock(self) -> float:
         """What the virtual wall clock shows."""
@@ -160,39 +139,14 @@ class World:
             root.variables = of_the_caller()
             self.pending = process.pending_runs.issue(root)
             if self._is_interrupted:
-                self._cancel(process)
+                self.interrupt(process)
             self.ledger.made([root.id], process.name)
             process.member.queue(root)
-
-    def has_ended(self, process: Process, code: int) -> None:
-        """A process has ended of its own will."""
-        self._has_exited(process, describe_exit(code), ProcessExit(exit_code=code), [])
-
-    def _has_exited(
-        self, process: Process, reason: str, exit: ProcessExit, in_hand: list[InHand]
-    ) -> None:
-        """A process is no more; the client sees how its workers end, as that of a local cluster."""
-        if process is self._client:
-            self.is_over = True
-        else:
-            if process.returns_after is not None:
-                self._agenda.put(self.now + process.returns_after, self._return, process)
-            report = WorkerExited(process.serial, reason, exit, in_hand)
-            self._agenda.put(self.arrival(), self._tell_exit, report)
-
-    def _tell_exit(self, report: WorkerExited) -> None:
-        client, reason = self._client, report.reason
-        if client.has_ended:
-            return
-        client.say(report)
-        workers = [each for each in self._processes if each.kind == "worker"]
-        if all(each.has_ended for each in workers) and not self._returning:
-            client.end(f"the last worker process was lost: {reason}")
 
     def tell_of_losses(self) -> None:
         """The coordinator has taken up something: whom it has lost is believed nothing more."""
         machine = self.hub.machine
-        for process in self._processes:
+        for process in self.processes:
             if process.has_joined and process.member.incarnation not in machine.members:
                 process.disbelieve()
         if self.pending is not None:
@@ -205,6 +159,66 @@ class World:
         """The lives of the fibers that a message names."""
         names = re.findall(r"fiber (\d+\.\d+)", bug.message)
         return [line for name in dict.fromkeys(names) for line in self.history.of(name)]
+
+    # -- how processes begin and end ------------------------------------------------------
+
+    def start(self, name: str, kind: MemberKind, pid: int | None = None) -> Process:
+        """Start a process; its pid may be that of an earlier one."""
+        self._lives += 1
+        serial = self._lives
+        process = Process(self, name, kind, self._plan.threads, serial, pid or serial)
+        self.processes.append(process)
+        self._everybody = [*self.processes, self.hub]
+        self.connect(process)
+        process.begin()
+        self._await_handshake(process)
+        return process
+
+    def _await_handshake(self, process: Process) -> None:
+        # however slow the messages of this world are
+        patience = HANDSHAKE_SECONDS + 4 * self._plan.latency[1]
+        self._agenda.put(self.now + patience, self._give_up, process)
+
+    def _give_up(self, process: Process) -> None:
+        if process.is_paused:
+            self._await_handshake(process)  # it will look at what has come before it gives up
+        elif not process.has_joined:
+            process.end("no coordinator answers")
+
+    def _is_obsolete(self, action: Action) -> bool:
+        """Whether it gives up a handshake that is over."""
+        _, act, subject = action
+        return act == self._give_up and (subject.has_joined or subject.has_ended)
+
+    def has_ended(self, process: Process, code: int) -> None:
+        """A process has ended of its own will."""
+        self.has_exited(process, describe_exit(code), ProcessExit(exit_code=code), [])
+
+    def has_exited(
+        self, process: Process, reason: str, exit: ProcessExit, in_hand: list[InHand]
+    ) -> None:
+        """A process is no more; the client sees how its workers end, as that of a local cluster."""
+        if process is self._client:
+            self.is_over = True
+        else:
+            self._injector.has_exited(process)
+            report = WorkerExited(process.serial, reason, exit, in_hand)
+            self._agenda.put(self.arrival(), self._tell_exit, report)
+
+    def _tell_exit(self, report: WorkerExited) -> None:
+        client, reason = self._client, report.reason
+        if client.has_ended:
+            return
+        client.say(report)
+        workers = [each for each in self.processes if each.kind == "worker"]
+        if all(each.has_ended for each in workers) and not self._injector.returning:
+            client.end(f"the last worker process was lost: {reason}")
+
+    def interrupt(self, client: Process) -> None:
+        """Cancel the run of the client, or cancel it as soon as it begins."""
+        self._is_interrupted = True
+        if self.pending is not None and not self.pending.is_over:
+            client.cancel_run(self.pending.run)
 
     # -- running --------------------------------------------------------------------------
 
@@ -245,13 +259,9 @@ class World:
         """Let one of the things happen that can happen now; False if nothing can."""
         actions = self._find_actions()
         if not actions:
-            self._doubt()
-            actions = self._find_actions()
-            if not actions:
-                return False
+            return False
         self.events += 1
-        if self._faults_by_event and self._faults_by_event[0][0] <= self.events:
-            self._befall(heappop(self._faults_by_event)[2])
+        if self._injector.strikes(self.events):
             return True
         if len(actions) > 1:
             actor, act, subject = self._choose(actions)
@@ -261,9 +271,7 @@ class World:
         if actor == AGENDA:
             self._agenda.drop_first()
         act(subject)
-        if self._poisoned is not None:
-            (name, crash), self._poisoned = self._poisoned, None
-            self._befall(replace(crash, process=name, fiber=None))
+        self._injector.poison()
         self._idle_events += 1
         if self._idle_events > _MOST_IDLE_EVENTS:
             raise InvariantBroken("the processes talk and talk, and no fiber makes a step", ())
@@ -297,11 +305,6 @@ class World:
             actions.append(due)
         return actions
 
-    def _doubt(self) -> None:
-        """Let everybody look anew for what can be done."""
-        for each in self._everybody:
-            each.is_stale = True
-
     def _choose(self, actions: list[Action]) -> Action:
         actors = [action[0] for action in actions]
         if self._last_actor in actors:
@@ -312,20 +315,11 @@ class World:
 
     def _pass_time(self, *, for_timers: bool = True) -> bool:
         """Go to the next moment at which something can happen; False if there is none."""
-        moments = self.hub.arrivals()
-        for process in self._processes:
-            if not process.is_paused and not process.has_ended:
-                due = process.lines.hears.arrival, process.deadline
-                moments += [moment for moment in due if moment is not None]
-        moment = self._agenda.next_moment()
-        if moment is not None:
-            moments.append(moment)
-        deadline = self.hub.next_deadline(for_timers=for_timers)
-        if deadline is not None:
-            moments.append(deadline)
-        if not moments:
+        earliest = min(self._agenda.next_moment(), self.hub.next_moment(for_timers=for_timers))
+        for process in self.processes:
+            earliest = min(earliest, process.next_moment)
+        if earliest == inf:
             return False
-        earliest = min(moments)
         if earliest > self._plan.limits.virtual_seconds and not self.is_over:
             raise SimulationLimit(
                 f"the run has not ended after {self._plan.limits.virtual_seconds:g} virtual "
@@ -333,13 +327,15 @@ class World:
                 f"else these wait for what takes longer: {self._living()}"
             )
         self.now = earliest
-        self._doubt()
+        self.hub.is_stale = True
+        for process in self.processes:
+            if process.next_moment <= earliest:
+                process.is_stale = True
         return True
 
     def _look_around(self) -> None:
         """Nothing can happen: see whether a callback is dead, or will come from outside."""
         gc.collect()
-        self._doubt()
         if self._find_actions():
             return
         if self._awaits_callback() and self._outside.wait():
@@ -357,7 +353,7 @@ class World:
     def _awaits_callback(self) -> bool:
         return any(
             isinstance(fiber.request, rq.AwaitCallback)
-            for process in self._processes
+            for process in self.processes
             if process.has_joined and not process.has_ended
             for fiber in process.member.state.parked.values()
         )
@@ -378,7 +374,7 @@ class World:
         try:
             self.hub.validate()
             self.hub.machine.validate_rest()
-            for process in self._processes:
+            for process in self.processes:
                 if process.has_joined and not process.has_ended:
                     process.validate()
                     process.member.validate_rest()
@@ -387,143 +383,3 @@ class World:
                         raise DistioBug(f"{process.name} at rest has a load")
         except DistioBug as bug:
             raise InvariantBroken(bug.message, self.story(bug)) from bug
-
-    # -- faults ---------------------------------------------------------------------------
-
-    def _start(self, name: str, kind: MemberKind, pid: int | None = None) -> Process:
-        self._lives += 1
-        serial = self._lives
-        process = Process(self, name, kind, self._plan.threads, serial, pid or serial)
-        self._processes.append(process)
-        self._everybody = [*self._processes, self.hub]
-        self.connect(process)
-        process.begin()
-        self._await_handshake(process)
-        return process
-
-    def _await_handshake(self, process: Process) -> None:
-        # however slow the messages of this world are
-        patience = HANDSHAKE_SECONDS + 4 * self._plan.latency[1]
-        self._agenda.put(self.now + patience, self._give_up, process)
-
-    def _give_up(self, process: Process) -> None:
-        if process.is_paused:
-            self._await_handshake(process)  # it will look at what has come before it gives up
-        elif not process.has_joined:
-            process.end("no coordinator answers")
-
-    def _is_obsolete(self, action: Action) -> bool:
-        """Whether it gives up a handshake that is over."""
-        _, act, subject = action
-        return act == self._give_up and (subject.has_joined or subject.has_ended)
-
-    def _plan_fault(self, fault: Fault) -> None:
-        if isinstance(fault, Crash) and fault.fiber is not None:
-            self._poisons[fault.fiber] = fault
-            return
-        if fault.at is not None:
-            self._agenda.put(fault.at, self._befall, fault)
-            return
-        event = fault.event
-        if event is None:
-            event = 1 << self.pick(_LATEST_FAULT)
-            event += self.pick(event)
-        heappush(self._faults_by_event, (event, len(self._faults_by_event), fault))
-
-    def _befall(self, fault: Fault) -> None:
-        if isinstance(fault, Shutdown):
-            self.hub.close("told to end")
-            return
-        process = self._victim(fault.process)
-        if process is None:
-            return
-        if isinstance(fault, Crash):
-            self.note(process.name, "crashes")
-            in_hand, running = process.in_hand()
-            process.vanish(lost=self.pick(len(process.lines.speaks.queue) + 1))
-            exit = ProcessExit(signal="SIGKILL", out_of_memory=False, running=(*running,))
-            self._has_exited(process, "killed by SIGKILL", exit, in_hand)
-            self._plan_return(process, fault.returns_after)
-        elif isinstance(fault, Fail):
-            process.fail("the process can't go on: its machinery has failed")
-            self._plan_return(process, fault.returns_after)
-        elif isinstance(fault, Pause):
-            self.note(process.name, f"stands still for {fault.seconds:g} s")
-            process.set_paused(True)
-            self._agenda.put(self.now + fault.seconds, self._resume, process)
-        elif isinstance(fault, Partition):
-            self._cut(process, fault)
-        elif isinstance(fault, Interrupt):
-            self.note(process.name, "is interrupted")
-            self._is_interrupted = True
-            self._cancel(process)
-        elif isinstance(fault, Leave):
-            if fault.returns_after is not None and process.returns_after is None:
-                process.returns_after = fault.returns_after
-                self._returning += 1
-            process.leave("told to end")
-        else:
-            self._break(process, fault)
-
-    def _victim(self, name: str | None) -> Process | None:
-        alive = [each for each in self._processes if not each.has_ended]
-        if name is None:
-            alive = [each for each in alive if each.kind == "worker"]
-            return alive[self.pick(len(alive))] if alive else None
-        return next((each for each in alive if each.name == name), None)
-
-    def _cancel(self, client: Process) -> None:
-        if self.pending is not None and not self.pending.is_over:
-            client.cancel_run(self.pending.run)
-
-    def _resume(self, process: Process) -> None:
-        if process.has_ended:
-            return
-        self.note(process.name, "goes on")
-        process.set_paused(False)
-
-    def _cut(self, process: Process, fault: Partition) -> None:
-        self.note(process.name, f"is cut off for {fault.seconds:g} s")
-        process.lines.set_cut(True)
-        patience = self._plan.patience_seconds
-        if fault.seconds <= patience:
-            self._agenda.put(self.now + fault.seconds, self._heal, process)
-        else:
-            self._agenda.put(self.now + patience, self._lose_patience, process)
-
-    def _heal(self, process: Process) -> None:
-        self.note(process.name, "is reached again")
-        process.lines.set_cut(False)
-
-    def _lose_patience(self, process: Process) -> None:
-        self.note(process.name, "is held for lost, and holds the coordinator for lost")
-        process.lines.set_cut(False)
-        process.lines.may_come_back = False
-        self.hub.give_up(process)
-        process.lines.break_(speaking=True, listening=True, keep_none=True)
-
-    def _break(self, process: Process, fault: Disconnect) -> None:
-        which = self.pick(3)
-        self.note(
-            process.name,
-            ("loses its links", "loses the link it speaks on", "loses the link it listens on")[
-                which
-            ],
-        )
-        process.lines.break_(speaking=which != 2, listening=which != 1)
-        process.lines.reached_again_at = self.now + fault.seconds
-        if fault.repeats:
-            process.lines.repeat()
-        self._plan_return(process, fault.returns_after)
-
-    def _plan_return(self, process: Process, seconds: float | None) -> None:
-        if seconds is not None and process.kind == "worker":
-            self._returning += 1
-            self._agenda.put(self.now + seconds, self._return, process)
-
-    def _return(self, process: Process) -> None:
-        """Whoever looks after the worker starts it anew."""
-        self._returning -= 1
-        if not process.has_ended:  # it has not noticed yet that it is alone
-            process.end("told to end")
-        self._start(process.name, "worker", process.pid)

@@ -140,6 +140,7 @@ def test_fibers_by_the_hundred_are_cancelled_at_once(run: Run) -> None:
     assert run(cancel_many(500)) == Ok(500)
 
 
+@pytest.mark.slow
 def test_fibers_by_the_ten_thousand_are_cancelled_at_once(run_in_process: Run) -> None:
     assert run_in_process(cancel_many(10_000)) == Ok(10_000)
 

@@ -238,6 +238,7 @@ def grown(log: Log, tree: Any) -> Resource[Any, Any, Any]:
     return SEVERAL[how](*[resource.defer_resource(grown, log, each) for each in inner])
 
 
+@pytest.mark.slow
 @given(TREES, st.sampled_from([*USES]))
 def test_resources_of_any_tree_are_closed_in_reverse_order(tree: Any, use: str) -> None:
     log: Log = []

@@ -58,6 +58,7 @@ def test_kept_lock_is_held_by_one_fiber_at_a_time(way: Way, run: Run) -> None:
     assert run(io.zip(resource.reentrant_lock, Var.create(0)).flat_map(program)) == Ok(6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_kept_lock_excludes_fibers_that_take_the_same_lock_otherwise(way: Way) -> None:
     def program(var: Var[int]) -> Program:
@@ -126,6 +127,7 @@ def test_fiber_that_cannot_be_pickled_does_not_enter_and_holds_nothing(way: Way)
     assert ENTERED == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_fiber_that_is_cancelled_before_it_enters_holds_nothing(way: Way) -> None:
     """The time limit may be over when the fiber has the lock and isn't stored yet."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distio import IO, Errors, Ok, Panic, Result, TracedException, io, result
 
 Program = IO[Any, Any, Any]
+
+pytestmark = pytest.mark.slow
 
 numbers = st.integers(-50, 50)
 errors = st.lists(numbers, max_size=3)

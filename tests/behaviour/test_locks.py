@@ -374,6 +374,7 @@ def test_variables_read_together_in_any_order_do_not_wait_for_each_other(run: Ru
     assert run(program) == Ok([[1, 2], [2, 1]] * 5)
 
 
+@pytest.mark.slow
 def test_handle_in_a_variable_can_be_waited_for_on_another_worker() -> None:
     def program(var: Var[Any]) -> Program:
         started = io.parallel(io.sleep(0.02).then(io.pure("outcome")))

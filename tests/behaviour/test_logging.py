@@ -324,6 +324,7 @@ def test_handler_that_a_fiber_installs_on_a_worker_handles_too(kept: Kept, tmp_p
     assert path.read_text() == "baker baked 1\n"
 
 
+@pytest.mark.slow
 def test_handler_that_fails_or_blocks_does_not_hold_up_other_runs(
     kept: Kept, capsys: pytest.CaptureFixture[str]
 ) -> None:

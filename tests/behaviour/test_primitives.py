@@ -232,6 +232,7 @@ def test_items_that_are_large_travel(run: Run) -> None:
 # -- between workers --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacity", [None, 0, 1])
 def test_queue_connects_fibers_of_different_processes(capacity: int | None) -> None:
     """The root stays at home, and its children run on workers."""

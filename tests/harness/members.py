@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from distio import IO, Result
@@ -17,13 +16,13 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.snapshot import Packed
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
-from distio.protocol.messages.logs import LogLevels
 from distio.protocol.version import PROTOCOL, PYTHON
+from distio.testing.services import AtOnce
 
 Program = IO[Any, Any, Any]
 
 
-class Node:
+class Node(AtOnce):
     """A member and its simplest host, which does each piece of work at once.
 
     Args:
@@ -48,12 +47,6 @@ class Node:
         self.member.validate()
         return True
 
-    def hand(self) -> None:
-        """Nobody watches the process."""
-
-    def loop_hand(self) -> None:
-        """Nor its event loop."""
-
     def wall_clock(self) -> float:
         return 0.0
 
@@ -66,27 +59,8 @@ class Node:
     def on_callback_dropped(self, callback: Callback) -> None:
         """Programs here call their callbacks."""
 
-    def run_in_thread(
-        self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
-    ) -> Callable[[], None]:
-        call()
-        return lambda: None
-
-    def on_main_thread(
-        self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
-    ) -> Callable[[], bool]:
-        call()
-        return lambda: False
-
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
         return lambda result: None
-
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-        asyncio.run(run())
-        return lambda: None
-
-    def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
-        """No program logs here."""
 
     def on_unpicklable(self, fiber: Fiber) -> None:
         raise AssertionError(f"{fiber} can't be pickled")

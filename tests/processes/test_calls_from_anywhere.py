@@ -202,7 +202,11 @@ def test_run_can_be_cancelled_and_queried_by_the_thread_that_holds_the_mutex() -
 
 
 @pytest.mark.slow
-def test_cluster_can_be_closed_by_the_thread_that_holds_the_mutex() -> None:
+def test_cluster_can_be_closed_by_the_thread_that_holds_the_mutex(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # the threads that close waits for need the mutex
+    monkeypatch.setattr("distio.runtime.cluster._MAY_TAKE_SECONDS", 0.1)
     cluster = Cluster.local(workers=1)
     run = cluster.submit(io.sleep(1_000_000), None)
     with cluster._host.mutex:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import selectors
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from distio import Cluster, Ok, Panic, Queue, Var, io
 from distio.errors import ClusterClosed, WorkerLost
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
+from tests.harness import daemons
 
 
 class Proxy:
@@ -129,8 +129,8 @@ def start() -> Iterator[Start]:
 
 
 def worker_at(url: str, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "distio_worker.main", url, *options]
-    worker = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    """Start a worker that has joined the coordinator at this URL."""
+    worker = daemons.worker_at(url, *options, stderr=subprocess.PIPE)
     assert worker.stderr is not None
     while "joined the cluster" not in (line := worker.stderr.readline()):
         assert line, "the worker ended"

@@ -99,6 +99,10 @@ class Started:
     def ends(self) -> int:
         return self.process.wait(PATIENCE)
 
+    def goes_on_and_ends(self) -> int:
+        self.goes_on()
+        return self.ends()
+
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Started]]:
@@ -147,6 +151,12 @@ class Daemons:
         self.coordinator = start(*command, *options, stderr=subprocess.STDOUT)
         self.url = self.coordinator.hears("ready at")[-1].split()[-1]
         self.worker = start("-m", "distio_worker.main", self.url)
+        self._start = start
+
+    def have(self, state: str) -> tuple[Started, list[str]]:
+        """A client whose program is so far at the worker; and what the worker has said."""
+        client = self._start("-c", OF_A_CLIENT, state, self.url)
+        return client, self.worker.hears("ready", "releasing")
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -155,8 +165,7 @@ def test_client_that_goes_leaves_no_resource_open_at_daemons(
     start: Callable[..., Started], state: str, how: str | signal.Signals
 ) -> None:
     daemons = Daemons(start)
-    client = start("-c", OF_A_CLIENT, state, daemons.url)
-    heard = daemons.worker.hears("ready", "releasing")
+    client, heard = daemons.have(state)
     if isinstance(how, signal.Signals):
         client.process.send_signal(how)
     else:
@@ -174,14 +183,12 @@ def test_coordinator_that_gets_sigterm_lets_release_resources_and_exits_with_0(
     start: Callable[..., Started], state: str
 ) -> None:
     daemons = Daemons(start)
-    client = start("-c", OF_A_CLIENT, state, daemons.url)
-    heard = daemons.worker.hears("ready", "releasing")
+    client, heard = daemons.have(state)
     daemons.coordinator.process.terminate()
     heard += daemons.worker.hears()
     assert is_balanced(heard), heard
     assert daemons.coordinator.ends() == 0
-    client.goes_on()
-    assert client.ends() == 0
+    assert client.goes_on_and_ends() == 0
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -189,15 +196,13 @@ def test_worker_that_gets_sigterm_leaves_open_resources_to_another(
     start: Callable[..., Started], state: str
 ) -> None:
     daemons = Daemons(start)
-    client = start("-c", OF_A_CLIENT, state, daemons.url)
-    heard = daemons.worker.hears("ready", "releasing")
+    client, heard = daemons.have(state)
     other = start("-m", "distio_worker.main", daemons.url, stderr=subprocess.STDOUT)
     other.hears("joined")
     daemons.worker.process.terminate()
     heard += daemons.worker.hears()
     assert daemons.worker.ends() == 0
-    client.goes_on()
-    assert client.ends() == 0
+    assert client.goes_on_and_ends() == 0
     while not is_balanced(heard):
         heard += other.hears("closed")
 
@@ -207,14 +212,12 @@ def test_worker_whose_coordinator_is_killed_releases_resources_and_exits_with_75
     start: Callable[..., Started], state: str
 ) -> None:
     daemons = Daemons(start)
-    client = start("-c", OF_A_CLIENT, state, daemons.url)
-    heard = daemons.worker.hears("ready", "releasing")
+    client, heard = daemons.have(state)
     daemons.coordinator.process.kill()
     heard += daemons.worker.hears()
     assert is_balanced(heard), heard
     assert daemons.worker.ends() == 75
-    client.goes_on()
-    assert client.ends() == 0
+    assert client.goes_on_and_ends() == 0
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -233,8 +236,7 @@ def test_client_whose_coordinator_is_killed_releases_the_resources_of_its_root(
     heard = client.hears("the run was cut short: the connection to the coordinator broke")
     # the earlier lines, and perhaps those of children, were read above
     assert heard.count("closed") >= 1
-    client.goes_on()
-    assert client.ends() == 0
+    assert client.goes_on_and_ends() == 0
 
 
 def test_coordinator_that_gets_a_second_signal_waits_for_no_release(

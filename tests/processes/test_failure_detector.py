@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -21,7 +21,6 @@ from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import ClusterClosed, MatchError, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.version import PROTOCOL, PYTHON
-from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.failure_detector import (
     PATIENCE_SECONDS,
     FailureDetector,
@@ -29,6 +28,9 @@ from distio.runtime.failure_detector import (
     silence_of,
 )
 from tests.conftest import PATIENCE
+from tests.harness.daemons import Coordinate, coordinate, worker_at
+
+__all__ = ["coordinate"]
 
 PING = ping_seconds(10)
 LIMIT = 10 + PING
@@ -141,38 +143,13 @@ def test_member_that_is_too_silent_is_told_and_lost_with_the_reason() -> None:
 
 # -- processes --------------------------------------------------------------------------------
 
-Coordinate = Callable[[float], str]
-
-
-@pytest.fixture
-def coordinate() -> Iterator[Coordinate]:
-    """Runs coordinators of a given patience on threads; returns the URL of each."""
-    running: list[tuple[CoordinatorProcess, threading.Thread]] = []
-
-    def start(patience: float) -> str:
-        process = CoordinatorProcess("tcp://127.0.0.1:0", patience=patience, absence=0)
-        thread = threading.Thread(target=process.run)
-        thread.start()
-        running.append((process, thread))
-        return process.url
-
-    yield start
-    for process, thread in running:
-        process.stop()
-        thread.join()
-
-
-def worker_at(url: str, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "distio_worker.main", url, *options]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-
 
 @pytest.mark.slow
 def test_worker_stopped_for_too_long_is_a_named_loss_and_is_told_why(
     coordinate: Coordinate,
 ) -> None:
-    url = coordinate(0.5)
-    worker = worker_at(url)
+    url = coordinate(0.5, absence=0)
+    worker = worker_at(url, stderr=subprocess.PIPE)
     with Cluster.connect(url, snapshots="off") as cluster:
         running = cluster.submit(io.zip_par(io.pure(1)).then(io.sleep(1000)), None)
         assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
@@ -290,9 +267,9 @@ class SlowLink:
 
 @pytest.mark.slow
 def test_payload_that_takes_longer_than_the_limit_arrives(coordinate: Coordinate) -> None:
-    url = coordinate(0.5)
+    url = coordinate(0.5, absence=0)
     link = SlowLink(url, 2_000_000)
-    worker = worker_at(url, "--patience", "0.5")
+    worker = worker_at(url, "--patience", "0.5", stderr=subprocess.PIPE)
     with Cluster.connect(link.url, patience=0.5) as cluster:
         began = time.monotonic()
         large = cluster.submit(io.zip_par(io.defer(bytes, 6_000_000)), None)

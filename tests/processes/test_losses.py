@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +18,15 @@ import pytest
 
 from distio import IO, Cluster, Ok, Panic, Queue, io
 from distio.errors import ProcessExit, WorkerLost
-from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.process_supervisor import LOST
 from tests.conftest import PATIENCE
+from tests.harness.daemons import Coordinate, coordinate, worker_at
+
+__all__ = ["coordinate"]
 
 pytestmark = pytest.mark.slow
 
 INNOCENT = 10
-
-
-@pytest.fixture
-def coordinate() -> Iterator[Callable[[float], str]]:
-    """Runs coordinators of a given patience on threads; returns the URL of each."""
-    running: list[tuple[CoordinatorProcess, threading.Thread]] = []
-
-    def start(patience: float) -> str:
-        process = CoordinatorProcess("tcp://127.0.0.1:0", patience=patience)
-        thread = threading.Thread(target=process.run)
-        thread.start()
-        running.append((process, thread))
-        return process.url
-
-    yield start
-    for process, thread in running:
-        process.stop()
-        thread.join()
-
-
-def worker_at(url: str, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "distio_worker.main", url, *options]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL, text=True)
 
 
 def killed() -> None:
@@ -198,7 +176,7 @@ def test_local_worker_in_c_code_that_holds_the_interpreter_is_not_lost() -> None
 
 
 def test_worker_on_tcp_in_c_code_that_holds_the_interpreter_is_not_lost(
-    coordinate: Callable[[float], str],
+    coordinate: Coordinate,
 ) -> None:
     url = coordinate(0.3)
     with worker_at(url) as worker, Cluster.connect(url) as cluster:
@@ -207,7 +185,7 @@ def test_worker_on_tcp_in_c_code_that_holds_the_interpreter_is_not_lost(
 
 
 def test_worker_on_tcp_that_was_given_up_does_nothing_more_when_it_is_continued(
-    coordinate: Callable[[float], str], tmp_path: Path
+    coordinate: Coordinate, tmp_path: Path
 ) -> None:
     url, path = coordinate(0.5), tmp_path / "stopped"
     with worker_at(url) as one, worker_at(url) as two, Cluster.connect(url) as cluster:

@@ -39,7 +39,7 @@ from distio.testing import (
 )
 from distio.testing.cases import LATENCY, MAX_STEPS
 from distio.testing.choices import Drawn, parse_schedule, show_schedule
-from distio.testing.simulation import plan_for, run_world
+from distio.testing.simulation import limits_of, plan_for, run_world
 
 pytest_plugins = ["pytester"]
 
@@ -512,7 +512,7 @@ def test_schedule_of_a_seed_gives_the_same_history(
     main: Callable[[], Program], seed: int, members: int, faults: list[Fault]
 ) -> None:
     drawn = Drawn(seed)
-    plan = plan_for(members, 2, LATENCY, faults, float("inf"), MAX_STEPS)
+    plan = plan_for(members, 2, LATENCY, faults, limits_of(MAX_STEPS))
     first = run_world(plan, drawn, main, None, Components())
     schedule = show_schedule(drawn.schedule)
     second = simulate(main, members=members, faults=faults, schedule=schedule)

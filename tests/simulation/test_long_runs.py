@@ -128,6 +128,7 @@ def kept_after(rounds: int, seed: int, members: int) -> dict[str, int]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(4))
 def test_run_that_goes_on_for_long_keeps_no_more_than_a_short_one(seed: int, members: int) -> None:

@@ -12,17 +12,17 @@ import distio.core.snapshot as snapshot
 from distio import IO, Ok, Panic, Resource, io, resource
 from distio.coordination.checkpoints.member import Checkpoints
 from distio.coordination.recovery import member as recovery_member
-from distio.coordination.recovery.coordinator import Recovery
 from distio.coordination.timers.coordinator import Timers
 from distio.coordination.timers.member import Timers as LocalTimers
 from distio.core.fiber import Fiber
 from distio.core.ops.checkpoints import Calling
 from distio.errors import InDoubt
-from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.messages.checkpoints import AwaitStored
 from distio.protocol.requests import checkpoints
 from distio.testing import CheckFailed, Crash, Disconnect, Fault, Simulation, exploration, explore
+from tests.harness.parameters import first_of_each, marked
+from tests.harness.planting import frees_what_is_held, stores_late
 
 Program = IO[Any, Any, Any]
 Patch = pytest.MonkeyPatch
@@ -142,30 +142,6 @@ def forgets_the_value(patch: Patch) -> None:
     patch.setattr(recovery_member, "capture", capture)
 
 
-def answers_before_it_stores(patch: Patch) -> None:
-    """The coordinator stores a snapshot when the member says more."""
-
-    def save(self: Recovery, sender: Any, message: m.SaveFibers) -> None:
-        for late in waiting.pop(sender.id, []):
-            right(self, sender, late)
-        waiting[sender.id] = [message]
-
-    waiting: dict[int, list[m.SaveFibers]] = {}
-    right = Recovery.save
-    patch.setattr(Recovery, "save", save)
-
-
-def frees_what_is_held(patch: Patch) -> None:
-    """The locks in a snapshot stay at the lost worker, and are free."""
-
-    def place_again(self: Recovery, *args: Any) -> None:
-        patch.setattr(self, "_move_tokens", lambda held, origin, target: None)
-        right(self, *args)
-
-    right = Recovery._place_again
-    patch.setattr(Recovery, "_place_again", place_again)
-
-
 def sleeps_anew(patch: Patch) -> None:
     """A fiber that asks again for its sleep doesn't say so."""
 
@@ -204,7 +180,7 @@ MISTAKES: Final = {
     "once calls before it is stored": Mistake(
         goes_on_before_it_is_stored, calls_once, is_once, EARLY
     ),
-    "the answer comes before it is stored": Mistake(answers_before_it_stores, calls_once, is_once),
+    "the answer comes before it is stored": Mistake(stores_late, calls_once, is_once),
     "a doubt is forgotten": Mistake(calls_again_without_doubt, calls_once, is_once, EARLY),
     "the snapshot of a step misses its value": Mistake(forgets_the_value, steps, has_all_values),
     "a kept lock is freed at a loss": Mistake(
@@ -218,7 +194,13 @@ MISTAKES: Final = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+SIMULATED: Final = {
+    name: (mistake.main, mistake.check, *mistake.faults) for name, mistake in MISTAKES.items()
+}
+"""By the name of a mistake: what finds it, which may find others as well."""
+
+
+@pytest.mark.parametrize("name", marked(MISTAKES, slow={"a section begins before it is stored"}))
 def test_mistake_is_found(name: str, monkeypatch: Patch) -> None:
     # how a failure is made smaller is tested elsewhere, and takes most of the time
     monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
@@ -231,7 +213,7 @@ def test_mistake_is_found(name: str, monkeypatch: Patch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("name", first_of_each(SIMULATED))
 def test_nothing_is_found_where_nothing_is_planted(name: str) -> None:
     mistake = MISTAKES[name]
     explore(mistake.main, None, mistake.check, range(60), faults=mistake.faults, threads=1)

@@ -6,7 +6,8 @@ What the simulation would not find here, it would not find in the machines thems
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, get_type_hints
 
 import pytest
@@ -67,6 +68,7 @@ from distio.testing import (
     processes,
     simulation,
 )
+from tests.harness.parameters import first_of_each, marked
 
 Program = IO[Any, Any, Any]
 Plant = Callable[[pytest.MonkeyPatch], Components]
@@ -75,6 +77,7 @@ Plant = Callable[[pytest.MonkeyPatch], Components]
 # -- programs ---------------------------------------------------------------------------------
 
 
+@cache
 def tree(depth: int) -> Program:
     """Fibers that start fibers, some of which sleep; 2 ** depth of them compute a 1."""
     if depth == 0:
@@ -82,6 +85,7 @@ def tree(depth: int) -> Program:
     return io.zip_par(tree(depth - 1), io.yield_.then(tree(depth - 1))).map(sum)
 
 
+@cache
 def late_waits(depth: int) -> Program:
     """The same, but many of them end before they are waited for."""
     if depth == 0:
@@ -90,6 +94,7 @@ def late_waits(depth: int) -> Program:
     return children.flat_map(lambda fibers: io.yield_.then(io.wait(fibers))).map(total)
 
 
+@cache
 def crowd() -> Program:
     """More fibers than threads, waited for when some of them have moved."""
     one = io.yield_.then(io.yield_, io.pure(1))
@@ -561,6 +566,7 @@ class LeavesRuns(LocalOutcomes):
         self._state.hosted.update(hosted)
 
 
+@cache
 def counted() -> Program:
     """Fibers that take turns at a variable, under a lock of their own as well."""
 
@@ -599,6 +605,7 @@ def shares() -> Program:
     return io.zip(resource.semaphore(2), Var.create(0)).flat_map(lambda made: share(*made))
 
 
+@cache
 def one_by_one() -> Program:
     """Fibers are waited for until the first of them ends, then until all have."""
     children = io.parallel([io.sleep(0.001 * n).then(io.pure(1)) for n in range(4)])
@@ -609,6 +616,7 @@ def one_by_one() -> Program:
     return children.flat_map(wait).map(total)
 
 
+@cache
 @io.do
 async def handed() -> int:
     """Items that are taken by fibers in a hurry; how many there were in the end."""
@@ -624,6 +632,7 @@ async def handed() -> int:
     return 4 if len(taken) + len(left) == put else -1
 
 
+@cache
 @io.do
 async def counts_items() -> int:
     """Items without limit, which several fibers take one by one; how many there were."""
@@ -848,29 +857,39 @@ TAKE_LONG_TO_FIND: Final = {
     "a lost member keeps a queue",
     "a token is left behind",
     "an unverified wait outlives its use",
+    "the loss of a member isn't reported",
+    "a member that is late is expelled",
+    "a handle that leaves isn't kept",
+    "a handle that stays isn't counted",
 }
 HAVE_LONG_PROGRAMS: Final = {
     "an item doesn't keep what it refers to",
     "an item on its way isn't kept",
     "an item is lost in crossing",
-    "a withdrawn call is served",
     "an item that was taken is given again",
     "tokens are returned twice",
-    "items are returned twice",
-    "a recalled queue is kept",
-    "a recalled queue is used",
     "a lost member keeps a queue",
     "a token is left behind",
     "an unverified wait outlives its use",
+    "a timer fires early",
+    "an epoch isn't checked",
+    "waiters don't move along",
+    "a lock isn't freed with its fiber",
+    "a lock has two holders",
+    "a handle that leaves isn't kept",
+    "a handle that stays isn't counted",
+    "an outcome doesn't keep what it refers to",
 }
 
 
-def mistakes(slow: Set[str]) -> list[Any]:
-    """The names of all mistakes, each with its mark."""
-    return [pytest.param(each, marks=[pytest.mark.slow] * (each in slow)) for each in MISTAKES]
+SIMULATED: Final = {
+    name: (program, value, snapshots_for(name), *faults)
+    for name, (_, program, value, faults) in MISTAKES.items()
+}
+"""By the name of a mistake: what finds it, which may find others as well."""
 
 
-@pytest.mark.parametrize("name", mistakes(slow=TAKE_LONG_TO_FIND))
+@pytest.mark.parametrize("name", marked(MISTAKES, slow=TAKE_LONG_TO_FIND))
 def test_a_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # how a failure is made smaller is tested elsewhere, and takes most of the time
     monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
@@ -888,7 +907,7 @@ def test_a_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.value.seed < 1000
 
 
-@pytest.mark.parametrize("name", mistakes(slow=HAVE_LONG_PROGRAMS))
+@pytest.mark.parametrize("name", marked(first_of_each(SIMULATED), slow=HAVE_LONG_PROGRAMS))
 def test_nothing_is_found_where_nothing_is_planted(name: str) -> None:
     _, program, value, faults = MISTAKES[name]
     snapshots = snapshots_for(name)

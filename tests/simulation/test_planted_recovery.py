@@ -15,12 +15,14 @@ from distio.coordination.recovery.coordinator import Recovery
 from distio.coordination.recovery.member import Recovery as LocalRecovery
 from distio.coordination.recovery.tasks import Taken
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.registry import FiberRecord, Run, Snapshot
+from distio.coordination.state.registry import FiberRecord
 from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.testing import CheckFailed, Crash, Fault, Simulation, exploration, explore
+from tests.harness.parameters import marked
+from tests.harness.planting import frees_what_is_held, stores_late
 from tests.harness.recovering import CASES, guarded, judge, pipeline
 
 Patch = pytest.MonkeyPatch
@@ -28,6 +30,7 @@ Plant = Callable[[Patch], None]
 
 CRASHES: Final = [Crash(), Crash()]
 EARLY: Final = [Crash("worker-1", at=0.02), Crash("worker-2", at=0.04)]
+AMID: Final = [Crash("worker-1", at=0.01), Crash()]
 
 
 # -- mistakes of members ----------------------------------------------------------------------
@@ -91,19 +94,6 @@ def does_not_ask_again(patch: Patch) -> None:
 # -- mistakes of the coordinator --------------------------------------------------------------
 
 
-def acts_before_it_stores(patch: Patch) -> None:
-    """An effect counts, and the snapshot that came with it when the member says more."""
-
-    def save(recovery: Recovery, sender: MemberRecord, message: m.SaveFibers) -> None:
-        for late in waiting.pop(sender.id, []):
-            right(recovery, sender, late)
-        waiting[sender.id] = [message]
-
-    waiting: dict[int, list[m.SaveFibers]] = {}
-    right = Recovery.save
-    patch.setattr(Recovery, "save", save)
-
-
 def keeps_no_reply(patch: Patch) -> None:
     patch.setattr(Primitives, "_keep", lambda primitives, fiber, reply: None)
 
@@ -143,19 +133,6 @@ def goes_on_from_what_is_unsaved(patch: Patch) -> None:
     patch.setattr(LocalRecovery, "_taken", taken)
 
 
-def frees_what_is_held(patch: Patch) -> None:
-    """The locks that a fiber holds in its snapshot are free when its worker is lost."""
-
-    def again(
-        recovery: Recovery, run: Run, snapshot: Snapshot, fibers: list[int], lost: int
-    ) -> None:
-        recovery._move_tokens = lambda held, origin, target: None
-        right(recovery, run, snapshot, fibers, lost)
-
-    right = Recovery._place_again
-    patch.setattr(Recovery, "_place_again", again)
-
-
 def strikes_out_who_asks_again(patch: Patch) -> None:
     """The calls of a lost worker's fibers are withdrawn, and with them their items."""
 
@@ -191,7 +168,7 @@ class Mistake(NamedTuple):
 
 
 MISTAKES: Final = {
-    "an effect counts before its snapshot": Mistake(acts_before_it_stores, "large pipeline"),
+    "an effect counts before its snapshot": Mistake(stores_late, "large pipeline"),
     "the children aren't saved": Mistake(forgets_the_children, "outlives its parent"),
     "the parent isn't saved": Mistake(forgets_the_parent, "orphans that put"),
     "a fiber ends, and its children are forgotten": Mistake(
@@ -202,7 +179,7 @@ MISTAKES: Final = {
     "a fiber doesn't ask again": Mistake(does_not_ask_again, "large pipeline"),
     "no reply is kept": Mistake(keeps_no_reply, "large pipeline"),
     "no outcome is kept": Mistake(keeps_no_outcome, "seen by another tree"),
-    "no cancellation is told again": Mistake(keeps_no_cancellation, "after a time limit"),
+    "no cancellation is told again": Mistake(keeps_no_cancellation, "after a time limit", AMID),
     "an older snapshot is kept": Mistake(keeps_the_first_snapshot, "large pipeline"),
     "an unsaved fiber goes on": Mistake(goes_on_from_what_is_unsaved, "large pipeline"),
     "what a fiber holds is freed": Mistake(frees_what_is_held, "large counts", EARLY),
@@ -233,7 +210,7 @@ def simulated(case: str, faults: Sequence[Fault], seeds: int, threads: int = 1) 
     explore(main, None, is_right(case), range(seeds), members=3, threads=threads, faults=faults)
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("name", marked(MISTAKES, slow={"what a fiber holds is freed"}))
 def test_mistake_in_recovery_is_found(name: str, monkeypatch: Patch) -> None:
     monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
     mistake = MISTAKES[name]
@@ -243,8 +220,14 @@ def test_mistake_in_recovery_is_found(name: str, monkeypatch: Patch) -> None:
         simulated(mistake.case, mistake.faults, 1000, mistake.threads)
 
 
-@pytest.mark.parametrize("faults", [CRASHES, EARLY], ids=["at any moment", "early"])
-@pytest.mark.parametrize("case", sorted({mistake.case for mistake in MISTAKES.values()}))
+@pytest.mark.parametrize("faults", [CRASHES, EARLY, AMID], ids=["at any moment", "early", "amid"])
+@pytest.mark.parametrize(
+    "case",
+    marked(
+        sorted({each.case for each in MISTAKES.values()}),
+        slow={*LARGE, "pipeline that keeps nothing"},
+    ),
+)
 def test_program_in_which_nothing_is_planted_is_right(case: str, faults: Sequence[Fault]) -> None:
     simulated(case, faults, 25)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import re
 import threading
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from distio.testing.choices import Drawn
 from distio.testing.faults import Crash, Fault, Interrupt
 from distio.testing.plan import Components
 from distio.testing.processes import Process
-from distio.testing.simulation import plan_for
+from distio.testing.simulation import limits_of, plan_for
 from distio.testing.world import World as SimulatedWorld
 from tests.conftest import PATIENCE, Run, shared_cluster
 from tests.harness.coordinators import Commands, Scene, asks, blocked
@@ -292,7 +291,7 @@ class TwoRuns(SimulatedWorld):
     ) -> None:
         self.second = second
         self.pending_runs: list[PendingRun] = []
-        plan = plan_for(2, 2, LATENCY, faults, math.inf, MAX_STEPS)
+        plan = plan_for(2, 2, LATENCY, faults, limits_of(MAX_STEPS))
         super().__init__(plan, Drawn(seed), parts)
         self._program = first, None
         while not self._has_ended():

@@ -1,0 +1,87 @@
+"""The services of a process for work, where there is one thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from distio.core.fiber import Fiber
+from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
+from distio.core.pickling.generators import Departures
+from distio.core.snapshot import why_it_cannot_ship
+from distio.protocol.messages.logs import LogLevels
+from distio.testing.environment import ProcessEnvironment
+
+__all__ = ["AtOnce", "Services"]
+
+
+class AtOnce:
+    """Services that are done at once: in one thread, nothing is held up by them."""
+
+    def hand(self) -> None:
+        """None: nobody reads what is in hand."""
+
+    loop_hand = hand
+
+    def run_in_thread(
+        self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], None]:
+        """The call is made, and can't be withdrawn any more."""
+        call()
+        return lambda: None
+
+    def on_main_thread(
+        self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
+    ) -> Callable[[], bool]:
+        """The call is made as well: the one thread is the main thread."""
+        call()
+        return lambda: False
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+        """The coroutine is run to its end, on a loop of its own."""
+        asyncio.run(run())
+        return lambda: None
+
+    def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
+        """A function of the fiber runs a program: nothing else happens meanwhile."""
+
+    def unwatch(self, fiber: Fiber) -> None:
+        """It does so no longer."""
+
+    def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
+        """Fibers here log as this process does."""
+
+
+class Services(AtOnce):
+    """The services of a simulated process: the world has the time, the chance and the history.
+
+    Args:
+        world: the world.
+        name: the name of the process in the history.
+    """
+
+    def __init__(self, world: ProcessEnvironment, name: str) -> None:
+        self.name = name
+        self._world = world
+        self._departures = Departures()
+
+    def wall_clock(self) -> float:
+        """The world's."""
+        return self._world.wall_clock()
+
+    def random(self) -> float:
+        """By the world's seed."""
+        return self._world.random()
+
+    def on_unpicklable(self, fiber: Fiber) -> None:
+        """Kept for the one who asked for the simulation."""
+        reason = why_it_cannot_ship(fiber)
+        self._world.stayed[reason] = None
+        self._world.note(self.name, "fiber {} can't be pickled and stays", (fiber.id,))
+
+    def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
+        """Kept likewise, if several fibers take one of the generators along."""
+        shared = shared_by_fibers(fibers, self._departures.note(generators))
+        if shared is not None:
+            self._world.copied[why_numbers_repeat(*shared)] = None
