@@ -178,6 +178,20 @@ def test_reply_that_is_kept_brings_no_rights_to_another_member() -> None:
     assert scene.calls(5 - scene.host, FIBER, "take").item == b"c"
 
 
+def test_fibers_that_wait_are_placed_at_once_and_in_their_order_though_there_is_no_room() -> None:
+    scene = Scene(workers=1)
+    waiting = [fiber_id(2, n) for n in range(1, 8)]
+    run, _ = shipped(scene)
+    scene.tells(2, m.RunProgress(run, [(1, 9)], 0, [], 0), ready=9)
+    for fiber in waiting:
+        scene.says(2, saved(run, fiber, 0, is_waiting=True))
+    scene.offers(scene.client, run, fiber_id(1, 2))  # there is no room for it
+    other = scene.join("worker")
+    scene.tells(other, ready=9)
+    again = placed_again(scene.breaks(2))
+    assert again == [(other, [(fiber, 1)], [0]) for fiber in waiting]
+
+
 def test_call_that_waits_is_answered_where_its_fiber_asks_again() -> None:
     scene = Scene(workers=2)
     run, commands = shipped(scene)
