@@ -85,8 +85,8 @@ def test_link_holds_deferrable_messages_of_a_burst_back_for_one_batch(
     monkeypatch.setattr(link, "time", SimpleNamespace(monotonic=lambda: 1e9))
     host, cancel = counterpart.host, m.CancelRun(1)
     with host.mutex:  # without it the link thread can send nothing
-        for message in [*[message] * 4, message, message, cancel, message]:
-            host.member.send(message)
+        for each in [*[message] * 4, message, message, cancel, message]:
+            host.member.send(each)
             host.outbox_changed()
     heard = [counterpart.hear()[1] for _ in range(6)]
     assert heard == [*[[message]] * 4, [message, message, cancel], [message]]
