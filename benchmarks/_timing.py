@@ -27,6 +27,8 @@ loss.py         how long until a killed worker's fiber goes on?        —      
 recovery.py     how much later does a run end if a worker is killed?   process pool,  ≤ 0.3 s,
                 what do snapshots cost?                                joblib, dask    5 %, 20 %
 snapshot.py     how long does it take to pickle a fiber that waits?     —               ≤ 30 µs
+suspension.py   what does it cost to save a fiber before it acts?       —               ≤ 60 µs
+drain.py        how long until a worker's 10,000 fibers have moved?     —               ≤ 1 s
 simulation.py   how many steps does a simulation do in a second?       —               ≥ 20,000
 soak.py         does the memory of a server stay flat?                 —               flat
 startup.py      how long does a cluster take to start, and what does   —               —
@@ -48,7 +50,15 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["SPAWN", "START_SECONDS", "medians", "seconds", "show", "take_turns"]
+__all__ = [
+    "SPAWN",
+    "START_SECONDS",
+    "medians",
+    "processor_of",
+    "seconds",
+    "show",
+    "take_turns",
+]
 
 SPAWN: Final = multiprocessing.get_context("spawn")
 """How a peer starts processes: a fork would copy the locks of an open cluster's threads, alone."""
@@ -62,6 +72,11 @@ def seconds(action: Callable[[], object]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
+
+
+def processor_of(*pids: int) -> float:
+    """How many seconds these processes have computed: other work on the machine counts less."""
+    return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)  # see clock_getcpuclockid(3)
 
 
 def take_turns(measures: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

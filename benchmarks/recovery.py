@@ -2,7 +2,7 @@
 
 The first table has a killed process amid many naps, beside a process pool and, if they are
 installed, joblib and dask. Runs with and without the kill take turns. The others have the
-three levels of snapshots beside each other.
+three levels of snapshots beside each other, by the clock and by processor time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any, Final
 
-from benchmarks._timing import SPAWN, medians, seconds, show, take_turns
+from benchmarks._timing import SPAWN, medians, processor_of, seconds, show, take_turns
 from benchmarks.main_job import ROOT
 from benchmarks.queues import hand_offs
 from benchmarks.throughput import TASKS, closure
@@ -179,17 +179,43 @@ WORKLOADS: Final[dict[str, tuple[Callable[[Cluster, Snapshots], None], int]]] = 
 
 
 def show_levels() -> None:
+    by_clock, by_processor = [], []
     with Cluster.local(workers=2) as cluster:
-        rows = []
         for name, (run, count) in WORKLOADS.items():
-            run(cluster, "off")
-            measures = {level: partial(seconds, partial(run, cluster, level)) for level in LEVELS}
-            middle = medians(take_turns(measures, ROUNDS))
-            each = [f"{middle[level] / count * 1e6:.0f}" if count else "" for level in LEVELS]
-            cost = [f"{middle[level] / middle['off'] - 1:+.0%}" for level in LEVELS[1:]]
-            rows.append([name, f"{middle['off']:.2f}", *cost, *each])
+            clock, processor = costs(cluster, run)
+            by_clock.append([name, *compared(clock, count)])
+            by_processor.append([name, *compared(processor, count)])
     columns = ["", "s, off", *LEVELS[1:], *[f"µs, {level}" for level in LEVELS]]
-    show(f"what snapshots cost, on 2 workers, median of {ROUNDS}", columns, rows)
+    show(f"what snapshots cost, on 2 workers, median of {ROUNDS}", columns, by_clock)
+    show("the same in processor time of all processes", columns, by_processor)
+
+
+def costs(
+    cluster: Cluster, run: Callable[[Cluster, Snapshots], None]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """By level, the median time of a run, and that of the processors."""
+    processes = cluster._processes
+    assert processes is not None
+    pids = [os.getpid(), processes.coordinator.pid, *[each.pid for each in processes.workers]]
+    used: dict[str, list[float]] = {level: [] for level in LEVELS}
+
+    def measure(level: Snapshots) -> float:
+        before = processor_of(*pids)
+        took = seconds(partial(run, cluster, level))
+        used[level].append(processor_of(*pids) - before)
+        return took
+
+    for level in LEVELS:
+        run(cluster, level)
+    took = take_turns({level: partial(measure, level) for level in LEVELS}, ROUNDS)
+    return medians(took), medians(used)
+
+
+def compared(found: dict[str, float], count: int) -> list[str]:
+    """The cells of a row: seconds, how much more, and microseconds of each operation."""
+    each = [f"{found[level] / count * 1e6:.0f}" if count else "" for level in LEVELS]
+    more = [f"{found[level] / found['off'] - 1:+.0%}" for level in LEVELS[1:]]
+    return [f"{found['off']:.2f}", *more, *each]
 
 
 def main() -> None:

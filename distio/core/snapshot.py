@@ -269,12 +269,21 @@ def dump_captured(
 ) -> Dumped:
     """Pickle a fiber as it was when it was captured; see `dump_chunk`.
 
+    Modules travel along if they have come here as text. Files need no look: this process has what
+    was imported when the fiber came, and others have it from where the fiber was sent first.
+
     Raises:
         NotPicklable: something in it can't be pickled.
     """
     try:
         _require_no_loss(fiber, captured)
-        return dump([_packed(captured)], is_strict=True, with_sources=True, writer=writer)
+        return dump(
+            [_packed(captured)],
+            is_strict=True,
+            with_sources=True,
+            reads_files=False,
+            writer=writer,
+        )
     except BaseException as error:
         raise NotPicklable(str_of(error)) from error
 
@@ -448,6 +457,8 @@ def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]
     Raises:
         NotPicklable: it can't be pickled; the message says what in it, and where.
     """
+    if type(value) in PLAIN:  # as in `dump_item`
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL), []
     try:
         dumped = dump(value)
     except BaseException as error:

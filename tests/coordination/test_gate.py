@@ -114,8 +114,8 @@ LIES: dict[str, list[m.MemberMessage]] = {
         *[m.PrimitiveCall(OWN, OWN, QUEUE, "take", 0, None)] * 2,
     ],
     "nothing is put": [MAKES_QUEUE, m.PrimitiveCall(OWN, OWN, QUEUE, "put", 0, None)],
-    "something is put without asking": [MAKES_QUEUE, m.DelegatedPut(OWN, QUEUE, b"")],
-    "nowhere is put": [m.DelegatedPut(OWN, 12345, b"")],
+    "something is put without asking": [MAKES_QUEUE, m.DelegatedPut(OWN, OWN, QUEUE, b"")],
+    "nowhere is put": [m.DelegatedPut(OWN, OWN, 12345, b"")],
     "others log": [m.RelayLogs(HONEST, b"junk")],
 }
 

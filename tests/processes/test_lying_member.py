@@ -87,7 +87,7 @@ async def honest() -> int:
 
 LIES: list[tuple[Callable[[int], Sequence[m.MemberMessage]], str]] = [
     (lambda run: [m.StartRun(fiber_id(1, 0))], "the run has the id of another member's fiber"),
-    (lambda run: [m.DelegatedPut(run, run, b"")], "may not put without asking"),
+    (lambda run: [m.DelegatedPut(run, run, run, b"")], "may not put without asking"),
     (lambda run: [m.Progress(2**40, 0, [])], "received more messages than were sent"),
     (lambda run: [m.StartTimer(run, run, 1, float("nan"))], "seconds"),
     (lambda run: [m.AcquireTokens(1, 1, 0.0, run, [fiber_id(1, 1)])], "fiber 1.1 isn't there"),

@@ -247,7 +247,7 @@ def test_put_that_the_coordinator_has_answered_has_happened_whoever_is_lost() ->
 def test_put_of_a_fiber_that_has_moved_on_has_happened() -> None:
     scene = Scene()
     scene.told(scene.asks(FIRST, "put", b"a", alone=True))
-    scene.calls.heard(scene.here, [m.DelegatedPut(FIRST, KEY, b"a")])
+    scene.calls.heard(scene.here, [m.DelegatedPut(FIRST, FIRST, KEY, b"a")])
     scene.calls.arrived([FIRST], scene.there)
     scene.calls.lost(scene.here)
     scene.told(scene.asks(SECOND, "poll"), rq.NOTHING)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import pytest
 
-from distio import Ok
+from distio import IO, Ok, Queue, io
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.primitives.coordinator import Primitives
+from distio.coordination.primitives.primitive import Reply
 from distio.coordination.recovery import member as recovery_member
 from distio.coordination.recovery.coordinator import Recovery
 from distio.coordination.recovery.member import Recovery as LocalRecovery
@@ -98,6 +100,37 @@ def keeps_no_reply(patch: Patch) -> None:
     patch.setattr(Primitives, "_keep", lambda primitives, fiber, reply: None)
 
 
+def keeps_no_reply_to_delegated_puts(patch: Patch) -> None:
+    def put(primitives: Primitives, sender: MemberRecord, message: m.DelegatedPut) -> None:
+        right(primitives, sender, msgspec.structs.replace(message, fiber=0))
+
+    right = Primitives.put
+    patch.setattr(Primitives, "put", put)
+
+
+def keeps_no_item_that_was_taken_ahead(patch: Patch) -> None:
+    def taken(primitives: Primitives, sender: MemberRecord, message: m.TakenAhead) -> None:
+        right(primitives, sender, msgspec.structs.replace(message, fiber=0))
+
+    right = Primitives.note_taken
+    patch.setattr(Primitives, "note_taken", taken)
+
+
+def keeps_rights(patch: Patch) -> None:
+    """A fiber that goes on elsewhere gets the items that its worker was given ahead once more."""
+
+    def reply(
+        primitives: Primitives, reply: Reply, may_put: bool = False, ahead: Sequence[bytes] = ()
+    ) -> None:
+        right(primitives, reply, may_put, ahead)
+        record = primitives._state.fibers.get(reply.fiber)
+        if record is not None and record.reply is not None:
+            record.reply = msgspec.structs.replace(record.reply, ahead=[*ahead])
+
+    right = Primitives._reply
+    patch.setattr(Primitives, "_reply", reply)
+
+
 def keeps_no_outcome(patch: Patch) -> None:
     patch.setattr(Outcomes, "_keep", lambda outcomes, host, fiber, payload, keys: None)
 
@@ -178,6 +211,13 @@ MISTAKES: Final = {
     "starts aren't saved": Mistake(leaves_starts_to_other_threads, "large counts", threads=2),
     "a fiber doesn't ask again": Mistake(does_not_ask_again, "large pipeline"),
     "no reply is kept": Mistake(keeps_no_reply, "large pipeline"),
+    "no reply to a delegated put is kept": Mistake(
+        keeps_no_reply_to_delegated_puts, "large pipeline"
+    ),
+    "no item that was taken ahead is kept": Mistake(
+        keeps_no_item_that_was_taken_ahead, "items that are taken ahead"
+    ),
+    "items ahead are kept with a reply": Mistake(keeps_rights, "items that are taken ahead"),
     "no outcome is kept": Mistake(keeps_no_outcome, "seen by another tree"),
     "no cancellation is told again": Mistake(keeps_no_cancellation, "after a time limit", AMID),
     "an older snapshot is kept": Mistake(keeps_the_first_snapshot, "large pipeline"),
@@ -188,8 +228,28 @@ MISTAKES: Final = {
     ),
 }
 
+
+def taken_ahead(items: int) -> IO[Any, Any, list[int]]:
+    """One fiber takes all items of a queue, and passes each on; the value is what has come."""
+
+    def passes(source: Queue[int], target: Queue[int], left: int) -> IO[Any, Any, None]:
+        if not left:
+            return io.pure(None)
+        one = source.take().flat_map(lambda item: io.sleep(0.001).then(target.put(item)))
+        return one.then(io.defer_io(passes, source, target, left - 1))
+
+    def run(queues: Sequence[Queue[int]]) -> IO[Any, Any, list[int]]:
+        source, target = queues
+        filled = io.zip([source.put(n) for n in range(items)])
+        passed = io.zip_par([passes(source, target, items)])
+        return filled.then(passed, io.zip([target.take()] * items))
+
+    return io.zip(Queue.create(), Queue.create()).flat_map(run)
+
+
 LARGE: Final = {
     "large pipeline": lambda: pipeline(3, 3, 4, None),
+    "items that are taken ahead": lambda: taken_ahead(40),
     "large counts": lambda: guarded(4, 3),
 }
 
@@ -200,6 +260,7 @@ def is_right(case: str) -> Callable[[Simulation[Any, Any]], Any]:
         return judge(case, may_lose=False)
     expected = {
         "large pipeline": ([(who, n) for who in range(3) for n in range(4)], 0),
+        "items that are taken ahead": [*range(40)],
         "large counts": 4 * 3 * 101,
     }[case]
     return lambda simulation: simulation.result == Ok(expected)

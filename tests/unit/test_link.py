@@ -72,17 +72,21 @@ def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Coun
     assert progress.received == 1
 
 
+@pytest.mark.parametrize(
+    "message",
+    [m.DelegatedPut(1, 1, 2, b"item"), m.TakenAhead(2, 1, 1, 1), m.StoreValue(1, 2, b"value")],
+    ids=["put", "taken", "value"],
+)
 def test_link_holds_deferrable_messages_of_a_burst_back_for_one_batch(
-    counterpart: Counterpart, monkeypatch: pytest.MonkeyPatch
+    message: m.MemberMessage, counterpart: Counterpart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fiber that puts many items without asking would send a frame for each."""
     counterpart.wait_until_idle()
     monkeypatch.setattr(link, "time", SimpleNamespace(monotonic=lambda: 1e9))
-    host, put = counterpart.host, m.DelegatedPut(1, 2, b"item")
-    cancel = m.CancelRun(1)
+    host, cancel = counterpart.host, m.CancelRun(1)
     with host.mutex:  # without it the link thread can send nothing
-        for message in [*[put] * 4, put, put, cancel, put]:
-            host.member.send(message)
+        for each in [*[message] * 4, message, message, cancel, message]:
+            host.member.send(each)
             host.outbox_changed()
     heard = [counterpart.hear()[1] for _ in range(6)]
-    assert heard == [*[[put]] * 4, [put, put, cancel], [put]]
+    assert heard == [*[[message]] * 4, [message, message, cancel], [message]]

@@ -117,6 +117,21 @@ def test_package_comes_with_its_parents_and_its_lazy_imports(
     assert sys.modules["shop"].name == "shop"
 
 
+def test_dump_that_reads_no_files_brings_the_modules_that_have_come_as_text_alone(
+    tmp_path: Path, forgotten: Callable[..., None], monkeypatch: Any
+) -> None:
+    job = imported(tmp_path, "came_as_text", "def f():\n    return 1\n")
+    worker = Elsewhere()
+    payload = dump(job.f, with_sources=True).whole()
+    assert b"return 1" in payload
+    assert b"return 1" not in dump(job.f, with_sources=True, reads_files=False).whole()
+    forgotten("came_as_text")
+    f = worker.opens(payload)
+    with use_space(worker.space):
+        again = dump(f, with_sources=True, reads_files=False).whole()
+    assert b"return 1" in again
+
+
 def test_module_that_is_edited_and_loaded_again_is_new_for_values_sent_afterwards(
     tmp_path: Path, forgotten: Callable[..., None], monkeypatch: Any
 ) -> None:

@@ -4,6 +4,8 @@ Rules
 -----
 - Fibers are placed on the worker with the most room. A chunk that finds none waits in the backlog,
   which is first-in first-out.
+- Fibers that wait in their snapshot take no thread. So they need no room, and those that a member
+  leaves behind are placed at once, however many they are.
 - A chunk with a target goes there at once, or is lost if the target is gone.
 - When a worker has nothing to do, another one that has more than its threads can step is asked to
   give fibers away.
@@ -169,7 +171,7 @@ class Placement(CoordinatorFeature):
     def _place_backlog(self) -> None:
         backlog, members = self._state.backlog, self._state.members
         while backlog:
-            host = choose_host(members.values())
+            host = choose_host(members.values(), needs_room=not backlog[0].is_waiting)
             if host is None:
                 return
             chunk = backlog.popleft()

@@ -9,9 +9,18 @@ from distio.coordination.state.members import MemberRecord
 __all__ = ["choose_host", "choose_victim"]
 
 
-def choose_host(members: Iterable[MemberRecord]) -> MemberRecord | None:
-    """The worker with the most room, or None if none has any."""
-    takers = [member for member in members if member.is_worker and member.has_room]
+def choose_host(members: Iterable[MemberRecord], *, needs_room: bool = True) -> MemberRecord | None:
+    """The worker with the most room, or None if none has any.
+
+    Args:
+        members: all members.
+        needs_room: whether fibers are to step there; else any worker will do that stays.
+    """
+    takers = [
+        member
+        for member in members
+        if member.is_worker and (member.has_room if needs_room else member.is_staying)
+    ]
     return min(
         takers, key=lambda member: (member.load / member.hello.threads, member.id), default=None
     )

@@ -8,7 +8,8 @@ Rules
 - Each `PrimitiveCall` is answered once. A fiber withdraws a call by a message, too: the call has
   been answered already, or the fiber is told that it never will be. Links keep order, so it can't
   be both.
-- The fibers of a lost member wait no longer.
+- The fibers of a lost member wait no longer, unless they go on elsewhere from a snapshot. The reply
+  for which a snapshot waits is kept, also that to a call which its member has answered itself.
 - What members may do without asking is in `delegations`.
 """
 
@@ -100,7 +101,7 @@ class Primitives(CoordinatorFeature):
             return
         primitive = make_primitive(message.kind, message.size)
         self._primitives[message.key] = message.run, primitive
-        if run.delegates_queues and isinstance(primitive, Queue) and not primitive.has_limit:
+        if isinstance(primitive, Queue) and not primitive.has_limit:
             self._delegations[message.key] = Delegations(primitive)
         self._keys.setdefault(message.run, {})[message.key] = None
         self._references.made(message.run, message.key, sender.id)
@@ -242,6 +243,8 @@ class Primitives(CoordinatorFeature):
         _, primitive = self._primitives[message.key]
         item = _item_of(message.item, message.references)
         self._references.came(message.references, message.key)
+        self._forget_reply(message.fiber)
+        self._keep(message.fiber, m.Replied(message.fiber, True if message.is_offer else None))
         for reply in primitive.ask(NOBODY, "put", 0, item):
             if reply.fiber != NOBODY:
                 self._reply(reply)
@@ -251,8 +254,12 @@ class Primitives(CoordinatorFeature):
         """A member has taken items that it was given ahead: they don't come back with its loss."""
         delegations = self._delegations.get(message.key)
         taken = message.serial, message.taken
-        if delegations is None or not delegations.note_taken(sender.id, *taken):
+        items = None if delegations is None else delegations.note_taken(sender.id, *taken)
+        if not items:
             self._state.stale += 1
+        elif message.fiber:
+            self._forget_reply(message.fiber)
+            self._keep(message.fiber, m.Replied(message.fiber, item=items[-1]))
 
     @handles
     def take_back(self, sender: MemberRecord, message: m.DelegationReturned) -> None:
@@ -296,10 +303,11 @@ class Primitives(CoordinatorFeature):
                 self._references.sent(references, waiter.member)
             if isinstance(self._primitives[waiter.key][1], Queue):
                 self._references.gone(references, waiter.key)
-        said = fiber, plain, None if item is NOTHING else item, is_closed
-        delegated = may_put, list(ahead)
-        replied = m.Replied(*said, "", *delegated, list(references))
+        said = fiber, plain, None if item is NOTHING else item, is_closed, ""
+        replied = m.Replied(*said, references=list(references))
         self._keep(fiber, replied)
+        if may_put or ahead:  # that member may, and no other one
+            replied = m.Replied(*said, may_put, list(ahead), list(references))
         self._state.send_if_member(waiter.member, replied)
 
     def _keep(self, fiber: int, reply: m.Replied) -> None:

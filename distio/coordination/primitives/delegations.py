@@ -77,18 +77,18 @@ class Delegations:
             self._queue.put_back([*self._ahead][max(0, taken - self._known) :])
             self._ahead.clear()
 
-    def note_taken(self, member: int, serial: int, taken: int) -> bool:
+    def note_taken(self, member: int, serial: int, taken: int) -> list[bytes]:
         """This member has taken so many of the items that it was given ahead with this serial.
 
         Returns:
-            False if it was given others since, or has none.
+            Those that weren't known to be taken; none if it was given others since, or has none.
         """
-        if member != self._reader or serial != self._serials.get(member, 0):
-            return False
-        while self._known < taken and self._ahead:
-            self._ahead.popleft()
-            self._known += 1
-        return True
+        items: list[bytes] = []
+        if member == self._reader and serial == self._serials.get(member, 0):
+            while self._known < taken and self._ahead:
+                items.append(self._ahead.popleft())
+                self._known += 1
+        return items
 
     def delegate(
         self, member: int, call: m.PrimitiveCall, *, got_item: bool

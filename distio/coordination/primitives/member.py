@@ -4,6 +4,8 @@ Rules
 -----
 - A fiber that calls a primitive is parked until it is answered; the coordinator's primitives do
   that. A member that is alone in its cluster keeps the primitives itself, and asks nobody.
+- Where a call was delegated, the fiber is answered at once. If snapshots of it are taken, one in
+  which it still waits has been sent, and the coordinator is told what it was answered.
 - A fiber that is cancelled while it waits asks to wait no longer, and stays parked until it is
   clear whether it was answered before. If so, it has its answer: it holds what it took.
 """
@@ -105,15 +107,18 @@ class Primitives(MemberFeature):
         """Answer a fiber without asking the coordinator; return whether that was possible."""
         if request.method in ("put", "offer") and delegation.may_put:
             assert request.payload is not None
-            put = m.DelegatedPut(
-                fiber.run, request.primitive.key, request.payload, list(request.references)
-            )
-            self._state.send(put)
-            fiber.value = True if request.method == "offer" else None
+            is_offer = request.method == "offer"
+            put = request.primitive.key, request.payload, list(request.references), is_offer
+            self._state.send(m.DelegatedPut(fiber.run, fiber.id, *put))
+            fiber.value = True if is_offer else None
         elif request.method in ("take", "poll") and delegation.items:
             fiber.value = PackedValue(delegation.items.popleft())
             delegation.taken += 1
-            self._untold[request.primitive.key] = delegation
+            if fiber.tree is None or self._state.runs[fiber.run].snapshots == "births":
+                self._untold[request.primitive.key] = delegation
+            else:
+                taken = delegation.serial, delegation.taken
+                self._state.send(m.TakenAhead(request.primitive.key, *taken, fiber.id))
         else:
             return False
         return True

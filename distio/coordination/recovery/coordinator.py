@@ -27,7 +27,7 @@ from typing import Final
 
 import msgspec
 
-from distio.coordination.admission import part_of, require, require_attachments
+from distio.coordination.admission import Inadmissible, part_of, require, require_attachments
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
@@ -106,19 +106,20 @@ class Recovery(CoordinatorFeature):
             return
         require(message.received <= sender.sent, "more was received than was sent")
         require(len(message.fibers) == len(message.payloads), "not every outcome is a fiber's")
+        fibers = [*message.fibers, *[each.fiber for each in message.unsaved]]
         for chunk in message.chunks:
             require(chunk.run == message.run, "the fibers of other runs are saved")
             require(len(chunk.fibers) == 1, "a snapshot has more than one fiber")
             require(not chunk.held or self._has_lent(sender.id, chunk.held), "it holds too much")
+            fibers.append(chunk.fibers[0][0])
         require_attachments(run, message.chunks)
-        fibers = [*message.fibers, *[each.fiber for each in message.unsaved]]
-        fibers += [fiber for chunk in message.chunks for fiber, _ in chunk.fibers]
         for fiber in fibers:
             record = self._state.fibers.get(fiber)
             is_its_own = (
                 home_of(fiber) == sender.id if record is None else record.run == message.run
             )
-            require(is_its_own, f"fiber {name_of(fiber)} isn't there to be saved")
+            if not is_its_own:
+                raise Inadmissible(f"fiber {name_of(fiber)} isn't there to be saved")
 
     @handles
     def save(self, sender: MemberRecord, message: m.SaveFibers) -> None:
@@ -280,7 +281,10 @@ class Recovery(CoordinatorFeature):
             record.restored += 1
             record.last_loss = f"{member.name()} was lost: {reason}"
             self._note_restored(fiber, run, member, reason, record.snapshot.is_saved)
-        for (_, snapshot), fibers in sorted(chunks.items(), key=_innocent_first):
+        again = sorted(chunks.items(), key=_innocent_first)
+        waiting = [each for each in again if each[0][1].chunk.is_waiting]
+        others = [each for each in again if not each[0][1].chunk.is_waiting]
+        for (_, snapshot), fibers in [*others, *reversed(waiting)]:
             self._place_again(run, snapshot, fibers, lost)
 
     def _place_again(self, run: Run, snapshot: Snapshot, fibers: list[int], lost: int) -> None:
@@ -298,7 +302,10 @@ class Recovery(CoordinatorFeature):
             record.pending_cancels = dict.fromkeys(record.told, 0)
             self._references.host_lost(fiber)
         run.count(NOWHERE, len(fibers))
-        self._state.backlog.append(chunk)
+        if chunk.is_waiting:  # so it needs no room (see `placement`), and waits for none
+            self._state.backlog.appendleft(chunk)
+        else:
+            self._state.backlog.append(chunk)
         self._state.is_unsettled = True
 
 

@@ -306,7 +306,8 @@ class Recovery(MemberFeature):
     def _keep(self, taken: Taken, *, is_to_be_heard: bool = False) -> None:
         """Send snapshots that were taken; each fiber is the top of a tree of its own now."""
         state, run = self._state, taken.run
-        state.flush(full=False)  # the coordinator hears that a fiber was started before all else
+        if state.progress.has_to_tell_of(run.id):
+            state.flush(full=False)  # that a fiber was started is heard before all else of it
         chunks, unsaved = [], []
         for captured, dumped, reason in taken.snapshots:
             fiber, key = captured.fiber, (captured.fiber.id, captured.fiber.epoch)

@@ -158,7 +158,7 @@ class TakeSnapshots(Task):
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
                     reason = _why_unsaved(captured, error)
             snapshots.append((captured, dumped, reason))
-        outcomes = outcomes_of(mentioned, self._result.run)
+        outcomes = outcomes_of(mentioned, self._result.run) if mentioned else ()
         self._result = self._result._replace(snapshots=snapshots, outcomes=outcomes)
 
     def commit(self) -> Following:

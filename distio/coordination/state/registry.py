@@ -128,7 +128,6 @@ class Run:
         "alive_at",
         "asked",
         "attachments",
-        "delegates_queues",
         "ending",
         "fibers",
         "is_miscounted",
@@ -148,9 +147,6 @@ class Run:
         """What is kept of its fibers."""
         self.members = {owner}
         """The members that have ever hosted fibers of the run."""
-        self.delegates_queues = snapshots != "suspensions"
-        """Whether members may use its queues without asking: what a member does so is lost with it,
-        so it is in no snapshot."""
         self.alive = 0
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""

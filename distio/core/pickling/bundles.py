@@ -25,21 +25,23 @@ _LARGEST_KEPT: Final = 1024 * 1024
 _MOST_FRUITLESS: Final = 3
 
 
-def bundle_of(scope: Scope, *, with_sources: bool) -> Bundled:
-    """The bundle of what a body needs that was dumped with this scope."""
+def bundle_of(scope: Scope, *, with_sources: bool, reads_files: bool = True) -> Bundled:
+    """The bundle of what a body needs that was dumped with this scope; see `dump`."""
     if not scope.namespaces:
         payload = b""
-        sources = _sources_of(scope) if with_sources else []
+        sources = _sources_of(scope, reads_files) if with_sources else []
         if sources or scope.defines_classes:
             payload = pickle.dumps((sources, []), pickle.HIGHEST_PROTOCOL)
         return Bundled.of(payload)
     made = _made_anew(scope) if scope.is_trial else _kept_or_made(scope)
-    return made.with_sources(_sources_of(scope) if with_sources else [])
+    return made.with_sources(_sources_of(scope, reads_files) if with_sources else [])
 
 
-def _sources_of(scope: Scope) -> list[Source]:
+def _sources_of(scope: Scope, reads_files: bool) -> list[Source]:
+    if not scope.modules:
+        return []
     space = scope.space
-    return sources_of(scope.modules, space.reach, space.sources.came) if scope.modules else []
+    return sources_of(scope.modules, space.reach, space.sources.came, reads_files=reads_files)
 
 
 @final

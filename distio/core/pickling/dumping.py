@@ -24,6 +24,7 @@ def dump(
     is_strict: bool = False,
     is_trial: bool = False,
     with_sources: bool = False,
+    reads_files: bool = True,
     writer: Writer | None = None,
 ) -> Dumped:
     """Pickle an object, with whatever of scripts it needs.
@@ -32,6 +33,7 @@ def dump(
         obj: which.
         is_strict: whether to fail for an exception that would arrive as a `ForeignException`.
         with_sources: whether modules that others may not find travel along.
+        reads_files: whether such modules may be in files here; else they have come as text.
         is_trial: whether all that counts is whether it can be done.
         writer: says whether large values and code are attached, which they aren't by default; for
             several dumps in a row, the same one.
@@ -49,6 +51,8 @@ def dump(
         body = writer.take()
     if scope.apart:
         body[1].update(scope.apart)
-    bundle = bundle_of(scope, with_sources=with_sources)
+    if not reads_files and not scope.space.sources.came:
+        with_sources = False
+    bundle = bundle_of(scope, with_sources=with_sources, reads_files=reads_files)
     copied = scope.generators.copied
     return Dumped.of(body, bundle, scope.handles, scope.references, copied)

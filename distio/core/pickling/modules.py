@@ -154,13 +154,16 @@ class Reach:
         return all(path is not None and roots & path for path in paths)
 
 
-def sources_of(names: Iterable[str], reach: Reach, came: Mapping[str, Source]) -> list[Source]:
+def sources_of(
+    names: Iterable[str], reach: Reach, came: Mapping[str, Source], *, reads_files: bool = True
+) -> list[Source]:
     """The modules that somebody may not find, their packages, and what they import, as text.
 
     Args:
         names: modules that a pickle names.
         reach: where others look.
         came: those that came here as text: others may need it, too.
+        reads_files: whether those are looked for that are in files here.
     """
     found: dict[str, Source] = {}
     pending = [*names]
@@ -170,7 +173,7 @@ def sources_of(names: Iterable[str], reach: Reach, came: Mapping[str, Source]) -
         module = sys.modules.get(name)
         if name in found or module is None or is_everywhere(name) or not travels_by_name(module):
             continue
-        source = came.get(name) or _source_of(name, module)
+        source = came.get(name) or (_source_of(name, module) if reads_files else None)
         if source is None or not (source.is_edited or name in came or not reach.has(name)):
             continue
         size += len(source.text or "")

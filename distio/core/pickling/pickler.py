@@ -28,6 +28,7 @@ from distio.core.pickling.finding import find_attribute, find_here, find_module,
 from distio.core.pickling.generators import is_generator
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
 from distio.core.pickling.payloads import Writer
+from distio.core.pickling.plain import PLAIN
 from distio.core.pickling.scope import Scope, find
 from distio.core.pickling.shared_code import shared
 from distio.core.references import Reference, reduce_handle, reduce_reference
@@ -87,6 +88,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
 
         if self.scope.is_trial:
             return False
+        if type(value) in PLAIN:
+            return True
+        if isinstance(value, type | FunctionType) and self.scope.by_name(value, value.__qualname__):
+            return True
         try:
             dump(value, is_trial=True)
         except Exception:  # noqa: BLE001 (then it is left out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -169,7 +170,13 @@ def text_hints(f: FunctionType) -> list[str]:
 
 def words_in(texts: Iterable[str]) -> list[str]:
     """All that may be a name in some texts."""
-    return [word for text in texts for word in _WORD.findall(text)]
+    return [word for text in texts for word in _words_of(text)]
+
+
+@lru_cache(maxsize=1024)
+def _words_of(text: str) -> tuple[str, ...]:
+    """The same functions are pickled again and again."""
+    return tuple(_WORD.findall(text))
 
 
 @final

@@ -54,6 +54,8 @@ class ReturnTokens(MemberMessage, frozen=True, gc=False):
 class StoreValue(MemberMessage, frozen=True, gc=False):
     """A variable was made or set."""
 
+    is_deferrable: ClassVar[bool] = True
+
     run: Id
     lock: Key
     value: Payload

@@ -52,10 +52,14 @@ class DelegatedPut(MemberMessage, frozen=True, gc=False):
     is_deferrable: ClassVar[bool] = True
 
     run: Id
+    fiber: FiberId
+    """The fiber that has put it."""
     key: Id
     item: Payload
     references: list[Id] = msgspec.field(default_factory=list)
     """The keys of what the item refers to."""
+    is_offer: bool = False
+    """Whether the fiber was told that there was room."""
 
 
 class DelegationReturned(MemberMessage, frozen=True, gc=False):
@@ -69,11 +73,15 @@ class DelegationReturned(MemberMessage, frozen=True, gc=False):
 class TakenAhead(MemberMessage, frozen=True, gc=False):
     """Items that this member was given ahead were taken, and others will see what follows."""
 
+    is_deferrable: ClassVar[bool] = True
+
     key: Id
     serial: Count
     """How often it was given items of this queue ahead."""
     taken: Count
     """How many of those that came last were taken."""
+    fiber: FiberId = 0
+    """The fiber that has taken the last one; 0: no snapshot of it waits for that."""
 
 
 class WithdrawCall(MemberMessage, frozen=True, gc=False):

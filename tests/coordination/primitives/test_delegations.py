@@ -34,7 +34,7 @@ class Shared(Scene):
 
     def puts(self, count: int) -> None:
         for n in range(count):
-            self.says(1, m.DelegatedPut(self.run, KEY, b"%d" % n))
+            self.says(1, m.DelegatedPut(self.run, self.run, KEY, b"%d" % n))
 
     def gives_ahead(self) -> list[bytes]:
         """Member 2 takes twice in a row."""
@@ -48,14 +48,14 @@ def test_member_that_has_put_once_may_put_without_asking() -> None:
     scene = Shared()
     ((to, said),) = scene.asks(2, "put", b"a")
     assert (to, said.may_put) == (2, True)
-    assert scene.says(2, m.DelegatedPut(scene.run, KEY, b"b")) == []
+    assert scene.says(2, m.DelegatedPut(scene.run, scene.run, KEY, b"b")) == []
     assert [scene.asks(3, "take")[0][1].item for _ in range(2)] == [b"a", b"b"]
 
 
 def test_item_that_is_put_without_asking_reaches_a_waiting_fiber() -> None:
     scene = Shared()
     assert scene.asks(3, "take") == []
-    ((to, said),) = scene.tells_of(2, m.DelegatedPut(scene.run, KEY, b"a"))
+    ((to, said),) = scene.tells_of(2, m.DelegatedPut(scene.run, scene.run, KEY, b"a"))
     assert (to, said.item) == (3, b"a")
 
 
@@ -91,7 +91,7 @@ def test_queue_is_closed_when_all_delegated_puts_have_arrived() -> None:
     scene = Shared()
     scene.asks(2, "put", b"a")
     assert scene.asks(3, "close") == [(2, m.RecallDelegation(KEY))]
-    scene.says(2, m.DelegatedPut(scene.run, KEY, b"b"))
+    scene.says(2, m.DelegatedPut(scene.run, scene.run, KEY, b"b"))
     assert scene.asks(3, "take") == []
     closed, taken = scene.tells_of(2, m.DelegationReturned(KEY, taken=0))
     assert [closed[1].is_closed, taken[1].item] == [False, b"a"]
@@ -144,18 +144,3 @@ def test_coordinator_does_not_answer_a_client_that_is_lost_with_its_worker() -> 
     assert scene.breaks(worker) == []
     scene.breaks(client)
     assert run not in scene.machine.runs
-
-
-def test_queue_of_a_run_that_saves_suspensions_is_asked_for_each_operation() -> None:
-    scene = Scene(workers=1)
-    run = scene.starts(fibers=9)
-    scene.machine.runs[run].delegates_queues = False
-    scene.says(1, m.MakePrimitive(run, KEY, "queue", -1))
-
-    def calls(fiber: int, method: Method, item: bytes | None = None) -> Any:
-        call = m.PrimitiveCall(run, fiber_id(2, fiber), KEY, method, 0, item)
-        ((_, replied),) = scene.says(2, call)
-        return replied
-
-    assert [calls(n, "put", b"item").may_put for n in range(6)] == [False] * 6
-    assert [calls(n, "take").ahead for n in range(6)] == [[]] * 6

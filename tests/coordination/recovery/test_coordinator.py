@@ -10,7 +10,7 @@ from distio.coordination.gate import Gate
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.events import Received
 from distio.protocol import messages as m
-from distio.protocol.domains import Snapshots
+from distio.protocol.domains import Method, Snapshots
 from distio.protocol.ids import fiber_id
 from tests.harness.coordinators import Commands, Scene, chunk, ended, made
 
@@ -113,11 +113,83 @@ def test_reply_is_kept_until_a_snapshot_knows_of_it() -> None:
     other, queue = 5 - host, fiber_id(scene.client, 50)
     scene.says(scene.client, m.MakePrimitive(run, queue, "queue", -1))
     scene.says(host, saved(run, is_waiting=True))
-    replied = scene.says(host, m.PrimitiveCall(run, FIBER, queue, "put", 0, b"item"))
+    scene.says(host, m.PrimitiveCall(run, FIBER, queue, "put", 0, b"item"))
     scene.breaks(host)
-    assert scene.says(other, m.RepeatCall(run, FIBER)) == [(other, said) for _, said in replied]
+    assert scene.says(other, m.RepeatCall(run, FIBER)) == [(other, m.Replied(FIBER))]
     scene.says(other, saved(run, epoch=2))
     assert scene.machine.fibers[FIBER].reply is None
+
+
+class WithQueue(Scene):
+    """A fiber is at the worker `host`, where it has called a queue without limit."""
+
+    def __init__(self) -> None:
+        super().__init__(workers=2)
+        self.run, commands = shipped(self)
+        ((self.host, _, _),) = placed_again(commands)
+        self.queue = fiber_id(self.client, 50)
+        self.says(self.client, m.MakePrimitive(self.run, self.queue, "queue", -1))
+
+    def calls(self, member: int, fiber: int, method: Method, item: bytes | None = None) -> Any:
+        call = m.PrimitiveCall(self.run, fiber, self.queue, method, 0, item)
+        (said,) = [said for _, said in self.says(member, call) if isinstance(said, m.Replied)]
+        return said
+
+    def told_again(self) -> Any:
+        """What the fiber is told at the other worker, when its own is lost."""
+        self.breaks(self.host)
+        other = 5 - self.host
+        ((_, said),) = self.says(other, m.RepeatCall(self.run, FIBER))
+        return said
+
+
+@pytest.mark.parametrize(("is_offer", "answer"), [(False, None), (True, True)])
+def test_reply_that_a_member_has_given_to_a_put_itself_is_kept(
+    is_offer: bool, answer: bool | None
+) -> None:
+    scene = WithQueue()
+    assert scene.calls(scene.host, FIBER, "put", b"first").may_put
+    scene.says(scene.host, saved(scene.run, is_waiting=True))
+    put = m.DelegatedPut(scene.run, FIBER, scene.queue, b"second", is_offer=is_offer)
+    scene.says(scene.host, put)
+    assert scene.told_again() == m.Replied(FIBER, answer)
+
+
+def test_item_that_was_taken_ahead_is_kept_for_the_fiber_that_took_it() -> None:
+    scene = WithQueue()
+    for item in (b"a", b"b", b"c", b"d"):
+        scene.calls(scene.client, fiber_id(scene.client, 2), "put", item)
+    scene.calls(scene.host, FIBER, "take")
+    assert scene.calls(scene.host, FIBER, "take").ahead == [b"c", b"d"]
+    scene.says(scene.host, saved(scene.run, is_waiting=True))
+    scene.says(scene.host, m.TakenAhead(scene.queue, 1, 1, FIBER))
+    assert scene.told_again() == m.Replied(FIBER, item=b"c")
+    assert scene.calls(5 - scene.host, FIBER, "take").item == b"d"
+
+
+def test_reply_that_is_kept_brings_no_rights_to_another_member() -> None:
+    scene = WithQueue()
+    for item in (b"a", b"b", b"c"):
+        scene.calls(scene.client, fiber_id(scene.client, 2), "put", item)
+    scene.calls(scene.host, FIBER, "take")
+    scene.says(scene.host, saved(scene.run, is_waiting=True))
+    assert scene.calls(scene.host, FIBER, "take").ahead == [b"c"]
+    assert scene.told_again() == m.Replied(FIBER, item=b"b")
+    assert scene.calls(5 - scene.host, FIBER, "take").item == b"c"
+
+
+def test_fibers_that_wait_are_placed_at_once_and_in_their_order_though_there_is_no_room() -> None:
+    scene = Scene(workers=1)
+    waiting = [fiber_id(2, n) for n in range(1, 8)]
+    run, _ = shipped(scene)
+    scene.tells(2, m.RunProgress(run, [(1, 9)], 0, [], 0), ready=9)
+    for fiber in waiting:
+        scene.says(2, saved(run, fiber, 0, is_waiting=True))
+    scene.offers(scene.client, run, fiber_id(1, 2))  # there is no room for it
+    other = scene.join("worker")
+    scene.tells(other, ready=9)
+    again = placed_again(scene.breaks(2))
+    assert again == [(other, [(fiber, 1)], [0]) for fiber in waiting]
 
 
 def test_call_that_waits_is_answered_where_its_fiber_asks_again() -> None:

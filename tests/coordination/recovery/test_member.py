@@ -9,7 +9,7 @@ from typing import Any
 from distio import IO, Panic, Queue, Var, io, resource
 from distio.coordination.member import Member
 from distio.core.fiber import Fiber
-from distio.core.snapshot import dump_fibers
+from distio.core.snapshot import dump_fibers, dump_item
 from distio.errors import WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.domains import Snapshots
@@ -87,6 +87,29 @@ def test_fiber_that_was_saved_is_saved_alone_next_time() -> None:
     (call,) = [each for each in first if isinstance(each, m.PrimitiveCall)]
     worker.member.receive(m.Replied(call.fiber, True))
     assert saved(worker.works()) == [[call.fiber]]
+
+
+def test_fiber_that_puts_without_asking_is_saved_first_as_one_that_waits_for_the_reply() -> None:
+    put = Queue.create().flat_map(lambda queue: queue.put(1).then(queue.put(2)))
+    worker = Worker(put)
+    worker.works()
+    worker.member.receive(m.Replied(FIBER, may_put=True))
+    said = worker.works()
+    assert kinds(said)[:2] == ["SaveFibers", "DelegatedPut"]
+    assert isinstance(said[0], m.SaveFibers)
+    assert [chunk.is_waiting for chunk in said[0].chunks] == [True]
+
+
+def test_fiber_that_takes_an_item_ahead_is_saved_first_and_the_coordinator_is_told() -> None:
+    take = Queue.create().flat_map(lambda queue: queue.take().then(queue.take(), queue.take()))
+    worker = Worker(take)
+    worker.works()
+    first, *ahead = [dump_item(n).payload for n in range(3)]
+    worker.member.receive(m.Replied(FIBER, item=first, ahead=ahead))
+    said = worker.works()
+    assert kinds(said)[:4] == ["SaveFibers", "TakenAhead", "SaveFibers", "TakenAhead"]
+    told = [each for each in said if isinstance(each, m.TakenAhead)]
+    assert [(each.taken, each.fiber) for each in told] == [(1, FIBER), (2, FIBER)]
 
 
 def test_fiber_that_waits_is_saved_as_one_that_asks_again() -> None:
