@@ -49,6 +49,10 @@ class Ledger:
             self._require(fiber not in self._place, fiber, "was made twice")
             self._place[fiber] = who
 
+    def set_out(self, fiber: int, who: str) -> None:
+        """This process has made it of its own, if it isn't known."""
+        self._place.setdefault(fiber, who)
+
     def stepped(self, fiber: int, epoch: int, who: str, now: float) -> None:
         """This process steps it."""
         self._is_at(fiber, who, "is stepped by")

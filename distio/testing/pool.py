@@ -108,6 +108,8 @@ class Pool:
             world.ledger.cancelled(work.id)
         counts = self._counts(work)
         if counts:
+            if work.id in self._host.member.features.actors.carriers():
+                world.ledger.set_out(work.id, self._name)  # no fiber has started it
             world.ledger.stepped(work.id, work.epoch, self._name, world.now)
             world.calls.resumed(work)
         executor.run()
@@ -157,7 +159,7 @@ class Pool:
             return
         if self.is_believed:
             self._keep_books(fiber, asked)
-        if isinstance(fiber.request, rq.Spawn | rq.SpawnAt):
+        if isinstance(fiber.request, rq.Spawn | rq.SpawnHere | rq.CallActor):
             children = [handle.id for handle in fiber.value]
             self._world.note(
                 self._name, "fiber {} has started" + " {}" * len(children), [fiber.id, *children]
@@ -167,7 +169,7 @@ class Pool:
 
     def _keep_books(self, fiber: Fiber, asked: Request | None) -> None:
         world, request = self._world, fiber.request
-        if isinstance(request, rq.Spawn | rq.SpawnAt):
+        if isinstance(request, rq.Spawn | rq.SpawnHere | rq.CallActor):
             world.ledger.made([handle.id for handle in fiber.value], self._name)
         elif isinstance(request, rq.Sleep):
             if request.is_repeated:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -28,6 +29,8 @@ class CoordinatorState:
         self.runs: dict[int, Run] = {}
         self.backlog: deque[m.Chunk] = deque()
         """The chunks that wait for a place."""
+        self.held: dict[int, list[m.Chunk]] = {}
+        """By actor: the calls that wait until it is known where its object goes."""
         self.now = 0.0
         """When the event came that is being handled."""
         self.alarm = inf
@@ -153,6 +156,10 @@ class CoordinatorState:
         """The fibers of a chunk, which is here or has just come from a host, are dropped."""
         for fibers_dropped in self.hooks.fibers_dropped:
             fibers_dropped(host, chunk)
+
+    def waiting_chunks(self) -> Iterable[m.Chunk]:
+        """The chunks that are here, since their fibers are nowhere."""
+        return chain(self.backlog, *self.held.values())
 
     # -- runs -----------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """The locks that the fibers hold: (lock, its tokens as in `Lock`, how many of them)."""
     target: Id = 0
     """The member where they belong and stay; 0: anywhere."""
+    actor: Id = 0
+    """The actor that they call, if they have a target; else the one whose object they carry."""
     attachments: list[tuple[bytes, Payload]] = []
     """By digest, the attachments of the payload; without bytes if the receiver has got them before,
     in the same run."""
