@@ -170,7 +170,8 @@ class Pool:
     def _keep_books(self, fiber: Fiber, asked: Request | None) -> None:
         world, request = self._world, fiber.request
         if isinstance(request, rq.Spawn | rq.SpawnHere | rq.CallActor):
-            world.ledger.made([handle.id for handle in fiber.value], self._name)
+            owner = fiber.id if isinstance(request, rq.Spawn) and request.are_owned else 0
+            world.ledger.made([handle.id for handle in fiber.value], self._name, owner)
         elif isinstance(request, rq.Sleep):
             if request.is_repeated:
                 world.ledger.sleeps_on(fiber.id, request.seconds)
@@ -183,7 +184,8 @@ class Pool:
         if not self._host.member.is_running(fiber.run):
             return
         if self.is_believed:
-            self._world.ledger.ended(fiber.id, self._name)
+            is_cut = bool(fiber.unwinding or fiber.pending_cancels)
+            self._world.ledger.ended(fiber.id, self._name, self._world.now, is_cancelled=is_cut)
             self._world.calls.ended(fiber)
         self._world.note(self._name, "fiber {} has ended", (fiber.id,))
 

@@ -71,6 +71,9 @@ class Placement(MemberFeature):
         if parent.stream is not None:
             parent.stream.divide_among(children)
         run.started(sequence_of(first), count)
+        if request.are_owned and not parent.is_pinned:  # else the run ends with it
+            for child in children:
+                child.owner = parent.id
         parent.value = [child.handle for child in children]
         if parent.tree is not None:
             parent.tree.rest.update(zip(range(first, first + count), children))
@@ -99,6 +102,7 @@ class Placement(MemberFeature):
         run, id = state.runs[parent.run], state.next_ids(1)
         child = state.make(run, id, io, None)
         inherit([child], parent)
+        child.owner = 0 if parent.is_pinned else parent.id
         run.started(sequence_of(id), 1)
         parent.value = [child.handle]
         if parent.tree is not None:
@@ -178,8 +182,7 @@ class Placement(MemberFeature):
         departure = Departure(run, fibers, dumped, destination)
         for fibers_leave in state.hooks.fibers_leave:
             fibers_leave(departure)
-        ids = [(fiber.id, fiber.epoch) for fiber in fibers]
-        state.send(m.Offer([run.chunk(ids, dumped, departure.held, destination)]))
+        state.send(m.Offer([run.chunk(fibers, dumped, departure.held, destination)]))
         run.alive -= len(fibers)
         for fibers_left in state.hooks.fibers_left:
             fibers_left(departure)

@@ -137,6 +137,7 @@ class Recovery(CoordinatorFeature):
             taken = run.take_attachments(chunk)  # in any case: the sender sends them once
             if self._find(sender, message.run, fiber, epoch) is not None:
                 self._keep(taken, message.received, is_saved=True)
+                self._state.note_owners(taken)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:

@@ -304,7 +304,7 @@ class Recovery(MemberFeature):
                 unsaved.append(m.Unsaved(*key, because))
             else:
                 self._references.export(dumped.handles)
-                chunk = run.chunk([key], dumped, captured.held, is_waiting=captured.is_waiting)
+                chunk = run.chunk([fiber], dumped, captured.held, is_waiting=captured.is_waiting)
                 chunks.append(chunk)
             self._begin(run, fiber, is_unsaved=dumped is None)
         outcomes = self._export(run, taken.outcomes)

@@ -157,6 +157,15 @@ class CoordinatorState:
         for fibers_dropped in self.hooks.fibers_dropped:
             fibers_dropped(host, chunk)
 
+    def note_owners(self, chunk: m.Chunk) -> None:
+        """A member has named the owners of some fibers, which have records."""
+        owned = self.runs[chunk.run].owned
+        for (fiber, _), owner in zip(chunk.fibers, chunk.owners):
+            record = self.fibers[fiber]
+            if owner and not record.owner:
+                record.owner = owner
+                owned.setdefault(owner, {})[fiber] = None
+
     def waiting_chunks(self) -> Iterable[m.Chunk]:
         """The chunks that are here, since their fibers are nowhere."""
         return chain(self.backlog, *self.held.values())

@@ -156,7 +156,7 @@ class LocalRun:
 
     def chunk(
         self,
-        fibers: list[tuple[int, int]],
+        fibers: Sequence[Fiber],
         dumped: Dumped,
         held: Sequence[tuple[int | str, int, int]],
         destination: Destination = ANYWHERE,
@@ -170,8 +170,12 @@ class LocalRun:
         ]
         self.known_attachments.update(dumped.attachments)
         references = keys_of(dumped.references, dumped.handles)
+        ids = [(fiber.id, fiber.epoch) for fiber in fibers]
         packed = dumped.payload, [*held], *destination, attachments, references
-        return Chunk(self.id, fibers, *packed, is_waiting=is_waiting)
+        owners = [fiber.owner for fiber in fibers]
+        if not any(owners):
+            owners = []
+        return Chunk(self.id, ids, *packed, is_waiting=is_waiting, owners=owners)
 
     def release(self) -> None:
         """Free what its fibers have shared; it has ended, and this may run user code."""

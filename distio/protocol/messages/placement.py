@@ -13,7 +13,7 @@ from distio.protocol.domains import Count, Epoch, Id, Key, Number, Snapshots, To
 __all__ = ["Chunk", "Offer", "Place", "StealRequest"]
 
 
-class Chunk(msgspec.Struct, frozen=True, gc=False):
+class Chunk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Fibers of one run that move together, in one pickle."""
 
     run: Id
@@ -35,6 +35,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Where the fibers lie in the payload, if there are other fibers in it."""
     is_waiting: bool = False
     """Whether its only fiber waits for an answer, and has to ask again."""
+    owners: list[Count] = []
+    """For each fiber that comes from where it was made: the one that ends after it, or 0; empty:
+    none of them has one."""
 
 
 class Offer(MemberMessage, frozen=True, gc=False):

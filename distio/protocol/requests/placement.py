@@ -14,12 +14,14 @@ __all__ = ["Spawn", "SpawnHere"]
 class Spawn(Request):
     """Start one fiber for each IO; answered by the list of their handles."""
 
-    __slots__ = ("ios",)
+    __slots__ = ("are_owned", "ios")
     must_be_seen = True
     action = "starts fibers"
 
-    def __init__(self, ios: Sequence[Any]) -> None:
+    def __init__(self, ios: Sequence[Any], are_owned: bool = False) -> None:
         self.ios = ios
+        self.are_owned = are_owned
+        """Whether the fiber ends after them, and cancels them if it ends early."""
 
 
 @final
