@@ -279,7 +279,8 @@ class Recovery(CoordinatorFeature):
             chunk = suspects.get(fiber, 0), record.snapshot
             chunks.setdefault(chunk, []).append(fiber)
             record.restored += 1
-            record.last_loss = f"{member.name()} was lost: {reason}"
+            how = reason if member.left_in_order else f"was lost: {reason}"
+            record.last_loss = f"{member.name()} {how}"
             self._note_restored(fiber, run, member, reason, record.snapshot.is_saved)
         for (_, snapshot), fibers in sorted(chunks.items(), key=_innocent_first):
             self._place_again(run, snapshot, fibers, lost)
