@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from distio.coordination.actors.member import Actors
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.dispatch import answers, handles
+from distio.coordination.endings.words import describe_unplaced
 from distio.coordination.executor.tasks import Task
 from distio.coordination.failures.member import Failures
 from distio.coordination.failures.reporting import ReportFailures
@@ -139,8 +140,12 @@ class Endings(MemberFeature):
         if run is None:
             state.stale += 1
             return
+        unreleased = []
         if run.alive and message.overdue:
-            run.unreleased = f"{describe_fibers_of(state, run)} ({message.overdue})"
+            unreleased.append(f"{describe_fibers_of(state, run)} ({message.overdue})")
+        if message.unplaced:
+            unreleased.append(describe_unplaced(message))
+        run.unreleased = "; ".join(unreleased)
         state.progress.forget(run.id)
         for run_ended in state.hooks.run_ended:
             run_ended(run)

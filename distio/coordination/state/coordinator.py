@@ -9,11 +9,12 @@ from math import inf
 from typing import Any
 
 from distio.coordination.feature.coordinator import Hooks
-from distio.coordination.state.events import Send
+from distio.coordination.state.events import OPERATOR, Send
 from distio.coordination.state.members import Departed, MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
+from distio.protocol.ids import home_of
 
 __all__ = ["CoordinatorState"]
 
@@ -170,6 +171,19 @@ class CoordinatorState:
         """The chunks that are here, since their fibers are nowhere."""
         return chain(self.backlog, *self.held.values())
 
+    def unplaced(self, run: Run) -> list[int]:
+        """The fibers of a run that have run somewhere, and wait for a place."""
+        if NOWHERE not in run.alive_at:
+            return []
+        return [
+            fiber
+            for fiber in run.fibers
+            if (record := self.fibers.get(fiber)) is not None
+            and record.host == NOWHERE
+            and not record.ended
+            and (record.epoch or record.restored or home_of(fiber) != run.owner)
+        ]
+
     # -- runs -----------------------------------------------------------------------------
 
     def probe(self, id: int, run: Run) -> None:
@@ -185,7 +199,8 @@ class CoordinatorState:
             run: what is known of it.
             overdue: why fibers that are left of it are dropped, if some are.
         """
-        del self.runs[id]  # first of all: whatever fails below, the run is over
+        unplaced = self.unplaced(run)
+        del self.runs[id]  # before the rest: whatever fails below, the run is over
         cause, reason = run.ending or (Cause.FINISHED, "")
         overdue = overdue or (reason if run.mistakes else "")
         for fiber in run.fibers:
@@ -194,4 +209,7 @@ class CoordinatorState:
         for member in self.members.values():
             member.blocked.pop(id, None)
             if member.id in run.members:
-                self.send(member.id, m.RunEnded(id, cause, reason, overdue=overdue))
+                ended = m.RunEnded(id, cause, reason, overdue, unplaced * (member.id == run.owner))
+                self.send(member.id, ended)
+        if unplaced:
+            self.send_uncounted(OPERATOR, m.RunEnded(id, cause, reason, overdue, unplaced))

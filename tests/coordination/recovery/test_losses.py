@@ -227,6 +227,7 @@ def test_report_does_not_wait_for_fibers_whose_run_has_ended() -> None:
     scene.says(1, m.WorkerExited(1000 + scene.worker, "killed", KILLED, []))
     scene.says(1, m.CancelRun(RUN, Cause.CANCELLED, ""))
     scene.tells(1, m.RunProgress(RUN, [], 1, [], 0))
+    scene.tick(scene.now + 10.0)  # no worker has come for the fiber to release on
     assert scene.machine.features.loss_reports._loss_of == {}
 
 
