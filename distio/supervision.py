@@ -233,7 +233,8 @@ class _Supervision:
         return started.flat_map(self._wait).finally_(self._end)
 
     def _start(self, children: tuple[int, ...]) -> Program:
-        started = io.parallel([self._program(child) for child in children])
+        programs = tuple([self._program(child) for child in children])
+        started: Program = ops.Parallel(programs, are_owned=True)
         # nobody is cancelled between these two
         return started.map(partial(self._have_started, children))
 

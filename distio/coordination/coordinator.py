@@ -18,6 +18,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any, Final, NamedTuple, get_type_hints
 
+from distio.coordination.actors.coordinator import Actors
 from distio.coordination.cancellation.coordinator import Cancellation
 from distio.coordination.checkpoints.coordinator import Checkpoints
 from distio.coordination.deadlock.coordinator import DeadlockDetector
@@ -61,6 +62,7 @@ class Features(NamedTuple):
     references: References
     recovery: Recovery  # before all that a lost member has: some of it goes on elsewhere
     checkpoints: Checkpoints
+    actors: Actors
     cancellation: Cancellation  # before outcomes: a fiber hears of it before its handle is dropped
     outcomes: Outcomes
     timers: Timers
@@ -83,6 +85,7 @@ def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
     outcomes = Outcomes(state, references, unverified_waits)
     loss_reports = LossReports(state)
     locks, timers = Locks(state, references), Timers(state)
+    actors = Actors(state)
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
     return Features(
@@ -99,6 +102,7 @@ def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
             max_losses,
         ),
         checkpoints=Checkpoints(state),
+        actors=actors,
         cancellation=Cancellation(state, outcomes),
         outcomes=outcomes,
         timers=timers,
@@ -113,7 +117,7 @@ def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
             state, unverified_waits.of_run, locks.all_held, endings.deadlocked
         ),
         status=StatusQueries(state),
-        placement=Placement(state, unverified_waits, locks.has_lent, endings.check_loss),
+        placement=Placement(state, unverified_waits, locks.has_lent, endings.check_loss, actors),
         loss_reports=loss_reports,
     )
 

@@ -100,6 +100,8 @@ def _make(state: MemberState) -> Features:
     recovery = Recovery(state, references, cancellation, locks.held_by)
     drain = Drain(state, recovery, cancellation)
     outcomes = Outcomes(state, references, waits)
+    placement = Placement(state, references, recovery)
+    actors = Actors(state, placement, recovery, cancellation)
     return Features(
         turns=Turns(state),
         waits=waits,
@@ -110,7 +112,7 @@ def _make(state: MemberState) -> Features:
         recovery=recovery,
         checkpoints=Checkpoints(state, recovery, timers, cancellation),
         drain=drain,
-        placement=Placement(state, references, recovery),
+        placement=placement,
         timers=timers,
         calls=Calls(state),
         status=StatusQueries(state),
@@ -118,9 +120,9 @@ def _make(state: MemberState) -> Features:
         locks=locks,
         cancellation=cancellation,
         outcomes=outcomes,
-        actors=Actors(state),
+        actors=actors,
         wait_graphs=WaitGraphs(state),
-        endings=Endings(state, waits, outcomes, failures, cancellation, recovery, drain),
+        endings=Endings(state, waits, outcomes, failures, cancellation, recovery, drain, actors),
     )
 
 

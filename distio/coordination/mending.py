@@ -75,7 +75,7 @@ def _lose_track(state: CoordinatorState, id: int, run: Run, reason: str) -> None
 
 def _balance(state: CoordinatorState, id: int, run: Run, reason: str) -> None:
     """Bring the counts and records of a run in line with what is known elsewhere."""
-    chunks = [chunk.fibers for chunk in state.backlog if chunk.run == id]
+    chunks = [chunk.fibers for chunk in state.waiting_chunks() if chunk.run == id]
     waiting = {fiber for fibers in chunks for fiber, _ in fibers}
     counts = {at: n for at, n in run.alive_at.items() if at in state.members and n > 0}
     if chunks:

@@ -1,4 +1,4 @@
-"""References to actors: objects that stay in the process where they were made."""
+"""References to actors: objects that stay in one process, until it leaves the cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Actor(Generic[A]):
     `io.actor` makes it. Calls of the object are programs: `actor.method(...)` calls that method in
     the process that has the object, and computes what the method returns; `actor.call(f, ...)` does
     the same with any function of the object. An actor takes one call at a time, first come first
-    served. Arguments and returned values travel; the object never does.
+    served. Arguments and returned values travel; the object doesn't, unless its worker leaves the
+    cluster (see `io.actor`).
 
     The object lives until its run ends. If its process is lost, calls end in a panic on
     `WorkerLost`.

@@ -200,6 +200,7 @@ class Fiber:
         "locals",
         "name",
         "next",
+        "owner",
         "pending_cancels",
         "regions",
         "request",
@@ -240,6 +241,9 @@ class Fiber:
         """The handle that gets the outcome, if this process wants the outcome."""
         self.holds: dict[int | str, HeldLock] | None = None
         """By key, the locks that the fiber holds."""
+        self.owner = 0
+        """The fiber that ends after this one, as long as this one is where it was made: if the
+        owner is lost, nobody else cancels this one. 0: none."""
         self.tree: Any = None
         """The fibers that are restored, or started again, with it (the member's business)."""
         self.is_pinned = False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from distio.core import ops
+from distio.core import expect, ops
 from distio.core.actors import Actor
 from distio.core.ops.base import IO
 
@@ -14,7 +14,12 @@ __all__ = ["actor"]
 A = TypeVar("A")
 
 
-def actor(make: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, Actor[A]]:
+def actor(
+    make: Callable[..., A],
+    *args: Any,
+    on_drain: Literal["move", "end"] = "move",
+    **kwargs: Any,
+) -> IO[Any, Any, Actor[A]]:
     """The program that makes an object and keeps it in the process where it was made.
 
     An actor is for an object that can't be copied or shouldn't be: a connection, a big table,
@@ -24,16 +29,20 @@ def actor(make: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, Act
     Args:
         make: makes the object; it is called in the process of the fiber that runs this.
         args: what `make` is called with.
+        on_drain: what becomes of the object when its worker is told to leave the cluster: `"move"`
+            has it pickled, and go on at another worker, while calls wait; `"end"` has it end with
+            its worker. An object that can't be pickled ends so in any case.
         kwargs: what else `make` is called with.
 
     Returns:
         A program that computes the `Actor`. What `make` raises is a Panic.
 
     Raises:
-        MatchError: `make` is no function.
+        MatchError: `make` is no function, or `on_drain` is something else.
 
     >>> from distio import io
     >>> io.actor(dict, a=1).flat_map(lambda table: table.get("a")).run(None)
     Ok(success=1)
     """
-    return ops.MakeActor(make, args, kwargs)
+    expect.one_of(("move", "end"), on_drain, "actor", "on_drain")
+    return ops.MakeActor(make, args, kwargs, on_drain == "move")

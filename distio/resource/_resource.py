@@ -393,8 +393,9 @@ def _open_from(rs: Sequence[Any], where: str) -> IO[Any, Any, Any]:
 
 def zipped_par(rs: Sequence[Any], where: str) -> Resource[Any, Any, list[Any]]:
     """Resources that open at the same time."""
-    creates = [create_of(each, where) for each in rs]
-    opened = io.parallel(creates).flat_map(io.wait).flat_map(partial(_gathered, where))
+    creates = tuple([create_of(each, where) for each in rs])
+    started: IO[Any, Any, Any] = ops.Parallel(creates, are_owned=True)
+    opened = started.flat_map(io.wait).flat_map(partial(_gathered, where))
     return Resource(io.uncancelable(opened))
 
 

@@ -319,6 +319,8 @@ class LinkedHost(WatchedHost):
     def _take_up(self, batch: Batch[m.CoordinatorMessage]) -> str:
         ended: list[LocalRun] = []
         with self.mutex:
+            if self._is_closed:
+                return ""  # what follows from this, like the end of the coordinator, is no reason
             for message in self._lines.hear(batch):
                 if isinstance(message, m.Leave | m.MemberDrained):
                     self._told(message)

@@ -41,6 +41,11 @@ class _Fault:
             raise MatchError(
                 f"{kind}: process is a name like 'worker-1', or None, but got {process!r}"
             )
+        if process == "coordinator" and not isinstance(self, Shutdown):
+            raise MatchError(
+                f"{type(self).__name__}: the 'coordinator' can't suffer this, only a 'client' or a "
+                f"'worker-1', 'worker-2' and so on can; Shutdown() tells the coordinator to end"
+            )
         event: Any = self.event
         if event is not None and (not expect.is_count(event) or self.at is not None):
             raise MatchError(

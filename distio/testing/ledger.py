@@ -19,6 +19,8 @@ __all__ = ["Ledger"]
 _ON_ITS_WAY: Final = "on its way"
 _GONE: Final = "gone with its process"
 _ENDED: Final = "ended"
+_LONG: Final = 60.0
+"""Cancellations have come after so many virtual seconds, whatever befalls the network."""
 
 
 @final
@@ -40,14 +42,30 @@ class Ledger:
         """By fiber that was sent away: by which process, until the coordinator hears of it."""
         self._told: dict[int, int | None] = {}
         """By fiber of which others have heard how it ended: a hash of that; None: it is lost."""
+        self._owner: dict[int, int] = {}
+        """By fiber: the one that ends after it."""
+        self._lost_at: dict[int, float] = {}
+        """By fiber that is lost for good: when somebody has heard of it."""
         self.restored = 0
         """How many times fibers came back, after their process was lost."""
 
-    def made(self, fibers: Iterable[int], who: str) -> None:
-        """These were made by this process."""
+    def made(self, fibers: Iterable[int], who: str, owner: int = 0) -> None:
+        """These were made by this process.
+
+        Args:
+            fibers: which.
+            who: the process.
+            owner: the fiber that ends after them; 0: none.
+        """
         for fiber in fibers:
             self._require(fiber not in self._place, fiber, "was made twice")
             self._place[fiber] = who
+            if owner:
+                self._owner[fiber] = owner
+
+    def set_out(self, fiber: int, who: str) -> None:
+        """This process has made it of its own, if it isn't known."""
+        self._place.setdefault(fiber, who)
 
     def stepped(self, fiber: int, epoch: int, who: str, now: float) -> None:
         """This process steps it."""
@@ -85,7 +103,7 @@ class Ledger:
             for chunk in message.chunks if isinstance(message, m.Offer) else ():
                 self.offered(chunk.fibers)
 
-    def heard(self, message: m.CoordinatorMessage, who: str) -> Sequence[int]:
+    def heard(self, message: m.CoordinatorMessage, who: str, now: float = 0.0) -> Sequence[int]:
         """This process has heard this.
 
         Returns:
@@ -98,6 +116,7 @@ class Ledger:
                 self.told(fiber, payload)
         elif isinstance(message, m.FiberLost):
             self.told(message.fiber, None)
+            self._lost_at.setdefault(message.fiber, now)
         return ()
 
     # -- where fibers are -----------------------------------------------------------------
@@ -140,9 +159,14 @@ class Ledger:
             self._left_from.pop(fiber, None)
         return returned
 
-    def ended(self, fiber: int, who: str) -> None:
+    def ended(self, fiber: int, who: str, now: float = 0.0, *, is_cancelled: bool = False) -> None:
         """Its outcome was recorded."""
         self._is_at(fiber, who, "ends at")
+        owner = self._owner.get(fiber)
+        while owner is not None and not is_cancelled:
+            has_been_told = now > self._lost_at.get(owner, now) + _LONG
+            self._require(not has_been_told, fiber, "goes on for long, though its owner is lost")
+            owner = self._owner.get(owner)
         self._place[fiber] = _ENDED
         self._ended_at[fiber] = who
 

@@ -108,6 +108,8 @@ class Pool:
             world.ledger.cancelled(work.id)
         counts = self._counts(work)
         if counts:
+            if work.id in self._host.member.features.actors.carriers():
+                world.ledger.set_out(work.id, self._name)  # no fiber has started it
             world.ledger.stepped(work.id, work.epoch, self._name, world.now)
             world.calls.resumed(work)
         executor.run()
@@ -157,7 +159,7 @@ class Pool:
             return
         if self.is_believed:
             self._keep_books(fiber, asked)
-        if isinstance(fiber.request, rq.Spawn | rq.SpawnAt):
+        if isinstance(fiber.request, rq.Spawn | rq.SpawnHere | rq.CallActor):
             children = [handle.id for handle in fiber.value]
             self._world.note(
                 self._name, "fiber {} has started" + " {}" * len(children), [fiber.id, *children]
@@ -167,8 +169,9 @@ class Pool:
 
     def _keep_books(self, fiber: Fiber, asked: Request | None) -> None:
         world, request = self._world, fiber.request
-        if isinstance(request, rq.Spawn | rq.SpawnAt):
-            world.ledger.made([handle.id for handle in fiber.value], self._name)
+        if isinstance(request, rq.Spawn | rq.SpawnHere | rq.CallActor):
+            owner = fiber.id if isinstance(request, rq.Spawn) and request.are_owned else 0
+            world.ledger.made([handle.id for handle in fiber.value], self._name, owner)
         elif isinstance(request, rq.Sleep):
             if request.is_repeated:
                 world.ledger.sleeps_on(fiber.id, request.seconds)
@@ -181,7 +184,8 @@ class Pool:
         if not self._host.member.is_running(fiber.run):
             return
         if self.is_believed:
-            self._world.ledger.ended(fiber.id, self._name)
+            is_cut = bool(fiber.unwinding or fiber.pending_cancels)
+            self._world.ledger.ended(fiber.id, self._name, self._world.now, is_cancelled=is_cut)
             self._world.calls.ended(fiber)
         self._world.note(self._name, "fiber {} has ended", (fiber.id,))
 

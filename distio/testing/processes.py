@@ -357,7 +357,7 @@ class Process(Services):
     def _take_up(self, message: m.CoordinatorMessage) -> None:
         member, world = self.member, self._world
         if self._pool.is_believed and not member.state.has_left:
-            returned = world.ledger.heard(message, self.name)
+            returned = world.ledger.heard(message, self.name, world.now)
             world.calls.told(message, self, returned)
             for fiber in returned:
                 world.note(self.name, "fiber {} goes on from its snapshot", (fiber,))

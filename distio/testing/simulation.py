@@ -87,7 +87,8 @@ def simulate(
             function, so that each simulation has objects of its own.
         context: the value that `io.read` computes.
         members: the number of workers, beside the client.
-        threads: the number of threads in each process that step fibers.
+        threads: the number of threads in each process that step fibers. With 2, the seed also meets
+            what only happens between threads; a worker of a cluster has 1 unless told otherwise.
         seed: a whole number. It decides which ready fiber steps next, how long messages take, and
             so on, and which numbers `io.random` draws.
         latency: the virtual seconds that a message takes, or a pair of the least and the most.

@@ -14,6 +14,7 @@ from distio import IO, Actor, Cluster, Ok, Panic, Resource, Result, io, resource
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.coordination.placement.tasks import PickleFibers
+from distio.coordination.state.destination import Destination
 from distio.core.pickling.payloads import Dumped
 from distio.errors import MatchError, NotPicklable, WorkerLost
 from distio.protocol import messages as m
@@ -231,7 +232,7 @@ def test_actor_call_is_made_or_is_a_panic_when_workers_are_lost() -> None:
 def test_actor_call_is_not_given_to_a_thief() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), None)
-    assert member.features.placement.spawn_at(root, rq.SpawnAt(2, io.pure(1))) is root
+    assert member.features.actors.call(root, rq.CallActor(fiber_id(2, 9), 2, io.pure(1))) is root
     member.features.placement.spawn(root, rq.Spawn([io.pure(2)]))
     member.receive(m.StealRequest(2))
     executor = Executor(member, Node(member))
@@ -252,12 +253,14 @@ def test_actor_call_is_not_given_to_a_thief() -> None:
 def test_actor_call_from_another_member_is_sent_to_that_of_the_actor() -> None:
     member = Member(2)
     root = member.start_root(io.pure(0), "context")
-    root.request = rq.SpawnAt(7, io.pure(1))
-    shipping = member.features.placement.spawn_at(root, root.request)
+    root.request = rq.CallActor(fiber_id(7, 1), 7, io.pure(1))
+    shipping = member.features.actors.call(root, root.request)
     assert isinstance(shipping, PickleFibers)
     (child,) = shipping.fibers
     assert child.context is None
-    member.features.placement.pickled([child], Dumped(b"call", {}, []), 7)
+    member.features.placement.pickled(
+        [child], Dumped(b"call", {}, []), Destination(7, fiber_id(7, 1))
+    )
     offer = member.state.outbox[-1]
     assert isinstance(offer, m.Offer)
     assert offer.chunks[0].target == 7

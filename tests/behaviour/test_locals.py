@@ -104,7 +104,7 @@ class StartHere(IO[Any, Any, Any]):
     __slots__ = ()
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.SpawnAt(requests.HERE, LOCAL.get)
+        fiber.request = requests.SpawnHere(LOCAL.get)
         return None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from distio import IO, Cluster, Ok, io
+from distio import IO, Actor, Cluster, Ok, io
 from distio.result import Result
 from tests.conftest import PATIENCE
 from tests.processes.test_daemon import Coordinator, Daemon, coordinator, start, worker
@@ -97,6 +97,52 @@ def test_rolling_restart_of_a_local_cluster_under_load_changes_nothing(calls: Ca
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE) == 0
         assert running.result() == Ok([*range(FIBERS)])
+    assert is_called_once(calls.directory)
+
+
+class Tally:
+    """Notes all calls, and tells the test of each."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.calls: list[tuple[int, int]] = []
+
+    def add(self, who: int, step: int) -> None:
+        call(self.directory, who, step)
+        self.calls.append((who, step))
+
+    def all(self) -> list[tuple[int, int]]:
+        return self.calls
+
+
+def calling(tally: Actor[Tally], who: int, step: int = 0) -> Any:
+    if step == STEPS:
+        return io.pure(None)
+    called = tally.add(who, step).then(io.sleep(0.03))
+    return called.flat_map(lambda _: io.defer_io(calling, tally, who, step + 1))
+
+
+def test_rolling_restart_moves_an_actor_whose_calls_are_made_once_and_in_order(
+    calls: Calls,
+) -> None:
+    def use(made: list[Actor[Tally]]) -> Any:
+        (tally,) = made
+        callers = [io.zip_par(calling(tally, who)) for who in range(FIBERS)]
+        return io.zip_par(callers).then(tally.all())
+
+    main = io.zip_par(io.actor(Tally, str(calls.directory))).flat_map(use)
+    with Cluster.local(2) as cluster:
+        running = Running(cluster, main)
+        assert cluster._processes is not None
+        for index in (0, 1, 0, 1):
+            calls.wait(FIBERS)
+            process = cluster._processes.workers[index]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(PATIENCE) == 0
+        result = running.result()
+    assert isinstance(result, Ok)
+    for who in range(FIBERS):
+        assert [step for each, step in result.success if each == who] == [*range(STEPS)]
     assert is_called_once(calls.directory)
 
 

@@ -16,6 +16,9 @@ import pytest
 
 from distio import Cluster, Ok, Panic, io
 from distio.errors import ClusterClosed, ClusterError, MatchError, WorkerLost
+from distio.protocol import messages as m
+from distio.protocol.codec import Batch
+from distio.protocol.endings import Cause
 from distio.runtime.launching import StartLog
 from tests.conftest import PATIENCE
 
@@ -156,6 +159,25 @@ def test_cluster_without_restarts_ends_with_its_last_worker() -> None:
     closed = result.exceptions[0].exception
     assert isinstance(closed, ClusterClosed)
     assert re.search(r"the last worker process \d+ was lost: killed by SIGKILL", str(closed))
+
+
+def test_run_of_a_cluster_that_ends_says_why_and_not_what_follows_from_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The end of the coordinator follows from that of the last worker, and may be heard first."""
+    with Cluster.local(workers=1) as cluster:
+        host = cluster._host
+        handle = cluster.submit(io.sleep(1000), None)
+        (run,) = host.member.state.runs
+        with monkeypatch.context() as patch:
+            patch.setattr(host._waker, "wake", lambda: None)  # the link thread is held up
+            host.close("the last worker was lost")
+            follows = m.RunEnded(run, Cause.CLUSTER_CLOSED, "the program has ended")
+            host._take_up(Batch([follows], []))
+        host._waker.wake()
+        result = handle.result()
+    assert isinstance(result, Panic)
+    assert "the last worker was lost" in str(result.exceptions[0].exception)
 
 
 def test_coordinator_that_is_lost_ends_the_cluster_and_no_process_is_started() -> None:

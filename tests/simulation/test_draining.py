@@ -20,7 +20,17 @@ from distio.coordination.recovery.draining import Drain
 from distio.core.fiber import Fiber
 from distio.protocol.domains import Snapshots
 from distio.result import Result
-from distio.testing import CheckFailed, Fault, Leave, Simulation, exploration, explore, simulate
+from distio.testing import (
+    CheckFailed,
+    Crash,
+    Fault,
+    Interrupt,
+    Leave,
+    Simulation,
+    exploration,
+    explore,
+    simulate,
+)
 from distio.testing.processes import Process
 from tests.harness.generated import CONTEXT, SEEDS, SHAPES
 from tests.harness.programs import Program, comparable, expected, programs, to_io
@@ -235,6 +245,20 @@ def test_fiber_that_cannot_be_saved_is_lost_and_the_others_go_on() -> None:
     assert "left the cluster; the fiber was with a worker that leaves" in str(lost)
     assert "could not be saved then" in str(lost)
     assert other == Ok(7)
+
+
+@pytest.mark.parametrize("ends", [Interrupt(at=1.5), Crash("client", at=1.5)])
+@pytest.mark.parametrize(("returns_after", "is_released"), [(3.0, True), (30.0, False)])
+def test_fiber_whose_worker_and_run_have_gone_releases_if_a_worker_comes_in_time(
+    ends: Fault, returns_after: float, is_released: bool
+) -> None:
+    CALLED.clear()
+    asleep = io.sleep(1000).finally_(lambda _: io.defer(call, "released", 0, 0))
+    leaves = Leave("worker-1", at=1.0, returns_after=returns_after)
+    simulation = simulate(io.zip_par([asleep]), members=1, threads=1, faults=[leaves, ends])
+    assert CALLED["released", 0, 0] == is_released
+    dropped = [line for line in simulation.history if "is dropped before it has released" in line]
+    assert len(dropped) == (not is_released)
 
 
 # -- planted mistakes -------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.member import Endings
 from distio.coordination.feature.member import MemberFeature
 from distio.coordination.placement.member import Placement
+from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.timers.member import Timers
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import Dumped
@@ -407,11 +408,11 @@ class Thief(Placement):
         self,
         fibers: Sequence[Fiber],
         dumped: Dumped | None,
-        target: int = 0,
+        destination: Destination = ANYWHERE,
         mentioned: Sequence[tuple[int, Leaving]] = (),
     ) -> bool:
         kept = [fiber.handle for fiber in fibers]
-        goes_on = super().pickled(fibers, dumped, target, mentioned)
+        goes_on = super().pickled(fibers, dumped, destination, mentioned)
         for fiber, handle in zip(fibers, kept):
             fiber.handle = handle
         self._state.ready.extend(fibers)

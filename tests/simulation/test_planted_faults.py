@@ -42,6 +42,7 @@ from distio.coordination.references.coordinator import References
 from distio.coordination.references.member import References as LocalReferences
 from distio.coordination.runs.coordinator import Runs
 from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.events import Event, Received, Send, Tick
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.members import MemberRecord
@@ -157,10 +158,10 @@ class ShipsAndKeeps(LocalPlacement):
         self,
         fibers: Sequence[Fiber],
         dumped: Dumped | None,
-        target: int = 0,
+        destination: Destination = ANYWHERE,
         mentioned: Sequence[tuple[int, Leaving]] = (),
     ) -> bool:
-        goes_on = super().pickled(fibers, dumped, target, mentioned)
+        goes_on = super().pickled(fibers, dumped, destination, mentioned)
         for fiber in fibers if goes_on and dumped is not None else ():
             fiber.handle = Handle(fiber.id)
             self._state.queue(fiber)

@@ -27,7 +27,7 @@ from distio.errors import (
     WorkerLost,
 )
 from distio.protocol.ids import fiber_id, name_of
-from distio.testing import Crash, Disconnect, Fault, Partition, Pause, simulate
+from distio.testing import Crash, Disconnect, Fail, Fault, Leave, Partition, Pause, simulate
 from distio.testing.wires import Wire
 from distio.testing.world import EPOCH
 from tests.conftest import PATIENCE
@@ -799,6 +799,12 @@ def test_fault_refuses_times_below_0_seconds(number: float) -> None:
         Crash(at=number)
     with pytest.raises(MatchError, match="Pause: seconds is a number of seconds from 0"):
         Pause(seconds=number)
+
+
+@pytest.mark.parametrize("kind", [Crash, Fail, Pause, Partition, Disconnect, Leave])
+def test_fault_that_the_coordinator_cannot_suffer_is_refused(kind: Callable[..., Fault]) -> None:
+    with pytest.raises(MatchError, match=r"the 'coordinator' can't suffer this, .* Shutdown\(\)"):
+        kind("coordinator")
 
 
 def test_pause_in_the_handshake_is_only_a_pause() -> None:

@@ -1,6 +1,19 @@
-"""Cancellation of fibers: the coordinator finds where they are, and remembers what isn't heard."""
+"""Cancellation of fibers: the coordinator finds where they are, and remembers what isn't heard.
+
+Rules
+-----
+- A member that may not have heard of a cancellation is told again where the fiber goes.
+- A fiber ends after those that it owns: its children in a scope, in `zip_par`, and so on. If it is
+  lost for good, nobody else would ever cancel these: the coordinator does, wherever they are. They
+  release what they hold, and cancel those that they own themselves.
+- It needs to know owners of such fibers only as are not where they were made. A member names them
+  when the fibers leave, or are saved.
+- An owner without a record is where it was made, and is lost with that member.
+"""
 
 from __future__ import annotations
+
+from typing import Final
 
 from distio.coordination.admission import part_of
 from distio.coordination.dispatch import admits, handles
@@ -8,10 +21,14 @@ from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.registry import NOWHERE, FiberRecord
+from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
+from distio.protocol.ids import home_of
 
 __all__ = ["Cancellation"]
+
+_ALL: Final = 0
+"""The region that is all of a fiber's program."""
 
 
 class Cancellation(CoordinatorFeature):
@@ -46,6 +63,44 @@ class Cancellation(CoordinatorFeature):
                 at.setdefault(record.host, []).append((fiber, region, record))
         for host, pending_cancels in at.items():
             self._tell(state.members[host], message.run, pending_cancels)
+
+    # -- fibers whose owners are lost -----------------------------------------------------
+
+    def fibers_left(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        """The chunk may name owners."""
+        if chunk.owners:
+            self._state.note_owners(chunk)
+
+    def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
+        """The fiber has no owner any more, and owns none."""
+        run = self._state.runs[record.run]
+        run.disown(fiber, record)
+        run.owned.pop(fiber, None)
+
+    def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+        """Those that the fiber owns are cancelled."""
+        run = self._state.runs.get(record.run)
+        if run is not None:
+            run.disown(fiber, record)
+            self._cancel_owned(run, fiber)
+
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """Owners that were made there, and have no record, are lost with it."""
+        for run in self._state.runs.values():
+            for owner in list(run.owned):
+                if home_of(owner) == lost.id and owner not in self._state.fibers:
+                    self._cancel_owned(run, owner)
+
+    def _cancel_owned(self, run: Run, owner: int) -> None:
+        for fiber in run.owned.pop(owner, ()):
+            record = self._state.fibers.get(fiber)
+            if record is None or record.ended:
+                continue
+            host = self._state.members.get(record.host)
+            if host is None:
+                record.cancelled(_ALL, 0)  # it is nowhere, or its host is lost in this event
+            else:
+                self._tell(host, record.run, [(fiber, _ALL, record)])
 
     def _tell(
         self, host: MemberRecord, run: int, pending_cancels: list[tuple[int, int, FiberRecord]]

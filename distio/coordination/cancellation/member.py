@@ -145,7 +145,9 @@ class Cancellation(MemberFeature):
 
     def _ends_with_member(self, fiber: Fiber) -> bool:
         """Whether this fiber can't go on when its member has left."""
-        tree = fiber.tree
+        tree, run = fiber.tree, self._state.runs[fiber.run]
+        if fiber.id in run.bound:
+            return False  # a call is made to its end
         return not self._is_awaited(fiber.run) if tree is None else tree.is_doomed
 
     def _is_awaited(self, run: int) -> bool:

@@ -9,7 +9,8 @@ Rules
   their members report which.
 - If the counts of a run may be wrong, by a mistake of ours, only its grace ends it.
 - A run is over at once if no member is there that could step one of its fibers, or if its fibers
-  deadlock while they release.
+  deadlock while they release. Yet a fiber that has run, and waits for a place, waits for a worker
+  to come as long as the grace: it may hold something.
 - A member that leaves is given nothing any more. It says goodbye when its fibers have released;
   when the time that it has asked for is over, it is lost.
 - A client may ask for a worker to leave. It is told when the worker is a member no more, and why.
@@ -148,8 +149,11 @@ class Endings(CoordinatorFeature):
         hosts = run.members if run.is_miscounted else run.alive_at
         if any(host in members and not members[host].is_gone for host in hosts):
             return True
-        workers = (each for each in members.values() if each.is_worker)
-        return NOWHERE in run.alive_at and any(each.is_staying for each in workers)
+        if NOWHERE not in run.alive_at:
+            return False
+        if any(each.is_worker and each.is_staying for each in members.values()):
+            return True
+        return not self._closing and bool(self._state.unplaced(run))
 
     # -- members --------------------------------------------------------------------------
 

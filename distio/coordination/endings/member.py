@@ -16,8 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distio.coordination.actors.member import Actors
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.dispatch import answers, handles
+from distio.coordination.endings.words import describe_unplaced
 from distio.coordination.executor.tasks import Task
 from distio.coordination.failures.member import Failures
 from distio.coordination.failures.reporting import ReportFailures
@@ -52,6 +54,7 @@ class Endings(MemberFeature):
         cancellation: Cancellation,
         recovery: Recovery,
         drain: Drain,
+        actors: Actors,
     ) -> None:
         self._state = state
         self._recovery = recovery
@@ -60,6 +63,7 @@ class Endings(MemberFeature):
         self._failures = failures
         self._cancellation = cancellation
         self._drain = drain
+        self._actors = actors
 
     # -- the end of a fiber ---------------------------------------------------------------
 
@@ -111,6 +115,8 @@ class Endings(MemberFeature):
         if fiber.tree is not None:
             fiber.tree.rest.pop(fiber.id, None)
             fiber.tree = None
+        if fiber.is_pinned and run.bound:
+            self._actors.call_ended(run, fiber.id)
         if fiber.holds or self._cancellation.is_pending:
             for fiber_ended in self._state.hooks.fiber_ended:
                 fiber_ended(fiber)
@@ -134,8 +140,12 @@ class Endings(MemberFeature):
         if run is None:
             state.stale += 1
             return
+        unreleased = []
         if run.alive and message.overdue:
-            run.unreleased = f"{describe_fibers_of(state, run)} ({message.overdue})"
+            unreleased.append(f"{describe_fibers_of(state, run)} ({message.overdue})")
+        if message.unplaced:
+            unreleased.append(describe_unplaced(message))
+        run.unreleased = "; ".join(unreleased)
         state.progress.forget(run.id)
         for run_ended in state.hooks.run_ended:
             run_ended(run)
@@ -158,7 +168,8 @@ class Endings(MemberFeature):
     def after_flush(self) -> None:
         """Say goodbye, if the member leaves and all fibers that are left go on elsewhere."""
         state = self._state
-        if state.is_leaving and not (state.has_left or state.load) and self._drain.is_over():
+        is_idle = state.is_leaving and not (state.has_left or state.load)
+        if is_idle and self._actors.are_gone() and self._drain.is_over():
             state.has_left = True
             state.is_to_be_heard = not state.offers_children
             state.send(m.Goodbye(is_to_be_heard=state.is_to_be_heard))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 from distio.coordination.feature.hook import Hook, HookTable
+from distio.coordination.state.destination import Destination
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.pickling.payloads import Dumped
@@ -38,8 +39,8 @@ class Departure:
     run: LocalRun
     fibers: Sequence[Fiber]
     dumped: Dumped
-    target: int
-    """The member that the fibers are for; 0: any."""
+    destination: Destination
+    """Where the fibers go."""
     held: list[tuple[Key, int, int]] = field(default_factory=list)
     """(lock, its tokens, how many of them) that leave with the fibers."""
 

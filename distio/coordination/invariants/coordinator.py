@@ -29,7 +29,7 @@ def wrong_runs(state: CoordinatorState) -> Iterator[tuple[int, str]]:
     """Find the runs whose books don't balance, and what is wrong."""
     waiting: dict[int, int] = {}
     on_their_way: set[int] = set()
-    for chunk in state.backlog:
+    for chunk in state.waiting_chunks():
         waiting[chunk.run] = waiting.get(chunk.run, 0) + len(chunk.fibers)
         on_their_way.update(fiber for fiber, _ in chunk.fibers)
     for id, run in state.runs.items():
@@ -77,6 +77,7 @@ def check_at_rest(state: CoordinatorState) -> None:
         "runs": state.runs,
         "records of fibers": state.fibers,
         "fibers without a place": state.backlog,
+        "calls of actors that wait": state.held,
     }
     for leftovers in state.hooks.leftovers:
         left.update(leftovers())

@@ -35,6 +35,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from distio.coordination.coordinator import Coordinator
+from distio.coordination.endings.words import describe_unplaced
 from distio.coordination.gate import Gate, Incident
 from distio.coordination.membership.links import Link, Links
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
@@ -51,6 +52,7 @@ from distio.coordination.state.events import (
     Tick,
 )
 from distio.protocol import messages as m
+from distio.protocol.ids import name_of
 from distio.protocol.version import refusal
 
 __all__ = ["MARGIN", "Handshakes"]
@@ -395,6 +397,8 @@ class Handshakes:
                     self._say(link.listens_at, message)
             elif member == OPERATOR and isinstance(message, m.LossReported):
                 self._log.log(describe_loss(message))
+            elif member == OPERATOR and isinstance(message, m.RunEnded):
+                self._log.log(f"run {name_of(message.run)} has ended: {describe_unplaced(message)}")
         if self.gate.incidents:
             self._note_incidents()
 

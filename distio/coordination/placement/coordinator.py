@@ -6,7 +6,8 @@ Rules
   which is first-in first-out.
 - Fibers that wait in their snapshot take no thread. So they need no room, and those that a member
   leaves behind are placed at once, however many they are.
-- A chunk with a target goes there at once, or is lost if the target is gone.
+- A chunk with a target calls an actor: it goes where the object is by now, waits if that isn't
+  known, and is lost if the object is gone.
 - When a worker has nothing to do, another one that has more than its threads can step is asked to
   give fibers away.
 """
@@ -14,6 +15,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -31,6 +33,15 @@ from distio.protocol.ids import home_of, name_of
 __all__ = ["Placement"]
 
 
+class Objects(Protocol):
+    """Knows where the objects of actors are."""
+
+    def route(self, chunk: m.Chunk, /) -> int: ...
+    def why_lost(self, key: int, /) -> str: ...
+    def take_freed(self) -> list[m.Chunk]: ...
+    def require_object(self, sender: MemberRecord, key: int, /) -> None: ...
+
+
 class Placement(CoordinatorFeature):
     """The backlog and the loads of members are in the state."""
 
@@ -40,6 +51,7 @@ class Placement(CoordinatorFeature):
         unverified_waits: UnverifiedWaits,
         has_lent: Callable[[int, list[tuple[int | str, int, int]]], bool],
         check_loss: Callable[[int, Run], None],
+        objects: Objects,
     ) -> None:
         """
         Args:
@@ -47,11 +59,13 @@ class Placement(CoordinatorFeature):
             unverified_waits: the waits for fibers that have no record yet.
             has_lent: whether a member has these tokens, to give to others.
             check_loss: called with a run of which fibers were lost.
+            objects: where those of actors are.
         """
         self._state = state
         self._unverified_waits = unverified_waits
         self._has_lent = has_lent
         self._check_loss = check_loss
+        self._objects = objects
         self._have_loads_changed = False
 
     # -- offers ---------------------------------------------------------------------------
@@ -69,6 +83,9 @@ class Placement(CoordinatorFeature):
                 chunk.target < self._state.next_incarnation,
                 "fibers are sent to a member that never was",
             )
+            if chunk.actor and not chunk.target:
+                require(len(chunk.fibers) == 1, "several fibers carry one object")
+                self._objects.require_object(sender, chunk.actor)
             self._admit_fibers(sender, chunk, seen)
             count = offered[chunk.run] = offered.get(chunk.run, 0) + len(chunk.fibers)
             if count > run.alive_at.get(sender.id, 0):
@@ -132,22 +149,42 @@ class Placement(CoordinatorFeature):
         if not chunk.target:
             self._state.backlog.append(chunk)
             self._state.is_unsettled = True
-        elif self._takes(chunk.target, run):
-            self._place(self._state.members[chunk.target], chunk)
         else:
-            self._lose_chunk(chunk, run)
+            self._send_call(chunk, run)
+
+    def _send_call(self, chunk: m.Chunk, run: Run) -> None:
+        """Send a call of an actor where the object is, unless it has to wait."""
+        home = self._objects.route(chunk)
+        if home == NOWHERE:
+            return
+        why_lost = self._objects.why_lost(chunk.actor)
+        if self._takes(home, run) and not why_lost:
+            self._place(self._state.members[home], chunk)
+        else:
+            self._lose_call(chunk, run, home, why_lost)
 
     def _takes(self, target: int, run: Run) -> bool:
         """Whether fibers of this run can be sent there: a client takes those of its own runs."""
         member = self._state.members.get(target)
         return member is not None and (member.is_worker or run.owner == target)
 
-    def _lose_chunk(self, chunk: m.Chunk, run: Run) -> None:
-        """The only member where these fibers could go is gone, or doesn't take them."""
-        worker, reason = self._state.departed.who(chunk.target)
-        if chunk.target in self._state.members:
-            target = self._state.members[chunk.target]
-            worker, reason = target.name(), "a client hosts fibers of its own runs only"
+    def _lose_call(self, chunk: m.Chunk, run: Run, home: int, why: str) -> None:
+        """The only member where a fiber could go is gone, or doesn't take it.
+
+        Args:
+            chunk: that of the fiber.
+            run: its run.
+            home: the member.
+            why: why the object that the fiber calls ends with it; empty: for no reason of its own.
+        """
+        worker, reason = self._state.departed.who(home)
+        if home in self._state.members:
+            member = self._state.members[home]
+            worker, reason = member.name(), "a client hosts fibers of its own runs only"
+            if why:
+                reason = "it leaves the cluster"
+        if why:
+            reason = f"{reason}; the actor's object ended with it: {why}"
         run.count(NOWHERE, -len(chunk.fibers))
         run.note_loss(worker, reason)
         self._state.drop_fibers(NOWHERE, chunk)
@@ -161,6 +198,9 @@ class Placement(CoordinatorFeature):
         """Place what there is room for, and let workers that have nothing to do get something."""
         if self._state.backlog:
             self._place_backlog()
+        for chunk in self._objects.take_freed():
+            if (run := self._state.runs.get(chunk.run)) is not None:
+                self._state.survive(self._send_call, chunk, run, run=chunk.run)
         if self._have_loads_changed:
             self._have_loads_changed = False
             self._balance()

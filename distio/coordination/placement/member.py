@@ -26,6 +26,7 @@ from distio.coordination.placement.tasks import (
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
 from distio.coordination.state.children import inherit
+from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
@@ -75,6 +76,9 @@ class Placement(MemberFeature):
         if parent.stream is not None:
             parent.stream.divide_among(children)
         run.started(sequence_of(first), count)
+        if request.are_owned and not parent.is_pinned:  # else the run ends with it
+            for child in children:
+                child.owner = parent.id
         parent.value = [child.handle for child in children]
         if state.offers_children and children:
             return self.ship(children, then=parent)
@@ -98,27 +102,26 @@ class Placement(MemberFeature):
         return parent
 
     @answers
-    def spawn_at(self, parent: Fiber, request: rq.SpawnAt) -> Fiber | Task:
-        """Make a child that belongs to one member and answer `parent` with its handle.
+    def spawn_here(self, parent: Fiber, request: rq.SpawnHere) -> Fiber | Task:
+        """Make a child that stays here and answer `parent` with its handle."""
+        child = self.make_child(parent, request.io)
+        child.is_pinned = True
+        return self._begin(parent, [child])
+
+    def make_child(self, parent: Fiber, io: IO[Any, Any, Any]) -> Fiber:
+        """Make a child that is in no place and in no tree yet, and answer `parent` with its handle.
 
         The child gets no context, so that nothing has to travel that it doesn't use, but what
         locals and context variables its parent has.
         """
-        state, home = self._state, request.home
+        state = self._state
         run, id = state.runs[parent.run], state.next_ids(1)
-        child = state.make(run, id, request.io, None)
+        child = state.make(run, id, io, None)
         inherit([child], parent)
+        child.owner = 0 if parent.is_pinned else parent.id
         run.started(sequence_of(id), 1)
         parent.value = [child.handle]
-        if home not in (rq.HERE, state.incarnation):
-            if parent.tree is not None:
-                parent.tree.add([child])
-            leaving = self.ship([child], then=parent, target=home)
-            return self._recovery.before_leaving([child], leaving, [parent, child])
-        child.is_pinned = True
-        if home != rq.HERE:
-            run.bound.add(id)
-        return self._begin(parent, [child])
+        return child
 
     # -- fibers that leave ----------------------------------------------------------------
 
@@ -126,18 +129,18 @@ class Placement(MemberFeature):
         self,
         fibers: Sequence[Fiber],
         then: Fiber | Task | None = None,
-        target: int = 0,
+        destination: Destination = ANYWHERE,
     ) -> PickleFibers:
         """The task that lets these fibers, of one run, leave.
 
         Args:
             fibers: the fibers.
             then: what the executor goes on with.
-            target: the member that they are for; 0: any.
+            destination: where they go.
         """
         run = self._state.runs[fibers[0].run]
         mentioned = partial(self._recovery.mentioned, run)
-        return PickleFibers(fibers, self.pickled, mentioned, then, target)
+        return PickleFibers(fibers, self.pickled, mentioned, then, destination)
 
     @handles
     def steal(self, message: m.StealRequest) -> None:
@@ -171,7 +174,7 @@ class Placement(MemberFeature):
         self,
         fibers: Sequence[Fiber],
         dumped: Dumped | None,
-        target: int = 0,
+        destination: Destination = ANYWHERE,
         mentioned: Sequence[tuple[int, Leaving]] = (),
     ) -> bool:
         """Let these fibers of one run leave; if they can't be pickled, they run here.
@@ -189,11 +192,10 @@ class Placement(MemberFeature):
         state.flush(full=False)
         self._recovery.send_outcomes(run, mentioned)
         self._references.export(dumped.handles)
-        departure = Departure(run, fibers, dumped, target)
+        departure = Departure(run, fibers, dumped, destination)
         for fibers_leave in state.hooks.fibers_leave:
             fibers_leave(departure)
-        ids = [(fiber.id, fiber.epoch) for fiber in fibers]
-        state.send(m.Offer([run.chunk(ids, dumped, departure.held, target)]))
+        state.send(m.Offer([run.chunk(fibers, dumped, departure.held, destination)]))
         run.alive -= len(fibers)
         for fibers_left in state.hooks.fibers_left:
             fibers_left(departure)
@@ -225,6 +227,8 @@ class Placement(MemberFeature):
             state.hosted[id] = handle
             run.known.add(id)
             run.unopened.add(id)
+            if chunk.actor:
+                state.bind(run, id, chunk.actor)
         state.in_chunks += len(chunk.fibers) - 1
         for digest, data in chunk.attachments:
             run.known_attachments.add(digest)
@@ -252,9 +256,7 @@ class Placement(MemberFeature):
         for fiber, handle in zip(fibers, handles):
             fiber.handle = handle
             handle.name = fiber.name
-            fiber.is_pinned = chunk.target != 0
-            if fiber.is_pinned:
-                state.runs[chunk.run].bound.add(fiber.id)
+            fiber.is_pinned = chunk.actor != 0
             state.ready.append(self._recovery.repeated(fiber) if chunk.is_waiting else fiber)
 
     def _dropped(self, chunk: m.Chunk) -> None:

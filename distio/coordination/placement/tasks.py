@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol, final
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
 from distio.coordination.state.claim import Claim
+from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
@@ -33,15 +34,20 @@ class Opened(Protocol):
 
 
 class Pickled(Protocol):
-    """Takes fibers, their pickle (None: they can't be pickled), for which member they are, and the
-    outcomes that leave with them.
+    """Takes fibers, their pickle (None: they can't be pickled), where they go, and what leaves with
+    them: outcomes.
 
     Returns:
         Whether their run goes on.
     """
 
     def __call__(
-        self, fibers: Sequence[Fiber], dumped: Dumped | None, target: int, mentioned: Ended, /
+        self,
+        fibers: Sequence[Fiber],
+        dumped: Dumped | None,
+        destination: Destination,
+        mentioned: Ended,
+        /,
     ) -> bool: ...
 
 
@@ -194,17 +200,17 @@ class PickleFibers(Task):
         pickled: called with each chunk, and with outcomes to which it refers.
         mentioned: finds, by the handles in a chunk, outcomes that have to leave with it.
         then: what the same thread goes on with.
-        target: the member that the fibers are for; 0: any.
+        destination: where the fibers go.
     """
 
     __slots__ = (
         "_chunks",
+        "_destination",
         "_dumped",
         "_find_mentioned",
         "_mentioned",
         "_packed",
         "_pickled",
-        "_target",
         "_writer",
         "then",
     )
@@ -215,7 +221,7 @@ class PickleFibers(Task):
         pickled: Pickled,
         mentioned: FindMentioned,
         then: Fiber | Task | None = None,
-        target: int = 0,
+        destination: Destination = ANYWHERE,
     ) -> None:
         size = max(1, min(len(fibers) // _CHUNKS, _MOST_IN_CHUNK))
         if size > 1 and any(fiber.holds for fiber in fibers):
@@ -229,7 +235,7 @@ class PickleFibers(Task):
         self._pickled = pickled
         self._find_mentioned = mentioned
         self._mentioned: Ended = ()
-        self._target = target
+        self._destination = destination
         self._writer = Writer(attaches=True)
         self.then = then
 
@@ -260,8 +266,8 @@ class PickleFibers(Task):
                     self._chunks += [fibers[middle:], fibers[:middle]]
                     continue
                 self._dumped = None
-                if self._target:
-                    _refuse(fibers[0])
+                if self._destination.actor:
+                    _refuse(fibers[0], self._destination)
                 else:
                     host.on_unpicklable(fibers[0])
             else:
@@ -274,13 +280,14 @@ class PickleFibers(Task):
     def commit(self) -> Fiber | Task | None:
         """The fibers leave, or are kept."""
         mentioned, self._mentioned = self._mentioned, ()
-        if not self._pickled(self._packed, self._dumped, self._target, mentioned):
+        if not self._pickled(self._packed, self._dumped, self._destination, mentioned):
             return self.then if isinstance(self.then, Task) else None
         self._packed, self._dumped = (), None
         return self if self._chunks else self.then
 
 
-def _refuse(fiber: Fiber) -> None:
+def _refuse(fiber: Fiber, destination: Destination) -> None:
     """A fiber that belongs elsewhere and can't travel fails here."""
-    refusal = NotPicklable(f"a call of an actor can't travel: {why_it_cannot_ship(fiber)}")
+    what = "a call of an actor" if destination.target else "the object of an actor"
+    refusal = NotPicklable(f"{what} can't travel: {why_it_cannot_ship(fiber)}")
     fiber.next = Fail([], [TracedException(refusal, str(refusal))])

@@ -138,6 +138,7 @@ class Recovery(CoordinatorFeature):
             taken = run.take_attachments(chunk)  # in any case: the sender sends them once
             if self._find(sender, message.run, fiber, epoch) is not None:
                 self._keep(taken, message.received, is_saved=True)
+                self._state.note_owners(taken)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:
@@ -279,7 +280,8 @@ class Recovery(CoordinatorFeature):
             chunk = suspects.get(fiber, 0), record.snapshot
             chunks.setdefault(chunk, []).append(fiber)
             record.restored += 1
-            record.last_loss = f"{member.name()} was lost: {reason}"
+            how = reason if member.left_in_order else f"was lost: {reason}"
+            record.last_loss = f"{member.name()} {how}"
             self._note_restored(fiber, run, member, reason, record.snapshot.is_saved)
         again = sorted(chunks.items(), key=_innocent_first)
         waiting = [each for each in again if each[0][1].chunk.is_waiting]

@@ -10,8 +10,8 @@ Rules
 - A tree is at rest when none of this is left in it. Then its fibers are saved, each on its own.
 - What was sent to such a fiber before the coordinator had its snapshot comes before the answer to
   that. The fiber is saved again. What is sent later is told to it again elsewhere.
-- A fiber that comes when the member leaves is saved already. One that belongs to this member alone
-  is cancelled.
+- A fiber that comes when the member leaves is saved already. One that calls an actor here is made
+  to its end, before the object of the actor goes on elsewhere.
 - The fibers of a run that is cancelled release here: there may be no other member for them.
 """
 
@@ -215,14 +215,8 @@ class Drain(MemberFeature):
 
     def fibers_arrived(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
         """The coordinator has them as they came."""
-        if self._state.is_leaving:
-            for fiber in fibers:
-                if fiber.tree is None:
-                    continue
-                if chunk.target:
-                    fiber.tree.is_doomed = True
-                else:
-                    self._saved[fiber.id] = fiber
+        if self._state.is_leaving and not chunk.actor:
+            self._saved.update((fiber.id, fiber) for fiber in fibers if fiber.tree is not None)
 
     def fibers_left(self, departure: Departure) -> None:
         """They are elsewhere already."""

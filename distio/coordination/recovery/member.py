@@ -201,6 +201,24 @@ class Recovery(MemberFeature):
         effect = "has started a fiber that has moved on"
         return self._save([*trees.values()], effect, None, then, in_hand=in_hand or fibers)
 
+    def before_object_leaves(self, run: LocalRun, then: Task) -> Task:
+        """The object of an actor of this run is about to leave: save those who have called it.
+
+        Args:
+            run: that of the object.
+            then: the task that lets it leave.
+
+        Returns:
+            The task that comes first.
+        """
+        effect = "has called an object that has moved on"
+        trees = [each for each in run.trees.values() if each.has_called and not each.is_doomed]
+        if trees and run.snapshots == "suspensions":
+            return self._save(trees, effect, None, then)
+        for tree in trees:
+            self._unsave(tree, effect)
+        return then
+
     def _unsave(self, tree: Tree, effect: str) -> None:
         """In a run that keeps only how its fibers came, this one can't begin again from there."""
         if tree.is_unsaved:
@@ -318,7 +336,7 @@ class Recovery(MemberFeature):
                 unsaved.append(m.Unsaved(*key, because))
             else:
                 self._references.export(dumped.handles)
-                chunk = run.chunk([key], dumped, captured.held, 0, is_waiting=captured.is_waiting)
+                chunk = run.chunk([fiber], dumped, captured.held, is_waiting=captured.is_waiting)
                 chunks.append(chunk)
             self._begin(run, fiber, is_unsaved=dumped is None)
         outcomes = self._export(run, taken.outcomes)

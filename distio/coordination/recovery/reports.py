@@ -28,7 +28,7 @@ class _Loss:
     def __init__(self, client: int, lost: MemberRecord, reason: str, since: float) -> None:
         self.client = client
         self.since = since
-        self.report = m.LossReported(lost.name(), reason)
+        self.report = m.LossReported(lost.name(), reason, has_left=lost.left_in_order)
         self.waiting: set[int] = set()
         """The fibers that have no place yet."""
         self.places: dict[str, int] = {}

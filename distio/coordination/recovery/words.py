@@ -19,7 +19,8 @@ def describe_loss(report: LossReported) -> str:
     took = f"{report.seconds * 1000:.3g} ms after it was seen"
     if report.is_late:
         rest = "which have ended with their runs" if not placed else f"{placed}, {took}"
-        return f"the fibers of {report.worker}, which was lost, have places again: {rest}"
+        gone = "has left" if report.has_left else "was lost"
+        return f"the fibers of {report.worker}, which {gone}, have places again: {rest}"
     count = report.again + report.saved + report.lost
     parts = [
         _part(report.saved, "goes on from its snapshot", "go on from their snapshots"),
@@ -28,7 +29,8 @@ def describe_loss(report: LossReported) -> str:
     ]
     said = ", ".join(part for part in parts if part)
     fibers = "its only fiber" if count == 1 else f"its {count} fibers"
-    text = f"{report.worker} was lost: {report.reason}; of {fibers} {said}"
+    how = report.reason if report.has_left else f"was lost: {report.reason}"
+    text = f"{report.worker} {how}; of {fibers} {said}"
     if placed:
         text += f" ({placed}, {took})"
     if report.waiting:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import chain
 from math import inf
 from typing import Any
 
 from distio.coordination.feature.coordinator import Hooks
-from distio.coordination.state.events import Send
+from distio.coordination.state.events import OPERATOR, Send
 from distio.coordination.state.members import Departed, MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
+from distio.protocol.ids import home_of
 
 __all__ = ["CoordinatorState"]
 
@@ -28,6 +30,8 @@ class CoordinatorState:
         self.runs: dict[int, Run] = {}
         self.backlog: deque[m.Chunk] = deque()
         """The chunks that wait for a place."""
+        self.held: dict[int, list[m.Chunk]] = {}
+        """By actor: the calls that wait until it is known where its object goes."""
         self.now = 0.0
         """When the event came that is being handled."""
         self.alarm = inf
@@ -154,6 +158,32 @@ class CoordinatorState:
         for fibers_dropped in self.hooks.fibers_dropped:
             fibers_dropped(host, chunk)
 
+    def note_owners(self, chunk: m.Chunk) -> None:
+        """A member has named the owners of some fibers, which have records."""
+        owned = self.runs[chunk.run].owned
+        for (fiber, _), owner in zip(chunk.fibers, chunk.owners):
+            record = self.fibers[fiber]
+            if owner and not record.owner:
+                record.owner = owner
+                owned.setdefault(owner, {})[fiber] = None
+
+    def waiting_chunks(self) -> Iterable[m.Chunk]:
+        """The chunks that are here, since their fibers are nowhere."""
+        return chain(self.backlog, *self.held.values())
+
+    def unplaced(self, run: Run) -> list[int]:
+        """The fibers of a run that have run somewhere, and wait for a place."""
+        if NOWHERE not in run.alive_at:
+            return []
+        return [
+            fiber
+            for fiber in run.fibers
+            if (record := self.fibers.get(fiber)) is not None
+            and record.host == NOWHERE
+            and not record.ended
+            and (record.epoch or record.restored or home_of(fiber) != run.owner)
+        ]
+
     # -- runs -----------------------------------------------------------------------------
 
     def probe(self, id: int, run: Run) -> None:
@@ -169,7 +199,8 @@ class CoordinatorState:
             run: what is known of it.
             overdue: why fibers that are left of it are dropped, if some are.
         """
-        del self.runs[id]  # first of all: whatever fails below, the run is over
+        unplaced = self.unplaced(run)
+        del self.runs[id]  # before the rest: whatever fails below, the run is over
         cause, reason = run.ending or (Cause.FINISHED, "")
         overdue = overdue or (reason if run.mistakes else "")
         for fiber in run.fibers:
@@ -178,4 +209,7 @@ class CoordinatorState:
         for member in self.members.values():
             member.blocked.pop(id, None)
             if member.id in run.members:
-                self.send(member.id, m.RunEnded(id, cause, reason, overdue=overdue))
+                ended = m.RunEnded(id, cause, reason, overdue, unplaced * (member.id == run.owner))
+                self.send(member.id, ended)
+        if unplaced:
+            self.send_uncounted(OPERATOR, m.RunEnded(id, cause, reason, overdue, unplaced))

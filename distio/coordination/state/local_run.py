@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.failure import Failure
 from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.tree import Tree
@@ -79,7 +80,7 @@ class LocalRun:
         """The fibers that were dropped before they had released, in words, and why."""
         self.locks: dict[int | str, None] = {}
         """The locks that its fibers have used here and that the member still knows."""
-        self.objects: list[int] = []
+        self.objects: dict[int, None] = {}
         """The objects that are kept for it; dropped with the run."""
         self.bundles: dict[bytes, Bundle] = {}
         """By digest, the bundles that the fibers which came here share."""
@@ -97,8 +98,9 @@ class LocalRun:
         """By fiber here that the coordinator knows, if one of them may go on elsewhere."""
         self.restored: dict[int, tuple[int, str]] = {}
         """By fiber here that has gone on after a loss: how many times, and the last one."""
-        self.bound: set[int] = set()
-        """The fibers here that use objects which are kept here, so that they go on nowhere else."""
+        self.bound: dict[int, int] = {}
+        """By fiber here that calls an object which is kept here, so that it goes on nowhere else:
+        the key of the object."""
         self.unopened: set[int] = set()
         """The fibers that have come in a pickle, as long as nobody has opened it."""
         self.sent_outcomes: set[int] = set()
@@ -131,7 +133,6 @@ class LocalRun:
         self._unreported[self.id] = self
         self.alive -= 1
         is_saved = self.trees.pop(fiber.id, None) is not None
-        self.bound.discard(fiber.id)
         if self._is_anew or not (fiber.epoch or is_saved):  # it was made here and never left
             self._finished += 1
         else:
@@ -155,10 +156,10 @@ class LocalRun:
 
     def chunk(
         self,
-        fibers: list[tuple[int, int]],
+        fibers: Sequence[Fiber],
         dumped: Dumped,
         held: Sequence[tuple[int | str, int, int]],
-        target: int,
+        destination: Destination = ANYWHERE,
         *,
         is_waiting: bool = False,
     ) -> Chunk:
@@ -169,8 +170,12 @@ class LocalRun:
         ]
         self.known_attachments.update(dumped.attachments)
         references = keys_of(dumped.references, dumped.handles)
-        packed = dumped.payload, [*held], target, attachments, references
-        return Chunk(self.id, fibers, *packed, is_waiting=is_waiting)
+        ids = [(fiber.id, fiber.epoch) for fiber in fibers]
+        packed = dumped.payload, [*held], *destination, attachments, references
+        owners = [fiber.owner for fiber in fibers]
+        if not any(owners):
+            owners = []
+        return Chunk(self.id, ids, *packed, is_waiting=is_waiting, owners=owners)
 
     def release(self) -> None:
         """Free what its fibers have shared; it has ended, and this may run user code."""

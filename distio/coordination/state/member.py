@@ -65,6 +65,8 @@ class MemberState:
         """Handles of fibers here that others may ask for."""
         self.awaited = Awaited()
         """Handles of fibers elsewhere that some fiber here waits for."""
+        self.calls: dict[int, int] = {}
+        """By the key of an object that is kept here: how many fibers here call it."""
         self.log_levels: Mapping[int, LogLevels] = {}
         """By client whose fibers are here: its log levels; replaced, never changed."""
         self.outbox: list[m.MemberMessage] = []
@@ -163,6 +165,17 @@ class MemberState:
         fiber.handle.location = run.location
         fiber.is_pinned = self.is_standalone  # there is nowhere to go
         return fiber
+
+    def bind(self, run: LocalRun, fiber: int, key: int) -> None:
+        """A fiber is here that calls an object which is kept here."""
+        run.bound[fiber] = key
+        self.calls[key] = self.calls.get(key, 0) + 1
+
+    def unbind(self, key: int) -> None:
+        """A fiber calls an object no longer that is kept here."""
+        self.calls[key] -= 1
+        if not self.calls[key]:
+            del self.calls[key]
 
     # -- runs -----------------------------------------------------------------------------
 

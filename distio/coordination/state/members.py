@@ -58,6 +58,11 @@ class MemberRecord:
         """How its process has exited, if somebody has seen that."""
 
     @property
+    def left_in_order(self) -> bool:
+        """Of a member that is none any more: whether it had said that it leaves, and did."""
+        return self.is_leaving and self.exit is None
+
+    @property
     def is_gone(self) -> bool:
         """Whether its link is no more, and how its process exited is still to be told."""
         return bool(self.gone_because)

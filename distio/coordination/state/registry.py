@@ -61,6 +61,7 @@ class FiberRecord:
         "losses",
         "lost",
         "outcome",
+        "owner",
         "pending_cancels",
         "place",
         "reply",
@@ -83,6 +84,8 @@ class FiberRecord:
         self.pending_cancels: dict[int, int] = {}
         """By region that is to be cancelled (0: the whole fiber): the number of the message to its
         host, as long as the host may not have handled it."""
+        self.owner = 0
+        """The fiber that ends after it; if that is lost, this one is cancelled. 0: none."""
         self.waiters: list[int] = []
         """The members that wait for the outcome."""
         self.lost: tuple[str, str] | None = None
@@ -134,6 +137,7 @@ class Run:
         "losses",
         "members",
         "mistakes",
+        "owned",
         "owner",
         "probe",
         "snapshots",
@@ -152,6 +156,8 @@ class Run:
         """How many fibers are alive on each member, and at NOWHERE."""
         self.fibers: dict[int, None] = {}
         """The fibers of this run that have a record, in an order that doesn't depend on hashes."""
+        self.owned: dict[int, dict[int, None]] = {}
+        """By fiber: those that have records, and end before it."""
         self.attachments: dict[bytes, bytes] = {}
         """By digest, the attachments of its chunks."""
         self._given: set[tuple[bytes, int]] = set()
@@ -192,6 +198,14 @@ class Run:
                 for digest, _ in chunk.attachments
             ],
         )
+
+    def disown(self, fiber: int, record: FiberRecord) -> None:
+        """This fiber has ended: its owner need not cancel it."""
+        fibers = self.owned.get(record.owner)
+        if fibers is not None:
+            fibers.pop(fiber, None)
+            if not fibers:
+                del self.owned[record.owner]
 
     def note_loss(self, member: str, reason: str) -> None:
         """Living fibers were lost with this member."""

@@ -14,7 +14,7 @@ __all__ = ["Tree"]
 class Tree:
     """If the member is lost, `head` goes on from a snapshot, and starts the `rest` again."""
 
-    __slots__ = ("head", "held", "is_doomed", "is_unsaved", "rest")
+    __slots__ = ("has_called", "head", "held", "is_doomed", "is_unsaved", "rest")
 
     def __init__(
         self, head: Fiber, held: frozenset[int | str], *, is_unsaved: bool = False
@@ -26,6 +26,8 @@ class Tree:
         """By id: the living fibers that were started since, by it or by others of them."""
         self.is_unsaved = is_unsaved
         """Whether the coordinator was told that there is no snapshot to go on from."""
+        self.has_called = False
+        """Whether its fibers have called objects of actors that are kept here."""
         self.is_doomed = False
         """Whether its fibers end with the member, which leaves."""
 

@@ -1,8 +1,10 @@
-"""Operations on actors: objects that stay where they are.
+"""Operations on actors: objects that stay where they are, until their member leaves.
 
 A call of an actor is a fiber of its own. That fiber goes to the member that has the object, and
 can't leave that member. The fiber holds the lock of the object, so an actor takes one call at a
 time, first come first served. The loss, the outcome and the waits of a call are those of any fiber.
+
+When the member leaves, a fiber carries the object to another one, as its value.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ from distio.core.ops.parallel import wait_together
 from distio.core.ops.values import Call, FlatMap
 from distio.protocol import requests
 from distio.protocol.requests import Lock
+from distio.result import Panic
 
 if TYPE_CHECKING:
     from distio.core.actors import Actor
 
-__all__ = ["MakeActor", "call_actor"]
+__all__ = ["CarryObject", "MakeActor", "call_actor"]
 
 Program = IO[Any, Any, Any]
 
@@ -33,28 +36,41 @@ Program = IO[Any, Any, Any]
 class MakeActor(Call):
     """Call a function and keep what it returns here; the value is its `Actor`."""
 
-    __slots__ = ()
+    __slots__ = ("may_move",)
+    _names = ("f", "args", "kwargs", "may_move")
     _called = "actor"
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        may_move: bool,
+    ) -> None:
+        super().__init__(f, args, kwargs)
+        self.may_move = may_move
 
     @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         # in one step: between the two the fiber could be moved, and the object with it
-        fiber.request = requests.KeepObject(self.f(*self.args, **self.kwargs))
+        obj = self.f(*self.args, **self.kwargs)
+        fiber.request = requests.KeepObject(obj, may_move=self.may_move)
         return None
 
 
 @final
-class _SpawnAt(IO[Any, Any, Any]):
-    """Start a fiber on one member, which it can't leave; the value is a list of its handle."""
+class _StartCall(IO[Any, Any, Any]):
+    """Start the fiber that calls an object; the value is a list of its handle."""
 
-    __slots__ = _names = ("io", "home")
+    __slots__ = _names = ("io", "key", "home")
 
-    def __init__(self, io: Program, home: int) -> None:
+    def __init__(self, io: Program, key: int, home: int) -> None:
         self.io = io
+        self.key = key
         self.home = home
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.SpawnAt(self.home, self.io)
+        fiber.request = requests.CallActor(self.key, self.home, self.io)
         return None
 
 
@@ -91,7 +107,7 @@ def call_actor(
 ) -> Program:
     """Call `f(object, ...)` where the object is; the value is what it returns."""
     call = Locked(_CallHere(actor._key, f, args, kwargs), Lock(actor._key))
-    return FlatMap(_SpawnAt(call, actor._home), _wait)
+    return FlatMap(_StartCall(call, actor._key, actor._home), _wait)
 
 
 def _wait(handles: list[Any]) -> Program:
@@ -101,3 +117,30 @@ def _wait(handles: list[Any]) -> Program:
 
 def _first(results: list[Any]) -> Program:
     return from_result(results[0])
+
+
+@final
+class CarryObject(IO[Any, Any, Any], Frame):
+    """Leave with an object, and keep it at the other member."""
+
+    __slots__ = _names = ("key",)
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.stack.append(self)
+        fiber.request = requests.TakeObject(self.key)
+        return None
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.request = requests.KeepObject(fiber.value, may_move=True, key=self.key)
+        return None
+
+    def _failed(self, fiber: Fiber) -> Next:
+        """The fiber is still where it was: the object can't be pickled."""
+        failure, fiber.failure, fiber.value = fiber.failure, None, None
+        assert isinstance(failure, Panic)
+        reason = str(failure.exceptions[0].exception)
+        fiber.request = requests.LeaveObject(self.key, reason)
+        return None

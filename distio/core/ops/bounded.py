@@ -424,7 +424,7 @@ class _Loop(Frame):
             self.source.take(self.sizes.next(self.source.left), self.taken)
         if self.taken:
             place = self.called, len(self.values), self.group
-            return Parallel((Chunk(self.taken, self.f, self.fail_fast, *place),))
+            return Parallel((Chunk(self.taken, self.f, self.fail_fast, *place),), are_owned=True)
         if self.under_way:
             return WaitSome(tuple([handle for handle, _, _ in self.under_way]), self._enough())
         fiber.stack.pop()

@@ -27,15 +27,22 @@ class Yield(IO[Any, Any, Any]):
 
 @final
 class Parallel(IO[Any, Any, Any]):
-    """Start a fiber for each IO; the value is the list of handles."""
+    """Start a fiber for each IO; the value is the list of handles.
 
-    __slots__ = _names = ("ios",)
+    Args:
+        ios: what the fibers run.
+        are_owned: whether the fiber ends after them, and cancels them if it ends early: then they
+            are cancelled, too, if it is lost.
+    """
 
-    def __init__(self, ios: tuple[Any, ...]) -> None:
+    __slots__ = _names = ("ios", "are_owned")
+
+    def __init__(self, ios: tuple[Any, ...], are_owned: bool = False) -> None:
         self.ios = ios
+        self.are_owned = are_owned
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.Spawn(list(self.ios))
+        fiber.request = requests.Spawn(list(self.ios), self.are_owned)
         return None
 
 

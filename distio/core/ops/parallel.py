@@ -59,7 +59,7 @@ def besides_cancellation(
 
 def zip_par(ios: tuple[Any, ...], called: str = "zip_par") -> Program:
     """Start all, wait for all, merge their Results."""
-    return Parallel(ios).flat_map(partial(_wait_for_all, called))
+    return Parallel(ios, are_owned=True).flat_map(partial(_wait_for_all, called))
 
 
 def _wait_for_all(called: str, handles: list[Any]) -> Program:
@@ -89,7 +89,7 @@ class Race(IO[Any, Any, Any]):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(_Race(self.has_to_succeed))
-        fiber.request = requests.Spawn(self.ios)
+        fiber.request = requests.Spawn(self.ios, are_owned=True)
         return None
 
 

@@ -87,7 +87,7 @@ class TimeLimit(UnaryOp):
         border = _Border(fiber.enter(key), self.instead)
         fiber.stack += [border, _Watched(self.io, border)]
         watch = FlatMap(Sleep(self.seconds), partial(_cut, fiber.handle, key))
-        fiber.request = requests.SpawnAt(requests.HERE, watch)
+        fiber.request = requests.SpawnHere(watch)
         return None
 
 

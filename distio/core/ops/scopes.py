@@ -81,7 +81,8 @@ class StartIn(IO[Any, Any, Any]):
             fiber.stack.append(_Look(region, self))
             return WaitSome(tuple(region.children), 0)
         fiber.stack.append(_Started(region))
-        fiber.request = requests.Spawn([_child(io, self.key, fiber.handle) for io in self.ios])
+        children = [_child(io, self.key, fiber.handle) for io in self.ios]
+        fiber.request = requests.Spawn(children, are_owned=True)
         return None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from distio.protocol.base import CoordinatorMessage, MemberMessage
+import msgspec
+
+from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
 from distio.protocol.domains import Id, Seconds
 from distio.protocol.endings import Cause
 
@@ -27,6 +29,8 @@ class RunEnded(CoordinatorMessage, frozen=True, gc=False):
     """The reason for the Result of the run; empty if the outcome of its root counts."""
     overdue: str = ""
     """If not empty: why fibers that are left are dropped before they have released."""
+    unplaced: list[FiberId] = msgspec.field(default_factory=list)
+    """Fibers that had run, waited for a worker, and are dropped before they have released."""
 
 
 class Leaving(MemberMessage, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from distio.protocol.domains import Count, Epoch, Id, Key, Number, Snapshots, To
 __all__ = ["Chunk", "Offer", "Place", "StealRequest"]
 
 
-class Chunk(msgspec.Struct, frozen=True, gc=False):
+class Chunk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Fibers of one run that move together, in one pickle."""
 
     run: Id
@@ -24,6 +24,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """The locks that the fibers hold: (lock, its tokens as in `Lock`, how many of them)."""
     target: Id = 0
     """The member where they belong and stay; 0: anywhere."""
+    actor: Id = 0
+    """The actor that they call, if they have a target; else the one whose object they carry."""
     attachments: list[tuple[bytes, Payload]] = []
     """By digest, the attachments of the payload; without bytes if the receiver has got them before,
     in the same run."""
@@ -33,6 +35,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Where the fibers lie in the payload, if there are other fibers in it."""
     is_waiting: bool = False
     """Whether its only fiber waits for an answer, and has to ask again."""
+    owners: list[Count] = []
+    """For each fiber that comes from where it was made: the one that ends after it, or 0; empty:
+    none of them has one."""
 
 
 class Offer(MemberMessage, frozen=True, gc=False):

@@ -68,3 +68,5 @@ class LossReported(CoordinatorMessage, frozen=True, gc=False):
     """How long that took since the loss was seen."""
     is_late: bool = False
     """Whether the rest was reported before."""
+    has_left: bool = False
+    """Whether the worker was told to leave, and has."""

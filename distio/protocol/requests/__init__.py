@@ -12,7 +12,13 @@ own, as `status` does.
 from __future__ import annotations
 
 from distio.protocol.importing import import_modules
-from distio.protocol.requests.actors import FindObject, KeepObject
+from distio.protocol.requests.actors import (
+    CallActor,
+    FindObject,
+    KeepObject,
+    LeaveObject,
+    TakeObject,
+)
 from distio.protocol.requests.base import NOTHING, Nothing, Request
 from distio.protocol.requests.calls import AwaitBlocking, AwaitCallback, Place
 from distio.protocol.requests.cancellation import CancelFibers
@@ -29,13 +35,12 @@ from distio.protocol.requests.executor import (
 )
 from distio.protocol.requests.locks import Acquire, Lock, MakeLock, Release, conflict
 from distio.protocol.requests.outcomes import AwaitFibers
-from distio.protocol.requests.placement import HERE, Spawn, SpawnAt
+from distio.protocol.requests.placement import Spawn, SpawnHere
 from distio.protocol.requests.primitives import CallPrimitive, MakePrimitive, PrimitiveRef
 from distio.protocol.requests.timers import Sleep
 
 __all__ = [
     "FINISHED",
-    "HERE",
     "NOTHING",
     "NOW",
     "RANDOM",
@@ -45,11 +50,13 @@ __all__ = [
     "AwaitBlocking",
     "AwaitCallback",
     "AwaitFibers",
+    "CallActor",
     "CallPrimitive",
     "CancelFibers",
     "FindObject",
     "Finished",
     "KeepObject",
+    "LeaveObject",
     "Lock",
     "MakeLock",
     "MakePrimitive",
@@ -62,8 +69,9 @@ __all__ = [
     "Request",
     "Sleep",
     "Spawn",
-    "SpawnAt",
+    "SpawnHere",
     "Switched",
+    "TakeObject",
     "Yielded",
     "conflict",
 ]

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, final
+from typing import Any, final
 
 from distio.protocol.requests.base import Request
 
-__all__ = ["HERE", "Spawn", "SpawnAt"]
+__all__ = ["Spawn", "SpawnHere"]
 
 
 @final
 class Spawn(Request):
     """Start one fiber for each IO; answered by the list of their handles."""
 
-    __slots__ = ("ios",)
+    __slots__ = ("are_owned", "ios")
     must_be_seen = True
     action = "starts fibers"
 
-    def __init__(self, ios: Sequence[Any]) -> None:
+    def __init__(self, ios: Sequence[Any], are_owned: bool = False) -> None:
         self.ios = ios
-
-
-HERE: Final = 0
-"""The member of the fiber that has the request."""
+        self.are_owned = are_owned
+        """Whether the fiber ends after them, and cancels them if it ends early."""
 
 
 @final
-class SpawnAt(Request):
-    """Start a fiber on one member, which it can't leave; answered by a list of its handle."""
+class SpawnHere(Request):
+    """Start a fiber on this member, which it can't leave; answered by a list of its handle."""
 
-    __slots__ = ("home", "io")
+    __slots__ = ("io",)
     must_be_seen = True
-    is_visible = True
-    action = "starts a fiber on a certain member"
+    action = "starts a fiber that stays"
 
-    def __init__(self, home: int, io: Any) -> None:
-        self.home = home
+    def __init__(self, io: Any) -> None:
         self.io = io

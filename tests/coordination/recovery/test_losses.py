@@ -227,6 +227,7 @@ def test_report_does_not_wait_for_fibers_whose_run_has_ended() -> None:
     scene.says(1, m.WorkerExited(1000 + scene.worker, "killed", KILLED, []))
     scene.says(1, m.CancelRun(RUN, Cause.CANCELLED, ""))
     scene.tells(1, m.RunProgress(RUN, [], 1, [], 0))
+    scene.tick(scene.now + 10.0)  # no worker has come for the fiber to release on
     assert scene.machine.features.loss_reports._loss_of == {}
 
 
@@ -238,3 +239,17 @@ def test_fiber_that_goes_on_comes_with_the_number_and_the_reason_of_its_losses()
         (place,) = [each for _, each in said if isinstance(each, m.Place)]
         reason = f"worker {worker} (process {1000 + worker} on host) was lost: killed"
         assert place.restored == [(ONE, times, reason)]
+
+
+def test_report_of_a_worker_that_has_left_does_not_call_it_lost() -> None:
+    scene = Watched(ONE)
+    scene.says(scene.worker, m.Leaving(10.0))
+    scene.join("worker", family="f")
+    said = scene.says(scene.worker, m.Goodbye())
+    (place,) = [each for _, each in said if isinstance(each, m.Place)]
+    assert place.restored == [(ONE, 1, "worker 2 (process 1002 on host) left the cluster")]
+    (report,) = scene.reports
+    line = describe_loss(report)
+    assert "was lost" not in line
+    assert line.startswith("worker 2 (process 1002 on host) left the cluster; of its only fiber 1 ")
+    assert "1 at worker 3" in line
