@@ -21,6 +21,7 @@ from distio.coordination.member import Member
 from distio.coordination.placement.tasks import PickleFibers
 from distio.core.explain import place_of
 from distio.core.fiber import Fiber
+from distio.core.interpreter import Tank
 from distio.core.interrupts import is_interrupt
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
@@ -377,6 +378,14 @@ class Host:
         return None
 
     loop_hand = hand
+
+    def tank(self) -> Tank | None:
+        """Each step gets all its fuel at once: fibers here go on nowhere else."""
+        return None
+
+    def may_call(self, fiber: Fiber) -> bool:
+        """At any time."""
+        return True
 
     def wall_clock(self) -> float:
         """The system's."""

@@ -22,6 +22,7 @@ __all__ = [
     "Partition",
     "Pause",
     "Shutdown",
+    "Stop",
 ]
 
 
@@ -114,6 +115,18 @@ class Partition(_Fault):
 
 @final
 @dataclass(frozen=True)
+class Stop(_Fault):
+    """The process stands still for a while, as by SIGSTOP, and goes on as if nothing had been.
+
+    If that takes longer than the patience with a silent peer (30 s), the process is held for lost
+    meanwhile.
+    """
+
+    seconds: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
 class Disconnect(_Fault):
     """One or both connections of the process break; messages under way may be lost, or be late.
 
@@ -176,4 +189,4 @@ class Shutdown(_Fault):
             )
 
 
-Fault = Disconnect | Crash | Partition | Fail | Interrupt | Leave | Pause | Shutdown
+Fault = Disconnect | Crash | Partition | Fail | Interrupt | Leave | Pause | Shutdown | Stop

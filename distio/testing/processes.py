@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from math import inf
 from typing import Any, Final, final
 
 from distio.coordination.calls.callbacks import Callback
@@ -132,19 +133,19 @@ class Process:
         if arrival is not None and arrival <= self._world.now:
             out.append(self._receiving)
         due = self.lines.due
-        if due is not None and due <= self._world.now and self._standalone is None:
+        is_due = due is not None and due <= self._world.now
+        if (is_due or self.ask_at <= self._world.now) and self._standalone is None:
             out.append(self._keeping)
         member = self._member
         if member is None:
             return
         if self._standalone is not None and self._is_due(self._standalone):
             out.append(self._ticking)
-        commits = self._pool.commits()
-        out += commits
-        has_idle_executor = len(commits) < self._pool.size
-        is_dry = not member.state.ready
-        if has_idle_executor and not is_dry:
-            out.append(self._taking)
+        has_idle_executor, is_dry = self._pool.has_idle_executor, not member.state.ready
+        if self._standalone is not None or self.lines.is_open:
+            out += self._pool.commits()
+            if has_idle_executor and not is_dry:
+                out.append(self._taking)
         if member.has_news or (self._pool.owes_word and has_idle_executor and is_dry):
             out.append(self._sending)
         if self._dropped:
@@ -157,6 +158,13 @@ class Process:
         """When something is due here, whatever others do."""
         return self.lines.due if self._standalone is None else self._standalone.next_deadline()
 
+    @property
+    def ask_at(self) -> float:
+        """When it asks for its lease, if there is still something to step."""
+        is_there = not (self.has_ended or self.is_paused or self._standalone is not None)
+        hosts_fibers = self._member is not None and self._member.hosts_fibers
+        return self.lines.ask_at if is_there and hosts_fibers else inf
+
     def _is_due(self, standalone: StandaloneCoordinator) -> bool:
         deadline = standalone.next_deadline()
         return deadline is not None and deadline <= self._world.now
@@ -166,7 +174,11 @@ class Process:
     def hand(self) -> None:
         """None: the world sees what is in hand."""
 
-    loop_hand = hand
+    loop_hand = tank = hand
+
+    def may_call(self, fiber: Fiber) -> bool:
+        """The world gives no turns to executors that must not step."""
+        return True
 
     def wall_clock(self) -> float:
         """The world's."""
@@ -349,10 +361,13 @@ class Process:
             elif isinstance(message, m.Resumed):
                 if again := self.lines.resumed(message.heard):
                     self._world.note(self.name, *story_of_batch("says again", again))
+            elif isinstance(message, m.LeaseRenewed):
+                self.lines.renewed(message)
             elif isinstance(message, m.LinkBroke):
                 self._connection_broke()
             elif isinstance(message, m.Shutdown | m.Refused):
-                self._lose_coordinator(message.reason)
+                is_fenced = isinstance(message, m.Refused) or not message.is_for_all
+                self._lose_coordinator(message.reason, is_fenced=is_fenced)
                 return
             elif isinstance(message, m.Leave):
                 self.member.state.progress.received += 1
@@ -383,6 +398,8 @@ class Process:
         absence = self.lines.absence
         if self.lines.sees_break():
             self._connection_broke()
+        elif not absence.is_now and self.ask_at <= self._world.now:
+            self.lines.ask()
         elif not absence.is_now:
             self.lines.say([])
         elif absence.is_too_long(self._world.now):
@@ -436,8 +453,8 @@ class Process:
                 run.release()
             self.report_failures()
 
-    def _lose_coordinator(self, reason: str) -> None:
-        """What fibers here hold is released all the same; then the process ends."""
+    def _lose_coordinator(self, reason: str, *, is_fenced: bool = True) -> None:
+        """What fibers hold that go on nowhere else is released; then the process ends."""
         if self._member is None or not self._member.hosts_fibers:
             self.end(reason)
             return
@@ -450,7 +467,7 @@ class Process:
         self._ends_because = reason
         before = len(self._member.state.ready)
         self._standalone = StandaloneCoordinator(
-            self._world.now, self._member, reason, GRACE_SECONDS
+            self._world.now, self._member, reason, GRACE_SECONDS, is_fenced=is_fenced
         )
         self._pool.note_woken(before)
         self._go_on_alone(self._standalone)

@@ -40,6 +40,7 @@ from distio.testing.faults import (
     Partition,
     Pause,
     Shutdown,
+    Stop,
 )
 from distio.testing.history import History
 from distio.testing.hub import Hub
@@ -97,7 +98,7 @@ class World:
         """By the name of a fiber: what happens to each worker that steps it."""
         self._poisoned: tuple[str, Crash] | None = None
         """The process that has stepped such a fiber just now."""
-        self.hub = Hub(self, components.coordinator(), plan.absence_seconds)
+        self.hub = Hub(self, components.coordinator(), plan.absence_seconds, plan.lease_seconds)
         self._lives = 0
         self._returning = 0
         """How many workers that have ended, or will, are to be started anew."""
@@ -153,8 +154,10 @@ class World:
 
     def joined(self, process: Process) -> None:
         """A process has become a member; the run begins when the client has."""
-        name = f"joins as member {process.member.incarnation}"
-        self.note(process.name, name)
+        incarnation = process.member.incarnation
+        self.note(process.name, f"joins as member {incarnation}")
+        if incarnation not in self.hub.machine.members:
+            process.disbelieve()  # the coordinator has lost it while it stood still
         if process is self._client and self._program is not None:
             root = process.member.start_root(*self._program, self._plan.snapshots)
             root.variables = of_the_caller()
@@ -325,7 +328,9 @@ class World:
             moments.append(deadline)
         if not moments:
             return False
-        earliest = min(moments)
+        # as long as nothing else is to come, it changes nothing that a worker asks for its lease
+        moments += [process.ask_at for process in self._processes]
+        earliest = max(min(moments), self.now)
         if earliest > self._plan.limits.virtual_seconds and not self.is_over:
             raise SimulationLimit(
                 f"the run has not ended after {self._plan.limits.virtual_seconds:g} virtual "
@@ -447,10 +452,13 @@ class World:
         elif isinstance(fault, Fail):
             process.fail("the process can't go on: its machinery has failed")
             self._plan_return(process, fault.returns_after)
-        elif isinstance(fault, Pause):
+        elif isinstance(fault, Pause | Stop):
             self.note(process.name, f"stands still for {fault.seconds:g} s")
             process.set_paused(True)
             self._agenda.put(self.now + fault.seconds, self._resume, process)
+            patience = self._plan.patience_seconds
+            if isinstance(fault, Stop) and fault.seconds > patience:
+                self._agenda.put(self.now + patience, self._lose_patience, process)
         elif isinstance(fault, Partition):
             self._cut(process, fault)
         elif isinstance(fault, Interrupt):
@@ -486,20 +494,25 @@ class World:
         self.note(process.name, f"is cut off for {fault.seconds:g} s")
         process.lines.set_cut(True)
         patience = self._plan.patience_seconds
-        if fault.seconds <= patience:
-            self._agenda.put(self.now + fault.seconds, self._heal, process)
-        else:
+        if fault.seconds > patience:
             self._agenda.put(self.now + patience, self._lose_patience, process)
+            if not self.pick(2):
+                self._agenda.put(self.now + patience, self._lose_patience_with_others, process)
+                return
+        self._agenda.put(self.now + fault.seconds, self._heal, process)
 
     def _heal(self, process: Process) -> None:
         self.note(process.name, "is reached again")
         process.lines.set_cut(False)
 
     def _lose_patience(self, process: Process) -> None:
-        self.note(process.name, "is held for lost, and holds the coordinator for lost")
+        self.note(process.name, "is held for lost")
+        self.hub.give_up(process)
+
+    def _lose_patience_with_others(self, process: Process) -> None:
+        self.note(process.name, "holds the coordinator for lost")
         process.lines.set_cut(False)
         process.lines.may_come_back = False
-        self.hub.give_up(process)
         process.lines.break_(speaking=True, listening=True, keep_none=True)
 
     def _break(self, process: Process, fault: Disconnect) -> None:

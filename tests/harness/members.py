@@ -47,6 +47,12 @@ class Node:
     def loop_hand(self) -> None:
         """Nor its event loop."""
 
+    def tank(self) -> None:
+        """Steps get all their fuel."""
+
+    def may_call(self, fiber: Fiber) -> bool:
+        return True
+
     def wall_clock(self) -> float:
         return 0.0
 

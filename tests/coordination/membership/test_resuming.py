@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.membership.handshakes import MARGIN, Handshakes
+from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.session import ACKNOWLEDGE_AT_MOST, ACKNOWLEDGE_SECONDS
 from distio.protocol import messages as m
 from distio.protocol.version import PROTOCOL, PYTHON

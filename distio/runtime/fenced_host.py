@@ -1,0 +1,28 @@
+"""A host whose fibers may go on elsewhere: it steps them only as long as its lease lasts."""
+
+from __future__ import annotations
+
+from distio.core.fiber import Fiber
+from distio.core.interpreter import Tank
+from distio.runtime.fence import Fence
+from distio.runtime.watched_host import WatchedHost
+
+__all__ = ["FencedHost"]
+
+
+class FencedHost(WatchedHost):
+    """Functions of fibers are called behind a fence."""
+
+    fence: Fence | None = None
+    """None: this process is lost only when it has ended, or never."""
+
+    def tank(self) -> Tank | None:
+        """Steps get their fuel in portions, and wait at the fence in between."""
+        return None if self.fence is None else self.fence.tank()
+
+    def may_call(self, fiber: Fiber) -> bool:
+        """Wait at the fence; the fiber may be dropped meanwhile."""
+        if self.fence is None:
+            return True
+        self.fence.wait()
+        return self.member.is_running(fiber.run)
