@@ -5,7 +5,7 @@ suspended.
 
 Rules
 -----
-- An executor looks at the clock when it takes a piece of work, and after some turns of the
+- An executor looks at the clock when it has waited for work, and after some turns of the
   interpreter: after each one where functions take long, and more seldom the longer they have been
   quick, but after `_MOST_TURNS` in any case. So it costs next to nothing, and a process that was
   stopped notices that by itself, before its link has run.
@@ -19,9 +19,9 @@ Rules
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from math import inf
+from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Final, final
 
 from distio.coordination.membership.lease import Lease
@@ -29,8 +29,8 @@ from distio.runtime.event_loop import hold_loop
 
 __all__ = ["Fence", "lease_clock"]
 
-_MOST_TURNS: Final = 32
-_QUICK_TURNS: Final = 16
+_MOST_TURNS: Final = 256
+_QUICK_TURNS: Final = 4
 """After so many quick turns, portions are longer by one turn."""
 _LONG_SECONDS: Final = 0.001
 """Turns of which one takes so long aren't quick."""
@@ -38,7 +38,7 @@ _LONG_SECONDS: Final = 0.001
 
 def lease_clock() -> float:
     """Seconds since the machine was started, those included in which it was suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return clock_gettime(CLOCK_BOOTTIME)
 
 
 @final
@@ -54,6 +54,7 @@ class _Tank:
         self.ends_step = False
         """Whether a step is to end, since its fiber may have been dropped."""
         self._fence = fence
+        self._lease = fence.lease
         self._portion: list[None] = []
         self._quick = 0
         """How many turns were quick, since the last that weren't."""
@@ -61,8 +62,8 @@ class _Tank:
 
     def more(self) -> Iterator[None] | None:
         """Turns for the step, unless it has used up its fuel, or had to wait at the fence."""
-        now = lease_clock()
-        if self.ends_step or not self._fence.is_open(now):
+        now = clock_gettime(CLOCK_BOOTTIME)  # as `lease_clock`: this is done often
+        if self.ends_step or now >= self._lease.ends_at:
             self._fence.wait()
             self.ends_step = False
             return None  # the fiber may have been dropped meanwhile
@@ -95,13 +96,12 @@ class Fence:
         self.wake: Callable[[], None] = lambda: None
         """Wakes the link thread."""
         self._changed = threading.Condition()
-        self._is_lifted = False
         self._tanks: list[_Tank] = []
         self._holds_loop = False
 
     def is_open(self, now: float) -> bool:
         """Whether functions of fibers may be called."""
-        return self._is_lifted or self.lease.is_open(now)
+        return self.lease.is_open(now)
 
     def wait(self) -> None:
         """Wait until they may."""
@@ -150,7 +150,7 @@ class Fence:
     def lift(self) -> None:
         """Let all pass: what goes on elsewhere is here no more."""
         with self._changed:
-            self._is_lifted = True
+            self.lease.renewed(inf)
             for tank in self._tanks:
                 tank.ends_step = True
                 tank.empty()

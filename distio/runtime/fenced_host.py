@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distio.core.fiber import Fiber
 from distio.core.interpreter import Tank
-from distio.runtime.fence import Fence
+from distio.runtime.fence import Fence, lease_clock
 from distio.runtime.watched_host import WatchedHost
 
 __all__ = ["FencedHost"]
@@ -15,6 +15,11 @@ class FencedHost(WatchedHost):
 
     fence: Fence | None = None
     """None: this process is lost only when it has ended, or never."""
+
+    @property
+    def rests(self) -> bool:
+        """Whether the threads of the pool wait at the fence."""
+        return self.fence is not None and not self.fence.is_open(lease_clock())
 
     def tank(self) -> Tank | None:
         """Steps get their fuel in portions, and wait at the fence in between."""

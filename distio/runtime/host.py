@@ -242,6 +242,11 @@ class Host:
         """Whether a thread of the pool waits for work (mutex held)."""
         return self._idle > 0
 
+    @property
+    def rests(self) -> bool:
+        """Whether no thread of the pool may step fibers now."""
+        return False
+
     def next_deadline(self) -> float | None:
         """When a thread of the pool is needed at the latest, as `time.monotonic` counts."""
         return None

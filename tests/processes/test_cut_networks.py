@@ -142,9 +142,13 @@ class FarWorker:
         assert relay.stdout.readline() == "listens\n"
         return relay
 
+    def begin_another(self) -> None:
+        """Start a worker that is near."""
+        begin(self._stack, [*self._worker_command, self._url])
+
     def start_another(self) -> None:
         """Start a worker that is near, and wait until it has joined."""
-        begin(self._stack, [*self._worker_command, self._url])
+        self.begin_another()
         pids = io.zip_par([io.defer(os.getpid)] * 8)
         while len({*self.cluster.run(pids, None).unsafe_get()}) < 2:
             pass
@@ -208,11 +212,11 @@ def note_process(directory: str, name: str) -> None:
     time.sleep(0.01)
 
 
-def toil(directory: str, name: str, left: int = 150) -> Any:
-    """Call one function after another."""
+def toil(directory: str, name: str, left: int = 200) -> Any:
+    """Call one function after another, in turn with others."""
     if not left:
         return io.pure(name)
-    call = io.defer(note_process, directory, name)
+    call = io.defer(note_process, directory, name).then(io.yield_)
     return call.flat_map(lambda _: io.defer_io(toil, directory, name, left - 1))
 
 
@@ -223,12 +227,12 @@ def test_worker_whose_network_is_cut_beyond_the_patience_stops_before_its_fibers
     names = [f"toil{n}" for n in range(4)]
     with ExitStack() as stack:
         worker = FarWorker(stack, link, patience_of_coordinator=1.0)
-        worker.start_another()
         toils = io.zip_par([toil(str(tmp_path), name) for name in names])
         running = worker.cluster.submit(toils, None)
-        while len(list(tmp_path.iterdir())) < 2:  # both are at it
+        while len(list(tmp_path.iterdir())) < len(names):
             time.sleep(0.01)
         link.set("down")
+        worker.begin_another()
         try:
             assert running.result(timeout=PATIENCE) == Ok(names)
         finally:

@@ -104,6 +104,13 @@ def test_worker_that_was_cut_off_for_longer_than_its_lease_goes_on_if_it_was_not
         assert "goes on from its snapshot" not in history
 
 
+def test_what_a_lost_worker_still_says_is_dropped_and_the_coordinator_tells_of_it() -> None:
+    cut = Partition("worker-1", at=5.5, seconds=60)
+    histories = [str(simulate(toils, seed=n, members=2, faults=[cut]).history) for n in range(5)]
+    dropped = "coordinator: dropped a message of a process that is no member any more"
+    assert any(dropped in history for history in histories)
+
+
 def test_worker_that_is_never_cut_off_has_no_lease() -> None:
     assert "RenewLease" not in str(simulate(toils).history)
 

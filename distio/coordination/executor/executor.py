@@ -101,10 +101,10 @@ class Executor:
             self.work = work
             if self._hand is not None:
                 self._hand.take(work)
-            if self._tank is not None:
-                self._tank.turns = _NO_TURNS  # it may have waited for work
             return True
         self.work = None
+        if self._tank is not None:
+            self._tank.turns = _NO_TURNS  # time may pass until there is work again
         if self._hand is not None:
             self._hand.put_down()
         return False

@@ -10,7 +10,7 @@ Rules
 - A handshake that isn't completed is kept as long as its connection, but no more than
   `_MOST_CALLERS` of them: the oldest make room.
 - Messages of a member reach the gate in order, each of them once; see `session`. Messages of an
-  unknown peer are counted and dropped.
+  unknown peer are counted and dropped. Of those that come from a former member, the log tells.
 - Frames that aren't of our protocol are refused. A member that sends one loses its membership, for
   some of what it has said is missing. An unknown peer is told once; no more than `_MOST_REFUSED` of
   them are remembered, and while there are as many, others are told nothing, so that none of them
@@ -105,6 +105,8 @@ class Handshakes:
         """What is to be sent, in order, to each address; the shell takes it out, with `header`."""
         self.strangers = 0
         """How many messages came from unknown peers: their addresses aren't those of members."""
+        self.outdated = 0
+        """How many of them came from processes that had been members."""
         self._log = RateLimitedLog(note, warn or note)
         """Takes lines for the operator, and warnings."""
         self._now = 0.0
@@ -154,9 +156,17 @@ class Handshakes:
                     continue
                 self._happened(now, Received(link.member, message))
             else:
-                self.strangers += 1
+                self._drop(address)
         if self._links.absent:
             self._lose_ended(now)
+
+    def _drop(self, address: bytes) -> None:
+        """Nothing follows from a message of a peer that is no member."""
+        self.strangers += 1
+        if address in self._spent:
+            self.outdated += 1
+            what = "dropped a message of a process that is no member any more"
+            self._log.log_limited(self._now, "such messages", what)
 
     def unheard(
         self, address: bytes, messages: Sequence[m.MemberMessage], first: int
