@@ -106,8 +106,9 @@ class Pause(_Fault):
 class Partition(_Fault):
     """The network holds all messages to and from the process for a while.
 
-    No message is lost, unless that takes longer than the patience with a silent peer (30 s): then
-    each side holds the other for lost.
+    No message is lost, unless that takes longer than the patience with a silent peer (30 s). Then
+    the process is held for lost. It holds the coordinator for lost as well, or is told when it is
+    reached again, as the seed says.
     """
 
     seconds: float = 1.0
