@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator
 from math import inf
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Final, final
+from weakref import WeakSet
 
 from distio.coordination.membership.lease import Lease
-from distio.runtime.event_loop import hold_loop
 
 __all__ = ["Fence", "lease_clock"]
 
@@ -95,8 +95,10 @@ class Fence:
         self.lease = lease
         self.wake: Callable[[], None] = lambda: None
         """Wakes the link thread."""
+        self.hold_loop: Callable[[Callable[[], None]], None] = lambda wait: None
+        """Lets the event loop of coroutines wait, if there is one."""
         self._changed = threading.Condition()
-        self._tanks: list[_Tank] = []
+        self._tanks: WeakSet[_Tank] = WeakSet()
         self._holds_loop = False
 
     def is_open(self, now: float) -> bool:
@@ -114,7 +116,7 @@ class Fence:
         """A tank for an executor, which is empty."""
         tank = _Tank(self)
         with self._changed:
-            self._tanks.append(tank)
+            self._tanks.add(tank)
         return tank
 
     # -- the link thread ------------------------------------------------------------------
@@ -135,7 +137,7 @@ class Fence:
             if self._holds_loop:
                 return
             self._holds_loop = True
-        hold_loop(self._pass)
+        self.hold_loop(self._pass)
 
     def _pass(self) -> None:
         self.wait()

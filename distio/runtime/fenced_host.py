@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 from distio.core.fiber import Fiber
 from distio.core.interpreter import Tank
 from distio.runtime.fence import Fence, lease_clock
@@ -24,6 +27,15 @@ class FencedHost(WatchedHost):
     def tank(self) -> Tank | None:
         """Steps get their fuel in portions, and wait at the fence in between."""
         return None if self.fence is None else self.fence.tank()
+
+    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+        """Let the loop wait at the fence, too."""
+        stop = super().on_loop(run)
+        if self.fence is not None:
+            from distio.runtime.event_loop import hold_loop  # takes long, and is there by now
+
+            self.fence.hold_loop = hold_loop
+        return stop
 
     def may_call(self, fiber: Fiber) -> bool:
         """Wait at the fence; the fiber may be dropped meanwhile."""
