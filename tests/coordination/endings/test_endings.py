@@ -214,7 +214,8 @@ ENDS: Final[dict[str, Sequence[Fault]]] = {
     + [Disconnect("client", at=0.1, seconds=60)],
     "breaks all links for a moment": [Disconnect(f"worker-{n}", at=0.1) for n in (1, 2, 3)]
     + [Disconnect("client", at=0.1), Interrupt(at=0.2)],
-    "is cut off": [Partition("worker-1", at=0.1, seconds=60), Interrupt(at=0.2)],
+    # if it is reached again after the grace, the run is over, and what is left of it is dropped
+    "is cut off": [Partition("worker-1", at=0.1, seconds=9), Interrupt(at=0.2)],
     "is cut off from its client": [Partition("client", at=0.1, seconds=60)],
     "loses a worker that leaves": [Leave(at=0.1), Interrupt(at=5.0)],
     "loses all workers": [Leave("worker-1"), Leave("worker-2"), Leave("worker-3")],
