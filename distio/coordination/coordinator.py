@@ -124,7 +124,8 @@ def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
 
 _CLASSES: Final = list(get_type_hints(Features).values())
 # a handshake is over before the machine hears of a member: see `membership.handshakes`
-_HANDLERS: Final = HandlerTable(handles, m.MemberMessage, _CLASSES, besides=m.HANDSHAKE)
+_BESIDES: Final = (*m.HANDSHAKE, m.RenewLease)
+_HANDLERS: Final = HandlerTable(handles, m.MemberMessage, _CLASSES, besides=_BESIDES)
 _RULES: Final = HandlerTable(admits, m.MemberMessage, _CLASSES, is_complete=False)
 
 
@@ -194,7 +195,7 @@ class Coordinator:
         if isinstance(event, Joined):
             membership.join(event.hello)
         elif isinstance(event, Disconnected):
-            membership.disconnected(event.member, event.reason)
+            membership.disconnected(event.member, event.reason, is_final=event.is_final)
         elif isinstance(event, Expelled):
             membership.expel(event.member, event.reason)
         elif isinstance(event, Closing):

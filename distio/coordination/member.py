@@ -127,11 +127,14 @@ def _make(state: MemberState) -> Features:
 
 
 _CLASSES: Final = list(get_type_hints(Features).values())
-_JOINING: Final = (m.Welcome, m.LinkBroke, m.Resumed, m.Refused, m.Shutdown)
+_JOINING: Final = (
+    m.Welcome, m.LeaseRenewed, m.LinkBroke, m.Resumed, m.Refused, m.Shutdown,
+)  # fmt: skip
 _FOR_THE_HOST: Final = (*_JOINING, m.Leave, m.MemberDrained)
 """The process itself joins, comes back, and ends; a program asks for others to leave."""
 _HANDLERS: Final = HandlerTable(handles, m.CoordinatorMessage, _CLASSES, besides=_FOR_THE_HOST)
 _ANSWERS: Final = HandlerTable(answers, Request, _CLASSES)
+_GO_ON_ELSEWHERE: Final = "this process may be held for lost, so they go on elsewhere"
 
 
 class Member:
@@ -249,8 +252,13 @@ class Member:
         """What has become of the fibers here since the member leaves."""
         return self.features.drain.drained
 
-    def lose_coordinator(self, reason: str) -> None:
-        """The coordinator is lost, for good; see `standalone` for the one that takes its place."""
+    def lose_coordinator(self, reason: str, *, is_fenced: bool = False) -> None:
+        """The coordinator is lost, for good; see `standalone` for the one that takes its place.
+
+        Args:
+            reason: why, for the Results of runs.
+            is_fenced: whether the coordinator may go on, and hold this member for lost.
+        """
         state = self.state
         state.orphaned_because = reason
         state.is_leaving = False  # its fibers end as others do, which are told of
@@ -258,11 +266,14 @@ class Member:
         state.outbox.clear()
         state.progress.clear()
         for run in list(state.runs.values()):
-            if run.alive:
+            if not run.alive:
+                self.features.endings.run_over(m.RunEnded(run.id, Cause.CLUSTER_CLOSED, reason))
+            elif is_fenced and run.snapshots != "off":
+                ended = m.RunEnded(run.id, Cause.CLUSTER_CLOSED, reason, _GO_ON_ELSEWHERE)
+                self.features.endings.run_over(ended)
+            else:
                 run.begin_anew()
                 state.send(m.StartRun(run.id))
-            else:
-                self.features.endings.run_over(m.RunEnded(run.id, Cause.CLUSTER_CLOSED, reason))
         self.flush()  # how many fibers there are, before anything else is said of them
         for coordinator_lost in state.hooks.coordinator_lost:
             coordinator_lost(reason)

@@ -8,6 +8,9 @@ Rules
 - Outcomes, locks and primitives that are elsewhere are lost to the member. A fiber that waits for
   one of them fails, and so does a fiber that asks for one later. A lock that was delegated to the
   member stays delegated: no other member can have it.
+- If the coordinator may be there, and hold the member for lost, fibers may go on elsewhere with
+  what they held. Here they are dropped, as if the process had been killed. Those of runs without
+  snapshots are nowhere else, so they release.
 """
 
 from __future__ import annotations
@@ -32,19 +35,22 @@ class StandaloneCoordinator:
     Its methods are called with the member's mutex held. `now` is as for `Coordinator.handle`.
     """
 
-    def __init__(self, now: float, member: Member, reason: str, grace: float) -> None:
+    def __init__(
+        self, now: float, member: Member, reason: str, grace: float, *, is_fenced: bool = False
+    ) -> None:
         """
         Args:
             now: when the coordinator was lost.
             member: the member that has lost its coordinator.
             reason: why, for the Results of its runs.
             grace: how many seconds its fibers may take to release what they hold.
+            is_fenced: whether that coordinator may go on, and hold the member for lost.
         """
         self._member = member
         self._coordinator = Coordinator(grace)
         self._coordinator.state.next_incarnation = member.incarnation
         self._coordinator.handle(now, Joined(Hello(PROTOCOL, PYTHON, "client", 1, _HOST, 0, b"")))
-        member.lose_coordinator(reason)
+        member.lose_coordinator(reason, is_fenced=is_fenced)
         self.exchange(now)
         self._happened(now, Closing(reason))
 

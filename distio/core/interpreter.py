@@ -9,8 +9,9 @@ is bounded by memory, and the continuation is data.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from distio.core.interrupts import is_interrupt
 from distio.core.ops.base import IO, no_io
@@ -20,18 +21,31 @@ from distio.protocol.requests import FINISHED, YIELDED, Request
 if TYPE_CHECKING:
     from distio.core.fiber import Fiber
 
-__all__ = ["FUEL", "step"]
+__all__ = ["FUEL", "Tank", "step"]
 
 FUEL: Final = 5_000
 """Turns of the loop after which a fiber has to let others on: about a millisecond."""
 
 
-def step(fiber: Fiber, fuel: int = FUEL) -> Request:
+class Tank(Protocol):
+    """Gives out the fuel of steps in portions, for a host that looks around in between."""
+
+    left: int
+    """The fuel of this step that was not given out."""
+    turns: Iterator[None]
+    """What is left of the last portion: the next step uses it up."""
+
+    def more(self) -> Iterator[None] | None:
+        """Another portion; None: the step is to end here."""
+
+
+def step(fiber: Fiber, fuel: int = FUEL, tank: Tank | None = None) -> Request:
     """Step `fiber` until it ends, yields, runs out of fuel, or asks for something.
 
     Args:
         fiber: the fiber; its previous request, if any, was answered.
         fuel: how many turns the loop may take.
+        tank: gives them out; None: the step gets all of them at once.
 
     Returns:
         FINISHED, YIELDED (also when the fuel is used up), or the request to answer.
@@ -47,22 +61,26 @@ def step(fiber: Fiber, fuel: int = FUEL) -> Request:
     node: Any = fiber.next  # Any: user functions may have returned anything
     resumed: Any = fiber  # Any: type checkers would take it that this stays None
     resumed.next = resumed.request = None
-    turns = repeat(None, fuel)
+    turns: Iterator[None] | None = repeat(None, fuel)
+    if tank is not None:
+        tank.left, turns = fuel, tank.turns
     while True:
         try:
-            for _ in turns:
-                if node is not None:
-                    node, at = node._evaluate(fiber), node
-                elif fiber.request is not None:
-                    return fiber.request
-                elif not stack:
-                    return FINISHED
-                elif fiber.failure is None:
-                    at = pop()
-                    node = at._succeeded(fiber)
-                else:
-                    at = pop()
-                    node = at._failed(fiber)
+            while turns is not None:
+                for _ in turns:
+                    if node is not None:
+                        node, at = node._evaluate(fiber), node
+                    elif fiber.request is not None:
+                        return fiber.request
+                    elif not stack:
+                        return FINISHED
+                    elif fiber.failure is None:
+                        at = pop()
+                        node = at._succeeded(fiber)
+                    else:
+                        at = pop()
+                        node = at._failed(fiber)
+                turns = None if tank is None else tank.more()
             if not _is_io(node):
                 raise _not_an_io(node, at)  # in the next step nobody knows who returned it
             fiber.next = node

@@ -22,6 +22,7 @@ import zmq
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.members import MemberRecord
@@ -102,9 +103,11 @@ class CoordinatorProcess:
         absence: float = ABSENCE_SECONDS,
     ) -> None:
         # on ipc a connection breaks only when its process has ended, or has closed it
-        absence = absence if ipc_path(url) is None else 0.0
+        is_ipc = ipc_path(url) is not None
+        absence = 0.0 if is_ipc else absence
+        lease = 0.0 if is_ipc else lease_seconds(patience, absence)
         self._board = Handshakes(
-            Coordinator(grace, max_losses), log.info, log.error, absence=absence
+            Coordinator(grace, max_losses), log.info, log.error, absence=absence, lease=lease
         )
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context, patience)

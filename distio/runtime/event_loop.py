@@ -14,7 +14,7 @@ from distio.runtime.forks import end_child, renew_in_children
 from distio.runtime.logs import log
 from distio.runtime.threads import start_thread
 
-__all__ = ["run_on_loop"]
+__all__ = ["hold_loop", "run_on_loop"]
 
 
 class _Loop:
@@ -72,6 +72,12 @@ class _Loop:
         with suppress(Exception):  # whatever has broken it
             loop.close()
 
+    def hold(self, wait: Callable[[], None]) -> None:
+        """Call this on the thread of the loop, if there is one."""
+        with self._starting, suppress(RuntimeError):  # it may be closed
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(wait)
+
     def drop_in_child(self) -> None:
         """A forked child starts a loop of its own, and doesn't poll the parent's descriptors."""
         if self._loop is not None:
@@ -81,6 +87,11 @@ class _Loop:
 
 _loop: Final = _Loop()
 renew_in_children(_loop.drop_in_child)
+
+
+def hold_loop(wait: Callable[[], None]) -> None:
+    """Let no coroutine go on until this function has returned; it is called by the loop."""
+    _loop.hold(wait)
 
 
 def run_on_loop(run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:

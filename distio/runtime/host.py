@@ -21,6 +21,7 @@ from distio.coordination.member import Member
 from distio.coordination.placement.tasks import PickleFibers
 from distio.core.explain import place_of
 from distio.core.fiber import Fiber
+from distio.core.interpreter import Tank
 from distio.core.interrupts import is_interrupt
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
@@ -246,6 +247,11 @@ class Host:
         """Whether a thread of the pool waits for work (mutex held)."""
         return self._idle > 0
 
+    @property
+    def rests(self) -> bool:
+        """Whether no thread of the pool may step fibers now."""
+        return False
+
     def next_deadline(self) -> float | None:
         """When a thread of the pool is needed at the latest, as `time.monotonic` counts."""
         return None
@@ -385,6 +391,14 @@ class Host:
         return None
 
     loop_hand = hand
+
+    def tank(self) -> Tank | None:
+        """Each step gets all its fuel at once: fibers here go on nowhere else."""
+        return None
+
+    def may_call(self, fiber: Fiber) -> bool:
+        """At any time."""
+        return True
 
     def wall_clock(self) -> float:
         """The system's."""

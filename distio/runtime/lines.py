@@ -17,10 +17,12 @@ import zmq
 from msgspec.structs import replace
 
 from distio.coordination.membership.absence import Absence
+from distio.coordination.membership.lease import Lease
 from distio.coordination.membership.session import Session, UnnumberedSession, begin_session
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch, from_coordinator, from_member
 from distio.runtime.failure_detector import silence_of
+from distio.runtime.fence import Fence, lease_clock
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.sockets import dealer, next_event, receive, send
 
@@ -46,7 +48,10 @@ class Lines:
         self.connections: list[ForeignDescriptor] = []
         """Kept as long as the sockets: forked children close their copies."""
         self.absence = Absence(inf)
+        self.fence: Fence | None = None
+        """Open as long as this process has its lease; None: the process needs none."""
         self._hello: m.Hello | None = None
+        self._greeted_at = 0.0
         self._incarnation = 0
         """Which member it is; 0: the coordinator has not said yet."""
         self._attempts = 0
@@ -69,7 +74,7 @@ class Lines:
 
     def greet(self, hello: m.Hello) -> None:
         """Ask to be let in."""
-        self._hello = hello
+        self._hello, self._greeted_at = hello, lease_clock()
         self._greet(hello)
 
     def _greet(self, first: m.Hello | m.Resume) -> None:
@@ -81,6 +86,8 @@ class Lines:
         self._incarnation = welcome.incarnation
         self.absence = Absence(welcome.absence)
         self.session = begin_session(welcome.absence)
+        if welcome.lease:
+            self.fence = Fence(Lease(welcome.lease, self._greeted_at))
         self._was_told = self.has_broken(dict.fromkeys(self._monitors, zmq.POLLIN))
         if not self.absence.longest:  # if the other connection breaks, the coordinator says so
             self._monitors = [self.listener.get_monitor_socket()]
@@ -104,6 +111,8 @@ class Lines:
     def resumed(self, heard: int) -> None:
         """The coordinator knows this member again: say what it has not heard."""
         self.absence.resumed()
+        if self.fence is not None:
+            self.fence.lease.ask_again(lease_clock())
         again = self.session.resume(heard)
         if again:
             self._send(again)
@@ -115,6 +124,14 @@ class Lines:
             return
         if due <= now or self.session.has_heard_enough:
             self._send([])
+
+    def ask_for_lease(self) -> None:
+        """Ask for the lease, if that is due."""
+        now = lease_clock()
+        if self.fence is None or self.absence.is_now or now < self.fence.lease.ask_at:
+            return
+        self.fence.lease.asked(now)
+        self._send([m.RenewLease(now)])
 
     # -- listening (the link thread) ------------------------------------------------------
 
@@ -153,9 +170,13 @@ class Lines:
 
     @property
     def due(self) -> float | None:
-        """When to see to the absence, or to acknowledge what was heard."""
-        dues = self.absence.dues
-        return self.session.acknowledge_at if dues is None else min(dues)
+        """When to see to the absence or to the lease, or to acknowledge what was heard."""
+        dues = [*(self.absence.dues or ())]
+        if not dues and self.session.acknowledge_at is not None:
+            dues = [self.session.acknowledge_at]
+        if self.fence is not None:
+            dues.append(time.monotonic() + self.fence.due(is_absent=self.absence.is_now))
+        return min(dues, default=None)
 
     def note_life(self, now: float) -> None:
         """A large message may be under way on the connections that were made."""

@@ -38,6 +38,7 @@ from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.failure_detector import FailureDetector, silence_of
 from distio.runtime.failures import log_unreleased
+from distio.runtime.fenced_host import FencedHost
 from distio.runtime.lines import Lines
 from distio.runtime.logs import log
 from distio.runtime.pending_runs import PendingRun, inherited
@@ -45,7 +46,6 @@ from distio.runtime.relay import Relay
 from distio.runtime.standalone import StandaloneDriver
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
-from distio.runtime.watched_host import WatchedHost
 
 __all__ = ["LinkedHost"]
 
@@ -75,7 +75,7 @@ def _log_loss(report: m.LossReported) -> None:
     log.log(level, "%s", describe_loss(report))
 
 
-class LinkedHost(WatchedHost):
+class LinkedHost(FencedHost):
     """A host whose member belongs to a cluster."""
 
     def __init__(
@@ -108,6 +108,8 @@ class LinkedHost(WatchedHost):
         self._close_reason = ""
         self.is_lost = False
         """Whether the link has ended without being closed."""
+        self._is_fenced = False
+        """Whether the coordinator may go on, and hold this process for lost."""
         self.closed_because = ""
         self._farewell: tuple[str, float] | None = None
         """If it is to leave the cluster: why, and in how many seconds."""
@@ -121,6 +123,9 @@ class LinkedHost(WatchedHost):
         self._standalone: StandaloneDriver | None = None
         """Decides in place of the coordinator, once that is lost."""
         self._waker = Waker()
+        self.fence = lines.fence
+        if self.fence is not None:
+            self.fence.wake = self._waker.wake
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
@@ -212,7 +217,10 @@ class LinkedHost(WatchedHost):
             member = self.member
             if member.state.is_leaving or not member.hosts_fibers:
                 return  # it has had its time, or there is nothing to release
-            self._standalone = StandaloneDriver(self, reason or "the cluster was closed", grace)
+            why = reason or "the cluster was closed"
+            self._standalone = StandaloneDriver(self, why, grace, is_fenced=self._is_fenced)
+            if self.fence is not None:
+                self.fence.lift()
             self._standalone.finish()
         if self._standalone is not None:
             self._look_after(self._standalone.ended, self._standalone.tell)
@@ -272,11 +280,14 @@ class LinkedHost(WatchedHost):
         """Do what is due for the link; a reason if the member was absent for too long."""
         now, absence = time.monotonic(), self._lines.absence
         self._lines.note_life(now)
+        if self.fence is not None:
+            self.fence.look()
         if absence.redial_at is None:
             with self.mutex:
                 self._lines.acknowledge(now)
+                self._lines.ask_for_lease()
         elif absence.is_too_long(now):
-            self.is_lost = True
+            self.is_lost = self._is_fenced = True
             return f"{_BROKE}, and could not be made again within {absence.longest:g} s"
         elif absence.redial_at <= now:
             for source in self._lines.sources:
@@ -304,7 +315,7 @@ class LinkedHost(WatchedHost):
             return ""
         silent = silence_of(connection.number for connection in self._lines.connections)
         lost = self._detector.look(now, {} if silent is None else {"coordinator": silent})
-        self.is_lost = bool(lost)
+        self.is_lost = self._is_fenced = bool(lost)
         return "".join(
             f"the coordinator gave {self._detector.complaint(silent)}" for silent in lost.values()
         )
@@ -384,13 +395,16 @@ class LinkedHost(WatchedHost):
         if isinstance(message, m.Resumed):
             self._lines.resumed(message.heard)
             self._watch_coordinator()
+        elif isinstance(message, m.LeaseRenewed):
+            if self.fence is not None:
+                self.fence.renewed(message.asked_at)
         elif isinstance(message, m.LinkBroke):
             self._lines.told_of_break()
         elif isinstance(message, m.Shutdown):
-            self.is_lost = not message.is_for_all
+            self.is_lost = self._is_fenced = not message.is_for_all
             return message.reason or "the cluster was closed"
         elif isinstance(message, m.Refused):
-            self.is_lost = True
+            self.is_lost = self._is_fenced = True
             return f"the coordinator refuses this process: {message.reason}"
         return ""
 
@@ -471,6 +485,8 @@ class LinkedHost(WatchedHost):
             self._say_at_once(*self._last_logs())
             self._is_closed = True
         self._drained.put(None)
+        if self.fence is not None:
+            self.fence.lift()
         try:
             self.stop()
         finally:

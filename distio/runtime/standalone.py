@@ -26,16 +26,19 @@ class StandaloneDriver:
         host: the host that has lost its coordinator.
         reason: why, for the Results of runs.
         grace: how many seconds the fibers may take to release what they hold.
+        is_fenced: see `StandaloneCoordinator`.
     """
 
-    def __init__(self, host: Host, reason: str, grace: float) -> None:
+    def __init__(self, host: Host, reason: str, grace: float, *, is_fenced: bool) -> None:
         self._host = host
         self._changed = threading.Condition(host.mutex)
         self._gives_up = False
         self.ended: list[LocalRun] = []
         """The runs that are over, of which `tell` tells."""
         self._tells: list[Callable[[], None]] = []
-        self._standalone = StandaloneCoordinator(time.monotonic(), host.member, reason, grace)
+        self._standalone = StandaloneCoordinator(
+            time.monotonic(), host.member, reason, grace, is_fenced=is_fenced
+        )
         self.exchange()
 
     def exchange(self) -> None:

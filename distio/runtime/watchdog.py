@@ -134,6 +134,10 @@ class Watched(Protocol):
     def has_idle_thread(self) -> bool:
         """Whether a thread of the pool waits for work."""
 
+    @property
+    def rests(self) -> bool:
+        """Whether no thread of the pool may step fibers now."""
+
     def next_deadline(self) -> float | None:
         """When a thread of the pool is needed at the latest."""
 
@@ -176,7 +180,8 @@ class PoolWatch:
                 moment = now if ready else deadline and deadline + BLOCKED_SECONDS
             self.sees_ready = moment is not None and moment <= now
             if self.sees_ready:
-                is_blocked = self._hold.look(now, self.has_turned, self.executors)
+                has_turned = self.has_turned or host.rests
+                is_blocked = self._hold.look(now, has_turned, self.executors)
                 self.has_turned = False
                 moment = None if self._hold.was_told else self._hold.moment
             self.is_watched = moment is not None

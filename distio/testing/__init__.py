@@ -18,6 +18,7 @@ from distio.testing.faults import (
     Partition,
     Pause,
     Shutdown,
+    Stop,
 )
 from distio.testing.history import History
 from distio.testing.move_on_wake import MOVE_ON_WAKE
@@ -40,6 +41,7 @@ __all__ = [
     "Partition",
     "Pause",
     "Shutdown",
+    "Stop",
     "Simulation",
     "explore",
     "explore_all",

@@ -22,6 +22,7 @@ __all__ = [
     "Partition",
     "Pause",
     "Shutdown",
+    "Stop",
 ]
 
 
@@ -110,8 +111,21 @@ class Pause(_Fault):
 class Partition(_Fault):
     """The network holds all messages to and from the process for a while.
 
-    No message is lost, unless that takes longer than the patience with a silent peer (30 s): then
-    each side holds the other for lost.
+    No message is lost, unless that takes longer than the patience with a silent peer (30 s). Then
+    the process is held for lost. It holds the coordinator for lost as well, or is told when it is
+    reached again, as the seed says.
+    """
+
+    seconds: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
+class Stop(_Fault):
+    """The process stands still for a while, as by SIGSTOP, and goes on as if nothing had been.
+
+    If that takes longer than the patience with a silent peer (30 s), the process is held for lost
+    meanwhile.
     """
 
     seconds: float = 1.0
@@ -181,4 +195,4 @@ class Shutdown(_Fault):
             )
 
 
-Fault = Disconnect | Crash | Partition | Fail | Interrupt | Leave | Pause | Shutdown
+Fault = Disconnect | Crash | Partition | Fail | Interrupt | Leave | Pause | Shutdown | Stop

@@ -26,10 +26,12 @@ _NAME: Final = "coordinator"
 class Hub:
     """What the coordinator's process does, one batch at a time."""
 
-    def __init__(self, world: CoordinatorEnvironment, machine: Coordinator, absence: float) -> None:
+    def __init__(
+        self, world: CoordinatorEnvironment, machine: Coordinator, absence: float, lease: float
+    ) -> None:
         self.machine = machine
         note = partial(world.note, _NAME)
-        self.board = Handshakes(machine, note, absence=absence)
+        self.board = Handshakes(machine, note, absence=absence, lease=lease)
         self._world = world
         self._lines: list[tuple[Wire, Action]] = []
         self._listeners: dict[bytes, Wire] = {}

@@ -23,6 +23,7 @@ from distio.testing.faults import (
     Partition,
     Pause,
     Shutdown,
+    Stop,
 )
 from distio.testing.hub import Hub
 from distio.testing.plan import Plan
@@ -136,10 +137,8 @@ class Injector:
         elif isinstance(fault, Fail):
             process.fail("the process can't go on: its machinery has failed")
             self._plan_return(process, fault.returns_after)
-        elif isinstance(fault, Pause):
-            world.note(process.name, f"stands still for {fault.seconds:g} s")
-            process.set_paused(True)
-            self._agenda.put(world.now + fault.seconds, self._resume, process)
+        elif isinstance(fault, Pause | Stop):
+            self._stop(process, fault)
         elif isinstance(fault, Partition):
             self._cut(process, fault)
         elif isinstance(fault, Interrupt):
@@ -174,24 +173,38 @@ class Injector:
         self._world.note(process.name, "goes on")
         process.set_paused(False)
 
+    def _stop(self, process: Process, fault: Pause | Stop) -> None:
+        now = self._world.now
+        self._world.note(process.name, f"stands still for {fault.seconds:g} s")
+        process.set_paused(True)
+        self._agenda.put(now + fault.seconds, self._resume, process)
+        if isinstance(fault, Stop) and fault.seconds > self._patience_seconds:
+            self._agenda.put(now + self._patience_seconds, self._lose_patience, process)
+
     def _cut(self, process: Process, fault: Partition) -> None:
         now = self._world.now
         self._world.note(process.name, f"is cut off for {fault.seconds:g} s")
         process.lines.set_cut(True)
-        if fault.seconds <= self._patience_seconds:
-            self._agenda.put(now + fault.seconds, self._heal, process)
-        else:
-            self._agenda.put(now + self._patience_seconds, self._lose_patience, process)
+        if fault.seconds > self._patience_seconds:
+            given_up_at = now + self._patience_seconds
+            self._agenda.put(given_up_at, self._lose_patience, process)
+            if not self._world.pick(2):
+                self._agenda.put(given_up_at, self._lose_patience_with_others, process)
+                return
+        self._agenda.put(now + fault.seconds, self._heal, process)
 
     def _heal(self, process: Process) -> None:
         self._world.note(process.name, "is reached again")
         process.lines.set_cut(False)
 
     def _lose_patience(self, process: Process) -> None:
-        self._world.note(process.name, "is held for lost, and holds the coordinator for lost")
+        self._world.note(process.name, "is held for lost")
+        self._world.hub.give_up(process)
+
+    def _lose_patience_with_others(self, process: Process) -> None:
+        self._world.note(process.name, "holds the coordinator for lost")
         process.lines.set_cut(False)
         process.lines.may_come_back = False
-        self._world.hub.give_up(process)
         process.lines.break_(speaking=True, listening=True, keep_none=True)
 
     def _break(self, process: Process, fault: Disconnect) -> None:

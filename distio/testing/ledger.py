@@ -74,6 +74,10 @@ class Ledger:
         deadline = self._asleep.pop(fiber, now)
         self._require(now >= deadline, fiber, f"woke {deadline - now:g} s early")
 
+    def stepped_by_lost(self, fiber: int, who: str) -> None:
+        """This process steps it, though the fiber may go on elsewhere: the process is lost."""
+        self._require(False, fiber, f"is stepped by {who}, which was held for lost before")
+
     def cancelled(self, fiber: int) -> None:
         """It sleeps no longer: it unwinds."""
         self._asleep.pop(fiber, None)

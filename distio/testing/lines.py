@@ -9,6 +9,7 @@ from typing import final
 from msgspec.structs import replace
 
 from distio.coordination.membership.absence import Absence
+from distio.coordination.membership.lease import Lease
 from distio.coordination.membership.session import Session, UnnumberedSession, begin_session
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
@@ -31,6 +32,8 @@ class Lines:
     def __init__(self, world: ProcessEnvironment, name: str, reader: Reader) -> None:
         self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         self.absence = Absence(inf)
+        self.lease: Lease | None = None
+        """Says whether fibers may be stepped; None: they always may."""
         self.may_come_back = True
         """Whether the process makes other connections when one of them breaks."""
         self.reached_again_at = 0.0
@@ -41,6 +44,7 @@ class Lines:
         self._made = 0
         """How often it has made connections."""
         self._hello: m.Hello | None = None
+        self._greeted_at = 0.0
         self._incarnation = 0
         self._repeats = False
         self._open()
@@ -59,6 +63,7 @@ class Lines:
     def greet(self, hello: m.Hello) -> None:
         """Ask to be let in."""
         self._hello = hello
+        self._greeted_at = self._world.now
         self._greet(hello)
 
     def _greet(self, first: m.Hello | m.Resume) -> None:
@@ -70,6 +75,8 @@ class Lines:
         self._incarnation = welcome.incarnation
         self.absence = Absence(welcome.absence)
         self.session = begin_session(welcome.absence)
+        if welcome.lease:
+            self.lease = Lease(welcome.lease, self._greeted_at)
 
     # -- saying and hearing ---------------------------------------------------------------
 
@@ -82,6 +89,28 @@ class Lines:
     def _send(self, batch: Sequence[m.MemberMessage]) -> None:
         frames = from_member.encode(batch, *self.session.header())
         self.speaks.send(frames, self._world.arrival())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether fibers may be stepped."""
+        return self.lease is None or self.lease.is_open(self._world.now)
+
+    @property
+    def ask_at(self) -> float:
+        """When to ask for the lease, if there is still something to step."""
+        return inf if self.lease is None or self.absence.is_now else self.lease.ask_at
+
+    def ask(self) -> None:
+        """Ask for the lease."""
+        if self.lease is not None:
+            now = self._world.now
+            self.lease.asked(now)
+            self._send([m.RenewLease(now)])
+
+    def renewed(self, answer: m.LeaseRenewed) -> None:
+        """The coordinator has answered."""
+        if self.lease is not None:
+            self.lease.renewed(answer.asked_at)
 
     def hear(self, frames: Frames) -> Sequence[m.CoordinatorMessage]:
         """What of a batch was not heard before."""
@@ -134,6 +163,8 @@ class Lines:
         if not self.absence.is_now:
             return ()  # the network has repeated it
         self.absence.resumed()
+        if self.lease is not None:
+            self.lease.ask_again(self._world.now)
         again = self.session.resume(heard)
         if again:
             self._send(again)

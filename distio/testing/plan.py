@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
+from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.protocol.domains import Snapshots
 from distio.runtime.failure_detector import PATIENCE_SECONDS
-from distio.testing.faults import Fault
+from distio.testing.faults import Disconnect, Fault, Partition, Pause, Stop
 
 __all__ = ["Components", "Limits", "Plan"]
 
@@ -45,5 +46,14 @@ class Plan:
     patience_seconds: float = PATIENCE_SECONDS
     absence_seconds: float = ABSENCE_SECONDS
     snapshots: Snapshots = "off"
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a worker may step its fibers unheard; 0: as nobody is cut off, for ever."""
+        cuts = (Disconnect, Partition, Pause, Stop)
+        if not any(isinstance(fault, cuts) for fault in self.faults):
+            return 0.0
+        return lease_seconds(self.patience_seconds, self.absence_seconds)
+
     invariant: Callable[[], object] | None = None
     """Called after each event; it raises, or returns False, if something is wrong."""

@@ -104,6 +104,8 @@ class Pool:
         if not isinstance(work, Fiber):
             executor.run()
             return
+        if not self.is_believed:
+            self._require_alone(work)
         if work.unwinding is not None and work.request is None:
             world.ledger.cancelled(work.id)
         counts = self._counts(work)
@@ -117,6 +119,13 @@ class Pool:
             world.calls.asked(work, self._host)
         world.stepped(work, self._name)
         world.note(self._name, *story_of_request(work))
+
+    def _require_alone(self, fiber: Fiber) -> None:
+        """The coordinator has lost this process, so its fibers may go on elsewhere."""
+        state = self._host.member.state
+        run = state.runs.get(fiber.run)
+        if run is not None and run.snapshots != "off" and not state.is_leaving:
+            self._world.ledger.stepped_by_lost(fiber.id, self._name)
 
     def _counts(self, fiber: Fiber) -> bool:
         """Whether anybody will know what this fiber does."""

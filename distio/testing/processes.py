@@ -128,8 +128,11 @@ class Process(Services):
         arrival, due = self.lines.hears.arrival, self._due()
         if arrival <= now:
             self.actions.append(self._receiving)
-        if due <= now:
-            self.actions.append(self._keeping if self._standalone is None else self._ticking)
+        if self._standalone is not None:
+            if due <= now:
+                self.actions.append(self._ticking)
+        elif due <= now or self.ask_at <= now:
+            self.actions.append(self._keeping)
         self.next_moment = min(arrival, due)
         if self._member is not None:
             self._find_work(self._member, self.actions)
@@ -143,17 +146,25 @@ class Process(Services):
 
     def _find_work(self, member: Member, out: list[Action]) -> None:
         commits = self._pool.commits()
-        out += commits
         has_idle_executor = len(commits) < self._pool.size
         is_dry = not member.state.ready
-        if has_idle_executor and not is_dry:
-            out.append(self._taking)
+        if self._standalone is not None or self.lines.is_open:
+            out += commits
+            if has_idle_executor and not is_dry:
+                out.append(self._taking)
         if member.has_news or (self._pool.owes_word and has_idle_executor and is_dry):
             out.append(self._sending)
         if self._dropped:
             out.append(self._burying)
         if self._has_rung:
             out.append(self._looking)
+
+    @property
+    def ask_at(self) -> float:
+        """When it asks for its lease, if there is still something to step."""
+        is_there = not (self.has_ended or self.is_paused or self._standalone is not None)
+        hosts_fibers = self._member is not None and self._member.hosts_fibers
+        return self.lines.ask_at if is_there and hosts_fibers else inf
 
     # -- what work needs ------------------------------------------------------------------
 
@@ -291,10 +302,13 @@ class Process(Services):
             elif isinstance(message, m.Resumed):
                 if again := self.lines.resumed(message.heard):
                     self._world.note(self.name, *story_of_batch("says again", again))
+            elif isinstance(message, m.LeaseRenewed):
+                self.lines.renewed(message)
             elif isinstance(message, m.LinkBroke):
                 self._connection_broke()
             elif isinstance(message, m.Shutdown | m.Refused):
-                self._lose_coordinator(message.reason)
+                is_fenced = isinstance(message, m.Refused) or not message.is_for_all
+                self._lose_coordinator(message.reason, is_fenced=is_fenced)
                 return
             elif isinstance(message, m.Leave):
                 self.member.state.progress.received += 1
@@ -325,6 +339,8 @@ class Process(Services):
         absence = self.lines.absence
         if self.lines.sees_break():
             self._connection_broke()
+        elif not absence.is_now and self.ask_at <= self._world.now:
+            self.lines.ask()
         elif not absence.is_now:
             self.lines.say([])
         elif absence.is_too_long(self._world.now):
@@ -379,8 +395,8 @@ class Process(Services):
                 run.release()
             self.report_failures()
 
-    def _lose_coordinator(self, reason: str) -> None:
-        """What fibers here hold is released all the same; then the process ends."""
+    def _lose_coordinator(self, reason: str, *, is_fenced: bool = True) -> None:
+        """What fibers hold that go on nowhere else is released; then the process ends."""
         if self._member is None or not self._member.hosts_fibers:
             self.end(reason)
             return
@@ -393,7 +409,7 @@ class Process(Services):
         self._ends_because = reason
         before = len(self._member.state.ready)
         self._standalone = StandaloneCoordinator(
-            self._world.now, self._member, reason, GRACE_SECONDS
+            self._world.now, self._member, reason, GRACE_SECONDS, is_fenced=is_fenced
         )
         self._pool.note_woken(before)
         self._go_on_alone(self._standalone)

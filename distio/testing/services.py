@@ -22,7 +22,11 @@ class AtOnce:
     def hand(self) -> None:
         """None: nobody reads what is in hand."""
 
-    loop_hand = hand
+    loop_hand = tank = hand
+
+    def may_call(self, fiber: Fiber) -> bool:
+        """It may: where there is one thread, a process that must not step has no turn."""
+        return True
 
     def run_in_thread(
         self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber

@@ -93,7 +93,7 @@ def simulate(
             so on, and which numbers `io.random` draws.
         latency: the virtual seconds that a message takes, or a pair of the least and the most.
         faults: the faults: `Crash`, `Fail`, `Pause`, `Partition`, `Disconnect`, `Interrupt`,
-            `Leave`, `Shutdown`.
+            `Leave`, `Shutdown`, `Stop`.
         snapshots: what is kept of fibers in case their worker is lost; see `run`.
         max_virtual_seconds: the longest virtual time of the run, in seconds.
         max_steps: the largest number of steps of fibers.
@@ -253,7 +253,7 @@ def _list_of_faults(faults: Any) -> Sequence[Fault]:
         return faults
     raise MatchError(
         f"simulate: faults is a list of Crash(), Fail(), Pause(), Partition(), Disconnect(), "
-        f"Interrupt(), Leave() and Shutdown(), but got {faults!r}"
+        f"Interrupt(), Leave(), Shutdown() and Stop(), but got {faults!r}"
     )
 
 

@@ -79,7 +79,7 @@ class World:
         self._outside = Outside()
         self._last_actor = 0
         self._agenda = Agenda(self._is_obsolete)
-        self.hub = Hub(self, components.coordinator(), plan.absence_seconds)
+        self.hub = Hub(self, components.coordinator(), plan.absence_seconds, plan.lease_seconds)
         self._lives = 0
         self.processes: list[Process] = []
         self._everybody: list[Process | Hub] = []
@@ -132,8 +132,10 @@ class World:
 
     def joined(self, process: Process) -> None:
         """A process has become a member; the run begins when the client has."""
-        name = f"joins as member {process.member.incarnation}"
-        self.note(process.name, name)
+        incarnation = process.member.incarnation
+        self.note(process.name, f"joins as member {incarnation}")
+        if incarnation not in self.hub.machine.members:
+            process.disbelieve()  # the coordinator has lost it while it stood still
         if process is self._client and self._program is not None:
             root = process.member.start_root(*self._program, self._plan.snapshots)
             root.variables = of_the_caller()
@@ -320,6 +322,10 @@ class World:
             earliest = min(earliest, process.next_moment)
         if earliest == inf:
             return False
+        # as long as nothing else is to come, it changes nothing that a worker asks for its lease
+        for process in self.processes:
+            earliest = min(earliest, process.ask_at)
+        earliest = max(earliest, self.now)
         if earliest > self._plan.limits.virtual_seconds and not self.is_over:
             raise SimulationLimit(
                 f"the run has not ended after {self._plan.limits.virtual_seconds:g} virtual "
@@ -329,7 +335,7 @@ class World:
         self.now = earliest
         self.hub.is_stale = True
         for process in self.processes:
-            if process.next_moment <= earliest:
+            if process.next_moment <= earliest or process.ask_at <= earliest:
                 process.is_stale = True
         return True
 

@@ -150,10 +150,6 @@ def test_worker_stopped_beyond_the_patience_loses_no_fiber(
     assert of_process(tmp_path, victim.pid) < CALLS
 
 
-@pytest.mark.xfail(
-    reason="a worker that was stopped goes on with its fibers, even when it is told of its loss",
-    strict=True,
-)
 def test_worker_that_goes_on_after_it_was_lost_calls_no_function(
     two_workers: Workers, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -114,8 +115,10 @@ def link() -> Iterator[CutLink]:
 class FarWorker:
     """A worker behind a relay, beside a coordinator on a thread, and a client of its cluster."""
 
-    def __init__(self, stack: ExitStack, link: CutLink) -> None:
-        coordinator = CoordinatorProcess("tcp://127.0.0.1:0", patience=PATIENCE_OF_ALL)
+    def __init__(
+        self, stack: ExitStack, link: CutLink, patience_of_coordinator: float = PATIENCE_OF_ALL
+    ) -> None:
+        coordinator = CoordinatorProcess("tcp://127.0.0.1:0", patience=patience_of_coordinator)
         thread = threading.Thread(target=coordinator.run)
         thread.start()
         stack.callback(thread.join)
@@ -139,9 +142,13 @@ class FarWorker:
         assert relay.stdout.readline() == "listens\n"
         return relay
 
+    def begin_another(self) -> None:
+        """Start a worker that is near."""
+        begin(self._stack, [*self._worker_command, self._url])
+
     def start_another(self) -> None:
         """Start a worker that is near, and wait until it has joined."""
-        begin(self._stack, [*self._worker_command, self._url])
+        self.begin_another()
         pids = io.zip_par([io.defer(os.getpid)] * 8)
         while len({*self.cluster.run(pids, None).unsafe_get()}) < 2:
             pass
@@ -196,3 +203,44 @@ def test_worker_whose_connections_break_resumes_them_and_nothing_is_called_again
 
     far_worker.start_another()
     run_while(break_connections, far_worker, tmp_path)
+
+
+def note_process(directory: str, name: str) -> None:
+    """Note in which process a function is called for this fiber, after all earlier calls."""
+    with open(f"{directory}/{name}", "a") as calls:
+        calls.write(f"{os.getpid()}\n")
+    time.sleep(0.01)
+
+
+def toil(directory: str, name: str, left: int = 200) -> Any:
+    """Call one function after another, in turn with others."""
+    if not left:
+        return io.pure(name)
+    call = io.defer(note_process, directory, name).then(io.yield_)
+    return call.flat_map(lambda _: io.defer_io(toil, directory, name, left - 1))
+
+
+def test_worker_whose_network_is_cut_beyond_the_patience_stops_before_its_fibers_go_on_elsewhere(
+    link: CutLink, tmp_path: Path
+) -> None:
+    """The worker itself is patient: but for its lease it would go on."""
+    names = [f"toil{n}" for n in range(4)]
+    with ExitStack() as stack:
+        worker = FarWorker(stack, link, patience_of_coordinator=1.0)
+        toils = io.zip_par([toil(str(tmp_path), name) for name in names])
+        running = worker.cluster.submit(toils, None)
+        while len(list(tmp_path.iterdir())) < len(names):
+            time.sleep(0.01)
+        link.set("down")
+        worker.begin_another()
+        try:
+            assert running.result(timeout=PATIENCE) == Ok(names)
+        finally:
+            link.set("up")
+    moved = 0
+    for name in names:
+        hosts = (tmp_path / name).read_text().splitlines()
+        changes = sum(one != other for one, other in pairwise(hosts))
+        assert changes <= 1, f"{name} was called in both processes at the same time"
+        moved += changes
+    assert moved > 0, "no fiber had been called at the worker that was cut off"

@@ -218,7 +218,7 @@ def test_pool_that_is_held_is_looked_at_after_the_time_that_makes_a_hold() -> No
 class FakeHost:
     """The host of a pool whose only thread is busy."""
 
-    is_stopping = is_inherited = has_idle_thread = False
+    is_stopping = is_inherited = has_idle_thread = rests = False
     within = None
 
     def __init__(self, *, ready: int = 0, deadline: float | None = None) -> None:

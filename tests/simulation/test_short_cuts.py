@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from distio import IO, Ok, Panic, Queue, Var, io, resource
-from distio.coordination.membership.handshakes import MARGIN
+from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.session import ABSENCE_SECONDS, Breach, NumberedSession
 from distio.errors import ClusterClosed, InvariantBroken
 from distio.testing import Disconnect, Fault, Partition, Pause, simulate
@@ -193,12 +193,12 @@ def says_again_backwards(session: NumberedSession[Any, Any], heard: int) -> list
 LOSE: Final = Process._lose_coordinator
 
 
-def goes_on_though_fenced(process: Process, reason: str) -> None:
+def goes_on_though_fenced(process: Process, reason: str, **how: bool) -> None:
     if "for lost" in reason or "for too long" in reason:
         process.is_stale = True
         process.lines.absence.resumed()
     else:
-        LOSE(process, reason)
+        LOSE(process, reason, **how)
 
 
 REPEATS: Final = CUTS["with repetitions"]

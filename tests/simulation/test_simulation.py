@@ -645,18 +645,27 @@ def test_broken_link_leaves_the_right_result_or_a_panic_with_its_reason(fault: F
             panics += 1
             for exception in exceptions(simulation.result):
                 assert isinstance(exception, WorkerLost)
-                assert exception.reason == "exited with code 0"
+                assert exception.reason in ("exited with code 0", "no sign of life")
     assert 0 < panics < len(SEEDS)
 
 
+@pytest.mark.slow
 def test_process_that_is_cut_off_for_long_is_taken_for_lost() -> None:
     fault = Partition("worker-1", at=0.5, seconds=60)
-    simulation = simulate(io.zip_par([io.sleep(100)] * 6), faults=[fault], snapshots="off")
-    assert "0.500000 worker-1: is cut off for 60 s" in simulation.history
-    held = "30.500000 worker-1: is held for lost, and holds the coordinator for lost"
-    assert held in simulation.history
-    assert lines(simulation.history, "worker-1: ends: the connection to the coordinator broke")
-    assert all(isinstance(exception, WorkerLost) for exception in exceptions(simulation.result))
+    endings = set()
+    for seed in range(10):
+        main = io.zip_par([io.sleep(100)] * 6)
+        simulation = simulate(main, seed=seed, faults=[fault], snapshots="off")
+        assert "0.500000 worker-1: is cut off for 60 s" in simulation.history
+        assert "30.500000 worker-1: is held for lost" in simulation.history
+        [end] = lines(simulation.history, "worker-1: ends: ")
+        endings.add(end.partition("ends: ")[2])
+        assert all(isinstance(exception, WorkerLost) for exception in exceptions(simulation.result))
+    # the worker may lose its patience as well, or hear of it when it is reached again
+    assert endings == {
+        "the connection to the coordinator broke",
+        "the coordinator had no sign of life from this process",
+    }
 
 
 @pytest.mark.slow
@@ -681,7 +690,8 @@ def test_cluster_is_closed_when_the_link_of_the_client_broke(fault: Fault) -> No
         simulation = simulate(LONG.then(io.sleep(100)), seed=seed, faults=[fault])
         closed = the_exception(simulation.result)
         assert isinstance(closed, ClusterClosed)
-        assert "connection to the coordinator broke" in str(closed)
+        said = str(closed)
+        assert "connection to the coordinator broke" in said or "no sign of life" in said
 
 
 def test_simulation_has_no_result_when_the_client_crashed() -> None:
@@ -904,26 +914,6 @@ def test_fiber_that_sleeps_while_workers_are_lost_is_not_blamed_for_that() -> No
         assert outcome == Ok(None)
         assert len(lines(simulation.history.of(fiber), "goes on from its snapshot")) >= 3
         assert 1000 <= simulation.virtual_seconds < 1010
-
-
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a member that was held for lost is fenced, and its fibers are restored elsewhere",
-)
-def test_process_that_was_cut_off_for_long_comes_back_with_its_fibers() -> None:
-    cut = Partition("worker-1", at=1, seconds=60)
-    main = io.parallel([io.sleep(100)] * 2).flat_map(
-        lambda started: io.wait(started).map(lambda results: (started, results))
-    )
-    for seed in range(10):
-        simulation = simulate(main, seed=seed, members=1, faults=[cut])
-        assert isinstance(simulation.result, Ok)
-        started, results = simulation.result.success
-        assert results == [Ok(None), Ok(None)]
-        for fiber in started:
-            life = simulation.history.of(fiber)
-            assert len(lines(life, "worker-1: hears", "Place(")) == 1
 
 
 @pytest.mark.slow

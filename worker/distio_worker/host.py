@@ -47,6 +47,7 @@ def serve(
     joined: Callable[[int], None],
     family: str = "",
     serial: int = 0,
+    is_of_program: bool = False,
     timeout: float = HANDSHAKE_SECONDS,
     lifeline: int | None = None,
     patience: float = PATIENCE_SECONDS,
@@ -62,6 +63,7 @@ def serve(
         joined: called with the number of this member when it has joined, before it has fibers.
         family: see `distio.protocol.messages.Hello`.
         serial: see there.
+        is_of_program: whether a program has started this process, which has no log of its own.
         timeout: for how many seconds to wait for the coordinator's answer.
         lifeline: a file descriptor; the process ends when it comes to its end.
         patience: see `distio.runtime.failure_detector`.
@@ -101,8 +103,7 @@ def serve(
     for number in told:
         end_on(number, partial(host.leave, f"told to end by {number.name}", grace))
     joined(host.member.incarnation)
-    # a worker of a program has no log of its own
-    host.relay_logs(takes_all=bool(family))
+    host.relay_logs(takes_all=is_of_program)
 
     def listen() -> None:
         host.listen()
@@ -121,7 +122,7 @@ def serve(
         end(FAILED)  # why, it has logged
     if host.is_lost:
         raise ClusterClosed(host.closed_because)
-    if family and host.member.drained.left_behind:  # a daemon logs all of this itself
+    if is_of_program and host.member.drained.left_behind:  # a daemon logs all of this itself
         log.warning("left the cluster: %s", host.closed_because)
     return host.closed_because
 

@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> None:
             int(threads),
             family=family,
             serial=int(serial),
+            is_of_program=True,
             timeout=float(start_seconds),
             lifeline=hold_lifeline(int(lifeline)),
             joined=joined,

@@ -110,6 +110,12 @@ def worker(
     black_box: Annotated[
         int | None, typer.Option(hidden=True, help="Where to note what this process does.")
     ] = None,
+    family: Annotated[
+        str, typer.Option(hidden=True, help="What the processes of one daemon share.")
+    ] = "",
+    serial: Annotated[
+        int, typer.Option(hidden=True, help="The number of this process among them.")
+    ] = 0,
 ) -> None:
     """Host fibers for the cluster at URL, until it closes or this process is told to end."""
     if lifeline is not None:
@@ -129,12 +135,13 @@ def worker(
 
     try:
         if lifeline is None and (processes > 1 or retry):
-            arguments = [url, "--threads", str(threads), "--retry", str(retry)]
+            arguments = ["--threads", str(threads), "--retry", str(retry)]
             arguments += ["--patience", str(patience), "--grace", str(grace)]
             kept = Supervisor(
                 processes,
+                url,
                 arguments,
-                joins_again=retry > 0,
+                retry=retry,
                 grace=grace,
                 max_restarts=max_restarts,
                 within_seconds=within,
@@ -145,6 +152,8 @@ def worker(
             url,
             threads,
             joined=joined,
+            family=family,
+            serial=serial,
             lifeline=lifeline,
             patience=patience,
             retry=retry,

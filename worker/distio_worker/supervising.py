@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, final
 
+from distio.protocol.messages import WorkerExited
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.post_mortem import MemoryWatch, examine
@@ -23,6 +25,7 @@ from distio.runtime.process_supervisor import (
 from distio.runtime.python_options import python_options
 from distio.runtime.refusals import system_refused
 from distio_worker.host import FAILED
+from distio_worker.reporting import Reporter
 
 __all__ = ["REFUSED", "Supervisor"]
 
@@ -39,8 +42,10 @@ class Supervisor:
 
     Args:
         processes: how many.
-        arguments: the command line of each.
-        joins_again: whether a worker that has lost its coordinator is started again.
+        url: where the coordinator listens.
+        arguments: the rest of the command line of each.
+        retry: for how many seconds a worker tries to join, also one that is started again because
+            it has lost its coordinator; 0: it isn't.
         grace: how many seconds a worker has that is told to end.
         max_restarts: how often each is started again at most because it has ended,
         within_seconds: in such a time.
@@ -50,9 +55,10 @@ class Supervisor:
     def __init__(
         self,
         processes: int,
+        url: str,
         arguments: Sequence[str],
         *,
-        joins_again: bool,
+        retry: float,
         grace: float,
         max_restarts: int = MAX_RESTARTS,
         within_seconds: float = WITHIN_SECONDS,
@@ -60,11 +66,13 @@ class Supervisor:
     ) -> None:
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self._processes = processes
-        self._arguments = arguments
-        self._joins_again = joins_again
+        self._arguments = [url, *arguments]
+        self._joins_again = retry > 0
         self._grace = grace
         self._supervised = ProcessSupervisor(self, patience)
         self._memory = MemoryWatch()
+        self._serials = itertools.count(1)
+        self._reporter = Reporter(url, patience, retry)
         self._code = 0
 
     def run(self) -> int:
@@ -77,9 +85,11 @@ class Supervisor:
         program = Program("distio_worker.main", options=python_options())
 
         def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog | None]:
+            child.serial = next(self._serials)
             log = StartLog(stderr.descriptor)
             inherits = [lifeline.reader, stderr.descriptor, child.new_box()]
-            given = [*self._arguments]
+            given = [*self._arguments, "--family", self._reporter.family]
+            given += ["--serial", str(child.serial)]
             for option, descriptor in zip(("--lifeline", "--stderr", "--black-box"), inherits):
                 given += [option, str(descriptor)]
             return program.start(*given, inherits=inherits, log=log), log
@@ -90,11 +100,13 @@ class Supervisor:
         try:
             for _ in range(self._processes):
                 self._supervised.add(Child(launch, self._new_limit()))
+            self._reporter.start()
         except OSError as error:
             self._supervised.stop(self._grace, signal.SIGTERM)
             raise system_refused(f"start {self._processes} worker processes", error) from error
         finally:
             self._supervised.run()
+            self._reporter.close()
             lifeline.close()
             stderr.close()
         return self._code
@@ -113,17 +125,19 @@ class Supervisor:
         """One that was told to end, or can't join, isn't started again."""
         assert child.process is not None
         name = f"worker process {child.process.pid}"
-        if code == 0:
-            log.info("%s has ended, as it was told to", name)
-            return None
-        exit, _ = examine(code, child.box, self._memory)
-        if code == REFUSED or (code == LOST and not self._joins_again):
-            self._code = REFUSED if REFUSED in (code, self._code) else LOST
-            return None  # it has said why
         is_lost = code == LOST
+        exit, in_hand = examine(code, child.box, self._memory)
         reason = "lost the coordinator" if is_lost else describe_exit(code)
         if child.was_stopped:
             reason = f"killed, because it was stopped for {self._supervised.patience:g} s"
+        # one that has lost its coordinator has ended by itself, whatever its fibers did
+        self._reporter.tell(WorkerExited(child.serial, reason, exit, [] if is_lost else in_hand))
+        if code == 0:
+            log.info("%s has ended, as it was told to", name)
+            return None
+        if code == REFUSED or (is_lost and not self._joins_again):
+            self._code = REFUSED if REFUSED in (code, self._code) else LOST
+            return None  # it has said why
         if not is_lost and (details := str(exit).strip()):
             log.error("%s ended: %s; %s", name, reason, details)
         seconds = self._again(child, f"{name}: {reason}", lived, counts=not is_lost)

@@ -42,6 +42,8 @@ class StartCallback(Task):
     def run(self, host: HostServices) -> None:
         """Call the function; what it raises is the outcome, unless the callback came first."""
         fiber, request = self.fiber, self.request
+        if not host.may_call(fiber):
+            return
         callback = Callback(host, fiber, request)
         try:
             started = self._variables.run(_started, fiber, request, callback)
@@ -86,7 +88,7 @@ class StartBlockingCall(Task):
         fiber, request = self.fiber, self.request
         call = partial(_call, host, fiber, request, self._variables, callback)
         if request.place == "loop":
-            begin = partial(host.begin_task, fiber)
+            begin = partial(_begin, host, fiber)
             hand = host.loop_hand()
             noted = None if hand is None else partial(NotedCoroutine, fiber=fiber, hand=hand)
             awaiting = partial(_await, request, self._variables, begin, callback, noted)
@@ -119,6 +121,8 @@ def _call(
     callback: Callback,
 ) -> None:
     is_on_main_thread = request.place == "main thread"
+    if not host.may_call(fiber):
+        return
     try:
         value = variables.run(_made, fiber, request)
         called = "on_main_thread" if is_on_main_thread else "blocking"
@@ -147,8 +151,12 @@ def _withdraw(withdraw: Callable[[], bool], callback: Callback) -> None:
         callback(Ok(None))
 
 
-Begin = Callable[[], Callable[[Result[Any, Any]], None]]
-"""`HostServices.begin_task`, for one fiber."""
+Begin = Callable[[], Callable[[Result[Any, Any]], None] | None]
+"""`HostServices.begin_task`, for one fiber; None: the fiber goes on elsewhere."""
+
+
+def _begin(host: HostServices, fiber: Fiber) -> Callable[[Result[Any, Any]], None] | None:
+    return host.begin_task(fiber) if host.may_call(fiber) else None
 
 
 async def _await(
@@ -171,6 +179,8 @@ async def _await(
 
 async def _awaited(request: rq.AwaitBlocking, begin: Begin) -> Result[Any, Any]:
     end = begin()
+    if end is None:
+        return Ok(None)
     try:
         made = request.f(*request.args, **request.kwargs)
         if not isawaitable(made):

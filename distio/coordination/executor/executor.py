@@ -8,6 +8,7 @@ which pool it belongs to.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextvars import Context
 from functools import cache
 from types import NoneType
@@ -17,7 +18,7 @@ from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
 from distio.coordination.member import Member
 from distio.core.fiber import Fiber
-from distio.core.interpreter import step
+from distio.core.interpreter import FUEL, step
 from distio.core.interrupts import is_interrupt
 from distio.core.snapshot import Packed, PackedValue, dump_item, dump_value, outcome_in
 from distio.errors import NotPicklable
@@ -27,6 +28,7 @@ __all__ = ["Executor"]
 
 _LONGEST_STREAK: Final = 100
 """How many requests of a fiber are answered at once, before other fibers have their turn."""
+_NO_TURNS: Final[Iterator[None]] = iter(())
 
 
 class Executor:
@@ -44,6 +46,7 @@ class Executor:
         "_preparing",
         "_state",
         "_streak",
+        "_tank",
         "work",
     )
 
@@ -56,6 +59,7 @@ class Executor:
         self._answers[NoneType] = _abandon
         self._host = host
         self._hand = host.hand()
+        self._tank = host.tank()
         self._streak = 0
         self._empty = Context()
         """The context in which work is run that has no context variables."""
@@ -98,6 +102,8 @@ class Executor:
                 self._hand.take(work)
             return True
         self.work = None
+        if self._tank is not None:
+            self._tank.turns = _NO_TURNS  # time may pass until there is work again
         if self._hand is not None:
             self._hand.put_down()
         return False
@@ -200,7 +206,7 @@ def _step(fiber: Fiber, executor: Executor) -> None:
             _unpack(fiber)
     while True:
         try:
-            request = step(fiber)
+            request = step(fiber, FUEL, executor._tank)
         except BaseException as interrupt:
             if not is_interrupt(interrupt):
                 raise  # a bug: else it were the fiber's panic

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from distio.coordination.calls.callbacks import Answering
 from distio.coordination.executor.hands import Hand
 from distio.core.fiber import Fiber
+from distio.core.interpreter import Tank
 from distio.protocol.messages.logs import LogLevels
 from distio.result import Result
 
@@ -22,6 +23,15 @@ class HostServices(Answering, Protocol):
 
     def loop_hand(self) -> Hand | None:
         """Where the event loop notes the fiber whose coroutine it steps; None: nobody reads it."""
+
+    def tank(self) -> Tank | None:
+        """Gives a new executor the fuel of its steps; None: each step gets all it may use."""
+
+    def may_call(self, fiber: Fiber) -> bool:
+        """Whether a function may be called for the fiber; waits until that is known.
+
+        It may not if the fiber goes on elsewhere, so that nobody waits for what comes of it here.
+        """
 
     def wall_clock(self) -> float:
         """The time of `time.time`, or a simulated one."""

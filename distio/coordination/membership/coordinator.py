@@ -6,7 +6,7 @@ Rules
   that is not (or no longer) a member is dropped and counted in `stale`.
 - A member whose link broke is lost. If another member watches its process, the loss waits for
   that member's report on how the process exited (or for the loss of that member), never for a
-  clock.
+  clock. A member whose lease is over is lost at once: it has stopped, dead or alive.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Membership(CoordinatorFeature):
         self._state.send(id, m.Shutdown(reason, is_for_all=False))
         self._lose(id, reason)
 
-    def disconnected(self, id: int, why: str) -> None:
+    def disconnected(self, id: int, why: str, *, is_final: bool = False) -> None:
         """The link to a member is no more."""
         member = self._state.members.get(id)
         if member is None:
@@ -76,6 +76,9 @@ class Membership(CoordinatorFeature):
         if member.exit is not None:
             self._lose(id, member.exit.reason)
         elif not self._is_watched(member):
+            self._lose(id, why)
+        elif is_final:
+            self.exits.note_goodbye(member)
             self._lose(id, why)
 
     @handles

@@ -42,7 +42,7 @@ class ProcessExits:
         """Processes that have said goodbye, and whose exit is still to be reported."""
 
     def note_goodbye(self, member: MemberRecord) -> None:
-        """A watched worker has said goodbye: its exit, when it is reported, is no news."""
+        """A watched worker has left, or is lost: its exit, when it is reported, is no news."""
         self._departed[process_of(member)] = None
         if len(self._departed) > _MOST_KEPT:
             self._departed.popitem(last=False)

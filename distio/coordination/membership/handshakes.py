@@ -10,7 +10,7 @@ Rules
 - A handshake that isn't completed is kept as long as its connection, but no more than
   `_MOST_CALLERS` of them: the oldest make room.
 - Messages of a member reach the gate in order, each of them once; see `session`. Messages of an
-  unknown peer are counted and dropped.
+  unknown peer are counted and dropped. Of those that come from a former member, the log tells.
 - Frames that aren't of our protocol are refused. A member that sends one loses its membership, for
   some of what it has said is missing. An unknown peer is told once; no more than `_MOST_REFUSED` of
   them are remembered, and while there are as many, others are told nothing, so that none of them
@@ -24,6 +24,7 @@ Rules
 - A member gives up when it has been absent for `absence` seconds. It is lost here when a share of
   `MARGIN` more has passed since its connection was seen to break. So it has stopped by then, as
   long as a message takes less than the margin. The clocks of both only have to run at one rate.
+- A worker steps its fibers only as long as its lease lasts, which is renewed here; see `lease`.
 
 An address is what the transport calls one connection: here, any bytes.
 """
@@ -37,6 +38,7 @@ from typing import Final
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.words import describe_unplaced
 from distio.coordination.gate import Gate, Incident
+from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.links import Link, Links
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
 from distio.coordination.membership.session import Breach, begin_session
@@ -55,10 +57,8 @@ from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.protocol.version import refusal
 
-__all__ = ["MARGIN", "Handshakes"]
+__all__ = ["Handshakes"]
 
-MARGIN: Final = 0.3
-"""The coordinator waits for so much longer than an absent member does, as a share of the time."""
 _MOST_CALLERS: Final = 4_096
 _MOST_REFUSED: Final = 1_024
 _MOST_INCIDENTS: Final = 10
@@ -90,13 +90,25 @@ class Handshakes:
         warn: Callable[[str], None] | None = None,
         *,
         absence: float = 0.0,
+        lease: float = 0.0,
     ) -> None:
+        """
+        Args:
+            machine: the machine.
+            note: takes lines for the operator.
+            warn: takes warnings for the operator; None: as `note`.
+            absence: for how many seconds a member may be absent; 0: it is lost when its connection
+                breaks.
+            lease: how many seconds the leases of workers last; 0: they have none.
+        """
         self.machine = machine
         self.gate = Gate(machine)
         self.outgoing: dict[bytes, list[m.CoordinatorMessage]] = {}
         """What is to be sent, in order, to each address; the shell takes it out, with `header`."""
         self.strangers = 0
         """How many messages came from unknown peers: their addresses aren't those of members."""
+        self.outdated = 0
+        """How many of them came from processes that had been members."""
         self._log = RateLimitedLog(note, warn or note)
         """Takes lines for the operator, and warnings."""
         self._now = 0.0
@@ -106,7 +118,7 @@ class Handshakes:
         """By address: of which handshake it is a half."""
         self._links = Links()
         self._absence = absence
-        """For how many seconds a member may be absent; 0: it is lost when its connection breaks."""
+        self._lease = lease
         self._refused: set[bytes] = set()
         """Unknown peers that were told that they are refused, and are still connected."""
         self._spent: set[bytes] = set()
@@ -141,11 +153,22 @@ class Handshakes:
             if isinstance(message, m.HANDSHAKE):
                 self._shake_hands(now, address, message)
             elif link is not None and self._links.at(address) is link:
+                if isinstance(message, m.RenewLease):
+                    self._renew(link, message)
+                    continue
                 self._happened(now, Received(link.member, message))
             else:
-                self.strangers += 1
+                self._drop(address)
         if self._links.absent:
             self._lose_ended(now)
+
+    def _drop(self, address: bytes) -> None:
+        """Nothing follows from a message of a peer that is no member."""
+        self.strangers += 1
+        if address in self._spent:
+            self.outdated += 1
+            what = "dropped a message of a process that is no member any more"
+            self._log.log_limited(self._now, "such messages", what)
 
     def unheard(
         self, address: bytes, messages: Sequence[m.MemberMessage], first: int
@@ -220,7 +243,7 @@ class Handshakes:
         link = Link(member, hello, begin_session(self._absence))
         self._links.connect(link, caller.speaks_from, caller.listens_at)
         self._log.log(f"{hello.kind} {member} joined: process {hello.pid}")
-        self._say(caller.listens_at, m.Welcome(member, self._absence))
+        self._say(caller.listens_at, self._welcome(link))
         self._happened(now, Joined(hello))
 
     def _resume(self, caller: _Caller, resume: m.Resume) -> None:
@@ -253,10 +276,18 @@ class Handshakes:
         self._log.log(f"member {member} is back; it is told {len(again)} messages again")
         # a member that has joined already takes no notice of its welcome
         self.outgoing[link.listens_at] = [
-            m.Welcome(member, self._absence),
+            self._welcome(link),
             m.Resumed(link.session.acknowledge()),
             *again,
         ]
+
+    def _welcome(self, link: Link) -> m.Welcome:
+        return m.Welcome(link.member, self._absence, self._lease if link.is_worker else 0.0)
+
+    def _renew(self, link: Link, question: m.RenewLease) -> None:
+        """A member asks for its lease; one that was lost isn't heard here any more."""
+        if link.listens_at:
+            self._say(link.listens_at, m.LeaseRenewed(question.asked_at))
 
     def _fence(self, caller: _Caller, member: int) -> None:
         """A member that was lost comes back: it may not go on as the same."""
@@ -327,7 +358,9 @@ class Handshakes:
             if link is not None and not self._may_come_back(link):
                 self._lose(now, link, "its process has ended", "this process has ended")
 
-    def _lose(self, now: float, link: Link, reason: str, told: str) -> None:
+    def _lose(
+        self, now: float, link: Link, reason: str, told: str, *, is_final: bool = False
+    ) -> None:
         """A member is lost; if it still listens, it is told."""
         self._spent.update(link.addresses)
         self._links.forget(link)
@@ -335,14 +368,15 @@ class Handshakes:
             self.outgoing.pop(link.listens_at, None)
             self._say(link.listens_at, m.Shutdown(told, is_for_all=False))
         self._log.log(f"member {link.member} is lost: {reason}")
-        self._happened(now, Disconnected(link.member, reason))
+        self._happened(now, Disconnected(link.member, reason, is_final))
 
     def give_up(self, now: float, member: int, reason: str) -> None:
         """This member is lost, though its connections are there; if it goes on, it is told."""
         self._now = now
         link = self._links.of(member)
         if link is not None:
-            self._lose(now, link, reason, f"the coordinator had {reason} from this process")
+            told = f"the coordinator had {reason} from this process"
+            self._lose(now, link, reason, told, is_final=self._lease > 0)
 
     def member_at(self, address: bytes) -> int | None:
         """The member that one of whose connections this is."""
@@ -370,7 +404,8 @@ class Handshakes:
         self._now = now
         for link in self._links.overdue(now):
             reason = f"its connection broke, and it didn't come back within {self._absence:g} s"
-            self._lose(now, link, reason, "a connection of this process broke for too long")
+            told = "a connection of this process broke for too long"
+            self._lose(now, link, reason, told, is_final=self._lease > 0)
         for link in self._links.take_owed(now):
             self.outgoing.setdefault(link.listens_at, [])
         deadline = self.machine.next_deadline()

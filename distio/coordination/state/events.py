@@ -41,6 +41,8 @@ class Disconnected(NamedTuple):
 
     member: int
     reason: str = "the connection to it broke"
+    is_final: bool = False
+    """Whether its lease is over: it steps no fiber any more, even if its process goes on."""
 
 
 class Expelled(NamedTuple):

@@ -16,9 +16,11 @@ __all__ = [
     "Goodbye",
     "Hello",
     "InHand",
+    "LeaseRenewed",
     "Listen",
     "LinkBroke",
     "Refused",
+    "RenewLease",
     "Resume",
     "Resumed",
     "Shutdown",
@@ -73,6 +75,14 @@ class Resume(MemberMessage, frozen=True, gc=False):
     """The number of the attempt; an earlier one, which may come later, is void."""
 
 
+class RenewLease(MemberMessage, frozen=True, gc=False):
+    """The member asks whether it still is one, and may step its fibers."""
+
+    is_numbered: ClassVar[bool] = False
+    asked_at: Seconds
+    """What its own clock shows; only the member looks at it."""
+
+
 HANDSHAKE: Final = (Hello, Listen, Resume)
 """The messages by which a process becomes a member, or comes back as the same."""
 
@@ -115,6 +125,18 @@ class Welcome(CoordinatorMessage, frozen=True, gc=False):
     incarnation: Id
     absence: Seconds = 0.0
     """For how many seconds it may be without connections before it is lost; 0: it never may."""
+    lease: Seconds = 0.0
+    """For how many seconds it may step its fibers unless its lease is renewed; 0: as long as it is
+    connected."""
+
+
+class LeaseRenewed(CoordinatorMessage, frozen=True, gc=False):
+    """You are a member, and may step your fibers for as long as a lease lasts."""
+
+    is_numbered: ClassVar[bool] = False
+    is_counted: ClassVar[bool] = False
+    asked_at: Seconds
+    """The time of the question: the lease counts from there."""
 
 
 class LinkBroke(CoordinatorMessage, frozen=True, gc=False):

@@ -12,6 +12,7 @@ from distio.coordination.standalone import StandaloneCoordinator
 from distio.core.fiber import Handle
 from distio.errors import ClusterClosed, WorkerLost
 from distio.protocol import messages as m
+from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from tests.harness.members import Node
@@ -159,3 +160,31 @@ def test_orphan_ends_at_once_a_run_whose_fibers_are_on_other_members() -> None:
     assert standalone.is_over
     ((_, message),) = member.state.ended_runs
     assert message.reason == "the connection broke"
+
+
+@pytest.mark.parametrize("snapshots", ["off", "births", "suspensions"])
+def test_orphan_that_may_be_held_for_lost_releases_only_what_goes_on_nowhere_else(
+    snapshots: Snapshots,
+) -> None:
+    words: list[str] = []
+    held = resource.from_open_close(
+        lambda: words.append("open"), lambda _, status: words.append("close")
+    )
+    member = Member(7)
+    node = Node(member)
+    root = member.start_root(held.with_(io.sleep(1000)), None)
+    member.queue(root)
+    member.state.runs[root.run].snapshots = snapshots  # as if it had come from elsewhere
+    while node.work():
+        pass
+    member.flush()
+    member.state.outbox.clear()
+    standalone = StandaloneCoordinator(0.0, member, "it was cut off", GRACE, is_fenced=True)
+    while member.state.ready or member.state.outbox:
+        while node.work():
+            pass
+        standalone.exchange(0.0)
+    assert standalone.is_over
+    assert words == (["open", "close"] if snapshots == "off" else ["open"])
+    ((run, _),) = member.state.ended_runs
+    assert ("they go on elsewhere" in run.unreleased) == (snapshots != "off")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.membership.handshakes import MARGIN, Handshakes
+from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.session import ACKNOWLEDGE_AT_MOST, ACKNOWLEDGE_SECONDS
 from distio.protocol import messages as m
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -18,9 +19,9 @@ RUN = 1 << 40
 class Board(Handshakes):
     """Handshakes with one member, whose proof is b"proof"."""
 
-    def __init__(self, family: str = "") -> None:
+    def __init__(self, family: str = "", lease: float = 0.0) -> None:
         self.notes: list[str] = []
-        super().__init__(Coordinator(), self.notes.append, absence=ABSENCE)
+        super().__init__(Coordinator(), self.notes.append, absence=ABSENCE, lease=lease)
         life = "host", 7, b"0", family, 1
         self.greet(0.0, m.Hello(PROTOCOL, PYTHON, "worker", 1, *life, proof=b"proof"))
 
@@ -227,3 +228,45 @@ def test_member_that_says_much_is_told_at_once_what_was_heard() -> None:
     many: list[Any] = [m.StartRun(RUN + n) for n in range(ACKNOWLEDGE_AT_MOST)]
     board.hear(1.0, b"speaks 0", many, 1)
     assert board.said() == {b"listens 0": []}
+
+
+# -- leases -----------------------------------------------------------------------------------
+
+
+def test_worker_has_a_lease_and_a_client_has_none() -> None:
+    board = Board(lease=4.0)
+    life = "host", 8, b"1", "", 0
+    board.greet(0.0, m.Hello(PROTOCOL, PYTHON, "client", 1, *life, proof=b"other"))
+    told = board.said()
+    assert told[b"listens 0"] == [m.Welcome(1, ABSENCE, 4.0)]
+    assert told[b"listens 1"] == [m.Welcome(2, ABSENCE)]
+
+
+def test_member_that_asks_for_its_lease_is_answered_with_the_time_of_its_question() -> None:
+    board = Board(lease=4.0)
+    board.said()
+    board.hear(1.0, b"speaks 0", [m.RenewLease(77.5)])
+    assert board.said() == {b"listens 0": [m.LeaseRenewed(77.5)]}
+
+
+def test_member_that_can_not_be_told_or_was_lost_is_not_answered() -> None:
+    board = Board(lease=4.0)
+    board.said()
+    board.disconnect(1.0, b"listens 0")
+    board.hear(2.0, b"speaks 0", [m.RenewLease(77.5)])
+    assert board.said() == {}
+    board.give_up(3.0, 1, "no sign of life")
+    board.hear(4.0, b"speaks 0", [m.RenewLease(79.5)])
+    assert board.said() == {}
+    assert board.outdated == 1
+    assert "dropped a message of a process that is no member any more" in board.notes
+
+
+def test_watched_worker_whose_lease_is_over_is_lost_before_its_exit_is_reported() -> None:
+    board = Board("family", lease=4.0)
+    life = "host", 8, b"1", "family", 0
+    board.greet(0.0, m.Hello(PROTOCOL, PYTHON, "client", 1, *life, proof=b"other"))
+    board.give_up(40.0, 1, "no sign of life")
+    assert list(board.machine.members) == [2]
+    board.hear(41.0, b"speaks 1", [m.WorkerExited(1, "killed by SIGKILL")], 1)
+    assert not board.machine.features.membership.exits._reports

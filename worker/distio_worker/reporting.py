@@ -1,0 +1,90 @@
+"""The daemon with several processes tells the coordinator how each of them has ended.
+
+A process that is killed can't say so, and its broken connection might come back. Its parent knows
+at once, and for certain. So the parent is a member as well: a client that starts no run. It and its
+processes share the name of a family, which nobody else knows; the coordinator believes what a
+client says of the processes of its own family.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import final
+
+from distio.errors import ClusterError
+from distio.protocol.messages import WorkerExited
+from distio.runtime.handshake import connect
+from distio.runtime.joining import join
+from distio.runtime.link import LinkedHost
+from distio.runtime.threads import start_thread
+
+__all__ = ["Reporter"]
+
+
+@final
+class Reporter:
+    """Keeps a connection of the daemon to its coordinator, on a thread of its own.
+
+    Args:
+        url: where the coordinator listens.
+        patience: see `distio.runtime.failure_detector`.
+        retry: for how many seconds to try again if nobody answers, or if the coordinator was lost;
+            0: not at all.
+    """
+
+    def __init__(self, url: str, patience: float, retry: float) -> None:
+        self.family = secrets.token_hex(8)
+        self._url = url
+        self._patience = patience
+        self._retry = retry
+        self._mutex = threading.Lock()
+        self._host: LinkedHost | None = None
+        self._unreported: list[WorkerExited] = []
+        """The exits that the coordinator is to be told of when it has let this process in."""
+        self._is_closed = threading.Event()
+
+    def start(self) -> None:
+        """Join, and stay as long as the coordinator is there."""
+        start_thread("distio-reports", self._stay)
+
+    def tell(self, exit: WorkerExited) -> None:
+        """A process has ended."""
+        with self._mutex:
+            host = self._host
+            if host is None:
+                self._unreported.append(exit)
+        if host is not None:
+            host.say(exit)
+
+    def close(self) -> None:
+        """Leave: the processes have ended, and the last exits were told."""
+        with self._mutex:
+            self._is_closed.set()
+            host = self._host
+        if host is not None:
+            host.leave()
+
+    def _stay(self) -> None:
+        while not self._is_closed.is_set():
+            try:
+                # the processes themselves log what is the matter, if they can't join
+                host = join(self._url, self._connect, self._retry, log=lambda *_: None)
+            except ClusterError:
+                return
+            with self._mutex:
+                self._host = host
+                unreported, self._unreported = self._unreported, []
+                if self._is_closed.is_set():
+                    host.leave()
+            host.say(*unreported)
+            host.listen()
+            with self._mutex:
+                self._host = None
+            if not self._retry:
+                return
+
+    def _connect(self, seconds: float) -> LinkedHost:
+        return connect(
+            self._url, "client", 1, family=self.family, timeout=seconds, patience=self._patience
+        )
