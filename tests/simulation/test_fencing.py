@@ -10,9 +10,8 @@ import pytest
 from distio import IO, Ok, Queue, io
 from distio.coordination.membership.lease import MARGIN, Lease, lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS
-from distio.errors import InvariantBroken
 from distio.runtime.failure_detector import PATIENCE_SECONDS
-from distio.testing import Disconnect, Fault, Partition, Pause, Stop, explore, simulate
+from distio.testing import CheckFailed, Disconnect, Fault, Partition, Pause, Stop, explore, simulate
 
 Program = IO[Any, Any, Any]
 
@@ -148,5 +147,5 @@ MISTAKES: Final[dict[str, tuple[str, Callable[..., Any], Sequence[Fault]]]] = {
 def test_a_mistake_in_the_fence_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method, mistake, faults = MISTAKES[name]
     monkeypatch.setattr(Lease, method, mistake)
-    with pytest.raises(InvariantBroken, match="which was held for lost before"):
+    with pytest.raises(CheckFailed, match="which was held for lost before"):
         explore(toils, seeds=range(1_000), threads=1, faults=faults)
