@@ -822,9 +822,10 @@ NEED_NO_SNAPSHOTS: Final = {
     "the loss of a member isn't reported",
     "a handle that stays isn't counted",
     "an unverified wait outlives its use",
+    "an item on its way isn't kept",
 }
-"""Faults in what happens in runs without snapshots: queues are delegated, fibers have no record
-before they leave, and are lost."""
+"""Faults in what happens in runs without snapshots: fibers have no record before they leave, and
+are lost; nothing that is kept for them hides that something else isn't."""
 
 
 def snapshots_for(name: str) -> Snapshots:
