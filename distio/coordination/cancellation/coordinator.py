@@ -38,7 +38,7 @@ class Cancellation(CoordinatorFeature):
             if record is None or record.ended:
                 state.stale += 1  # the fiber has ended, or is another run's
             elif message.is_told and record.host == sender.id:
-                record.told[region] = 0
+                record.note_told(region, 0)
             elif record.host == NOWHERE:
                 record.cancelled(region, 0)
             else:

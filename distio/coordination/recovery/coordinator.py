@@ -184,9 +184,7 @@ class Recovery(CoordinatorFeature):
             record.wakes_at = self._deadline_of(fiber) if chunk.is_waiting else None
             record.place = chunk.places[index] if chunk.places else index
             if record.told:
-                record.told = {
-                    id: number for id, number in record.told.items() if number > received
-                }
+                record.saved(received)
 
     def _unsave(self, record: FiberRecord, reason: str) -> None:
         self._forget_reply(record)
@@ -295,7 +293,7 @@ class Recovery(CoordinatorFeature):
         self._references.came(chunk.references)  # in the backlog, until the chunk is placed
         for fiber, record in zip(fibers, records):
             record.host = NOWHERE
-            record.pending_cancels = dict.fromkeys(record.told, 0)
+            record.pending_cancels = dict.fromkeys(record.told, 0) if record.told else record.told
             self._references.host_lost(fiber)
         run.count(NOWHERE, len(fibers))
         self._state.backlog.append(chunk)

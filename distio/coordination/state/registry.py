@@ -6,7 +6,7 @@ many there are. A record is made when a fiber is shipped, or waited for from els
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, final
 
 import msgspec
@@ -19,6 +19,9 @@ __all__ = ["NOWHERE", "FiberRecord", "KeptOutcome", "Run", "Snapshot"]
 
 NOWHERE: Final = -1
 """The host of a fiber that waits for a place."""
+
+_NONE: Final[Mapping[int, int]] = {}
+"""What most records have none of; it is replaced, and never changed."""
 
 _MOST_LOSSES: Final = 3
 """How many lost members are kept, to tell why a run can't go on."""
@@ -50,7 +53,11 @@ class KeptOutcome:
 
 
 class FiberRecord:
-    """The record of a fiber that was shipped or saved, or is awaited from elsewhere."""
+    """The record of a fiber that was shipped or saved, or is awaited from elsewhere.
+
+    There may be a million of them, so what most have none of is shared by all, and replaced when
+    there is some.
+    """
 
     __slots__ = (
         "ended",
@@ -80,10 +87,10 @@ class FiberRecord:
         self.ended = False
         self.is_unwanted = False
         """Whether nobody will ask for the outcome: see `references`."""
-        self.pending_cancels: dict[int, int] = {}
+        self.pending_cancels: Mapping[int, int] = _NONE
         """By region that is to be cancelled (0: the whole fiber): the number of the message to its
         host, as long as the host may not have handled it."""
-        self.waiters: list[int] = []
+        self.waiters: Sequence[int] = ()
         """The members that wait for the outcome."""
         self.lost: tuple[str, str] | None = None
         """(worker, reason) if there will never be an outcome."""
@@ -94,7 +101,7 @@ class FiberRecord:
         """Which of the fibers in the snapshot it is."""
         self.unsaved = ""
         """Why there is no snapshot, if there could be one."""
-        self.told: dict[int, int] = {}
+        self.told: Mapping[int, int] = _NONE
         """As `pending_cancels`, but as long as the snapshot doesn't know of them."""
         self.reply: Replied | None = None
         """The reply to the call in which the snapshot waits."""
@@ -110,13 +117,39 @@ class FiberRecord:
 
     def heard(self, count: int) -> None:
         """Forget the cancellations that the host has received, having handled so many messages."""
-        self.pending_cancels = {
-            region: number for region, number in self.pending_cancels.items() if number > count
-        }
+        self.pending_cancels = _after(self.pending_cancels, count)
+
+    def saved(self, count: int) -> None:
+        """Forget what the snapshot knows, whose host had handled so many messages by then."""
+        self.told = _after(self.told, count)
 
     def cancelled(self, region: int, number: int) -> None:
         """Its host is told, by this message (0: there is no host), to cancel a region of it."""
-        self.pending_cancels[region] = self.told[region] = number
+        self.pending_cancels = {**self.pending_cancels, region: number}
+        self.note_told(region, number)
+
+    def note_told(self, region: int, number: int) -> None:
+        """The fiber is told to cancel a region, and the snapshot may not know of that."""
+        self.told = {**self.told, region: number}
+
+    def note_waiter(self, member: int) -> None:
+        """A member waits for the outcome."""
+        if member not in self.waiters:
+            self.waiters = (*self.waiters, member)
+
+    def drop_waiter(self, member: int) -> None:
+        """A member, if it has waited for the outcome, does so no longer."""
+        if member in self.waiters:
+            self.waiters = tuple(waiter for waiter in self.waiters if waiter != member)
+
+    def take_waiters(self) -> Sequence[int]:
+        """Take out the members that wait for the outcome."""
+        waiters, self.waiters = self.waiters, ()
+        return waiters
+
+
+def _after(cancels: Mapping[int, int], count: int) -> Mapping[int, int]:
+    return {region: number for region, number in cancels.items() if number > count} or _NONE
 
 
 class Run:
