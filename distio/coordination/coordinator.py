@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, get_type_hints
 
 from distio.coordination.cancellation.coordinator import Cancellation
 from distio.coordination.checkpoints.coordinator import Checkpoints
+from distio.coordination.cold.coordinator import PUT_AWAY, Cold, PutAwayPolicy
 from distio.coordination.deadlock.coordinator import DeadlockDetector
 from distio.coordination.dispatch import HandlerTable, admits, handles
 from distio.coordination.endings.coordinator import GRACE_SECONDS, Endings
@@ -61,6 +62,7 @@ class Features(NamedTuple):
     references: References
     recovery: Recovery  # before all that a lost member has: some of it goes on elsewhere
     checkpoints: Checkpoints
+    cold: Cold
     cancellation: Cancellation  # before outcomes: a fiber hears of it before its handle is dropped
     outcomes: Outcomes
     timers: Timers
@@ -77,12 +79,16 @@ class Features(NamedTuple):
     loss_reports: LossReports  # last: it tells where fibers were placed
 
 
-def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
+def _make(
+    state: CoordinatorState, grace: float, max_losses: int, put_away: PutAwayPolicy
+) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
     outcomes = Outcomes(state, references, unverified_waits)
     loss_reports = LossReports(state)
     locks, timers = Locks(state, references), Timers(state)
+    cold = Cold(state, references, timers.is_running, timers.take, put_away)
+    timers.fell_asleep = cold.fell_asleep
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
     return Features(
@@ -99,7 +105,8 @@ def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
             max_losses,
         ),
         checkpoints=Checkpoints(state),
-        cancellation=Cancellation(state, outcomes),
+        cold=cold,
+        cancellation=Cancellation(state, outcomes, cold.rouse),
         outcomes=outcomes,
         timers=timers,
         locks=locks,
@@ -127,14 +134,20 @@ _RULES: Final = HandlerTable(admits, m.MemberMessage, _CLASSES, is_complete=Fals
 class Coordinator:
     """Decides; its shell carries the messages and keeps the clock."""
 
-    def __init__(self, grace: float = GRACE_SECONDS, max_losses: int = MAX_LOSSES) -> None:
+    def __init__(
+        self,
+        grace: float = GRACE_SECONDS,
+        max_losses: int = MAX_LOSSES,
+        put_away: PutAwayPolicy = PUT_AWAY,
+    ) -> None:
         """
         Args:
             grace: how many seconds a run that is ended may take to release what it holds.
             max_losses: how many workers may be lost while they step a fiber, before it is lost too.
+            put_away: which fibers that sleep are put away, to cost no member anything.
         """
         self.state = CoordinatorState()
-        self.features = _make(self.state, grace, max_losses)
+        self.features = _make(self.state, grace, max_losses, put_away)
         self.state.hooks = Hooks(self.features)
         self._bind()
 

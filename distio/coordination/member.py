@@ -30,6 +30,7 @@ from distio.coordination.actors.member import Actors
 from distio.coordination.calls.member import Calls
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.checkpoints.member import Checkpoints
+from distio.coordination.cold.member import Cold
 from distio.coordination.deadlock.member import WaitGraphs
 from distio.coordination.dispatch import HandlerTable, answers, handles
 from distio.coordination.endings.member import Endings
@@ -79,6 +80,7 @@ class Features(NamedTuple):
     references: References
     recovery: Recovery
     checkpoints: Checkpoints
+    cold: Cold
     drain: Drain
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
@@ -109,6 +111,7 @@ def _make(state: MemberState) -> Features:
         references=references,
         recovery=recovery,
         checkpoints=Checkpoints(state, recovery, timers, cancellation),
+        cold=Cold(state, recovery),
         drain=drain,
         placement=Placement(state, references, recovery),
         timers=timers,

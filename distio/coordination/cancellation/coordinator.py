@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from distio.coordination.admission import part_of
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
@@ -17,9 +19,21 @@ __all__ = ["Cancellation"]
 class Cancellation(CoordinatorFeature):
     """Passes on cancellations; those that the host may not have heard are in records of fibers."""
 
-    def __init__(self, state: CoordinatorState, outcomes: Outcomes) -> None:
+    def __init__(
+        self,
+        state: CoordinatorState,
+        outcomes: Outcomes,
+        rouse: Callable[[int, FiberRecord], None],
+    ) -> None:
+        """
+        Args:
+            state: what is known of members and fibers.
+            outcomes: finds fibers that have no record.
+            rouse: called with a fiber that is at no member: if it sleeps, it is to be placed.
+        """
         self._state = state
         self._outcomes = outcomes
+        self._rouse = rouse
 
     @admits
     def admit_cancel(self, sender: MemberRecord, message: m.CancelFibers) -> None:
@@ -41,6 +55,7 @@ class Cancellation(CoordinatorFeature):
                 record.note_told(region, 0)
             elif record.host == NOWHERE:
                 record.cancelled(region, 0)
+                self._rouse(fiber, record)
             else:
                 record.heard(state.members[record.host].received)
                 at.setdefault(record.host, []).append((fiber, region, record))

@@ -19,7 +19,6 @@ from typing import Any, Final, final
 from distio.coordination.feature.hook import Hook, HookTable
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
-from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
 
 __all__ = ["Departure", "Hooks", "MemberFeature", "WaitsOfRun"]
@@ -37,9 +36,6 @@ class Departure:
 
     run: LocalRun
     fibers: Sequence[Fiber]
-    dumped: Dumped
-    target: int
-    """The member that the fibers are for; 0: any."""
     held: list[tuple[Key, int, int]] = field(default_factory=list)
     """(lock, its tokens, how many of them) that leave with the fibers."""
 

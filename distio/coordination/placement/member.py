@@ -174,7 +174,7 @@ class Placement(MemberFeature):
         state.flush(full=False)
         self._recovery.send_outcomes(run, mentioned)
         self._references.export(dumped.handles)
-        departure = Departure(run, fibers, dumped, target)
+        departure = Departure(run, fibers)
         for fibers_leave in state.hooks.fibers_leave:
             fibers_leave(departure)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]

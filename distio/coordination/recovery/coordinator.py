@@ -90,8 +90,8 @@ class Recovery(CoordinatorFeature):
     def fibers_left(self, member: MemberRecord, chunk: m.Chunk) -> None:
         """The chunk is a snapshot, unless its fibers can go to one member only."""
         run = self._state.runs[chunk.run]
-        if run.snapshots == "off":
-            return
+        if run.snapshots == "off" or chunk.is_waiting:
+            return  # one that waits was a snapshot before
         if not chunk.target:
             self._keep(chunk, member.received)
             return
@@ -108,7 +108,8 @@ class Recovery(CoordinatorFeature):
         require(len(message.fibers) == len(message.payloads), "not every outcome is a fiber's")
         for chunk in message.chunks:
             require(chunk.run == message.run, "the fibers of other runs are saved")
-            require(len(chunk.fibers) == 1, "a snapshot has more than one fiber")
+            is_alone = len(chunk.fibers) == 1
+            require(is_alone or not chunk.held, "fibers that share a snapshot hold locks")
             require(not chunk.held or self._has_lent(sender.id, chunk.held), "it holds too much")
         require_attachments(run, message.chunks)
         fibers = [*message.fibers, *[each.fiber for each in message.unsaved]]
@@ -133,9 +134,16 @@ class Recovery(CoordinatorFeature):
         for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
             self._keep_outcome(sender, message.run, fiber, payload, references.get(index, ()))
         for chunk in message.chunks:
-            ((fiber, epoch),) = chunk.fibers
             taken = run.take_attachments(chunk)  # in any case: the sender sends them once
-            if self._find(sender, message.run, fiber, epoch) is not None:
+            found = [
+                index
+                for index, (fiber, epoch) in enumerate(chunk.fibers)
+                if self._find(sender, message.run, fiber, epoch) is not None
+            ]
+            if len(found) < len(chunk.fibers):  # the others have moved on
+                fibers = [chunk.fibers[index] for index in found]
+                taken = msgspec.structs.replace(taken, fibers=fibers, places=found)
+            if found:
                 self._keep(taken, message.received, is_saved=True)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)

@@ -25,6 +25,8 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.dispatch import handles
 from distio.coordination.executor.tasks import Task
@@ -43,7 +45,7 @@ from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.member import MemberState
 from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber, Handle
-from distio.core.snapshot import Leaving, capture, would_doubt
+from distio.core.snapshot import Leaving, capture, is_fresh, would_doubt
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 
@@ -53,6 +55,8 @@ Following = Fiber | Task | None
 Answer = Callable[[Fiber, Any], Following]
 HeldBy = Callable[[Fiber, Key | None], list[tuple[Key, int, int]]]
 
+_MOST_TOGETHER: Final = 256
+"""So many fibers that have not begun share a pickle at most."""
 _BOUND: Final = "it uses an object that is kept in the worker"
 _THREADS: Final = "other threads of the worker may have been at fibers of its tree"
 
@@ -193,6 +197,7 @@ class Recovery(MemberFeature):
         fiber: Fiber | None,
         then: Answer | Task,
         condition: Condition | None = None,
+        together: Sequence[Fiber] = (),
     ) -> TakeSnapshots:
         """The task that takes snapshots of all fibers in these trees.
 
@@ -202,6 +207,7 @@ class Recovery(MemberFeature):
             fiber: the fiber that does it, which is with the executor; None: fibers leave.
             then: answers the fiber, or what is to be done after that.
             condition: see `save`.
+            together: those of the fibers that are to share a pickle, though they have begun.
         """
         fibers = [each for tree in trees for each in (tree.head, *tree.rest.values())]
         is_alone = self._state.executors == 1 or all(each is fiber for each in fibers)
@@ -212,8 +218,20 @@ class Recovery(MemberFeature):
         mentioned = getattr(request, "handles", ())
         run = self._state.runs[trees[0].head.run]
         received, refusal = self._state.progress.received, "" if is_alone else _THREADS
-        what = captured, received, mentioned, effect, refusal
+        what = _in_groups(captured, together), received, mentioned, effect, refusal
         return TakeSnapshots(run, *what, fiber, then, condition, self._taken)
+
+    def save_together(self, fibers: Sequence[Fiber], effect: str, then: Task) -> Task:
+        """The task that saves parked fibers of one run, and all in their trees, or none.
+
+        Args:
+            fibers: they share one pickle.
+            effect: what has become of them, in words.
+            then: the task that comes next, if they were saved.
+        """
+        trees = {fiber.tree: None for fiber in fibers}
+        condition = Condition(_stay, needs_all=True)
+        return self._save([*trees], effect, None, then, condition, together=fibers)
 
     def _captured(
         self, fiber: Fiber, acting: Fiber | None, *, is_alone: bool, stays: bool = True
@@ -255,18 +273,25 @@ class Recovery(MemberFeature):
         def taken(taken: Taken) -> None:
             if run.id in self._state.runs:
                 self._keep(taken, is_to_be_heard=True)
-            reasons = {each.fiber.id: why for each, dumped, why in taken.snapshots if not dumped}
+            reasons = {
+                each.fiber.id: why
+                for together, dumped, why in taken.snapshots
+                for each in together
+                if dumped is None
+            }
             saved(fibers, reasons)
 
         received = self._state.progress.received
         said = received, (), "was with a worker that leaves", ""
-        return TakeSnapshots(run, captured, *said, None, Task(), None, taken)
+        return TakeSnapshots(run, _in_groups(captured), *said, None, Task(), None, taken)
 
     def _taken(self, taken: Taken) -> Following:
         """Snapshots were taken: they leave, and then what others see."""
         if taken.run.id not in self._state.runs:
             return None
         if reason := taken.why_none():
+            if taken.fiber is None:
+                return None  # those that were to leave stay
             assert taken.condition is not None
             return self._go_on(taken.fiber, partial(taken.condition.refused, reason=reason))
         self._keep(taken)
@@ -277,18 +302,26 @@ class Recovery(MemberFeature):
         state, run = self._state, taken.run
         state.flush(full=False)  # the coordinator hears that a fiber was started before all else
         chunks, unsaved = [], []
-        for captured, dumped, reason in taken.snapshots:
-            fiber, key = captured.fiber, (captured.fiber.id, captured.fiber.epoch)
-            if fiber.tree is None:
-                continue  # another thread has stepped it to its end, or it has left
+        for together, dumped, reason in taken.snapshots:
+            # another thread has stepped the others to their end, or they have left
+            here = [each.fiber.tree is not None for each in together]
+            fibers = [each.fiber for each, is_here in zip(together, here) if is_here]
+            if not fibers:
+                continue
+            keys = [(fiber.id, fiber.epoch) for fiber in fibers]
             if dumped is None:
                 because = f"the fiber {taken.effect}, and could not be saved then: {reason}"
-                unsaved.append(m.Unsaved(*key, because))
+                unsaved += [m.Unsaved(*key, because) for key in keys]
             else:
                 self._references.export(dumped.handles)
-                chunk = run.chunk([key], dumped, captured.held, 0, is_waiting=captured.is_waiting)
+                first = together[0]
+                chunk = run.chunk(keys, dumped, first.held, 0, is_waiting=first.is_waiting)
+                if not all(here):
+                    places = [place for place, is_here in enumerate(here) if is_here]
+                    chunk = msgspec.structs.replace(chunk, places=places)
                 chunks.append(chunk)
-            self._begin(run, fiber, is_unsaved=dumped is None)
+            for fiber in fibers:
+                self._begin(run, fiber, is_unsaved=dumped is None)
         outcomes = self._export(run, taken.outcomes)
         said = chunks, unsaved, *outcomes, is_to_be_heard
         state.send(m.SaveFibers(run.id, taken.received, *said))
@@ -363,6 +396,31 @@ class Recovery(MemberFeature):
 
     def leftovers(self) -> Mapping[str, Sized]:
         return {"reports of losses": self._reports}
+
+
+def _stay(fiber: Fiber, request: Any, reason: str) -> Following:
+    """Nobody waits for an answer: the fibers stay where they are."""
+    return None
+
+
+def _in_groups(
+    captured: Sequence[Captured], together: Sequence[Fiber] = ()
+) -> Sequence[Sequence[Captured]]:
+    """Which of them share a pickle: some that have not begun do, and so do these."""
+    group = {fiber.id for fiber in together}
+    groups: list[list[Captured]] = [[each for each in captured if each.fiber.id in group]]
+    fresh: list[Captured] = []
+    for each in captured:
+        if each.fiber.id in group:
+            continue
+        if not each.state or each.held or not is_fresh(each.state):
+            groups.append([each])
+        else:
+            fresh.append(each)
+    groups += [
+        fresh[start : start + _MOST_TOGETHER] for start in range(0, len(fresh), _MOST_TOGETHER)
+    ]
+    return [each for each in groups if each]
 
 
 def _effect(fiber: Fiber, request: Any, state: MemberState) -> str:

@@ -70,8 +70,8 @@ class Taken(NamedTuple):
     """How many messages the member had handled when the fibers were captured."""
     effect: str
     """What others see then, in words."""
-    snapshots: Sequence[tuple[Captured, Dumped | None, str]]
-    """(fiber, its pickle or None, why there is none)."""
+    snapshots: Sequence[tuple[Sequence[Captured], Dumped | None, str]]
+    """(fibers, their pickle or None, why there is none)."""
     outcomes: Sequence[tuple[int, Leaving]]
     """Those of fibers that have ended here, and to which snapshots or what is said next refer."""
     fiber: Fiber | None
@@ -87,19 +87,19 @@ class Taken(NamedTuple):
             return ""
         needed = [
             reason
-            for captured, _, reason in self.snapshots
-            if self.condition.needs_all or captured.fiber is self.fiber
+            for together, _, reason in self.snapshots
+            if self.condition.needs_all or together[0].fiber is self.fiber
         ]
         return next(filter(None, needed), "")
 
 
 @final
 class TakeSnapshots(Task):
-    """Fibers are to be pickled as they are, each on its own.
+    """Fibers are to be pickled as they are.
 
     Args:
         run: that of the fibers.
-        captured: the fibers.
+        captured: the fibers; those that are to share a pickle are together.
         received: how many messages the member has handled.
         mentioned: handles of fibers in what is said next.
         effect: what others see then, in words.
@@ -115,7 +115,7 @@ class TakeSnapshots(Task):
     def __init__(
         self,
         run: LocalRun,
-        captured: Sequence[Captured],
+        captured: Sequence[Sequence[Captured]],
         received: int,
         mentioned: Sequence[Handle[Any, Any, Any]],
         effect: str,
@@ -149,18 +149,25 @@ class TakeSnapshots(Task):
     def run(self, host: HostServices) -> None:
         """Pickle them, and the outcomes to which they refer."""
         writer, fiber = Writer(attaches=True), self._result.fiber
-        snapshots: list[tuple[Captured, Dumped | None, str]] = []
+        snapshots: list[tuple[Sequence[Captured], Dumped | None, str]] = []
         mentioned = [*self._mentioned]
-        for captured in self._captured:
+        pending = [*reversed(self._captured)]
+        while pending:
+            together = pending.pop()
+            captured = together[0]
             refusal = "" if captured.fiber is fiber else self._refusal
             dumped, reason = None, refusal or captured.refusal
             if not reason:
                 try:
-                    dumped = dump_captured(captured.fiber, captured.state, writer=writer)
+                    states = [(each.fiber, each.state) for each in together]
+                    dumped = dump_captured(states, writer=writer)
                     mentioned += dumped.handles
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
+                    if len(together) > 1:  # one of them is to blame
+                        pending += [[each] for each in reversed(together)]
+                        continue
                     reason = _why_unsaved(captured, error)
-            snapshots.append((captured, dumped, reason))
+            snapshots.append((together, dumped, reason))
         outcomes = outcomes_of(mentioned, self._result.run)
         self._result = self._result._replace(snapshots=snapshots, outcomes=outcomes)
 

@@ -10,7 +10,7 @@ from typing import Any
 from distio.coordination.feature.coordinator import Hooks
 from distio.coordination.state.events import Send
 from distio.coordination.state.members import Departed, MemberRecord
-from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
+from distio.coordination.state.registry import NOWHERE, ColdGroup, FiberRecord, Run
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 
@@ -28,6 +28,8 @@ class CoordinatorState:
         self.runs: dict[int, Run] = {}
         self.backlog: deque[m.Chunk] = deque()
         """The chunks that wait for a place."""
+        self.cold: dict[int, dict[ColdGroup, None]] = {}
+        """By run: the fibers that sleep here."""
         self.now = 0.0
         """When the event came that is being handled."""
         self.alarm = inf

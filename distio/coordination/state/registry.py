@@ -6,7 +6,9 @@ many there are. A record is made when a fiber is shipped, or waited for from els
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, final
 
 import msgspec
@@ -15,7 +17,7 @@ from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages import Chunk, Replied, WaitGraph
 
-__all__ = ["NOWHERE", "FiberRecord", "KeptOutcome", "Run", "Snapshot"]
+__all__ = ["NOWHERE", "ColdGroup", "FiberRecord", "KeptOutcome", "Run", "Snapshot"]
 
 NOWHERE: Final = -1
 """The host of a fiber that waits for a place."""
@@ -34,7 +36,8 @@ class Snapshot:
     __slots__ = ("chunk", "fibers", "is_saved")
 
     def __init__(self, chunk: Chunk, *, is_saved: bool) -> None:
-        self.chunk = chunk
+        self.chunk = msgspec.structs.replace(chunk, fibers=[], places=[])
+        """The pickle: the records of the fibers say which of them is where in it."""
         self.is_saved = is_saved
         """Whether it was taken on a worker, or is how the fibers came to theirs."""
         self.fibers = len(chunk.fibers)
@@ -52,6 +55,61 @@ class KeptOutcome:
         self.references = references
 
 
+@final
+class ColdGroup:
+    """Fibers of one run that sleep as bytes at the coordinator, and share a snapshot.
+
+    Args:
+        run: that of the fibers.
+        snapshot: the pickle.
+        sleepers: (when it wakes, fiber) of each.
+        names: those of fibers that have one.
+        is_bare: whether nothing would be left to do for them, if they were cancelled.
+    """
+
+    __slots__ = ("_deadlines", "_fibers", "is_bare", "names", "run", "snapshot")
+
+    def __init__(
+        self,
+        run: int,
+        snapshot: Snapshot,
+        sleepers: Iterable[tuple[float, int]],
+        names: dict[int, str],
+        *,
+        is_bare: bool,
+    ) -> None:
+        self.run = run
+        self.snapshot = snapshot
+        ordered = sorted(sleepers)
+        self._deadlines = array("d", [deadline for deadline, _ in ordered])
+        self._fibers = array("q", [fiber for _, fiber in ordered])
+        self.names = names
+        self.is_bare = is_bare
+
+    def __bool__(self) -> bool:
+        return bool(self._fibers)
+
+    @property
+    def fibers(self) -> Sequence[int]:
+        """Those that still sleep; the first one wakes next."""
+        return self._fibers
+
+    @property
+    def wakes_at(self) -> float:
+        """When the next of them wakes."""
+        return self._deadlines[0]
+
+    def due(self, now: float) -> Sequence[int]:
+        """Those whose time has come."""
+        return self._fibers[: bisect_right(self._deadlines, now)]
+
+    def take(self, fiber: int) -> float:
+        """Take a fiber out; return when it wakes."""
+        index = self._fibers.index(fiber)
+        del self._fibers[index]
+        return self._deadlines.pop(index)
+
+
 class FiberRecord:
     """The record of a fiber that was shipped or saved, or is awaited from elsewhere.
 
@@ -62,6 +120,7 @@ class FiberRecord:
     __slots__ = (
         "ended",
         "epoch",
+        "group",
         "host",
         "is_unwanted",
         "last_loss",
@@ -111,6 +170,8 @@ class FiberRecord:
         """How many times it has gone on elsewhere after a loss."""
         self.last_loss = ""
         """The last one, in words."""
+        self.group: ColdGroup | None = None
+        """With which others it sleeps at the coordinator, if it does."""
         self.wakes_at: float | None = None
         """When the sleep ends in which the snapshot waits; None: that is over, or it waits for
         something else."""
