@@ -49,6 +49,7 @@ from distio.coordination.state.events import (
 )
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import FiberRecord, Run
+from distio.coordination.state.store import InMemory, Keep
 from distio.coordination.status.coordinator import StatusQueries
 from distio.coordination.timers.coordinator import Timers
 from distio.protocol import messages as m
@@ -139,14 +140,16 @@ class Coordinator:
         grace: float = GRACE_SECONDS,
         max_losses: int = MAX_LOSSES,
         put_away: PutAwayPolicy = PUT_AWAY,
+        keep: Keep = InMemory,
     ) -> None:
         """
         Args:
             grace: how many seconds a run that is ended may take to release what it holds.
             max_losses: how many workers may be lost while they step a fiber, before it is lost too.
             put_away: which fibers that sleep are put away, to cost no member anything.
+            keep: keeps the bytes of snapshots and outcomes.
         """
-        self.state = CoordinatorState()
+        self.state = CoordinatorState(keep)
         self.features = _make(self.state, grace, max_losses, put_away)
         self.state.hooks = Hooks(self.features)
         self._bind()

@@ -28,7 +28,7 @@ from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.registry import NOWHERE, ColdGroup, FiberRecord, Run
+from distio.coordination.state.registry import NOWHERE, ColdGroup, FiberRecord, Run, Snapshot
 from distio.errors import DistioBug
 from distio.protocol.ids import name_of
 from distio.protocol.messages import StartTimer
@@ -126,9 +126,8 @@ class Cold(CoordinatorFeature):
         """The fibers are there, each once, in one snapshot in which they wait."""
         if part_of(self._state, sender, message.run) is None:
             raise Late
-        fibers, snapshots = self._state.fibers, set()
         for fiber, epoch in message.fibers:
-            record = fibers.get(fiber)
+            record = self._state.fibers.get(fiber)
             is_there = (
                 record is not None
                 and record.host == sender.id
@@ -137,20 +136,34 @@ class Cold(CoordinatorFeature):
                 and record.snapshot is not None
                 and record.snapshot.chunk.is_waiting
             )
-            if record is None or not is_there:
+            if not is_there:
                 raise Inadmissible(f"fiber {name_of(fiber)} isn't there to be put away")
-            snapshots.add(id(record.snapshot))
         ids = {fiber for fiber, _ in message.fibers}
         require(len(ids) == len(message.fibers), "a fiber is put away twice")
-        require(len(snapshots) == 1, "fibers of several snapshots are put away together")
 
     @handles
     def put_away(self, sender: MemberRecord, message: m.FibersPutAway) -> None:
         """Fibers have left their member, and sleep on here."""
-        state, run = self._state, self._state.runs[message.run]
-        records = {fiber: state.fibers[fiber] for fiber, _ in message.fibers}
-        snapshot = next(iter(records.values())).snapshot
-        assert snapshot is not None
+        run, names = self._state.runs[message.run], dict(message.names)
+        together: dict[Snapshot, dict[int, FiberRecord]] = {}
+        for fiber, _ in message.fibers:
+            record = self._state.fibers[fiber]
+            assert record.snapshot is not None
+            together.setdefault(record.snapshot, {})[fiber] = record
+        for snapshot, records in together.items():
+            sleepers = self._leave(sender, snapshot, records)
+            run.move(sender.id, NOWHERE, len(records))
+            named = {fiber: names[fiber] for fiber in records if fiber in names}
+            self._add(ColdGroup(message.run, snapshot, sleepers, named, is_bare=message.is_bare))
+        run.note_progress()
+        if run.ending is not None:
+            self.run_is_ending(message.run, run)
+
+    def _leave(
+        self, sender: MemberRecord, snapshot: Snapshot, records: Mapping[int, FiberRecord]
+    ) -> list[tuple[float, int]]:
+        """Fibers leave their member; return when each of them wakes."""
+        state = self._state
         sleepers: list[tuple[float, int]] = []
         for fiber, record in records.items():
             deadline = self._stop_timer(fiber)
@@ -158,22 +171,22 @@ class Cold(CoordinatorFeature):
             if record.pending_cancels:
                 record.heard(sender.received)
             sleepers.append((state.now if deadline is None else deadline, fiber))
-        chunk = msgspec.structs.replace(snapshot.chunk, fibers=message.fibers, references=[])
+        ids = [(fiber, record.epoch) for fiber, record in records.items()]
+        chunk = msgspec.structs.replace(snapshot.chunk, fibers=ids, references=[])
         for fibers_left in state.hooks.fibers_left:
             fibers_left(sender, chunk)
-        run.move(sender.id, NOWHERE, len(records))
-        run.note_progress()
-        group = ColdGroup(
-            message.run, snapshot, sleepers, dict(message.names), is_bare=message.is_bare
-        )
-        state.cold.setdefault(message.run, {})[group] = None
-        for record in records.values():
-            record.group = group
+        return sleepers
+
+    def _add(self, group: ColdGroup) -> None:
+        self._state.cold.setdefault(group.run, {})[group] = None
         self._push(group)
-        if run.ending is not None:
-            self.run_is_ending(message.run, run)
-        else:
-            self._rouse(group, [id for id, record in records.items() if record.pending_cancels])
+        to_hear = []
+        for fiber in group.fibers:
+            record = self._state.fibers[fiber]
+            record.group = group
+            if record.pending_cancels:
+                to_hear.append(fiber)
+        self._rouse(group, to_hear)
 
     # -- fibers that wake -----------------------------------------------------------------
 

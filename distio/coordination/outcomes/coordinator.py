@@ -79,7 +79,7 @@ class Outcomes(CoordinatorFeature):
         keys = [*outcome.references]
         self._references.sent(keys, member)
         references = [(0, keys)] if keys else []
-        self._state.send(member, m.Outcomes([fiber], [outcome.payload], references))
+        self._state.send(member, m.Outcomes([fiber], [outcome.payload.load()], references))
 
     def find(self, asker: MemberRecord, id: int, fiber: int) -> FiberRecord | None:
         """The record, or the unverified wait, of a fiber; None if it isn't of this run."""
@@ -156,7 +156,7 @@ class Outcomes(CoordinatorFeature):
         if record is None or record.host != host or record.is_unwanted:
             return
         if record.outcome is None and self._state.runs[record.run].snapshots != "off":
-            record.outcome = KeptOutcome(payload, keys)
+            record.outcome = KeptOutcome(self._state.keep(payload), keys)
             self._references.came(keys)
 
     def _forget(self, fiber: int, record: FiberRecord) -> None:

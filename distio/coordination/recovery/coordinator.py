@@ -177,12 +177,12 @@ class Recovery(CoordinatorFeature):
             self._state.stale += 1
             return
         record.ended = True
-        record.outcome = KeptOutcome(payload, references)
+        record.outcome = KeptOutcome(self._state.keep(payload), references)
         self._references.came(references)
 
     def _keep(self, chunk: m.Chunk, received: int, *, is_saved: bool = False) -> None:
         self._references.came(chunk.references)
-        snapshot = Snapshot(chunk, is_saved=is_saved)
+        snapshot = Snapshot(chunk, self._state.keep(chunk.payload), is_saved=is_saved)
         for index, (fiber, _) in enumerate(chunk.fibers):
             record = self._state.fibers[fiber]
             if not chunk.is_waiting:

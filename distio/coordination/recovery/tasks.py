@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
@@ -21,6 +21,9 @@ from distio.protocol.text import str_of
 __all__ = ["Captured", "Condition", "RepeatRequest", "TakeSnapshots", "Taken"]
 
 Following = Fiber | Task | None
+
+_MOST_BYTES_TOGETHER: Final = 32 * 1024
+"""Fibers share no larger pickle: to let one of them go on is to open it all."""
 
 
 @final
@@ -161,6 +164,10 @@ class TakeSnapshots(Task):
                 try:
                     states = [(each.fiber, each.state) for each in together]
                     dumped = dump_captured(states, writer=writer)
+                    if len(together) > 1 and len(dumped.payload) > _MOST_BYTES_TOGETHER:
+                        middle = len(together) // 2
+                        pending += [together[middle:], together[:middle]]
+                        continue
                     mentioned += dumped.handles
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
                     if len(together) > 1:  # one of them is to blame

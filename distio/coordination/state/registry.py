@@ -13,6 +13,7 @@ from typing import Final, final
 
 import msgspec
 
+from distio.coordination.state.store import Stored
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages import Chunk, Replied, WaitGraph
@@ -33,11 +34,12 @@ _MOST_LOSSES: Final = 3
 class Snapshot:
     """Fibers as they were at one moment, from which they can go on if their host is lost."""
 
-    __slots__ = ("chunk", "fibers", "is_saved")
+    __slots__ = ("chunk", "fibers", "is_saved", "payload")
 
-    def __init__(self, chunk: Chunk, *, is_saved: bool) -> None:
-        self.chunk = msgspec.structs.replace(chunk, fibers=[], places=[])
-        """The pickle: the records of the fibers say which of them is where in it."""
+    def __init__(self, chunk: Chunk, payload: Stored, *, is_saved: bool) -> None:
+        self.chunk = msgspec.structs.replace(chunk, fibers=[], places=[], payload=b"")
+        """What goes with the pickle: the records of the fibers say which is where in it."""
+        self.payload = payload
         self.is_saved = is_saved
         """Whether it was taken on a worker, or is how the fibers came to theirs."""
         self.fibers = len(chunk.fibers)
@@ -50,7 +52,7 @@ class KeptOutcome:
 
     __slots__ = ("payload", "references")
 
-    def __init__(self, payload: bytes, references: Sequence[int]) -> None:
+    def __init__(self, payload: Stored, references: Sequence[int]) -> None:
         self.payload = payload
         self.references = references
 

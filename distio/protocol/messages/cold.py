@@ -22,7 +22,7 @@ class PutAway(CoordinatorMessage, frozen=True, gc=False):
 
 
 class FibersPutAway(MemberMessage, frozen=True, gc=False):
-    """These fibers sleep here no more, but in the one snapshot that was sent of them before."""
+    """These fibers sleep here no more, but in the snapshots that were sent of them before."""
 
     run: Id
     fibers: Annotated[list[tuple[FiberId, Epoch]], Meta(min_length=1)]
