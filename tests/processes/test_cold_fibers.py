@@ -31,13 +31,13 @@ def until_away(fibers: Sequence[Any]) -> Program:
     """Wait until no worker has any of these fibers."""
 
     def look(fiber: Any) -> Program:
-        return fiber.status().flat_map(
-            lambda status: (
-                io.pure(None)
-                if (status.state, status.where) == ("sleeps", None)
-                else io.sleep(0.05).then(io.defer_io(look, fiber))
-            )
-        )
+        def unless_away(status: Any) -> Program:
+            if (status.state, status.where) == ("sleeps", None):
+                return io.pure(None)
+            return io.sleep(0.05).then(io.defer_io(look, fiber))
+
+        asked: Program = fiber.status().flat_map(unless_away)
+        return asked
 
     return io.zip([look(fiber) for fiber in fibers])
 

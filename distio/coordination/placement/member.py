@@ -2,7 +2,8 @@
 
 Rules
 -----
-- Children start first-in first-out, here, unless the member offers them to the cluster.
+- Children start first-in first-out, here, unless the member offers them to the cluster. A fiber
+  that starts ever more of them waits its turn, so not all of them are there before the first runs.
 - A fiber leaves by being pickled in a task. One that can't be pickled stays.
 - Before fibers leave, the coordinator is told of all that they have done here.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task, Work
@@ -33,7 +34,10 @@ from distio.protocol import requests as rq
 from distio.protocol.domains import Snapshots
 from distio.protocol.ids import sequence_of
 
-__all__ = ["Placement"]
+__all__ = ["MOST_READY", "Placement"]
+
+MOST_READY: Final = 10_000
+"""If more is ready, a fiber that starts others goes on when these have begun."""
 
 
 class Placement(MemberFeature):
@@ -58,7 +62,7 @@ class Placement(MemberFeature):
         return state.make(run, id, io, context)
 
     @answers
-    def spawn(self, parent: Fiber, request: rq.Spawn) -> Fiber | PickleFibers:
+    def spawn(self, parent: Fiber, request: rq.Spawn) -> Fiber | PickleFibers | None:
         """Make the children that `parent` asks for and answer it with their handles."""
         state, context = self._state, parent.context
         run, make = state.runs[parent.run], state.make
@@ -78,6 +82,9 @@ class Placement(MemberFeature):
         if state.offers_children and children:
             return self.ship(children, then=parent)
         state.ready.extend(children)
+        if len(state.ready) > MOST_READY:
+            state.queue(parent)  # behind them: it starts no more before they have begun
+            return None
         return parent
 
     @answers
