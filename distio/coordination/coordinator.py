@@ -32,6 +32,7 @@ from distio.coordination.membership.coordinator import Membership
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.coordinator import Placement
+from distio.coordination.pressure.coordinator import Pressure
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.recovery.coordinator import MAX_LOSSES, Recovery
 from distio.coordination.recovery.reports import LossReports
@@ -64,6 +65,7 @@ class Features(NamedTuple):
     recovery: Recovery  # before all that a lost member has: some of it goes on elsewhere
     checkpoints: Checkpoints
     cold: Cold
+    pressure: Pressure
     cancellation: Cancellation  # before outcomes: a fiber hears of it before its handle is dropped
     outcomes: Outcomes
     timers: Timers
@@ -107,6 +109,7 @@ def _make(
         ),
         checkpoints=Checkpoints(state),
         cold=cold,
+        pressure=Pressure(state),
         cancellation=Cancellation(state, outcomes, cold.rouse),
         outcomes=outcomes,
         timers=timers,

@@ -46,6 +46,7 @@ from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.nested import NestedRuns
 from distio.coordination.placement.member import Placement
+from distio.coordination.pressure.member import Pressure
 from distio.coordination.primitives.member import Primitives
 from distio.coordination.recovery.draining import Drain, Drained
 from distio.coordination.recovery.member import Recovery
@@ -82,6 +83,7 @@ class Features(NamedTuple):
     checkpoints: Checkpoints
     cold: Cold
     drain: Drain
+    pressure: Pressure
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
     calls: Calls
@@ -101,6 +103,7 @@ def _make(state: MemberState) -> Features:
     locks, timers = Locks(state, references), Timers(state)
     recovery = Recovery(state, references, cancellation, locks.held_by)
     drain = Drain(state, recovery, cancellation)
+    pressure = Pressure(state, recovery.ask_again)
     outcomes = Outcomes(state, references, waits)
     return Features(
         turns=Turns(state),
@@ -113,7 +116,8 @@ def _make(state: MemberState) -> Features:
         checkpoints=Checkpoints(state, recovery, timers, cancellation),
         cold=Cold(state, recovery),
         drain=drain,
-        placement=Placement(state, references, recovery),
+        pressure=pressure,
+        placement=Placement(state, references, recovery, pressure),
         timers=timers,
         calls=Calls(state),
         status=StatusQueries(state),

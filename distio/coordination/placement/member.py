@@ -19,6 +19,7 @@ from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task, Work
 from distio.coordination.feature.member import Departure, MemberFeature
 from distio.coordination.placement.tasks import OfferFibers, PickleFibers, UnpickleChunk
+from distio.coordination.pressure.member import Pressure
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
 from distio.coordination.state.children import inherit
@@ -43,8 +44,11 @@ MOST_READY: Final = 10_000
 class Placement(MemberFeature):
     """Where the fibers of one member come from, and where they go."""
 
-    def __init__(self, state: MemberState, references: References, recovery: Recovery) -> None:
+    def __init__(
+        self, state: MemberState, references: References, recovery: Recovery, pressure: Pressure
+    ) -> None:
         self._state = state
+        self._pressure = pressure
         self._references = references
         self._recovery = recovery
 
@@ -64,6 +68,8 @@ class Placement(MemberFeature):
     @answers
     def spawn(self, parent: Fiber, request: rq.Spawn) -> Fiber | PickleFibers | None:
         """Make the children that `parent` asks for and answer it with their handles."""
+        if self._pressure.holds(parent):
+            return None
         state, context = self._state, parent.context
         run, make = state.runs[parent.run], state.make
         count = len(request.ios)
@@ -86,6 +92,10 @@ class Placement(MemberFeature):
             state.queue(parent)  # behind them: it starts no more before they have begun
             return None
         return parent
+
+    def withdraw(self, fiber: Fiber, request: rq.Spawn) -> bool:
+        self._pressure.release(fiber)
+        return True
 
     @answers
     def spawn_at(self, parent: Fiber, request: rq.SpawnAt) -> Fiber | Task:

@@ -364,9 +364,10 @@ class Recovery(MemberFeature):
 
     def repeated(self, fiber: Fiber) -> RepeatRequest:
         """The task by which a fiber asks again for what it waits for in its snapshot."""
-        return RepeatRequest(fiber, self._repeat)
+        return RepeatRequest(fiber, self.ask_again)
 
-    def _repeat(self, fiber: Fiber) -> Following:
+    def ask_again(self, fiber: Fiber) -> Following:
+        """A fiber that is in no place asks for what it has asked for before."""
         state = self._state
         if fiber.run not in state.runs:
             return None
