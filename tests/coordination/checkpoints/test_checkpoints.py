@@ -60,7 +60,7 @@ class OneWorker(World):
         assert record.snapshot is not None
         run, chunk = self.coordinator.runs[record.run], record.snapshot.chunk
         ids, attachments = [(id, record.epoch)], dict(run.attachments)
-        (fiber,) = load_fibers(chunk.run, ids, chunk.payload, {}, attachments)
+        (fiber,) = load_fibers(chunk.run, ids, record.snapshot.payload.load(), {}, attachments)
         return fiber
 
     def outcome(self) -> Any:
