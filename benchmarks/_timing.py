@@ -21,6 +21,8 @@ queues.py       how fast do items go through a queue?                  asyncio, 
                                                                        dask            ≥ 5
 memory.py       how much memory does a sleeping fiber take?            raffiot,        ≤ 1,000
                                                                        asyncio
+sleepers.py     how much memory do fibers take that sleep for long,    —               ≤ 1,000
+                on a cluster?
 cancelling.py   how long does it take to cancel: fibers, the losers    asyncio         ≤ 0.3 s,
                 of a race, a run?                                                      30 µs
 loss.py         how long until a killed worker's fiber goes on?        —               ≤ 50 ms

@@ -15,6 +15,7 @@ from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
 from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import Terminated, end_on_sigterm
@@ -253,6 +254,15 @@ def coordinator(
             "lost; nothing is lost meanwhile. 0: it never comes back.",
         ),
     ] = ABSENCE_SECONDS,
+    snapshot_memory: Annotated[
+        int,
+        typer.Option(
+            metavar="MIB",
+            min=0,
+            help="How many MiB of snapshots and outcomes are kept in memory; the rest is in a "
+            "temporary file.",
+        ),
+    ] = IN_MEMORY_BYTES >> 20,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -267,7 +277,13 @@ def coordinator(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
         limits = {"grace": grace, "patience": patience, "absence": absence}
-        serve(bind, _say_ready, max_losses=max_losses, **limits)
+        serve(
+            bind,
+            _say_ready,
+            max_losses=max_losses,
+            snapshot_memory=snapshot_memory << 20,
+            **limits,
+        )
     except ClusterError as error:
         report.complain(error)
         return report.USAGE

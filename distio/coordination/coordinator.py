@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple, get_type_hints
 from distio.coordination.actors.coordinator import Actors
 from distio.coordination.cancellation.coordinator import Cancellation
 from distio.coordination.checkpoints.coordinator import Checkpoints
+from distio.coordination.cold.coordinator import PUT_AWAY, Cold, PutAwayPolicy
 from distio.coordination.deadlock.coordinator import DeadlockDetector
 from distio.coordination.dispatch import HandlerTable, admits, handles
 from distio.coordination.endings.coordinator import GRACE_SECONDS, Endings
@@ -32,6 +33,7 @@ from distio.coordination.membership.coordinator import Membership
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.coordinator import Placement
+from distio.coordination.pressure.coordinator import Pressure
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.recovery.coordinator import MAX_LOSSES, Recovery
 from distio.coordination.recovery.reports import LossReports
@@ -49,6 +51,7 @@ from distio.coordination.state.events import (
 )
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import FiberRecord, Run
+from distio.coordination.state.store import InMemory, Keep
 from distio.coordination.status.coordinator import StatusQueries
 from distio.coordination.timers.coordinator import Timers
 from distio.protocol import messages as m
@@ -63,6 +66,8 @@ class Features(NamedTuple):
     recovery: Recovery  # before all that a lost member has: some of it goes on elsewhere
     checkpoints: Checkpoints
     actors: Actors
+    cold: Cold
+    pressure: Pressure
     cancellation: Cancellation  # before outcomes: a fiber hears of it before its handle is dropped
     outcomes: Outcomes
     timers: Timers
@@ -79,13 +84,17 @@ class Features(NamedTuple):
     loss_reports: LossReports  # last: it tells where fibers were placed
 
 
-def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
+def _make(
+    state: CoordinatorState, grace: float, max_losses: int, put_away: PutAwayPolicy
+) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
     outcomes = Outcomes(state, references, unverified_waits)
     loss_reports = LossReports(state)
     locks, timers = Locks(state, references), Timers(state)
     actors = Actors(state)
+    cold = Cold(state, references, timers.is_running, timers.take, put_away)
+    timers.fell_asleep = cold.fell_asleep
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
     return Features(
@@ -103,7 +112,9 @@ def _make(state: CoordinatorState, grace: float, max_losses: int) -> Features:
         ),
         checkpoints=Checkpoints(state),
         actors=actors,
-        cancellation=Cancellation(state, outcomes),
+        cold=cold,
+        pressure=Pressure(state),
+        cancellation=Cancellation(state, outcomes, cold.rouse),
         outcomes=outcomes,
         timers=timers,
         locks=locks,
@@ -132,14 +143,22 @@ _RULES: Final = HandlerTable(admits, m.MemberMessage, _CLASSES, is_complete=Fals
 class Coordinator:
     """Decides; its shell carries the messages and keeps the clock."""
 
-    def __init__(self, grace: float = GRACE_SECONDS, max_losses: int = MAX_LOSSES) -> None:
+    def __init__(
+        self,
+        grace: float = GRACE_SECONDS,
+        max_losses: int = MAX_LOSSES,
+        put_away: PutAwayPolicy = PUT_AWAY,
+        keep: Keep = InMemory,
+    ) -> None:
         """
         Args:
             grace: how many seconds a run that is ended may take to release what it holds.
             max_losses: how many workers may be lost while they step a fiber, before it is lost too.
+            put_away: which fibers that sleep are put away, to cost no member anything.
+            keep: keeps the bytes of snapshots and outcomes.
         """
-        self.state = CoordinatorState()
-        self.features = _make(self.state, grace, max_losses)
+        self.state = CoordinatorState(keep)
+        self.features = _make(self.state, grace, max_losses, put_away)
         self.state.hooks = Hooks(self.features)
         self._bind()
 

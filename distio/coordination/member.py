@@ -30,6 +30,7 @@ from distio.coordination.actors.member import Actors
 from distio.coordination.calls.member import Calls
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.checkpoints.member import Checkpoints
+from distio.coordination.cold.member import Cold
 from distio.coordination.deadlock.member import WaitGraphs
 from distio.coordination.dispatch import HandlerTable, answers, handles
 from distio.coordination.endings.member import Endings
@@ -45,6 +46,7 @@ from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.nested import NestedRuns
 from distio.coordination.placement.member import Placement
+from distio.coordination.pressure.member import Pressure
 from distio.coordination.primitives.member import Primitives
 from distio.coordination.recovery.draining import Drain, Drained
 from distio.coordination.recovery.member import Recovery
@@ -79,7 +81,9 @@ class Features(NamedTuple):
     references: References
     recovery: Recovery
     checkpoints: Checkpoints
+    cold: Cold
     drain: Drain
+    pressure: Pressure
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
     calls: Calls
@@ -99,8 +103,9 @@ def _make(state: MemberState) -> Features:
     locks, timers = Locks(state, references), Timers(state)
     recovery = Recovery(state, references, cancellation, locks.held_by)
     drain = Drain(state, recovery, cancellation)
+    pressure = Pressure(state, recovery.ask_again)
     outcomes = Outcomes(state, references, waits)
-    placement = Placement(state, references, recovery)
+    placement = Placement(state, references, recovery, pressure)
     actors = Actors(state, placement, recovery, cancellation)
     return Features(
         turns=Turns(state),
@@ -111,7 +116,9 @@ def _make(state: MemberState) -> Features:
         references=references,
         recovery=recovery,
         checkpoints=Checkpoints(state, recovery, timers, cancellation),
+        cold=Cold(state, recovery),
         drain=drain,
+        pressure=pressure,
         placement=placement,
         timers=timers,
         calls=Calls(state),

@@ -76,10 +76,11 @@ def _lose_track(state: CoordinatorState, id: int, run: Run, reason: str) -> None
 def _balance(state: CoordinatorState, id: int, run: Run, reason: str) -> None:
     """Bring the counts and records of a run in line with what is known elsewhere."""
     chunks = [chunk.fibers for chunk in state.waiting_chunks() if chunk.run == id]
-    waiting = {fiber for fibers in chunks for fiber, _ in fibers}
+    cold = [fiber for group in state.cold.get(id, ()) for fiber in group.fibers]
+    waiting = {*cold, *[fiber for fibers in chunks for fiber, _ in fibers]}
     counts = {at: n for at, n in run.alive_at.items() if at in state.members and n > 0}
-    if chunks:
-        counts[NOWHERE] = sum(map(len, chunks))
+    if waiting:
+        counts[NOWHERE] = len(cold) + sum(map(len, chunks))
     run.alive_at, run.alive = counts, sum(counts.values())
     run.fibers = {fiber: None for fiber, record in state.fibers.items() if record.run == id}
     for fiber in list(run.fibers):

@@ -43,7 +43,9 @@ __all__ = [
     "dump_fibers",
     "dump_outcome",
     "dump_value",
+    "ends_when_cancelled",
     "generators_in",
+    "is_fresh",
     "load_fibers",
     "load_outcome",
     "outcome_in",
@@ -213,6 +215,18 @@ def would_doubt(fiber: Fiber) -> bool:
     return bool(fiber.stack) and type(fiber.stack[-1]) is Calling
 
 
+def ends_when_cancelled(fiber: Fiber) -> bool:
+    """Whether the fiber, which waits, has nothing left to do but to end if it is cancelled."""
+    if fiber.shield or fiber.holds or fiber.exempt_from_run_cancel:
+        return False
+    return all(type(frame)._failed is Frame._failed for frame in fiber.stack)
+
+
+def is_fresh(captured: tuple[Any, ...]) -> bool:
+    """Whether a captured fiber has not begun."""
+    return captured[0] == _FRESH  # type: ignore[no-any-return]  # a number
+
+
 def capture(
     fiber: Fiber,
     *,
@@ -265,25 +279,21 @@ def _packed(captured: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def dump_captured(
-    fiber: Fiber, captured: tuple[Any, ...], *, writer: Writer | None = None
+    captured: Sequence[tuple[Fiber, tuple[Any, ...]]], *, writer: Writer | None = None
 ) -> Dumped:
-    """Pickle a fiber as it was when it was captured; see `dump_chunk`.
+    """Pickle fibers as they were when they were captured; see `dump_chunk`.
 
     Modules travel along if they have come here as text. Files need no look: this process has what
     was imported when the fiber came, and others have it from where the fiber was sent first.
 
     Raises:
-        NotPicklable: something in it can't be pickled.
+        NotPicklable: something in one of them can't be pickled.
     """
     try:
-        _require_no_loss(fiber, captured)
-        return dump(
-            [_packed(captured)],
-            is_strict=True,
-            with_sources=True,
-            reads_files=False,
-            writer=writer,
-        )
+        for fiber, state in captured:
+            _require_no_loss(fiber, state)
+        states = [_packed(state) for _, state in captured]
+        return dump(states, is_strict=True, with_sources=True, reads_files=False, writer=writer)
     except BaseException as error:
         raise NotPicklable(str_of(error)) from error
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final, get_args
 
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
@@ -186,6 +187,7 @@ class Cluster:
         timeout: float = START_SECONDS,
         snapshots: Snapshots = SNAPSHOTS,
         max_losses: int = MAX_LOSSES,
+        snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
@@ -212,6 +214,9 @@ class Cluster:
             max_losses: the largest number of workers that are lost while they step a fiber. Then
                 the fiber isn't given to another one, since it may be what ends them: it ends in a
                 Panic that holds `WorkerLost`. A fiber that only waits meanwhile isn't suspected.
+            snapshot_memory: the most memory, in bytes, for what is kept of fibers (snapshots,
+                fibers that sleep for long or wait for a worker, outcomes). What is beyond that is
+                in a temporary file without a name.
             patience: the longest time that a process may be stopped (by SIGSTOP, or Ctrl-Z), in
                 seconds. Then the process is killed, and its fibers go on elsewhere. A process
                 that computes for long isn't stopped, in whatever code.
@@ -223,12 +228,13 @@ class Cluster:
             ClusterError: the cluster can't be started; the message says why.
             TypeError: `timeout`, `grace`, `within_seconds` or `patience` is no such number of
                 seconds,
-                `max_restarts` or `max_losses` no whole number, or `snapshots` none of the three
-                words.
-            ValueError: `max_restarts` is below 0, or `max_losses` below 1.
+                `max_restarts`, `max_losses` or `snapshot_memory` no whole number, or `snapshots`
+                none of the three words.
+            ValueError: `max_restarts` or `snapshot_memory` is below 0, or `max_losses` below 1.
         """
         _require_least("max_restarts", max_restarts, 0)
         _require_least("max_losses", max_losses, 1)
+        _require_least("snapshot_memory", snapshot_memory, 0)
         if wrong := expect.no_window(within_seconds, "Cluster.local, within_seconds"):
             raise MatchError(wrong)
         for seconds in (timeout, patience):
@@ -259,6 +265,7 @@ class Cluster:
                 within_seconds=within_seconds,
                 start_seconds=timeout,
                 max_losses=max_losses,
+                snapshot_memory=snapshot_memory,
                 patience=patience,
             )
             try:

@@ -26,6 +26,7 @@ from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
 from distio.runtime.addresses import ipc_path
@@ -34,6 +35,7 @@ from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, s
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
+from distio.runtime.spilling import Spill
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
 
@@ -55,6 +57,7 @@ def serve(
     patience: float = PATIENCE_SECONDS,
     max_losses: int = MAX_LOSSES,
     absence: float = ABSENCE_SECONDS,
+    snapshot_memory: int = IN_MEMORY_BYTES,
 ) -> None:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -68,6 +71,8 @@ def serve(
         max_losses: see `Coordinator`.
         absence: for how many seconds a member whose connection broke may take to come back; 0: it
             never does.
+        snapshot_memory: how many bytes of snapshots and outcomes are kept in memory; the rest is
+            in a temporary file.
 
     Raises:
         ClusterError: it can't listen there.
@@ -75,7 +80,12 @@ def serve(
     try:
         require_sockets()
         process = CoordinatorProcess(
-            url, grace=grace, patience=patience, max_losses=max_losses, absence=absence
+            url,
+            grace=grace,
+            patience=patience,
+            max_losses=max_losses,
+            absence=absence,
+            snapshot_memory=snapshot_memory,
         )
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
@@ -101,14 +111,16 @@ class CoordinatorProcess:
         patience: float = PATIENCE_SECONDS,
         max_losses: int = MAX_LOSSES,
         absence: float = ABSENCE_SECONDS,
+        snapshot_memory: int = IN_MEMORY_BYTES,
+        directory: str | None = None,
     ) -> None:
         # on ipc a connection breaks only when its process has ended, or has closed it
         is_ipc = ipc_path(url) is not None
         absence = 0.0 if is_ipc else absence
         lease = 0.0 if is_ipc else lease_seconds(patience, absence)
-        self._board = Handshakes(
-            Coordinator(grace, max_losses), log.info, log.error, absence=absence, lease=lease
-        )
+        self._spill = Spill(snapshot_memory, log.error, directory)
+        machine = Coordinator(grace, max_losses, keep=self._spill)
+        self._board = Handshakes(machine, log.info, log.error, absence=absence, lease=lease)
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context, patience)
         self._detector: FailureDetector[int] = FailureDetector(patience)
@@ -321,6 +333,7 @@ class CoordinatorProcess:
         self._router.disable_monitor()
         self._context.destroy(linger=200)
         self._stopper.close()
+        self._spill.close()
         self._binding.release()
 
     def _await_farewells(self, alive: set[int]) -> None:
@@ -364,10 +377,15 @@ class CoordinatorProcess:
 def main(arguments: list[str]) -> None:
     """The coordinator of a local cluster: lives as long as the lifeline of its program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
-    url, directory, grace, max_losses, _, lifeline, stderr = arguments
+    url, directory, grace, max_losses, snapshot_memory, _, lifeline, stderr = arguments
     try:
         process = CoordinatorProcess(
-            url, hold_lifeline(int(lifeline)), grace=float(grace), max_losses=int(max_losses)
+            url,
+            hold_lifeline(int(lifeline)),
+            grace=float(grace),
+            max_losses=int(max_losses),
+            snapshot_memory=int(snapshot_memory),
+            directory=directory,
         )
         process.stop_at(signal.SIGTERM)
         tell_started(int(stderr))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, final
 
 from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import ClusterError
 from distio.protocol.messages import WorkerExited
 from distio.runtime.addresses import private_directory
@@ -68,6 +69,7 @@ class LocalProcesses:
         within_seconds: in such a time.
         start_seconds: how long at most each process may take to start.
         max_losses: see `Coordinator`.
+        snapshot_memory: how many bytes of snapshots and outcomes are kept in memory.
         patience: for how many seconds a process may be stopped.
 
     Raises:
@@ -86,6 +88,7 @@ class LocalProcesses:
         within_seconds: float = WITHIN_SECONDS,
         start_seconds: float = START_SECONDS,
         max_losses: int = MAX_LOSSES,
+        snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
@@ -94,6 +97,7 @@ class LocalProcesses:
         """Where the workers look for modules."""
         self._grace = grace
         self._max_losses = max_losses
+        self._snapshot_memory = snapshot_memory
         self._restart = restart
         self._start_seconds = start_seconds
         self._host: LinkedHost | None = None
@@ -147,7 +151,8 @@ class LocalProcesses:
             options=python_options(),
             environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
         )
-        given = str(self._directory), str(self._grace), str(self._max_losses)
+        limits = self._grace, self._max_losses, self._snapshot_memory
+        given = str(self._directory), *map(str, limits)
         self._add(coordinator, self.url, *given, has_box=False)
         arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}"
         self._supervisor.children[0].must_start_within(self._start_seconds)

@@ -12,6 +12,7 @@ from typing import Final, final
 from distio.errors import InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
+from distio.protocol.messages.cold import FibersPutAway
 from distio.testing.history import History
 
 __all__ = ["Ledger"]
@@ -100,12 +101,16 @@ class Ledger:
         for message in batch:
             for chunk in message.chunks if isinstance(message, m.Offer) else ():
                 self.left(chunk.fibers, who)
+            if isinstance(message, FibersPutAway):
+                self.left(message.fibers, who)
 
     def reached(self, batch: Iterable[m.MemberMessage]) -> None:
         """The coordinator has heard these, from a member."""
         for message in batch:
             for chunk in message.chunks if isinstance(message, m.Offer) else ():
                 self.offered(chunk.fibers)
+            if isinstance(message, FibersPutAway):
+                self.offered(message.fibers)
 
     def heard(self, message: m.CoordinatorMessage, who: str, now: float = 0.0) -> Sequence[int]:
         """This process has heard this.

@@ -161,10 +161,12 @@ class Process(Services):
 
     @property
     def ask_at(self) -> float:
-        """When it asks for its lease, if there is still something to step."""
-        is_there = not (self.has_ended or self.is_paused or self._standalone is not None)
-        hosts_fibers = self._member is not None and self._member.hosts_fibers
-        return self.lines.ask_at if is_there and hosts_fibers else inf
+        """When it asks for its lease, if there is still something to do."""
+        member = self._member
+        if self.has_ended or self.is_paused or self._standalone is not None or member is None:
+            return inf
+        has_work = member.hosts_fibers or member.state.ready or self._pool.commits()
+        return self.lines.ask_at if has_work else inf
 
     # -- what work needs ------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distio.coordination.cold.coordinator import PUT_AWAY, PutAwayPolicy
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
@@ -25,8 +26,9 @@ class Scene:
         grace: float = GRACE_SECONDS,
         max_losses: int = MAX_LOSSES,
         family: str = "",
+        put_away: PutAwayPolicy = PUT_AWAY,
     ) -> None:
-        self.machine = Coordinator(grace, max_losses)
+        self.machine = Coordinator(grace, max_losses, put_away)
         self.now = 0.0
         self.commands: Commands = []
         """What it has said because of the last event."""

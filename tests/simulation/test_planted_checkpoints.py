@@ -11,8 +11,8 @@ import pytest
 import distio.core.snapshot as snapshot
 from distio import IO, Ok, Panic, Resource, io, resource
 from distio.coordination.checkpoints.member import Checkpoints
+from distio.coordination.cold.coordinator import Cold
 from distio.coordination.recovery import member as recovery_member
-from distio.coordination.timers.coordinator import Timers
 from distio.coordination.timers.member import Timers as LocalTimers
 from distio.core.fiber import Fiber
 from distio.core.ops.checkpoints import Calling
@@ -154,15 +154,13 @@ def sleeps_anew(patch: Patch) -> None:
 
 
 def wakes_at_once(patch: Patch) -> None:
-    """The deadline of a sleep is forgotten with the worker."""
+    """The deadline of a sleep is forgotten when the fiber is put away."""
 
-    def member_lost(self: Timers, lost: Any, reason: str) -> None:
-        for record in self._state.fibers.values():
-            record.wakes_at = None
-        right(self, lost, reason)
+    def leave(self: Cold, *left: Any) -> list[tuple[float, int]]:
+        return [(self._state.now, fiber) for _, fiber in right(self, *left)]
 
-    right = Timers.member_lost
-    patch.setattr(Timers, "member_lost", member_lost)
+    right = Cold._leave
+    patch.setattr(Cold, "_leave", leave)
 
 
 class Mistake(NamedTuple):

@@ -137,7 +137,7 @@ def keeps_no_outcome(patch: Patch) -> None:
 
 def keeps_no_cancellation(patch: Patch) -> None:
     def cancelled(record: FiberRecord, region: int, number: int) -> None:
-        record.pending_cancels[region] = number
+        record.pending_cancels = {**record.pending_cancels, region: number}
 
     patch.setattr(FiberRecord, "cancelled", cancelled)
 

@@ -13,6 +13,7 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from distio.coordination.admission import part_of
@@ -34,9 +35,21 @@ _ALL: Final = 0
 class Cancellation(CoordinatorFeature):
     """Passes on cancellations; those that the host may not have heard are in records of fibers."""
 
-    def __init__(self, state: CoordinatorState, outcomes: Outcomes) -> None:
+    def __init__(
+        self,
+        state: CoordinatorState,
+        outcomes: Outcomes,
+        rouse: Callable[[int, FiberRecord], None],
+    ) -> None:
+        """
+        Args:
+            state: what is known of members and fibers.
+            outcomes: finds fibers that have no record.
+            rouse: called with a fiber that is at no member: if it sleeps, it is to be placed.
+        """
         self._state = state
         self._outcomes = outcomes
+        self._rouse = rouse
 
     @admits
     def admit_cancel(self, sender: MemberRecord, message: m.CancelFibers) -> None:
@@ -55,9 +68,10 @@ class Cancellation(CoordinatorFeature):
             if record is None or record.ended:
                 state.stale += 1  # the fiber has ended, or is another run's
             elif message.is_told and record.host == sender.id:
-                record.told[region] = 0
+                record.note_told(region, 0)
             elif record.host == NOWHERE:
                 record.cancelled(region, 0)
+                self._rouse(fiber, record)
             else:
                 record.heard(state.members[record.host].received)
                 at.setdefault(record.host, []).append((fiber, region, record))

@@ -11,8 +11,9 @@ Rules
 - If there can be no snapshot, a checkpoint fails, and nothing has changed: older snapshots are as
   good as before. A step that can't be saved isn't undone: its fiber has no snapshot then.
 - A fiber that came here by a snapshot in which it waits at a checkpoint goes on: it is stored.
-- A fiber that is to sleep for long is saved before, so that it wakes in time though its worker is
-  lost. Nobody has seen anything of it by then: if one fiber of its tree can't be saved, none is.
+- A fiber that sleeps for long is put away (see `cold`), but from a member of several threads. There
+  it is saved before it sleeps, so that it wakes in time though its worker is lost. Nobody has seen
+  anything of it by then: if one fiber of its tree can't be saved, none is.
 - In runs that keep only how fibers came (`births`), the fiber can't begin again from there. The
   coordinator is told, and a checkpoint waits until it knows.
 - Where nothing is kept of fibers, there is nothing to wait for.
@@ -105,7 +106,7 @@ class Checkpoints(MemberFeature):
 
     def _sleep(self, fiber: Fiber, request: Sleep) -> Fiber | Task | None:
         run = self._state.runs[fiber.run]
-        is_short = request.seconds < _LONG_SECONDS
+        is_short = request.seconds < _LONG_SECONDS or self._state.threads == 1
         if is_short or fiber.tree is None or run.snapshots == "births":
             return self._timers.sleep(fiber, request)
         condition = Condition(self._sleep_unsaved, needs_all=True)

@@ -102,6 +102,8 @@ class Endings(CoordinatorFeature):
         is_first = run.ending is None
         if is_first:
             run.ending = cause, reason
+            for run_is_ending in self._state.hooks.run_is_ending:
+                run_is_ending(id, run)
         run.note_progress()
         if not self._can_release(run):
             self._state.end_run(id, run)

@@ -85,6 +85,9 @@ class CoordinatorFeature:
     def run_started(self, id: int, run: Run) -> None:
         """A run has started: its root is counted at the member that has started it."""
 
+    def run_is_ending(self, id: int, run: Run) -> None:
+        """A run is being cancelled: its members are told next."""
+
     def run_ended(self, id: int, run: Run) -> None:
         """A run is over.
 
@@ -198,6 +201,7 @@ class Hooks(HookTable):
     fiber_unreachable = Hook(F.fiber_unreachable)
     key_unreachable = Hook(F.key_unreachable)
     run_started = Hook(F.run_started)
+    run_is_ending = Hook(F.run_is_ending)
     run_ended = Hook(F.run_ended)
     run_may_be_stuck = Hook(F.run_may_be_stuck)
     will_wake = Hook(F.will_wake)

@@ -20,7 +20,6 @@ from distio.coordination.feature.hook import Hook, HookTable
 from distio.coordination.state.destination import Destination
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
-from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
 
 __all__ = ["Departure", "Hooks", "MemberFeature", "WaitsOfRun"]
@@ -38,7 +37,6 @@ class Departure:
 
     run: LocalRun
     fibers: Sequence[Fiber]
-    dumped: Dumped
     destination: Destination
     """Where the fibers go."""
     held: list[tuple[Key, int, int]] = field(default_factory=list)

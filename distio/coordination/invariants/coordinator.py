@@ -32,6 +32,9 @@ def wrong_runs(state: CoordinatorState) -> Iterator[tuple[int, str]]:
     for chunk in state.waiting_chunks():
         waiting[chunk.run] = waiting.get(chunk.run, 0) + len(chunk.fibers)
         on_their_way.update(fiber for fiber, _ in chunk.fibers)
+    for group in (group for groups in state.cold.values() for group in groups):
+        waiting[group.run] = waiting.get(group.run, 0) + len(group.fibers)
+        on_their_way.update(group.fibers)
     for id, run in state.runs.items():
         counts = run.alive_at
         if run.is_miscounted:
@@ -46,7 +49,7 @@ def wrong_runs(state: CoordinatorState) -> Iterator[tuple[int, str]]:
         if not all(fiber in state.fibers for fiber in run.fibers):
             yield id, f"run {name_of(id)} has fibers without records"
     for id in waiting:
-        yield id, f"the backlog holds fibers of run {name_of(id)}, which has ended"
+        yield id, f"fibers wait for a place or sleep, of run {name_of(id)}, which has ended"
     for fiber, record in state.fibers.items():
         if wrong := _wrong_record(state, fiber, record, on_their_way):
             yield record.run, f"fiber {name_of(fiber)} {wrong}"

@@ -5,15 +5,17 @@ Rules
 - Records pass as bytes, in the order in which a worker says them, and are never kept here.
 - The levels of a client go to a worker before the first of its fibers that is placed there after
   they were set; a worker that has been told isn't told again.
+- A client says how much it has heard. While too much is on its way to a client, which may be
+  stopped, or far away, records for it are left out, and counted; it is told when it hears again.
 - Records of a run that is over go to its client as well: a failure may be told late. Those whose
   client is gone are dropped and counted.
 """
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
-from distio.coordination.admission import part_of
+from distio.coordination.admission import part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
@@ -21,9 +23,12 @@ from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import Run
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of
-from distio.protocol.messages.logs import LogLevels
+from distio.protocol.messages.logs import LogLevels, LogsHeard
 
-__all__ = ["Logs"]
+__all__ = ["MOST_ON_THEIR_WAY_BYTES", "Logs"]
+
+MOST_ON_THEIR_WAY_BYTES: Final = 32 * 1024**2
+"""Further records for a client are left out, and counted."""
 
 
 @final
@@ -38,6 +43,10 @@ class Logs(CoordinatorFeature):
         """By client."""
         self._known: dict[int, dict[int, LogLevels]] = {}
         """By worker and client: the levels that the worker knows."""
+        self._on_their_way: dict[int, int] = {}
+        """By client: how many bytes of records it may not have heard."""
+        self._left_out: dict[int, dict[tuple[int, int], int]] = {}
+        """By client, then by worker and run: how many records were left out."""
 
     @handles
     def set_levels(self, sender: MemberRecord, message: m.SetLogLevels) -> None:
@@ -69,8 +78,31 @@ class Logs(CoordinatorFeature):
         if not clients:
             self.dropped += 1
         for client in clients:
-            fields = message.run, message.records, message.omitted
-            self._state.send(client, m.LogsRelayed(sender.id, *fields))
+            self._pass_on(client, sender.id, message)
+
+    def _pass_on(self, client: int, worker: int, message: m.RelayLogs) -> None:
+        size = len(message.records)
+        on_their_way = self._on_their_way.get(client, 0) + size
+        if on_their_way > MOST_ON_THEIR_WAY_BYTES:
+            left_out, key = self._left_out.setdefault(client, {}), (worker, message.run)
+            left_out[key] = left_out.get(key, 0) + message.count + message.omitted
+            return
+        self._on_their_way[client] = on_their_way
+        fields = message.run, message.records, message.omitted
+        self._state.send(client, m.LogsRelayed(worker, *fields))
+
+    @admits
+    def admit_heard(self, sender: MemberRecord, message: LogsHeard) -> None:
+        """So many bytes were sent to the client."""
+        on_their_way = self._on_their_way.get(sender.id, 0)
+        require(message.bytes <= on_their_way, "more log records were heard than were sent")
+
+    @handles
+    def heard(self, sender: MemberRecord, message: LogsHeard) -> None:
+        """A client has heard records: it hears of those that were left out."""
+        self._on_their_way[sender.id] -= message.bytes
+        for (worker, run), count in self._left_out.pop(sender.id, {}).items():
+            self._state.send(sender.id, m.LogsRelayed(worker, run, b"", count))
 
     def _clients_for(self, member: MemberRecord, run: int) -> list[int]:
         if run:
@@ -86,6 +118,8 @@ class Logs(CoordinatorFeature):
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """The levels of the member hold no more."""
         self._known.pop(lost.id, None)
+        self._on_their_way.pop(lost.id, None)
+        self._left_out.pop(lost.id, None)
         if self._levels.pop(lost.id, None) is not None:
             for worker, known in self._known.items():
                 if known.pop(lost.id, None) is not None:

@@ -12,8 +12,12 @@ from distio.coordination.dispatch import handles
 from distio.coordination.feature.member import MemberFeature
 from distio.coordination.state.member import MemberState
 from distio.protocol import messages as m
+from distio.protocol.messages.logs import LogsHeard
 
-__all__ = ["MOST_WAITING_BYTES", "LogBuffer", "Logs", "records_in"]
+__all__ = ["HEARD_BYTES", "MOST_WAITING_BYTES", "LogBuffer", "Logs", "records_in"]
+
+HEARD_BYTES: Final = 1024**2
+"""When so many bytes of records have come, the coordinator is told."""
 
 MOST_WAITING_BYTES: Final = 8 * 1024**2
 """Bytes of records that may wait in a worker; further records are omitted, and counted."""
@@ -30,6 +34,8 @@ class Logs(MemberFeature):
         self._state = state
         self._arrived: list[m.LogsRelayed] = []
         """Records of this member's runs that its host hasn't taken out yet."""
+        self._untold = 0
+        """How many bytes of records have come since the coordinator was told."""
 
     @handles
     def set_levels(self, message: m.LogLevelsSet) -> None:
@@ -45,6 +51,10 @@ class Logs(MemberFeature):
     def records_arrived(self, message: m.LogsRelayed) -> None:
         """Records of a run of this member."""
         self._arrived.append(message)
+        self._untold += len(message.records)
+        if self._untold >= HEARD_BYTES:
+            self._state.send(LogsHeard(self._untold))
+            self._untold = 0
 
     def take(self) -> list[m.LogsRelayed]:
         """Take out the records that have arrived."""
@@ -88,7 +98,7 @@ class LogBuffer:
             run, record = self._records.popleft()
             gathered.append(record)
             if not self._records or self._records[0][0] != run:
-                said.append(m.RelayLogs(run, _encode(gathered)))
+                said.append(m.RelayLogs(run, _encode(gathered), count=len(gathered)))
                 gathered = []
         said += [m.RelayLogs(run, b"", count) for run, count in self._omitted.items()]
         self._omitted.clear()

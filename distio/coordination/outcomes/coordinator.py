@@ -60,8 +60,7 @@ class Outcomes(CoordinatorFeature):
             else:
                 if record.host == sender.id:
                     continue  # the fiber is on its way to this member, which finds those that wait
-                if sender.id not in record.waiters:
-                    record.waiters.append(sender.id)
+                record.note_waiter(sender.id)
                 if record.host != NOWHERE:
                     wanted.setdefault(record.host, []).append((fiber, record.epoch))
         for host, fibers in wanted.items():
@@ -70,8 +69,7 @@ class Outcomes(CoordinatorFeature):
     def send_kept(self, fiber: int, record: FiberRecord) -> None:
         """The host is lost that was asked for an outcome which is kept here."""
         assert record.outcome is not None
-        waiters, record.waiters = record.waiters, []
-        for waiter in waiters:
+        for waiter in record.take_waiters():
             if waiter in self._state.members:
                 self._send(waiter, fiber, record.outcome)
         if record.is_unwanted:
@@ -81,7 +79,7 @@ class Outcomes(CoordinatorFeature):
         keys = [*outcome.references]
         self._references.sent(keys, member)
         references = [(0, keys)] if keys else []
-        self._state.send(member, m.Outcomes([fiber], [outcome.payload], references))
+        self._state.send(member, m.Outcomes([fiber], [outcome.payload.load()], references))
 
     def find(self, asker: MemberRecord, id: int, fiber: int) -> FiberRecord | None:
         """The record, or the unverified wait, of a fiber; None if it isn't of this run."""
@@ -158,7 +156,7 @@ class Outcomes(CoordinatorFeature):
         if record is None or record.host != host or record.is_unwanted:
             return
         if record.outcome is None and self._state.runs[record.run].snapshots != "off":
-            record.outcome = KeptOutcome(payload, keys)
+            record.outcome = KeptOutcome(self._state.keep(payload), keys)
             self._references.came(keys)
 
     def _forget(self, fiber: int, record: FiberRecord) -> None:
@@ -167,7 +165,7 @@ class Outcomes(CoordinatorFeature):
         if outcome is not None:
             self._references.gone(outcome.references)
 
-    def _take_waiters(self, host: MemberRecord, fiber: int, runs: dict[int, None]) -> list[int]:
+    def _take_waiters(self, host: MemberRecord, fiber: int, runs: dict[int, None]) -> Sequence[int]:
         """The members that wait for an outcome, which this host has sent: they wait no longer.
 
         Args:
@@ -179,17 +177,16 @@ class Outcomes(CoordinatorFeature):
         if record is None:
             return self._unverified_waits.delivered(host.id, fiber)
         if record.host != host.id:
-            return []
+            return ()
         runs[record.run] = None
-        waiters, record.waiters = record.waiters, []
+        waiters = record.take_waiters()
         if record.is_unwanted:
             self.fiber_unreachable(fiber, host.id, 0)
         return waiters
 
     def _tell_waiters(self, record: FiberRecord, message: m.FiberLost) -> None:
-        for waiter in record.waiters:
+        for waiter in record.take_waiters():
             self._state.say_lost(waiter, message)
-        record.waiters.clear()
 
     # -- handles --------------------------------------------------------------------------
 
@@ -239,8 +236,7 @@ class Outcomes(CoordinatorFeature):
         wanted, unwanted = [], []
         for fiber, epoch in chunk.fibers:
             record = self._state.fibers[fiber]
-            if member.id in record.waiters:  # fibers that wait at this member find it there
-                record.waiters.remove(member.id)
+            record.drop_waiter(member.id)  # fibers that wait at this member find it there
             if record.waiters:
                 wanted.append((fiber, epoch))
             elif record.is_unwanted:

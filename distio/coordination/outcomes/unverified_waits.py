@@ -105,8 +105,7 @@ class UnverifiedWaits(CoordinatorFeature):
         for id, fibers in list(self._of_run.items()):
             for fiber in list(fibers):
                 wait = self._waits[fiber][id]
-                if gone in wait.waiters:
-                    wait.waiters.remove(gone)
+                wait.drop_waiter(gone)
                 if wait.host == gone:
                     self._tell(wait, m.FiberLost(fiber, worker, reason))
                 if wait.host == gone or not (wait.waiters or wait.pending_cancels):

@@ -147,6 +147,8 @@ class Placement(CoordinatorFeature):
         run.move(member.id, NOWHERE, len(chunk.fibers))
         run.note_progress()
         if not chunk.target:
+            if run.snapshots != "off":
+                chunk = msgspec.structs.replace(chunk, payload=b"")  # it is kept as a snapshot
             self._state.backlog.append(chunk)
             self._state.is_unsettled = True
         else:
@@ -230,7 +232,11 @@ class Placement(CoordinatorFeature):
         run.move(NOWHERE, host.id, len(moved))
         for before_placing in self._state.hooks.before_placing:
             before_placing(host, run)
-        given = msgspec.structs.replace(run.give_attachments(chunk, host.id), fibers=moved)
+        snapshot = self._state.fibers[moved[0][0]].snapshot
+        payload = chunk.payload or (snapshot.payload.load() if snapshot is not None else b"")
+        given = msgspec.structs.replace(
+            run.give_attachments(chunk, host.id), fibers=moved, payload=payload
+        )
         self._state.send(host.id, m.Place(given, run.snapshots, restored))
         host.note_placed(given)
         for fibers_placed in self._state.hooks.fibers_placed:

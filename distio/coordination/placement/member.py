@@ -2,7 +2,8 @@
 
 Rules
 -----
-- Children start first-in first-out, here, unless the member offers them to the cluster.
+- Children start first-in first-out, here, unless the member offers them to the cluster. A fiber
+  that starts ever more of them waits its turn, so not all of them are there before the first runs.
 - A fiber leaves by being pickled in a task. One that can't be pickled stays.
 - Before fibers leave, the coordinator is told of all that they have done here.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task, Work
@@ -23,6 +24,7 @@ from distio.coordination.placement.tasks import (
     PickleFibers,
     UnpickleChunk,
 )
+from distio.coordination.pressure.member import Pressure
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
 from distio.coordination.state.children import inherit
@@ -39,14 +41,20 @@ from distio.protocol import requests as rq
 from distio.protocol.domains import Snapshots
 from distio.protocol.ids import sequence_of
 
-__all__ = ["Placement"]
+__all__ = ["MOST_READY", "Placement"]
+
+MOST_READY: Final = 10_000
+"""If more is ready, a fiber that starts others goes on when these have begun."""
 
 
 class Placement(MemberFeature):
     """Where the fibers of one member come from, and where they go."""
 
-    def __init__(self, state: MemberState, references: References, recovery: Recovery) -> None:
+    def __init__(
+        self, state: MemberState, references: References, recovery: Recovery, pressure: Pressure
+    ) -> None:
         self._state = state
+        self._pressure = pressure
         self._references = references
         self._recovery = recovery
 
@@ -64,8 +72,10 @@ class Placement(MemberFeature):
         return state.make(run, id, io, context)
 
     @answers
-    def spawn(self, parent: Fiber, request: rq.Spawn) -> Fiber | Task:
+    def spawn(self, parent: Fiber, request: rq.Spawn) -> Fiber | Task | None:
         """Make the children that `parent` asks for and answer it with their handles."""
+        if self._pressure.holds(parent):
+            return None
         state, context = self._state, parent.context
         run, make = state.runs[parent.run], state.make
         count = len(request.ios)
@@ -84,7 +94,7 @@ class Placement(MemberFeature):
             return self.ship(children, then=parent)
         return self._begin(parent, children)
 
-    def _begin(self, parent: Fiber, children: Sequence[Fiber]) -> Fiber | Task:
+    def _begin(self, parent: Fiber, children: Sequence[Fiber]) -> Fiber | Task | None:
         """Children run here, and grow the tree of their parent."""
         tree = parent.tree
         if tree is not None and children:
@@ -92,17 +102,24 @@ class Placement(MemberFeature):
             tree.add(children)
             if is_saved:
                 return self._recovery.save_start(tree, BeginFibers(parent, children, self._begun))
-        self._state.ready.extend(children)
-        return parent
+        return self._begun(parent, children)
 
     def _begun(self, parent: Fiber, children: Sequence[Fiber]) -> Fiber | None:
-        if parent.run not in self._state.runs:
+        state = self._state
+        if parent.run not in state.runs:
             return None
-        self._state.ready.extend(children)
+        state.ready.extend(children)
+        if len(state.ready) > MOST_READY:
+            state.queue(parent)  # behind them: it starts no more before they have begun
+            return None
         return parent
 
+    def withdraw(self, fiber: Fiber, request: rq.Spawn) -> bool:
+        self._pressure.release(fiber)
+        return True
+
     @answers
-    def spawn_here(self, parent: Fiber, request: rq.SpawnHere) -> Fiber | Task:
+    def spawn_here(self, parent: Fiber, request: rq.SpawnHere) -> Fiber | Task | None:
         """Make a child that stays here and answer `parent` with its handle."""
         child = self.make_child(parent, request.io)
         child.is_pinned = True
@@ -192,7 +209,7 @@ class Placement(MemberFeature):
         state.flush(full=False)
         self._recovery.send_outcomes(run, mentioned)
         self._references.export(dumped.handles)
-        departure = Departure(run, fibers, dumped, destination)
+        departure = Departure(run, fibers, destination)
         for fibers_leave in state.hooks.fibers_leave:
             fibers_leave(departure)
         state.send(m.Offer([run.chunk(fibers, dumped, departure.held, destination)]))

@@ -90,8 +90,8 @@ class Recovery(CoordinatorFeature):
     def fibers_left(self, member: MemberRecord, chunk: m.Chunk) -> None:
         """The chunk is a snapshot, unless its fibers can go to one member only."""
         run = self._state.runs[chunk.run]
-        if run.snapshots == "off":
-            return
+        if run.snapshots == "off" or chunk.is_waiting:
+            return  # one that waits was a snapshot before
         if not chunk.target:
             self._keep(chunk, member.received)
             return
@@ -109,7 +109,8 @@ class Recovery(CoordinatorFeature):
         fibers = [*message.fibers, *[each.fiber for each in message.unsaved]]
         for chunk in message.chunks:
             require(chunk.run == message.run, "the fibers of other runs are saved")
-            require(len(chunk.fibers) == 1, "a snapshot has more than one fiber")
+            is_alone = len(chunk.fibers) == 1
+            require(is_alone or not chunk.held, "fibers that share a snapshot hold locks")
             require(not chunk.held or self._has_lent(sender.id, chunk.held), "it holds too much")
             fibers.append(chunk.fibers[0][0])
         require_attachments(run, message.chunks)
@@ -134,9 +135,16 @@ class Recovery(CoordinatorFeature):
         for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
             self._keep_outcome(sender, message.run, fiber, payload, references.get(index, ()))
         for chunk in message.chunks:
-            ((fiber, epoch),) = chunk.fibers
             taken = run.take_attachments(chunk)  # in any case: the sender sends them once
-            if self._find(sender, message.run, fiber, epoch) is not None:
+            found = [
+                index
+                for index, (fiber, epoch) in enumerate(chunk.fibers)
+                if self._find(sender, message.run, fiber, epoch) is not None
+            ]
+            if len(found) < len(chunk.fibers):  # the others have moved on
+                fibers = [chunk.fibers[index] for index in found]
+                taken = msgspec.structs.replace(taken, fibers=fibers, places=found)
+            if found:
                 self._keep(taken, message.received, is_saved=True)
                 self._state.note_owners(taken)
         for unsaved in message.unsaved:
@@ -171,12 +179,12 @@ class Recovery(CoordinatorFeature):
             self._state.stale += 1
             return
         record.ended = True
-        record.outcome = KeptOutcome(payload, references)
+        record.outcome = KeptOutcome(self._state.keep(payload), references)
         self._references.came(references)
 
     def _keep(self, chunk: m.Chunk, received: int, *, is_saved: bool = False) -> None:
         self._references.came(chunk.references)
-        snapshot = Snapshot(chunk, is_saved=is_saved)
+        snapshot = Snapshot(chunk, self._state.keep(chunk.payload), is_saved=is_saved)
         for index, (fiber, _) in enumerate(chunk.fibers):
             record = self._state.fibers[fiber]
             if not chunk.is_waiting:
@@ -186,9 +194,7 @@ class Recovery(CoordinatorFeature):
             record.wakes_at = self._deadline_of(fiber) if chunk.is_waiting else None
             record.place = chunk.places[index] if chunk.places else index
             if record.told:
-                record.told = {
-                    id: number for id, number in record.told.items() if number > received
-                }
+                record.saved(received)
 
     def _unsave(self, record: FiberRecord, reason: str) -> None:
         self._forget_reply(record)
@@ -301,7 +307,7 @@ class Recovery(CoordinatorFeature):
         self._references.came(chunk.references)  # in the backlog, until the chunk is placed
         for fiber, record in zip(fibers, records):
             record.host = NOWHERE
-            record.pending_cancels = dict.fromkeys(record.told, 0)
+            record.pending_cancels = dict.fromkeys(record.told, 0) if record.told else record.told
             self._references.host_lost(fiber)
         run.count(NOWHERE, len(fibers))
         if chunk.is_waiting:  # so it needs no room (see `placement`), and waits for none

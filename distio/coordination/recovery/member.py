@@ -27,6 +27,8 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.dispatch import handles
 from distio.coordination.executor.tasks import Task
@@ -45,7 +47,7 @@ from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.member import MemberState
 from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber, Handle
-from distio.core.snapshot import Leaving, capture, would_doubt
+from distio.core.snapshot import Leaving, capture, is_fresh, would_doubt
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 
@@ -55,6 +57,8 @@ Following = Fiber | Task | None
 Answer = Callable[[Fiber, Any], Following]
 HeldBy = Callable[[Fiber, Key | None], list[tuple[Key, int, int]]]
 
+_MOST_TOGETHER: Final = 256
+"""So many fibers that have not begun share a pickle at most."""
 _BOUND: Final = "it uses an object that is kept in the worker"
 _THREADS: Final = "other threads of the worker may have been at fibers of its tree"
 
@@ -168,7 +172,7 @@ class Recovery(MemberFeature):
             then: the task that lets them be met, and their parent go on. It does so, too, if one
                 of them can't be saved, for nobody has seen them yet.
         """
-        condition, started = Condition(needs_all=True), tree.fibers()
+        condition, started = Condition(_go_on_all_the_same, needs_all=True), tree.fibers()
         return self._save([tree], "has started others", None, then, condition, started)
 
     def before_leaving(
@@ -239,6 +243,7 @@ class Recovery(MemberFeature):
         then: Answer | Task,
         condition: Condition | None = None,
         in_hand: Sequence[Fiber] = (),
+        together: Sequence[Fiber] = (),
     ) -> TakeSnapshots:
         """The task that takes snapshots of all fibers in these trees.
 
@@ -248,24 +253,39 @@ class Recovery(MemberFeature):
             fiber: the fiber that does it, which is with the executor; None: fibers leave.
             then: answers the fiber, or what is to be done after that.
             condition: see `save`.
-            in_hand: the fibers that the executor has; none: the one that acts.
+            in_hand: the fibers that the executor has, if they leave.
+            together: those of the fibers that are to share a pickle, though they have begun.
         """
         fibers = [each for tree in trees for each in (tree.head, *tree.rest.values())]
-        out_of_reach: set[int] = set()
-        if self._state.threads > 1:
-            out_of_reach.update(each.id for each in fibers)
-            out_of_reach.difference_update(each.id for each in in_hand)
+        reachable = {each.id for each in in_hand} if fiber is None else {fiber.id}
         captured = [
-            Captured(each, refusal=_THREADS)
-            if each.id in out_of_reach and each is not fiber
-            else self._captured(each, fiber)
+            self._captured(each, fiber)
+            if self._state.threads == 1 or each.id in reachable or self._is_put_aside(each)
+            else Captured(each, refusal=_THREADS)
             for each in fibers
         ]
         request = None if fiber is None else fiber.request
         mentioned = getattr(request, "handles", ())
         run = self._state.runs[trees[0].head.run]
-        what = captured, self._state.progress.received, mentioned, effect
+        what = _in_groups(captured, together), self._state.progress.received, mentioned, effect
         return TakeSnapshots(run, *what, fiber, then, condition, self._taken)
+
+    def _is_put_aside(self, fiber: Fiber) -> bool:
+        """Whether no thread steps this fiber, nor will: the member leaves."""
+        state = self._state
+        return state.is_leaving and (fiber.id in state.parked or fiber.id in state.set_aside)
+
+    def save_together(self, fibers: Sequence[Fiber], effect: str, then: Task) -> Task:
+        """The task that saves parked fibers of one run, and all in their trees, or none.
+
+        Args:
+            fibers: they share one pickle.
+            effect: what has become of them, in words.
+            then: the task that comes next, if they were saved.
+        """
+        trees = {fiber.tree: None for fiber in fibers}
+        condition = Condition(_stay, needs_all=True)
+        return self._save([*trees], effect, None, then, condition, together=fibers)
 
     def _captured(self, fiber: Fiber, acting: Fiber | None, *, stays: bool = True) -> Captured:
         if fiber.id in self._state.runs[fiber.run].bound:
@@ -303,21 +323,28 @@ class Recovery(MemberFeature):
         def taken(taken: Taken) -> None:
             if run.id in self._state.runs:
                 self._keep(taken, is_to_be_heard=True)
-            reasons = {each.fiber.id: why for each, dumped, why in taken.snapshots if not dumped}
+            reasons = {
+                each.fiber.id: why
+                for together, dumped, why in taken.snapshots
+                for each in together
+                if dumped is None
+            }
             saved(fibers, reasons)
 
         received = self._state.progress.received
         said = received, (), "was with a worker that leaves"
-        return TakeSnapshots(run, captured, *said, None, Task(), None, taken)
+        return TakeSnapshots(run, _in_groups(captured), *said, None, Task(), None, taken)
 
     def _taken(self, taken: Taken) -> Following:
         """Snapshots were taken: they leave, and then what others see."""
         if taken.run.id not in self._state.runs:
             return None
         if reason := taken.why_none():
-            refused = taken.condition and taken.condition.refused
-            then = taken.then if refused is None else partial(refused, reason=reason)
-            return self._go_on(taken.fiber, then)
+            assert taken.condition is not None
+            refused = taken.condition.refused
+            if taken.fiber is None:
+                return refused(taken.then)
+            return self._go_on(taken.fiber, partial(refused, reason=reason))
         self._keep(taken)
         return self._go_on(taken.fiber, taken.then)
 
@@ -327,18 +354,26 @@ class Recovery(MemberFeature):
         if state.progress.has_to_tell_of(run.id):
             state.flush(full=False)  # that a fiber was started is heard before all else of it
         chunks, unsaved = [], []
-        for captured, dumped, reason in taken.snapshots:
-            fiber, key = captured.fiber, (captured.fiber.id, captured.fiber.epoch)
-            if fiber.tree is None:
-                continue  # another thread has stepped it to its end, or it has left
+        for together, dumped, reason in taken.snapshots:
+            # another thread has stepped the others to their end, or they have left
+            here = [each.fiber.tree is not None for each in together]
+            fibers = [each.fiber for each, is_here in zip(together, here) if is_here]
+            if not fibers:
+                continue
+            keys = [(fiber.id, fiber.epoch) for fiber in fibers]
             if dumped is None:
                 because = f"the fiber {taken.effect}, and could not be saved then: {reason}"
-                unsaved.append(m.Unsaved(*key, because))
+                unsaved += [m.Unsaved(*key, because) for key in keys]
             else:
                 self._references.export(dumped.handles)
-                chunk = run.chunk([fiber], dumped, captured.held, is_waiting=captured.is_waiting)
+                first = together[0]
+                chunk = run.chunk(fibers, dumped, first.held, is_waiting=first.is_waiting)
+                if not all(here):
+                    places = [place for place, is_here in enumerate(here) if is_here]
+                    chunk = msgspec.structs.replace(chunk, places=places)
                 chunks.append(chunk)
-            self._begin(run, fiber, is_unsaved=dumped is None)
+            for fiber in fibers:
+                self._begin(run, fiber, is_unsaved=dumped is None)
         outcomes = self._export(run, taken.outcomes)
         said = chunks, unsaved, *outcomes, is_to_be_heard
         state.send(m.SaveFibers(run.id, taken.received, *said))
@@ -381,9 +416,10 @@ class Recovery(MemberFeature):
 
     def repeated(self, fiber: Fiber) -> RepeatRequest:
         """The task by which a fiber asks again for what it waits for in its snapshot."""
-        return RepeatRequest(fiber, self._repeat)
+        return RepeatRequest(fiber, self.ask_again)
 
-    def _repeat(self, fiber: Fiber) -> Following:
+    def ask_again(self, fiber: Fiber) -> Following:
+        """A fiber that is in no place asks for what it has asked for before."""
         state = self._state
         if fiber.run not in state.runs:
             return None
@@ -413,6 +449,35 @@ class Recovery(MemberFeature):
 
     def leftovers(self) -> Mapping[str, Sized]:
         return {"reports of losses": self._reports}
+
+
+def _stay(then: Task) -> None:
+    """Fibers that can't be saved stay where they are."""
+
+
+def _go_on_all_the_same(then: Task) -> Task:
+    """Nobody has seen the fibers yet, so they need no snapshots."""
+    return then
+
+
+def _in_groups(
+    captured: Sequence[Captured], together: Sequence[Fiber] = ()
+) -> Sequence[Sequence[Captured]]:
+    """Which of them share a pickle: some that have not begun do, and so do these."""
+    group = {fiber.id for fiber in together}
+    groups: list[list[Captured]] = [[each for each in captured if each.fiber.id in group]]
+    fresh: list[Captured] = []
+    for each in captured:
+        if each.fiber.id in group:
+            continue
+        if not each.state or each.held or not is_fresh(each.state):
+            groups.append([each])
+        else:
+            fresh.append(each)
+    groups += [
+        fresh[start : start + _MOST_TOGETHER] for start in range(0, len(fresh), _MOST_TOGETHER)
+    ]
+    return [each for each in groups if each]
 
 
 def _effect(fiber: Fiber, request: Any, state: MemberState) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
@@ -21,6 +21,9 @@ from distio.protocol.text import str_of
 __all__ = ["Captured", "Condition", "RepeatRequest", "TakeSnapshots", "Taken"]
 
 Following = Fiber | Task | None
+
+_MOST_BYTES_TOGETHER: Final = 32 * 1024
+"""Fibers share no larger pickle: to let one of them go on is to open it all."""
 
 
 @final
@@ -56,9 +59,9 @@ class Captured:
 class Condition(NamedTuple):
     """What holds for snapshots that are taken though nobody sees anything yet: they may be none."""
 
-    refused: Callable[..., Following] | None = None
-    """Answers the fiber that asks for them if there are none: `(fiber, request, reason=reason)`.
-    None: no fiber asks."""
+    refused: Callable[..., Following]
+    """Called if there are none. It answers the fiber that asks for them:
+    `(fiber, request, reason=reason)`; or, if no fiber does, it gets the task that was to follow."""
     needs_all: bool = False
     """Whether each of the fibers has to be saved; else the one that asks."""
 
@@ -71,8 +74,8 @@ class Taken(NamedTuple):
     """How many messages the member had handled when the fibers were captured."""
     effect: str
     """What others see then, in words."""
-    snapshots: Sequence[tuple[Captured, Dumped | None, str]]
-    """(fiber, its pickle or None, why there is none)."""
+    snapshots: Sequence[tuple[Sequence[Captured], Dumped | None, str]]
+    """(fibers, their pickle or None, why there is none)."""
     outcomes: Sequence[tuple[int, Leaving]]
     """Those of fibers that have ended here, and to which snapshots or what is said next refer."""
     fiber: Fiber | None
@@ -88,19 +91,19 @@ class Taken(NamedTuple):
             return ""
         needed = [
             reason
-            for captured, _, reason in self.snapshots
-            if self.condition.needs_all or captured.fiber is self.fiber
+            for together, _, reason in self.snapshots
+            if self.condition.needs_all or together[0].fiber is self.fiber
         ]
         return next(filter(None, needed), "")
 
 
 @final
 class TakeSnapshots(Task):
-    """Fibers are to be pickled as they are, each on its own.
+    """Fibers are to be pickled as they are.
 
     Args:
         run: that of the fibers.
-        captured: the fibers.
+        captured: the fibers; those that are to share a pickle are together.
         received: how many messages the member has handled.
         mentioned: handles of fibers in what is said next.
         effect: what others see then, in words.
@@ -115,7 +118,7 @@ class TakeSnapshots(Task):
     def __init__(
         self,
         run: LocalRun,
-        captured: Sequence[Captured],
+        captured: Sequence[Sequence[Captured]],
         received: int,
         mentioned: Sequence[Handle[Any, Any, Any]],
         effect: str,
@@ -147,17 +150,28 @@ class TakeSnapshots(Task):
     def run(self, host: HostServices) -> None:
         """Pickle them, and the outcomes to which they refer."""
         writer = Writer(attaches=True)
-        snapshots: list[tuple[Captured, Dumped | None, str]] = []
+        snapshots: list[tuple[Sequence[Captured], Dumped | None, str]] = []
         mentioned = [*self._mentioned]
-        for captured in self._captured:
+        pending = [*reversed(self._captured)]
+        while pending:
+            together = pending.pop()
+            captured = together[0]
             dumped, reason = None, captured.refusal
             if not reason:
                 try:
-                    dumped = dump_captured(captured.fiber, captured.state, writer=writer)
+                    states = [(each.fiber, each.state) for each in together]
+                    dumped = dump_captured(states, writer=writer)
+                    if len(together) > 1 and len(dumped.payload) > _MOST_BYTES_TOGETHER:
+                        middle = len(together) // 2
+                        pending += [together[middle:], together[:middle]]
+                        continue
                     mentioned += dumped.handles
                 except BaseException as error:  # noqa: BLE001 (the fiber is told to be unsaved)
+                    if len(together) > 1:  # one of them is to blame
+                        pending += [[each] for each in reversed(together)]
+                        continue
                     reason = _why_unsaved(captured, error)
-            snapshots.append((captured, dumped, reason))
+            snapshots.append((together, dumped, reason))
         outcomes = outcomes_of(mentioned, self._result.run) if mentioned else ()
         self._result = self._result._replace(snapshots=snapshots, outcomes=outcomes)
 

@@ -132,8 +132,7 @@ class Runs(CoordinatorFeature):
                 if not record.ended and run.owner != lost:
                     self._note_loss(run, member, reason)
                 self._state.lose_fiber(fiber, record, name, why)
-            if lost in record.waiters:
-                record.waiters.remove(lost)
+            record.drop_waiter(lost)
         if run.owner == lost and run.alive:
             gone = f"{name}, which had started this run, is gone: {reason}"
             self._endings.begin(id, run, Cause.CLIENT_GONE, gone)

@@ -11,7 +11,8 @@ from typing import Any
 from distio.coordination.feature.coordinator import Hooks
 from distio.coordination.state.events import OPERATOR, Send
 from distio.coordination.state.members import Departed, MemberRecord
-from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
+from distio.coordination.state.registry import NOWHERE, ColdGroup, FiberRecord, Run
+from distio.coordination.state.store import InMemory, Keep
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from distio.protocol.ids import home_of
@@ -22,16 +23,20 @@ __all__ = ["CoordinatorState"]
 class CoordinatorState:
     """Plain data, but for the hooks of the features, which its verbs call."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: Keep = InMemory) -> None:
         self.hooks = Hooks(())
+        self.keep = keep
+        """Keeps the bytes of snapshots and outcomes."""
         self.members: dict[int, MemberRecord] = {}
         self.departed = Departed()
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
         self.backlog: deque[m.Chunk] = deque()
-        """The chunks that wait for a place."""
+        """The chunks that wait for a place, without their payloads if these are in snapshots."""
         self.held: dict[int, list[m.Chunk]] = {}
         """By actor: the calls that wait until it is known where its object goes."""
+        self.cold: dict[int, dict[ColdGroup, None]] = {}
+        """By run: the fibers that sleep here."""
         self.now = 0.0
         """When the event came that is being handled."""
         self.alarm = inf

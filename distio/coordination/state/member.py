@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from distio.coordination.executor.tasks import Work
 from distio.coordination.feature.member import Hooks
@@ -27,9 +27,15 @@ from distio.core.ops.base import IO
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from distio.protocol.messages.logs import LogLevels
+from distio.protocol.messages.pressure import AwaitHeard
 from distio.protocol.requests import Request
 
-__all__ = ["MemberState"]
+__all__ = ["ASK_EVERY", "MOST_UNHEARD", "MemberState"]
+
+ASK_EVERY: Final = 2_000
+"""After so many messages the member asks to be told when they are heard."""
+MOST_UNHEARD: Final = 20_000
+"""While more are unheard, no fiber starts others."""
 
 
 class MemberState:
@@ -70,6 +76,12 @@ class MemberState:
         self.log_levels: Mapping[int, LogLevels] = {}
         """By client whose fibers are here: its log levels; replaced, never changed."""
         self.outbox: list[m.MemberMessage] = []
+        self.said = 0
+        """How many messages were taken out of the outbox."""
+        self.asked_at = 0
+        """How many of them there were when it last asked how many are heard."""
+        self.heard = 0
+        """How many of them the coordinator has heard, as far as is known."""
         self.progress = ProgressReport()
         self.given_back: deque[tuple[int, int]] = deque()
         """(key, count) of the claims that have died since the coordinator was told."""
@@ -212,7 +224,16 @@ class MemberState:
     def take_outbox(self) -> list[m.MemberMessage]:
         """Take out what is to be sent."""
         taken, self.outbox = self.outbox, []
+        self.said += len(taken)
+        if self.said - self.asked_at >= ASK_EVERY:
+            self.asked_at = self.said
+            taken.append(AwaitHeard(self.said))
         return taken
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether too much of what the member has said is unheard, for all it knows."""
+        return self.said - self.heard > MOST_UNHEARD
 
     @property
     def load(self) -> int:

@@ -6,19 +6,25 @@ many there are. A record is made when a fiber is shipped, or waited for from els
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, final
 
 import msgspec
 
+from distio.coordination.state.store import Stored
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages import Chunk, Replied, WaitGraph
 
-__all__ = ["NOWHERE", "FiberRecord", "KeptOutcome", "Run", "Snapshot"]
+__all__ = ["NOWHERE", "ColdGroup", "FiberRecord", "KeptOutcome", "Run", "Snapshot"]
 
 NOWHERE: Final = -1
 """The host of a fiber that waits for a place."""
+
+_NONE: Final[Mapping[int, int]] = {}
+"""What most records have none of; it is replaced, and never changed."""
 
 _MOST_LOSSES: Final = 3
 """How many lost members are kept, to tell why a run can't go on."""
@@ -28,10 +34,12 @@ _MOST_LOSSES: Final = 3
 class Snapshot:
     """Fibers as they were at one moment, from which they can go on if their host is lost."""
 
-    __slots__ = ("chunk", "fibers", "is_saved")
+    __slots__ = ("chunk", "fibers", "is_saved", "payload")
 
-    def __init__(self, chunk: Chunk, *, is_saved: bool) -> None:
-        self.chunk = chunk
+    def __init__(self, chunk: Chunk, payload: Stored, *, is_saved: bool) -> None:
+        self.chunk = msgspec.structs.replace(chunk, fibers=[], places=[], payload=b"")
+        """What goes with the pickle: the records of the fibers say which is where in it."""
+        self.payload = payload
         self.is_saved = is_saved
         """Whether it was taken on a worker, or is how the fibers came to theirs."""
         self.fibers = len(chunk.fibers)
@@ -44,17 +52,77 @@ class KeptOutcome:
 
     __slots__ = ("payload", "references")
 
-    def __init__(self, payload: bytes, references: Sequence[int]) -> None:
+    def __init__(self, payload: Stored, references: Sequence[int]) -> None:
         self.payload = payload
         self.references = references
 
 
+@final
+class ColdGroup:
+    """Fibers of one run that sleep as bytes at the coordinator, and share a snapshot.
+
+    Args:
+        run: that of the fibers.
+        snapshot: the pickle.
+        sleepers: (when it wakes, fiber) of each.
+        names: those of fibers that have one.
+        is_bare: whether nothing would be left to do for them, if they were cancelled.
+    """
+
+    __slots__ = ("_deadlines", "_fibers", "is_bare", "names", "run", "snapshot")
+
+    def __init__(
+        self,
+        run: int,
+        snapshot: Snapshot,
+        sleepers: Iterable[tuple[float, int]],
+        names: dict[int, str],
+        *,
+        is_bare: bool,
+    ) -> None:
+        self.run = run
+        self.snapshot = snapshot
+        ordered = sorted(sleepers)
+        self._deadlines = array("d", [deadline for deadline, _ in ordered])
+        self._fibers = array("q", [fiber for _, fiber in ordered])
+        self.names = names
+        self.is_bare = is_bare
+
+    def __bool__(self) -> bool:
+        return bool(self._fibers)
+
+    @property
+    def fibers(self) -> Sequence[int]:
+        """Those that still sleep; the first one wakes next."""
+        return self._fibers
+
+    @property
+    def wakes_at(self) -> float:
+        """When the next of them wakes."""
+        return self._deadlines[0]
+
+    def due(self, now: float) -> Sequence[int]:
+        """Those whose time has come."""
+        return self._fibers[: bisect_right(self._deadlines, now)]
+
+    def take(self, fiber: int) -> float:
+        """Take a fiber out; return when it wakes."""
+        index = self._fibers.index(fiber)
+        del self._fibers[index]
+        return self._deadlines.pop(index)
+
+
 class FiberRecord:
-    """The record of a fiber that was shipped or saved, or is awaited from elsewhere."""
+    """The record of a fiber that was shipped or saved, or is awaited from elsewhere.
+
+    There may be a million of them, so what most have none of is shared by all, and replaced when
+    there is some.
+    """
 
     __slots__ = (
         "ended",
         "epoch",
+        "group",
         "host",
         "is_unwanted",
         "last_loss",
@@ -81,12 +149,12 @@ class FiberRecord:
         self.ended = False
         self.is_unwanted = False
         """Whether nobody will ask for the outcome: see `references`."""
-        self.pending_cancels: dict[int, int] = {}
+        self.pending_cancels: Mapping[int, int] = _NONE
         """By region that is to be cancelled (0: the whole fiber): the number of the message to its
         host, as long as the host may not have handled it."""
         self.owner = 0
         """The fiber that ends after it; if that is lost, this one is cancelled. 0: none."""
-        self.waiters: list[int] = []
+        self.waiters: Sequence[int] = ()
         """The members that wait for the outcome."""
         self.lost: tuple[str, str] | None = None
         """(worker, reason) if there will never be an outcome."""
@@ -97,7 +165,7 @@ class FiberRecord:
         """Which of the fibers in the snapshot it is."""
         self.unsaved = ""
         """Why there is no snapshot, if there could be one."""
-        self.told: dict[int, int] = {}
+        self.told: Mapping[int, int] = _NONE
         """As `pending_cancels`, but as long as the snapshot doesn't know of them."""
         self.reply: Replied | None = None
         """The reply to the call in which the snapshot waits."""
@@ -107,19 +175,47 @@ class FiberRecord:
         """How many times it has gone on elsewhere after a loss."""
         self.last_loss = ""
         """The last one, in words."""
+        self.group: ColdGroup | None = None
+        """With which others it sleeps at the coordinator, if it does."""
         self.wakes_at: float | None = None
         """When the sleep ends in which the snapshot waits; None: that is over, or it waits for
         something else."""
 
     def heard(self, count: int) -> None:
         """Forget the cancellations that the host has received, having handled so many messages."""
-        self.pending_cancels = {
-            region: number for region, number in self.pending_cancels.items() if number > count
-        }
+        self.pending_cancels = _after(self.pending_cancels, count)
+
+    def saved(self, count: int) -> None:
+        """Forget what the snapshot knows, whose host had handled so many messages by then."""
+        self.told = _after(self.told, count)
 
     def cancelled(self, region: int, number: int) -> None:
         """Its host is told, by this message (0: there is no host), to cancel a region of it."""
-        self.pending_cancels[region] = self.told[region] = number
+        self.pending_cancels = {**self.pending_cancels, region: number}
+        self.note_told(region, number)
+
+    def note_told(self, region: int, number: int) -> None:
+        """The fiber is told to cancel a region, and the snapshot may not know of that."""
+        self.told = {**self.told, region: number}
+
+    def note_waiter(self, member: int) -> None:
+        """A member waits for the outcome."""
+        if member not in self.waiters:
+            self.waiters = (*self.waiters, member)
+
+    def drop_waiter(self, member: int) -> None:
+        """A member, if it has waited for the outcome, does so no longer."""
+        if member in self.waiters:
+            self.waiters = tuple(waiter for waiter in self.waiters if waiter != member)
+
+    def take_waiters(self) -> Sequence[int]:
+        """Take out the members that wait for the outcome."""
+        waiters, self.waiters = self.waiters, ()
+        return waiters
+
+
+def _after(cancels: Mapping[int, int], count: int) -> Mapping[int, int]:
+    return {region: number for region, number in cancels.items() if number > count} or _NONE
 
 
 class Run:

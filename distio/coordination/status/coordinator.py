@@ -91,7 +91,10 @@ class StatusQueries(CoordinatorFeature):
         if not state and place == before:
             state = "ended"
         if state:
-            self._reply(member, query, state)
+            record = self._state.fibers.get(query.of)
+            group = None if record is None else record.group
+            name = None if group is None else group.names.get(query.of)
+            self._reply(member, query, state, name)
             return
         self._count += 1
         self._pending[self._count] = _Pending(member, query, place)
@@ -108,7 +111,7 @@ class StatusQueries(CoordinatorFeature):
         elif record.ended:
             state = "ended"
         elif record.host == NOWHERE:
-            state = "on its way"
+            state = "on its way" if record.group is None else "sleeps"
         else:  # several members may be lost at once, and this one be the next to be struck out
             state = "" if record.host in self._state.members else "lost"
         return state, (record.host, record.epoch)

@@ -50,6 +50,8 @@ class Timers(CoordinatorFeature):
 
     def __init__(self, state: CoordinatorState) -> None:
         self._state = state
+        self.fell_asleep: Callable[[MemberRecord, m.StartTimer, float], None] = _nothing
+        """Called with the member and the deadline of each timer that it starts."""
         self.heap: list[Timer] = []
         self._running: dict[int, Timer] = {}
         """By fiber."""
@@ -82,6 +84,7 @@ class Timers(CoordinatorFeature):
         elif record is not None and message.is_repeated:
             deadline = now if record.wakes_at is None else record.wakes_at
         self.start(Timer(deadline, message.fiber, message.timer, sender.id, message.run))
+        self.fell_asleep(sender, message, deadline)
 
     @handles
     def stop_timer(self, sender: MemberRecord, message: m.StopTimer) -> None:
@@ -93,6 +96,19 @@ class Timers(CoordinatorFeature):
         """When the sleep of a fiber ends; None: it doesn't sleep."""
         timer = self._running.get(fiber)
         return None if timer is None else timer.deadline
+
+    def is_running(self, member: int, fiber: int, number: int) -> bool:
+        """Whether a fiber sleeps at this member, with the timer of this number."""
+        timer = self._running.get(fiber)
+        return timer is not None and timer.number == number and timer.member == member
+
+    def take(self, fiber: int) -> float | None:
+        """Forget the timer of a fiber; return its deadline, None if there is none."""
+        timer = self._running.get(fiber)
+        if timer is None:
+            return None
+        self.stop(timer.member, fiber, timer.number)
+        return timer.deadline
 
     # -- the heap -------------------------------------------------------------------------
 
@@ -107,10 +123,9 @@ class Timers(CoordinatorFeature):
 
     def stop(self, member: int, fiber: int, number: int) -> bool:
         """Forget a timer of this member; False if there is none: it has fired."""
-        timer = self._running.get(fiber)
-        if timer is None or timer.number != number or timer.member != member:
+        if not self.is_running(member, fiber, number):
             return False
-        self._end(timer)
+        self._end(self._running[fiber])
         if len(self.heap) > 2 * len(self._running) + _FEW:
             self.heap = list(self._running.values())
             heapify(self.heap)
@@ -181,3 +196,7 @@ class Timers(CoordinatorFeature):
         """Take timers away that were stopped: nothing is to be done at their deadlines."""
         while self.heap and self._running.get(self.heap[0].fiber) is not self.heap[0]:
             heappop(self.heap)
+
+
+def _nothing(member: MemberRecord, message: m.StartTimer, deadline: float) -> None:
+    """Nobody wants to know which fibers sleep."""

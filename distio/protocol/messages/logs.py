@@ -9,7 +9,7 @@ import msgspec
 from distio.protocol.base import CoordinatorMessage, MemberMessage, Payload
 from distio.protocol.domains import Count, Id
 
-__all__ = ["LogLevels", "LogLevelsSet", "LogsRelayed", "RelayLogs", "SetLogLevels"]
+__all__ = ["LogLevels", "LogLevelsSet", "LogsHeard", "LogsRelayed", "RelayLogs", "SetLogLevels"]
 
 
 class LogLevels(msgspec.Struct, frozen=True, gc=False):
@@ -51,6 +51,14 @@ class RelayLogs(MemberMessage, frozen=True, gc=False):
     """Opened by the client alone; empty: there are none."""
     omitted: Count = 0
     """How many records after these were left out, because too much was waiting."""
+    count: Count = 0
+    """How many there are."""
+
+
+class LogsHeard(MemberMessage, frozen=True, gc=False):
+    """So many bytes of records have come here since the last such message."""
+
+    bytes: Count
 
 
 class LogLevelsSet(CoordinatorMessage, frozen=True, gc=False):

@@ -56,11 +56,11 @@ class OneWorker(World):
     @property
     def snapshot(self) -> Fiber:
         """The child as the coordinator would let it go on."""
-        (record,) = self.coordinator.fibers.values()
+        ((id, record),) = self.coordinator.fibers.items()
         assert record.snapshot is not None
         run, chunk = self.coordinator.runs[record.run], record.snapshot.chunk
-        attachments = dict(run.attachments)
-        (fiber,) = load_fibers(chunk.run, chunk.fibers, chunk.payload, {}, attachments)
+        ids, attachments = [(id, record.epoch)], dict(run.attachments)
+        (fiber,) = load_fibers(chunk.run, ids, record.snapshot.payload.load(), {}, attachments)
         return fiber
 
     def outcome(self) -> Any:

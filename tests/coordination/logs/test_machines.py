@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.logs.member import LogBuffer, records_in
+from distio.coordination.gate import Gate
+from distio.coordination.logs.coordinator import MOST_ON_THEIR_WAY_BYTES
+from distio.coordination.logs.member import HEARD_BYTES, LogBuffer, records_in
 from distio.coordination.member import Member
 from distio.coordination.state.events import Disconnected, Joined, Received
 from distio.protocol import messages as m
 from distio.protocol.codec import DETACH_BYTES, from_coordinator, from_member
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import fiber_id
-from distio.protocol.messages.logs import LogLevels
+from distio.protocol.messages.logs import LogLevels, LogsHeard
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.deliveries import Deliveries, deliver
 from distio.runtime.records import NOBODY, pack
@@ -280,3 +282,37 @@ def test_callback_after_deliveries_is_called_at_once_when_there_are_no_records()
     done: list[str] = []
     Deliveries().when_handled(lambda: done.append("done"))
     assert done == ["done"]
+
+
+# -- a client that doesn't read ---------------------------------------------------------------
+
+
+def passed_on(commands: list[tuple[int, Any]]) -> list[m.LogsRelayed]:
+    return [each for member, each in commands if member == 1 and isinstance(each, m.LogsRelayed)]
+
+
+def test_client_that_hears_nothing_is_sent_no_more_than_so_many_bytes() -> None:
+    cluster, size = Cluster(), 1024**2
+    cluster.offer(1)
+    sent: list[m.LogsRelayed] = []
+    for _ in range(100):
+        sent += passed_on(cluster.said(2, m.RelayLogs(cluster.run, b"x" * size, count=10)))
+    assert sum(len(each.records) for each in sent) <= MOST_ON_THEIR_WAY_BYTES
+    left_out = 10 * (100 - len(sent))
+    (told,) = passed_on(cluster.said(1, LogsHeard(size)))
+    assert told == m.LogsRelayed(2, cluster.run, b"", left_out)
+    assert passed_on(cluster.said(2, m.RelayLogs(cluster.run, b"x" * size, count=10)))
+
+
+def test_client_says_how_many_bytes_of_records_it_has_heard() -> None:
+    client, heard = Member(1), []
+    for _ in range(10):
+        client.receive(m.LogsRelayed(2, 1, b"x" * (HEARD_BYTES // 4)))
+        heard += [each.bytes for each in client.take_outbox() if isinstance(each, LogsHeard)]
+    assert heard == [HEARD_BYTES, HEARD_BYTES]
+
+
+def test_client_that_has_heard_more_than_was_sent_is_expelled() -> None:
+    cluster = Cluster()
+    Gate(cluster.machine).handle(0.0, Received(1, LogsHeard(1)))
+    assert 1 not in cluster.machine.members

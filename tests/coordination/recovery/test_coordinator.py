@@ -284,6 +284,9 @@ def test_fibers_of_a_client_are_lost_with_it() -> None:
     assert placed_again(commands) == []
 
 
+TWO = [(FIBER, 1), (BORN, 0)]
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -292,9 +295,9 @@ def test_fibers_of_a_client_are_lost_with_it() -> None:
         lambda run: saved(run, attachments=[(b"digest", b"")]),
         lambda run: m.SaveFibers(run, 99, []),
         lambda run: m.SaveFibers(run, 0, [], [], [FIBER], []),
-        lambda run: m.SaveFibers(run, 0, [chunk(run, FIBER, BORN, epoch=1)]),
+        lambda run: m.SaveFibers(run, 0, [m.Chunk(run, TWO, b"payload", held=[(7, 0, 0)])]),
     ],
-    ids=["another's fiber", "no such lock", "no data", "the future", "no outcome", "two in one"],
+    ids=["another's fiber", "no such lock", "no data", "the future", "no outcome", "two hold"],
 )
 def test_snapshot_that_cannot_be_true_costs_its_sender_the_membership(message: Any) -> None:
     scene = Scene(workers=1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from msgspec.structs import replace
 
+from distio.coordination.cold.coordinator import PutAwayPolicy
 from distio.protocol import messages as m
 from tests.harness.coordinators import Commands, Scene, chunk
 
@@ -12,7 +15,7 @@ from tests.harness.coordinators import Commands, Scene, chunk
 @pytest.fixture
 def scene() -> Scene:
     """A fiber of a run that keeps snapshots is on the first of two workers, 2 and 3."""
-    scene = Scene(workers=2)
+    scene = Scene(workers=2, put_away=NEVER)
     scene.says(1, m.StartRun(RUN, "suspensions"))
     scene.tells(1, m.RunProgress(RUN, [(1, 1)], 0, [], 0))
     scene.offers(1, RUN, FIBER)
@@ -20,6 +23,7 @@ def scene() -> Scene:
     return scene
 
 
+NEVER = PutAwayPolicy(least_seconds=inf)
 RUN = 1 << 32
 FIBER = RUN + 1
 

@@ -1,0 +1,1 @@
+"""Cold fibers: they sleep for long, as bytes at the coordinator, and are at no member."""

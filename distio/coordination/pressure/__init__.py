@@ -1,0 +1,1 @@
+"""Pressure: a member doesn't say much more than the coordinator hears."""

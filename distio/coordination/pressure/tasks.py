@@ -1,0 +1,44 @@
+"""The task by which a fiber asks again to start others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+from distio.coordination.executor.tasks import Task
+from distio.core.fiber import Fiber
+
+__all__ = ["AskAgain"]
+
+
+@final
+class AskAgain(Task):
+    """A fiber that was held asks again.
+
+    Args:
+        fiber: the fiber.
+        ask: asks for it; returns what the executor goes on with.
+    """
+
+    __slots__ = ("_ask", "fiber")
+
+    def __init__(self, fiber: Fiber, ask: Callable[[Fiber], Fiber | Task | None]) -> None:
+        self.fiber = fiber
+        self._ask = ask
+
+    @property
+    def run_id(self) -> int:
+        """That of the fiber."""
+        return self.fiber.run
+
+    def fiber_ids(self) -> list[int]:
+        """The fiber."""
+        return [self.fiber.id]
+
+    def commit(self) -> Fiber | Task | None:
+        """The fiber asks again."""
+        return self._ask(self.fiber)
+
+    def dropped(self) -> bool:
+        """Nobody wants the fiber any more."""
+        return True
