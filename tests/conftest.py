@@ -58,9 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)  # without xdist nobody asks
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than there are cores: tests of processes wait much of their time."""
-    return (psutil.cpu_count() or 1) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """With the slow tests, many of which wait for processes, one more than there are cores.
+
+    The others keep as many processes busy as there are cores: None leaves the number to xdist.
+    """
+    return None if config.option.markexpr == "not slow" else (psutil.cpu_count() or 1) + 1
 
 
 def pytest_collection_finish() -> None:
