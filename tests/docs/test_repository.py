@@ -69,7 +69,8 @@ def test_lock_of_development_satisfies_each_requirement(requirement: Requirement
 @pytest.mark.parametrize("requirement", requirements(), ids=str)
 def test_lock_of_the_oldest_pins_each_lower_bound(requirement: Requirement) -> None:
     """A bound is the version that `make test-oldest` has run; a failure asks for `make lock`."""
-    [bound] = [each for each in requirement.specifier if each.operator in (">=", "==")]
+    [bound] = requirement.specifier
+    assert bound.operator in (">=", "==")
     assert set(versions(OLDEST, requirement.name)) == {Version(bound.version)}
 
 
