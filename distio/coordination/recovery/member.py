@@ -360,6 +360,8 @@ class Recovery(MemberFeature):
             fibers = [each.fiber for each, is_here in zip(together, here) if is_here]
             if not fibers:
                 continue
+            if dumped is None and all(each.fiber.tree is not each.tree for each in together):
+                continue  # another thread has saved it since, as it is now or later
             keys = [(fiber.id, fiber.epoch) for fiber in fibers]
             if dumped is None:
                 because = f"the fiber {taken.effect}, and could not be saved then: {reason}"

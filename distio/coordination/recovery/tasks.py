@@ -38,7 +38,7 @@ class Captured:
         refusal: why it can't go on elsewhere, whatever it is; empty: that is to be tried.
     """
 
-    __slots__ = ("fiber", "held", "is_waiting", "refusal", "state")
+    __slots__ = ("fiber", "held", "is_waiting", "refusal", "state", "tree")
 
     def __init__(
         self,
@@ -50,6 +50,8 @@ class Captured:
         refusal: str = "",
     ) -> None:
         self.fiber = fiber
+        self.tree = fiber.tree
+        """The tree that it was in: it is in another one when it has been saved since."""
         self.state = state
         self.held = held
         self.is_waiting = is_waiting
