@@ -12,8 +12,8 @@ from distio import IO, Ok, Queue, io
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.primitives.primitive import Reply
-from distio.coordination.recovery import member as recovery_member
 from distio.coordination.recovery.coordinator import Recovery
+from distio.coordination.recovery.effects import EFFECTS
 from distio.coordination.recovery.member import Recovery as LocalRecovery
 from distio.coordination.recovery.tasks import Taken
 from distio.coordination.state.members import MemberRecord
@@ -66,21 +66,11 @@ def forgets_the_parent(patch: Patch) -> None:
 
 def forgets_what_outlives(patch: Patch) -> None:
     """A fiber ends, and those that it has started are saved no more than before."""
-    right = recovery_member._effect
-
-    def effect(fiber: Fiber, request: Any, state: Any) -> str:
-        return "" if type(request) is rq.Finished else right(fiber, request, state)
-
-    patch.setattr(recovery_member, "_effect", effect)
+    patch.setitem(EFFECTS, rq.Finished, lambda fiber, request, state: "")
 
 
 def overlooks_changed_variables(patch: Patch) -> None:
-    right = recovery_member._effect
-
-    def effect(fiber: Fiber, request: Any, state: Any) -> str:
-        return "" if type(request) is rq.Release else right(fiber, request, state)
-
-    patch.setattr(recovery_member, "_effect", effect)
+    patch.setitem(EFFECTS, rq.Release, lambda fiber, request, state: "")
 
 
 def leaves_starts_to_other_threads(patch: Patch) -> None:

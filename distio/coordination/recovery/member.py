@@ -34,6 +34,7 @@ from distio.coordination.dispatch import handles
 from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import Departure, Key, MemberFeature
 from distio.coordination.outcomes.mentioned import outcomes_of
+from distio.coordination.recovery.effects import EFFECTS, Effect
 from distio.coordination.recovery.tasks import (
     Captured,
     Condition,
@@ -43,7 +44,6 @@ from distio.coordination.recovery.tasks import (
 )
 from distio.coordination.references.member import References
 from distio.coordination.state.local_run import LocalRun
-from distio.coordination.state.location import LocalFiber
 from distio.coordination.state.member import MemberState
 from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber, Handle
@@ -117,15 +117,14 @@ class Recovery(MemberFeature):
 
     def guarded(self, answers: Mapping[type, Answer]) -> dict[type, Answer]:
         """The answers to what others see: each saves the fiber first."""
-        kinds = (rq.CallPrimitive, rq.Release, rq.CancelFibers, rq.Finished)
-        return {kind: self._guard(answers[kind]) for kind in kinds}
+        return {kind: self._guard(answers[kind], effect) for kind, effect in EFFECTS.items()}
 
-    def _guard(self, answer: Answer) -> Answer:
+    def _guard(self, answer: Answer, effect_of: Effect) -> Answer:
         def save_and_answer(fiber: Fiber, request: Any) -> Following:
             tree = fiber.tree
             if tree is None or tree.is_doomed:
                 return answer(fiber, request)
-            effect = _effect(fiber, request, self._state)
+            effect = effect_of(fiber, request, self._state)
             if not effect:
                 return answer(fiber, request)
             if self._state.runs[fiber.run].snapshots == "births":
@@ -480,30 +479,3 @@ def _in_groups(
         fresh[start : start + _MOST_TOGETHER] for start in range(0, len(fresh), _MOST_TOGETHER)
     ]
     return [each for each in groups if each]
-
-
-def _effect(fiber: Fiber, request: Any, state: MemberState) -> str:
-    """What others see of this request, in words; empty: nothing."""
-    kind = type(request)
-    if kind is rq.CallPrimitive:
-        return "" if fiber.failure is not None else f"has called {request}"
-    tree = fiber.tree
-    assert tree is not None
-    if kind is rq.Release:
-        if request.payload is not None:
-            return "has changed a variable"
-        is_held = tree.head is fiber and request.lock.key in tree.held
-        return "has given back a lock that it had brought along" if is_held else ""
-    if kind is rq.CancelFibers:
-        run = state.runs[fiber.run]
-        is_seen = any(
-            handle.outcome is None
-            and (
-                not isinstance(handle.location, LocalFiber)
-                or handle.id in run.trees
-                or handle.id in run.unopened
-            )
-            for handle in request.handles
-        )
-        return "has cancelled others" if is_seen else ""
-    return "has ended" if tree.head is fiber and tree.rest else ""

@@ -6,12 +6,16 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
+
 from distio import IO, Panic, Queue, Var, io, resource
 from distio.coordination.member import Member
+from distio.coordination.recovery import effects
 from distio.core.fiber import Fiber
 from distio.core.snapshot import dump_fibers, dump_item
 from distio.errors import WorkerLost
 from distio.protocol import messages as m
+from distio.protocol import requests as rq
 from distio.protocol.domains import Snapshots
 from distio.protocol.ids import fiber_id
 from distio.testing import Crash, simulate
@@ -272,3 +276,14 @@ def test_fiber_of_a_tree_that_other_threads_step_is_unsaved_when_another_one_act
 def test_start_where_only_births_are_kept_takes_no_snapshot() -> None:
     family = io.zip_par(io.sleep(9), io.yield_)
     assert saved(Worker(family, "births", threads=2).works()) == []
+
+
+# -- what others see --------------------------------------------------------------------------
+
+
+def test_visible_request_of_which_nothing_is_said_is_refused_at_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(effects.EFFECTS, rq.Release)
+    with pytest.raises(TypeError, match="Release: is_visible"):
+        effects.require_all()
