@@ -136,7 +136,7 @@ class AwaitHistory:
             self._add(awaited, kept, len(kept.payload))
 
     def _kept(self, outcome: Any, is_failure: bool = False) -> _Kept | None:
-        from distio.core.snapshot import dump_awaited  # which knows of all operations
+        from distio.core.outcomes import dump_awaited  # which knows of all operations
 
         try:
             payload, handles, references = dump_awaited(outcome)

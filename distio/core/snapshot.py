@@ -1,120 +1,46 @@
-"""Fibers and outcomes to bytes and back.
+"""Fibers to bytes and back.
 
-How objects of the user's become bytes is told in `distio.core.pickling`. An exception that doesn't
-survive the journey arrives as its type name, message and traceback: wherever it stands in an
-outcome, in an item of a queue or in the value of a variable. A fiber that holds such an exception
-stays, as it does with anything else that can't be pickled.
+How objects of the user's become bytes is told in `distio.core.pickling`. A fiber that holds what
+can't be pickled, or an exception that doesn't survive the journey, stays.
 """
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final
 
 import distio.core.ops as ops
-from distio._traces import NOWHERE
 from distio.core.context_vars import carried_in, context_of, others_in
 from distio.core.explain import why_it_stays
 from distio.core.fiber import Fiber, Handle, HeldLock
 from distio.core.ops.base import Frame, UnaryOp
-from distio.core.ops.bounded import ChunkResult
 from distio.core.ops.checkpoints import Calling
+from distio.core.outcomes import outcome_in
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.payloads import Dumped, Writer
-from distio.core.pickling.plain import PLAIN
-from distio.core.references import Reference, claims_of, keys_of, opening_with, pin
-from distio.errors import Cancelled, NotPicklable, TracedException
+from distio.core.references import opening_with, pin
+from distio.errors import NotPicklable
 from distio.protocol.requests import AwaitFibers
 from distio.protocol.text import str_of
-from distio.result import Ok, Panic, Result
 
 __all__ = [
-    "Leaving",
-    "Packed",
-    "PackedValue",
     "capture",
-    "dump_awaited",
     "dump_captured",
     "dump_chunk",
     "dump_fibers",
-    "dump_outcome",
-    "dump_value",
     "ends_when_cancelled",
     "generators_in",
     "is_fresh",
     "load_fibers",
-    "load_outcome",
-    "outcome_in",
     "why_it_cannot_ship",
     "why_not_captured",
     "would_doubt",
 ]
 
-
-class Leaving(NamedTuple):
-    """An outcome or an item as it leaves a process."""
-
-    payload: bytes
-    handles: Sequence[Handle[Any, Any, Any]] = ()
-    """The handles in it."""
-    keys: Sequence[int] = ()
-    """The keys of all counted references in it."""
-
-
-@final
-class Packed:
-    """The bytes of an outcome, opened by the first fiber that needs it."""
-
-    __slots__ = ("payload", "references")
-
-    def __init__(self, payload: bytes, references: Sequence[Reference] = ()) -> None:
-        self.payload = payload
-        self.references = references
-        """The references in it, which keep their keys alive until it is opened."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Packed, (self.payload, self.references)
-
-    def open(self) -> Result[Any, Any]:
-        """The Result; a Panic if the Result can't be made again in this process."""
-        if not self.references:
-            return load_outcome(self.payload)
-        with opening_with(claims_of(self.references)):
-            return load_outcome(self.payload)
-
-
-@final
-class PackedValue:
-    """The bytes of an item, or of a variable's value, opened by the fiber that gets it."""
-
-    __slots__ = ("payload", "references")
-
-    def __init__(self, payload: bytes, references: Sequence[Reference] = ()) -> None:
-        self.payload = payload
-        self.references = references
-        """The references in it, which keep their keys alive until it is opened."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return PackedValue, (self.payload, self.references)
-
-    def open(self) -> Any:
-        """The value.
-
-        Raises:
-            Exception: any that unpickling user data raises.
-        """
-        if not self.references:
-            return load(self.payload)
-        with opening_with(claims_of(self.references)):
-            return load(self.payload)
-
-
 _dump_strictly: Final = partial(dump, is_strict=True)
-
 
 _FRESH: Final = 0
 _SUSPENDED: Final = 1
@@ -355,14 +281,6 @@ def _start_of(fiber: Fiber) -> tuple[Any, ...]:
     return fiber.next, fiber.context, fiber.locals, fiber.stream, variables
 
 
-def outcome_in(handle: Any) -> Any:
-    """The outcome of a fiber that another one has waited for: a Result, a Packed one, or None.
-
-    The outcome is in the handle, or in the handle's place if the waiting fiber has moved.
-    """
-    return handle.outcome if type(handle) is Handle else handle
-
-
 def load_fibers(
     run: int,
     ids: Sequence[tuple[int, int]],
@@ -401,120 +319,3 @@ def load_fibers(
                 setattr(fiber, name, value)
         fibers.append(fiber)
     return fibers
-
-
-def dump_outcome(result: Result[Any, Any]) -> Leaving:
-    """Pickle an outcome; what can't be pickled becomes a Panic that says so."""
-    if _is_plain(result):  # the plain pickler does it as well, and much faster
-        return Leaving(pickle.dumps(result, pickle.HIGHEST_PROTOCOL))
-    if type(result) is Ok and type(result.success) is ChunkResult:
-        return _dump_worked(result.success)
-    try:
-        return _leaving(result)
-    except BaseException as error:  # noqa: BLE001 (the panic tells)
-        return _leaving(_stays(result, error))
-
-
-def _is_plain(result: Result[Any, Any]) -> bool:
-    """Whether it is made of built-in types, or a mere cancellation: a race, a run may have many."""
-    if type(result) is Ok:
-        return type(result.success) in PLAIN
-    if type(result) is not Panic or result.errors or len(result.exceptions) != 1:
-        return False
-    exception, where = result.exceptions[0].exception, result.exceptions[0].where
-    return (
-        type(exception) is Cancelled
-        and exception.__cause__ is exception.__context__ is None
-        and len(vars(exception)) == 1
-        and where is NOWHERE
-    )
-
-
-def _dump_worked(worked: ChunkResult) -> Leaving:
-    """Pickle what came of several items: one of them that can't be pickled harms no other."""
-    try:
-        return _leaving(Ok(worked))
-    except BaseException:  # noqa: BLE001 (the panics of the items tell)
-        return _leaving(Ok(worked.map(_itself_or_why)))
-
-
-def _leaving(obj: Any) -> Leaving:
-    dumped = dump(obj)
-    return Leaving(dumped.whole(), dumped.handles, keys_of(dumped.references, dumped.handles))
-
-
-def _itself_or_why(result: Result[Any, Any]) -> Result[Any, Any]:
-    try:
-        dump(result)
-    except BaseException as error:  # noqa: BLE001 (the panic tells)
-        return _stays(result, error)
-    return result
-
-
-def _stays(result: Result[Any, Any], error: BaseException) -> Panic[Any, Any]:
-    reason = why_it_stays(result, dump, error)
-    panic = NotPicklable(f"the fiber ended, but its outcome can't leave its process: {reason}")
-    return Panic([TracedException.in_except_clause(panic)], [])
-
-
-def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
-    """Pickle what is to be kept by the coordinator.
-
-    Args:
-        value: it.
-        what: how it is called if it can't be pickled.
-
-    Raises:
-        NotPicklable: it can't be pickled; the message says what in it, and where.
-    """
-    if type(value) in PLAIN:  # as in `dump_item`
-        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL), []
-    try:
-        dumped = dump(value)
-    except BaseException as error:
-        reason = why_it_stays(value, dump, error)
-        raise NotPicklable(f"{what} can't leave its process: {reason}") from error
-    pin(dumped.references)
-    return dumped.whole(), dumped.handles
-
-
-def dump_item(item: Any) -> Leaving:
-    """Pickle what a fiber gives to another.
-
-    Raises:
-        NotPicklable: it can't be pickled; the message says what in it, and where.
-    """
-    if type(item) in PLAIN:  # the plain pickler does it as well, and much faster
-        return Leaving(pickle.dumps(item, pickle.HIGHEST_PROTOCOL))
-    try:
-        return _leaving(item)
-    except BaseException as error:
-        reason = why_it_stays(item, dump, error)
-        raise NotPicklable(f"an item can't leave its process: {reason}") from error
-
-
-def dump_awaited(
-    outcome: Any,
-) -> tuple[bytes, Sequence[Handle[Any, Any, Any]], Sequence[Reference]]:
-    """Pickle what a function of `io.do` has awaited.
-
-    Returns:
-        The bytes, and the handles and references in it.
-
-    Raises:
-        NotPicklable: it can't be pickled; the message says what in it, and where.
-    """
-    try:
-        dumped = dump(outcome, is_strict=True)
-    except BaseException as error:
-        raise NotPicklable(why_it_stays(outcome, _dump_strictly, error)) from error
-    return dumped.whole(), dumped.handles, dumped.references
-
-
-def load_outcome(payload: bytes) -> Result[Any, Any]:
-    """Make an outcome again; a Panic if that fails in this process."""
-    try:
-        result: Result[Any, Any] = load(payload)
-    except BaseException as error:  # noqa: BLE001 (the panic tells)
-        return Panic([TracedException.in_except_clause(error)], [])
-    return result

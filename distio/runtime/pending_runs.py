@@ -10,7 +10,7 @@ from typing import Any, Final
 from distio.coordination.member import Member
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
-from distio.core.snapshot import Packed
+from distio.core.outcomes import Packed
 from distio.errors import Cancelled, ClusterClosed, Deadlock, TracedException
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause

@@ -13,7 +13,8 @@ from distio.coordination.member import Member
 from distio.coordination.placement.tasks import OfferFibers, UnpickleChunk
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
-from distio.core.snapshot import dump_chunk, dump_fibers, outcome_in
+from distio.core.outcomes import outcome_in
+from distio.core.snapshot import dump_chunk, dump_fibers
 from distio.errors import FiberUnreachable, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq

@@ -10,7 +10,7 @@ from distio.coordination.member import Member
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.session import Session, begin_session
 from distio.core.fiber import Handle
-from distio.core.snapshot import Packed
+from distio.core.outcomes import Packed
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch, MalformedFrame, from_coordinator, from_member
 from distio.protocol.domains import MemberKind

@@ -13,7 +13,7 @@ from distio.coordination.member import Member
 from distio.coordination.state.events import Event, Joined, Received, Tick
 from distio.coordination.state.failure import Failure
 from distio.core.fiber import Fiber, Handle
-from distio.core.snapshot import Packed
+from distio.core.outcomes import Packed
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
 from distio.protocol.version import PROTOCOL, PYTHON

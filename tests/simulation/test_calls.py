@@ -10,7 +10,7 @@ import pytest
 from distio import IO, Barrier, CountDownLatch, Deferred, PubSub, Queue, Var, io, resource
 from distio.coordination.primitives import primitive, queues, synchronizers
 from distio.core.fiber import Fiber
-from distio.core.snapshot import PackedValue
+from distio.core.outcomes import PackedValue
 from distio.errors import InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol import requests as rq

@@ -21,8 +21,8 @@ from distio.coordination.placement.member import Placement
 from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.timers.member import Timers
 from distio.core.fiber import Fiber
+from distio.core.outcomes import Leaving
 from distio.core.pickling.payloads import Dumped
-from distio.core.snapshot import Leaving
 from distio.errors import InvariantBroken, SimulationLimit
 from distio.protocol import messages as m
 from distio.protocol import requests as rq

@@ -50,8 +50,8 @@ from distio.coordination.state.registry import FiberRecord, Run
 from distio.coordination.timers.coordinator import Timer, Timers
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
+from distio.core.outcomes import Leaving
 from distio.core.pickling.payloads import Dumped
-from distio.core.snapshot import Leaving
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.domains import SNAPSHOTS, Snapshots

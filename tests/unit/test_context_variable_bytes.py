@@ -15,8 +15,9 @@ import pytest
 
 from distio import MatchError, carry, io
 from distio.core.fiber import Fiber
+from distio.core.outcomes import dump_value
 from distio.core.pickling import context_vars
-from distio.core.snapshot import dump_fibers, dump_value, load_fibers
+from distio.core.snapshot import dump_fibers, load_fibers
 
 user = carry(ContextVar("user", default="nobody"))
 

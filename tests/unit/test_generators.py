@@ -19,9 +19,10 @@ import pytest
 from distio import IO, Ok, Panic, io
 from distio.coordination.placement.tasks import PickleFibers
 from distio.core.fiber import Fiber
+from distio.core.outcomes import dump_outcome, load_outcome
 from distio.core.pickling.copies import shared_by_fibers
 from distio.core.pickling.generators import Departures, Generators, state_of
-from distio.core.snapshot import dump_outcome, generators_in, load_outcome
+from distio.core.snapshot import generators_in
 from distio.errors import NotDeterministic
 from distio.testing import MOVE_ON_WAKE, simulate
 from tests.conftest import shared_cluster

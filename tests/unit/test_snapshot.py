@@ -10,13 +10,8 @@ import pytest
 
 from distio import IO, Errors, Ok, Panic, Result, TracedException, io
 from distio.core.fiber import Fiber, Handle
-from distio.core.snapshot import (
-    Packed,
-    dump_fibers,
-    dump_outcome,
-    load_fibers,
-    load_outcome,
-)
+from distio.core.outcomes import Packed, dump_outcome, load_outcome
+from distio.core.snapshot import dump_fibers, load_fibers
 from distio.errors import Cancelled, Deadlock, ForeignException, NotPicklable, WorkerLost
 
 Program = IO[Any, Any, Any]

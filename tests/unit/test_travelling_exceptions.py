@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from distio import Queue, io
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
-from distio.core.snapshot import dump_fibers, dump_outcome, load_fibers, load_outcome
+from distio.core.outcomes import dump_outcome, load_outcome
+from distio.core.snapshot import dump_fibers, load_fibers
 from distio.errors import ForeignException, NotPicklable, TracedException
 from distio.result import Errors, Ok, Panic, Result
 from distio.var import Var

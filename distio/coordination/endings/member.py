@@ -34,7 +34,7 @@ from distio.coordination.state.member import MemberState
 from distio.coordination.status.words import describe_fibers_of
 from distio.core.fiber import Fiber
 from distio.core.ops.bounded import ChunkResult
-from distio.core.snapshot import Leaving
+from distio.core.outcomes import Leaving
 from distio.core.where import in_fiber
 from distio.protocol import messages as m
 from distio.protocol import requests as rq

@@ -20,7 +20,7 @@ from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.core.interpreter import FUEL, step
 from distio.core.interrupts import is_interrupt
-from distio.core.snapshot import Packed, PackedValue, dump_item, dump_value, outcome_in
+from distio.core.outcomes import Packed, PackedValue, dump_item, dump_value, outcome_in
 from distio.errors import NotPicklable
 from distio.protocol import requests as rq
 

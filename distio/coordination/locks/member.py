@@ -28,7 +28,7 @@ from distio.coordination.references.member import References
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle, HeldLock
-from distio.core.snapshot import PackedValue
+from distio.core.outcomes import PackedValue
 from distio.errors import ClusterClosed, DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq

@@ -17,7 +17,7 @@ from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber, RemoteFiber, is_of
 from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
-from distio.core.snapshot import Leaving, Packed
+from distio.core.outcomes import Leaving, Packed
 from distio.core.where import in_fiber
 from distio.errors import ProcessExit, TracedException, WorkerLost
 from distio.protocol import messages as m

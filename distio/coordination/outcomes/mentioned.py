@@ -8,8 +8,8 @@ from typing import Any
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber
 from distio.core.fiber import Handle
+from distio.core.outcomes import Leaving, Packed, dump_outcome
 from distio.core.references import keys_of
-from distio.core.snapshot import Leaving, Packed, dump_outcome
 
 __all__ = ["outcomes_of"]
 

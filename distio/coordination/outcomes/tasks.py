@@ -10,8 +10,8 @@ from distio.coordination.executor.tasks import Task
 from distio.coordination.outcomes.mentioned import outcomes_of
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
+from distio.core.outcomes import Leaving, Packed, dump_outcome
 from distio.core.references import keys_of
-from distio.core.snapshot import Leaving, Packed, dump_outcome
 from distio.errors import NotPicklable, TracedException
 from distio.protocol.text import readable_exception
 from distio.result import Panic

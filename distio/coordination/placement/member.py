@@ -33,8 +33,8 @@ from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
+from distio.core.outcomes import Leaving
 from distio.core.pickling.payloads import Dumped
-from distio.core.snapshot import Leaving
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol import requests as rq

@@ -12,8 +12,9 @@ from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
+from distio.core.outcomes import Leaving
 from distio.core.pickling.payloads import Dumped, Writer
-from distio.core.snapshot import Leaving, dump_chunk, load_fibers, why_it_cannot_ship
+from distio.core.snapshot import dump_chunk, load_fibers, why_it_cannot_ship
 from distio.errors import NotPicklable, TracedException
 from distio.protocol import messages as m
 from distio.protocol.messages.logs import LogLevels

@@ -47,7 +47,8 @@ from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
 from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber, Handle
-from distio.core.snapshot import Leaving, capture, is_fresh, would_doubt
+from distio.core.outcomes import Leaving
+from distio.core.snapshot import capture, is_fresh, would_doubt
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 

@@ -10,12 +10,9 @@ from distio.coordination.executor.tasks import Task
 from distio.coordination.outcomes.mentioned import outcomes_of
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
+from distio.core.outcomes import Leaving
 from distio.core.pickling.payloads import Dumped, Writer
-from distio.core.snapshot import (
-    Leaving,
-    dump_captured,
-    why_not_captured,
-)
+from distio.core.snapshot import dump_captured, why_not_captured
 from distio.protocol.text import str_of
 
 __all__ = ["Captured", "Condition", "RepeatRequest", "TakeSnapshots", "Taken"]

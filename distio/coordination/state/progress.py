@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distio.coordination.state.local_run import LocalRun
-from distio.core.snapshot import Leaving
+from distio.core.outcomes import Leaving
 from distio.protocol import messages as m
 
 __all__ = ["ProgressReport"]

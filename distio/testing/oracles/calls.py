@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, final
 
 from distio.core.fiber import Fiber
-from distio.core.snapshot import PackedValue
+from distio.core.outcomes import PackedValue
 from distio.errors import ClusterClosed, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol import requests as rq

@@ -12,7 +12,8 @@ from distio.coordination.placement.tasks import UnpickleChunk
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
-from distio.core.snapshot import dump_chunk, dump_fibers, load_fibers, outcome_in
+from distio.core.outcomes import outcome_in
+from distio.core.snapshot import dump_chunk, dump_fibers, load_fibers
 from distio.errors import DistioBug, MatchError
 from distio.protocol import messages as m
 from distio.protocol import requests as rq

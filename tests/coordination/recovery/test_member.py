@@ -12,7 +12,8 @@ from distio import IO, Panic, Queue, Var, io, resource
 from distio.coordination.member import Member
 from distio.coordination.recovery import effects
 from distio.core.fiber import Fiber
-from distio.core.snapshot import dump_fibers, dump_item
+from distio.core.outcomes import dump_item
+from distio.core.snapshot import dump_fibers
 from distio.errors import WorkerLost
 from distio.protocol import messages as m
 from distio.protocol import requests as rq

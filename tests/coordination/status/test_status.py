@@ -16,7 +16,8 @@ from distio.coordination.state.events import Joined
 from distio.core import ops
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
-from distio.core.snapshot import dump_fibers, dump_outcome
+from distio.core.outcomes import dump_outcome
+from distio.core.snapshot import dump_fibers
 from distio.core.status import Status
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
