@@ -120,7 +120,7 @@ class Actors(MemberFeature):
             return parent
         destination = Destination(request.home, request.key)
         leaving = self._placement.ship([child], parent, destination)
-        return self._recovery.before_leaving([child], leaving, [parent, child])
+        return self._recovery.before_leaving([child], leaving, parent, destination)
 
     def call_ended(self, run: LocalRun, fiber: int) -> None:
         """A fiber of this run has ended that may have called an object here."""

@@ -213,6 +213,10 @@ class Placement(CoordinatorFeature):
     def _place_backlog(self) -> None:
         backlog, members = self._state.backlog, self._state.members
         while backlog:
+            if backlog[0].target:
+                call = backlog.popleft()
+                self._state.survive(self._send_call, call, self._state.runs[call.run], run=call.run)
+                continue
             host = choose_host(members.values(), needs_room=not backlog[0].is_waiting)
             if host is None:
                 return

@@ -40,6 +40,8 @@ from distio.protocol.ids import home_of, name_of
 
 __all__ = ["MAX_LOSSES", "Recovery"]
 
+_BELONGED: Final = "the fiber belonged to that worker"
+
 MAX_LOSSES: Final = 3
 """A fiber that so many workers had in hand when they were lost isn't placed again, unless the
 coordinator is told otherwise."""
@@ -96,7 +98,7 @@ class Recovery(CoordinatorFeature):
             self._keep(chunk, member.received)
             return
         for fiber, _ in chunk.fibers:
-            self._unsave(self._state.fibers[fiber], "the fiber belonged to that worker")
+            self._unsave(self._state.fibers[fiber], _BELONGED)
 
     @admits
     def admit_save(self, sender: MemberRecord, message: m.SaveFibers) -> None:
@@ -310,7 +312,12 @@ class Recovery(CoordinatorFeature):
             record.pending_cancels = dict.fromkeys(record.told, 0) if record.told else record.told
             self._references.host_lost(fiber)
         run.count(NOWHERE, len(fibers))
-        if chunk.is_waiting:  # so it needs no room (see `placement`), and waits for none
+        if chunk.target:  # a call of an actor, which its caller had not sent off yet
+            chunk = msgspec.structs.replace(chunk, payload=snapshot.payload.load())
+            for record in records:
+                self._unsave(record, _BELONGED)
+            self._state.backlog.append(chunk)
+        elif chunk.is_waiting:  # so it needs no room (see `placement`), and waits for none
             self._state.backlog.appendleft(chunk)
         else:
             self._state.backlog.append(chunk)

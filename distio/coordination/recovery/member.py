@@ -43,6 +43,7 @@ from distio.coordination.recovery.tasks import (
     TakeSnapshots,
 )
 from distio.coordination.references.member import References
+from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
 from distio.coordination.state.tree import Tree
@@ -61,6 +62,7 @@ HeldBy = Callable[[Fiber, Key | None], list[tuple[Key, int, int]]]
 _MOST_TOGETHER: Final = 256
 """So many fibers that have not begun share a pickle at most."""
 _BOUND: Final = "it uses an object that is kept in the worker"
+_ANYWHERE: Final[Mapping[int, Destination]] = {}
 _THREADS: Final = "other threads of the worker may have been at fibers of its tree"
 
 
@@ -176,14 +178,19 @@ class Recovery(MemberFeature):
         return self._save([tree], "has started others", None, then, condition, started)
 
     def before_leaving(
-        self, fibers: Sequence[Fiber], then: Task, in_hand: Sequence[Fiber] = ()
+        self,
+        fibers: Sequence[Fiber],
+        then: Task,
+        parent: Fiber | None = None,
+        destination: Destination = ANYWHERE,
     ) -> Task:
         """Fibers of one run are about to leave: save those with whom they are in a tree.
 
         Args:
             fibers: the fibers.
             then: the task that lets them leave.
-            in_hand: those that the executor has, if there are more than these.
+            parent: the fiber that has started them just now, if one has.
+            destination: where they go.
 
         Returns:
             The task that comes first.
@@ -202,8 +209,12 @@ class Recovery(MemberFeature):
                 if any(fiber.tree is tree and fiber is not tree.head for fiber in fibers):
                     self._unsave(tree, "has started a fiber that has moved on")
             return then
-        effect = "has started a fiber that has moved on"
-        return self._save([*trees.values()], effect, None, then, in_hand=in_hand or fibers)
+        effect, in_hand = (
+            "has started a fiber that has moved on",
+            [*fibers, *filter(None, [parent])],
+        )
+        where = {fiber.id: destination for fiber in fibers}
+        return self._save([*trees.values()], effect, None, then, in_hand=in_hand, where=where)
 
     def before_object_leaves(self, run: LocalRun, then: Task) -> Task:
         """The object of an actor of this run is about to leave: save those who have called it.
@@ -244,6 +255,7 @@ class Recovery(MemberFeature):
         condition: Condition | None = None,
         in_hand: Sequence[Fiber] = (),
         together: Sequence[Fiber] = (),
+        where: Mapping[int, Destination] = _ANYWHERE,
     ) -> TakeSnapshots:
         """The task that takes snapshots of all fibers in these trees.
 
@@ -255,6 +267,7 @@ class Recovery(MemberFeature):
             condition: see `save`.
             in_hand: the fibers that the executor has, if they leave.
             together: those of the fibers that are to share a pickle, though they have begun.
+            where: by fiber: where it goes on if the member is lost; else anywhere.
         """
         fibers = [each for tree in trees for each in (tree.head, *tree.rest.values())]
         reachable = {each.id for each in in_hand} if fiber is None else {fiber.id}
@@ -264,6 +277,8 @@ class Recovery(MemberFeature):
             else Captured(each, refusal=_THREADS)
             for each in fibers
         ]
+        for each in captured if where else ():
+            each.destination = where.get(each.fiber.id, ANYWHERE)
         request = None if fiber is None else fiber.request
         mentioned = getattr(request, "handles", ())
         run = self._state.runs[trees[0].head.run]
@@ -369,7 +384,9 @@ class Recovery(MemberFeature):
             else:
                 self._references.export(dumped.handles)
                 first = together[0]
-                chunk = run.chunk(fibers, dumped, first.held, is_waiting=first.is_waiting)
+                chunk = run.chunk(
+                    fibers, dumped, first.held, first.destination, is_waiting=first.is_waiting
+                )
                 if not all(here):
                     places = [place for place, is_here in enumerate(here) if is_here]
                     chunk = msgspec.structs.replace(chunk, places=places)
@@ -472,7 +489,8 @@ def _in_groups(
     for each in captured:
         if each.fiber.id in group:
             continue
-        if not each.state or each.held or not is_fresh(each.state):
+        is_alone = each.held or each.destination != ANYWHERE
+        if is_alone or not each.state or not is_fresh(each.state):
             groups.append([each])
         else:
             fresh.append(each)

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, final
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
 from distio.coordination.outcomes.mentioned import outcomes_of
+from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.core.outcomes import Leaving
@@ -35,7 +36,7 @@ class Captured:
         refusal: why it can't go on elsewhere, whatever it is; empty: that is to be tried.
     """
 
-    __slots__ = ("fiber", "held", "is_waiting", "refusal", "state", "tree")
+    __slots__ = ("destination", "fiber", "held", "is_waiting", "refusal", "state", "tree")
 
     def __init__(
         self,
@@ -46,6 +47,8 @@ class Captured:
         is_waiting: bool = False,
         refusal: str = "",
     ) -> None:
+        self.destination: Destination = ANYWHERE
+        """Where it goes on: a call of an actor does where the object is."""
         self.fiber = fiber
         self.tree = fiber.tree
         """The tree that it was in: it is in another one when it has been saved since."""
