@@ -821,6 +821,7 @@ NEED_NO_SNAPSHOTS: Final = {
     "nobody is told of a loss",
     "the loss of a member isn't reported",
     "a handle that stays isn't counted",
+    "a handle that leaves isn't kept",
     "an unverified wait outlives its use",
     "an item on its way isn't kept",
 }
