@@ -16,7 +16,7 @@ def describe_loss(report: LossReported) -> str:
     worker 2 (process 8 on a) was lost: killed by SIGKILL; of its 2 fibers 1 goes on from i
     """
     placed = ", ".join(f"{count} at {member}" for member, count in report.places)
-    took = f"{report.seconds * 1000:.3g} ms after it was seen"
+    took = f"{_time(report.seconds)} after it was seen"
     if report.is_late:
         rest = "which have ended with their runs" if not placed else f"{placed}, {took}"
         gone = "has left" if report.has_left else "was lost"
@@ -42,3 +42,7 @@ def _part(count: int, one: str, more: str) -> str:
     if not count:
         return ""
     return f"{count} {one if count == 1 else more}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:.1f} s"

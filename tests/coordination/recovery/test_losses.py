@@ -211,7 +211,7 @@ def test_time_until_fibers_have_places_is_that_since_the_loss_was_seen() -> None
     assert (late.waiting, late.seconds, late.is_late) == (0, 2.0, True)
     assert describe_loss(late) == (
         "the fibers of worker 2 (process 1002 on host), which was lost, have places again: 1 at "
-        "worker 3 (process 9 on host), 2e+03 ms after it was seen"
+        "worker 3 (process 9 on host), 2.0 s after it was seen"
     )
 
 
