@@ -145,7 +145,8 @@ class Injector:
             world.note(process.name, "is interrupted")
             world.interrupt(process)
         elif isinstance(fault, Leave):
-            if fault.returns_after is not None and process.returns_after is None:
+            if fault.returns_after is not None and not process.is_to_return:
+                process.is_to_return = True
                 process.returns_after = fault.returns_after
                 self.returning += 1
             process.leave("told to end")
@@ -224,7 +225,8 @@ class Injector:
     # -- workers that return --------------------------------------------------------------
 
     def _plan_return(self, process: Process, seconds: float | None) -> None:
-        if seconds is not None and process.kind == "worker":
+        if seconds is not None and process.kind == "worker" and not process.is_to_return:
+            process.is_to_return = True
             self.returning += 1
             self._agenda.put(self._world.now + seconds, self._return, process)
 

@@ -73,6 +73,8 @@ class Process(Services):
         self._dropped: deque[Callback] = deque()
         self._has_rung = False
         """Whether handles of fibers that have failed died."""
+        self.is_to_return = False
+        """Whether it is to be started anew, once, whatever befalls it until then."""
         self.returns_after: float | None = None
         """In how many seconds from its end it is started anew; None: that isn't planned."""
         self._ends_because = ""

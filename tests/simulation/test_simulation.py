@@ -763,6 +763,14 @@ def test_worker_that_returns_is_another_member_and_gets_work() -> None:
         assert lines(since, "worker-1: steps fiber")
 
 
+def test_worker_that_is_to_return_twice_returns_once() -> None:
+    """Two workers of one name at a time would be one to the ledger."""
+    breaks = [Disconnect("worker-1", at, returns_after=0.004) for at in (0.005, 0.006)]
+    simulation = simulate(io.zip_par([io.sleep(0.1)] * 2), members=1, faults=breaks)
+    assert simulation.result == Ok([None, None])
+    assert str(simulation.history).count("worker-1: joins as member") == 2
+
+
 def test_worker_that_does_not_return_is_gone() -> None:
     history = simulate(io.sleep(20), faults=[Disconnect("worker-1", at=1)]).history
     assert len(lines(history, "worker-1: joins as member")) == 1
