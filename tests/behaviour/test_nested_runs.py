@@ -20,7 +20,9 @@ from distio.coordination.member import Member
 from distio.errors import Cancelled, NotPicklable
 from distio.protocol import messages as m
 from tests.conftest import PATIENCE, shared_cluster
-from tests.harness.running_scripts import Script
+from tests.harness.running_scripts import Script, no_script_is_left
+
+__all__ = ["no_script_is_left"]
 
 INNER: IO[Any, Any, list[int]] = io.zip_par([io.defer(abs, -n) for n in range(3)])
 

@@ -6,14 +6,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.runtime.coordinator_process import CoordinatorProcess
 
-__all__ = ["Coordinate", "coordinate", "worker_at"]
+__all__ = ["Coordinate", "Worker", "coordinate", "worker_at"]
 
 
 class Coordinate(Protocol):
@@ -40,7 +40,16 @@ def coordinate() -> Iterator[Coordinate]:
         thread.join()
 
 
-def worker_at(url: str, *options: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+class Worker(subprocess.Popen[str]):
+    """A worker that a test ends; one that fails waits for none."""
+
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *error)
+
+
+def worker_at(url: str, *options: str, stderr: int = subprocess.DEVNULL) -> Worker:
     """Start a worker that joins the coordinator at this URL."""
     command = [sys.executable, "-m", "distio_worker.main", url, *options]
-    return subprocess.Popen(command, stderr=stderr, text=True)
+    return Worker(command, stderr=stderr, text=True)

@@ -13,7 +13,9 @@ from distio import IO, Panic, io
 from distio.errors import Cancelled
 from tests.conftest import PATIENCE, shared_cluster
 from tests.harness.cancelling import FOREVER
-from tests.harness.running_scripts import Script
+from tests.harness.running_scripts import Script, no_script_is_left
+
+__all__ = ["no_script_is_left"]
 
 
 @pytest.mark.slow
