@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -42,14 +41,27 @@ def note(path: str, what: str) -> None:
         pipe.write(f"{what} {os.getpid()}\n".encode())
 
 
-def child(path: str) -> IO[Any, Any, Any]:
-    held_up = io.defer(time.sleep, 0.2)  # it holds its worker, so the other one takes the next
-    slept = held_up.then(io.defer(note, path, "sleeps"), io.sleep(1000))
+def are_apart(path: str, home: int) -> bool:
+    """Whether one of the children is in another process than their owner."""
+    marker = Path(f"{path}.apart")
+    if os.getpid() != home:
+        marker.touch()
+    return marker.exists()
+
+
+def until_apart(path: str, home: int) -> IO[Any, Any, Any]:
+    """Stay ready, so that the other worker is given a child."""
+    again = io.yield_.then(io.defer_io(until_apart, path, home))
+    return io.defer(are_apart, path, home).flat_map(lambda apart: io.pure(None) if apart else again)
+
+
+def child(path: str, home: int) -> IO[Any, Any, Any]:
+    slept = until_apart(path, home).then(io.defer(note, path, "sleeps"), io.sleep(1000))
     return slept.finally_(lambda _: io.defer(note, path, "released"))
 
 
 def owner(path: str) -> IO[Any, Any, Any]:
-    children = io.zip_par([child(path) for _ in range(CHILDREN)])
+    children = io.defer(os.getpid).flat_map(lambda home: io.zip_par([child(path, home)] * CHILDREN))
     return io.defer(note, path, "owns").then(children)
 
 

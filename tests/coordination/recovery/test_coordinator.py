@@ -316,3 +316,15 @@ def test_nothing_is_left_of_snapshots_when_a_run_has_ended() -> None:
     scene.tells(scene.client, m.RunProgress(run, [], 9, [], 0))
     assert scene.machine.runs == {}
     scene.machine.validate_rest()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_call_of_an_actor_whose_worker_is_lost_first_goes_where_the_object_is(which: int) -> None:
+    scene = Scene(workers=3)
+    run, commands = shipped(scene)
+    ((host, _, _),) = placed_again(commands)
+    home = [worker for worker in scene.workers if worker != host][which]
+    call = fiber_id(host, 1)
+    scene.says(host, saved(run, call, 0, target=home, actor=fiber_id(home, 9)))
+    again = {fibers[0][0]: member for member, fibers, _ in placed_again(scene.breaks(host))}
+    assert again[call] == home

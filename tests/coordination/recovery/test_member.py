@@ -11,6 +11,7 @@ import pytest
 from distio import IO, Panic, Queue, Var, io, resource
 from distio.coordination.member import Member
 from distio.coordination.recovery import effects
+from distio.core.actors import Actor
 from distio.core.fiber import Fiber
 from distio.core.outcomes import dump_item
 from distio.core.snapshot import dump_fibers
@@ -288,3 +289,13 @@ def test_visible_request_of_which_nothing_is_said_is_refused_at_import(
     monkeypatch.delitem(effects.EFFECTS, rq.Release)
     with pytest.raises(TypeError, match="Release: is_visible"):
         effects.require_all()
+
+
+def test_call_of_an_actor_elsewhere_is_saved_as_one_that_goes_where_the_object_is() -> None:
+    said = Worker(Actor(3, fiber_id(3, 9), "it").call(len)).works()
+    (message,) = [each for each in said if isinstance(each, m.SaveFibers)]
+    caller, call = message.chunks
+    assert caller.fibers[0][0] == FIBER
+    assert (caller.target, caller.actor) == (0, 0)
+    assert (call.target, call.actor) == (3, fiber_id(3, 9))
+    assert kinds(said).index("SaveFibers") < kinds(said).index("Offer")
