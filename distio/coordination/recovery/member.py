@@ -14,6 +14,7 @@ Rules
   snapshot of that moment, and the coordinator is told so: an older one would do the same again.
 - Where several threads step fibers, those that are started are saved at once, together with the one
   that starts them: so each is the top of a tree of its own before any other thread steps it.
+- A call of an actor that is elsewhere is saved with its caller, as one that goes to the object.
 - In runs that keep only how fibers came (`births`), no snapshot is taken: the coordinator is told
   what the fiber at the top has done, once.
 - The outcome of a fiber that the coordinator knows is sent there before anybody sees it here. So is
