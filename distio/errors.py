@@ -60,6 +60,7 @@ __all__ = [
     "HandshakeRefused",
     "InDoubt",
     "InvariantBroken",
+    "JournalError",
     "MainThreadAway",
     "MatchError",
     "MultipleExceptions",
@@ -456,6 +457,11 @@ class ForeignException(DistioError):
 
 class ClusterError(DistioError):
     """A cluster can't be started, reached or used."""
+
+
+@final
+class JournalError(ClusterError):
+    """The journal of a coordinator can't be used, or is damaged."""
 
 
 @final

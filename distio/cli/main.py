@@ -6,6 +6,8 @@ import logging
 import math
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -13,7 +15,7 @@ import typer
 from distio.cli import report
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
-from distio.coordination.membership.session import ABSENCE_SECONDS
+from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import ClusterClosed, ClusterError
@@ -27,6 +29,11 @@ _UsageProblem: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 """ClickException: of click, or of the copy of it that later versions of typer carry."""
 
 app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+class _Sync(StrEnum):
+    PROCESS = "process"
+    POWER = "power"
 
 
 def _seconds(number: float | None) -> float | None:
@@ -263,31 +270,63 @@ def coordinator(
             "temporary file.",
         ),
     ] = IN_MEMORY_BYTES >> 20,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="A directory in which all that the coordinator is told is kept, before anybody "
+            "hears what follows from it. If the coordinator ends in any way, start it again with "
+            "the same directory: members come back, and runs go on.",
+        ),
+    ] = None,
+    sync: Annotated[
+        _Sync,
+        typer.Option(
+            help="With --journal, what it survives: the end of the process in any way, or a loss "
+            "of power as well, which takes a write to the disk for each commit.",
+        ),
+    ] = _Sync.PROCESS,
+    outage: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds,
+            help="With --journal: how long members wait when the coordinator is gone.",
+        ),
+    ] = OUTAGE_SECONDS,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
     Then runs that go on are cancelled, and it ends when they have released
-    what they hold. A second signal ends it at once.
+    what they hold. A second signal ends it at once. With --journal it ends
+    at once, and runs go on when it is started again.
 
     Workers join it with `distio-worker URL`; programs run on it with
     `distio run FILE --connect URL`, or in Python with `Cluster.connect(URL)`.
     """
-    from distio.runtime.coordinator_process import serve
+    from distio.runtime.coordinator_process import log, serve
+    from distio.runtime.journal.journal import Journal
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
-        limits = {"grace": grace, "patience": patience, "absence": absence}
-        serve(
+        is_done = serve(
             bind,
             _say_ready,
+            grace=grace,
+            patience=patience,
+            absence=absence,
             max_losses=max_losses,
             snapshot_memory=snapshot_memory << 20,
-            **limits,
+            journal=None
+            if journal is None
+            else Journal(journal, is_power_safe=sync is _Sync.POWER, complain=log.warning),
+            outage=outage,
         )
     except ClusterError as error:
         report.complain(error)
         return report.USAGE
-    return report.OK
+    return report.OK if is_done else report.ERRORS
 
 
 @app.command(

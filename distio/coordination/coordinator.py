@@ -162,6 +162,11 @@ class Coordinator:
         self.state.hooks = Hooks(self.features)
         self._bind()
 
+    def configure(self, grace: float, max_losses: int) -> None:
+        """Take these from now on; see `__init__`."""
+        self.features.endings.grace = grace
+        self.features.recovery.max_losses = max_losses
+
     def _bind(self) -> None:
         self._handlers = _HANDLERS.bind(self.features)
         self._rules = _RULES.bind(self.features)

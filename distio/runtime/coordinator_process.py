@@ -21,17 +21,29 @@ import zmq
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.journal.inputs import (
+    Closed,
+    CutOff,
+    GaveUp,
+    Heard,
+    HungUp,
+    Input,
+    Refused,
+    Restarted,
+    Ticked,
+)
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.lease import lease_seconds
-from distio.coordination.membership.session import ABSENCE_SECONDS
+from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.store import IN_MEMORY_BYTES
+from distio.coordination.state.store import IN_MEMORY_BYTES, Keep
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
 from distio.runtime.addresses import ipc_path
 from distio.runtime.binding import Binding
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
+from distio.runtime.journal.journal import Journal, JournalLost, describe
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
@@ -58,10 +70,13 @@ def serve(
     max_losses: int = MAX_LOSSES,
     absence: float = ABSENCE_SECONDS,
     snapshot_memory: int = IN_MEMORY_BYTES,
-) -> None:
+    journal: Journal | None = None,
+    outage: float = OUTAGE_SECONDS,
+) -> bool:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
-    Runs that go on then are cancelled, and release what they hold; at a second signal they don't.
+    Without a journal, runs that go on then are cancelled, and release what they hold; at a second
+    signal they don't.
 
     Args:
         url: where to listen; port 0 lets the system choose one.
@@ -72,10 +87,15 @@ def serve(
         absence: for how many seconds a member whose connection broke may take to come back; 0: it
             never does.
         snapshot_memory: how many bytes of snapshots and outcomes are kept in memory; the rest is
-            in a temporary file.
+            in a temporary file. With a journal they are there.
+        journal: where all that the coordinator is told is kept, so that another one can go on.
+        outage: with a journal: for how many seconds members wait for another coordinator.
+
+    Returns:
+        Whether it has ended as it was told to.
 
     Raises:
-        ClusterError: it can't listen there.
+        ClusterError: it can't listen there, or can't use its journal.
     """
     try:
         require_sockets()
@@ -86,6 +106,8 @@ def serve(
             max_losses=max_losses,
             absence=absence,
             snapshot_memory=snapshot_memory,
+            journal=journal,
+            outage=outage,
         )
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
@@ -97,6 +119,7 @@ def serve(
         raise
     finally:
         process.run()
+    return not process.failed
 
 
 class CoordinatorProcess:
@@ -113,14 +136,20 @@ class CoordinatorProcess:
         absence: float = ABSENCE_SECONDS,
         snapshot_memory: int = IN_MEMORY_BYTES,
         directory: str | None = None,
+        journal: Journal | None = None,
+        outage: float = OUTAGE_SECONDS,
     ) -> None:
         # on ipc a connection breaks only when its process has ended, or has closed it
         is_ipc = ipc_path(url) is not None
-        absence = 0.0 if is_ipc else absence
-        lease = 0.0 if is_ipc else lease_seconds(patience, absence)
+        self._absence = 0.0 if is_ipc and journal is None else absence
+        self._lease = 0.0 if not self._absence else lease_seconds(patience, absence)
+        self._outage = 0.0 if journal is None else outage
+        self._grace = grace
+        self._max_losses = max_losses
+        self._journal = journal
+        self._now = time.monotonic if journal is None else journal.now
         self._spill = Spill(snapshot_memory, log.error, directory)
-        machine = Coordinator(grace, max_losses, keep=self._spill)
-        self._board = Handshakes(machine, log.info, log.error, absence=absence, lease=lease)
+        self._board = self._begin()
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context, patience)
         self._detector: FailureDetector[int] = FailureDetector(patience)
@@ -132,6 +161,8 @@ class CoordinatorProcess:
         self._dropped_logs = 0
         """How many batches of log records are known to have come too late."""
         self._address_of_fd: dict[int, bytes] = {}
+        self.failed = False
+        """Whether it has ended as it could not go on."""
         self._gone: list[bytes] = []
         """Addresses whose connection broke, and which may have said something before."""
         try:
@@ -142,6 +173,40 @@ class CoordinatorProcess:
             self._context.destroy(linger=0)
             raise
         self.url = self._binding.url
+
+    # -- the machine ----------------------------------------------------------------------
+
+    def _begin(self) -> Handshakes:
+        """The coordinator, as it was when its journal ends."""
+        journal = self._journal
+        if journal is None:
+            return self._make(self._spill)
+        board = journal.recover(self._make)
+        board.inform(log.info, log.error)
+        if journal.last_wall_clock:
+            log.info(
+                "going on from the journal in %s as it was at %s, with %d members and %d runs",
+                journal.directory,
+                describe(journal.last_wall_clock),
+                len(board.machine.members),
+                len(board.machine.runs),
+            )
+        settings = self._absence, self._lease, self._outage, self._grace, self._max_losses
+        began = Restarted(journal.now(), *settings)
+        journal.note(began)
+        began.take_up(board)
+        return board
+
+    def _make(self, keep: Keep) -> Handshakes:
+        machine = Coordinator(self._grace, self._max_losses, keep=keep)
+        note, warn = (log.info, log.error) if self._journal is None else (_nobody, _nobody)
+        return Handshakes(machine, note, warn, absence=self._absence, lease=self._lease)
+
+    def _take_in(self, input: Input) -> None:
+        """Tell the machine, and the journal."""
+        if self._journal is not None:
+            self._journal.note(input)
+        input.take_up(self._board)
 
     def stop(self) -> None:
         """Make `run` return when runs have released what they hold; the second time, at once.
@@ -158,30 +223,49 @@ class CoordinatorProcess:
             signal.signal(number, lambda *_: self.stop())
 
     def run(self) -> None:
-        """Serve until all is closed after it was stopped, or after the lifeline has ended."""
-        poller = zmq.Poller()
-        poller.register(self._router, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
-        poller.register(self._stopper.reader, zmq.POLLIN)
+        """Serve until all is closed after it was stopped, or after the lifeline has ended.
+
+        A coordinator that has a journal ends at once then, and another process may go on.
+        """
+        self._poller = zmq.Poller()
+        for source in (self._router, self._monitor, self._stopper.reader):
+            self._poller.register(source, zmq.POLLIN)
         if self._lifeline is not None:
-            poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
+            self._poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
+        try:
+            self._serve()
+        except JournalLost as lost:
+            log.error("the coordinator ends: %s", lost)
+            self.failed = True
+            self._hang_up()
+            return
+        if self._journal is None:
+            self._shut_down()
+        else:
+            self._park()
+
+    def _serve(self) -> None:
         is_closing = False
         told = 0
         while True:
-            events = dict(poller.poll(self._milliseconds_to_wait()))
+            events = dict(self._poller.poll(self._milliseconds_to_wait()))
             if self._stopper.reader in events:
                 self._stopper.clear()
                 if self._stops > 1:
                     break
                 if self._stops > told:  # a signal wakes it, and so does its handler
                     told, is_closing = self._stops, True
-                    self._board.close(time.monotonic(), "the coordinator was told to end")
+                    if self._journal is not None:
+                        break
+                    self._take_in(Closed(self._now(), "the coordinator was told to end", None))
                     self._note_closing()
             if self._lifeline in events:
-                poller.unregister(self._lifeline)
+                if self._journal is not None:
+                    break
+                self._poller.unregister(self._lifeline)
                 is_closing = True
                 reason = "the program that started the cluster has ended"
-                self._board.close(time.monotonic(), reason, _ORPHANS_MAY_TAKE_SECONDS)
+                self._take_in(Closed(self._now(), reason, _ORPHANS_MAY_TAKE_SECONDS))
             if self._monitor in events:
                 self._note_disconnects()
             self._take_up()
@@ -189,26 +273,38 @@ class CoordinatorProcess:
             if self._gone:
                 self._report_disconnects()
             if self._is_timer_due():
-                self._board.tick(time.monotonic())
+                self._take_in(Ticked(self._now()))
             if self._detector.due is not None:
                 self._look_for_life()
             self._send_batches()
+            if self._journal is not None:
+                self._see_to_checkpoints(self._journal, events)
             if is_closing and self._board.is_closed:
                 break
-        self._shut_down()
+
+    def _see_to_checkpoints(self, journal: Journal, events: dict[Any, int]) -> None:
+        """Between two turns, begin with a checkpoint, or take up one that is written."""
+        if journal.child is not None and journal.child in events:
+            self._poller.unregister(journal.child)
+            journal.end_checkpoint()
+        elif journal.is_checkpoint_due:
+            journal.begin_checkpoint(self._board)
+            if journal.child is not None:
+                self._poller.register(journal.child, zmq.POLLIN)
 
     def _is_timer_due(self) -> bool:
         deadline = self._board.next_deadline()
-        return deadline is not None and deadline <= time.monotonic()
+        return deadline is not None and deadline <= self._now()
 
     def _milliseconds_to_wait(self) -> int | None:
         deadline, look = self._board.next_deadline(), self._detector.due
-        if look is not None and (deadline is None or look < deadline):
-            deadline = look
-        if deadline is None:
+        waits = [] if deadline is None else [deadline - self._now()]
+        if look is not None:
+            waits.append(look - time.monotonic())
+        if not waits:
             return None
         # rounded up: a timer never fires early, and no loop spins until it may
-        seconds = min(deadline - time.monotonic(), MAX_WAIT_SECONDS)
+        seconds = min(*waits, MAX_WAIT_SECONDS)
         return max(0, int(seconds * 1000) + 1)
 
     # -- coming in ------------------------------------------------------------------------
@@ -224,7 +320,7 @@ class CoordinatorProcess:
             except Exception as error:
                 log.exception("the coordinator failed on a frame of a peer")
                 reason = f"the coordinator failed on a frame of this peer ({error!r:.200})"
-                self._board.cut_off(time.monotonic(), address, f"{reason}: a bug in distio")
+                self._take_in(CutOff(self._now(), address, f"{reason}: a bug in distio"))
 
     def _note_closing(self) -> None:
         count = len(self._board.machine.runs)
@@ -236,22 +332,24 @@ class CoordinatorProcess:
             )
 
     def _hear(self, frames: list[zmq.Frame], address: bytes) -> None:
-        now = time.monotonic()
+        now = self._now()
         try:
             batch = from_member.read([frame.buffer for frame in frames[1:]])
         except MalformedFrame as error:
             is_seen = self._note_address(frames[0], address)
             reason = f"not the protocol of distio ({error})"
-            self._board.refuse(address, reason, now, is_seen=is_seen)
+            self._take_in(Refused(now, address, reason, is_seen))
             return
         begins = False
         for message in batch.messages:
             begins = begins or type(message) in HANDSHAKE
         if begins and not self._note_address(frames[0], address):
             reason = "a version of ZeroMQ that is too old"
-            self._board.refuse(address, reason, now, is_seen=False)
-        else:
-            self._board.hear(now, address, batch.messages, batch.first, batch.heard)
+            self._take_in(Refused(now, address, reason, is_seen=False))
+            return
+        if self._journal is not None:
+            self._journal.note(Heard(now, address, [frame.bytes for frame in frames[1:]]))
+        self._board.hear(now, address, batch.messages, batch.first, batch.heard)
 
     def _note_address(self, frame: zmq.Frame, address: bytes) -> bool:
         """Something is kept of this peer until it hangs up; False if that can't be seen."""
@@ -282,7 +380,7 @@ class CoordinatorProcess:
         gone, self._gone = self._gone, []
         self._take_up(at_most=None)
         for address in gone:
-            self._board.disconnect(time.monotonic(), address)
+            self._take_in(HungUp(self._now(), address))
 
     def _look_for_life(self) -> None:
         """Lose the members that have been silent for too long."""
@@ -296,12 +394,26 @@ class CoordinatorProcess:
         silences = {member: silence_of(each) for member, each in connections.items()}
         known = {member: silent for member, silent in silences.items() if silent is not None}
         for member, silent in self._detector.look(now, known).items():
-            self._board.give_up(now, member, self._detector.complaint(silent))
+            self._take_in(GaveUp(self._now(), member, self._detector.complaint(silent)))
 
     # -- going out ------------------------------------------------------------------------
 
+    def _commit(self) -> None:
+        """Have what was taken up in the journal, before anybody hears what follows from it."""
+        if self._journal is not None:
+            self._journal.commit(self._wait_for_room)
+
+    def _wait_for_room(self, seconds: float) -> bool:
+        poller = zmq.Poller()
+        poller.register(self._stopper.reader, zmq.POLLIN)
+        if poller.poll(int(seconds * 1000)):
+            self._stopper.clear()
+        return self._stops > 0
+
     def _send_batches(self) -> None:
+        self._commit()
         while self._board.outgoing:
+            self._commit()
             outgoing, self._board.outgoing = self._board.outgoing, {}
             for address, batch in outgoing.items():
                 try:
@@ -309,7 +421,7 @@ class CoordinatorProcess:
                 except Exception as error:
                     log.exception("messages to a member can't be encoded")
                     reason = f"messages to this peer can't be encoded ({error!r:.200})"
-                    self._board.cut_off(time.monotonic(), address, f"{reason}: a bug in distio")
+                    self._take_in(CutOff(self._now(), address, f"{reason}: a bug in distio"))
                     continue
                 try:
                     send(self._router, [address, *frames])
@@ -320,6 +432,28 @@ class CoordinatorProcess:
                 self._report_disconnects()
 
     # -- the end --------------------------------------------------------------------------
+
+    def _park(self) -> None:
+        """Let another process go on: members aren't told, and wait for it."""
+        assert self._journal is not None
+        self._send_batches()
+        count = len(self._board.machine.runs)
+        log.info(
+            "the coordinator ends, and its journal in %s is complete; %d runs go on as soon as "
+            "another one takes it up",
+            self._journal.directory,
+            count,
+        )
+        self._journal.checkpoint_now(self._board)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._router.disable_monitor()
+        self._context.destroy(linger=200)
+        self._stopper.close()
+        if self._journal is not None:
+            self._journal.close()
+        self._binding.release()
 
     def _shut_down(self) -> None:
         workers = self._own_workers()
@@ -372,6 +506,10 @@ class CoordinatorProcess:
             with suppress(ProcessLookupError):
                 processes.append(os.pidfd_open(member.hello.pid))
         return processes
+
+
+def _nobody(text: str) -> None:
+    """What a coordinator says again that takes up its journal is of no interest."""
 
 
 def main(arguments: list[str]) -> None:

@@ -17,6 +17,7 @@ from distio.testing.faults import (
     Leave,
     Partition,
     Pause,
+    Restart,
     Shutdown,
     Stop,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Leave",
     "Partition",
     "Pause",
+    "Restart",
     "Shutdown",
     "Stop",
     "Simulation",

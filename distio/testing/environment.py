@@ -47,6 +47,10 @@ class PoolEnvironment(Environment, Witnesses, Protocol):
 class CoordinatorEnvironment(Environment, Witnesses, Protocol):
     """The needs of the coordinator's process."""
 
+    @property
+    def pick(self) -> Callable[[int], int]:
+        """Picks a number from 0 up to, but not, its argument."""
+
     def tell_of_losses(self) -> None:
         """The coordinator has taken up something: members may be lost."""
 

@@ -21,6 +21,7 @@ __all__ = [
     "Leave",
     "Partition",
     "Pause",
+    "Restart",
     "Shutdown",
     "Stop",
 ]
@@ -42,10 +43,11 @@ class _Fault:
             raise MatchError(
                 f"{kind}: process is a name like 'worker-1', or None, but got {process!r}"
             )
-        if process == "coordinator" and not isinstance(self, Shutdown):
+        if process == "coordinator" and not isinstance(self, Restart | Shutdown):
             raise MatchError(
                 f"{type(self).__name__}: the 'coordinator' can't suffer this, only a 'client' or a "
-                f"'worker-1', 'worker-2' and so on can; Shutdown() tells the coordinator to end"
+                f"'worker-1', 'worker-2' and so on can; Shutdown() tells the coordinator to end, "
+                f"and Restart() kills it"
             )
         event: Any = self.event
         if event is not None and (not expect.is_count(event) or self.at is not None):
@@ -195,4 +197,28 @@ class Shutdown(_Fault):
             )
 
 
-Fault = Disconnect | Crash | Partition | Fail | Interrupt | Leave | Pause | Shutdown | Stop
+@final
+@dataclass(frozen=True)
+class Restart(_Fault):
+    """The coordinator's process ends at once, as by kill -9, and another goes on from its journal.
+
+    A simulation with such a fault has a journal. What the coordinator has taken up last may be in
+    the journal or not; if it is, what it has said to that may be lost.
+    """
+
+    process: str | None = "coordinator"
+    seconds: float = 0.0
+    """How many seconds later the other process begins."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.process != "coordinator":
+            raise MatchError(
+                f"Restart: only the 'coordinator' goes on from a journal, "
+                f"but got {self.process!r}; see Crash"
+            )
+
+
+Fault = (
+    Disconnect | Crash | Partition | Fail | Interrupt | Leave | Pause | Restart | Shutdown | Stop
+)

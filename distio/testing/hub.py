@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from enum import Enum
 from functools import partial
 from math import inf
 from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
+from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.journal.inputs import (
+    Closed,
+    GaveUp,
+    Heard,
+    HungUp,
+    Input,
+    Restarted,
+    Ticked,
+)
 from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.state.store import InMemory, Keep
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch, from_coordinator, from_member
 from distio.testing.agenda import Action
 from distio.testing.environment import CoordinatorEnvironment
+from distio.testing.journal import MemoryJournal
+from distio.testing.plan import Plan
 from distio.testing.processes import CHECKED_AT_ONCE, Process
 from distio.testing.stories import story_of_batch
 from distio.testing.wires import Wire
 
-__all__ = ["Hub"]
+__all__ = ["Hub", "Moment"]
 
 _NAME: Final = "coordinator"
+_TURNS_A_CHECKPOINT: Final = 16
+
+
+class Moment(Enum):
+    """When the coordinator's process ends, if it is killed."""
+
+    BETWEEN_TURNS = "between two turns"
+    BEFORE_COMMIT = "before it commits a turn"
+    AFTER_COMMIT = "after it has committed a turn, and before it sends"
 
 
 @final
@@ -27,12 +52,20 @@ class Hub:
     """What the coordinator's process does, one batch at a time."""
 
     def __init__(
-        self, world: CoordinatorEnvironment, machine: Coordinator, absence: float, lease: float
+        self, world: CoordinatorEnvironment, machine: Callable[[], Coordinator], plan: Plan
     ) -> None:
-        self.machine = machine
-        note = partial(world.note, _NAME)
-        self.board = Handshakes(machine, note, absence=absence, lease=lease)
         self._world = world
+        self._make_machine = machine
+        self._plan = plan
+        self._journal = MemoryJournal(lambda: not world.pick(_TURNS_A_CHECKPOINT))
+        self._has_journal = plan.outage_seconds > 0
+        self._dies: tuple[Moment, Callable[[], None]] | None = None
+        """When the process is to end, and what is called then."""
+        self.is_down = False
+        """Whether the process has ended, and no other has begun."""
+        self._told: list[tuple[Process, Sequence[m.MemberMessage]]] = []
+        """What the machine has taken up in this turn."""
+        self.board = self._make(self._journal.blobs if self._has_journal else InMemory)
         self._lines: list[tuple[Wire, Action]] = []
         self._listeners: dict[bytes, Wire] = {}
         self._processes: dict[bytes, Process] = {}
@@ -46,6 +79,66 @@ class Hub:
         """What it could do."""
         self._arrival = inf
         """When something arrives here that hasn't arrived yet."""
+
+    @property
+    def machine(self) -> Coordinator:
+        """The machine, which is another one when the process has ended, and one has begun."""
+        return self.board.machine
+
+    def _make(self, keep: Keep) -> Handshakes:
+        machine, plan = self._make_machine(), self._plan
+        machine.state.keep = keep
+        note = partial(self._world.note, _NAME)
+        return Handshakes(
+            machine,
+            note,
+            absence=plan.absence_seconds,
+            lease=plan.lease_seconds,
+            outage=plan.outage_seconds,
+        )
+
+    def _take_in(self, input: Input) -> None:
+        if self._has_journal:
+            self._journal.take_in(self.board, input)
+        else:
+            input.take_up(self.board)
+
+    # -- the end of the process, and another one ------------------------------------------
+
+    def crash(self, moment: Moment, then: Callable[[], None]) -> None:
+        """The process ends as by kill -9.
+
+        Args:
+            moment: when.
+            then: called when that has happened.
+        """
+        self._dies = moment, then
+        if moment == Moment.BETWEEN_TURNS and not self.is_down:
+            self._die()
+
+    def _die(self) -> None:
+        assert self._dies is not None
+        (moment, then), self._dies = self._dies, None
+        self._world.note(_NAME, f"is killed {moment.value}")
+        self.is_down = self.is_stale = True
+        self.board.outgoing.clear()
+        self._told.clear()
+        self._lines = []
+        self._closes_because = ""
+        then()
+
+    def go_on(self) -> None:
+        """Another process takes up the journal."""
+        plan = self._plan
+        self.board = self._journal.recover(self._make)
+        self.board.inform(partial(self._world.note, _NAME))
+        self._world.note(_NAME, "goes on from its journal")
+        self.is_down = False
+        times = plan.absence_seconds, plan.lease_seconds, plan.outage_seconds
+        self._take_in(Restarted(self._world.now, *times, GRACE_SECONDS, MAX_LOSSES))
+        self._flush()
+
+    # -- what it does ---------------------------------------------------------------------
 
     def connect(self, process: Process) -> None:
         """The connections of a process can be heard from now on."""
@@ -65,6 +158,8 @@ class Hub:
         now = self._world.now
         self.actions = []
         self._arrival = inf
+        if self.is_down:
+            return
         for wire, action in self._lines:
             arrival = wire.arrival
             if arrival <= now:
@@ -81,6 +176,8 @@ class Hub:
         It has looked, and the time has not gone on since.
         """
         board = self.board
+        if self.is_down:
+            return inf
         deadline = board.next_deadline() if for_timers else board.next_deadline_of_links()
         return self._arrival if deadline is None else min(self._arrival, deadline)
 
@@ -102,7 +199,7 @@ class Hub:
                 frames = wire.take()
                 assert frames is not None
                 self._take_up(action[2][1], frames)
-        self.board.disconnect(self._world.now, address)
+        self._take_in(HungUp(self._world.now, address))
         self._lines = [each for each in self._lines if each[1][2][1] != address]
 
     def _take_up(self, address: bytes, frames: Any) -> None:
@@ -112,31 +209,38 @@ class Hub:
             story = story_of_batch(f"hears from {process.name}:", batch.messages)
             self._world.note(_NAME, *story)
         self._witness(process, address, batch)
-        self.board.hear(self._world.now, address, batch.messages, batch.first, batch.heard)
+        self._take_in(Heard(self._world.now, address, frames))
 
     def _witness(self, process: Process, address: bytes, batch: Batch[m.MemberMessage]) -> None:
-        """Tell of the messages that the machine will take up; all others are dropped."""
+        """Note the messages that the machine will take up; all others are dropped."""
         if self.board.member_at(address) in self.machine.members:
-            news = self.board.unheard(address, batch.messages, batch.first)
+            self._told.append((process, self.board.unheard(address, batch.messages, batch.first)))
+
+    def _tell_witnesses(self) -> None:
+        """What was taken up is in the journal, so it has happened."""
+        for process, news in self._told:
             self._world.calls.heard(process, news)
             self._world.ledger.reached(news)
+        self._told.clear()
 
     def _tick(self, _: None) -> None:
-        self.board.tick(self._world.now)
+        self._take_in(Ticked(self._world.now))
         self._flush()
 
     def give_up(self, process: Process) -> None:
         """A process has been silent for too long."""
         member = self.board.member_at(process.lines.speaks_from)
-        if member is not None:
-            self.board.give_up(self._world.now, member, "no sign of life")
+        if member is not None and not self.is_down:
+            self._take_in(GaveUp(self._world.now, member, "no sign of life"))
             self._flush()
 
     def close(self, reason: str) -> None:
         """The coordinator's process is told to end."""
+        if self.is_down:
+            return
         self._world.note(_NAME, reason)
         self._closes_because = reason
-        self.board.close(self._world.now, reason)
+        self._take_in(Closed(self._world.now, reason, None))
         self._flush()
 
     def _flush(self) -> None:
@@ -145,15 +249,34 @@ class Hub:
         if self._closes_because and self.board.is_closed:
             self.board.shut_down(self._closes_because)
             self._closes_because = ""
+        if self._has_journal and not self._commit():
+            return
+        self._tell_witnesses()
         outgoing, self.board.outgoing = self.board.outgoing, {}
         for address, batch in outgoing.items():
             frames = from_coordinator.encode(batch, *self.board.header(address))
             self._listeners[address].send(frames, self._world.arrival())
         self._world.tell_of_losses()
+        if self._has_journal:
+            self._journal.may_check(self.board)
         self._unchecked += 1
         if self.board.incidents or self._unchecked * CHECKED_AT_ONCE >= len(self.machine.fibers):
             self._unchecked = 0
             self.validate()
+
+    def _commit(self) -> bool:
+        """End the turn; False if the process ends in its midst."""
+        moment = None if self._dies is None else self._dies[0]
+        if moment == Moment.BEFORE_COMMIT:
+            self._die()
+            return False
+        self._journal.commit(self.board)
+        if moment == Moment.AFTER_COMMIT:
+            self._tell_witnesses()
+            self._world.tell_of_losses()
+            self._die()
+            return False
+        return True
 
     def validate(self) -> None:
         """Check what must always hold in the coordinator, to which nobody lies here.

@@ -22,10 +22,11 @@ from distio.testing.faults import (
     Leave,
     Partition,
     Pause,
+    Restart,
     Shutdown,
     Stop,
 )
-from distio.testing.hub import Hub
+from distio.testing.hub import Hub, Moment
 from distio.testing.plan import Plan
 from distio.testing.processes import Process
 
@@ -129,6 +130,9 @@ class Injector:
         if isinstance(fault, Shutdown):
             world.hub.close("told to end")
             return
+        if isinstance(fault, Restart):
+            self._restart(fault)
+            return
         process = self._victim(fault.process)
         if process is None:
             return
@@ -152,6 +156,20 @@ class Injector:
             process.leave("told to end")
         else:
             self._break(process, fault)
+
+    def _restart(self, fault: Restart) -> None:
+        def go_on_later() -> None:
+            for process in self._world.processes:
+                if not process.has_ended:
+                    process.lines.break_(speaking=True, listening=True)
+            self._agenda.put(self._world.now + fault.seconds, self._go_on, None)
+
+        hub = self._world.hub
+        if not hub.is_down:
+            hub.crash([*Moment][self._world.pick(len(Moment))], go_on_later)
+
+    def _go_on(self, _: None) -> None:
+        self._world.hub.go_on()
 
     def _victim(self, name: str | None) -> Process | None:
         alive = [each for each in self._world.processes if not each.has_ended]

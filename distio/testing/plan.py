@@ -9,10 +9,10 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.coordination.membership.lease import lease_seconds
-from distio.coordination.membership.session import ABSENCE_SECONDS
+from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.protocol.domains import Snapshots
 from distio.runtime.failure_detector import PATIENCE_SECONDS
-from distio.testing.faults import Disconnect, Fault, Partition, Pause, Stop
+from distio.testing.faults import Disconnect, Fault, Partition, Pause, Restart, Stop
 
 __all__ = ["Components", "Limits", "Plan"]
 
@@ -50,10 +50,16 @@ class Plan:
     @property
     def lease_seconds(self) -> float:
         """How long a worker may step its fibers unheard; 0: as nobody is cut off, for ever."""
-        cuts = (Disconnect, Partition, Pause, Stop)
+        cuts = (Disconnect, Partition, Pause, Restart, Stop)
         if not any(isinstance(fault, cuts) for fault in self.faults):
             return 0.0
         return lease_seconds(self.patience_seconds, self.absence_seconds)
+
+    @property
+    def outage_seconds(self) -> float:
+        """How long members wait for another coordinator; 0: there is no journal."""
+        has_journal = any(isinstance(fault, Restart) for fault in self.faults)
+        return OUTAGE_SECONDS if has_journal else 0.0
 
     invariant: Callable[[], object] | None = None
     """Called after each event; it raises, or returns False, if something is wrong."""

@@ -253,7 +253,7 @@ def _list_of_faults(faults: Any) -> Sequence[Fault]:
         return faults
     raise MatchError(
         f"simulate: faults is a list of Crash(), Fail(), Pause(), Partition(), Disconnect(), "
-        f"Interrupt(), Leave(), Shutdown() and Stop(), but got {faults!r}"
+        f"Interrupt(), Leave(), Restart(), Shutdown() and Stop(), but got {faults!r}"
     )
 
 

@@ -79,7 +79,7 @@ class World:
         self._outside = Outside()
         self._last_actor = 0
         self._agenda = Agenda(self._is_obsolete)
-        self.hub = Hub(self, components.coordinator(), plan.absence_seconds, plan.lease_seconds)
+        self.hub = Hub(self, components.coordinator, plan)
         self._lives = 0
         self.processes: list[Process] = []
         self._everybody: list[Process | Hub] = []

@@ -73,7 +73,7 @@ class Endings(CoordinatorFeature):
         """
         self._state = state
         self._dismiss = dismiss
-        self._grace = grace
+        self.grace = grace
         self.limits: list[_Limit] = []
         """A heap. The first belongs to a run or member that is there; others may be left over."""
         self._drains: dict[int, list[int]] = {}
@@ -109,7 +109,7 @@ class Endings(CoordinatorFeature):
             self._state.end_run(id, run)
             return
         if is_first or self._closing:
-            self._limit(_RUN, id, self._grace)
+            self._limit(_RUN, id, self.grace)
         for host in sorted(run.members & self._state.members.keys()):
             self._state.send(host, m.RunCancelled(id))
 
@@ -126,7 +126,7 @@ class Endings(CoordinatorFeature):
     def lose_track(self, id: int, run: Run, reason: str) -> None:
         """What is known of this run is spoilt; it may be ending already, or have begun to."""
         run.ending = run.ending or (Cause.FAILED, reason)
-        self._limit(_RUN, id, self._grace)
+        self._limit(_RUN, id, self.grace)
         self.begin(id, run, *run.ending)
         if id in self._state.runs:
             self.check(id, run)
@@ -202,7 +202,7 @@ class Endings(CoordinatorFeature):
         """
         self._closing = reason
         if grace is not None:
-            self._grace = min(grace, self._grace)
+            self.grace = min(grace, self.grace)
         for id, run in list(self._state.runs.items()):
             if id in self._state.runs:
                 self.begin(id, run, Cause.CLUSTER_CLOSED, reason)

@@ -25,6 +25,9 @@ Rules
   `MARGIN` more has passed since its connection was seen to break. So it has stopped by then, as
   long as a message takes less than the margin. The clocks of both only have to run at one rate.
 - A worker steps its fibers only as long as its lease lasts, which is renewed here; see `lease`.
+- If another process may go on as the coordinator, from its journal, members wait for that longer
+  than they may be absent, and have given up nothing but their lease by then. To the process that
+  goes on, all members are absent from its first moment on.
 
 An address is what the transport calls one connection: here, any bytes.
 """
@@ -33,7 +36,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.words import describe_unplaced
@@ -91,6 +94,7 @@ class Handshakes:
         *,
         absence: float = 0.0,
         lease: float = 0.0,
+        outage: float = 0.0,
     ) -> None:
         """
         Args:
@@ -100,6 +104,8 @@ class Handshakes:
             absence: for how many seconds a member may be absent; 0: it is lost when its connection
                 breaks.
             lease: how many seconds the leases of workers last; 0: they have none.
+            outage: for how many seconds members wait for another process that goes on as the
+                coordinator; 0: none ever does.
         """
         self.machine = machine
         self.gate = Gate(machine)
@@ -109,8 +115,7 @@ class Handshakes:
         """How many messages came from unknown peers: their addresses aren't those of members."""
         self.outdated = 0
         """How many of them came from processes that had been members."""
-        self._log = RateLimitedLog(note, warn or note)
-        """Takes lines for the operator, and warnings."""
+        self.inform(note, warn)
         self._now = 0.0
         self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
         """By token, the oldest first."""
@@ -119,12 +124,19 @@ class Handshakes:
         self._links = Links()
         self._absence = absence
         self._lease = lease
+        self._outage = outage
         self._refused: set[bytes] = set()
         """Unknown peers that were told that they are refused, and are still connected."""
         self._spent: set[bytes] = set()
         """Addresses that were those of members, and are still connected."""
         self.incidents: deque[Incident] = deque(maxlen=_MOST_INCIDENTS)
         """The last things that went wrong."""
+
+    def inform(
+        self, note: Callable[[str], None], warn: Callable[[str], None] | None = None
+    ) -> None:
+        """Tell the operator by these from now on."""
+        self._log = RateLimitedLog(note, warn or note)
 
     # -- coming in ------------------------------------------------------------------------
 
@@ -282,7 +294,10 @@ class Handshakes:
         ]
 
     def _welcome(self, link: Link) -> m.Welcome:
-        return m.Welcome(link.member, self._absence, self._lease if link.is_worker else 0.0)
+        # a client that waits for a coordinator may be held for lost meanwhile, as workers may
+        has_lease = link.is_worker or self._outage > 0
+        absence = max(self._absence, self._outage)
+        return m.Welcome(link.member, absence, self._lease if has_lease else 0.0)
 
     def _renew(self, link: Link, question: m.RenewLease) -> None:
         """A member asks for its lease; one that was lost isn't heard here any more."""
@@ -383,6 +398,26 @@ class Handshakes:
         link = self._links.at(address)
         return None if link is None else link.member
 
+    def restart(self, now: float, *, absence: float, lease: float, outage: float) -> None:
+        """A process begins to be the coordinator; of connections there are none any more.
+
+        Args:
+            now: the time.
+            absence: see `__init__`; but a member that knows a longer time may take that.
+            lease: see `__init__`.
+            outage: see `__init__`.
+        """
+        self._absence = max(self._absence, absence)
+        addresses = {*self._token_of, *self._refused, *self._spent}
+        for member in self._links.members:
+            link = self._links.of(member)
+            assert link is not None
+            addresses.update(link.addresses)
+        for address in sorted(addresses):
+            self.disconnect(now, address)
+        self.outgoing.clear()
+        self._absence, self._lease, self._outage = absence, lease, outage
+
     def close(self, now: float, reason: str, grace: float | None = None) -> None:
         """Let all runs release what they hold, and then be over; see `Closing`."""
         self._happened(now, Closing(reason, grace))
@@ -478,3 +513,18 @@ class Handshakes:
 
     def _say(self, address: bytes, message: m.CoordinatorMessage) -> None:
         self.outgoing.setdefault(address, []).append(message)
+
+    # -- pickling: the operator is told by whoever loads it -------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        parts = {**self.__dict__, "incidents": deque(maxlen=_MOST_INCIDENTS)}
+        del parts["_log"]
+        return parts
+
+    def __setstate__(self, parts: dict[str, Any]) -> None:
+        self.__dict__.update(parts)
+        self.inform(_nobody)
+
+
+def _nobody(text: str) -> None:
+    """Nobody is told."""

@@ -33,6 +33,7 @@ __all__ = [
     "ABSENCE_SECONDS",
     "ACKNOWLEDGE_AT_MOST",
     "ACKNOWLEDGE_SECONDS",
+    "OUTAGE_SECONDS",
     "Breach",
     "NumberedSession",
     "Session",
@@ -42,6 +43,9 @@ __all__ = [
 
 ABSENCE_SECONDS: Final = 10.0
 """A member may be without connections for so long, unless another time is set."""
+OUTAGE_SECONDS: Final = 600.0
+"""A member waits so long for another coordinator that goes on from the journal of the one that has
+ended, unless another time is set."""
 ACKNOWLEDGE_SECONDS: Final = 1.0
 ACKNOWLEDGE_AT_MOST: Final = 128
 

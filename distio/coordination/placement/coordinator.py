@@ -141,7 +141,7 @@ class Placement(CoordinatorFeature):
             record.epoch = epoch
             if record.pending_cancels:
                 record.heard(member.received)
-        chunk = run.take_attachments(chunk)
+        chunk = run.take_attachments(chunk, self._state.keep)
         for fibers_left in self._state.hooks.fibers_left:
             fibers_left(member, chunk)
         run.move(member.id, NOWHERE, len(chunk.fibers))

@@ -85,7 +85,7 @@ class Recovery(CoordinatorFeature):
         self._has_lent = has_lent
         self._deadline_of = deadline_of
         self._note_restored = note_restored
-        self._max_losses = max_losses
+        self.max_losses = max_losses
 
     # -- snapshots ------------------------------------------------------------------------
 
@@ -137,7 +137,9 @@ class Recovery(CoordinatorFeature):
         for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
             self._keep_outcome(sender, message.run, fiber, payload, references.get(index, ()))
         for chunk in message.chunks:
-            taken = run.take_attachments(chunk)  # in any case: the sender sends them once
+            taken = run.take_attachments(
+                chunk, self._state.keep
+            )  # in any case: the sender sends them once
             found = [
                 index
                 for index, (fiber, epoch) in enumerate(chunk.fibers)
@@ -281,7 +283,7 @@ class Recovery(CoordinatorFeature):
                 continue
             if record.ended or record.snapshot is None:
                 continue
-            if record.losses >= self._max_losses:
+            if record.losses >= self.max_losses:
                 record.unsaved = _too_often(record.losses)
                 continue
             # each suspect goes on alone, where it will be seen to be innocent or not

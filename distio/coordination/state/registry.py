@@ -13,7 +13,7 @@ from typing import Final, final
 
 import msgspec
 
-from distio.coordination.state.store import Stored
+from distio.coordination.state.store import Keep, Stored
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages import Chunk, Replied, WaitGraph
@@ -254,7 +254,7 @@ class Run:
         """The fibers of this run that have a record, in an order that doesn't depend on hashes."""
         self.owned: dict[int, dict[int, None]] = {}
         """By fiber: those that have records, and end before it."""
-        self.attachments: dict[bytes, bytes] = {}
+        self.attachments: dict[bytes, Stored] = {}
         """By digest, the attachments of its chunks."""
         self._given: set[tuple[bytes, int]] = set()
         """(digest, member) of each attachment that was sent to a member."""
@@ -276,11 +276,11 @@ class Run:
         self.waits: dict[int, WaitGraph] = {}
         """By member: the answer."""
 
-    def take_attachments(self, chunk: Chunk) -> Chunk:
+    def take_attachments(self, chunk: Chunk, keep: Keep) -> Chunk:
         """Keep what comes with a chunk; return the chunk with the mere digests."""
         for digest, data in chunk.attachments:
-            if data:
-                self.attachments.setdefault(digest, data)
+            if data and digest not in self.attachments:
+                self.attachments[digest] = keep(data)
         return _with(chunk, [(digest, b"") for digest, _ in chunk.attachments])
 
     def give_attachments(self, chunk: Chunk, member: int) -> Chunk:
@@ -290,7 +290,7 @@ class Run:
         return _with(
             chunk,
             [
-                (digest, self.attachments[digest] if digest in fresh else b"")
+                (digest, self.attachments[digest].load() if digest in fresh else b"")
                 for digest, _ in chunk.attachments
             ],
         )

@@ -59,7 +59,8 @@ class OneWorker(World):
         ((id, record),) = self.coordinator.fibers.items()
         assert record.snapshot is not None
         run, chunk = self.coordinator.runs[record.run], record.snapshot.chunk
-        ids, attachments = [(id, record.epoch)], dict(run.attachments)
+        ids = [(id, record.epoch)]
+        attachments = {digest: kept.load() for digest, kept in run.attachments.items()}
         (fiber,) = load_fibers(chunk.run, ids, record.snapshot.payload.load(), {}, attachments)
         return fiber
 

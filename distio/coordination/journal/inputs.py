@@ -1,0 +1,174 @@
+"""The inputs of the coordinator: all that its shell tells it, as data.
+
+Rules
+-----
+- The coordinator is a function of its inputs: whoever takes up the same inputs, in order and with
+  their times, comes to the same state and says the same, under the same numbers. So a journal holds
+  inputs, and no feature has to know that there is one.
+- The inputs between two sendings are a *turn*. A turn is in the journal, whole, before any message
+  that follows from it is sent. So nobody knows more of the coordinator than its journal does.
+- Whatever was on its way when a coordinator ended is void: connections are gone. Sessions say again
+  what the other side has not heard; see `membership.session`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from distio.protocol.codec import from_member
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from distio.coordination.membership.handshakes import Handshakes
+
+__all__ = [
+    "Closed",
+    "CutOff",
+    "GaveUp",
+    "Heard",
+    "HungUp",
+    "Input",
+    "Refused",
+    "Restarted",
+    "Ticked",
+    "Turn",
+    "decode",
+    "encode",
+    "take_up_again",
+]
+
+
+class _Input(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
+    now: float
+    """The time on the coordinator's clock."""
+
+
+class Heard(_Input, frozen=True, array_like=True, tag=True, gc=False):
+    """A batch of messages came from this address."""
+
+    address: bytes
+    frames: list[bytes]
+
+    def take_up(self, board: Handshakes) -> None:
+        """Tell the coordinator."""
+        batch = from_member.read(self.frames)
+        board.hear(self.now, self.address, batch.messages, batch.first, batch.heard)
+
+
+class Refused(_Input, frozen=True, array_like=True, tag=True, gc=False):
+    """What came from this address is not to be taken up."""
+
+    address: bytes
+    reason: str
+    is_seen: bool
+
+    def take_up(self, board: Handshakes) -> None:
+        """Tell the coordinator."""
+        board.refuse(self.address, self.reason, self.now, is_seen=self.is_seen)
+
+
+class HungUp(_Input, frozen=True, array_like=True, tag=True, gc=False):
+    """The connection of this address broke."""
+
+    address: bytes
+
+    def take_up(self, board: Handshakes) -> None:
+        """Tell the coordinator."""
+        board.disconnect(self.now, self.address)
+
+
+class CutOff(_Input, frozen=True, array_like=True, tag=True, gc=False):
+    """A message to this address can't be carried."""
+
+    address: bytes
+    reason: str
+
+    def take_up(self, board: Handshakes) -> None:
+        """Tell the coordinator."""
+        board.cut_off(self.now, self.address, self.reason)
+
+
+class GaveUp(_Input, frozen=True, array_like=True, tag=True, gc=False):
+    """This member is held for lost."""
+
+    member: int
+    reason: str
+
+    def take_up(self, board: Handshakes) -> None:
+        """Tell the coordinator."""
+        board.give_up(self.now, self.member, self.reason)
+
+
+class Ticked(_Input, frozen=True, array_like=True, tag=True, gc=False):
+    """Something is due."""
+
+    def take_up(self, board: Handshakes) -> None:
+        """Tell the coordinator."""
+        board.tick(self.now)
+
+
+class Closed(_Input, frozen=True, array_like=True, tag=True, gc=False):
+    """The cluster is to end."""
+
+    reason: str
+    grace: float | None
+
+    def take_up(self, board: Handshakes) -> None:
+        """Tell the coordinator."""
+        board.close(self.now, self.reason, self.grace)
+
+
+class Restarted(_Input, frozen=True, array_like=True, tag=True, gc=False):
+    """A process begins to be the coordinator, with these settings; no connection is there."""
+
+    absence: float
+    lease: float
+    outage: float
+    grace: float
+    max_losses: int
+
+    def take_up(self, board: Handshakes) -> None:
+        """Tell the coordinator."""
+        board.machine.configure(self.grace, self.max_losses)
+        board.restart(self.now, absence=self.absence, lease=self.lease, outage=self.outage)
+
+
+Input = Heard | Refused | HungUp | CutOff | GaveUp | Ticked | Closed | Restarted
+
+
+class Turn(msgspec.Struct, frozen=True, array_like=True):
+    """The inputs between two sendings, in order."""
+
+    wall_clock: float
+    """The wall clock of the host then, in seconds since 1970."""
+    inputs: list[Input]
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
+def encode(turn: Turn) -> bytes:
+    """A turn as bytes."""
+    return _encoder.encode(turn)
+
+
+def decode(data: bytes) -> Turn:
+    """The turn that `encode` was given.
+
+    Raises:
+        msgspec.DecodeError: these bytes don't come from `encode`.
+    """
+    return msgspec.msgpack.decode(data, type=Turn)
+
+
+def take_up_again(board: Handshakes, inputs: Sequence[Input]) -> None:
+    """Take up the inputs of a turn from the journal, and say to nobody what follows from them."""
+    for each in inputs:
+        each.take_up(board)
+    while board.outgoing:
+        outgoing, board.outgoing = board.outgoing, {}
+        for address in outgoing:
+            board.header(address)  # as when it was sent: sessions know what went out

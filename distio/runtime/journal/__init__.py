@@ -1,0 +1,1 @@
+"""The coordinator's journal on a disk."""

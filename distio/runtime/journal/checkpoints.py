@@ -1,0 +1,128 @@
+"""Checkpoints: the whole coordinator as bytes, from which it goes on with the turns that followed.
+
+A checkpoint is a pickle, since the coordinator is plain data. Whoever can write to the directory of
+a journal decides what the cluster does; still, opening a checkpoint makes instances of the
+coordinator's own classes and of a few containers, and calls nothing else.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import zlib
+from collections.abc import Callable
+from functools import partial
+from io import BytesIO
+from typing import Any, BinaryIO, Final
+
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.journal.blobs import Blob, Blobs
+from distio.coordination.membership.handshakes import Handshakes
+
+__all__ = ["Damaged", "dump", "load"]
+
+_MAGIC: Final = b"distio checkpoint\n"
+_HEADER: Final = struct.Struct("<QI")
+"""How many bytes follow, and their checksum."""
+_OWN: Final = ("distio.coordination.", "distio.protocol.", "distio.errors")
+_OTHERS: Final = {
+    ("builtins", "frozenset"),
+    ("builtins", "set"),
+    ("collections", "OrderedDict"),
+    ("collections", "defaultdict"),
+    ("collections", "deque"),
+}
+
+
+class Damaged(Exception):
+    """What is there isn't what was written."""
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        if type(value) is Blob:
+            return _blob, (value.number,)
+        if type(value) is Blobs:
+            return _blobs, (value.next_number,)
+        return NotImplemented
+
+
+def _blob(number: int) -> Blob:
+    raise AssertionError(f"blob {number} is opened by `load` alone")
+
+
+def _blobs(next_number: int) -> Blobs:
+    raise AssertionError(f"blobs up to {next_number} are opened by `load` alone")
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: BinaryIO, read: Callable[[int], bytes]) -> None:
+        super().__init__(file)
+        self.blobs = Blobs(read)
+        self._special: dict[str, Callable[..., Any]] = {
+            _blob.__name__: self.blobs.at,
+            _blobs.__name__: partial(_open_blobs, self.blobs),
+        }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == __name__ and name in self._special:
+            return self._special[name]
+        if (module, name) == ("builtins", "getattr"):
+            return _method
+        if module.startswith(_OWN) or (module, name) in _OTHERS:
+            return super().find_class(module, name)
+        raise Damaged(f"a checkpoint doesn't hold {module}.{name}")
+
+
+def _open_blobs(blobs: Blobs, next_number: int) -> Blobs:
+    blobs.next_number = next_number
+    return blobs
+
+
+def _method(value: Any, name: str) -> Any:
+    """A bound method of one of the coordinator's parts: all that a pickle needs `getattr` for."""
+    kind = type(value)
+    if not kind.__module__.startswith(_OWN) or not callable(getattr(kind, name, None)):
+        raise Damaged(f"a checkpoint doesn't refer to {name} of {kind.__name__}")
+    return getattr(value, name)
+
+
+def dump(board: Handshakes, file: BinaryIO) -> None:
+    """Write a checkpoint."""
+    data = BytesIO()
+    _Pickler(data, protocol=5).dump(board)
+    payload = data.getbuffer()
+    file.write(_MAGIC)
+    file.write(_HEADER.pack(len(payload), zlib.crc32(payload)))
+    file.write(payload)
+
+
+def load(file: BinaryIO, read: Callable[[int], bytes]) -> tuple[Handshakes, Blobs]:
+    """Open a checkpoint.
+
+    Args:
+        file: the file.
+        read: the bytes of a blob.
+
+    Returns:
+        The coordinator, which tells nobody anything yet, and its blobs.
+
+    Raises:
+        Damaged: the file isn't what `dump` has written.
+    """
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise Damaged("it doesn't begin as a checkpoint does")
+    header = file.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        raise Damaged("it is cut short")
+    size, checksum = _HEADER.unpack(header)
+    payload = file.read(size + 1)
+    if len(payload) != size:
+        raise Damaged(f"it has {len(payload)} bytes in place of {size}")
+    if zlib.crc32(payload) != checksum:
+        raise Damaged("its checksum is wrong")
+    unpickler = _Unpickler(BytesIO(payload), read)
+    board = unpickler.load()
+    if not isinstance(board, Handshakes) or not isinstance(board.machine, Coordinator):
+        raise Damaged("it holds no coordinator")
+    return board, unpickler.blobs
