@@ -182,19 +182,21 @@ class CoordinatorProcess:
         if journal is None:
             return self._make(self._spill)
         board = journal.recover(self._make)
-        board.inform(log.info, log.error)
-        if journal.last_wall_clock:
-            log.info(
-                "going on from the journal in %s as it was at %s, with %d members and %d runs",
-                journal.directory,
-                describe(journal.last_wall_clock),
-                len(board.machine.members),
-                len(board.machine.runs),
-            )
         settings = self._absence, self._lease, self._outage, self._grace, self._max_losses
         began = Restarted(journal.now(), *settings)
         journal.note(began)
         began.take_up(board)
+        board.inform(log.info, log.error)
+        if journal.last_wall_clock:
+            log.info(
+                "going on from the journal in %s as it was at %s: %s, and %s, each of which has "
+                "%g s to come back",
+                journal.directory,
+                describe(journal.last_wall_clock),
+                _counted(len(board.machine.runs), "run"),
+                _counted(len(board.machine.members), "member"),
+                self._absence,
+            )
         return board
 
     def _make(self, keep: Keep) -> Handshakes:
@@ -437,12 +439,11 @@ class CoordinatorProcess:
         """Let another process go on: members aren't told, and wait for it."""
         assert self._journal is not None
         self._send_batches()
-        count = len(self._board.machine.runs)
         log.info(
-            "the coordinator ends, and its journal in %s is complete; %d runs go on as soon as "
-            "another one takes it up",
+            "the coordinator ends; the cluster, with %s, is in its journal in %s, and goes on when "
+            "another coordinator takes that up",
+            _counted(len(self._board.machine.runs), "run"),
             self._journal.directory,
-            count,
         )
         self._journal.checkpoint_now(self._board)
         self._hang_up()
@@ -506,6 +507,10 @@ class CoordinatorProcess:
             with suppress(ProcessLookupError):
                 processes.append(os.pidfd_open(member.hello.pid))
         return processes
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _nobody(text: str) -> None:

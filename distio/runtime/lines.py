@@ -41,7 +41,7 @@ class Lines:
 
     def __init__(self, context: zmq.Context[Any], url: str, patience: float) -> None:
         self._context = context
-        self._url = url
+        self.url = url
         self._patience = patience
         self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         """Begins with the welcome, which says for how long this process may be absent."""
@@ -62,8 +62,8 @@ class Lines:
         self._open()
 
     def _open(self) -> None:
-        self.sender = dealer(self._context, self._url, self._patience)
-        self.listener = dealer(self._context, self._url, self._patience)
+        self.sender = dealer(self._context, self.url, self._patience)
+        self.listener = dealer(self._context, self.url, self._patience)
         self._monitors = [self.sender.get_monitor_socket(), self.listener.get_monitor_socket()]
         """Those that are polled."""
 
@@ -108,14 +108,19 @@ class Lines:
     def _send(self, messages: Sequence[m.MemberMessage]) -> None:
         send(self.sender, from_member.encode(messages, *self.session.header()))
 
-    def resumed(self, heard: int) -> None:
-        """The coordinator knows this member again: say what it has not heard."""
-        self.absence.resumed()
+    def resumed(self, heard: int) -> bool:
+        """The coordinator knows this member again: say what it has not heard.
+
+        Returns:
+            Whether a person was told that it had gone.
+        """
+        was_told = self.absence.resumed()
         if self.fence is not None:
             self.fence.lease.ask_again(lease_clock())
         again = self.session.resume(heard)
         if again:
             self._send(again)
+        return was_told
 
     def acknowledge(self, now: float) -> None:
         """Say what was heard, if that is due."""

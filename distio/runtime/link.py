@@ -70,6 +70,15 @@ def _release(ended: list[LocalRun]) -> None:
         ended.pop().release()
 
 
+def _log_absence(url: str, longest: float) -> None:
+    text = "the coordinator at %s doesn't answer; waiting for it for up to %g s"
+    log.log(logging.WARNING, text, url, longest)
+
+
+def _log_return() -> None:
+    log.log(logging.WARNING, "the coordinator is back, and knows this process")
+
+
 def _log_loss(report: m.LossReported) -> None:
     level = logging.WARNING if report.lost or report.waiting else logging.INFO
     log.log(level, "%s", describe_loss(report))
@@ -290,6 +299,8 @@ class LinkedHost(FencedHost):
             self.is_lost = self._is_fenced = True
             return f"{_BROKE}, and could not be made again within {absence.longest:g} s"
         elif absence.redial_at <= now:
+            if absence.is_news(now):
+                self.deliveries.do(partial(_log_absence, self._lines.url, absence.longest))
             for source in self._lines.sources:
                 poller.unregister(source)
             with self.mutex:
@@ -393,8 +404,10 @@ class LinkedHost(FencedHost):
     def _take_up_greeting(self, message: m.CoordinatorMessage) -> str:
         """A reason if the coordinator has closed the link (mutex held)."""
         if isinstance(message, m.Resumed):
-            self._lines.resumed(message.heard)
+            if self._lines.resumed(message.heard):
+                self.deliveries.do(_log_return)
             self._watch_coordinator()
+            self._waker.wake()  # it may be about to leave
         elif isinstance(message, m.LeaseRenewed):
             if self.fence is not None:
                 self.fence.renewed(message.asked_at)
@@ -446,10 +459,16 @@ class LinkedHost(FencedHost):
         self.close(self._leaves_because)
 
     def _leave(self) -> None:
-        farewell, self._farewell = self._farewell, None
-        if farewell is None:
+        if self._farewell is None:
             return
-        self._leaves_because, grace = farewell
+        self._leaves_because, grace = self._farewell
+        if self._lines.absence.is_now:
+            # fibers here go on elsewhere as soon as there is a coordinator again
+            if not self.member.hosts_fibers:
+                self.close(self._leaves_because)
+            self._lines.absence.end_by(time.monotonic() + grace)
+            return
+        self._farewell = None
         self._left_at = time.monotonic()
         with self.fail_stop:
             self.member.leave(grace)

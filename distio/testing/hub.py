@@ -65,6 +65,8 @@ class Hub:
         """Whether the process has ended, and no other has begun."""
         self._told: list[tuple[Process, Sequence[m.MemberMessage]]] = []
         """What the machine has taken up in this turn."""
+        self._is_first = True
+        """Whether no process has gone on from the journal."""
         self.board = self._make(self._journal.blobs if self._has_journal else InMemory)
         self._lines: list[tuple[Wire, Action]] = []
         self._listeners: dict[bytes, Wire] = {}
@@ -88,10 +90,9 @@ class Hub:
     def _make(self, keep: Keep) -> Handshakes:
         machine, plan = self._make_machine(), self._plan
         machine.state.keep = keep
-        note = partial(self._world.note, _NAME)
         return Handshakes(
             machine,
-            note,
+            partial(self._world.note, _NAME) if self._is_first else _nobody,
             absence=plan.absence_seconds,
             lease=plan.lease_seconds,
             outage=plan.outage_seconds,
@@ -130,12 +131,13 @@ class Hub:
     def go_on(self) -> None:
         """Another process takes up the journal."""
         plan = self._plan
+        self._is_first = False
         self.board = self._journal.recover(self._make)
-        self.board.inform(partial(self._world.note, _NAME))
-        self._world.note(_NAME, "goes on from its journal")
         self.is_down = False
         times = plan.absence_seconds, plan.lease_seconds, plan.outage_seconds
         self._take_in(Restarted(self._world.now, *times, GRACE_SECONDS, MAX_LOSSES))
+        self._world.note(_NAME, "goes on from its journal")
+        self.board.inform(partial(self._world.note, _NAME))
         self._flush()
 
     # -- what it does ---------------------------------------------------------------------
@@ -292,3 +294,7 @@ class Hub:
             self.machine.validate()
         except DistioBug as bug:
             raise InvariantBroken(f"{_NAME}: {bug.message}", self._world.story(bug)) from bug
+
+
+def _nobody(text: str) -> None:
+    """What a coordinator says again that takes up its journal is of no interest."""

@@ -7,10 +7,13 @@ After the longest time that it may be absent the coordinator may hold it for los
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final, final
 
 __all__ = ["Absence"]
 
+_NEWS_SECONDS: Final = 1.0
+"""A person is told of an absence that has lasted so long."""
 _AGAIN_SECONDS: Final = 0.1
 """The pause after an attempt that broke as well."""
 _ANSWER_SECONDS: Final = 2.0
@@ -29,6 +32,9 @@ class Absence:
         self.longest: Final = longest
         self._since: float | None = None
         self._redial_at = 0.0
+        self._ends_by = inf
+        """When it gives up in any case."""
+        self._is_told = False
 
     @property
     def is_now(self) -> bool:
@@ -46,9 +52,22 @@ class Absence:
         """Other connections are being made, and the coordinator is asked on them."""
         self._redial_at = now + _ANSWER_SECONDS
 
-    def resumed(self) -> None:
-        """The coordinator knows the member again."""
+    def resumed(self) -> bool:
+        """The coordinator knows the member again; return whether a person was told of it."""
+        was_told, self._is_told = self._is_told, False
         self._since = None
+        return was_told
+
+    def is_news(self, now: float) -> bool:
+        """Whether a person is to be told of this absence now; True once."""
+        if self._since is None or self._is_told or now - self._since < _NEWS_SECONDS:
+            return False
+        self._is_told = True
+        return True
+
+    def end_by(self, moment: float) -> None:
+        """The member is to end: it doesn't wait for longer than until then."""
+        self._ends_by = moment
 
     def note_life(self, now: float, silent: float) -> None:
         """Something came on these connections so many seconds ago: the answer may be long."""
@@ -64,8 +83,11 @@ class Absence:
     @property
     def dues(self) -> tuple[float, float] | None:
         """When to make other connections, and when the member gives up; None: it isn't absent."""
-        return None if self._since is None else (self._redial_at, self._since + self.longest)
+        return None if self._since is None else (self._redial_at, self._ends_at(self._since))
 
     def is_too_long(self, now: float) -> bool:
         """Whether the coordinator may hold the member for lost."""
-        return self._since is not None and self._since + self.longest <= now
+        return self._since is not None and self._ends_at(self._since) <= now
+
+    def _ends_at(self, since: float) -> float:
+        return min(since + self.longest, self._ends_by)
