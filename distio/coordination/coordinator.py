@@ -43,6 +43,7 @@ from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import (
     Closing,
     Disconnected,
+    Emptying,
     Event,
     Expelled,
     Joined,
@@ -224,6 +225,8 @@ class Coordinator:
             membership.expel(event.member, event.reason)
         elif isinstance(event, Closing):
             self.features.endings.close(event.reason, event.grace)
+        elif isinstance(event, Emptying):
+            self.features.endings.empty(event.reason, event.grace)
 
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final, get_args
 
@@ -189,6 +191,7 @@ class Cluster:
         max_losses: int = MAX_LOSSES,
         snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
+        journal: str | PathLike[str] | None = None,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -220,6 +223,10 @@ class Cluster:
             patience: the longest time that a process may be stopped (by SIGSTOP, or Ctrl-Z), in
                 seconds. Then the process is killed, and its fibers go on elsewhere. A process
                 that computes for long isn't stopped, in whatever code.
+            journal: a directory in which all that the coordinator is told is kept. If the
+                coordinator's process is lost, it is started again, and goes on from there. If this
+                program ends, in whatever way, so do its processes; a cluster that is started with
+                the same directory later goes on with the runs that had a name.
 
         Returns:
             The cluster. A `with` block closes it.
@@ -267,6 +274,7 @@ class Cluster:
                 max_losses=max_losses,
                 snapshot_memory=snapshot_memory,
                 patience=patience,
+                journal=None if journal is None else Path(journal),
             )
             try:
                 return cls(processes.join(), 1, processes, snapshots=snapshots)

@@ -10,41 +10,42 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import repeat
+from pathlib import Path
 from typing import Any, Final
 
 import zmq
 
-from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.journal.inputs import (
     Closed,
     CutOff,
+    Emptied,
     GaveUp,
-    Heard,
     HungUp,
-    Input,
     Refused,
-    Restarted,
     Ticked,
 )
-from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.store import IN_MEMORY_BYTES, Keep
+from distio.coordination.state.store import IN_MEMORY_BYTES
+from distio.errors import JournalError
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
 from distio.runtime.addresses import ipc_path
 from distio.runtime.binding import Binding
+from distio.runtime.decider import Decider, Settings
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
-from distio.runtime.journal.journal import Journal, JournalLost, describe
+from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.launching import hold_lifeline, tell_started
+from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
 from distio.runtime.spilling import Spill
@@ -141,19 +142,19 @@ class CoordinatorProcess:
     ) -> None:
         # on ipc a connection breaks only when its process has ended, or has closed it
         is_ipc = ipc_path(url) is not None
-        self._absence = 0.0 if is_ipc and journal is None else absence
-        self._lease = 0.0 if not self._absence else lease_seconds(patience, absence)
-        self._outage = 0.0 if journal is None else outage
-        self._grace = grace
-        self._max_losses = max_losses
-        self._journal = journal
-        self._now = time.monotonic if journal is None else journal.now
+        if is_ipc and journal is None:
+            absence = 0.0
+        lease = 0.0 if is_ipc and journal is None else lease_seconds(patience, absence)
+        settings = Settings(grace, max_losses, absence, lease, outage if journal else 0.0)
         self._spill = Spill(snapshot_memory, log.error, directory)
-        self._board = self._begin()
+        self._decider = Decider(settings, self._spill, journal)
+        self._board = self._decider.board
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context, patience)
         self._detector: FailureDetector[int] = FailureDetector(patience)
         self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._poller = zmq.Poller()
+        self._peers = PeerProcesses(self._poller)
         self._lifeline = lifeline
         self._stopper = Waker()
         self._stops = 0
@@ -161,6 +162,8 @@ class CoordinatorProcess:
         self._dropped_logs = 0
         """How many batches of log records are known to have come too late."""
         self._address_of_fd: dict[int, bytes] = {}
+        self.is_orphan = False
+        """Whether its program has ended."""
         self.failed = False
         """Whether it has ended as it could not go on."""
         self._gone: list[bytes] = []
@@ -168,47 +171,12 @@ class CoordinatorProcess:
         try:
             self._binding = Binding(self._router, url)
         except BaseException:
+            self._decider.close()
             self._stopper.close()
             self._router.disable_monitor()
             self._context.destroy(linger=0)
             raise
         self.url = self._binding.url
-
-    # -- the machine ----------------------------------------------------------------------
-
-    def _begin(self) -> Handshakes:
-        """The coordinator, as it was when its journal ends."""
-        journal = self._journal
-        if journal is None:
-            return self._make(self._spill)
-        board = journal.recover(self._make)
-        settings = self._absence, self._lease, self._outage, self._grace, self._max_losses
-        began = Restarted(journal.now(), *settings)
-        journal.note(began)
-        began.take_up(board)
-        board.inform(log.info, log.error)
-        if journal.last_wall_clock:
-            log.info(
-                "going on from the journal in %s as it was at %s: %s, and %s, each of which has "
-                "%g s to come back",
-                journal.directory,
-                describe(journal.last_wall_clock),
-                _counted(len(board.machine.runs), "run"),
-                _counted(len(board.machine.members), "member"),
-                self._absence,
-            )
-        return board
-
-    def _make(self, keep: Keep) -> Handshakes:
-        machine = Coordinator(self._grace, self._max_losses, keep=keep)
-        note, warn = (log.info, log.error) if self._journal is None else (_nobody, _nobody)
-        return Handshakes(machine, note, warn, absence=self._absence, lease=self._lease)
-
-    def _take_in(self, input: Input) -> None:
-        """Tell the machine, and the journal."""
-        if self._journal is not None:
-            self._journal.note(input)
-        input.take_up(self._board)
 
     def stop(self) -> None:
         """Make `run` return when runs have released what they hold; the second time, at once.
@@ -229,78 +197,79 @@ class CoordinatorProcess:
 
         A coordinator that has a journal ends at once then, and another process may go on.
         """
-        self._poller = zmq.Poller()
         for source in (self._router, self._monitor, self._stopper.reader):
             self._poller.register(source, zmq.POLLIN)
         if self._lifeline is not None:
             self._poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
         try:
+            if self._decider.has_journal and self._lifeline is not None:
+                self._look_for_former_processes()
             self._serve()
+            self._send_batches()
         except JournalLost as lost:
             log.error("the coordinator ends: %s", lost)
             self.failed = True
             self._hang_up()
             return
-        if self._journal is None:
-            self._shut_down()
+        if self._decider.has_journal:
+            self._decider.park()
+            self._hang_up()
         else:
-            self._park()
+            self._shut_down()
+
+    def _look_for_former_processes(self) -> None:
+        """The program has ended before, and its processes with it, at once or in a moment."""
+        for id, member in list(self._board.machine.members.items()):
+            if not self._peers.watch(id, member.hello.pid):
+                self._lose_ended(id)
+
+    def _lose_ended(self, member: int) -> None:
+        self._decider.take_in(GaveUp(self._decider.now(), member, "its process has ended"))
 
     def _serve(self) -> None:
         is_closing = False
         told = 0
         while True:
             events = dict(self._poller.poll(self._milliseconds_to_wait()))
+            now = self._decider.now()
             if self._stopper.reader in events:
                 self._stopper.clear()
-                if self._stops > 1:
-                    break
                 if self._stops > told:  # a signal wakes it, and so does its handler
+                    if self._stops > 1 or self._decider.has_journal:
+                        return
                     told, is_closing = self._stops, True
-                    if self._journal is not None:
-                        break
-                    self._take_in(Closed(self._now(), "the coordinator was told to end", None))
+                    self._decider.take_in(Closed(now, "the coordinator was told to end", None))
                     self._note_closing()
             if self._lifeline in events:
-                if self._journal is not None:
-                    break
                 self._poller.unregister(self._lifeline)
-                is_closing = True
+                is_closing = self.is_orphan = True
                 reason = "the program that started the cluster has ended"
-                self._take_in(Closed(self._now(), reason, _ORPHANS_MAY_TAKE_SECONDS))
+                end = Emptied if self._decider.has_journal else Closed
+                self._decider.take_in(end(now, reason, _ORPHANS_MAY_TAKE_SECONDS))
             if self._monitor in events:
                 self._note_disconnects()
             self._take_up()
             self._note_dropped_logs()
             if self._gone:
                 self._report_disconnects()
+            for member in self._peers.ended(events):
+                self._lose_ended(member)
             if self._is_timer_due():
-                self._take_in(Ticked(self._now()))
+                self._decider.take_in(Ticked(self._decider.now()))
             if self._detector.due is not None:
                 self._look_for_life()
             self._send_batches()
-            if self._journal is not None:
-                self._see_to_checkpoints(self._journal, events)
-            if is_closing and self._board.is_closed:
-                break
-
-    def _see_to_checkpoints(self, journal: Journal, events: dict[Any, int]) -> None:
-        """Between two turns, begin with a checkpoint, or take up one that is written."""
-        if journal.child is not None and journal.child in events:
-            self._poller.unregister(journal.child)
-            journal.end_checkpoint()
-        elif journal.is_checkpoint_due:
-            journal.begin_checkpoint(self._board)
-            if journal.child is not None:
-                self._poller.register(journal.child, zmq.POLLIN)
+            self._decider.see_to_checkpoints(self._poller, events)
+            if is_closing and (self._board.is_closed or self._board.is_empty):
+                return
 
     def _is_timer_due(self) -> bool:
         deadline = self._board.next_deadline()
-        return deadline is not None and deadline <= self._now()
+        return deadline is not None and deadline <= self._decider.now()
 
     def _milliseconds_to_wait(self) -> int | None:
         deadline, look = self._board.next_deadline(), self._detector.due
-        waits = [] if deadline is None else [deadline - self._now()]
+        waits = [] if deadline is None else [deadline - self._decider.now()]
         if look is not None:
             waits.append(look - time.monotonic())
         if not waits:
@@ -322,7 +291,9 @@ class CoordinatorProcess:
             except Exception as error:
                 log.exception("the coordinator failed on a frame of a peer")
                 reason = f"the coordinator failed on a frame of this peer ({error!r:.200})"
-                self._take_in(CutOff(self._now(), address, f"{reason}: a bug in distio"))
+                self._decider.take_in(
+                    CutOff(self._decider.now(), address, f"{reason}: a bug in distio")
+                )
 
     def _note_closing(self) -> None:
         count = len(self._board.machine.runs)
@@ -334,24 +305,24 @@ class CoordinatorProcess:
             )
 
     def _hear(self, frames: list[zmq.Frame], address: bytes) -> None:
-        now = self._now()
+        now = self._decider.now()
         try:
             batch = from_member.read([frame.buffer for frame in frames[1:]])
         except MalformedFrame as error:
             is_seen = self._note_address(frames[0], address)
             reason = f"not the protocol of distio ({error})"
-            self._take_in(Refused(now, address, reason, is_seen))
+            self._decider.take_in(Refused(now, address, reason, is_seen))
             return
         begins = False
         for message in batch.messages:
             begins = begins or type(message) in HANDSHAKE
         if begins and not self._note_address(frames[0], address):
             reason = "a version of ZeroMQ that is too old"
-            self._take_in(Refused(now, address, reason, is_seen=False))
+            self._decider.take_in(Refused(now, address, reason, is_seen=False))
             return
-        if self._journal is not None:
-            self._journal.note(Heard(now, address, [frame.bytes for frame in frames[1:]]))
-        self._board.hear(now, address, batch.messages, batch.first, batch.heard)
+        self._decider.hear(address, batch, frames[1:])
+        if begins and self._decider.has_journal:
+            self._watch_process(address, frames[0].get(zmq.SRCFD))
 
     def _note_address(self, frame: zmq.Frame, address: bytes) -> bool:
         """Something is kept of this peer until it hangs up; False if that can't be seen."""
@@ -363,6 +334,13 @@ class CoordinatorProcess:
         self._address_of_fd[descriptor] = address
         self._detector.begin(time.monotonic())
         return True
+
+    def _watch_process(self, address: bytes, connection: int) -> None:
+        """See the end of the process of a member, if its handshake is complete."""
+        member = self._board.member_at(address)
+        if member is not None:
+            self._peers.keep_only(self._board.machine.members)
+            self._peers.watch_peer(member, connection)
 
     def _note_dropped_logs(self) -> None:
         dropped = self._board.machine.features.logs.dropped
@@ -382,7 +360,7 @@ class CoordinatorProcess:
         gone, self._gone = self._gone, []
         self._take_up(at_most=None)
         for address in gone:
-            self._take_in(HungUp(self._now(), address))
+            self._decider.take_in(HungUp(self._decider.now(), address))
 
     def _look_for_life(self) -> None:
         """Lose the members that have been silent for too long."""
@@ -396,14 +374,11 @@ class CoordinatorProcess:
         silences = {member: silence_of(each) for member, each in connections.items()}
         known = {member: silent for member, silent in silences.items() if silent is not None}
         for member, silent in self._detector.look(now, known).items():
-            self._take_in(GaveUp(self._now(), member, self._detector.complaint(silent)))
+            self._decider.take_in(
+                GaveUp(self._decider.now(), member, self._detector.complaint(silent))
+            )
 
     # -- going out ------------------------------------------------------------------------
-
-    def _commit(self) -> None:
-        """Have what was taken up in the journal, before anybody hears what follows from it."""
-        if self._journal is not None:
-            self._journal.commit(self._wait_for_room)
 
     def _wait_for_room(self, seconds: float) -> bool:
         poller = zmq.Poller()
@@ -413,9 +388,9 @@ class CoordinatorProcess:
         return self._stops > 0
 
     def _send_batches(self) -> None:
-        self._commit()
+        self._decider.commit(self._wait_for_room)
         while self._board.outgoing:
-            self._commit()
+            self._decider.commit(self._wait_for_room)
             outgoing, self._board.outgoing = self._board.outgoing, {}
             for address, batch in outgoing.items():
                 try:
@@ -423,7 +398,9 @@ class CoordinatorProcess:
                 except Exception as error:
                     log.exception("messages to a member can't be encoded")
                     reason = f"messages to this peer can't be encoded ({error!r:.200})"
-                    self._take_in(CutOff(self._now(), address, f"{reason}: a bug in distio"))
+                    self._decider.take_in(
+                        CutOff(self._decider.now(), address, f"{reason}: a bug in distio")
+                    )
                     continue
                 try:
                     send(self._router, [address, *frames])
@@ -435,25 +412,11 @@ class CoordinatorProcess:
 
     # -- the end --------------------------------------------------------------------------
 
-    def _park(self) -> None:
-        """Let another process go on: members aren't told, and wait for it."""
-        assert self._journal is not None
-        self._send_batches()
-        log.info(
-            "the coordinator ends; the cluster, with %s, is in its journal in %s, and goes on when "
-            "another coordinator takes that up",
-            _counted(len(self._board.machine.runs), "run"),
-            self._journal.directory,
-        )
-        self._journal.checkpoint_now(self._board)
-        self._hang_up()
-
     def _hang_up(self) -> None:
         self._router.disable_monitor()
         self._context.destroy(linger=200)
         self._stopper.close()
-        if self._journal is not None:
-            self._journal.close()
+        self._decider.close()
         self._binding.release()
 
     def _shut_down(self) -> None:
@@ -509,18 +472,10 @@ class CoordinatorProcess:
         return processes
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
-
-
-def _nobody(text: str) -> None:
-    """What a coordinator says again that takes up its journal is of no interest."""
-
-
 def main(arguments: list[str]) -> None:
     """The coordinator of a local cluster: lives as long as the lifeline of its program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
-    url, directory, grace, max_losses, snapshot_memory, _, lifeline, stderr = arguments
+    url, directory, grace, max_losses, snapshot_memory, journal, _, lifeline, stderr = arguments
     try:
         process = CoordinatorProcess(
             url,
@@ -529,9 +484,15 @@ def main(arguments: list[str]) -> None:
             max_losses=int(max_losses),
             snapshot_memory=int(snapshot_memory),
             directory=directory,
+            journal=Journal(Path(journal), complain=log.warning) if journal else None,
         )
-        process.stop_at(signal.SIGTERM)
-        tell_started(int(stderr))
+    except JournalError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    process.stop_at(signal.SIGTERM)
+    tell_started(int(stderr))
+    try:
         process.run()
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        if not journal or process.is_orphan:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -71,6 +71,7 @@ class LocalProcesses:
         max_losses: see `Coordinator`.
         snapshot_memory: how many bytes of snapshots and outcomes are kept in memory.
         patience: for how many seconds a process may be stopped.
+        journal: the directory of the coordinator's journal; None: it has none.
 
     Raises:
         ClusterError, OSError: they can't be started; those that were have ended again.
@@ -90,7 +91,9 @@ class LocalProcesses:
         max_losses: int = MAX_LOSSES,
         snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
+        journal: Path | None = None,
     ) -> None:
+        self._journal = journal
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self.family = secrets.token_hex(8)
         self.path = list(sys.path)
@@ -152,7 +155,8 @@ class LocalProcesses:
             environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
         )
         limits = self._grace, self._max_losses, self._snapshot_memory
-        given = str(self._directory), *map(str, limits)
+        journal = "" if self._journal is None else str(self._journal.absolute())
+        given = str(self._directory), *map(str, limits), journal
         self._add(coordinator, self.url, *given, has_box=False)
         arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}"
         self._supervisor.children[0].must_start_within(self._start_seconds)
@@ -240,6 +244,8 @@ class LocalProcesses:
         elif code == LOST:
             reason = "lost the connection to the coordinator"
         if self._is_coordinator(child):
+            if self._journal is not None and child.has_started and not self._failure:
+                return self._coordinator_again(child, reason, lived)
             verb = "was lost" if child.has_started else "ended before it could be joined"
             self._fail(f"the coordinator process {verb}: {reason}{_last_lines(child)}")
             return None
@@ -269,6 +275,18 @@ class LocalProcesses:
         else:
             when = f"in {seconds:g} s" if seconds else "now"
             log.log(level, "%s; the process is started again %s", what, when)
+        return seconds
+
+    def _coordinator_again(self, child: Child, reason: str, lived: float) -> float | None:
+        """It goes on from its journal."""
+        assert child.process is not None
+        what = f"the coordinator process {child.process.pid} was lost: {reason}"
+        seconds = child.again(lived)
+        if seconds is None:
+            self._fail(f"{what}; {child.limit}")
+        else:
+            when = f"in {seconds:g} s" if seconds else "now"
+            log.warning("%s; it is started again %s, and goes on from its journal", what, when)
         return seconds
 
     def _give_up(self, child: Child, what: str) -> None:

@@ -191,6 +191,13 @@ class Endings(CoordinatorFeature):
             reason = f"{sender.name()} has asked for it"
             self._state.send(worker, m.Leave(message.seconds, reason))
 
+    def empty(self, reason: str, grace: float) -> None:
+        """All workers are to leave."""
+        for id, member in self._state.members.items():
+            if member.is_worker and not member.is_leaving:
+                self._state.send(id, m.Leave(grace, reason))
+                self._limit(_MEMBER, id, grace)
+
     # -- all of it ------------------------------------------------------------------------
 
     def close(self, reason: str, grace: float | None) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Closed",
     "CutOff",
+    "Emptied",
     "GaveUp",
     "Heard",
     "HungUp",
@@ -121,6 +122,17 @@ class Closed(_Input, frozen=True, array_like=True, tag=True, gc=False):
         board.close(self.now, self.reason, self.grace)
 
 
+class Emptied(_Input, frozen=True, array_like=True, tag=True, gc=False):
+    """The program of the cluster has ended, and all members are to leave."""
+
+    reason: str
+    grace: float
+
+    def take_up(self, board: Handshakes) -> None:
+        """Tell the coordinator."""
+        board.empty(self.now, self.reason, self.grace)
+
+
 class Restarted(_Input, frozen=True, array_like=True, tag=True, gc=False):
     """A process begins to be the coordinator, with these settings; no connection is there."""
 
@@ -136,7 +148,7 @@ class Restarted(_Input, frozen=True, array_like=True, tag=True, gc=False):
         board.restart(self.now, absence=self.absence, lease=self.lease, outage=self.outage)
 
 
-Input = Heard | Refused | HungUp | CutOff | GaveUp | Ticked | Closed | Restarted
+Input = Heard | Refused | HungUp | CutOff | GaveUp | Ticked | Closed | Emptied | Restarted
 
 
 class Turn(msgspec.Struct, frozen=True, array_like=True):

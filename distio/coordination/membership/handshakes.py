@@ -50,6 +50,7 @@ from distio.coordination.state.events import (
     OPERATOR,
     Closing,
     Disconnected,
+    Emptying,
     Event,
     Expelled,
     Joined,
@@ -371,17 +372,17 @@ class Handshakes:
         for member in list(self._links.absent):
             link = self._links.of(member)
             if link is not None and not self._may_come_back(link):
-                self._lose(now, link, "its process has ended", "this process has ended")
+                self._lose(now, link, "its process has ended", _fenced("this process has ended"))
 
     def _lose(
-        self, now: float, link: Link, reason: str, told: str, *, is_final: bool = False
+        self, now: float, link: Link, reason: str, told: m.Shutdown, *, is_final: bool = False
     ) -> None:
         """A member is lost; if it still listens, it is told."""
         self._spent.update(link.addresses)
         self._links.forget(link)
         if link.listens_at:
             self.outgoing.pop(link.listens_at, None)
-            self._say(link.listens_at, m.Shutdown(told, is_for_all=False))
+            self._say(link.listens_at, told)
         self._log.log(f"member {link.member} is lost: {reason}")
         self._happened(now, Disconnected(link.member, reason, is_final))
 
@@ -391,7 +392,7 @@ class Handshakes:
         link = self._links.of(member)
         if link is not None:
             told = f"the coordinator had {reason} from this process"
-            self._lose(now, link, reason, told, is_final=self._lease > 0)
+            self._lose(now, link, reason, _fenced(told), is_final=self._lease > 0)
 
     def member_at(self, address: bytes) -> int | None:
         """The member that one of whose connections this is."""
@@ -422,6 +423,25 @@ class Handshakes:
         """Let all runs release what they hold, and then be over; see `Closing`."""
         self._happened(now, Closing(reason, grace))
 
+    def empty(self, now: float, reason: str, grace: float) -> None:
+        """Have all workers leave, since their program has ended; its runs end.
+
+        Args:
+            now: the time.
+            reason: why.
+            grace: how many seconds workers may take.
+        """
+        for member in [*self._links.members]:
+            link = self._links.of(member)
+            if link is not None and not link.is_worker:
+                self._lose(now, link, reason, m.Shutdown(reason), is_final=True)
+        self._happened(now, Emptying(reason, grace))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no member."""
+        return not self.machine.members
+
     @property
     def is_closed(self) -> bool:
         """Whether that has come about."""
@@ -440,7 +460,7 @@ class Handshakes:
         for link in self._links.overdue(now):
             reason = f"its connection broke, and it didn't come back within {self._absence:g} s"
             told = "a connection of this process broke for too long"
-            self._lose(now, link, reason, told, is_final=self._lease > 0)
+            self._lose(now, link, reason, _fenced(told), is_final=self._lease > 0)
         for link in self._links.take_owed(now):
             self.outgoing.setdefault(link.listens_at, [])
         deadline = self.machine.next_deadline()
@@ -524,6 +544,11 @@ class Handshakes:
     def __setstate__(self, parts: dict[str, Any]) -> None:
         self.__dict__.update(parts)
         self.inform(_nobody)
+
+
+def _fenced(reason: str) -> m.Shutdown:
+    """What a member is told that may go on only without the cluster."""
+    return m.Shutdown(reason, is_for_all=False)
 
 
 def _nobody(text: str) -> None:

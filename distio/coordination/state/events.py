@@ -10,6 +10,7 @@ __all__ = [
     "OPERATOR",
     "Closing",
     "Disconnected",
+    "Emptying",
     "Event",
     "Expelled",
     "Joined",
@@ -65,7 +66,15 @@ class Closing(NamedTuple):
     """How many seconds that may take, if that is less than usual."""
 
 
-Event = Joined | Received | Disconnected | Expelled | Tick | Closing
+class Emptying(NamedTuple):
+    """All workers are to leave, and their fibers to go on when there are others."""
+
+    reason: str
+    grace: float
+    """How many seconds they may take."""
+
+
+Event = Joined | Received | Disconnected | Expelled | Tick | Closing | Emptying
 
 
 class Send(NamedTuple):
