@@ -206,6 +206,7 @@ class CoordinatorProcess:
                 self._look_for_former_processes()
             self._serve()
             self._send_batches()
+            self._decider.commit(self._wait_for_room)
         except JournalLost as lost:
             log.error("the coordinator ends: %s", lost)
             self.failed = True
@@ -259,6 +260,7 @@ class CoordinatorProcess:
             if self._detector.due is not None:
                 self._look_for_life()
             self._send_batches()
+            self._decider.commit(self._wait_for_room)
             self._decider.see_to_checkpoints(self._poller, events)
             if is_closing and (self._board.is_closed or self._board.is_empty):
                 return
@@ -388,7 +390,6 @@ class CoordinatorProcess:
         return self._stops > 0
 
     def _send_batches(self) -> None:
-        self._decider.commit(self._wait_for_room)
         while self._board.outgoing:
             self._decider.commit(self._wait_for_room)
             outgoing, self._board.outgoing = self._board.outgoing, {}

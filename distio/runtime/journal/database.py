@@ -68,8 +68,10 @@ class Database:
         mode = "ro" if is_read_only else "rwc"
         try:
             uri = f"{path.absolute().as_uri()}?mode={mode}"
-            # the one thread of the coordinator uses it; a standby's first thread may make it
-            self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10.0)
+            # one thread uses it at a time, but another one may have made it
+            self._db = sqlite3.connect(
+                uri, uri=True, isolation_level=None, timeout=10.0, check_same_thread=False
+            )
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         try:
@@ -156,8 +158,8 @@ class Database:
         """
         db = self._db
         try:
-            db.execute("BEGIN IMMEDIATE")
-            if blobs:
+            if blobs:  # else the one statement is a transaction of its own
+                db.execute("BEGIN IMMEDIATE")
                 rows = [(each, zlib.crc32(data), data) for each, data in blobs.items()]
                 # a turn whose commit has failed may be written again
                 db.executemany("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", rows)
@@ -168,7 +170,8 @@ class Database:
             )
             if written.rowcount != 1:
                 raise Fenced
-            db.execute("COMMIT")
+            if blobs:
+                db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
                 db.execute("ROLLBACK")

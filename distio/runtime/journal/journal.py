@@ -235,7 +235,7 @@ class Journal:
         """Whether the turns since the last checkpoint are many, and none is being made."""
         limits = self._limits
         is_much = self._bytes >= limits.bytes or self._turns >= limits.turns
-        return is_much and self._child is None
+        return is_much and self._child is None and not self._inputs
 
     def _next_base(self) -> Base:
         return Base(f"{_CHECKPOINT}{self._turn}", self._turn, self.last_wall_clock)
