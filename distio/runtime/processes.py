@@ -107,6 +107,8 @@ class LocalProcesses:
         self._changed = threading.Condition()
         self._unreported: list[WorkerExited] = []
         """Exits of workers that the coordinator is to be told of when the program has joined it."""
+        self._has_begun = False
+        """Whether the coordinator has listened."""
         self._is_used = False
         """Whether a worker has joined."""
         self._failure = ""
@@ -226,6 +228,7 @@ class LocalProcesses:
     def started(self, child: Child) -> None:
         """A worker has joined, or the coordinator listens: workers can join from now on."""
         if self._is_coordinator(child):
+            self._has_begun = True
             for worker in self._supervisor.children[1:]:
                 worker.must_start_within(self._start_seconds)
             return
@@ -244,7 +247,7 @@ class LocalProcesses:
         elif code == LOST:
             reason = "lost the connection to the coordinator"
         if self._is_coordinator(child):
-            if self._journal is not None and child.has_started and not self._failure:
+            if self._coordinator_may_return(child, code):
                 return self._coordinator_again(child, reason, lived)
             verb = "was lost" if child.has_started else "ended before it could be joined"
             self._fail(f"the coordinator process {verb}: {reason}{_last_lines(child)}")
@@ -276,6 +279,13 @@ class LocalProcesses:
             when = f"in {seconds:g} s" if seconds else "now"
             log.log(level, "%s; the process is started again %s", what, when)
         return seconds
+
+    def _coordinator_may_return(self, child: Child, code: int) -> bool:
+        """Whether another process can go on from its journal."""
+        if self._journal is None or self._failure or child.is_late:
+            return False
+        was_killed = code < 0 and self._has_begun
+        return child.has_started or (was_killed and child.failed_starts < _MOST_FAILED_STARTS)
 
     def _coordinator_again(self, child: Child, reason: str, lived: float) -> float | None:
         """It goes on from its journal."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from distio import Cluster, Ok, Queue, Result, Var, child, io, resource, supervise
+from distio.runtime.processes import LocalProcesses
 
 __all__ = ["TRIALS", "Killer", "Trial", "calls_of", "note"]
 
@@ -223,19 +225,27 @@ TRIALS: Final = {
 # -- the killer -------------------------------------------------------------------------------
 
 
+Victims = Callable[[LocalProcesses], Sequence["subprocess.Popen[bytes]"]]
+"""The processes of a cluster of which one is killed each time."""
+
+
 class Killer:
-    """Kills random workers of a local cluster, at moments that the seed chooses.
+    """Kills random processes of a local cluster, at moments that the seed chooses.
 
     Args:
         cluster: the cluster.
+        victims: of which processes it kills one each time.
         chance: chooses moments and workers.
         most: how many workers it kills at most.
         longest: the longest time before each kill, in seconds.
     """
 
-    def __init__(self, cluster: Cluster, chance: random.Random, most: int, longest: float) -> None:
+    def __init__(
+        self, cluster: Cluster, victims: Victims, chance: random.Random, most: int, longest: float
+    ) -> None:
         assert cluster._processes is not None
         self._processes = cluster._processes
+        self._victims = victims
         self._plan = [(chance.uniform(0.0, longest), chance.randrange(1000)) for _ in range(most)]
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._kill)
@@ -246,7 +256,8 @@ class Killer:
         for seconds, drawn in self._plan:
             if self._is_over.wait(seconds):
                 return
-            alive = [each for each in self._processes.workers if each.poll() is None]
+            victims = self._victims(self._processes)
+            alive = [each for each in victims if each.poll() is None]
             if alive:
                 alive[drawn % len(alive)].send_signal(signal.SIGKILL)
                 self.kills += 1

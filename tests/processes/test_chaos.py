@@ -1,6 +1,7 @@
-"""Worker processes are killed at random, stopped and held up, and each Result is right.
+"""Processes are killed at random, stopped and held up, and each Result is right.
 
-`make chaos` kills 200 of them; CHAOS_KILLS and CHAOS_SEED say how many, and when.
+`make chaos` kills 200 of them, and 50 coordinators; CHAOS_KILLS, CHAOS_COORDINATOR_KILLS and
+CHAOS_SEED say how many, and when.
 """
 
 from __future__ import annotations
@@ -22,41 +23,80 @@ import pytest
 
 from distio import Cluster, Ok, io
 from distio.runtime.coordinator_process import CoordinatorProcess
+from distio.runtime.processes import LocalProcesses
 from tests.conftest import PATIENCE
-from tests.harness.chaos import TRIALS, Killer, Trial, calls_of, note
+from tests.harness.chaos import TRIALS, Killer, Trial, Victims, calls_of, note
 
 pytestmark = pytest.mark.slow
 
 KILLS: Final = int(os.environ.get("CHAOS_KILLS", "10"))
 """How many workers are killed, in all programs together."""
+COORDINATOR_KILLS: Final = int(os.environ.get("CHAOS_COORDINATOR_KILLS", "5"))
+"""How many coordinators, or how many of all processes, are killed in all programs together."""
 SEED: Final = int(os.environ.get("CHAOS_SEED", "1"))
 WORKERS: Final = 3
 KILLS_IN_A_RUN: Final = 2
 """A fiber that is lost with a third worker is given up."""
 KILLS_IN_A_CLUSTER: Final = 12
 """Then another one is begun: workers that end again and again are started later and later."""
+KILLS_OF_A_COORDINATOR: Final = 4
+"""A coordinator that ends again soon is started later each time."""
 LONGEST_SECONDS: Final = 0.25
 """The longest time before a kill: the programs take about that long."""
 
 
+def workers_of(processes: LocalProcesses) -> list[subprocess.Popen[bytes]]:
+    return processes.workers
+
+
+def coordinator_of(processes: LocalProcesses) -> list[subprocess.Popen[bytes]]:
+    return [processes.coordinator]
+
+
+def any_of(processes: LocalProcesses) -> list[subprocess.Popen[bytes]]:
+    return [processes.coordinator, *processes.workers]
+
+
 @pytest.mark.parametrize("name", TRIALS)
 def test_result_of_a_program_whose_workers_are_killed_is_right(name: str, tmp_path: Path) -> None:
+    kill_amid_runs(name, tmp_path, workers_of, KILLS, KILLS_IN_A_CLUSTER)
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_result_of_a_program_whose_coordinator_is_killed_is_right(
+    name: str, tmp_path: Path
+) -> None:
+    kill_amid_runs(name, tmp_path, coordinator_of, COORDINATOR_KILLS, KILLS_OF_A_COORDINATOR)
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_result_of_a_program_of_which_any_process_is_killed_is_right(
+    name: str, tmp_path: Path
+) -> None:
+    kill_amid_runs(name, tmp_path, any_of, COORDINATOR_KILLS, KILLS_OF_A_COORDINATOR)
+
+
+def kill_amid_runs(
+    name: str, tmp_path: Path, victims: Victims, wanted: int, in_a_cluster: int
+) -> None:
+    """Run a program again and again, until so many of these processes were killed in its runs."""
     chance = random.Random(f"{SEED} {name}")
     trial = TRIALS[name]
     right: Any = Ok(trial.expected) if trial.expected is not None else _alone(trial, tmp_path)
     kills = runs = 0
-    while kills < KILLS / len(TRIALS):
+    while kills < wanted / len(TRIALS):
         threads = chance.choice([1, 2])
+        journal = None if victims is workers_of else tmp_path / f"journal{runs}"
         with Cluster.local(
-            workers=WORKERS, threads=threads, max_restarts=KILLS_IN_A_CLUSTER
+            workers=WORKERS, threads=threads, max_restarts=KILLS_IN_A_CLUSTER, journal=journal
         ) as cluster:
-            limit = kills + KILLS_IN_A_CLUSTER
-            while kills < min(limit, KILLS / len(TRIALS)):
+            limit = kills + in_a_cluster
+            while kills < min(limit, wanted / len(TRIALS)):
                 runs += 1
                 directory = tmp_path / str(runs)
                 directory.mkdir()
                 program = trial.make(str(directory))
-                with Killer(cluster, chance, KILLS_IN_A_RUN, LONGEST_SECONDS) as killer:
+                with Killer(cluster, victims, chance, KILLS_IN_A_RUN, LONGEST_SECONDS) as killer:
                     if runs % 2:  # the root lives on a worker, too
                         result = cluster.submit(program, None).result(timeout=PATIENCE)
                     else:

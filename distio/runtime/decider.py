@@ -1,0 +1,171 @@
+"""What decides in the coordinator's process: the machine, its clock, and its journal if it has one.
+
+Whatever the process tells the machine goes through here, so that the journal has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import zmq
+
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.journal.inputs import Heard, Input, Restarted
+from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.state.store import Keep
+from distio.protocol.codec import Batch
+from distio.protocol.messages import MemberMessage
+from distio.runtime.journal.journal import Journal, describe
+
+__all__ = ["Decider", "Settings"]
+
+log: Final = logging.getLogger("distio.coordinator")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The times and limits of a coordinator; see `Handshakes` and `Coordinator`."""
+
+    grace: float
+    max_losses: int
+    absence: float
+    lease: float
+    outage: float
+
+
+@final
+class Decider:
+    """The machine of a coordinator's process.
+
+    Args:
+        settings: its times and limits.
+        keep: keeps snapshots and outcomes, if there is no journal.
+        journal: where all that the machine is told is kept; None: nowhere.
+
+    Raises:
+        JournalError: the journal is damaged.
+    """
+
+    def __init__(self, settings: Settings, keep: Keep, journal: Journal | None) -> None:
+        self._settings = settings
+        self._journal = journal
+        self.now: Callable[[], float] = time.monotonic if journal is None else journal.now
+        """The time on the machine's clock."""
+        if journal is None:
+            self.board = self._make(keep, log.info, log.error)
+        else:
+            self.board = journal.recover(lambda blobs: self._make(blobs, _nobody, _nobody))
+            self.take_in(
+                Restarted(
+                    self.now(),
+                    settings.absence,
+                    settings.lease,
+                    settings.outage,
+                    settings.grace,
+                    settings.max_losses,
+                )
+            )
+            self.board.inform(log.info, log.error)
+            self._tell_of_journal(journal)
+
+    def _make(
+        self, keep: Keep, note: Callable[[str], None], warn: Callable[[str], None]
+    ) -> Handshakes:
+        settings = self._settings
+        machine = Coordinator(settings.grace, settings.max_losses, keep=keep)
+        return Handshakes(
+            machine, note, warn, absence=settings.absence, lease=settings.lease,
+            outage=settings.outage,
+        )  # fmt: skip
+
+    def _tell_of_journal(self, journal: Journal) -> None:
+        if journal.last_wall_clock:
+            log.info(
+                "going on from the journal in %s as it was at %s: %s, and %s, each of which has "
+                "%g s to come back",
+                journal.directory,
+                describe(journal.last_wall_clock),
+                _counted(len(self.board.machine.runs), "run"),
+                _counted(len(self.board.machine.members), "member"),
+                self._settings.absence,
+            )
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether another process can go on when this one has ended."""
+        return self._journal is not None
+
+    # -- what it is told ------------------------------------------------------------------
+
+    def take_in(self, input: Input) -> None:
+        """Tell the machine."""
+        if self._journal is not None:
+            self._journal.note(input)
+        input.take_up(self.board)
+
+    def hear(self, address: bytes, batch: Batch[MemberMessage], frames: list[zmq.Frame]) -> None:
+        """Tell the machine of a batch of messages, which has come as these frames."""
+        now = self.now()
+        if self._journal is not None:
+            self._journal.note(Heard(now, address, [frame.bytes for frame in frames]))
+        self.board.hear(now, address, batch.messages, batch.first, batch.heard)
+
+    def commit(self, wait: Callable[[float], bool]) -> None:
+        """Have all of it in the journal, before anybody hears what follows; see `Journal.commit`.
+
+        Raises:
+            JournalLost: that can't be had.
+        """
+        if self._journal is not None:
+            self._journal.commit(wait)
+
+    # -- checkpoints ----------------------------------------------------------------------
+
+    def see_to_checkpoints(self, poller: zmq.Poller, events: dict[Any, int]) -> None:
+        """Between two turns: begin with a checkpoint, or take up one that is written.
+
+        Args:
+            poller: waits until one is written.
+            events: what it has found.
+
+        Raises:
+            JournalLost: another process has the journal.
+        """
+        journal = self._journal
+        if journal is None:
+            return
+        if journal.child is not None and journal.child in events:
+            poller.unregister(journal.child)
+            journal.end_checkpoint()
+        elif journal.is_checkpoint_due:
+            journal.begin_checkpoint(self.board)
+            if journal.child is not None:
+                poller.register(journal.child, zmq.POLLIN)
+
+    def park(self) -> None:
+        """All was sent, and the process ends: let another one go on quickly."""
+        if self._journal is not None:
+            log.info(
+                "the coordinator ends; the cluster, with %s, is in its journal in %s, and goes on "
+                "when another coordinator takes that up",
+                _counted(len(self.board.machine.runs), "run"),
+                self._journal.directory,
+            )
+            self._journal.checkpoint_now(self.board)
+
+    def close(self) -> None:
+        """Let another process have the journal."""
+        if self._journal is not None:
+            self._journal.close()
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _nobody(text: str) -> None:
+    """What a coordinator says again that takes up its journal is of no interest."""

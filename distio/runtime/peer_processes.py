@@ -1,0 +1,100 @@
+"""The processes of members on this machine: the coordinator sees at once that one has ended.
+
+A member whose connection broke may come back, if the coordinator has a journal. On ipc the system
+knows the process at the other end, so nobody waits for one that has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import Any, Final, final
+
+import zmq
+
+__all__ = ["PeerProcesses"]
+
+_CREDENTIALS: Final = struct.Struct("3i")
+"""The system's `struct ucred`: pid, uid, gid."""
+
+
+@final
+class PeerProcesses:
+    """Watches processes, by members.
+
+    Args:
+        poller: waits for their ends.
+    """
+
+    def __init__(self, poller: zmq.Poller) -> None:
+        self._poller = poller
+        self._process_of: dict[int, int] = {}
+        """By member: a descriptor of its process."""
+        self._members_of: dict[int, set[int]] = {}
+
+    def watch_peer(self, member: int, connection: int) -> None:
+        """Watch the process at the other end of this connection, if that is on this machine."""
+        if member in self._process_of:
+            return
+        pid = _peer_of(connection)
+        if pid:
+            self.watch(member, pid)
+
+    def watch(self, member: int, pid: int) -> bool:
+        """Watch this process, which is that of a member; False if it has ended already."""
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return False
+        self._process_of[member] = process
+        self._members_of.setdefault(process, set()).add(member)
+        self._poller.register(process, zmq.POLLIN)
+        return True
+
+    def ended(self, events: dict[Any, int]) -> list[int]:
+        """The members whose processes have ended, as these events tell."""
+        members: list[int] = []
+        for process in self._members_of.keys() & events.keys():
+            members += self._members_of[process]
+        for member in members:
+            self.forget(member)
+        return sorted(members)
+
+    def forget(self, member: int) -> None:
+        """This member is none any more."""
+        process = self._process_of.pop(member, None)
+        if process is not None:
+            members = self._members_of[process]
+            members.discard(member)
+            if not members:
+                del self._members_of[process]
+                self._poller.unregister(process)
+                os.close(process)
+
+    def keep_only(self, members: Any) -> None:
+        """All others are no members any more."""
+        for member in self._process_of.keys() - members:
+            self.forget(member)
+
+    def close(self) -> None:
+        """Watch none any more."""
+        self.keep_only(set())
+
+
+def _peer_of(connection: int) -> int:
+    """The pid of the process at the other end; 0: it isn't on this machine."""
+    try:
+        peer = socket.socket(fileno=connection)
+    except OSError:  # it is closed already
+        return 0
+    try:
+        if peer.family != socket.AF_UNIX:
+            return 0
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except OSError:
+        return 0
+    finally:
+        peer.detach()
+    pid: int = _CREDENTIALS.unpack(credentials)[0]
+    return pid
