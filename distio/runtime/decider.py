@@ -121,7 +121,7 @@ class Decider:
             JournalLost: that can't be had.
         """
         if self._journal is not None:
-            self._journal.commit(wait)
+            self._journal.commit(self.board, wait)
 
     # -- checkpoints ----------------------------------------------------------------------
 

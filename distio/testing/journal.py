@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import final
 
 from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Input, Turn, decode, encode, take_up_again
@@ -14,7 +13,6 @@ from distio.runtime.journal.checkpoints import dump, load
 __all__ = ["MemoryJournal"]
 
 
-@final
 class MemoryJournal:
     """Keeps turns, blobs and checkpoints as bytes, as `runtime.journal` does in a directory.
 
@@ -42,7 +40,7 @@ class MemoryJournal:
         """End the turn: it survives the end of the coordinator."""
         if not self._inputs:
             return
-        self._turns.append(encode(Turn(0.0, self._inputs)))
+        self._turns.append(encode(Turn(0.0, self._inputs, board.messages_said)))
         self._stored.update(self.blobs.fresh)
         self._inputs = []
         self.blobs.commit()
@@ -67,6 +65,10 @@ class MemoryJournal:
         else:
             board, self.blobs = load(BytesIO(self._checkpoint), self._read)
         for turn in self._turns:
-            take_up_again(board, decode(turn).inputs)
+            taken = decode(turn)
+            take_up_again(board, taken.inputs)
+            assert board.messages_said == taken.said, (
+                "the coordinator isn't a function of its inputs"
+            )
             self.blobs.commit()
         return board

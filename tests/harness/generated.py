@@ -8,7 +8,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 
 from distio import IO, io, resource
-from distio.testing import Crash, Disconnect, Fail, Fault, Partition, Pause
+from distio.testing import Crash, Disconnect, Fail, Fault, Partition, Pause, Restart
 
 CONTEXT: Final = 7
 
@@ -24,6 +24,7 @@ SHORT: Final = st.sampled_from([0.001, 1.0])
 HARMLESS: Final[st.SearchStrategy[Fault]] = st.one_of(
     st.builds(Pause, st.sampled_from([None, "client"]), st.none(), SHORT),
     st.builds(Partition, st.sampled_from([None, "client"]), st.none(), SHORT),
+    st.builds(Restart, st.just("coordinator"), st.none(), SHORT),
 )
 
 HARMFUL: Final[st.SearchStrategy[Fault]] = st.one_of(

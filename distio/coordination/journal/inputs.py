@@ -157,6 +157,9 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
     wall_clock: float
     """The wall clock of the host then, in seconds since 1970."""
     inputs: list[Input]
+    said: int
+    """How many messages the coordinator had said to members by its end. Whoever takes the turn up
+    again must have said as many, or isn't the same."""
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -112,6 +112,8 @@ class Handshakes:
         self.gate = Gate(machine)
         self.outgoing: dict[bytes, list[m.CoordinatorMessage]] = {}
         """What is to be sent, in order, to each address; the shell takes it out, with `header`."""
+        self.messages_said = 0
+        """How many messages were said to members."""
         self.strangers = 0
         """How many messages came from unknown peers: their addresses aren't those of members."""
         self.outdated = 0
@@ -483,6 +485,7 @@ class Handshakes:
             link = self._links.of(member)
             if link is not None:  # else it is gone, and it is of no use to others
                 link.session.say(message)
+                self.messages_said += 1
                 if link.listens_at:
                     self._say(link.listens_at, message)
             elif member == OPERATOR and isinstance(message, m.LossReported):

@@ -243,12 +243,6 @@ class Database:
         for (number,) in self._rows(self._db.execute("SELECT number FROM blobs ORDER BY number")):
             yield number
 
-    def forget_blobs(self, numbers: Iterable[int]) -> None:
-        """Nobody needs these, whoever begins where."""
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("DELETE FROM blobs WHERE number = ?", ([each] for each in numbers))
-
     def _rows(self, cursor: sqlite3.Cursor) -> Iterator[Any]:
         try:
             yield from cursor

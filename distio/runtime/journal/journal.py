@@ -132,6 +132,12 @@ class Journal:
             turn = self._decode(number, data)
             self.last_wall_clock = turn.wall_clock
             take_up_again(board, turn.inputs)
+            if board.messages_said != turn.said:
+                raise JournalError(
+                    f"turn {number} of the journal in {self.directory} can't be taken up again: "
+                    f"{board.messages_said} messages follow from it in place of {turn.said}. This is a "
+                    f"bug in distio: please report it, with the journal"
+                )
             self.blobs.commit()
             self._turn, self._bytes = number, self._bytes + len(data)
             self._turns += 1
@@ -172,8 +178,8 @@ class Journal:
             if path.name != self._checkpoint:
                 path.unlink()
         alive = self.blobs.alive
-        self._database.forget_blobs([each for each in self._database.blobs() if each not in alive])
-        self.blobs.dropped.clear()
+        # the turns since the checkpoint may need them, if they are taken up once more
+        self.blobs.dropped = [each for each in self._database.blobs() if each not in alive]
 
     # -- a turn ---------------------------------------------------------------------------
 
@@ -181,13 +187,14 @@ class Journal:
         """The coordinator takes this up in the turn that is under way."""
         self._inputs.append(input)
 
-    def commit(self, wait: Callable[[float], bool]) -> None:
+    def commit(self, board: Handshakes, wait: Callable[[float], bool]) -> None:
         """End the turn: when this returns, it survives the end of this process.
 
         If it can't be written, as the disk is full, this waits until it can. Nothing is sent
         meanwhile, so nobody knows what isn't written.
 
         Args:
+            board: the coordinator.
             wait: waits for so many seconds; returns whether the coordinator is told to end.
 
         Raises:
@@ -198,7 +205,7 @@ class Journal:
             self.blobs.commit()  # nothing comes without an input
             return
         self.last_wall_clock = time.time()
-        turn = encode(Turn(self.last_wall_clock, self._inputs))
+        turn = encode(Turn(self.last_wall_clock, self._inputs, board.messages_said))
         complained_at = -_COMPLAINTS_EVERY_SECONDS
         while True:
             try:

@@ -94,7 +94,8 @@ class Call:
         """When its fiber went on with the answer: what this process calls then comes after it."""
         self.settled = NEVER
         """When it was certain to count: what any process calls then comes after it. A process that
-        may put into a queue without asking goes on before the coordinator knows."""
+        may put into a queue without asking, or was given items ahead, goes on before the
+        coordinator knows."""
         self.answer: Answer | None = None
         """What the answer was; None: it is not known, or doesn't matter."""
         self.process: object = None

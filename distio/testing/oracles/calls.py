@@ -35,6 +35,7 @@ from distio.testing.oracles.call import (
     NEVER,
     NOTHING_THERE,
     PUTS,
+    TAKES,
     Answer,
     Call,
     Key,
@@ -338,7 +339,8 @@ class Calls:
         if call.replied == NEVER:
             self._event += 1
             call.replied, call.answer = self._event, answer
-            if not (call.is_local and call.method in PUTS):
+            # a member that may put, or was given items ahead, is ahead of the coordinator
+            if not (call.is_local and call.method in (*PUTS, *TAKES)):
                 call.settled = self._event
 
     def _void(self, call: Call) -> None:
