@@ -135,8 +135,8 @@ class Journal:
             if board.messages_said != turn.said:
                 raise JournalError(
                     f"turn {number} of the journal in {self.directory} can't be taken up again: "
-                    f"{board.messages_said} messages follow from it in place of {turn.said}. This is a "
-                    f"bug in distio: please report it, with the journal"
+                    f"{board.messages_said} messages follow from it in place of {turn.said}. This "
+                    f"is a bug in distio: please report it, with the journal"
                 )
             self.blobs.commit()
             self._turn, self._bytes = number, self._bytes + len(data)
