@@ -31,6 +31,8 @@ recovery.py     how much later does a run end if a worker is killed?   process p
 snapshot.py     how long does it take to pickle a fiber that waits?     —               ≤ 30 µs
 suspension.py   what does it cost to save a fiber before it acts?       —               ≤ 60 µs
 drain.py        how long until a worker's 10,000 fibers have moved?     —               ≤ 1 s
+durable.py      how many suspensions a second are durable, what does    DBOS            ≥ 5,000,
+                a journal cost, how soon is a cluster back?                            10 %, 2 s
 simulation.py   how many steps does a simulation do in a second?       —               ≥ 20,000
 soak.py         does the memory of a server stay flat?                 —               flat
 startup.py      how long does a cluster take to start, and what does   —               —
