@@ -88,7 +88,7 @@ def price() -> Sequence[float]:
     """Seconds of the main job, without and with a journal."""
     found = []
     with tempfile.TemporaryDirectory() as directory:
-        for journal in (None, directory):
+        for journal in (False, directory):
             with Cluster.local(WORKERS, journal=journal) as cluster:
                 cluster.run(io.zip_par([io.pure(None)] * 4), None).unsafe_get()
                 begun = time.perf_counter()

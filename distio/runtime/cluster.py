@@ -191,7 +191,7 @@ class Cluster:
         max_losses: int = MAX_LOSSES,
         snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
-        journal: str | PathLike[str] | None = None,
+        journal: str | PathLike[str] | bool = False,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -226,7 +226,8 @@ class Cluster:
             journal: a directory in which all that the coordinator is told is kept. If the
                 coordinator's process is lost, it is started again, and goes on from there. If this
                 program ends, in whatever way, so do its processes; a cluster that is started with
-                the same directory later goes on with the runs that had a name.
+                the same directory later goes on with the runs that have a name. True: in a
+                directory that is removed with the cluster.
 
         Returns:
             The cluster. A `with` block closes it.
@@ -250,6 +251,11 @@ class Cluster:
         if wrong := expect.no_time(grace, "Cluster.local", "grace is a number of seconds"):
             raise MatchError(wrong)
         expect.one_of(LEVELS, snapshots, "Cluster.local", "snapshots")
+        place: Any = journal
+        if not isinstance(place, bool | str | PathLike):
+            raise MatchError(
+                f"Cluster.local: journal is a directory, or True, but got {expect.shown(place)}"
+            )
         if workers is None:
             workers = usable_cores()
         counts = {"workers": workers, "threads": threads, "blas_threads": blas_threads}
@@ -274,7 +280,7 @@ class Cluster:
                 max_losses=max_losses,
                 snapshot_memory=snapshot_memory,
                 patience=patience,
-                journal=None if journal is None else Path(journal),
+                journal=journal if isinstance(journal, bool) else Path(journal),
             )
             try:
                 return cls(processes.join(), 1, processes, snapshots=snapshots)

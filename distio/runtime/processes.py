@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -71,7 +72,8 @@ class LocalProcesses:
         max_losses: see `Coordinator`.
         snapshot_memory: how many bytes of snapshots and outcomes are kept in memory.
         patience: for how many seconds a process may be stopped.
-        journal: the directory of the coordinator's journal; None: it has none.
+        journal: the directory of the coordinator's journal; True: one that is removed with the
+            processes; False: there is none.
 
     Raises:
         ClusterError, OSError: they can't be started; those that were have ended again.
@@ -91,9 +93,8 @@ class LocalProcesses:
         max_losses: int = MAX_LOSSES,
         snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
-        journal: Path | None = None,
+        journal: Path | bool = False,
     ) -> None:
-        self._journal = journal
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self.family = secrets.token_hex(8)
         self.path = list(sys.path)
@@ -117,9 +118,10 @@ class LocalProcesses:
         self._memory = MemoryWatch()
         self._thread: threading.Thread | None = None
         self._directory = private_directory()
+        self._journal = self._directory / "journal" if journal is True else journal
         self.url = f"ipc://{self._directory / 'coordinator'}"
         with ExitStack() as undo:
-            undo.callback(_remove, self._directory)
+            undo.callback(shutil.rmtree, self._directory, ignore_errors=True)
             self._lifeline = Lifeline()
             undo.callback(self._lifeline.close)
             self._stderr = OwnStderr()
@@ -157,7 +159,7 @@ class LocalProcesses:
             environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
         )
         limits = self._grace, self._max_losses, self._snapshot_memory
-        journal = "" if self._journal is None else str(self._journal.absolute())
+        journal = "" if self._journal is False else str(self._journal.absolute())
         given = str(self._directory), *map(str, limits), journal
         self._add(coordinator, self.url, *given, has_box=False)
         arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}"
@@ -282,7 +284,7 @@ class LocalProcesses:
 
     def _coordinator_may_return(self, child: Child, code: int) -> bool:
         """Whether another process can go on from its journal."""
-        if self._journal is None or self._failure or child.is_late:
+        if self._journal is False or self._failure or child.is_late:
             return False
         was_killed = code < 0 and self._has_begun
         return child.has_started or (was_killed and child.failed_starts < _MOST_FAILED_STARTS)
@@ -371,17 +373,10 @@ class LocalProcesses:
             self._supervisor.run()
         elif self._thread is not threading.current_thread():
             self._thread.join()
-        _remove(self._directory)
+        shutil.rmtree(self._directory, ignore_errors=True)
         self._stderr.close()
 
 
 def _last_lines(child: Child) -> str:
     """Of what it wrote to stderr before it had started, if it hasn't."""
     return "" if child.has_started or child.log is None else child.log.last_lines()
-
-
-def _remove(directory: Path) -> None:
-    for path in directory.glob("*"):
-        path.unlink(missing_ok=True)
-    if directory.exists():
-        directory.rmdir()

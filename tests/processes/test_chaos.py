@@ -86,7 +86,7 @@ def kill_amid_runs(
     kills = runs = 0
     while kills < wanted / len(TRIALS):
         threads = chance.choice([1, 2])
-        journal = None if victims is workers_of else tmp_path / f"journal{runs}"
+        journal = victims is not workers_of
         with Cluster.local(
             workers=WORKERS, threads=threads, max_restarts=KILLS_IN_A_CLUSTER, journal=journal
         ) as cluster:

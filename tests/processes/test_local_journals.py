@@ -1,0 +1,74 @@
+"""Local clusters whose coordinator has a journal."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distio import Cluster, Ok, Panic, io
+from distio.errors import ClusterClosed, ClusterError
+from tests.conftest import PATIENCE
+
+pytestmark = pytest.mark.slow
+
+
+def coordinator_of(cluster: Cluster) -> int:
+    assert cluster._processes is not None
+    return cluster._processes.coordinator.pid
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_run_goes_on_when_the_coordinator_of_a_local_cluster_is_killed(
+    is_own: bool, tmp_path: Path
+) -> None:
+    with Cluster.local(workers=2, journal=tmp_path if is_own else True) as cluster:
+        running = cluster.submit(io.zip_par([io.sleep(0.3).then(io.pure(n)) for n in [1, 2]]), None)
+        first = coordinator_of(cluster)
+        os.kill(first, signal.SIGKILL)
+        assert running.result(timeout=PATIENCE) == Ok([1, 2])
+        assert coordinator_of(cluster) != first
+
+
+def test_directory_of_a_cluster_is_gone_with_it_though_its_coordinator_was_killed() -> None:
+    with Cluster.local(workers=1, journal=True) as cluster:
+        assert cluster._processes is not None
+        directory = cluster._processes._directory
+        os.kill(coordinator_of(cluster), signal.SIGKILL)
+        assert cluster.run(io.zip_par(io.pure(1)), None) == Ok([1])
+    assert not directory.exists()
+
+
+def test_cluster_without_a_journal_ends_with_its_coordinator_and_says_so() -> None:
+    with Cluster.local(workers=1) as cluster:
+        running = cluster.submit(io.sleep(1000), None)
+        os.kill(coordinator_of(cluster), signal.SIGKILL)
+        result: Any = running.result(timeout=PATIENCE)
+        assert isinstance(result, Panic)
+        [lost] = result.exceptions
+        assert isinstance(lost.exception, ClusterClosed)
+        assert "the coordinator process was lost: killed by SIGKILL" in str(lost.exception)
+
+
+def test_cluster_whose_journal_another_one_holds_is_refused(tmp_path: Path) -> None:
+    with (
+        Cluster.local(workers=1, journal=tmp_path),
+        pytest.raises(ClusterError, match="another coordinator holds the journal in"),
+    ):
+        Cluster.local(workers=1, journal=tmp_path)
+
+
+def test_coordinator_that_ends_too_often_is_given_up(tmp_path: Path) -> None:
+    with Cluster.local(workers=1, journal=tmp_path, max_restarts=0) as cluster:
+        running = cluster.submit(io.sleep(1000), None)
+        os.kill(coordinator_of(cluster), signal.SIGKILL)
+        result: Any = running.result(timeout=PATIENCE)
+        assert "given up after 0 restarts within 60 s" in str(result.exceptions[0].exception)
+
+
+def test_journal_that_is_no_directory_is_refused() -> None:
+    with pytest.raises(TypeError, match="journal is a directory, or True, but got 7"):
+        Cluster.local(workers=1, journal=7)  # type: ignore[arg-type]  # what is tested
