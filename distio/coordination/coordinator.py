@@ -24,6 +24,7 @@ from distio.coordination.checkpoints.coordinator import Checkpoints
 from distio.coordination.cold.coordinator import PUT_AWAY, Cold, PutAwayPolicy
 from distio.coordination.deadlock.coordinator import DeadlockDetector
 from distio.coordination.dispatch import HandlerTable, admits, handles
+from distio.coordination.durable.coordinator import KEEP_SECONDS, NamedRuns
 from distio.coordination.endings.coordinator import GRACE_SECONDS, Endings
 from distio.coordination.feature.coordinator import Hooks
 from distio.coordination.invariants.coordinator import check, check_at_rest
@@ -77,6 +78,7 @@ class Features(NamedTuple):
     unverified_waits: UnverifiedWaits
     membership: Membership
     endings: Endings
+    named_runs: NamedRuns
     runs: Runs  # after all from which a lost member has something: its runs may be over then
     deadlocks: DeadlockDetector
     status: StatusQueries
@@ -85,7 +87,11 @@ class Features(NamedTuple):
 
 
 def _make(
-    state: CoordinatorState, grace: float, max_losses: int, put_away: PutAwayPolicy
+    state: CoordinatorState,
+    grace: float,
+    max_losses: int,
+    put_away: PutAwayPolicy,
+    keep_seconds: float,
 ) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
@@ -97,6 +103,7 @@ def _make(
     timers.fell_asleep = cold.fell_asleep
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
+    named_runs = NamedRuns(state, endings.begin, keep_seconds)
     return Features(
         references=references,
         recovery=Recovery(
@@ -119,10 +126,11 @@ def _make(
         timers=timers,
         locks=locks,
         primitives=Primitives(state, references),
-        logs=Logs(state),
+        logs=Logs(state, named_runs.clients_of, named_runs.keep_records),
         unverified_waits=unverified_waits,
         membership=membership,
         endings=endings,
+        named_runs=named_runs,
         runs=Runs(state, endings, loss_reports.gone),
         deadlocks=DeadlockDetector(
             state, unverified_waits.of_run, locks.all_held, endings.deadlocked
@@ -149,6 +157,7 @@ class Coordinator:
         max_losses: int = MAX_LOSSES,
         put_away: PutAwayPolicy = PUT_AWAY,
         keep: Keep = InMemory,
+        keep_seconds: float = KEEP_SECONDS,
     ) -> None:
         """
         Args:
@@ -156,9 +165,11 @@ class Coordinator:
             max_losses: how many workers may be lost while they step a fiber, before it is lost too.
             put_away: which fibers that sleep are put away, to cost no member anything.
             keep: keeps the bytes of snapshots and outcomes.
+            keep_seconds: for how long the outcome of a named run is kept, if its client doesn't
+                say.
         """
         self.state = CoordinatorState(keep)
-        self.features = _make(self.state, grace, max_losses, put_away)
+        self.features = _make(self.state, grace, max_losses, put_away, keep_seconds)
         self.state.hooks = Hooks(self.features)
         self._bind()
 

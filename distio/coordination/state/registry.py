@@ -219,7 +219,10 @@ def _after(cancels: Mapping[int, int], count: int) -> Mapping[int, int]:
 
 
 class Run:
-    """A run: the client that hears of its end, and how many of its fibers are alive where."""
+    """A run: the client to which it belongs, and how many of its fibers are alive where.
+
+    A named run belongs to `NOBODY`.
+    """
 
     __slots__ = (
         "_given",
@@ -233,6 +236,7 @@ class Run:
         "losses",
         "members",
         "mistakes",
+        "name",
         "owned",
         "owner",
         "probe",
@@ -245,6 +249,8 @@ class Run:
         self.owner = owner
         self.snapshots = snapshots
         """What is kept of its fibers."""
+        self.name = ""
+        """The name under which it outlives its clients; empty if it ends with its owner."""
         self.members = {owner}
         """The members that have ever hosted fibers of the run."""
         self.alive = 0
