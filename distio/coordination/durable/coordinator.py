@@ -135,7 +135,7 @@ class NamedRuns(CoordinatorFeature):
     def act(self, sender: MemberRecord, message: m.ActOnNamedRun) -> None:
         """Attach a client to a run, cancel the run, or forget its outcome."""
         known = self._by_name.get(message.name)
-        if known is None:
+        if known is None or message.run not in (0, known.id):
             self._refuse(sender, message.question, "unknown", self._unknown(message.name))
         elif message.action == "attach":
             self._attach(sender, message.question, known)
@@ -162,12 +162,14 @@ class NamedRuns(CoordinatorFeature):
         self._state.send(sender.id, m.NamedRunRefused(question, why, reason))
 
     def _unknown(self, name: str) -> str:
+        if name in self._by_name:
+            return f"the name {name!r} stands for a later run by now: the earlier one was forgotten"
         names = [*islice(self._by_name, _MOST_COMPARED)]
         near = get_close_matches(name, names, cutoff=0.5)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "none is like it"
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         return (
             f"no run {name!r} is known to the coordinator: it was never submitted there, or its "
-            f"outcome was forgotten; of the {len(self._by_name)} names, {hint}"
+            f"outcome was forgotten{hint}"
         )
 
     # -- runs that begin ------------------------------------------------------------------

@@ -59,6 +59,8 @@ class ActOnNamedRun(MemberMessage, frozen=True, gc=False):
     question: Number
     name: RunName
     action: NamedRunAction
+    run: Id = 0
+    """Which run the client takes it for; 0: whichever has the name."""
 
 
 class ListNamedRuns(MemberMessage, frozen=True, gc=False):
