@@ -74,7 +74,8 @@ class NamedRuns(CoordinatorFeature):
         """By client: the runs for whose ends it waits."""
         self._deadlines: list[tuple[float, int]] = []
         """A heap of (when, run): outcomes to be forgotten. Some may be forgotten already."""
-        self._started = 0
+        self.started = 0
+        """How many runs were started under names."""
 
     # -- what clients ask for -------------------------------------------------------------
 
@@ -147,7 +148,7 @@ class NamedRuns(CoordinatorFeature):
             if message.action == "forget":
                 self._forget(known)
             run = self._state.runs.get(known.id)
-            if message.action == "cancel" and run is not None:
+            if message.action == "cancel" and run is not None and run.ending is None:
                 self._cancel(known.id, run, Cause.CANCELLED)
 
     @handles
@@ -176,8 +177,8 @@ class NamedRuns(CoordinatorFeature):
 
     def _start(self, sender: MemberRecord, message: m.SubmitNamedRun) -> NamedBook:
         state = self._state
-        self._started += 1
-        id = fiber_id(NOBODY, self._started)
+        self.started += 1
+        id = fiber_id(NOBODY, self.started)
         record = FiberRecord(id, NOWHERE, 0)
         record.note_waiter(NOBODY)
         keep = self._keep_seconds if message.keep_seconds is None else message.keep_seconds
@@ -251,6 +252,8 @@ class NamedRuns(CoordinatorFeature):
         cause, reason = run.ending or (Cause.FINISHED, "")
         outcome = None if root.outcome is None else root.outcome.payload
         lost = root.lost if outcome is None else None
+        if outcome is None and lost is None and cause is Cause.FINISHED:
+            reason = "the outcome of its root has not come"
         kind = "panic" if reason or outcome is None else known.kind
         known.end = End(state.now, kind, outcome, cause, reason, lost)
         known.root = None
