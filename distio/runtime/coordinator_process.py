@@ -20,6 +20,7 @@ from typing import Any, Final
 import zmq
 
 from distio.coordination.coordinator import Coordinator
+from distio.coordination.durable.coordinator import KEEP_SECONDS
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.lease import lease_seconds
@@ -58,6 +59,7 @@ def serve(
     max_losses: int = MAX_LOSSES,
     absence: float = ABSENCE_SECONDS,
     snapshot_memory: int = IN_MEMORY_BYTES,
+    keep_seconds: float = KEEP_SECONDS,
 ) -> None:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -73,6 +75,7 @@ def serve(
             never does.
         snapshot_memory: how many bytes of snapshots and outcomes are kept in memory; the rest is
             in a temporary file.
+        keep_seconds: for how long the outcome of a named run is kept, unless its client says.
 
     Raises:
         ClusterError: it can't listen there.
@@ -86,6 +89,7 @@ def serve(
             max_losses=max_losses,
             absence=absence,
             snapshot_memory=snapshot_memory,
+            keep_seconds=keep_seconds,
         )
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
@@ -112,6 +116,7 @@ class CoordinatorProcess:
         max_losses: int = MAX_LOSSES,
         absence: float = ABSENCE_SECONDS,
         snapshot_memory: int = IN_MEMORY_BYTES,
+        keep_seconds: float = KEEP_SECONDS,
         directory: str | None = None,
     ) -> None:
         # on ipc a connection breaks only when its process has ended, or has closed it
@@ -119,7 +124,7 @@ class CoordinatorProcess:
         absence = 0.0 if is_ipc else absence
         lease = 0.0 if is_ipc else lease_seconds(patience, absence)
         self._spill = Spill(snapshot_memory, log.error, directory)
-        machine = Coordinator(grace, max_losses, keep=self._spill)
+        machine = Coordinator(grace, max_losses, keep=self._spill, keep_seconds=keep_seconds)
         self._board = Handshakes(machine, log.info, log.error, absence=absence, lease=lease)
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context, patience)
