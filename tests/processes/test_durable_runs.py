@@ -231,21 +231,27 @@ def test_options_of_named_runs_are_for_them_alone(cluster: Cluster) -> None:
         cluster.submit(io.pure(1), None, name="n", keep_for=-1.0)
 
 
-def test_failure_of_a_named_run_is_told_to_who_attaches_later(
+def test_log_of_a_named_run_is_told_to_who_attaches_later(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def warn() -> int:
         logging.getLogger("job").warning("the disk is nearly full")
         return 5
 
+    def fail() -> None:
+        raise ValueError("nobody waits for this")
+
+    program = io.parallel(io.defer(fail)).then(io.sleep(0.1), io.defer(warn))
     with worker_at(url) as worker:
         with Cluster.connect(url) as first:
-            first.submit(io.defer(warn), None, name="warns").result(PATIENCE)
-        caplog.clear()
+            first.submit(program, None, name="warns")
         with Cluster.connect(url) as second:
+            until(lambda: second.runs()[0].log_records == 2)
+            caplog.clear()
             assert second.attach("warns").result(PATIENCE) == Ok(5)
         worker.terminate()
     assert "the disk is nearly full" in caplog.messages
+    assert "nobody waits for this" in caplog.text
 
 
 def test_named_run_of_a_local_cluster_ends_with_it() -> None:

@@ -11,6 +11,8 @@ import pytest
 from distio.coordination.admission import Inadmissible, Late
 from distio.coordination.durable import books
 from distio.coordination.durable import coordinator as durable
+from distio.coordination.gate import Gate
+from distio.coordination.recovery.coordinator import Recovery
 from distio.coordination.state.events import Received
 from distio.protocol import messages as m
 from distio.protocol.domains import NamedRunAction, Snapshots
@@ -403,6 +405,25 @@ def test_root_that_ended_before_its_run_was_over_is_late() -> None:
     scene.machine.validate_rest()
     with pytest.raises(Late):
         scene.machine.admit(Received(2, m.RootEnded(RUN, "ok")))
+
+
+def test_mistake_while_a_named_run_starts_is_its_outcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Named()
+    chunk = m.Chunk(0, [(0, 0)], b"root")
+    message = m.SubmitNamedRun(1, "nightly", PROGRAM, chunk, "suspensions")
+    with monkeypatch.context() as patched:
+        patched.setattr(Recovery, "_keep", lambda *_, **__: 1 / 0)
+        gate = Gate(scene.machine)
+        gate.handle(0.0, Received(1, message))
+    assert [incident.error is None for incident in gate.incidents][:1] == [False]
+    scene.machine.validate()
+    client = scene.join("client")
+    answer, over = scene.submits(client)
+    assert found(answer).state == "panic"
+    assert isinstance(over, m.NamedRunEnded)
+    assert over.cause is Cause.FAILED
 
 
 def test_coordinator_that_was_pickled_in_between_goes_on_with_named_runs() -> None:
