@@ -292,7 +292,7 @@ class NamedRuns(CoordinatorFeature):
         state, now, end = self._state, self._state.now, known.end
         run = state.runs.get(known.id)
         is_ending = run is not None and run.ending is not None
-        asleep = sum(len(group.fibers) for group in state.cold.get(known.id, ()))
+        asleep = 0 if run is None else run.asleep
         nowhere = 0 if run is None else run.alive_at.get(NOWHERE, 0)
         return m.NamedRun(
             run=known.id,
@@ -302,7 +302,7 @@ class NamedRuns(CoordinatorFeature):
             ended_seconds=None if end is None else max(0.0, now - end.at),
             kept_seconds=None if end is None else max(0.0, end.at + known.keep_seconds - now),
             fibers=0 if run is None else run.alive,
-            waiting=max(0, nowhere - asleep),
+            waiting=nowhere - asleep,
             asleep=asleep,
             clients=[] if end is not None else self._names_of(known.clients),
             records=known.share.count,

@@ -229,6 +229,7 @@ class Run:
         "alive",
         "alive_at",
         "asked",
+        "asleep",
         "attachments",
         "ending",
         "fibers",
@@ -256,6 +257,8 @@ class Run:
         self.alive = 0
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""
+        self.asleep = 0
+        """How many of those at NOWHERE are cold."""
         self.fibers: dict[int, None] = {}
         """The fibers of this run that have a record, in an order that doesn't depend on hashes."""
         self.owned: dict[int, dict[int, None]] = {}
