@@ -96,7 +96,6 @@ def _make(
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
     outcomes = Outcomes(state, references, unverified_waits)
-    loss_reports = LossReports(state)
     locks, timers = Locks(state, references), Timers(state)
     actors = Actors(state)
     cold = Cold(state, references, timers.is_running, timers.take, put_away)
@@ -104,6 +103,7 @@ def _make(
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
     named_runs = NamedRuns(state, endings.begin, keep_seconds)
+    loss_reports = LossReports(state, named_runs.clients_of)
     return Features(
         references=references,
         recovery=Recovery(

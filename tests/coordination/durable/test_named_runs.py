@@ -13,7 +13,7 @@ from distio.coordination.durable import books
 from distio.coordination.durable import coordinator as durable
 from distio.coordination.gate import Gate
 from distio.coordination.recovery.coordinator import Recovery
-from distio.coordination.state.events import Received
+from distio.coordination.state.events import OPERATOR, Disconnected, Received
 from distio.protocol import messages as m
 from distio.protocol.domains import NamedRunAction, Snapshots
 from distio.protocol.endings import Cause
@@ -206,6 +206,18 @@ def test_named_run_whose_last_worker_is_lost_goes_on_at_the_next() -> None:
     assert placed[0].chunk.fibers == [(RUN, 2)]
     assert m.SendOutcomes(RUN, [(RUN, 2)]) in heard(scene.commands, worker)
     assert heard(scene.root_ends(worker, epoch=2), 1) == [OVER]
+
+
+def test_loss_of_a_worker_is_reported_to_the_clients_that_are_attached() -> None:
+    scene = Named()
+    other = scene.join("client")
+    scene.submits()
+    chunk = m.Chunk(0, [(0, 0)], b"root")
+    scene.says(other, m.SubmitNamedRun(1, "weekly", OTHER, chunk, "births"))
+    scene.join("worker")
+    commands = scene.machine.handle(scene.now, Disconnected(2))
+    told = [command.member for command in commands if type(command.message) is m.LossReported]
+    assert told == [OPERATOR, 1, other]
 
 
 def test_named_run_without_snapshots_ends_with_its_worker() -> None:
