@@ -55,6 +55,7 @@ def simulate_durable(
     *,
     clients: int = 2,
     members: int = 2,
+    threads: int = 1,
     seed: int = 0,
     faults: Sequence[Fault] = (),
     snapshots: Snapshots = SNAPSHOTS,
@@ -67,6 +68,7 @@ def simulate_durable(
         context: the value that `io.read` computes.
         clients: how many clients submit it: "client", "client-2", ….
         members: the number of workers.
+        threads: the number of threads in each process that step fibers.
         seed: decides what is left open.
         faults: what befalls the processes; a client that crashes doesn't return.
         snapshots: what is kept of the fibers of the run.
@@ -76,7 +78,7 @@ def simulate_durable(
         InvariantBroken: something doesn't hold that always must.
     """
     befalls = [fault for fault in faults if not (fault.process or "").startswith("client-")]
-    plan = plan_for(members, 1, LATENCY, befalls, limits_of(MAX_STEPS, math.inf), snapshots)
+    plan = plan_for(members, threads, LATENCY, befalls, limits_of(MAX_STEPS, math.inf), snapshots)
     plan.faults = faults
     program = program_of(main)
     with refcounts_only(), tagging:
