@@ -271,3 +271,56 @@ def test_client_that_waits_is_interrupted_and_the_run_goes_on(url: str, tmp_path
             (tmp_path / "go on").touch()
             assert cluster.attach("nightly").result(PATIENCE) == Ok([0, 1, 2, 3])
         worker.terminate()
+
+
+def test_client_whose_coordinator_is_killed_hears_that_nothing_more_is_heard(
+    tmp_path: Path,
+) -> None:
+    url = f"ipc://{tmp_path / 'socket'}"
+    command = [sys.executable, "-m", "distio.cli.main", "coordinator", "--bind", url]
+    coordinator = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert coordinator.stdout is not None
+    coordinator.stdout.readline()
+    with Cluster.connect(url) as cluster:
+        run = cluster.submit(io.sleep(3600), None, name="long")
+        coordinator.kill()
+        coordinator.communicate(timeout=PATIENCE)
+        result = run.result(PATIENCE)
+        assert isinstance(result, Panic)
+        assert "nothing more is heard of the run" in str(result.exceptions[0].exception)
+        with pytest.raises(ClusterClosed):
+            cluster.attach("long")
+
+
+FORKING = """
+import os, sys
+from distio import Cluster, io
+from distio.errors import ClusterClosed
+
+if __name__ == "__main__":
+    cluster = Cluster.connect(sys.argv[2])
+    run = cluster.submit(io.sleep(3600), None, name="long")
+    child = os.fork()
+    if not child:
+        told = type(run.result(5).exceptions[0].exception).__name__
+        for call in (run.status, run.cancel, cluster.runs, lambda: cluster.attach("long")):
+            try:
+                call()
+            except ClusterClosed:
+                told += " refused"
+        print(told, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(run.status().state, flush=True)
+    cluster.close()
+"""
+
+
+def test_handle_of_a_named_run_is_of_no_use_in_a_forked_child(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "forking.py"
+    file.write_text(FORKING)
+    command = [sys.executable, str(file), str(tmp_path), url]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert ended.stdout == "ClusterClosed refused refused refused refused\nrunning\n", ended.stderr
