@@ -75,6 +75,11 @@ FACTOR = 3
 UNUSED = 1
 NAMES = {"alpha", "beta", "gamma", "delta", "epsilon"}
 
+class Refused(Exception):
+    def __init__(self, code):
+        super().__init__(f"code {code}")
+        self.code = code
+
 class Color(enum.Enum):
     RED = 1
     BLUE = 2
@@ -102,7 +107,9 @@ def inner(k):
             self.one = self.two = self.three = k
     return lambda: Local().value()
 
-print(program_digest((io.zip_par(main(), io.defer(inner(2))), Point(5, NAMES))).hex())
+FAILURES = io.error(Refused(4)).catch(lambda errors: io.panic(Refused(5)))
+
+print(program_digest((io.zip_par(main(), io.defer(inner(2)), FAILURES), Point(5, NAMES))).hex())
 """
 HELPER = "def double(n):\n    return 2 * n\n"
 
@@ -147,6 +154,8 @@ def test_digest_of_a_script_does_not_see(before: str, after: str, tmp_path: Path
         ("await io.sleep(1)", "await io.sleep(2)"),
         ("fib(n - 1) + fib(n - 2)", "fib(n - 1) - fib(n - 2)"),
         ("self.x * FACTOR", "self.x + FACTOR"),
+        ("io.error(Refused(4))", "io.error(Refused(6))"),
+        ("io.panic(Refused(5))", "io.panic(Refused(6))"),
         ("BLUE = 2", "BLUE = 3"),
         ('"r", "s"', '"r", "t"'),
         ("self.three = k", "self.four = k"),
@@ -162,3 +171,79 @@ def test_digest_of_a_script_sees_a_change(before: str, after: str, tmp_path: Pat
 def test_digest_of_a_script_sees_a_change_in_a_module_beside_it(tmp_path: Path) -> None:
     helper = HELPER.replace("2 * n", "3 * n")
     assert digest_of_script(tmp_path, helper=helper) != digest_of_script(tmp_path)
+
+
+KINDS = """
+import collections, datetime, decimal, functools, logging, operator, pathlib, re, typing, uuid
+from contextvars import ContextVar
+from distio import io, resource, schedule
+from distio.core.pickling.program import program_digest
+
+T = typing.TypeVar("T")
+LOG = logging.getLogger("job")
+VARIABLE = ContextVar("VARIABLE", default=3)
+
+class Refused(Exception):
+    def __init__(self, code):
+        super().__init__(f"code {code}")
+        self.code = code
+
+class Box(typing.Generic[T]):
+    __slots__ = ("value",)
+    def __init__(self, value):
+        self.value = value
+
+class Pair(typing.NamedTuple):
+    x: int
+    y: int = 0
+
+class Meta(type):
+    pass
+
+class Shape(metaclass=Meta):
+    @property
+    def area(self):
+        return 1
+    @classmethod
+    def made(cls):
+        return cls()
+    @functools.cached_property
+    def cached(self):
+        return 5
+
+def numbers(n):
+    yield from range(n)
+
+@functools.singledispatch
+def show(x):
+    return "any"
+
+@show.register
+def _(x: int):
+    return "int"
+
+def work(x):
+    return LOG.name, VARIABLE.get(), show(x), list(numbers(2))
+
+KINDS = [
+    io.error(Refused(4)), io.panic(Refused(5)), io.defer(work, 1), io.pure(Box({"a", "b", "c"})),
+    io.pure(Pair(1)), io.pure(datetime.date(2026, 1, 1)), io.pure(re.compile("a+")),
+    io.pure(pathlib.PurePath("x")), io.defer(functools.partial(work, 2)), io.pure(Shape()),
+    io.pure(collections.defaultdict(list, a=[1])), io.pure(collections.Counter("abca")),
+    io.defer(Shape().made), io.defer(work, 3).retry(schedule.recurs(3)),
+    resource.lock("door").with_(io.pure(1)), io.pure(uuid.UUID(int=5)), io.pure({Refused}),
+    io.pure(1).map(lambda x: x + 1), io.pure({}).map(operator.itemgetter("a")),
+    io.pure(decimal.Decimal("1.5")), io.pure(frozenset({Pair(1), Pair(2), Pair(3)})),
+    io.pure(ExceptionGroup("both", [Refused(1), ValueError(2)])), io.pure(Box), io.pure(Box[int]),
+]
+for each in KINDS:
+    print(program_digest(each).hex())
+"""
+
+
+@pytest.mark.slow
+def test_digests_of_all_kinds_of_values_are_the_same_in_every_process(tmp_path: Path) -> None:
+    digests = digest_of_script(tmp_path, KINDS, seed=1)
+    assert len(set(digests.split())) == len(digests.split()) > 20
+    assert digest_of_script(tmp_path, KINDS, seed=2) == digests
+    assert digest_of_script(tmp_path, "# elsewhere\n" + KINDS, seed=3) == digests

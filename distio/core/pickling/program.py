@@ -8,6 +8,7 @@ process. So a program is pickled in another way, only to be digested:
 - other functions and classes count by what they are: code, captured and default values, the global
   variables that they name, attributes. It makes no difference on which lines of which file they
   stand, nor how the module is called;
+- exceptions count by their arguments and attributes, and not by where they were raised;
 - all else counts by how it is pickled; a set counts by its members, in any order.
 """
 
@@ -24,6 +25,7 @@ from distio.core.pickling.modules import Reach, sources_of
 from distio.core.pickling.pickler import Pickler
 from distio.core.pickling.scope import Scope, is_dunder
 from distio.core.pickling.spaces import current_space
+from distio.errors import TracedException
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,6 +105,11 @@ class _ProgramPickler(Pickler):
             return bytes, (_digest_of_code(obj),)
         if isinstance(obj, ModuleType):
             return self.reduce_module(obj)
+        if isinstance(obj, BaseException):
+            parts = obj.args, obj.__cause__, obj.__context__, vars(obj)
+            return _instance, (type(obj),), parts
+        if type(obj) is TracedException:
+            return _instance, (TracedException,), obj.exception  # wherever it was raised
         return super().reducer_override(obj)
 
     def reduce_function(self, f: FunctionType) -> Any:
@@ -140,6 +147,10 @@ class _ProgramPickler(Pickler):
         del initial["__module__"]
         state = {name: value for name, value in state.items() if name not in _OF_LINES}
         return make, (*parts, initial), state
+
+
+def _instance(kind: type) -> None:
+    """Stands for an object whose state follows; nobody calls it."""
 
 
 def _digest_of_code(code: CodeType) -> bytes:
