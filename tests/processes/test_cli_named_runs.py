@@ -140,6 +140,29 @@ def test_run_that_is_detached_is_attached_to_and_printed(shell: Shell) -> None:
     assert again == Ended(0, "5\n", "")
 
 
+SUBMITTING = """
+if __name__ == "__main__":
+    import sys
+    from distio import Cluster
+
+    with Cluster.connect(sys.argv[1]) as cluster:
+        print(cluster.submit(point, None, name="point", keep_for=1e300).result())
+"""
+
+
+@pytest.mark.slow
+def test_program_of_a_script_is_the_same_when_distio_runs_the_file(shell: Shell) -> None:
+    file = shell.place / "job.py"
+    file.write_text(file.read_text() + SUBMITTING)
+    command = [sys.executable, str(file), shell.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.stdout == "Ok(success=Point(x=3))\n", done.stderr
+    again = shell.types("run", "job.py:point", "--name", "point")
+    assert again == Ended(0, "Point(x=3)\n", "")
+    (found,) = json.loads(shell.types("runs", "--json").out)
+    assert found["kept_until"].startswith("9999-12-31")  # longer than any date
+
+
 @pytest.mark.slow
 def test_attach_exits_as_the_run_has_ended(shell: Shell) -> None:
     shell.detaches("errors", "errors")

@@ -222,8 +222,12 @@ def show(x):
 def _(x: int):
     return "int"
 
+@functools.lru_cache
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+
 def work(x):
-    return LOG.name, VARIABLE.get(), show(x), list(numbers(2))
+    return LOG.name, VARIABLE.get(), show(x), list(numbers(2)), fib(3)
 
 KINDS = [
     io.error(Refused(4)), io.panic(Refused(5)), io.defer(work, 1), io.pure(Box({"a", "b", "c"})),
@@ -241,9 +245,19 @@ for each in KINDS:
 """
 
 
+AS_A_MODULE = """
+import cloudpickle, sys, types
+module = types.ModuleType("of_another_name")
+sys.modules[module.__name__] = module
+cloudpickle.register_pickle_by_value(module)
+exec({!r}, vars(module))
+"""
+
+
 @pytest.mark.slow
 def test_digests_of_all_kinds_of_values_are_the_same_in_every_process(tmp_path: Path) -> None:
     digests = digest_of_script(tmp_path, KINDS, seed=1)
     assert len(set(digests.split())) == len(digests.split()) > 20
     assert digest_of_script(tmp_path, KINDS, seed=2) == digests
     assert digest_of_script(tmp_path, "# elsewhere\n" + KINDS, seed=3) == digests
+    assert digest_of_script(tmp_path, AS_A_MODULE.format(KINDS), seed=4) == digests

@@ -15,6 +15,7 @@ process. So a program is pickled in another way, only to be digested:
 from __future__ import annotations
 
 import hashlib
+from contextvars import ContextVar
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -22,6 +23,7 @@ from distio.core.pickling import classes, functions
 from distio.core.pickling.code import codes_in
 from distio.core.pickling.finding import find_module
 from distio.core.pickling.modules import Reach, sources_of
+from distio.core.pickling.named import NAMED_KINDS
 from distio.core.pickling.pickler import Pickler
 from distio.core.pickling.scope import Scope, is_dunder
 from distio.core.pickling.spaces import current_space
@@ -110,7 +112,19 @@ class _ProgramPickler(Pickler):
             return _instance, (type(obj),), parts
         if type(obj) is TracedException:
             return _instance, (TracedException,), obj.exception  # wherever it was raised
-        return super().reducer_override(obj)
+        reduced = super().reducer_override(obj)
+        return self._without_module(obj, reduced) if isinstance(reduced, tuple) else reduced
+
+    def _without_module(self, obj: Any, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Leave out how the module of a script is called."""
+        make, arguments, *state = reduced
+        if type(obj) in NAMED_KINDS:
+            arguments = tuple(None if each == obj.__module__ else each for each in arguments)
+        elif type(obj) is ContextVar and arguments and arguments[0].default is not None:
+            arguments = arguments[0]._replace(module=""), *arguments[1:]
+        if state and isinstance(state[0], dict):  # what wraps a function has its attributes
+            state[0] = {**state[0], "__module__": None}
+        return make, arguments, *state
 
     def reduce_function(self, f: FunctionType) -> Any:
         reduced = super().reduce_function(f)
@@ -118,6 +132,7 @@ class _ProgramPickler(Pickler):
             return reduced
         make, (code, _, *rest), *others = reduced
         state = {**(others[0] if others else {}), "__globals__": self._globals_of(f)}
+        state.pop("__module__", None)  # of a wrapper: that of what it wraps
         return make, (code, *rest), state
 
     def _get_to_know(self, f: FunctionType) -> Any:
