@@ -98,14 +98,13 @@ class NamedRuns(CoordinatorFeature):
         known = self._by_name.get(message.name)
         if known is not None and self._is_in_the_way(sender, message, known):
             return
-        if known is None or known.program != message.program or message.replaces:
-            if known is None and len(self._by_name) >= MOST_NAMES:
-                self._refuse(sender, message.question, "too many", _too_many(len(self._by_name)))
-                return
-            if known is not None:
-                self._forget(known)
-            known = self._start(sender, message)
-        self._attach(sender, message.question, known)
+        if known is not None and known.end is not None and message.replaces:
+            self._forget(known)
+            known = None
+        if known is None and len(self._by_name) >= MOST_NAMES:
+            self._refuse(sender, message.question, "too many", _too_many(len(self._by_name)))
+            return
+        self._attach(sender, message.question, known or self._start(sender, message))
 
     def _is_in_the_way(
         self, sender: MemberRecord, message: m.SubmitNamedRun, known: NamedBook

@@ -154,6 +154,14 @@ def test_same_program_that_replaces_the_outcome_runs_again() -> None:
     assert (found(answer).state, found(answer).run) == ("running", fiber_id(NOBODY, 2))
 
 
+def test_run_that_goes_on_is_not_replaced_by_the_same_program() -> None:
+    scene = Named()
+    scene.submits()
+    (answer,) = scene.submits(replaces=True)
+    assert (found(answer).state, found(answer).run) == ("running", RUN)
+    assert len(scene.machine.runs) == 1
+
+
 def test_names_are_limited_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durable, "MOST_NAMES", 2)
     scene = Named()
