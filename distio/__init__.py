@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from distio.resource import Resource
     from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
     from distio.runtime.blocking import limit_blocking_threads
-    from distio.runtime.cluster import Cluster, RunHandle
+    from distio.runtime.cluster import Cluster
+    from distio.runtime.run_handles import NamedRun, RunHandle, RunStatus
     from distio.schedule import Schedule
     from distio.supervision import Child, child, supervise
     from distio.val import Val
@@ -32,6 +33,7 @@ __all__ = [
     "Errors",
     "MatchError",
     "MultipleExceptions",
+    "NamedRun",
     "Ok",
     "Panic",
     "PubSub",
@@ -39,6 +41,7 @@ __all__ = [
     "Resource",
     "Result",
     "RunHandle",
+    "RunStatus",
     "Schedule",
     "Subscription",
     "TracedException",
@@ -68,7 +71,8 @@ _MODULES = {
     "resource": ["Resource"],
     "result": ["ComputationStatus", "Errors", "Ok", "Panic", "Result", "seq"],
     "runtime.blocking": ["limit_blocking_threads"],
-    "runtime.cluster": ["Cluster", "RunHandle"],
+    "runtime.cluster": ["Cluster"],
+    "runtime.run_handles": ["NamedRun", "RunHandle", "RunStatus"],
     "schedule": ["Schedule"],
     "supervision": ["Child", "child", "supervise"],
     "val": ["Val"],

@@ -26,6 +26,8 @@
         ├── ForeignException    stands for an exception that didn't survive its journey
         ├── ClusterError        a cluster can't be started, reached or used
         │   ├── HandshakeRefused    the coordinator doesn't accept this process
+        │   ├── RunUnknown          no run has this name
+        │   ├── RunRefused          the name of a run is taken, or the run goes on
         │   └── ClusterClosed       the cluster ended while it was in use
         ├── SimulationLimit     a simulated run took more steps, or time, than it may
         └── DistioBug           a mistake in distio itself
@@ -69,6 +71,8 @@ __all__ = [
     "NotPicklable",
     "PanicGroup",
     "ProcessExit",
+    "RunRefused",
+    "RunUnknown",
     "SimulationLimit",
     "TimedOut",
     "TooManyRestarts",
@@ -467,6 +471,19 @@ class JournalError(ClusterError):
 @final
 class HandshakeRefused(ClusterError):
     """The coordinator doesn't accept this process."""
+
+
+@final
+class RunUnknown(ClusterError):
+    """No run has this name: none was submitted under it, or the outcome was forgotten."""
+
+
+@final
+class RunRefused(ClusterError):
+    """The coordinator refuses to start a run under this name, or to forget it.
+
+    The name is that of another program, or the run goes on, or there are too many names.
+    """
 
 
 @final

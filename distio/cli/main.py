@@ -1,4 +1,4 @@
-"""The command line: `distio run`, `distio coordinator`, `distio drain`, `distio version`."""
+"""The command line: `distio run`, `coordinator`, `drain`, `version`; see `named` for the others."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from distio.cli import report
+from distio.cli import named, report
+from distio.coordination.durable.coordinator import KEEP_SECONDS
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.store import IN_MEMORY_BYTES
-from distio.errors import ClusterClosed, ClusterError
+from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import Terminated, end_on_sigterm
 from distio.runtime.launching import fill_standard_streams
+
+if TYPE_CHECKING:
+    from distio.runtime.cluster import Cluster
 
 __all__ = ["main"]
 
@@ -146,6 +150,32 @@ def run(
             "default 0: not at all.",
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="With --connect: run all of it on the workers, under this name. The run goes on "
+            "when this process ends; the same program under the same name is the same run.",
+        ),
+    ] = None,
+    detach: Annotated[
+        bool,
+        typer.Option("--detach", help="With --name: don't wait for the end; see distio attach."),
+    ] = False,
+    keep_for: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds_from_zero,
+            show_default=False,
+            help="With --name: how long the outcome is kept; by default the coordinator says.",
+        ),
+    ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="With --name: forget the outcome of an earlier run."),
+    ] = False,
 ) -> int:
     """Run the program of a file, and print its value.
 
@@ -166,6 +196,15 @@ def run(
             "add --connect URL, or leave them out"
         )
         return report.USAGE
+    if name is None and (detach, keep_for, replace) != (False, None, False):
+        report.complain("--detach, --keep-for and --replace are for runs with a --name")
+        return report.USAGE
+    if name is not None and connect is None:
+        report.complain(
+            "a run with a --name outlives this process, on a cluster that is there already; "
+            "add --connect URL, or leave --name out"
+        )
+        return report.USAGE
     place: _Here | _Elsewhere
     if connect is None:
         place = _Here(workers, threads or 1, GRACE_SECONDS if grace is None else grace)
@@ -174,8 +213,11 @@ def run(
     end_on_sigterm()
     try:
         program = load_program(file, args or [])
+        if name is not None and isinstance(place, _Elsewhere):
+            options = {"name": name, "keep_for": keep_for, "replace": replace}
+            return place.submit(program, options, detach=detach)
         outcome = place.run(program)
-    except (UsageError, ClusterError) as error:
+    except (UsageError, ClusterError, MatchError, NotPicklable) as error:
         report.complain(error)
         return report.USAGE
     except ProgramFailed as failure:
@@ -216,10 +258,22 @@ class _Elsewhere:
     retry: float
 
     def run(self, program: Any) -> Any:
+        with self._cluster() as cluster:
+            return program.run(None, on=cluster)
+
+    def submit(self, program: Any, options: dict[str, Any], *, detach: bool) -> int:
+        """Run it under a name, and wait for its end, unless it is to be detached."""
+        with self._cluster() as cluster:
+            run = cluster.submit(program, None, **options)
+            if not detach:
+                return named.wait_for(run, self.url)
+            named.goes_on(run, self.url)
+            return report.OK
+
+    def _cluster(self) -> Cluster:
         from distio.runtime.cluster import Cluster
 
-        with Cluster.connect(self.url, patience=self.patience, retry=self.retry) as cluster:
-            return program.run(None, on=cluster)
+        return Cluster.connect(self.url, patience=self.patience, retry=self.retry)
 
 
 @app.command()
@@ -295,6 +349,15 @@ def coordinator(
             help="With --journal: how long members wait when the coordinator is gone.",
         ),
     ] = OUTAGE_SECONDS,
+    keep_for: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_seconds_from_zero,
+            help="How long the outcome of a named run is kept after its end, unless the client "
+            "that submits it says otherwise.",
+        ),
+    ] = KEEP_SECONDS,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -322,6 +385,7 @@ def coordinator(
             if journal is None
             else Journal(journal, is_power_safe=sync is _Sync.POWER, complain=log.warning),
             outage=outage,
+            keep_seconds=keep_for,
         )
     except ClusterError as error:
         report.complain(error)
@@ -388,6 +452,9 @@ def version() -> int:
 def _version_and_exit(is_asked: bool) -> None:
     if is_asked:
         raise typer.Exit(version())
+
+
+named.register(app)
 
 
 @app.callback()

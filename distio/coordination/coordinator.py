@@ -24,6 +24,7 @@ from distio.coordination.checkpoints.coordinator import Checkpoints
 from distio.coordination.cold.coordinator import PUT_AWAY, Cold, PutAwayPolicy
 from distio.coordination.deadlock.coordinator import DeadlockDetector
 from distio.coordination.dispatch import HandlerTable, admits, handles
+from distio.coordination.durable.coordinator import KEEP_SECONDS, NamedRuns
 from distio.coordination.endings.coordinator import GRACE_SECONDS, Endings
 from distio.coordination.feature.coordinator import Hooks
 from distio.coordination.invariants.coordinator import check, check_at_rest
@@ -39,6 +40,7 @@ from distio.coordination.recovery.coordinator import MAX_LOSSES, Recovery
 from distio.coordination.recovery.reports import LossReports
 from distio.coordination.references.coordinator import References
 from distio.coordination.runs.coordinator import Runs
+from distio.coordination.settings import Settings
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import (
     Closing,
@@ -78,6 +80,7 @@ class Features(NamedTuple):
     unverified_waits: UnverifiedWaits
     membership: Membership
     endings: Endings
+    named_runs: NamedRuns
     runs: Runs  # after all from which a lost member has something: its runs may be over then
     deadlocks: DeadlockDetector
     status: StatusQueries
@@ -86,18 +89,23 @@ class Features(NamedTuple):
 
 
 def _make(
-    state: CoordinatorState, grace: float, max_losses: int, put_away: PutAwayPolicy
+    state: CoordinatorState,
+    grace: float,
+    max_losses: int,
+    put_away: PutAwayPolicy,
+    keep_seconds: float,
 ) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
     outcomes = Outcomes(state, references, unverified_waits)
-    loss_reports = LossReports(state)
     locks, timers = Locks(state, references), Timers(state)
     actors = Actors(state)
     cold = Cold(state, references, timers.is_running, timers.take, put_away)
     timers.fell_asleep = cold.fell_asleep
     membership = Membership(state)
     endings = Endings(state, membership.dismiss, grace)
+    named_runs = NamedRuns(state, endings.begin, keep_seconds)
+    loss_reports = LossReports(state, named_runs.clients_of)
     return Features(
         references=references,
         recovery=Recovery(
@@ -120,10 +128,11 @@ def _make(
         timers=timers,
         locks=locks,
         primitives=Primitives(state, references),
-        logs=Logs(state),
+        logs=Logs(state, named_runs.clients_of, named_runs.keep_records),
         unverified_waits=unverified_waits,
         membership=membership,
         endings=endings,
+        named_runs=named_runs,
         runs=Runs(state, endings, loss_reports.gone),
         deadlocks=DeadlockDetector(
             state, unverified_waits.of_run, locks.all_held, endings.deadlocked
@@ -150,6 +159,7 @@ class Coordinator:
         max_losses: int = MAX_LOSSES,
         put_away: PutAwayPolicy = PUT_AWAY,
         keep: Keep = InMemory,
+        keep_seconds: float = KEEP_SECONDS,
     ) -> None:
         """
         Args:
@@ -157,16 +167,19 @@ class Coordinator:
             max_losses: how many workers may be lost while they step a fiber, before it is lost too.
             put_away: which fibers that sleep are put away, to cost no member anything.
             keep: keeps the bytes of snapshots and outcomes.
+            keep_seconds: for how long the outcome of a named run is kept, if its client doesn't
+                say.
         """
         self.state = CoordinatorState(keep)
-        self.features = _make(self.state, grace, max_losses, put_away)
+        self.features = _make(self.state, grace, max_losses, put_away, keep_seconds)
         self.state.hooks = Hooks(self.features)
         self._bind()
 
-    def configure(self, grace: float, max_losses: int) -> None:
+    def configure(self, settings: Settings) -> None:
         """Take these from now on; see `__init__`."""
-        self.features.endings.grace = grace
-        self.features.recovery.max_losses = max_losses
+        self.features.endings.grace = settings.grace
+        self.features.recovery.max_losses = settings.max_losses
+        self.features.named_runs.keep_seconds = settings.keep_seconds
 
     def _bind(self) -> None:
         self._handlers = _HANDLERS.bind(self.features)

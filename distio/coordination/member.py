@@ -33,6 +33,7 @@ from distio.coordination.checkpoints.member import Checkpoints
 from distio.coordination.cold.member import Cold
 from distio.coordination.deadlock.member import WaitGraphs
 from distio.coordination.dispatch import HandlerTable, answers, handles
+from distio.coordination.durable.member import Answer, NamedRuns
 from distio.coordination.endings.member import Endings
 from distio.coordination.executor.tasks import Work
 from distio.coordination.executor.turns import Turns
@@ -94,6 +95,7 @@ class Features(NamedTuple):
     outcomes: Outcomes
     actors: Actors
     wait_graphs: WaitGraphs
+    named_runs: NamedRuns
     endings: Endings  # last: a goodbye is the last word
 
 
@@ -107,6 +109,7 @@ def _make(state: MemberState) -> Features:
     outcomes = Outcomes(state, references, waits)
     placement = Placement(state, references, recovery, pressure)
     actors = Actors(state, placement, recovery, cancellation)
+    named_runs = NamedRuns(state)
     return Features(
         turns=Turns(state),
         waits=waits,
@@ -129,7 +132,10 @@ def _make(state: MemberState) -> Features:
         outcomes=outcomes,
         actors=actors,
         wait_graphs=WaitGraphs(state),
-        endings=Endings(state, waits, outcomes, failures, cancellation, recovery, drain, actors),
+        named_runs=named_runs,
+        endings=Endings(
+            state, waits, outcomes, failures, cancellation, recovery, drain, actors, named_runs
+        ),
     )
 
 
@@ -327,6 +333,10 @@ class Member:
     def take_logs(self) -> list[m.LogsRelayed]:
         """Take out the log records that have arrived."""
         return self.features.logs.take()
+
+    def take_answers(self) -> list[Answer]:
+        """Take out what was said of named runs."""
+        return self.features.named_runs.take_answers()
 
     def take_losses(self) -> list[m.LossReported]:
         """Take out the reports of losses that have come."""

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from distio.core.fiber import Handle
 from distio.errors import MatchError
+from distio.protocol.domains import LONGEST_NAME
+from distio.protocol.text import is_label
 from distio.result import Result
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "no_window",
     "one_of",
     "returned",
+    "run_name",
+    "seconds",
     "shown",
     "size",
     "whole",
@@ -236,6 +240,22 @@ def one_of(choices: tuple[str, ...], found: Any, where: str, what: str) -> Any:
         return found
     words = " or ".join(map(repr, choices))
     raise MatchError(f"{where}: {what} is {words}, but got {shown(found)}")
+
+
+def run_name(found: Any, where: str) -> str:
+    """Return what was found if a run can have that name."""
+    if isinstance(found, str) and len(found) <= LONGEST_NAME and is_label(found):
+        return str.__str__(found)
+    expected = f"the name of a run: one line of 1 to {LONGEST_NAME} printable characters"
+    raise MatchError(f"{where}: expected {expected}, without spaces around, but got {shown(found)}")
+
+
+def seconds(found: Any, where: str, what: str) -> float:
+    """Return what was found if it is a finite number of seconds from 0."""
+    if is_time(found) and found >= 0:
+        return float(found)
+    expected = f"{what}, a finite number of seconds from 0"
+    raise MatchError(f"{where}: expected {expected}, but got {shown(found)}")
 
 
 def no_coroutine(value: Any, where: str, f: Any) -> None:

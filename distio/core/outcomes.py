@@ -20,6 +20,7 @@ from distio.core.pickling.loading import load
 from distio.core.pickling.plain import PLAIN
 from distio.core.references import Reference, claims_of, keys_of, opening_with, pin
 from distio.errors import Cancelled, NotPicklable, TracedException
+from distio.protocol.domains import OutcomeKind
 from distio.result import Ok, Panic, Result
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "dump_item",
     "dump_outcome",
     "dump_value",
+    "kind_of",
     "load_outcome",
     "outcome_in",
 ]
@@ -43,6 +45,8 @@ class Leaving(NamedTuple):
     """The handles in it."""
     keys: Sequence[int] = ()
     """The keys of all counted references in it."""
+    kind: OutcomeKind = "ok"
+    """Of an outcome: how the fiber has ended."""
 
 
 @final
@@ -107,13 +111,20 @@ def outcome_in(handle: Any) -> Any:
 def dump_outcome(result: Result[Any, Any]) -> Leaving:
     """Pickle an outcome; what can't be pickled becomes a Panic that says so."""
     if _is_plain(result):  # the plain pickler does it as well, and much faster
-        return Leaving(pickle.dumps(result, pickle.HIGHEST_PROTOCOL))
+        return Leaving(pickle.dumps(result, pickle.HIGHEST_PROTOCOL), kind=kind_of(result))
     if type(result) is Ok and type(result.success) is ChunkResult:
         return _dump_worked(result.success)
     try:
-        return _leaving(result)
+        return _leaving(result)._replace(kind=kind_of(result))
     except BaseException as error:  # noqa: BLE001 (the panic tells)
-        return _leaving(_stays(result, error))
+        return _leaving(_stays(result, error))._replace(kind="panic")
+
+
+def kind_of(result: Result[Any, Any]) -> OutcomeKind:
+    """How a fiber with this Result has ended."""
+    if type(result) is Ok:
+        return "ok"
+    return "panic" if type(result) is Panic else "errors"
 
 
 def _is_plain(result: Result[Any, Any]) -> bool:

@@ -21,6 +21,7 @@ from distio.core.outcomes import outcome_in
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.payloads import Dumped, Writer
+from distio.core.pickling.program import program_digest
 from distio.core.references import opening_with, pin
 from distio.errors import NotPicklable
 from distio.protocol.requests import AwaitFibers
@@ -28,6 +29,7 @@ from distio.protocol.text import str_of
 
 __all__ = [
     "capture",
+    "digest_of_program",
     "dump_captured",
     "dump_chunk",
     "dump_fibers",
@@ -110,6 +112,20 @@ def dump_chunk(
         shown = [_shown(fiber, state) for fiber, state in zip(fibers, states)] if explain else []
         reason = why_it_stays(shown, _dump_strictly, error) if explain else str_of(error)
         raise NotPicklable(reason) from error
+
+
+def digest_of_program(fiber: Fiber) -> bytes:
+    """What a fiber that hasn't begun is to do, in a few bytes; see `program_digest`.
+
+    Raises:
+        NotPicklable: something in it can't be compared; the message says what and where.
+    """
+    start = _start_of(fiber)
+    try:
+        return program_digest(start)
+    except BaseException as error:
+        reason = why_it_stays([start], _dump_strictly, error)
+        raise NotPicklable(f"the program can't be compared with others: {reason}") from error
 
 
 def why_it_cannot_ship(fiber: Fiber) -> str:

@@ -15,18 +15,25 @@ from msgspec import Meta
 
 __all__ = [
     "LARGEST",
+    "LONGEST_NAME",
     "MOST_SECONDS",
     "SNAPSHOTS",
     "Capacity",
     "Count",
+    "Digest",
     "Epoch",
     "Id",
     "Key",
     "MemberKind",
     "Method",
+    "NamedRunAction",
+    "NamedRunRefusal",
+    "NamedRunState",
     "Number",
+    "OutcomeKind",
     "Positive",
     "PrimitiveKind",
+    "RunName",
     "Seconds",
     "Sequence",
     "Snapshots",
@@ -87,6 +94,27 @@ SNAPSHOTS: Final[Snapshots] = "suspensions"
 """Unless a program or its cluster says otherwise."""
 
 MemberKind = Literal["client", "worker"]
+
+Digest = Annotated[bytes, Meta(min_length=16, max_length=16)]
+"""Of a program."""
+
+LONGEST_NAME: Final = 200
+"""How many characters the name of a run may have."""
+
+RunName = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
+"""The name of a run that outlives its client; see `core.expect.run_name`."""
+
+OutcomeKind = Literal["ok", "errors", "panic"]
+"""How a root ended."""
+
+NamedRunState = Literal["running", "ending", "ok", "errors", "panic"]
+"""How a named run fares, or how it ended."""
+
+NamedRunAction = Literal["attach", "cancel", "forget", "describe"]
+"""What a client does with a named run. Who attaches hears of its end."""
+
+NamedRunRefusal = Literal["unknown", "another program", "runs", "too many"]
+"""Why the coordinator refuses something about a named run."""
 
 PrimitiveKind = Literal["barrier", "deferred", "latch", "queue", "topic"]
 """The kinds of primitives."""

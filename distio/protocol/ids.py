@@ -7,7 +7,10 @@ counts the fibers made in that life. A run has the id of its root fiber.
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = [
+    "NOBODY",
     "SEQUENCE_BITS",
     "fiber_id",
     "home_of",
@@ -16,6 +19,10 @@ __all__ = [
     "name_of",
     "sequence_of",
 ]
+
+NOBODY: Final = 0
+"""No member has this incarnation: the root of a named run was made by nobody, and the run belongs
+to nobody, so it ends with no member."""
 
 SEQUENCE_BITS = 40
 _SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1

@@ -6,7 +6,15 @@ import re
 import traceback
 from typing import Any, Final
 
-__all__ = ["as_given", "readable", "readable_exception", "repr_of", "sendable", "str_of"]
+__all__ = [
+    "as_given",
+    "is_label",
+    "readable",
+    "readable_exception",
+    "repr_of",
+    "sendable",
+    "str_of",
+]
 
 _MARK: Final = "\0"
 """Begins a text that stands for another one."""
@@ -89,3 +97,12 @@ def str_of(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001 (whatever user code does)
         return f"<a {type(error).__name__}>"
+
+
+def is_label(text: str) -> bool:
+    """Whether a text can be told in one line, and typed again: as the name of a run is.
+
+    >>> is_label("nightly report, 2026"), is_label(" nightly"), is_label("two\\nlines")
+    (True, False, False)
+    """
+    return bool(text) and text.isprintable() and text == text.strip()

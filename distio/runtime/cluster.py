@@ -6,7 +6,7 @@ import threading
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Generic, NoReturn, Self, TypeVar, final, get_args
+from typing import Any, Final, NoReturn, Self, TypeVar, final
 
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
@@ -14,7 +14,7 @@ from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
-from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
+from distio.errors import ClusterError, MatchError, NotPicklable
 from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
 from distio.runtime.cores import usable_cores
@@ -26,75 +26,20 @@ from distio.runtime.link import LinkedHost
 from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import nested_within, stopped_with_its_fiber, waiting
-from distio.runtime.pending_runs import CLOSED, PendingRun, closed, inherited
+from distio.runtime.pending_runs import PendingRun, closed, inherited
 from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.processes import START_SECONDS, LocalProcesses
 from distio.runtime.records import tagging
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
+from distio.runtime.submitting import LEVELS, Submits
 from distio.runtime.threads import CannotStartThread, start_thread
 
-__all__ = ["Cluster", "RunHandle"]
+__all__ = ["Cluster"]
 
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 
 _MAY_TAKE_SECONDS: Final = 3.0
-LEVELS: Final = get_args(Snapshots)
-
-
-class RunHandle(Generic[E, A]):
-    """A run that `Cluster.submit` started."""
-
-    def __init__(self, host: LinkedHost, pending: PendingRun) -> None:
-        self._host = host
-        self._pending = pending
-
-    def done(self) -> bool:
-        """Whether the run has ended: its root, and all fibers that were started."""
-        return self._pending.is_over
-
-    def cancel(self) -> None:
-        """Cancel all fibers of the run, wherever they are; return at once.
-
-        The fibers release what they hold. If the root is cancelled, the Result of the run is a
-        Panic that holds `Cancelled`.
-
-        Raises:
-            ClusterClosed: this process was forked from the one that has submitted the run.
-        """
-        self._host.refuse_in_child()
-        self._host.cancel_run(self._pending.run)
-
-    def result(self, timeout: float | None = None) -> Result[E, A]:
-        """Wait for the end of the run.
-
-        Args:
-            timeout: the longest time to wait, in seconds; None: no limit.
-
-        Returns:
-            The Result of the run's root.
-
-        Raises:
-            MatchError: `timeout` is no number of seconds.
-            TimeoutError: the time is over. The run goes on, and can be waited for again.
-            BaseException: a signal handler has raised it meanwhile on the main thread, like
-                KeyboardInterrupt at Ctrl-C, or SystemExit at SIGTERM. The run goes on.
-        """
-        expected = "a number of seconds"
-        if timeout is not None and (wrong := expect.no_time(timeout, "result", expected)):
-            raise MatchError(wrong)
-        if not self._pending.is_over:
-            with waiting(), interruptible(wake_main_thread, lambda: "") as interrupted:
-                self._pending.wait(timeout, unless=lambda: interrupted.is_ending)
-        if not self._pending.is_over:
-            raise TimeoutError(f"the run has not ended within {timeout:g} seconds")
-        return self._pending.result()
-
-    def __reduce__(self) -> NoReturn:
-        raise NotPicklable(
-            "a RunHandle belongs to the process that has submitted the run; wait for the result "
-            "there, and pass that"
-        )
 
 
 @final
@@ -145,7 +90,7 @@ def _require_least(name: str, number: Any, least: int) -> None:
         raise ValueError(f"Cluster.local: {expected}, but got {number}")
 
 
-class Cluster:
+class Cluster(Submits):
     """A coordinator and its workers, on which programs run.
 
     >>> from distio import Cluster, io
@@ -162,10 +107,8 @@ class Cluster:
         *,
         snapshots: Snapshots = SNAPSHOTS,
     ) -> None:
-        self._host = host
-        self._snapshots = snapshots
+        super().__init__(host, snapshots)
         self._processes = processes
-        self._is_closed = False
         try:
             host.start(threads, "distio-client")
             self._link = start_thread("distio-link", host.listen, host.fail)
@@ -325,9 +268,7 @@ class Cluster:
             if wrong := expect.no_window(seconds, "Cluster.connect"):
                 raise MatchError(wrong)
         expect.one_of(LEVELS, snapshots, "Cluster.connect", "snapshots")
-        if not (expect.is_time(retry) and retry >= 0):
-            expected = "expected retry, a finite number of seconds from 0"
-            raise MatchError(f"Cluster.connect: {expected}, but got {expect.shown(retry)}")
+        expect.seconds(retry, "Cluster.connect", "retry")
 
         def connect_within(seconds: float) -> LinkedHost:
             return connect(url, "client", 1, timeout=seconds, patience=patience)
@@ -368,46 +309,16 @@ class Cluster:
         level = self._level("Cluster.run", snapshots)
         return self._runner(level).run(require_io(io, "Cluster.run"), context)
 
-    def _level(self, where: str, snapshots: Any) -> Snapshots:
-        if snapshots is None:
-            return self._snapshots
-        level: Snapshots = expect.one_of(LEVELS, snapshots, where, "snapshots")
-        return level
-
     def _runner(self, snapshots: Snapshots | None = None) -> _Runner:
         return _Runner(self._host, snapshots or self._snapshots)
-
-    def submit(
-        self, io: IO[Any, E, A], context: Any, *, snapshots: Snapshots | None = None
-    ) -> RunHandle[E, A]:
-        """Start a run on the workers, root and all, and return at once.
-
-        Args:
-            io: the program.
-            context: the value that `io.read` computes. Both travel.
-            snapshots: what is kept of the fibers of the run, its root included; see `run`.
-
-        Returns:
-            A `RunHandle`, which waits for the run or cancels it.
-
-        Raises:
-            MatchError: `io` is no IO, or `snapshots` no such word.
-            NotPicklable: the program or its context can't be pickled; the message says why.
-            ClusterClosed: the cluster is closed, or this process was forked from the one that
-                has made it.
-        """
-        self._host.refuse_in_child()
-        if self._is_closed:
-            raise ClusterClosed(CLOSED)
-        level = self._level("Cluster.submit", snapshots)
-        pending = self._host.submit(require_io(io, "Cluster.submit"), context, level)
-        return RunHandle(self._host, pending)
 
     def close(self) -> None:
         """End the cluster. A second call does nothing.
 
         Runs that go on are cancelled. `close` returns when they have released what they hold, or
-        when their `grace` is over. A run that a second Ctrl-C has given up isn't waited for.
+        when their `grace` is over. A run that a second Ctrl-C has given up isn't waited for. A
+        named run of a cluster that this process has joined goes on; one of `Cluster.local` ends
+        with the cluster.
 
         In a forked child `close` ends nothing: the cluster goes on for the process that made it.
         """

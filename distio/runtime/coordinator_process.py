@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import zmq
 
+from distio.coordination.durable.coordinator import KEEP_SECONDS
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.journal.inputs import (
     Closed,
@@ -34,6 +35,7 @@ from distio.coordination.journal.inputs import (
 from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.settings import Settings
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import JournalError
@@ -41,7 +43,7 @@ from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
 from distio.runtime.addresses import ipc_path
 from distio.runtime.binding import Binding
-from distio.runtime.decider import Decider, Settings
+from distio.runtime.decider import Decider
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
 from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.launching import hold_lifeline, tell_started
@@ -71,6 +73,7 @@ def serve(
     max_losses: int = MAX_LOSSES,
     absence: float = ABSENCE_SECONDS,
     snapshot_memory: int = IN_MEMORY_BYTES,
+    keep_seconds: float = KEEP_SECONDS,
     journal: Journal | None = None,
     outage: float = OUTAGE_SECONDS,
 ) -> bool:
@@ -89,6 +92,7 @@ def serve(
             never does.
         snapshot_memory: how many bytes of snapshots and outcomes are kept in memory; the rest is
             in a temporary file. With a journal they are there.
+        keep_seconds: for how long the outcome of a named run is kept, unless its client says.
         journal: where all that the coordinator is told is kept, so that another one can go on.
         outage: with a journal: for how many seconds members wait for another coordinator.
 
@@ -107,6 +111,7 @@ def serve(
             max_losses=max_losses,
             absence=absence,
             snapshot_memory=snapshot_memory,
+            keep_seconds=keep_seconds,
             journal=journal,
             outage=outage,
         )
@@ -136,6 +141,7 @@ class CoordinatorProcess:
         max_losses: int = MAX_LOSSES,
         absence: float = ABSENCE_SECONDS,
         snapshot_memory: int = IN_MEMORY_BYTES,
+        keep_seconds: float = KEEP_SECONDS,
         directory: str | None = None,
         journal: Journal | None = None,
         outage: float = OUTAGE_SECONDS,
@@ -145,7 +151,14 @@ class CoordinatorProcess:
         if is_ipc and journal is None:
             absence = 0.0
         lease = 0.0 if is_ipc and journal is None else lease_seconds(patience, absence)
-        settings = Settings(grace, max_losses, absence, lease, outage if journal else 0.0)
+        settings = Settings(
+            grace=grace,
+            max_losses=max_losses,
+            keep_seconds=keep_seconds,
+            absence=absence,
+            lease=lease,
+            outage=outage if journal else 0.0,
+        )
         self._spill = Spill(snapshot_memory, log.error, directory)
         self._decider = Decider(settings, self._spill, journal)
         self._board = self._decider.board

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, final
 
 import zmq
@@ -16,25 +15,15 @@ import zmq
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.journal.inputs import Heard, Input, Restarted
 from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.settings import Settings
 from distio.coordination.state.store import Keep
 from distio.protocol.codec import Batch
 from distio.protocol.messages import MemberMessage
 from distio.runtime.journal.journal import Journal, describe
 
-__all__ = ["Decider", "Settings"]
+__all__ = ["Decider"]
 
 log: Final = logging.getLogger("distio.coordinator")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The times and limits of a coordinator; see `Handshakes` and `Coordinator`."""
-
-    grace: float
-    max_losses: int
-    absence: float
-    lease: float
-    outage: float
 
 
 @final
@@ -59,16 +48,7 @@ class Decider:
             self.board = self._make(keep, log.info, log.error)
         else:
             self.board = journal.recover(lambda blobs: self._make(blobs, _nobody, _nobody))
-            self.take_in(
-                Restarted(
-                    self.now(),
-                    settings.absence,
-                    settings.lease,
-                    settings.outage,
-                    settings.grace,
-                    settings.max_losses,
-                )
-            )
+            self.take_in(Restarted(self.now(), settings))
             self.board.inform(log.info, log.error)
             self._tell_of_journal(journal)
 
@@ -76,11 +56,17 @@ class Decider:
         self, keep: Keep, note: Callable[[str], None], warn: Callable[[str], None]
     ) -> Handshakes:
         settings = self._settings
-        machine = Coordinator(settings.grace, settings.max_losses, keep=keep)
+        machine = Coordinator(
+            settings.grace, settings.max_losses, keep=keep, keep_seconds=settings.keep_seconds
+        )
         return Handshakes(
-            machine, note, warn, absence=settings.absence, lease=settings.lease,
+            machine,
+            note,
+            warn,
+            absence=settings.absence,
+            lease=settings.lease,
             outage=settings.outage,
-        )  # fmt: skip
+        )
 
     def _tell_of_journal(self, journal: Journal) -> None:
         if journal.last_wall_clock:

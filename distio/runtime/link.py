@@ -26,8 +26,6 @@ from distio.coordination.state.local_run import LocalRun
 from distio.core.context_vars import of_the_caller
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
-from distio.core.pickling.payloads import Writer
-from distio.core.snapshot import dump_chunk
 from distio.errors import ClusterClosed, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
@@ -41,8 +39,10 @@ from distio.runtime.failures import log_unreleased
 from distio.runtime.fenced_host import FencedHost
 from distio.runtime.lines import Lines
 from distio.runtime.logs import log
+from distio.runtime.named_runs import NamedRuns
 from distio.runtime.pending_runs import PendingRun, inherited
 from distio.runtime.relay import Relay
+from distio.runtime.roots import dump_root
 from distio.runtime.standalone import StandaloneDriver
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
@@ -101,6 +101,7 @@ class LinkedHost(FencedHost):
         """The log records of fibers elsewhere."""
         self.relay: Relay | None = None
         """The log records of fibers here for other processes, if this is a worker."""
+        self.named_runs = NamedRuns(self)
         self._levels_told: LogLevels | None = None
         self.explain_loss: Callable[[], str] = lambda: ""
         """May know more of why the coordinator is lost than its broken connection tells."""
@@ -191,9 +192,13 @@ class LinkedHost(FencedHost):
     def say(self, *messages: m.MemberMessage) -> None:
         """Send these at once (takes the mutex)."""
         with self.fail_stop:
-            for message in messages:
-                self.member.send(message)
-            self._send()
+            self.send_at_once(*messages)
+
+    def send_at_once(self, *messages: m.MemberMessage) -> None:
+        """Send these (mutex held)."""
+        for message in messages:
+            self.member.send(message)
+        self._send()
 
     # -- listening ------------------------------------------------------------------------
 
@@ -351,6 +356,8 @@ class LinkedHost(FencedHost):
                 elif reason := self._take_up_greeting(message):
                     return reason
             arrived, losses = self.member.take_logs(), self.member.take_losses()
+            answers = self.member.take_answers()
+            told = self.named_runs.take_up(answers) if answers else None
             if self.member.state.ended_runs:
                 ended, tell = self.pending_runs.take_ended(self.member)
             self.wake()
@@ -365,6 +372,8 @@ class LinkedHost(FencedHost):
             self.deliveries.put(arrived)
         for loss in losses:
             self.deliveries.do(partial(_log_loss, loss))
+        if told is not None:
+            self.deliveries.when_handled(told)
         if ended:
             if self.failures.has_to_tell_of(run.id for run in ended) or any(
                 run.unreleased for run in ended
@@ -485,6 +494,8 @@ class LinkedHost(FencedHost):
         for pending in runs:
             if not pending.is_abandoned:
                 pending.wait()
+        with self.fail_stop:
+            self.named_runs.cut_short(reason)
 
     def _end_runs(self, runs: Sequence[PendingRun], reason: str) -> None:
         for pending in runs:
@@ -511,6 +522,7 @@ class LinkedHost(FencedHost):
         finally:
             with self.mutex:  # before the last words are on their way, which may take a moment
                 self.pending_runs.cut_short(reason or "the cluster was closed")
+                self.named_runs.cut_short(reason or "the cluster was closed")
         self._lines.close(linger=_FAREWELL_MS)
         self._waker.close()
 
@@ -520,6 +532,7 @@ class LinkedHost(FencedHost):
         super().drop_in_child()
         self._is_closed = True  # nothing is sent
         self.pending_runs.drop_in_child(self.process)
+        self.named_runs.drop_in_child(self.process)
 
     def refuse_in_child(self) -> None:
         """Raise ClusterClosed if this is a forked child of the process that this belongs to."""
@@ -568,11 +581,7 @@ class LinkedHost(FencedHost):
         Raises:
             NotPicklable: it can't be pickled.
         """
-        fiber = Fiber(0, 0, io, context)
-        fiber.variables = of_the_caller()
-        dumped = dump_chunk([fiber], explain=True, writer=Writer(attaches=True))
-        if dumped.generators:
-            self.copied([fiber], dumped.generators)
+        fiber, dumped = dump_root(self, io, context)
         levels = levels_now()
         with self.fail_stop:
             pending, root = self._start(io, context, levels, snapshots)
@@ -581,11 +590,20 @@ class LinkedHost(FencedHost):
             return pending
         return self.pending_runs.issue(fiber)
 
-    def _start(
-        self, io: IO[Any, Any, Any], context: Any, levels: LogLevels, snapshots: Snapshots
-    ) -> tuple[PendingRun, Fiber]:
+    def tell_levels(self) -> None:
+        """The levels for log records of fibers elsewhere, if they have changed."""
+        levels = levels_now()
+        with self.fail_stop:
+            self._note_levels(levels)
+
+    def _note_levels(self, levels: LogLevels) -> None:
         if levels != self._levels_told:
             self._levels_told = levels
             self.member.send(m.SetLogLevels(levels))
+
+    def _start(
+        self, io: IO[Any, Any, Any], context: Any, levels: LogLevels, snapshots: Snapshots
+    ) -> tuple[PendingRun, Fiber]:
+        self._note_levels(levels)
         root = self.member.start_root(io, context, snapshots)
         return self.pending_runs.issue(root), root

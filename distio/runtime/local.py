@@ -23,7 +23,7 @@ from distio.core.fiber import WHOLE, Fiber
 from distio.core.ops.base import IO
 from distio.errors import DistioError, TracedException
 from distio.protocol import requests as rq
-from distio.protocol.ids import fiber_id
+from distio.protocol.ids import fiber_id, name_of
 from distio.protocol.messages import Hello
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
@@ -118,7 +118,7 @@ class LocalHost(Host):
                 self.member.cancel_run(root.run)
             self.member.queue(root)
             return self.pending_runs.issue(root)
-        pending = PendingRun(Fiber(0, 0, io, context))
+        pending = PendingRun(0, name_of(0), None)
         assert self.failure is not None
         pending.end(Panic([self.failure], []))
         return pending

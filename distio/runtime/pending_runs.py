@@ -8,8 +8,9 @@ from threading import TIMEOUT_MAX
 from typing import Any, Final
 
 from distio.coordination.member import Member
+from distio.coordination.outcomes.member import lost_with
 from distio.coordination.state.local_run import LocalRun
-from distio.core.fiber import Fiber
+from distio.core.fiber import Fiber, Handle
 from distio.core.outcomes import Packed
 from distio.errors import Cancelled, ClusterClosed, Deadlock, TracedException
 from distio.protocol import messages as m
@@ -17,7 +18,7 @@ from distio.protocol.endings import Cause
 from distio.result import Panic, Result
 from distio.runtime.main_thread import is_main_thread, serve_until, wake_main_thread
 
-__all__ = ["CLOSED", "PendingRuns", "PendingRun", "closed", "inherited"]
+__all__ = ["CLOSED", "Pending", "PendingRun", "PendingRuns", "closed", "inherited"]
 
 CLOSED: Final = (
     "this cluster is closed and runs nothing more; make another with Cluster.local or "
@@ -25,47 +26,30 @@ CLOSED: Final = (
 )
 
 
-class PendingRun:
-    """One run, for whose end threads may wait."""
+class Pending:
+    """Something of the coordinator for which threads may wait."""
 
-    def __init__(self, root: Fiber) -> None:
-        self.run = root.run
-        self._label = root.label
-        self.is_abandoned = False
-        """Whether the thread that waited for the run has given up, though the run goes on."""
-        self._handle = root.handle
+    def __init__(self) -> None:
         self.is_over = False
-        """Whether the run has ended."""
+        """Whether there is nothing to wait for any more."""
         self._gate = _closed_gate()
-        """Open when the run is over. A lock, not an event: a `__del__` may ask for the result in
-        the midst of its own thread's wait."""
-        self._failure: Result[Any, Any] | None = None
+        """Open when it is over. A lock, not an event: a `__del__` may ask for the result in the
+        midst of its own thread's wait."""
 
-    def ended(self, message: m.RunEnded) -> None:
-        """Take the end of the run from the coordinator's message."""
-        failure = _failure_of(message)
-        is_cancelled = message.cause is not Cause.FINISHED
-        if failure is None and is_cancelled and self._handle and self._handle.outcome is None:
-            failure = panic_of(Cancelled(self._label))  # dropped before all was released
-        self.end(failure)
-
-    def end(self, failure: Result[Any, Any] | None = None) -> None:
-        """End the wait; `failure` takes the place of what the root computed."""
-        self._failure = failure
+    def end_wait(self) -> None:
+        """There is nothing to wait for any more."""
         self.is_over = True
         self._gate.release()
         wake_main_thread()
 
-    def drop_in_child(self, failure: Result[Any, Any]) -> None:
-        """In a forked child: end the wait for a run that goes on in the parent."""
-        if not self.is_over:
-            self._gate = _closed_gate()  # another thread may have been in it
-            self.end(failure)
+    def renew_in_child(self) -> None:
+        """In a forked child: another thread may have been in the gate."""
+        self._gate = _closed_gate()
 
     def wait(
         self, timeout: float | None = None, unless: Callable[[], bool] = lambda: False
     ) -> bool:
-        """Block until the run is over; return whether it is.
+        """Block until it is over; return whether it is.
 
         The main thread makes the calls meanwhile that fibers have for it.
 
@@ -81,6 +65,53 @@ class PendingRun:
         if self._gate.acquire(timeout=-1 if timeout is None else min(timeout, TIMEOUT_MAX)):
             self._gate.release()  # for other threads that wait as well
         return self.is_over
+
+
+class PendingRun(Pending):
+    """One run, for whose end threads may wait."""
+
+    def __init__(self, run: int, label: str, handle: Handle[Any, Any, Any] | None) -> None:
+        """
+        Args:
+            run: which.
+            label: its root, in words.
+            handle: that of its root; None: there is none.
+        """
+        super().__init__()
+        self.run = run
+        self._label = label
+        self.is_abandoned = False
+        """Whether the thread that waited for the run has given up, though the run goes on."""
+        self._handle = handle
+        self._failure: Result[Any, Any] | None = None
+
+    def ended(self, message: m.RunEnded) -> None:
+        """Take the end of the run from the coordinator's message."""
+        failure = _failure_of(message)
+        is_cancelled = message.cause is not Cause.FINISHED
+        if failure is None and is_cancelled and self._handle and self._handle.outcome is None:
+            failure = panic_of(Cancelled(self._label))  # dropped before all was released
+        self.end(failure)
+
+    def named_run_ended(self, message: m.NamedRunEnded) -> None:
+        """Take the end of the run, and the outcome of its root, which isn't in this process."""
+        assert self._handle is not None
+        if message.payload is not None:
+            self._handle.outcome = Packed(message.payload)
+        elif message.lost is not None:
+            self._handle.outcome = lost_with(*message.lost, message.run)
+        self.ended(m.RunEnded(message.run, message.cause, message.reason))
+
+    def end(self, failure: Result[Any, Any] | None = None) -> None:
+        """End the wait; `failure` takes the place of what the root computed."""
+        self._failure = failure
+        self.end_wait()
+
+    def drop_in_child(self, failure: Result[Any, Any]) -> None:
+        """In a forked child: end the wait for a run that goes on in the parent."""
+        if not self.is_over:
+            self.renew_in_child()
+            self.end(failure)
 
     def result(self) -> Result[Any, Any]:
         """The Result of a run that is over."""
@@ -115,7 +146,7 @@ class PendingRuns:
 
     def issue(self, root: Fiber) -> PendingRun:
         """Enter a run that is about to start; the result is over already if no run can start."""
-        pending = PendingRun(root)
+        pending = PendingRun(root.run, root.label, root.handle)
         if self._closed_because:
             pending.end(closed(f"{CLOSED} ({self._closed_because})"))
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from distio.coordination.durable.member import Answer
 from distio.core.fiber import Fiber
 from distio.errors import DistioBug
 from distio.testing.history import History
@@ -68,6 +69,8 @@ class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
     history: History
     messages: int
     """How many messages were sent and received."""
+    family: str
+    """What processes have in common that are started by one program; empty: nothing."""
     is_over: bool
     """Whether the run has ended, or its client."""
     stayed: dict[str, None]
@@ -97,6 +100,9 @@ class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
 
     def joined(self, process: Any) -> None:
         """The process has become a member."""
+
+    def answered(self, process: Any, answers: Sequence[Answer]) -> None:
+        """The process, a client, has heard of named runs."""
 
     def has_ended(self, process: Any, code: int) -> None:
         """The process has ended of its own will, with this exit code."""

@@ -9,6 +9,7 @@ from math import inf
 from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
+from distio.coordination.durable.coordinator import KEEP_SECONDS
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.journal.inputs import (
     Closed,
@@ -21,6 +22,7 @@ from distio.coordination.journal.inputs import (
 )
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.settings import Settings
 from distio.coordination.state.store import InMemory, Keep
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
@@ -134,8 +136,15 @@ class Hub:
         self._is_first = False
         self.board = self._journal.recover(self._make)
         self.is_down = False
-        times = plan.absence_seconds, plan.lease_seconds, plan.outage_seconds
-        self._take_in(Restarted(self._world.now, *times, GRACE_SECONDS, MAX_LOSSES))
+        settings = Settings(
+            grace=GRACE_SECONDS,
+            max_losses=MAX_LOSSES,
+            keep_seconds=KEEP_SECONDS,
+            absence=plan.absence_seconds,
+            lease=plan.lease_seconds,
+            outage=plan.outage_seconds,
+        )
+        self._take_in(Restarted(self._world.now, settings))
         self._world.note(_NAME, "goes on from its journal")
         self.board.inform(partial(self._world.note, _NAME))
         self._flush()

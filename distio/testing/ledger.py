@@ -11,7 +11,7 @@ from typing import Final, final
 
 from distio.errors import InvariantBroken
 from distio.protocol import messages as m
-from distio.protocol.ids import name_of
+from distio.protocol.ids import NOBODY, home_of, name_of
 from distio.protocol.messages.cold import FibersPutAway
 from distio.testing.history import History
 
@@ -123,6 +123,8 @@ class Ledger:
         if isinstance(message, m.Outcomes):
             for fiber, payload in zip(message.fibers, message.payloads):
                 self.told(fiber, payload)
+        elif isinstance(message, m.NamedRunEnded):
+            self.told(message.run, message.payload)
         elif isinstance(message, m.FiberLost):
             self.told(message.fiber, None)
             self._lost_at.setdefault(message.fiber, now)
@@ -152,6 +154,8 @@ class Ledger:
         """
         returned = []
         for fiber, epoch in fibers:
+            if home_of(fiber) == NOBODY:
+                self._place.setdefault(fiber, _ON_ITS_WAY)  # as the root of a named run
             if self._place.get(fiber) == _GONE or fiber in self._forgotten:
                 returned.append(fiber)
                 self._forgotten.discard(fiber)

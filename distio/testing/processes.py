@@ -115,7 +115,7 @@ class Process(Services):
     def begin(self) -> None:
         """Shake hands."""
         token = self.lines.speaks_from
-        life = _HOST, self.pid, token, FAMILY, self.serial
+        life = _HOST, self.pid, token, self._world.family, self.serial
         hello = m.Hello(PROTOCOL, PYTHON, self.kind, self._threads, *life, proof=token)
         self.lines.greet(hello)
 
@@ -386,6 +386,8 @@ class Process(Services):
         for logged in member.take_logs():
             deliver(logged)
         member.take_losses()  # the coordinator has told the same
+        if answers := member.take_answers():
+            world.answered(self, answers)
         if message.may_wake:
             self._pool.note_woken(before)
         self._see_ended_runs()

@@ -24,7 +24,15 @@ from distio.testing.history import History
 from distio.testing.plan import Components, Limits, Plan
 from distio.testing.world import World
 
-__all__ = ["Simulation", "limits_of", "plan_for", "run_world", "simulate"]
+__all__ = [
+    "Simulation",
+    "limits_of",
+    "plan_for",
+    "program_of",
+    "refcounts_only",
+    "run_world",
+    "simulate",
+]
 
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
@@ -181,7 +189,7 @@ def run_world(
 ) -> Simulation[E, A]:
     """Simulate one run, with choices of any kind."""
     io = program_of(main)
-    with _refcounts_only():  # the world is gone when garbage is collected: it is a part of that
+    with refcounts_only():  # the world is gone when garbage is collected: it is a part of that
         return _run_world(World(plan, choices, components), io, context)
 
 
@@ -217,7 +225,7 @@ def program_of(main: IO[Any, E, A] | Callable[[], IO[Any, E, A]]) -> IO[Any, E, 
 
 
 @contextmanager
-def _refcounts_only() -> Iterator[None]:
+def refcounts_only() -> Iterator[None]:
     """When garbage is collected must not depend on what this process did before."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final
 
+from distio.coordination.durable.member import Answer
 from distio.coordination.leftovers import check_rest
 from distio.core.context_vars import of_the_caller
 from distio.core.fiber import Fiber
@@ -36,7 +37,7 @@ from distio.testing.ledger import Ledger
 from distio.testing.oracles.calls import Calls
 from distio.testing.outside import Outside
 from distio.testing.plan import Components, Plan
-from distio.testing.processes import Process
+from distio.testing.processes import FAMILY, Process
 
 __all__ = ["EPOCH", "LATENCIES", "World"]
 
@@ -53,6 +54,8 @@ _MOST_IDLE_EVENTS: Final = 100_000
 
 class World:
     """Everything in one simulation."""
+
+    family = FAMILY
 
     def __init__(self, plan: Plan, choices: Choices, components: Components) -> None:
         self.components = components
@@ -144,6 +147,10 @@ class World:
                 self.interrupt(process)
             self.ledger.made([root.id], process.name)
             process.member.queue(root)
+
+    def answered(self, process: Process, answers: Sequence[Answer]) -> None:
+        """A client has heard of named runs; here, nobody asks for any."""
+        raise InvariantBroken(f"{process.name} hears {answers[0]}", ())
 
     def tell_of_losses(self) -> None:
         """The coordinator has taken up something: whom it has lost is believed nothing more."""

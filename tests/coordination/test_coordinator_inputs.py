@@ -38,6 +38,7 @@ from distio.testing import (
     Simulation,
     simulate,
 )
+from distio.testing.durable import DurableSimulation, simulate_durable
 from tests.harness.programs import programs, to_io
 
 Program = IO[Any, Any, Any]
@@ -116,7 +117,7 @@ class Coordinators:
         """Take out what coordinators said to that, but for bytes: pickles may differ."""
         return [describe(each.commands, opaque=True) for each in self.take_inputs()]
 
-    def check_reloads(self, run: Callable[[], Simulation[Any, Any]]) -> None:
+    def check_reloads(self, run: Callable[[], Simulation[Any, Any] | DurableSimulation]) -> None:
         """A coordinator that is loaded before each event of a simulation says the same in it."""
         self.inputs.clear()
         self.is_reloading = False
@@ -125,7 +126,7 @@ class Coordinators:
         assert str(run().history) == history
         assert self.take_said() == said
 
-    def check_replay(self, run: Callable[[], Simulation[Any, Any]]) -> None:
+    def check_replay(self, run: Callable[[], Simulation[Any, Any] | DurableSimulation]) -> None:
         """A fresh coordinator says the same to the inputs of a simulation, and ends the same."""
         self.inputs.clear()
         self.is_reloading = False
@@ -242,7 +243,7 @@ PLAIN: Final = Components()
 
 def runner(
     program: str, fault: str, seed: int, parts: Components = PLAIN
-) -> Callable[[], Simulation[Any, Any]]:
+) -> Callable[[], Simulation[Any, Any] | DurableSimulation]:
     def run() -> Simulation[Any, Any]:
         faults = FAULTS[fault]
         return simulate(PROGRAMS[program], members=3, seed=seed, faults=faults, components=parts)
@@ -298,3 +299,18 @@ def test_coordinator_of_generated_programs_is_a_function_of_its_inputs(
 
     check()
     assert coordinators.restarts > 1_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_coordinator_of_named_runs_is_a_function_of_its_inputs(
+    program: str, coordinators: Coordinators
+) -> None:
+    faults: list[Fault] = [Crash("client"), Disconnect("client-2"), Crash(returns_after=0.1)]
+    for seed in range(4):
+
+        def run(seed: int = seed) -> DurableSimulation:
+            return simulate_durable(PROGRAMS[program], seed=seed, faults=faults)
+
+        coordinators.check_reloads(run)
+        coordinators.check_replay(run)

@@ -38,6 +38,16 @@ NUMBERS = [-1, 0, 1, 2, 3, 2**40, 2**53, 2**63 - 1, -(2**63), 2**64 - 1]
 FLOATS = [0.0, -1.0, float("nan"), float("inf"), 1e308, 1e-9]
 
 
+RARE = [
+    m.OutcomeUnknown(1, 0),
+    m.WithdrawCall(1),
+    m.CancelRun(1),
+    m.SubmitNamedRun(1, "put", b"p" * 16, m.Chunk(0, [(0, 0)], b"root"), "births"),
+    m.ActOnNamedRun(1, "put", "cancel"),
+    m.ListNamedRuns(1),
+    m.RootEnded(1, "ok"),
+]
+
 # -- an honest run that says everything -------------------------------------------------------
 
 
@@ -112,7 +122,7 @@ class Mutants:
         scene.finish()
         self.rng = random.Random(seed)
         self.by_kind: dict[str, list[Any]] = {}
-        for message in [*scene.said, m.OutcomeUnknown(1, 0), m.WithdrawCall(1), m.CancelRun(1)]:
+        for message in [*scene.said, *RARE]:
             plain = msgspec.msgpack.decode(msgspec.msgpack.encode(message))
             self.by_kind.setdefault(plain["type"], []).append(plain)
         self.ids = ids + [

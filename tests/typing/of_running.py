@@ -7,8 +7,10 @@ from typing import Any, assert_type
 from distio import (
     IO,
     Cluster,
+    NamedRun,
     Result,
     RunHandle,
+    RunStatus,
 )
 from distio.testing import (
     Exploration,
@@ -29,6 +31,18 @@ def running(five: IO[int, str, int], cluster: Cluster, run: RunHandle[str, int])
     assert_type(run.result(), Result[str, int])
     assert_type(run.done(), bool)
     run.cancel()
+
+
+def durable(five: IO[int, str, int], cluster: Cluster) -> None:
+    run = cluster.submit(five, 1, name="five", keep_for=60.0)
+    assert_type(run, NamedRun[str, int])
+    assert_type(run.result(), Result[str, int])
+    assert_type(run.status(), RunStatus)
+    assert_type(run.name, str)
+    assert_type(cluster.attach("five").name, str)
+    assert_type(cluster.runs(), list[RunStatus])
+    assert_type(cluster.cancel("five"), RunStatus)
+    assert_type(cluster.forget("five"), RunStatus)
 
 
 def testing(five: IO[int, str, int], simulation: Simulation[str, int]) -> None:

@@ -33,6 +33,8 @@ from distio.errors import (
     NotPicklable,
     PanicGroup,
     ProcessExit,
+    RunRefused,
+    RunUnknown,
     SimulationLimit,
     TimedOut,
     TooManyRestarts,
@@ -122,6 +124,8 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
     (ForeignException(message="it broke", type_name="lib.Odd"), "lib.Odd: it broke"),
     (ClusterError("no port is free"), "no port is free"),
     (HandshakeRefused("other version"), "other version"),
+    (RunUnknown("no run 'nightly'"), "no run 'nightly'"),
+    (RunRefused("it goes on"), "it goes on"),
     (ClusterClosed("its program ended"), "its program ended"),
     (SimulationLimit("too long"), "too long"),
     (DistioBug(message="no fiber 7"), "no fiber 7 (this is a bug in distio: please report it)"),
@@ -175,7 +179,7 @@ def test_exceptions_of_distio_are_distio_errors(kind: type[Exception]) -> None:
     assert issubclass(kind, DistioError)
 
 
-@pytest.mark.parametrize("kind", [HandshakeRefused, ClusterClosed])
+@pytest.mark.parametrize("kind", [HandshakeRefused, RunUnknown, RunRefused, ClusterClosed])
 def test_cluster_exceptions_are_cluster_errors(kind: type[Exception]) -> None:
     assert issubclass(kind, ClusterError)
 

@@ -179,6 +179,7 @@ class Cold(CoordinatorFeature):
 
     def _add(self, group: ColdGroup) -> None:
         self._state.cold.setdefault(group.run, {})[group] = None
+        self._state.runs[group.run].asleep += len(group.fibers)
         self._push(group)
         to_hear = []
         for fiber in group.fibers:
@@ -212,6 +213,7 @@ class Cold(CoordinatorFeature):
     def _take_out(self, group: ColdGroup, fibers: Sequence[int]) -> list[FiberRecord]:
         """These are cold no more."""
         deadlines = [group.take(fiber) for fiber in fibers]
+        self._state.runs[group.run].asleep -= len(fibers)
         if not group:
             self._drop(group)
         records = [self._state.fibers[fiber] for fiber in fibers]
@@ -305,6 +307,9 @@ class Cold(CoordinatorFeature):
                 record = self._state.fibers.get(fiber)
                 if record is None or record.group is not group or record.host != NOWHERE:
                     raise DistioBug(f"cold fiber {name_of(fiber)} isn't where it is to be")
+        for id, run in self._state.runs.items():
+            if run.asleep != sum(len(group.fibers) for group in self._state.cold.get(id, ())):
+                raise DistioBug(f"cold fibers of run {name_of(id)} are miscounted")
         if {*groups} != {group for _, _, group in self._heap if group}:
             raise DistioBug("groups of cold fibers have no time at which they wake")
         if len(self._heap) != len(groups) + self._left_over:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from distio.coordination.actors.member import Actors
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.dispatch import answers, handles
+from distio.coordination.durable.member import NamedRuns
 from distio.coordination.endings.words import describe_unplaced
 from distio.coordination.executor.tasks import Task
 from distio.coordination.failures.member import Failures
@@ -55,8 +56,10 @@ class Endings(MemberFeature):
         recovery: Recovery,
         drain: Drain,
         actors: Actors,
+        named_runs: NamedRuns,
     ) -> None:
         self._state = state
+        self._named_runs = named_runs
         self._recovery = recovery
         self._waits = waits
         self._outcomes = outcomes
@@ -95,6 +98,8 @@ class Endings(MemberFeature):
     ) -> None:
         if fiber.run in self._state.runs:
             self._recovery.send_outcomes(self._state.runs[fiber.run], mentioned)
+            if fiber.id == fiber.run:
+                self._named_runs.root_ended(fiber.id, outcome)
             is_asked = fiber.id in self._outcomes.asked
             self._outcomes.post(fiber.id, outcome)
             run = self._state.runs[fiber.run]

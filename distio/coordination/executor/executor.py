@@ -246,7 +246,7 @@ def _pack(fiber: Fiber, request: Any) -> None:
         return
     try:
         if type(request) is rq.CallPrimitive:
-            request.payload, request.handles, request.references = dump_item(value)
+            request.payload, request.handles, request.references, _ = dump_item(value)
         else:
             request.payload, request.handles = dump_value(value, "the value of a Var")
     except NotPicklable as exception:

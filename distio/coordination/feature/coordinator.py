@@ -41,7 +41,7 @@ class CoordinatorFeature:
         Called before its fibers are counted NOWHERE. All have records, which say so already.
         """
 
-    def before_placing(self, member: MemberRecord, run: Run) -> None:
+    def before_placing(self, member: MemberRecord, id: int, run: Run) -> None:
         """Fibers of this run are about to be placed at this member.
 
         Called before the `Place` is sent: what is sent here, the member hears before it has them.

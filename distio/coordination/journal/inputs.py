@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from distio.coordination.settings import Settings
 from distio.protocol.codec import from_member
 
 if TYPE_CHECKING:
@@ -136,16 +137,12 @@ class Emptied(_Input, frozen=True, array_like=True, tag=True, gc=False):
 class Restarted(_Input, frozen=True, array_like=True, tag=True, gc=False):
     """A process begins to be the coordinator, with these settings; no connection is there."""
 
-    absence: float
-    lease: float
-    outage: float
-    grace: float
-    max_losses: int
+    settings: Settings
 
     def take_up(self, board: Handshakes) -> None:
         """Tell the coordinator."""
-        board.machine.configure(self.grace, self.max_losses)
-        board.restart(self.now, absence=self.absence, lease=self.lease, outage=self.outage)
+        board.machine.configure(self.settings)
+        board.restart(self.now, self.settings)
 
 
 Input = Heard | Refused | HungUp | CutOff | GaveUp | Ticked | Closed | Emptied | Restarted

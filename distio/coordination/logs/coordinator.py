@@ -9,10 +9,12 @@ Rules
   stopped, or far away, records for it are left out, and counted; it is told when it hears again.
 - Records of a run that is over go to its client as well: a failure may be told late. Those whose
   client is gone are dropped and counted.
+- Those of a named run go to the clients that are attached to it; the last ones are kept with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final, final
 
 from distio.coordination.admission import part_of, require
@@ -22,7 +24,7 @@ from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import Run
 from distio.protocol import messages as m
-from distio.protocol.ids import home_of
+from distio.protocol.ids import NOBODY, home_of
 from distio.protocol.messages.logs import LogLevels, LogsHeard
 
 __all__ = ["MOST_ON_THEIR_WAY_BYTES", "Logs"]
@@ -35,8 +37,22 @@ MOST_ON_THEIR_WAY_BYTES: Final = 32 * 1024**2
 class Logs(CoordinatorFeature):
     """By client: its levels, and the workers that know them."""
 
-    def __init__(self, state: CoordinatorState) -> None:
+    def __init__(
+        self,
+        state: CoordinatorState,
+        clients_of: Callable[[int], Sequence[int]],
+        keep: Callable[[int, m.RelayLogs], bool],
+    ) -> None:
+        """
+        Args:
+            state: what is known of members and runs.
+            clients_of: the clients that are attached to a named run.
+            keep: called with a worker, and with records of a named run that have come from it;
+                returns whether the run is known.
+        """
         self._state = state
+        self._clients_of = clients_of
+        self._keep = keep
         self.dropped = 0
         """How many messages with records came too late to be of use to anybody."""
         self._levels: dict[int, LogLevels] = {}
@@ -53,13 +69,17 @@ class Logs(CoordinatorFeature):
         """A client has changed its levels."""
         self._levels[sender.id] = message.levels
 
-    def before_placing(self, member: MemberRecord, run: Run) -> None:
+    def before_placing(self, member: MemberRecord, id: int, run: Run) -> None:
         """A worker knows the levels of a client before it steps the first of its fibers."""
         if not self._levels:
             return
-        client = run.owner
+        if member.is_worker:
+            for client in self._clients_of(id) if run.name else (run.owner,):
+                self._tell_levels(member, client)
+
+    def _tell_levels(self, member: MemberRecord, client: int) -> None:
         levels = self._levels.get(client)
-        if levels is None or not member.is_worker:
+        if levels is None:
             return
         known = self._known.setdefault(member.id, {})
         if known.get(client) is not levels:
@@ -74,8 +94,9 @@ class Logs(CoordinatorFeature):
     @handles
     def relay(self, sender: MemberRecord, message: m.RelayLogs) -> None:
         """A worker has records."""
+        is_kept = self._keep(sender.id, message)
         clients = self._clients_for(sender, message.run)
-        if not clients:
+        if not (clients or is_kept):
             self.dropped += 1
         for client in clients:
             self._pass_on(client, sender.id, message)
@@ -107,6 +128,8 @@ class Logs(CoordinatorFeature):
     def _clients_for(self, member: MemberRecord, run: int) -> list[int]:
         if run:
             client = home_of(run)
+            if client == NOBODY:
+                return [*self._clients_of(run)]
             return [client] if client in self._state.members else []
         family = member.hello.family
         return [

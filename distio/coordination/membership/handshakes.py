@@ -46,6 +46,7 @@ from distio.coordination.membership.links import Link, Links
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
 from distio.coordination.membership.session import Breach, begin_session
 from distio.coordination.recovery.words import describe_loss
+from distio.coordination.settings import Settings
 from distio.coordination.state.events import (
     OPERATOR,
     Closing,
@@ -401,16 +402,14 @@ class Handshakes:
         link = self._links.at(address)
         return None if link is None else link.member
 
-    def restart(self, now: float, *, absence: float, lease: float, outage: float) -> None:
+    def restart(self, now: float, settings: Settings) -> None:
         """A process begins to be the coordinator; of connections there are none any more.
 
         Args:
             now: the time.
-            absence: see `__init__`; but a member that knows a longer time may take that.
-            lease: see `__init__`.
-            outage: see `__init__`.
+            settings: what it is told; but a member that knows a longer absence may take that.
         """
-        self._absence = max(self._absence, absence)
+        self._absence = max(self._absence, settings.absence)
         addresses = {*self._token_of, *self._refused, *self._spent}
         for member in self._links.members:
             link = self._links.of(member)
@@ -419,7 +418,8 @@ class Handshakes:
         for address in sorted(addresses):
             self.disconnect(now, address)
         self.outgoing.clear()
-        self._absence, self._lease, self._outage = absence, lease, outage
+        self._absence, self._lease = settings.absence, settings.lease
+        self._outage = settings.outage
 
     def close(self, now: float, reason: str, grace: float | None = None) -> None:
         """Let all runs release what they hold, and then be over; see `Closing`."""

@@ -155,7 +155,9 @@ class Outcomes(CoordinatorFeature):
         record = self._state.fibers.get(fiber)
         if record is None or record.host != host or record.is_unwanted:
             return
-        if record.outcome is None and self._state.runs[record.run].snapshots != "off":
+        run = self._state.runs[record.run]
+        is_kept = run.snapshots != "off" or (run.name and fiber == record.run)
+        if record.outcome is None and is_kept:
             record.outcome = KeptOutcome(self._state.keep(payload), keys)
             self._references.came(keys)
 

@@ -24,11 +24,27 @@ from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.result import Panic
 
-__all__ = ["Outcomes"]
+__all__ = ["Outcomes", "lost_with"]
 
 _CLUSTER = "the cluster"
 _MOST_EXITS: Final = 100
 """How many workers are known in detail that were lost."""
+
+
+def lost_with(
+    worker: str, reason: str, fiber: int, exit: ProcessExit | None = None
+) -> Panic[Any, Any]:
+    """The outcome of a fiber that was lost with its worker.
+
+    Args:
+        worker: the name of the worker.
+        reason: why it was lost.
+        fiber: the fiber.
+        exit: how the process of the worker has ended, if that is known.
+    """
+    text = str(WorkerLost(worker, reason))  # the details are in the error
+    panic = Panic[Any, Any]([TracedException(WorkerLost(worker, reason, exit), text)], [])
+    return in_fiber(panic, name_of(fiber), None)  # the text names the worker, but not the fiber
 
 
 class Outcomes(MemberFeature):
@@ -113,11 +129,7 @@ class Outcomes(MemberFeature):
         """The outcome of a fiber will never come."""
         if message.worker:
             exit = self._exits.get(message.worker)
-            lost = WorkerLost(message.worker, message.reason, exit)
-            text = str(WorkerLost(message.worker, message.reason))  # the details are in the error
-            panic = Panic[Any, Any]([TracedException(lost, text)], [])
-            # its text names the worker, but not the fiber
-            panic = in_fiber(panic, name_of(message.fiber), None)
+            panic = lost_with(message.worker, message.reason, message.fiber, exit)
         else:
             panic = unknown(message.fiber, message.reason)
         if message.run:

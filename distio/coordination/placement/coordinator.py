@@ -141,16 +141,11 @@ class Placement(CoordinatorFeature):
             record.epoch = epoch
             if record.pending_cancels:
                 record.heard(member.received)
-        chunk = run.take_attachments(chunk, self._state.keep)
-        for fibers_left in self._state.hooks.fibers_left:
-            fibers_left(member, chunk)
+        chunk = self._state.enter(member, run, chunk)
         run.move(member.id, NOWHERE, len(chunk.fibers))
         run.note_progress()
         if not chunk.target:
-            if run.snapshots != "off":
-                chunk = msgspec.structs.replace(chunk, payload=b"")  # it is kept as a snapshot
-            self._state.backlog.append(chunk)
-            self._state.is_unsettled = True
+            self._state.wait_for_place(run, chunk)
         else:
             self._send_call(chunk, run)
 
@@ -235,7 +230,7 @@ class Placement(CoordinatorFeature):
         run = self._state.runs[chunk.run]
         run.move(NOWHERE, host.id, len(moved))
         for before_placing in self._state.hooks.before_placing:
-            before_placing(host, run)
+            before_placing(host, chunk.run, run)
         snapshot = self._state.fibers[moved[0][0]].snapshot
         payload = chunk.payload or (snapshot.payload.load() if snapshot is not None else b"")
         given = msgspec.structs.replace(

@@ -3,12 +3,15 @@
 Rules
 -----
 - A loss is reported once, when all its fibers have a place again: to the operator of the
-  coordinator, and to each client of whose runs fibers were there.
+  coordinator, and to each client of whose runs fibers were there. That of fibers of named runs is
+  reported to the clients that are attached to these.
 - If there is no place for some of them in the event of the loss, what is known then is reported at
   once, and the rest when they have one.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -18,15 +21,18 @@ from distio.coordination.state.events import OPERATOR
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import FiberRecord, Run
 from distio.protocol import messages as m
+from distio.protocol.ids import NOBODY
 
 __all__ = ["LossReports"]
 
 
 class _Loss:
-    """The loss of one worker, as far as it concerns the runs of one client."""
+    """The loss of one worker, as far as it concerns the runs of one client, or named runs."""
 
     def __init__(self, client: int, lost: MemberRecord, reason: str, since: float) -> None:
         self.client = client
+        """NOBODY: it concerns named runs."""
+        self.runs: dict[int, None] = {}
         self.since = since
         self.report = m.LossReported(lost.name(), reason, has_left=lost.left_in_order)
         self.waiting: set[int] = set()
@@ -53,8 +59,14 @@ class _Loss:
 class LossReports(CoordinatorFeature):
     """The losses whose fibers have no place yet."""
 
-    def __init__(self, state: CoordinatorState) -> None:
+    def __init__(self, state: CoordinatorState, clients_of: Callable[[int], Sequence[int]]) -> None:
+        """
+        Args:
+            state: what is known of members, runs and fibers.
+            clients_of: the clients that are attached to a named run.
+        """
         self._state = state
+        self._clients_of = clients_of
         self._new: dict[int, _Loss] = {}
         """By client: those of the event that is being handled."""
         self._told: list[_Loss] = []
@@ -72,7 +84,7 @@ class LossReports(CoordinatorFeature):
             reason: why that was lost.
             saved: whether it goes on from a snapshot that it took there, or as it had come.
         """
-        loss = self._loss(run.owner, lost, reason)
+        loss = self._loss(self._state.fibers[fiber].run, run, lost, reason)
         loss.count(saved=int(saved), again=int(not saved))
         before = self._loss_of.get(fiber)
         if before is not None:
@@ -80,11 +92,12 @@ class LossReports(CoordinatorFeature):
         loss.waiting.add(fiber)
         self._loss_of[fiber] = loss
 
-    def gone(self, run: Run, lost: MemberRecord, reason: str) -> None:
-        """A fiber doesn't go on."""
-        self._loss(run.owner, lost, reason).count(lost=1)
+    def gone(self, id: int, run: Run, lost: MemberRecord, reason: str) -> None:
+        """A fiber of this run doesn't go on."""
+        self._loss(id, run, lost, reason).count(lost=1)
 
-    def _loss(self, client: int, lost: MemberRecord, reason: str) -> _Loss:
+    def _loss(self, id: int, run: Run, lost: MemberRecord, reason: str) -> _Loss:
+        client = run.owner
         loss = self._new.get(client)
         if loss is None or loss.report.worker != lost.name():
             if loss is not None:
@@ -92,6 +105,7 @@ class LossReports(CoordinatorFeature):
             since = self._state.now if lost.gone_at is None else lost.gone_at
             loss = self._new[client] = _Loss(client, lost, reason, since)
             self._state.is_unsettled = True
+        loss.runs[id] = None
         return loss
 
     # -- hooks ----------------------------------------------------------------------------
@@ -129,7 +143,11 @@ class LossReports(CoordinatorFeature):
     def _say(self, loss: _Loss, *, is_late: bool) -> None:
         report = loss.report_at(self._state.now, is_late=is_late)
         self._state.send_uncounted(OPERATOR, report)
-        self._state.send_if_member(loss.client, report)
+        clients = {loss.client: None}
+        if loss.client == NOBODY:
+            clients = dict.fromkeys(each for run in loss.runs for each in self._clients_of(run))
+        for client in clients:
+            self._state.send_if_member(client, report)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         """Such a fiber was lost for good meanwhile."""

@@ -33,7 +33,7 @@ class Runs(CoordinatorFeature):
         self,
         state: CoordinatorState,
         endings: Endings,
-        note_loss: Callable[[Run, MemberRecord, str], None],
+        note_loss: Callable[[int, Run, MemberRecord, str], None],
     ) -> None:
         """
         Args:
@@ -130,7 +130,7 @@ class Runs(CoordinatorFeature):
             if record.host == lost and record.lost is None:
                 why = f"{reason}; {record.unsaved}" if record.unsaved else reason
                 if not record.ended and run.owner != lost:
-                    self._note_loss(run, member, reason)
+                    self._note_loss(id, run, member, reason)
                 self._state.lose_fiber(fiber, record, name, why)
             record.drop_waiter(lost)
         if run.owner == lost and run.alive:

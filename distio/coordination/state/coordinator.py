@@ -8,6 +8,8 @@ from itertools import chain
 from math import inf
 from typing import Any
 
+import msgspec
+
 from distio.coordination.feature.coordinator import Hooks
 from distio.coordination.state.events import OPERATOR, Send
 from distio.coordination.state.members import Departed, MemberRecord
@@ -145,6 +147,24 @@ class CoordinatorState:
     def is_somewhere(self, host: int) -> bool:
         """Whether a fiber can be there."""
         return host == NOWHERE or host in self.members
+
+    def enter(self, sender: MemberRecord, run: Run, chunk: m.Chunk) -> m.Chunk:
+        """A chunk has come from a member; its fibers have records, and are counted next.
+
+        Returns:
+            The chunk as it waits for a place: without what is kept elsewhere.
+        """
+        chunk = run.take_attachments(chunk, self.keep)
+        for fibers_left in self.hooks.fibers_left:
+            fibers_left(sender, chunk)
+        return chunk
+
+    def wait_for_place(self, run: Run, chunk: m.Chunk) -> None:
+        """The fibers of a chunk may go to any worker."""
+        if run.snapshots != "off":
+            chunk = msgspec.structs.replace(chunk, payload=b"")  # it is kept as a snapshot
+        self.backlog.append(chunk)
+        self.is_unsettled = True
 
     def forget(self, fiber: int, record: FiberRecord) -> None:
         """A fiber needs no record any more."""

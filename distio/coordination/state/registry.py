@@ -219,13 +219,17 @@ def _after(cancels: Mapping[int, int], count: int) -> Mapping[int, int]:
 
 
 class Run:
-    """A run: the client that hears of its end, and how many of its fibers are alive where."""
+    """A run: the client to which it belongs, and how many of its fibers are alive where.
+
+    A named run belongs to `NOBODY`.
+    """
 
     __slots__ = (
         "_given",
         "alive",
         "alive_at",
         "asked",
+        "asleep",
         "attachments",
         "ending",
         "fibers",
@@ -233,6 +237,7 @@ class Run:
         "losses",
         "members",
         "mistakes",
+        "name",
         "owned",
         "owner",
         "probe",
@@ -245,11 +250,15 @@ class Run:
         self.owner = owner
         self.snapshots = snapshots
         """What is kept of its fibers."""
+        self.name = ""
+        """The name under which it outlives its clients; empty if it ends with its owner."""
         self.members = {owner}
         """The members that have ever hosted fibers of the run."""
         self.alive = 0
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""
+        self.asleep = 0
+        """How many of those at NOWHERE are cold."""
         self.fibers: dict[int, None] = {}
         """The fibers of this run that have a record, in an order that doesn't depend on hashes."""
         self.owned: dict[int, dict[int, None]] = {}

@@ -49,7 +49,7 @@ def reduce_by_value(pickler: Pickler, cls: type) -> tuple[Any, ...]:
     arguments = id, index, type(cls), cls.__name__, cls.__bases__, initial
     if home is not None:
         home.need_for_hints(text_hints_of_class(cls), pickler.can_travel)
-    return _make, arguments, _state_of(cls), None, None, _set_state
+    return make, arguments, _state_of(cls), None, None, _set_state
 
 
 def text_hints_of_class(cls: type) -> list[str]:
@@ -109,7 +109,7 @@ class _SilentSlots:
     __init_subclass__ = vars(_Silent)["__init_subclass__"]
 
 
-def _make(
+def make(
     id: ClassId,
     index: int | None,
     metaclass: Any,

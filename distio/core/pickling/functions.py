@@ -124,7 +124,7 @@ def reduce_by_value(
     state = _state_of(f, facts)
     if f.__closure__ and (contents := _separate_contents(pickler.cells, f)):
         state["__closure__"] = contents
-    return (_make, arguments, state, None, None, _set_state) if state else (_make, arguments)
+    return (make, arguments, state, None, None, _set_state) if state else (make, arguments)
 
 
 def _separate_contents(cells: dict[int, Any], f: FunctionType) -> list[tuple[CellType, Any]]:
@@ -189,7 +189,7 @@ def cell_of(*contents: Any) -> CellType:
     return CellType(*contents)
 
 
-def _make(
+def make(
     code: CodeType | bytes,
     namespace: int,
     cells: tuple[CellType, ...] | None,

@@ -1,0 +1,24 @@
+"""The times and limits of a coordinator, as its operator has set them."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Settings"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What may differ from one process to the next that is the coordinator; times in seconds."""
+
+    grace: float
+    """How long a run that is ended may take to release what it holds."""
+    max_losses: int
+    """How many workers may be lost while they step a fiber, before it is lost too."""
+    keep_seconds: float
+    """How long the outcome of a named run is kept, if its client doesn't say."""
+    absence: float
+    """How long a member may be absent; 0: it is lost when its connection breaks."""
+    lease: float
+    """How long the leases of members last; 0: they have none."""
+    outage: float
+    """How long members wait for another process that goes on; 0: none ever does."""
