@@ -291,10 +291,7 @@ class Recovery(CoordinatorFeature):
             how = reason if member.left_in_order else f"was lost: {reason}"
             record.last_loss = f"{member.name()} {how}"
             self._note_restored(fiber, run, member, reason, record.snapshot.is_saved)
-        again = sorted(chunks.items(), key=_innocent_first)
-        waiting = [each for each in again if each[0][1].chunk.is_waiting]
-        others = [each for each in again if not each[0][1].chunk.is_waiting]
-        for (_, snapshot), fibers in [*others, *reversed(waiting)]:
+        for (_, snapshot), fibers in sorted(chunks.items(), key=_innocent_first):
             self._place_again(run, snapshot, fibers, lost)
 
     def _place_again(self, run: Run, snapshot: Snapshot, fibers: list[int], lost: int) -> None:
@@ -316,11 +313,7 @@ class Recovery(CoordinatorFeature):
             chunk = msgspec.structs.replace(chunk, payload=snapshot.payload.load())
             for record in records:
                 self._unsave(record, _BELONGED)
-            self._state.backlog.append(chunk)
-        elif chunk.is_waiting:  # so it needs no room (see `placement`), and waits for none
-            self._state.backlog.appendleft(chunk)
-        else:
-            self._state.backlog.append(chunk)
+        self._state.backlog.add(chunk, had_place=True)
         self._state.is_unsettled = True
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import chain
 from math import inf
 from typing import Any
 
 from distio.coordination.feature.coordinator import Hooks
+from distio.coordination.state.backlog import Backlog
 from distio.coordination.state.events import OPERATOR, Send
 from distio.coordination.state.members import Departed, MemberRecord
 from distio.coordination.state.registry import NOWHERE, ColdGroup, FiberRecord, Run
@@ -31,8 +31,7 @@ class CoordinatorState:
         self.departed = Departed()
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
-        self.backlog: deque[m.Chunk] = deque()
-        """The chunks that wait for a place, without their payloads if these are in snapshots."""
+        self.backlog = Backlog()
         self.held: dict[int, list[m.Chunk]] = {}
         """By actor: the calls that wait until it is known where its object goes."""
         self.cold: dict[int, dict[ColdGroup, None]] = {}
