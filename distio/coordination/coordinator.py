@@ -108,6 +108,7 @@ def _make(
             locks.has_lent,
             timers.deadline_of,
             loss_reports.restored,
+            locks.give_up_places,
             max_losses,
         ),
         checkpoints=Checkpoints(state),

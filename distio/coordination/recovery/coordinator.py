@@ -62,6 +62,7 @@ class Recovery(CoordinatorFeature):
         has_lent: Callable[[int, Held], bool],
         deadline_of: Callable[[int], float | None],
         note_restored: Callable[[int, Run, MemberRecord, str, bool], None],
+        give_up_places: Callable[[int], None],
         max_losses: int = MAX_LOSSES,
     ) -> None:
         """
@@ -75,6 +76,8 @@ class Recovery(CoordinatorFeature):
             deadline_of: when the sleep of a fiber ends.
             note_restored: called with each fiber that goes on, its run, its member, why that was
                 lost, and whether it goes on from a snapshot that was taken there.
+            give_up_places: called with each fiber that is saved: if it was to ask again for a lock,
+                it has gone on without.
             max_losses: a fiber that so many lost workers had in hand isn't placed again.
         """
         self._state = state
@@ -85,6 +88,7 @@ class Recovery(CoordinatorFeature):
         self._has_lent = has_lent
         self._deadline_of = deadline_of
         self._note_restored = note_restored
+        self._give_up_places = give_up_places
         self._max_losses = max_losses
 
     # -- snapshots ------------------------------------------------------------------------
@@ -195,6 +199,8 @@ class Recovery(CoordinatorFeature):
             record.snapshot, record.unsaved = snapshot, ""
             record.wakes_at = self._deadline_of(fiber) if chunk.is_waiting else None
             record.place = chunk.places[index] if chunk.places else index
+            if is_saved:
+                self._give_up_places(fiber)
             if record.told:
                 record.saved(received)
 
