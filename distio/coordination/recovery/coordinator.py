@@ -152,11 +152,13 @@ class Recovery(CoordinatorFeature):
                 taken = msgspec.structs.replace(taken, fibers=fibers, places=found)
             if found:
                 self._keep(taken, message.received, is_saved=True)
-                self._state.note_owners(taken)
+                self._state.note_owners(chunk)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:
                 self._unsave(record, unsaved.reason)
+                if unsaved.owner:
+                    self._state.note_owner(unsaved.fiber, record, unsaved.owner, unsaved.scope)
 
     def _find(self, sender: MemberRecord, id: int, fiber: int, epoch: int) -> FiberRecord | None:
         """The record of a fiber that is saved; None if it has moved on."""

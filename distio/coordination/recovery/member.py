@@ -241,7 +241,8 @@ class Recovery(MemberFeature):
             return
         tree.is_unsaved = True
         head = tree.head
-        unsaved = m.Unsaved(head.id, head.epoch, f"the fiber {effect}, so it can't begin again")
+        because = f"the fiber {effect}, so it can't begin again"
+        unsaved = m.Unsaved(head.id, head.epoch, because, head.owner, head.scope)
         received = self._state.progress.received
         self._state.send(m.SaveFibers(head.run, received, [], [unsaved]))
 
@@ -378,10 +379,12 @@ class Recovery(MemberFeature):
                 continue
             if dumped is None and all(each.fiber.tree is not each.tree for each in together):
                 continue  # another thread has saved it since, as it is now or later
-            keys = [(fiber.id, fiber.epoch) for fiber in fibers]
             if dumped is None:
                 because = f"the fiber {taken.effect}, and could not be saved then: {reason}"
-                unsaved += [m.Unsaved(*key, because) for key in keys]
+                unsaved += [
+                    m.Unsaved(fiber.id, fiber.epoch, because, fiber.owner, fiber.scope)
+                    for fiber in fibers
+                ]
             else:
                 self._references.export(dumped.handles)
                 first = together[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import chain
+from itertools import chain, repeat
 from math import inf
 from typing import Any
 
@@ -163,13 +163,20 @@ class CoordinatorState:
             fibers_dropped(host, chunk)
 
     def note_owners(self, chunk: m.Chunk) -> None:
-        """A member has named the owners of some fibers, which have records."""
-        owned = self.runs[chunk.run].owned
-        for (fiber, _), owner in zip(chunk.fibers, chunk.owners):
-            record = self.fibers[fiber]
-            if owner and not record.owner:
-                record.owner = owner
-                owned.setdefault(owner, {})[fiber] = None
+        """A member has named the owners of some fibers; those that have records are noted."""
+        scopes = chunk.scopes or repeat(0)
+        for (fiber, _), owner, scope in zip(chunk.fibers, chunk.owners, scopes):
+            if owner and (record := self.fibers.get(fiber)) is not None:
+                self.note_owner(fiber, record, owner, scope)
+
+    def note_owner(self, fiber: int, record: FiberRecord, owner: int, scope: int) -> None:
+        """A member has named the owner of a fiber, and the region that is cancelled with its loss.
+
+        That of a fiber that has moved since is known already.
+        """
+        if not (record.owner or record.ended):
+            record.owner = owner
+            self.runs[record.run].owned.setdefault(owner, {})[fiber] = scope
 
     def waiting_chunks(self) -> Iterable[m.Chunk]:
         """The chunks that are here, since their fibers are nowhere."""

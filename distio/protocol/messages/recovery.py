@@ -21,6 +21,10 @@ class Unsaved(msgspec.Struct, frozen=True, gc=False):
     epoch: Epoch
     reason: str
     """What it has done that others see, and why there is no snapshot of that moment."""
+    owner: Count = 0
+    """As in `Chunk.owners`."""
+    scope: Count = 0
+    """As in `Chunk.scopes`."""
 
 
 class SaveFibers(MemberMessage, frozen=True, gc=False):
