@@ -68,7 +68,7 @@ class Membership(CoordinatorFeature):
         if member is None:
             self._state.stale += 1
             return
-        if member.is_leaving:  # its goodbye goes by the other connection, and may come too late
+        if member.is_leaving and not member.is_worker:  # nobody has to hear the goodbye of a client
             self._leave(member, LEFT)
             return
         member.gone_because, member.gone_at = why, self._state.now

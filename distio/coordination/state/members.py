@@ -60,7 +60,7 @@ class MemberRecord:
     @property
     def left_in_order(self) -> bool:
         """Of a member that is none any more: whether it had said that it leaves, and did."""
-        return self.is_leaving and self.exit is None
+        return self.is_leaving and self.exit is None and not self.is_gone
 
     @property
     def is_gone(self) -> bool:
