@@ -86,7 +86,8 @@ when it had done something that others see; with "off", nothing.
 SNAPSHOTS: Final[Snapshots] = "suspensions"
 """Unless a program or its cluster says otherwise."""
 
-MemberKind = Literal["client", "worker"]
+MemberKind = Literal["client", "supervisor", "worker"]
+"""The kinds of members. A supervisor is a client that starts no run: it has started workers."""
 
 PrimitiveKind = Literal["barrier", "deferred", "latch", "queue", "topic"]
 """The kinds of primitives."""
