@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import merge
@@ -29,13 +30,14 @@ _place = itemgetter(3)
 class LockQueue:
     """Fibers by their places. Nearly all come in that order; those that don't are kept apart."""
 
-    __slots__ = ("_early", "_in_order", "_is_sorted", "_latest")
+    __slots__ = ("_early", "_early_of", "_in_order", "_latest")
 
     def __init__(self) -> None:
         self._in_order: OrderedDict[int, Waiting] = OrderedDict()
-        self._early: OrderedDict[int, Waiting] = OrderedDict()
-        """Those that came after others with later places."""
-        self._is_sorted = True
+        self._early: list[Waiting] = []
+        """Those that came after others with later places, by their places."""
+        self._early_of: dict[int, Waiting] = {}
+        """The same, by fiber."""
         self._latest = -inf
         """The latest place of those that came in order."""
 
@@ -43,19 +45,23 @@ class LockQueue:
         """A fiber waits, which didn't."""
         place = waiting.place
         if place < self._latest:
-            self._early[waiting.fiber] = waiting
-            self._is_sorted = False
+            insort(self._early, waiting, key=_place)
+            self._early_of[waiting.fiber] = waiting
         else:
             self._in_order[waiting.fiber] = waiting
             self._latest = place
 
     def get(self, fiber: int) -> Waiting | None:
         """Where a fiber waits, if it does."""
-        return self._in_order.get(fiber) or self._early.get(fiber)
+        return self._in_order.get(fiber) or self._early_of.get(fiber)
 
     def remove(self, fiber: int) -> None:
         """A fiber waits no longer."""
-        del (self._in_order if fiber in self._in_order else self._early)[fiber]
+        if fiber in self._in_order:
+            del self._in_order[fiber]
+        else:
+            waiting = self._early_of.pop(fiber)
+            del self._early[bisect_left(self._early, waiting.place, key=_place)]
 
     def row(self, most: float) -> list[Waiting]:
         """The first fiber, and those after it that wait at the same member; at most so many."""
@@ -71,12 +77,7 @@ class LockQueue:
     def __iter__(self) -> Iterator[Waiting]:
         if not self._early:
             return iter(self._in_order.values())
-        if not self._is_sorted:
-            self._early = OrderedDict(
-                (each.fiber, each) for each in sorted(self._early.values(), key=_place)
-            )
-            self._is_sorted = True
-        return merge(self._in_order.values(), self._early.values(), key=_place)
+        return merge(self._in_order.values(), self._early, key=_place)
 
     def __len__(self) -> int:
         return len(self._in_order) + len(self._early)
