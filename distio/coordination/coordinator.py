@@ -213,7 +213,7 @@ class Coordinator:
         """Take up what the shell has seen."""
         membership = self.features.membership
         if isinstance(event, Joined):
-            membership.join(event.hello)
+            membership.join(event.hello, event.fence_seconds)
         elif isinstance(event, Disconnected):
             membership.disconnected(event.member, event.reason, is_final=event.is_final)
         elif isinstance(event, Expelled):

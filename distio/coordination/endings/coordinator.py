@@ -264,7 +264,7 @@ class Endings(CoordinatorFeature):
     def _end_membership(self, limit: _Limit) -> None:
         """A member has taken too long to leave."""
         reason = f"left the cluster after a grace of {limit.seconds:g} s"
-        fence = self._state.fence_seconds if self._state.members[limit.id].is_worker else 0.0
+        fence = self._state.members[limit.id].fence_seconds
         if limit.kind == _STOPPED or not fence:
             self._dismiss(limit.id, reason)
             return

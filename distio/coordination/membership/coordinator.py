@@ -35,9 +35,9 @@ class Membership(CoordinatorFeature):
 
     # -- coming ---------------------------------------------------------------------------
 
-    def join(self, hello: m.Hello) -> None:
+    def join(self, hello: m.Hello, fence_seconds: float) -> None:
         """A process has shaken hands."""
-        member = MemberRecord(self._state.next_incarnation, hello)
+        member = MemberRecord(self._state.next_incarnation, hello, fence_seconds)
         self._state.next_incarnation += 1
         self._state.members[member.id] = member
         for member_joined in self._state.hooks.member_joined:

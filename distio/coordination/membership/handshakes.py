@@ -103,7 +103,6 @@ class Handshakes:
             lease: how many seconds the leases of workers last; 0: they have none.
         """
         self.machine = machine
-        machine.state.fence_seconds = lease * (1 + MARGIN) if absence else 0.0
         self.gate = Gate(machine)
         self.outgoing: dict[bytes, list[m.CoordinatorMessage]] = {}
         """What is to be sent, in order, to each address; the shell takes it out, with `header`."""
@@ -246,7 +245,8 @@ class Handshakes:
         self._links.connect(link, caller.speaks_from, caller.listens_at)
         self._log.log(f"{hello.kind} {member} joined: process {hello.pid}")
         self._say(caller.listens_at, self._welcome(link))
-        self._happened(now, Joined(hello))
+        fence = self._lease * (1 + MARGIN) if link.is_worker and self._absence else 0.0
+        self._happened(now, Joined(hello, fence))
 
     def _resume(self, caller: _Caller, resume: m.Resume) -> None:
         """A process says that it is a member whose connections broke."""

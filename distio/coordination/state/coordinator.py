@@ -42,9 +42,6 @@ class CoordinatorState:
         """When `tick` is to be called: at the earliest deadline, or before."""
         self.is_unsettled = False
         """Whether some feature has something to do at the end of this event: see `settle`."""
-        self.fence_seconds = 0.0
-        """For how long a worker may step its fibers, at the most, that can't be reached; 0: no time
-        is long enough, or it has ended if it can't be reached."""
         self.stale = 0
         """How many messages came too late to mean anything."""
         self.next_incarnation = 1
