@@ -92,7 +92,7 @@ def _make(
     outcomes = Outcomes(state, references, unverified_waits)
     loss_reports = LossReports(state)
     locks, timers = Locks(state, references), Timers(state)
-    actors = Actors(state)
+    primitives, actors = Primitives(state, references), Actors(state)
     cold = Cold(state, references, timers.is_running, timers.take, put_away)
     timers.fell_asleep = cold.fell_asleep
     membership = Membership(state)
@@ -109,6 +109,7 @@ def _make(
             timers.deadline_of,
             loss_reports.restored,
             locks.give_up_places,
+            primitives.is_waiting,
             max_losses,
         ),
         checkpoints=Checkpoints(state),
@@ -119,7 +120,7 @@ def _make(
         outcomes=outcomes,
         timers=timers,
         locks=locks,
-        primitives=Primitives(state, references),
+        primitives=primitives,
         logs=Logs(state),
         unverified_waits=unverified_waits,
         membership=membership,

@@ -17,6 +17,9 @@ Rules
   those count that have counted most before. Each of them goes on apart from the others, first the
   one whose thread was the first to take work. Where nobody watches, each fiber of the process
   counts that may have been running. A member that leaves in order has lost nothing to its fibers.
+- In a run that keeps births, no reply is kept for a fiber that is where it was born. When its
+  member leaves and saves it, the reply to its call may be on its way there. Then the snapshot is of
+  no use; the next one, which the member takes when it has heard the reply, is.
 - The fibers of a client end with their client: no snapshot of them is of any use.
 """
 
@@ -41,6 +44,7 @@ from distio.protocol.ids import home_of, name_of
 __all__ = ["MAX_LOSSES", "Recovery"]
 
 _BELONGED: Final = "the fiber belonged to that worker"
+_REPLIED: Final = "the reply to its last call was on its way to the worker, which was leaving"
 
 MAX_LOSSES: Final = 3
 """A fiber that so many workers had in hand when they were lost isn't placed again, unless the
@@ -63,6 +67,7 @@ class Recovery(CoordinatorFeature):
         deadline_of: Callable[[int], float | None],
         note_restored: Callable[[int, Run, MemberRecord, str, bool], None],
         give_up_places: Callable[[int], None],
+        is_unanswered: Callable[[int], bool],
         max_losses: int = MAX_LOSSES,
     ) -> None:
         """
@@ -78,6 +83,7 @@ class Recovery(CoordinatorFeature):
                 lost, and whether it goes on from a snapshot that was taken there.
             give_up_places: called with each fiber that is saved: if it was to ask again for a lock,
                 it has gone on without.
+            is_unanswered: whether a fiber waits for the reply of a primitive.
             max_losses: a fiber that so many lost workers had in hand isn't placed again.
         """
         self._state = state
@@ -89,6 +95,7 @@ class Recovery(CoordinatorFeature):
         self._deadline_of = deadline_of
         self._note_restored = note_restored
         self._give_up_places = give_up_places
+        self._is_unanswered = is_unanswered
         self._max_losses = max_losses
 
     # -- snapshots ------------------------------------------------------------------------
@@ -153,6 +160,12 @@ class Recovery(CoordinatorFeature):
             if found:
                 self._keep(taken, message.received, is_saved=True)
                 self._state.note_owners(chunk)
+        for fiber in message.calling if run.snapshots == "births" else ():
+            record = self._state.fibers.get(fiber)
+            is_there = record is not None and record.host == sender.id and not record.ended
+            if is_there and not self._is_unanswered(fiber):
+                assert record is not None
+                self._unsave(record, _REPLIED)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:

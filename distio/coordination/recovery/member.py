@@ -205,15 +205,13 @@ class Recovery(MemberFeature):
         }
         if not trees:
             return then
+        effect = "has started a fiber that has moved on"
         if self._state.runs[fibers[0].run].snapshots == "births":
             for tree in trees.values():
                 if any(fiber.tree is tree and fiber is not tree.head for fiber in fibers):
-                    self._unsave(tree, "has started a fiber that has moved on")
+                    self._unsave(tree, effect)
             return then
-        effect, in_hand = (
-            "has started a fiber that has moved on",
-            [*fibers, *filter(None, [parent])],
-        )
+        in_hand = [*fibers, *filter(None, [parent])]
         where = {fiber.id: destination for fiber in fibers}
         return self._save([*trees.values()], effect, None, then, in_hand=in_hand, where=where)
 
@@ -398,7 +396,8 @@ class Recovery(MemberFeature):
             for fiber in fibers:
                 self._begin(run, fiber, is_unsaved=dumped is None)
         outcomes = self._export(run, taken.outcomes)
-        said = chunks, unsaved, *outcomes, is_to_be_heard
+        calling = taken.calling if is_to_be_heard else []
+        said = chunks, unsaved, *outcomes, calling, is_to_be_heard
         state.send(m.SaveFibers(run.id, taken.received, *said))
 
     def mentioned(

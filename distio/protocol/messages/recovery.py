@@ -43,6 +43,9 @@ class SaveFibers(MemberMessage, frozen=True, gc=False):
     """Their outcomes."""
     references: References = msgspec.field(default_factory=list)
     """As in `OutcomesReady`."""
+    calling: list[FiberId] = msgspec.field(default_factory=list)
+    """If the member leaves: the fibers that wait for the reply of a primitive in their snapshots.
+    """
     is_to_be_heard: bool = False
     """Whether the member waits until the coordinator has this: what was sent to it before isn't in
     the snapshots."""
