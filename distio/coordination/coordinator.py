@@ -99,7 +99,7 @@ def _make(
     unverified_waits = UnverifiedWaits(state, references)
     outcomes = Outcomes(state, references, unverified_waits)
     locks, timers = Locks(state, references), Timers(state)
-    actors = Actors(state)
+    primitives, actors = Primitives(state, references), Actors(state)
     cold = Cold(state, references, timers.is_running, timers.take, put_away)
     timers.fell_asleep = cold.fell_asleep
     membership = Membership(state)
@@ -117,6 +117,8 @@ def _make(
             locks.has_lent,
             timers.deadline_of,
             loss_reports.restored,
+            locks.give_up_places,
+            primitives.is_waiting,
             max_losses,
         ),
         checkpoints=Checkpoints(state),
@@ -127,7 +129,7 @@ def _make(
         outcomes=outcomes,
         timers=timers,
         locks=locks,
-        primitives=Primitives(state, references),
+        primitives=primitives,
         logs=Logs(state, named_runs.clients_of, named_runs.keep_records),
         unverified_waits=unverified_waits,
         membership=membership,
@@ -231,7 +233,7 @@ class Coordinator:
         """Take up what the shell has seen."""
         membership = self.features.membership
         if isinstance(event, Joined):
-            membership.join(event.hello)
+            membership.join(event.hello, event.fence_seconds)
         elif isinstance(event, Disconnected):
             membership.disconnected(event.member, event.reason, is_final=event.is_final)
         elif isinstance(event, Expelled):

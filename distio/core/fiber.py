@@ -205,6 +205,7 @@ class Fiber:
         "regions",
         "request",
         "run",
+        "scope",
         "shield",
         "stack",
         "stream",
@@ -244,6 +245,8 @@ class Fiber:
         self.owner = 0
         """The fiber that ends after this one, as long as this one is where it was made: if the
         owner is lost, nobody else cancels this one. 0: none."""
+        self.scope = 0
+        """The region of the owner that nobody else cancels if this fiber is lost; 0: none."""
         self.tree: Any = None
         """The fibers that are restored, or started again, with it (the member's business)."""
         self.is_pinned = False

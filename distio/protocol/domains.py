@@ -93,7 +93,8 @@ when it had done something that others see; with "off", nothing.
 SNAPSHOTS: Final[Snapshots] = "suspensions"
 """Unless a program or its cluster says otherwise."""
 
-MemberKind = Literal["client", "worker"]
+MemberKind = Literal["client", "supervisor", "worker"]
+"""The kinds of members. A supervisor is a client that starts no run: it has started workers."""
 
 Digest = Annotated[bytes, Meta(min_length=16, max_length=16)]
 """Of a program."""

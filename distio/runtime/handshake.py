@@ -51,7 +51,7 @@ def connect(
 
     Args:
         url: `tcp://HOST:PORT` or `ipc://PATH`.
-        kind: "worker" or "client".
+        kind: "worker", "client" or "supervisor".
         threads: how many threads will step fibers.
         family: see `Hello.family`.
         serial: see `Hello.serial`.

@@ -283,7 +283,9 @@ class LinkedHost(FencedHost):
 
     def _connection_broke(self) -> str:
         """A reason if the member can't come back."""
-        if not self._lines.absence.longest or self.member.state.is_leaving:
+        state = self.member.state
+        has_left = state.is_leaving and state.offers_children  # a client isn't waited for
+        if has_left or not self._lines.absence.longest:
             self.is_lost = True
             return _BROKE
         with self.mutex:

@@ -330,8 +330,8 @@ class Process(Services):
 
     def _connection_broke(self) -> None:
         member, lines = self._member, self.lines
-        is_staying = member is None or not member.state.is_leaving
-        if is_staying and lines.may_come_back and lines.absence.longest:
+        is_waited_for = self.kind == "worker" or member is None or not member.state.is_leaving
+        if is_waited_for and lines.may_come_back and lines.absence.longest:
             self.is_stale = True
             lines.absence.broke(self._world.now)
         else:

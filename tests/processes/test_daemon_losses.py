@@ -94,3 +94,9 @@ def test_poison_ends_three_processes_of_a_daemon_and_harms_no_other_fiber(daemon
     lost = poisoned.exceptions[0].exception
     assert isinstance(lost, WorkerLost)
     assert "3 workers were lost while the fiber ran there" in lost.reason
+
+
+def test_parent_of_a_daemon_joins_as_a_supervisor(daemon: Daemon) -> None:
+    kinds = {member.hello.pid: member.hello.kind for member in daemon.members}
+    assert kinds[daemon.parent.pid] == "supervisor"
+    assert sorted(kinds.values()) == ["client", "supervisor", "worker", "worker"]

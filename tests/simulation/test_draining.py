@@ -23,6 +23,7 @@ from distio.result import Result
 from distio.testing import (
     CheckFailed,
     Crash,
+    Disconnect,
     Fault,
     Interrupt,
     Leave,
@@ -324,3 +325,25 @@ def test_planted_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(CheckFailed) as found:
         explore(program, None, check, range(1000), members=3, faults=faults)
     assert found.value.seed < 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("is_cut", [False, True], ids=["crash", "cut"])
+@pytest.mark.parametrize("size", [None, 1])
+def test_worker_that_is_lost_while_it_leaves_breaks_no_promise(
+    size: int | None, *, is_cut: bool, level: Snapshots
+) -> None:
+    """The simulation finds what happens twice, and that no machinery fails."""
+    for seed in range(24):
+        leaves = (0.003, 0.005, 0.008)[seed % 3]
+        at = leaves + 0.0003 * (1 + seed % 6)
+        lost = Disconnect("worker-1", at=at, seconds=60) if is_cut else Crash("worker-1", at=at)
+        faults = [Leave("worker-1", at=leaves), lost]
+        program = pipeline(size)
+        threads = 1 + seed % 2
+        simulation = simulate(
+            program, seed=seed, members=3, threads=threads, faults=faults, snapshots=level
+        )
+        if level == "suspensions":
+            assert simulation.result == Ok(PROGRAMS["pipeline"][1])

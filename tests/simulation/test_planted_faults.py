@@ -344,7 +344,7 @@ class ServesWithdrawnCalls(Primitives):
     """A fiber that waits no longer keeps its place."""
 
     def _withdraw(self, fiber: int, waiter: Any) -> None:
-        self._leave(fiber)
+        self._waiters.leave(fiber)
 
 
 class GivesTakenItemsAgain(Delegations):

@@ -25,6 +25,7 @@ from distio.errors import (
     HandshakeRefused,
     InDoubt,
     InvariantBroken,
+    JournalError,
     MainThreadAway,
     MatchError,
     MultipleExceptions,
@@ -125,6 +126,7 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
     (ClusterError("no port is free"), "no port is free"),
     (HandshakeRefused("other version"), "other version"),
     (RunUnknown("no run 'nightly'"), "no run 'nightly'"),
+    (JournalError("turn 3 is missing"), "turn 3 is missing"),
     (RunRefused("it goes on"), "it goes on"),
     (ClusterClosed("its program ended"), "its program ended"),
     (SimulationLimit("too long"), "too long"),
@@ -179,7 +181,9 @@ def test_exceptions_of_distio_are_distio_errors(kind: type[Exception]) -> None:
     assert issubclass(kind, DistioError)
 
 
-@pytest.mark.parametrize("kind", [HandshakeRefused, RunUnknown, RunRefused, ClusterClosed])
+@pytest.mark.parametrize(
+    "kind", [HandshakeRefused, JournalError, RunUnknown, RunRefused, ClusterClosed]
+)
 def test_cluster_exceptions_are_cluster_errors(kind: type[Exception]) -> None:
     assert issubclass(kind, ClusterError)
 

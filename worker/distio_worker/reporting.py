@@ -1,9 +1,9 @@
 """The daemon with several processes tells the coordinator how each of them has ended.
 
 A process that is killed can't say so, and its broken connection might come back. Its parent knows
-at once, and for certain. So the parent is a member as well: a client that starts no run. It and its
-processes share the name of a family, which nobody else knows; the coordinator believes what a
-client says of the processes of its own family.
+at once, and for certain. So the parent is a member as well, as a client that starts no run: a
+supervisor. It and its processes share the name of a family, which nobody else knows; the
+coordinator believes what a client says of the processes of its own family.
 """
 
 from __future__ import annotations
@@ -86,5 +86,5 @@ class Reporter:
 
     def _connect(self, seconds: float) -> LinkedHost:
         return connect(
-            self._url, "client", 1, family=self.family, timeout=seconds, patience=self._patience
+            self._url, "supervisor", 1, family=self.family, timeout=seconds, patience=self._patience
         )

@@ -6,6 +6,8 @@ Rules
 - A fiber ends after those that it owns: its children in a scope, in `zip_par`, and so on. If it is
   lost for good, nobody else would ever cancel these: the coordinator does, wherever they are. They
   release what they hold, and cancel those that they own themselves.
+- If a fiber in a scope is lost for good, it can't tell that scope of its failure: the coordinator
+  cancels the scope, which is a region of the owner.
 - It needs to know owners of such fibers only as are not where they were made. A member names them
   when the fibers leave, or are saved.
 - An owner without a record is where it was made, and is lost with that member.
@@ -64,7 +66,7 @@ class Cancellation(CoordinatorFeature):
             state.runs[message.run].note_progress()
         at: dict[int, list[tuple[int, int, FiberRecord]]] = {}
         for fiber, region in message.pending_cancels:
-            record = self._outcomes.find(sender, message.run, fiber)
+            record = self._outcomes.find(sender.id, message.run, fiber)
             if record is None or record.ended:
                 state.stale += 1  # the fiber has ended, or is another run's
             elif message.is_told and record.host == sender.id:
@@ -92,11 +94,18 @@ class Cancellation(CoordinatorFeature):
         run.owned.pop(fiber, None)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """Those that the fiber owns are cancelled."""
+        """Those that the fiber owns are cancelled, and so is the scope that it was started in."""
         run = self._state.runs.get(record.run)
         if run is not None:
-            run.disown(fiber, record)
+            scope = run.disown(fiber, record)
             self._cancel_owned(run, fiber)
+            if scope:
+                self._cancel_scope(record.run, record.owner, scope)
+
+    def _cancel_scope(self, run: int, owner: int, scope: int) -> None:
+        record = self._outcomes.find(NOWHERE, run, owner)
+        if record is not None and not record.ended:
+            self._cancel(owner, scope, record)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Owners that were made there, and have no record, are lost with it."""
@@ -108,13 +117,17 @@ class Cancellation(CoordinatorFeature):
     def _cancel_owned(self, run: Run, owner: int) -> None:
         for fiber in run.owned.pop(owner, ()):
             record = self._state.fibers.get(fiber)
-            if record is None or record.ended:
-                continue
-            host = self._state.members.get(record.host)
-            if host is None:
-                record.cancelled(_ALL, 0)  # it is nowhere, or its host is lost in this event
-            else:
-                self._tell(host, record.run, [(fiber, _ALL, record)])
+            if record is not None and not record.ended:
+                self._cancel(fiber, _ALL, record)
+
+    def _cancel(self, fiber: int, region: int, record: FiberRecord) -> None:
+        """Cancel a region of a fiber, wherever that is."""
+        host = self._state.members.get(record.host)
+        if host is None:  # it is nowhere, or its host is lost in this event
+            record.cancelled(region, 0)
+            self._rouse(fiber, record)
+        else:
+            self._tell(host, record.run, [(fiber, region, record)])
 
     def _tell(
         self, host: MemberRecord, run: int, pending_cancels: list[tuple[int, int, FiberRecord]]

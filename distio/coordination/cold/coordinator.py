@@ -9,8 +9,9 @@ Rules
   cancellation.
 - A run that is cancelled has its cold fibers placed, so that they release what they hold. Those
   that would have nothing to do but to end, and for which nobody waits, end where they are.
-- Fibers that were put away together share a pickle. Those of them that wake together are placed
-  together.
+- Fibers that were put away together share a pickle, which is opened for each of them that wakes. So
+  those share one that wake at about the same time. They are placed together when the first of them
+  wakes, and the others sleep on there for the moment that is left.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Sized
 from heapq import heapify, heappop, heappush, heapreplace
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -36,6 +38,8 @@ from distio.protocol.messages import cold as m
 
 __all__ = ["PUT_AWAY", "Cold", "PutAwayPolicy"]
 
+_TOGETHER_SECONDS: Final = 1.0
+"""Fibers that share a pickle and wake so soon after each other are placed together."""
 _FEW: Final = 100
 """How many groups without fibers the heap may keep before they are cleared away."""
 _ENDED: Final = "it was cancelled with its run while it slept"
@@ -61,6 +65,10 @@ class _Asleep(NamedTuple):
     timer: int
     member: int
     run: int
+    wakes_at: float
+
+
+_wakes_at: Final = attrgetter("wakes_at")
 
 
 class Cold(CoordinatorFeature):
@@ -104,20 +112,23 @@ class Cold(CoordinatorFeature):
             return  # most often
         run = self._state.runs[message.run]
         if run.snapshots == "suspensions" and member.is_worker and run.owner != member.id:
-            timer = message.fiber, message.timer, member.id, message.run
+            timer = message.fiber, message.timer, member.id, message.run, wakes_at
             self._asleep.append(_Asleep(now + after, *timer))
             self._state.wake_at(now + after)
 
     def _ask(self, now: float) -> None:
         """Have those put away that have slept for a while."""
-        asked: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        asked: dict[tuple[int, int], list[_Asleep]] = {}
         while self._asleep and self._asleep[0].due <= now:
-            _, fiber, timer, member, run = self._asleep.popleft()
-            if member in self._state.members and self._is_running(member, fiber, timer):
-                asked.setdefault((member, run), []).append((fiber, timer))
+            each = self._asleep.popleft()
+            is_there = each.member in self._state.members
+            if is_there and self._is_running(each.member, each.fiber, each.timer):
+                asked.setdefault((each.member, each.run), []).append(each)
         for (member, run), sleepers in asked.items():
             if self._state.runs[run].ending is None and self._state.members[member].is_staying:
-                self._state.send(member, m.PutAway(run, sleepers))
+                sleepers.sort(key=_wakes_at)  # the member lets neighbours share a pickle
+                timers = [(each.fiber, each.timer) for each in sleepers]
+                self._state.send(member, m.PutAway(run, timers))
 
     # -- fibers that are put away ---------------------------------------------------------
 
@@ -207,7 +218,7 @@ class Cold(CoordinatorFeature):
             places=[record.place for record in records],
         )
         self._references.came(chunk.references)  # in the backlog, until the chunk is placed
-        self._state.backlog.append(chunk)
+        self._state.backlog.add(chunk, had_place=True)
         self._state.is_unsettled = True
 
     def _take_out(self, group: ColdGroup, fibers: Sequence[int]) -> list[FiberRecord]:
@@ -278,7 +289,8 @@ class Cold(CoordinatorFeature):
         while self._heap and self._heap[0][0] <= now:
             group = self._heap[0][2]
             if group:
-                self._state.survive(self._rouse, group, group.due(now), run=group.run)
+                due = group.due(now + _TOGETHER_SECONDS)
+                self._state.survive(self._rouse, group, due, run=group.run)
             if group:
                 heapreplace(self._heap, self._entry(group))
             else:

@@ -12,7 +12,8 @@ Rules
   deadlock while they release. Yet a fiber that has run, and waits for a place, waits for a worker
   to come as long as the grace: it may hold something.
 - A member that leaves is given nothing any more. It says goodbye when its fibers have released;
-  when the time that it has asked for is over, it is lost.
+  when the time that it has asked for is over, it is told to stop, and lost. A worker that has a
+  lease is lost only when the lease is over for certain, in case it can't be told.
 - A client may ask for a worker to leave. It is told when the worker is a member no more, and why.
 - When the coordinator closes, all runs end, and a run that starts later ends at once.
 
@@ -48,6 +49,8 @@ GRACE_SECONDS: Final = 10.0
 
 _RUN: Final = 0
 _MEMBER: Final = 1
+_STOPPED: Final = 2
+"""A member whose time was over, and that has been told to stop."""
 
 
 class _Limit(NamedTuple):
@@ -262,5 +265,17 @@ class Endings(CoordinatorFeature):
             if limit.kind == _RUN:
                 self._state.end_run(limit.id, self._state.runs[limit.id], overdue=overdue)
             else:
-                self._dismiss(limit.id, f"left the cluster after a grace of {limit.seconds:g} s")
+                self._end_membership(limit)
             self._clear_top()
+
+    def _end_membership(self, limit: _Limit) -> None:
+        """A member has taken too long to leave."""
+        reason = f"left the cluster after a grace of {limit.seconds:g} s"
+        fence = self._state.members[limit.id].fence_seconds
+        if limit.kind == _STOPPED or not fence:
+            self._dismiss(limit.id, reason)
+            return
+        self._state.send(limit.id, m.Shutdown(reason, is_for_all=False))
+        stopped = limit._replace(deadline=self._state.now + fence, kind=_STOPPED)
+        heappush(self.limits, stopped)
+        self._state.wake_at(stopped.deadline)

@@ -11,8 +11,12 @@ Rules
   own fibers, and asks no more, until they are recalled, which is when another member waits.
 - A token belongs to a member and its fibers, never to a clock: it comes back when they return it,
   or when the member is lost. When a fiber moves, the tokens that it holds move with it.
-- A lock is remembered while tokens of it are lent or waited for, a variable until its run ends, a
-  limit until its window is over.
+- A fiber that goes on elsewhere, since its member is lost, asks again, and gets its old place then.
+  So does one that had been given a turn. The lock doesn't wait for them: who is there comes first.
+  A place is given up when its fiber is saved before it asks (so it has gone on without), and when
+  it ends.
+- A lock is remembered while tokens of it are lent, waited for, or about to be asked for again, a
+  variable until its run ends, a limit until its window is over.
 - A name means one thing at a time: a fiber that asks for it with other tokens is refused.
 - A limit never lets more than `tokens` start in any window of `per_seconds`: the next start is
   granted when the window that began with the oldest of the last `tokens` starts is over.
@@ -20,79 +24,28 @@ Rules
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence, Sized
 from heapq import heappop, heappush
 from math import inf
-from typing import Final, NamedTuple, final
+from typing import Final
 
 from distio.coordination.admission import Inadmissible, Late, part_of, require, require_host
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
+from distio.coordination.locks.queue import LockQueue, Waiting
+from distio.coordination.locks.record import LockRecord
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.registry import NOWHERE, Run
+from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
-from distio.protocol.ids import home_of
+from distio.protocol.ids import home_of, name_of
 from distio.protocol.requests import conflict
 
 __all__ = ["Locks"]
 
 _NO_VALUE: Final = b""
-
-
-class _Waiting(NamedTuple):
-    """Where a fiber is that waits."""
-
-    member: int
-    run: int
-
-
-@final
-class _Lock:
-    """One lock."""
-
-    __slots__ = ("delegate", "free", "lent", "per_seconds", "queue", "starts", "tokens", "value")
-
-    def __init__(self, tokens: int, per_seconds: float) -> None:
-        self.tokens = tokens
-        """As fibers ask for it: 0 is a reentrant lock."""
-        self.per_seconds = per_seconds
-        self.free = tokens or 1
-        """How many tokens are here; of a limit, they never leave."""
-        self.lent: dict[int, int] = {}
-        """How many are at each member."""
-        self.delegate: int | None = None
-        """The member to which they are delegated until they are recalled."""
-        self.queue: OrderedDict[int, _Waiting] = OrderedDict()
-        """By fiber, in the order in which they are served."""
-        self.starts: deque[float] = deque()
-        """Of a limit: when the last ones started."""
-        self.value: bytes | None = None
-
-    def room(self, now: float) -> int:
-        """How many turns can be given now."""
-        if not self.per_seconds:
-            return self.free
-        while self.starts and self.starts[0] + self.per_seconds <= now:
-            self.starts.popleft()
-        return self.tokens - len(self.starts)
-
-    def lend(self, member: int, count: int) -> None:
-        """So many tokens go there; they come back if `count` is negative."""
-        self.free -= count
-        left = self.lent.get(member, 0) + count
-        if left:
-            self.lent[member] = left
-        else:
-            self.lent.pop(member, None)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing of it has to be remembered."""
-        return not (self.lent or self.queue or self.starts) and self.value is None
 
 
 class Locks(CoordinatorFeature):
@@ -101,9 +54,15 @@ class Locks(CoordinatorFeature):
     def __init__(self, state: CoordinatorState, references: References) -> None:
         self._state = state
         self._references = references
-        self._locks: dict[Key, _Lock] = {}
+        self._locks: dict[Key, LockRecord] = {}
         self._waiting: dict[int, dict[int, int]] = {}
         """By member and run: how many fibers wait in queues of locks."""
+        self._places = 0
+        """How many places were given."""
+        self._places_ahead = 0
+        """How many of them before all others."""
+        self._awaited: dict[int, dict[Key, None]] = {}
+        """By fiber that goes on after a loss: the locks in which it has a place."""
         self._values_of_run: dict[int, dict[Key, None]] = {}
         self.windows: list[tuple[float, int, Key]] = []
         """When the windows of limits end, in which order they began, and whose they are.
@@ -143,18 +102,17 @@ class Locks(CoordinatorFeature):
         key = message.lock
         lock = self._locks.get(key)
         if lock is None:
-            lock = self._locks[key] = _Lock(message.tokens, message.per_seconds)
+            lock = self._locks[key] = LockRecord(message.tokens, message.per_seconds)
         elif (lock.tokens, lock.per_seconds) != (message.tokens, message.per_seconds):
             self._state.send(member, m.LockRefused(key, conflict(key, lock, message)))
             return
-        elif lock.delegate == member:
-            return  # said before it heard that it has them all
-        waiting = _Waiting(member, message.run)
-        lock.queue.update(dict.fromkeys(message.fibers, waiting))
-        if message.is_ahead:
-            for fiber in reversed(message.fibers):
-                lock.queue.move_to_end(fiber, last=False)
-        self._count(lock, waiting, len(message.fibers))
+        waiting = self._take_places(lock, member, message)
+        if lock.delegate == member:  # said before it heard that it has them all
+            lock.note_turns(member, waiting)
+            return
+        for each in waiting:
+            lock.queue.add(each)
+        self._count(lock, member, message.run, len(message.fibers))
         self._serve(key, lock)
         if lock.delegate is not None and lock.queue:
             self._state.send_if_member(lock.delegate, m.RecallTokens(key))
@@ -173,8 +131,8 @@ class Locks(CoordinatorFeature):
         for fiber in fibers:
             waiting = lock.queue.get(fiber)
             if waiting is not None and waiting.member == member:
-                del lock.queue[fiber]
-                self._count(lock, waiting, -1)
+                lock.queue.remove(fiber)
+                self._count(lock, member, waiting.run, -1)
         self._tidy(key, lock)
 
     @handles
@@ -230,7 +188,7 @@ class Locks(CoordinatorFeature):
     def _store(self, run: int, key: Key, value: bytes) -> None:
         lock = self._locks.get(key)
         if lock is None:
-            lock = self._locks[key] = _Lock(0, 0.0)
+            lock = self._locks[key] = LockRecord(0, 0.0)
         if lock.value is None:
             self._values_of_run.setdefault(run, {})[key] = None
         lock.value = value
@@ -265,8 +223,9 @@ class Locks(CoordinatorFeature):
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """The fibers of the member are lost with it: what they held is free."""
         for key, lock in list(self._locks.items()):
-            waiting = [fiber for fiber, at in lock.queue.items() if at.member == lost.id]
-            self._withdraw(lost.id, key, waiting)
+            waiting = [each for each in lock.queue if each.member == lost.id]
+            self._keep_places(key, lock, [*lock.turns.get(lost.id, ()), *waiting])
+            self._withdraw(lost.id, key, [each.fiber for each in waiting])
             self.take_back(lost.id, key, lock.lent.get(lost.id, 0))
 
     def run_ended(self, id: int, run: Run) -> None:
@@ -275,38 +234,88 @@ class Locks(CoordinatorFeature):
             if (lock := self._locks.get(key)) is not None:
                 lock.value = None
                 self._tidy(key, lock)
+        for fiber in [each for each in self._awaited if each not in self._state.fibers]:
+            self.give_up_places(fiber)
+
+    # -- places ---------------------------------------------------------------------------
+
+    def _take_places(
+        self, lock: LockRecord, member: int, message: m.AcquireTokens
+    ) -> list[Waiting]:
+        """Give fibers that ask their places; those that ask again have their old ones."""
+        run, fibers = message.run, message.fibers
+        if message.is_ahead:
+            self._places_ahead += len(fibers)
+            first = -self._places_ahead
+        else:
+            first = self._places
+            self._places += len(fibers)
+        waiting = [Waiting(fiber, member, run, place) for place, fiber in enumerate(fibers, first)]
+        for index, fiber in enumerate(fibers if lock.awaited else ()):
+            if (place := lock.awaited.pop(fiber, None)) is not None:
+                self._forget_awaited(message.lock, fiber)
+                waiting[index] = Waiting(fiber, member, run, place)
+        return waiting
+
+    def _keep_places(self, key: Key, lock: LockRecord, waiting: Sequence[Waiting]) -> None:
+        """The member of these fibers is lost: those that go on elsewhere keep their places."""
+        for fiber, _, _, place in waiting:
+            record = self._state.fibers.get(fiber)
+            if record is not None and record.host == NOWHERE and not record.ended:
+                lock.awaited[fiber] = place
+                self._awaited.setdefault(fiber, {})[key] = None
+
+    def give_up_places(self, fiber: int) -> None:
+        """A fiber that was to ask again for locks doesn't need its places any more."""
+        for key in self._awaited.pop(fiber, ()):
+            lock = self._locks[key]
+            del lock.awaited[fiber]
+            self._tidy(key, lock)
+
+    def _forget_awaited(self, key: Key, fiber: int) -> None:
+        keys = self._awaited[fiber]
+        del keys[key]
+        if not keys:
+            del self._awaited[fiber]
+
+    def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
+        """It asks for nothing any more."""
+        self.give_up_places(fiber)
+
+    def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+        """Nor does this one."""
+        self.give_up_places(fiber)
 
     # -- lending --------------------------------------------------------------------------
 
-    def _serve(self, key: Key, lock: _Lock) -> None:
+    def _serve(self, key: Key, lock: LockRecord) -> None:
         now = self._state.now
         while lock.queue and (room := lock.room(now)) > 0:
-            member = next(iter(lock.queue.values())).member
-            turns = _turns(lock, member, room if lock.tokens else inf)
+            turns = lock.queue.row(room if lock.tokens else inf)
             if lock.per_seconds:
-                self._start(member, turns, key, lock)
+                self._start(turns, key, lock)
             else:
-                self._lend(member, turns, key, lock)
+                self._lend(turns, key, lock)
         self._tidy(key, lock)
 
-    def _start(self, member: int, turns: list[int], key: Key, lock: _Lock) -> None:
-        """Let fibers at this member start: a limit lends nothing."""
+    def _start(self, turns: list[Waiting], key: Key, lock: LockRecord) -> None:
+        """Let these fibers of one member start: a limit lends nothing."""
         now = self._state.now
-        heard = self._heard(member)
-        self._grant(member, m.TokensGranted(key, 0, turns, False, _NO_VALUE, heard), lock)
+        self._grant(key, lock, turns, 0, _NO_VALUE)
         lock.starts.extend([now] * len(turns))
         self._windows_begun += 1
         deadline = now + lock.per_seconds
         heappush(self.windows, (deadline, self._windows_begun, key))
         self._state.wake_at(deadline)
 
-    def _lend(self, member: int, turns: list[int], key: Key, lock: _Lock) -> None:
+    def _lend(self, turns: list[Waiting], key: Key, lock: LockRecord) -> None:
+        member = turns[0].member
         is_delegated = len(turns) == len(lock.queue) and lock.lent.keys() <= {member}
         count = lock.free if is_delegated else 1 if lock.tokens == 0 else len(turns)
         value = _NO_VALUE if lock.value is None else lock.value
-        granted = m.TokensGranted(key, count, turns, is_delegated, value, self._heard(member))
-        self._grant(member, granted, lock)
+        self._grant(key, lock, turns, count, value, is_delegated=is_delegated)
         lock.lend(member, count)
+        lock.note_turns(member, turns)
         lock.delegate = member if is_delegated else None
         self._moved(key)
 
@@ -319,16 +328,28 @@ class Locks(CoordinatorFeature):
         record = self._state.members.get(member)
         return 0 if record is None else record.withdrawals
 
-    def _grant(self, member: int, granted: m.TokensGranted, lock: _Lock) -> None:
+    def _grant(
+        self,
+        key: Key,
+        lock: LockRecord,
+        turns: Sequence[Waiting],
+        count: int,
+        value: bytes,
+        *,
+        is_delegated: bool = False,
+    ) -> None:
         """Send a grant, and only then strike its fibers out: if that fails, they wait still."""
+        member, fibers = turns[0].member, [each.fiber for each in turns]
+        heard = self._heard(member)
+        granted = m.TokensGranted(key, count, fibers, is_delegated, value, heard)
         self._state.send_if_member(member, granted)
-        for fiber in granted.turns:
-            self._count(lock, lock.queue.pop(fiber), -1)
+        for each in turns:
+            lock.queue.remove(each.fiber)
+            self._count(lock, member, each.run, -1)
 
-    def _count(self, lock: _Lock, waiting: _Waiting, change: int) -> None:
+    def _count(self, lock: LockRecord, member: int, run: int, change: int) -> None:
         if lock.per_seconds:
             return  # a fiber that waits for time to pass is no reason to suspect a deadlock
-        member, run = waiting
         runs = self._waiting.setdefault(member, {})
         runs[run] = runs.get(run, 0) + change
         if not runs[run]:
@@ -336,7 +357,7 @@ class Locks(CoordinatorFeature):
         if not runs:
             del self._waiting[member]
 
-    def _tidy(self, key: Key, lock: _Lock) -> None:
+    def _tidy(self, key: Key, lock: LockRecord) -> None:
         if lock.is_idle:
             self._locks.pop(key, None)
 
@@ -367,7 +388,7 @@ class Locks(CoordinatorFeature):
 
     def _is_waiting(self, key: Key, fibers: Sequence[int]) -> bool:
         lock = self._locks.get(key)
-        return lock is not None and any(fiber in lock.queue for fiber in fibers)
+        return lock is not None and any(map(lock.queue.get, fibers))
 
     # -- deadlocks ------------------------------------------------------------------------
 
@@ -390,8 +411,8 @@ class Locks(CoordinatorFeature):
 
     def __len__(self) -> int:
         """How many of them somebody has or waits for, and how many runs have variables."""
-        used = sum(1 for lock in self._locks.values() if lock.lent or lock.queue)
-        return used + len(self._values_of_run) + len(self._waiting)
+        used = sum(1 for lock in self._locks.values() if lock.lent or lock.queue or lock.awaited)
+        return used + len(self._values_of_run) + len(self._waiting) + len(self._awaited)
 
     def count_anew(self) -> None:
         """Nothing is at members that are none, and the rest adds up."""
@@ -399,14 +420,15 @@ class Locks(CoordinatorFeature):
         self._waiting.clear()
         for key, lock in list(self._locks.items()):
             lock.lent = {at: count for at, count in lock.lent.items() if at in members}
+            lock.turns = {at: places for at, places in lock.turns.items() if at in lock.lent}
             lock.free = (lock.tokens or 1) - sum(lock.lent.values())
             if lock.delegate not in lock.lent or lock.queue:
                 lock.delegate = None
-            queue, lock.queue = lock.queue, OrderedDict()
-            for fiber, waiting in queue.items():
+            queue, lock.queue = lock.queue, LockQueue()
+            for waiting in queue:
                 if waiting.member in members:
-                    lock.queue[fiber] = waiting
-                    self._count(lock, waiting, 1)
+                    lock.queue.add(waiting)
+                    self._count(lock, waiting.member, waiting.run, 1)
             self._serve(key, lock)
 
     def validate(self) -> None:
@@ -425,18 +447,21 @@ class Locks(CoordinatorFeature):
                 raise DistioBug(f"lock {key!r} is free, but {len(lock.queue)} wait for it")
             if lock.is_idle:
                 raise DistioBug(f"lock {key!r} is kept for nobody")
-            if NOWHERE in {waiting.member for waiting in lock.queue.values()}:
-                raise DistioBug(f"lock {key!r} is waited for from nowhere")
-            for member in (*lock.lent, *[waiting.member for waiting in lock.queue.values()]):
-                if not self._state.is_somewhere(member):
-                    raise DistioBug(f"member {member} is gone, but has or waits for a lock")
+            self._validate_places(key, lock)
 
-
-def _turns(lock: _Lock, member: int, most: float) -> list[int]:
-    """The first fibers of the queue that wait at this member in a row, but at most `most`."""
-    turns: list[int] = []
-    for fiber, waiting in lock.queue.items():
-        if waiting.member != member or len(turns) >= most:
-            break
-        turns.append(fiber)
-    return turns
+    def _validate_places(self, key: Key, lock: LockRecord) -> None:
+        places = [each.place for each in lock.queue]
+        if places != sorted(places):
+            raise DistioBug(f"the queue of lock {key!r} is in disorder")
+        at = {each.member for each in lock.queue}
+        if NOWHERE in at:
+            raise DistioBug(f"lock {key!r} is waited for from nowhere")
+        for member in (*lock.lent, *at):
+            if not self._state.is_somewhere(member):
+                raise DistioBug(f"member {member} is gone, but has or waits for a lock")
+        if not lock.turns.keys() <= lock.lent.keys():
+            raise DistioBug(f"fibers have turns at lock {key!r} where no token is")
+        for fiber in lock.awaited:
+            record = self._state.fibers.get(fiber)
+            if record is None or record.ended or lock.queue.get(fiber) is not None:
+                raise DistioBug(f"fiber {name_of(fiber)} won't ask for lock {key!r} again")

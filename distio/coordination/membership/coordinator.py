@@ -35,9 +35,9 @@ class Membership(CoordinatorFeature):
 
     # -- coming ---------------------------------------------------------------------------
 
-    def join(self, hello: m.Hello) -> None:
+    def join(self, hello: m.Hello, fence_seconds: float) -> None:
         """A process has shaken hands."""
-        member = MemberRecord(self._state.next_incarnation, hello)
+        member = MemberRecord(self._state.next_incarnation, hello, fence_seconds)
         self._state.next_incarnation += 1
         self._state.members[member.id] = member
         for member_joined in self._state.hooks.member_joined:
@@ -68,7 +68,7 @@ class Membership(CoordinatorFeature):
         if member is None:
             self._state.stale += 1
             return
-        if member.is_leaving:  # its goodbye goes by the other connection, and may come too late
+        if member.is_leaving and not member.is_worker:  # nobody has to hear the goodbye of a client
             self._leave(member, LEFT)
             return
         member.gone_because, member.gone_at = why, self._state.now

@@ -19,8 +19,9 @@ Rules
   Resume with the token of its Hello, and goes on as the same member. The machine sees nothing of
   that. If the connection that it listens on is left, it is told that the other one broke.
 - A member that stays absent for too long is lost, and so is one whose process is known to have
-  ended, one that was about to leave, and one that the shell gives up because it was silent for too
-  long. If it comes back, or still listens, it is fenced: it is told that it is no member any more.
+  ended, a client that was about to leave, and one that the shell gives up because it was silent for
+  too long. If it comes back, or still listens, it is fenced: it is told that it is no member any
+  more.
 - A member gives up when it has been absent for `absence` seconds. It is lost here when a share of
   `MARGIN` more has passed since its connection was seen to break. So it has stopped by then, as
   long as a message takes less than the margin. The clocks of both only have to run at one rate.
@@ -260,7 +261,8 @@ class Handshakes:
         self._links.connect(link, caller.speaks_from, caller.listens_at)
         self._log.log(f"{hello.kind} {member} joined: process {hello.pid}")
         self._say(caller.listens_at, self._welcome(link))
-        self._happened(now, Joined(hello))
+        fence = self._lease * (1 + MARGIN) if link.is_worker and self._absence else 0.0
+        self._happened(now, Joined(hello, fence))
 
     def _resume(self, caller: _Caller, resume: m.Resume) -> None:
         """A process says that it is a member whose connections broke."""
@@ -354,11 +356,10 @@ class Handshakes:
     def _may_come_back(self, link: Link) -> bool:
         """Whether a member whose connection broke is waited for."""
         record = self.machine.members.get(link.member)
-        return (
-            self._absence > 0
-            and record is not None
-            and not (record.is_leaving or self.machine.features.membership.has_ended(record))
-        )
+        if record is None or not self._absence:
+            return False
+        has_left = record.is_leaving and not record.is_worker  # it hangs up when it has said so
+        return not (has_left or self.machine.features.membership.has_ended(record))
 
     def _cut(self, now: float, link: Link, address: bytes) -> None:
         if link.member not in self._links.absent:

@@ -49,7 +49,7 @@ class Outcomes(CoordinatorFeature):
         for fiber in message.fibers:
             record = state.fibers.get(fiber)
             if record is None or record.run != message.run:
-                record = self.find(sender, message.run, fiber)
+                record = self.find(sender.id, message.run, fiber)
             if record is None:
                 why = self._why_unknown(run, fiber)
                 state.say_lost(sender.id, m.FiberLost(fiber, *why, message.run))
@@ -81,13 +81,19 @@ class Outcomes(CoordinatorFeature):
         references = [(0, keys)] if keys else []
         self._state.send(member, m.Outcomes([fiber], [outcome.payload.load()], references))
 
-    def find(self, asker: MemberRecord, id: int, fiber: int) -> FiberRecord | None:
-        """The record, or the unverified wait, of a fiber; None if it isn't of this run."""
+    def find(self, asker: int, id: int, fiber: int) -> FiberRecord | None:
+        """The record, or the unverified wait, of a fiber; None if it isn't of this run.
+
+        Args:
+            asker: the member that asks, where it isn't then; NOWHERE: the coordinator asks.
+            id: that of the run.
+            fiber: the fiber.
+        """
         record = self._state.fibers.get(fiber)
         if record is not None:
             return record if record.run == id else None
         run = self._state.runs.get(id)
-        return None if run is None else self._unverified_waits.make(asker.id, id, run, fiber)
+        return None if run is None else self._unverified_waits.make(asker, id, run, fiber)
 
     def _why_unknown(self, run: Run | None, fiber: int) -> tuple[str, str]:
         """The worker with which a fiber was lost, if that is so, and why there is no outcome."""

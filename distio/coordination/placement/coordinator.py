@@ -2,8 +2,8 @@
 
 Rules
 -----
-- Fibers are placed on the worker with the most room. A chunk that finds none waits in the backlog,
-  which is first-in first-out.
+- Fibers are placed on the worker with the most room. A chunk that finds none waits in the backlog:
+  one whose worker was lost, or leaves, before those that come to their first (`state/backlog.py`).
 - Fibers that wait in their snapshot take no thread. So they need no room, and those that a member
   leaves behind are placed at once, however many they are.
 - A chunk with a target calls an actor: it goes where the object is by now, waits if that isn't
@@ -145,7 +145,7 @@ class Placement(CoordinatorFeature):
         run.move(member.id, NOWHERE, len(chunk.fibers))
         run.note_progress()
         if not chunk.target:
-            self._state.wait_for_place(run, chunk)
+            self._state.wait_for_place(run, chunk, had_place=member.is_leaving)
         else:
             self._send_call(chunk, run)
 
@@ -207,15 +207,13 @@ class Placement(CoordinatorFeature):
 
     def _place_backlog(self) -> None:
         backlog, members = self._state.backlog, self._state.members
+        for call in backlog.take_calls():
+            self._state.survive(self._send_call, call, self._state.runs[call.run], run=call.run)
         while backlog:
-            if backlog[0].target:
-                call = backlog.popleft()
-                self._state.survive(self._send_call, call, self._state.runs[call.run], run=call.run)
-                continue
-            host = choose_host(members.values(), needs_room=not backlog[0].is_waiting)
+            host = choose_host(members.values(), needs_room=backlog.next_needs_room)
             if host is None:
                 return
-            chunk = backlog.popleft()
+            chunk = backlog.take()
             self._state.survive(self._place, host, chunk, run=chunk.run)
 
     def _place(self, host: MemberRecord, chunk: m.Chunk) -> None:
@@ -256,12 +254,8 @@ class Placement(CoordinatorFeature):
         """The chunks of the run that wait for a place are dropped."""
         if not (run.alive_at.get(NOWHERE) or run.is_miscounted):
             return
-        backlog = self._state.backlog
-        for chunk in [backlog.popleft() for _ in range(len(backlog))]:
-            if chunk.run == id:
-                self._state.drop_fibers(NOWHERE, chunk)
-            else:
-                backlog.append(chunk)
+        for chunk in self._state.backlog.drop(id):
+            self._state.drop_fibers(NOWHERE, chunk)
 
     def member_joined(self, member: MemberRecord) -> None:
         """The new member may have room."""

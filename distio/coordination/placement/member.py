@@ -86,9 +86,10 @@ class Placement(MemberFeature):
         if parent.stream is not None:
             parent.stream.divide_among(children)
         run.started(sequence_of(first), count)
-        if request.are_owned and not parent.is_pinned:  # else the run ends with it
+        scope = request.scope
+        if request.are_owned and (scope or not parent.is_pinned):  # else the run ends with it
             for child in children:
-                child.owner = parent.id
+                child.owner, child.scope = parent.id, scope
         parent.value = [child.handle for child in children]
         if state.offers_children and children:
             return self.ship(children, then=parent)

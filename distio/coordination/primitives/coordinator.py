@@ -26,6 +26,7 @@ from distio.coordination.primitives.delegations import Delegations
 from distio.coordination.primitives.kinds import make_primitive
 from distio.coordination.primitives.primitive import NOT_OURS, Primitive, Reply, Unknown
 from distio.coordination.primitives.queues import Queue
+from distio.coordination.primitives.waiters import Waiter, Waiters
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -42,14 +43,6 @@ NOBODY: Final = -1
 
 _WITH_ITEM: Final = frozenset({"offer", "publish", "put", "set"})
 _LEAST_SIZE: Final = {"barrier": 1, "deferred": -1, "latch": 0, "queue": -1, "topic": -1}
-
-
-class _Waiter(NamedTuple):
-    member: int
-    run: int
-    key: int
-    references: Sequence[int] = ()
-    """Those in the item that it puts."""
 
 
 class _Item(NamedTuple):
@@ -73,13 +66,12 @@ class Primitives(CoordinatorFeature):
         """By run: from how many of its queues something is still to come back."""
         self._keys: dict[int, dict[int, None]] = {}
         """By run."""
-        self._waiters: dict[int, _Waiter] = {}
-        """By fiber."""
-        self._counts: dict[int, dict[int, int]] = {}
-        """By member and run: how many wait."""
+        self._waiters = Waiters()
 
     def __len__(self) -> int:
-        return len(self._primitives) + len(self._keys) + len(self._waiters) + len(self._counts)
+        return (
+            len(self._primitives) + len(self._keys) + len(self._waiters) + self._waiters.has_counts
+        )
 
     # -- what members say -----------------------------------------------------------------
 
@@ -130,10 +122,10 @@ class Primitives(CoordinatorFeature):
             self._state.send(sender.id, m.Replied(message.fiber, refused=NOT_OURS))
             return
         self._forget_reply(message.fiber)
-        waiter = _Waiter(sender.id, message.run, message.key, message.references)
+        waiter = Waiter(sender.id, message.run, message.key, message.references)
         if message.references:
             self._references.came(message.references, message.key)
-        self._enter(message.fiber, waiter)
+        self._waiters.enter(message.fiber, waiter)
         run.note_progress()
         delegations = self._delegations.get(message.key)
         if delegations is not None and self._is_delayed(delegations, sender.id, message):
@@ -142,18 +134,34 @@ class Primitives(CoordinatorFeature):
         if message.fiber in self._waiters:
             self._state.probe(message.run, run)
 
-    def _ask(self, primitive: Primitive, member: int, call: m.PrimitiveCall) -> None:
+    def _ask(
+        self,
+        primitive: Primitive,
+        member: int,
+        call: m.PrimitiveCall,
+        *,
+        are_others_next: bool = False,
+    ) -> None:
+        """Ask the primitive, and tell those of its answers.
+
+        Args:
+            primitive: the primitive.
+            member: the one that calls.
+            call: its call.
+            are_others_next: whether others have called already: then what is left is theirs, and
+                not for the member to take ahead.
+        """
         item = _item_of(call.item, call.references)
         try:
             replies = primitive.ask(call.fiber, call.method, call.number, item)
         except Unknown as method:
-            self._leave(call.fiber)
+            self._waiters.leave(call.fiber)
             self._references.gone(call.references, call.key)
             refused = m.Replied(call.fiber, refused=f"nobody can {method} here")
             self._state.send_if_member(member, refused)
             return
         delegations, asker = self._delegations.get(call.key), self._state.members.get(member)
-        if asker is None or asker.is_leaving:
+        if asker is None or asker.is_leaving or are_others_next:
             delegations = None
         for reply in replies:
             is_refused = reply.is_closed or reply.plain is False
@@ -190,8 +198,7 @@ class Primitives(CoordinatorFeature):
             self._references.sent(record.reply.references, sender.id)
             self._state.send(sender.id, record.reply)
         elif waiter is not None:
-            self._leave(message.fiber)
-            self._enter(message.fiber, waiter._replace(member=sender.id))
+            self._waiters.move(message.fiber, sender.id)
             self._state.probe(waiter.run, self._state.runs[waiter.run])
         else:  # it has withdrawn the call, or its run is over
             self._state.send(sender.id, m.CallWithdrawn(message.fiber))
@@ -282,9 +289,11 @@ class Primitives(CoordinatorFeature):
         if not self._recalls[id]:
             del self._recalls[id]
         delayed, delegations.delayed = delegations.delayed, OrderedDict()
+        left = len(delayed)
         for caller, call in delayed.values():
+            left -= 1
             if not self._is_delayed(delegations, caller, call):
-                self._ask(primitive, caller, call)
+                self._ask(primitive, caller, call, are_others_next=left > 0)
         self._state.probe(id, run)
 
     def will_wake(self, run: int) -> bool:
@@ -295,7 +304,7 @@ class Primitives(CoordinatorFeature):
 
     def _reply(self, reply: Reply, may_put: bool = False, ahead: Sequence[bytes] = ()) -> None:
         fiber, plain, item, is_closed = reply
-        waiter = self._leave(fiber)
+        waiter = self._waiters.leave(fiber)
         references: Sequence[int] = ()
         if type(item) is _Item:
             item, references = item
@@ -324,8 +333,8 @@ class Primitives(CoordinatorFeature):
             reply, record.reply = record.reply, None
             self._references.gone(reply.references)
 
-    def _withdraw(self, fiber: int, waiter: _Waiter) -> None:
-        self._leave(fiber)
+    def _withdraw(self, fiber: int, waiter: Waiter) -> None:
+        self._waiters.leave(fiber)
         if waiter.references:
             self._references.gone(waiter.references, waiter.key)
             if waiter.key not in self._primitives:
@@ -337,24 +346,13 @@ class Primitives(CoordinatorFeature):
         for reply in primitive.withdraw(fiber):
             self._reply(reply)
 
-    def _enter(self, fiber: int, waiter: _Waiter) -> None:
-        self._waiters[fiber] = waiter
-        runs = self._counts.setdefault(waiter.member, {})
-        runs[waiter.run] = runs.get(waiter.run, 0) + 1
-
-    def _leave(self, fiber: int) -> _Waiter:
-        waiter = self._waiters.pop(fiber)
-        runs = self._counts[waiter.member]
-        runs[waiter.run] -= 1
-        if not runs[waiter.run]:
-            del runs[waiter.run]
-        if not runs:
-            del self._counts[waiter.member]
-        return waiter
-
     def waiting_at(self, member: int) -> Mapping[int, int]:
         """By run: how many fibers at this member wait to be answered."""
-        return self._counts.get(member, {})
+        return self._waiters.at(member)
+
+    def is_waiting(self, fiber: int) -> bool:
+        """Whether a fiber waits to be answered."""
+        return fiber in self._waiters
 
     # -- hooks ----------------------------------------------------------------------------
 
@@ -379,8 +377,7 @@ class Primitives(CoordinatorFeature):
                 self._state.runs[waiter.run].note_progress()
             record = self._state.fibers.get(fiber)
             if record is not None and record.host == NOWHERE:  # it will ask again
-                self._leave(fiber)
-                self._enter(fiber, waiter._replace(member=NOWHERE))
+                self._waiters.move(fiber, NOWHERE)
             else:
                 self._withdraw(fiber, waiter)
         for key, delegations in list(self._delegations.items()):
@@ -396,7 +393,7 @@ class Primitives(CoordinatorFeature):
             delayed = delegations.delayed if delegations is not None else ()
             for fiber in [*primitive.waiting(), *delayed]:
                 if fiber in self._waiters:
-                    self._leave(fiber)
+                    self._waiters.leave(fiber)
         self._recalls.pop(id, None)
 
     # -- mistakes of distio's own ---------------------------------------------------------
@@ -445,10 +442,10 @@ class Primitives(CoordinatorFeature):
 
     def count_anew(self) -> None:
         """Count the fibers that wait, now that nothing is left that is spoilt."""
-        waiters, self._waiters, self._counts = self._waiters, {}, {}
+        waiters, self._waiters = self._waiters, Waiters()
         for fiber, waiter in waiters.items():
             if waiter.key in self._primitives and self._state.is_somewhere(waiter.member):
-                self._enter(fiber, waiter)
+                self._waiters.enter(fiber, waiter)
 
     # -- checks ---------------------------------------------------------------------------
 

@@ -17,6 +17,9 @@ Rules
   those count that have counted most before. Each of them goes on apart from the others, first the
   one whose thread was the first to take work. Where nobody watches, each fiber of the process
   counts that may have been running. A member that leaves in order has lost nothing to its fibers.
+- In a run that keeps births, no reply is kept for a fiber that is where it was born. When its
+  member leaves and saves it, the reply to its call may be on its way there. Then the snapshot is of
+  no use; the next one, which the member takes when it has heard the reply, is.
 - The fibers of a client end with their client: no snapshot of them is of any use.
 """
 
@@ -41,6 +44,7 @@ from distio.protocol.ids import home_of, name_of
 __all__ = ["MAX_LOSSES", "Recovery"]
 
 _BELONGED: Final = "the fiber belonged to that worker"
+_REPLIED: Final = "the reply to its last call was on its way to the worker, which was leaving"
 
 MAX_LOSSES: Final = 3
 """A fiber that so many workers had in hand when they were lost isn't placed again, unless the
@@ -62,6 +66,8 @@ class Recovery(CoordinatorFeature):
         has_lent: Callable[[int, Held], bool],
         deadline_of: Callable[[int], float | None],
         note_restored: Callable[[int, Run, MemberRecord, str, bool], None],
+        give_up_places: Callable[[int], None],
+        is_unanswered: Callable[[int], bool],
         max_losses: int = MAX_LOSSES,
     ) -> None:
         """
@@ -75,6 +81,9 @@ class Recovery(CoordinatorFeature):
             deadline_of: when the sleep of a fiber ends.
             note_restored: called with each fiber that goes on, its run, its member, why that was
                 lost, and whether it goes on from a snapshot that was taken there.
+            give_up_places: called with each fiber that is saved: if it was to ask again for a lock,
+                it has gone on without.
+            is_unanswered: whether a fiber waits for the reply of a primitive.
             max_losses: a fiber that so many lost workers had in hand isn't placed again.
         """
         self._state = state
@@ -85,6 +94,8 @@ class Recovery(CoordinatorFeature):
         self._has_lent = has_lent
         self._deadline_of = deadline_of
         self._note_restored = note_restored
+        self._give_up_places = give_up_places
+        self._is_unanswered = is_unanswered
         self.max_losses = max_losses
 
     # -- snapshots ------------------------------------------------------------------------
@@ -150,11 +161,19 @@ class Recovery(CoordinatorFeature):
                 taken = msgspec.structs.replace(taken, fibers=fibers, places=found)
             if found:
                 self._keep(taken, message.received, is_saved=True)
-                self._state.note_owners(taken)
+                self._state.note_owners(chunk)
+        for fiber in message.calling if run.snapshots == "births" else ():
+            record = self._state.fibers.get(fiber)
+            is_there = record is not None and record.host == sender.id and not record.ended
+            if is_there and not self._is_unanswered(fiber):
+                assert record is not None
+                self._unsave(record, _REPLIED)
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:
                 self._unsave(record, unsaved.reason)
+                if unsaved.owner:
+                    self._state.note_owner(unsaved.fiber, record, unsaved.owner, unsaved.scope)
 
     def _find(self, sender: MemberRecord, id: int, fiber: int, epoch: int) -> FiberRecord | None:
         """The record of a fiber that is saved; None if it has moved on."""
@@ -197,6 +216,8 @@ class Recovery(CoordinatorFeature):
             record.snapshot, record.unsaved = snapshot, ""
             record.wakes_at = self._deadline_of(fiber) if chunk.is_waiting else None
             record.place = chunk.places[index] if chunk.places else index
+            if is_saved:
+                self._give_up_places(fiber)
             if record.told:
                 record.saved(received)
 
@@ -293,10 +314,7 @@ class Recovery(CoordinatorFeature):
             how = reason if member.left_in_order else f"was lost: {reason}"
             record.last_loss = f"{member.name()} {how}"
             self._note_restored(fiber, run, member, reason, record.snapshot.is_saved)
-        again = sorted(chunks.items(), key=_innocent_first)
-        waiting = [each for each in again if each[0][1].chunk.is_waiting]
-        others = [each for each in again if not each[0][1].chunk.is_waiting]
-        for (_, snapshot), fibers in [*others, *reversed(waiting)]:
+        for (_, snapshot), fibers in sorted(chunks.items(), key=_innocent_first):
             self._place_again(run, snapshot, fibers, lost)
 
     def _place_again(self, run: Run, snapshot: Snapshot, fibers: list[int], lost: int) -> None:
@@ -318,11 +336,7 @@ class Recovery(CoordinatorFeature):
             chunk = msgspec.structs.replace(chunk, payload=snapshot.payload.load())
             for record in records:
                 self._unsave(record, _BELONGED)
-            self._state.backlog.append(chunk)
-        elif chunk.is_waiting:  # so it needs no room (see `placement`), and waits for none
-            self._state.backlog.appendleft(chunk)
-        else:
-            self._state.backlog.append(chunk)
+        self._state.backlog.add(chunk, had_place=True)
         self._state.is_unsettled = True
 
 

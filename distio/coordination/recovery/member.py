@@ -205,15 +205,13 @@ class Recovery(MemberFeature):
         }
         if not trees:
             return then
+        effect = "has started a fiber that has moved on"
         if self._state.runs[fibers[0].run].snapshots == "births":
             for tree in trees.values():
                 if any(fiber.tree is tree and fiber is not tree.head for fiber in fibers):
-                    self._unsave(tree, "has started a fiber that has moved on")
+                    self._unsave(tree, effect)
             return then
-        effect, in_hand = (
-            "has started a fiber that has moved on",
-            [*fibers, *filter(None, [parent])],
-        )
+        in_hand = [*fibers, *filter(None, [parent])]
         where = {fiber.id: destination for fiber in fibers}
         return self._save([*trees.values()], effect, None, then, in_hand=in_hand, where=where)
 
@@ -241,7 +239,8 @@ class Recovery(MemberFeature):
             return
         tree.is_unsaved = True
         head = tree.head
-        unsaved = m.Unsaved(head.id, head.epoch, f"the fiber {effect}, so it can't begin again")
+        because = f"the fiber {effect}, so it can't begin again"
+        unsaved = m.Unsaved(head.id, head.epoch, because, head.owner, head.scope)
         received = self._state.progress.received
         self._state.send(m.SaveFibers(head.run, received, [], [unsaved]))
 
@@ -378,10 +377,12 @@ class Recovery(MemberFeature):
                 continue
             if dumped is None and all(each.fiber.tree is not each.tree for each in together):
                 continue  # another thread has saved it since, as it is now or later
-            keys = [(fiber.id, fiber.epoch) for fiber in fibers]
             if dumped is None:
                 because = f"the fiber {taken.effect}, and could not be saved then: {reason}"
-                unsaved += [m.Unsaved(*key, because) for key in keys]
+                unsaved += [
+                    m.Unsaved(fiber.id, fiber.epoch, because, fiber.owner, fiber.scope)
+                    for fiber in fibers
+                ]
             else:
                 self._references.export(dumped.handles)
                 first = together[0]
@@ -395,7 +396,8 @@ class Recovery(MemberFeature):
             for fiber in fibers:
                 self._begin(run, fiber, is_unsaved=dumped is None)
         outcomes = self._export(run, taken.outcomes)
-        said = chunks, unsaved, *outcomes, is_to_be_heard
+        calling = taken.calling if is_to_be_heard else []
+        said = chunks, unsaved, *outcomes, calling, is_to_be_heard
         state.send(m.SaveFibers(run.id, taken.received, *said))
 
     def mentioned(

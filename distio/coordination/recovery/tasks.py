@@ -14,6 +14,7 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.outcomes import Leaving
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.snapshot import dump_captured, why_not_captured
+from distio.protocol.requests import CallPrimitive
 from distio.protocol.text import str_of
 
 __all__ = ["Captured", "Condition", "RepeatRequest", "TakeSnapshots", "Taken"]
@@ -36,7 +37,16 @@ class Captured:
         refusal: why it can't go on elsewhere, whatever it is; empty: that is to be tried.
     """
 
-    __slots__ = ("destination", "fiber", "held", "is_waiting", "refusal", "state", "tree")
+    __slots__ = (
+        "destination",
+        "fiber",
+        "held",
+        "is_calling",
+        "is_waiting",
+        "refusal",
+        "state",
+        "tree",
+    )
 
     def __init__(
         self,
@@ -55,6 +65,8 @@ class Captured:
         self.state = state
         self.held = held
         self.is_waiting = is_waiting
+        self.is_calling = is_waiting and type(fiber.request) is CallPrimitive
+        """Whether that is the reply of a primitive."""
         self.refusal = refusal
 
 
@@ -86,6 +98,12 @@ class Taken(NamedTuple):
     """What answers it, or the task that comes next."""
     condition: Condition | None
     """None: there is no way back, and the coordinator is told of what can't be saved."""
+
+    @property
+    def calling(self) -> list[int]:
+        """The fibers that wait for the replies of primitives."""
+        fibers = [each for together, _, _ in self.snapshots for each in together]
+        return [each.fiber.id for each in fibers if each.is_calling]
 
     def why_none(self) -> str:
         """Why nothing is to be saved; empty: it is."""

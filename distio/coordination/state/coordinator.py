@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from itertools import chain
+from itertools import chain, repeat
 from math import inf
 from typing import Any
 
 import msgspec
 
 from distio.coordination.feature.coordinator import Hooks
+from distio.coordination.state.backlog import Backlog
 from distio.coordination.state.events import OPERATOR, Send
 from distio.coordination.state.members import Departed, MemberRecord
 from distio.coordination.state.registry import NOWHERE, ColdGroup, FiberRecord, Run
@@ -33,8 +33,7 @@ class CoordinatorState:
         self.departed = Departed()
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
-        self.backlog: deque[m.Chunk] = deque()
-        """The chunks that wait for a place, without their payloads if these are in snapshots."""
+        self.backlog = Backlog()
         self.held: dict[int, list[m.Chunk]] = {}
         """By actor: the calls that wait until it is known where its object goes."""
         self.cold: dict[int, dict[ColdGroup, None]] = {}
@@ -159,11 +158,17 @@ class CoordinatorState:
             fibers_left(sender, chunk)
         return chunk
 
-    def wait_for_place(self, run: Run, chunk: m.Chunk) -> None:
-        """The fibers of a chunk may go to any worker."""
+    def wait_for_place(self, run: Run, chunk: m.Chunk, *, had_place: bool = False) -> None:
+        """The fibers of a chunk may go to any worker.
+
+        Args:
+            run: theirs.
+            chunk: the chunk.
+            had_place: see `Backlog.add`.
+        """
         if run.snapshots != "off":
             chunk = msgspec.structs.replace(chunk, payload=b"")  # it is kept as a snapshot
-        self.backlog.append(chunk)
+        self.backlog.add(chunk, had_place=had_place)
         self.is_unsettled = True
 
     def forget(self, fiber: int, record: FiberRecord) -> None:
@@ -184,13 +189,20 @@ class CoordinatorState:
             fibers_dropped(host, chunk)
 
     def note_owners(self, chunk: m.Chunk) -> None:
-        """A member has named the owners of some fibers, which have records."""
-        owned = self.runs[chunk.run].owned
-        for (fiber, _), owner in zip(chunk.fibers, chunk.owners):
-            record = self.fibers[fiber]
-            if owner and not record.owner:
-                record.owner = owner
-                owned.setdefault(owner, {})[fiber] = None
+        """A member has named the owners of some fibers; those that have records are noted."""
+        scopes = chunk.scopes or repeat(0)
+        for (fiber, _), owner, scope in zip(chunk.fibers, chunk.owners, scopes):
+            if owner and (record := self.fibers.get(fiber)) is not None:
+                self.note_owner(fiber, record, owner, scope)
+
+    def note_owner(self, fiber: int, record: FiberRecord, owner: int, scope: int) -> None:
+        """A member has named the owner of a fiber, and the region that is cancelled with its loss.
+
+        That of a fiber that has moved since is known already.
+        """
+        if not (record.owner or record.ended):
+            record.owner = owner
+            self.runs[record.run].owned.setdefault(owner, {})[fiber] = scope
 
     def waiting_chunks(self) -> Iterable[m.Chunk]:
         """The chunks that are here, since their fibers are nowhere."""

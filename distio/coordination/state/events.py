@@ -28,6 +28,9 @@ class Joined(NamedTuple):
     """A member has shaken hands, and was told that it is the `next_incarnation`."""
 
     hello: m.Hello
+    fence_seconds: float = 0.0
+    """For how long it may step fibers, at the most, if it can't be reached; 0: no time is long
+    enough, or it has ended then."""
 
 
 class Received(NamedTuple):

@@ -173,9 +173,15 @@ class LocalRun:
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
         packed = dumped.payload, [*held], *destination, attachments, references
         owners = [fiber.owner for fiber in fibers]
-        if not any(owners):
-            owners = []
-        return Chunk(self.id, ids, *packed, is_waiting=is_waiting, owners=owners)
+        scopes = [fiber.scope for fiber in fibers]
+        return Chunk(
+            self.id,
+            ids,
+            *packed,
+            is_waiting=is_waiting,
+            owners=owners if any(owners) else [],
+            scopes=scopes if any(scopes) else [],
+        )
 
     def release(self) -> None:
         """Free what its fibers have shared; it has ended, and this may run user code."""

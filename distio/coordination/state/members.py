@@ -27,9 +27,11 @@ _MOST_EXITS: Final = 100
 class MemberRecord:
     """The record of one member."""
 
-    def __init__(self, id: int, hello: Hello) -> None:
+    def __init__(self, id: int, hello: Hello, fence_seconds: float = 0.0) -> None:
         self.id = id
         self.hello = hello
+        self.fence_seconds = fence_seconds
+        """See `events.Joined`."""
         self.is_worker: Final = hello.kind == "worker"
         """Whether it takes fibers of any run."""
         self.sent = 0
@@ -60,7 +62,7 @@ class MemberRecord:
     @property
     def left_in_order(self) -> bool:
         """Of a member that is none any more: whether it had said that it leaves, and did."""
-        return self.is_leaving and self.exit is None
+        return self.is_leaving and self.exit is None and not self.is_gone
 
     @property
     def is_gone(self) -> bool:

@@ -261,8 +261,9 @@ class Run:
         """How many of those at NOWHERE are cold."""
         self.fibers: dict[int, None] = {}
         """The fibers of this run that have a record, in an order that doesn't depend on hashes."""
-        self.owned: dict[int, dict[int, None]] = {}
-        """By fiber: those that have records, and end before it."""
+        self.owned: dict[int, dict[int, int]] = {}
+        """By fiber: those that have records, and end before it; and by each of these the region
+        that is to be cancelled if that one is lost, or 0."""
         self.attachments: dict[bytes, Stored] = {}
         """By digest, the attachments of its chunks."""
         self._given: set[tuple[bytes, int]] = set()
@@ -304,13 +305,19 @@ class Run:
             ],
         )
 
-    def disown(self, fiber: int, record: FiberRecord) -> None:
-        """This fiber has ended: its owner need not cancel it."""
+    def disown(self, fiber: int, record: FiberRecord) -> int:
+        """This fiber has ended: its owner need not cancel it.
+
+        Returns:
+            The region of the owner that is to be cancelled if the fiber was lost; 0: none.
+        """
         fibers = self.owned.get(record.owner)
-        if fibers is not None:
-            fibers.pop(fiber, None)
-            if not fibers:
-                del self.owned[record.owner]
+        if fibers is None:
+            return 0
+        scope = fibers.pop(fiber, 0)
+        if not fibers:
+            del self.owned[record.owner]
+        return scope
 
     def note_loss(self, member: str, reason: str) -> None:
         """Living fibers were lost with this member."""

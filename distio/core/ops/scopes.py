@@ -3,7 +3,8 @@
 A scope is a region (`ops/regions.py`) that knows its children. A child runs in the same scope
 itself, as a region of its own fiber. So a child may start further fibers, and ends after them. No
 other part of distio knows of scopes. A fiber that fails cancels the region of its parent, which
-then cancels its other children and fails with all of them.
+then cancels its other children and fails with all of them. One that is lost for good can't: for it,
+the coordinator does so (`coordination/cancellation/`).
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class StartIn(IO[Any, Any, Any]):
             return WaitSome(tuple(region.children), 0)
         fiber.stack.append(_Started(region))
         children = [_child(io, self.key, fiber.handle) for io in self.ios]
-        fiber.request = requests.Spawn(children, are_owned=True)
+        fiber.request = requests.Spawn(children, are_owned=True, scope=self.key)
         return None
 
 

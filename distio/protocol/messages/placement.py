@@ -38,6 +38,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     owners: list[Count] = []
     """For each fiber that comes from where it was made: the one that ends after it, or 0; empty:
     none of them has one."""
+    scopes: list[Count] = []
+    """For each fiber that has an owner: the region of the owner that is to be cancelled if the
+    fiber is lost, or 0; empty: there is none."""
 
 
 class Offer(MemberMessage, frozen=True, gc=False):

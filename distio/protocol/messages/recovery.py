@@ -21,6 +21,10 @@ class Unsaved(msgspec.Struct, frozen=True, gc=False):
     epoch: Epoch
     reason: str
     """What it has done that others see, and why there is no snapshot of that moment."""
+    owner: Count = 0
+    """As in `Chunk.owners`."""
+    scope: Count = 0
+    """As in `Chunk.scopes`."""
 
 
 class SaveFibers(MemberMessage, frozen=True, gc=False):
@@ -39,6 +43,9 @@ class SaveFibers(MemberMessage, frozen=True, gc=False):
     """Their outcomes."""
     references: References = msgspec.field(default_factory=list)
     """As in `OutcomesReady`."""
+    calling: list[FiberId] = msgspec.field(default_factory=list)
+    """If the member leaves: the fibers that wait for the reply of a primitive in their snapshots.
+    """
     is_to_be_heard: bool = False
     """Whether the member waits until the coordinator has this: what was sent to it before isn't in
     the snapshots."""

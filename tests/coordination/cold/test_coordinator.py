@@ -22,17 +22,21 @@ FIRST, SECOND = fiber_id(2, 0), fiber_id(2, 1)
 WAKES = {FIRST: 100.0, SECOND: 200.0}
 
 
-@pytest.fixture
-def scene() -> Scene:
+def asleep(*seconds: float) -> Scene:
     """Two fibers of a run that keeps snapshots sleep at the first of two workers, 2 and 3."""
     scene = Scene(workers=2)
     scene.says(1, m.StartRun(RUN, "suspensions"))
     scene.tells(1, m.RunProgress(RUN, [(1, 1)], 0, [], 0))
     scene.offers(1, RUN, RUN + 1)
     scene.tells(2, made(RUN, 2, first=0))
-    for fiber, seconds in WAKES.items():
-        scene.says(2, m.StartTimer(RUN, fiber, 1, seconds))
+    for fiber, each in zip((FIRST, SECOND), seconds):
+        scene.says(2, m.StartTimer(RUN, fiber, 1, each))
     return scene
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return asleep(*WAKES.values())
 
 
 def are_put_away(scene: Scene, *, is_bare: bool = False, names: Any = ()) -> Commands:
@@ -88,6 +92,21 @@ def test_cold_fiber_that_goes_on_sleeps_no_longer_than_it_was_to(scene: Scene) -
 def test_cold_fibers_that_wake_together_are_placed_together(scene: Scene) -> None:
     are_put_away(scene)
     assert placed(scene.tick(300.0)) == [([FIRST, SECOND], [0, 1])]
+
+
+def test_fibers_that_wake_one_after_the_other_are_to_be_put_away_as_neighbours() -> None:
+    assert asleep(200.0, 100.0).tick(1.1) == [(2, PutAway(RUN, [(SECOND, 1), (FIRST, 1)]))]
+
+
+def test_cold_fiber_that_wakes_soon_is_placed_with_its_neighbour_and_sleeps_on_there() -> None:
+    scene = asleep(100.0, 100.9)
+    are_put_away(scene)
+    assert placed(scene.tick(100.0)) == [([FIRST, SECOND], [0, 1])]
+    host = scene.machine.fibers[SECOND].host
+    again = m.StartTimer(RUN, SECOND, 1, 100.9, is_repeated=True)
+    assert scene.says(host, again) == []
+    assert scene.tick(100.8) == []
+    assert scene.tick(100.9) == [(host, m.TimerFired(SECOND, 1))]
 
 
 def test_cold_fibers_outlive_their_worker(scene: Scene) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.membership.handshakes import Handshakes
 from distio.protocol import messages as m
@@ -36,6 +38,17 @@ def test_member_has_joined_when_both_its_connections_are_there() -> None:
     board.hear(0.0, b"2", [hello(b"token")])
     assert board.said() == {b"1": [m.Welcome(1)]}
     assert board.machine.members
+
+
+def test_log_says_what_has_joined() -> None:
+    board = Board()
+    for kind in ("client", "supervisor", "worker"):
+        token = kind.encode()
+        board.hear(0.0, b"speaks " + token, [msgspec.structs.replace(hello(token), kind=kind)])
+        board.hear(0.0, b"listens " + token, [m.Listen(token)])
+    joined = [f"{kind} joined: process 7" for kind in ("client 1", "supervisor 2", "worker 3")]
+    assert board.notes == joined
+    assert [member.is_worker for member in board.machine.members.values()] == [False, False, True]
 
 
 def test_member_of_another_version_is_refused_on_its_listening_connection() -> None:

@@ -9,6 +9,7 @@ from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.session import ACKNOWLEDGE_AT_MOST, ACKNOWLEDGE_SECONDS
 from distio.protocol import messages as m
+from distio.protocol.messages.actors import CallsHeld
 from distio.protocol.version import PROTOCOL, PYTHON
 
 ABSENCE = 10.0
@@ -203,11 +204,60 @@ def test_absent_member_whose_process_has_ended_is_lost_at_once() -> None:
     assert board.machine.state.departed.who(1)[1] == "killed by SIGKILL"
 
 
-def test_member_that_was_about_to_leave_is_not_waited_for() -> None:
-    board = Board()
+def leaving(family: str = "") -> Board:
+    """A worker that leaves has lost its connections."""
+    board = Board(family, lease=ABSENCE)
     board.hear(1.0, b"speaks 0", [m.Leaving(5.0)], 1)
-    board.disconnect(2.0, b"listens 0")
+    board.said()
+    board.break_all(2.0)
+    return board
+
+
+def test_worker_that_leaves_goes_on_leaving_when_its_connections_broke() -> None:
+    board = leaving()
+    assert board.resume(3.0, 1) == [m.Welcome(1, ABSENCE, ABSENCE), m.Resumed(1), CallsHeld()]
+    board.hear(4.0, b"speaks 1", [m.Goodbye(is_to_be_heard=True)], 2)
     assert not board.machine.members
+    assert board.machine.state.departed.who(1)[1] == "left the cluster"
+
+
+def test_worker_that_leaves_and_is_cut_off_is_not_lost_while_it_may_step_fibers() -> None:
+    board = leaving()
+    board.tick(2.0 + LOST_AFTER - 0.01)
+    assert list(board.machine.members) == [1]
+    board.tick(2.0 + LOST_AFTER)
+    assert not board.machine.members
+    assert "it didn't come back" in board.machine.state.departed.who(1)[1]
+
+
+def test_worker_that_leaves_and_whose_process_has_ended_is_lost_at_once() -> None:
+    board = leaving("family")
+    client = m.Hello(PROTOCOL, PYTHON, "client", 1, "host", 8, b"c", "family", proof=b"c")
+    board.greet(2.0, client)
+    board.hear(2.5, b"speaks c", [m.WorkerExited(1, "killed by SIGKILL")], 1)
+    assert 1 not in board.machine.members
+    assert board.machine.state.departed.who(1)[1] == "killed by SIGKILL"
+
+
+def test_worker_that_takes_too_long_to_leave_is_told_and_lost_when_its_lease_is_over() -> None:
+    board = Board(lease=ABSENCE)
+    board.hear(1.0, b"speaks 0", [m.Leaving(5.0)], 1)
+    board.said()
+    board.tick(6.0)
+    (told,) = board.said()[b"listens 0"]
+    assert told == m.Shutdown("left the cluster after a grace of 5 s", is_for_all=False)
+    board.tick(6.0 + LOST_AFTER - 0.01)
+    assert list(board.machine.members) == [1]
+    board.tick(6.0 + LOST_AFTER)
+    assert not board.machine.members
+
+
+def test_client_that_was_about_to_leave_is_not_waited_for() -> None:
+    board = Board()
+    board.greet(0.0, m.Hello(PROTOCOL, PYTHON, "client", 1, "host", 8, b"c", proof=b"c"))
+    board.hear(1.0, b"speaks c", [m.Leaving(5.0)], 1)
+    board.disconnect(2.0, b"listens c")
+    assert list(board.machine.members) == [1]
 
 
 def test_member_is_told_what_was_heard_when_nothing_else_is_said() -> None:

@@ -68,6 +68,18 @@ def test_member_that_takes_repeatedly_is_given_more_items_ahead_each_time() -> N
     assert (said.item, said.ahead) == (b"4", [b"5", b"6", b"7", b"8"])
 
 
+def test_items_are_given_ahead_only_when_all_that_have_called_are_answered() -> None:
+    scene = Shared()
+    scene.puts(12)
+    assert scene.gives_ahead() == [b"2", b"3"]
+    assert scene.asks(3, "take") == [(2, m.RecallDelegation(KEY))]
+    assert scene.asks(3, "take") == []
+    assert scene.asks(3, "take") == []
+    told = scene.tells_of(2, m.DelegationReturned(KEY, taken=0))
+    replies = [said for _, said in told if isinstance(said, m.Replied)]
+    assert [(said.item, said.ahead) for said in replies] == [(b"2", []), (b"3", []), (b"4", [])]
+
+
 def test_take_on_another_member_waits_until_untaken_items_are_back() -> None:
     scene = Shared()
     scene.puts(6)

@@ -192,6 +192,33 @@ def test_fibers_that_wait_are_placed_at_once_and_in_their_order_though_there_is_
     assert again == [(other, [(fiber, 1)], [0]) for fiber in waiting]
 
 
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_snapshot_of_births_that_waits_for_a_reply_is_of_no_use_if_that_was_on_its_way(
+    *, is_answered: bool
+) -> None:
+    scene = Scene(workers=2)
+    run, commands = shipped(scene, snapshots="births")
+    ((host, _, _),) = placed_again(commands)
+    queue = fiber_id(scene.client, 50)
+    scene.says(scene.client, m.MakePrimitive(run, queue, "queue", -1))
+    scene.says(scene.client, m.AwaitOutcomes(run, [FIBER]))
+    put = m.PrimitiveCall(run, fiber_id(scene.client, 2), queue, "put", 0, b"item")
+    scene.says(host, m.PrimitiveCall(run, FIBER, queue, "take", 0, None))
+    if is_answered:
+        scene.says(scene.client, put)
+    scene.says(host, m.Leaving(10.0))
+    snapshot = m.Chunk(run, [(FIBER, 1)], b"snapshot", is_waiting=True)
+    scene.says(host, m.SaveFibers(run, 0, [snapshot], calling=[FIBER], is_to_be_heard=True))
+    commands = scene.breaks(host)
+    if is_answered:
+        (reason,) = losses(commands)
+        assert "the reply to its last call was on its way" in reason
+    else:
+        assert placed_again(commands) == [(5 - host, [(FIBER, 2)], [0])]
+        assert scene.says(5 - host, m.RepeatCall(run, FIBER)) == []
+        assert (5 - host, m.Replied(FIBER, None, b"item")) in scene.says(scene.client, put)
+
+
 def test_call_that_waits_is_answered_where_its_fiber_asks_again() -> None:
     scene = Scene(workers=2)
     run, commands = shipped(scene)

@@ -1,0 +1,79 @@
+"""What the coordinator knows of one lock."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import final
+
+from distio.coordination.locks.queue import LockQueue, Waiting
+
+__all__ = ["LockRecord"]
+
+
+@final
+class LockRecord:
+    """One lock: its tokens, where they are, and who waits for them."""
+
+    __slots__ = (
+        "awaited",
+        "delegate",
+        "free",
+        "lent",
+        "per_seconds",
+        "queue",
+        "starts",
+        "tokens",
+        "turns",
+        "value",
+    )
+
+    def __init__(self, tokens: int, per_seconds: float) -> None:
+        self.tokens = tokens
+        """As fibers ask for it: 0 is a reentrant lock."""
+        self.per_seconds = per_seconds
+        self.free = tokens or 1
+        """How many tokens are here; of a limit, they never leave."""
+        self.lent: dict[int, int] = {}
+        """How many are at each member."""
+        self.delegate: int | None = None
+        """The member to which they are delegated until they are recalled."""
+        self.queue = LockQueue()
+        self.turns: dict[int, list[Waiting]] = {}
+        """By member that has tokens: the fibers that were given turns there, if not all are over.
+        """
+        self.awaited: dict[int, int] = {}
+        """By fiber that is to ask again: its place."""
+        self.starts: deque[float] = deque()
+        """Of a limit: when the last ones started."""
+        self.value: bytes | None = None
+
+    def room(self, now: float) -> int:
+        """How many turns can be given now."""
+        if not self.per_seconds:
+            return self.free
+        while self.starts and self.starts[0] + self.per_seconds <= now:
+            self.starts.popleft()
+        return self.tokens - len(self.starts)
+
+    def lend(self, member: int, count: int) -> None:
+        """So many tokens go there; they come back if `count` is negative."""
+        self.free -= count
+        left = self.lent.get(member, 0) + count
+        if left:
+            self.lent[member] = left
+        else:
+            self.lent.pop(member, None)
+            self.turns.pop(member, None)
+
+    def note_turns(self, member: int, turns: list[Waiting]) -> None:
+        """These have turns there; of a semaphore, the oldest are over that have no token now."""
+        earlier = self.turns.get(member)
+        if earlier:
+            turns = [*earlier, *turns]
+        self.turns[member] = turns[-self.lent[member] :] if self.tokens else turns
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of it has to be remembered."""
+        is_used = self.lent or self.queue or self.awaited or self.starts
+        return not is_used and self.value is None
