@@ -23,6 +23,7 @@ from distio import (
 from distio.coordination.locks.coordinator import Locks
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.primitives.coordinator import Primitives
+from distio.coordination.primitives.waiters import Waiters
 from distio.coordination.runs.coordinator import Runs
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.registry import Run
@@ -243,7 +244,7 @@ PARTS: dict[str, tuple[type, str]] = {
     "take tokens back": (Locks, "take_back"),
     "move tokens": (Locks, "fibers_left"),
     "answer a fiber": (Primitives, "_reply"),
-    "let a fiber wait to be answered": (Primitives, "_enter"),
+    "let a fiber wait to be answered": (Waiters, "enter"),
     "start a timer": (Timers, "start"),
 }
 
