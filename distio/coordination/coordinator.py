@@ -235,7 +235,7 @@ class Coordinator:
         if isinstance(event, Joined):
             membership.join(event.hello, event.fence_seconds)
         elif isinstance(event, Disconnected):
-            membership.disconnected(event.member, event.reason, is_final=event.is_final)
+            membership.disconnected(event)
         elif isinstance(event, Expelled):
             membership.expel(event.member, event.reason)
         elif isinstance(event, Closing):

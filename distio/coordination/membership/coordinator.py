@@ -17,6 +17,7 @@ from distio.coordination.dispatch import handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.membership.exits import ProcessExits, cut_short, process_of
 from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.events import Disconnected
 from distio.coordination.state.members import MemberRecord
 from distio.protocol import messages as m
 
@@ -62,8 +63,9 @@ class Membership(CoordinatorFeature):
         self._state.send(id, m.Shutdown(reason, is_for_all=False))
         self._lose(id, reason)
 
-    def disconnected(self, id: int, why: str, *, is_final: bool = False) -> None:
+    def disconnected(self, event: Disconnected) -> None:
         """The link to a member is no more."""
+        id, why = event.member, event.reason
         member = self._state.members.get(id)
         if member is None:
             self._state.stale += 1
@@ -71,13 +73,14 @@ class Membership(CoordinatorFeature):
         if member.is_leaving and not member.is_worker:  # nobody has to hear the goodbye of a client
             self._leave(member, LEFT)
             return
+        member.is_blameless = event.is_blameless
         member.gone_because, member.gone_at = why, self._state.now
         member.exit = self.exits.report_of(member)
         if member.exit is not None:
             self._lose(id, member.exit.reason)
         elif not self._is_watched(member):
             self._lose(id, why)
-        elif is_final:
+        elif event.is_final:
             self.exits.note_goodbye(member)
             self._lose(id, why)
 

@@ -8,7 +8,7 @@ Rules
   again is refused, and loses what it had: its half of a handshake, or its membership. A process
   that isn't a member any more needs new connections to become another.
 - A handshake that isn't completed is kept as long as its connection, but no more than
-  `_MOST_CALLERS` of them: the oldest make room.
+  a limit allows: the oldest make room.
 - Messages of a member reach the gate in order, each of them once; see `session`. Messages of an
   unknown peer are counted and dropped. Of those that come from a former member, the log tells.
 - Frames that aren't of our protocol are refused. A member that sends one loses its membership, for
@@ -35,13 +35,14 @@ An address is what the transport calls one connection: here, any bytes.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.words import describe_unplaced
 from distio.coordination.gate import Gate, Incident
+from distio.coordination.membership.callers import Caller, Callers, TokenInUse
 from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.links import Link, Links
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
@@ -65,25 +66,10 @@ from distio.protocol.version import refusal
 
 __all__ = ["Handshakes"]
 
-_MOST_CALLERS: Final = 4_096
 _MOST_REFUSED: Final = 1_024
 _MOST_INCIDENTS: Final = 10
 _LONGEST_REASON: Final = 500
 """Characters: a peer may have chosen some of them."""
-
-
-class _Caller:
-    """A process that has begun to shake hands."""
-
-    def __init__(self) -> None:
-        self.begins: m.Hello | m.Resume | None = None
-        self.speaks_from = b""
-        self.listens_at = b""
-
-    @property
-    def addresses(self) -> list[bytes]:
-        """Those that it has called from."""
-        return [address for address in (self.speaks_from, self.listens_at) if address]
 
 
 class Handshakes:
@@ -122,11 +108,10 @@ class Handshakes:
         """How many of them came from processes that had been members."""
         self.inform(note, warn)
         self._now = 0.0
-        self._callers: OrderedDict[bytes, _Caller] = OrderedDict()
-        """By token, the oldest first."""
-        self._token_of: dict[bytes, bytes] = {}
-        """By address: of which handshake it is a half."""
+        self._callers = Callers()
         self._links = Links()
+        self._not_back: set[int] = set()
+        """The members that have been absent since a process began to be the coordinator."""
         self._absence = absence
         self._lease = lease
         self._outage = outage
@@ -208,7 +193,7 @@ class Handshakes:
         """
         self._now = self._now if now is None else now
         reason = reason[:_LONGEST_REASON]
-        self._forget_handshake(address)
+        self._callers.forget(address)
         link = self._links.at(address)
         if link is not None:
             self._expel(link.member, reason)
@@ -221,31 +206,24 @@ class Handshakes:
     def _shake_hands(
         self, now: float, address: bytes, message: m.Hello | m.Listen | m.Resume
     ) -> None:
-        if self._links.at(address) or address in self._token_of or address in self._spent:
+        if self._links.at(address) or address in self._callers or address in self._spent:
             self.refuse(address, "two handshakes on one connection")
             return
-        caller = self._callers.get(message.token)
-        speaks = not isinstance(message, m.Listen)
-        if caller is None:
-            caller = self._callers[message.token] = _Caller()
-            self._make_room()
-        elif caller.speaks_from if speaks else caller.listens_at:
+        try:
+            caller = self._callers.take(address, message)
+        except TokenInUse:
             self.refuse(address, "a token that is in use")
             return
-        self._token_of[address] = message.token
-        if isinstance(message, m.Listen):
-            caller.listens_at = address
-        else:
-            caller.speaks_from = address
-            caller.begins = message
+        if oldest := self._callers.one_too_many:
+            self.refuse(oldest, "the handshake takes too long, and others wait")
         if caller.begins is not None and caller.listens_at:
-            self._forget_handshake(address)
+            self._callers.forget(address)
             if isinstance(caller.begins, m.Hello):
                 self._admit(now, caller, caller.begins)
             else:
                 self._resume(caller, caller.begins)
 
-    def _admit(self, now: float, caller: _Caller, hello: m.Hello) -> None:
+    def _admit(self, now: float, caller: Caller, hello: m.Hello) -> None:
         reason = refusal(hello.protocol, hello.python)
         if reason is None and self.machine.is_closing:
             reason = "the coordinator is about to end"
@@ -264,7 +242,7 @@ class Handshakes:
         fence = self._lease * (1 + MARGIN) if link.is_worker and self._absence else 0.0
         self._happened(now, Joined(hello, fence))
 
-    def _resume(self, caller: _Caller, resume: m.Resume) -> None:
+    def _resume(self, caller: Caller, resume: m.Resume) -> None:
         """A process says that it is a member whose connections broke."""
         member = resume.incarnation
         link = self._links.of(member)
@@ -276,7 +254,7 @@ class Handshakes:
             return
         self._go_on(caller, link, resume.heard, resume.attempt)
 
-    def _go_on(self, caller: _Caller, link: Link, heard: int, attempt: int) -> None:
+    def _go_on(self, caller: Caller, link: Link, heard: int, attempt: int) -> None:
         """A member that has heard so much has other connections, and is the same as before."""
         member = link.member
         if attempt <= link.attempt:  # an earlier one, whose connections it has given up
@@ -289,6 +267,7 @@ class Handshakes:
             self._fence(caller, member)
             return
         link.attempt = attempt
+        self._not_back.discard(member)
         self.outgoing.pop(link.listens_at, None)
         self._spent.update(self._links.connect(link, caller.speaks_from, caller.listens_at))
         self._log.log(f"member {member} is back; it is told {len(again)} messages again")
@@ -310,7 +289,7 @@ class Handshakes:
         if link.listens_at:
             self._say(link.listens_at, m.LeaseRenewed(question.asked_at))
 
-    def _fence(self, caller: _Caller, member: int) -> None:
+    def _fence(self, caller: Caller, member: int) -> None:
         """A member that was lost comes back: it may not go on as the same."""
         self._spent.update(caller.addresses)
         record = self.machine.members.get(member)
@@ -319,23 +298,12 @@ class Handshakes:
         reason = f"the coordinator had held this process for lost: {why}"
         self._say(caller.listens_at, m.Shutdown(reason, is_for_all=False))
 
-    def _make_room(self) -> None:
-        if len(self._callers) > _MOST_CALLERS:
-            oldest = next(iter(self._callers.values()))
-            self.refuse(oldest.addresses[0], "the handshake takes too long, and others wait")
-
-    def _forget_handshake(self, address: bytes) -> None:
-        token = self._token_of.get(address)
-        if token is not None:
-            for each in self._callers.pop(token).addresses:
-                self._token_of.pop(each, None)
-
     def disconnect(self, now: float, address: bytes) -> None:
         """The connection of this address broke; all that had come by it was heard before."""
         self._now = now
         self._refused.discard(address)
         self._spent.discard(address)
-        self._forget_handshake(address)
+        self._callers.forget(address)
         link = self._links.at(address)
         if link is None:
             return
@@ -388,7 +356,10 @@ class Handshakes:
             self.outgoing.pop(link.listens_at, None)
             self._say(link.listens_at, told)
         self._log.log(f"member {link.member} is lost: {reason}")
-        self._happened(now, Disconnected(link.member, reason, is_final))
+        # if all processes have ended together, none did so for what it ran
+        is_blameless = link.member in self._not_back
+        self._not_back.discard(link.member)
+        self._happened(now, Disconnected(link.member, reason, is_final, is_blameless))
 
     def give_up(self, now: float, member: int, reason: str) -> None:
         """This member is lost, though its connections are there; if it goes on, it is told."""
@@ -411,7 +382,8 @@ class Handshakes:
             settings: what it is told; but a member that knows a longer absence may take that.
         """
         self._absence = max(self._absence, settings.absence)
-        addresses = {*self._token_of, *self._refused, *self._spent}
+        addresses = {*self._callers.addresses, *self._refused, *self._spent}
+        self._not_back = {*self._links.members}
         for member in self._links.members:
             link = self._links.of(member)
             assert link is not None

@@ -271,7 +271,7 @@ class Recovery(CoordinatorFeature):
         Returns:
             By fiber: with which others it goes on; 0: with all that aren't suspected.
         """
-        if lost.is_leaving:
+        if lost.is_leaving or (lost.is_blameless and not self._knows_work_of(lost)):
             return {}
         fibers = self._state.fibers
         if lost.exit is None or lost.exit.in_hand is None:

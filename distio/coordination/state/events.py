@@ -47,6 +47,9 @@ class Disconnected(NamedTuple):
     reason: str = "the connection to it broke"
     is_final: bool = False
     """Whether its lease is over: it steps no fiber any more, even if its process goes on."""
+    is_blameless: bool = False
+    """Whether the process of the coordinator had ended as well, and the member wasn't seen since:
+    no fiber is suspected of that."""
 
 
 class Expelled(NamedTuple):

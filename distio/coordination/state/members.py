@@ -56,6 +56,8 @@ class MemberRecord:
         """Why the link broke, while the report on the exit of the process is still to come."""
         self.gone_at: float | None = None
         """When that was seen."""
+        self.is_blameless = False
+        """See `events.Disconnected`."""
         self.exit: WorkerExited | None = None
         """How its process has exited, if somebody has seen that."""
 

@@ -160,13 +160,13 @@ def test_half_handshakes_are_bounded_and_the_oldest_make_room() -> None:
     board = Board()
     for n in range(5_000):
         board.hear(0.0, b"address %d" % n, [m.Listen(b"%d" % n)])
-    assert len(board._callers) == len(board._token_of) == 4_096
+    assert len(board._callers) == len(board._callers.addresses) == 4_096
     board.join("honest")
     assert list(board.machine.members) == [1]
     for n in range(5_000):
         board.disconnect(0.0, b"address %d" % n)
     assert not board._callers
-    assert not board._token_of
+    assert not board._callers.addresses
     assert not board._refused
 
 

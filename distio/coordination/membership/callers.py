@@ -1,0 +1,85 @@
+"""Processes that have begun to shake hands: the two halves of each, by their token."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, final
+
+from distio.protocol import messages as m
+
+__all__ = ["Caller", "Callers", "TokenInUse"]
+
+_MOST_CALLERS: Final = 4_096
+
+
+class TokenInUse(Exception):
+    """Another connection has said this half of the handshake."""
+
+
+@final
+class Caller:
+    """A process that has begun to shake hands."""
+
+    def __init__(self) -> None:
+        self.begins: m.Hello | m.Resume | None = None
+        self.speaks_from = b""
+        self.listens_at = b""
+
+    @property
+    def addresses(self) -> list[bytes]:
+        """Those that it has called from."""
+        return [address for address in (self.speaks_from, self.listens_at) if address]
+
+
+@final
+class Callers:
+    """The handshakes that aren't complete."""
+
+    def __init__(self) -> None:
+        self._by_token: OrderedDict[bytes, Caller] = OrderedDict()
+        """The oldest first."""
+        self._token_of: dict[bytes, bytes] = {}
+        """By address: of which handshake it is a half."""
+
+    def __contains__(self, address: bytes) -> bool:
+        return address in self._token_of
+
+    def __len__(self) -> int:
+        return len(self._by_token)
+
+    @property
+    def addresses(self) -> list[bytes]:
+        """Those of all halves."""
+        return [*self._token_of]
+
+    def take(self, address: bytes, message: m.Hello | m.Listen | m.Resume) -> Caller:
+        """One half of a handshake came from this address.
+
+        Raises:
+            TokenInUse: the half was there.
+        """
+        caller = self._by_token.get(message.token)
+        if caller is None:
+            caller = self._by_token[message.token] = Caller()
+        elif caller.listens_at if isinstance(message, m.Listen) else caller.speaks_from:
+            raise TokenInUse
+        self._token_of[address] = message.token
+        if isinstance(message, m.Listen):
+            caller.listens_at = address
+        else:
+            caller.speaks_from, caller.begins = address, message
+        return caller
+
+    @property
+    def one_too_many(self) -> bytes:
+        """An address of the oldest handshake, if it has to make room; else empty."""
+        if len(self._by_token) <= _MOST_CALLERS:
+            return b""
+        return next(iter(self._by_token.values())).addresses[0]
+
+    def forget(self, address: bytes) -> None:
+        """This handshake is complete, or comes to nothing."""
+        token = self._token_of.get(address)
+        if token is not None:
+            for each in self._by_token.pop(token).addresses:
+                self._token_of.pop(each, None)
