@@ -9,7 +9,7 @@ from distio.core.fiber import Fiber
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.base import FIBER
-from distio.protocol.fields import Marked, marked
+from distio.protocol.fields import marked
 from distio.result import Errors, Panic
 
 __all__ = ["story_of_batch", "story_of_request"]
@@ -73,13 +73,5 @@ def _named(fibers: Sequence[int], more: int = 0) -> str:
 
 
 def _fibers_of(message: m.Message) -> list[int]:
-    fibers = _FIBERS.get(type(message))
+    fibers = marked(type(message), FIBER)
     return [] if fibers is None else fibers.values(message)
-
-
-_FIBERS: Final[dict[type, Marked]] = {
-    each: fibers
-    for base in (m.MemberMessage, m.CoordinatorMessage)
-    for each in base.__subclasses__()
-    if (fibers := marked(each, FIBER)) is not None
-}
