@@ -137,10 +137,11 @@ def _of_struct(struct: type[msgspec.Struct], mark: Mark) -> _Part | None:
     ]
     if not inner:
         return None
+    finders = [(name, part.find) for name, part in inner]
 
     def find(value: Any, found: list[Any]) -> None:
-        for name, part in inner:
-            part.find(getattr(value, name), found)
+        for name, find_in in finders:
+            find_in(getattr(value, name), found)
 
     def replace(value: Any, others: Iterator[Any]) -> Any:
         new = {name: part.replace(getattr(value, name), others) for name, part in inner}

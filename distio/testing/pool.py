@@ -143,7 +143,7 @@ class Pool:
         acting = work.fiber if isinstance(work, _ACT_FOR_FIBERS) else work
         request = acting.request if isinstance(acting, Fiber) else None
         is_going_on = executor.commit()
-        if self.is_believed:
+        if self.is_believed and len(state.outbox) > said:
             self._note_snapshots(state.outbox[said:])
         if isinstance(acting, Fiber) and _is_saved_first(acting, executor):
             pass  # it is answered when that is done

@@ -51,15 +51,16 @@ def story_of_batch(method: str, batch: Sequence[Any]) -> Story:
     if len(batch) == 1:
         fibers = _fibers_of(batch[0])
         return f"{method} {type(batch[0]).__name__}{_in_brackets(fibers)}", fibers
-    texts, all_fibers = [], []
+    texts: list[str] = []
+    all_named: list[int] = []
+    others: list[int] = []
     for message in batch:
         fibers = _fibers_of(message)
         named = fibers[:_MOST_NAMED]
         texts.append(type(message).__name__ + _in_brackets(named, len(fibers) - len(named)))
-        all_fibers += named
-    for message in batch:
-        all_fibers += _fibers_of(message)[_MOST_NAMED:]
-    return f"{method} {', '.join(texts)}", all_fibers
+        all_named += named
+        others += fibers[_MOST_NAMED:]
+    return f"{method} {', '.join(texts)}", all_named + others
 
 
 def _in_brackets(fibers: Sequence[int], more: int = 0) -> str:

@@ -147,12 +147,12 @@ class World:
 
     def tell_of_losses(self) -> None:
         """The coordinator has taken up something: whom it has lost is believed nothing more."""
-        machine = self.hub.machine
+        state = self.hub.machine.state
         for process in self.processes:
-            if process.has_joined and process.member.incarnation not in machine.members:
+            if process.has_joined and process.member.state.incarnation not in state.members:
                 process.disbelieve()
         if self.pending is not None:
-            if self.pending.run in machine.runs:
+            if self.pending.run in state.runs:
                 self._has_run = True
             elif self._has_run:
                 self.calls.stop()

@@ -103,6 +103,6 @@ def _check_waiters_of(handle: Handle[Any, Any, Any], parked: Mapping[int, Fiber]
 
 
 def _check_wait(fiber: Fiber, request: AwaitFibers) -> None:
-    ended = sum(handle.outcome is not None for handle in request.handles)
-    if ended >= request.enough:
+    ended = [handle for handle in request.handles if handle.outcome is not None]
+    if len(ended) >= request.enough:
         raise DistioBug(f"fiber {name_of(fiber.id)} waits for what has happened")
