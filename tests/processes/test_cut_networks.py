@@ -79,6 +79,8 @@ class CutLink:
         ip("netns", "add", self.namespace)
         stack.callback(ip, "netns", "del", self.namespace)
         ip("link", "add", self._near, "type", "veth", "peer", "name", far)
+        # with its namespace it would go some time later, and the next test is to use its name
+        stack.callback(ip, "link", "del", self._near)
         ip("link", "set", far, "netns", self.namespace)
         ip("addr", "add", f"{self.here}/30", "dev", self._near)
         self.set("up")
