@@ -47,12 +47,6 @@ class _Codec(Generic[T]):
     def __init__(self, base: type[T]) -> None:
         self._types = base.__subclasses__()
         self._encoder = msgspec.msgpack.Encoder()
-        self._payloads = {
-            each: payloads
-            for each in self._types
-            if (payloads := marked(each, PAYLOAD)) is not None
-        }
-        """By type of message, its fields with payloads; most types have none."""
 
     @cached_property
     def _decoder(self) -> msgspec.msgpack.Decoder[Any]:
@@ -66,7 +60,7 @@ class _Codec(Generic[T]):
         frames: list[bytes] = []
         slim = list(messages)
         for index, message in enumerate(messages):
-            field = self._payloads.get(type(message))
+            field = marked(type(message), PAYLOAD)
             if field is None:
                 continue
             payloads = field.values(message)
@@ -108,12 +102,13 @@ class _Codec(Generic[T]):
                 raise MalformedFrame(f"no payload {part} in message {index}")
             filled[index][part] = bytes(frame)
         for index, payloads in filled.items():
-            field = self._payloads[type(messages[index])]
+            field = marked(type(messages[index]), PAYLOAD)
+            assert field is not None  # it has payloads
             messages[index] = field.replaced(messages[index], payloads)
         return batch
 
     def _payloads_of(self, message: T) -> list[bytes]:
-        field = self._payloads.get(type(message))
+        field = marked(type(message), PAYLOAD)
         return [] if field is None else field.values(message)
 
 

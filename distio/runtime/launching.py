@@ -46,7 +46,8 @@ _MOST_KEPT: Final = 8_192
 _MOST_LINES: Final = 10
 
 # `-m` would need PYTHONPATH, which -I and -E ignore. Nothing is imported before the path is right,
-# lest a module of the working directory comes in its place.
+# lest a module of the working directory comes in its place. The collector would look through the
+# modules again and again while they are imported, at each full collection, and at the exit.
 _BOOTSTRAP: Final = f"""\
 def bootstrap():
     import sys
@@ -56,8 +57,14 @@ def bootstrap():
     parent = json.loads(os.environ.pop({_PARENT!r}))
     module, *arguments = sys.argv[1:]
     sys.path[:], sys.argv[:] = parent["path"], parent["argv"]
-    import importlib
-    importlib.import_module(module).main(arguments)
+    import gc, importlib
+    was_enabled = gc.isenabled()
+    gc.disable()
+    main = importlib.import_module(module).main
+    gc.freeze()
+    if was_enabled:
+        gc.enable()
+    main(arguments)
 bootstrap()
 """
 

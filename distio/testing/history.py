@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from distio.core.fiber import Handle
 from distio.errors import MatchError
 from distio.protocol.ids import fiber_id, name_of
 
-__all__ = ["Entry", "History"]
+__all__ = ["History"]
 
 
-class Entry(NamedTuple):
-    """One line."""
+Entry = tuple[float, str, str, Sequence[int]]
+"""The virtual time, who it is about, what happens, and the fibers, first those that `what` names.
 
-    seconds: float
-    """Virtual time since the simulation began."""
-    who: str
-    what: str
-    """Each `{}` in it stands for the name of a fiber."""
-    fibers: Sequence[int]
-    """All that it is about, first those that `what` names."""
+A plain tuple: a simulation writes an entry for almost every event, and most are never read.
+"""
 
-    def __str__(self) -> str:
-        text = self.what.format(*map(name_of, self.fibers))
-        return f"{self.seconds:.6f} {self.who}: {text}"
+
+def _line(entry: Entry) -> str:
+    seconds, who, what, fibers = entry
+    return f"{seconds:.6f} {who}: {what.format(*map(name_of, fibers))}"
 
 
 @final
@@ -39,8 +35,15 @@ class History(Sequence[str]):
         self._entries: list[Entry] = []
 
     def add(self, seconds: float, who: str, what: str, fibers: Sequence[int] = ()) -> None:
-        """Add a line; see `Entry`."""
-        self._entries.append(Entry(seconds, who, what, fibers))
+        """Add a line.
+
+        Args:
+            seconds: the virtual time since the simulation began.
+            who: the process it is about.
+            what: what happens; each `{}` in it stands for the name of a fiber.
+            fibers: all that it is about, first those that `what` names.
+        """
+        self._entries.append((seconds, who, what, fibers))
 
     def of(self, fiber: Handle[Any, Any, Any] | int | str) -> list[str]:
         """The lines about one fiber: its whole life.
@@ -52,13 +55,13 @@ class History(Sequence[str]):
             MatchError: `fiber` is something else.
         """
         id = _id_of(fiber)
-        return [str(entry) for entry in self._entries if id in entry.fibers]
+        return [_line(entry) for entry in self._entries if id in entry[3]]
 
     @property
     def fingerprint(self) -> int:
         """A number that equal histories share, to count distinct ones in one process."""
         return hash(
-            tuple([(each.seconds, each.who, each.what, *each.fibers) for each in self._entries])
+            tuple([(seconds, who, what, *fibers) for seconds, who, what, fibers in self._entries])
         )
 
     def __len__(self) -> int:
@@ -66,11 +69,11 @@ class History(Sequence[str]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [str(entry) for entry in self._entries[index]]
-        return str(self._entries[index])
+            return [_line(entry) for entry in self._entries[index]]
+        return _line(self._entries[index])
 
     def __iter__(self) -> Iterator[str]:
-        return map(str, self._entries)
+        return map(_line, self._entries)
 
     def __str__(self) -> str:
         return "\n".join(self)

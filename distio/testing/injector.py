@@ -80,7 +80,7 @@ class Injector:
         self._by_event: list[tuple[int, int, Fault]] = []
         self._poisons: dict[str, Crash] = {}
         """By the name of a fiber: what happens to each worker that steps it."""
-        self._poisoned: tuple[str, Crash] | None = None
+        self.poisoned: tuple[str, Crash] | None = None
         """The process that has stepped such a fiber just now."""
         for fault in plan.faults:
             self._plan(fault)
@@ -110,13 +110,13 @@ class Injector:
     def stepped(self, fiber: Fiber, worker: str) -> None:
         """A worker has stepped this fiber."""
         if self._poisons and fiber.name in self._poisons:
-            self._poisoned = worker, self._poisons[fiber.name]
+            self.poisoned = worker, self._poisons[fiber.name]
 
     def poison(self) -> None:
-        """Let the worker crash that has just stepped a fiber that does this to it."""
-        if self._poisoned is not None:
-            (name, crash), self._poisoned = self._poisoned, None
-            self._befall(replace(crash, process=name, fiber=None))
+        """Let the poisoned worker crash."""
+        assert self.poisoned is not None
+        (name, crash), self.poisoned = self.poisoned, None
+        self._befall(replace(crash, process=name, fiber=None))
 
     def has_exited(self, worker: Process) -> None:
         """A worker is no more; one that was told to leave may be started anew."""

@@ -7,7 +7,7 @@ what is seen from outside: which process steps it, which messages carry it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, final
+from typing import Final, NoReturn, final
 
 from distio.errors import InvariantBroken
 from distio.protocol import messages as m
@@ -59,7 +59,8 @@ class Ledger:
             owner: the fiber that ends after them; 0: none.
         """
         for fiber in fibers:
-            self._require(fiber not in self._place, fiber, "was made twice")
+            if fiber in self._place:
+                self._fail(fiber, "was made twice")
             self._place[fiber] = who
             if owner:
                 self._owner[fiber] = owner
@@ -71,13 +72,15 @@ class Ledger:
     def stepped(self, fiber: int, epoch: int, who: str, now: float) -> None:
         """This process steps it."""
         self._is_at(fiber, who, "is stepped by")
-        self._require(epoch == self._epoch.get(fiber, 0), fiber, f"is stepped in epoch {epoch}")
+        if epoch != self._epoch.get(fiber, 0):
+            self._fail(fiber, f"is stepped in epoch {epoch}")
         deadline = self._asleep.pop(fiber, now)
-        self._require(now >= deadline, fiber, f"woke {deadline - now:g} s early")
+        if now < deadline:
+            self._fail(fiber, f"woke {deadline - now:g} s early")
 
     def stepped_by_lost(self, fiber: int, who: str) -> None:
         """This process steps it, though the fiber may go on elsewhere: the process is lost."""
-        self._require(False, fiber, f"is stepped by {who}, which was held for lost before")
+        self._fail(fiber, f"is stepped by {who}, which was held for lost before")
 
     def cancelled(self, fiber: int) -> None:
         """It sleeps no longer: it unwinds."""
@@ -91,8 +94,9 @@ class Ledger:
     def sleeps_on(self, fiber: int, seconds: float) -> None:
         """It sleeps for the rest of that time, which has begun when it first slept so long."""
         first = self._first_sleep.get((fiber, seconds))
-        self._require(first is not None, fiber, f"sleeps on for {seconds:g} s, but has never begun")
-        self._asleep[fiber] = first or 0.0
+        if first is None:
+            self._fail(fiber, f"sleeps on for {seconds:g} s, but has never begun")
+        self._asleep[fiber] = first
 
     # -- what is said ---------------------------------------------------------------------
 
@@ -159,14 +163,15 @@ class Ledger:
             if self._place.get(fiber) == _GONE or fiber in self._forgotten:
                 returned.append(fiber)
                 self._forgotten.discard(fiber)
-                is_known = fiber in self._told
-                self._require(not is_known, fiber, "comes back, but others know how it ended")
+                if fiber in self._told:
+                    self._fail(fiber, "comes back, but others know how it ended")
                 self._asleep.pop(fiber, None)
                 self._place[fiber] = _ON_ITS_WAY
                 self.restored += 1
             self._is_at(fiber, _ON_ITS_WAY, f"arrives at {who} while it is not")
             before = self._epoch.get(fiber, 0)
-            self._require(epoch > before, fiber, f"goes from epoch {before} to epoch {epoch}")
+            if epoch <= before:
+                self._fail(fiber, f"goes from epoch {before} to epoch {epoch}")
             self._place[fiber] = who
             self._epoch[fiber] = epoch
             self._left_from.pop(fiber, None)
@@ -177,8 +182,8 @@ class Ledger:
         self._is_at(fiber, who, "ends at")
         owner = self._owner.get(fiber)
         while owner is not None and not is_cancelled:
-            has_been_told = now > self._lost_at.get(owner, now) + _LONG
-            self._require(not has_been_told, fiber, "goes on for long, though its owner is lost")
+            if now > self._lost_at.get(owner, now) + _LONG:
+                self._fail(fiber, "goes on for long, though its owner is lost")
             owner = self._owner.get(owner)
         self._place[fiber] = _ENDED
         self._ended_at[fiber] = who
@@ -205,7 +210,8 @@ class Ledger:
             return
         known = self._told.get(fiber)
         self._told[fiber] = hash(outcome)
-        self._require(known in (None, hash(outcome)), fiber, "has ended in two ways")
+        if known not in (None, hash(outcome)):
+            self._fail(fiber, "has ended in two ways")
 
     def stranded(self) -> list[int]:
         """The fibers that should have ended and haven't."""
@@ -213,8 +219,8 @@ class Ledger:
 
     def _is_at(self, fiber: int, place: str, what: str) -> None:
         known = self._place.get(fiber, "unknown")
-        self._require(known == place, fiber, f"{what} {place}, but it is {known}")
+        if known != place:
+            self._fail(fiber, f"{what} {place}, but it is {known}")
 
-    def _require(self, holds: bool, fiber: int, what: str) -> None:
-        if not holds:
-            raise InvariantBroken(f"fiber {name_of(fiber)} {what}", self._history.of(fiber))
+    def _fail(self, fiber: int, what: str) -> NoReturn:
+        raise InvariantBroken(f"fiber {name_of(fiber)} {what}", self._history.of(fiber))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import final
+from typing import Final, final
 
 from distio.coordination.executor.executor import Executor
 from distio.coordination.executor.tasks import Task
@@ -25,6 +25,10 @@ from distio.testing.environment import PoolEnvironment
 from distio.testing.stories import story_of_request
 
 __all__ = ["Pool"]
+
+_ACT_FOR_FIBERS: Final = (TakeSnapshots, RepeatRequest)
+_START_FIBERS: Final = (rq.Spawn, rq.SpawnHere, rq.CallActor)
+"""Named here: a union of types that is written in a call is made anew for each event."""
 
 
 @final
@@ -136,10 +140,10 @@ class Pool:
         work, state = executor.work, self._host.member.state
         ready = state.ready
         before, said = len(ready), len(state.outbox)
-        acting = work.fiber if isinstance(work, TakeSnapshots | RepeatRequest) else work
+        acting = work.fiber if isinstance(work, _ACT_FOR_FIBERS) else work
         request = acting.request if isinstance(acting, Fiber) else None
         is_going_on = executor.commit()
-        if self.is_believed:
+        if self.is_believed and len(state.outbox) > said:
             self._note_snapshots(state.outbox[said:])
         if isinstance(acting, Fiber) and _is_saved_first(acting, executor):
             pass  # it is answered when that is done
@@ -168,7 +172,7 @@ class Pool:
             return
         if self.is_believed:
             self._keep_books(fiber, asked)
-        if isinstance(fiber.request, rq.Spawn | rq.SpawnHere | rq.CallActor):
+        if isinstance(fiber.request, _START_FIBERS):
             children = [handle.id for handle in fiber.value]
             self._world.note(
                 self._name, "fiber {} has started" + " {}" * len(children), [fiber.id, *children]
@@ -178,7 +182,7 @@ class Pool:
 
     def _keep_books(self, fiber: Fiber, asked: Request | None) -> None:
         world, request = self._world, fiber.request
-        if isinstance(request, rq.Spawn | rq.SpawnHere | rq.CallActor):
+        if isinstance(request, _START_FIBERS):
             owner = fiber.id if isinstance(request, rq.Spawn) and request.are_owned else 0
             world.ledger.made([handle.id for handle in fiber.value], self._name, owner)
         elif isinstance(request, rq.Sleep):

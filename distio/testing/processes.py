@@ -133,7 +133,7 @@ class Process(Services):
         if self._standalone is not None:
             if due <= now:
                 self.actions.append(self._ticking)
-        elif due <= now or self.ask_at <= now:
+        elif due <= now or (self.lines.ask_at <= now and self.ask_at <= now):
             self.actions.append(self._keeping)
         self.next_moment = min(arrival, due)
         if self._member is not None:
@@ -167,7 +167,7 @@ class Process(Services):
         member = self._member
         if self.has_ended or self.is_paused or self._standalone is not None or member is None:
             return inf
-        has_work = member.hosts_fibers or member.state.ready or self._pool.commits()
+        has_work = member.state.ready or member.hosts_fibers or self._pool.commits()
         return self.lines.ask_at if has_work else inf
 
     # -- what work needs ------------------------------------------------------------------
@@ -310,7 +310,7 @@ class Process(Services):
                 self.lines.renewed(message)
             elif isinstance(message, m.LinkBroke):
                 self._connection_broke()
-            elif isinstance(message, m.Shutdown | m.Refused):
+            elif isinstance(message, (m.Shutdown, m.Refused)):
                 is_fenced = isinstance(message, m.Refused) or not message.is_for_all
                 self._lose_coordinator(message.reason, is_fenced=is_fenced)
                 return

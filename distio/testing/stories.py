@@ -9,7 +9,7 @@ from distio.core.fiber import Fiber
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.base import FIBER
-from distio.protocol.fields import Marked, marked
+from distio.protocol.fields import marked
 from distio.result import Errors, Panic
 
 __all__ = ["story_of_batch", "story_of_request"]
@@ -51,15 +51,16 @@ def story_of_batch(method: str, batch: Sequence[Any]) -> Story:
     if len(batch) == 1:
         fibers = _fibers_of(batch[0])
         return f"{method} {type(batch[0]).__name__}{_in_brackets(fibers)}", fibers
-    texts, all_fibers = [], []
+    texts: list[str] = []
+    all_named: list[int] = []
+    others: list[int] = []
     for message in batch:
         fibers = _fibers_of(message)
         named = fibers[:_MOST_NAMED]
         texts.append(type(message).__name__ + _in_brackets(named, len(fibers) - len(named)))
-        all_fibers += named
-    for message in batch:
-        all_fibers += _fibers_of(message)[_MOST_NAMED:]
-    return f"{method} {', '.join(texts)}", all_fibers
+        all_named += named
+        others += fibers[_MOST_NAMED:]
+    return f"{method} {', '.join(texts)}", all_named + others
 
 
 def _in_brackets(fibers: Sequence[int], more: int = 0) -> str:
@@ -73,13 +74,5 @@ def _named(fibers: Sequence[int], more: int = 0) -> str:
 
 
 def _fibers_of(message: m.Message) -> list[int]:
-    fibers = _FIBERS.get(type(message))
+    fibers = marked(type(message), FIBER)
     return [] if fibers is None else fibers.values(message)
-
-
-_FIBERS: Final[dict[type, Marked]] = {
-    each: fibers
-    for base in (m.MemberMessage, m.CoordinatorMessage)
-    for each in base.__subclasses__()
-    if (fibers := marked(each, FIBER)) is not None
-}

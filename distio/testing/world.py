@@ -154,12 +154,12 @@ class World:
 
     def tell_of_losses(self) -> None:
         """The coordinator has taken up something: whom it has lost is believed nothing more."""
-        machine = self.hub.machine
+        state = self.hub.machine.state
         for process in self.processes:
-            if process.has_joined and process.member.incarnation not in machine.members:
+            if process.has_joined and process.member.state.incarnation not in state.members:
                 process.disbelieve()
         if self.pending is not None:
-            if self.pending.run in machine.runs:
+            if self.pending.run in state.runs:
                 self._has_run = True
             elif self._has_run:
                 self.calls.stop()
@@ -280,7 +280,8 @@ class World:
         if actor == AGENDA:
             self._agenda.drop_first()
         act(subject)
-        self._injector.poison()
+        if self._injector.poisoned is not None:
+            self._injector.poison()
         self._idle_events += 1
         if self._idle_events > _MOST_IDLE_EVENTS:
             raise InvariantBroken("the processes talk and talk, and no fiber makes a step", ())
@@ -331,7 +332,8 @@ class World:
             return False
         # as long as nothing else is to come, it changes nothing that a worker asks for its lease
         for process in self.processes:
-            earliest = min(earliest, process.ask_at)
+            if process.lines.ask_at < earliest:  # else it isn't worth asking whether it has work
+                earliest = min(earliest, process.ask_at)
         earliest = max(earliest, self.now)
         if earliest > self._plan.limits.virtual_seconds and not self.is_over:
             raise SimulationLimit(
@@ -342,7 +344,9 @@ class World:
         self.now = earliest
         self.hub.is_stale = True
         for process in self.processes:
-            if process.next_moment <= earliest or process.ask_at <= earliest:
+            if process.next_moment <= earliest or (
+                process.lines.ask_at <= earliest and process.ask_at <= earliest
+            ):
                 process.is_stale = True
         return True
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import pytest
 
 from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.runtime.coordinator_process import CoordinatorProcess
+from tests.conftest import PATIENCE
 
-__all__ = ["Coordinate", "Worker", "coordinate", "worker_at"]
+__all__ = ["Coordinate", "Joinings", "Worker", "coordinate", "hear_joinings", "worker_at"]
 
 
 class Coordinate(Protocol):
@@ -38,6 +43,41 @@ def coordinate() -> Iterator[Coordinate]:
     for process, thread in running:
         process.stop()
         thread.join()
+
+
+class Joinings(logging.Handler):
+    """Hears, from the log of the coordinators on threads, which processes have joined."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._joined = Counter[str]()
+        """By kind: how many."""
+        self._changed = threading.Condition()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if found := re.match(r"(\w+) \d+ joined: ", record.getMessage()):
+            with self._changed:
+                self._joined[found[1]] += 1
+                self._changed.notify_all()
+
+    def wait_for(self, kind: str, count: int = 1) -> None:
+        """Wait until that many of this kind have joined."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._joined[kind] >= count, PATIENCE)
+
+
+@contextmanager
+def hear_joinings() -> Iterator[Joinings]:
+    """Hear of all processes that join meanwhile."""
+    log, joinings = logging.getLogger("distio.coordinator"), Joinings()
+    level = log.level
+    log.addHandler(joinings)
+    log.setLevel(logging.INFO)
+    try:
+        yield joinings
+    finally:
+        log.setLevel(level)
+        log.removeHandler(joinings)
 
 
 class Worker(subprocess.Popen[str]):

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import PATIENCE
 
 PROGRAM = """
-import signal, sys, threading, time
+import os, signal, sys, threading, time
 from distio import Cluster, io
 
 started = io.defer(print, "started", flush=True)

@@ -3,7 +3,8 @@
 Python's start and the imports take several times as long as a short script. So one process
 imports everything and then forks for each script; it has neither threads nor connections. The
 script finds what it would find if Python had been given it: a `__main__`, a working directory,
-arguments, streams and an exit code of its own.
+arguments, streams and an exit code of its own. At its end, its threads are waited for and what it
+has registered is called; but the modules aren't taken apart, which would take longer than both.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import IO
+from typing import IO, NoReturn
 
 __all__ = ["run_script"]
 
@@ -82,7 +84,7 @@ def _read(file: IO[bytes]) -> str:
 
 
 def _serve(connection: socket.socket) -> None:
-    """Fork for each request; return in the child when its script has ended."""
+    """Fork for each request; the children end with their scripts."""
     for module in _IMPORTED:
         import_module(module)
     gc.freeze()
@@ -93,16 +95,15 @@ def _serve(connection: socket.socket) -> None:
         pid = os.fork()
         if pid == 0:
             connection.close()
-            gc.unfreeze()
-            _run_as_main(*json.loads(request), descriptors=descriptors)
-            return
+            _end_child(_run_as_main(*json.loads(request), descriptors=descriptors))
         for descriptor in descriptors:
             os.close(descriptor)
         _, status = os.waitpid(pid, 0)
         connection.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _run_as_main(script: str, *rest: str, descriptors: Sequence[int]) -> None:
+def _run_as_main(script: str, *rest: str, descriptors: Sequence[int]) -> int:
+    """Run the script; return the exit code."""
     *arguments, directory = rest
     for standard, descriptor in enumerate(descriptors, start=1):
         os.dup2(descriptor, standard)
@@ -114,7 +115,28 @@ def _run_as_main(script: str, *rest: str, descriptors: Sequence[int]) -> None:
     main = ModuleType("__main__")
     main.__file__ = path
     sys.modules["__main__"] = main
-    exec(compile(Path(path).read_bytes(), path, "exec", dont_inherit=True), vars(main))
+    try:
+        exec(compile(Path(path).read_bytes(), path, "exec", dont_inherit=True), vars(main))
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except BaseException:  # noqa: BLE001 (as Python does)
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _end_child(code: int) -> NoReturn:
+    """End as Python does, but for the modules."""
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code & 0xFF)
 
 
 if __name__ == "__main__":

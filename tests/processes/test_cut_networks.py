@@ -23,6 +23,7 @@ from distio import Cluster, Ok, io
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
 from tests.harness.chaos import calls_of, note
+from tests.harness.daemons import hear_joinings
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +79,8 @@ class CutLink:
         ip("netns", "add", self.namespace)
         stack.callback(ip, "netns", "del", self.namespace)
         ip("link", "add", self._near, "type", "veth", "peer", "name", far)
+        # with its namespace it would go some time later, and the next test is to use its name
+        stack.callback(ip, "link", "del", self._near)
         ip("link", "set", far, "netns", self.namespace)
         ip("addr", "add", f"{self.here}/30", "dev", self._near)
         self.set("up")
@@ -118,6 +121,7 @@ class FarWorker:
     def __init__(
         self, stack: ExitStack, link: CutLink, patience_of_coordinator: float = PATIENCE_OF_ALL
     ) -> None:
+        self._joinings = stack.enter_context(hear_joinings())
         coordinator = CoordinatorProcess("tcp://127.0.0.1:0", patience=patience_of_coordinator)
         thread = threading.Thread(target=coordinator.run)
         thread.start()
@@ -149,9 +153,7 @@ class FarWorker:
     def start_another(self) -> None:
         """Start a worker that is near, and wait until it has joined."""
         self.begin_another()
-        pids = io.zip_par([io.defer(os.getpid)] * 8)
-        while len({*self.cluster.run(pids, None).unsafe_get()}) < 2:
-            pass
+        self._joinings.wait_for("worker", 2)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Final
@@ -18,6 +17,7 @@ from distio import Cluster, Ok, Panic, io
 from distio.errors import WorkerLost
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
+from tests.harness.daemons import hear_joinings
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +29,7 @@ class Daemon:
     """A coordinator on a thread, with a client, and a daemon with two processes."""
 
     def __init__(self, stack: ExitStack) -> None:
+        joinings = stack.enter_context(hear_joinings())
         coordinator = CoordinatorProcess("tcp://127.0.0.1:0", absence=FOR_EVER)
         thread = threading.Thread(target=coordinator.run)
         thread.start()
@@ -40,12 +41,9 @@ class Daemon:
         self.parent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         stack.callback(self.parent.communicate)
         stack.callback(self.parent.terminate)
-        while (
-            len(set(self.cluster.run(io.zip_par([io.defer(os.getpid)] * 8), None).unsafe_get())) < 2
-        ):
-            pass
-        while not any(member.hello.pid == self.parent.pid for member in self.members):
-            time.sleep(0.01)
+        joinings.wait_for("worker", 2)
+        joinings.wait_for("client", 2)  # this one, and the parent of the workers
+        self.cluster.run(io.pure(None), None)  # then the machine has taken up who has joined
 
     @property
     def members(self) -> list[Any]:

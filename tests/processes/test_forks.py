@@ -23,6 +23,7 @@ parent = os.getpid()
 def outcome_of_child(do):
     '''What a forked child prints, and how it ends; it has 20 seconds.'''
     reader, writer = os.pipe()
+    sys.stdout.flush()  # else the child prints once more what this process has printed
     pid = os.fork()
     if pid == 0:
         signal.alarm(20)

@@ -55,7 +55,7 @@ def tree() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="distio tests ", dir="/tmp") as name:
         os.chmod(name, 0o755)
         tree = Path(name, "tree")
-        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*"))
         yield tree
 
 

@@ -33,6 +33,7 @@ ENDS = {
     "by a message": "sys.exit('said')",
     "by an exception": "raise ValueError('no')",
     "at once": "sys.stdout.flush(); os._exit(4)",
+    "after a thread": "threading.Timer(0.01, print, ['late']).start()",
     "by a signal": "sys.stdout.flush(); os.kill(os.getpid(), 9)",
 }
 

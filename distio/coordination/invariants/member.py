@@ -31,11 +31,12 @@ def check_places(state: MemberState, executing: Iterable[Work] | None) -> None:
     alive = dict.fromkeys(runs, 0)
     blocked = {id: len(run.nested) for id, run in runs.items()}
     for fiber in parked.values():
-        alive[fiber.run] = alive.get(fiber.run, 0) + 1
-        if type(fiber.request) is AwaitFibers:
-            _check_wait(fiber, fiber.request)
-        if fiber.request is not None and fiber.request.waits_for_fibers:
-            blocked[fiber.run] = blocked.get(fiber.run, 0) + 1
+        run, request = fiber.run, fiber.request
+        alive[run] = alive.get(run, 0) + 1
+        if type(request) is AwaitFibers:
+            _check_wait(fiber, request)
+        if request is not None and request.waits_for_fibers:
+            blocked[run] = blocked.get(run, 0) + 1
     waiting = [*state.ready, *state.set_aside.values()]
     for work in waiting if executing is None else [*waiting, *executing]:
         if isinstance(work, Fiber):
@@ -47,14 +48,14 @@ def check_places(state: MemberState, executing: Iterable[Work] | None) -> None:
     if len(set(here)) < len(here):
         twice, count = Counter(here).most_common(1)[0]
         raise DistioBug(f"fiber {name_of(twice)} is in {count} places")
-    for id, run in runs.items():
-        if run.blocked + len(run.asked) != blocked[id] or not run.asked <= parked.keys():
+    for id, local in runs.items():
+        if local.blocked + len(local.asked) != blocked[id] or not local.asked <= parked.keys():
             raise DistioBug(
                 f"{blocked[id]} fibers wait for others, "
-                f"but {run.blocked} and {len(run.asked)} are counted"
+                f"but {local.blocked} and {len(local.asked)} are counted"
             )
-        if executing is not None and run.alive != alive[id]:
-            raise DistioBug(f"{alive[id]} fibers are alive here, but {run.alive} are counted")
+        if executing is not None and local.alive != alive[id]:
+            raise DistioBug(f"{alive[id]} fibers are alive here, but {local.alive} are counted")
 
 
 def check_handles(
@@ -84,20 +85,24 @@ def check_waiters(state: MemberState) -> None:
         DistioBug: a fiber has gone on, and was not struck out.
     """
     parked = state.parked
-    fibers = [*parked.values(), *[work for work in state.ready if isinstance(work, Fiber)]]
-    handles = [
-        *[fiber.handle for fiber in fibers],
-        *state.hosted.values(),
-        *state.awaited.values(),
-    ]
+    handles = [fiber.handle for fiber in parked.values()]
+    handles += [work.handle for work in state.ready if isinstance(work, Fiber)]
+    handles += state.hosted.values()
+    if state.awaited:
+        handles += state.awaited.values()
     for handle in handles:
-        for waiting in (handle.waiters if handle is not None else None) or ():
-            waiter: Fiber = waiting.fiber
-            if parked.get(waiter.id) is not waiter or waiter.request is not waiting.request:
-                raise DistioBug(f"fiber {name_of(waiter.id)} is entered for a wait that is over")
+        if handle is not None and handle.waiters:
+            _check_waiters_of(handle, parked)
+
+
+def _check_waiters_of(handle: Handle[Any, Any, Any], parked: Mapping[int, Fiber]) -> None:
+    for waiting in handle.waiters or ():
+        waiter: Fiber = waiting.fiber
+        if parked.get(waiter.id) is not waiter or waiter.request is not waiting.request:
+            raise DistioBug(f"fiber {name_of(waiter.id)} is entered for a wait that is over")
 
 
 def _check_wait(fiber: Fiber, request: AwaitFibers) -> None:
-    ended = sum(handle.outcome is not None for handle in request.handles)
-    if ended >= request.enough:
+    ended = [handle for handle in request.handles if handle.outcome is not None]
+    if len(ended) >= request.enough:
         raise DistioBug(f"fiber {name_of(fiber.id)} waits for what has happened")

@@ -303,14 +303,19 @@ def current_space() -> ObjectSpace:
     return _simulated.space or _space
 
 
-@contextmanager
-def use_space(space: ObjectSpace) -> Iterator[None]:
-    """A simulation: what happens now happens in this process of it."""
-    outer, _simulated.space = _simulated.space, space
-    try:
-        yield
-    finally:
-        _simulated.space = outer
+class use_space:
+    """A simulation: what happens in it happens in this process of the simulation."""
+
+    __slots__ = ("_outer", "_space")
+
+    def __init__(self, space: ObjectSpace) -> None:
+        self._space = space
+
+    def __enter__(self) -> None:
+        self._outer, _simulated.space = _simulated.space, self._space
+
+    def __exit__(self, *_: object) -> None:
+        _simulated.space = self._outer
 
 
 def _start_anew() -> None:
