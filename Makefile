@@ -73,9 +73,10 @@ campaign: .venv/installed-dev ## simulate N schedules of each program that a los
 	CAMPAIGN=$(N) $(PY) -m pytest $(PYTEST_FLAGS) tests/simulation/test_recovering.py
 	$(PY) -m pytest $(PYTEST_FLAGS) --seeds $(N) tests/simulation/test_generated_simulation.py tests/simulation/test_talking_simulation.py
 
-chaos: .venv/installed-dev ## kill 200 workers and 50 coordinators amid programs: is each Result right?
-	CHAOS_KILLS=$${CHAOS_KILLS:-200} CHAOS_COORDINATOR_KILLS=$${CHAOS_COORDINATOR_KILLS:-50} $(PY) -m pytest \
-	tests/processes/test_chaos.py tests/processes/test_cut_networks.py $(CHAOS_FLAGS)
+chaos: .venv/installed-dev ## kill 200 workers, 50 coordinators, 20 whole programs: is each Result right?
+	CHAOS_KILLS=$${CHAOS_KILLS:-200} CHAOS_COORDINATOR_KILLS=$${CHAOS_COORDINATOR_KILLS:-50} \
+	CHAOS_WHOLE_KILLS=$${CHAOS_WHOLE_KILLS:-10} $(PY) -m pytest tests/processes/test_chaos.py \
+	tests/processes/test_cut_networks.py tests/processes/test_whole_programs.py $(CHAOS_FLAGS)
 
 clean: ## remove environments and caches
 	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
