@@ -186,7 +186,7 @@ class CoordinatorProcess:
         if journal.last_wall_clock:
             log.info(
                 "going on from the journal in %s as it was at %s, with %d members and %d runs",
-                journal.directory,
+                journal.name,
                 describe(journal.last_wall_clock),
                 len(board.machine.members),
                 len(board.machine.runs),
@@ -234,15 +234,15 @@ class CoordinatorProcess:
             self._poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
         try:
             self._serve()
+            if self._journal is not None:
+                self._park(self._journal)
         except JournalLost as lost:
             log.error("the coordinator ends: %s", lost)
             self.failed = True
-            self._hang_up()
-            return
         if self._journal is None:
             self._shut_down()
         else:
-            self._park()
+            self._hang_up()
 
     def _serve(self) -> None:
         is_closing = False
@@ -433,19 +433,17 @@ class CoordinatorProcess:
 
     # -- the end --------------------------------------------------------------------------
 
-    def _park(self) -> None:
+    def _park(self, journal: Journal) -> None:
         """Let another process go on: members aren't told, and wait for it."""
-        assert self._journal is not None
         self._send_batches()
         count = len(self._board.machine.runs)
         log.info(
             "the coordinator ends, and its journal in %s is complete; %d runs go on as soon as "
             "another one takes it up",
-            self._journal.directory,
+            journal.name,
             count,
         )
-        self._journal.checkpoint_now(self._board)
-        self._hang_up()
+        journal.checkpoint_now(self._board)
 
     def _hang_up(self) -> None:
         self._router.disable_monitor()
