@@ -1,4 +1,4 @@
-"""The command line: `distio run`, `distio coordinator`, `distio drain`, `distio version`."""
+"""The command line: `distio run`, `coordinator`, `journal`, `drain`, `version`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from distio.cli import report
+from distio.cli.journal import journal_app
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
@@ -29,6 +30,7 @@ _UsageProblem: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 """ClickException: of click, or of the copy of it that later versions of typer carry."""
 
 app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app.add_typer(journal_app, name="journal")
 
 
 class _Sync(StrEnum):

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from distio.errors import JournalError
 from distio.runtime.journal.files import Files, sync_directory
-from distio.runtime.journal.lock import hold, require_private
+from distio.runtime.journal.lock import hold, holder_of, require_private
 from distio.runtime.journal.store import (
     FORMAT,
     About,
@@ -86,6 +86,8 @@ class Database:
 
     def _open(self, directory: Path, *, is_power_safe: bool) -> None:
         is_read_only = self._lock is None
+        if is_read_only and not directory.exists():
+            raise _no_journal(directory)
         require_private(directory)
         if not self._path.exists():
             self._make_new(directory, is_read_only=is_read_only)
@@ -105,7 +107,7 @@ class Database:
     def _make_new(self, directory: Path, *, is_read_only: bool) -> None:
         """Make a database that is complete as soon as it is there: an empty one is damaged."""
         if is_read_only:
-            raise JournalError(f"there is no journal in {directory}; check the path")
+            raise _no_journal(directory)
         if self.checkpoints.has_any() or _log_of(self._path).exists():
             raise damaged(self.name, f"{self._path.name} is missing")
         partial = self._path.with_name(f"{FILE}.partial")
@@ -195,6 +197,10 @@ class Database:
         with self._translated():
             rows = self._connection.execute("SELECT format, checksum, about FROM about")
             return checked_about(self.name, rows.fetchone())
+
+    def held_by(self) -> str:
+        """The process that holds it now, in words; empty: none does."""
+        return holder_of(self._path.parent)
 
     def hold(self, holder: Holder) -> None:
         """Become its holder: whoever was before can't write any more."""
@@ -288,7 +294,12 @@ class Database:
 
     def _rows(self, query: str, *values: int) -> Iterator[Any]:
         with self._translated():
-            yield from self._connection.execute(query, values)
+            rows = self._connection.execute(query, values)
+            row = rows.fetchone()
+        while row is not None:
+            yield row
+            with self._translated():
+                row = rows.fetchone()
 
     def damages(self) -> Iterator[str]:
         """All that can be found of damages, without opening what it holds."""
@@ -312,6 +323,10 @@ class Database:
         with suppress(FileNotFoundError):
             sizes["write-ahead log"] = log.stat().st_size
         return sizes
+
+
+def _no_journal(directory: Path) -> JournalError:
+    return JournalError(f"there is no journal in {directory}; check the path")
 
 
 def _connect(path: Path, *, is_read_only: bool) -> sqlite3.Connection:

@@ -141,6 +141,9 @@ class Store(Protocol):
     def about(self) -> About:
         """What it says of itself."""
 
+    def held_by(self) -> str:
+        """The process that holds it now, in words; empty: none does."""
+
     def hold(self, holder: Holder) -> None:
         """Become its holder: whoever was before can't write any more."""
 

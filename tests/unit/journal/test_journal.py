@@ -198,14 +198,11 @@ def test_turn_that_cannot_be_written_is_written_later_and_told_once_a_minute(
         journal.note(each)
     journal.commit(wait)
     *stands, goes_on = complaints
-    assert (
-        stands
-        == [
-            f"the journal in {tmp_path} can't be written (database or disk is full), so the cluster "
-            f"stands still; it goes on as soon as that is mended"
-        ]
-        * 3
+    stands_still = (
+        f"the journal in {tmp_path} can't be written (database or disk is full), so the cluster "
+        f"stands still; it goes on as soon as that is mended"
     )
+    assert stands == [stands_still] * 3
     assert goes_on == f"the journal in {tmp_path} is written again, and the cluster goes on"
     journal.close()
     journal = opened(tmp_path)
@@ -225,7 +222,7 @@ def test_journal_that_cannot_be_written_ends_when_it_is_told_to(
 
     monkeypatch.setattr(Database, "commit", fail)
     journal.note(Ticked(journal.now()))
-    with pytest.raises(JournalLost, match="it was told to, while the journal in .* couldn't be"):
+    with pytest.raises(JournalLost, match=r"it was told to, while the journal in .* couldn't be"):
         journal.commit(lambda seconds: True)
     journal.close()
 
@@ -299,7 +296,7 @@ def test_full_disk_stops_the_journal_until_there_is_room(small_disk: Path) -> No
 
 def test_full_disk_at_start_is_a_clear_error(small_disk: Path) -> None:
     fill_disk(small_disk / "ballast")
-    with pytest.raises(JournalError, match="full|No space left on device"):
+    with pytest.raises(JournalError, match=r"full|No space left on device"):
         opened(small_disk)
 
 
@@ -308,7 +305,7 @@ def test_full_disk_at_start_harms_no_journal_that_is_there(small_disk: Path) -> 
     fill(journal, last=10)
     journal.close()
     fill_disk(small_disk / "ballast")
-    with pytest.raises(JournalError, match="full|No space left on device"):
+    with pytest.raises(JournalError, match=r"full|No space left on device"):
         opened(small_disk).recover(make)
     (small_disk / "ballast").unlink()
     journal = opened(small_disk)
@@ -327,7 +324,7 @@ def fill_disk(path: Path) -> None:
 
 def test_second_holder_is_refused_and_told_who_is_the_first(tmp_path: Path) -> None:
     journal = opened(tmp_path)
-    with pytest.raises(JournalError, match=f"process {os.getpid()}, since .*--take-over if that"):
+    with pytest.raises(JournalError, match=rf"process {os.getpid()}, since .*--take-over if that"):
         opened(tmp_path)
     journal.close()
 
@@ -367,7 +364,7 @@ def test_holder_after_a_take_over_keeps_others_out(tmp_path: Path) -> None:
     former = opened(tmp_path)
     journal = opened(tmp_path, access=Access.TAKE_OVER)
     former.close()
-    with pytest.raises(JournalError, match="another coordinator holds"):
+    with pytest.raises(JournalError, match=r"another coordinator holds"):
         opened(tmp_path)
     journal.close()
     opened(tmp_path).close()
