@@ -1,8 +1,9 @@
-"""The command line: `distio journal check`, `show` and `compact`."""
+"""The command line: `distio journal check`, `show` and `compact`, and `--journal`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -10,7 +11,10 @@ import typer
 from distio.cli import report
 from distio.errors import JournalError
 
-__all__ = ["journal_app"]
+if TYPE_CHECKING:
+    from distio.runtime.journal.journal import Journal
+
+__all__ = ["journal_app", "opened"]
 
 journal_app: Final = typer.Typer(
     no_args_is_help=True, help="Look at the journal of a coordinator, check it, make it small."
@@ -102,3 +106,33 @@ def compact(where: _Where) -> int:
         return report.USAGE
     report.say(f"{where} begins at its last turn now")
     return report.OK
+
+
+def opened(
+    where: Path, bind: str, *, is_power_safe: bool, stands_by: bool, takes_over: bool
+) -> Journal:
+    """The journal of a coordinator that begins; perhaps as soon as another one has ended.
+
+    Args:
+        where: the directory.
+        bind: where the coordinator is to listen.
+        is_power_safe: see `Journal`.
+        stands_by: whether to wait for another coordinator that holds the journal.
+        takes_over: whether to take the journal away from it.
+
+    Raises:
+        ClusterError: the journal can't be had, or the address can't: then nothing is taken away.
+    """
+    from distio.runtime.binding import require_free
+    from distio.runtime.coordinator_process import log
+    from distio.runtime.journal.journal import Access, Journal
+
+    access = Access.ALONE
+    if stands_by:
+        access = Access.STANDBY
+        log.info("standing by until no other coordinator holds the journal in %s", where)
+    elif takes_over:
+        access = Access.TAKE_OVER
+        require_free(bind)
+        log.info("taking over the journal in %s from whoever holds it", where)
+    return Journal(where, is_power_safe=is_power_safe, complain=log.warning, access=access)

@@ -297,6 +297,22 @@ def coordinator(
             help="With --journal: how long members wait when the coordinator is gone.",
         ),
     ] = OUTAGE_SECONDS,
+    standby: Annotated[
+        bool,
+        typer.Option(
+            "--standby",
+            help="With --journal: if another coordinator holds it, wait until that one has ended, "
+            "and go on from there at once.",
+        ),
+    ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="With --journal: go on at another address though a coordinator that hangs holds "
+            "it; that one can do nothing any more, and ends when it notices.",
+        ),
+    ] = False,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -307,10 +323,17 @@ def coordinator(
     Workers join it with `distio-worker URL`; programs run on it with
     `distio run FILE --connect URL`, or in Python with `Cluster.connect(URL)`.
     """
-    from distio.runtime.coordinator_process import log, serve
-    from distio.runtime.journal.journal import Journal
+    from distio.cli.journal import opened
+    from distio.runtime.coordinator_process import serve
 
+    if journal is None and (standby or take_over):
+        report.complain("--standby and --take-over say what to do with a journal; add --journal")
+        return report.USAGE
+    if standby and take_over:
+        report.complain("--standby waits for a coordinator, --take-over doesn't; leave one out")
+        return report.USAGE
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    end_on_sigterm()  # while it stands by
     try:
         is_done = serve(
             bind,
@@ -322,7 +345,13 @@ def coordinator(
             snapshot_memory=snapshot_memory << 20,
             journal=None
             if journal is None
-            else Journal(journal, is_power_safe=sync is _Sync.POWER, complain=log.warning),
+            else opened(
+                journal,
+                bind,
+                is_power_safe=sync is _Sync.POWER,
+                stands_by=standby,
+                takes_over=take_over,
+            ),
             outage=outage,
         )
     except ClusterError as error:

@@ -234,15 +234,15 @@ class CoordinatorProcess:
             self._poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
         try:
             self._serve()
-            if self._journal is not None:
-                self._park(self._journal)
         except JournalLost as lost:
             log.error("the coordinator ends: %s", lost)
             self.failed = True
+            self._hang_up()
+            return
         if self._journal is None:
             self._shut_down()
         else:
-            self._hang_up()
+            self._park()
 
     def _serve(self) -> None:
         is_closing = False
@@ -433,17 +433,19 @@ class CoordinatorProcess:
 
     # -- the end --------------------------------------------------------------------------
 
-    def _park(self, journal: Journal) -> None:
+    def _park(self) -> None:
         """Let another process go on: members aren't told, and wait for it."""
+        assert self._journal is not None
         self._send_batches()
         count = len(self._board.machine.runs)
         log.info(
             "the coordinator ends, and its journal in %s is complete; %d runs go on as soon as "
             "another one takes it up",
-            journal.name,
+            self._journal.name,
             count,
         )
-        journal.checkpoint_now(self._board)
+        self._journal.checkpoint_now(self._board)
+        self._hang_up()
 
     def _hang_up(self) -> None:
         self._router.disable_monitor()

@@ -315,6 +315,8 @@ class LinkedHost(FencedHost):
             return ""
         silent = silence_of(connection.number for connection in self._lines.connections)
         lost = self._detector.look(now, {} if silent is None else {"coordinator": silent})
+        if lost and self._lines.has_others:
+            return self._connection_broke()  # another process may have taken over from it
         self.is_lost = self._is_fenced = bool(lost)
         return "".join(
             f"the coordinator gave {self._detector.complaint(silent)}" for silent in lost.values()

@@ -167,19 +167,26 @@ class Database:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Do all of it or nothing."""
         db = self._connection
+        with self._in_order():
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    with suppress(sqlite3.Error):  # SQLite has done so, or does when it is opened
+                        db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _in_order(self) -> Iterator[None]:
+        """Raise NotWritten for what may be tried again, and a JournalError for what is damaged."""
         try:
-            db.execute("BEGIN IMMEDIATE")
-            yield db
-            db.execute("COMMIT")
-        except BaseException as failure:
-            if db.in_transaction:
-                with suppress(sqlite3.Error):  # SQLite has done so, or does when it is opened
-                    db.execute("ROLLBACK")
-            if isinstance(failure, sqlite3.Error):
-                if _is_temporary(failure):
-                    raise NotWritten(_reason(failure)) from failure
-                raise self._unusable(failure) from failure
-            raise
+            yield
+        except sqlite3.Error as error:
+            if _is_temporary(error):
+                raise NotWritten(_reason(error)) from error
+            raise self._unusable(error) from error
 
     @contextmanager
     def _held(self) -> Iterator[sqlite3.Connection]:
@@ -227,14 +234,22 @@ class Database:
 
     def commit(self, number: int, turn: bytes, blobs: Mapping[int, bytes]) -> None:
         """Write a turn and its blobs, all or nothing."""
-        with self._held() as db:
-            if blobs:
-                rows = [
-                    (each, checksum_of(f"blob {each}", data), data) for each, data in blobs.items()
-                ]
-                db.executemany("INSERT INTO blobs VALUES (?, ?, ?)", rows)
-            row = number, checksum_of(f"turn {number}", turn), turn
-            db.execute("INSERT INTO turns VALUES (?, ?, ?)", row)
+        if not blobs:  # the one statement is a transaction of its own
+            with self._in_order():
+                self._append(number, turn)
+            return
+        with self._transaction() as db:
+            rows = [(each, checksum_of(f"blob {each}", data), data) for each, data in blobs.items()]
+            db.executemany("INSERT INTO blobs VALUES (?, ?, ?)", rows)
+            self._append(number, turn)
+
+    def _append(self, number: int, turn: bytes) -> None:
+        written = self._connection.execute(
+            "INSERT INTO turns SELECT ?, ?, ? FROM about WHERE generation = ?",
+            (number, checksum_of(f"turn {number}", turn), turn, self._generation),
+        )
+        if written.rowcount != 1:
+            raise Fenced
 
     def begin_at(self, base: Base, dropped: Iterable[int]) -> bool:
         """The checkpoint is complete: forget the turns that it includes, and blobs."""

@@ -228,7 +228,7 @@ class Journal:
         """Whether the turns since the last checkpoint are many, and none is being made."""
         limits = self._limits
         is_much = self._bytes >= limits.bytes or self._turns >= limits.turns
-        return is_much and self._child is None
+        return is_much and self._child is None and not self._inputs
 
     def _begin(self) -> None:
         self._base = Base(f"turn-{self._turn}", self._turn, self.last_wall_clock)
@@ -317,21 +317,20 @@ class Journal:
     def checkpoint_now(self, board: Handshakes) -> None:
         """Write a checkpoint in this process, and begin there the next time.
 
-        Raises:
-            JournalLost: another process has taken the journal over.
+        All turns are in the journal already, so that nothing is lost if it can't be made.
         """
-        if self._child is not None:
-            self.end_checkpoint()
-        if not self._turns:
-            return
-        self._begin()
         try:
-            self._write_checkpoint(board)
+            if self._child is not None:
+                self.end_checkpoint()
+            if self._turns:
+                self._begin()
+                self._write_checkpoint(board)
+                self._adopt()
+                self._turns = self._bytes = 0
+        except JournalLost as lost:
+            self._complain(str(lost))
         except OSError as error:
             self._failed(f"{error}")
-            return
-        self._turns = self._bytes = 0
-        self._adopt()
 
     def shrink(self) -> None:
         """Give room back that isn't used."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
+import select
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,6 +25,9 @@ from distio.runtime.journal.store import Access
 __all__ = ["describe", "hold", "holder_of", "require_private"]
 
 _LOCK: Final = "lock"
+_SIGNATURE: Final = re.compile(rb"process (\d+), ")
+_ENDS_WITHIN_SECONDS: Final = 5.0
+"""How long a process may take to end that holds the journal no longer."""
 
 
 def hold(directory: Path, access: Access) -> int:
@@ -61,12 +66,27 @@ def _lock(path: Path, *, waits: bool) -> int:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
             if _is_same(lock, path):
+                if waits:
+                    _await_end(os.pread(lock, 100, 0))
                 _sign(lock)
                 return lock
         except BaseException:
             os.close(lock)
             raise
         os.close(lock)  # another process has taken over from the holder that was waited for
+
+
+def _await_end(signature: bytes) -> None:
+    """Wait until the process has ended that held the lock: it may still have its address."""
+    found = _SIGNATURE.match(signature)
+    if found is None or int(found[1]) == os.getpid():
+        return
+    with suppress(ProcessLookupError):
+        process = os.pidfd_open(int(found[1]))
+        try:
+            select.select([process], [], [], _ENDS_WITHIN_SECONDS)
+        finally:
+            os.close(process)
 
 
 def _is_same(lock: int, path: Path) -> bool:

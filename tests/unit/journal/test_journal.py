@@ -6,7 +6,7 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -329,30 +329,30 @@ def test_second_holder_is_refused_and_told_who_is_the_first(tmp_path: Path) -> N
     journal.close()
 
 
-def take_over_and(
-    tmp_path: Path, then: Callable[[Journal, Any], None]
-) -> tuple[pytest.ExceptionInfo[JournalLost], Journal]:
+def test_former_holder_commits_nothing_after_another_has_taken_over(tmp_path: Path) -> None:
     former = opened(tmp_path)
-    board = fill(former, last=10)
+    fill(former, last=10)
     journal = opened(tmp_path, access=Access.TAKE_OVER)
     assert state_of(journal.recover(make)) == states()[10]
-    with pytest.raises(JournalLost, match=r"another coordinator \(process .*\) has taken") as lost:
-        then(former, board)
-    former.close()
-    return lost, journal
-
-
-def test_former_holder_commits_nothing_after_another_has_taken_over(tmp_path: Path) -> None:
-    def commit(former: Journal, board: Any) -> None:
-        former.note(Ticked(former.now()))
+    former.note(Ticked(former.now()))
+    with pytest.raises(JournalLost, match=r"another coordinator \(process .*\) has taken"):
         former.commit(never)
-
-    _, journal = take_over_and(tmp_path, commit)
+    former.close()
+    journal.close()
+    journal = opened(tmp_path)
+    assert state_of(journal.recover(make)) == states()[10]
     journal.close()
 
 
 def test_former_holder_makes_no_checkpoint_after_another_has_taken_over(tmp_path: Path) -> None:
-    _, journal = take_over_and(tmp_path, lambda former, board: former.checkpoint_now(board))
+    complaints: list[str] = []
+    former = Journal(tmp_path, complain=complaints.append)
+    board = fill(former, last=10)
+    journal = opened(tmp_path, access=Access.TAKE_OVER)
+    journal.recover(make)
+    former.checkpoint_now(board)
+    assert [each.partition(" (")[0] for each in complaints] == ["another coordinator"]
+    former.close()
     journal.close()
     journal = opened(tmp_path)
     assert state_of(journal.recover(make)) == states()[10]
