@@ -179,6 +179,8 @@ class Lines:
 
     def broke(self, now: float) -> None:
         """A connection broke: the member is absent until the coordinator knows it again."""
+        if self._is_of_no_use and self.absence.is_now:
+            return  # the other one broke as well, or libzmq has tried in vain to make one again
         self.connections = []
         self._is_of_no_use = True
         self.absence.broke(now)
