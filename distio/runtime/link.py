@@ -21,6 +21,7 @@ import zmq
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
+from distio.coordination.membership.session import Breach
 from distio.coordination.recovery.words import describe_loss
 from distio.coordination.state.local_run import LocalRun
 from distio.core.context_vars import of_the_caller
@@ -395,7 +396,11 @@ class LinkedHost(FencedHost):
     def _take_up_greeting(self, message: m.CoordinatorMessage) -> str:
         """A reason if the coordinator has closed the link (mutex held)."""
         if isinstance(message, m.Resumed):
-            self._lines.resumed(message.heard)
+            try:
+                self._lines.resumed(message.heard)
+            except Breach as breach:
+                self.is_lost = self._is_fenced = True
+                return f"the coordinator has gone back to an earlier state of its journal: {breach}"
             self._watch_coordinator()
         elif isinstance(message, m.LeaseRenewed):
             if self.fence is not None:

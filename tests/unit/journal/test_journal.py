@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +17,7 @@ from distio.runtime.journal.database import Database
 from distio.runtime.journal.journal import Access, Journal, JournalLost, Limits
 from distio.runtime.journal.store import NotWritten
 from tests.conftest import PATIENCE
+from tests.harness.disks import fill_disk, small_disk_at
 from tests.harness.journals import (
     TURNS,
     fill,
@@ -258,15 +257,8 @@ def test_database_that_is_damaged_while_it_is_written_stops_the_coordinator(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MiB."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(directory)]
-    with suppress(OSError):
-        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
-            yield directory
-            subprocess.run(["umount", str(directory)], check=True)
-            return
-    pytest.skip("only root may mount a small disk")
+    with small_disk_at(tmp_path / "disk", 1) as directory:
+        yield directory
 
 
 def test_full_disk_stops_the_journal_until_there_is_room(small_disk: Path) -> None:
@@ -311,12 +303,6 @@ def test_full_disk_at_start_harms_no_journal_that_is_there(small_disk: Path) -> 
     journal = opened(small_disk)
     assert state_of(journal.recover(make)) == states()[10]
     journal.close()
-
-
-def fill_disk(path: Path) -> None:
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(1_000))
 
 
 # -- holders ----------------------------------------------------------------------------------
