@@ -165,6 +165,6 @@ def test_journal_that_has_gone_back_fences_members_that_know_more(tmp_path: Path
             assert first.returncode == 75
             why = "the coordinator has gone back to an earlier state of its journal"
             assert f"{why}: this process has heard message " in said, said
-            again.await_said(f"member 1 can't come back: {why}")
+            again.await_said(f" can't come back: {why}")
             again.await_said("going on from the journal in")
             second.terminate()
