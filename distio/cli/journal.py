@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -109,12 +108,12 @@ def compact(where: _Where) -> int:
 
 
 def opened(
-    where: Path, bind: str, *, is_power_safe: bool, stands_by: bool, takes_over: bool
+    where: str, bind: str, *, is_power_safe: bool, stands_by: bool, takes_over: bool
 ) -> Journal:
     """The journal of a coordinator that begins; perhaps as soon as another one has ended.
 
     Args:
-        where: the directory.
+        where: the directory, or the URL of a database.
         bind: where the coordinator is to listen.
         is_power_safe: see `Journal`.
         stands_by: whether to wait for another coordinator that holds the journal.

@@ -7,7 +7,6 @@ import math
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -273,13 +272,13 @@ def coordinator(
         ),
     ] = IN_MEMORY_BYTES >> 20,
     journal: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR",
             show_default=False,
             help="A directory in which all that the coordinator is told is kept, before anybody "
-            "hears what follows from it. If the coordinator ends in any way, start it again with "
-            "the same directory: members come back, and runs go on.",
+            "hears what follows from it; or the URL of a PostgreSQL database. If the coordinator ends in any way, start it again with "
+            "the same journal: members come back, and runs go on.",
         ),
     ] = None,
     sync: Annotated[

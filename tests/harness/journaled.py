@@ -27,13 +27,13 @@ class JournaledCoordinator:
     """`distio coordinator --journal`, and what it writes.
 
     Args:
-        journal: the directory.
+        journal: the directory, or the URL of a database.
         url: where it is to listen.
         options: others.
         before: Python code that is run before it starts.
     """
 
-    def __init__(self, journal: Path, url: str, *options: str, before: str = "") -> None:
+    def __init__(self, journal: Path | str, url: str, *options: str, before: str = "") -> None:
         given = ["--journal", str(journal), "--bind", url, *options]
         self.process = subprocess.Popen(
             [sys.executable, "-c", f"{before}\n{_MAIN}", "coordinator", *given],
@@ -102,7 +102,7 @@ class JournaledCoordinator:
 
 @contextmanager
 def journaled(
-    journal: Path, url: str, *options: str, before: str = "", is_ready: bool = True
+    journal: Path | str, url: str, *options: str, before: str = "", is_ready: bool = True
 ) -> Iterator[JournaledCoordinator]:
     """A coordinator with a journal, until the block ends."""
     coordinator = JournaledCoordinator(journal, url, *options, before=before)

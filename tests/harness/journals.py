@@ -98,7 +98,7 @@ def take_up(journal: Journal, board: Handshakes, inputs: Sequence[Input]) -> Non
     journal.commit(never)
 
 
-def opened(directory: Path, limits: Limits | None = None, **options: Any) -> Journal:
+def opened(directory: Path | str, limits: Limits | None = None, **options: Any) -> Journal:
     """The journal in a directory, held by this process."""
     return Journal(directory, complain=ignore, limits=limits, **options)
 
