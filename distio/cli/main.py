@@ -277,7 +277,8 @@ def coordinator(
             metavar="DIR",
             show_default=False,
             help="A directory in which all that the coordinator is told is kept, before anybody "
-            "hears what follows from it; or the URL of a PostgreSQL database. If the coordinator ends in any way, start it again with "
+            "hears what follows from it; or the URL of a PostgreSQL database. If the coordinator "
+            "ends in any way, start it again with "
             "the same journal: members come back, and runs go on.",
         ),
     ] = None,

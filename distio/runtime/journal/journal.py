@@ -10,6 +10,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, final
@@ -30,8 +31,7 @@ __all__ = ["Access", "Journal", "JournalLost", "Limits", "describe"]
 
 _AGAIN_SECONDS: Final = 1.0
 _COMPLAINTS_EVERY_SECONDS: Final = 60.0
-_FIRST_DESCRIPTOR: Final = 3
-"""That of the first file that isn't a standard stream."""
+_STREAMS: Final = {0, 1, 2}
 _UNKNOWN: Final = 255
 """The exit code of a fork that failed otherwise than by an error of the system."""
 
@@ -255,8 +255,7 @@ class Journal:
         code = _UNKNOWN
         try:
             gc.disable()  # it would touch, and so copy, all memory
-            # sockets and the lock: another process may go on while this one still writes
-            os.closerange(_FIRST_DESCRIPTOR, os.sysconf("SC_OPEN_MAX"))
+            _close_all_but_streams()
             self._write_checkpoint(board)
             code = 0
         except OSError as error:
@@ -342,6 +341,13 @@ class Journal:
             os.kill(self._child, signal.SIGKILL)
             self._reap()
         self._store.close()
+
+
+def _close_all_but_streams() -> None:
+    """Close sockets, and the lock: another process may go on while a fork still writes."""
+    for descriptor in {*map(int, os.listdir("/proc/self/fd"))} - _STREAMS:
+        with suppress(OSError):  # the one by which they were listed
+            os.close(descriptor)
 
 
 def _exit_of(status: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from distio.runtime.journal.journal import Access, Journal, JournalLost, Limits
 from distio.runtime.journal.store import NotWritten
 from tests.conftest import PATIENCE
 from tests.harness.disks import fill_disk, small_disk_at
+from tests.harness.journaled import await_file
 from tests.harness.journals import (
     TURNS,
     fill,
@@ -84,8 +86,15 @@ def test_fork_that_writes_a_checkpoint_keeps_the_journal_from_nobody(
 ) -> None:
     journal = opened(tmp_path)
     board = fill(journal, last=10)
-    monkeypatch.setattr(Journal, "_write_checkpoint", lambda *_: signal.pause())
+    began = tmp_path / "began"
+
+    def write(*_: Any) -> None:
+        began.touch()
+        signal.pause()
+
+    monkeypatch.setattr(Journal, "_write_checkpoint", write)
     journal.begin_checkpoint(board)
+    await_file(began)
     child, journal._child = journal._child, None
     journal.close()
     try:
@@ -354,6 +363,22 @@ def test_holder_after_a_take_over_keeps_others_out(tmp_path: Path) -> None:
         opened(tmp_path)
     journal.close()
     opened(tmp_path).close()
+
+
+def test_standby_waits_for_the_holder_that_has_taken_over(tmp_path: Path) -> None:
+    former, standbys = opened(tmp_path), []
+    thread = threading.Thread(
+        target=lambda: standbys.append(opened(tmp_path, access=Access.STANDBY))
+    )
+    thread.start()
+    journal = opened(tmp_path, access=Access.TAKE_OVER)
+    former.close()
+    fill(journal, last=10)
+    journal.close()
+    thread.join(PATIENCE)
+    (standby,) = standbys
+    assert state_of(standby.recover(make)) == states()[10]
+    standby.close()
 
 
 def test_journal_that_is_read_has_no_later_turns(tmp_path: Path) -> None:
