@@ -240,7 +240,8 @@ class Database:
             return
         with self._transaction() as db:
             rows = [(each, checksum_of(f"blob {each}", data), data) for each, data in blobs.items()]
-            db.executemany("INSERT INTO blobs VALUES (?, ?, ?)", rows)
+            # those of turns that a damaged log has lost may be there
+            db.executemany("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", rows)
             self._append(number, turn)
 
     def _append(self, number: int, turn: bytes) -> None:
@@ -269,13 +270,6 @@ class Database:
         except sqlite3.OperationalError:  # there is no room: the log stays
             return False
         return not is_busy
-
-    def forget_blobs(self, numbers: Iterable[int]) -> None:
-        """Nobody needs these, whoever begins where."""
-        gone = [(each,) for each in numbers]
-        if gone:
-            with self._held() as db:
-                db.executemany("DELETE FROM blobs WHERE number = ?", gone)
 
     def shrink(self) -> None:
         """Give room back that isn't used."""

@@ -153,8 +153,8 @@ class Journal:
         """Remove what a process has left that ended while it made a checkpoint."""
         self._store.checkpoints.keep_only(self._checkpoint)
         alive = self.blobs.alive
-        self._store.forget_blobs([each for each in self._store.blobs() if each not in alive])
-        self.blobs.dropped.clear()
+        # the turns since the checkpoint may need them, if they are taken up once more
+        self.blobs.dropped = [each for each in self._store.blobs() if each not in alive]
 
     # -- a turn ---------------------------------------------------------------------------
 

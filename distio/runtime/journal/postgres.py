@@ -242,6 +242,7 @@ class Postgres:
                 return
             for each, data in blobs.items():
                 row = each, checksum_of(f"blob {each}", data), data
+                db.execute("DELETE FROM distio_blobs WHERE number = %s", [each])
                 db.execute("INSERT INTO distio_blobs VALUES (%s, %s, %s)", row)
             db.execute("INSERT INTO distio_turns VALUES (%s, %s, %s)", [number, checksum, turn])
 
@@ -252,11 +253,6 @@ class Postgres:
             db.execute("DELETE FROM distio_blobs WHERE number = ANY(%s)", [[*dropped]])
             self._note(replace(self.about(), base=base))
         return True
-
-    def forget_blobs(self, numbers: Iterable[int]) -> None:
-        """Nobody needs these, whoever begins where."""
-        with self._held() as db:
-            db.execute("DELETE FROM distio_blobs WHERE number = ANY(%s)", [[*numbers]])
 
     def shrink(self) -> None:
         """Give room back that isn't used."""

@@ -182,9 +182,6 @@ class Store(Protocol):
     def blobs(self) -> Iterator[int]:
         """The numbers of all blobs."""
 
-    def forget_blobs(self, numbers: Iterable[int]) -> None:
-        """Nobody needs these, whoever begins where."""
-
     def damages(self) -> Iterator[str]:
         """All that can be found of damages, without opening what it holds."""
 

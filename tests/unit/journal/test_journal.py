@@ -62,6 +62,27 @@ def test_journal_that_is_taken_up_gives_the_same_coordinator(
     journal.close()
 
 
+def test_journal_that_is_taken_up_twice_keeps_the_blobs_that_its_turns_need(
+    tmp_path: Path,
+) -> None:
+    journal = opened(tmp_path)
+    board = fill(journal)
+    kept = journal.blobs(bytes(5_000))
+    take_up(journal, board, [Ticked(journal.now())])
+    del kept  # a turn since the checkpoint has needed it
+    blobs = [*journal._store.blobs()]
+    assert set(blobs) > journal.blobs.alive
+    for _ in range(2):
+        journal.close()
+        journal = opened(tmp_path)
+        board = journal.recover(make)
+        assert [*journal._store.blobs()] == blobs
+    take_up(journal, board, [Ticked(journal.now())])
+    journal.checkpoint_now(board)
+    assert {*journal._store.blobs()} == journal.blobs.alive
+    journal.close()
+
+
 def test_checkpoint_of_a_fork_is_that_of_the_turn_in_which_it_began(tmp_path: Path) -> None:
     journal = opened(tmp_path, TINY)
     board = journal.recover(make)
