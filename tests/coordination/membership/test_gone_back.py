@@ -11,7 +11,6 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.journal.checkpoints import dump, load
 
 OUTAGE = 600.0
-RUN = 1 << 40
 WENT_BACK = "the coordinator has gone back to an earlier state of its journal"
 
 
