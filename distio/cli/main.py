@@ -1,4 +1,4 @@
-"""The command line: `distio run`, `coordinator`, `drain`, `version`; see `named` for the others."""
+"""The command line: `distio run`, `coordinator`, `drain`; see `named` and `journal`, too."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
 from distio.cli import named, report
+from distio.cli.journal import journal_app
 from distio.coordination.durable.coordinator import KEEP_SECONDS
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
@@ -33,6 +33,7 @@ _UsageProblem: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 """ClickException: of click, or of the copy of it that later versions of typer carry."""
 
 app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app.add_typer(journal_app, name="journal")
 
 
 class _Sync(StrEnum):
@@ -325,13 +326,14 @@ def coordinator(
         ),
     ] = IN_MEMORY_BYTES >> 20,
     journal: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR",
             show_default=False,
             help="A directory in which all that the coordinator is told is kept, before anybody "
-            "hears what follows from it. If the coordinator ends in any way, start it again with "
-            "the same directory: members come back, and runs go on.",
+            "hears what follows from it; or the URL of a PostgreSQL database. If the coordinator "
+            "ends in any way, start it again with "
+            "the same journal: members come back, and runs go on.",
         ),
     ] = None,
     sync: Annotated[
@@ -358,6 +360,22 @@ def coordinator(
             "that submits it says otherwise.",
         ),
     ] = KEEP_SECONDS,
+    standby: Annotated[
+        bool,
+        typer.Option(
+            "--standby",
+            help="With --journal: if another coordinator holds it, wait until that one has ended, "
+            "and go on from there at once.",
+        ),
+    ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="With --journal: go on at another address though a coordinator that hangs holds "
+            "it; that one can do nothing any more, and ends when it notices.",
+        ),
+    ] = False,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -368,10 +386,17 @@ def coordinator(
     Workers join it with `distio-worker URL`; programs run on it with
     `distio run FILE --connect URL`, or in Python with `Cluster.connect(URL)`.
     """
-    from distio.runtime.coordinator_process import log, serve
-    from distio.runtime.journal.journal import Journal
+    from distio.cli.journal import opened
+    from distio.runtime.coordinator_process import serve
 
+    if journal is None and (standby or take_over):
+        report.complain("--standby and --take-over say what to do with a journal; add --journal")
+        return report.USAGE
+    if standby and take_over:
+        report.complain("--standby waits for a coordinator, --take-over doesn't; leave one out")
+        return report.USAGE
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    end_on_sigterm()  # while it stands by
     try:
         is_done = serve(
             bind,
@@ -383,7 +408,13 @@ def coordinator(
             snapshot_memory=snapshot_memory << 20,
             journal=None
             if journal is None
-            else Journal(journal, is_power_safe=sync is _Sync.POWER, complain=log.warning),
+            else opened(
+                journal,
+                bind,
+                is_power_safe=sync is _Sync.POWER,
+                stands_by=standby,
+                takes_over=take_over,
+            ),
             outage=outage,
             keep_seconds=keep_for,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +12,18 @@ from urllib.parse import urlsplit
 
 from distio.errors import ClusterError
 
-__all__ = ["LONGEST_IPC_PATH", "check_bind", "check_url", "ipc_path", "private_directory"]
+__all__ = [
+    "LONGEST_IPC_PATH",
+    "check_bind",
+    "check_url",
+    "check_urls",
+    "ipc_path",
+    "private_directory",
+]
 
 _IPC: Final = "ipc://"
+_BETWEEN: Final = re.compile(r",\s*(?=(?:tcp|ipc)://)")
+"""A comma between two URLs; the path of a socket may have others."""
 LONGEST_IPC_PATH: Final = 100
 """A little less than what the system allows for the path of a socket (107 bytes on Linux)."""
 
@@ -37,6 +47,19 @@ def check_url(url: Any) -> str:
             f"give one like tcp://127.0.0.1:7077"
         )
     return str(url)
+
+
+def check_urls(urls: Any) -> list[str]:
+    """The URLs in `urls`, where commas are between them: a coordinator is at one of these.
+
+    >>> check_urls("tcp://alpha:7077,tcp://beta:7077")
+    ['tcp://alpha:7077', 'tcp://beta:7077']
+
+    Raises:
+        ClusterError: a coordinator can't be reached by one of them, and why.
+    """
+    parts = _BETWEEN.split(urls) if isinstance(urls, str) else [urls]
+    return [check_url(part) for part in parts]
 
 
 def check_bind(url: str) -> str:

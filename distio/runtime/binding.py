@@ -22,7 +22,7 @@ import zmq
 from distio.errors import ClusterError
 from distio.runtime.addresses import check_bind, ipc_path
 
-__all__ = ["Binding"]
+__all__ = ["Binding", "require_free"]
 
 _LOCK_SUFFIX: Final = ".lock"
 _NOBODY_LISTENS: Final = {errno.ECONNREFUSED, errno.ENOENT}
@@ -69,6 +69,19 @@ class Binding:
             _lock_file(self._path).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
+
+
+def require_free(url: str) -> None:
+    """Check that a coordinator could listen there now.
+
+    Raises:
+        ClusterError: it couldn't, and why.
+    """
+    context: zmq.Context[Any] = zmq.Context()
+    try:
+        Binding(context.socket(zmq.ROUTER), url).release()
+    finally:
+        context.destroy(linger=0)
 
 
 def _lock(path: Path) -> int:

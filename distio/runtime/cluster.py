@@ -246,7 +246,8 @@ class Cluster(Submits):
         """Join the cluster whose coordinator listens at `url`.
 
         Args:
-            url: the address, as `distio coordinator` prints it.
+            url: the address, as `distio coordinator` prints it; or several, with commas between
+                them, if another coordinator may stand in for the first: `"tcp://a:1,tcp://b:1"`.
             timeout: the longest time to wait for an answer, in seconds.
             patience: the longest time in which the coordinator may give no sign of life, in
                 seconds: its process may be stopped, or the network down. After that the

@@ -73,7 +73,7 @@ class Decider:
             log.info(
                 "going on from the journal in %s as it was at %s: %s, and %s, each of which has "
                 "%g s to come back",
-                journal.directory,
+                journal.name,
                 describe(journal.last_wall_clock),
                 _counted(len(self.board.machine.runs), "run"),
                 _counted(len(self.board.machine.members), "member"),
@@ -107,7 +107,7 @@ class Decider:
             JournalLost: that can't be had.
         """
         if self._journal is not None:
-            self._journal.commit(self.board, wait)
+            self._journal.commit(wait)
 
     # -- checkpoints ----------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class Decider:
                 "the coordinator ends; the cluster, with %s, is in its journal in %s, and goes on "
                 "when another coordinator takes that up",
                 _counted(len(self.board.machine.runs), "run"),
-                self._journal.directory,
+                self._journal.name,
             )
             self._journal.checkpoint_now(self.board)
 

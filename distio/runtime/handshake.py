@@ -21,7 +21,7 @@ from distio.protocol.domains import MemberKind
 from distio.protocol.ids import member_name
 from distio.protocol.text import readable
 from distio.protocol.version import PROTOCOL, PYTHON
-from distio.runtime.addresses import check_url
+from distio.runtime.addresses import check_urls
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector
 from distio.runtime.lines import Lines
 from distio.runtime.link import LinkedHost
@@ -50,7 +50,8 @@ def connect(
     """Join the cluster whose coordinator listens at `url`.
 
     Args:
-        url: `tcp://HOST:PORT` or `ipc://PATH`.
+        url: `tcp://HOST:PORT` or `ipc://PATH`; or several, with commas between them: the
+            coordinator is at one of these, and may be at another one later.
         kind: "worker", "client" or "supervisor".
         threads: how many threads will step fibers.
         family: see `Hello.family`.
@@ -64,7 +65,7 @@ def connect(
     Raises:
         ClusterError: nobody answers, or the coordinator refuses.
     """
-    check_url(url)
+    check_urls(url)
     ends: dict[int, ClusterError] = {}
     if lifeline is not None:
         ends[lifeline] = ClusterClosed("the program that started this process has ended")

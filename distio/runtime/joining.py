@@ -6,12 +6,12 @@ import logging
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
-from distio.runtime.addresses import check_url, ipc_path
+from distio.runtime.addresses import check_urls, ipc_path
 from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import HEARING_SECONDS, is_main_thread
@@ -37,7 +37,7 @@ def join(
     A signal handler that raises ends the wait at once.
 
     Args:
-        url: where the coordinator listens, or will.
+        url: where the coordinator listens, or will; several have commas between them.
         connect: joins; is given how many seconds to wait for an answer.
         retry: for how many seconds to try again; 0: once, and a coordinator may begin to listen
             while it is waited for.
@@ -51,7 +51,7 @@ def join(
     """
     if not retry:
         return connect(timeout)
-    check_url(url)
+    urls = check_urls(url)
     give_up_at = time.monotonic() + retry
     backoff = Backoff()
     backoff.next(lived=0.0)
@@ -59,7 +59,7 @@ def join(
     while True:
         try:
             seconds = min(timeout, max(_LEAST_SECONDS, give_up_at - time.monotonic()))
-            _require_listener(url, seconds)
+            _require_listener(urls, seconds)
             return connect(seconds)
         except (HandshakeRefused, ClusterClosed):
             raise
@@ -73,21 +73,29 @@ def join(
         _wait(pause, lifeline)
 
 
-def _require_listener(url: str, seconds: float) -> None:
-    """Check that a process listens there: libzmq itself would try ten times a second for ever."""
+def _require_listener(urls: Sequence[str], seconds: float) -> None:
+    """Check that a process listens at one: libzmq itself would try ten times a second for ever."""
+    failures = []
+    for url in urls:
+        try:
+            _probe(url, seconds / len(urls))
+            return
+        except OSError as error:
+            failures.append(f"{url} ({error.strerror or error})")
+    raise ClusterError(
+        f"no coordinator answers at {' or '.join(failures)}; "
+        f"start one with `distio coordinator --bind URL`, or check the URL"
+    )
+
+
+def _probe(url: str, seconds: float) -> None:
     path = ipc_path(url)
-    try:
-        if path is None:
-            parts = urlsplit(url)
-            socket.create_connection((parts.hostname, parts.port), seconds).close()
-        else:
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.connect(str(path))
-    except OSError as error:
-        raise ClusterError(
-            f"no coordinator answers at {url} ({error.strerror or error}); "
-            f"start one with `distio coordinator --bind URL`, or check the URL"
-        ) from error
+    if path is None:
+        parts = urlsplit(url)
+        socket.create_connection((parts.hostname, parts.port), seconds).close()
+    else:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(path))
 
 
 def _wait(seconds: float, lifeline: int | None) -> None:

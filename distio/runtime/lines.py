@@ -21,6 +21,7 @@ from distio.coordination.membership.lease import Lease
 from distio.coordination.membership.session import Session, UnnumberedSession, begin_session
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch, from_coordinator, from_member
+from distio.runtime.addresses import check_urls
 from distio.runtime.failure_detector import silence_of
 from distio.runtime.fence import Fence, lease_clock
 from distio.runtime.forks import ForeignDescriptor
@@ -35,13 +36,16 @@ class Lines:
 
     Args:
         context: that of the sockets, which is destroyed with them.
-        url: where the coordinator listens.
+        url: where the coordinator listens, or several such, with commas between them: of these,
+            each attempt takes the next one.
         patience: see `patience`.
     """
 
     def __init__(self, context: zmq.Context[Any], url: str, patience: float) -> None:
         self._context = context
         self.url = url
+        """Where the coordinator is, or may be."""
+        self._urls = check_urls(url)
         self._patience = patience
         self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         """Begins with the welcome, which says for how long this process may be absent."""
@@ -62,10 +66,19 @@ class Lines:
         self._open()
 
     def _open(self) -> None:
-        self.sender = dealer(self._context, self.url, self._patience)
-        self.listener = dealer(self._context, self.url, self._patience)
+        url = self._urls[self._attempts % len(self._urls)]
+        # where others can be tried, it is of no use to wait until somebody listens at this one
+        self.sender, self.listener = (
+            dealer(self._context, url, self._patience, reports_failures=self.has_others)
+            for _ in range(2)
+        )
         self._monitors = [self.sender.get_monitor_socket(), self.listener.get_monitor_socket()]
         """Those that are polled."""
+
+    @property
+    def has_others(self) -> bool:
+        """Whether the coordinator may be elsewhere, too."""
+        return len(self._urls) > 1
 
     @property
     def sources(self) -> list[zmq.Socket[Any]]:
@@ -75,6 +88,10 @@ class Lines:
     def greet(self, hello: m.Hello) -> None:
         """Ask to be let in."""
         self._hello, self._greeted_at = hello, lease_clock()
+        if self.has_others:
+            now = time.monotonic()
+            self.absence.broke(now)
+            self.absence.redialed(now)
         self._greet(hello)
 
     def _greet(self, first: m.Hello | m.Resume) -> None:
@@ -169,6 +186,8 @@ class Lines:
 
     def broke(self, now: float) -> None:
         """A connection broke: the member is absent until the coordinator knows it again."""
+        if self._is_of_no_use and self.absence.is_now:
+            return  # the other one broke as well, or libzmq has tried in vain to make one again
         self.connections = []
         self._is_of_no_use = True
         self.absence.broke(now)
@@ -194,13 +213,13 @@ class Lines:
     def redial(self, now: float) -> None:
         """Make other connections, and ask on them to go on as the same (with the mutex held)."""
         former = self.sender, self.listener
+        self._attempts += 1
         self._open()
         self.connections = []
         self._is_of_no_use = False
         self.absence.redialed(now)
         for each in former:
             _close(each, 0)
-        self._attempts += 1
         self._greet(self._greeting_again())
 
     def _greeting_again(self) -> m.Hello | m.Resume:

@@ -21,6 +21,7 @@ import zmq
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
+from distio.coordination.membership.session import Breach
 from distio.coordination.recovery.words import describe_loss
 from distio.coordination.state.local_run import LocalRun
 from distio.core.context_vars import of_the_caller
@@ -333,6 +334,8 @@ class LinkedHost(FencedHost):
             return ""
         silent = silence_of(connection.number for connection in self._lines.connections)
         lost = self._detector.look(now, {} if silent is None else {"coordinator": silent})
+        if lost and self._lines.has_others:
+            return self._connection_broke()  # another process may have taken over from it
         self.is_lost = self._is_fenced = bool(lost)
         return "".join(
             f"the coordinator gave {self._detector.complaint(silent)}" for silent in lost.values()
@@ -415,7 +418,12 @@ class LinkedHost(FencedHost):
     def _take_up_greeting(self, message: m.CoordinatorMessage) -> str:
         """A reason if the coordinator has closed the link (mutex held)."""
         if isinstance(message, m.Resumed):
-            if self._lines.resumed(message.heard):
+            try:
+                was_told = self._lines.resumed(message.heard)
+            except Breach as breach:
+                self.is_lost = self._is_fenced = True
+                return f"the coordinator has gone back to an earlier state of its journal: {breach}"
+            if was_told:
                 self.deliveries.do(_log_return)
             self._watch_coordinator()
             self._waker.wake()  # it may be about to leave

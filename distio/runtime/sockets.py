@@ -32,14 +32,24 @@ COPY: Final = 64 * 1024
 Frames = list[Any]
 
 
-def dealer(context: zmq.Context[Any], url: str, patience: float) -> zmq.Socket[Any]:
+def dealer(
+    context: zmq.Context[Any], url: str, patience: float, *, reports_failures: bool = False
+) -> zmq.Socket[Any]:
     """A member's socket, connected to the coordinator at `url`.
 
     The monitor of the socket reports that the connection is there, and then that it broke.
+
+    Args:
+        context: that of the socket.
+        url: where the coordinator listens.
+        patience: see `patience`.
+        reports_failures: whether the monitor reports, too, that nobody listens there. In any case
+            libzmq tries again.
     """
     socket: zmq.Socket[Any] = context.socket(zmq.DEALER)
     _configure(socket, patience)
-    socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
+    failures = zmq.EVENT_CONNECT_RETRIED if reports_failures else 0
+    socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | failures)
     socket.setsockopt(zmq.RECONNECT_IVL, 5)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
     socket.connect(url)

@@ -45,7 +45,12 @@ def _seconds(number: float) -> float:
 )
 def worker(
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="Where the coordinator listens, as it prints it.")
+        str,
+        typer.Argument(
+            metavar="URL",
+            help="Where the coordinator listens, as it prints it; or several URLs, with commas "
+            "between them, if another coordinator may stand in for the first.",
+        ),
     ],
     threads: Annotated[int, typer.Option(min=1, metavar="N", help="Threads that step fibers.")] = 1,
     processes: Annotated[

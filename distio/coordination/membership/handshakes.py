@@ -46,7 +46,7 @@ from distio.coordination.membership.callers import Caller, Callers, TokenInUse
 from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.links import Link, Links
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
-from distio.coordination.membership.session import Breach, begin_session
+from distio.coordination.membership.session import Ahead, Breach, begin_session
 from distio.coordination.recovery.words import describe_loss
 from distio.coordination.settings import Settings
 from distio.coordination.state.events import (
@@ -68,6 +68,7 @@ __all__ = ["Handshakes"]
 
 _MOST_REFUSED: Final = 1_024
 _MOST_INCIDENTS: Final = 10
+_WENT_BACK: Final = "the coordinator has gone back to an earlier state of its journal"
 _LONGEST_REASON: Final = 500
 """Characters: a peer may have chosen some of them."""
 
@@ -145,7 +146,7 @@ class Handshakes:
             try:
                 messages = link.session.hear(now, first, heard, messages)
             except Breach as breach:
-                self.refuse(address, f"a breach of the session: it {breach}")
+                self.refuse(address, self._because_of(breach))
                 return
             if link.session.acknowledge_at is not None:
                 self._links.owes(link)
@@ -250,7 +251,10 @@ class Handshakes:
             self._fence(caller, member)
             return
         if not link.proof or link.proof != resume.proof:
-            self.refuse(caller.listens_at, "this process isn't the member that it says it is")
+            reason = "this process isn't the member that it says it is"
+            if self._outage > 0:
+                reason += f", or {_WENT_BACK}, in which that number wasn't given yet"
+            self.refuse(caller.listens_at, reason)
             return
         self._go_on(caller, link, resume.heard, resume.attempt)
 
@@ -263,7 +267,7 @@ class Handshakes:
         try:
             again = link.session.resume(heard)
         except Breach as breach:
-            self._expel(member, f"a breach of the session: it {breach}")
+            self._expel(member, self._because_of(breach))
             self._fence(caller, member)
             return
         link.attempt = attempt
@@ -277,6 +281,12 @@ class Handshakes:
             m.Resumed(link.session.acknowledge()),
             *again,
         ]
+
+    def _because_of(self, breach: Breach) -> str:
+        """Why a member can't stay whose session doesn't fit, in words."""
+        if isinstance(breach, Ahead) and self._outage > 0:
+            return f"{_WENT_BACK}: this process {breach}"
+        return f"a breach of the session: it {breach}"
 
     def _welcome(self, link: Link) -> m.Welcome:
         # a client that waits for a coordinator may be held for lost meanwhile, as workers may
@@ -294,7 +304,9 @@ class Handshakes:
         self._spent.update(caller.addresses)
         record = self.machine.members.get(member)
         why = self.machine.state.departed.who(member)[1] if record is None else record.gone_because
-        self._log.log(f"member {member} came back too late")
+        if self._outage > 0 and member >= self.machine.state.next_incarnation:
+            why = f"{_WENT_BACK}, in which this process hadn't joined"
+        self._log.log(f"member {member} can't come back: {why}")
         reason = f"the coordinator had held this process for lost: {why}"
         self._say(caller.listens_at, m.Shutdown(reason, is_for_all=False))
 

@@ -34,6 +34,7 @@ __all__ = [
     "ACKNOWLEDGE_AT_MOST",
     "ACKNOWLEDGE_SECONDS",
     "OUTAGE_SECONDS",
+    "Ahead",
     "Breach",
     "NumberedSession",
     "Session",
@@ -55,6 +56,10 @@ In = TypeVar("In", bound=Message)
 
 class Breach(Exception):
     """The other side has said what can't follow from what was said before."""
+
+
+class Ahead(Breach):
+    """The other side has heard more than this side has said, which has gone back then."""
 
 
 class NumberedSession(Generic[Out, In]):
@@ -155,7 +160,7 @@ class NumberedSession(Generic[Out, In]):
         """The other side has heard all up to this number."""
         missing = self._said - heard
         if missing < 0:
-            raise Breach(f"has heard message {heard}, but {self._said} were said")
+            raise Ahead(f"has heard message {heard}, but {self._said} were said")
         kept = self._kept
         while len(kept) > missing:
             kept.popleft()

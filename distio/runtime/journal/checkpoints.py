@@ -22,8 +22,8 @@ from distio.coordination.membership.handshakes import Handshakes
 __all__ = ["Damaged", "dump", "load"]
 
 _MAGIC: Final = b"distio checkpoint\n"
-_HEADER: Final = struct.Struct("<QI")
-"""How many bytes follow, and their checksum."""
+_HEADER: Final = struct.Struct("<QQI")
+"""The last turn that it includes, how many bytes follow, and the checksum of them and the turn."""
 _OWN: Final = ("distio.coordination.", "distio.protocol.", "distio.errors")
 _OTHERS: Final = {
     ("builtins", "frozenset"),
@@ -87,22 +87,29 @@ def _method(value: Any, name: str) -> Any:
     return getattr(value, name)
 
 
-def dump(board: Handshakes, file: BinaryIO) -> None:
-    """Write a checkpoint."""
+def dump(board: Handshakes, file: BinaryIO, turn: int = 0) -> None:
+    """Write a checkpoint.
+
+    Args:
+        board: the coordinator.
+        file: the file.
+        turn: the number of the last turn that the coordinator has taken up.
+    """
     data = BytesIO()
     _Pickler(data, protocol=5).dump(board)
     payload = data.getbuffer()
     file.write(_MAGIC)
-    file.write(_HEADER.pack(len(payload), zlib.crc32(payload)))
+    file.write(_HEADER.pack(turn, len(payload), _checksum(turn, payload)))
     file.write(payload)
 
 
-def load(file: BinaryIO, read: Callable[[int], bytes]) -> tuple[Handshakes, Blobs]:
+def load(file: BinaryIO, read: Callable[[int], bytes], turn: int = 0) -> tuple[Handshakes, Blobs]:
     """Open a checkpoint.
 
     Args:
         file: the file.
         read: the bytes of a blob.
+        turn: the number of the last turn that it has to include.
 
     Returns:
         The coordinator, which tells nobody anything yet, and its blobs.
@@ -115,14 +122,20 @@ def load(file: BinaryIO, read: Callable[[int], bytes]) -> tuple[Handshakes, Blob
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:
         raise Damaged("it is cut short")
-    size, checksum = _HEADER.unpack(header)
-    payload = file.read(size + 1)
+    last, size, checksum = _HEADER.unpack(header)
+    payload = file.read()
     if len(payload) != size:
         raise Damaged(f"it has {len(payload)} bytes in place of {size}")
-    if zlib.crc32(payload) != checksum:
+    if _checksum(last, payload) != checksum:
         raise Damaged("its checksum is wrong")
+    if last != turn:
+        raise Damaged(f"it is that of turn {last} in place of {turn}")
     unpickler = _Unpickler(BytesIO(payload), read)
     board = unpickler.load()
     if not isinstance(board, Handshakes) or not isinstance(board.machine, Coordinator):
         raise Damaged("it holds no coordinator")
     return board, unpickler.blobs
+
+
+def _checksum(turn: int, payload: bytes | memoryview) -> int:
+    return zlib.crc32(payload, turn & 0xFFFFFFFF)

@@ -1,0 +1,201 @@
+"""What is in a journal, and whether it is whole; a coordinator may hold the journal meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.state.registry import NOWHERE
+from distio.coordination.state.store import Keep
+from distio.errors import DistioBug, JournalError
+from distio.runtime.journal.journal import Journal
+from distio.runtime.journal.opening import open_store
+from distio.runtime.journal.replaying import Replayed, replay
+from distio.runtime.journal.store import About, Store
+
+__all__ = ["Contents", "MemberContents", "RunContents", "compact", "damages_of", "show"]
+
+_TRIES: Final = 5
+
+
+class MemberContents(msgspec.Struct, frozen=True):
+    """What a journal knows of a member."""
+
+    id: int
+    name: str
+    fibers: int
+    """How many fibers are alive there."""
+
+
+class RunContents(msgspec.Struct, frozen=True):
+    """What a journal knows of a run."""
+
+    id: int
+    owner: str
+    """The member that has started it, in words."""
+    alive: int
+    """How many of its fibers are alive."""
+    without_worker: int
+    """How many of these are at no member: they wait for a place, or sleep for long."""
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What is in a journal."""
+
+    journal: str
+    version: str
+    held_by: str
+    """The process that holds it; empty: none does."""
+    last_holder: str
+    """The process that has held it last."""
+    as_of: float | None
+    """When its last turn came, in seconds since 1970; None: there was none."""
+    bytes: dict[str, int]
+    """By part, how large it is."""
+    turn: int
+    """The number of its last turn."""
+    turns_to_replay: int
+    """How many turns there are since the last checkpoint."""
+    blobs: int
+    timers: int
+    members: list[MemberContents]
+    runs: list[RunContents]
+
+
+@contextmanager
+def _reading(where: Path | str) -> Iterator[tuple[Store, Replayed]]:
+    """A journal as it is at one moment, and the coordinator that it describes."""
+    for left in reversed(range(_TRIES)):
+        store = open_store(where, None)
+        try:
+            try:
+                found = replay(store, _make)
+            except JournalError:
+                if left and _has_moved_on(where, store.about()):
+                    continue  # its holder has removed the checkpoint meanwhile
+                raise
+            yield store, found
+            return
+        finally:
+            store.close()
+
+
+def _has_moved_on(where: Path | str, about: About) -> bool:
+    store = open_store(where, None)
+    try:
+        return store.about().base != about.base
+    finally:
+        store.close()
+
+
+def _make(keep: Keep) -> Handshakes:
+    return Handshakes(Coordinator(keep=keep), _nobody)
+
+
+def _nobody(text: str) -> None:
+    """Nobody is told what the coordinator says again."""
+
+
+# -- show -------------------------------------------------------------------------------------
+
+
+def show(where: Path | str) -> Contents:
+    """What is in a journal.
+
+    Raises:
+        JournalError: it is damaged, or of another version.
+    """
+    with _reading(where) as (store, found):
+        about, machine = store.about(), found.board.machine
+        sizes = dict(store.sizes())
+        if about.base.checkpoint:
+            sizes["checkpoint"] = store.checkpoints.size(about.base.checkpoint)
+        return Contents(
+            journal=store.name,
+            version=about.version,
+            held_by=store.held_by(),
+            last_holder=f"process {about.holder.pid} on {about.holder.host}",
+            as_of=found.wall_clock or None,
+            bytes=sizes,
+            turn=found.turn,
+            turns_to_replay=found.turns,
+            blobs=len(found.blobs.alive),
+            timers=len(machine.features.timers),
+            members=_members(machine),
+            runs=_runs(machine),
+        )
+
+
+def _members(machine: Coordinator) -> list[MemberContents]:
+    fibers: Counter[int] = Counter()
+    for run in machine.runs.values():
+        fibers.update(run.alive_at)
+    return [MemberContents(id, member.name(), fibers[id]) for id, member in machine.members.items()]
+
+
+def _runs(machine: Coordinator) -> list[RunContents]:
+    found = []
+    for id, run in machine.runs.items():
+        owner = machine.members.get(run.owner)
+        name = f"member {run.owner}" if owner is None else owner.name()
+        found.append(RunContents(id, name, run.alive, run.alive_at.get(NOWHERE, 0)))
+    return found
+
+
+# -- check ------------------------------------------------------------------------------------
+
+
+def damages_of(where: Path | str) -> Iterator[str]:
+    """Read all of a journal, open its checkpoint, and take up its turns.
+
+    Returns:
+        What is damaged.
+    """
+    try:
+        store = open_store(where, None)
+    except JournalError as error:
+        yield str(error)
+        return
+    try:
+        found = False
+        for damage in store.damages():
+            found = True
+            yield damage
+    finally:
+        store.close()
+    if not found:
+        try:
+            with _reading(where) as (_, replayed):
+                replayed.board.machine.validate()
+        except (JournalError, DistioBug) as error:
+            yield str(error)
+
+
+# -- compact ----------------------------------------------------------------------------------
+
+
+def compact(where: Path | str, complain: Callable[[str], None]) -> None:
+    """Make a checkpoint of a journal that nobody holds, and give back the room of the rest.
+
+    Args:
+        where: the journal.
+        complain: called with what a person should know.
+
+    Raises:
+        JournalError: a coordinator holds it, or it is damaged, or can't be written.
+    """
+    open_store(where, None).close()  # a journal that isn't there isn't made
+    journal = Journal(where, complain=complain)
+    try:
+        board = journal.recover(_make)
+        journal.checkpoint_now(board)
+        journal.shrink()
+    finally:
+        journal.close()

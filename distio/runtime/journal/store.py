@@ -1,0 +1,252 @@
+"""What a journal needs of the place where it is kept, and what all such places have in common.
+
+A store takes up a turn whole or not at all, survives the end of its process at any moment, and lets
+one process write: its holder. It isn't trusted with bytes. Each row has a checksum, which covers
+what the row is, too, so that a row isn't taken for another one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any, BinaryIO, Final, NamedTuple, Protocol
+
+import msgspec
+
+from distio.errors import JournalError
+
+__all__ = [
+    "FORMAT",
+    "NOWHERE",
+    "About",
+    "Access",
+    "Base",
+    "Checkpoints",
+    "Fenced",
+    "Holder",
+    "NotWritten",
+    "Store",
+    "checked",
+    "checked_about",
+    "checksum_of",
+    "damaged",
+    "encoded_about",
+]
+
+FORMAT: Final = 1
+"""Raised whenever the coordinator's state, its inputs, or what follows from them changes."""
+
+
+class Access(StrEnum):
+    """What a process does that wants to hold a journal."""
+
+    ALONE = "alone"
+    """It is refused if another process holds the journal."""
+    STANDBY = "standby"
+    """It waits until no other process holds the journal."""
+    TAKE_OVER = "take over"
+    """It holds the journal from now on, and a process that held it can't write any more."""
+
+
+class Fenced(Exception):
+    """Another coordinator has taken the journal over."""
+
+
+class NotWritten(Exception):
+    """Nothing of it was written, since the disk is full, for one; it may be tried again."""
+
+
+class Base(NamedTuple):
+    """Where a coordinator begins that takes the journal up."""
+
+    checkpoint: str
+    """The name of the checkpoint; empty: there is none, and the coordinator begins with nothing."""
+    turn: int
+    """The number of the last turn that the checkpoint includes."""
+    wall_clock: float
+    """When that turn came."""
+
+
+NOWHERE: Final = Base("", 0, 0.0)
+
+
+class Holder(NamedTuple):
+    """The process that has held the journal last."""
+
+    host: str
+    pid: int
+    since: float
+    """By the wall clock, in seconds since 1970."""
+
+
+class About(msgspec.Struct, frozen=True):
+    """What a journal says of itself."""
+
+    version: str = ""
+    """What has to be the same for it to be understood; empty: nothing was written yet."""
+    base: Base = NOWHERE
+    holder: Holder = Holder("", 0, 0.0)
+
+
+class Checkpoints(Protocol):
+    """The checkpoints of a journal, by name."""
+
+    def write(self, name: str, dump: Callable[[BinaryIO], None]) -> None:
+        """Write one that is complete as soon as it is there.
+
+        A fork of the holder may call this, in which no other descriptor is open.
+
+        Raises:
+            OSError: it can't be written.
+        """
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one.
+
+        Raises:
+            OSError: it can't be read.
+        """
+
+    def size(self, name: str) -> int:
+        """How many bytes it has.
+
+        Raises:
+            OSError: it can't be read.
+        """
+
+    def where(self, name: str) -> str:
+        """Where it is, for messages."""
+
+    def keep_only(self, name: str) -> None:
+        """Remove all others, and what is left of those that were not completed."""
+
+    def remove(self, name: str) -> None:
+        """Remove one, if it is there."""
+
+
+class Store(Protocol):
+    """Keeps the turns and blobs of a journal. Its methods raise a JournalError if it is damaged."""
+
+    name: str
+    """What messages call it."""
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Its checkpoints."""
+
+    def close(self) -> None:
+        """Let another process have it."""
+
+    def about(self) -> About:
+        """What it says of itself."""
+
+    def held_by(self) -> str:
+        """The process that holds it now, in words; empty: none does."""
+
+    def hold(self, holder: Holder) -> None:
+        """Become its holder: whoever was before can't write any more."""
+
+    def note_version(self, version: str) -> None:
+        """Say what has to be the same for it to be understood."""
+
+    def commit(self, number: int, turn: bytes, blobs: Mapping[int, bytes]) -> None:
+        """Write a turn and its blobs, all or nothing.
+
+        Raises:
+            Fenced: this process isn't the holder any more.
+            NotWritten: nothing of it was written.
+        """
+
+    def begin_at(self, base: Base, dropped: Iterable[int]) -> bool:
+        """The checkpoint is complete: forget the turns that it includes, and blobs.
+
+        Args:
+            base: the checkpoint.
+            dropped: the blobs that nobody needs who begins there.
+
+        Returns:
+            Whether that is certain: then the former checkpoint can be removed.
+
+        Raises:
+            Fenced: this process isn't the holder any more.
+            NotWritten: nothing has changed.
+        """
+
+    def turns_after(self, number: int) -> Iterator[tuple[int, bytes]]:
+        """All later turns, in order."""
+
+    def blob(self, number: int) -> bytes:
+        """The bytes of a blob."""
+
+    def blobs(self) -> Iterator[int]:
+        """The numbers of all blobs."""
+
+    def damages(self) -> Iterator[str]:
+        """All that can be found of damages, without opening what it holds."""
+
+    def sizes(self) -> Mapping[str, int]:
+        """By part, how many bytes it takes."""
+
+    def shrink(self) -> None:
+        """Give room back that isn't used."""
+
+
+# -- rows -------------------------------------------------------------------------------------
+
+
+def damaged(name: str, what: str) -> JournalError:
+    """The error for a journal that isn't what was written."""
+    return JournalError(
+        f"the journal in {name} is damaged: {what}; restore a copy of it, or begin with another one"
+    )
+
+
+def checksum_of(what: str, data: bytes) -> int:
+    """The checksum of a row that is this, like "turn 12", and holds these bytes."""
+    return zlib.crc32(data, zlib.crc32(what.encode()))
+
+
+def checked(name: str, what: str, checksum: Any, data: Any) -> bytes:
+    """The bytes of a row.
+
+    Raises:
+        JournalError: they aren't what was written.
+    """
+    if not isinstance(data, bytes) or checksum_of(what, data) != checksum:
+        raise damaged(name, f"{what} isn't what was written")
+    return data
+
+
+_ABOUT: Final = "its first row"
+_decoder: Final = msgspec.json.Decoder(About)
+
+
+def encoded_about(about: About) -> tuple[int, bytes]:
+    """What a journal says of itself, with its checksum."""
+    data = msgspec.json.encode(about)
+    return checksum_of(_ABOUT, data), data
+
+
+def checked_about(name: str, row: tuple[Any, Any, Any] | None) -> About:
+    """What a journal says of itself.
+
+    Args:
+        name: that of the journal.
+        row: its format, the checksum, the bytes.
+
+    Raises:
+        JournalError: it isn't what was written, or has another format.
+    """
+    if row is None:
+        raise damaged(name, f"{_ABOUT} is missing")
+    found, checksum, data = row
+    if found != FORMAT:
+        raise JournalError(
+            f"the journal in {name} has format {found}, and this distio writes format {FORMAT}: "
+            f"go on with the version of distio that wrote it, or begin with another journal"
+        )
+    try:
+        return _decoder.decode(checked(name, _ABOUT, checksum, data))
+    except msgspec.DecodeError as error:
+        raise damaged(name, f"{_ABOUT} can't be read ({error})") from error
