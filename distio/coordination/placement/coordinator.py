@@ -8,12 +8,15 @@ Rules
   leaves behind are placed at once, however many they are.
 - A chunk with a target calls an actor: it goes where the object is by now, waits if that isn't
   known, and is lost if the object is gone.
+- A worker whose code is another than that of some fibers doesn't take these. They wait apart, so
+  that nothing that other workers take waits behind them.
 - When a worker has nothing to do, another one that has more than its threads can step is asked to
   give fibers away.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -120,9 +123,10 @@ class Placement(CoordinatorFeature):
         if not message.chunks:
             sender.nothing_to_steal = True
         for chunk in message.chunks:
-            self._state.survive(self._offer_chunk, sender, chunk, run=chunk.run)
+            self._state.survive(self.take_in, sender, chunk, run=chunk.run)
 
-    def _offer_chunk(self, member: MemberRecord, chunk: m.Chunk) -> None:
+    def take_in(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        """Let a chunk that has come from a member wait for a place."""
         run = self._state.runs.get(chunk.run)
         if run is None:
             self._state.drop_fibers(member.id, chunk)
@@ -200,6 +204,8 @@ class Placement(CoordinatorFeature):
         """Place what there is room for, and let workers that have nothing to do get something."""
         if self._state.backlog:
             self._place_backlog()
+        if self._state.misfits:
+            self._place_misfits()
         for chunk in self._objects.take_freed():
             if (run := self._state.runs.get(chunk.run)) is not None:
                 self._state.survive(self._send_call, chunk, run, run=chunk.run)
@@ -212,7 +218,12 @@ class Placement(CoordinatorFeature):
 
     def _place_backlog(self) -> None:
         backlog, members = self._state.backlog, self._state.members
+        refused = {code for member in members.values() for code in member.refused}
         while backlog:
+            if refused and backlog[0].code in refused and not backlog[0].target:
+                chunk = backlog.popleft()  # else those behind it would wait for the same worker
+                self._state.misfits.setdefault(chunk.code, deque()).append(chunk)
+                continue
             if backlog[0].target:
                 call = backlog.popleft()
                 self._state.survive(self._send_call, call, self._state.runs[call.run], run=call.run)
@@ -222,6 +233,20 @@ class Placement(CoordinatorFeature):
                 return
             chunk = backlog.popleft()
             self._state.survive(self._place, host, chunk, run=chunk.run)
+
+    def _place_misfits(self) -> None:
+        """Place chunks that some worker doesn't take at one that may."""
+        members, misfits = self._state.members, self._state.misfits
+        for code, chunks in list(misfits.items()):
+            while chunks:
+                needs_room = not chunks[0].is_waiting
+                host = choose_host(members.values(), needs_room=needs_room, code=code)
+                if host is None:
+                    break
+                chunk = chunks.popleft()
+                self._state.survive(self._place, host, chunk, run=chunk.run)
+            if not chunks:
+                del misfits[code]
 
     def _place(self, host: MemberRecord, chunk: m.Chunk) -> None:
         moved, restored = [], []
@@ -261,12 +286,18 @@ class Placement(CoordinatorFeature):
         """The chunks of the run that wait for a place are dropped."""
         if not (run.alive_at.get(NOWHERE) or run.is_miscounted):
             return
-        backlog = self._state.backlog
-        for chunk in [backlog.popleft() for _ in range(len(backlog))]:
-            if chunk.run == id:
+        self._drop(self._state.backlog, id)
+        for code, chunks in list(self._state.misfits.items()):
+            self._drop(chunks, id)
+            if not chunks:
+                del self._state.misfits[code]
+
+    def _drop(self, chunks: deque[m.Chunk], run: int) -> None:
+        for chunk in [chunks.popleft() for _ in range(len(chunks))]:
+            if chunk.run == run:
                 self._state.drop_fibers(NOWHERE, chunk)
             else:
-                backlog.append(chunk)
+                chunks.append(chunk)
 
     def member_joined(self, member: MemberRecord) -> None:
         """The new member may have room."""

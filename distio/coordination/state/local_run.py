@@ -175,7 +175,7 @@ class LocalRun:
         owners = [fiber.owner for fiber in fibers]
         if not any(owners):
             owners = []
-        return Chunk(self.id, ids, *packed, is_waiting=is_waiting, owners=owners)
+        return Chunk(self.id, ids, *packed, is_waiting=is_waiting, owners=owners, code=dumped.code)
 
     def release(self) -> None:
         """Free what its fibers have shared; it has ended, and this may run user code."""

@@ -38,6 +38,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     owners: list[Count] = []
     """For each fiber that comes from where it was made: the one that ends after it, or 0; empty:
     none of them has one."""
+    code: bytes = b""
+    """The digest of the attachment that records which code the payload names; empty: none."""
 
 
 class Offer(MemberMessage, frozen=True, gc=False):

@@ -18,7 +18,7 @@ from distio.errors import JournalError
 
 __all__ = ["FORMAT", "Base", "Database", "Fenced"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised whenever the coordinator's state, its inputs, or what follows from them changes."""
 _APPLICATION_ID: Final = 0x44_49_53_54
 """By which tools know what kind of file it is: "DIST"."""
