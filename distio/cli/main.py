@@ -1,4 +1,4 @@
-"""The command line: `distio run`, `distio coordinator`, `distio drain`, `distio version`."""
+"""The command line: `distio run`, `distio coordinator`, `distio drain`, and so on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from distio.cli import report
+from distio.cli.check import check
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
@@ -374,6 +375,12 @@ def drain(
 
 def _say_ready(url: str) -> None:
     report.say(f"The coordinator is ready at {url}; join it with: distio-worker {url}")
+
+
+app.command(
+    epilog="Exits with 0 if all fibers can go on as they are, 1 if something has changed, 64 if "
+    "the journal can't be read."
+)(check)
 
 
 @app.command()

@@ -7,6 +7,7 @@ An idle thread blocks on `_work_ready` and is woken the moment there is work for
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -457,12 +458,11 @@ class Host:
         with self.mutex:
             fresh = [each for each in compared.differences if each not in self._warned_of_code]
             self._warned_of_code.update(fresh)
+        # what is refused the coordinator tells to all whom it concerns
+        level = logging.WARNING if self.accepts_other_code else logging.INFO
+        what = "goes on with other code" if self.accepts_other_code else "leaves for its own code"
         for each in fresh:
-            log.warning(
-                "the code here isn't that of a fiber which has come: %s%s",
-                each,
-                "; it is taken all the same" if self.accepts_other_code else "",
-            )
+            log.log(level, "a fiber has come that %s: here %s", what, each)
         return compared._replace(differences=()) if self.accepts_other_code else compared
 
     def on_unpicklable(self, fiber: Fiber) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -49,7 +51,17 @@ class Worker(subprocess.Popen[str]):
         super().__exit__(kind, *error)
 
 
-def worker_at(url: str, *options: str, stderr: int = subprocess.DEVNULL) -> Worker:
-    """Start a worker that joins the coordinator at this URL."""
+def worker_at(
+    url: str, *options: str, stderr: int = subprocess.DEVNULL, path: Path | None = None
+) -> Worker:
+    """Start a worker that joins the coordinator at this URL.
+
+    Args:
+        url: where it listens.
+        options: more of the command line.
+        stderr: where its log goes.
+        path: where it looks for modules.
+    """
     command = [sys.executable, "-m", "distio_worker.main", url, *options]
-    return Worker(command, stderr=stderr, text=True)
+    environment = None if path is None else os.environ | {"PYTHONPATH": str(path)}
+    return Worker(command, stderr=stderr, text=True, env=environment)

@@ -22,6 +22,7 @@ from distio.core.raising import Raised, failure_of
 from distio.core.replay import AwaitHistory, SuspendedFrame, dispose, repeat
 from distio.errors import Cancelled, MatchError, NotDeterministic
 from distio.protocol.ids import name_of
+from distio.protocol.text import readable_exception
 from distio.result import Errors, Ok, Panic, Result, sequence
 
 __all__ = ["Do", "Enter", "Leave", "RestartFrom"]
@@ -198,6 +199,24 @@ class Awaiting(Frame):
         fiber.stack.append(self)
         fiber.switch(variables)
         return None
+
+    def why_not_again(self) -> str:
+        """Why the function, which has moved, can't be brought to its place; empty if it can.
+
+        Nothing that it awaits is done, and it is not brought there.
+        """
+        log = self.log
+        if self.coroutine is not None or log is None:
+            return ""
+        variables = log.starting_context()
+        try:
+            coroutine, _ = variables.run(
+                repeat, self.io.f, self.io.start, log, self.awaited, self.place
+            )
+        except Exception as exception:  # noqa: BLE001 (whatever unpickling user data may raise)
+            return readable_exception(exception)
+        dispose(coroutine)
+        return ""
 
     def _as_frame(self) -> Frame:
         if self.coroutine is None:
