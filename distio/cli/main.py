@@ -14,6 +14,7 @@ import typer
 
 from distio.cli import report
 from distio.cli.check import check
+from distio.cli.inspect import inspect
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
@@ -381,6 +382,9 @@ app.command(
     epilog="Exits with 0 if all fibers can go on as they are, 1 if something has changed, 64 if "
     "the journal can't be read."
 )(check)
+app.command(
+    epilog="Exits with 0, or with 64 if the journal can't be read, or has no such run or fiber."
+)(inspect)
 
 
 @app.command()

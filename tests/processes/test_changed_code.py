@@ -67,9 +67,17 @@ class Place:
         return path
 
     def checked(self, path: Path, *options: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "distio.cli.main", "check", "--journal", self.journal]
+        return self.says(path, "check", *options)
+
+    def says(self, path: Path, command: str, *options: str) -> tuple[int, str]:
+        """What a command says, with the code in this directory."""
+        options = *options, "--journal", str(self.journal)
         done = subprocess.run(
-            [*command, *options], cwd=path, capture_output=True, text=True, timeout=PATIENCE
+            [sys.executable, "-m", "distio.cli.main", command, *options],
+            cwd=path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -137,6 +145,13 @@ def test_fibers_wait_for_a_worker_with_their_code_and_check_says_so(
         )
         (run,) = json.loads(said)["runs"]
         assert [each["state"] for each in run["findings"]] == ["gone"]
+
+        (_, said), run = place.says(other, "inspect", run["run"]), run["run"]
+        assert "waits for a worker with its code" in said
+        assert "program = IO(DeferIO(" in said
+        code, said = place.says(other, "inspect", run, "9.9")
+        assert (code, said) == (64, f"distio: run {run} has no snapshot of a fiber 9.9\n")
+        assert place.says(other, "inspect", "9.9")[0] == 64
 
         code, said = place.checked(place.code("migrated", MIGRATED))
         assert (code, "replaced: 2 fibers" in said) == (0, True)
