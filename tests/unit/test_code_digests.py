@@ -63,6 +63,43 @@ def test_digest_of_a_function_that_does_something_else_is_another(other: str) ->
     assert digest(other) != digest(FUNCTION)
 
 
+SPREAD = """
+def f(items, by):
+    found = []
+    for item in items:
+        try:
+            if item in by and item != by: found.append((item, by, items))
+        except KeyError as error:
+            return [found, error]
+    return [x for x in found if x] or by
+"""
+
+
+def test_digest_of_a_function_that_is_spread_over_more_lines_is_the_same() -> None:
+    spread = SPREAD.replace(
+        "and item != by: found", "and (\n item\n != by\n):\n                found"
+    )
+    spread = spread.replace("(item, by, items)", "(\n item,\n by,\n items,\n)")
+    # (a comprehension with a condition isn't: 3.12 compiles it in another way then)
+    assert spread != SPREAD
+    assert digest(spread) == digest(SPREAD)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("KeyError", "IndexError"),
+        ("item != by", "by != item"),
+        ("            return [found", "            raise\n    return [found"),
+        ("if x]", "if not x]"),
+        ("    return [x", "        found.clear()\n    return [x"),
+        ("    return [x", "    found.clear()\n    return [x"),
+    ],
+)
+def test_digest_of_a_function_with_another_step_is_another(old: str, new: str) -> None:
+    assert digest(SPREAD.replace(old, new)) != digest(SPREAD)
+
+
 def test_digest_of_a_function_with_a_docstring_and_none_is_that_without_docstring() -> None:
     bare = "def f(x):\n    if x:\n        return None\n    return 7, 'a'\n"
     documented = bare.replace("    if", "    '''Words.'''\n    if")

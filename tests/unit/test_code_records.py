@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from distio import io
 from distio.core.fiber import Fiber
 from distio.core.pickling import code_records
 from distio.core.pickling.code_records import (
+    CodeRecord,
     Comparison,
     Records,
     compare,
@@ -26,6 +28,7 @@ from distio.core.pickling.spaces import ObjectSpace, use_space
 from distio.core.snapshot import dump_chunk, load_fibers
 from distio.errors import MatchError
 from distio.result import Ok
+from tests.conftest import PATIENCE
 
 SHOP = """
 from distio import io
@@ -154,6 +157,30 @@ def test_comparison_finds_that_a_module_is_gone(write: Write) -> None:
     found = compare(before).differences
     assert {each.state for each in found} == {"gone"}
     assert "ModuleNotFoundError" in str(found[0])
+
+
+def test_comparison_waits_for_a_module_that_another_thread_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "slow_shop_of_test"
+    begun, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(sys, "slow_shop", (begun, go_on), raising=False)
+    text = "import sys\nsys.slow_shop[0].set()\nsys.slow_shop[1].wait()\ndef f():\n    pass\n"
+    (tmp_path / f"{name}.py").write_text(text)
+    importing = threading.Thread(target=importlib.import_module, args=[name])
+    importing.start()
+    assert begun.wait(PATIENCE)
+    made: list[Comparison] = []
+    record = Records([CodeRecord(name, "f", "")], [[0]])
+    comparing = threading.Thread(target=lambda: made.append(compare(record)))
+    comparing.start()
+    comparing.join(0.05)  # it would be over by now if it didn't wait
+    go_on.set()
+    importing.join()
+    comparing.join()
+    del sys.modules[name]
+    assert made == [Comparison()]
 
 
 # -- what stands in ---------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from hashlib import blake2b
@@ -42,6 +43,10 @@ _KINDS: Final = (
 _REWRITTEN: Final = "@py"
 """How names begin that a test tool gives to what it adds to code."""
 _HAS_CONSTANT: Final = frozenset(dis.hasconst)
+_HAS_LOCAL: Final = frozenset(dis.haslocal)
+_JUMPS: Final = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
+_OF_LINES: Final = frozenset({"NOP", "EXTENDED_ARG", "CACHE"})
+_OF_ONE: Final = re.compile(r"(?:LOAD|STORE)_FAST(?:_BORROW)?")
 _HOLDERS: Final = staticmethod | classmethod | property | cached_property
 
 _digests: Final[dict[int, tuple[Any, Any, str]]] = {}
@@ -123,17 +128,36 @@ class _Printer:
         self._print_value([*counts, code.co_flags & _KINDS])
         for names in (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars):
             self._print_value(names)
-        self._hash.update(code.co_exceptiontable)
-        extended = 0
-        instructions = code.co_code
-        for operation, argument in zip(instructions[::2], instructions[1::2]):
-            argument |= extended
-            extended = argument << 8 if operation == dis.EXTENDED_ARG else 0
-            if operation in _HAS_CONSTANT:  # its index depends on whether there is a docstring
-                self._hash.update(b"%d " % operation)
-                self._print_value(code.co_consts[argument])
+        self._print_instructions(code)
+
+    def _print_instructions(self, code: CodeType) -> None:
+        """Take up what the compiler has made, however the source is spread over lines.
+
+        Instructions that stand for a line alone are left out, and those that stand for two, where
+        both are of one line, are taken apart. So a place counts by how many are before it.
+        """
+        made = dis.Bytecode(code)
+        instructions = [each for each in made if each.opname not in _OF_LINES]
+        before: dict[int, int] = {}
+        count = 0
+        for each in made:
+            before[each.offset] = count
+            count += 0 if each.opname in _OF_LINES else len(_parts_of_name(each))
+        for each in instructions:
+            if each.opcode in _HAS_CONSTANT:  # its index depends on whether there is a docstring
+                self._say(each.opname)
+                self._print_value(code.co_consts[each.arg or 0])
+            elif each.opcode in _JUMPS:
+                self._say(f"{each.opname} {before.get(each.argval, count)}")
+            elif each.opcode in _HAS_LOCAL:
+                locals = each.argval if isinstance(each.argval, tuple) else (each.argval,)
+                for name, local in zip(_parts_of_name(each), locals, strict=True):
+                    self._say(f"{name} {local}")
             else:
-                self._hash.update(b"%d %d " % (operation, argument))
+                self._say(f"{each.opname} {each.arg}")
+        for start, end, target, *rest in made.exception_entries:  # type: ignore[attr-defined]  # it has them
+            places = [before.get(each, count) for each in (start, end, target)]
+            self._print_value([*places, *rest])
 
     def _print_value(self, value: Any) -> None:
         """Take up a constant or a default value, of which only what is plain counts."""
@@ -155,6 +179,13 @@ class _Printer:
 
     def _say(self, text: str) -> None:
         self._hash.update(text.encode(errors="surrogatepass") + b"\0")
+
+
+def _parts_of_name(instruction: dis.Instruction) -> list[str]:
+    """The instructions for which one stands: two, from 3.13 on, if it names two variables."""
+    if isinstance(instruction.argval, tuple) and instruction.opcode in _HAS_LOCAL:
+        return _OF_ONE.findall(instruction.opname)
+    return [instruction.opname]
 
 
 def _fields_of(cls: type) -> list[str]:

@@ -237,12 +237,11 @@ def compare(records: Records) -> Comparison:
 
 
 def _difference(record: CodeRecord) -> Difference | None:
-    module = sys.modules.get(record.module)
-    if module is None:
-        try:
-            module = importlib.import_module(record.module)
-        except Exception as error:  # noqa: BLE001 (whatever a module of the user raises)
-            return Difference(record, "", f"{type(error).__name__}: {error}")
+    try:
+        # also if it is there: another thread may be about to fill it, and is waited for
+        module = importlib.import_module(record.module)
+    except Exception as error:  # noqa: BLE001 (whatever a module of the user raises)
+        return Difference(record, "", f"{type(error).__name__}: {error}")
     found = _find(module, record.name)
     if found is None:
         return Difference(record, "", f"{record.module} has no {record.name}")
