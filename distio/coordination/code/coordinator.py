@@ -13,6 +13,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
@@ -23,6 +24,9 @@ from distio.protocol.messages import Chunk, Offer
 from distio.protocol.messages import code as m
 
 __all__ = ["OtherCode"]
+
+_MOST_REFUSED: Final = 1_000
+"""So many manifests are kept of a worker whose code is another."""
 
 
 class OtherCode(CoordinatorFeature):
@@ -56,6 +60,8 @@ class OtherCode(CoordinatorFeature):
         """A worker has other code than the fibers of this chunk."""
         chunk, run = message.chunk, self._state.runs.get(message.chunk.run)
         if chunk.code not in sender.refused:
+            if len(sender.refused) == _MOST_REFUSED:  # of some of these it is asked once more
+                del sender.refused[next(iter(sender.refused))]
             sender.refused[chunk.code] = message.differences
             if run is not None:
                 self._tell(run.owner, m.CodeReported(sender.name(), message.differences))
