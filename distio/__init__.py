@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from distio.core.actors import Actor
     from distio.core.context_vars import carry
     from distio.core.ops.base import IO
+    from distio.core.pickling.code_records import stands_in_for
     from distio.errors import Closed, DomainErrors, MatchError, MultipleExceptions, TracedException
     from distio.primitives import Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription
     from distio.resource import Resource
@@ -57,6 +58,7 @@ __all__ = [
     "result",
     "schedule",
     "seq",
+    "stands_in_for",
     "supervise",
 ]
 
@@ -66,6 +68,7 @@ _MODULES = {
     "core.actors": ["Actor"],
     "core.context_vars": ["carry"],
     "core.ops.base": ["IO"],
+    "core.pickling.code_records": ["stands_in_for"],
     "errors": ["Closed", "DomainErrors", "MatchError", "MultipleExceptions", "TracedException"],
     "primitives": ["Barrier", "CountDownLatch", "Deferred", "PubSub", "Queue", "Subscription"],
     "resource": ["Resource"],

@@ -1,24 +1,21 @@
-"""The command line: `distio run`, `coordinator`, `drain`; see `named` and `journal`, too."""
+"""The command line: `distio run`, `coordinator`, `drain`; other modules have the rest."""
 
 from __future__ import annotations
 
-import logging
-import math
 import sys
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
 from distio.cli import named, report
+from distio.cli.check import check
+from distio.cli.coordinator import coordinator
+from distio.cli.inspect import inspect
 from distio.cli.journal import journal_app
-from distio.coordination.durable.coordinator import KEEP_SECONDS
+from distio.cli.options import seconds, seconds_from_zero
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
-from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
-from distio.coordination.recovery.coordinator import MAX_LOSSES
-from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import Terminated, end_on_sigterm
@@ -34,23 +31,7 @@ _UsageProblem: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 
 app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.add_typer(journal_app, name="journal")
-
-
-class _Sync(StrEnum):
-    PROCESS = "process"
-    POWER = "power"
-
-
-def _seconds(number: float | None) -> float | None:
-    if number is not None and not 0 < number < math.inf:
-        raise typer.BadParameter("give a number of seconds above 0")
-    return number
-
-
-def _seconds_from_zero(number: float | None) -> float | None:
-    if number is not None and not 0 <= number < math.inf:
-        raise typer.BadParameter("give a number of seconds from 0")
-    return number
+app.command()(coordinator)
 
 
 def main() -> NoReturn:
@@ -135,7 +116,7 @@ def run(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            callback=_seconds,
+            callback=seconds,
             show_default=False,
             help="With --connect: how long the coordinator may give no sign of life, because it is "
             f"stopped or cut off, before it is lost; by default {PATIENCE_SECONDS:g}.",
@@ -145,7 +126,7 @@ def run(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            callback=_seconds_from_zero,
+            callback=seconds_from_zero,
             show_default=False,
             help="With --connect: how long to try again when there is no coordinator yet; by "
             "default 0: not at all.",
@@ -168,7 +149,7 @@ def run(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            callback=_seconds_from_zero,
+            callback=seconds_from_zero,
             show_default=False,
             help="With --name: how long the outcome is kept; by default the coordinator says.",
         ),
@@ -277,153 +258,6 @@ class _Elsewhere:
         return Cluster.connect(self.url, patience=self.patience, retry=self.retry)
 
 
-@app.command()
-def coordinator(
-    bind: Annotated[
-        str, typer.Option(metavar="URL", help="Where to listen; port 0: any that is free.")
-    ] = "tcp://127.0.0.1:7077",
-    grace: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="How long a run that is ended may take to release what it holds.",
-        ),
-    ] = GRACE_SECONDS,
-    patience: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            callback=_seconds,
-            help="How long a member may give no sign of life, because it is stopped or cut off, "
-            "before it is lost.",
-        ),
-    ] = PATIENCE_SECONDS,
-    max_losses: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="How many workers may be lost while they step a fiber, before that is lost too.",
-        ),
-    ] = MAX_LOSSES,
-    absence: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            callback=_seconds_from_zero,
-            help="How long a member whose connection broke may take to come back before it is "
-            "lost; nothing is lost meanwhile. 0: it never comes back.",
-        ),
-    ] = ABSENCE_SECONDS,
-    snapshot_memory: Annotated[
-        int,
-        typer.Option(
-            metavar="MIB",
-            min=0,
-            help="How many MiB of snapshots and outcomes are kept in memory; the rest is in a "
-            "temporary file.",
-        ),
-    ] = IN_MEMORY_BYTES >> 20,
-    journal: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR",
-            show_default=False,
-            help="A directory in which all that the coordinator is told is kept, before anybody "
-            "hears what follows from it; or the URL of a PostgreSQL database. If the coordinator "
-            "ends in any way, start it again with "
-            "the same journal: members come back, and runs go on.",
-        ),
-    ] = None,
-    sync: Annotated[
-        _Sync,
-        typer.Option(
-            help="With --journal, what it survives: the end of the process in any way, or a loss "
-            "of power as well, which takes a write to the disk for each commit.",
-        ),
-    ] = _Sync.PROCESS,
-    outage: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            callback=_seconds,
-            help="With --journal: how long members wait when the coordinator is gone.",
-        ),
-    ] = OUTAGE_SECONDS,
-    keep_for: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            callback=_seconds_from_zero,
-            help="How long the outcome of a named run is kept after its end, unless the client "
-            "that submits it says otherwise.",
-        ),
-    ] = KEEP_SECONDS,
-    standby: Annotated[
-        bool,
-        typer.Option(
-            "--standby",
-            help="With --journal: if another coordinator holds it, wait until that one has ended, "
-            "and go on from there at once.",
-        ),
-    ] = False,
-    take_over: Annotated[
-        bool,
-        typer.Option(
-            "--take-over",
-            help="With --journal: go on at another address though a coordinator that hangs holds "
-            "it; that one can do nothing any more, and ends when it notices.",
-        ),
-    ] = False,
-) -> int:
-    """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
-
-    Then runs that go on are cancelled, and it ends when they have released
-    what they hold. A second signal ends it at once. With --journal it ends
-    at once, and runs go on when it is started again.
-
-    Workers join it with `distio-worker URL`; programs run on it with
-    `distio run FILE --connect URL`, or in Python with `Cluster.connect(URL)`.
-    """
-    from distio.cli.journal import opened
-    from distio.runtime.coordinator_process import serve
-
-    if journal is None and (standby or take_over):
-        report.complain("--standby and --take-over say what to do with a journal; add --journal")
-        return report.USAGE
-    if standby and take_over:
-        report.complain("--standby waits for a coordinator, --take-over doesn't; leave one out")
-        return report.USAGE
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    end_on_sigterm()  # while it stands by
-    try:
-        is_done = serve(
-            bind,
-            _say_ready,
-            grace=grace,
-            patience=patience,
-            absence=absence,
-            max_losses=max_losses,
-            snapshot_memory=snapshot_memory << 20,
-            journal=None
-            if journal is None
-            else opened(
-                journal,
-                bind,
-                is_power_safe=sync is _Sync.POWER,
-                stands_by=standby,
-                takes_over=take_over,
-            ),
-            outage=outage,
-            keep_seconds=keep_for,
-        )
-    except ClusterError as error:
-        report.complain(error)
-        return report.USAGE
-    return report.OK if is_done else report.ERRORS
-
-
 @app.command(
     epilog="Exits with 0 when the worker has left, 1 if it was lost before it had, 64 if there is "
     "no such worker or the cluster can't be joined."
@@ -467,8 +301,13 @@ def drain(
     return report.OK if drained.reason == LEFT else report.ERRORS
 
 
-def _say_ready(url: str) -> None:
-    report.say(f"The coordinator is ready at {url}; join it with: distio-worker {url}")
+app.command(
+    epilog="Exits with 0 if all fibers can go on as they are, 1 if something has changed, 64 if "
+    "the journal can't be read."
+)(check)
+app.command(
+    epilog="Exits with 0, or with 64 if the journal can't be read, or has no such run or fiber."
+)(inspect)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple, get_type_hints
 from distio.coordination.actors.coordinator import Actors
 from distio.coordination.cancellation.coordinator import Cancellation
 from distio.coordination.checkpoints.coordinator import Checkpoints
+from distio.coordination.code.coordinator import OtherCode
 from distio.coordination.cold.coordinator import PUT_AWAY, Cold, PutAwayPolicy
 from distio.coordination.deadlock.coordinator import DeadlockDetector
 from distio.coordination.dispatch import HandlerTable, admits, handles
@@ -85,6 +86,7 @@ class Features(NamedTuple):
     deadlocks: DeadlockDetector
     status: StatusQueries
     placement: Placement  # late: what has become of members and runs in this event is known
+    other_code: OtherCode
     loss_reports: LossReports  # last: it tells where fibers were placed
 
 
@@ -106,6 +108,7 @@ def _make(
     endings = Endings(state, membership.dismiss, grace)
     named_runs = NamedRuns(state, endings.begin, keep_seconds)
     loss_reports = LossReports(state, named_runs.clients_of)
+    placement = Placement(state, unverified_waits, locks.has_lent, endings.check_loss, actors)
     return Features(
         references=references,
         recovery=Recovery(
@@ -140,7 +143,8 @@ def _make(
             state, unverified_waits.of_run, locks.all_held, endings.deadlocked
         ),
         status=StatusQueries(state),
-        placement=Placement(state, unverified_waits, locks.has_lent, endings.check_loss, actors),
+        placement=placement,
+        other_code=OtherCode(state, placement.admit_offer, placement.take_in),
         loss_reports=loss_reports,
     )
 

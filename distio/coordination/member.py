@@ -30,6 +30,7 @@ from distio.coordination.actors.member import Actors
 from distio.coordination.calls.member import Calls
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.checkpoints.member import Checkpoints
+from distio.coordination.code.member import OtherCode
 from distio.coordination.cold.member import Cold
 from distio.coordination.deadlock.member import WaitGraphs
 from distio.coordination.dispatch import HandlerTable, answers, handles
@@ -64,6 +65,7 @@ from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
+from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request
 from distio.result import Result
@@ -85,6 +87,7 @@ class Features(NamedTuple):
     cold: Cold
     drain: Drain
     pressure: Pressure
+    other_code: OtherCode
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
     calls: Calls
@@ -107,7 +110,8 @@ def _make(state: MemberState) -> Features:
     drain = Drain(state, recovery, cancellation)
     pressure = Pressure(state, recovery.ask_again)
     outcomes = Outcomes(state, references, waits)
-    placement = Placement(state, references, recovery, pressure)
+    other_code = OtherCode(state)
+    placement = Placement(state, references, recovery, pressure, other_code.give_back)
     actors = Actors(state, placement, recovery, cancellation)
     named_runs = NamedRuns(state)
     return Features(
@@ -122,6 +126,7 @@ def _make(state: MemberState) -> Features:
         cold=Cold(state, recovery),
         drain=drain,
         pressure=pressure,
+        other_code=other_code,
         placement=placement,
         timers=timers,
         calls=Calls(state),
@@ -338,9 +343,9 @@ class Member:
         """Take out what was said of named runs."""
         return self.features.named_runs.take_answers()
 
-    def take_losses(self) -> list[m.LossReported]:
-        """Take out the reports of losses that have come."""
-        return self.features.recovery.take_reports()
+    def take_reports(self) -> list[m.LossReported | CodeReported]:
+        """Take out the reports that have come, which are for the log of the program."""
+        return [*self.features.recovery.take_reports(), *self.features.other_code.take_reports()]
 
     def take_failure(self) -> Failure | None:
         """Take out the next failure that is to be reported (called in any thread)."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import Context, copy_context
 from types import (
     AsyncGeneratorType,
@@ -46,7 +46,7 @@ from distio.core.references import (
 from distio.errors import NotDeterministic, NotPicklable
 from distio.protocol.requests import NOTHING
 
-__all__ = ["AwaitHistory", "SuspendedFrame", "dispose", "repeat", "stops_of"]
+__all__ = ["AwaitHistory", "SuspendedFrame", "dispose", "repeat", "stops_of", "variables_of"]
 
 Awaiting = Coroutine[Any, Any, Any]
 
@@ -370,19 +370,39 @@ class SuspendedFrame(NamedTuple):
     variables: dict[str, bytes]
     """By name, a digest: values count by what they hold, for after a move they are others."""
 
+    @property
+    def is_of_user(self) -> bool:
+        """Whether it is a function that users have written."""
+        return self.function not in (_OF_A_PROGRAM, _OF_CONTEXT)
+
 
 def stops_of(coroutine: Awaiting) -> list[SuspendedFrame]:
     """Where a suspended function is, and those that it awaits."""
     stops = []
+    for frame in _frames_of(coroutine):
+        variables = {name: digest(value) for name, value in frame.f_locals.items()}
+        code = frame.f_code
+        stops.append(SuspendedFrame(code.co_qualname, frame.f_lasti, frame.f_lineno, variables))
+    return stops
+
+
+def variables_of(coroutine: Awaiting) -> list[tuple[str, str, dict[str, Any]]]:
+    """Of a suspended function, and those that it awaits: name, file and line, and variables."""
+    found = []
+    for frame in _frames_of(coroutine):
+        code = frame.f_code
+        where = f"{code.co_filename}:{frame.f_lineno}"
+        if code.co_qualname != _OF_A_PROGRAM:
+            found.append((code.co_qualname, where, dict(frame.f_locals)))
+    return found
+
+
+def _frames_of(coroutine: Awaiting) -> Iterator[Any]:
     at: Any = coroutine
     while at is not None:
-        frame, inner = _suspended(at)
+        frame, at = _suspended(at)
         if frame is not None:
-            variables = {name: digest(value) for name, value in frame.f_locals.items()}
-            code = frame.f_code
-            stops.append(SuspendedFrame(code.co_qualname, frame.f_lasti, frame.f_lineno, variables))
-        at = inner
-    return stops
+            yield frame
 
 
 def _suspended(at: Any) -> tuple[Any, Any]:

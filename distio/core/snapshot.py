@@ -18,6 +18,7 @@ from distio.core.fiber import Fiber, Handle, HeldLock
 from distio.core.ops.base import Frame, UnaryOp
 from distio.core.ops.checkpoints import Calling
 from distio.core.outcomes import outcome_in
+from distio.core.pickling.code_records import NO_STAND_INS, StandIns
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.payloads import Dumped, Writer
@@ -305,6 +306,7 @@ def load_fibers(
     attachments: dict[bytes, bytes] | None = None,
     claims: Sequence[Any] = (),
     places: Sequence[int] = (),
+    stand_ins: StandIns = NO_STAND_INS,
 ) -> list[Fiber]:
     """Make the fibers of one payload again.
 
@@ -316,13 +318,14 @@ def load_fibers(
         attachments: of this run, too: what the payload may refer to.
         claims: those of what it refers to otherwise.
         places: where the fibers lie in the payload, if there are others in it.
+        stand_ins: what is taken in place of functions and classes that the payload names.
 
     Raises:
         Exception: any that unpickling user data raises.
     """
     fibers = []
     with opening_with(claims):
-        states = load(payload, bundles, attachments)
+        states = load(payload, bundles, attachments, stand_ins)
     if places:
         states = [states[place] for place in places]
     for (id, epoch), state in zip(ids, states):

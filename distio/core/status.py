@@ -25,7 +25,8 @@ class Status:
     """"running" (or ready: the fiber waits for nothing but a thread), "sleeps", "waits for fibers",
     "waits for a lock" (or a semaphore, a limit, a variable), "waits for a callback", "waits for a
     call on another thread" (or a coroutine), "waits for a status", "on its way" (no
-    member has it yet), "ended", or "lost" (with its member)."""
+    member has it yet), "waits for a worker with its code" (those that are there have other code),
+    "ended", or "lost" (with its member)."""
     where: str | None
     """The member of the cluster that hosts the fiber, like "member 2"; None: no member does."""
     restored: int = field(default=0, repr=False)

@@ -7,6 +7,7 @@ An idle thread blocks on `_work_ready` and is woken the moment there is work for
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -23,6 +24,7 @@ from distio.core.explain import place_of
 from distio.core.fiber import Fiber
 from distio.core.interpreter import Tank
 from distio.core.interrupts import is_interrupt
+from distio.core.pickling.code_records import Comparison, Difference, Records, compare
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
 from distio.core.snapshot import why_it_cannot_ship
@@ -120,6 +122,9 @@ class Host:
         self._departures = Departures()
         self._warned_of_copies: set[object] = set()
         """The places at which several fibers took along one generator, and a warning said so."""
+        self.accepts_other_code = False
+        """Whether fibers are taken that were saved with other code than that of this process."""
+        self._warned_of_code: set[Difference] = set()
         drop_in_children(self)
 
     def renew_mutex(self) -> None:
@@ -444,6 +449,21 @@ class Host:
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""
+
+    def compare_code(self, records: Records) -> Comparison:
+        """Compare with what this process imports, and warn once of each difference."""
+        compared = compare(records)
+        if not compared.differences:
+            return compared
+        with self.mutex:
+            fresh = [each for each in compared.differences if each not in self._warned_of_code]
+            self._warned_of_code.update(fresh)
+        # what is refused the coordinator tells to all whom it concerns
+        level = logging.WARNING if self.accepts_other_code else logging.INFO
+        what = "goes on with other code" if self.accepts_other_code else "leaves for its own code"
+        for each in fresh:
+            log.log(level, "a fiber has come that %s: here %s", what, each)
+        return compared._replace(differences=()) if self.accepts_other_code else compared
 
     def on_unpicklable(self, fiber: Fiber) -> None:
         """Warn, once for each place of a program."""

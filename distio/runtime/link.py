@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import zmq
 
+from distio.coordination.code.words import describe_code
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
@@ -32,6 +33,7 @@ from distio.protocol import messages as m
 from distio.protocol.codec import Batch
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
+from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
 from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
@@ -80,7 +82,10 @@ def _log_return() -> None:
     log.log(logging.WARNING, "the coordinator is back, and knows this process")
 
 
-def _log_loss(report: m.LossReported) -> None:
+def _log_report(report: m.LossReported | CodeReported) -> None:
+    if isinstance(report, CodeReported):
+        log.warning("%s", describe_code(report))
+        return
     level = logging.WARNING if report.lost or report.waiting else logging.INFO
     log.log(level, "%s", describe_loss(report))
 
@@ -360,7 +365,7 @@ class LinkedHost(FencedHost):
                     self.member.receive(message)
                 elif reason := self._take_up_greeting(message):
                     return reason
-            arrived, losses = self.member.take_logs(), self.member.take_losses()
+            arrived, reports = self.member.take_logs(), self.member.take_reports()
             answers = self.member.take_answers()
             told = self.named_runs.take_up(answers) if answers else None
             if self.member.state.ended_runs:
@@ -375,8 +380,8 @@ class LinkedHost(FencedHost):
                 self._lines.acknowledge(time.monotonic())
         if arrived:
             self.deliveries.put(arrived)
-        for loss in losses:
-            self.deliveries.do(partial(_log_loss, loss))
+        for report in reports:
+            self.deliveries.do(partial(_log_report, report))
         if told is not None:
             self.deliveries.when_handled(told)
         if ended:

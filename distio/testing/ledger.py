@@ -12,6 +12,7 @@ from typing import Final, NoReturn, final
 from distio.errors import InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol.ids import NOBODY, home_of, name_of
+from distio.protocol.messages.code import ChunkReturned
 from distio.protocol.messages.cold import FibersPutAway
 from distio.testing.history import History
 
@@ -103,18 +104,14 @@ class Ledger:
     def said(self, batch: Iterable[m.MemberMessage], who: str) -> None:
         """This process has said these."""
         for message in batch:
-            for chunk in message.chunks if isinstance(message, m.Offer) else ():
-                self.left(chunk.fibers, who)
-            if isinstance(message, FibersPutAway):
-                self.left(message.fibers, who)
+            for fibers in _leaving_with(message):
+                self.left(fibers, who)
 
     def reached(self, batch: Iterable[m.MemberMessage]) -> None:
         """The coordinator has heard these, from a member."""
         for message in batch:
-            for chunk in message.chunks if isinstance(message, m.Offer) else ():
-                self.offered(chunk.fibers)
-            if isinstance(message, FibersPutAway):
-                self.offered(message.fibers)
+            for fibers in _leaving_with(message):
+                self.offered(fibers)
 
     def heard(self, message: m.CoordinatorMessage, who: str, now: float = 0.0) -> Sequence[int]:
         """This process has heard this.
@@ -224,3 +221,12 @@ class Ledger:
 
     def _fail(self, fiber: int, what: str) -> NoReturn:
         raise InvariantBroken(f"fiber {name_of(fiber)} {what}", self._history.of(fiber))
+
+
+def _leaving_with(message: m.MemberMessage) -> list[list[tuple[int, int]]]:
+    """The fibers that leave a member with a message."""
+    if isinstance(message, m.Offer):
+        return [chunk.fibers for chunk in message.chunks]
+    if isinstance(message, ChunkReturned):
+        return [message.chunk.fibers]
+    return [message.fibers] if isinstance(message, FibersPutAway) else []

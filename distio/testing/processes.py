@@ -385,7 +385,7 @@ class Process(Services):
         member.receive(message)
         for logged in member.take_logs():
             deliver(logged)
-        member.take_losses()  # the coordinator has told the same
+        member.take_reports()  # the coordinator has told the same
         if answers := member.take_answers():
             world.answered(self, answers)
         if message.may_wake:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from distio.core.fiber import Fiber
+from distio.core.pickling.code_records import Comparison, Records, compare
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
 from distio.core.snapshot import why_it_cannot_ship
@@ -52,6 +53,10 @@ class AtOnce:
 
     def unwatch(self, fiber: Fiber) -> None:
         """It does so no longer."""
+
+    def compare_code(self, records: Records) -> Comparison:
+        """With that of this process, which is that of all that are simulated."""
+        return compare(records)
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""

@@ -31,7 +31,7 @@ PARTS: Final[dict[type, tuple[type, str]]] = {
     m.AcquireTokens: (Locks, "acquire"),
     m.AwaitOutcomes: (Outcomes, "await_outcomes"),
     m.MakePrimitive: (Primitives, "make"),
-    m.Offer: (Placement, "_offer_chunk"),
+    m.Offer: (Placement, "take_in"),
     m.PrimitiveCall: (Primitives, "call"),
     m.Progress: (Runs, "_progress_of"),
     m.StartTimer: (Timers, "start_timer"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -89,7 +91,17 @@ class Worker(subprocess.Popen[str]):
         super().__exit__(kind, *error)
 
 
-def worker_at(url: str, *options: str, stderr: int = subprocess.DEVNULL) -> Worker:
-    """Start a worker that joins the coordinator at this URL."""
+def worker_at(
+    url: str, *options: str, stderr: int = subprocess.DEVNULL, path: Path | None = None
+) -> Worker:
+    """Start a worker that joins the coordinator at this URL.
+
+    Args:
+        url: where it listens.
+        options: more of the command line.
+        stderr: where its log goes.
+        path: where it looks for modules.
+    """
     command = [sys.executable, "-m", "distio_worker.main", url, *options]
-    return Worker(command, stderr=stderr, text=True)
+    environment = None if path is None else os.environ | {"PYTHONPATH": str(path)}
+    return Worker(command, stderr=stderr, text=True, env=environment)

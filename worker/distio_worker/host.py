@@ -54,6 +54,7 @@ def serve(
     retry: float = 0.0,
     grace: float = GRACE_SECONDS,
     black_box: BlackBox | None = None,
+    accepts_other_code: bool = False,
 ) -> str:
     """Host fibers for the cluster at `url` until it closes or this process is told to end.
 
@@ -70,6 +71,7 @@ def serve(
         retry: for how many seconds to try again if nobody answers; see `join`.
         grace: for how many seconds fibers may go on when the process is told to end.
         black_box: where this process notes what it does, if somebody watches it.
+        accepts_other_code: whether fibers are taken that were saved with other code than that here.
 
     Returns:
         Why it has ended, as it was meant to. If it had to leave, because something in it failed, it
@@ -100,6 +102,7 @@ def serve(
 
     host = join(url, connect_within, retry, log=log.log, timeout=timeout, lifeline=lifeline)
     host.black_box = black_box
+    host.accepts_other_code = accepts_other_code
     for number in told:
         end_on(number, partial(host.leave, f"told to end by {number.name}", grace))
     joined(host.member.incarnation)

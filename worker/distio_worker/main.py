@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 import os
@@ -106,6 +107,22 @@ def worker(
         float,
         typer.Option(metavar="SECONDS", callback=_seconds, help="The time for --max-restarts."),
     ] = WITHIN_SECONDS,
+    accept_changed_code: Annotated[
+        bool,
+        typer.Option(
+            help="Take fibers that were saved with other code than that of this worker: they go on "
+            "with what has the same names here. Otherwise they wait for a worker with their code.",
+        ),
+    ] = False,
+    migrations: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE",
+            show_default=False,
+            help="A module to import first: it says what stands in for code that has changed "
+            "(distio.stands_in_for). May be given several times.",
+        ),
+    ] = None,
     lifeline: Annotated[
         int | None, typer.Option(hidden=True, help="End with this descriptor.")
     ] = None,
@@ -131,6 +148,13 @@ def worker(
     log.setLevel(logging.INFO)  # whatever levels the programs have whose fibers come here
     os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
 
+    for module in migrations or []:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001 (whatever a module of the user raises)
+            print(f"distio-worker: can't import {module}: {error!r}", file=sys.stderr)
+            end(REFUSED)
+
     def joined(number: int) -> None:
         nonlocal stderr
         if stderr is not None:
@@ -142,6 +166,8 @@ def worker(
         if lifeline is None and (processes > 1 or retry):
             arguments = ["--threads", str(threads), "--retry", str(retry)]
             arguments += ["--patience", str(patience), "--grace", str(grace)]
+            arguments += ["--accept-changed-code"] * accept_changed_code
+            arguments += [f"--migrations={module}" for module in migrations or []]
             kept = Supervisor(
                 processes,
                 url,
@@ -164,6 +190,7 @@ def worker(
             retry=retry,
             grace=grace,
             black_box=None if black_box is None else hold_black_box(black_box),
+            accepts_other_code=accept_changed_code,
         )
     except ClusterClosed as error:
         log.error("lost the cluster at %s: %s", url, error)

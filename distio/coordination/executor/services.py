@@ -9,6 +9,7 @@ from distio.coordination.calls.callbacks import Answering
 from distio.coordination.executor.hands import Hand
 from distio.core.fiber import Fiber
 from distio.core.interpreter import Tank
+from distio.core.pickling.code_records import Comparison, Records
 from distio.protocol.messages.logs import LogLevels
 from distio.result import Result
 
@@ -83,6 +84,12 @@ class HostServices(Answering, Protocol):
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers are about to come; these are the log levels of the clients they belong to."""
+
+    def compare_code(self, records: Records) -> Comparison:
+        """How the code of this process differs from what fibers need that have come.
+
+        Without differences the fibers are opened here, whether there are any or not.
+        """
 
     def on_unpicklable(self, fiber: Fiber) -> None:
         """This fiber was to travel, but it can't be pickled."""

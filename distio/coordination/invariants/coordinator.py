@@ -80,6 +80,7 @@ def check_at_rest(state: CoordinatorState) -> None:
         "runs": state.runs,
         "records of fibers": state.fibers,
         "fibers without a place": state.backlog,
+        "fibers that no worker takes": state.misfits,
         "calls of actors that wait": state.held,
     }
     for leftovers in state.hooks.leftovers:

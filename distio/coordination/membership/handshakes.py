@@ -39,6 +39,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from distio.coordination.code.words import describe_code
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.words import describe_unplaced
 from distio.coordination.gate import Gate, Incident
@@ -62,6 +63,7 @@ from distio.coordination.state.events import (
 )
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
+from distio.protocol.messages.code import CodeReported
 from distio.protocol.version import refusal
 
 __all__ = ["Handshakes"]
@@ -475,6 +477,8 @@ class Handshakes:
                     self._say(link.listens_at, message)
             elif member == OPERATOR and isinstance(message, m.LossReported):
                 self._log.log(describe_loss(message))
+            elif member == OPERATOR and isinstance(message, CodeReported):
+                self._log.log(describe_code(message))
             elif member == OPERATOR and isinstance(message, m.RunEnded):
                 self._log.log(f"run {name_of(message.run)} has ended: {describe_unplaced(message)}")
         if self.gate.incidents:

@@ -8,12 +8,15 @@ Rules
   leaves behind are placed at once, however many they are.
 - A chunk with a target calls an actor: it goes where the object is by now, waits if that isn't
   known, and is lost if the object is gone.
+- A worker whose code is another than that of some fibers doesn't take these. They wait apart, so
+  that nothing that other workers take waits behind them.
 - When a worker has nothing to do, another one that has more than its threads can step is asked to
   give fibers away.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -120,9 +123,10 @@ class Placement(CoordinatorFeature):
         if not message.chunks:
             sender.nothing_to_steal = True
         for chunk in message.chunks:
-            self._state.survive(self._offer_chunk, sender, chunk, run=chunk.run)
+            self._state.survive(self.take_in, sender, chunk, run=chunk.run)
 
-    def _offer_chunk(self, member: MemberRecord, chunk: m.Chunk) -> None:
+    def take_in(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        """Let a chunk that has come from a member wait for a place."""
         run = self._state.runs.get(chunk.run)
         if run is None:
             self._state.drop_fibers(member.id, chunk)
@@ -195,6 +199,8 @@ class Placement(CoordinatorFeature):
         """Place what there is room for, and let workers that have nothing to do get something."""
         if self._state.backlog:
             self._place_backlog()
+        if self._state.misfits:
+            self._place_misfits()
         for chunk in self._objects.take_freed():
             if (run := self._state.runs.get(chunk.run)) is not None:
                 self._state.survive(self._send_call, chunk, run, run=chunk.run)
@@ -209,12 +215,31 @@ class Placement(CoordinatorFeature):
         backlog, members = self._state.backlog, self._state.members
         for call in backlog.take_calls():
             self._state.survive(self._send_call, call, self._state.runs[call.run], run=call.run)
+        refused = {code for member in members.values() for code in member.refused}
         while backlog:
-            host = choose_host(members.values(), needs_room=backlog.next_needs_room)
+            if refused and backlog.next.code in refused:
+                chunk = backlog.take()  # else those behind it would wait for the same worker
+                self._state.misfits.setdefault(chunk.code, deque()).append(chunk)
+                continue
+            host = choose_host(members.values(), needs_room=not backlog.next.is_waiting)
             if host is None:
                 return
             chunk = backlog.take()
             self._state.survive(self._place, host, chunk, run=chunk.run)
+
+    def _place_misfits(self) -> None:
+        """Place chunks that some worker doesn't take at one that may."""
+        members, misfits = self._state.members, self._state.misfits
+        for code, chunks in list(misfits.items()):
+            while chunks:
+                needs_room = not chunks[0].is_waiting
+                host = choose_host(members.values(), needs_room=needs_room, code=code)
+                if host is None:
+                    break
+                chunk = chunks.popleft()
+                self._state.survive(self._place, host, chunk, run=chunk.run)
+            if not chunks:
+                del misfits[code]
 
     def _place(self, host: MemberRecord, chunk: m.Chunk) -> None:
         moved, restored = [], []
@@ -254,7 +279,15 @@ class Placement(CoordinatorFeature):
         """The chunks of the run that wait for a place are dropped."""
         if not (run.alive_at.get(NOWHERE) or run.is_miscounted):
             return
-        for chunk in self._state.backlog.drop(id):
+        dropped = self._state.backlog.drop(id)
+        for code, chunks in list(self._state.misfits.items()):
+            dropped += [chunk for chunk in chunks if chunk.run == id]
+            left = deque(chunk for chunk in chunks if chunk.run != id)
+            if left:
+                self._state.misfits[code] = left
+            else:
+                del self._state.misfits[code]
+        for chunk in dropped:
             self._state.drop_fibers(NOWHERE, chunk)
 
     def member_joined(self, member: MemberRecord) -> None:

@@ -11,7 +11,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from distio.coordination.placement.tasks import (
     OfferFibers,
     PickleFibers,
     UnpickleChunk,
+    fibers_that_fail,
 )
 from distio.coordination.pressure.member import Pressure
 from distio.coordination.recovery.member import Recovery
@@ -35,13 +36,15 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.core.outcomes import Leaving
 from distio.core.pickling.payloads import Dumped
-from distio.errors import DistioBug
+from distio.errors import DistioBug, NotImportable, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.domains import Snapshots
 from distio.protocol.ids import sequence_of
 
 __all__ = ["MOST_READY", "Placement"]
+
+GiveBack = Callable[[m.Chunk, Sequence[Fiber], Sequence[str]], None]
 
 MOST_READY: Final = 10_000
 """If more is ready, a fiber that starts others goes on when these have begun."""
@@ -51,10 +54,24 @@ class Placement(MemberFeature):
     """Where the fibers of one member come from, and where they go."""
 
     def __init__(
-        self, state: MemberState, references: References, recovery: Recovery, pressure: Pressure
+        self,
+        state: MemberState,
+        references: References,
+        recovery: Recovery,
+        pressure: Pressure,
+        give_back: GiveBack,
     ) -> None:
+        """
+        Args:
+            state: what is known of fibers here.
+            references: those in chunks are counted.
+            recovery: saves fibers.
+            pressure: holds fibers that start too many others.
+            give_back: gives back fibers that can't be opened here.
+        """
         self._state = state
         self._pressure = pressure
+        self._give_back = give_back
         self._references = references
         self._recovery = recovery
 
@@ -253,11 +270,8 @@ class Placement(MemberFeature):
             if data:
                 run.attachments[digest] = data
         claims = self._references.arrived(chunk.references)
-        state.queue(
-            UnpickleChunk(
-                chunk, run, state.log_levels, handles, claims, self._opened, self._dropped
-            )
-        )
+        ends = self._opened, self._refused, self._dropped
+        state.queue(UnpickleChunk(chunk, run, state.log_levels, handles, claims, *ends))
 
     def _opened(
         self, chunk: m.Chunk, fibers: Sequence[Fiber], handles: Sequence[Handle[Any, Any, Any]]
@@ -276,6 +290,22 @@ class Placement(MemberFeature):
             handle.name = fiber.name
             fiber.is_pinned = chunk.actor != 0
             state.ready.append(self._recovery.repeated(fiber) if chunk.is_waiting else fiber)
+
+    def _refused(
+        self, chunk: m.Chunk, handles: Sequence[Handle[Any, Any, Any]], why: Sequence[str]
+    ) -> None:
+        """The code here isn't that which the fibers of a chunk need."""
+        if chunk.run not in self._state.runs:
+            self._dropped(chunk)
+            return
+        fibers = fibers_that_fail(chunk, TracedException.ensure_traced(_other_code(why)))
+        if self._state.orphaned_because:  # there is no other place where they could go
+            self._opened(chunk, fibers, handles)
+            return
+        self._state.in_chunks -= len(chunk.fibers) - 1
+        for fiber, handle in zip(fibers, handles):
+            fiber.handle = handle
+        self._give_back(chunk, fibers, why)
 
     def _dropped(self, chunk: m.Chunk) -> None:
         self._state.in_chunks -= len(chunk.fibers) - 1
@@ -304,3 +334,7 @@ class Placement(MemberFeature):
     def validate(self) -> None:
         if self._state.in_chunks < 0 or self._state.stepping < 0:
             raise DistioBug("the load is miscounted")
+
+
+def _other_code(why: Sequence[str]) -> NotImportable:
+    return NotImportable(f"the code here isn't that which the fiber needs: {'; '.join(why)}")

@@ -13,13 +13,22 @@ from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
 from distio.core.outcomes import Leaving
+from distio.core.pickling.code_records import NO_STAND_INS, StandIns, records_in
+from distio.core.pickling.loading import bring_sources
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.snapshot import dump_chunk, load_fibers, why_it_cannot_ship
 from distio.errors import NotPicklable, TracedException
 from distio.protocol import messages as m
 from distio.protocol.messages.logs import LogLevels
 
-__all__ = ["BeginFibers", "OfferFibers", "PickleFibers", "UnpickleChunk"]
+__all__ = [
+    "BeginFibers",
+    "OfferFibers",
+    "PickleFibers",
+    "Refused",
+    "UnpickleChunk",
+    "fibers_that_fail",
+]
 
 _CHUNKS: Final = 64
 """Into how many pieces the children of one `parallel` are split, so that all cores get some."""
@@ -31,6 +40,14 @@ class Opened(Protocol):
 
     def __call__(
         self, chunk: m.Chunk, fibers: Sequence[Fiber], handles: Sequence[Handle[Any, Any, Any]], /
+    ) -> None: ...
+
+
+class Refused(Protocol):
+    """Takes a chunk that can't be opened here, the handles of its fibers, and why it can't."""
+
+    def __call__(
+        self, chunk: m.Chunk, handles: Sequence[Handle[Any, Any, Any]], why: Sequence[str], /
     ) -> None: ...
 
 
@@ -104,16 +121,19 @@ class UnpickleChunk(Task):
         handles: those of the fibers.
         claims: those of the references in the chunk.
         opened: called with the fibers and their handles.
+        refused: called instead if the code here isn't that which the fibers need.
         dropped: called instead if the run ends first.
     """
 
     __slots__ = (
         "_claims",
+        "_differences",
         "_dropped",
         "_fibers",
         "_handles",
         "_log_levels",
         "_opened",
+        "_refused",
         "_run",
         "chunk",
     )
@@ -126,6 +146,7 @@ class UnpickleChunk(Task):
         handles: Sequence[Handle[Any, Any, Any]],
         claims: Sequence[Claim],
         opened: Opened,
+        refused: Refused,
         dropped: Callable[[m.Chunk], None],
     ) -> None:
         self.chunk = chunk
@@ -135,7 +156,10 @@ class UnpickleChunk(Task):
         self._fibers: list[Fiber] = []
         self._log_levels = log_levels
         self._opened = opened
+        self._refused = refused
         self._dropped = dropped
+        self._differences: Sequence[str] = ()
+        """In which way the code here isn't that which the fibers need."""
 
     @property
     def run_id(self) -> int:
@@ -152,24 +176,43 @@ class UnpickleChunk(Task):
         try:
             host.use_log_levels(self._log_levels)
             shared = self._run.bundles, self._run.attachments
-            self._fibers = load_fibers(
-                chunk.run, chunk.fibers, chunk.payload, *shared, self._claims, chunk.places
-            )
+            stand_ins = self._compare_code(host) if chunk.code else NO_STAND_INS
+            if self._differences:
+                return
+            opens = *shared, self._claims, chunk.places, stand_ins
+            self._fibers = load_fibers(chunk.run, chunk.fibers, chunk.payload, *opens)
         except BaseException as exception:  # noqa: BLE001 (each of them ends in this panic)
-            traced = TracedException.in_except_clause(exception)
-            failure = Fail([], [traced])
-            self._fibers = [Fiber(id, chunk.run, failure, None) for id, _ in chunk.fibers]
-            for fiber, (_, epoch) in zip(self._fibers, chunk.fibers):
-                fiber.epoch = epoch
+            self._fibers = fibers_that_fail(chunk, TracedException.in_except_clause(exception))
+
+    def _compare_code(self, host: HostServices) -> StandIns:
+        """Compare the code here with what the fibers need; return what stands in for it."""
+        chunk, run = self.chunk, self._run
+        bring_sources(chunk.payload, run.bundles, run.attachments)
+        compared = host.compare_code(records_in(run.attachments[chunk.code]))
+        if not (chunk.target or chunk.actor):  # else they can go on here alone
+            self._differences = [str(each) for each in compared.differences]
+        return compared.stand_ins
 
     def commit(self) -> None:
         """Queue the fibers of the chunk: they are ready."""
+        if self._differences:
+            self._refused(self.chunk, self._handles, self._differences)
+            return
         self._opened(self.chunk, self._fibers, self._handles)
 
     def dropped(self) -> bool:
         """Drop the chunk, whose run is over."""
         self._dropped(self.chunk)
         return True
+
+
+def fibers_that_fail(chunk: m.Chunk, reason: TracedException) -> list[Fiber]:
+    """In place of the fibers of a chunk: some that do nothing but fail."""
+    failure = Fail([], [reason])
+    fibers = [Fiber(id, chunk.run, failure, None) for id, _ in chunk.fibers]
+    for fiber, (_, epoch) in zip(fibers, chunk.fibers):
+        fiber.epoch = epoch
+    return fibers
 
 
 @final

@@ -51,9 +51,9 @@ class Backlog:
         return calls
 
     @property
-    def next_needs_room(self) -> bool:
-        """Whether the fibers that are next are to step where they are placed."""
-        return not self._waiting
+    def next(self) -> Chunk:
+        """The chunk that is next, and no call."""
+        return (self._waiting or self._again or self._new)[0]
 
     def take(self) -> Chunk:
         """Take out the chunk that is next, and no call."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import chain, repeat
 from math import inf
@@ -34,6 +35,8 @@ class CoordinatorState:
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
         self.backlog = Backlog()
+        self.misfits: dict[bytes, deque[m.Chunk]] = {}
+        """By manifest of code: the chunks that some worker doesn't take, as its code is another."""
         self.held: dict[int, list[m.Chunk]] = {}
         """By actor: the calls that wait until it is known where its object goes."""
         self.cold: dict[int, dict[ColdGroup, None]] = {}
@@ -206,7 +209,7 @@ class CoordinatorState:
 
     def waiting_chunks(self) -> Iterable[m.Chunk]:
         """The chunks that are here, since their fibers are nowhere."""
-        return chain(self.backlog, *self.held.values())
+        return chain(self.backlog, *self.misfits.values(), *self.held.values())
 
     def unplaced(self, run: Run) -> list[int]:
         """The fibers of a run that have run somewhere, and wait for a place."""

@@ -181,6 +181,7 @@ class LocalRun:
             is_waiting=is_waiting,
             owners=owners if any(owners) else [],
             scopes=scopes if any(scopes) else [],
+            code=dumped.code,
         )
 
     def release(self) -> None:

@@ -50,6 +50,8 @@ class MemberRecord:
         self.nothing_to_steal = False
         """Whether it had nothing that could move, and has started and woken nothing since."""
         self.was_asked_to_share = False
+        self.refused: dict[bytes, list[str]] = {}
+        """By manifest of code that is another there: in which way, in words."""
         self.is_leaving = False
         """Whether the member has said that it leaves: its fibers release what they hold."""
         self.gone_because = ""

@@ -105,6 +105,10 @@ class ColdGroup:
         """Those whose time has come."""
         return self._fibers[: bisect_right(self._deadlines, now)]
 
+    def deadline_of(self, fiber: int) -> float:
+        """When a fiber wakes that is among them."""
+        return self._deadlines[self._fibers.index(fiber)]
+
     def take(self, fiber: int) -> float:
         """Take a fiber out; return when it wakes."""
         index = self._fibers.index(fiber)

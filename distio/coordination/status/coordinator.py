@@ -20,7 +20,7 @@ from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.registry import NOWHERE, Run
+from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.errors import DistioBug
 from distio.protocol.ids import home_of, name_of
 from distio.protocol.messages import status as m
@@ -111,10 +111,15 @@ class StatusQueries(CoordinatorFeature):
         elif record.ended:
             state = "ended"
         elif record.host == NOWHERE:
-            state = "on its way" if record.group is None else "sleeps"
+            state = "sleeps" if record.group is not None else self._why_nowhere(record)
         else:  # several members may be lost at once, and this one be the next to be struck out
             state = "" if record.host in self._state.members else "lost"
         return state, (record.host, record.epoch)
+
+    def _why_nowhere(self, record: FiberRecord) -> str:
+        snapshot = record.snapshot
+        is_misfit = snapshot is not None and snapshot.chunk.code in self._state.misfits
+        return "waits for a worker with its code" if is_misfit else "on its way"
 
     def _reply(
         self, member: int, query: m.QueryStatus, state: str, name: str | None = None, where: int = 0

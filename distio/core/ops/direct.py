@@ -19,9 +19,10 @@ from distio.core.interrupts import is_interrupt, runs_user_code
 from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
 from distio.core.ops.resources import UNSHIELD
 from distio.core.raising import Raised, failure_of
-from distio.core.replay import AwaitHistory, SuspendedFrame, dispose, repeat
+from distio.core.replay import AwaitHistory, SuspendedFrame, dispose, repeat, variables_of
 from distio.errors import Cancelled, MatchError, NotDeterministic
 from distio.protocol.ids import name_of
+from distio.protocol.text import readable_exception
 from distio.result import Errors, Ok, Panic, Result, sequence
 
 __all__ = ["Do", "Enter", "Leave", "RestartFrom"]
@@ -198,6 +199,34 @@ class Awaiting(Frame):
         fiber.stack.append(self)
         fiber.switch(variables)
         return None
+
+    def why_not_again(self) -> str:
+        """Why the function, which has moved, can't be brought to its place; empty if it can.
+
+        Nothing that it awaits is done, and it is not brought there.
+        """
+        return self.look()[1]
+
+    def look(self) -> tuple[list[tuple[str, str, dict[str, Any]]], str]:
+        """Repeat the function, which has moved, to look at its variables.
+
+        Returns:
+            Of the function, and those that it awaits: name, file and line, variables; and why it
+            can't be repeated, if it can't.
+        """
+        log = self.log
+        if self.coroutine is not None or log is None:
+            return [], ""
+        variables = log.starting_context()
+        try:
+            coroutine, _ = variables.run(
+                repeat, self.io.f, self.io.start, log, self.awaited, self.place
+            )
+        except Exception as exception:  # noqa: BLE001 (whatever unpickling user data may raise)
+            return [], readable_exception(exception)
+        found = variables_of(coroutine)
+        dispose(coroutine)
+        return found, ""
 
     def _as_frame(self) -> Frame:
         if self.coroutine is None:

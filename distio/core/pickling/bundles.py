@@ -50,6 +50,7 @@ class MadeBundle:
 
     __slots__ = (
         "_bundled",
+        "_code",
         "_definitions",
         "_headings",
         "_modules",
@@ -60,7 +61,9 @@ class MadeBundle:
         "watch",
     )
 
-    def __init__(self, scope: Scope, definitions: bytes, generation: int) -> None:
+    def __init__(
+        self, scope: Scope, definitions: bytes, code: dict[int, Any], generation: int
+    ) -> None:
         self.generation = generation
         self.watch: Watch | None = None
         """What is in it; None: nobody watches."""
@@ -69,6 +72,8 @@ class MadeBundle:
         self.uses = 1
         self._definitions = definitions
         self._headings = [namespace.heading(generation) for namespace in scope.namespaces]
+        self._code = code
+        """What the definitions only name."""
         self._modules = tuple(scope.modules)
         """Those that it names, and that others may not be able to import."""
         self._sources: list[Source] = []
@@ -84,6 +89,7 @@ class MadeBundle:
         """It stands for what the scope would define."""
         self.uses += 1
         self.fruitless = 0
+        scope.code.update(self._code)
         scope.modules.update(dict.fromkeys(self._modules))
 
     def with_sources(self, sources: list[Source]) -> Bundled:
@@ -131,8 +137,10 @@ def _is_as_it_was(known: MadeBundle, space: ObjectSpace) -> bool:
 
 
 def _made_anew(scope: Scope) -> MadeBundle:
+    before, scope.code = scope.code, {}
     definitions = _definitions(scope)
-    return MadeBundle(scope, definitions, _generation_of(scope, definitions))
+    code, scope.code = scope.code, {**before, **scope.code}
+    return MadeBundle(scope, definitions, code, _generation_of(scope, definitions))
 
 
 def _definitions(scope: Scope) -> bytes:

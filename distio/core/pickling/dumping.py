@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from distio.core.pickling.bundles import bundle_of
+from distio.core.pickling.code_records import manifest_of
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.pickling.pickler import Pickler
 from distio.core.pickling.scope import Scope
@@ -55,4 +56,9 @@ def dump(
         with_sources = False
     bundle = bundle_of(scope, with_sources=with_sources, reads_files=reads_files)
     copied = scope.generators.copied
-    return Dumped.of(body, bundle, scope.handles, scope.references, copied)
+    dumped = Dumped.of(body, bundle, scope.handles, scope.references, copied)
+    if not (writer.attaches and scope.code):
+        return dumped
+    manifest = manifest_of(scope.code.values())
+    dumped.attachments[manifest.digest] = manifest.payload
+    return dumped._replace(code=manifest.digest)

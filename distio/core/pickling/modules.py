@@ -29,6 +29,7 @@ __all__ = [
     "Sources",
     "is_any_by_value",
     "is_everywhere",
+    "is_of_python",
     "sources_of",
     "travels_by_name",
 ]
@@ -92,12 +93,18 @@ def is_any_by_value() -> bool:
 
 
 @cache
-def is_everywhere(name: str) -> bool:
-    """Whether a module belongs to what every worker has: built in, or installed."""
+def is_of_python(name: str) -> bool:
+    """Whether a module belongs to Python, or to distio: its version is seen to at the handshake."""
     package = name.partition(".")[0]
     if package in sys.builtin_module_names or package in sys.stdlib_module_names:
         return True
-    if package in ("distio", "distio_worker"):
+    return package in ("distio", "distio_worker")
+
+
+@cache
+def is_everywhere(name: str) -> bool:
+    """Whether a module belongs to what every worker has: built in, or installed."""
+    if is_of_python(name):
         return True
     module = sys.modules.get(name)
     places = [_file_of(module), *getattr(module, "__path__", ())]

@@ -131,6 +131,8 @@ class Dumped(NamedTuple):
     """They leave with it, too: what they stand for is to live until it was opened."""
     generators: Sequence[Any] = ()
     """The generators of random numbers of which there are copies in it."""
+    code: bytes = b""
+    """The digest of the attachment that is its manifest; empty if it names no code of the user."""
 
     @classmethod
     def of(

@@ -125,7 +125,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             return NotImplemented
         if "<" not in f.__qualname__:  # it may be found under its name
             if self.scope.by_name(f, f.__qualname__):
-                _note_found(f)
+                self._note_found(f)
                 return NotImplemented
             by_name = None if self.defines else self._named_in([f.__globals__], f, f.__qualname__)
             if by_name is not None:
@@ -157,6 +157,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self._apart[known.digest] = known.payload
         return known.digest
 
+    def _note_found(self, obj: type | FunctionType) -> None:
+        if obj.__module__.startswith(_OURS):
+            _FOUND.add(obj)
+        else:
+            self.scope.note_code(obj)
+
     def reduce_code(self, code: CodeType) -> Reduced:
         return reduce_code(code) or NotImplemented
 
@@ -172,7 +178,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if cls.__module__ == "builtins":
             return super().reducer_override(cls)
         if self.scope.by_name(cls, cls.__qualname__):
-            _note_found(cls)
+            self._note_found(cls)
             return NotImplemented
         return self.named(cls, cls.__qualname__) or classes.reduce_by_value(self, cls)
 
@@ -189,6 +195,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     def reduce_member(self, member: Enum) -> Reduced:
         kind = type(member)
         if self.scope.by_name(kind, kind.__qualname__):
+            self.scope.note_code(kind)
             return NotImplemented
         return enums.reduce_member(member)
 
@@ -258,7 +265,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if not isinstance(reduced, str):
             return reduced
         module = getattr(obj, "__module__", None)
-        if not isinstance(module, str) or self.scope.by_name(obj, reduced):
+        if not isinstance(module, str):
+            return reduced
+        if self.scope.by_name(obj, reduced):
+            self.scope.note_code(obj)
             return reduced
         return self.named(obj, reduced) or reduce_named(obj) or reduced
 
@@ -303,11 +313,6 @@ _OURS: Final = "distio."
 """How the names of distio's modules begin."""
 _FOUND: Final[set[type | FunctionType]] = set()
 """Classes and functions of distio that are found by their names, as they always will be."""
-
-
-def _note_found(obj: type | FunctionType) -> None:
-    if obj.__module__.startswith(_OURS):
-        _FOUND.add(obj)
 
 
 _BY_KIND: Final[dict[type, _Reducer]] = {

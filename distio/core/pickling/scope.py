@@ -200,6 +200,8 @@ class Scope:
         """Whether a class is made where this is opened: that takes care."""
         self.modules: dict[str, None] = {}
         """Modules that something names, and that a worker may not be able to import."""
+        self.code: dict[int, Any] = {}
+        """By identity: functions and classes that are only named, but for those of Python."""
         self._namespaces: dict[int, Namespace] = {}
         self._travels: dict[str, bool] = {}
         """By module: whether what it defines travels by name."""
@@ -262,6 +264,11 @@ class Scope:
         for part in name.split("."):
             found = getattr(found, part, MISSING)
         return found is obj
+
+    def note_code(self, obj: Any) -> None:
+        """A function or class is only named: it is to be the same where the pickle is opened."""
+        if not modules.is_of_python(obj.__module__):
+            self.code[id(obj)] = obj
 
     def travels_by_name(self, module_name: str) -> bool:
         """Whether what this module defines is found by name elsewhere; noted if it may be."""

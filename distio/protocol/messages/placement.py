@@ -41,6 +41,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     scopes: list[Count] = []
     """For each fiber that has an owner: the region of the owner that is to be cancelled if the
     fiber is lost, or 0; empty: there is none."""
+    code: bytes = b""
+    """The digest of the attachment that records which code the payload names; empty: none."""
 
 
 class Offer(MemberMessage, frozen=True, gc=False):

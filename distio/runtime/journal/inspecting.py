@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.state.registry import NOWHERE
-from distio.coordination.state.store import Keep
 from distio.errors import DistioBug, JournalError
 from distio.runtime.journal.journal import Journal
 from distio.runtime.journal.opening import open_store
-from distio.runtime.journal.replaying import Replayed, replay
-from distio.runtime.journal.store import About, Store
+from distio.runtime.journal.reading import make, reading
 
 __all__ = ["Contents", "MemberContents", "RunContents", "compact", "damages_of", "show"]
-
-_TRIES: Final = 5
 
 
 class MemberContents(msgspec.Struct, frozen=True):
@@ -69,40 +62,6 @@ class Contents(msgspec.Struct, frozen=True):
     runs: list[RunContents]
 
 
-@contextmanager
-def _reading(where: Path | str) -> Iterator[tuple[Store, Replayed]]:
-    """A journal as it is at one moment, and the coordinator that it describes."""
-    for left in reversed(range(_TRIES)):
-        store = open_store(where, None)
-        try:
-            try:
-                found = replay(store, _make)
-            except JournalError:
-                if left and _has_moved_on(where, store.about()):
-                    continue  # its holder has removed the checkpoint meanwhile
-                raise
-            yield store, found
-            return
-        finally:
-            store.close()
-
-
-def _has_moved_on(where: Path | str, about: About) -> bool:
-    store = open_store(where, None)
-    try:
-        return store.about().base != about.base
-    finally:
-        store.close()
-
-
-def _make(keep: Keep) -> Handshakes:
-    return Handshakes(Coordinator(keep=keep), _nobody)
-
-
-def _nobody(text: str) -> None:
-    """Nobody is told what the coordinator says again."""
-
-
 # -- show -------------------------------------------------------------------------------------
 
 
@@ -112,8 +71,9 @@ def show(where: Path | str) -> Contents:
     Raises:
         JournalError: it is damaged, or of another version.
     """
-    with _reading(where) as (store, found):
-        about, machine = store.about(), found.board.machine
+    with reading(where) as moment:
+        store, found = moment
+        about, machine = store.about(), moment.machine
         sizes = dict(store.sizes())
         if about.base.checkpoint:
             sizes["checkpoint"] = store.checkpoints.size(about.base.checkpoint)
@@ -172,8 +132,8 @@ def damages_of(where: Path | str) -> Iterator[str]:
         store.close()
     if not found:
         try:
-            with _reading(where) as (_, replayed):
-                replayed.board.machine.validate()
+            with reading(where) as moment:
+                moment.machine.validate()
         except (JournalError, DistioBug) as error:
             yield str(error)
 
@@ -194,7 +154,7 @@ def compact(where: Path | str, complain: Callable[[str], None]) -> None:
     open_store(where, None).close()  # a journal that isn't there isn't made
     journal = Journal(where, complain=complain)
     try:
-        board = journal.recover(_make)
+        board = journal.recover(make)
         journal.checkpoint_now(board)
         journal.shrink()
     finally:
