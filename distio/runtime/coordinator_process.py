@@ -275,7 +275,8 @@ class CoordinatorProcess:
             self._send_batches()
             self._decider.commit(self._wait_for_room)
             self._decider.see_to_checkpoints(self._poller, events)
-            if is_closing and (self._board.is_closed or self._board.is_empty):
+            has_left = self._decider.has_journal and self._board.is_empty
+            if is_closing and (self._board.is_closed or has_left):
                 return
 
     def _is_timer_due(self) -> bool:
