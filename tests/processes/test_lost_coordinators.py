@@ -29,8 +29,9 @@ LOST: Final = 75
 class Daemons:
     """A coordinator with a journal, which is started again and again, and workers of it."""
 
-    def __init__(self, stack: ExitStack, directory: Path, url: str) -> None:
+    def __init__(self, stack: ExitStack, directory: Path, url: str, absence: str = "10") -> None:
         self._stack = stack
+        self._absence = absence
         self.directory = directory
         self.url = url
         self.start()
@@ -38,7 +39,7 @@ class Daemons:
     def start(self) -> None:
         """Start a coordinator, the first one or another, and wait until it listens."""
         command = [sys.executable, "-m", "distio.cli.main", "coordinator", "--bind", self.url]
-        command += ["--journal", str(self.directory / "journal"), "--absence", "1"]
+        command += ["--journal", str(self.directory / "journal"), "--absence", self._absence]
         self.coordinator = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -66,11 +67,22 @@ class Daemons:
 
 
 @pytest.fixture(params=["ipc", "tcp"])
-def daemons(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Daemons]:
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with TemporaryDirectory() as private:  # a short path
+        yield f"ipc://{private}/c" if request.param == "ipc" else "tcp://127.0.0.1:0"
+
+
+@pytest.fixture
+def daemons(url: str, tmp_path: Path) -> Iterator[Daemons]:
     with ExitStack() as stack:
-        private = stack.enter_context(TemporaryDirectory())  # a short path
-        url = f"ipc://{private}/c" if request.param == "ipc" else "tcp://127.0.0.1:0"
         yield Daemons(stack, tmp_path, url)
+
+
+@pytest.fixture
+def impatient_daemons(url: str, tmp_path: Path) -> Iterator[Daemons]:
+    """Members that don't come back are lost soon."""
+    with ExitStack() as stack:
+        yield Daemons(stack, tmp_path, url, absence="2")
 
 
 class Told:
@@ -181,28 +193,28 @@ def test_coordinator_that_is_killed_again_and_again_loses_nothing(
 
 
 def test_fibers_of_a_worker_that_is_lost_with_the_coordinator_go_on_elsewhere(
-    daemons: Daemons, told: Told, notes: Path
+    impatient_daemons: Daemons, told: Told, notes: Path
 ) -> None:
-    workers = {each.pid: each for each in (daemons.work(), daemons.work())}
-    running = daemons.connect().submit(program(notes, told), None)
+    workers = {each.pid: each for each in (impatient_daemons.work(), impatient_daemons.work())}
+    running = impatient_daemons.connect().submit(program(notes, told), None)
     process = told.wait(*NAMES)["a"]
-    daemons.kill()
+    impatient_daemons.kill()
     workers[process].kill()
-    daemons.start()
+    impatient_daemons.start()
     assert running.result(timeout=PATIENCE) == RIGHT
     assert calls_of(notes).keys() == EACH_ROUND
 
 
 def test_worker_that_joins_after_all_workers_were_lost_with_the_coordinator_goes_on(
-    daemons: Daemons, told: Told, notes: Path
+    impatient_daemons: Daemons, told: Told, notes: Path
 ) -> None:
-    worker = daemons.work()
-    running = daemons.connect().submit(program(notes, told), None)
+    worker = impatient_daemons.work()
+    running = impatient_daemons.connect().submit(program(notes, told), None)
     told.wait(*NAMES)
-    daemons.kill()
+    impatient_daemons.kill()
     worker.kill()
-    daemons.start()
-    daemons.work()
+    impatient_daemons.start()
+    impatient_daemons.work()
     assert running.result(timeout=PATIENCE) == RIGHT
     assert calls_of(notes).keys() == EACH_ROUND
 
@@ -220,16 +232,16 @@ def test_worker_without_fibers_leaves_at_once_while_there_is_no_coordinator(
 
 
 def test_worker_with_fibers_waits_for_its_coordinator_as_long_as_its_grace(
-    daemons: Daemons, told: Told, notes: Path
+    impatient_daemons: Daemons, told: Told, notes: Path
 ) -> None:
-    worker = daemons.work("--grace", "0.2")
-    running = daemons.connect().submit(program(notes, told), None)
+    worker = impatient_daemons.work("--grace", "0.2")
+    running = impatient_daemons.connect().submit(program(notes, told), None)
     told.wait(*NAMES)
-    daemons.kill()
+    impatient_daemons.kill()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(PATIENCE) == LOST
-    daemons.start()
-    daemons.work()
+    impatient_daemons.start()
+    impatient_daemons.work()
     assert running.result(timeout=PATIENCE) == RIGHT
 
 
