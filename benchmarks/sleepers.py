@@ -3,12 +3,15 @@
 A fiber on a worker starts them, a thousand at a time. When no process computes any more, each is
 asked for its resident memory; before, it was asked before they were started. Beside the number
 that each fiber costs stand the most that a process had meanwhile, and how long all of it took.
+With `--journal`, the coordinator has one, and the bytes of its files are a row of their own.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -61,19 +64,21 @@ class Watch:
                 self.most[name] = max(self.most[name], resident)
 
 
-def rows_of(count: int) -> list[list[str]]:
-    with Cluster.local(workers=2, grace=60) as cluster:
+def rows_of(count: int, journal: Path | None) -> list[list[str]]:
+    with Cluster.local(workers=2, grace=60, journal=journal or False) as cluster:
         cluster.submit(io.pure(None), None).result()
         watch, begun = Watch(), time.monotonic()
         run = cluster.submit(start(count), None)
         watch.wait_until_calm()
         seconds = time.monotonic() - begun - CALM_SECONDS
         asleep = watch.resident()
+        files = [] if journal is None else [each.stat().st_size for each in journal.iterdir()]
         begun = time.monotonic()
         run.cancel()
         run.result()
         cancelled = time.monotonic() - begun
-    return [
+    on_disk = [[f"{count:,}", "files of the journal", f"{sum(files) / count:,.0f}", "", "", ""]]
+    return on_disk * bool(files) + [
         [
             f"{count:,}",
             name,
@@ -87,9 +92,14 @@ def rows_of(count: int) -> list[list[str]]:
 
 
 def main() -> None:
-    counts = [int(each) for each in sys.argv[1:]] or COUNTS
+    has_journal = "--journal" in sys.argv
+    counts = [int(each) for each in sys.argv[1:] if each != "--journal"] or COUNTS
     columns = ["fibers", "process", "bytes each", "most MiB", "asleep after s", "cancelled in s"]
-    show("fibers that sleep for an hour", columns, [row for n in counts for row in rows_of(n)])
+    rows = []
+    for count in counts:
+        with TemporaryDirectory() as directory:
+            rows += rows_of(count, Path(directory) if has_journal else None)
+    show("fibers that sleep for an hour", columns, rows)
 
 
 if __name__ == "__main__":
