@@ -404,6 +404,7 @@ class Handshakes:
             addresses.update(link.addresses)
         for address in sorted(addresses):
             self.disconnect(now, address)
+        self._tick_machine(now)  # before anybody can say something: it was due before that
         self.outgoing.clear()
         self._absence, self._lease = settings.absence, settings.lease
         self._outage = settings.outage
@@ -452,6 +453,9 @@ class Handshakes:
             self._lose(now, link, reason, _fenced(told), is_final=self._lease > 0)
         for link in self._links.take_owed(now):
             self.outgoing.setdefault(link.listens_at, [])
+        self._tick_machine(now)
+
+    def _tick_machine(self, now: float) -> None:
         deadline = self.machine.next_deadline()
         if deadline is not None and deadline <= now:
             self._happened(now, Tick())

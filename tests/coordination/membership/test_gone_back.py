@@ -8,6 +8,7 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.settings import Settings
 from distio.protocol import messages as m
+from distio.protocol.domains import MemberKind
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.journal.checkpoints import dump, load
 
@@ -23,9 +24,9 @@ class Cluster:
         machine = Coordinator()
         self.board = Handshakes(machine, self.notes.append, absence=10.0, outage=OUTAGE)
 
-    def joins(self, number: int) -> None:
+    def joins(self, number: int, kind: MemberKind = "worker") -> None:
         life = "host", number, b"hello %d" % number, "", number
-        hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, *life, proof=b"proof %d" % number)
+        hello = m.Hello(PROTOCOL, PYTHON, kind, 1, *life, proof=b"proof %d" % number)
         self._greet(hello)
         self.said()
 
@@ -57,10 +58,13 @@ class Cluster:
     def goes_back(self, copy: bytes) -> None:
         self.board, _ = load(BytesIO(copy), lambda number: b"")
         self.board.inform(self.notes.append)
+        self.restarts(0.0)
+
+    def restarts(self, now: float) -> None:
         settings = Settings(
             grace=10.0, max_losses=3, keep_seconds=0.0, absence=10.0, lease=0.0, outage=OUTAGE
         )
-        self.board.restart(0.0, settings)
+        self.board.restart(now, settings)
 
 
 def fenced_because(said: list[m.CoordinatorMessage]) -> str:
@@ -111,3 +115,14 @@ def test_member_whose_number_another_one_has_by_now_is_refused_and_told_why() ->
     (refused,) = cluster.resumes(1, heard=0)
     assert isinstance(refused, m.Refused)
     assert f"or {WENT_BACK}, in which that number wasn't given yet" in refused.reason
+
+
+def test_timer_that_is_overdue_at_a_restart_fires_before_anything_else_is_heard() -> None:
+    cluster = Cluster()
+    cluster.joins(1, "client")
+    run = 1 << 40
+    said = [m.StartRun(run), m.StartTimer(run, run, 1, 5.0)]
+    cluster.board.hear(0.0, b"speaks hello 1", said, first=1)
+    cluster.restarts(100.0)
+    *_, last = cluster.resumes(1, heard=0)
+    assert isinstance(last, m.TimerFired)
