@@ -42,7 +42,7 @@ class Daemon:
         stack.callback(self.parent.communicate)
         stack.callback(self.parent.terminate)
         joinings.wait_for("worker", 2)
-        joinings.wait_for("client", 2)  # this one, and the parent of the workers
+        joinings.wait_for("supervisor")  # the parent of the workers
         self.cluster.run(io.pure(None), None)  # then the machine has taken up who has joined
 
     @property
