@@ -333,7 +333,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     (
         {"faults": [Crash]},
         "faults is a list of Crash(), Fail(), Pause(), Partition(), Disconnect(), Interrupt(), "
-        "Leave(), Shutdown() and Stop(), but got [<cl",
+        "Leave(), Restart(), Shutdown() and Stop(), but got [<cl",
     ),
 ]
 

@@ -184,7 +184,5 @@ def test_check_of_a_directory_without_a_journal_says_so(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "distio.cli.main", "check", "--journal", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 64
-    assert done.stderr == (
-        f"distio: there is no journal in {tmp_path}; give the directory of one\n"
-    )
+    assert done.stderr == (f"distio: there is no journal in {tmp_path}; check the path\n")
     assert not [*tmp_path.iterdir()]
