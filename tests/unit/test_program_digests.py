@@ -261,3 +261,10 @@ def test_digests_of_all_kinds_of_values_are_the_same_in_every_process(tmp_path: 
     assert digest_of_script(tmp_path, KINDS, seed=2) == digests
     assert digest_of_script(tmp_path, "# elsewhere\n" + KINDS, seed=3) == digests
     assert digest_of_script(tmp_path, AS_A_MODULE.format(KINDS), seed=4) == digests
+
+
+def test_digest_is_the_same_whether_equal_texts_are_one_object_or_two() -> None:
+    one, other = ("".join(["two ", "words"]) for _ in range(2))
+    assert program_digest([one, one]) == program_digest([one, other])
+    assert program_digest([one.encode()] * 2) == program_digest([one.encode(), other.encode()])
+    assert program_digest([one]) != program_digest([one.encode()])

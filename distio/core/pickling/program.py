@@ -86,8 +86,14 @@ class _ProgramPickler(Pickler):
         """The sets of which a part is being written."""
 
     def persistent_id(self, obj: Any) -> Any:
-        """As pickle asks for each object; sets are written in an order of their own."""
+        """As pickle asks for each object; sets are written in an order of their own.
+
+        Pickle writes an object once, and refers to it later. Whether equal texts are one object is
+        a matter of the process, so each is written wherever it stands.
+        """
         kind = type(obj)
+        if kind is str or kind is bytes:
+            return _number_of(obj)
         if kind is not set and kind is not frozenset:
             return None
         if id(obj) in self._within:
@@ -162,6 +168,15 @@ class _ProgramPickler(Pickler):
         del initial["__module__"]
         state = {name: value for name, value in state.items() if name not in _OF_LINES}
         return make, (*parts, initial), state
+
+
+def _number_of(text: str | bytes) -> int:
+    """Stands for a text: pickle asks nothing about numbers, and never refers to one."""
+    if isinstance(text, str):
+        kind, data = b"text", text.encode(errors="surrogatepass")
+    else:
+        kind, data = b"bytes", text
+    return int.from_bytes(hashlib.blake2b(data, digest_size=_DIGEST_BYTES, person=kind).digest())
 
 
 def _instance(kind: type) -> None:
