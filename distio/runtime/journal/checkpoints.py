@@ -96,13 +96,22 @@ def dump(board: Handshakes, file: BinaryIO, turn: int = 0) -> None:
         board: the coordinator.
         file: the file.
         turn: the number of the last turn that the coordinator has taken up.
+
+    Raises:
+        Damaged: nobody could open it, by a mistake of distio; nothing was written.
     """
     data = BytesIO()
     _Pickler(data, protocol=5).dump(board)
+    data.seek(0)
+    _Unpickler(data, _no_blob).load()  # the turns before it are removed, so it has to be good
     payload = data.getbuffer()
     file.write(_MAGIC)
     file.write(_HEADER.pack(turn, len(payload), _checksum(turn, payload)))
     file.write(payload)
+
+
+def _no_blob(number: int) -> bytes:
+    raise AssertionError(f"to open a checkpoint doesn't read blob {number}")
 
 
 def load(file: BinaryIO, read: Callable[[int], bytes], turn: int = 0) -> tuple[Handshakes, Blobs]:

@@ -21,7 +21,7 @@ from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Input, Turn, encode
 from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import JournalError
-from distio.runtime.journal.checkpoints import dump
+from distio.runtime.journal.checkpoints import Damaged, dump
 from distio.runtime.journal.lock import describe
 from distio.runtime.journal.opening import open_store
 from distio.runtime.journal.replaying import replay, version
@@ -332,7 +332,7 @@ class Journal:
                 self._turns = self._bytes = 0
         except JournalLost as lost:
             self._complain(str(lost))
-        except OSError as error:
+        except (OSError, Damaged) as error:
             self._failed(f"{error}")
 
     def shrink(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -386,12 +387,24 @@ def test_holder_after_a_take_over_keeps_others_out(tmp_path: Path) -> None:
     opened(tmp_path).close()
 
 
-def test_standby_waits_for_the_holder_that_has_taken_over(tmp_path: Path) -> None:
+def test_standby_waits_for_the_holder_that_has_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     former, standbys = opened(tmp_path), []
+    has_opened = threading.Event()
+
+    def flock(descriptor: int, operation: int) -> None:
+        if not operation & fcntl.LOCK_NB:
+            has_opened.set()  # the file that the former holder has locked
+        lock(descriptor, operation)
+
+    lock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", flock)
     thread = threading.Thread(
         target=lambda: standbys.append(opened(tmp_path, access=Access.STANDBY))
     )
     thread.start()
+    assert has_opened.wait(PATIENCE)
     journal = opened(tmp_path, access=Access.TAKE_OVER)
     former.close()
     fill(journal, last=10)
