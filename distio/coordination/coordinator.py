@@ -144,7 +144,9 @@ def _make(
         ),
         status=StatusQueries(state),
         placement=placement,
-        other_code=OtherCode(state, placement.admit_offer, placement.take_in),
+        other_code=OtherCode(
+            state, placement.admit_offer, placement.take_in, named_runs.clients_of
+        ),
         loss_reports=loss_reports,
     )
 

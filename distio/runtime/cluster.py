@@ -135,6 +135,7 @@ class Cluster(Submits):
         snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
         journal: str | PathLike[str] | bool = False,
+        accept_changed_code: bool = False,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -171,6 +172,9 @@ class Cluster(Submits):
                 program ends, in whatever way, so do its processes; a cluster that is started with
                 the same directory later goes on with the runs that have a name. True: in a
                 directory that is removed with the cluster.
+            accept_changed_code: whether fibers go on here that are in the journal, and were saved
+                when functions or classes that they name had other code. Otherwise they wait for
+                that code, and a warning names what has changed.
 
         Returns:
             The cluster. A `with` block closes it.
@@ -224,6 +228,7 @@ class Cluster(Submits):
                 snapshot_memory=snapshot_memory,
                 patience=patience,
                 journal=journal if isinstance(journal, bool) else Path(journal),
+                accepts_other_code=bool(accept_changed_code),
             )
             try:
                 return cls(processes.join(), 1, processes, snapshots=snapshots)

@@ -79,7 +79,14 @@ class NamedRuns:
         program = digest_of_program(fiber)
         attachments = [*dumped.attachments.items()]
         keys = keys_of(dumped.references, dumped.handles)
-        root = m.Chunk(0, [(0, 0)], dumped.payload, attachments=attachments, references=keys)
+        root = m.Chunk(
+            0,
+            [(0, 0)],
+            dumped.payload,
+            attachments=attachments,
+            references=keys,
+            code=dumped.code,
+        )
         return self._attach(
             lambda number: m.SubmitNamedRun(
                 number, name, program, root, snapshots, keep_seconds, replaces

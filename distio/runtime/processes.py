@@ -74,6 +74,7 @@ class LocalProcesses:
         patience: for how many seconds a process may be stopped.
         journal: the directory of the coordinator's journal; True: one that is removed with the
             processes; False: there is none.
+        accepts_other_code: whether workers take fibers that were saved with other code.
 
     Raises:
         ClusterError, OSError: they can't be started; those that were have ended again.
@@ -94,7 +95,9 @@ class LocalProcesses:
         snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
         journal: Path | bool = False,
+        accepts_other_code: bool = False,
     ) -> None:
+        self._accepts_other_code = accepts_other_code
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self.family = secrets.token_hex(8)
         self.path = list(sys.path)
@@ -162,7 +165,8 @@ class LocalProcesses:
         journal = "" if self._journal is False else str(self._journal.absolute())
         given = str(self._directory), *map(str, limits), journal
         self._add(coordinator, self.url, *given, has_box=False)
-        arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}"
+        accepts = "accepts" * self._accepts_other_code
+        arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}", accepts
         self._supervisor.children[0].must_start_within(self._start_seconds)
         for _ in range(workers):
             self._add(worker, *arguments)

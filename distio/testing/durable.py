@@ -123,7 +123,13 @@ class _World(World):
     def _submit(self, process: Process, program: IO[Any, Any, Any], context: Any) -> None:
         root = Fiber(0, 0, program, context)
         dumped = dump_chunk([root])
-        chunk = m.Chunk(0, [(0, 0)], dumped.payload, attachments=[*dumped.attachments.items()])
+        chunk = m.Chunk(
+            0,
+            [(0, 0)],
+            dumped.payload,
+            attachments=[*dumped.attachments.items()],
+            code=dumped.code,
+        )
         digest = digest_of_program(root)
         message = m.SubmitNamedRun(_SUBMIT, _NAME, digest, chunk, self._plan.snapshots)
         process.member.send(message)

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from distio import Cluster, Ok, Queue, Result, Var, child, io, resource, supervise
 from distio.runtime.processes import LocalProcesses
 
-__all__ = ["TRIALS", "Killer", "Trial", "calls_of", "note"]
+__all__ = ["TRIALS", "Killer", "kill_whole", "Trial", "calls_of", "note"]
 
 Program = Any
 
@@ -269,3 +271,11 @@ class Killer:
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
         self._thread.join()
+
+
+def kill_whole(pid: int) -> None:
+    """Kill a program and its processes, all at once."""
+    program = psutil.Process(pid)
+    program.suspend()  # else it would start another process meanwhile
+    for each in [*program.children(recursive=True), program]:
+        each.send_signal(signal.SIGKILL)

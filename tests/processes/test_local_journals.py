@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from distio import Cluster, Ok, Panic, io
 from distio.errors import ClusterClosed, ClusterError
 from tests.conftest import PATIENCE
+from tests.harness.chaos import kill_whole
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +70,49 @@ def test_coordinator_that_ends_too_often_is_given_up(tmp_path: Path) -> None:
         os.kill(coordinator_of(cluster), signal.SIGKILL)
         result: Any = running.result(timeout=PATIENCE)
         assert "given up after 0 restarts within 60 s" in str(result.exceptions[0].exception)
+
+
+CODE = """
+from distio import io
+
+def after():
+    return "CODE"
+
+def main():
+    return io.defer(print, "begun", flush=True).then(io.sleep(2), io.defer(after))
+"""
+SUBMITS = """
+import sys, code_of_program
+from distio import Cluster
+with Cluster.local(workers=1, journal="journal") as cluster:
+    cluster.submit(code_of_program.main(), None, name="one").result()
+"""
+ATTACHES = """
+from distio import Cluster
+with Cluster.local(workers=1, journal="journal", accept_changed_code=True) as cluster:
+    print(cluster.attach("one").result())
+"""
+
+
+def test_run_in_a_journal_goes_on_with_changed_code_if_the_cluster_is_told(tmp_path: Path) -> None:
+    module = tmp_path / "code_of_program.py"
+    module.write_text(CODE.replace("CODE", "before"))
+    command = [sys.executable, "-c", SUBMITS]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "begun\n"
+        kill_whole(program.pid)
+    module.write_text(CODE.replace("CODE", "afterwards"))
+    done = subprocess.run(
+        [sys.executable, "-c", ATTACHES],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert done.stdout == "Ok(success='afterwards')\n", done.stderr
+    assert "code_of_program.after has changed" in done.stderr, done.stderr
 
 
 def test_journal_that_is_no_directory_is_refused() -> None:

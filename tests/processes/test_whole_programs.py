@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from typing import Final
 
-import psutil
 import pytest
 
 from tests.conftest import PATIENCE
+from tests.harness.chaos import kill_whole
 
 pytestmark = pytest.mark.slow
 
@@ -94,14 +93,6 @@ PROGRAMS: Final = {
 }
 
 
-def kill_all(process: subprocess.Popen[str]) -> None:
-    """Kill a program and its processes, all at once."""
-    program = psutil.Process(process.pid)
-    program.suspend()  # else it would start another process meanwhile
-    for each in [*program.children(recursive=True), program]:
-        each.send_signal(signal.SIGKILL)
-
-
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program_that_is_killed_whole_and_run_again_goes_on(name: str, tmp_path: Path) -> None:
     chance = random.Random(f"{SEED} {name}")
@@ -118,7 +109,7 @@ def test_program_that_is_killed_whole_and_run_again_goes_on(name: str, tmp_path:
             try:
                 process.wait(chance.uniform(0.0, LONGEST_SECONDS))
             except subprocess.TimeoutExpired:
-                kill_all(process)
+                kill_whole(process.pid)
             else:
                 assert process.stdout.read() == f"{right}\n"
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE)

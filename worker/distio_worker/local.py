@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 def main(arguments: list[str]) -> None:
     """Read what `Cluster.local` says on the command line, and serve."""
-    url, threads, family, start_seconds, serial, lifeline, stderr, box = arguments
+    url, threads, family, start_seconds, accepts, serial, lifeline, stderr, box = arguments
     leave_interrupts_to_program()
     prepare_streams()
 
@@ -39,6 +39,7 @@ def main(arguments: list[str]) -> None:
             lifeline=hold_lifeline(int(lifeline)),
             joined=joined,
             black_box=hold_black_box(int(box)),
+            accepts_other_code=bool(accepts),
         )
     except ClusterClosed:
         end(LOST)

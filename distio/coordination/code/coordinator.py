@@ -20,6 +20,7 @@ from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import OPERATOR
 from distio.coordination.state.members import MemberRecord
+from distio.protocol.ids import NOBODY
 from distio.protocol.messages import Chunk, Offer
 from distio.protocol.messages import code as m
 
@@ -37,18 +38,21 @@ class OtherCode(CoordinatorFeature):
         state: CoordinatorState,
         admit: Callable[[MemberRecord, Offer], None],
         take_back: Callable[[MemberRecord, Chunk], None],
+        clients_of: Callable[[int], Iterable[int]],
     ) -> None:
         """
         Args:
             state: what is known of members, runs and fibers.
             admit: the rule for chunks that a member offers.
             take_back: lets a chunk that a member has sent wait for a place.
+            clients_of: the clients that are attached to a named run.
         """
         self._state = state
         self._admit = admit
         self._take_back = take_back
-        self._stranded: set[bytes] = set()
-        """The manifests of chunks for which no worker is there, as was told."""
+        self._clients_of = clients_of
+        self._stranded: dict[bytes, set[int]] = {}
+        """By manifest of chunks for which no worker is there: who was told."""
 
     @admits
     def admit_return(self, sender: MemberRecord, message: m.ChunkReturned) -> None:
@@ -58,18 +62,23 @@ class OtherCode(CoordinatorFeature):
     @handles
     def returned(self, sender: MemberRecord, message: m.ChunkReturned) -> None:
         """A worker has other code than the fibers of this chunk."""
-        chunk, run = message.chunk, self._state.runs.get(message.chunk.run)
+        chunk = message.chunk
         if chunk.code not in sender.refused:
             if len(sender.refused) == _MOST_REFUSED:  # of some of these it is asked once more
                 del sender.refused[next(iter(sender.refused))]
             sender.refused[chunk.code] = message.differences
-            if run is not None:
-                self._tell(run.owner, m.CodeReported(sender.name(), message.differences))
+            report = m.CodeReported(sender.name(), message.differences)
+            self._state.send_uncounted(OPERATOR, report)
+            for client in self._audience(chunk.run):
+                self._state.send_if_member(client, report)
         self._state.survive(self._take_back, sender, chunk, run=chunk.run)
 
-    def _tell(self, client: int, report: m.CodeReported) -> None:
-        self._state.send_uncounted(OPERATOR, report)
-        self._state.send_if_member(client, report)
+    def _audience(self, run: int) -> Iterable[int]:
+        """The clients that hear of a run."""
+        record = self._state.runs.get(run)
+        if record is None:
+            return ()
+        return self._clients_of(run) if record.owner == NOBODY else (record.owner,)
 
     def settle(self) -> None:
         """Tell of chunks that wait, if no worker takes them."""
@@ -80,15 +89,24 @@ class OtherCode(CoordinatorFeature):
         workers = [each for each in self._state.members.values() if each.is_worker]
         for code, chunks in waiting.items():
             if any(code not in worker.refused for worker in workers):
-                self._stranded.discard(code)
-            elif workers and code not in self._stranded:
-                self._stranded.add(code)
-                self._tell_stranded(workers[-1].refused[code], chunks)
+                self._stranded.pop(code, None)
+            elif workers:
+                told = self._stranded.setdefault(code, set())
+                self._tell_stranded(workers[-1].refused[code], chunks, told)
 
-    def _tell_stranded(self, differences: list[str], chunks: Iterable[Chunk]) -> None:
-        by_client: dict[int, int] = {}
+    def _tell_stranded(
+        self, differences: list[str], chunks: Iterable[Chunk], told: set[int]
+    ) -> None:
+        """Tell the operator and clients, each once; some attach to a named run later."""
+        counts = {OPERATOR: 0}
         for chunk in chunks:
-            owner = self._state.runs[chunk.run].owner
-            by_client[owner] = by_client.get(owner, 0) + len(chunk.fibers)
-        for client, count in by_client.items():
-            self._tell(client, m.CodeReported("", differences, count))
+            for listener in (OPERATOR, *self._audience(chunk.run)):
+                counts[listener] = counts.get(listener, 0) + len(chunk.fibers)
+        for listener, count in counts.items():
+            if listener not in told:
+                told.add(listener)
+                report = m.CodeReported("", differences, count)
+                if listener == OPERATOR:
+                    self._state.send_uncounted(OPERATOR, report)
+                else:
+                    self._state.send_if_member(listener, report)

@@ -87,7 +87,7 @@ class NamedRuns(CoordinatorFeature):
         require(is_label(message.name), "the name of a run isn't printable")
         require((chunk.run, chunk.fibers) == (0, [(0, 0)]), "a run begins with one fiber")
         bare = m.Chunk(0, chunk.fibers, chunk.payload)
-        given = msgspec.structs.replace(chunk, attachments=[], references=[])
+        given = msgspec.structs.replace(chunk, attachments=[], references=[], code=b"")
         require(given == bare, "a root that hasn't begun holds something, or belongs somewhere")
         is_whole = all(data for _, data in chunk.attachments)
         require(is_whole, "an attachment is missing")
@@ -201,6 +201,7 @@ class NamedRuns(CoordinatorFeature):
         if known.end is None:
             known.clients[sender.id] = None
             self._attached.setdefault(sender.id, {})[known.id] = None
+            self._state.is_unsettled = True  # it may have to hear why the run doesn't go on
         self._state.send(sender.id, m.NamedRunFound(question, self._describe(known)))
         if is_new:
             for records in known.share.messages(known.id):
