@@ -261,15 +261,15 @@ class _Loop:
         if isinstance(decided, Wait):
             waited = io.sleep_until(decided.until)
             return waited.then(io.now).flat_map(partial(self.go_on, decided.after, False))
-        # A fiber that is lost before the checkpoint decides anew; behind it, the fiber goes on with
-        # this moment. So no run is begun for one moment and given up for another.
-        run = io.checkpoint.then(io.defer_io(self._run, decided.moment))
-        return run.then(io.now).flat_map(partial(self.go_on, decided.moment, True))
+        return self._run(decided.moment).then(io.now).flat_map(partial(self.go_on, decided.moment, True))
 
     def _run(self, seconds: float) -> Program:
         moment = self.moments.shown(seconds)
         found = self.runs.program
         program = found if isinstance(found, IO) else io.defer_io(found, moment)
+        # The program begins when its fiber is saved, and with it what was decided. So a run isn't
+        # given up for a later moment; and one that ends each worker is lost, but not the schedule.
+        program = io.checkpoint.then(program)
         run = supervise(child(program, moment.isoformat(), restart="temporary"))
         return run.flat_map(partial(self._has_ended, moment))
 
