@@ -261,7 +261,8 @@ class _Loop:
         if isinstance(decided, Wait):
             waited = io.sleep_until(decided.until)
             return waited.then(io.now).flat_map(partial(self.go_on, decided.after, False))
-        return self._run(decided.moment).then(io.now).flat_map(partial(self.go_on, decided.moment, True))
+        ran = self._run(decided.moment)
+        return ran.then(io.now).flat_map(partial(self.go_on, decided.moment, True))
 
     def _run(self, seconds: float) -> Program:
         moment = self.moments.shown(seconds)
