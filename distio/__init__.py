@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distio import errors, io, resource, result, schedule
+    from distio import errors, io, recurring, resource, result, schedule
     from distio.core.actors import Actor
     from distio.core.context_vars import carry
     from distio.core.ops.base import IO
@@ -54,6 +54,7 @@ __all__ = [
     "errors",
     "io",
     "limit_blocking_threads",
+    "recurring",
     "resource",
     "result",
     "schedule",
@@ -82,7 +83,7 @@ _MODULES = {
     "var": ["UpdateResult", "Var"],
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
-_CHAPTERS = {"errors", "io", "resource", "result", "schedule"}
+_CHAPTERS = {"errors", "io", "recurring", "resource", "result", "schedule"}
 
 
 def __getattr__(name: str) -> Any:

@@ -179,10 +179,15 @@ def _log(name: str, result: Outcome, attempt: int) -> Program:
 
 
 def _write(name: str, result: Outcome, attempt: int) -> None:
-    story: object = result
-    if isinstance(result, Panic):  # with its tracebacks
-        story = MultipleExceptions(result.exceptions, result.errors)
+    story = with_tracebacks(result)
     log.warning("child %r has ended, and is started again (%d): %s", name, attempt, story)
+
+
+def with_tracebacks(result: Outcome) -> object:
+    """What tells the whole of a Result in a log."""
+    if isinstance(result, Panic):
+        return MultipleExceptions(result.exceptions, result.errors)
+    return result
 
 
 # -- the program ------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from distio import (
     Var,
     io,
     primitives,
+    recurring,
     resource,
     result,
     schedule,
@@ -72,7 +73,7 @@ def members_of(cls: type) -> set[str]:
 
 # -- the guide --------------------------------------------------------------------------------
 
-MODULES = [distio, io, resource, result, schedule, primitives, val, var]
+MODULES = [distio, io, resource, result, schedule, recurring, primitives, val, var]
 CLASSES = [
     *(IO, Child, Cluster, Resource, Result, RunHandle, Schedule, UpdateResult, Val, Var),
     *(Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription),

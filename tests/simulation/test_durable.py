@@ -15,7 +15,7 @@ from distio.errors import Cancelled, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.protocol.ids import NOBODY
-from distio.testing import Crash, Disconnect, Fail, Fault, Interrupt, Leave, Partition
+from distio.testing import Crash, Disconnect, Fail, Fault, Interrupt, Leave, Partition, Restart
 from distio.testing.durable import DurableSimulation, simulate_durable
 
 Program = IO[Any, Any, Any]
@@ -113,6 +113,15 @@ def test_run_sleeps_for_days_without_clients_and_workers() -> None:
     assert simulation.result == RIGHT[days]
     # the first day was over when no worker was there; the others begin when one is
     assert 4 * DAY + 100 < simulation.virtual_seconds < 4 * DAY + 101
+
+
+def test_fibers_that_sleep_without_a_worker_are_in_a_checkpoint_of_the_journal() -> None:
+    program = io.zip_par([io.sleep(20.0 * n).then(io.pure(n)) for n in range(1, 5)])
+    for seed in range(3):
+        faults = [Restart(at=10.0 * n) for n in range(1, 8)]
+        simulation = simulated(program, seed, faults)
+        assert simulation.result == Ok([1, 2, 3, 4])
+        assert 80.0 <= simulation.virtual_seconds < 81.0
 
 
 def test_expected_failure_of_a_named_run_is_heard_by_all() -> None:

@@ -14,8 +14,8 @@ import distio
 from distio import io, resource, result
 
 PUBLIC = {
-    *("errors", "io", "primitives", "resource", "result", "schedule", "supervision"),
-    *("testing", "val", "var"),
+    *("errors", "io", "primitives", "recurring", "resource", "result", "schedule"),
+    *("supervision", "testing", "val", "var"),
 }
 INTERNAL = {"cli", "coordination", "core", "protocol", "runtime"}
 
@@ -77,7 +77,13 @@ def test_unknown_name_of_distio_is_an_attribute_error_that_names_it() -> None:
 
 def test_coordinator_imports_neither_programs_nor_fibers() -> None:
     found = modules_after("import distio.runtime.coordinator_process")
-    of_programs = ("distio.core", "distio.io", "distio.resource", "distio.supervision")
+    of_programs = (
+        "distio.core",
+        "distio.io",
+        "distio.recurring",
+        "distio.resource",
+        "distio.supervision",
+    )
     assert sorted(name for name in found if name.startswith(of_programs)) == []
 
 
