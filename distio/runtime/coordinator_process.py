@@ -285,6 +285,8 @@ class CoordinatorProcess:
     def _milliseconds_to_wait(self) -> int | None:
         deadline, look = self._board.next_deadline(), self._detector.due
         waits = [] if deadline is None else [deadline - self._decider.now()]
+        if (seconds := self._decider.seconds_to_checkpoint) is not None:
+            waits.append(seconds)
         if look is not None:
             waits.append(look - time.monotonic())
         if not waits:
