@@ -135,6 +135,7 @@ class Cluster(Submits):
         snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
         journal: str | PathLike[str] | bool = False,
+        keep_snapshots: int = 0,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -171,6 +172,9 @@ class Cluster(Submits):
                 program ends, in whatever way, so do its processes; a cluster that is started with
                 the same directory later goes on with the runs that have a name. True: in a
                 directory that is removed with the cluster.
+            keep_snapshots: the number of cuts that are kept in the journal. A cut has all runs as
+                they were at one moment, for `distio inspect`; one is made a minute after something
+                has changed.
 
         Returns:
             The cluster. A `with` block closes it.
@@ -178,14 +182,16 @@ class Cluster(Submits):
         Raises:
             ClusterError: the cluster can't be started; the message says why.
             TypeError: `timeout`, `grace`, `within_seconds` or `patience` is no such number of
-                seconds,
-                `max_restarts`, `max_losses` or `snapshot_memory` no whole number, or `snapshots`
-                none of the three words.
-            ValueError: `max_restarts` or `snapshot_memory` is below 0, or `max_losses` below 1.
+                seconds, `max_restarts`, `max_losses`, `snapshot_memory` or `keep_snapshots` no
+                whole number, or `snapshots` none of the three words; or cuts are to be kept without
+                a journal.
+            ValueError: `max_restarts`, `snapshot_memory` or `keep_snapshots` is below 0, or
+                `max_losses` below 1.
         """
         _require_least("max_restarts", max_restarts, 0)
         _require_least("max_losses", max_losses, 1)
         _require_least("snapshot_memory", snapshot_memory, 0)
+        _require_least("keep_snapshots", keep_snapshots, 0)
         if wrong := expect.no_window(within_seconds, "Cluster.local, within_seconds"):
             raise MatchError(wrong)
         for seconds in (timeout, patience):
@@ -199,6 +205,8 @@ class Cluster(Submits):
             raise MatchError(
                 f"Cluster.local: journal is a directory, or True, but got {expect.shown(place)}"
             )
+        if keep_snapshots and place is False:
+            raise MatchError("Cluster.local: keep_snapshots keeps them in a journal; give journal")
         if workers is None:
             workers = usable_cores()
         counts = {"workers": workers, "threads": threads, "blas_threads": blas_threads}
@@ -224,6 +232,7 @@ class Cluster(Submits):
                 snapshot_memory=snapshot_memory,
                 patience=patience,
                 journal=journal if isinstance(journal, bool) else Path(journal),
+                keep_snapshots=keep_snapshots,
             )
             try:
                 return cls(processes.join(), 1, processes, snapshots=snapshots)

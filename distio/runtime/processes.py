@@ -74,6 +74,7 @@ class LocalProcesses:
         patience: for how many seconds a process may be stopped.
         journal: the directory of the coordinator's journal; True: one that is removed with the
             processes; False: there is none.
+        keep_snapshots: how many cuts the journal keeps.
 
     Raises:
         ClusterError, OSError: they can't be started; those that were have ended again.
@@ -94,6 +95,7 @@ class LocalProcesses:
         snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
         journal: Path | bool = False,
+        keep_snapshots: int = 0,
     ) -> None:
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self.family = secrets.token_hex(8)
@@ -102,6 +104,7 @@ class LocalProcesses:
         self._grace = grace
         self._max_losses = max_losses
         self._snapshot_memory = snapshot_memory
+        self._keep_snapshots = keep_snapshots
         self._restart = restart
         self._start_seconds = start_seconds
         self._host: LinkedHost | None = None
@@ -158,7 +161,7 @@ class LocalProcesses:
             options=python_options(),
             environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
         )
-        limits = self._grace, self._max_losses, self._snapshot_memory
+        limits = self._grace, self._max_losses, self._snapshot_memory, self._keep_snapshots
         journal = "" if self._journal is False else str(self._journal.absolute())
         given = str(self._directory), *map(str, limits), journal
         self._add(coordinator, self.url, *given, has_box=False)
