@@ -315,16 +315,18 @@ class Journal:
         except JournalError as error:
             raise JournalLost(str(error)) from error
         except NotWritten as error:
-            self._failed(f"{error}")
+            # a server whose connection broke may have done it: then the journal begins there
+            self._failed(f"{error}", may_be_needed=True)
             return
         self._dropped = []
         if is_certain:
             self._keep_checkpoints()
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: str, *, may_be_needed: bool = False) -> None:
         self.blobs.dropped += self._dropped
         self._dropped = []
-        self._store.checkpoints.remove(self._base.checkpoint)
+        if not may_be_needed:  # else it goes with the next one that is made
+            self._store.checkpoints.remove(self._base.checkpoint)
         self._complain(
             f"no checkpoint could be made in {self.name} ({reason}); the journal grows until "
             f"one can"

@@ -205,7 +205,8 @@ class Store(Protocol):
 
         Raises:
             Fenced: this process isn't the holder any more.
-            NotWritten: nothing has changed.
+            NotWritten: nothing has changed; or all of it has, and the connection broke before
+                that could be said.
         """
 
     def cuts(self) -> list[Cut]:

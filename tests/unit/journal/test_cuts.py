@@ -129,6 +129,28 @@ def test_cuts_stay_as_they_are_when_a_checkpoint_cannot_be_adopted(
     check_kept(tmp_path, [10, 15, 17])
 
 
+@pytest.mark.parametrize("cuts", [0, 3])
+def test_checkpoint_is_there_if_it_was_adopted_and_nobody_could_say_so(
+    cuts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = keeping(tmp_path, cuts)
+    board = go_on(journal, last=16)
+    begin_at = Database.begin_at
+
+    def begin_and_break(database: Database, *arguments: Any) -> bool:
+        begin_at(database, *arguments)
+        raise NotWritten("the connection broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "begin_at", begin_and_break)
+        journal.checkpoint_now(board)
+    journal.close()
+    journal = keeping(tmp_path, cuts)
+    assert state_of(journal.recover(make)) == states_of(record)[16]
+    journal.close()
+    check_kept(tmp_path, [10, 15, 16] if cuts else [16])
+
+
 def test_reader_of_a_cut_keeps_what_it_reads_when_the_cut_goes(tmp_path: Path) -> None:
     journal = keeping(tmp_path, 2)
     board = go_on(journal, last=12)
