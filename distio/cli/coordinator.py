@@ -18,6 +18,7 @@ from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import end_on_sigterm
+from distio.runtime.journal.limits import CUT_SECONDS, Limits
 
 __all__ = ["coordinator"]
 
@@ -92,6 +93,23 @@ def coordinator(
             "of power as well, which takes a write to the disk for each commit.",
         ),
     ] = _Sync.PROCESS,
+    keep_snapshots: Annotated[
+        int,
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="With --journal: how many cuts are kept. A cut has all runs as they were at one "
+            "moment; `distio inspect RUN --cut N` looks at it.",
+        ),
+    ] = 0,
+    snapshot_every: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            callback=seconds,
+            help="With --keep-snapshots: a cut is made so long after something has changed.",
+        ),
+    ] = CUT_SECONDS,
     outage: Annotated[
         float,
         typer.Option(
@@ -141,6 +159,9 @@ def coordinator(
     if journal is None and (standby or take_over):
         report.complain("--standby and --take-over say what to do with a journal; add --journal")
         return report.USAGE
+    if journal is None and keep_snapshots:
+        report.complain("--keep-snapshots keeps them in a journal; add --journal")
+        return report.USAGE
     if standby and take_over:
         report.complain("--standby waits for a coordinator, --take-over doesn't; leave one out")
         return report.USAGE
@@ -160,6 +181,7 @@ def coordinator(
             else opened(
                 journal,
                 bind,
+                Limits(cuts=keep_snapshots, seconds=snapshot_every),
                 is_power_safe=sync is _Sync.POWER,
                 stands_by=standby,
                 takes_over=take_over,

@@ -27,6 +27,13 @@ def inspect(
     fiber: Annotated[
         str | None, typer.Argument(metavar="FIBER", help='One of its fibers, like "2.7".')
     ] = None,
+    cut: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Look at a cut in place of the last moment; `distio journal show` lists them.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all of it as one JSON document.")
     ] = False,
@@ -35,7 +42,8 @@ def inspect(
 
     For each fiber it shows what it waits for, what it holds, and where it
     stands: the place at which it goes on first, then those that it returns
-    to, each with the values that its function has captured.
+    to, each with the values that its function has captured. With --cut it
+    shows them as they were when that cut was made.
 
     Nothing is written, and the coordinator may go on meanwhile. To open the
     snapshots imports the modules that they name, and makes their objects, in
@@ -45,7 +53,7 @@ def inspect(
     from distio.cli.stories import NotThere, look
 
     try:
-        found = look(journal, run, fiber)
+        found = look(journal, run, fiber, cut)
     except (JournalError, NotThere) as error:
         report.complain(error)
         return report.USAGE

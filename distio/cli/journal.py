@@ -12,6 +12,7 @@ from distio.errors import JournalError
 
 if TYPE_CHECKING:
     from distio.runtime.journal.journal import Journal
+    from distio.runtime.journal.limits import Limits
 
 __all__ = ["journal_app", "opened"]
 
@@ -77,6 +78,9 @@ def show(
     report.say(f"as of     {when}")
     report.say(f"bytes     {sizes}")
     report.say(f"turns     {contents.turn:,}, {contents.turns_to_replay:,} since the checkpoint")
+    report.say(f"cuts      {len(contents.cuts):,}")
+    for cut in contents.cuts:
+        report.say(f"  cut {cut.cut}: as of {describe(cut.as_of)}")
     report.say(f"blobs     {contents.blobs:,}")
     report.say(f"timers    {contents.timers:,}")
     report.say(f"members   {len(contents.members):,}")
@@ -108,13 +112,20 @@ def compact(where: _Where) -> int:
 
 
 def opened(
-    where: str, bind: str, *, is_power_safe: bool, stands_by: bool, takes_over: bool
+    where: str,
+    bind: str,
+    limits: Limits,
+    *,
+    is_power_safe: bool,
+    stands_by: bool,
+    takes_over: bool,
 ) -> Journal:
     """The journal of a coordinator that begins; perhaps as soon as another one has ended.
 
     Args:
         where: the directory, or the URL of a database.
         bind: where the coordinator is to listen.
+        limits: when checkpoints are made, and how many are kept.
         is_power_safe: see `Journal`.
         stands_by: whether to wait for another coordinator that holds the journal.
         takes_over: whether to take the journal away from it.
@@ -134,4 +145,10 @@ def opened(
         access = Access.TAKE_OVER
         require_free(bind)
         log.info("taking over the journal in %s from whoever holds it", where)
-    return Journal(where, is_power_safe=is_power_safe, complain=log.warning, access=access)
+    return Journal(
+        where,
+        is_power_safe=is_power_safe,
+        complain=log.warning,
+        limits=limits,
+        access=access,
+    )

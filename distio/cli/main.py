@@ -11,6 +11,7 @@ import typer
 from distio.cli import named, report
 from distio.cli.check import check
 from distio.cli.coordinator import coordinator
+from distio.cli.fork import fork
 from distio.cli.inspect import inspect
 from distio.cli.journal import journal_app
 from distio.cli.options import seconds, seconds_from_zero
@@ -308,6 +309,10 @@ app.command(
 app.command(
     epilog="Exits with 0, or with 64 if the journal can't be read, or has no such run or fiber."
 )(inspect)
+app.command(
+    epilog="Exits with 0, or with 64 if a journal can't be read or made, or the run can't go on "
+    "from there."
+)(fork)
 
 
 @app.command()

@@ -18,13 +18,13 @@ from distio.core.describe import (
 )
 from distio.protocol.text import readable_exception
 from distio.runtime.journal.journal import describe
-from distio.runtime.journal.reading import Moment, reading
+from distio.runtime.journal.reading import Moment, NoSuchCut, reading
 
 __all__ = ["NotThere", "Story", "look"]
 
 
 class NotThere(Exception):
-    """There is no such run or fiber; the message says what there is."""
+    """There is no such run, fiber or cut; the message says what there is."""
 
 
 @dataclass
@@ -108,20 +108,34 @@ class Stories:
                 yield f"  {unsaved} more, which their workers or their program have"
 
 
-def look(journal: Path, run: str | None, fiber: str | None) -> Stories:
+def look(journal: Path, run: str | None, fiber: str | None, cut: int | None = None) -> Stories:
     """Look at the fibers of a run, or at one of them; without a run, list all runs.
+
+    Args:
+        journal: where they are.
+        run: how the run is called in messages.
+        fiber: how the fiber is called in messages.
+        cut: which cut to look at; None: the last moment.
 
     Raises:
         JournalError: the journal can't be read.
-        NotThere: there is no such run or fiber.
+        NotThere: there is no such run, fiber or cut.
     """
-    with reading(journal) as moment:
+    try:
+        return _look(journal, run, fiber, cut)
+    except NoSuchCut as error:
+        raise NotThere(str(error)) from error
+
+
+def _look(journal: Path, run: str | None, fiber: str | None, cut: int | None) -> Stories:
+    with reading(journal, cut) as moment:
         runs = [*runs_of(moment.machine)]
         if run is not None:
             named = ", ".join(each.name for each in runs) or "none"
             runs = [each for each in runs if each.name == run]
             if not runs:
-                raise NotThere(f"no run {run} goes on in {journal}; those that do: {named}")
+                at = "" if cut is None else f" at cut {cut}"
+                raise NotThere(f"no run {run} goes on in {journal}{at}; those that do: {named}")
         found = [
             (each, each.unsaved, [] if run is None else [*_stories(moment, each, fiber)])
             for each in runs

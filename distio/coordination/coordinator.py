@@ -49,6 +49,7 @@ from distio.coordination.state.events import (
     Emptying,
     Event,
     Expelled,
+    Forked,
     Joined,
     Received,
     Send,
@@ -248,6 +249,16 @@ class Coordinator:
             self.features.endings.close(event.reason, event.grace)
         elif isinstance(event, Emptying):
             self.features.endings.empty(event.reason, event.grace)
+        elif isinstance(event, Forked):
+            self._fork(event)
+
+    def _fork(self, event: Forked) -> None:
+        """End all runs but one, whose fibers go on as if all members were lost together."""
+        for id, run in list(self.state.runs.items()):
+            if id != event.run:
+                self.state.end_run(id, run)
+        self.features.named_runs.keep_only(event.run, event.name)
+        self.features.membership.lose_all("the run was forked")
 
     def next_deadline(self) -> float | None:
         """When a Tick is due at the latest; None: only other events matter."""

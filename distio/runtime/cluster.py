@@ -136,6 +136,7 @@ class Cluster(Submits):
         patience: float = PATIENCE_SECONDS,
         journal: str | PathLike[str] | bool = False,
         accept_changed_code: bool = False,
+        keep_snapshots: int = 0,
     ) -> Self:
         """Start a cluster of worker processes on this machine.
 
@@ -175,6 +176,9 @@ class Cluster(Submits):
             accept_changed_code: whether fibers go on here that are in the journal, and were saved
                 when functions or classes that they name had other code. Otherwise they wait for
                 that code, and a warning names what has changed.
+            keep_snapshots: the number of cuts that are kept in the journal. A cut has all runs as
+                they were at one moment, for `distio inspect`; one is made a minute after something
+                has changed.
 
         Returns:
             The cluster. A `with` block closes it.
@@ -182,14 +186,16 @@ class Cluster(Submits):
         Raises:
             ClusterError: the cluster can't be started; the message says why.
             TypeError: `timeout`, `grace`, `within_seconds` or `patience` is no such number of
-                seconds,
-                `max_restarts`, `max_losses` or `snapshot_memory` no whole number, or `snapshots`
-                none of the three words.
-            ValueError: `max_restarts` or `snapshot_memory` is below 0, or `max_losses` below 1.
+                seconds, `max_restarts`, `max_losses`, `snapshot_memory` or `keep_snapshots` no
+                whole number, or `snapshots` none of the three words; or cuts are to be kept without
+                a journal.
+            ValueError: `max_restarts`, `snapshot_memory` or `keep_snapshots` is below 0, or
+                `max_losses` below 1.
         """
         _require_least("max_restarts", max_restarts, 0)
         _require_least("max_losses", max_losses, 1)
         _require_least("snapshot_memory", snapshot_memory, 0)
+        _require_least("keep_snapshots", keep_snapshots, 0)
         if wrong := expect.no_window(within_seconds, "Cluster.local, within_seconds"):
             raise MatchError(wrong)
         for seconds in (timeout, patience):
@@ -203,6 +209,8 @@ class Cluster(Submits):
             raise MatchError(
                 f"Cluster.local: journal is a directory, or True, but got {expect.shown(place)}"
             )
+        if keep_snapshots and place is False:
+            raise MatchError("Cluster.local: keep_snapshots keeps them in a journal; give journal")
         if workers is None:
             workers = usable_cores()
         counts = {"workers": workers, "threads": threads, "blas_threads": blas_threads}
@@ -229,6 +237,7 @@ class Cluster(Submits):
                 patience=patience,
                 journal=journal if isinstance(journal, bool) else Path(journal),
                 accepts_other_code=bool(accept_changed_code),
+                keep_snapshots=keep_snapshots,
             )
             try:
                 return cls(processes.join(), 1, processes, snapshots=snapshots)

@@ -46,6 +46,7 @@ from distio.runtime.binding import Binding
 from distio.runtime.decider import Decider
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
 from distio.runtime.journal.journal import Journal, JournalLost
+from distio.runtime.journal.limits import Limits
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
@@ -286,6 +287,8 @@ class CoordinatorProcess:
     def _milliseconds_to_wait(self) -> int | None:
         deadline, look = self._board.next_deadline(), self._detector.due
         waits = [] if deadline is None else [deadline - self._decider.now()]
+        if (seconds := self._decider.seconds_to_checkpoint) is not None:
+            waits.append(seconds)
         if look is not None:
             waits.append(look - time.monotonic())
         if not waits:
@@ -490,7 +493,10 @@ class CoordinatorProcess:
 def main(arguments: list[str]) -> None:
     """The coordinator of a local cluster: lives as long as the lifeline of its program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
-    url, directory, grace, max_losses, snapshot_memory, journal, _, lifeline, stderr = arguments
+    url, directory, grace, max_losses, snapshot_memory, cuts, journal, _, lifeline, stderr = (
+        arguments
+    )
+    limits = Limits(cuts=int(cuts))
     try:
         process = CoordinatorProcess(
             url,
@@ -499,7 +505,9 @@ def main(arguments: list[str]) -> None:
             max_losses=int(max_losses),
             snapshot_memory=int(snapshot_memory),
             directory=directory,
-            journal=Journal(Path(journal), complain=log.warning) if journal else None,
+            journal=Journal(Path(journal), complain=log.warning, limits=limits)
+            if journal
+            else None,
         )
     except JournalError as error:
         print(error, file=sys.stderr)

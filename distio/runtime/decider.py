@@ -97,7 +97,9 @@ class Decider:
         """Tell the machine of a batch of messages, which has come as these frames."""
         now = self.now()
         if self._journal is not None:
-            self._journal.note(Heard(now, address, [frame.bytes for frame in frames]))
+            is_change = any(message.is_numbered for message in batch.messages)
+            heard = Heard(now, address, [frame.bytes for frame in frames])
+            self._journal.note(heard, is_change=is_change)
         self.board.hear(now, address, batch.messages, batch.first, batch.heard)
 
     def commit(self, wait: Callable[[float], bool]) -> None:
@@ -110,6 +112,11 @@ class Decider:
             self._journal.commit(wait)
 
     # -- checkpoints ----------------------------------------------------------------------
+
+    @property
+    def seconds_to_checkpoint(self) -> float | None:
+        """How long it is until a checkpoint is to be made; None: none is to be."""
+        return None if self._journal is None else self._journal.seconds_to_cut
 
     def see_to_checkpoints(self, poller: zmq.Poller, events: dict[Any, int]) -> None:
         """Between two turns: begin with a checkpoint, or take up one that is written.

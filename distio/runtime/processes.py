@@ -75,6 +75,7 @@ class LocalProcesses:
         journal: the directory of the coordinator's journal; True: one that is removed with the
             processes; False: there is none.
         accepts_other_code: whether workers take fibers that were saved with other code.
+        keep_snapshots: how many cuts the journal keeps.
 
     Raises:
         ClusterError, OSError: they can't be started; those that were have ended again.
@@ -96,6 +97,7 @@ class LocalProcesses:
         patience: float = PATIENCE_SECONDS,
         journal: Path | bool = False,
         accepts_other_code: bool = False,
+        keep_snapshots: int = 0,
     ) -> None:
         self._accepts_other_code = accepts_other_code
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
@@ -105,6 +107,7 @@ class LocalProcesses:
         self._grace = grace
         self._max_losses = max_losses
         self._snapshot_memory = snapshot_memory
+        self._keep_snapshots = keep_snapshots
         self._restart = restart
         self._start_seconds = start_seconds
         self._host: LinkedHost | None = None
@@ -161,7 +164,7 @@ class LocalProcesses:
             options=python_options(),
             environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
         )
-        limits = self._grace, self._max_losses, self._snapshot_memory
+        limits = self._grace, self._max_losses, self._snapshot_memory, self._keep_snapshots
         journal = "" if self._journal is False else str(self._journal.absolute())
         given = str(self._directory), *map(str, limits), journal
         self._add(coordinator, self.url, *given, has_box=False)

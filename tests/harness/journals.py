@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import pytest
 
-from distio import Queue, io
+from distio import IO, Queue, io
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Input, Turn, decode, encode, take_up_again
 from distio.coordination.membership.handshakes import Handshakes
 from distio.runtime.journal.checkpoints import dump, load
-from distio.runtime.journal.journal import Journal, Limits
+from distio.runtime.journal.journal import Journal
+from distio.runtime.journal.limits import Limits
 from distio.testing import Restart, simulate
 from distio.testing.journal import MemoryJournal
 from tests.coordination.test_coordinator_inputs import describe
@@ -29,6 +31,7 @@ __all__ = [
     "never",
     "opened",
     "record",
+    "record_of_saving",
     "state_of",
     "states",
     "take_up",
@@ -72,8 +75,21 @@ async def _program() -> int:
     return len(fibers)
 
 
-@cache
-def record() -> Sequence[bytes]:
+def _saving() -> IO[Any, Any, list[int]]:
+    """Fibers that are saved again and again, each time as another blob."""
+
+    def go_on(n: int, left: int) -> IO[Any, Any, int]:
+        data = Random(10 * n + left).randbytes(3_000)
+
+        def end(_: object) -> IO[Any, Any, int]:
+            return go_on(n, left - 1) if left else io.pure(len(data))
+
+        return io.checkpoint.then(io.sleep(0.01)).flat_map(end)
+
+    return io.zip_par([go_on(n, 4) for n in range(4)])
+
+
+def _turns_of(program: IO[Any, Any, Any], restart_at: int) -> list[bytes]:
     """The turns of a simulated coordinator."""
     turns: list[bytes] = []
     commit = MemoryJournal.commit
@@ -85,9 +101,22 @@ def record() -> Sequence[bytes]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MemoryJournal, "commit", commit_and_note)
-        simulate(_program(), members=3, seed=1, faults=[Restart(event=40)])
+        simulate(program, members=3, seed=1, faults=[Restart(event=restart_at)])
+    return turns
+
+
+@cache
+def record() -> Sequence[bytes]:
+    """The turns of a simulated coordinator."""
+    turns = _turns_of(_program(), restart_at=40)
     assert len(turns) > TURNS
     return turns[:TURNS]
+
+
+@cache
+def record_of_saving() -> Sequence[bytes]:
+    """The turns of another one, which has a few blobs at a time, and more and more in all."""
+    return _turns_of(_saving(), restart_at=400)
 
 
 def take_up(journal: Journal, board: Handshakes, inputs: Sequence[Input]) -> None:
@@ -128,7 +157,7 @@ def state_of(board: Handshakes) -> Any:
 
 
 @cache
-def states() -> Sequence[Any]:
+def states(record: Callable[[], Sequence[bytes]] = record) -> Sequence[Any]:
     """By turn, what a coordinator knows that has taken it up."""
     blobs = Blobs(lambda number: b"")
     board = make(blobs)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from distio import Cluster, Ok, Panic, io
+from distio import Cluster, MatchError, Ok, Panic, io
 from distio.errors import ClusterClosed, ClusterError
+from distio.runtime.journal.inspecting import show
 from tests.conftest import PATIENCE
 from tests.harness.chaos import kill_whole
 
@@ -118,3 +119,23 @@ def test_run_in_a_journal_goes_on_with_changed_code_if_the_cluster_is_told(tmp_p
 def test_journal_that_is_no_directory_is_refused() -> None:
     with pytest.raises(TypeError, match="journal is a directory, or True, but got 7"):
         Cluster.local(workers=1, journal=7)  # type: ignore[arg-type]  # what is tested
+
+
+def test_local_cluster_keeps_cuts_of_its_journal(tmp_path: Path) -> None:
+    for _ in range(3):  # each makes a checkpoint as it ends
+        with Cluster.local(workers=1, journal=tmp_path, keep_snapshots=2) as cluster:
+            assert cluster.run(io.zip_par(io.pure(1)), None) == Ok([1])
+    assert len(show(tmp_path).cuts) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"keep_snapshots": 2}, "keep_snapshots keeps them in a journal"),
+        ({"keep_snapshots": -1, "journal": True}, "keep_snapshots"),
+        ({"keep_snapshots": "many", "journal": True}, "keep_snapshots"),
+    ],
+)
+def test_local_cluster_that_can_keep_no_cuts_is_refused(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises((MatchError, ValueError), match=reason):
+        Cluster.local(workers=1, **given)

@@ -20,7 +20,9 @@ from distio.coordination.journal.inputs import Ticked, decode
 from distio.errors import JournalError
 from distio.runtime.journal.inspecting import compact, damages_of, show
 from distio.runtime.journal.journal import Access, Journal, JournalLost
+from distio.runtime.journal.limits import Limits
 from distio.runtime.journal.postgres import _without_password
+from distio.runtime.journal.reading import reading
 from tests.conftest import PATIENCE
 from tests.harness.daemons import worker_at
 from tests.harness.journaled import await_file, counting, free_url, journaled, total_of
@@ -32,6 +34,7 @@ from tests.harness.journals import (
     never,
     opened,
     record,
+    record_of_saving,
     state_of,
     states,
     take_up,
@@ -275,3 +278,33 @@ def test_standby_of_a_database_goes_on_when_the_coordinator_is_killed(
 )
 def test_password_of_a_database_is_not_shown(url: str, shown: str) -> None:
     assert _without_password(url) == shown
+
+
+@pytest.mark.parametrize("cuts", [0, 1, 3])
+def test_last_checkpoints_of_a_database_stay_with_exactly_the_blobs_that_they_need(
+    cuts: int, url: str
+) -> None:
+    journal = opened(url, Limits(cuts=cuts))
+    board = journal.recover(make)
+    for number, turn in enumerate(record_of_saving()[:35], 1):
+        take_up(journal, board, decode(turn).inputs)
+        if number % 5 == 0:
+            journal.checkpoint_now(board)
+        if number == 22:
+            journal.close()
+            journal = opened(url, Limits(cuts=cuts))
+            board = journal.recover(make)
+    journal.close()
+    turns = [*range(5, 36, 5)][-max(cuts, 1) :]
+    assert [each.cut for each in show(url).cuts] == turns
+    needed = set[int]()
+    for at in turns:
+        with reading(url, at) as moment:
+            assert state_of(moment.found.board) == states(record_of_saving)[at]
+            needed |= moment.found.blobs.alive
+            there = {*moment.store.blobs()}
+    assert there == needed
+    assert [*damages_of(url)] == []
+    with psycopg.connect(url) as db:
+        names = {name for (name,) in db.execute("SELECT name FROM distio_checkpoints")}
+    assert names == {f"turn-{turn}" for turn in turns}

@@ -226,3 +226,12 @@ def test_simulation_finds_an_outcome_that_nobody_asks_for(monkeypatch: pytest.Mo
         original(self, member, chunk)
 
     assert broken_by(monkeypatch, Outcomes, "fibers_placed", fibers_placed, "off")
+
+
+@pytest.mark.parametrize("program", RIGHT)
+def test_run_goes_on_from_the_checkpoint_of_any_turn(
+    program: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distio.testing.hub._TURNS_A_CHECKPOINT", 1)
+    for event in range(5, 100, 5):
+        assert simulated(program, 1, [Restart(event=event)]).result == RIGHT[program]

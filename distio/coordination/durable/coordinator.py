@@ -273,6 +273,15 @@ class NamedRuns(CoordinatorFeature):
             self._deadlines = [each for each in self._deadlines if each[1] in self._by_run]
             heapify(self._deadlines)
 
+    def keep_only(self, run: int, name: str) -> None:
+        """Forget all names but that of a run which goes on, and give it another one."""
+        known = self._by_run[run]
+        for other in [each for each in self._by_run.values() if each is not known]:
+            self._forget(other)
+        del self._by_name[known.name]
+        known.name = self._state.runs[run].name = name
+        self._by_name[name] = known
+
     def next_deadline(self) -> float | None:
         """When the next outcome is to be forgotten."""
         while self._deadlines and self._deadlines[0][1] not in self._by_run:

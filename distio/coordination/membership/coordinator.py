@@ -84,6 +84,13 @@ class Membership(CoordinatorFeature):
             self.exits.note_goodbye(member)
             self._lose(id, why)
 
+    def lose_all(self, reason: str) -> None:
+        """No member is there any more, and nothing that they ran is to blame."""
+        for member in list(self._state.members.values()):
+            member.is_blameless, member.gone_because = True, reason
+            if member.id in self._state.members:  # it may have been lost with another one
+                self._lose(member.id, reason)
+
     @handles
     def worker_exited(self, sender: MemberRecord, message: m.WorkerExited) -> None:
         """A client has seen how the process of one of its workers exited."""

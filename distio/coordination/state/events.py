@@ -80,7 +80,15 @@ class Emptying(NamedTuple):
     """How many seconds they may take."""
 
 
-Event = Joined | Received | Disconnected | Expelled | Tick | Closing | Emptying
+class Forked(NamedTuple):
+    """The machine is a copy from now on, which has one named run and no member."""
+
+    run: int
+    name: str
+    """The name of the run in the copy."""
+
+
+Event = Joined | Received | Disconnected | Expelled | Tick | Closing | Emptying | Forked
 
 
 class Send(NamedTuple):

@@ -25,14 +25,18 @@ from distio.runtime.journal.store import (
     About,
     Access,
     Base,
+    Cut,
     Fenced,
     Holder,
     NotWritten,
     checked,
     checked_about,
+    checked_cut,
     checksum_of,
     damaged,
     encoded_about,
+    encoded_cut,
+    keep_last,
 )
 
 __all__ = ["Database"]
@@ -46,6 +50,7 @@ CREATE TABLE about (
     generation INTEGER NOT NULL, checksum INTEGER NOT NULL, about BLOB NOT NULL);
 CREATE TABLE turns (number INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, inputs BLOB NOT NULL);
 CREATE TABLE blobs (number INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, bytes BLOB NOT NULL);
+CREATE TABLE cuts (turn INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, cut BLOB NOT NULL);
 """
 _LOG_PAGES: Final = 4_000
 """When this many pages of 4 KiB are in the write-ahead log, they go to the file itself."""
@@ -252,12 +257,18 @@ class Database:
         if written.rowcount != 1:
             raise Fenced
 
-    def begin_at(self, base: Base, dropped: Iterable[int]) -> bool:
+    def begin_at(self, base: Base, dropped: Iterable[int], most_cuts: int = 0) -> bool:
         """The checkpoint is complete: forget the turns that it includes, and blobs."""
         with self._held() as db:
+            about = self.about()
+            kept, gone = keep_last(most_cuts, self.cuts(), Cut(about.base, [*dropped]))
             db.execute("DELETE FROM turns WHERE number <= ?", [base.turn])
-            db.executemany("DELETE FROM blobs WHERE number = ?", ([each] for each in dropped))
-            self._note(db, replace(self.about(), base=base))
+            db.executemany("DELETE FROM blobs WHERE number = ?", ([each] for each in gone))
+            first = kept[0].base.turn if kept else base.turn
+            db.execute("DELETE FROM cuts WHERE turn < ?", [first])
+            if kept:
+                db.execute("INSERT INTO cuts VALUES (?, ?, ?)", encoded_cut(kept[-1]))
+            self._note(db, replace(about, base=base))
         return self._empty_log()
 
     def _empty_log(self) -> bool:
@@ -289,6 +300,11 @@ class Database:
             if found != number:
                 raise damaged(self.name, f"turn {number} is missing")
             yield number, checked(self.name, f"turn {number}", checksum, inputs)
+
+    def cuts(self) -> list[Cut]:
+        """The former checkpoints that were kept, the oldest first."""
+        rows = self._rows("SELECT turn, checksum, cut FROM cuts ORDER BY turn")
+        return [checked_cut(self.name, *row) for row in rows]
 
     def blob(self, number: int) -> bytes:
         """The bytes of a blob."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import BinaryIO, Final, final
 
@@ -54,11 +54,11 @@ class Files:
         """Whether there is one."""
         return any(self._directory.glob(f"*{_EXTENSION}"))
 
-    def keep_only(self, name: str) -> None:
+    def keep_only(self, names: Collection[str]) -> None:
         """Remove all others, and what is left of those that were not completed."""
-        kept = self._path(name).name if name else ""
+        kept = {self._path(name).name for name in names}
         for path in self._directory.glob(f"*{_EXTENSION}*"):
-            if path.name != kept:
+            if path.name not in kept:
                 path.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:

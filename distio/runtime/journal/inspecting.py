@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -12,10 +13,19 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.state.registry import NOWHERE
 from distio.errors import DistioBug, JournalError
 from distio.runtime.journal.journal import Journal
+from distio.runtime.journal.limits import Limits
 from distio.runtime.journal.opening import open_store
-from distio.runtime.journal.reading import make, reading
+from distio.runtime.journal.reading import NoSuchCut, cuts_of, make, reading
 
-__all__ = ["Contents", "MemberContents", "RunContents", "compact", "damages_of", "show"]
+__all__ = [
+    "Contents",
+    "CutContents",
+    "MemberContents",
+    "RunContents",
+    "compact",
+    "damages_of",
+    "show",
+]
 
 
 class MemberContents(msgspec.Struct, frozen=True):
@@ -39,6 +49,15 @@ class RunContents(msgspec.Struct, frozen=True):
     """How many of these are at no member: they wait for a place, or sleep for long."""
 
 
+class CutContents(msgspec.Struct, frozen=True):
+    """A checkpoint that can be looked at."""
+
+    cut: int
+    """The number of the last turn that it includes."""
+    as_of: float
+    """When that came, in seconds since 1970."""
+
+
 class Contents(msgspec.Struct, frozen=True):
     """What is in a journal."""
 
@@ -56,6 +75,8 @@ class Contents(msgspec.Struct, frozen=True):
     """The number of its last turn."""
     turns_to_replay: int
     """How many turns there are since the last checkpoint."""
+    cuts: list[CutContents]
+    """The oldest first; the journal begins in the last one."""
     blobs: int
     timers: int
     members: list[MemberContents]
@@ -75,8 +96,11 @@ def show(where: Path | str) -> Contents:
         store, found = moment
         about, machine = store.about(), moment.machine
         sizes = dict(store.sizes())
-        if about.base.checkpoint:
-            sizes["checkpoint"] = store.checkpoints.size(about.base.checkpoint)
+        cuts = cuts_of(store)
+        for base in cuts:
+            part = "checkpoint" if base == about.base else "former checkpoints"
+            with suppress(FileNotFoundError):  # the holder has removed it meanwhile
+                sizes[part] = sizes.get(part, 0) + store.checkpoints.size(base.checkpoint)
         return Contents(
             journal=store.name,
             version=about.version,
@@ -86,6 +110,7 @@ def show(where: Path | str) -> Contents:
             bytes=sizes,
             turn=found.turn,
             turns_to_replay=found.turns,
+            cuts=[CutContents(base.turn, base.wall_clock) for base in cuts],
             blobs=len(found.blobs.alive),
             timers=len(machine.features.timers),
             members=_members(machine),
@@ -113,7 +138,7 @@ def _runs(machine: Coordinator) -> list[RunContents]:
 
 
 def damages_of(where: Path | str) -> Iterator[str]:
-    """Read all of a journal, open its checkpoint, and take up its turns.
+    """Read all of a journal, open its checkpoints, and take up its turns.
 
     Returns:
         What is damaged.
@@ -124,16 +149,29 @@ def damages_of(where: Path | str) -> Iterator[str]:
         yield str(error)
         return
     try:
+        cuts: list[int | None] = [None]
         found = False
         for damage in store.damages():
             found = True
             yield damage
+        if not found:
+            cuts += [base.turn for base in cuts_of(store)[:-1]]
+    except JournalError as error:
+        found = True
+        yield str(error)
     finally:
         store.close()
     if not found:
+        yield from _damages_in(where, cuts)
+
+
+def _damages_in(where: Path | str, cuts: Iterable[int | None]) -> Iterator[str]:
+    for cut in cuts:
         try:
-            with reading(where) as moment:
+            with reading(where, cut) as moment:
                 moment.machine.validate()
+        except NoSuchCut:
+            pass  # a holder has removed it meanwhile
         except (JournalError, DistioBug) as error:
             yield str(error)
 
@@ -144,6 +182,8 @@ def damages_of(where: Path | str) -> Iterator[str]:
 def compact(where: Path | str, complain: Callable[[str], None]) -> None:
     """Make a checkpoint of a journal that nobody holds, and give back the room of the rest.
 
+    If former checkpoints are kept, it keeps as many.
+
     Args:
         where: the journal.
         complain: called with what a person should know.
@@ -151,8 +191,12 @@ def compact(where: Path | str, complain: Callable[[str], None]) -> None:
     Raises:
         JournalError: a coordinator holds it, or it is damaged, or can't be written.
     """
-    open_store(where, None).close()  # a journal that isn't there isn't made
-    journal = Journal(where, complain=complain)
+    store = open_store(where, None)  # a journal that isn't there isn't made
+    try:
+        cuts = len(store.cuts())
+    finally:
+        store.close()
+    journal = Journal(where, complain=complain, limits=Limits(cuts=cuts and cuts + 1))
     try:
         board = journal.recover(make)
         journal.checkpoint_now(board)

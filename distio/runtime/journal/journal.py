@@ -15,32 +15,24 @@ from functools import partial
 from pathlib import Path
 from typing import Final, final
 
-import msgspec
-
 from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Input, Turn, encode
 from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import JournalError
 from distio.runtime.journal.checkpoints import Damaged, dump
+from distio.runtime.journal.limits import Limits
 from distio.runtime.journal.lock import describe
 from distio.runtime.journal.opening import open_store
 from distio.runtime.journal.replaying import replay, version
 from distio.runtime.journal.store import NOWHERE, Access, Base, Fenced, Holder, NotWritten
 
-__all__ = ["Access", "Journal", "JournalLost", "Limits", "describe"]
+__all__ = ["Access", "Journal", "JournalLost", "describe"]
 
 _AGAIN_SECONDS: Final = 1.0
 _COMPLAINTS_EVERY_SECONDS: Final = 60.0
 _STREAMS: Final = {0, 1, 2}
 _UNKNOWN: Final = 255
 """The exit code of a fork that failed otherwise than by an error of the system."""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """When a checkpoint is made: as soon as this much was written since the one before."""
-
-    bytes: int = 64 * 2**20
-    turns: int = 100_000
 
 
 class JournalLost(Exception):
@@ -93,7 +85,8 @@ class Journal:
         self._bytes = 0
         """How many bytes the turns have since the last checkpoint."""
         self._turns = 0
-        self._checkpoint = ""
+        self._cut_at: float | None = None
+        """When a checkpoint is to be made, as there was a change; None: there was none."""
         self._child: int | None = None
         """The process that writes a checkpoint."""
         self.child: int | None = None
@@ -132,7 +125,6 @@ class Journal:
         board = found.board
         self._said = lambda: board.messages_said
         self.blobs = found.blobs
-        self._checkpoint = found.base.checkpoint
         self._turn, self._turns, self._bytes = found.turn, found.turns, found.bytes
         self.last_wall_clock = found.wall_clock
         self._go_on_from(found.now)
@@ -155,16 +147,28 @@ class Journal:
 
     def _sweep(self) -> None:
         """Remove what a process has left that ended while it made a checkpoint."""
-        self._store.checkpoints.keep_only(self._checkpoint)
-        alive = self.blobs.alive
-        # the turns since the checkpoint may need them, if they are taken up once more
-        self.blobs.dropped = [each for each in self._store.blobs() if each not in alive]
+        self._keep_checkpoints()
+        needed = self.blobs.alive.union(*(cut.blobs for cut in self._store.cuts()))
+        # the turns since the checkpoint may need others, if they are taken up once more
+        self.blobs.dropped = [each for each in self._store.blobs() if each not in needed]
+
+    def _keep_checkpoints(self) -> None:
+        bases = [cut.base for cut in self._store.cuts()]
+        bases.append(self._store.about().base)
+        self._store.checkpoints.keep_only([base.checkpoint for base in bases if base.checkpoint])
 
     # -- a turn ---------------------------------------------------------------------------
 
-    def note(self, input: Input) -> None:
-        """The coordinator takes this up in the turn that is under way."""
+    def note(self, input: Input, *, is_change: bool = True) -> None:
+        """The coordinator takes this up in the turn that is under way.
+
+        Args:
+            input: what it takes up.
+            is_change: whether anything may follow from it for a run.
+        """
         self._inputs.append(input)
+        if is_change and self._limits.cuts and self._cut_at is None:
+            self._cut_at = time.monotonic() + self._limits.seconds
 
     def commit(self, wait: Callable[[float], bool]) -> None:
         """End the turn: when this returns, it survives the end of this process.
@@ -232,10 +236,19 @@ class Journal:
         """Whether the turns since the last checkpoint are many, and none is being made."""
         limits = self._limits
         is_much = self._bytes >= limits.bytes or self._turns >= limits.turns
-        return is_much and self._child is None and not self._inputs
+        return (is_much or self.seconds_to_cut == 0) and self._child is None and not self._inputs
+
+    @property
+    def seconds_to_cut(self) -> float | None:
+        """How long it is until a checkpoint is to be made; None: nothing has changed."""
+        if self._cut_at is None or self._child is not None:
+            return None
+        return max(0.0, self._cut_at - time.monotonic())
 
     def _begin(self) -> None:
-        self._base = Base(f"turn-{self._turn}", self._turn, self.last_wall_clock)
+        self._cut_at = None
+        turn, next_blob = self._turn, self.blobs.next_number
+        self._base = Base(f"turn-{turn}", turn, self.last_wall_clock, next_blob)
         self._dropped, self.blobs.dropped = self.blobs.dropped, []
 
     def begin_checkpoint(self, board: Handshakes) -> None:
@@ -295,23 +308,25 @@ class Journal:
 
     def _adopt(self) -> None:
         try:
-            is_certain = self._store.begin_at(self._base, self._dropped)
+            most_cuts = max(0, self._limits.cuts - 1)
+            is_certain = self._store.begin_at(self._base, self._dropped, most_cuts)
         except Fenced:
             raise self._lost() from None
         except JournalError as error:
             raise JournalLost(str(error)) from error
         except NotWritten as error:
-            self._failed(f"{error}")
+            # a server whose connection broke may have done it: then the journal begins there
+            self._failed(f"{error}", may_be_needed=True)
             return
-        self._checkpoint = self._base.checkpoint
         self._dropped = []
         if is_certain:
-            self._store.checkpoints.keep_only(self._checkpoint)
+            self._keep_checkpoints()
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: str, *, may_be_needed: bool = False) -> None:
         self.blobs.dropped += self._dropped
         self._dropped = []
-        self._store.checkpoints.remove(self._base.checkpoint)
+        if not may_be_needed:  # else it goes with the next one that is made
+            self._store.checkpoints.remove(self._base.checkpoint)
         self._complain(
             f"no checkpoint could be made in {self.name} ({reason}); the journal grows until "
             f"one can"

@@ -10,7 +10,7 @@ import errno
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from io import BytesIO
@@ -24,14 +24,18 @@ from distio.runtime.journal.store import (
     About,
     Access,
     Base,
+    Cut,
     Fenced,
     Holder,
     NotWritten,
     checked,
     checked_about,
+    checked_cut,
     checksum_of,
     damaged,
     encoded_about,
+    encoded_cut,
+    keep_last,
 )
 
 psycopg: Any = None
@@ -48,13 +52,16 @@ CREATE TABLE distio_turns (
     number BIGINT PRIMARY KEY, checksum BIGINT NOT NULL, inputs BYTEA NOT NULL);
 CREATE TABLE distio_blobs (
     number BIGINT PRIMARY KEY, checksum BIGINT NOT NULL, bytes BYTEA NOT NULL);
+CREATE TABLE distio_cuts (
+    turn BIGINT PRIMARY KEY, checksum BIGINT NOT NULL, cut BYTEA NOT NULL);
 CREATE TABLE distio_checkpoints (
     name TEXT, part INTEGER, bytes BYTEA NOT NULL, PRIMARY KEY (name, part));
 """
 _TABLES: Final = (
     "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename IN "
-    "('distio_about', 'distio_turns', 'distio_blobs', 'distio_checkpoints')"
+    "('distio_about', 'distio_turns', 'distio_blobs', 'distio_cuts', 'distio_checkpoints')"
 )
+_ALL: Final = "distio_about, distio_turns, distio_blobs, distio_cuts, distio_checkpoints"
 _LOCK: Final = 0x44_49_53_54
 _KEY: Final = f"{_LOCK}, hashtext(current_schema())"
 """By which the server knows the lock: one for each schema, so that this can have a journal."""
@@ -246,18 +253,24 @@ class Postgres:
                 db.execute("INSERT INTO distio_blobs VALUES (%s, %s, %s)", row)
             db.execute("INSERT INTO distio_turns VALUES (%s, %s, %s)", [number, checksum, turn])
 
-    def begin_at(self, base: Base, dropped: Iterable[int]) -> bool:
+    def begin_at(self, base: Base, dropped: Iterable[int], most_cuts: int = 0) -> bool:
         """The checkpoint is complete: forget the turns that it includes, and blobs."""
         with self._held() as db:
+            about = self.about()
+            kept, gone = keep_last(most_cuts, self.cuts(), Cut(about.base, [*dropped]))
             db.execute("DELETE FROM distio_turns WHERE number <= %s", [base.turn])
-            db.execute("DELETE FROM distio_blobs WHERE number = ANY(%s)", [[*dropped]])
-            self._note(replace(self.about(), base=base))
+            db.execute("DELETE FROM distio_blobs WHERE number = ANY(%s)", [gone])
+            first = kept[0].base.turn if kept else base.turn
+            db.execute("DELETE FROM distio_cuts WHERE turn < %s", [first])
+            if kept:
+                db.execute("INSERT INTO distio_cuts VALUES (%s, %s, %s)", encoded_cut(kept[-1]))
+            self._note(replace(about, base=base))
         return True
 
     def shrink(self) -> None:
         """Give room back that isn't used."""
         with self._translated():
-            self._db.execute("VACUUM distio_turns, distio_blobs, distio_checkpoints, distio_about")
+            self._db.execute(f"VACUUM {_ALL}")
 
     # -- reading --------------------------------------------------------------------------
 
@@ -276,6 +289,11 @@ class Postgres:
             "ORDER BY number LIMIT 1000",
             number,
         )
+
+    def cuts(self) -> list[Cut]:
+        """The former checkpoints that were kept, the oldest first."""
+        rows = self._rows("SELECT turn, checksum, cut FROM distio_cuts ORDER BY turn")
+        return [checked_cut(self.name, *row) for row in rows]
 
     def blob(self, number: int) -> bytes:
         """The bytes of a blob."""
@@ -360,10 +378,10 @@ class _Rows:
         """How many bytes it has."""
         return len(self.read(name))
 
-    def keep_only(self, name: str) -> None:
+    def keep_only(self, names: Collection[str]) -> None:
         """Remove all others."""
         with self._database() as db:
-            db.execute("DELETE FROM distio_checkpoints WHERE name <> %s", [name])
+            db.execute("DELETE FROM distio_checkpoints WHERE name <> ALL(%s)", [[*names]])
 
     def remove(self, name: str) -> None:
         """Remove one, if it is there."""

@@ -17,11 +17,15 @@ from distio.coordination.state.store import Keep
 from distio.errors import JournalError
 from distio.runtime.journal.opening import open_store
 from distio.runtime.journal.replaying import Replayed, replay
-from distio.runtime.journal.store import About, Store
+from distio.runtime.journal.store import About, Base, Store
 
-__all__ = ["Moment", "make", "reading"]
+__all__ = ["Moment", "NoSuchCut", "cuts_of", "make", "reading"]
 
 _MOST_TRIES: Final = 5
+
+
+class NoSuchCut(Exception):
+    """A journal has no such cut, or none any more."""
 
 
 class Moment(NamedTuple):
@@ -47,17 +51,22 @@ class Moment(NamedTuple):
 
 
 @contextmanager
-def reading(where: Path | str) -> Iterator[Moment]:
+def reading(where: Path | str, cut: int | None = None) -> Iterator[Moment]:
     """Read a journal, which another process may hold.
 
+    Args:
+        where: the journal.
+        cut: the turn of a checkpoint that was kept; None: the last turn.
+
     Raises:
-        JournalError: there is none, or it is damaged, or of another version.
+        NoSuchCut: there is none of that turn.
+        JournalError: there is no journal, or it is damaged, or of another version.
     """
     for left in reversed(range(_MOST_TRIES)):
         store = open_store(where, None)
         try:
             try:
-                found = replay(store, make)
+                found = replay(store, make, cut=None if cut is None else _find(store, cut))
             except JournalError:
                 if left and _has_moved_on(where, store.about()):
                     continue  # its holder has removed the checkpoint meanwhile
@@ -66,6 +75,21 @@ def reading(where: Path | str) -> Iterator[Moment]:
             return
         finally:
             store.close()
+
+
+def cuts_of(store: Store) -> list[Base]:
+    """The checkpoints of a journal that can be looked at, the oldest first."""
+    base = store.about().base
+    return [*(cut.base for cut in store.cuts()), *([base] if base.checkpoint else [])]
+
+
+def _find(store: Store, cut: int) -> Base:
+    bases = cuts_of(store)
+    for base in bases:
+        if base.turn == cut:
+            return base
+    turns = ", ".join(str(base.turn) for base in bases) or "none"
+    raise NoSuchCut(f"the journal in {store.name} has no cut {cut}; those that it has: {turns}")
 
 
 def _has_moved_on(where: Path | str, about: About) -> bool:

@@ -46,7 +46,10 @@ def version() -> str:
 
 
 def replay(
-    store: Store, make: Callable[[Blobs], Handshakes], read: Callable[[int], bytes] | None = None
+    store: Store,
+    make: Callable[[Blobs], Handshakes],
+    read: Callable[[int], bytes] | None = None,
+    cut: Base | None = None,
 ) -> Replayed:
     """Take up all that is in a journal.
 
@@ -54,6 +57,7 @@ def replay(
         store: the journal.
         make: makes the coordinator of a new journal.
         read: the bytes of a blob; by default the store's.
+        cut: take up this checkpoint alone.
 
     Raises:
         JournalError: the journal is damaged, or another version of distio has written it.
@@ -64,14 +68,14 @@ def replay(
             f"the journal in {store.name} was written by {about.version}, and this is "
             f"{version()}: go on with that version, or begin with another journal"
         )
-    base = about.base
+    base = cut or about.base
     if base.checkpoint:
         board, blobs = _load(store, base, read or store.blob)
     else:
         blobs = Blobs(read or store.blob)
         board = make(blobs)
     turn, size, wall_clock, now = base.turn, 0, base.wall_clock, board.machine.state.now
-    for number, data in store.turns_after(base.turn):
+    for number, data in () if cut else store.turns_after(base.turn):
         wall_clock, now = _take_up(store, number, data, board, now)
         blobs.commit()
         turn, size = number, size + len(data)

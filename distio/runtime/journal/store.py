@@ -8,7 +8,7 @@ what the row is, too, so that a row isn't taken for another one.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 
@@ -23,18 +23,22 @@ __all__ = [
     "Access",
     "Base",
     "Checkpoints",
+    "Cut",
     "Fenced",
     "Holder",
     "NotWritten",
     "Store",
     "checked",
     "checked_about",
+    "checked_cut",
     "checksum_of",
     "damaged",
     "encoded_about",
+    "encoded_cut",
+    "keep_last",
 ]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised whenever the coordinator's state, its inputs, or what follows from them changes."""
 
 
@@ -66,9 +70,39 @@ class Base(NamedTuple):
     """The number of the last turn that the checkpoint includes."""
     wall_clock: float
     """When that turn came."""
+    next_blob: int
+    """Blobs from this number on came later."""
 
 
-NOWHERE: Final = Base("", 0, 0.0)
+NOWHERE: Final = Base("", 0, 0.0, 1)
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """A checkpoint that is kept to look back at, though the journal begins at a later one."""
+
+    base: Base
+    blobs: list[int]
+    """The blobs that this cut needs, and no later one does."""
+
+
+def keep_last(most: int, cuts: list[Cut], former: Cut) -> tuple[list[Cut], list[int]]:
+    """Keep some cuts.
+
+    Args:
+        most: how many.
+        cuts: those that there are, the oldest first.
+        former: the checkpoint with which the journal has begun so far, if there was one.
+
+    Returns:
+        The cuts that are kept, and the blobs that are not: all cuts that may need them are gone.
+    """
+    base, kept = former.base, cuts
+    if base.checkpoint:
+        needed = [blob for blob in former.blobs if blob < base.next_blob]
+        kept = [*cuts, Cut(base, needed)]
+    kept = kept[max(0, len(kept) - most) :]
+    staying = {blob for cut in kept for blob in cut.blobs}
+    return kept, [blob for cut in [*cuts, former] for blob in cut.blobs if blob not in staying]
 
 
 class Holder(NamedTuple):
@@ -118,7 +152,7 @@ class Checkpoints(Protocol):
     def where(self, name: str) -> str:
         """Where it is, for messages."""
 
-    def keep_only(self, name: str) -> None:
+    def keep_only(self, names: Collection[str]) -> None:
         """Remove all others, and what is left of those that were not completed."""
 
     def remove(self, name: str) -> None:
@@ -158,20 +192,25 @@ class Store(Protocol):
             NotWritten: nothing of it was written.
         """
 
-    def begin_at(self, base: Base, dropped: Iterable[int]) -> bool:
+    def begin_at(self, base: Base, dropped: Iterable[int], most_cuts: int = 0) -> bool:
         """The checkpoint is complete: forget the turns that it includes, and blobs.
 
         Args:
             base: the checkpoint.
             dropped: the blobs that nobody needs who begins there.
+            most_cuts: how many former checkpoints stay as cuts, with the blobs that they need.
 
         Returns:
-            Whether that is certain: then the former checkpoint can be removed.
+            Whether that is certain: then former checkpoints that aren't cuts can be removed.
 
         Raises:
             Fenced: this process isn't the holder any more.
-            NotWritten: nothing has changed.
+            NotWritten: nothing has changed; or all of it has, and the connection broke before
+                that could be said.
         """
+
+    def cuts(self) -> list[Cut]:
+        """The former checkpoints that were kept, the oldest first."""
 
     def turns_after(self, number: int) -> Iterator[tuple[int, bytes]]:
         """All later turns, in order."""
@@ -226,6 +265,30 @@ def encoded_about(about: About) -> tuple[int, bytes]:
     """What a journal says of itself, with its checksum."""
     data = msgspec.json.encode(about)
     return checksum_of(_ABOUT, data), data
+
+
+_cut_decoder: Final = msgspec.json.Decoder(Cut)
+
+
+def encoded_cut(cut: Cut) -> tuple[int, int, bytes]:
+    """The row of a cut: its turn, the checksum, the bytes."""
+    data = msgspec.json.encode(cut)
+    return cut.base.turn, checksum_of(f"cut {cut.base.turn}", data), data
+
+
+def checked_cut(name: str, turn: int, checksum: Any, data: Any) -> Cut:
+    """The cut of a row.
+
+    Args:
+        name: that of the journal.
+        turn: the turn of the cut.
+        checksum: that of the row.
+        data: the bytes of the row.
+
+    Raises:
+        JournalError: it isn't what was written.
+    """
+    return _cut_decoder.decode(checked(name, f"cut {turn}", checksum, data))
 
 
 def checked_about(name: str, row: tuple[Any, Any, Any] | None) -> About:

@@ -16,7 +16,8 @@ import pytest
 from distio.coordination.journal.inputs import Ticked, decode
 from distio.errors import JournalError
 from distio.runtime.journal.database import Database
-from distio.runtime.journal.journal import Access, Journal, JournalLost, Limits
+from distio.runtime.journal.journal import Access, Journal, JournalLost
+from distio.runtime.journal.limits import Limits
 from distio.runtime.journal.store import NotWritten
 from tests.conftest import PATIENCE
 from tests.harness.disks import fill_disk, small_disk_at

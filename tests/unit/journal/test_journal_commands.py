@@ -13,6 +13,8 @@ import pytest
 
 from distio.cli import main as cli
 from distio.runtime.journal.database import FILE
+from distio.runtime.journal.limits import Limits
+from distio.runtime.journal.lock import describe
 from tests.harness.journals import TURNS, fill, make, opened, state_of, states
 
 Call = Callable[..., tuple[int, str, str]]
@@ -122,6 +124,21 @@ def test_show_of_a_journal_that_is_held_says_by_whom(tmp_path: Path, call: Call)
     assert contents["bytes"].keys() == {"database", "write-ahead log", "checkpoint"}
     assert contents["members"][0]["name"].startswith("worker 1 (process ")
     assert contents["runs"][0]["alive"] > 1
+
+
+def test_show_lists_the_cuts_of_a_journal(tmp_path: Path, call: Call) -> None:
+    journal = opened(tmp_path, Limits(cuts=3))
+    board = fill(journal, last=10, checkpoint_at=5)
+    journal.checkpoint_now(board)
+    journal.close()
+    code, out, _ = call("show", tmp_path, "--json")
+    contents = json.loads(out)
+    assert [each["cut"] for each in contents["cuts"]] == [5, 10]
+    assert contents["bytes"].keys() >= {"checkpoint", "former checkpoints"}
+    code, out, err = call("show", tmp_path)
+    assert (code, err) == (0, "")
+    lines = [f"  cut {each['cut']}: as of {describe(each['as_of'])}" for each in contents["cuts"]]
+    assert "\n".join(["cuts      2", *lines]) in out
 
 
 @pytest.mark.parametrize("command", ["check", "show", "compact"])

@@ -1,0 +1,26 @@
+"""When a journal makes checkpoints, and how many it keeps."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+__all__ = ["CUT_SECONDS", "Limits"]
+
+CUT_SECONDS: Final = 60.0
+"""How long after a change a checkpoint is made, if some are kept."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """When a checkpoint is made, and how many are kept.
+
+    One is made as soon as this much was written since the one before. If some are kept, one is also
+    made so many seconds after the first change that the one before doesn't have.
+    """
+
+    bytes: int = 64 * 2**20
+    turns: int = 100_000
+    seconds: float = CUT_SECONDS
+    cuts: int = 0
+    """How many are kept to look back at, with the one in which the journal begins."""
