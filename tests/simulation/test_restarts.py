@@ -92,16 +92,6 @@ def test_timer_that_is_due_while_nobody_is_the_coordinator_fires_when_one_goes_o
         assert 21.0 <= simulation.virtual_seconds < 22.0
 
 
-def test_fibers_that_sleep_at_the_coordinator_are_in_its_checkpoints() -> None:
-    hour = 3600.0
-    main = io.zip_par([io.sleep(n * hour).then(io.pure(n)) for n in range(1, 9)])
-    for seed in range(10):
-        faults = [Restart(at=n * hour) for n in range(8)]
-        simulation = simulate(main, seed=seed, faults=faults)
-        assert simulation.result == Ok([*range(1, 9)])
-        assert 8 * hour <= simulation.virtual_seconds < 8 * hour + 1.0
-
-
 def test_timer_and_deferred_that_race_across_a_restart_have_one_winner() -> None:
     """The value is set before the timer is due; the coordinator learns of both after that."""
 
