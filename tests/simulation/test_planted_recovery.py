@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
-from distio import IO, Ok, Queue, Var, io, resource
+from distio import IO, Ok, Queue, io
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.primitives.primitive import Reply
@@ -22,7 +22,7 @@ from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
-from distio.testing import CheckFailed, Crash, Fault, Simulation, exploration, explore, simulate
+from distio.testing import CheckFailed, Crash, Fault, Simulation, exploration, explore
 from tests.harness.parameters import marked
 from tests.harness.planting import frees_what_is_held, stores_late
 from tests.harness.recovering import CASES, guarded, judge, pipeline
@@ -287,24 +287,3 @@ def test_program_in_which_nothing_is_planted_is_right(case: str, faults: Sequenc
 @pytest.mark.parametrize("case", [*CASES, *LARGE])
 def test_program_is_right_on_workers_of_several_threads(case: str) -> None:
     simulated(case, CRASHES, 6, threads=2)
-
-
-def in_turns(fibers: int) -> IO[Any, Any, int]:
-    """Fibers that take turns at a semaphore and a lock, and never sleep."""
-
-    def run(made: Sequence[Any]) -> IO[Any, Any, int]:
-        tokens, var = made
-        add = var.get().flat_map(lambda n: io.yield_.then(var.set(n + 1)))
-        one = tokens.with_(resource.lock("door").with_(add))
-        return io.zip_par([one] * fibers).then(var.get())
-
-    return io.zip(resource.semaphore(2), Var.create(0)).flat_map(run)
-
-
-@pytest.mark.slow
-def test_program_whose_locks_are_a_workers_own_is_right_when_the_worker_is_lost() -> None:
-    """What a fiber has got there from another one, and isn't saved, has never been."""
-    main = io.zip_par([in_turns(5)])
-    faults: list[Fault] = [Crash(returns_after=0.5)]
-    for seed in range(150):
-        assert simulate(main, members=2, threads=1, seed=seed, faults=faults).result == Ok([5])

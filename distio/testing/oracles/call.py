@@ -109,10 +109,6 @@ class Call:
         self.is_void = False
         """Whether it has never been: its fiber was cancelled, or went back to before it."""
 
-    def ask_again(self) -> None:
-        """The fiber waits for the answer once more, as if there had been none."""
-        self.answer, self.replied, self.settled = None, NEVER, NEVER
-
     def __str__(self) -> str:
         given = "" if self.item is None else f" {_short(self.item)}"
         number = f" {self.parameter}" if self.parameter else ""

@@ -10,8 +10,7 @@ Rules
   it has answered without asking, unless their fiber has moved since: a fiber that moves takes along
   what it has done.
 - When a fiber comes back after a loss, it is at one of its calls again. Those after that have never
-  been, and the answer to that one, if there was one before, is the same. A lock alone is waited
-  for anew: what the fiber had before has never been.
+  been, and the answer to that one, if there was one before, is the same.
 - A lost member is believed nothing any more. What its fibers held is free.
 """
 
@@ -205,8 +204,6 @@ class Calls:
         calls = self._last[fiber]
         while calls and calls[-1].number > number:
             self._void(calls.pop())
-        if calls and calls[-1].number == number and calls[-1].method == "acquire":
-            calls[-1].ask_again()
         self._is_back(fiber)
         self._holds_again(fiber)
         self._numbers[fiber] = number
