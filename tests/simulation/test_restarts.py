@@ -62,7 +62,7 @@ def test_program_whose_coordinator_is_killed_has_its_result(
     def check(simulation: Simulation[Any, Any]) -> bool:
         return simulation.result == Ok(right)
 
-    explore(make, None, check, range(8), members=3, faults=faults)
+    explore(make, None, check, range(4), members=3, faults=faults)
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_small_program_whose_coordinator_is_killed_has_a_result_that_it_can_have
 ) -> None:
     faults: list[Fault] = [Restart(), Restart(seconds=0.01), Crash()]
     check = judge(case, may_lose=False)
-    explore(CASES[case].main, None, check, range(12), members=3, faults=faults)
+    explore(CASES[case].main, None, check, range(5), members=3, faults=faults)
 
 
 def test_members_are_the_same_as_before_when_the_coordinator_goes_on() -> None:
@@ -260,5 +260,5 @@ def test_mistake_with_the_journal_is_found(name: str, monkeypatch: Patch) -> Non
 def test_program_with_blobs_has_its_result() -> None:
     faults = [Restart(at=0.003 + n / 200) for n in range(8)]
     explore(
-        lambda: big(8), None, lambda s: s.result == Ok(40_000), range(25), members=3, faults=faults
+        lambda: big(8), None, lambda s: s.result == Ok(40_000), range(10), members=3, faults=faults
     )
