@@ -83,7 +83,7 @@ def simulated(
 @pytest.mark.parametrize("program", RIGHT)
 def test_run_ends_with_the_same_result_whoever_dies_at_whatever_moment(program: Any) -> None:
     heard, restored = 0, 0
-    for seed in range(80):
+    for seed in range(250):
         clients, workers = CLIENTS[seed % 5], WORKERS[seed // 5 % 5]
         simulation = simulated(program, seed, [*clients, *workers])
         assert simulation.result == RIGHT[program], f"seed {seed}"
@@ -165,7 +165,7 @@ def broken_by(
 ) -> str:
     """What the simulation says of a mistake, in some seed; without snapshots, no worker is lost."""
     monkeypatch.setattr(feature, name, fault)
-    for seed in range(30):
+    for seed in range(60):
         workers = [] if snapshots == "off" else WORKERS[seed // 5 % 5]
         faults = [*CLIENTS[seed % 5], *workers]
         try:

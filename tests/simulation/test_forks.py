@@ -71,7 +71,7 @@ def forked_at(program: Any, event: int, seed: int) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("program", RIGHT)
 def test_fork_at_any_moment_comes_to_the_same(program: Any, forks: list[int]) -> None:
-    for event in range(10, 160, 8):
+    for event in range(10, 160, 3):
         assert forked_at(program, event, event) == RIGHT[program], event
     assert len(forks) > 20
 
@@ -84,7 +84,7 @@ def test_fork_of_a_program_with_queues_locks_and_variables_comes_to_the_same(
     if name == "counts":
         judge_by_results(monkeypatch)
     make, right = LARGE[name]
-    for event in range(20, 420, 25):
+    for event in range(20, 420, 10):
         assert forked_at(make, event, event) == Ok(right), event
     assert sum(fibers > 4 for fibers in forks) > 10
 
@@ -96,7 +96,7 @@ def test_fork_of_a_small_program_has_a_result_that_it_can_have(
 ) -> None:
     if "lock" in name:
         judge_by_results(monkeypatch)
-    for event in range(5, 125, 12):
+    for event in range(5, 125, 6):
         result = forked_at(CASES[name].main, event, event)
         assert repr(result) in possible(name), (event, result)
     assert forks
