@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -148,4 +149,4 @@ def total_of(rounds: int = ROUNDS) -> int:
 def await_file(path: Path) -> None:
     """Wait until a file is there."""
     while not path.exists():
-        pass
+        time.sleep(0.01)  # another process makes it, and needs the processor
