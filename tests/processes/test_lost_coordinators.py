@@ -270,3 +270,16 @@ def test_program_waits_for_its_coordinator_and_says_so_once(
         assert (out, run.returncode) == ("['value']\n", 0)
         assert "the coordinator is back" in err
         assert len(err.splitlines()) == 1
+
+
+def test_worker_on_ipc_whose_process_has_ended_is_not_waited_for(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        private = stack.enter_context(TemporaryDirectory())
+        daemons = Daemons(stack, tmp_path, f"ipc://{private}/c")
+        worker = daemons.work(stderr=subprocess.PIPE)
+        assert worker.stderr is not None
+        assert "joined the cluster" in worker.stderr.readline()
+        worker.kill()
+        assert daemons.coordinator.stderr is not None
+        lost = next(line for line in daemons.coordinator.stderr if "is lost: " in line)
+        assert "its process has ended" in lost
