@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
@@ -99,8 +100,17 @@ def run(
         typer.Option(
             metavar="URL",
             show_default=False,
-            help="Run on the cluster of this coordinator; start no workers. What the file imports "
-            "has to be installed there, the modules beside it too.",
+            help="Run on the cluster of this coordinator; start no workers. Packages that the file "
+            "imports have to be installed there; modules beside it travel along.",
+        ),
+    ] = None,
+    ship: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            show_default=False,
+            help="Send this code to the workers: a package, a directory with modules in it, a "
+            "module, a wheel or a zip file. May be given several times.",
         ),
     ] = None,
     grace: Annotated[
@@ -189,10 +199,11 @@ def run(
         )
         return report.USAGE
     place: _Here | _Elsewhere
+    paths = tuple(ship or ())
     if connect is None:
-        place = _Here(workers, threads or 1, GRACE_SECONDS if grace is None else grace)
+        place = _Here(workers, threads or 1, GRACE_SECONDS if grace is None else grace, paths)
     else:
-        place = _Elsewhere(connect, patience or PATIENCE_SECONDS, retry or 0.0)
+        place = _Elsewhere(connect, patience or PATIENCE_SECONDS, retry or 0.0, paths)
     end_on_sigterm()
     try:
         program = load_program(file, args or [])
@@ -202,6 +213,9 @@ def run(
         outcome = place.run(program)
     except (UsageError, ClusterError, MatchError, NotPicklable) as error:
         report.complain(error)
+        return report.USAGE
+    except OSError as error:  # from a path that was to be sent along
+        report.complain(f"can't read {error.filename!r}: {error.strerror}")
         return report.USAGE
     except ProgramFailed as failure:
         report.print_error(str(failure).rstrip("\n"))
@@ -219,6 +233,7 @@ class _Here:
     workers: int | None
     threads: int
     grace: float
+    ship: Sequence[str]
 
     def run(self, program: Any) -> Any:
         if self.workers == 0:
@@ -229,6 +244,7 @@ class _Here:
         from distio.runtime.cluster import Cluster
 
         with Cluster.local(self.workers, self.threads, grace=self.grace) as cluster:
+            cluster.ship(*self.ship)
             return program.run(None, on=cluster)
 
 
@@ -239,14 +255,17 @@ class _Elsewhere:
     url: str
     patience: float
     retry: float
+    ship: Sequence[str]
 
     def run(self, program: Any) -> Any:
         with self._cluster() as cluster:
+            cluster.ship(*self.ship)
             return program.run(None, on=cluster)
 
     def submit(self, program: Any, options: dict[str, Any], *, detach: bool) -> int:
         """Run it under a name, and wait for its end, unless it is to be detached."""
         with self._cluster() as cluster:
+            cluster.ship(*self.ship)
             run = cluster.submit(program, None, **options)
             if not detach:
                 return named.wait_for(run, self.url)

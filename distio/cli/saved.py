@@ -12,6 +12,7 @@ from functools import cached_property
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.state.registry import FiberRecord, Run, Snapshot
 from distio.core.fiber import Fiber
+from distio.core.pickling.archives import archives_among
 from distio.core.pickling.code_records import (
     NO_STAND_INS,
     Comparison,
@@ -22,6 +23,7 @@ from distio.core.pickling.code_records import (
 from distio.core.pickling.loading import Bundle, bring_sources
 from distio.core.snapshot import load_fibers
 from distio.protocol.ids import name_of
+from distio.runtime.unpacking import unpacked
 
 __all__ = ["SavedFiber", "SavedRun", "runs_of"]
 
@@ -43,7 +45,9 @@ class SavedRun:
 
     @cached_property
     def _attachments(self) -> dict[bytes, bytes]:
-        return {digest: stored.load() for digest, stored in self.run.attachments.items()}
+        attachments = {digest: stored.load() for digest, stored in self.run.attachments.items()}
+        unpacked.use(archives_among(attachments), attachments)
+        return attachments
 
     @property
     def fibers(self) -> Iterator[SavedFiber]:

@@ -27,6 +27,7 @@ from distio.core.interrupts import is_interrupt
 from distio.core.pickling.code_records import Comparison, Difference, Records, compare
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
+from distio.core.pickling.spaces import current_space
 from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
 from distio.protocol import requests as rq
@@ -60,6 +61,7 @@ from distio.runtime.nesting import Seat, here
 from distio.runtime.pending_runs import PendingRuns
 from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
+from distio.runtime.unpacking import unpacked
 from distio.runtime.watchdog import PoolWatch
 
 __all__ = ["Host", "Link"]
@@ -449,6 +451,11 @@ class Host:
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""
+
+    def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, bytes]) -> None:
+        """A worker unpacks what is new; the program that has sent it has the code."""
+        if current_space().is_worker:
+            unpacked.use(archives, attachments)
 
     def compare_code(self, records: Records) -> Comparison:
         """Compare with what this process imports, and warn once of each difference."""

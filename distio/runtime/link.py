@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
@@ -28,6 +28,7 @@ from distio.coordination.state.local_run import LocalRun
 from distio.core.context_vars import of_the_caller
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
+from distio.core.pickling.archives import Archive
 from distio.errors import ClusterClosed, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
@@ -589,6 +590,11 @@ class LinkedHost(FencedHost):
             self.wake()
             return pending
         return self.pending_runs.issue(Fiber(0, 0, io, context))
+
+    def ship(self, archives: Iterable[Archive]) -> None:
+        """Runs that begin from now on take this code along, in place of earlier versions of it."""
+        with self.fail_stop:
+            self.member.state.add_archives(archives)
 
     def submit(self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots) -> PendingRun:
         """Run `io` with its root on a worker.

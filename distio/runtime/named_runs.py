@@ -77,7 +77,7 @@ class NamedRuns:
         """
         fiber, dumped = dump_root(self._host, io, context)
         program = digest_of_program(fiber)
-        attachments = [*dumped.attachments.items()]
+        attachments = [*dumped.attachments.items(), *self._host.member.state.archives.items()]
         keys = keys_of(dumped.references, dumped.handles)
         root = m.Chunk(
             0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, overload
 
 from distio.core import expect
@@ -100,6 +101,41 @@ class Submits:
             io, context, name, level, keep_seconds=keep_for, replaces=bool(replace)
         )
         return NamedRun(self._host, pending, name)
+
+    def ship(self, *paths: str | PathLike[str]) -> None:
+        """Send code along with the runs that begin from now on, to all workers that they come to.
+
+        What is imported from such a path here is then imported there, though nobody has installed
+        it: also by functions that import it when they are called, and with the files that lie
+        beside it. A worker gets it once, and looks there first. If it changes, call this again:
+        runs that begin then get the new version, also of modules that workers have imported.
+
+        Args:
+            paths: for each, a package (a directory with an `__init__.py`), a directory with modules
+                and packages in it, a module (`.py`), or a wheel or zip file; 256 MiB at most.
+
+        Raises:
+            MatchError: one of them is nothing of this, or too large.
+            OSError: one of them can't be read.
+            ClusterClosed: the cluster is closed.
+
+        >>> import tempfile, pathlib
+        >>> from distio import Cluster, io
+        >>> def double(n):
+        ...     import doubling
+        ...     return doubling.double(n)
+        >>> with tempfile.TemporaryDirectory() as directory, Cluster.local(workers=1) as cluster:
+        ...     module = pathlib.Path(directory, "doubling.py")
+        ...     _ = module.write_text("def double(n): return 2 * n")
+        ...     cluster.ship(module)
+        ...     cluster.submit(io.defer(double, 21), None).result()
+        Ok(success=42)
+        """
+        self._require_open()
+        from distio.runtime.archives import pack  # few need it
+
+        archives = [pack(path) for path in paths]
+        self._host.ship(archives)
 
     def attach(self, name: str) -> NamedRun[Any, Any]:
         """Get hold of a run that was submitted under a name, by any process.

@@ -58,6 +58,9 @@ class AtOnce:
         """With that of this process, which is that of all that are simulated."""
         return compare(records)
 
+    def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, bytes]) -> None:
+        """The code is there: all processes that are simulated are this one."""
+
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""
 

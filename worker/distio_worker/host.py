@@ -24,6 +24,7 @@ from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import serve_while
 from distio.runtime.process_supervisor import LOST
 from distio.runtime.refusals import REFUSALS, system_refused
+from distio.runtime.unpacking import unpacked
 from distio_worker.output import end_output
 from distio_worker.process import end_on
 
@@ -133,4 +134,5 @@ def serve(
 def end(code: int) -> None:
     """End at once: a fiber that computes, or sits in C code, can't hold the process up."""
     end_output()
+    unpacked.remove()
     os._exit(code)

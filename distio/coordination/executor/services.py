@@ -82,6 +82,17 @@ class HostServices(Answering, Protocol):
             A function that cancels it.
         """
 
+    def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, bytes]) -> None:
+        """Fibers are about to come that need the code in these archives.
+
+        Args:
+            archives: their digests.
+            attachments: has those that have not come before; they are taken out.
+
+        Raises:
+            NotImportable: one of them can't be unpacked.
+        """
+
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers are about to come; these are the log levels of the clients they belong to."""
 

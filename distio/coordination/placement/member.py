@@ -35,6 +35,7 @@ from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.core.outcomes import Leaving
+from distio.core.pickling.archives import archives_among
 from distio.core.pickling.payloads import Dumped
 from distio.errors import DistioBug, NotImportable, TracedException
 from distio.protocol import messages as m
@@ -84,6 +85,7 @@ class Placement(MemberFeature):
         state = self._state
         id = state.next_ids(1)
         run = state.new_run(id)
+        run.archives = {**state.archives}
         run.alive = 1  # as `StartRun` says: a run is never without a fiber
         state.send(m.StartRun(id, snapshots))
         return state.make(run, id, io, context)
@@ -269,6 +271,8 @@ class Placement(MemberFeature):
             run.known_attachments.add(digest)
             if data:
                 run.attachments[digest] = data
+        for digest in archives_among(digest for digest, _ in chunk.attachments):
+            run.archives.setdefault(digest, b"")
         claims = self._references.arrived(chunk.references)
         ends = self._opened, self._refused, self._dropped
         state.queue(UnpickleChunk(chunk, run, state.log_levels, handles, claims, *ends))

@@ -13,9 +13,11 @@ from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
 from distio.core.outcomes import Leaving
+from distio.core.pickling.archives import archives_among
 from distio.core.pickling.code_records import NO_STAND_INS, StandIns, records_in
 from distio.core.pickling.loading import bring_sources
 from distio.core.pickling.payloads import Dumped, Writer
+from distio.core.pickling.versions import describe_versions
 from distio.core.snapshot import dump_chunk, load_fibers, why_it_cannot_ship
 from distio.errors import NotPicklable, TracedException
 from distio.protocol import messages as m
@@ -175,6 +177,8 @@ class UnpickleChunk(Task):
         chunk = self.chunk
         try:
             host.use_log_levels(self._log_levels)
+            if archives := archives_among(digest for digest, _ in chunk.attachments):
+                host.use_archives(archives, self._run.attachments)
             shared = self._run.bundles, self._run.attachments
             stand_ins = self._compare_code(host) if chunk.code else NO_STAND_INS
             if self._differences:
@@ -182,6 +186,8 @@ class UnpickleChunk(Task):
             opens = *shared, self._claims, chunk.places, stand_ins
             self._fibers = load_fibers(chunk.run, chunk.fibers, chunk.payload, *opens)
         except BaseException as exception:  # noqa: BLE001 (each of them ends in this panic)
+            if versions := self._other_versions():
+                exception.add_note(f"packages that aren't the same: {'; '.join(versions)}")
             self._fibers = fibers_that_fail(chunk, TracedException.in_except_clause(exception))
 
     def _compare_code(self, host: HostServices) -> StandIns:
@@ -192,6 +198,11 @@ class UnpickleChunk(Task):
         if not (chunk.target or chunk.actor):  # else they can go on here alone
             self._differences = [str(each) for each in compared.differences]
         return compared.stand_ins
+
+    def _other_versions(self) -> list[str]:
+        """The packages named by the chunk whose versions here aren't those of where it was made."""
+        manifest = self._run.attachments.get(self.chunk.code)
+        return describe_versions(records_in(manifest).versions) if manifest else []
 
     def commit(self) -> None:
         """Queue the fibers of the chunk: they are ready."""

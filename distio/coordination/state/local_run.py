@@ -29,6 +29,7 @@ class LocalRun:
         "_started",
         "_unreported",
         "alive",
+        "archives",
         "asked",
         "attachments",
         "blocked",
@@ -88,6 +89,9 @@ class LocalRun:
         """By digest, what came with fibers for others as well."""
         self.known_attachments: set[bytes] = set()
         """The digests of those that the coordinator has."""
+        self.archives: dict[bytes, bytes] = {}
+        """By digest, the archives of code that its fibers need wherever they go; without bytes if
+        they came from elsewhere."""
         self.primitives: dict[int, None] = {}
         """The primitives of the run, if the member keeps them; dropped with the run."""
         self.values: dict[int, None] = {}
@@ -166,9 +170,9 @@ class LocalRun:
         """The chunk of some fibers: each attachment goes along the first time only."""
         attachments = [
             (digest, b"" if digest in self.known_attachments else data)
-            for digest, data in dumped.attachments.items()
+            for digest, data in {**dumped.attachments, **self.archives}.items()
         ]
-        self.known_attachments.update(dumped.attachments)
+        self.known_attachments.update(dumped.attachments, self.archives)
         references = keys_of(dumped.references, dumped.handles)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
         packed = dumped.payload, [*held], *destination, attachments, references

@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from distio.coordination.state.location import origin_of
 from distio.coordination.state.progress import ProgressReport
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
+from distio.core.pickling.archives import Archive, digest_of_archive
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from distio.protocol.messages.logs import LogLevels
@@ -73,6 +74,10 @@ class MemberState:
         """Handles of fibers elsewhere that some fiber here waits for."""
         self.calls: dict[int, int] = {}
         """By the key of an object that is kept here: how many fibers here call it."""
+        self.archives: dict[bytes, bytes] = {}
+        """By digest, the archives of code that runs which begin here take along."""
+        self._archive_at: dict[str, bytes] = {}
+        """By path, the digest of what was packed there last."""
         self.log_levels: Mapping[int, LogLevels] = {}
         """By client whose fibers are here: its log levels; replaced, never changed."""
         self.outbox: list[m.MemberMessage] = []
@@ -188,6 +193,17 @@ class MemberState:
         self.calls[key] -= 1
         if not self.calls[key]:
             del self.calls[key]
+
+    # -- code -----------------------------------------------------------------------------
+
+    def add_archives(self, archives: Iterable[Archive]) -> None:
+        """Runs that begin from now on take this code along, in place of earlier versions of it."""
+        for archive in archives:
+            self.archives.pop(self._archive_at.get(archive.path, b""), None)
+            data = archive.data
+            digest = digest_of_archive(data)
+            self.archives[digest] = data
+            self._archive_at[archive.path] = digest
 
     # -- runs -----------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ import msgspec
 from distio.core.pickling.code import names_in
 from distio.core.pickling.code_digests import digest_of_code, functions_in
 from distio.core.pickling.payloads import digest_of
+from distio.core.pickling.versions import describe_versions, versions_of
 from distio.errors import MatchError
 
 __all__ = [
@@ -68,6 +69,8 @@ class Records(msgspec.Struct, frozen=True, array_like=True):
     named: list[list[int]]
     """For each function and class that the pickle itself names: its own place in `code`, and those
     of what its code uses."""
+    versions: dict[str, str] = {}
+    """Those of the packages in which they are, as far as these have one."""
 
 
 class Manifest(NamedTuple):
@@ -102,7 +105,7 @@ def _records_of(named: Iterable[Any]) -> Records:
         [places.setdefault(_record_of(each), len(places)) for each in _reached_from(obj)]
         for obj in sorted(named, key=_full_name)
     ]
-    return Records([*places], groups)
+    return Records([*places], groups, versions_of(record.module for record in places))
 
 
 def _full_name(obj: Any) -> tuple[str, str]:
@@ -179,6 +182,8 @@ class Difference(NamedTuple):
     """Why there is nothing."""
     used_by: str = ""
     """What the pickle names, if that isn't the function or class itself."""
+    versions: str = ""
+    """That of its package there and here, if they differ."""
 
     @property
     def state(self) -> str:
@@ -188,7 +193,7 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         by = f", which {self.used_by} uses," if self.used_by else ""
         what = f"is gone ({self.why_gone})" if self.why_gone else "has changed"
-        return f"{self.record}{by} {what}"
+        return f"{self.record}{by} {what}" + (f" ({self.versions})" if self.versions else "")
 
 
 StandIns = Mapping[tuple[str, str], Any]
@@ -245,8 +250,16 @@ def compare(records: Records) -> Comparison:
             continue
         for each in differing:
             by = "" if each.record is named else str(named)
-            differences.setdefault(each.record, each._replace(used_by=by))
+            differences.setdefault(
+                each.record, each._replace(used_by=by, versions=_versions(records, each.record))
+            )
     return Comparison([*differences.values()], stand_ins)
+
+
+def _versions(records: Records, record: CodeRecord) -> str:
+    package = record.module.partition(".")[0]
+    there = records.versions.get(package)
+    return "" if there is None else "".join(describe_versions({package: there}))
 
 
 def _difference(record: CodeRecord) -> Difference | None:

@@ -18,8 +18,9 @@ def missing(module: str, why: str, error: Exception) -> NotImportable:
     """What to raise when a module, or something in it, is not to be had here."""
     return NotImportable(
         f"{current_space().process} can't import the module {module!r}, {why} "
-        f"({type(error).__name__}: {error}); install it where the workers are, or define what is "
-        f"needed of it in the script itself, which travels by value"
+        f"({type(error).__name__}: {error}); install it where the workers are, send it "
+        f"along (Cluster.ship, distio run --ship), or define what is needed of it in the script "
+        f"itself, which travels by value"
     )
 
 
