@@ -117,6 +117,33 @@ def test_package_comes_with_its_parents_and_its_lazy_imports(
     assert sys.modules["shop"].name == "shop"
 
 
+def test_function_by_value_comes_with_what_it_imports_when_it_is_called(
+    tmp_path: Path,
+    script: Script,
+    forgotten: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = tmp_path / "late_shop"
+    place.mkdir()
+    (place / "__init__.py").write_text("")
+    (place / "prices.py").write_text("def of(n):\n    from . import tax\n    return n + tax.RATE\n")
+    (place / "tax.py").write_text("RATE = 2\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    f = script(
+        "def f(n):\n    import json\n    from late_shop import prices\n    return prices.of(n)"
+    ).f
+    payload = dump(f, with_sources=True).whole()
+    assert "late_shop" not in sys.modules  # to look for it is not to import it
+    monkeypatch.undo()
+    first, second = Elsewhere(), Elsewhere()
+    forgotten("late_shop", "late_shop.prices", "late_shop.tax")
+    with use_space(first.space):  # it is sent on by a process in which nobody has called it
+        payload = dump(first.opens(payload), with_sources=True, reads_files=False).whole()
+    sys.meta_path.remove(first.space.sources)
+    assert second.opens(payload)(3) == 5
+    assert [*second.space.sources.came] == ["late_shop", "late_shop.prices", "late_shop.tax"]
+
+
 def test_dump_that_reads_no_files_brings_the_modules_that_have_come_as_text_alone(
     tmp_path: Path, forgotten: Callable[..., None], monkeypatch: Any
 ) -> None:

@@ -12,7 +12,7 @@ import inspect
 import linecache
 import marshal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from types import CodeType
 from typing import Any, Final, NamedTuple, TypeVar
@@ -20,8 +20,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 __all__ = [
     "NAMELESS",
     "CodeFacts",
+    "Import",
     "codes_in",
     "facts_of",
+    "imports_in",
     "load_code",
     "names_in",
     "reduce_code",
@@ -76,6 +78,51 @@ def names_in(code: CodeType) -> dict[str, None]:
     return {name: None for each in codes_in(code) for name in each.co_names}
 
 
+class Import(NamedTuple):
+    """A module that code imports while it runs."""
+
+    name: str
+    """As it stands in the code, without leading dots."""
+    level: int
+    """The number of leading dots."""
+    parts: tuple[str, ...]
+    """What is taken of it; some of these may be modules as well."""
+
+    def modules(self, package: str | None) -> list[str]:
+        """The full names of all that may be modules; none if only its package knows.
+
+        >>> Import("shop", 0, ("prices",)).modules(None)
+        ['shop', 'shop.prices']
+        >>> Import("prices", 1, ()).modules("shop")
+        ['shop.prices']
+        """
+        name = self.name
+        if self.level:
+            if not package:
+                return []
+            base = package.rsplit(".", self.level - 1)[0]
+            name = f"{base}.{name}" if name else base
+        return [name, *[f"{name}.{part}" for part in self.parts if part != "*"]]
+
+
+@_once
+def imports_in(code: CodeType) -> tuple[Import, ...]:
+    """What the code object, and those inside it, import while they run."""
+    return tuple(found for each in codes_in(code) for found in _imports_of(each))
+
+
+def _imports_of(code: CodeType) -> Iterator[Import]:
+    if _IMPORT not in code.co_code[::2]:
+        return
+    loaded: list[Any] = [0, None]
+    for instruction in dis.get_instructions(code):
+        if instruction.opcode == _IMPORT:  # its level and its parts were loaded just before
+            level, parts = loaded[-2:]
+            yield Import(str(instruction.argval), level, tuple(parts or ()))
+        elif instruction.opname != "EXTENDED_ARG":
+            loaded.append(instruction.argval)
+
+
 class CodeFacts(NamedTuple):
     """What there is to be known of a code object."""
 
@@ -83,6 +130,8 @@ class CodeFacts(NamedTuple):
     """See `names_in`."""
     has_only_names: bool
     """Whether it reaches no global variable but those that it names."""
+    imports: tuple[Import, ...]
+    """See `imports_in`."""
     texts: list[str]
     """If it reaches others: the constants that may name them."""
     doc: str | None
@@ -99,9 +148,10 @@ def facts_of(code: CodeType) -> CodeFacts:
         consts = [const for each in codes_in(code) for const in each.co_consts]
         texts = [const for const in consts if isinstance(const, str)]
     # an import statement reads `__package__` and `__spec__`
-    imports_anything = any(_IMPORT in each.co_code[::2] for each in codes_in(code))
-    has_only_names = not imports_anything and NAMELESS.isdisjoint(names)
-    return CodeFacts(names, has_only_names, texts, _doc_in(code), code.co_name, code.co_qualname)
+    imports = imports_in(code)
+    has_only_names = not imports and NAMELESS.isdisjoint(names)
+    own = _doc_in(code), code.co_name, code.co_qualname
+    return CodeFacts(names, has_only_names, imports, texts, *own)
 
 
 def _doc_in(code: CodeType) -> str | None:

@@ -16,11 +16,13 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any, Final, NamedTuple, final
 
 import cloudpickle
+
+from distio.core.pickling.code import Import, imports_in
 
 __all__ = [
     "OURS",
@@ -144,7 +146,8 @@ class Reach:
 
     def has(self, name: str) -> bool:
         """Whether all workers find a module of this name where this process has found it."""
-        package = sys.modules.get(name.partition(".")[0])
+        top = name.partition(".")[0]
+        package = sys.modules.get(top) or _not_imported(top)
         file = _file_of(package)
         places = [os.path.dirname(file)] if file is not None else []
         parts = getattr(package, "__path__", None)
@@ -177,18 +180,54 @@ def sources_of(
     size = 0
     while pending:
         name = pending.pop()
-        module = sys.modules.get(name)
-        if name in found or module is None or is_everywhere(name) or not travels_by_name(module):
+        if name in found or is_of_python(name):
             continue
-        source = came.get(name) or (_source_of(name, module) if reads_files else None)
+        module = sys.modules.get(name)
+        if module is not None and is_everywhere(name):
+            continue
+        if module is None and reads_files:
+            module = _not_imported(name)
+        if module is not None and not travels_by_name(module):
+            continue
+        source = came.get(name)
+        if source is None and module is not None and reads_files:
+            source = _source_of(name, module)
         if source is None or not (source.is_edited or name in came or not reach.has(name)):
             continue
         size += len(source.text or "")
         if size > _MOST_BYTES:
             return []
         found[name] = source
-        pending += [*_parents(name), *_imported_by(module)]
+        pending += [*_parents(name), *_imports_in(source)]
+        pending += [] if module is None else _imported_by(module)
     return [found[name] for name in sorted(found)]
+
+
+def _not_imported(name: str) -> ModuleType | None:
+    """A module that isn't installed, and that nothing has imported yet: where it is."""
+    return _found_at(name, tuple(sys.path))
+
+
+@lru_cache(maxsize=1_000)
+def _found_at(name: str, path: tuple[str, ...]) -> ModuleType | None:
+    parent = name.rpartition(".")[0]
+    within: Sequence[str] = path
+    if parent:
+        package = sys.modules.get(parent) or _found_at(parent, path)
+        within = [*getattr(package, "__path__", ())]
+    spec = importlib.machinery.PathFinder.find_spec(name, within)
+    if spec is None:
+        return None
+    module = ModuleType(name)
+    module.__spec__ = spec
+    places = [*(spec.submodule_search_locations or ())]
+    if spec.has_location and spec.origin is not None:
+        module.__file__ = spec.origin
+        places.append(spec.origin)
+    if spec.submodule_search_locations is not None:
+        module.__path__ = [*spec.submodule_search_locations]
+    is_installed = any(os.path.realpath(each).startswith(_installed_roots()) for each in places)
+    return None if is_installed else module
 
 
 _State = tuple[int, int]
@@ -238,6 +277,22 @@ def _imported_by(module: ModuleType) -> list[str]:
         if isinstance(name, str):
             found[name] = None
     return list(found)
+
+
+def _imports_in(source: Source) -> list[str]:
+    """What a module imports, also while its functions run."""
+    if source.text is None:
+        return []
+    package = source.name if source.is_package else source.name.rpartition(".")[0]
+    return [name for each in _imports_of(source.text) for name in each.modules(package)]
+
+
+@lru_cache(maxsize=1_000)
+def _imports_of(text: str) -> tuple[Import, ...]:
+    try:
+        return imports_in(compile(text, "<text>", "exec", dont_inherit=True))
+    except (SyntaxError, ValueError):  # whoever imports it hears of that
+        return ()
 
 
 def _parents(name: str) -> list[str]:

@@ -143,6 +143,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     def _get_to_know(self, f: FunctionType) -> _Known:
         code, names = f.__code__, f.__globals__
         facts = facts_of(code)
+        if facts.imports:
+            self.scope.note_imports(facts.imports, names.get("__package__"))
         known = _Known(names, facts, self._kept_apart(code), functions.is_free(facts, names))
         self._known[id(code)] = known
         return known

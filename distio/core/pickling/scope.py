@@ -10,7 +10,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.core.pickling import modules
-from distio.core.pickling.code import CodeFacts
+from distio.core.pickling.code import CodeFacts, Import
 from distio.core.pickling.generators import Generators
 
 if TYPE_CHECKING:
@@ -269,6 +269,13 @@ class Scope:
         """A function or class is only named: it is to be the same where the pickle is opened."""
         if not modules.is_of_python(obj.__module__):
             self.code[id(obj)] = obj
+
+    def note_imports(self, imports: Iterable[Import], package: Any) -> None:
+        """Code that travels by value imports these modules when it runs."""
+        for each in imports:
+            for name in each.modules(package if isinstance(package, str) else None):
+                if not modules.is_of_python(name):
+                    self.modules[name] = None
 
     def travels_by_name(self, module_name: str) -> bool:
         """Whether what this module defines is found by name elsewhere; noted if it may be."""
