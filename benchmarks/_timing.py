@@ -34,6 +34,8 @@ drain.py        how long until a worker's 10,000 fibers have moved?     —     
 durable.py      how many suspensions a second are durable, what does    DBOS            ≥ 5,000,
                 a journal cost, how soon is a cluster back?                            10 %, 2 s
 simulation.py   how many steps does a simulation do in a second?       —               ≥ 20,000
+coordinator.py  what does a shipped fiber cost the machine, and with    —               flat
+                what does that grow?
 soak.py         does the memory of a server stay flat?                 —               flat
 startup.py      how long does a cluster take to start, and what does   —               —
                 it cost while it is idle?

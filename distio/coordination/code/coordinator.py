@@ -65,13 +65,26 @@ class OtherCode(CoordinatorFeature):
         chunk = message.chunk
         if chunk.code not in sender.refused:
             if len(sender.refused) == _MOST_REFUSED:  # of some of these it is asked once more
-                del sender.refused[next(iter(sender.refused))]
+                self._forget(sender, next(iter(sender.refused)))
             sender.refused[chunk.code] = message.differences
+            refusals = self._state.refusals
+            refusals[chunk.code] = refusals.get(chunk.code, 0) + 1
             report = m.CodeReported(sender.name(), message.differences)
             self._state.send_uncounted(OPERATOR, report)
             for client in self._audience(chunk.run):
                 self._state.send_if_member(client, report)
         self._state.survive(self._take_back, sender, chunk, run=chunk.run)
+
+    def _forget(self, member: MemberRecord, code: bytes) -> None:
+        del member.refused[code]
+        self._state.refusals[code] -= 1
+        if not self._state.refusals[code]:
+            del self._state.refusals[code]
+
+    def member_lost(self, lost: MemberRecord, reason: str) -> None:
+        """Another worker that joins is asked anew."""
+        for code in list(lost.refused):
+            self._forget(lost, code)
 
     def _audience(self, run: int) -> Iterable[int]:
         """The clients that hear of a run."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 import msgspec
@@ -26,9 +27,9 @@ from distio.coordination.admission import Inadmissible, part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
-from distio.coordination.placement.policy import choose_host, choose_victim
+from distio.coordination.placement.worker_index import WorkerIndex
 from distio.coordination.state.coordinator import CoordinatorState
-from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.members import AHEAD, MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
@@ -70,6 +71,7 @@ class Placement(CoordinatorFeature):
         self._check_loss = check_loss
         self._objects = objects
         self._have_loads_changed = False
+        self._workers = WorkerIndex(state.members)
 
     # -- offers ---------------------------------------------------------------------------
 
@@ -122,6 +124,7 @@ class Placement(CoordinatorFeature):
         sender.was_asked_to_share = False
         if not message.chunks:
             sender.nothing_to_steal = True
+        self._workers.note(sender)
         for chunk in message.chunks:
             self._state.survive(self.take_in, sender, chunk, run=chunk.run)
 
@@ -208,20 +211,20 @@ class Placement(CoordinatorFeature):
             self._have_loads_changed = False
             self._balance()
 
-    def _note_loads(self) -> None:
+    def _note_load(self, member: MemberRecord) -> None:
+        self._workers.note(member)
         self._have_loads_changed = self._state.is_unsettled = True
 
     def _place_backlog(self) -> None:
-        backlog, members = self._state.backlog, self._state.members
+        backlog, refused = self._state.backlog, self._state.refusals
         for call in backlog.take_calls():
             self._state.survive(self._send_call, call, self._state.runs[call.run], run=call.run)
-        refused = {code for member in members.values() for code in member.refused}
         while backlog:
             if refused and backlog.next.code in refused:
                 chunk = backlog.take()  # else those behind it would wait for the same worker
                 self._state.misfits.setdefault(chunk.code, deque()).append(chunk)
                 continue
-            host = choose_host(members.values(), needs_room=not backlog.next.is_waiting)
+            host = self._choose_host(needs_room=not backlog.next.is_waiting)
             if host is None:
                 return
             chunk = backlog.take()
@@ -229,17 +232,31 @@ class Placement(CoordinatorFeature):
 
     def _place_misfits(self) -> None:
         """Place chunks that some worker doesn't take at one that may."""
-        members, misfits = self._state.members, self._state.misfits
+        misfits = self._state.misfits
         for code, chunks in list(misfits.items()):
             while chunks:
                 needs_room = not chunks[0].is_waiting
-                host = choose_host(members.values(), needs_room=needs_room, code=code)
+                host = self._choose_host(needs_room=needs_room, code=code)
                 if host is None:
                     break
                 chunk = chunks.popleft()
                 self._state.survive(self._place, host, chunk, run=chunk.run)
             if not chunks:
                 del misfits[code]
+
+    def _choose_host(self, *, needs_room: bool, code: bytes = b"") -> MemberRecord | None:
+        """The worker with the most room; None if none has any.
+
+        Args:
+            needs_room: whether fibers are to step there; else any worker will do that stays.
+            code: the manifest of the code that the fibers need; a worker that has refused it gets
+                none.
+        """
+
+        def takes(worker: MemberRecord) -> bool:
+            return worker.is_staying and not (worker.refused and code in worker.refused)
+
+        return self._workers.least_loaded(takes, AHEAD if needs_room else inf)
 
     def _place(self, host: MemberRecord, chunk: m.Chunk) -> None:
         moved, restored = [], []
@@ -261,13 +278,14 @@ class Placement(CoordinatorFeature):
         )
         self._state.send(host.id, m.Place(given, run.snapshots, restored))
         host.note_placed(given)
+        self._workers.note(host)
         for fibers_placed in self._state.hooks.fibers_placed:
             fibers_placed(host, given)
 
     def _balance(self) -> None:
         if self._state.backlog:
             return
-        found = choose_victim(self._state.members.values())
+        found = self._workers.victim()
         if found is not None:
             victim, count = found
             victim.was_asked_to_share = True
@@ -292,12 +310,16 @@ class Placement(CoordinatorFeature):
 
     def member_joined(self, member: MemberRecord) -> None:
         """The new member may have room."""
-        self._note_loads()
+        self._note_load(member)
 
     def member_reported(self, member: MemberRecord) -> None:
         """The member may have room, or fibers to give away."""
-        self._note_loads()
+        self._note_load(member)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Others are asked for fibers now."""
-        self._note_loads()
+        self._have_loads_changed = self._state.is_unsettled = True
+
+    def validate(self) -> None:
+        """Check the index of the workers."""
+        self._workers.validate()

@@ -37,6 +37,8 @@ class CoordinatorState:
         self.backlog = Backlog()
         self.misfits: dict[bytes, deque[m.Chunk]] = {}
         """By manifest of code: the chunks that some worker doesn't take, as its code is another."""
+        self.refusals: dict[bytes, int] = {}
+        """By manifest of code: how many workers don't take what needs it."""
         self.held: dict[int, list[m.Chunk]] = {}
         """By actor: the calls that wait until it is known where its object goes."""
         self.cold: dict[int, dict[ColdGroup, None]] = {}
@@ -246,10 +248,9 @@ class CoordinatorState:
         for fiber in run.fibers:
             self.fibers.pop(fiber, None)
         self.survive_each(self.hooks.run_ended, id, run)
-        for member in self.members.values():
+        for member in filter(None, map(self.members.get, sorted(run.members))):
             member.blocked.pop(id, None)
-            if member.id in run.members:
-                ended = m.RunEnded(id, cause, reason, overdue, unplaced * (member.id == run.owner))
-                self.send(member.id, ended)
+            ended = m.RunEnded(id, cause, reason, overdue, unplaced * (member.id == run.owner))
+            self.send(member.id, ended)
         if unplaced:
             self.send_uncounted(OPERATOR, m.RunEnded(id, cause, reason, overdue, unplaced))

@@ -10,7 +10,7 @@ import pytest
 from distio import io
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.member import Member
-from distio.coordination.placement.policy import choose_victim
+from distio.coordination.placement.worker_index import WorkerIndex
 from distio.coordination.state.events import Joined, Received
 from distio.core.pickling.code_records import CodeRecord, Comparison, Difference, Records
 from distio.protocol import messages as m
@@ -195,9 +195,12 @@ def test_worker_that_has_refused_fibers_is_no_reason_to_steal_some() -> None:
     members = scene.machine.members
     members[second]._ready = 0
     members[second]._under_way = 0
-    assert choose_victim(members.values()) is not None
+    index = WorkerIndex(members)
+    for member in members.values():
+        index.note(member)
+    assert index.victim() is not None
     members[second].refused[CODE] = CHANGED
-    assert choose_victim(members.values()) is None
+    assert index.victim() is None
     assert first in members
 
 

@@ -1,0 +1,138 @@
+"""What does the coordinator's machine take for a shipped fiber, and with what does that grow?
+
+A client starts a fiber, offers it, waits for its outcome and forgets it; a worker gets it and says
+how it has ended. There is neither a socket nor another process: only the machine is timed. The cost
+is to be flat in the number of members, of fibers that are alive, of runs and of timers.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Final
+
+from benchmarks._timing import show
+from distio.coordination.coordinator import Coordinator
+from distio.coordination.state.events import Joined, Received, Send
+from distio.protocol import messages as m
+from distio.protocol.domains import MemberKind
+from distio.protocol.ids import fiber_id
+from distio.protocol.version import PROTOCOL, PYTHON
+
+CLIENT: Final = 1
+FAR: Final = 10**9
+"""The numbers of fibers that are there beside those that are timed begin here."""
+ROUNDS: Final = 5
+TRIPS: Final = 100
+
+
+class Cluster:
+    """A machine that a client and some workers have joined."""
+
+    def __init__(self, workers: int) -> None:
+        self.machine = Coordinator()
+        self._join("client")
+        for _ in range(workers):
+            self._join("worker")
+        self.run = self.start_run(0)
+        self._next = 1
+        self._before = 0
+
+    def _join(self, kind: MemberKind) -> None:
+        serial = self.machine.state.next_incarnation
+        hello = m.Hello(PROTOCOL, PYTHON, kind, 1, "host", serial, b"", "", serial)
+        self.machine.handle(0.0, Joined(hello))
+
+    def say(self, member: int, message: m.MemberMessage) -> Sequence[Send]:
+        return self.machine.handle(0.0, Received(member, message))
+
+    def tell(self, member: int, *runs: m.RunProgress, ready: int = 0) -> None:
+        received = self.machine.members[member].sent
+        self.say(member, m.Progress(received, ready, [*runs]))
+
+    def start_run(self, number: int) -> int:
+        run = fiber_id(CLIENT, number)
+        self.say(CLIENT, m.StartRun(run, "off"))
+        return run
+
+    def trip(self) -> None:
+        """One fiber goes out and comes back."""
+        number, self._next = self._next, self._next + 1
+        run, fiber = self.run, fiber_id(CLIENT, number)
+        if self._before:
+            self.say(CLIENT, m.GiveBack([(self._before, 1)]))
+        self.tell(CLIENT, m.RunProgress(run, [(number, 1)], 0, [], 0))
+        said = self.say(CLIENT, m.Offer([m.Chunk(run, [(fiber, 0)], b"payload")]))
+        (host,) = [each.member for each in said if type(each.message) is m.Place]
+        self.say(CLIENT, m.AwaitOutcomes(run, [fiber]))
+        self.tell(CLIENT, m.RunProgress(run, [], 0, [], 1))
+        self.say(host, m.OutcomesReady([fiber], [b"outcome"]))
+        self.tell(host, m.RunProgress(run, [], 0, [(fiber, 1)], 0))
+        self._before = fiber
+
+    # -- what else is there -----------------------------------------------------------------
+
+    def add_fibers(self, count: int) -> None:
+        """So many fibers live on workers, and the client waits for all of them."""
+        ids = [fiber_id(CLIENT, FAR + n) for n in range(count)]
+        self.tell(CLIENT, m.RunProgress(self.run, [(FAR, count)], 0, [], 0))
+        workers = [id for id, member in self.machine.members.items() if member.is_worker]
+        for start in range(0, count, 250):
+            fibers = [(id, 0) for id in ids[start : start + 250]]
+            self.say(CLIENT, m.Offer([m.Chunk(self.run, fibers, b"payload")]))
+            for worker in workers:
+                self.tell(worker)  # it has begun with all of them
+        self.say(CLIENT, m.AwaitOutcomes(self.run, ids))
+
+    def add_runs(self, count: int) -> None:
+        for number in range(count):
+            self.start_run(FAR + number)
+
+
+def micros(action: Callable[[], None], count: int) -> float:
+    gc.collect()
+    start = time.process_time()
+    for _ in range(count):
+        action()
+    return (time.process_time() - start) / count * 1e6
+
+
+def cost(cluster: Cluster) -> str:
+    for _ in range(20):
+        cluster.trip()
+    return f"{median(micros(cluster.trip, TRIPS) for _ in range(ROUNDS)):,.1f}"
+
+
+def cost_of_a_run(cluster: Cluster) -> str:
+    """Of one without children."""
+    numbers = iter(range(FAR, 2 * FAR))
+
+    def start_and_end() -> None:
+        run = cluster.start_run(next(numbers))
+        cluster.tell(CLIENT, m.RunProgress(run, [], 1, [], 0))
+
+    return f"{median(micros(start_and_end, TRIPS) for _ in range(ROUNDS)):,.1f}"
+
+
+def main() -> None:
+    rows = []
+    for workers in (10, 100, 1_000):
+        cluster = Cluster(workers)
+        rows.append([f"{workers:,} workers", cost(cluster), cost_of_a_run(cluster)])
+    for fibers in (1_000, 100_000):
+        cluster = Cluster(10)
+        cluster.add_fibers(fibers)
+        rows.append([f"10 workers, {fibers:,} other fibers", cost(cluster), ""])
+    for runs in (10, 10_000):
+        cluster = Cluster(10)
+        cluster.add_runs(runs)
+        rows.append([f"10 workers, {runs:,} other runs", cost(cluster), ""])
+    show(
+        "µs of processor time in the machine, median", ["", "a shipped fiber", "an empty run"], rows
+    )
+
+
+if __name__ == "__main__":
+    main()
