@@ -73,10 +73,8 @@ class WorkerIndex:
         A worker that has refused some, for its code is another, gets none of these: they might well
         be refused again, and go to and fro for ever.
         """
-        if self.least_loaded(_takes_anything, below=_SOME_LOAD) is None:
-            return None
-        victim = self._by_surplus.find(_is_there)
-        if victim is None:
+        victim = self._by_surplus.find(_is_there)  # most often there is none
+        if victim is None or self.least_loaded(_takes_anything, below=_SOME_LOAD) is None:
             return None
         return victim, (victim.load - victim.hello.threads + 1) // 2
 
