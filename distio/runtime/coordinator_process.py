@@ -340,7 +340,7 @@ class CoordinatorProcess:
             self._decider.take_in(Refused(now, address, reason, is_seen=False))
             return
         self._decider.hear(address, batch, frames[1:])
-        if begins and self._decider.has_journal:
+        if begins:
             self._watch_process(address, frames[0].get(zmq.SRCFD))
 
     def _note_address(self, frame: zmq.Frame, address: bytes) -> bool:

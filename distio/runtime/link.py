@@ -135,6 +135,9 @@ class LinkedHost(FencedHost):
         self._leaves_because = ""
         self._left_at = 0.0
         """When it began to leave."""
+        self.belongs_to_program = True
+        """Whether this process is of no use when the one that has started it has ended; otherwise
+        its fibers go on elsewhere then."""
         self._orphaned_until: float | None = None
         """When it doesn't wait any longer for the coordinator of a program that has ended."""
         self._standalone: StandaloneDriver | None = None
@@ -273,9 +276,11 @@ class LinkedHost(FencedHost):
             if due is not None and time.monotonic() >= due and not reason:
                 reason = self._keep_link(poller)
             if self._lifeline in events:
-                # the coordinator has noticed as well, and ends the runs of the program
                 poller.unregister(self._lifeline)
-                self._orphaned_until = time.monotonic() + _ORPHAN_SECONDS
+                if self.belongs_to_program:  # the coordinator has noticed, and ends its runs
+                    self._orphaned_until = time.monotonic() + _ORPHAN_SECONDS
+                else:
+                    self.leave("the process that started this one has ended")
             if self._orphaned_until is not None and time.monotonic() >= self._orphaned_until:
                 return "the program that started this process has ended"
             if self._detector.due is not None:

@@ -1,7 +1,7 @@
 """The processes of members on this machine: the coordinator sees at once that one has ended.
 
-A member whose connection broke may come back, if the coordinator has a journal. On ipc the system
-knows the process at the other end, so nobody waits for one that has ended.
+A member whose connection broke may come back. On ipc the system knows the process at the other
+end, so nobody waits for one that has ended.
 """
 
 from __future__ import annotations

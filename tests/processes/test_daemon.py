@@ -259,6 +259,16 @@ def test_process_that_was_killed_is_started_again_and_reported(
     assert alive == []
 
 
+def test_processes_whose_parent_is_killed_leave_in_order(
+    coordinator: Coordinator, worker: Start
+) -> None:
+    daemon = worker(coordinator.url, "--processes", "2")
+    pids(coordinator.url, 2)
+    daemon.process.kill()
+    for _ in range(2):
+        daemon.says("left the cluster .*: the process that started this one has ended; 0 fibers go")
+
+
 def test_process_that_gets_sigterm_itself_is_not_started_again(
     coordinator: Coordinator, worker: Start
 ) -> None:

@@ -104,6 +104,7 @@ def serve(
     host = join(url, connect_within, retry, log=log.log, timeout=timeout, lifeline=lifeline)
     host.black_box = black_box
     host.accepts_other_code = accepts_other_code
+    host.belongs_to_program = is_of_program
     for number in told:
         end_on(number, partial(host.leave, f"told to end by {number.name}", grace))
     joined(host.member.incarnation)
