@@ -29,6 +29,7 @@ __all__ = ["Doorkeeper", "cut"]
 
 log: Final = logging.getLogger("distio.coordinator")
 
+_MOST_AT_ONCE: Final = 100
 _FAILURES: Final[dict[int, str]] = {
     zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: "it has no key",
     zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: "it takes another key for that of this coordinator",
@@ -86,8 +87,8 @@ class Doorkeeper:
     # -- coming in ------------------------------------------------------------------------
 
     def answer(self) -> None:
-        """Answer libzmq's questions."""
-        while True:
+        """Answer libzmq's questions, so many at the most before the members are heard again."""
+        for _ in range(_MOST_AT_ONCE):
             try:
                 request = self._questions.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
