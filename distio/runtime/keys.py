@@ -73,6 +73,7 @@ class MemberKeys(NamedTuple):
         if (folder / ALLOWED).exists():
             folder = folder / _FOLDERS[kind]
         secret = _read_secret(folder)
+        _require_private(folder / _COORDINATOR, 0o022)
         return cls(folder, secret, _public_of(secret), _read_key(folder / _COORDINATOR))
 
 
@@ -118,22 +119,21 @@ def chosen_keys(given: str | PathLike[str] | None) -> Path | None:
 
 def _read_secret(folder: Path) -> bytes:
     path = folder / _SECRET
-    _require_private(path)
+    _require_private(path, 0o077)
     return _read_key(path)
 
 
-def _require_private(path: Path) -> None:
-    """Refuse a secret that others may know, as they may read its file."""
+def _require_private(path: Path, forbidden: int) -> None:
+    """Refuse a file that others may read, or write to, as these bits of its mode say."""
     try:
         found = path.stat()
     except OSError:
         return  # to read it fails as well, with a reason
     # a secret that the system mounts is root's, and its reader has it by the group
     may_have_group = found.st_uid == 0 != os.geteuid()
-    others = found.st_mode & (0o037 if may_have_group else 0o077)
-    if others:
+    if found.st_mode & (forbidden & 0o737 if may_have_group else forbidden):
         raise ClusterError(
-            f"others than you can get at the secret key in {path} "
+            f"others than you can get at the keys in {path} "
             f"(mode {stat.S_IMODE(found.st_mode):04o}); chmod 600 it, or make other keys"
         )
 
@@ -166,6 +166,7 @@ def read_allowed(folder: Path) -> AllowList:
         ClusterError: there is none, or it is wrong.
     """
     path = folder / ALLOWED
+    _require_private(path, 0o022)
     try:
         return AllowList.parse(_read(path))
     except ValueError as error:

@@ -63,6 +63,17 @@ def test_secret_that_others_can_get_at_is_not_used(folder: Path, mode: int) -> N
         MemberKeys.read(folder, "client")
 
 
+@pytest.mark.parametrize("name", ["allowed", "worker/coordinator.key"])
+def test_list_or_key_that_others_can_change_is_not_used(folder: Path, name: str) -> None:
+    (folder / name).chmod(0o644)
+    assert CoordinatorKeys(folder).allowed["worker"].role == "worker"
+    MemberKeys.read(folder, "worker")
+    (folder / name).chmod(0o620)
+    read = CoordinatorKeys if name == "allowed" else lambda keys: MemberKeys.read(keys, "worker")
+    with pytest.raises(ClusterError, match=f"others than you can get at the keys in {folder}"):
+        read(folder)
+
+
 @pytest.mark.parametrize("make", [make_cluster_keys, lambda folder: cli.keygen(folder)])
 def test_folder_that_is_there_is_left_alone(
     folder: Path, make: Callable[[Path], int | None], capsys: pytest.CaptureFixture[str]
