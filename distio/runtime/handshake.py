@@ -68,6 +68,7 @@ def connect(
         keys: the folder of the keys of this process; None: it has none.
 
     Raises:
+        HandshakeRefused: the coordinator refuses this process; or, on ipc, it is another user's.
         KeyRefused: the keys of this process aren't accepted there, or it lacks them.
         ClusterError: nobody answers, or the coordinator refuses.
     """
@@ -106,6 +107,11 @@ def _join(
         lines.greet(hello)
         welcome, early = _await_welcome(lines, url, timeout, ends)
         lines.joined(welcome)
+        if strangers := lines.strangers():
+            raise HandshakeRefused(
+                f"the coordinator at {url} is a process of another user (uid {min(strangers)}), "
+                f"which could have this one run anything; use a socket in a folder of your own"
+            )
         incarnation = welcome.incarnation
         name = member_name(hello.kind, incarnation, hello.pid, hello.host)
         is_worker = hello.kind == "worker"

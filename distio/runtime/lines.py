@@ -28,6 +28,7 @@ from distio.runtime.fence import Fence, lease_clock
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.key_refusals import FAILURES, KeyRefusals
 from distio.runtime.keys import MemberKeys
+from distio.runtime.peer_processes import user_at
 from distio.runtime.sockets import Frames, dealer, next_event, receive, send
 
 __all__ = ["Lines"]
@@ -109,6 +110,11 @@ class Lines:
             self.absence.broke(now)
             self.absence.redialed(now)
         self._greet(hello)
+
+    def strangers(self) -> set[int]:
+        """The users other than this one, and root, whose processes are at the other ends."""
+        users = {user_at(connection.number) for connection in self.connections}
+        return {user for user in users if user is not None} - {0, os.geteuid()}
 
     def _greet(self, first: m.Hello | m.Resume) -> None:
         _send(self.sender, from_member.encode([first]))
