@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, final
 
 import zmq
@@ -47,7 +48,7 @@ class Doorkeeper:
         keys: those of the coordinator.
 
     Raises:
-        OSError: the system doesn't tell us of changes of the list.
+        ClusterError: the list is wrong, or the system doesn't tell us of its changes.
     """
 
     events: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -56,7 +57,7 @@ class Doorkeeper:
     def __init__(
         self, context: zmq.Context[Any], router: zmq.Socket[Any], keys: CoordinatorKeys
     ) -> None:
-        self._watch = DirectoryWatch(keys.folder)
+        self._watch = _watch(keys.folder)
         self._keys = keys
         keys.read_again()  # it may have changed before it was watched
         self._identities = keys.allowed.identities()
@@ -151,6 +152,16 @@ class Doorkeeper:
             len(gone),
         )
         return {each: revoked(user) for each, user in gone.items()}
+
+
+def _watch(folder: Path) -> DirectoryWatch:
+    try:
+        return DirectoryWatch(folder)
+    except OSError as error:
+        raise ClusterError(
+            f"can't watch {folder} for changes of the keys: {error.strerror}; the system limits "
+            f"such watches (fs.inotify.max_user_instances, fs.inotify.max_user_watches)"
+        ) from error
 
 
 def revoked(user: str) -> str:

@@ -152,6 +152,7 @@ def _await_welcome(
         raise ClusterError(
             f"no coordinator answers at {url} (waited {timeout:g} s); "
             f"start one with `distio coordinator --bind URL`, or check the URL"
+            f"{lines.refusals.said()}"
         )
     try:
         batch = from_coordinator.read([frame.buffer for frame in frames])

@@ -72,6 +72,10 @@ class KeyRefusals:
         is_all = all(url in self._refused for url in self._urls)
         return "; and ".join(self._refused[url] for url in self._urls) if is_all else ""
 
+    def said(self) -> str:
+        """What is known if only some of several coordinators have refused this process."""
+        return "".join(f"; {reason}" for reason in self._refused.values())
+
     def while_joining(self) -> str:
         """The same, if this process isn't a member yet; may ask the other side for its greeting."""
         for url in self._hang_ups:
