@@ -33,7 +33,9 @@ __all__ = [
     "edit_allowed",
     "make_cluster_keys",
     "make_member_keys",
+    "public_key",
     "read_allowed",
+    "require_key_name",
 ]
 
 KEYS_VARIABLE: Final = "DISTIO_KEYS"
@@ -42,7 +44,7 @@ KEYS_VARIABLE: Final = "DISTIO_KEYS"
 _SECRET: Final = "secret.key"
 _PUBLIC: Final = "public.key"
 _COORDINATOR: Final = "coordinator.key"
-ALLOWED: Final = "allowed"
+_ALLOWED: Final = "allowed"
 """The file of the allow-list, in the coordinator's folder."""
 _ROLES: Final[tuple[KeyRole, ...]] = ("worker", "client", "observer")
 """Those for which a small cluster gets a key each, of that name."""
@@ -70,7 +72,7 @@ class MemberKeys(NamedTuple):
         Raises:
             ClusterError: there are none, or others can read the secret one.
         """
-        if (folder / ALLOWED).exists():
+        if (folder / _ALLOWED).exists():
             folder = folder / _FOLDERS[kind]
         secret = _read_secret(folder)
         _require_private(folder / _COORDINATOR, 0o022)
@@ -165,7 +167,7 @@ def read_allowed(folder: Path) -> AllowList:
     Raises:
         ClusterError: there is none, or it is wrong.
     """
-    path = folder / ALLOWED
+    path = folder / _ALLOWED
     _require_private(path, 0o022)
     try:
         return AllowList.parse(_read(path))
@@ -190,7 +192,7 @@ def make_cluster_keys(folder: Path) -> None:
         for role in _ROLES:
             public = make_member_keys(folder / role, _public_of(secret))
             allowed = allowed.with_key(AllowedKey(role, role, public.hex()))
-        _write(folder / ALLOWED, str(allowed))
+        _write(folder / _ALLOWED, str(allowed))
 
 
 def make_member_keys(folder: Path, coordinator: bytes) -> bytes:
@@ -224,10 +226,10 @@ def edit_allowed(folder: Path, edit: Callable[[AllowList], AllowList]) -> None:
                 edited = edit(read_allowed(folder))
             except ValueError as error:
                 raise ClusterError(f"can't change the keys in {folder}: {error}") from error
-            new = folder / f".{ALLOWED}.new"
+            new = folder / f".{_ALLOWED}.new"
             new.unlink(missing_ok=True)
             _write(new, str(edited))
-            new.replace(folder / ALLOWED)
+            new.replace(folder / _ALLOWED)
             os.fsync(directory)
         finally:
             os.close(directory)
@@ -248,7 +250,7 @@ def require_key_name(name: str) -> str:
     Raises:
         ClusterError: it can't.
     """
-    if not is_key_name(name) or name in (ALLOWED, _SECRET, _PUBLIC, _COORDINATOR):
+    if not is_key_name(name) or name in (_ALLOWED, _SECRET, _PUBLIC, _COORDINATOR):
         raise ClusterError(
             f"a key can't have the name {name!r}; choose one of letters, digits, '.', '_' and '-'"
         )

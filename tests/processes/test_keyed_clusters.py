@@ -137,7 +137,6 @@ def test_coordinator_without_its_keys_says_where_it_looked(tmp_path: Path) -> No
 
 def test_worker_that_tries_again_joins_when_its_key_is_added(keys: Path, tmp_path: Path) -> None:
     own = keys_in(tmp_path / "keys")
-    (own / "late").mkdir()
     with ExitStack() as stack:
         url = stack.enter_context(keyed_coordinator(own))
         joinings = stack.enter_context(hear_joinings())

@@ -70,10 +70,11 @@ def refusal_of_message(identity: Identity, message: MemberMessage) -> str | None
     True
     """
     role = identity.role
-    if role == "any" or role in message.roles:
-        changes = isinstance(message, ActOnNamedRun) and message.action != "describe"
-        if role != "observer" or not changes:
-            return None
+    may_say = role == "any" or role in message.roles
+    if role == "observer" and isinstance(message, ActOnNamedRun):
+        may_say = message.action == "describe"
+    if may_say:
+        return None
     needed = "client" if "client" in message.roles else "worker"
     return (
         f"the key {identity.name!r} has the role {role}, which {_MAY[role]}, but this takes a key "

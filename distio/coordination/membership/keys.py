@@ -17,9 +17,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from distio.coordination.membership.identity import Identity
-from distio.protocol.domains import Role
 
-__all__ = ["DOMAIN", "AllowList", "AllowedKey", "KeyRole", "Verdict", "answer", "is_key_name"]
+__all__ = [
+    "DOMAIN",
+    "AllowList",
+    "AllowedKey",
+    "KeyRole",
+    "Verdict",
+    "answer",
+    "is_key_name",
+    "require_public",
+]
 
 DOMAIN: Final = b"distio"
 """The ZAP domain of coordinators."""
@@ -59,10 +67,7 @@ class AllowedKey(NamedTuple):
     @property
     def identity(self) -> Identity | None:
         """What it is to the coordinator; None: it was revoked."""
-        roles: dict[KeyRole, Role] = {"client": "client", "observer": "observer"}
-        roles["worker"] = "worker"
-        role = roles.get(self.role)
-        return None if role is None else Identity(role, self.name)
+        return None if self.role == "revoked" else Identity(self.role, self.name)
 
 
 class AllowList:
