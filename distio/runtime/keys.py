@@ -119,7 +119,13 @@ def chosen_keys(given: str | PathLike[str] | None) -> Path | None:
 # -- reading ----------------------------------------------------------------------------------
 
 
+def _require_curve() -> None:
+    if not zmq.has("curve"):
+        raise ClusterError("this pyzmq was built without CURVE, so it has no keys; install a wheel")
+
+
 def _read_secret(folder: Path) -> bytes:
+    _require_curve()
     path = folder / _SECRET
     _require_private(path, 0o077)
     return _read_key(path)
@@ -258,6 +264,7 @@ def require_key_name(name: str) -> str:
 
 
 def _new_secret() -> bytes:
+    _require_curve()
     return z85.decode(zmq.curve_keypair()[1])
 
 
