@@ -13,16 +13,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 from benchmarks._timing import medians, show, take_turns
 from distio import Cluster, io
 from distio.runtime.keys import make_cluster_keys
 
-SIZES = {"100 B": (100, 60), "10 KB": (10_000, 60), "1 MB": (1_000_000, 15), "100 MB": (10**8, 1)}
-"""How large the value is, and how many round trips are one measurement."""
-ROUNDS = 5
+SIZES = {"100 B": (100, 300), "10 KB": (10_000, 300), "1 MB": (10**6, 60), "100 MB": (10**8, 3)}
+"""How large the value is, and how many round trips of each kind are made, in turn."""
 GOAL = 1.5
 
 
@@ -62,15 +61,13 @@ def same(data: bytes) -> bytes:
     return data
 
 
-def round_trip(place: Cluster, size: int, times: int) -> float:
-    """The median time of so many, in seconds."""
-    data, found = os.urandom(size), []
-    for _ in range(times):
-        begun = time.perf_counter()
-        (answer,) = place.run(io.zip_par(io.defer(same, data)), None).unsafe_get()
-        found.append(time.perf_counter() - begun)
-        assert len(answer) == size
-    return median(found)
+def round_trip(place: Cluster, data: bytes) -> float:
+    """How many seconds one takes."""
+    begun = time.perf_counter()
+    (answer,) = place.run(io.zip_par(io.defer(same, data)), None).unsafe_get()
+    taken = time.perf_counter() - begun
+    assert len(answer) == len(data)
+    return taken
 
 
 def main() -> None:
@@ -80,24 +77,20 @@ def main() -> None:
         keys = Path(directory, "keys")
         make_cluster_keys(keys)
         with cluster("--insecure") as plain, cluster(keys=keys) as keyed:
-            for name, (size, times) in SIZES.items():
-
-                def without(size: int = size, times: int = times) -> float:
-                    return round_trip(plain, size, times)
-
-                def with_keys(size: int = size, times: int = times) -> float:
-                    return round_trip(keyed, size, times)
-
-                without(times=1), with_keys(times=1)
-                found = medians(
-                    take_turns({"without": without, "with": with_keys}, ROUNDS),
-                )
+            for name, (size, rounds) in SIZES.items():
+                data = os.urandom(size)
+                measures = {
+                    "without": partial(round_trip, plain, data),
+                    "with": partial(round_trip, keyed, data),
+                }
+                take_turns(measures, 1)  # to warm up
+                found = medians(take_turns(measures, rounds))
                 ratio = found["with"] / found["without"]
                 goal = f"≤ {GOAL}" if size <= 10_000 else "—"
                 columns = [f"{found[each] * 1e3:.2f}" for each in ("without", "with")]
                 rows.append([name, *columns, f"{ratio:.2f}", goal])
     show(
-        f"to a worker and back over TCP on loopback, medians of {ROUNDS} measurements in turn",
+        "to a worker and back over TCP on loopback, medians of round trips in turn",
         ["value", "without keys, ms", "with keys, ms", "times", "goal"],
         rows,
     )
