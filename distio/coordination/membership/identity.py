@@ -70,7 +70,9 @@ def refusal_of_message(identity: Identity, message: MemberMessage) -> str | None
     True
     """
     role = identity.role
-    may_say = role == "any" or role in message.roles
+    if role == "any":
+        return None
+    may_say = role in message.roles
     if role == "observer" and isinstance(message, ActOnNamedRun):
         may_say = message.action == "describe"
     if may_say:
