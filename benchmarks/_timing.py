@@ -11,6 +11,7 @@ fibers.py       how long do many fibers, and many yields, take?        raffiot, 
 cpu.py          how much faster are two processes on pure CPU work?    bare processes  ≥ 1.8
 main_job.py     how much faster is indexing the standard library?      bare processes  ≥ 1.6
 roundtrip.py    how long until a child on a worker has answered?       ZeroMQ echo     ≤ 10
+curve.py        what do keys cost on TCP?                              without keys    ≤ 1.5
 throughput.py   how many tiny tasks a second?                          process pool    —
 bounded.py      how long do many items take, four at a time?           process pool    —
 locks.py        how fast does a contended lock go from hand to hand?   asyncio,        ≤ 1.5

@@ -26,6 +26,7 @@
         ├── ForeignException    stands for an exception that didn't survive its journey
         ├── ClusterError        a cluster can't be started, reached or used
         │   ├── HandshakeRefused    the coordinator doesn't accept this process
+        │   ├── KeyRefused          the coordinator doesn't accept its key, or asks for none
         │   ├── RunUnknown          no run has this name
         │   ├── RunRefused          the name of a run is taken, or the run goes on
         │   └── ClusterClosed       the cluster ended while it was in use
@@ -63,6 +64,7 @@ __all__ = [
     "InDoubt",
     "InvariantBroken",
     "JournalError",
+    "KeyRefused",
     "MainThreadAway",
     "MatchError",
     "MultipleExceptions",
@@ -471,6 +473,11 @@ class JournalError(ClusterError):
 @final
 class HandshakeRefused(ClusterError):
     """The coordinator doesn't accept this process."""
+
+
+@final
+class KeyRefused(ClusterError):
+    """The coordinator doesn't accept the key of this process, or one of them lacks keys."""
 
 
 @final

@@ -11,7 +11,7 @@ usage: cluster.sh start [WORKERS] [THREADS]   start a coordinator and its worker
 WORKERS is the number of worker processes, by default one for each core; THREADS the number of
 threads of each, by default 1. In the environment:
   DISTIO_PORT    where the coordinator listens on 127.0.0.1 (7077)
-  DISTIO_DIR     for pid files and logs, yours alone ($XDG_RUNTIME_DIR/distio-$UID)
+  DISTIO_DIR     for keys, pid files and logs, yours alone ($XDG_RUNTIME_DIR/distio-$UID)
   DISTIO_PYTHON  a Python that has distio (that of .venv here, or else python3)
 END
 }
@@ -25,6 +25,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 dir=${DISTIO_DIR:-${XDG_RUNTIME_DIR:-/tmp}/distio-$UID}
 port=${DISTIO_PORT:-7077}
 url=tcp://127.0.0.1:$port
+export DISTIO_KEYS=$dir/keys
 python=${DISTIO_PYTHON:-$root/.venv/bin/python}
 [ -n "${DISTIO_PYTHON:-}" ] || [ -x "$python" ] || python=python3
 
@@ -89,6 +90,8 @@ start() {
     fi
     stop_all # workers that have lost their coordinator
 
+    [ -e "$DISTIO_KEYS" ] || "$python" -m distio.cli.main keygen "$DISTIO_KEYS" >/dev/null ||
+        fail "can't make keys in $DISTIO_KEYS"
     launch coordinator distio.cli.main coordinator --bind "$url"
     for _ in {1..100}; do
         grep -q "ready at" "$dir/coordinator.log" && break
@@ -120,7 +123,7 @@ status() {
             all=1
         fi
     done
-    [ "$all" = 1 ] || echo "Use it with Cluster.connect(\"$(running_url)\")"
+    [ "$all" = 1 ] || echo "Use it with Cluster.connect(\"$(running_url)\", keys=\"$DISTIO_KEYS\")"
     return "$all"
 }
 

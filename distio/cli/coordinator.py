@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from distio.cli import report
-from distio.cli.options import seconds, seconds_from_zero
+from distio.cli.options import Keys, seconds, seconds_from_zero
 from distio.coordination.durable.coordinator import KEEP_SECONDS
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
@@ -135,6 +136,15 @@ def coordinator(
             "and go on from there at once.",
         ),
     ] = False,
+    keys: Keys = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure",
+            help="On loopback alone: have no keys, and let every user of this machine run programs "
+            "as you.",
+        ),
+    ] = False,
     take_over: Annotated[
         bool,
         typer.Option(
@@ -150,6 +160,9 @@ def coordinator(
     what they hold. A second signal ends it at once. With --journal it ends
     at once, and runs go on when it is started again.
 
+    It lets in whoever has a key that is on its list (see `distio keygen`).
+    At an ipc address it needs none: nobody but you can connect there.
+
     Workers join it with `distio-worker URL`; programs run on it with
     `distio run FILE --connect URL`, or in Python with `Cluster.connect(URL)`.
     """
@@ -164,6 +177,11 @@ def coordinator(
         return report.USAGE
     if standby and take_over:
         report.complain("--standby waits for a coordinator, --take-over doesn't; leave one out")
+        return report.USAGE
+    try:
+        folder = _keys_for(bind, keys, is_insecure=insecure)
+    except ClusterError as error:
+        report.complain(error)
         return report.USAGE
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     end_on_sigterm()  # while it stands by
@@ -185,14 +203,44 @@ def coordinator(
                 is_power_safe=sync is _Sync.POWER,
                 stands_by=standby,
                 takes_over=take_over,
+                has_keys=folder is not None,
+                is_insecure=insecure,
             ),
             outage=outage,
             keep_seconds=keep_for,
+            keys=folder,
+            is_insecure=insecure,
         )
     except ClusterError as error:
         report.complain(error)
         return report.USAGE
     return report.OK if is_done else report.ERRORS
+
+
+def _keys_for(bind: str, keys: Path | None, *, is_insecure: bool) -> Path | None:
+    """The folder of the keys of a coordinator that is to listen there; None: it needs none.
+
+    Raises:
+        ClusterError: the options contradict each other.
+    """
+    from distio.runtime.addresses import ipc_path
+    from distio.runtime.keys import chosen_keys
+
+    if keys is not None and ipc_path(bind) is not None:
+        raise ClusterError(
+            f"--keys are for tcp addresses, but {bind} is a file that nobody but you can open; "
+            f"leave --keys out"
+        )
+    if keys is not None and is_insecure:
+        raise ClusterError("--insecure means that there are no keys; leave it out, or --keys")
+    if ipc_path(bind) is not None:
+        return None
+    if is_insecure:
+        report.complain(
+            "--insecure: every user of this machine who finds the port can run programs as you"
+        )
+        return None
+    return chosen_keys(keys)
 
 
 def _say_ready(url: str) -> None:

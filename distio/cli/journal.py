@@ -119,6 +119,8 @@ def opened(
     is_power_safe: bool,
     stands_by: bool,
     takes_over: bool,
+    has_keys: bool,
+    is_insecure: bool,
 ) -> Journal:
     """The journal of a coordinator that begins; perhaps as soon as another one has ended.
 
@@ -129,6 +131,8 @@ def opened(
         is_power_safe: see `Journal`.
         stands_by: whether to wait for another coordinator that holds the journal.
         takes_over: whether to take the journal away from it.
+        has_keys: see `check_bind`.
+        is_insecure: see `check_bind`.
 
     Raises:
         ClusterError: the journal can't be had, or the address can't: then nothing is taken away.
@@ -143,7 +147,7 @@ def opened(
         log.info("standing by until no other coordinator holds the journal in %s", where)
     elif takes_over:
         access = Access.TAKE_OVER
-        require_free(bind)
+        require_free(bind, has_keys=has_keys, is_insecure=is_insecure)
         log.info("taking over the journal in %s from whoever holds it", where)
     return Journal(
         where,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
@@ -15,10 +16,12 @@ from distio.cli.coordinator import coordinator
 from distio.cli.fork import fork
 from distio.cli.inspect import inspect
 from distio.cli.journal import journal_app
-from distio.cli.options import seconds, seconds_from_zero
+from distio.cli.keys import keygen, keys_app
+from distio.cli.options import Keys, seconds, seconds_from_zero
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
 from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
+from distio.protocol.messages import StartRun
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import Terminated, end_on_sigterm
 from distio.runtime.launching import fill_standard_streams
@@ -33,7 +36,9 @@ _UsageProblem: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 
 app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.add_typer(journal_app, name="journal")
+app.add_typer(keys_app, name="keys")
 app.command()(coordinator)
+app.command(epilog="Exits with 0, or with 64 if the folder can't be made.")(keygen)
 
 
 def main() -> NoReturn:
@@ -169,6 +174,7 @@ def run(
         bool,
         typer.Option("--replace", help="With --name: forget the outcome of an earlier run."),
     ] = False,
+    keys: Keys = None,
 ) -> int:
     """Run the program of a file, and print its value.
 
@@ -183,9 +189,9 @@ def run(
             "leave it out, or leave out --workers, --threads and --grace"
         )
         return report.USAGE
-    if connect is None and (patience, retry) != (None, None):
+    if connect is None and (patience, retry, keys) != (None, None, None):
         report.complain(
-            "--patience and --retry say how to reach a cluster that is there already; "
+            "--patience, --retry and --keys say how to reach a cluster that is there already; "
             "add --connect URL, or leave them out"
         )
         return report.USAGE
@@ -203,7 +209,7 @@ def run(
     if connect is None:
         place = _Here(workers, threads or 1, GRACE_SECONDS if grace is None else grace, paths)
     else:
-        place = _Elsewhere(connect, patience or PATIENCE_SECONDS, retry or 0.0, paths)
+        place = _Elsewhere(connect, patience or PATIENCE_SECONDS, retry or 0.0, keys, paths)
     end_on_sigterm()
     try:
         program = load_program(file, args or [])
@@ -255,10 +261,12 @@ class _Elsewhere:
     url: str
     patience: float
     retry: float
+    keys: Path | None
     ship: Sequence[str]
 
     def run(self, program: Any) -> Any:
         with self._cluster() as cluster:
+            cluster._host.require_role(StartRun(0))  # else it is a Panic
             cluster.ship(*self.ship)
             return program.run(None, on=cluster)
 
@@ -275,7 +283,7 @@ class _Elsewhere:
     def _cluster(self) -> Cluster:
         from distio.runtime.cluster import Cluster
 
-        return Cluster.connect(self.url, patience=self.patience, retry=self.retry)
+        return Cluster.connect(self.url, patience=self.patience, retry=self.retry, keys=self.keys)
 
 
 @app.command(
@@ -299,6 +307,7 @@ def drain(
             "as they were last saved.",
         ),
     ] = GRACE_SECONDS,
+    keys: Keys = None,
 ) -> int:
     """Have a worker leave, and wait until its fibers go on at others.
 
@@ -309,7 +318,7 @@ def drain(
 
     end_on_sigterm()
     try:
-        with Cluster.connect(connect) as cluster:
+        with Cluster.connect(connect, keys=keys) as cluster:
             drained = cluster._host.drain(worker, grace)
     except (ClusterError, ClusterClosed) as error:
         report.complain(error)

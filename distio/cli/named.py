@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from distio.cli import report
+from distio.cli.options import Keys
 from distio.errors import ClusterError, MatchError, RunRefused
 from distio.runtime.interrupts import Terminated, end_on_sigterm
 
@@ -33,13 +35,13 @@ class _Failed(Exception):
 
 
 @contextmanager
-def _cluster(url: str) -> Iterator[Cluster]:
+def _cluster(url: str, keys: Path | None) -> Iterator[Cluster]:
     """The cluster; whatever it refuses is told in one line."""
     from distio.runtime.cluster import Cluster
 
     end_on_sigterm()
     try:
-        with Cluster.connect(url) as cluster:
+        with Cluster.connect(url, keys=keys) as cluster:
             yield cluster
     except (ClusterError, MatchError) as error:
         report.complain(error)
@@ -65,10 +67,11 @@ def runs(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON array, with all that is known.")
     ] = False,
+    keys: Keys = None,
 ) -> int:
     """List the named runs: those that go on, and those whose outcomes are kept."""
     try:
-        with _cluster(connect) as cluster:
+        with _cluster(connect, keys) as cluster:
             found = cluster.runs()
     except _Failed:
         return report.USAGE
@@ -80,14 +83,14 @@ def runs(
     return report.OK
 
 
-def attach(name: Name, connect: Url) -> int:
+def attach(name: Name, connect: Url, keys: Keys = None) -> int:
     """Wait for the end of a named run, and print its value.
 
     Its last log records are told first, then those that follow. Ctrl-C
     detaches: the run goes on.
     """
     try:
-        with _cluster(connect) as cluster:
+        with _cluster(connect, keys) as cluster:
             return wait_for(cluster.attach(name), connect)
     except _Failed:
         return report.USAGE
@@ -108,10 +111,10 @@ def goes_on(run: NamedRun[Any, Any], url: str) -> None:
     report.complain(f"the run {run.name!r} goes on; distio attach {run.name!r} --connect {url}")
 
 
-def cancel(name: Name, connect: Url) -> int:
+def cancel(name: Name, connect: Url, keys: Keys = None) -> int:
     """Cancel a named run, without waiting for its end: it releases what it holds."""
     try:
-        with _cluster(connect) as cluster:
+        with _cluster(connect, keys) as cluster:
             found = cluster.cancel(name)
     except _Failed:
         return report.USAGE
@@ -122,10 +125,10 @@ def cancel(name: Name, connect: Url) -> int:
     return report.OK
 
 
-def forget(name: Name, connect: Url) -> int:
+def forget(name: Name, connect: Url, keys: Keys = None) -> int:
     """Forget the outcome of a named run that has ended, so that its name is free."""
     try:
-        with _cluster(connect) as cluster:
+        with _cluster(connect, keys) as cluster:
             try:
                 cluster.forget(name)
             except RunRefused as refusal:

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-__all__ = ["seconds", "seconds_from_zero"]
+__all__ = ["Keys", "seconds", "seconds_from_zero"]
+
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        metavar="DIR",
+        show_default=False,
+        help="A folder of keys, which `distio keygen` or `distio keys add` has made; by default "
+        "the one that DISTIO_KEYS names, if it is set.",
+    ),
+]
 
 
 def seconds(number: float | None) -> float | None:

@@ -12,11 +12,15 @@ from typing import Annotated, ClassVar, Final, final
 import msgspec
 from msgspec import Meta
 
-from distio.protocol.domains import LARGEST
+from distio.protocol.domains import LARGEST, Role
 
 __all__ = [
+    "CLIENTS",
+    "EVERYBODY",
     "FIBER",
+    "MEMBERS",
     "PAYLOAD",
+    "READERS",
     "CoordinatorMessage",
     "FiberId",
     "Mark",
@@ -40,6 +44,14 @@ class Mark:
 PAYLOAD: Final = Mark("PAYLOAD")
 FIBER: Final = Mark("FIBER")
 
+CLIENTS: Final[frozenset[Role]] = frozenset({"client"})
+"""Programs, and those who operate the cluster."""
+MEMBERS: Final[frozenset[Role]] = CLIENTS | {"worker"}
+"""Those who host fibers."""
+READERS: Final[frozenset[Role]] = CLIENTS | {"observer"}
+"""Those who may look at what goes on."""
+EVERYBODY: Final[frozenset[Role]] = MEMBERS | READERS
+
 Payload = Annotated[bytes, PAYLOAD]
 """Bytes that only members open. Large ones travel in frames of their own."""
 
@@ -59,6 +71,8 @@ class MemberMessage(Message, frozen=True, gc=False):
 
     is_deferrable: ClassVar[bool] = False
     """Whether it may be held back for a moment, to go out in one batch with what follows."""
+    roles: ClassVar[frozenset[Role]] = MEMBERS
+    """The roles of the keys with which a member may say it; one without a key may say all."""
 
 
 class CoordinatorMessage(Message, frozen=True, gc=False):

@@ -62,14 +62,18 @@ def check_urls(urls: Any) -> list[str]:
     return [check_url(part) for part in parts]
 
 
-def check_bind(url: str) -> str:
+def check_bind(url: str, *, has_keys: bool, is_insecure: bool) -> str:
     """Return `url` if a coordinator may listen there.
+
+    Args:
+        url: where.
+        has_keys: whether it lets nobody in without a key.
+        is_insecure: whether it may listen on loopback without keys.
 
     Raises:
         ClusterError: it may not: anybody beyond this user could send programs to run.
     """
     check_url(url)
-    parts = urlsplit(url)
     if (path := ipc_path(url)) is not None:
         if os.fspath(path).startswith(("@", "*")):
             raise ClusterError(
@@ -77,17 +81,28 @@ def check_bind(url: str) -> str:
                 f"name and run programs as you; use ipc:// and the path of a socket"
             )
         return url
-    host = parts.hostname or ""
-    try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = host == "localhost"
-    if not is_loopback:
+    if has_keys:
+        return url
+    if not is_insecure:
         raise ClusterError(
-            f"refused to listen on {url}: beyond loopback anybody who reaches the port could run "
-            f"programs here, and there are no keys yet to keep them out; use tcp://127.0.0.1:PORT"
+            f"refused to listen on {url} without keys: anybody who reaches the port could run "
+            f"programs as you; make keys with `distio keygen DIR` and give --keys DIR, or listen "
+            f"on ipc://PATH; on loopback, --insecure lets in every user of this machine"
+        )
+    if not _is_loopback(urlsplit(url).hostname or ""):
+        raise ClusterError(
+            f"refused to listen on {url} without keys: --insecure is for loopback alone, and "
+            f"beyond it anybody who reaches the port could run programs as you; make keys with "
+            f"`distio keygen DIR`, and give --keys DIR"
         )
     return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def ipc_path(url: str) -> Path | None:

@@ -35,14 +35,23 @@ class Binding:
     Args:
         router: a socket that isn't bound yet.
         url: where it is to listen; port 0 lets the system choose one.
+        has_keys: see `check_bind`.
+        is_insecure: see `check_bind`.
 
     Raises:
         ClusterError: another process listens there, or the address can't be had.
         OSError: the system refuses the lock, and why.
     """
 
-    def __init__(self, router: zmq.Socket[Any], url: str) -> None:
-        check_bind(url)
+    def __init__(
+        self,
+        router: zmq.Socket[Any],
+        url: str,
+        *,
+        has_keys: bool = False,
+        is_insecure: bool = False,
+    ) -> None:
+        check_bind(url, has_keys=has_keys, is_insecure=is_insecure)
         self._path = ipc_path(url)
         self._lock = None if self._path is None else _lock(self._path)
         try:
@@ -71,15 +80,16 @@ class Binding:
             self._lock = None
 
 
-def require_free(url: str) -> None:
-    """Check that a coordinator could listen there now.
+def require_free(url: str, *, has_keys: bool, is_insecure: bool) -> None:
+    """Check that a coordinator could listen there now; see `check_bind`.
 
     Raises:
         ClusterError: it couldn't, and why.
     """
     context: zmq.Context[Any] = zmq.Context()
     try:
-        Binding(context.socket(zmq.ROUTER), url).release()
+        router = context.socket(zmq.ROUTER)
+        Binding(router, url, has_keys=has_keys, is_insecure=is_insecure).release()
     finally:
         context.destroy(linger=0)
 

@@ -14,7 +14,7 @@ from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
-from distio.errors import ClusterError, MatchError, NotPicklable
+from distio.errors import ClusterError, KeyRefused, MatchError, NotPicklable
 from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
 from distio.runtime.cores import usable_cores
@@ -22,11 +22,12 @@ from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
 from distio.runtime.interrupts import interruptible
 from distio.runtime.joining import join
+from distio.runtime.keys import chosen_keys
 from distio.runtime.link import LinkedHost
 from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import nested_within, stopped_with_its_fiber, waiting
-from distio.runtime.pending_runs import PendingRun, closed, inherited
+from distio.runtime.pending_runs import PendingRun, closed, inherited, panic_of
 from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.processes import START_SECONDS, LocalProcesses
 from distio.runtime.records import tagging
@@ -63,7 +64,10 @@ class _Runner:
             serving_on_main(wake_main_thread),
             tagging,
         ):
-            self._pending = self._host.begin(io, context, self._snapshots)
+            try:
+                self._pending = self._host.begin(io, context, self._snapshots)
+            except KeyRefused as error:
+                return panic_of(error)
             if self._is_cancelled:
                 self.cancel()
             try:
@@ -256,6 +260,7 @@ class Cluster(Submits):
         patience: float = PATIENCE_SECONDS,
         retry: float = 0.0,
         snapshots: Snapshots = SNAPSHOTS,
+        keys: str | PathLike[str] | None = None,
     ) -> Self:
         """Join the cluster whose coordinator listens at `url`.
 
@@ -270,11 +275,15 @@ class Cluster(Submits):
                 all. The first failure is logged as a warning of the logger `distio`.
             snapshots: what is kept of the fibers of runs that are started here, so that they go on
                 when their worker is lost; see `Cluster.run`.
+            keys: the folder with the keys of this program, which `distio keygen` or `distio keys
+                add` has made where the coordinator is; None: the one that the environment variable
+                DISTIO_KEYS names, if it is set. At an ipc address no keys are needed.
 
         Returns:
             The cluster. A `with` block closes it.
 
         Raises:
+            KeyRefused: the coordinator doesn't accept the keys, or one side lacks them.
             ClusterError: no coordinator answers there, or the versions don't match.
             TypeError: `timeout` or `patience` is no number of seconds above 0, `retry` none from
                 0, or `snapshots` none of the three words.
@@ -285,8 +294,10 @@ class Cluster(Submits):
         expect.one_of(LEVELS, snapshots, "Cluster.connect", "snapshots")
         expect.seconds(retry, "Cluster.connect", "retry")
 
+        folder = chosen_keys(keys)
+
         def connect_within(seconds: float) -> LinkedHost:
-            return connect(url, "client", 1, timeout=seconds, patience=patience)
+            return connect(url, "client", 1, timeout=seconds, patience=patience, keys=folder)
 
         host = join(url, connect_within, retry, log=log.log, timeout=timeout)
         try:

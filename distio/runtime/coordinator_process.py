@@ -32,6 +32,7 @@ from distio.coordination.journal.inputs import (
     Refused,
     Ticked,
 )
+from distio.coordination.membership.identity import ANYBODY
 from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
@@ -44,9 +45,11 @@ from distio.protocol.messages import HANDSHAKE
 from distio.runtime.addresses import ipc_path
 from distio.runtime.binding import Binding
 from distio.runtime.decider import Decider
+from distio.runtime.doorkeeper import Doorkeeper, cut, revoked
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
 from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.journal.limits import Limits
+from distio.runtime.keys import CoordinatorKeys
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
@@ -77,6 +80,8 @@ def serve(
     keep_seconds: float = KEEP_SECONDS,
     journal: Journal | None = None,
     outage: float = OUTAGE_SECONDS,
+    keys: Path | None = None,
+    is_insecure: bool = False,
 ) -> bool:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -96,6 +101,8 @@ def serve(
         keep_seconds: for how long the outcome of a named run is kept, unless its client says.
         journal: where all that the coordinator is told is kept, so that another one can go on.
         outage: with a journal: for how many seconds members wait for another coordinator.
+        keys: the folder of its keys; None: it has none, and may listen on ipc alone,
+        is_insecure: unless it is to listen on loopback, and let in whoever connects.
 
     Returns:
         Whether it has ended as it was told to.
@@ -115,6 +122,8 @@ def serve(
             keep_seconds=keep_seconds,
             journal=journal,
             outage=outage,
+            keys=keys,
+            is_insecure=is_insecure,
         )
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
@@ -146,6 +155,8 @@ class CoordinatorProcess:
         directory: str | None = None,
         journal: Journal | None = None,
         outage: float = OUTAGE_SECONDS,
+        keys: Path | None = None,
+        is_insecure: bool = False,
     ) -> None:
         # on ipc a connection breaks only when its process has ended, or has closed it
         is_ipc = ipc_path(url) is not None
@@ -166,7 +177,12 @@ class CoordinatorProcess:
         self._context: zmq.Context[Any] = zmq.Context()
         self._router = router(self._context, patience)
         self._detector: FailureDetector[int] = FailureDetector(patience)
-        self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._door: Doorkeeper | None = None
+        """Asks for keys; None: whoever can connect may join."""
+        self._to_cut: list[int] = []
+        """Descriptors of connections of peers that may not stay."""
+        watched = Doorkeeper.events if keys is not None else 0
+        self._monitor = self._router.get_monitor_socket(zmq.EVENT_DISCONNECTED | watched)
         self._poller = zmq.Poller()
         self._peers = PeerProcesses(self._poller)
         self._lifeline = lifeline
@@ -183,10 +199,15 @@ class CoordinatorProcess:
         self._gone: list[bytes] = []
         """Addresses whose connection broke, and which may have said something before."""
         try:
-            self._binding = Binding(self._router, url)
+            if keys is not None:
+                self._door = Doorkeeper(self._context, self._router, CoordinatorKeys(keys))
+            self._binding = Binding(
+                self._router, url, has_keys=keys is not None, is_insecure=is_insecure
+            )
         except BaseException:
             self._decider.close()
             self._stopper.close()
+            self._close_door()
             self._router.disable_monitor()
             self._context.destroy(linger=0)
             raise
@@ -211,7 +232,8 @@ class CoordinatorProcess:
 
         A coordinator that has a journal ends at once then, and another process may go on.
         """
-        for source in (self._router, self._monitor, self._stopper.reader):
+        doors = () if self._door is None else self._door.sources
+        for source in (self._router, self._monitor, self._stopper.reader, *doors):
             self._poller.register(source, zmq.POLLIN)
         if self._lifeline is not None:
             self._poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
@@ -263,6 +285,8 @@ class CoordinatorProcess:
                 self._decider.take_in(end(now, reason, _ORPHANS_MAY_TAKE_SECONDS))
             if self._monitor in events:
                 self._note_disconnects()
+            if self._door is not None:
+                self._see_to_keys(self._door, events)
             self._take_up()
             self._note_dropped_logs()
             if self._gone:
@@ -275,10 +299,26 @@ class CoordinatorProcess:
                 self._look_for_life()
             self._send_batches()
             self._decider.commit(self._wait_for_room)
+            while self._to_cut:  # the peers were told why, if they have heard it in time
+                cut(self._to_cut.pop())
             self._decider.see_to_checkpoints(self._poller, events)
             has_left = self._decider.has_journal and self._board.is_empty
             if is_closing and (self._board.is_closed or has_left):
                 return
+
+    def _see_to_keys(self, door: Doorkeeper, events: dict[Any, int]) -> None:
+        """Let peers in, and cut those whose keys aren't on the list any more."""
+        door.answer()
+        self._note_disconnects()
+        for descriptor, reason in door.look(events).items():
+            self._cut(descriptor, reason)
+
+    def _cut(self, descriptor: int, reason: str) -> None:
+        """A peer may not stay: what it has is lost at once, as if its process were killed."""
+        address = self._address_of_fd.get(descriptor)
+        if address is not None:
+            self._decider.take_in(Refused(self._decider.now(), address, reason, is_seen=True))
+            self._to_cut.append(descriptor)
 
     def _is_timer_due(self) -> bool:
         deadline = self._board.next_deadline()
@@ -325,6 +365,11 @@ class CoordinatorProcess:
 
     def _hear(self, frames: list[zmq.Frame], address: bytes) -> None:
         now = self._decider.now()
+        identity = ANYBODY if self._door is None else self._door.identity_of(frames[0])
+        if identity is None:  # it was let in before its key was revoked, and has said nothing since
+            if self._note_address(frames[0], address):
+                self._cut(frames[0].get(zmq.SRCFD), revoked(str(frames[0].get("User-Id"))))
+            return
         try:
             batch = from_member.read([frame.buffer for frame in frames[1:]])
         except MalformedFrame as error:
@@ -339,7 +384,7 @@ class CoordinatorProcess:
             reason = "a version of ZeroMQ that is too old"
             self._decider.take_in(Refused(now, address, reason, is_seen=False))
             return
-        self._decider.hear(address, batch, frames[1:])
+        self._decider.hear(address, batch, frames[1:], identity)
         if begins:
             self._watch_process(address, frames[0].get(zmq.SRCFD))
 
@@ -351,6 +396,8 @@ class CoordinatorProcess:
             return False
         self._note_disconnects()  # the descriptor may have been another peer's
         self._address_of_fd[descriptor] = address
+        if self._door is not None:
+            self._door.note(descriptor, frame)
         self._detector.begin(time.monotonic())
         return True
 
@@ -369,7 +416,12 @@ class CoordinatorProcess:
 
     def _note_disconnects(self) -> None:
         while self._monitor.poll(0):
-            _, descriptor = next_event(self._monitor)
+            event, descriptor = next_event(self._monitor)
+            if self._door is not None:
+                if event != zmq.EVENT_DISCONNECTED:
+                    self._door.note_event(event, descriptor)
+                    continue
+                self._door.hung_up(descriptor)
             address = self._address_of_fd.pop(descriptor, None)
             if address is not None:
                 self._gone.append(address)
@@ -430,7 +482,12 @@ class CoordinatorProcess:
 
     # -- the end --------------------------------------------------------------------------
 
+    def _close_door(self) -> None:
+        if self._door is not None:
+            self._door.close()
+
     def _hang_up(self) -> None:
+        self._close_door()
         self._router.disable_monitor()
         self._context.destroy(linger=200)
         self._stopper.close()
@@ -446,6 +503,7 @@ class CoordinatorProcess:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
             os.close(process)
+        self._close_door()
         self._router.disable_monitor()
         self._context.destroy(linger=200)
         self._stopper.close()

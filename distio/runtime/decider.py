@@ -15,6 +15,7 @@ import zmq
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.journal.inputs import Heard, Input, Restarted
 from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.membership.identity import Identity
 from distio.coordination.settings import Settings
 from distio.coordination.state.store import Keep
 from distio.protocol.codec import Batch
@@ -93,14 +94,20 @@ class Decider:
             self._journal.note(input)
         input.take_up(self.board)
 
-    def hear(self, address: bytes, batch: Batch[MemberMessage], frames: list[zmq.Frame]) -> None:
+    def hear(
+        self,
+        address: bytes,
+        batch: Batch[MemberMessage],
+        frames: list[zmq.Frame],
+        identity: Identity,
+    ) -> None:
         """Tell the machine of a batch of messages, which has come as these frames."""
         now = self.now()
         if self._journal is not None:
             is_change = any(message.is_numbered for message in batch.messages)
-            heard = Heard(now, address, [frame.bytes for frame in frames])
+            heard = Heard(now, address, [frame.bytes for frame in frames], identity)
             self._journal.note(heard, is_change=is_change)
-        self.board.hear(now, address, batch.messages, batch.first, batch.heard)
+        self.board.hear(now, address, batch.messages, batch.first, batch.heard, identity)
 
     def commit(self, wait: Callable[[float], bool]) -> None:
         """Have all of it in the journal, before anybody hears what follows; see `Journal.commit`.

@@ -8,21 +8,24 @@ from __future__ import annotations
 import os
 import platform
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import zmq
 from msgspec.structs import replace
 
 from distio.coordination.member import Member
-from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
+from distio.coordination.membership.identity import Identity
+from distio.errors import ClusterClosed, ClusterError, HandshakeRefused, KeyRefused
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch, MalformedFrame, from_coordinator
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import member_name
 from distio.protocol.text import readable
 from distio.protocol.version import PROTOCOL, PYTHON
-from distio.runtime.addresses import check_urls
+from distio.runtime.addresses import check_urls, ipc_path
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector
+from distio.runtime.keys import MemberKeys
 from distio.runtime.lines import Lines
 from distio.runtime.link import LinkedHost
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
@@ -46,6 +49,7 @@ def connect(
     lifeline: int | None = None,
     coordinator: int | None = None,
     patience: float = PATIENCE_SECONDS,
+    keys: Path | None = None,
 ) -> LinkedHost:
     """Join the cluster whose coordinator listens at `url`.
 
@@ -61,8 +65,11 @@ def connect(
         coordinator: a pidfd of the coordinator, if this process can have one: the answer of a
             coordinator that has ended is not waited for.
         patience: for how many seconds the coordinator may give no sign of life; see `patience`.
+        keys: the folder of the keys of this process; None: it has none.
 
     Raises:
+        HandshakeRefused: the coordinator refuses this process; or, on ipc, it is another user's.
+        KeyRefused: the keys of this process aren't accepted there, or it lacks them.
         ClusterError: nobody answers, or the coordinator refuses.
     """
     check_urls(url)
@@ -78,7 +85,9 @@ def connect(
     hello = m.Hello(PROTOCOL, PYTHON, kind, threads, *life, proof=os.urandom(16))
     try:
         require_sockets()
-        return _join(url, hello, timeout, lifeline, ends, patience)
+        has_tcp = any(ipc_path(each) is None for each in check_urls(url))
+        own = MemberKeys.read(keys, kind) if keys is not None and has_tcp else None
+        return _join(url, hello, timeout, lifeline, ends, patience, own)
     except REFUSALS as error:
         raise system_refused(f"join the cluster at {url}", error) from error
 
@@ -90,13 +99,19 @@ def _join(
     lifeline: int | None,
     ends: dict[int, ClusterError],
     patience: float,
+    keys: MemberKeys | None,
 ) -> LinkedHost:
     context: zmq.Context[Any] = zmq.Context()
     try:
-        lines = _lines(context, url, patience)
+        lines = _lines(context, url, patience, keys)
         lines.greet(hello)
         welcome, early = _await_welcome(lines, url, timeout, ends)
         lines.joined(welcome)
+        if strangers := lines.strangers():
+            raise HandshakeRefused(
+                f"the coordinator at {url} is a process of another user (uid {min(strangers)}), "
+                f"which could have this one run anything; use a socket in a folder of your own"
+            )
         incarnation = welcome.incarnation
         name = member_name(hello.kind, incarnation, hello.pid, hello.host)
         is_worker = hello.kind == "worker"
@@ -104,15 +119,16 @@ def _join(
             incarnation, offers_children=not is_worker, worker=name if is_worker else None
         )
         detector: FailureDetector[str] = FailureDetector(patience)
-        return LinkedHost(member, lines, lifeline, early, detector)
+        identity = Identity(welcome.role, welcome.key)
+        return LinkedHost(member, lines, lifeline, early, detector, identity)
     except BaseException:
         context.destroy(linger=0)
         raise
 
 
-def _lines(context: zmq.Context[Any], url: str, patience: float) -> Lines:
+def _lines(context: zmq.Context[Any], url: str, patience: float, keys: MemberKeys | None) -> Lines:
     try:
-        return Lines(context, url, patience)
+        return Lines(context, url, patience, keys)
     except zmq.ZMQError as error:  # it can't be an address: the path is too long, for one
         raise ClusterError(
             f"can't connect to {url}: {os.strerror(error.errno or 0)}; check the URL, "
@@ -136,6 +152,7 @@ def _await_welcome(
         raise ClusterError(
             f"no coordinator answers at {url} (waited {timeout:g} s); "
             f"start one with `distio coordinator --bind URL`, or check the URL"
+            f"{lines.refusals.said()}"
         )
     try:
         batch = from_coordinator.read([frame.buffer for frame in frames])
@@ -168,6 +185,8 @@ def _await_answer(lines: Lines, give_up_at: float, ends: dict[int, ClusterError]
         now = time.monotonic()
         if lines.has_broken(ready):
             lines.broke(now)
+            if reason := lines.refusals.while_joining():
+                raise KeyRefused(reason)
         elif now >= give_up_at:
             return None
         elif redial_at is not None and redial_at <= now:

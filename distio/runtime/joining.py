@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from distio.errors import ClusterClosed, ClusterError, HandshakeRefused
+from distio.errors import ClusterClosed, ClusterError, HandshakeRefused, KeyRefused
 from distio.runtime.addresses import check_urls, ipc_path
 from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.link import LinkedHost
@@ -33,6 +33,8 @@ def join(
     lifeline: int | None = None,
 ) -> LinkedHost:
     """Join, and try again for some time if no coordinator answers, less and less often.
+
+    The same goes for one that doesn't accept the keys of this process: a person may add them.
 
     A signal handler that raises ends the wait at once.
 
@@ -66,7 +68,8 @@ def join(
         except ClusterError as error:
             left = give_up_at - time.monotonic()
             if left <= 0:
-                raise ClusterError(f"{error} (tried for {retry:g} s)") from error
+                kind = KeyRefused if isinstance(error, KeyRefused) else ClusterError
+                raise kind(f"{error} (tried for {retry:g} s)") from error
             pause = min(backoff.next(lived=0.0), left)
             log(level, "%s; trying again in %.1f s, for %.0f s more", error, pause, left)
             level = logging.INFO

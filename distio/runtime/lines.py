@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import inf
 from typing import Any, final
 
@@ -21,11 +22,14 @@ from distio.coordination.membership.lease import Lease
 from distio.coordination.membership.session import Session, UnnumberedSession, begin_session
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch, from_coordinator, from_member
-from distio.runtime.addresses import check_urls
+from distio.runtime.addresses import check_urls, ipc_path
 from distio.runtime.failure_detector import silence_of
 from distio.runtime.fence import Fence, lease_clock
 from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.sockets import dealer, next_event, receive, send
+from distio.runtime.key_refusals import FAILURES, KeyRefusals
+from distio.runtime.keys import MemberKeys
+from distio.runtime.peer_processes import user_at
+from distio.runtime.sockets import Frames, dealer, next_event, receive, send
 
 __all__ = ["Lines"]
 
@@ -39,14 +43,21 @@ class Lines:
         url: where the coordinator listens, or several such, with commas between them: of these,
             each attempt takes the next one.
         patience: see `patience`.
+        keys: those of this process, for the addresses among these that are TCP's: others are for
+            this user alone.
     """
 
-    def __init__(self, context: zmq.Context[Any], url: str, patience: float) -> None:
+    def __init__(
+        self, context: zmq.Context[Any], url: str, patience: float, keys: MemberKeys | None = None
+    ) -> None:
         self._context = context
         self.url = url
         """Where the coordinator is, or may be."""
         self._urls = check_urls(url)
         self._patience = patience
+        self._keys = keys
+        self.refusals = KeyRefusals(self._urls, keys)
+        """What was heard of refusals of these keys."""
         self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         """Begins with the welcome, which says for how long this process may be absent."""
         self.connections: list[ForeignDescriptor] = []
@@ -66,14 +77,20 @@ class Lines:
         self._open()
 
     def _open(self) -> None:
-        url = self._urls[self._attempts % len(self._urls)]
+        url = self._url
+        keys = self._keys if ipc_path(url) is None else None
         # where others can be tried, it is of no use to wait until somebody listens at this one
         self.sender, self.listener = (
-            dealer(self._context, url, self._patience, reports_failures=self.has_others)
+            dealer(self._context, url, self._patience, keys, reports_failures=self.has_others)
             for _ in range(2)
         )
         self._monitors = [self.sender.get_monitor_socket(), self.listener.get_monitor_socket()]
         """Those that are polled."""
+
+    @property
+    def _url(self) -> str:
+        """Where this attempt is made."""
+        return self._urls[self._attempts % len(self._urls)]
 
     @property
     def has_others(self) -> bool:
@@ -94,9 +111,14 @@ class Lines:
             self.absence.redialed(now)
         self._greet(hello)
 
+    def strangers(self) -> set[int]:
+        """The users other than this one, and root, whose processes are at the other ends."""
+        users = {user_at(connection.number) for connection in self.connections}
+        return {user for user in users if user is not None} - {0, os.geteuid()}
+
     def _greet(self, first: m.Hello | m.Resume) -> None:
-        send(self.sender, from_member.encode([first]))
-        send(self.listener, from_member.encode([m.Listen(first.token)]))
+        _send(self.sender, from_member.encode([first]))
+        _send(self.listener, from_member.encode([m.Listen(first.token)]))
 
     def joined(self, welcome: m.Welcome) -> None:
         """The coordinator has let this process in."""
@@ -123,7 +145,7 @@ class Lines:
             raise
 
     def _send(self, messages: Sequence[m.MemberMessage]) -> None:
-        send(self.sender, from_member.encode(messages, *self.session.header()))
+        _send(self.sender, from_member.encode(messages, *self.session.header()))
 
     def resumed(self, heard: int) -> bool:
         """The coordinator knows this member again: say what it has not heard.
@@ -177,9 +199,12 @@ class Lines:
         broke, self._was_told = self._was_told, False
         for monitor in self._monitors:
             while monitor in events and monitor.poll(0):
-                kind, descriptor = next_event(monitor)
+                kind, value = next_event(monitor)
                 if kind == zmq.EVENT_CONNECTED:
-                    self.connections.append(ForeignDescriptor(descriptor))
+                    self.connections.append(ForeignDescriptor(value))
+                elif kind & FAILURES:
+                    self.refusals.note(self._url, kind, value)
+                    broke = True
                 else:
                     broke = True
         return broke
@@ -239,6 +264,11 @@ class Lines:
         _close(self.listener, 0)
         _close(self.sender, linger)
         self._context.destroy(linger=0)
+
+
+def _send(socket: zmq.Socket[Any], frames: Frames) -> None:
+    with suppress(zmq.Again):  # the key was refused: the monitor tells, and the session keeps this
+        send(socket, frames)
 
 
 def _close(socket: zmq.Socket[Any], linger: int) -> None:

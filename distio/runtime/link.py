@@ -22,6 +22,7 @@ from distio.coordination.code.words import describe_code
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
+from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
 from distio.coordination.membership.session import Breach
 from distio.coordination.recovery.words import describe_loss
 from distio.coordination.state.local_run import LocalRun
@@ -29,7 +30,7 @@ from distio.core.context_vars import of_the_caller
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.core.pickling.archives import Archive
-from distio.errors import ClusterClosed, TracedException
+from distio.errors import ClusterClosed, KeyRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
 from distio.protocol.domains import Snapshots
@@ -101,6 +102,7 @@ class LinkedHost(FencedHost):
         lifeline: int | None,
         early: Batch[m.CoordinatorMessage],
         detector: FailureDetector[str],
+        identity: Identity = ANYBODY,
     ) -> None:
         super().__init__(member)
         self.link = self
@@ -116,6 +118,7 @@ class LinkedHost(FencedHost):
         self._lifeline = lifeline
         self._early = early
         self._detector = detector
+        self._identity = identity
         self.process = os.getpid()
         self._last_sent = 0.0
         self._frames_in_a_row = 0
@@ -198,6 +201,14 @@ class LinkedHost(FencedHost):
         self.note_memory(now)
         if member.state.has_left and not member.state.is_to_be_heard:
             self.close(self._leaves_because)
+
+    def require_role(self, message: m.MemberMessage) -> None:
+        """Raise KeyRefused unless this process, by its key, may say such a message.
+
+        The coordinator would hold one that said it anyway for faulty.
+        """
+        if reason := refusal_of_message(self._identity, message):
+            raise KeyRefused(reason)
 
     def say(self, *messages: m.MemberMessage) -> None:
         """Send these at once (takes the mutex)."""
@@ -295,6 +306,9 @@ class LinkedHost(FencedHost):
 
     def _connection_broke(self) -> str:
         """A reason if the member can't come back."""
+        if refusal := self._lines.refusals.final:
+            self.is_lost = self._is_fenced = True
+            return refusal
         state = self.member.state
         has_left = state.is_leaving and state.offers_children  # a client isn't waited for
         if has_left or not self._lines.absence.longest:
@@ -419,8 +433,11 @@ class LinkedHost(FencedHost):
 
         Raises:
             ClusterClosed: the coordinator is lost.
+            KeyRefused: the role of this process doesn't let it.
         """
-        self.say(m.DrainMember(worker, seconds))
+        message = m.DrainMember(worker, seconds)
+        self.require_role(message)
+        self.say(message)
         answer = self._drained.get()
         if answer is None:
             raise ClusterClosed(self.closed_because)
@@ -585,7 +602,12 @@ class LinkedHost(FencedHost):
     # -- runs -----------------------------------------------------------------------------
 
     def begin(self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots) -> PendingRun:
-        """Run `io` with its root in this process."""
+        """Run `io` with its root in this process.
+
+        Raises:
+            KeyRefused: the role of this process doesn't let it.
+        """
+        self.require_role(m.StartRun(0))
         levels, variables = levels_now(), of_the_caller()
         with self.fail_stop:
             pending, root = self._start(io, context, levels, snapshots)
@@ -606,7 +628,9 @@ class LinkedHost(FencedHost):
 
         Raises:
             NotPicklable: it can't be pickled.
+            KeyRefused: the role of this process doesn't let it.
         """
+        self.require_role(m.StartRun(0))
         fiber, dumped = dump_root(self, io, context)
         levels = levels_now()
         with self.fail_stop:

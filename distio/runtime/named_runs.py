@@ -113,6 +113,7 @@ class NamedRuns:
             RunUnknown: no run has this name.
             RunRefused: that can't be done.
             ClusterClosed: the coordinator is lost, or the cluster closed.
+            KeyRefused: the role of this process doesn't let it.
         """
         return _found(self._ask(message))
 
@@ -126,6 +127,7 @@ class NamedRuns:
     def _ask(
         self, message: Callable[[int], m.MemberMessage], *, attaches: bool = False
     ) -> _Question:
+        self._host.require_role(message(0))
         question = _Question(attaches=attaches)
         with self._host.fail_stop:
             self._put(question, message)

@@ -13,7 +13,7 @@ from typing import Any, Final, final
 
 import zmq
 
-__all__ = ["PeerProcesses"]
+__all__ = ["PeerProcesses", "user_at"]
 
 _CREDENTIALS: Final = struct.Struct("3i")
 """The system's `struct ucred`: pid, uid, gid."""
@@ -84,17 +84,28 @@ class PeerProcesses:
 
 def _peer_of(connection: int) -> int:
     """The pid of the process at the other end; 0: it isn't on this machine."""
+    found = _credentials_of(connection)
+    return 0 if found is None else found[0]
+
+
+def user_at(connection: int) -> int | None:
+    """The user whose process is at the other end of an ipc connection; None: it isn't one."""
+    found = _credentials_of(connection)
+    return None if found is None else found[1]
+
+
+def _credentials_of(connection: int) -> tuple[int, int, int] | None:
     try:
         peer = socket.socket(fileno=connection)
     except OSError:  # it is closed already
-        return 0
+        return None
     try:
         if peer.family != socket.AF_UNIX:
-            return 0
+            return None
         credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except OSError:
-        return 0
+        return None
     finally:
         peer.detach()
-    pid: int = _CREDENTIALS.unpack(credentials)[0]
-    return pid
+    pid, user, group = _CREDENTIALS.unpack(credentials)
+    return pid, user, group

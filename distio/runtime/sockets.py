@@ -12,6 +12,8 @@ from typing import Any, Final
 import zmq
 
 from distio.runtime.failure_detector import ping_seconds
+from distio.runtime.key_refusals import FAILURES
+from distio.runtime.keys import MemberKeys
 
 __all__ = [
     "COPY",
@@ -25,6 +27,8 @@ __all__ = [
 ]
 
 _LONGEST_MS: Final = 2**31 - 1
+_HANDSHAKE_MS: Final = 10_000
+"""A peer that connects, and takes longer to say who it is, is hung up on."""
 _LARGEST_MESSAGE_BYTES: Final = 8 * 1024**3
 COPY: Final = 64 * 1024
 """Frames up to this size are copied; larger ones are handed over."""
@@ -33,23 +37,33 @@ Frames = list[Any]
 
 
 def dealer(
-    context: zmq.Context[Any], url: str, patience: float, *, reports_failures: bool = False
+    context: zmq.Context[Any],
+    url: str,
+    patience: float,
+    keys: MemberKeys | None = None,
+    *,
+    reports_failures: bool = False,
 ) -> zmq.Socket[Any]:
     """A member's socket, connected to the coordinator at `url`.
 
-    The monitor of the socket reports that the connection is there, and then that it broke.
+    The monitor of the socket reports that the connection is there, and then that it broke; and how
+    a handshake fails.
 
     Args:
         context: that of the socket.
         url: where the coordinator listens.
         patience: see `patience`.
+        keys: those of the member, if the coordinator there asks for some.
         reports_failures: whether the monitor reports, too, that nobody listens there. In any case
             libzmq tries again.
     """
     socket: zmq.Socket[Any] = context.socket(zmq.DEALER)
     _configure(socket, patience)
+    if keys is not None:
+        socket.curve_secretkey, socket.curve_publickey = keys.secret, keys.public
+        socket.curve_serverkey = keys.coordinator
     failures = zmq.EVENT_CONNECT_RETRIED if reports_failures else 0
-    socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | failures)
+    socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | FAILURES | failures)
     socket.setsockopt(zmq.RECONNECT_IVL, 5)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
     socket.connect(url)
@@ -57,7 +71,9 @@ def dealer(
 
 
 def next_event(monitor: zmq.Socket[Any]) -> tuple[int, int]:
-    """What a socket's monitor tells of next: the event, and the descriptor of the connection.
+    """What a socket's monitor tells of next: the event, and its value.
+
+    That is the descriptor of the connection, but of a handshake that fails it is the reason.
 
     (What pyzmq has for it imports asyncio, which takes long.)
     """
@@ -78,6 +94,7 @@ def _configure(socket: zmq.Socket[Any], patience: float) -> None:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
     socket.setsockopt(zmq.MAXMSGSIZE, _LARGEST_MESSAGE_BYTES)
     # pings are for the bytes that they make the peer send: libzmq itself never gives up for their
     # sake, because it would do so in the middle of a long payload

@@ -86,6 +86,7 @@ class Submits:
                 too many names.
             ClusterClosed: the cluster is closed, or this process was forked from the one that
                 has made it.
+            KeyRefused: the role of this process's key doesn't let it.
         """
         self._require_open()
         require_io(io, "Cluster.submit")
@@ -153,6 +154,7 @@ class Submits:
             MatchError: `name` can't be that of a run.
             RunUnknown: no run has this name; the message names those that are like it.
             ClusterClosed: the cluster is closed, or its coordinator lost.
+            KeyRefused: the role of this process's key doesn't let it.
         """
         self._require_open()
         name = expect.run_name(name, "Cluster.attach")
@@ -163,6 +165,7 @@ class Submits:
 
         Raises:
             ClusterClosed: the cluster is closed, or its coordinator lost.
+            KeyRefused: the role of this process's key doesn't let it.
         """
         self._require_open()
         return [status_of(run) for run in self._host.named_runs.list()]
@@ -180,6 +183,7 @@ class Submits:
             MatchError: `name` can't be that of a run.
             RunUnknown: no run has this name; the message names those that are like it.
             ClusterClosed: the cluster is closed, or its coordinator lost.
+            KeyRefused: the role of this process's key doesn't let it.
         """
         return self._act(name, "cancel")
 
@@ -197,6 +201,7 @@ class Submits:
             RunUnknown: no run has this name; the message names those that are like it.
             RunRefused: the run goes on.
             ClusterClosed: the cluster is closed, or its coordinator lost.
+            KeyRefused: the role of this process's key doesn't let it.
         """
         return self._act(name, "forget")
 

@@ -457,7 +457,15 @@ with Cluster.connect(sys.argv[1]) as cluster:
 def test_daemon_keeps_its_own_log_and_sends_records_of_fibers_to_their_program() -> None:
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "distio.cli.main", "coordinator", "--bind", "tcp://127.0.0.1:0"],
+            [
+                sys.executable,
+                "-m",
+                "distio.cli.main",
+                "coordinator",
+                "--insecure",
+                "--bind",
+                "tcp://127.0.0.1:0",
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

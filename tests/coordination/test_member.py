@@ -167,6 +167,17 @@ def test_run_ended_empties_the_queue_of_fibers_parcels_and_postings() -> None:
     member.validate()
 
 
+def test_client_takes_no_fibers_of_runs_that_others_have_started() -> None:
+    """Whoever listens at the address that it was given could have it run them."""
+    payload, _ = dump_fibers([Fiber(fiber_id(9, 0), fiber_id(9, 0), io.pure(1), None)])
+    member = Member(2, offers_children=True)
+    member.receive(m.Place(m.Chunk(fiber_id(9, 0), [(fiber_id(9, 0), 1)], payload)))
+    assert not member.state.ready
+    assert not member.state.runs
+    assert member.state.stale == 1
+    member.validate()
+
+
 # -- together ---------------------------------------------------------------------------------
 
 
@@ -213,7 +224,8 @@ def test_outcome_is_requested_once_for_any_number_of_waits() -> None:
 
 def test_handles_of_grandchildren_travel_back_and_can_be_waited_for() -> None:
     world = World(workers=2)
-    world[2].state.offers_children = world[3].state.offers_children = True
+    for worker in (world[2], world[3]):
+        worker.state.offers_children, worker.state.worker = True, "a worker"
     inner = io.parallel(io.pure("grandchild"))  # its value is a list of handles
     program = io.zip_par(inner, inner).flat_map(lambda fs: io.wait(fs[0][0], fs[1][0]))
     handle = world.start(program)

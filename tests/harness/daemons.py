@@ -35,7 +35,9 @@ def coordinate() -> Iterator[Coordinate]:
     running: list[tuple[CoordinatorProcess, threading.Thread]] = []
 
     def start(patience: float, *, absence: float = ABSENCE_SECONDS) -> str:
-        process = CoordinatorProcess("tcp://127.0.0.1:0", patience=patience, absence=absence)
+        process = CoordinatorProcess(
+            "tcp://127.0.0.1:0", is_insecure=True, patience=patience, absence=absence
+        )
         thread = threading.Thread(target=process.run)
         thread.start()
         running.append((process, thread))

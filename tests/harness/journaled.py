@@ -35,7 +35,7 @@ class JournaledCoordinator:
     """
 
     def __init__(self, journal: Path | str, url: str, *options: str, before: str = "") -> None:
-        given = ["--journal", str(journal), "--bind", url, *options]
+        given = ["--journal", str(journal), "--bind", url, "--insecure", *options]
         self.process = subprocess.Popen(
             [sys.executable, "-c", f"{before}\n{_MAIN}", "coordinator", *given],
             stdout=subprocess.PIPE,

@@ -51,7 +51,7 @@ class Place:
         self.directory = directory
         self.journal = directory / "journal"
         command = [sys.executable, "-m", "distio.cli.main", "coordinator"]
-        command += ["--bind", "tcp://127.0.0.1:0", "--journal", str(self.journal)]
+        command += ["--insecure", "--bind", "tcp://127.0.0.1:0", "--journal", str(self.journal)]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )

@@ -122,7 +122,9 @@ class Workers:
     """A coordinator on a thread, which has little patience, and workers of its cluster."""
 
     def __init__(self, stack: ExitStack, count: int) -> None:
-        coordinator = CoordinatorProcess("tcp://127.0.0.1:0", patience=PATIENCE_OF_COORDINATOR)
+        coordinator = CoordinatorProcess(
+            "tcp://127.0.0.1:0", is_insecure=True, patience=PATIENCE_OF_COORDINATOR
+        )
         thread = threading.Thread(target=coordinator.run)
         thread.start()
         stack.callback(thread.join)

@@ -280,11 +280,11 @@ def test_distio_run_shows_the_traceback_of_user_code_alone(
         ),
         (
             ["programs.py", "--retry", "1"],
-            "--patience and --retry say how to reach a cluster that is there already; add",
+            "--patience, --retry and --keys say how to reach a cluster that is there already; add",
         ),
         (
             ["programs.py", "--patience", "1", "--workers", "0"],
-            "--patience and --retry say how to reach a cluster that is there already; add",
+            "--patience, --retry and --keys say how to reach a cluster that is there already; add",
         ),
     ],
 )
@@ -315,8 +315,8 @@ def test_distio_run_of_a_file_that_cannot_be_read_says_so(
 def test_distio_run_without_a_reachable_coordinator_says_so(
     distio: Distio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def connect(url: str, **options: float) -> Cluster:
-        assert options == {"patience": 30.0, "retry": 0.0}
+    def connect(url: str, **options: float | None) -> Cluster:
+        assert options == {"patience": 30.0, "retry": 0.0, "keys": None}
         raise ClusterError(f"no coordinator answers\nat {url}")
 
     monkeypatch.setattr(Cluster, "connect", connect)
@@ -452,7 +452,7 @@ def test_functions_and_classes_of_a_file_travel_to_workers_and_back() -> None:
 def test_distio_coordinator_says_how_to_join_it_and_ends_at_a_signal(
     number: signal.Signals,
 ) -> None:
-    with start("coordinator", "--bind", "tcp://127.0.0.1:0") as process:
+    with start("coordinator", "--insecure", "--bind", "tcp://127.0.0.1:0") as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         url = line.split()[-1]

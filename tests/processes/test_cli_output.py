@@ -45,6 +45,9 @@ def shell(command: str, *arguments: object) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+WARNED = (
+    "distio: --insecure: every user of this machine who finds the port can run programs as you\n"
+)
 FULL = "distio: can't write to standard output: No space left on device; direct it elsewhere\n"
 UNBUFFERED = "PYTHONUNBUFFERED=1"
 CLOSED = "distio: can't write to standard output: the stream is closed; direct it elsewhere\n"
@@ -68,8 +71,11 @@ CLOSED = "distio: can't write to standard output: the stream is closed; direct i
         ("distio version >/dev/full", (74, "", FULL)),
         ("distio --version >&-", (74, "", CLOSED)),
         ("distio --help >/dev/full", (74, "", FULL)),
-        ("distio coordinator --bind tcp://127.0.0.1:0 >/dev/full", (74, "", FULL)),
-        ("distio coordinator --bind tcp://127.0.0.1:0 >&-", (74, "", CLOSED)),
+        (
+            "distio coordinator --insecure --bind tcp://127.0.0.1:0 >/dev/full",
+            (74, "", WARNED + FULL),
+        ),
+        ("distio coordinator --insecure --bind tcp://127.0.0.1:0 >&-", (74, "", WARNED + CLOSED)),
     ],
 )
 def test_command_whose_output_is_not_taken_ends_in_one_line(

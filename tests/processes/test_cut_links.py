@@ -116,7 +116,7 @@ def start() -> Iterator[Start]:
     ends: list[Callable[[], None]] = []
 
     def begin(absence: float) -> tuple[CoordinatorProcess, Proxy]:
-        process = CoordinatorProcess("tcp://127.0.0.1:0", absence=absence)
+        process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True, absence=absence)
         thread = threading.Thread(target=process.run)
         thread.start()
         proxy = Proxy(process.url)

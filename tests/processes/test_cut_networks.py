@@ -1,7 +1,7 @@
 """The network between a worker and its coordinator is cut for a while, and mended.
 
-The worker is in a network namespace of its own, which only root can make. A coordinator listens on
-loopback alone, so a relay in its namespace takes the worker's connections.
+The worker is in a network namespace of its own, which only root can make. A coordinator without
+keys listens on loopback alone, so a relay in its namespace takes the worker's connections.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
 from tests.harness.chaos import calls_of, note
 from tests.harness.daemons import hear_joinings
+from tests.harness.namespaces import CutLink, begin, link
+
+__all__ = ["link"]
 
 pytestmark = pytest.mark.slow
 
@@ -60,61 +63,6 @@ while True:
 """
 
 
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=PATIENCE)
-
-
-class CutLink:
-    """A namespace that is joined to this one by a link, which can be cut.
-
-    Raises:
-        subprocess.CalledProcessError, OSError: this system doesn't let us have one.
-    """
-
-    def __init__(self, stack: ExitStack) -> None:
-        tag = f"{os.getpid() % 100_000}"
-        self.namespace, self._near, far = f"distio-{tag}", f"dn{tag}", f"df{tag}"
-        net = os.getpid() % 250 + 1
-        self.here, there = f"10.213.{net}.1", f"10.213.{net}.2"
-        ip("netns", "add", self.namespace)
-        stack.callback(ip, "netns", "del", self.namespace)
-        ip("link", "add", self._near, "type", "veth", "peer", "name", far)
-        # with its namespace it would go some time later, and the next test is to use its name
-        stack.callback(ip, "link", "del", self._near)
-        ip("link", "set", far, "netns", self.namespace)
-        ip("addr", "add", f"{self.here}/30", "dev", self._near)
-        self.set("up")
-        ip("-n", self.namespace, "addr", "add", f"{there}/30", "dev", far)
-        ip("-n", self.namespace, "link", "set", far, "up")
-        ip("-n", self.namespace, "link", "set", "lo", "up")
-
-    def set(self, state: str) -> None:
-        """Cut the link ("down"), or mend it ("up")."""
-        ip("link", "set", self._near, state)
-
-    def start(self, stack: ExitStack, *command: str) -> subprocess.Popen[str]:
-        """Start a program in the namespace."""
-        inside = ["ip", "netns", "exec", self.namespace, *command]
-        return begin(stack, inside)
-
-
-def begin(stack: ExitStack, command: list[str]) -> subprocess.Popen[str]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    stack.callback(process.communicate)
-    stack.callback(process.kill)
-    return process
-
-
-@pytest.fixture
-def link() -> Iterator[CutLink]:
-    with ExitStack() as stack:
-        try:
-            made = CutLink(stack)
-        except (subprocess.CalledProcessError, OSError) as error:
-            pytest.skip(f"this system lets us make no network namespace: {error}")
-        yield made
-
-
 class FarWorker:
     """A worker behind a relay, beside a coordinator on a thread, and a client of its cluster."""
 
@@ -122,7 +70,9 @@ class FarWorker:
         self, stack: ExitStack, link: CutLink, patience_of_coordinator: float = PATIENCE_OF_ALL
     ) -> None:
         self._joinings = stack.enter_context(hear_joinings())
-        coordinator = CoordinatorProcess("tcp://127.0.0.1:0", patience=patience_of_coordinator)
+        coordinator = CoordinatorProcess(
+            "tcp://127.0.0.1:0", is_insecure=True, patience=patience_of_coordinator
+        )
         thread = threading.Thread(target=coordinator.run)
         thread.start()
         stack.callback(thread.join)

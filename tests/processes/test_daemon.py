@@ -93,7 +93,7 @@ class Coordinator:
         self.begin()
 
     def begin(self) -> None:
-        self._process = CoordinatorProcess(self.url)
+        self._process = CoordinatorProcess(self.url, is_insecure=True)
         self.url = self._process.url
         self._thread = threading.Thread(target=self._process.run)
         self._thread.start()

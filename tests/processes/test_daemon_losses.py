@@ -30,7 +30,7 @@ class Daemon:
 
     def __init__(self, stack: ExitStack) -> None:
         joinings = stack.enter_context(hear_joinings())
-        coordinator = CoordinatorProcess("tcp://127.0.0.1:0", absence=FOR_EVER)
+        coordinator = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True, absence=FOR_EVER)
         thread = threading.Thread(target=coordinator.run)
         thread.start()
         stack.callback(thread.join)

@@ -146,6 +146,7 @@ class Daemons:
             "distio.cli.main",
             "coordinator",
             "--bind=tcp://127.0.0.1:0",
+            "--insecure",
             "--absence=0",
         ]
         self.coordinator = start(*command, *options, stderr=subprocess.STDOUT)

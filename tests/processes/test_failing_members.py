@@ -173,7 +173,7 @@ def test_log_handler_that_raises_harms_no_run(
 @pytest.fixture
 def clustered() -> Iterator[tuple[Cluster, LinkedHost, Coordinator]]:
     """A cluster of one client, and the machine of its coordinator."""
-    process = CoordinatorProcess("tcp://127.0.0.1:0", absence=0)
+    process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True, absence=0)
     thread = threading.Thread(target=process.run)
     thread.start()
     cluster = Cluster.connect(process.url)

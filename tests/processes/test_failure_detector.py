@@ -167,7 +167,15 @@ def test_worker_stopped_for_too_long_is_a_named_loss_and_is_told_why(
 @pytest.mark.slow
 def test_coordinator_stopped_for_too_long_is_a_named_loss() -> None:
     code = "from distio.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "coordinator", "--bind", "tcp://127.0.0.1:0"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "coordinator",
+        "--insecure",
+        "--bind",
+        "tcp://127.0.0.1:0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1].decode()
@@ -187,7 +195,7 @@ ALL_IN_ONE_GROUP = """
 import subprocess, sys, time
 from distio import Cluster, io
 main = [sys.executable, "-c", "import distio.cli.main as m; m.main()", "coordinator"]
-main += ["--bind", "tcp://127.0.0.1:0", "--patience", "0.5"]
+main += ["--insecure", "--bind", "tcp://127.0.0.1:0", "--patience", "0.5"]
 with subprocess.Popen(main, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as coordinator:
     url = coordinator.stdout.readline().split()[-1].decode()
     worker = [sys.executable, "-m", "distio_worker.main", url, "--patience", "0.5"]

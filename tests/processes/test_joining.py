@@ -129,7 +129,15 @@ def test_run_loses_a_coordinator_that_is_silent_for_longer_than_its_patience() -
     text = "from distio import io\nmain = io.defer(print, 'on', flush=True).then(io.sleep(9e9))\n"
     Path("program.py").write_text(text)
     code = "from distio.cli.main import main; main()"
-    arguments = [sys.executable, "-c", code, "coordinator", "--bind", "tcp://127.0.0.1:0"]
+    arguments = [
+        sys.executable,
+        "-c",
+        code,
+        "coordinator",
+        "--insecure",
+        "--bind",
+        "tcp://127.0.0.1:0",
+    ]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as other:
         try:
             assert other.stdout is not None

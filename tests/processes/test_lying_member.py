@@ -123,7 +123,7 @@ def test_honest_run_ends_rightly_beside_a_member_that_lies() -> None:
 
 @pytest.fixture
 def coordinator() -> Iterator[str]:
-    process = CoordinatorProcess("tcp://127.0.0.1:0")
+    process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True)
     thread = threading.Thread(target=process.run)
     thread.start()
     yield process.url

@@ -379,7 +379,7 @@ THREADED: dict[str, CoordinatorProcess] = {}
 
 @pytest.fixture
 def coordinator() -> Iterator[str]:
-    process = CoordinatorProcess("tcp://127.0.0.1:0")
+    process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True)
     THREADED[process.url] = process
     thread = threading.Thread(target=process.run)
     thread.start()
@@ -458,14 +458,19 @@ def test_connect_to_a_text_that_is_no_url_says_so(url: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "192.168.0.1", "[::]", "example.org"])
-def test_coordinator_that_would_listen_beyond_loopback_is_refused(host: str) -> None:
-    with pytest.raises(ClusterError, match="beyond loopback"):
-        CoordinatorProcess(f"tcp://{host}:7077")
+def test_coordinator_that_would_listen_beyond_loopback_without_keys_is_refused(host: str) -> None:
+    with pytest.raises(ClusterError, match="--insecure is for loopback alone"):
+        CoordinatorProcess(f"tcp://{host}:7077", is_insecure=True)
+
+
+def test_coordinator_that_would_listen_on_loopback_without_keys_is_refused() -> None:
+    with pytest.raises(ClusterError, match="without keys: anybody who reaches the port"):
+        CoordinatorProcess("tcp://127.0.0.1:0")
 
 
 def test_coordinator_at_a_port_in_use_says_so(coordinator: str) -> None:
     with pytest.raises(ClusterError, match="Address already in use"):
-        CoordinatorProcess(coordinator)
+        CoordinatorProcess(coordinator, is_insecure=True)
 
 
 def test_local_cluster_without_workers_is_refused() -> None:

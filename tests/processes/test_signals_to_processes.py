@@ -24,7 +24,7 @@ from tests.conftest import PATIENCE
 COORDINATOR = """
 from distio.runtime.coordinator_process import serve
 told()
-serve("tcp://127.0.0.1:0", lambda url: print(url, flush=True))
+serve("tcp://127.0.0.1:0", lambda url: print(url, flush=True), is_insecure=True)
 """
 
 DAEMON = """

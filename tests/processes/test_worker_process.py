@@ -129,7 +129,9 @@ def daemon_at() -> Iterator[Daemon]:
     started: list[subprocess.Popen[str]] = []
 
     def join(processes: int) -> Cluster:
-        coordinator = daemon("distio.cli.main", "coordinator", "--bind", "tcp://127.0.0.1:0")
+        coordinator = daemon(
+            "distio.cli.main", "coordinator", "--insecure", "--bind", "tcp://127.0.0.1:0"
+        )
         started.append(coordinator)
         assert coordinator.stdout is not None
         url = coordinator.stdout.readline().split()[-1]

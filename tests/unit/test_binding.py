@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from distio import Cluster, Ok, io
-from distio.errors import ClusterError
+from distio.errors import ClusterError, HandshakeRefused
 from distio.runtime import binding
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
@@ -124,6 +125,26 @@ def test_file_that_is_no_socket_is_left_alone(path: Path) -> None:
     with pytest.raises(ClusterError, match="there is a file that is no socket; choose another"):
         CoordinatorProcess(f"ipc://{path}")
     assert path.read_text() == "precious"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user, too")
+def test_coordinator_of_another_user_at_an_ipc_address_is_not_joined() -> None:
+    """It could have this process run anything."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        os.chmod(directory, 0o777)
+        url = f"ipc://{directory}/c"
+        code = (
+            "import os; from distio.runtime.coordinator_process import serve; os.setuid(65534);"
+            f"serve({url!r}, lambda _: print('ready', flush=True))"
+        )
+        command = [sys.executable, "-c", code]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "ready\n"
+            with pytest.raises(HandshakeRefused, match=r"another user \(uid 65534\)"):
+                Cluster.connect(url)
+            other.terminate()
 
 
 @pytest.mark.parametrize("url", ["ipc://@name", "ipc://*"])

@@ -26,6 +26,7 @@ from distio.errors import (
     InDoubt,
     InvariantBroken,
     JournalError,
+    KeyRefused,
     MainThreadAway,
     MatchError,
     MultipleExceptions,
@@ -125,6 +126,7 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
     (ForeignException(message="it broke", type_name="lib.Odd"), "lib.Odd: it broke"),
     (ClusterError("no port is free"), "no port is free"),
     (HandshakeRefused("other version"), "other version"),
+    (KeyRefused("no such key"), "no such key"),
     (RunUnknown("no run 'nightly'"), "no run 'nightly'"),
     (JournalError("turn 3 is missing"), "turn 3 is missing"),
     (RunRefused("it goes on"), "it goes on"),
@@ -182,7 +184,7 @@ def test_exceptions_of_distio_are_distio_errors(kind: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [HandshakeRefused, JournalError, RunUnknown, RunRefused, ClusterClosed]
+    "kind", [HandshakeRefused, JournalError, KeyRefused, RunUnknown, RunRefused, ClusterClosed]
 )
 def test_cluster_exceptions_are_cluster_errors(kind: type[Exception]) -> None:
     assert issubclass(kind, ClusterError)

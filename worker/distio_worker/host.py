@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from distio.core.pickling.spaces import current_space
@@ -56,6 +57,7 @@ def serve(
     grace: float = GRACE_SECONDS,
     black_box: BlackBox | None = None,
     accepts_other_code: bool = False,
+    keys: Path | None = None,
 ) -> str:
     """Host fibers for the cluster at `url` until it closes or this process is told to end.
 
@@ -73,6 +75,7 @@ def serve(
         grace: for how many seconds fibers may go on when the process is told to end.
         black_box: where this process notes what it does, if somebody watches it.
         accepts_other_code: whether fibers are taken that were saved with other code than that here.
+        keys: the folder of the keys of this worker; None: it has none.
 
     Returns:
         Why it has ended, as it was meant to. If it had to leave, because something in it failed, it
@@ -99,6 +102,7 @@ def serve(
             timeout=seconds,
             lifeline=lifeline,
             patience=patience,
+            keys=keys,
         )
 
     host = join(url, connect_within, retry, log=log.log, timeout=timeout, lifeline=lifeline)

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -14,6 +15,7 @@ import typer
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.failure_detector import PATIENCE_SECONDS
+from distio.runtime.keys import chosen_keys
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.process_supervisor import LOST, MAX_RESTARTS, WITHIN_SECONDS
 from distio_worker.host import GRACE_SECONDS, end, serve
@@ -123,6 +125,15 @@ def worker(
             "(distio.stands_in_for). May be given several times.",
         ),
     ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="The folder with the keys of this worker, which `distio keygen` or `distio keys "
+            "add` has made; by default the one that DISTIO_KEYS names, if it is set.",
+        ),
+    ] = None,
     lifeline: Annotated[
         int | None, typer.Option(hidden=True, help="End with this descriptor.")
     ] = None,
@@ -163,6 +174,7 @@ def worker(
         log.info("joined the cluster at %s as worker %d", url, number)
 
     try:
+        folder = chosen_keys(keys)
         if lifeline is None and (processes > 1 or retry):
             arguments = ["--threads", str(threads), "--retry", str(retry)]
             arguments += ["--patience", str(patience), "--grace", str(grace)]
@@ -177,6 +189,7 @@ def worker(
                 max_restarts=max_restarts,
                 within_seconds=within,
                 patience=patience,
+                keys=folder,
             )
             end(kept.run())
         reason = serve(
@@ -191,6 +204,7 @@ def worker(
             grace=grace,
             black_box=None if black_box is None else hold_black_box(black_box),
             accepts_other_code=accept_changed_code,
+            keys=folder,
         )
     except ClusterClosed as error:
         log.error("lost the cluster at %s: %s", url, error)

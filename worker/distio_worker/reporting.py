@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from pathlib import Path
 from typing import final
 
 from distio.errors import ClusterError
@@ -31,13 +32,15 @@ class Reporter:
         patience: see `distio.runtime.failure_detector`.
         retry: for how many seconds to try again if nobody answers, or if the coordinator was lost;
             0: not at all.
+        keys: the folder of the keys of the daemon; None: it has none.
     """
 
-    def __init__(self, url: str, patience: float, retry: float) -> None:
+    def __init__(self, url: str, patience: float, retry: float, keys: Path | None = None) -> None:
         self.family = secrets.token_hex(8)
         self._url = url
         self._patience = patience
         self._retry = retry
+        self._keys = keys
         self._mutex = threading.Lock()
         self._host: LinkedHost | None = None
         self._unreported: list[WorkerExited] = []
@@ -86,5 +89,11 @@ class Reporter:
 
     def _connect(self, seconds: float) -> LinkedHost:
         return connect(
-            self._url, "supervisor", 1, family=self.family, timeout=seconds, patience=self._patience
+            self._url,
+            "supervisor",
+            1,
+            family=self.family,
+            timeout=seconds,
+            patience=self._patience,
+            keys=self._keys,
         )

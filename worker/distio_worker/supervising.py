@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final, final
 
 from distio.protocol.messages import WorkerExited
@@ -50,6 +51,7 @@ class Supervisor:
         max_restarts: how often each is started again at most because it has ended,
         within_seconds: in such a time.
         patience: for how many seconds a worker may be stopped.
+        keys: the folder of their keys; None: they have none.
     """
 
     def __init__(
@@ -63,16 +65,17 @@ class Supervisor:
         max_restarts: int = MAX_RESTARTS,
         within_seconds: float = WITHIN_SECONDS,
         patience: float = PATIENCE_SECONDS,
+        keys: Path | None = None,
     ) -> None:
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self._processes = processes
-        self._arguments = [url, *arguments]
+        self._arguments = [url, *arguments, *([] if keys is None else [f"--keys={keys}"])]
         self._joins_again = retry > 0
         self._grace = grace
         self._supervised = ProcessSupervisor(self, patience)
         self._memory = MemoryWatch()
         self._serials = itertools.count(1)
-        self._reporter = Reporter(url, patience, retry)
+        self._reporter = Reporter(url, patience, retry, keys)
         self._code = 0
 
     def run(self) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from distio.coordination.membership.identity import ANYBODY, Identity
 from distio.coordination.settings import Settings
 from distio.protocol.codec import from_member
 
@@ -53,11 +54,13 @@ class Heard(_Input, frozen=True, array_like=True, tag=True, gc=False):
 
     address: bytes
     frames: list[bytes]
+    identity: Identity = ANYBODY
+    """Whose key the connection has."""
 
     def take_up(self, board: Handshakes) -> None:
         """Tell the coordinator."""
         batch = from_member.read(self.frames)
-        board.hear(self.now, self.address, batch.messages, batch.first, batch.heard)
+        board.hear(self.now, self.address, batch.messages, batch.first, batch.heard, self.identity)
 
 
 class Refused(_Input, frozen=True, array_like=True, tag=True, gc=False):

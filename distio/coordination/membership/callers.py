@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final, final
 
+from distio.coordination.membership.identity import ANYBODY, Identity
 from distio.protocol import messages as m
 
 __all__ = ["Caller", "Callers", "TokenInUse"]
@@ -13,14 +14,16 @@ _MOST_CALLERS: Final = 4_096
 
 
 class TokenInUse(Exception):
-    """Another connection has said this half of the handshake."""
+    """Another connection, or the process with another key, has said this of the handshake."""
 
 
 @final
 class Caller:
     """A process that has begun to shake hands."""
 
-    def __init__(self) -> None:
+    def __init__(self, identity: Identity) -> None:
+        self.identity: Final = identity
+        """That of both halves."""
         self.begins: m.Hello | m.Resume | None = None
         self.speaks_from = b""
         self.listens_at = b""
@@ -52,17 +55,24 @@ class Callers:
         """Those of all halves."""
         return [*self._token_of]
 
-    def take(self, address: bytes, message: m.Hello | m.Listen | m.Resume) -> Caller:
-        """One half of a handshake came from this address.
+    def take(
+        self,
+        address: bytes,
+        message: m.Hello | m.Listen | m.Resume,
+        identity: Identity = ANYBODY,
+    ) -> Caller:
+        """One half of a handshake came from this address, of a peer with this identity.
 
         Raises:
-            TokenInUse: the half was there.
+            TokenInUse: the half was there, or the other half is that of another identity.
         """
         caller = self._by_token.get(message.token)
         if caller is None:
-            caller = self._by_token[message.token] = Caller()
-        elif caller.listens_at if isinstance(message, m.Listen) else caller.speaks_from:
-            raise TokenInUse
+            caller = self._by_token[message.token] = Caller(identity)
+        else:
+            half = caller.listens_at if isinstance(message, m.Listen) else caller.speaks_from
+            if half or caller.identity != identity:
+                raise TokenInUse
         self._token_of[address] = message.token
         if isinstance(message, m.Listen):
             caller.listens_at = address

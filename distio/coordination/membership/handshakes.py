@@ -11,6 +11,8 @@ Rules
   a limit allows: the oldest make room.
 - Messages of a member reach the gate in order, each of them once; see `session`. Messages of an
   unknown peer are counted and dropped. Of those that come from a former member, the log tells.
+- A member has joined with one key, or with none: both connections have it, those with which the
+  member comes back have it, and its role says what the member may say; see `identity`.
 - Frames that aren't of our protocol are refused. A member that sends one loses its membership, for
   some of what it has said is missing. An unknown peer is told once; no more than `_MOST_REFUSED` of
   them are remembered, and while there are as many, others are told nothing, so that none of them
@@ -44,6 +46,12 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.words import describe_unplaced
 from distio.coordination.gate import Gate, Incident
 from distio.coordination.membership.callers import Caller, Callers, TokenInUse
+from distio.coordination.membership.identity import (
+    ANYBODY,
+    Identity,
+    refusal_of_kind,
+    refusal_of_message,
+)
 from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.links import Link, Links
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
@@ -140,10 +148,14 @@ class Handshakes:
         messages: Sequence[m.MemberMessage],
         first: int = 0,
         heard: int = 0,
+        identity: Identity = ANYBODY,
     ) -> None:
-        """One batch came from this address, with this header."""
+        """One batch came from this address, with this header, of a peer with this key."""
         self._now = now
         link = self._links.at(address)
+        if link is not None and link.identity != identity:
+            self.refuse(address, "another key on one connection")
+            return
         if link is not None:
             try:
                 messages = link.session.hear(now, first, heard, messages)
@@ -156,12 +168,14 @@ class Handshakes:
                 self.outgoing.setdefault(link.listens_at, [])  # an empty batch, if nothing is said
         for message in messages:
             if isinstance(message, m.HANDSHAKE):
-                self._shake_hands(now, address, message)
+                self._shake_hands(now, address, message, identity)
             elif link is not None and self._links.at(address) is link:
-                if isinstance(message, m.RenewLease):
+                if (reason := refusal_of_message(identity, message)) is not None:
+                    self.refuse(address, reason)
+                elif isinstance(message, m.RenewLease):
                     self._renew(link, message)
-                    continue
-                self._happened(now, Received(link.member, message))
+                else:
+                    self._happened(now, Received(link.member, message))
             else:
                 self._drop(address)
         if self._links.absent:
@@ -207,13 +221,17 @@ class Handshakes:
             self._say(address, m.Refused(reason))
 
     def _shake_hands(
-        self, now: float, address: bytes, message: m.Hello | m.Listen | m.Resume
+        self,
+        now: float,
+        address: bytes,
+        message: m.Hello | m.Listen | m.Resume,
+        identity: Identity,
     ) -> None:
         if self._links.at(address) or address in self._callers or address in self._spent:
             self.refuse(address, "two handshakes on one connection")
             return
         try:
-            caller = self._callers.take(address, message)
+            caller = self._callers.take(address, message, identity)
         except TokenInUse:
             self.refuse(address, "a token that is in use")
             return
@@ -228,19 +246,25 @@ class Handshakes:
 
     def _admit(self, now: float, caller: Caller, hello: m.Hello) -> None:
         reason = refusal(hello.protocol, hello.python)
+        if reason is None:
+            reason = refusal_of_kind(caller.identity, hello.kind)
         if reason is None and self.machine.is_closing:
             reason = "the coordinator is about to end"
         if reason is not None:
             self.refuse(caller.listens_at, reason)
             return
         known = self._links.with_proof(hello.proof)
+        if known is not None and known.identity != caller.identity:
+            self.refuse(caller.listens_at, "a proof that is in use")
+            return
         if known is not None:  # its connections broke before it was told that it has joined
             self._go_on(caller, known, 0, hello.attempt)
             return
         member = self.machine.state.next_incarnation
-        link = Link(member, hello, begin_session(self._absence))
+        link = Link(member, hello, begin_session(self._absence), caller.identity)
         self._links.connect(link, caller.speaks_from, caller.listens_at)
-        self._log.log(f"{hello.kind} {member} joined: process {hello.pid}")
+        key = f", with the key {link.identity.name!r}" if link.identity.name else ""
+        self._log.log(f"{hello.kind} {member} joined: process {hello.pid}{key}")
         self._say(caller.listens_at, self._welcome(link))
         fence = self._lease * (1 + MARGIN) if link.is_worker and self._absence else 0.0
         self._happened(now, Joined(hello, fence))
@@ -252,7 +276,8 @@ class Handshakes:
         if link is None or member not in self.machine.members:
             self._fence(caller, member)
             return
-        if not link.proof or link.proof != resume.proof:
+        is_same = link.proof == resume.proof and link.identity == caller.identity
+        if not (link.proof and is_same):
             reason = "this process isn't the member that it says it is"
             if self._outage > 0:
                 reason += f", or {_WENT_BACK}, in which that number wasn't given yet"
@@ -294,7 +319,8 @@ class Handshakes:
         # a client that waits for a coordinator may be held for lost meanwhile, as workers may
         has_lease = link.is_worker or self._outage > 0
         absence = max(self._absence, self._outage)
-        return m.Welcome(link.member, absence, self._lease if has_lease else 0.0)
+        lease = self._lease if has_lease else 0.0
+        return m.Welcome(link.member, absence, lease, link.identity.role, link.identity.name)
 
     def _renew(self, link: Link, question: m.RenewLease) -> None:
         """A member asks for its lease; one that was lost isn't heard here any more."""

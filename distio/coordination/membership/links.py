@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, KeysView
 from typing import TypeAlias
 
+from distio.coordination.membership.identity import Identity
 from distio.coordination.membership.session import Session
 from distio.protocol import messages as m
 
@@ -16,8 +17,12 @@ MemberSession: TypeAlias = Session[m.CoordinatorMessage, m.MemberMessage]
 class Link:
     """One member: its session, and the addresses of the connections that it has now."""
 
-    def __init__(self, member: int, hello: m.Hello, session: MemberSession) -> None:
+    def __init__(
+        self, member: int, hello: m.Hello, session: MemberSession, identity: Identity
+    ) -> None:
         self.member = member
+        self.identity = identity
+        """The key with which it has joined, and comes back."""
         self.is_worker = hello.kind == "worker"
         self.proof = hello.proof
         """By which it proves that it is itself."""

@@ -250,6 +250,10 @@ class Placement(MemberFeature):
     def place(self, message: m.Place) -> None:
         """Fibers have come, as a pickle."""
         state, chunk = self._state, message.chunk
+        is_client = state.offers_children and state.worker is None
+        if is_client and chunk.run not in state.runs:
+            state.stale += 1  # a client hosts its own runs: it runs nothing that others send it
+            return
         run = state.runs.get(chunk.run) or state.new_run(chunk.run)
         run.snapshots = message.snapshots
         run.alive += len(chunk.fibers)

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import msgspec
 
-from distio.protocol.base import CoordinatorMessage, MemberMessage, Payload
-from distio.protocol.domains import Count, Id
+from distio.protocol.base import EVERYBODY, CoordinatorMessage, MemberMessage, Payload
+from distio.protocol.domains import Count, Id, Role
 
 __all__ = ["LogLevels", "LogLevelsSet", "LogsHeard", "LogsRelayed", "RelayLogs", "SetLogLevels"]
 
@@ -39,6 +39,7 @@ class LogLevels(msgspec.Struct, frozen=True, gc=False):
 class SetLogLevels(MemberMessage, frozen=True, gc=False):
     """The levels for fibers of this client that are placed from now on."""
 
+    roles: ClassVar[frozenset[Role]] = EVERYBODY
     levels: LogLevels
 
 
@@ -58,6 +59,7 @@ class RelayLogs(MemberMessage, frozen=True, gc=False):
 class LogsHeard(MemberMessage, frozen=True, gc=False):
     """So many bytes of records have come here since the last such message."""
 
+    roles: ClassVar[frozenset[Role]] = EVERYBODY
     bytes: Count
 
 

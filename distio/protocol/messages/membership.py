@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from distio.errors import ProcessExit
-from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
-from distio.protocol.domains import Count, Id, MemberKind, Seconds, Threads, Token
+from distio.protocol.base import EVERYBODY, CoordinatorMessage, FiberId, MemberMessage
+from distio.protocol.domains import Count, Id, MemberKind, Role, Seconds, Threads, Token
 
 __all__ = [
     "HANDSHAKE",
@@ -78,6 +78,7 @@ class Resume(MemberMessage, frozen=True, gc=False):
 class RenewLease(MemberMessage, frozen=True, gc=False):
     """The member asks whether it still is one, and may step its fibers."""
 
+    roles: ClassVar[frozenset[Role]] = EVERYBODY
     is_numbered: ClassVar[bool] = False
     asked_at: Seconds
     """What its own clock shows; only the member looks at it."""
@@ -111,6 +112,7 @@ class WorkerExited(MemberMessage, frozen=True, gc=False):
 class Goodbye(MemberMessage, frozen=True, gc=False):
     """The member leaves, and its fibers have ended, or go on elsewhere."""
 
+    roles: ClassVar[frozenset[Role]] = EVERYBODY
     reason: str = ""
     """Why the member can't go on; empty if it leaves of its own will."""
     is_to_be_heard: bool = False
@@ -128,6 +130,10 @@ class Welcome(CoordinatorMessage, frozen=True, gc=False):
     lease: Seconds = 0.0
     """For how many seconds it may step its fibers unless its lease is renewed; 0: as long as it is
     connected."""
+    role: Role = "any"
+    """What the member may do, by its key."""
+    key: str = ""
+    """The name of its key; empty: it has none."""
 
 
 class LeaseRenewed(CoordinatorMessage, frozen=True, gc=False):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from distio.protocol.base import CoordinatorMessage, MemberMessage
-from distio.protocol.domains import Count
+from distio.protocol.base import EVERYBODY, CoordinatorMessage, MemberMessage
+from distio.protocol.domains import Count, Role
 
 __all__ = ["AwaitHeard", "Heard"]
 
@@ -13,6 +13,7 @@ __all__ = ["AwaitHeard", "Heard"]
 class AwaitHeard(MemberMessage, frozen=True, gc=False):
     """Tell this member when what it has said before is heard."""
 
+    roles: ClassVar[frozenset[Role]] = EVERYBODY
     said: Count
     """How many messages these are, since it is a member."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
-from distio.protocol.base import FiberId, MemberMessage
-from distio.protocol.domains import Count, Epoch, Id, Positive, Sequence, Snapshots
+from distio.protocol.base import CLIENTS, EVERYBODY, FiberId, MemberMessage
+from distio.protocol.domains import Count, Epoch, Id, Positive, Role, Sequence, Snapshots
 
 __all__ = ["Progress", "RunProgress", "StartRun"]
 
@@ -13,6 +15,7 @@ __all__ = ["Progress", "RunProgress", "StartRun"]
 class StartRun(MemberMessage, frozen=True, gc=False):
     """A run begins: its root lives at this member, which wants to know when the run ends."""
 
+    roles: ClassVar[frozenset[Role]] = CLIENTS
     run: Id
     snapshots: Snapshots = "off"
     """What is kept of its fibers, in case a worker is lost."""
@@ -35,6 +38,7 @@ class RunProgress(msgspec.Struct, frozen=True, gc=False):
 class Progress(MemberMessage, frozen=True, gc=False):
     """How a member fares; sent when it runs dry or has something to tell."""
 
+    roles: ClassVar[frozenset[Role]] = EVERYBODY
     received: Count
     """How many messages it had handled when it said so, but for those that aren't counted."""
     ready: Count

@@ -11,6 +11,7 @@ import pytest
 
 from distio.coordination.journal.inputs import decode
 from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.membership.identity import ANYBODY
 from distio.coordination.settings import Settings
 from distio.coordination.state.store import InMemory
 from distio.errors import JournalError
@@ -217,7 +218,7 @@ def test_member_that_only_renews_its_lease_makes_no_cut_due(tmp_path: Path) -> N
     journal.checkpoint_now(decider.board)
     assert decider.seconds_to_checkpoint is None
     for message, is_change in ((RenewLease(5.0), False), (CancelRun(1), True)):
-        decider.hear(b"member", Batch([message], []), [])
+        decider.hear(b"member", Batch([message], []), [], ANYBODY)
         assert (decider.seconds_to_checkpoint is not None) is is_change
     journal.close()
 

@@ -1,0 +1,195 @@
+"""The keys of a coordinator at work: who connects, who they are, and who has to go.
+
+libzmq asks about each peer that has proved to have its key (ZAP), on a socket of this context which
+the coordinator's own thread answers, in the same loop as all else. If nobody answered, libzmq would
+let nobody in. A key that leaves the list costs its connections at once: they are shut down below
+libzmq, which has no call for that, and would go on with a peer that it has let in.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, final
+
+import zmq
+
+from distio.coordination.membership.identity import Identity
+from distio.coordination.membership.keys import DOMAIN, answer
+from distio.coordination.membership.rate_limited_log import RateLimitedLog
+from distio.errors import ClusterError
+from distio.runtime.keys import CoordinatorKeys
+from distio.runtime.watching import DirectoryWatch
+
+__all__ = ["Doorkeeper", "cut"]
+
+log: Final = logging.getLogger("distio.coordinator")
+
+_MOST_AT_ONCE: Final = 100
+_FAILURES: Final[dict[int, str]] = {
+    zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: "it has no key",
+    zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: "it takes another key for that of this coordinator",
+}
+"""By what libzmq says of a handshake that has failed."""
+
+
+@final
+class Doorkeeper:
+    """Lets peers in by their keys.
+
+    Args:
+        context: that of the router.
+        router: the coordinator's socket, which isn't bound yet.
+        keys: those of the coordinator.
+
+    Raises:
+        ClusterError: the list is wrong, or the system doesn't tell us of its changes.
+    """
+
+    events: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    """What the monitor of the router has to report, for the log."""
+
+    def __init__(
+        self, context: zmq.Context[Any], router: zmq.Socket[Any], keys: CoordinatorKeys
+    ) -> None:
+        self._watch = _watch(keys.folder)
+        self._keys = keys
+        keys.read_again()  # it may have changed before it was watched
+        self._identities = keys.allowed.identities()
+        self._users: dict[int, str] = {}
+        """By descriptor, the line of the list by which a connection was let in."""
+        self._peers: dict[int, str] = {}
+        """By descriptor, the addresses of all connections."""
+        self._failure = ""
+        """Why the handshake failed of the connection that breaks next."""
+        self._log = RateLimitedLog(log.warning, log.error)
+        self._questions: zmq.Socket[Any] = context.socket(zmq.REP)
+        self._questions.bind("inproc://zeromq.zap.01")
+        router.curve_server = True
+        router.curve_secretkey = keys.secret
+        router.zap_domain = DOMAIN
+        router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+    @property
+    def sources(self) -> tuple[zmq.Socket[Any], int]:
+        """What is to be polled."""
+        return self._questions, self._watch.reader
+
+    def close(self) -> None:
+        """Let nobody in any more; the context closes the socket."""
+        self._log.finish()
+        self._watch.close()
+
+    # -- coming in ------------------------------------------------------------------------
+
+    def answer(self) -> None:
+        """Answer libzmq's questions, so many at the most before the members are heard again."""
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                request = self._questions.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            verdict = answer(request, self._keys.allowed)
+            if verdict.complaint:
+                self._complain(verdict.complaint)
+            self._questions.send_multipart(verdict.reply)
+
+    def identity_of(self, frame: zmq.Frame) -> Identity | None:
+        """Who has sent this; None: the key isn't on the list any more."""
+        return self._identities.get(_user_of(frame))
+
+    def note(self, descriptor: int, frame: zmq.Frame) -> None:
+        """This frame came by a connection that is watched."""
+        self._users[descriptor] = _user_of(frame)
+
+    def note_event(self, event: int, value: int) -> None:
+        """The monitor of the router has reported one of `events`."""
+        if event == zmq.EVENT_ACCEPTED:
+            self._peers[value] = _peer_of(value)
+        else:
+            self._failure = _FAILURES.get(value, "it breaks the protocol of ZeroMQ")
+
+    def hung_up(self, descriptor: int) -> None:
+        """This connection broke."""
+        self._users.pop(descriptor, None)
+        peer = self._peers.pop(descriptor, "an unknown address")
+        failure, self._failure = self._failure, ""
+        if failure:  # libzmq reports the break right after the failure
+            self._complain(f"the peer at {peer}: {failure}")
+
+    def _complain(self, text: str) -> None:
+        self._log.log_limited(time.monotonic(), "refusals", f"refused {text}")
+
+    # -- the list -------------------------------------------------------------------------
+
+    def look(self, events: Mapping[Any, int]) -> dict[int, str]:
+        """Read the list again if its file has changed.
+
+        Returns:
+            By descriptor, why a connection may not stay.
+        """
+        if self._watch.reader not in events:
+            return {}
+        self._watch.clear()
+        before = str(self._keys.allowed)
+        try:
+            self._keys.read_again()
+        except ClusterError as error:
+            log.error("the keys stay as they were: %s", error)
+            return {}
+        if str(self._keys.allowed) == before:
+            return {}
+        self._identities = self._keys.allowed.identities()
+        gone = {each: user for each, user in self._users.items() if user not in self._identities}
+        log.info(
+            "the keys have changed: %d may join now, and %d connections are cut",
+            len(self._identities),
+            len(gone),
+        )
+        return {each: revoked(user) for each, user in gone.items()}
+
+
+def _watch(folder: Path) -> DirectoryWatch:
+    try:
+        return DirectoryWatch(folder)
+    except OSError as error:
+        raise ClusterError(
+            f"can't watch {folder} for changes of the keys: {error.strerror}; the system limits "
+            f"such watches (fs.inotify.max_user_instances, fs.inotify.max_user_watches)"
+        ) from error
+
+
+def revoked(user: str) -> str:
+    """What a peer is told whose key isn't on the list any more.
+
+    >>> revoked("rack-1 worker 0a")
+    "its key 'rack-1' was revoked, or is for another role now"
+    """
+    return f"its key {user.partition(' ')[0]!r} was revoked, or is for another role now"
+
+
+def _user_of(frame: zmq.Frame) -> str:
+    try:
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:  # nobody is let in without one
+        return ""
+
+
+def _peer_of(descriptor: int) -> str:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            host, port, *_ = connection.getpeername()
+            return f"{host}:{port}"
+    except OSError:  # it is closed already
+        return "an address that is gone"
+
+
+def cut(descriptor: int) -> None:
+    """End a connection; both sides of it see that at once."""
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
