@@ -40,6 +40,7 @@ from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.recovery.coordinator import MAX_LOSSES, Recovery
 from distio.coordination.recovery.reports import LossReports
 from distio.coordination.references.coordinator import References
+from distio.coordination.roster.coordinator import Roster
 from distio.coordination.runs.coordinator import Runs
 from distio.coordination.settings import Settings
 from distio.coordination.state.coordinator import CoordinatorState
@@ -86,6 +87,7 @@ class Features(NamedTuple):
     runs: Runs  # after all from which a lost member has something: its runs may be over then
     deadlocks: DeadlockDetector
     status: StatusQueries
+    roster: Roster
     placement: Placement  # late: what has become of members and runs in this event is known
     other_code: OtherCode
     loss_reports: LossReports  # last: it tells where fibers were placed
@@ -144,6 +146,7 @@ def _make(
             state, unverified_waits.of_run, locks.all_held, endings.deadlocked
         ),
         status=StatusQueries(state),
+        roster=Roster(state),
         placement=placement,
         other_code=OtherCode(
             state, placement.admit_offer, placement.take_in, named_runs.clients_of

@@ -31,6 +31,7 @@ from distio.runtime.link import LinkedHost
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import Frames, receive
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
+from distio.runtime.workers import Worker
 
 __all__ = ["HANDSHAKE_SECONDS", "connect"]
 
@@ -50,6 +51,7 @@ def connect(
     coordinator: int | None = None,
     patience: float = PATIENCE_SECONDS,
     keys: Path | None = None,
+    worker: Worker | None = None,
 ) -> LinkedHost:
     """Join the cluster whose coordinator listens at `url`.
 
@@ -66,6 +68,7 @@ def connect(
             coordinator that has ended is not waited for.
         patience: for how many seconds the coordinator may give no sign of life; see `patience`.
         keys: the folder of the keys of this process; None: it has none.
+        worker: the name of this process, if it is to have one, and what it has.
 
     Raises:
         HandshakeRefused: the coordinator refuses this process; or, on ipc, it is another user's.
@@ -83,6 +86,8 @@ def connect(
     host, token = readable(platform.node()), os.urandom(16)
     life = host, os.getpid(), token, family, serial
     hello = m.Hello(PROTOCOL, PYTHON, kind, threads, *life, proof=os.urandom(16))
+    if worker is not None:
+        hello = replace(hello, **worker.equipment())
     try:
         require_sockets()
         has_tcp = any(ipc_path(each) is None for each in check_urls(url))
@@ -113,14 +118,16 @@ def _join(
                 f"which could have this one run anything; use a socket in a folder of your own"
             )
         incarnation = welcome.incarnation
-        name = member_name(hello.kind, incarnation, hello.pid, hello.host)
+        name = member_name(hello.kind, incarnation, hello.pid, hello.host, welcome.name)
         is_worker = hello.kind == "worker"
         member = Member(
             incarnation, offers_children=not is_worker, worker=name if is_worker else None
         )
         detector: FailureDetector[str] = FailureDetector(patience)
         identity = Identity(welcome.role, welcome.key)
-        return LinkedHost(member, lines, lifeline, early, detector, identity)
+        host = LinkedHost(member, lines, lifeline, early, detector, identity)
+        host.name = welcome.name
+        return host
     except BaseException:
         context.destroy(linger=0)
         raise
@@ -164,7 +171,10 @@ def _await_welcome(
     if isinstance(answer, m.Shutdown):
         raise ClusterError(f"the coordinator at {url} ends: {answer.reason}; start another")
     reason = answer.reason if isinstance(answer, m.Refused) else repr(answer)
-    raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")
+    text = f"the coordinator at {url} refused this process: {reason}"
+    if isinstance(answer, m.Refused) and answer.is_temporary:
+        raise ClusterError(text)  # so that whoever retries tries again
+    raise HandshakeRefused(text)
 
 
 def _await_answer(lines: Lines, give_up_at: float, ends: dict[int, ClusterError]) -> Frames | None:

@@ -41,6 +41,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from distio.coordination.code.words import describe_code
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.words import describe_unplaced
@@ -69,6 +71,7 @@ from distio.coordination.state.events import (
     Received,
     Tick,
 )
+from distio.coordination.state.members import MemberRecord
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.protocol.messages.code import CodeReported
@@ -197,7 +200,13 @@ class Handshakes:
         return () if link is None else link.session.unheard(first, messages)
 
     def refuse(
-        self, address: bytes, reason: str, now: float | None = None, *, is_seen: bool = True
+        self,
+        address: bytes,
+        reason: str,
+        now: float | None = None,
+        *,
+        is_seen: bool = True,
+        may_retry: bool = False,
     ) -> None:
         """A peer can't join, or can't stay, because of what came from this address; tell it.
 
@@ -207,6 +216,7 @@ class Handshakes:
             now: the time, if it has passed since the last event.
             is_seen: whether the shell will report that this peer disconnects; else nothing is kept
                 of the peer, and it is told nothing.
+            may_retry: whether the peer may try again, on other connections.
         """
         self._now = self._now if now is None else now
         reason = reason[:_LONGEST_REASON]
@@ -218,7 +228,7 @@ class Handshakes:
         self._log.log_limited(self._now, "refusals", f"refused a peer: {reason}")
         if is_seen and address not in self._refused and len(self._refused) < _MOST_REFUSED:
             self._refused.add(address)
-            self._say(address, m.Refused(reason))
+            self._say(address, m.Refused(reason, may_retry))
 
     def _shake_hands(
         self,
@@ -260,14 +270,34 @@ class Handshakes:
         if known is not None:  # its connections broke before it was told that it has joined
             self._go_on(caller, known, 0, hello.attempt)
             return
+        membership = self.machine.features.membership
+        holder = membership.holder_of_name(hello)
+        if holder is not None:
+            self._refuse_name(caller, hello.name, holder)
+            return
+        hello = replace(hello, name=membership.name_for(hello))
         member = self.machine.state.next_incarnation
         link = Link(member, hello, begin_session(self._absence), caller.identity)
         self._links.connect(link, caller.speaks_from, caller.listens_at)
         key = f", with the key {link.identity.name!r}" if link.identity.name else ""
-        self._log.log(f"{hello.kind} {member} joined: process {hello.pid}{key}")
+        joined = f"{hello.kind} {member} joined: process {hello.pid}, named {hello.name}{key}"
+        self._log.log(joined)
         self._say(caller.listens_at, self._welcome(link))
         fence = self._lease * (1 + MARGIN) if link.is_worker and self._absence else 0.0
         self._happened(now, Joined(hello, fence))
+
+    def _refuse_name(self, caller: Caller, name: str, holder: MemberRecord) -> None:
+        """A process asks for a name that another one has, which may be lost before long."""
+        is_absent = holder.id in self._links.absent
+        reason = f"the name {name} is that of {holder.name()}"
+        if is_absent:
+            reason += (
+                f", whose connection broke, and which is lost within {self._absence:g} s unless it "
+                f"comes back; try again then (--retry does)"
+            )
+        else:
+            reason += ", which is a member; give this process another name (--name), or none"
+        self.refuse(caller.listens_at, reason, may_retry=is_absent)
 
     def _resume(self, caller: Caller, resume: m.Resume) -> None:
         """A process says that it is a member whose connections broke."""
@@ -320,7 +350,8 @@ class Handshakes:
         has_lease = link.is_worker or self._outage > 0
         absence = max(self._absence, self._outage)
         lease = self._lease if has_lease else 0.0
-        return m.Welcome(link.member, absence, lease, link.identity.role, link.identity.name)
+        identity = link.identity
+        return m.Welcome(link.member, absence, lease, identity.role, identity.name, link.name)
 
     def _renew(self, link: Link, question: m.RenewLease) -> None:
         """A member asks for its lease; one that was lost isn't heard here any more."""

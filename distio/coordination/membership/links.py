@@ -23,6 +23,7 @@ class Link:
         self.member = member
         self.identity = identity
         """The key with which it has joined, and comes back."""
+        self.name = hello.name
         self.is_worker = hello.kind == "worker"
         self.proof = hello.proof
         """By which it proves that it is itself."""

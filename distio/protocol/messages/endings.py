@@ -48,7 +48,7 @@ class DrainMember(MemberMessage, frozen=True, gc=False):
 
     roles: ClassVar[frozenset[Role]] = CLIENTS
     worker: str
-    """Its number, or its name in messages to people."""
+    """Its name, its number, or how it is called in messages to people."""
     seconds: Seconds
     """How long its fibers may take."""
 

@@ -9,7 +9,18 @@ from msgspec import Meta
 
 from distio.errors import ProcessExit
 from distio.protocol.base import EVERYBODY, CoordinatorMessage, FiberId, MemberMessage
-from distio.protocol.domains import Count, Id, MemberKind, Role, Seconds, Threads, Token
+from distio.protocol.domains import (
+    Count,
+    Id,
+    MemberKind,
+    MemberName,
+    Resources,
+    Role,
+    Seconds,
+    Tags,
+    Threads,
+    Token,
+)
 
 __all__ = [
     "HANDSHAKE",
@@ -50,6 +61,10 @@ class Hello(MemberMessage, frozen=True, gc=False):
     """Random; only this process and the coordinator know it. It proves who comes back."""
     attempt: Count = 0
     """How often the process has said Hello before: its connections broke before the answer."""
+    name: MemberName = ""
+    """Empty: the coordinator gives it one, of its host and pid."""
+    tags: Tags = msgspec.field(default_factory=dict)
+    resources: Resources = msgspec.field(default_factory=dict)
 
 
 class Listen(MemberMessage, frozen=True, gc=False):
@@ -134,6 +149,8 @@ class Welcome(CoordinatorMessage, frozen=True, gc=False):
     """What the member may do, by its key."""
     key: str = ""
     """The name of its key; empty: it has none."""
+    name: MemberName = ""
+    """The name that it has."""
 
 
 class LeaseRenewed(CoordinatorMessage, frozen=True, gc=False):
@@ -166,6 +183,8 @@ class Refused(CoordinatorMessage, frozen=True, gc=False):
 
     is_numbered: ClassVar[bool] = False
     reason: str
+    is_temporary: bool = False
+    """Whether it may try again: what is in its way will be gone."""
 
 
 class Shutdown(CoordinatorMessage, frozen=True, gc=False):
