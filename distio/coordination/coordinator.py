@@ -111,7 +111,14 @@ def _make(
     endings = Endings(state, membership.dismiss, grace)
     named_runs = NamedRuns(state, endings.begin, keep_seconds)
     loss_reports = LossReports(state, named_runs.clients_of)
-    placement = Placement(state, unverified_waits, locks.has_lent, endings.check_loss, actors)
+    placement = Placement(
+        state,
+        unverified_waits,
+        locks.has_lent,
+        endings.check_loss,
+        actors,
+        named_runs.clients_of,
+    )
     return Features(
         references=references,
         recovery=Recovery(

@@ -351,9 +351,11 @@ class Member:
         """Take out what was said of members."""
         return self.features.roster.take_answers()
 
-    def take_reports(self) -> list[m.LossReported | CodeReported]:
+    def take_reports(self) -> list[m.LossReported | CodeReported | m.NoWorkerFits]:
         """Take out the reports that have come, which are for the log of the program."""
-        return [*self.features.recovery.take_reports(), *self.features.other_code.take_reports()]
+        features = self.features
+        reporting = features.recovery, features.other_code, features.placement
+        return [report for each in reporting for report in each.take_reports()]
 
     def take_failure(self) -> Failure | None:
         """Take out the next failure that is to be reported (called in any thread)."""

@@ -7,10 +7,13 @@ from typing import Any, assert_type
 from distio import (
     IO,
     Cluster,
+    MemberStatus,
     NamedRun,
     Result,
     RunHandle,
     RunStatus,
+    Worker,
+    io,
 )
 from distio.testing import (
     Exploration,
@@ -25,6 +28,11 @@ def running(five: IO[int, str, int], cluster: Cluster, run: RunHandle[str, int])
     assert_type(five.run(1), Result[Any, int])
     assert_type(Cluster.local(workers=2), Cluster)
     assert_type(Cluster.connect("ipc:///tmp/x"), Cluster)
+    assert_type(Cluster.local([Worker(2, "gpu", {"zone": "a"}, {"gpu": 1})]), Cluster)
+    assert_type(cluster.members(), list[MemberStatus])
+    assert_type(cluster.wait_for(workers=2, timeout=1.5), list[MemberStatus])
+    assert_type(io.placed(five, {"gpu": 1, "zone": "a"}), IO[int, str, int])
+    assert_type(io.placed(five, needs={"gpu": 0.5}, prefer={"disk": "ssd"}), IO[int, str, int])
     assert_type(cluster.run(five, 1), Result[str, int])
     assert_type(cluster.submit(five, 1), RunHandle[str, int])
     cluster.close()

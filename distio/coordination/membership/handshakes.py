@@ -50,6 +50,7 @@ from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.links import Link, Links
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
 from distio.coordination.membership.session import Ahead, Breach, begin_session
+from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
 from distio.coordination.settings import Settings
 from distio.coordination.state.events import (
@@ -511,6 +512,8 @@ class Handshakes:
                     self._say(link.listens_at, message)
             elif member == OPERATOR and isinstance(message, m.LossReported):
                 self._log.log(describe_loss(message))
+            elif member == OPERATOR and isinstance(message, m.NoWorkerFits):
+                self._log.log(describe_unfit(message))
             elif member == OPERATOR and isinstance(message, CodeReported):
                 self._log.log(describe_code(message))
             elif member == OPERATOR and isinstance(message, m.RunEnded):

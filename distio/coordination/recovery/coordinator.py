@@ -336,8 +336,7 @@ class Recovery(CoordinatorFeature):
             chunk = msgspec.structs.replace(chunk, payload=snapshot.payload.load())
             for record in records:
                 self._unsave(record, _BELONGED)
-        self._state.backlog.add(chunk, had_place=True)
-        self._state.is_unsettled = True
+        self._state.wait(chunk, had_place=True)
 
 
 def _innocent_first(chunk: tuple[tuple[int, Snapshot], list[int]]) -> int:

@@ -75,7 +75,15 @@ from distio.protocol.messages.outcomes import (
     SendOutcomes,
     WorkerEnded,
 )
-from distio.protocol.messages.placement import Chunk, Offer, Place, StealRequest
+from distio.protocol.messages.placement import (
+    Chunk,
+    Needs,
+    NoWorkerFits,
+    Offer,
+    Place,
+    StealRequest,
+    Thief,
+)
 from distio.protocol.messages.primitives import (
     CallWithdrawn,
     DelegatedPut,
@@ -136,6 +144,8 @@ __all__ = [
     "NamedRunFound",
     "NamedRunRefused",
     "NamedRunsListed",
+    "Needs",
+    "NoWorkerFits",
     "Offer",
     "OutcomeUnknown",
     "Outcomes",
@@ -170,6 +180,7 @@ __all__ = [
     "StoreValue",
     "SubmitNamedRun",
     "TakenAhead",
+    "Thief",
     "TimerFired",
     "TokensGranted",
     "Unsaved",

@@ -14,16 +14,20 @@ __all__ = ["Spawn", "SpawnHere"]
 class Spawn(Request):
     """Start one fiber for each IO; answered by the list of their handles."""
 
-    __slots__ = ("are_owned", "ios", "scope")
+    __slots__ = ("are_owned", "ios", "needs", "scope")
     must_be_seen = True
     action = "starts fibers"
 
-    def __init__(self, ios: Sequence[Any], are_owned: bool = False, scope: int = 0) -> None:
+    def __init__(
+        self, ios: Sequence[Any], are_owned: bool = False, scope: int = 0, needs: Any = None
+    ) -> None:
         self.ios = ios
         self.are_owned = are_owned
         """Whether the fiber ends after them, and cancels them if it ends early."""
         self.scope = scope
         """The region of the fiber that is cancelled if one of them is lost; 0: none."""
+        self.needs = needs
+        """What each of them needs of its worker, a `Needs`; None: they may be anywhere."""
 
 
 @final
