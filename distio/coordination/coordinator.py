@@ -87,8 +87,8 @@ class Features(NamedTuple):
     runs: Runs  # after all from which a lost member has something: its runs may be over then
     deadlocks: DeadlockDetector
     status: StatusQueries
-    roster: Roster
     placement: Placement  # late: what has become of members and runs in this event is known
+    roster: Roster  # after placement: what waits then has found no place
     other_code: OtherCode
     loss_reports: LossReports  # last: it tells where fibers were placed
 

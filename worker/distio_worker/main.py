@@ -205,7 +205,8 @@ def worker(
             tell_started(stderr)
             stderr = None  # it may join again
         number = host.member.incarnation
-        log.info("joined the cluster at %s as worker %d, named %s", url, number, host.name)
+        log.info("this worker is named %s", host.name)
+        log.info("joined the cluster at %s as worker %d", url, number)
 
     try:
         if lifeline is None and (processes > 1 or retry):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Final, TypeAlias, final
 
 from distio.coordination.state.members import MemberRecord
@@ -175,6 +176,13 @@ class Places:
         """Take out the chunks of this run."""
         fibers = [each.fibers[0][0] for each in self._chunks.values() if each.run == run]
         return [chunk for fiber in fibers if (chunk := self.take_out(fiber)) is not None]
+
+    def kinds(self, most: int) -> list[tuple[Needs, int]]:
+        """What the chunks of the first kinds need that wait, and about how many there are."""
+        first = list(islice(self._orders.items(), most))
+        return [
+            (Needs(dict(tags), dict(amounts)), len(order)) for (tags, amounts, _), order in first
+        ]
 
     def placements(
         self, members: Iterable[MemberRecord], prefer: Preference
