@@ -26,6 +26,7 @@ from distio.runtime.waking import Waker
 __all__ = [
     "LOST",
     "MAX_RESTARTS",
+    "NEAR_LIMIT",
     "WITHIN_SECONDS",
     "Backoff",
     "Child",
@@ -36,6 +37,9 @@ __all__ = [
 
 LOST: Final = 75
 """The exit code of a worker that has lost its coordinator (EX_TEMPFAIL)."""
+
+NEAR_LIMIT: Final = 76
+"""The exit code of a worker that has left since it came near its memory limit."""
 
 MAX_RESTARTS: Final = 10
 WITHIN_SECONDS: Final = 60.0

@@ -43,6 +43,7 @@ from distio.runtime.post_mortem import MemoryWatch, examine
 from distio.runtime.process_supervisor import (
     LOST,
     MAX_RESTARTS,
+    NEAR_LIMIT,
     WITHIN_SECONDS,
     Child,
     ProcessSupervisor,
@@ -188,7 +189,7 @@ class LocalProcesses:
         self._thread.start()
 
     def _new_worker(self, worker: Worker) -> Child:
-        equipment = json.dumps({"threads": worker.threads, **worker.equipment()})
+        equipment = json.dumps(worker.fields())
         child = self._new_child(self._worker_program, self.url, equipment, *self._worker_arguments)
         child.name = worker.name
         return child
@@ -286,6 +287,8 @@ class LocalProcesses:
             reason = f"killed, because it was stopped for {patience:g} s (patience= sets the limit)"
         elif code == LOST:
             reason = "lost the connection to the coordinator"
+        elif code == NEAR_LIMIT:
+            reason = "it came near its memory limit"
         if self._is_coordinator(child):
             if self._coordinator_may_return(child, code):
                 return self._coordinator_again(child, reason, lived)
@@ -309,7 +312,7 @@ class LocalProcesses:
             # it, which then ends the cluster in a moment
             level, seconds = logging.INFO, max(seconds, _TOLD_TO_END_SECONDS)
         verb = "was lost" if child.has_started else "ended before it had joined"
-        if code == 0 and child.has_started:
+        if code in (0, NEAR_LIMIT) and child.has_started:
             verb = "has left"
         if child.failed_starts > 1:
             verb += f", {child.failed_starts} times in a row"

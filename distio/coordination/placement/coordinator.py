@@ -153,6 +153,12 @@ class Placement(CoordinatorFeature):
         for chunk in message.chunks:
             self._state.survive(self.take_in, sender, chunk, run=chunk.run)
 
+    @handles
+    def takes(self, sender: MemberRecord, message: m.TakesFibers) -> None:
+        """A worker has too little memory for more fibers, or has room again."""
+        sender.is_full = not message.takes
+        self._note_loads()
+
     def take_in(self, member: MemberRecord, chunk: m.Chunk) -> None:
         """Let a chunk that has come from a member wait for a place."""
         run = self._state.runs.get(chunk.run)

@@ -28,7 +28,7 @@ def choose_host(
         member
         for member in members
         if member.is_worker
-        and (member.has_room if needs_room else member.is_staying)
+        and (member.has_room if needs_room else member.takes_fibers)
         and not (member.refused and code in member.refused)
     ]
     return min(
@@ -48,7 +48,7 @@ def least_suited(member: MemberRecord, needs: Needs) -> tuple[int, float, int]:
 
 def thieves(members: Iterable[MemberRecord], places: Places) -> list[Thief]:
     """What the workers that have nothing to do can give to placed fibers."""
-    idle = [each for each in members if each.is_worker and each.is_staying and not each.load]
+    idle = [each for each in members if each.is_worker and each.takes_fibers and not each.load]
     return [
         Thief(each.hello.tags, places.free(each))
         for each in idle
@@ -69,7 +69,7 @@ def choose_victim(members: Iterable[MemberRecord]) -> tuple[MemberRecord, int] |
         load = member.load
         can_give = not (member.was_asked_to_share or member.nothing_to_steal)
         if not load:
-            has_idle = has_idle or (member.is_staying and not member.refused)
+            has_idle = has_idle or (member.takes_fibers and not member.refused)
         elif load > max(most, member.hello.threads) and can_give:
             victim, most = member, load
     if victim is None or not has_idle:

@@ -207,7 +207,7 @@ class Places:
             takers = [
                 member
                 for member in fitting
-                if (member.has_room or chunk.is_waiting)
+                if (member.takes_fibers if chunk.is_waiting else member.has_room)
                 and self._has_free(member, needs)
                 and not any((member.id, name) in claimed for name in needs.amounts)
             ]

@@ -82,6 +82,7 @@ from distio.protocol.messages.placement import (
     Offer,
     Place,
     StealRequest,
+    TakesFibers,
     Thief,
 )
 from distio.protocol.messages.primitives import (
@@ -180,6 +181,7 @@ __all__ = [
     "StoreValue",
     "SubmitNamedRun",
     "TakenAhead",
+    "TakesFibers",
     "Thief",
     "TimerFired",
     "TokensGranted",

@@ -20,7 +20,16 @@ from distio.protocol.domains import (
     Tokens,
 )
 
-__all__ = ["Chunk", "Needs", "NoWorkerFits", "Offer", "Place", "StealRequest", "Thief"]
+__all__ = [
+    "Chunk",
+    "Needs",
+    "NoWorkerFits",
+    "Offer",
+    "Place",
+    "StealRequest",
+    "TakesFibers",
+    "Thief",
+]
 
 
 class Needs(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -83,6 +92,12 @@ class Offer(MemberMessage, frozen=True, gc=False):
     """Fibers that may go elsewhere; an empty offer answers a `StealRequest` in vain."""
 
     chunks: list[Chunk]
+
+
+class TakesFibers(MemberMessage, frozen=True, gc=False):
+    """This worker takes fibers, or has too little memory to take more."""
+
+    takes: bool
 
 
 class Place(CoordinatorMessage, frozen=True, gc=False):
