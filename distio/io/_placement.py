@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from distio.core import labels
 from distio.core.ops.base import IO, require_io
 from distio.core.ops.placed import placed as _placed
-from distio.protocol.messages.placement import Needs
 
 __all__ = ["placed"]
 
@@ -32,7 +31,8 @@ def placed(
     a worker never gives more than it has. If the worker is lost, or leaves, the fiber goes on at
     another one that fits. Fibers that it starts need nothing.
 
-    In a run without a cluster, this process is taken to have all that is needed.
+    In a run without a cluster, this process has what `run(..., has=)` says; if that says nothing,
+    it has all that is needed.
 
     Args:
         io: the program.
@@ -53,12 +53,5 @@ def placed(
     ...     trained.run(None, on=cluster)
     Ok(success='trained')
     """
-    found: dict[str, Any] = labels.mapping({} if needs is None else needs, _WHERE, "needs")
-    tags = {name: each for name, each in found.items() if isinstance(each, str)}
-    amounts = {name: each for name, each in found.items() if name not in tags}
-    checked = Needs(
-        labels.tags(tags, _WHERE),
-        {name: each for name, each in labels.amounts(amounts, _WHERE).items() if each},
-        labels.tags({} if prefer is None else prefer, f"{_WHERE}, prefer"),
-    )
+    checked = labels.needs_of({} if needs is None else needs, _WHERE, prefer)
     return _placed(require_io(io, _WHERE), checked)

@@ -26,6 +26,7 @@ from distio.testing import (
 
 def running(five: IO[int, str, int], cluster: Cluster, run: RunHandle[str, int]) -> None:
     assert_type(five.run(1), Result[Any, int])
+    assert_type(five.run(1, has={"gpu": 2, "zone": "a"}), Result[Any, int])
     assert_type(Cluster.local(workers=2), Cluster)
     assert_type(Cluster.connect("ipc:///tmp/x"), Cluster)
     assert_type(Cluster.local([Worker(2, "gpu", {"zone": "a"}, {"gpu": 1})]), Cluster)

@@ -20,6 +20,7 @@ import msgspec
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task, Work
 from distio.coordination.feature.member import Departure, MemberFeature
+from distio.coordination.placement.local import LocalPlaces
 from distio.coordination.placement.tasks import (
     BeginFibers,
     OfferFibers,
@@ -62,6 +63,7 @@ class Placement(MemberFeature):
         recovery: Recovery,
         pressure: Pressure,
         give_back: GiveBack,
+        places: LocalPlaces,
     ) -> None:
         """
         Args:
@@ -70,10 +72,12 @@ class Placement(MemberFeature):
             recovery: saves fibers.
             pressure: holds fibers that start too many others.
             give_back: gives back fibers that can't be opened here.
+            places: what placed fibers hold, if the member is alone.
         """
         self._state = state
         self._pressure = pressure
         self._give_back = give_back
+        self._places = places
         self._references = references
         self._recovery = recovery
         self._reports: list[m.NoWorkerFits] = []
@@ -111,11 +115,21 @@ class Placement(MemberFeature):
             for child in children:
                 child.owner, child.scope = parent.id, scope
         parent.value = [child.handle for child in children]
-        if request.needs is not None and not (state.is_standalone or state.orphaned_because):
-            return self._ship_placed(parent, children, request.needs)
+        if request.needs is not None and not state.orphaned_because:
+            if not state.is_standalone:
+                return self._ship_placed(parent, children, request.needs)
+            if self._places.counts:
+                return self._place_here(parent, children, request.needs)
         if state.offers_children and children:
             return self.ship(children, then=parent)
         return self._begin(parent, children)
+
+    def _place_here(self, parent: Fiber, children: Sequence[Fiber], needs: m.Needs) -> Fiber:
+        """Children begin when there is what they need in this process."""
+        for child in children:
+            child.needs, child.request = needs, rq.AwaitPlace(needs)
+            self._places.await_place(child, child.request)
+        return parent
 
     def _ship_placed(self, parent: Fiber, children: Sequence[Fiber], needs: m.Needs) -> Task:
         """Children leave for workers that have what they need; this one may be the one."""

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from distio.protocol.requests.base import Request
 
-__all__ = ["Spawn", "SpawnHere"]
+__all__ = ["AwaitPlace", "Spawn", "SpawnHere"]
 
 
 @final
@@ -40,3 +40,20 @@ class SpawnHere(Request):
 
     def __init__(self, io: Any) -> None:
         self.io = io
+
+
+@final
+class AwaitPlace(Request):
+    """Wait until this process has what the fiber, which is placed, needs; answered by nothing."""
+
+    __slots__ = ("needs",)
+    can_wait = True
+    waits_for_fibers = True
+    state = "waits for what it needs"
+    action = "waits for a place"
+
+    def __init__(self, needs: Any) -> None:
+        self.needs = needs
+
+    def describe(self) -> str:
+        return f"waits until this process has {self.needs}"
