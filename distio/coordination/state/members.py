@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from typing import Final
 
 from distio.errors import ProcessExit
-from distio.protocol.ids import member_name
+from distio.protocol.ids import given_name, member_name
 from distio.protocol.messages import Chunk, Hello, Progress, WorkerExited
 
 __all__ = ["AHEAD", "Departed", "MemberRecord"]
@@ -120,6 +120,12 @@ class MemberRecord:
             self.blocked[run.run] = run.blocked
             if run.started:
                 self.nothing_to_steal = False
+
+    @property
+    def given_name(self) -> str:
+        """Its name if somebody has given it one, else empty."""
+        hello = self.hello
+        return given_name(self.id, hello.pid, hello.host, hello.name)
 
     def name(self) -> str:
         """The name of the member in messages to people."""

@@ -128,7 +128,9 @@ class StatusQueries(CoordinatorFeature):
     ) -> None:
         record = self._state.fibers.get(query.of)
         restored = (0, "") if record is None else (record.restored, record.last_loss)
-        reply = m.StatusReply(query.fiber, query.query_id, state, name, where, *restored)
+        host = self._state.members.get(where)
+        called = "" if host is None else host.given_name
+        reply = m.StatusReply(query.fiber, query.query_id, state, name, where, *restored, called)
         self._state.send(member, reply)
 
     # -- hooks ----------------------------------------------------------------------------
