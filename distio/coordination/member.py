@@ -390,6 +390,12 @@ class Member:
         return self.state.incarnation
 
     @property
+    def label(self) -> str:
+        """The member as statuses and log records show it."""
+        name = self.state.name
+        return f"member {self.incarnation} ({name})" if name else f"member {self.incarnation}"
+
+    @property
     def worker(self) -> str | None:
         """How the member is called in failures, if it is a worker."""
         return self.state.worker
